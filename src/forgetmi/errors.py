@@ -1,0 +1,76 @@
+"""Errors a person can act on: every fault says what, where, why and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong.
+
+    Args:
+        what: The fault itself, e.g. ``"column 'report' is missing"``.
+        where: File, row, column or key; never a patient identifier (use the keyed digest).
+        why: Why this cannot be accepted, or what was found instead.
+        do: What the reader can do about it.
+    """
+
+    what: str
+    where: str = ""
+    why: str = ""
+    do: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.why:
+            text += f" ({self.why})"
+        return f"{text}. {self.do}" if self.do else f"{text}."
+
+
+class ForgetMIError(Exception):
+    """Base of every error this package raises on purpose; carries one or more faults.
+
+    Args:
+        faults: One or more `Fault`, an iterable of them, or plain strings. All faults found are reported at once.
+    """
+
+    def __init__(self, *faults: Fault | str | Iterable[Fault]) -> None:
+        flat: list[Fault] = []
+        for fault in faults:
+            if isinstance(fault, Fault):
+                flat.append(fault)
+            elif isinstance(fault, str):
+                flat.append(Fault(fault))
+            else:
+                flat.extend(fault)
+        self.faults: tuple[Fault, ...] = tuple(flat)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[type, tuple[Fault, ...]]:  # survives a process boundary
+        return type(self), self.faults
+
+
+class CohortError(ForgetMIError):
+    """The cohort's files cannot be used as they are."""
+
+
+class PartitionError(ForgetMIError):
+    """The forget, retain, validation and holdout sets asked for cannot be formed."""
+
+
+class SpecError(ForgetMIError):
+    """A run specification, option or registered name is not valid."""
+
+
+class CheckpointError(ForgetMIError):
+    """A stored model cannot be read, was altered, or is of another architecture."""
+
+
+class MethodError(ForgetMIError):
+    """An unlearning method cannot do what was asked, or read what it did not declare."""
+
+
+class EvaluationError(ForgetMIError):
+    """A measurement is undefined for the data given."""
