@@ -1,0 +1,123 @@
+"""Keyed digests in place of patient identifiers: raw identifiers never leave the cohort room."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from forgetmi.errors import CohortError, Fault
+from forgetmi.types import Strings, codes
+
+Kind = Literal["patient", "study", "image", "group"]
+KEY_VARIABLE = "FORGETMI_KEY_FILE"
+MINIMUM_BYTES = 16
+
+
+class Pseudonyms:
+    """Turns raw identifiers into keyed digests (HMAC-SHA256, 16 hex digits).
+
+    The same identifier gives the same digest under the same key, and nobody without the key can test a guess. Patients,
+    studies, images and groups have separate domains, so equal identifiers of different kinds have different digests.
+
+    Args:
+        key: The secret, at least 16 bytes; see `load_key`.
+
+    Raises:
+        CohortError: The key is too short.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < MINIMUM_BYTES:
+            raise CohortError(_too_short(len(key)))
+        self._key = key
+        self.key_id = self._hmac("key", "")
+
+    def _hmac(self, domain: str, raw: str) -> str:
+        return hmac.digest(self._key, f"{domain}\x1f{raw}".encode(), hashlib.sha256).hex()[:16]
+
+    def __repr__(self) -> str:
+        return f"Pseudonyms(key_id={self.key_id!r})"
+
+    def digest(self, kind: Kind, raw: str) -> str:
+        """The digest of one identifier, 16 hex digits."""
+        return self._hmac(kind, raw)
+
+    def digests(self, kind: Kind, raw: Strings | Iterable[str]) -> Strings:
+        """The digests of n identifiers; each distinct one is computed once."""
+        code, distinct = codes(np.asarray(list(raw), dtype=object))
+        return np.array([self._hmac(kind, one) for one in distinct], dtype=object)[code]
+
+
+def load_key(path: Path | None = None) -> bytes:
+    """The secret key of the identifier digests.
+
+    Taken from `path`, else from the file the environment variable FORGETMI_KEY_FILE names, else from a file in the
+    user's configuration folder that is made once, readable by the user alone. A key never lies inside a run.
+
+    Args:
+        path: A file of at least 16 bytes; line ends at its end do not count.
+
+    Raises:
+        CohortError: A named file is absent, unreadable or too short, or the user-level file cannot be made.
+    """
+    if path is None and os.environ.get(KEY_VARIABLE):
+        path = Path(os.environ[KEY_VARIABLE])
+    if path is None:
+        path = user_key_file()
+        if not path.exists():
+            _make_key(path)
+    try:
+        key = path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise CohortError(Fault(
+            "the identifier key file cannot be read", where=str(path), why=error.strerror or type(error).__name__,
+            do="Give the file the cohort was first read with, or leave the option out to use your own.",
+        )) from None
+    if len(key) < MINIMUM_BYTES:
+        raise CohortError(_too_short(len(key), where=str(path)))
+    return key
+
+
+def user_key_file() -> Path:
+    """Where the user's own key lies: the platform's configuration folder, then forgetmi/identifiers.key."""
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return folder / "forgetmi" / "identifiers.key"
+
+
+def _too_short(length: int, where: str = "") -> Fault:
+    return Fault(f"the identifier key has {length} bytes", where=where,
+                 why=f"{MINIMUM_BYTES} or more are needed, or identifiers could be guessed",
+                 do="Make one with 32 random bytes, e.g. `openssl rand -hex 32`.")
+
+
+def _make_key(path: Path) -> None:
+    """Make the key file once: of several processes that try at the same time, all end up with the same key."""
+    partial = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".identifiers-")  # mode 0600
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+        with contextlib.suppress(FileExistsError):  # a link, unlike a rename, leaves the key of a faster process alone
+            os.link(partial, path)
+    except OSError as error:
+        raise CohortError(Fault(
+            "your identifier key file cannot be made", where=str(path), why=error.strerror or type(error).__name__,
+            do=f"Name a key file, or set {KEY_VARIABLE}.",
+        )) from None
+    finally:
+        if partial is not None:
+            os.unlink(partial)

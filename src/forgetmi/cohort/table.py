@@ -1,0 +1,90 @@
+"""Reads a cohort from a table: one row per image-report pair, columns named as in your own file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from forgetmi.cohort.build import RawRows, build_cohort
+from forgetmi.cohort.files import read_strings
+from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.errors import CohortError
+from forgetmi.types import Cohort
+
+
+@dataclass(frozen=True)
+class TableCohort:
+    """A CSV or Parquet table beside a folder of images (PNG, JPEG, DICOM, NPY).
+
+    Use it for your own data: name the columns that differ from the defaults. A column option set to "" means that the
+    table has no such column. Every cell is read as text and blank cells stay blank.
+    """
+
+    path: Path
+    """The table: CSV in UTF-8 (comma-separated) or Parquet (name ends in .parquet)."""
+    patient_id: str = "patient_id"
+    """Column of the person; the unit that is forgotten and split."""
+    study_id: str = "study_id"
+    """Column of the visit, whose images share a report; "" = each row is a study of its own."""
+    image_id: str = "image_id"
+    """Column of the image's unique identifier; "" = the row number."""
+    image: str = "image"
+    """Column of the image's path, relative to the image folder or absolute; "stack.npy#3" is one image of a stack."""
+    report: str = "report"
+    """Column of the report's text."""
+    label: str = "label"
+    """Column of the class, by name or index from 0; blank, -1 or nan = unknown."""
+    split: str = ""
+    """Column of a given split (train, validation, holdout or test, reference, or blank); "" = none is given."""
+    group: str = ""
+    """Column of what must stay on one side beside the patient (family, article); "" = the patient alone."""
+    subgroups: tuple[str, ...] = ()
+    """Columns to report results by, e.g. sex, view."""
+    image_root: Path | None = None
+    """Folder that image paths start from; default: the table's folder."""
+    classes: tuple[str, ...] = ()
+    """Class names in order, two or more; empty = the integers 0, 1, 2, ... of the label column."""
+    ordinal: bool = False
+    """Whether the classes are grades (none, mild, severe) and not just names."""
+    show_images: bool = False
+    """Whether a report may show example radiographs."""
+    key_file: Path | None = None
+    """Secret key of the identifier digests; default: $FORGETMI_KEY_FILE, else your own user-level key."""
+    name: str = ""
+    """Short name for reports; default: the table's file name without its ending."""
+
+    def load(self) -> Cohort:
+        """Read and check the table.
+
+        Returns:
+            The cohort, in the table's row order, with keyed digests in place of identifiers.
+
+        Raises:
+            CohortError: With every fault of the table (file, row, line, column, patient digest); missing columns are
+                reported before anything else.
+        """
+        pseudonyms = Pseudonyms(load_key(self.key_file))
+        table = read_strings(self.path)
+        named = {"patient": self.patient_id, "study": self.study_id, "image_id": self.image_id, "image": self.image,
+                 "report": self.report, "label": self.label, "split": self.split, "group": self.group}
+        optional = {"study", "image_id", "split", "group"}
+        wanted = [column for role, column in named.items() if column or role not in optional]
+        if missing := table.missing([*wanted, *self.subgroups]):
+            raise CohortError(missing, table.faults)
+        cells = {role: table.columns[column] for role, column in named.items() if column}
+        numbered = np.array([f"row {i}" for i in table.row], dtype=object)
+        cells.setdefault("study", np.array(
+            [f"{patient} {row}" for patient, row in zip(cells["patient"], numbered, strict=True)], dtype=object))
+        cells.setdefault("image_id", numbered)
+        return build_cohort(
+            RawRows(
+                patient=cells["patient"], study=cells["study"], image_id=cells["image_id"], report=cells["report"],
+                label=cells["label"], image=cells["image"], split=cells.get("split"), group=cells.get("group"),
+                subgroups={column: table.columns[column] for column in self.subgroups},
+                where=table.where, columns=named, faults=table.faults,
+            ),
+            name=self.name or self.path.stem, pseudonyms=pseudonyms, classes=self.classes, ordinal=self.ordinal,
+            image_root=self.image_root or self.path.parent, show_images=self.show_images,
+        )
