@@ -1,0 +1,132 @@
+"""The image encoder: a narrow single-channel residual network for radiographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from forgetmi.errors import Fault, SpecError
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """Sizes of the image encoder; the defaults are those of the paper.
+
+    Args:
+        size: Side of the square input in pixels, >= 16.
+        stem_stride: Stride of the first 7x7 convolution, >= 1.
+        stem_width: Channels of the first convolution.
+        widths: Channels of each stage; every stage halves the side.
+        blocks: Residual blocks a stage, >= 1.
+        pooling: average2x2 averages 2x2 windows and flattens the rest (the paper); global averages the whole map.
+    """
+
+    size: int = 2048
+    stem_stride: int = 4
+    stem_width: int = 8
+    widths: tuple[int, ...] = (8, 16, 32, 64, 128, 192, 192)
+    blocks: int = 2
+    pooling: Literal["average2x2", "global"] = "average2x2"
+
+    def __post_init__(self) -> None:
+        counts = {"size": self.size, "stem_stride": self.stem_stride, "stem_width": self.stem_width,
+                  "blocks": self.blocks, **{f"widths[{i}]": width for i, width in enumerate(self.widths)}}
+        faults = [Fault(f"{name} must be at least 1", where="image encoder", why=f"got {value}")
+                  for name, value in counts.items() if value < 1]
+        if not self.widths:
+            faults.append(Fault("widths is empty", where="image encoder", do="Give one width a stage."))
+        if self.pooling not in ("average2x2", "global"):
+            faults.append(Fault("pooling must be average2x2 or global", where="image encoder", why=f"got {self.pooling!r}"))
+        if not faults and self.pooling == "average2x2" and self.map_side() < 2:
+            smallest = next(side for side in range(self.size, 1 << 20) if self.map_side(side) >= 2)
+            faults.append(Fault(
+                f"images of {self.size} pixels are too small for {len(self.widths)} stages with 2x2 pooling",
+                where="image encoder", why=f"the last map is {self.map_side()} pixel wide, 2 are needed",
+                do=f"Use at least {smallest} pixels, fewer stages, or global pooling.",
+            ))
+        if faults:
+            raise SpecError(faults)
+
+    def map_side(self, size: int | None = None) -> int:
+        """Side of the last stage's feature map for images of that size (the specification's own by default)."""
+        side = ((self.size if size is None else size) - 1) // self.stem_stride + 1
+        for _ in self.widths:
+            side = (side - 1) // 2 + 1
+        return side
+
+    @property
+    def features(self) -> int:
+        """Width of the image embedding."""
+        return self.widths[-1] * ((self.map_side() // 2) ** 2 if self.pooling == "average2x2" else 1)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016)."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = nn.Sequential() if stride == 1 else nn.Sequential(
+            nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature map in, feature map out."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        y += self.downsample(x)
+        return self.relu(y)
+
+
+class ImageResNet(nn.Module):
+    """Single-channel ResNet without max-pooling: stem, stages of stride 2, pooling, one linear head.
+
+    Args:
+        spec: Sizes.
+        classes: Number k of classes.
+
+    Source: the joint image-report model of Chauhan et al. 2020 (arXiv 2008.09884), whose sizes and parameter names the
+    Forget-MI release keeps (7 stages, 3,313,548 parameters for 4 classes). Deviation: sizes are free.
+    """
+
+    def __init__(self, spec: ResNetSpec, classes: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.conv1 = nn.Conv2d(1, spec.stem_width, 7, stride=spec.stem_stride, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(spec.stem_width)
+        self.relu = nn.ReLU(inplace=True)
+        channels = spec.stem_width
+        for stage, width in enumerate(spec.widths, start=1):
+            blocks = [BasicBlock(channels if i == 0 else width, width, 2 if i == 0 else 1) for i in range(spec.blocks)]
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            channels = width
+        self.pool = nn.AvgPool2d(2) if spec.pooling == "average2x2" else nn.AdaptiveAvgPool2d(1)
+        self.fc1 = nn.Linear(spec.features, classes)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed and classify.
+
+        Args:
+            image: Float[b, 1, h, w] in [0, 1].
+
+        Returns:
+            Embedding Float[b, d] and logits Float[b, k].
+
+        Raises:
+            SpecError: The images have another size than the pooling was made for.
+        """
+        x = self.relu(self.bn1(self.conv1(image)))
+        for stage in range(1, len(self.spec.widths) + 1):
+            x = self.get_submodule(f"layer{stage}")(x)
+        if self.spec.pooling == "average2x2" and (x.shape[2] // 2, x.shape[3] // 2) != (self.spec.map_side() // 2,) * 2:
+            raise SpecError(Fault(
+                f"images of {image.shape[2]}x{image.shape[3]} pixels do not fit this model", where="image encoder",
+                why=f"it was made for {self.spec.size}x{self.spec.size}", do="Prepare the images at that size.",
+            ))
+        embedding = self.pool(x).flatten(1)
+        return embedding, self.fc1(embedding)

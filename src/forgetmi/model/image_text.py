@@ -1,0 +1,155 @@
+"""The image+report classifier: two encoders with a head each, and the gate that joins them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.errors import Fault, SpecError
+from forgetmi.model.gate import MultimodalAdaptationGate
+from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
+from forgetmi.model.initialise import initialise
+from forgetmi.model.plain import from_plain
+from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec
+from forgetmi.seeding import scope
+from forgetmi.types import Batch, Outputs
+
+BRANCHES = {"image": "img_model", "text": "text_model", "joint": "gate"}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Architecture of the whole model; see `compact` and `paper`.
+
+    Args:
+        image: Sizes of the image encoder.
+        text: Sizes of the text encoder.
+        classes: Number k of classes, >= 2.
+    """
+
+    image: ResNetSpec = field(default_factory=ResNetSpec)
+    text: TextEncoderSpec = field(default_factory=TextEncoderSpec)
+    classes: int = 4
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise SpecError(Fault("a model needs at least 2 classes", why=f"got {self.classes}"))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Nested dictionaries of plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: Any) -> ModelSpec:
+        """Read what `to_plain` wrote, strictly: every field present and of its type, none unknown.
+
+        Raises:
+            SpecError: All faults at once.
+        """
+        return from_plain(cls, values, where="model")
+
+
+def compact(classes: int, vocabulary: int, *, size: int = 64, positions: int = 128) -> ModelSpec:
+    """A model of about 1.1 M parameters that trains in seconds a patient on one processor core.
+
+    Args:
+        classes: Number of classes.
+        vocabulary: Number of word pieces.
+        size: Side of the images in pixels.
+        positions: Longest text in tokens.
+    """
+    return ModelSpec(
+        image=ResNetSpec(size=size, stem_stride=2, stem_width=16, widths=(16, 32, 64, 128), pooling="global"),
+        text=TextEncoderSpec(hidden=128, layers=2, heads=4, intermediate=256, vocabulary=vocabulary,
+                             positions=positions, dropout=0.0, attention_dropout=0.0),
+        classes=classes,
+    )
+
+
+def paper(classes: int, vocabulary: int) -> ModelSpec:
+    """The paper's sizes: a 7-stage ResNet at 2048 pixels and a SciBERT-sized encoder (Hardan et al. 2025).
+
+    Args:
+        classes: Number of classes.
+        vocabulary: Number of word pieces (31,090 in SciBERT).
+    """
+    return ModelSpec(text=TextEncoderSpec(vocabulary=vocabulary), classes=classes)
+
+
+class ImageText(nn.Module):
+    """Maps a batch of images and reports to embeddings and logits of both heads; make one with `build`.
+
+    Constructing one leaves the global random generators as they were; its weights mean nothing until `initialise` or a
+    checkpoint fills them.
+
+    Args:
+        spec: Architecture.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        with scope(0, "construct"):
+            self.text_model = TextEncoder(spec.text, width=spec.image.features, classes=spec.classes)
+            self.img_model = ImageResNet(spec.image, spec.classes)
+            self.gate = MultimodalAdaptationGate(spec.image.features)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.img_model.fc1.weight.device
+
+    def forward(self, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
+        """Run both encoders and the gate.
+
+        Args:
+            batch: Samples, on the model's device.
+            text_inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (``text_model.embed``), for
+                methods that disturb or differentiate the input of the text encoder.
+        """
+        image, image_logits = self.img_model(batch.image)
+        text, text_logits = self.text_model(batch.tokens, batch.mask, inputs=text_inputs)
+        return Outputs(image_logits, text_logits, image, text, self.gate(image, text))
+
+
+def build(spec: ModelSpec, *, seed: int) -> ImageText:
+    """A fresh model whose every weight is a function of (seed, parameter name); see `initialise`.
+
+    Args:
+        spec: Architecture.
+        seed: Root seed.
+
+    Raises:
+        SpecError: The specification cannot be built.
+    """
+    model = ImageText(spec)
+    initialise(model, seed=seed)
+    return model
+
+
+def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
+    """Names of the modules that own parameters, from input to output, for methods that touch the last k layers.
+
+    Args:
+        model: Any model of this class.
+
+    Returns:
+        For each of "image", "text" and "joint": convolutions, linear layers and embeddings with the norm layers that
+        lie between them, by forward depth (a block's shortcut after its second convolution).
+    """
+    return {branch: tuple(f"{root}.{name}" for name, module in model.get_submodule(root).named_modules()
+                          if any(True for _ in module.parameters(recurse=False)))
+            for branch, root in BRANCHES.items()}
+
+
+def parameter_digest(model: nn.Module) -> str:
+    """SHA-256, in hex, over the sorted names, types, shapes and bytes of all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

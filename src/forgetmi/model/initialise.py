@@ -1,0 +1,99 @@
+"""Initial weights keyed by (seed, parameter name): any layer can be re-initialised alone, equal to a fresh model's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.errors import Fault, SpecError
+from forgetmi.model.text_encoder import pretrained_weights
+from forgetmi.seeding import torch_generator
+
+if TYPE_CHECKING:
+    from forgetmi.model.image_text import ImageText
+
+_BERT = "text_model.bert."
+_NORMAL = (_BERT, "text_model.classifier")
+_STD = 0.02
+
+
+def keyed_normal(parameter: Tensor, *, std: float, seed: int, name: str) -> None:
+    """Fill with N(0, std^2) drawn from the stream of that name, the same on every device."""
+    drawn = torch.empty(parameter.shape).normal_(0.0, std, generator=torch_generator(seed, "init", name))
+    parameter.copy_(drawn)
+
+
+def keyed_uniform(parameter: Tensor, *, bound: float, seed: int, name: str) -> None:
+    """Fill with U(-bound, bound) drawn from the stream of that name, the same on every device."""
+    drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=torch_generator(seed, "init", name))
+    parameter.copy_(drawn)
+
+
+@torch.no_grad()
+def initialise(model: ImageText, *, seed: int, names: Iterable[str] | None = None) -> None:
+    """Give modules the initial weights and buffers that a fresh model of that seed has, in place.
+
+    Convolutions: normal, variance 2 / fan out (He et al. 2015). Norm layers: scale 1, shift 0, running statistics 0
+    and 1. BERT and the text head: normal with standard deviation 0.02, padding row and biases 0; pretrained weights
+    where the specification names them. Other linear layers: uniform in +-1/sqrt(fan in), PyTorch's own default.
+
+    Args:
+        model: Changed in place.
+        seed: Root seed.
+        names: Names of modules (``img_model.layer4``, ``text_model.classifier``, ...), each with all below it;
+            None = the whole model.
+
+    Raises:
+        SpecError: A name is unknown, or the pretrained weights cannot be read.
+    """
+    modules = dict(model.named_modules())
+    asked = tuple(modules) if names is None else tuple(names)
+    faults = [Fault(f"the model has no module {name!r}", do=_nearest(name, modules)) for name in asked
+              if name not in modules]
+    if faults:
+        raise SpecError(faults)
+    chosen = [name for name in modules if any(name == one or name.startswith(f"{one}.") for one in asked)] \
+        if names is not None else list(modules)
+    for name in chosen:
+        _reset(modules[name], name, seed)
+    bert = tuple(f"{name}." for name in chosen if f"{name}.".startswith(_BERT))
+    if bert and model.spec.text.pretrained:
+        own = model.state_dict(keep_vars=True)
+        for key, value in pretrained_weights(model.spec.text).items():
+            if f"{_BERT}{key}".startswith(bert):
+                own[f"{_BERT}{key}"].copy_(value)
+
+
+def _nearest(name: str, modules: Iterable[str]) -> str:
+    near = get_close_matches(name, list(modules), n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def _reset(module: nn.Module, name: str, seed: int) -> None:
+    """The initialiser of one module's own parameters and buffers."""
+    match module:
+        case nn.Conv2d():
+            fan_out = module.out_channels * math.prod(module.kernel_size)
+            keyed_normal(module.weight, std=math.sqrt(2 / fan_out), seed=seed, name=f"{name}.weight")
+        case nn.BatchNorm2d() | nn.LayerNorm():
+            module.reset_parameters()
+        case nn.Embedding():
+            keyed_normal(module.weight, std=_STD, seed=seed, name=f"{name}.weight")
+            if module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+        case nn.Linear() if name.startswith(_NORMAL):
+            keyed_normal(module.weight, std=_STD, seed=seed, name=f"{name}.weight")
+            module.bias.zero_()
+        case nn.Linear():
+            bound = 1 / math.sqrt(module.in_features)
+            keyed_uniform(module.weight, bound=bound, seed=seed, name=f"{name}.weight")
+            keyed_uniform(module.bias, bound=bound, seed=seed, name=f"{name}.bias")
+        case _ if any(True for _ in module.parameters(recurse=False)):
+            raise TypeError(f"no initialiser for {type(module).__name__} ({name})")
+        case _:
+            pass

@@ -1,0 +1,103 @@
+"""The training losses: pure functions of tensors."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.types import Batch, Outputs
+
+Similarity = Literal["dot", "cosine", "l2"]
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean cross-entropy over the samples whose label is known; 0 with zero gradient where none is.
+
+    Args:
+        logits: Float[b, k].
+        label: Int64[b], -1 = unknown.
+
+    Returns:
+        Scalar.
+    """
+    total = nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="sum")
+    return total / (label >= 0).sum().clamp(min=1)
+
+
+def ranking_loss(
+    image_embedding: Tensor, text_embedding: Tensor, label: Tensor, study: Tensor, *,
+    similarity: Similarity = "dot", ordinal: bool = True,
+) -> Tensor:
+    """Hinge loss that ranks a sample's own report and image above the next sample's.
+
+    The impostor of sample i is the next one, j = i + 1 (the last one's is the first). The margin is 0 where both share
+    a study, 1/2 where a label is unknown, else max(1/2, |y_i - y_j|). For image and text impostors alike, the mean over
+    the batch of max(0, s(impostor pair) - s(own pair) + margin); the two are added.
+
+    Args:
+        image_embedding, text_embedding: Float[b, d].
+        label: Int64[b], -1 = unknown.
+        study: Int64[b], equal for images that share a report.
+        similarity: dot product, cosine, or l2 (minus the Euclidean distance).
+        ordinal: Whether the labels are grades; else the margin is 1/2 between studies.
+
+    Returns:
+        Scalar.
+
+    Source: Chauhan et al. 2020 (arXiv 2008.09884), equation 2, as in the authors' joint_chestxray. Deviations: nominal
+    labels; vectorised.
+    """
+    next_label = label.roll(-1)
+    margin = torch.full_like(image_embedding[:, 0], 0.5)
+    if ordinal:
+        known = (label >= 0) & (next_label >= 0)
+        margin = torch.where(known, (label - next_label).abs().to(margin).clamp(min=0.5), margin)
+    margin = margin.masked_fill(study == study.roll(-1), 0.0)
+    own = _similarity(image_embedding, text_embedding, similarity)
+    image_impostor = _similarity(image_embedding.roll(-1, 0), text_embedding, similarity)
+    text_impostor = _similarity(image_embedding, text_embedding.roll(-1, 0), similarity)
+    return ((image_impostor - own + margin).relu() + (text_impostor - own + margin).relu()).mean()
+
+
+def _similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
+    """Similarity of corresponding rows, Float[b]."""
+    match kind:
+        case "dot":
+            return (a * b).sum(dim=1)
+        case "cosine":
+            return nn.functional.cosine_similarity(a, b, dim=1)
+        case "l2":
+            return -torch.linalg.vector_norm(a - b, dim=1)
+
+
+class BaseLoss(NamedTuple):
+    """The loss a model is trained with, and its parts (ranking before its weight)."""
+
+    total: Tensor
+    image: Tensor
+    text: Tensor
+    ranking: Tensor
+
+
+def base_loss(outputs: Outputs, batch: Batch, *, ordinal: bool = True, ranking_weight: float = 1.0) -> BaseLoss:
+    """Cross-entropy of both heads plus the ranking loss.
+
+    Args:
+        outputs: Of a model with embeddings.
+        batch: The samples, on the same device.
+        ordinal: Whether the labels are grades.
+        ranking_weight: Weight of the ranking loss, >= 0.
+
+    Returns:
+        Total and parts, scalars.
+
+    Source: Chauhan et al. 2020 (arXiv 2008.09884), supervised mode, equal weights.
+    """
+    if outputs.image_embedding is None or outputs.text_embedding is None:
+        raise TypeError("the ranking loss needs a model with embeddings")
+    image = cross_entropy(outputs.image_logits, batch.label)
+    text = cross_entropy(outputs.text_logits, batch.label)
+    ranking = ranking_loss(outputs.image_embedding, outputs.text_embedding, batch.label, batch.study, ordinal=ordinal)
+    return BaseLoss(image + text + ranking_weight * ranking, image, text, ranking)

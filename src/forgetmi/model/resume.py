@@ -1,0 +1,81 @@
+"""A loop over epochs that can be interrupted at any moment and resumed bit for bit."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from forgetmi.errors import CheckpointError, Fault
+from forgetmi.seeding import scope
+
+
+class Stateful(Protocol):
+    """What can be saved and taken back: models, optimisers, counters; tensors and plain values only."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+class EpochLoop:
+    """Iterate over epoch numbers; save after each, and go on where an interrupted run stopped.
+
+    The global generators (dropout) are set for each epoch as a pure function of (seed, stage, epoch). Nothing is left
+    out of ``state`` that changes from epoch to epoch, or a resumed run will differ. Leaving the loop early: close the
+    iterator (``contextlib.closing``) to give the global generators back at once.
+
+    Args:
+        total: Number of epochs, >= 0.
+        state: Everything that changes, by name.
+        file: Where to save; None = not resumable. Whoever asked for the file removes it.
+        key: What the run is (options, seed, initial weights, rows); a file of another key is refused.
+        seed: Root seed.
+        stage: Name of the random stream, e.g. "train".
+    """
+
+    def __init__(
+        self, total: int, *, state: Mapping[str, Stateful], file: Path | None, key: str, seed: int, stage: str,
+    ) -> None:
+        self._total = total
+        self._state = state
+        self._file = file
+        self._key = key
+        self._seed = seed
+        self._stage = stage
+
+    def __iter__(self) -> Iterator[int]:
+        for epoch in range(self._load(), self._total):
+            with scope(self._seed, self._stage, epoch):
+                yield epoch
+            self._save(epoch + 1)
+
+    def _save(self, done: int) -> None:
+        if self._file is None:
+            return
+        partial = self._file.with_name(f".{self._file.name}.partial")
+        state = {name: part.state_dict() for name, part in self._state.items()}
+        torch.save({"key": self._key, "done": done, "state": state}, partial)
+        os.replace(partial, self._file)
+
+    def _load(self) -> int:
+        """Take the saved state back, if there is one; the number of epochs done."""
+        if self._file is None or not self._file.exists():
+            return 0
+        where, do = self._file.name, "Delete the file to start afresh."
+        try:
+            saved = torch.load(self._file, map_location="cpu", weights_only=True)
+            key, done, state = saved["key"], saved["done"], saved["state"]
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+            raise CheckpointError(Fault("the saved progress cannot be read", where=where, why=type(error).__name__,
+                                        do=do)) from error
+        if key != self._key or set(state) != set(self._state) or not 0 <= done <= self._total:
+            raise CheckpointError(Fault("the saved progress is of another run", where=where, do=do,
+                                        why="options, seed, initial weights or data differ"))
+        for name, part in self._state.items():
+            part.load_state_dict(state[name])
+        return done

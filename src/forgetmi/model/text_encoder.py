@@ -1,0 +1,169 @@
+"""The text encoder: BERT with a pooled [CLS] embedding and a linear head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, BertConfig, BertModel
+
+from forgetmi.errors import Fault, SpecError
+
+_PAD = 0
+
+
+@dataclass(frozen=True)
+class TextEncoderSpec:
+    """Sizes of the text encoder; the defaults are those of SciBERT (Beltagy et al. 2019), which the paper uses.
+
+    Args:
+        hidden: Width of the token embeddings, a multiple of heads.
+        layers: Transformer layers.
+        heads: Attention heads.
+        intermediate: Width of the feed-forward layers.
+        vocabulary: Number of word pieces; id 0 is padding.
+        positions: Longest text in tokens.
+        dropout: Dropout of embeddings, layers and the pooled embedding, 0 to below 1.
+        attention_dropout: Dropout of the attention weights, 0 to below 1.
+        pretrained: Local Hugging Face directory (or hub id) the initial weights are read from; empty = random weights.
+            Use `pretrained_text` to get the matching sizes.
+        download: Whether a hub id may be fetched over the network.
+    """
+
+    hidden: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    vocabulary: int = 31_090
+    positions: int = 512
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    pretrained: str = ""
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        counts = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions")
+        faults = [Fault(f"{name} must be at least 1", where="text encoder", why=f"got {getattr(self, name)}")
+                  for name in counts if getattr(self, name) < 1]
+        faults += [Fault(f"{name} must be in [0, 1)", where="text encoder", why=f"got {getattr(self, name)}")
+                   for name in ("dropout", "attention_dropout") if not 0 <= getattr(self, name) < 1]
+        if not faults and self.hidden % self.heads:
+            faults.append(Fault("hidden must be a multiple of heads", where="text encoder",
+                                why=f"got {self.hidden} and {self.heads}"))
+        if faults:
+            raise SpecError(faults)
+
+
+class TextEncoder(nn.Module):
+    """BERT, pooled [CLS] (tanh), dropout, linear head.
+
+    Args:
+        spec: Sizes.
+        width: Width d of the image embedding; a linear projection follows the pooling where BERT's width differs,
+            because the ranking loss and the gate need equal widths.
+        classes: Number k of classes.
+
+    Source: the text branch of Chauhan et al. 2020 (arXiv 2008.09884). Deviations: the projection; eager attention.
+    """
+
+    def __init__(self, spec: TextEncoderSpec, *, width: int, classes: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.bert = BertModel(BertConfig(
+            vocab_size=spec.vocabulary, hidden_size=spec.hidden, num_hidden_layers=spec.layers,
+            num_attention_heads=spec.heads, intermediate_size=spec.intermediate, pad_token_id=_PAD,
+            max_position_embeddings=spec.positions, hidden_dropout_prob=spec.dropout,
+            attention_probs_dropout_prob=spec.attention_dropout, attn_implementation="eager",
+        ))
+        self.dropout = nn.Dropout(spec.dropout)
+        self.projection = nn.Identity() if spec.hidden == width else nn.Linear(spec.hidden, width)
+        self.classifier = nn.Linear(width, classes)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Word embeddings of token ids: Int64[b, l] -> Float[b, l, hidden], what `forward` takes as ``inputs``."""
+        return self.bert.embeddings.word_embeddings(tokens)
+
+    def forward(self, tokens: Tensor, mask: Tensor, *, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embed and classify.
+
+        Args:
+            tokens: Int64[b, l] token ids; not read where ``inputs`` is given.
+            mask: Int64[b, l], 1 = a token, 0 = padding.
+            inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (see `embed`).
+
+        Returns:
+            Embedding Float[b, d] and logits Float[b, k].
+
+        Raises:
+            SpecError: The texts are longer than the model's positions.
+        """
+        if mask.shape[1] > self.spec.positions:
+            raise SpecError(Fault(
+                f"a text has {mask.shape[1]} tokens", where="text encoder",
+                why=f"the model holds {self.spec.positions} positions", do="Cut reports when they are tokenised.",
+            ))
+        words: dict[str, Any] = {"input_ids": tokens} if inputs is None else {"inputs_embeds": inputs}
+        pooled = self.bert(attention_mask=mask, **words).pooler_output
+        embedding = self.projection(self.dropout(pooled))
+        return embedding, self.classifier(embedding)
+
+
+def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSpec:
+    """The specification that fits a pretrained BERT encoder; nothing but its configuration is read.
+
+    Args:
+        pretrained: Local Hugging Face directory (or hub id).
+        download: Whether a hub id may be fetched over the network.
+
+    Raises:
+        SpecError: It cannot be read, or is not a BERT encoder of the usual kind.
+    """
+    try:
+        config = AutoConfig.from_pretrained(pretrained, local_files_only=not download)
+    except (OSError, ValueError) as error:
+        raise SpecError(Fault("the pretrained text encoder cannot be read", where="text encoder",
+                              why=type(error).__name__, do=_how(download))) from error
+    if not isinstance(config, BertConfig):
+        raise SpecError(Fault("the pretrained text encoder is not a BERT model", where="text encoder",
+                              why=f"its type is {config.model_type!r}", do="Use an encoder with the BERT architecture."))
+    usual = BertConfig()
+    faults = [Fault(f"the pretrained text encoder has {name} = {getattr(config, name)!r}", where="text encoder",
+                    why=f"only {getattr(usual, name)!r} is supported")
+              for name in ("hidden_act", "layer_norm_eps", "type_vocab_size", "pad_token_id")
+              if getattr(config, name) != getattr(usual, name)]
+    if faults:
+        raise SpecError(faults)
+    return TextEncoderSpec(
+        hidden=config.hidden_size, layers=config.num_hidden_layers, heads=config.num_attention_heads,
+        intermediate=config.intermediate_size, vocabulary=config.vocab_size, positions=config.max_position_embeddings,
+        dropout=config.hidden_dropout_prob, attention_dropout=config.attention_probs_dropout_prob,
+        pretrained=pretrained, download=download,
+    )
+
+
+def pretrained_weights(spec: TextEncoderSpec) -> dict[str, Tensor]:
+    """Weights of the pretrained BERT encoder, by name; those the directory does not hold are left out.
+
+    Raises:
+        SpecError: It cannot be read, or its sizes differ from the specification's.
+    """
+    found = pretrained_text(spec.pretrained, download=spec.download)
+    sizes = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions")
+    faults = [Fault(f"the pretrained text encoder has {name} = {getattr(found, name)}", where="text encoder",
+                    why=f"the specification says {getattr(spec, name)}")
+              for name in sizes if getattr(found, name) != getattr(spec, name)]
+    if faults:
+        raise SpecError(faults)
+    try:
+        bert, info = BertModel.from_pretrained(
+            spec.pretrained, local_files_only=not spec.download, dtype=torch.float32, output_loading_info=True)
+    except (OSError, ValueError) as error:
+        raise SpecError(Fault("the pretrained weights cannot be read", where="text encoder",
+                              why=type(error).__name__, do=_how(spec.download))) from error
+    return {name: value for name, value in bert.state_dict().items() if name not in info["missing_keys"]}
+
+
+def _how(download: bool) -> str:
+    return "Check the directory or hub id." if download else "Name a local directory, or allow the download."

@@ -1,0 +1,269 @@
+"""Train the original and every retrained model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from forgetmi.errors import Fault, MethodError, SpecError
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.losses import base_loss
+from forgetmi.model.modes import evaluating
+from forgetmi.model.resume import EpochLoop
+from forgetmi.types import Batch, Recorder
+
+if TYPE_CHECKING:
+    from forgetmi.batch.loaders import Loader
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; the defaults suit the compact model.
+
+    The learning rate rises over ``warmup``, stays, and falls linearly to 0 over ``decay``; warm-up followed by decay
+    over all the rest is ``decay = 1 - warmup``.
+
+    Args:
+        epochs: Passes over the training rows, >= 0.
+        batch_size: Samples a step, for whoever makes the loader, >= 2.
+        lr: Peak learning rate of AdamW, > 0.
+        weight_decay: Decoupled weight decay, >= 0.
+        decay_all: Whether biases and norm layers decay, too.
+        clip: Largest gradient norm; 0 = no clipping.
+        warmup: Share of the steps with rising learning rate, 0 to 1.
+        decay: Share of the steps with falling learning rate, 0 to 1; at most 1 together with warmup.
+        ranking_weight: Weight of the ranking loss beside the two cross-entropies, >= 0.
+        text_lr_factor: Learning rate of the text encoder as a multiple of lr, > 0.
+        accumulation: Batches whose gradients are averaged before a step, >= 1.
+        bf16: Run the forward pass in bfloat16 where that is safe (autocast); weights stay in float32.
+    """
+
+    epochs: int = 16
+    batch_size: int = 16
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    decay_all: bool = True
+    clip: float = 5.0
+    warmup: float = 0.05
+    decay: float = 0.35
+    ranking_weight: float = 1.0
+    text_lr_factor: float = 1.0
+    accumulation: int = 1
+    bf16: bool = False
+
+    def __post_init__(self) -> None:
+        rules = {
+            "epochs must be at least 0": self.epochs >= 0, "batch_size must be at least 2": self.batch_size >= 2,
+            "lr must be above 0": self.lr > 0, "weight_decay must be at least 0": self.weight_decay >= 0,
+            "clip must be at least 0": self.clip >= 0, "warmup must be in [0, 1]": 0 <= self.warmup <= 1,
+            "decay must be in [0, 1]": 0 <= self.decay <= 1,
+            "warmup and decay together must be at most 1": self.warmup + self.decay <= 1 + 1e-9,
+            "ranking_weight must be at least 0": self.ranking_weight >= 0,
+            "text_lr_factor must be above 0": self.text_lr_factor > 0,
+            "accumulation must be at least 1": self.accumulation >= 1,
+        }
+        faults = [Fault(rule, where="training recipe") for rule, holds in rules.items() if not holds]
+        if faults:
+            raise SpecError(faults)
+
+    def lr_factor(self, step: int, total: int) -> float:
+        """Learning rate of a step as a share of the peak.
+
+        Args:
+            step: Number of the step, from 0.
+            total: Steps in all.
+        """
+        rising = (step + 1) / max(1.0, self.warmup * total)
+        falling = (total - step) / max(1.0, self.decay * total)
+        return min(1.0, rising, falling)
+
+
+@dataclass(frozen=True)
+class TrainingTrace:
+    """What happened, epoch by epoch.
+
+    Args:
+        epochs: For each epoch: mean ``loss`` and its parts ``image``, ``text`` and ``ranking``; ``steps`` and
+            ``samples``; ``seconds`` and ``cpu_seconds``; with validation rows ``validation_loss`` (mean cross-entropy
+            of both heads, added) and ``validation_auc_image`` / ``_text`` (mean one-vs-rest, None where undefined).
+    """
+
+    epochs: tuple[dict[str, float | None], ...]
+
+    def total(self, name: str) -> float:
+        """Sum over the epochs, e.g. of ``steps``, ``samples``, ``seconds`` or ``cpu_seconds``."""
+        return sum(epoch[name] or 0.0 for epoch in self.epochs)
+
+
+class _Records:
+    """The epochs' records, as a resumable part."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float | None]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        self.epochs = state_dict["epochs"]
+
+
+def fit(
+    model: ImageText, loader: Loader, recipe: Recipe, *, seed: int, ordinal: bool = True,
+    validation: Loader | None = None, resume: Path | None = None, observers: Sequence[Recorder] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingTrace:
+    """Train a model in place, on its own device; it is in eval mode on return.
+
+    The last epoch is the result: validation rows are only looked at, never used to choose. Dropout is a pure function
+    of (seed, epoch), so that a run resumed from ``resume`` equals an uninterrupted one bit for bit.
+
+    Args:
+        model: Trained in place.
+        loader: The training rows, in batches of at least 2.
+        recipe: How.
+        seed: Root seed.
+        ordinal: Whether the labels are grades (see `ranking_loss`).
+        validation: Rows to report loss and AUC on after each epoch.
+        resume: File that progress is saved to after each epoch and read from at the start; removed by the caller.
+        observers: Called before and after each step.
+        progress: Called with (epochs done, epochs in all).
+
+    Raises:
+        MethodError: The loss is not finite, a batch has a single sample, or observers are asked for with accumulation
+            or resumption.
+        CheckpointError: ``resume`` is damaged or of another run.
+    """
+    if observers and (resume is not None or recipe.accumulation > 1):
+        raise MethodError(Fault("a watched training can neither be resumed nor accumulate batches",
+                                why="each observer keeps its own record of single steps",
+                                do="Train without resume and with accumulation 1."))
+    optimiser = _optimiser(model, recipe)
+    records = _Records()
+    rows = hashlib.sha256(np.ascontiguousarray(loader.rows, np.int64).tobytes()).hexdigest()
+    key = f"{recipe!r} {seed} {ordinal} {validation is not None} {parameter_digest(model)} {rows} {len(loader)}"
+    loop = EpochLoop(recipe.epochs, state={"model": model, "optimiser": optimiser, "records": records},
+                     file=resume, key=hashlib.sha256(key.encode()).hexdigest(), seed=seed, stage="train")
+    with closing(iter(loop)) as epochs:
+        for epoch in epochs:
+            wall, cpu = time.perf_counter(), time.process_time()
+            model.train()
+            record = _epoch(model, loader, recipe, optimiser, epoch=epoch, ordinal=ordinal, observers=observers)
+            if validation is not None:
+                record |= _validate(model, validation)
+            records.epochs.append({**record, "seconds": time.perf_counter() - wall,
+                                   "cpu_seconds": time.process_time() - cpu})
+            if progress is not None:
+                progress(epoch + 1, recipe.epochs)
+    model.eval()
+    return TrainingTrace(tuple(records.epochs))
+
+
+def _optimiser(model: ImageText, recipe: Recipe) -> torch.optim.AdamW:
+    """Fused AdamW over everything but the gate, which the training loss does not reach."""
+    norms = {f"{name}.{own}" for name, module in model.named_modules()
+             if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)) for own, _ in module.named_parameters(recurse=False)}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not name.startswith("gate."):
+            factor = recipe.text_lr_factor if name.startswith("text_model.") else 1.0
+            spared = not recipe.decay_all and (name in norms or name.endswith(".bias"))
+            groups.setdefault((factor, 0.0 if spared else recipe.weight_decay), []).append(parameter)
+    return torch.optim.AdamW([
+        {"params": parameters, "factor": factor, "weight_decay": decay} for (factor, decay), parameters in groups.items()
+    ], lr=recipe.lr, fused=True)
+
+
+def _epoch(
+    model: ImageText, loader: Loader, recipe: Recipe, optimiser: torch.optim.AdamW, *, epoch: int, ordinal: bool,
+    observers: Sequence[Recorder],
+) -> dict[str, float | None]:
+    """One pass over the loader; means of the loss and its parts."""
+    per_epoch = math.ceil(len(loader) / recipe.accumulation)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    sums, samples, step = torch.zeros(4, device=model.device), 0, epoch * per_epoch
+    waiting, share = 0, 1
+    for number, batch in enumerate(loader.epoch(epoch), start=1):
+        batch = batch.to(model.device)
+        _refuse_single(batch)
+        for observer in observers:
+            observer.before_step(model, batch)
+        if waiting == 0:
+            share = min(recipe.accumulation, len(loader) - number + 1)
+            optimiser.zero_grad(set_to_none=True)
+        losses = _losses(model, batch, recipe, ordinal=ordinal)
+        (losses[0] / share).backward()
+        sums += losses.detach() * len(batch)
+        samples += len(batch)
+        waiting += 1
+        if waiting < share:
+            continue
+        waiting = 0
+        norm = nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf)
+        lr = recipe.lr * recipe.lr_factor(step, recipe.epochs * per_epoch)
+        if not math.isfinite(float(norm + sums[0])):
+            raise MethodError(Fault(f"training diverged at step {step} (epoch {epoch})", do="Use a smaller learning rate.",
+                                    why=f"loss {float(losses[0].detach())}, gradient norm {float(norm)}, learning rate {lr:.3g}"))
+        for group in optimiser.param_groups:
+            group["lr"] = lr * group["factor"]
+        optimiser.step()
+        step += 1
+        for observer in observers:
+            observer.after_step(model, batch)
+    means = (sums / samples).tolist()
+    return {**dict(zip(("loss", "image", "text", "ranking"), means, strict=True)),
+            "steps": step - epoch * per_epoch, "samples": samples}
+
+
+def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) -> Tensor:
+    """Total loss and its parts, Float[4]."""
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
+        outputs = model(batch)
+    return torch.stack(base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight))
+
+
+def _refuse_single(batch: Batch) -> None:
+    if len(batch) < 2:
+        raise MethodError(Fault(
+            "a training batch has a single sample", why="batch statistics and the ranking loss need at least 2",
+            do="Make the loader with Loader(..., avoid_single=True), or choose another batch size.",
+        ))
+
+
+@torch.no_grad()
+def _validate(model: ImageText, loader: Loader) -> dict[str, float | None]:
+    """Cross-entropy of both heads, added, and the AUC of each, over the rows with a label."""
+    image, text, label = [], [], []
+    with evaluating(model):
+        for batch in loader.epoch(0):
+            outputs = model(batch.to(model.device))
+            image.append(outputs.image_logits)
+            text.append(outputs.text_logits)
+            label.append(batch.label)
+    y = torch.cat(label)
+    heads = {"image": torch.cat(image).cpu()[y >= 0], "text": torch.cat(text).cpu()[y >= 0]}
+    y = y[y >= 0]
+    if len(y) == 0:
+        return {"validation_loss": None, "validation_auc_image": None, "validation_auc_text": None}
+    loss = sum(float(nn.functional.cross_entropy(logits.double(), y)) for logits in heads.values())
+    return {"validation_loss": loss, **{f"validation_auc_{head}": _auc(logits, y) for head, logits in heads.items()}}
+
+
+def _auc(logits: Tensor, label: Tensor) -> float | None:
+    """Mean one-vs-rest AUC over the classes present; None where fewer than two are."""
+    present = [int(k) for k in label.unique()]
+    if len(present) < 2:
+        return None
+    p = logits.double().softmax(dim=1).numpy()
+    return float(np.mean([roc_auc_score(label.numpy() == k, p[:, k]) for k in present]))
