@@ -111,12 +111,14 @@ class ForgetRequest:
         studies: Keyed digests of single studies (of patients not in `patients`).
         reason: Free words for the record, without identifiers.
         date: ISO date of the request.
+        notices: What was converted on reading the list, in words, without identifiers.
     """
 
     patients: tuple[str, ...] = ()
     studies: tuple[str, ...] = ()
     reason: str = ""
     date: str = ""
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
