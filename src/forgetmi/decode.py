@@ -18,6 +18,7 @@ import numpy.typing as npt
 from forgetmi.errors import Fault
 
 DAMAGED = "Replace the file by an undamaged copy, or leave its row out."
+NUMPY = b"\x93NUMPY"
 ENDINGS = (".dcm", ".dicom")  # read as DICOM even without the preamble that marks it
 TAGS: list[Any] = [  # nothing else is parsed: no name, number or date of a patient is ever read
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
@@ -81,14 +82,13 @@ def read_image(locator: str) -> Decoded:
     try:
         with path.open("rb") as opened:
             head = opened.read(132)
-            if not head.startswith(b"\x93NUMPY"):
-                data = head + opened.read()
+            data = head if head.startswith(NUMPY) else head + opened.read()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise ImageFault("the image file cannot be read", reason or type(error).__name__,
                          "Check the image folder and the file's permissions.") from None
     with _silence():
-        if head.startswith(b"\x93NUMPY"):
+        if head.startswith(NUMPY):
             return _npy(path, index)
         if index is not None:
             raise ImageFault("the image stack is not an NPY file")
@@ -159,7 +159,7 @@ def _picture(data: bytes) -> Decoded:
 
 def _dicom(data: bytes) -> Decoded:
     from pydicom import dcmread
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
     from pydicom.uid import ImplicitVRLittleEndian
 
     try:
@@ -184,7 +184,7 @@ def _dicom(data: bytes) -> Decoded:
 
 def _check(image: Any, syntax: Any) -> None:
     """Refuse what is not one grey or colour picture of 8 to 16 bits, or what no installed decoder can read."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     if int(image.get("NumberOfFrames") or 1) != 1:
         raise ImageFault("the DICOM file holds several frames", f"{int(image.NumberOfFrames)} frames",
