@@ -204,7 +204,7 @@ class _Source:
         """The slices of an NPY stack; None where the file is none (`read_image` will say what is wrong with it)."""
         try:
             return np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
-        except ValueError:
+        except (ValueError, EOFError, SyntaxError):
             return None
 
     @cached_property
@@ -254,7 +254,7 @@ def _ingest(
                 content = source.content(index)
                 image = None if content in writer else source.stored(locators[number], index, preprocessing)
             except ImageFault as error:
-                faults[number] = Fault(error.what, why=error.why, do=error.do)
+                faults[number] = error.fault
                 continue
             except OSError as error:
                 faults[number] = Fault("the image file cannot be read", why=error.strerror or type(error).__name__,

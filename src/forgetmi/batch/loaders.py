@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self, final
 
 import numpy as np
@@ -140,16 +141,17 @@ class Loader:
         return f"Loader({len(self.rows)} rows, batches of {self.batch_size}, seed {self.seed})"
 
     def _cut(self, rows: Ints) -> list[Ints]:
-        starts = list(range(0, len(rows), self.batch_size))
-        if self.avoid_single and len(starts) > 1 and starts[-1] == len(rows) - 1:
-            starts.pop()
-        return [rows[start:stop] for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True)]
+        cuts = [*range(0, len(rows), self.batch_size), len(rows)]
+        if self.avoid_single and len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+            del cuts[-2]
+        return [rows[start:stop] for start, stop in pairwise(cuts)]
+
+    def _shuffled(self, *keys: str | int) -> Ints:
+        return self.rows[numpy_generator(self.seed, "loader", *keys).permutation(len(self.rows))]
 
     def plan(self, epoch: int) -> list[Ints]:
         """The rows of each batch of an epoch, without loading them."""
-        if not self.shuffle:
-            return self._cut(self.rows)
-        return self._cut(numpy_generator(self.seed, "loader", "epoch", epoch).permutation(self.rows))
+        return self._cut(self._shuffled("epoch", epoch) if self.shuffle else self.rows)
 
     def epoch(self, epoch: int, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
         """The batches of an epoch."""
@@ -161,12 +163,12 @@ class Loader:
 
         With the same `count` in every epoch, no row comes again before all others came.
         """
-        order = numpy_generator(self.seed, "loader", "window").permutation(self.rows)
+        order = self._shuffled("window")
         return order[np.arange(epoch * count, (epoch + 1) * count) % max(1, len(order))]
 
     def random(self, epoch: int, count: int) -> Ints:
         """`count` rows drawn afresh for each epoch, without repeats while there are enough."""
-        order = numpy_generator(self.seed, "loader", "random", epoch).permutation(self.rows)
+        order = self._shuffled("random", epoch)
         return order[np.arange(count) % max(1, len(order))]
 
     def batches(self, rows: Ints, *, perturbation: Perturber | None = None) -> Iterator[Batch]:

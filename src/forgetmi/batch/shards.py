@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -48,10 +49,13 @@ class Shard:
 
 
 def read_shards(folder: Path, size: int) -> list[Shard]:
-    """All finished shards in a folder, by name; one whose pixels are missing or short is passed over."""
+    """All finished shards in a folder, by name; one that is damaged or whose pixels are missing is passed over."""
     shards = []
     for index in sorted(folder.glob("*.json")):
-        stored = json.loads(index.read_text(encoding="utf-8"))
+        try:
+            stored = json.loads(index.read_bytes())
+        except ValueError:
+            continue
         path = index.with_suffix(".u16")
         contents = tuple(bytes.fromhex(digest) for digest in stored["contents"])
         if path.exists() and path.stat().st_size == 2 * size * size * len(contents):
@@ -70,14 +74,16 @@ class ShardWriter:
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
-        self._limit = max(1, min(_SHARD_IMAGES, _SHARD_BYTES // (2 * size * size)))
+        self._bytes = 2 * size * size
+        self._limit = max(1, min(_SHARD_IMAGES, _SHARD_BYTES // self._bytes))
         self._known = {content for shard in read_shards(folder, size) for content in shard.contents}
         self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
         self._contents: list[bytes] = []
         self._notices: dict[str, list[int]] = {}
         for left in folder.glob("*.partial"):
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:  # a younger one may belong to a living process
-                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # a younger one may belong to a living process
+                if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                    left.unlink()
 
     def __contains__(self, content: bytes) -> bool:
         return content in self._known
@@ -101,6 +107,7 @@ class ShardWriter:
         file, contents, notices = self._file, self._contents, self._notices
         self._file, self._contents, self._notices = None, [], {}
         try:
+            file.truncate(self._bytes * len(contents))  # a write that failed may have left a part of an image
             file.close()
             digests = [content.hex() for content in contents]
             name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
