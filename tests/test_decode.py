@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import dcmwrite
@@ -259,6 +259,7 @@ def test_split_locator(locator: str, expected: tuple[str, int | None]) -> None:
     assert split_locator(locator) == expected
 
 
+@settings(deadline=None)
 @given(st.sampled_from([PNG, JPEG]), st.integers(0, 400), st.binary(min_size=1, max_size=40))
 def test_damage_gives_an_image_or_a_fault(tmp_path_factory: pytest.TempPathFactory, whole: bytes, at: int,
                                           junk: bytes) -> None:

@@ -174,7 +174,7 @@ def _labels(rows: RawRows, findings: _Findings, classes: tuple[str, ...]) -> tup
                       for one in distinct], np.int64)[code]
     if not form:
         findings.add(np.flatnonzero(value == outside), "label", "the label is not one of the classes",
-                     why=f"classes: {', '.join(classes)}; or 0 to {outside - 1}; blank, -1 or nan = unknown")
+                     why=f"classes {', '.join(classes)}, by name or by number from 0; blank, -1 or nan = unknown")
     return value, classes
 
 
