@@ -1,0 +1,48 @@
+"""Machine unlearning for multimodal clinical models: forget whole patients, and measure it against retraining."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forgetmi.api import evaluate, predict, prepare, train, unlearn
+    from forgetmi.cohort.partition import partition
+    from forgetmi.report.audit import write_report
+    from forgetmi.types import Cohort, Evaluation, ForgetRequest, Partition, Signals
+
+# Imported on first use, so that `import forgetmi` costs nothing.
+_WHERE = {
+    "partition": "forgetmi.cohort.partition", "prepare": "forgetmi.api", "train": "forgetmi.api",
+    "unlearn": "forgetmi.api", "predict": "forgetmi.api", "evaluate": "forgetmi.api",
+    "write_report": "forgetmi.report.audit", "Cohort": "forgetmi.types", "Evaluation": "forgetmi.types",
+    "ForgetRequest": "forgetmi.types", "Partition": "forgetmi.types", "Signals": "forgetmi.types",
+}
+
+__all__ = [
+    "Cohort", "Evaluation", "ForgetRequest", "Partition", "Signals", "evaluate", "load_cohort", "partition", "predict",
+    "prepare", "train", "unlearn", "write_report",
+]
+
+
+def load_cohort(kind: str = "synthetic", **options: Any) -> Cohort:
+    """Read a cohort.
+
+    Args:
+        kind: A registered reader: "synthetic", "table", ...
+        options: The reader's fields, e.g. ``path="cohort.csv"``.
+
+    Raises:
+        SpecError: There is no such reader.
+        CohortError: The files cannot be used; all faults at once.
+    """
+    from forgetmi.registry import cohorts
+
+    return cohorts.get(kind)(**options).load()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        from importlib import import_module
+
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'forgetmi' has no attribute {name!r}")

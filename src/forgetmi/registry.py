@@ -55,6 +55,12 @@ class Registry:
         """All names, sorted."""
         return tuple(sorted({*self._entries(), *self._added}))
 
+    def target(self, name: str) -> str:
+        """Where a part is defined, as ``module:name``, without importing it."""
+        if name in self._added:
+            return f"{self._added[name].__module__}:{self._added[name].__qualname__}"
+        return self._entries()[name].value
+
     def get(self, name: str) -> Any:
         """The part of that name.
 

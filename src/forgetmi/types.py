@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -236,6 +236,17 @@ class Model(Protocol):
     """Anything that maps a batch to outputs."""
 
     def __call__(self, batch: Batch) -> Outputs: ...
+
+
+class Epochs(Protocol):
+    """Batches over one set of rows, epoch by epoch; the order is a pure function of the epoch."""
+
+    @property
+    def rows(self) -> Ints: ...
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int, /) -> Iterator[Batch]: ...
 
 
 class Recorder(Protocol):

@@ -12,9 +12,9 @@ from forgetmi.errors import Fault, MethodError
 from forgetmi.model.initialise import initialise
 from forgetmi.model.modes import evaluating
 from forgetmi.seeding import torch_generator
+from forgetmi.types import Epochs
 
 if TYPE_CHECKING:
-    from forgetmi.batch.loaders import Loader
     from forgetmi.model.image_text import ImageText
 
 
@@ -56,7 +56,7 @@ class MultimodalAdaptationGate(nn.Module):
         return self.norm(image + alpha * shift)
 
 
-def fit_gate(model: ImageText, loader: Loader, *, seed: int, steps: int = 300, lr: float = 1e-3) -> None:
+def fit_gate(model: ImageText, loader: Epochs, *, seed: int, steps: int = 300, lr: float = 1e-3) -> None:
     """Fit the gate, in place, so that a throw-away class head can read the label from the joint embedding.
 
     The gate starts from its initial weights; the encoders and heads do not change. Their embeddings are computed once,
@@ -91,7 +91,8 @@ def fit_gate(model: ImageText, loader: Loader, *, seed: int, steps: int = 300, l
     draw = torch_generator(seed, "gate", "rows")
     for step in range(steps):
         rows = torch.randperm(len(label), generator=draw)[:256].to(label.device)
-        loss = nn.functional.cross_entropy(nn.functional.linear(gate(image[rows], text[rows]), weight, bias), label[rows])
+        logits = nn.functional.linear(gate(image[rows], text[rows]), weight, bias)
+        loss = nn.functional.cross_entropy(logits, label[rows])
         if not bool(torch.isfinite(loss)):
             raise MethodError(Fault(f"the gate's loss became {float(loss)} at step {step}", why=f"learning rate {lr}"))
         optimiser.zero_grad(set_to_none=True)

@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +21,7 @@ from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
 from forgetmi.model.resume import EpochLoop
-from forgetmi.types import Batch, Recorder
-
-if TYPE_CHECKING:
-    from forgetmi.batch.loaders import Loader
+from forgetmi.types import Batch, Epochs, Outputs, Recorder
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,9 @@ class TrainingTrace:
 
     Args:
         epochs: For each epoch: mean ``loss`` and its parts ``image``, ``text`` and ``ranking``; ``steps`` and
-            ``samples``; ``seconds`` and ``cpu_seconds``; with validation rows ``validation_loss`` (mean cross-entropy
-            of both heads, added) and ``validation_auc_image`` / ``_text`` (mean one-vs-rest, None where undefined).
+            ``samples``; ``seconds`` and ``cpu_seconds`` of training alone; with validation rows ``validation_loss``
+            (mean cross-entropy of both heads, added) and ``validation_auc_image`` / ``_text`` (mean one-vs-rest, None
+            where undefined).
     """
 
     epochs: tuple[dict[str, float | None], ...]
@@ -120,8 +118,8 @@ class _Records:
 
 
 def fit(
-    model: ImageText, loader: Loader, recipe: Recipe, *, seed: int, ordinal: bool = True,
-    validation: Loader | None = None, resume: Path | None = None, observers: Sequence[Recorder] = (),
+    model: ImageText, loader: Epochs, recipe: Recipe, *, seed: int, ordinal: bool = True,
+    validation: Epochs | None = None, resume: Path | None = None, observers: Sequence[Recorder] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingTrace:
     """Train a model in place, on its own device; it is in eval mode on return.
@@ -141,14 +139,16 @@ def fit(
         progress: Called with (epochs done, epochs in all).
 
     Raises:
-        MethodError: The loss is not finite, a batch has a single sample, or observers are asked for with accumulation
-            or resumption.
+        MethodError: The loss is not finite, there are no rows, a batch has a single sample, or observers are asked for
+            with accumulation or resumption.
         CheckpointError: ``resume`` is damaged or of another run.
     """
     if observers and (resume is not None or recipe.accumulation > 1):
         raise MethodError(Fault("a watched training can neither be resumed nor accumulate batches",
                                 why="each observer keeps its own record of single steps",
                                 do="Train without resume and with accumulation 1."))
+    if len(loader.rows) == 0:
+        raise MethodError(Fault("there are no training rows"))
     optimiser = _optimiser(model, recipe)
     records = _Records()
     rows = hashlib.sha256(np.ascontiguousarray(loader.rows, np.int64).tobytes()).hexdigest()
@@ -160,10 +160,8 @@ def fit(
             wall, cpu = time.perf_counter(), time.process_time()
             model.train()
             record = _epoch(model, loader, recipe, optimiser, epoch=epoch, ordinal=ordinal, observers=observers)
-            if validation is not None:
-                record |= _validate(model, validation)
-            records.epochs.append({**record, "seconds": time.perf_counter() - wall,
-                                   "cpu_seconds": time.process_time() - cpu})
+            record |= {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+            records.epochs.append(record if validation is None else record | _validate(model, validation))
             if progress is not None:
                 progress(epoch + 1, recipe.epochs)
     model.eval()
@@ -172,21 +170,18 @@ def fit(
 
 def _optimiser(model: ImageText, recipe: Recipe) -> torch.optim.AdamW:
     """Fused AdamW over everything but the gate, which the training loss does not reach."""
-    norms = {f"{name}.{own}" for name, module in model.named_modules()
-             if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)) for own, _ in module.named_parameters(recurse=False)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not name.startswith("gate."):
             factor = recipe.text_lr_factor if name.startswith("text_model.") else 1.0
-            spared = not recipe.decay_all and (name in norms or name.endswith(".bias"))
-            groups.setdefault((factor, 0.0 if spared else recipe.weight_decay), []).append(parameter)
-    return torch.optim.AdamW([
-        {"params": parameters, "factor": factor, "weight_decay": decay} for (factor, decay), parameters in groups.items()
-    ], lr=recipe.lr, fused=True)
+            decay = recipe.weight_decay if recipe.decay_all or parameter.ndim > 1 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW([{"params": parameters, "factor": factor, "weight_decay": decay}
+                              for (factor, decay), parameters in groups.items()], lr=recipe.lr, fused=True)
 
 
 def _epoch(
-    model: ImageText, loader: Loader, recipe: Recipe, optimiser: torch.optim.AdamW, *, epoch: int, ordinal: bool,
+    model: ImageText, loader: Epochs, recipe: Recipe, optimiser: torch.optim.AdamW, *, epoch: int, ordinal: bool,
     observers: Sequence[Recorder],
 ) -> dict[str, float | None]:
     """One pass over the loader; means of the loss and its parts."""
@@ -213,8 +208,10 @@ def _epoch(
         norm = nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf)
         lr = recipe.lr * recipe.lr_factor(step, recipe.epochs * per_epoch)
         if not math.isfinite(float(norm + sums[0])):
-            raise MethodError(Fault(f"training diverged at step {step} (epoch {epoch})", do="Use a smaller learning rate.",
-                                    why=f"loss {float(losses[0].detach())}, gradient norm {float(norm)}, learning rate {lr:.3g}"))
+            raise MethodError(Fault(
+                f"training diverged at step {step} (epoch {epoch})", do="Use a smaller learning rate.",
+                why=f"loss {float(losses[0].detach())}, gradient norm {float(norm)}, learning rate {lr:.3g}",
+            ))
         for group in optimiser.param_groups:
             group["lr"] = lr * group["factor"]
         optimiser.step()
@@ -230,6 +227,7 @@ def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) ->
     """Total loss and its parts, Float[4]."""
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
         outputs = model(batch)
+    outputs = Outputs(*(getattr(outputs, f.name).float() for f in fields(outputs)))
     return torch.stack(base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight))
 
 
@@ -242,7 +240,7 @@ def _refuse_single(batch: Batch) -> None:
 
 
 @torch.no_grad()
-def _validate(model: ImageText, loader: Loader) -> dict[str, float | None]:
+def _validate(model: ImageText, loader: Epochs) -> dict[str, float | None]:
     """Cross-entropy of both heads, added, and the AUC of each, over the rows with a label."""
     image, text, label = [], [], []
     with evaluating(model):

@@ -1,0 +1,225 @@
+"""The verbs of the front door: everything a run does, as plain functions of plain arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from forgetmi.batch.image import ImagePreprocessing, build_image_store
+from forgetmi.batch.loaders import Loader, Records
+from forgetmi.batch.text import Tokenizer, train_wordpiece
+from forgetmi.errors import CheckpointError, Fault
+from forgetmi.evaluate import suite
+from forgetmi.evaluate.signals import collect
+from forgetmi.methods import base
+from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.model import checkpoint
+from forgetmi.model.architecture import Architecture
+from forgetmi.model.gate import fit_gate
+from forgetmi.model.image_text import ImageText, ModelSpec, build, parameter_digest
+from forgetmi.model.train import Recipe, TrainingTrace, fit
+from forgetmi.types import Cohort, Evaluation, Ints, Partition, Recorder, Signals
+
+Progress = Callable[[int, int], None]
+
+
+def default_cache() -> Path:
+    """Where prepared images are kept between runs: $FORGETMI_CACHE, else the user's cache folder."""
+    if named := os.environ.get("FORGETMI_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forgetmi"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A cohort made ready for one family of models: images decoded, reports tokenized.
+
+    Args:
+        cohort: The cohort.
+        records: Its images and tokens.
+        images: How the images were prepared.
+        spec: Architecture of every model trained on them.
+    """
+
+    cohort: Cohort
+    records: Records
+    images: ImagePreprocessing
+    spec: ModelSpec
+
+    def preprocessing(self) -> dict[str, Any]:
+        """What a checkpoint must remember to prepare another cohort in the same way."""
+        tokenizer = self.records.tokenizer
+        return {"images": asdict(self.images), "ordinal": self.cohort.ordinal, "text": {
+            "max_length": tokenizer.max_length, "lowercase": tokenizer.lowercase,
+            "strip_accents": tokenizer.strip_accents}}
+
+    def save(self, directory: Path, model: ImageText, **extra: Any) -> str:
+        """Write a model of this family as a checkpoint; returns the digest of its weights."""
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        return checkpoint.save(
+            directory, model, vocabulary=self.records.tokenizer.vocabulary, preprocessing=self.preprocessing(),
+            classes=self.cohort.classes, extra={"cohort": self.cohort.digest, **extra})
+
+
+def prepare(
+    *, cohort: Cohort, partition: Partition, images: ImagePreprocessing | None = None,
+    architecture: Architecture | None = None, vocabulary: int = 1000, min_patients: int = 5, max_length: int = 320,
+    cache: Path | None = None, progress: Progress | None = None,
+) -> Prepared:
+    """Decode every image once, make the vocabulary, tokenize every report once.
+
+    Args:
+        cohort: The cohort.
+        partition: The vocabulary is made from its forget and retain rows alone.
+        images: Size and fit of the images.
+        architecture: Which model.
+        vocabulary: Largest number of word pieces.
+        min_patients: Fewest training patients a piece must come from.
+        max_length: Longest report in tokens.
+        cache: Folder of prepared images.
+        progress: Called with (images looked at, images in all).
+
+    Raises:
+        CohortError: Images cannot be read; all of them are listed.
+        SpecError: The sizes do not fit together.
+    """
+    images, architecture = images or ImagePreprocessing(), architecture or Architecture()
+    if architecture.pretrained:
+        tokenizer = Tokenizer.from_pretrained_directory(Path(architecture.pretrained), max_length=max_length)
+    else:
+        rows = trained_rows(partition)
+        tokenizer = Tokenizer(train_wordpiece(cohort.report[rows], cohort.patient[rows], size=vocabulary,
+                                              min_patients=min_patients), max_length=max_length)
+    store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
+    records = Records.of(cohort, store, tokenizer)
+    spec = architecture.resolve(size=images.size, classes=len(cohort.classes), vocabulary=len(tokenizer.vocabulary),
+                                longest=max_length)
+    return Prepared(cohort, records, images, spec)
+
+
+def open_checkpoint(
+    directory: Path, *, cohort: Cohort, cache: Path | None = None, progress: Progress | None = None,
+) -> tuple[Prepared, checkpoint.Loaded]:
+    """Read a model and prepare a cohort the way the model's own was.
+
+    Args:
+        directory: The checkpoint.
+        cohort: Any cohort with the same classes.
+        cache: Folder of prepared images.
+        progress: Called with (images looked at, images in all).
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or its classes are not the cohort's.
+    """
+    loaded = checkpoint.load(directory)
+    if loaded.classes != cohort.classes:
+        raise CheckpointError(Fault(
+            "the checkpoint's classes are not the cohort's", where=directory.name,
+            why=f"{', '.join(loaded.classes)} against {', '.join(cohort.classes)}",
+            do="Give the cohort the same classes in the same order.",
+        ))
+    images = ImagePreprocessing(**loaded.preprocessing["images"])
+    tokenizer = Tokenizer(loaded.vocabulary, **loaded.preprocessing["text"])
+    store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
+    return Prepared(cohort, Records.of(cohort, store, tokenizer), images, loaded.spec), loaded
+
+
+def trained_rows(partition: Partition, *, without_forgotten: bool = False) -> Ints:
+    """Rows a model is trained on, in the order of the cohort."""
+    import numpy as np
+
+    return partition.retain if without_forgotten else np.sort(np.concatenate([partition.forget, partition.retain]))
+
+
+def train(
+    *, prepared: Prepared, partition: Partition, recipe: Recipe | None = None, seed: int = 0,
+    without_forgotten: bool = False, resume: Path | None = None, observers: Sequence[Recorder] = (),
+    progress: Progress | None = None, device: str = "cpu",
+) -> tuple[ImageText, TrainingTrace]:
+    """Train the original, or - without the forgotten - a retrained reference; then fit the joint-embedding gate.
+
+    Args:
+        prepared: The cohort and architecture.
+        partition: Who is in which set.
+        recipe: How.
+        seed: Root seed of weights, order and dropout.
+        without_forgotten: Leave the forgotten out: this is Retrain.
+        resume: File to save progress to and resume from.
+        observers: Watch the steps.
+        progress: Called with (epochs done, epochs in all).
+        device: Where to train.
+
+    Returns:
+        The model, in eval mode, and what happened.
+    """
+    recipe = recipe or Recipe()
+    rows = trained_rows(partition, without_forgotten=without_forgotten)
+    loader = Loader(prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
+    validation = Loader(prepared.records, partition.validation, batch_size=64, seed=seed, shuffle=False)
+    model = build(prepared.spec, seed=seed).to(device)
+    trace = fit(model, loader, recipe, seed=seed, ordinal=prepared.cohort.ordinal,
+                validation=validation if len(partition.validation) else None, resume=resume, observers=observers,
+                progress=progress)
+    fit_gate(model, in_order(prepared.records, rows), seed=seed)
+    return model, trace
+
+
+def unlearn(
+    *, prepared: Prepared, partition: Partition, model: ImageText, method: base.Method | None = None,
+    recipe: Recipe | None = None, seed: int = 0, batch_size: int = 16, training_log: Any = None,
+    state: Path | None = None, progress: Progress | None = None, device: str = "cpu",
+) -> base.Unlearned:
+    """Make a model that behaves as if the forgotten patients had never been in it; the one given is not changed.
+
+    Args:
+        prepared: The cohort and architecture.
+        partition: Its forget, retain and validation rows are all a method can see.
+        model: The original.
+        method: Which method, with its hyper-parameters; Forget-MI by default.
+        recipe: How the original was trained.
+        seed: Root seed.
+        batch_size: Samples of each set a step.
+        training_log: What the method's recorder kept during training, if it needs one.
+        state: File to save progress to and resume from.
+        progress: Called with (epochs done, epochs in all).
+        device: Where to work.
+
+    Returns:
+        The new model, its gate fitted again on retained patients alone, and the trace.
+    """
+    done = base.unlearn(
+        method or ForgetMI(), model, records=prepared.records, partition=partition, seed=seed,
+        recipe=recipe or Recipe(), fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
+        ordinal=prepared.cohort.ordinal, batch_size=batch_size, training_log=training_log, state=state,
+        progress=progress)
+    fit_gate(done.model, in_order(prepared.records, partition.retain), seed=seed)
+    return done
+
+
+def predict(
+    *, prepared: Prepared, model: ImageText, rows: Ints | None = None, progress: Callable[[int], None] | None = None,
+) -> Signals:
+    """Run a model once over rows of a cohort (all of them by default) and keep what it says."""
+    import numpy as np
+
+    rows = np.arange(len(prepared.cohort)) if rows is None else rows
+    return collect(model, prepared.records, rows, cohort=prepared.cohort, model_digest=parameter_digest(model),
+                   on_batch=progress)
+
+
+def evaluate(
+    *, original: Signals, unlearned: Signals | Mapping[str, Signals], retrained: Sequence[Signals],
+    partition: Partition, ordinal: bool = True, seed: int = 0, resamples: int = 1000,
+) -> Evaluation:
+    """Measure the original, one or several unlearned models and the retrained ones; see `forgetmi.evaluate.suite`."""
+    others = {"unlearned": unlearned} if isinstance(unlearned, Signals) else dict(unlearned)
+    models = {"original": original, **others, **{f"retrain-{r}": one for r, one in enumerate(retrained)}}
+    return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)
+
+
+def in_order(records: Records, rows: Ints) -> Loader:
+    """Batches over some rows, unshuffled."""
+    return Loader(records, rows, batch_size=64, seed=0, shuffle=False)

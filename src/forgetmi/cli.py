@@ -1,0 +1,74 @@
+"""The command ``forgetmi``: one word a verb; heavy imports only when a command needs them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+# Verb -> (module:function, one line of help). Nothing is imported to print this list.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("forgetmi.commands.run:demo", "the main job on the embedded cohort: train, forget, compare, report"),
+    "run": ("forgetmi.commands.run:run", "the same on any cohort: train, retrain, unlearn, evaluate, report"),
+    "cohort": ("forgetmi.commands.cohort:cohort", "make, check or show a cohort"),
+    "train": ("forgetmi.commands.steps:train", "train the original, or a model without the forgotten"),
+    "predict": ("forgetmi.commands.steps:predict", "run any checkpoint over any cohort; signals to an .npz"),
+    "unlearn": ("forgetmi.commands.steps:unlearn", "make a model that forgets, from a checkpoint"),
+    "evaluate": ("forgetmi.commands.steps:evaluate", "measure models from their stored signals"),
+    "report": ("forgetmi.commands.run:report", "write the report of a finished run again"),
+    "methods": ("forgetmi.commands.methods:methods", "list the unlearning methods and what each reads"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments after the program's name; default: those of the process.
+
+    Returns:
+        0 = done, 2 = wrong input (each fault on its own line), 130 = interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"forgetmi {version('forgetmi')}")
+        return 0
+    from forgetmi.errors import Fault, ForgetMIError, SpecError
+
+    try:
+        if words[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(words[0], COMMANDS, n=1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise SpecError(Fault(f"there is no command {words[0]!r}", do=f"{hint}Commands: {', '.join(COMMANDS)}."))
+        module, function = COMMANDS[words[0]][0].split(":")
+        getattr(importlib.import_module(module), function)(words[1:])
+    except ForgetMIError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; give the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    return ("usage: forgetmi COMMAND [OPTIONS]\n\n"
+            "Forget whole patients from an image+report model, and measure it.\n\n"
+            f"{lines}\n\nforgetmi COMMAND --help explains each option with its default and unit.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""``forgetmi cohort make | check | show``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from forgetmi.commands.show import Board, say
+from forgetmi.errors import Fault, SpecError
+from forgetmi.options import NoOptions, command_line, parse
+from forgetmi.types import Cohort, codes
+
+
+def cohort(argv: Sequence[str]) -> None:
+    """Make, check or show a cohort."""
+    actions = {"make": make, "check": check, "show": show}
+    if not argv or argv[0] not in actions:
+        if argv and argv[0] in ("-h", "--help"):
+            say("usage: forgetmi cohort make|check|show [OPTIONS]\n\n"
+                "  make   write a generated cohort anybody can read\n"
+                "  check  read every row and decode every image; report all faults at once\n"
+                "  show   counts of a cohort and of its partition")
+            return
+        raise SpecError(Fault("cohort needs an action", do="One of: make, check, show."))
+    actions[argv[0]](argv[1:])
+
+
+@dataclass(frozen=True)
+class MakeOptions:
+    """Options of ``forgetmi cohort make``.
+
+    Args:
+        out: New directory; gets cohort.csv, the images and a note that nobody in it is real.
+        patients: Number of patients, 10 to 100,000.
+        seed: Seed of everything in it.
+        size: Side of the images, pixels.
+        ordinal: Four grades of edema; no = four named causes.
+        reference_patients: Further patients that are never trained on, for audits.
+    """
+
+    out: Path
+    patients: int = 270
+    seed: int = 0
+    size: int = 64
+    ordinal: bool = True
+    reference_patients: int = 0
+
+
+def make(argv: Sequence[str]) -> None:
+    """Write a generated cohort."""
+    from forgetmi.cohort.synthetic import make_synthetic
+
+    own = command_line(MakeOptions, argv, prog="forgetmi cohort make",
+                       description="Write a generated cohort of chest radiographs and reports; nobody in it is real.")
+    with Board() as board:
+        make_synthetic(own.out, patients=own.patients, seed=own.seed, size=own.size, ordinal=own.ordinal,
+                       reference_patients=own.reference_patients,
+                       progress=lambda done, total: board.show("patients", done, total))
+    say(f"Cohort: {own.out / 'cohort.csv'}\n"
+        f"Use it:  forgetmi run --cohort table --cohort.path {own.out / 'cohort.csv'} --out runs/mine")
+
+
+def check(argv: Sequence[str]) -> None:
+    """Read every row and decode every image."""
+    from forgetmi.api import default_cache
+    from forgetmi.batch.image import build_image_store
+
+    spec, _ = parse(NoOptions, argv, prog="forgetmi cohort check", only=("cohort", "images"),
+                    description="Read every row and decode every image; all faults are reported at once.")
+    found: Cohort = spec.cohort.load()
+    with Board() as board:
+        build_image_store(found, spec.images, cache=default_cache(),
+                          progress=lambda done, total: board.show("images", done, total))
+    say(describe(found))
+    say("Every row can be used and every image can be decoded.")
+
+
+def show(argv: Sequence[str]) -> None:
+    """Counts of a cohort and of its partition."""
+    from forgetmi.pipeline import load_data
+
+    spec, _ = parse(NoOptions, argv, prog="forgetmi cohort show", only=("cohort", "partition", "seed", "split_seed"),
+                    description="Counts of a cohort, and of the partition these options give.")
+    found, partition = load_data(spec)
+    say(describe(found))
+    for name, count in partition.counts().items():
+        say(f"  {name:<11}{count['patients']:>7} patients {count['images']:>8} images")
+    for note in partition.notes:
+        say(f"  {note}")
+
+
+def describe(cohort: Cohort) -> str:
+    """A cohort in a few lines, without anything about a single patient."""
+    known = cohort.label[cohort.label >= 0]
+    shares = ", ".join(f"{name} {np.mean(known == number):.0%}" for number, name in enumerate(cohort.classes))
+    lines = [f"{cohort.name}: {len(cohort)} images, {len(codes(cohort.study)[1])} studies, "
+             f"{len(codes(cohort.patient)[1])} patients",
+             f"  classes ({'grades' if cohort.ordinal else 'names'}): {shares}; "
+             f"unknown: {len(cohort) - len(known)} images",
+             f"  content digest {cohort.digest[:16]}"]
+    return "\n".join([*lines, *(f"  note: {notice}" for notice in cohort.notices)])

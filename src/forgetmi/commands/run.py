@@ -1,0 +1,136 @@
+"""``forgetmi demo``, ``run`` and ``report``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetmi.commands.show import Board, say, summary
+from forgetmi.cost import Cost
+from forgetmi.errors import Fault, SpecError
+from forgetmi.facts import gather, replace_seed, spec_of
+from forgetmi.options import command_line, parse
+from forgetmi.pipeline import Run, cost_of, load_data, model_names
+from forgetmi.pipeline import run as run_pipeline
+from forgetmi.report.audit import write_report
+from forgetmi.report.manifest import write_manifest
+from forgetmi.rundir import RunDirectory, write_text
+from forgetmi.spec import RunSpec, write_yaml
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of ``forgetmi run``.
+
+    Args:
+        out: Directory of the run; given again, an interrupted run goes on.
+        dry_run: Only print the resolved specification.
+    """
+
+    out: Path
+    dry_run: bool = False
+
+
+def run(argv: Sequence[str]) -> None:
+    """Train, retrain, unlearn, evaluate, report from one specification."""
+    spec, own = parse(RunOptions, argv, prog="forgetmi run",
+                      description="Train the original and the retrained references, unlearn, evaluate and report.")
+    if own.dry_run:
+        print(write_yaml(spec), end="")
+        return
+    finish(spec, own.out, command=["forgetmi", "run", *argv])
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Options of ``forgetmi demo``.
+
+    Args:
+        out: Directory of the runs; one folder a seed.
+        seeds: Seeds of cohort, patients and models; several print the figures over them.
+    """
+
+    out: Path = Path("runs/demo")
+    seeds: tuple[int, ...] = (0,)
+
+
+def demo(argv: Sequence[str]) -> None:
+    """The main job on the embedded cohort."""
+    spec, own = parse(DemoOptions, argv, prog="forgetmi demo",
+                      description="Train a model on the embedded cohort, forget 10 % of it as whole patients, compare "
+                                  "with three retrained models, and write a report.")
+    if not own.seeds:
+        raise SpecError(Fault("no seeds are given", where="--seeds", do="Give at least one, e.g. --seeds 0 1 2."))
+    done = [finish(replace_seed(spec, seed), own.out / f"seed-{seed}", command=["forgetmi", "demo", *argv])
+            for seed in own.seeds]
+    if len(done) > 1:
+        say(summary([one.evaluation for one in done], list(own.seeds),
+                    [(cost_of(one.directory, "unlearned"), cost_of(one.directory, "retrain-0")) for one in done]))
+
+
+def finish(spec: RunSpec, out: Path, *, command: list[str]) -> Run:
+    """Run (or go on with) a specification, and write its metrics, manifest and report."""
+    started = time.perf_counter()
+    with Board() as board:
+        done = run_pipeline(spec, out, show=board.show)
+        _report(done, spec, command)
+    seconds = time.perf_counter() - started
+    cpu = sum(cost_of(done.directory, name).cpu_seconds for name in [*model_names(spec), "evaluate"])
+    costs: tuple[Cost, Cost] | None = None
+    if spec.retrains:
+        costs = cost_of(done.directory, "unlearned"), cost_of(done.directory, "retrain-0")
+    say(summary([done.evaluation], [spec.seed], [costs] if costs else []))
+    say(f"{seconds:.0f} s now; all stages together {cpu:.0f} CPU s.\nReport: {done.directory.report}\n"
+        f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
+        f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}")
+    return done
+
+
+def _report(done: Run, spec: RunSpec, command: list[str]) -> None:
+    from forgetmi.evaluate.suite import table
+
+    facts = gather(done.directory, spec, done.cohort, done.partition, command=command)
+    write_manifest(done.directory.manifest, facts.manifest)
+    rows = table(done.evaluation)
+    header = ",".join(rows[0])
+    write_text(done.directory.root / "metrics.csv", "\n".join(
+        [header, *(",".join(_cell(value) for value in row.values()) for row in rows)]) + "\n")
+    write_report(done.directory.report, facts)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n') else text
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of ``forgetmi report``.
+
+    Args:
+        run: Directory of a finished run.
+    """
+
+    run: Path
+
+
+def report(argv: Sequence[str]) -> None:
+    """Write a finished run's report again from its stored arrays; no model is run."""
+    own = command_line(ReportOptions, argv, prog="forgetmi report",
+                       description="Write the report of a finished run again; no model is run.")
+    spec, directory = spec_of(own.run), RunDirectory(own.run)
+    missing = [name for name in model_names(spec) if not directory.signals(name).exists()]
+    if missing or not directory.metrics.exists():
+        raise SpecError(Fault("the run is not finished", where=own.run.name,
+                              why=f"missing: {', '.join(missing) or 'metrics'}",
+                              do="Give the run's command again; it goes on where it stopped."))
+    from forgetmi.types import Evaluation
+
+    cohort, partition = load_data(spec)
+    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    _report(Run(directory, cohort, partition, evaluation), spec, ["forgetmi", "report", *argv])
+    say(f"Report: {directory.report}")
+
+

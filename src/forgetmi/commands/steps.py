@@ -1,0 +1,188 @@
+"""``forgetmi train``, ``predict``, ``unlearn`` and ``evaluate``: the steps of a run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from forgetmi import api
+from forgetmi.commands.show import Board, say
+from forgetmi.cost import Meter
+from forgetmi.errors import Fault, SpecError
+from forgetmi.options import parse
+from forgetmi.pipeline import device_of, load_data, prepare, read_partition, write_partition
+from forgetmi.rundir import full_disk_explained, write_json, write_text
+from forgetmi.types import Cohort, Signals
+from forgetmi.workers import one_thread
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of ``forgetmi train``.
+
+    Args:
+        out: Directory of the checkpoint; partition.json and the progress of an interrupted training lie beside it.
+        without_forgotten: Leave the forgotten patients out (Retrain).
+    """
+
+    out: Path
+    without_forgotten: bool = False
+
+
+def train(argv: Sequence[str]) -> None:
+    """Train one model."""
+    spec, own = parse(
+        TrainOptions, argv, prog="forgetmi train", description="Train the original, or a model without the forgotten.",
+        only=("cohort", "partition", "images", "text", "model", "training", "seed", "split_seed", "device"))
+    one_thread()
+    cohort, partition = load_data(spec)
+    with Board() as board, full_disk_explained(own.out.name):
+        prepared = prepare(spec, cohort, partition, lambda done, total: board.show("images", done, total))
+        own.out.parent.mkdir(parents=True, exist_ok=True)
+        state = own.out.parent / f".{own.out.name}.state.pt"
+        with Meter() as meter:
+            model, trace = api.train(
+                prepared=prepared, partition=partition, recipe=spec.training, seed=spec.seed, resume=state,
+                without_forgotten=own.without_forgotten, device=device_of(spec),
+                progress=lambda done, total: board.show("train", done, total))
+        digest = prepared.save(own.out, model, role="retrained" if own.without_forgotten else "original",
+                               seed=spec.seed, recipe=asdict(spec.training))
+        write_partition(beside(own.out, "partition.json"), partition)
+        write_json(beside(own.out, "trace.json"), {"epochs": trace.epochs, "cost": asdict(meter.cost)})
+        state.unlink(missing_ok=True)
+    say(f"Checkpoint: {own.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
+        f"Partition: {beside(own.out, 'partition.json')}\n"
+        f"Next: forgetmi unlearn --checkpoint {own.out} --out DIRECTORY with the same cohort options")
+
+
+def beside(directory: Path, name: str) -> Path:
+    """A file that belongs to a checkpoint but lies outside it, so that the checkpoint stays as written."""
+    return directory.parent / f"{directory.name}.{name}"
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of ``forgetmi predict``.
+
+    Args:
+        checkpoint: Directory of the model.
+        out: The .npz to write: logits and embeddings a row, keyed digests, no text.
+    """
+
+    checkpoint: Path
+    out: Path
+
+
+def predict(argv: Sequence[str]) -> None:
+    """Run a checkpoint over a cohort."""
+    spec, own = parse(PredictOptions, argv, prog="forgetmi predict", only=("cohort", "device"),
+                      description="Run a checkpoint over every row of a cohort and store what it says.")
+    one_thread()
+    cohort: Cohort = spec.cohort.load()
+    with Board() as board, full_disk_explained(own.out.name):
+        prepared, loaded = api.open_checkpoint(own.checkpoint, cohort=cohort)
+        signals = api.predict(prepared=prepared, model=loaded.model.to(device_of(spec)),
+                              progress=lambda done: board.show("images", done, len(cohort)))
+        own.out.parent.mkdir(parents=True, exist_ok=True)
+        signals.save(own.out)
+    say(f"Signals of {len(signals)} images: {own.out}\nOpen with numpy.load or forgetmi.Signals.load.")
+
+
+@dataclass(frozen=True)
+class UnlearnOptions:
+    """Options of ``forgetmi unlearn``.
+
+    Args:
+        checkpoint: Directory of the original.
+        out: Directory of the new checkpoint.
+    """
+
+    checkpoint: Path
+    out: Path
+
+
+def unlearn(argv: Sequence[str]) -> None:
+    """Make a model that forgets."""
+    spec, own = parse(
+        UnlearnOptions, argv, prog="forgetmi unlearn",
+        description="Make a model that forgets, from the original's checkpoint. Give the cohort and partition options "
+                    "the original was trained with; --partition.forget-list names who is forgotten now.",
+        only=("cohort", "partition", "training", "method", "batch_size", "seed", "split_seed", "device"))
+    one_thread()
+    cohort, partition = load_data(spec)
+    trained = beside(own.checkpoint, "partition.json")
+    if trained.exists():
+        before = read_partition(trained, cohort)
+        if set(api.trained_rows(before)) != set(api.trained_rows(partition)):
+            raise SpecError(Fault(
+                "these options give another training side than the checkpoint was trained on", where=trained.name,
+                why="patients would be called never-seen that the model has seen, or the reverse",
+                do="Give the seed, shares and split the original was trained with.",
+            ))
+    with Board() as board, full_disk_explained(own.out.name):
+        prepared, original = api.open_checkpoint(own.checkpoint, cohort=cohort)
+        own.out.parent.mkdir(parents=True, exist_ok=True)
+        state = own.out.parent / f".{own.out.name}.state.pt"
+        done = api.unlearn(
+            prepared=prepared, partition=partition, model=original.model.to(device_of(spec)), method=spec.method,
+            recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=state, device=device_of(spec),
+            progress=lambda step, total: board.show("unlearn", step, total))
+        digest = prepared.save(own.out, done.model, role="unlearned", seed=spec.seed, from_weights=original.digest)
+        write_partition(beside(own.out, "partition.json"), partition)
+        write_json(beside(own.out, "trace.json"), done.trace.plain())
+        state.unlink(missing_ok=True)
+    say(f"Checkpoint: {own.out} (weights {digest[:12]}, {done.trace.steps} steps, "
+        f"{done.trace.cost.cpu_seconds:.0f} CPU s)\nWhat was done: {beside(own.out, 'trace.json')}\n"
+        f"Next: forgetmi predict --checkpoint {own.out} --out FILE.npz, then forgetmi evaluate")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of ``forgetmi evaluate``.
+
+    Args:
+        original: Signals (.npz of ``forgetmi predict``) of the original.
+        unlearned: Signals of the unlearned model.
+        partition: The partition.json of the unlearned model.
+        out: The metrics.json to write.
+        retrained: Signals of models trained without the forgotten; two are needed for a gap.
+    """
+
+    original: Path
+    unlearned: Path
+    partition: Path
+    out: Path
+    retrained: tuple[Path, ...] = ()
+
+
+def evaluate(argv: Sequence[str]) -> None:
+    """Measure models from their stored signals; no model is run."""
+    spec, own = parse(EvaluateOptions, argv, prog="forgetmi evaluate", only=("cohort", "seed", "resamples"),
+                      description="Measure models from their stored signals; no model is run.")
+    cohort: Cohort = spec.cohort.load()
+    partition = read_partition(own.partition, cohort)
+    evaluation = api.evaluate(
+        original=read_signals(own.original), unlearned=read_signals(own.unlearned),
+        retrained=[read_signals(path) for path in own.retrained], partition=partition, ordinal=cohort.ordinal,
+        seed=spec.seed, resamples=spec.resamples)
+    write_text(own.out, evaluation.to_json())
+    from forgetmi.commands.show import summary
+
+    say(summary([evaluation], [spec.seed], []))
+    say(f"Numbers: {own.out}")
+
+
+def read_signals(path: Path) -> Signals:
+    """Signals of a file.
+
+    Raises:
+        SpecError: It is not a file of signals.
+    """
+    try:
+        return Signals.load(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpecError(Fault("the signals cannot be read", where=path.name, why=type(error).__name__,
+                              do="Give the .npz that forgetmi predict wrote.")) from error
+
+

@@ -1,0 +1,145 @@
+"""From a run's stored files to what its report says; nothing is computed twice and no model is run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from forgetmi.cost import Cost
+from forgetmi.decode import read_image
+from forgetmi.methods.base import MethodInfo
+from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed
+from forgetmi.report.audit import CohortSummary, Example, MethodSummary, ReportFacts, Work
+from forgetmi.report.manifest import Manifest, collect
+from forgetmi.rundir import RunDirectory
+from forgetmi.spec import RunSpec, to_plain
+from forgetmi.types import Cohort, Evaluation, Failed, ForgetRequest, Partition, Signals, codes
+
+FIVE = (("auc", "forget"), ("f1", "forget"), ("auc", "test"), ("f1", "test"), ("sample_mia", "forget"))
+
+
+def gather(
+    directory: RunDirectory, spec: RunSpec, cohort: Cohort, partition: Partition, *, command: list[str],
+) -> ReportFacts:
+    """Everything the report of a finished run needs.
+
+    Args:
+        directory: The run.
+        spec: Its specification.
+        cohort, partition: As the run loaded them.
+        command: The command line, for the manifest.
+    """
+    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    trace = json.loads(directory.trace(UNLEARNED).read_text(encoding="utf-8"))
+    info: MethodInfo = spec.method.info
+    forgotten = codes(cohort.patient[partition.forget])[1]
+    warnings = tuple(warn(evaluation, trace))
+    return ReportFacts(
+        title=f"Unlearning report: {cohort.name}",
+        cohort=CohortSummary.of(cohort), partition=partition,
+        request=ForgetRequest(patients=tuple(map(str, forgotten)), reason=spec.partition.reason,
+                              date=spec.partition.date),
+        method=MethodSummary(info.title, info.summary, info.paper, {**to_plain(spec.method), **trace["facts"]},
+                             info.exact),
+        work=Work(trace["steps"], trace["samples"], Cost(**trace["cost"]),
+                  cost_of(directory, "retrain-0") if spec.retrains else None, warnings),
+        evaluation=evaluation,
+        signals={name: Signals.load(directory.signals(name)) for name in model_names(spec)},
+        derived_from_forgotten=tuple(derived(spec, info, trace)),
+        manifest=describe(directory, spec, cohort, warnings=warnings, command=command),
+        examples=examples(cohort, partition),
+    )
+
+
+def describe(
+    directory: RunDirectory, spec: RunSpec, cohort: Cohort, *, warnings: tuple[str, ...], command: list[str],
+) -> Manifest:
+    """The manifest of a finished run."""
+    names = model_names(spec)
+    weights = {name: json.loads(directory.trace(name).read_text(encoding="utf-8"))["weights"] for name in names}
+    text = directory.spec.read_text(encoding="utf-8")
+    return collect(
+        seeds={"root": spec.seed, **{name: model_seed(spec, name) for name in names}}, cohort=cohort.digest,
+        models=weights, spec=hashlib.sha256(text.encode()).hexdigest(),
+        stages={name: cost_of(directory, name) for name in [*names, "evaluate"]},
+        warnings=[*cohort.notices, *warnings], command=command,
+    )
+
+
+def warn(evaluation: Evaluation, trace: dict[str, Any]) -> list[str]:
+    """What the reader must know before any number."""
+    found = []
+    if stayed(evaluation):
+        found.append("Did not forget: on every measure the unlearned model is nearer to the original than the retrained "
+                     "models are to each other.")
+    if trace["first_gradient"] == 0.0:
+        found.append("The first step's gradient was zero: the method could not start from the original.")
+    return found
+
+
+def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
+    """Whether a model ended where the original was: nearer to it than the retrained models are to each other, on each
+    of the five measures of the gap. False where there is no floor to compare with."""
+    try:
+        floor = evaluation.get("retrain", "gap_floor", head="image")
+        pairs = [(evaluation.get(model, name, head="image", on=on), evaluation.get(ORIGINAL, name, head="image", on=on))
+                 for name, on in FIVE]
+    except KeyError:
+        return False
+    if isinstance(floor, Failed) or any(isinstance(one, Failed) for pair in pairs for one in pair):
+        return False
+    return all(abs(a.value - b.value) <= floor.value for a, b in pairs)  # type: ignore[union-attr]
+
+
+def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]:
+    """One sentence for everything in the delivered model that still derives from the forgotten."""
+    found = []
+    if not spec.model.pretrained:
+        found.append("The word-piece vocabulary was made from the reports of all training patients, the withdrawn among "
+                     f"them; every piece occurs in at least {spec.text.min_patients} patients.")
+    if not info.exact:
+        found.append("The weights start from the original model's, which was trained on the withdrawn patients.")
+        heads = [name for name in trace["changed"] if ("fc1" in name and "img_model" in name) or "classifier" in name]
+        if not heads:
+            found.append("The class heads are the original's, unchanged.")
+        if not any("running_mean" in name for name in trace["changed"]):
+            found.append("The batch-normalisation statistics are the original's, unchanged.")
+        if "forget" in info.reads:
+            found.append("The withdrawn patients' data were read once more, to unlearn them.")
+    return found
+
+
+def examples(cohort: Cohort, partition: Partition, count: int = 3) -> tuple[Example, ...]:
+    """A few radiographs of withdrawn and of never-seen patients, where the cohort allows it."""
+    if not cohort.show_images:
+        return ()
+    shown = []
+    for name, rows in (("withdrawn", partition.forget), ("never seen", partition.holdout)):
+        patient = codes(cohort.patient[rows])[0]
+        first = [int(rows[list(patient).index(code)]) for code in range(min(count, int(patient.max()) + 1))]
+        shown += [Example(read_image(str(cohort.image[row])).pixels, f"{name}, {cohort.classes[cohort.label[row]]}"
+                          if cohort.label[row] >= 0 else name) for row in first if cohort.image[row]]
+    return tuple(shown)
+
+
+def spec_of(root: Path) -> RunSpec:
+    """The specification stored in a run directory."""
+    from forgetmi.errors import Fault, SpecError
+    from forgetmi.spec import read_yaml
+
+    directory = RunDirectory(root)
+    if not directory.spec.exists():
+        raise SpecError(Fault("this is not a run directory", where=root.name, why="it has no spec.yaml",
+                              do="Give the --out of a forgetmi run."))
+    return read_yaml(directory.spec)
+
+
+def replace_seed(spec: RunSpec, seed: int) -> RunSpec:
+    """The same run on another seed, of the synthetic cohort too where that is the cohort."""
+    cohort = spec.cohort
+    if any(f.name == "seed" for f in dataclasses.fields(cohort)):
+        cohort = dataclasses.replace(cohort, seed=seed)
+    return dataclasses.replace(spec, seed=seed, cohort=cohort)

@@ -1,0 +1,134 @@
+"""What a method may read: each set behind a loader that counts, hides labels unless declared, and refuses the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from forgetmi.batch.loaders import Loader, Records
+from forgetmi.batch.perturb import Perturber
+from forgetmi.errors import Fault, MethodError
+from forgetmi.types import Batch, Ints, SetName
+
+
+class SetLoader:
+    """One set of patients as a method sees it; see `forgetmi.batch.loaders.Loader` for what each order means."""
+
+    def __init__(self, loader: Loader, *, labels: bool, patient: Ints) -> None:
+        self._loader = loader
+        self._labels = labels
+        self._patient = patient
+        self.seen = 0
+
+    def for_training(self, batch_size: int) -> SetLoader:
+        """The same set in the batches and order of a training from scratch (no batch of a single sample)."""
+        loader = self._loader
+        again = Loader(loader.records, loader.rows, batch_size=batch_size, seed=loader.seed, avoid_single=True)
+        return SetLoader(again, labels=self._labels, patient=self._patient)
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return len(self._loader)
+
+    @property
+    def rows(self) -> Ints:
+        """Rows of this set."""
+        return self._loader.rows
+
+    def patients(self, rows: Ints) -> Ints:
+        """Patient codes of the given rows (numbers, not identifiers)."""
+        return self._patient[rows]
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """All rows once, shuffled for that epoch."""
+        return self._watch(self._loader.epoch(epoch))
+
+    def window(self, epoch: int, count: int) -> Ints:
+        """``count`` rows of one seeded shuffle; each epoch goes on where the last stopped."""
+        return self._loader.window(epoch, count)
+
+    def random(self, epoch: int, count: int) -> Ints:
+        """``count`` rows drawn afresh for that epoch."""
+        return self._loader.random(epoch, count)
+
+    def batches(self, rows: Ints, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
+        """The given rows of this set in order, perturbed if asked.
+
+        Raises:
+            MethodError: A row is not of this set.
+        """
+        outside = np.setdiff1d(rows, self.rows)
+        if len(outside):
+            raise MethodError(Fault(f"{len(outside)} rows asked for are not in this set"))
+        return self._watch(self._loader.batches(rows, perturbation=perturbation))
+
+    def _watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self.seen += len(batch)
+            yield batch if self._labels else replace(batch, label=torch.full_like(batch.label, -1))
+
+
+class Loaders:
+    """The sets a method declared, as attributes ``forget``, ``retain`` and ``validation``.
+
+    Holdout and reference patients are not here at all: a method cannot name them.
+
+    Args:
+        records: Images and tokens of the cohort.
+        rows: Rows of each set.
+        patient: Patient codes of all rows of the cohort.
+        reads: What the method declared.
+        batch_size: Samples a batch.
+        seed: Root seed of the orders.
+    """
+
+    def __init__(
+        self, records: Records, rows: Mapping[SetName, Ints], *, patient: Ints, reads: frozenset[str],
+        batch_size: int, seed: int,
+    ) -> None:
+        self.batch_size = batch_size
+        self._reads = reads
+        self._sets = {
+            name: SetLoader(Loader(records, rows[name], batch_size=batch_size, seed=seed),
+                            labels="labels" in reads, patient=patient)
+            for name in ("forget", "retain", "validation") if name in reads
+        }
+
+    def _get(self, name: str) -> SetLoader:
+        if name not in self._sets:
+            raise MethodError(Fault(
+                f"the method reads the {name} set without declaring it", do=f"Add {name!r} to its reads.",
+            ))
+        return self._sets[name]
+
+    @property
+    def forget(self) -> SetLoader:
+        """Patients to be forgotten."""
+        return self._get("forget")
+
+    @property
+    def retain(self) -> SetLoader:
+        """Patients the model was trained on and keeps."""
+        return self._get("retain")
+
+    @property
+    def validation(self) -> SetLoader:
+        """Patients never trained on, never forgotten, never reported."""
+        return self._get("validation")
+
+    def seen(self) -> dict[str, int]:
+        """Samples read so far from each declared set."""
+        return {name: loader.seen for name, loader in self._sets.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, so that an interrupted run reports the same totals."""
+        return self.seen()
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Take the counters back."""
+        for name, seen in state.items():
+            self._sets[name].seen = int(seen)

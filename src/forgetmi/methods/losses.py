@@ -1,0 +1,53 @@
+"""The unlearning losses, one equation each: pure functions of embeddings."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance per sample, with zero value and zero gradient where the two are equal.
+
+    With s the sum of squared differences, returns ``s / sqrt(s + 1e-8)``: equal to ``sqrt(s)`` to 1e-9 above 1.
+
+    Args:
+        a, b: Float[n, d] each.
+
+    Returns:
+        Float[n].
+
+    Source: Forget-MI (Hardan et al. 2025), equations 1 to 4, use the plain root, whose gradient at 0 is not a number.
+    """
+    squares = (a - b).square().sum(dim=-1)
+    return squares / (squares + 1e-8).sqrt()
+
+
+def towards(student: Tensor, target: Tensor) -> Tensor:
+    """Mean distance to the target, to be minimised: UU and MU with direction ``toward_noise``, UR and MR always.
+
+    Args:
+        student, target: Float[n, d] each; the target carries no gradient.
+
+    Returns:
+        Scalar.
+
+    Source: Forget-MI equations 1 to 4. Unlearning terms take the original's embedding of the noisy sample as target,
+    retention terms its embedding of the clean one.
+    """
+    return distance(student, target.detach()).mean()
+
+
+def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
+    """Minus the mean distance to the target, each sample's distance capped: UU and MU with direction ``away``.
+
+    Args:
+        student, target: Float[n, d] each; the target carries no gradient.
+        bound: Distance beyond which a sample is pushed no further, > 0.
+
+    Returns:
+        Scalar in [-bound, 0].
+
+    Source: the words of Forget-MI section 2 ("pushes away"). The cap is ours: unbounded maximisation has no optimum and
+    destroys the model.
+    """
+    return -distance(student, target.detach()).clamp(max=bound).mean()

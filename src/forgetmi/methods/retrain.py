@@ -1,0 +1,35 @@
+"""Retrain: the exact answer, and the reference of every other method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Train a fresh model on the retained patients with the original's recipe.
+
+    Use it as the reference of every measurement (three seeds at least: their spread is the noise floor), and as the
+    method itself when the cost is acceptable.
+
+    Source: the definition of exact unlearning. The number of epochs is the original's, so there are fewer steps.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="Retrain",
+        paper="definition (exact unlearning)",
+        summary="A new model is trained from the start on everyone else's data.",
+        reads=frozenset({"retain", "labels", "recipe", "fresh model"}),
+        exact=True,
+        cost="1 (all epochs of the original training)",
+        suits="whoever can afford it; the reference for all others",
+    )
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        return context.train(context.fresh_model(context.seed), loaders.retain)

@@ -1,0 +1,124 @@
+"""A run specification from the command line: every dataclass field is an option, a file gives the starting values."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgetmi.errors import Fault, SpecError
+from forgetmi.spec import CHOICES, RunSpec, read_yaml
+
+
+def parse(
+    extra: type, argv: Sequence[str], *, prog: str, description: str, only: Sequence[str] = (),
+) -> tuple[RunSpec, Any]:
+    """Options of a command that works on a run specification.
+
+    ``--spec FILE`` gives the starting values and single options override it. ``--cohort KIND`` and ``--method KIND``
+    choose a registered part, whose own options then appear as ``--cohort.NAME`` and ``--method.NAME``.
+
+    Args:
+        extra: Dataclass of the command's own options, shown first; all with defaults or all required.
+        argv: Arguments after the command's name.
+        prog: The command as typed, for the help.
+        description: What it does.
+        only: Fields of `RunSpec` this command uses; empty = all.
+
+    Returns:
+        The specification and the command's own options.
+
+    Raises:
+        SpecError: A file or name is wrong. Wrong options end the process with code 2 and the nearest option's name.
+    """
+    words, chosen = _take(argv, {"spec", *CHOICES})
+    start = read_yaml(Path(chosen["spec"])) if "spec" in chosen else RunSpec()
+    for key, registry in CHOICES.items():
+        if key in chosen:
+            start = dataclasses.replace(start, **{key: _default(registry.get(chosen[key]))})
+    used = [f for f in dataclasses.fields(RunSpec) if not only or f.name in only]
+    hints = typing.get_type_hints(RunSpec)
+    combined = dataclasses.make_dataclass("Options", [
+        *((f.name, typing.get_type_hints(extra)[f.name], _same(f)) for f in dataclasses.fields(extra)),
+        *((f.name, _type(hints[f.name], getattr(start, f.name)), field(default=getattr(start, f.name)))  # type: ignore[arg-type]
+          for f in used),
+    ], frozen=True, kw_only=True)
+    combined.__doc__ = _documentation(extra)
+    kinds = "; ".join(f"--{key} KIND with KIND one of {', '.join(registry.names())}"
+                      for key, registry in CHOICES.items() if not only or key in only)
+    parsed = command_line(combined, words, prog=prog,
+                          description=f"{description}\n\n--spec FILE gives the starting values. {kinds}.")
+    values = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(combined)}
+    own = {f.name: values.pop(f.name) for f in dataclasses.fields(extra)}
+    return dataclasses.replace(start, **values), extra(**own)
+
+
+def command_line(cls: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
+    """A dataclass of options from words; wrong ones end the process with code 2."""
+    import tyro
+
+    return tyro.cli(cls, args=list(argv), prog=prog, description=description,
+                    config=(tyro.conf.FlagConversionOff, tyro.conf.HelptextFromCommentsOff))
+
+
+def _take(argv: Sequence[str], names: set[str]) -> tuple[list[str], dict[str, str]]:
+    """Split off ``--name value`` and ``--name=value`` of the given names."""
+    rest: list[str] = []
+    found: dict[str, str] = {}
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in names:
+            if not equals:
+                value = next(words, "")
+            if not value or value.startswith("--"):
+                raise SpecError(Fault(f"--{name} needs a value", where="command line"))
+            found[name] = value
+        else:
+            rest.append(word)
+    return rest, found
+
+
+def _default(cls: type) -> Any:
+    """A part with its defaults; required options stay `dataclasses.MISSING` for the command line to fill."""
+    import tyro
+
+    required = {f.name: tyro.MISSING for f in dataclasses.fields(cls)
+                if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    made = object.__new__(cls)
+    for f in dataclasses.fields(cls):
+        if f.name in required:
+            value = tyro.MISSING
+        else:
+            value = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        object.__setattr__(made, f.name, value)
+    return made
+
+
+def _type(hint: Any, value: Any) -> Any:
+    return type(value) if hint is Any else hint
+
+
+def _same(f: dataclasses.Field[Any]) -> Any:
+    if f.default is not dataclasses.MISSING:
+        return field(default=f.default)
+    if f.default_factory is not dataclasses.MISSING:
+        return field(default_factory=f.default_factory)
+    return field()
+
+
+def _documentation(extra: type) -> str:
+    """The argument descriptions of both dataclasses under one heading."""
+    def arguments(cls: type) -> str:
+        text = sys.modules[cls.__module__].__dict__[cls.__name__].__doc__ or ""
+        return text.split("Args:\n", 1)[1] if "Args:\n" in text else ""
+    return f"Options.\n\nArgs:\n{arguments(extra)}{arguments(RunSpec)}"
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A command without options of its own."""

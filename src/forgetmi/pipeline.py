@@ -1,0 +1,187 @@
+"""One run as resumable stages: cohort, original and retrained models, unlearning, signals, evaluation, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forgetmi import api
+from forgetmi.cohort.identifiers import load_key
+from forgetmi.cohort.partition import partition as make_partition
+from forgetmi.cohort.partition import read_forget_list
+from forgetmi.cost import Cost, Meter
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.rundir import RunDirectory, full_disk_explained, write_json, write_text
+from forgetmi.seeding import derive
+from forgetmi.spec import RunSpec, write_yaml
+from forgetmi.types import SETS, Cohort, Evaluation, Partition, Signals
+from forgetmi.workers import Job, Tell, run_jobs
+
+ORIGINAL, UNLEARNED = "original", "unlearned"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a finished run hands to its report.
+
+    Args:
+        directory: Where everything lies.
+        cohort, partition: The data and who is in which set.
+        evaluation: All scores.
+    """
+
+    directory: RunDirectory
+    cohort: Cohort
+    partition: Partition
+    evaluation: Evaluation
+
+
+def device_of(spec: RunSpec) -> str:
+    """The device a specification means."""
+    if spec.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return spec.device
+
+
+def load_data(spec: RunSpec) -> tuple[Cohort, Partition]:
+    """The cohort and its partition, a pure function of the specification and the files."""
+    cohort = spec.cohort.load()
+    asked = spec.partition
+    forget: Any = asked.percent
+    if asked.forget_list is not None:
+        key = load_key(getattr(spec.cohort, "key_file", None))
+        forget = read_forget_list(asked.forget_list, cohort=cohort, key=key)
+    seed = spec.seed if spec.split_seed is None else spec.split_seed
+    return cohort, make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation, seed=seed)
+
+
+def prepare(spec: RunSpec, cohort: Cohort, partition: Partition, progress: api.Progress | None = None) -> api.Prepared:
+    """The cohort made ready for the specification's models."""
+    return api.prepare(cohort=cohort, partition=partition, images=spec.images, architecture=spec.model,
+                       vocabulary=spec.text.vocabulary, min_patients=spec.text.min_patients,
+                       max_length=spec.text.max_length, progress=progress)
+
+
+def model_seed(spec: RunSpec, name: str) -> int:
+    """Seed of one model: the root seed for the original and the unlearned, its own for each retrained one."""
+    return derive(spec.seed, name) if name.startswith("retrain") else spec.seed
+
+
+def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
+    """Train (or unlearn) one model, store it, run it once over the cohort and store what it says.
+
+    Runs in a worker process; goes on where an interrupted one stopped. A finished part is not done again.
+
+    Args:
+        spec: The run.
+        root: Its directory.
+        name: "original", "unlearned" or "retrain-0" and so on.
+        tell: Called with (done, in all) as work goes on.
+    """
+    directory, device = RunDirectory(root), device_of(spec)
+    if directory.signals(name).exists():
+        return
+    cohort, partition = load_data(spec)
+    prepared = prepare(spec, cohort, partition)
+    if not directory.model(name).exists():
+        directory.state(name).parent.mkdir(parents=True, exist_ok=True)
+        with Meter() as meter:
+            if name == UNLEARNED:
+                _, original = api.open_checkpoint(directory.model(ORIGINAL), cohort=cohort)
+                done = api.unlearn(
+                    prepared=prepared, partition=partition, model=original.model.to(device), method=spec.method,
+                    recipe=spec.training, seed=model_seed(spec, name), batch_size=spec.batch_size,
+                    state=directory.state(name), progress=tell, device=device)
+                model, trace = done.model, done.trace.plain()
+            else:
+                model, happened = api.train(
+                    prepared=prepared, partition=partition, recipe=spec.training, seed=model_seed(spec, name),
+                    without_forgotten=name != ORIGINAL, resume=directory.state(name), progress=tell, device=device)
+                trace = {"epochs": happened.epochs, "steps": happened.total("steps")}
+        write_json(directory.trace(name), {**trace, "cost": asdict(meter.cost), "weights": parameter_digest(model)})
+        prepared.save(directory.model(name), model, role=name, seed=model_seed(spec, name))
+        directory.state(name).unlink(missing_ok=True)
+    else:
+        _, loaded = api.open_checkpoint(directory.model(name), cohort=cohort)
+        model = loaded.model.to(device)
+    directory.signals(name).parent.mkdir(exist_ok=True)
+    api.predict(prepared=prepared, model=model).save(directory.signals(name))
+
+
+def model_names(spec: RunSpec) -> list[str]:
+    """Every model of a run; the original first, because unlearning waits for it."""
+    return [ORIGINAL, *(f"retrain-{r}" for r in range(spec.retrains)), UNLEARNED]
+
+
+def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | None = None) -> Run:
+    """Do what is not done yet of a run, and write its metrics.
+
+    Args:
+        spec: The run.
+        root: Its directory: new, or that of the same run interrupted.
+        show: Called with (what, done, in all).
+
+    Returns:
+        What the report needs.
+
+    Raises:
+        ForgetMIError: Input, disk or another process is in the way; nothing is half-written.
+    """
+    def told(what: str) -> api.Progress:
+        return lambda done, total: show(what, done, total) if show is not None else None
+
+    cohort, partition = load_data(spec)
+    prepare(spec, cohort, partition, told("images"))
+    directory = RunDirectory(root)
+    with directory.lock(), full_disk_explained(root.name):
+        directory.claim(write_yaml(spec))
+        write_partition(directory.partition, partition)
+        waits = {UNLEARNED: ORIGINAL}
+        jobs = [Job(name, make_model, (spec, root, name), after=waits.get(name)) for name in model_names(spec)
+                if not directory.signals(name).exists()]
+        run_jobs(jobs, workers=spec.workers, show=show)
+        signals = {name: Signals.load(directory.signals(name)) for name in model_names(spec)}
+        with Meter() as meter:
+            evaluation = api.evaluate(
+                original=signals[ORIGINAL], unlearned=signals[UNLEARNED],
+                retrained=[signals[f"retrain-{r}"] for r in range(spec.retrains)], partition=partition,
+                ordinal=cohort.ordinal, seed=spec.seed, resamples=spec.resamples)
+        write_text(directory.metrics, evaluation.to_json())
+        write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})
+    return Run(directory, cohort, partition, evaluation)
+
+
+def write_partition(path: Path, partition: Partition) -> None:
+    """Rows of each set, and how they were drawn; rows are numbers, not identifiers."""
+    write_json(path, {"cohort": partition.cohort, "whole_patients": partition.whole_patients,
+                      "notes": list(partition.notes), **{name: partition.rows(name).tolist() for name in SETS}})
+
+
+def read_partition(path: Path, cohort: Cohort) -> Partition:
+    """Read what `write_partition` wrote, for the same cohort.
+
+    Raises:
+        PartitionError: It is of another cohort.
+    """
+    import numpy as np
+
+    from forgetmi.errors import Fault, PartitionError
+    from forgetmi.types import codes
+
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored["cohort"] != cohort.digest:
+        raise PartitionError(Fault("the partition is of another cohort", where=path.name,
+                                   do="Give the cohort the run was made with."))
+    return Partition(**{name: np.asarray(stored[name], np.int64) for name in SETS}, patient=codes(cohort.patient)[0],
+                     group=codes(cohort.group)[0], cohort=cohort.digest, whole_patients=stored["whole_patients"],
+                     notes=tuple(stored["notes"]))
+
+
+def cost_of(directory: RunDirectory, name: str) -> Cost:
+    """What one stage cost."""
+    return Cost(**json.loads(directory.trace(name).read_text(encoding="utf-8"))["cost"])

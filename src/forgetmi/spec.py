@@ -1,0 +1,247 @@
+"""What a run is, as frozen dataclasses, and the strict YAML reader and writer for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from forgetmi.batch.image import ImagePreprocessing
+from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.errors import Fault, SpecError
+from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.model.architecture import Architecture
+from forgetmi.model.train import Recipe
+from forgetmi.registry import Registry, cohorts, methods
+
+
+@dataclass(frozen=True)
+class PartitionSpec:
+    """Who is forgotten, and who is kept aside.
+
+    Args:
+        percent: Percent of the training side's images to forget, as whole patients, above 0 and below 100.
+        forget_list: CSV with a column patient_id (or study_id) of those to forget; percent is then not used.
+        reason: Why, for the report; no identifiers.
+        date: Date of the request, for the report.
+        validation: Share of patients for validation, never trained on or reported.
+        holdout: Share of patients held out for reporting; a cohort's own split column wins.
+    """
+
+    percent: float = 10.0
+    forget_list: Path | None = None
+    reason: str = ""
+    date: str = ""
+    validation: float = 0.15
+    holdout: float = 0.25
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """How reports become tokens.
+
+    Args:
+        vocabulary: Size of the WordPiece vocabulary trained on the training patients.
+        min_patients: Fewest training patients a piece must come from.
+        max_length: Longest report in tokens; the rest is cut.
+    """
+
+    vocabulary: int = 1000
+    min_patients: int = 5
+    max_length: int = 320
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: train, retrain, unlearn, evaluate, report.
+
+    Args:
+        cohort: Where the data come from (--cohort KIND chooses).
+        partition: Who is forgotten.
+        images: How radiographs become pixels.
+        text: How reports become tokens.
+        model: Architecture.
+        training: How the original and every retrained model are trained.
+        method: The unlearning method (--method KIND chooses).
+        retrains: Models retrained without the forgotten as reference, 0 or more; 2 are needed for a gap, 3 advised.
+        batch_size: Samples of each set an unlearning step.
+        seed: Root seed of everything random.
+        split_seed: Seed of the draw of patients; empty = the root seed.
+        resamples: Bootstrap resamples behind the intervals.
+        workers: Training processes side by side; 0 = one a core, at most as many as models.
+        device: cpu, cuda, or auto.
+    """
+
+    cohort: Any = field(default_factory=SyntheticCohort)
+    partition: PartitionSpec = field(default_factory=PartitionSpec)
+    images: ImagePreprocessing = field(default_factory=ImagePreprocessing)
+    text: TextSpec = field(default_factory=TextSpec)
+    model: Architecture = field(default_factory=Architecture)
+    training: Recipe = field(default_factory=Recipe)
+    method: Any = field(default_factory=ForgetMI)
+    retrains: int = 3
+    batch_size: int = 16
+    seed: int = 0
+    split_seed: int | None = None
+    resamples: int = 1000
+    workers: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+# Fields whose type is chosen by name: in YAML as {kind: NAME, ...}.
+CHOICES: dict[str, Registry] = {"cohort": cohorts, "method": methods}
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as YAML-ready values; registered parts carry their name as ``kind``."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = _kind(type(value))
+        return {"kind": kind, **plain} if kind else plain
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def _kind(cls: type) -> str:
+    for registry in CHOICES.values():
+        for name in registry.names():
+            if registry.target(name) == f"{cls.__module__}:{cls.__qualname__}":
+                return name
+    return ""
+
+
+def write_yaml(spec: Any) -> str:
+    """The resolved specification as YAML, every field written out."""
+    return yaml.safe_dump(to_plain(spec), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> RunSpec:
+    """Read a run specification; fields left out keep their defaults.
+
+    Raises:
+        SpecError: The file is unreadable, a key is unknown (the nearest is named) or a value has the wrong type; all
+            faults at once.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(Fault("the specification cannot be read", where=path.name, why=error.strerror or "")) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(Fault("the specification is not valid YAML", where=path.name, why=str(error))) from error
+    return from_plain(RunSpec, {} if values is None else values, where=path.name)
+
+
+def from_plain(cls: type, values: Any, *, where: str) -> Any:
+    """A dataclass from plain values, strictly.
+
+    Args:
+        cls: The dataclass.
+        values: Mapping of field names.
+        where: Name of the source, for messages.
+
+    Raises:
+        SpecError: All faults at once.
+    """
+    faults: list[Fault] = []
+    built = _build(cls, values, where, "", faults)
+    if faults:
+        raise SpecError(faults)
+    return built
+
+
+def _build(cls: type, values: Any, where: str, path: str, faults: list[Fault]) -> Any:
+    if not isinstance(values, dict):
+        faults.append(Fault(f"{path or 'the file'} must be a mapping of keys", where=where, why=f"got {values!r}"))
+        return None
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls) if f.init]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        here = f"{path}.{key}" if path else str(key)
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            faults.append(Fault(f"unknown key {here!r}", where=where, do=f"{hint}Known here: {', '.join(known)}."))
+        elif key in CHOICES and cls is RunSpec:
+            arguments[key] = _choose(CHOICES[key], value, where, here, faults)
+        else:
+            arguments[key] = _convert(hints[key], value, where, here, faults)
+    if faults:
+        return None
+    try:
+        return cls(**arguments)
+    except SpecError as error:
+        faults.extend(error.faults)
+    except TypeError as error:
+        faults.append(Fault(f"{path or 'the file'} is incomplete", where=where, why=str(error)))
+    return None
+
+
+def _choose(registry: Registry, value: Any, where: str, path: str, faults: list[Fault]) -> Any:
+    if not isinstance(value, dict) or "kind" not in value:
+        faults.append(Fault(f"{path} needs a key 'kind'", where=where, do=f"One of: {', '.join(registry.names())}."))
+        return None
+    try:
+        cls = registry.get(str(value["kind"]))
+    except SpecError as error:
+        faults.extend(error.faults)
+        return None
+    return _build(cls, {k: v for k, v in value.items() if k != "kind"}, where, path, faults)
+
+
+def _convert(kind: Any, value: Any, where: str, path: str, faults: list[Fault]) -> Any:
+    """One value as the annotated type; a fault where it does not fit."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    wrong = Fault(f"{path} does not fit", where=where, why=f"got {value!r}, expected {_words(kind)}")
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _build(kind, value, where, path, faults)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _convert(next(option for option in inner if option is not type(None)), value, where, path, faults)
+    if origin is Literal:
+        if value in inner:
+            return value
+        near = get_close_matches(str(value), [str(option) for option in inner], n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else ""
+        faults.append(dataclasses.replace(wrong, do=hint))
+        return None
+    if origin is tuple and isinstance(value, (list, tuple)):
+        item = inner[0] if len(inner) == 2 and inner[1] is Ellipsis else None
+        if item is None and len(inner) != len(value):
+            faults.append(wrong)
+            return None
+        kinds = [item] * len(value) if item is not None else list(inner)
+        return tuple(_convert(k, v, where, f"{path}[{i}]", faults)
+                     for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is dict and isinstance(value, dict):
+        return {str(k): _convert(inner[1], v, where, f"{path}.{k}", faults) for k, v in value.items()}
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and not isinstance(value, bool):
+        try:  # YAML 1.1 reads 1e-4 as text
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    faults.append(wrong)
+    return None
+
+
+def _words(kind: Any) -> str:
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
+    return getattr(kind, "__name__", str(kind))

@@ -1,0 +1,115 @@
+"""Jobs side by side in processes of one thread each; on two cores two such processes beat one of two threads."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+Tell = Callable[[int, int], None]
+_channel: Any = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call ``work(*arguments, tell)``.
+
+    Args:
+        name: Unique name.
+        work: An importable function; its last argument is called with (done, in all).
+        arguments: Picklable.
+        after: Name of the job that must be finished first, if it is among those given.
+    """
+
+    name: str
+    work: Callable[..., None]
+    arguments: tuple[Any, ...]
+    after: str | None = None
+
+
+def run_jobs(jobs: Sequence[Job], *, workers: int = 0, show: Callable[[str, int, int], None] | None = None) -> None:
+    """Run jobs, several at a time; the first error stops the rest and is raised.
+
+    Args:
+        jobs: In order of preference.
+        workers: Processes; 0 = one a core, never more than jobs; 1 = in this process.
+        show: Called with (name, done, in all) as jobs go on.
+    """
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    show = show or (lambda name, done, total: None)
+    if workers <= 1:
+        one_thread()
+        for job in _ordered(jobs):
+            job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
+        return
+    context = get_context("spawn")
+    channel = context.Queue()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(channel,)) as pool:
+        _schedule(pool, jobs, workers, channel, show)
+
+
+def one_thread() -> None:
+    """Let this process compute with one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _ordered(jobs: Sequence[Job]) -> list[Job]:
+    """Every job after the one it waits for."""
+    return sorted(jobs, key=lambda job: job.after is not None)
+
+
+def _schedule(
+    pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int, channel: Any, show: Callable[[str, int, int], None],
+) -> None:
+    waiting, unfinished = list(jobs), {job.name for job in jobs}
+    running: dict[Future[None], Job] = {}
+    try:
+        while waiting or running:
+            for job in [job for job in waiting if job.after not in unfinished]:
+                if len(running) < workers:
+                    waiting.remove(job)
+                    running[pool.submit(_work, job)] = job
+            done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+            _drain(channel, show)
+            for future in done:
+                unfinished.discard(running.pop(future).name)
+                future.result()
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+
+
+def _drain(channel: Any, show: Callable[[str, int, int], None]) -> None:
+    while True:
+        try:
+            show(*channel.get_nowait())
+        except queue.Empty:
+            return
+
+
+def _start(channel: Any) -> None:
+    """Set up a worker: one thread, and an end when the process that started it is gone (kill -9)."""
+    global _channel
+    _channel = channel
+    one_thread()
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(job: Job) -> None:
+    job.work(*job.arguments, lambda done, total: _channel.put((job.name, done, total)))
