@@ -92,7 +92,8 @@ _PARTLY = _pattern(r"(?:partial|incomplete|near|some|almost|minimal|slight)(?:ly
 _NOT_AFTER = _pattern(
     r"\b(?:is|are|was|were|has|have|had) (?:\w+ ){0,2}?(?:not|no longer)\b",
     r"\bnot (?:\w+ )?(?:seen|identified|present|evident|appreciated|demonstrated|noted|visuali[sz]ed|observed|"
-    r"engorged)\b", r"\b(?:has|have|is|are)?(?: since| now| completely| essentially)* ?(?:resolved|cleared|absent)\b", r"\bunlikely\b",
+    r"engorged)\b", r"\b(?:has|have|is|are)?(?: since| now| completely| essentially)* ?(?:resolved|cleared|absent)\b",
+    r"\bunlikely\b",
     r"\b(?:is|are|appears?|remains?)(?: to be)?(?: \w+)? (?:within )?(?:the )?(?:normal|limits of normal)\b",
     r"\bwithin (?:the )?(?:normal limits|limits of normal)\b", r"\bnegative\b")
 _MAYBE_BEFORE = _pattern(

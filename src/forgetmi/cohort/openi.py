@@ -44,7 +44,7 @@ class OpeniReport:
     @property
     def text(self) -> str:
         """Findings and impression."""
-        return "\n".join(section for section in (self.findings, self.impression) if section)
+        return "\n\n".join(section for section in (self.findings, self.impression) if section)
 
 
 def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
