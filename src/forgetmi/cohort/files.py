@@ -114,7 +114,7 @@ def _csv(file: str, data: bytes) -> StringTable:
             count += 1
             if len(cells) != len(header):
                 ragged.append((count, line, len(cells)))
-            elif [cell.strip() for cell in cells] == header:
+            elif cells[0].strip() == header[0] and [cell.strip() for cell in cells] == header:
                 repeated.append((count, line))
             else:
                 rows.append(cells)
