@@ -1,0 +1,150 @@
+"""What a run was made of: versions, digests, seeds, hardware, cost and command, as plain values."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from forgetmi.cost import Cost
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "safetensors", "pillow", "pydicom")
+_PATH = re.compile(
+    r"""(?<=['"])(?:[A-Za-z]:|~|\.{1,2})?[\\/][^'"]+(?=['"])"""  # a quoted path may hold blanks
+    r"""|(?<![\w.])(?:[A-Za-z]:|~|\.{1,2})?(?:[\\/][^\s\\/:'",;=]+)+[\\/]?"""
+)
+
+
+def without_folders(text: str) -> str:
+    """Text in which every absolute or dotted path is reduced to its last part (folders name machines and users).
+
+    >>> without_folders("/home/someone/forget.py:3: 'C:\\\\my lists\\\\b.csv' has 2/3 of the rows")
+    "forget.py:3: 'b.csv' has 2/3 of the rows"
+    """
+    return _PATH.sub(lambda found: _last(found.group()), text)
+
+
+def _last(path: str) -> str:
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
+
+
+def _argument(argument: str) -> str:
+    option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    return option + equals + _last(value)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything needed to tell two runs apart and to repeat one; holds no path, user name or host name.
+
+    Args:
+        package: Version of forgetmi.
+        python: Version of Python.
+        libraries: Distribution name to version, of those that are installed.
+        platform: Operating system and machine type.
+        processor: Processor model.
+        accelerator: Accelerator model, "" = none.
+        cores: Logical cores of the machine.
+        threads: Threads one process computed with.
+        seeds: What was seeded ("root", "retrain-0", ...) to its seed.
+        cohort: Digest of the cohort.
+        models: Model name to the digest of its weights.
+        spec: Digest of the run's specification.
+        command: How the run was started, without folders.
+        stages: Stage name, in the order they ran, to what it cost.
+        warnings: What the run warned of, without folders.
+    """
+
+    package: str
+    python: str
+    libraries: Mapping[str, str]
+    platform: str
+    processor: str
+    accelerator: str
+    cores: int
+    threads: int
+    seeds: Mapping[str, int]
+    cohort: str
+    models: Mapping[str, str]
+    spec: str
+    command: str = ""
+    stages: Mapping[str, Cost] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Stable JSON: sorted keys, except that the stages stay in the order they ran."""
+        plain = asdict(self)
+        plain["stages"] = [{"stage": name, **cost} for name, cost in plain["stages"].items()]
+        return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read what `to_json` wrote."""
+        plain: dict[str, Any] = json.loads(text)
+        stages = {stage.pop("stage"): Cost(**stage) for stage in plain.pop("stages")}
+        return cls(**{**plain, "stages": stages, "warnings": tuple(plain["warnings"])})
+
+
+def collect(
+    *, seeds: Mapping[str, int], cohort: str, models: Mapping[str, str], spec: str,
+    stages: Mapping[str, Cost], warnings: Sequence[str] = (), command: Sequence[str] = (),
+) -> Manifest:
+    """Describe this process and machine; call it once, in the process that did the work.
+
+    Args:
+        seeds: What was seeded to its seed.
+        cohort: Digest of the cohort.
+        models: Model name to the digest of its weights.
+        spec: Digest of the run's specification.
+        stages: Stage name to its cost, in the order they ran.
+        warnings: What the run warned of; folders are taken out.
+        command: The arguments the run was started with (`sys.argv`); folders are taken out.
+    """
+    import torch
+
+    return Manifest(
+        package=_version("forgetmi"), python=platform.python_version(),
+        libraries={name: found for name in LIBRARIES if (found := _version(name))},
+        platform=f"{platform.system()} {platform.machine()}", processor=_processor(),
+        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        cores=os.cpu_count() or 1, threads=torch.get_num_threads(), seeds=dict(seeds), cohort=cohort,
+        models=dict(models), spec=spec, command=" ".join(map(_argument, command)),
+        stages=dict(stages), warnings=tuple(without_folders(warning) for warning in warnings),
+    )
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the manifest as JSON, atomically."""
+    write_text(path, manifest.to_json())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text to a file that is either whole or unchanged."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
