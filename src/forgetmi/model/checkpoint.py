@@ -74,27 +74,32 @@ def save(
         faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
     if len(vocabulary) != model.spec.text.vocabulary:
         faults.append(Fault(f"{len(vocabulary)} word pieces for a model of {model.spec.text.vocabulary}"))
-    if any("\n" in piece or "\r" in piece for piece in vocabulary):
+    if any("\n" in piece for piece in vocabulary):
         faults.append(Fault("a word piece holds a line break"))
     if directory.exists() and not (directory.is_dir() and {path.name for path in directory.iterdir()}
                                    <= {WEIGHTS, FACTS, VOCABULARY}):
         faults.append(Fault("it holds other files than a checkpoint", where=directory.name, do="Choose another name."))
+    free = {"preprocessing": dict(preprocessing), "extra": dict(extra or {})}
+    try:
+        free = json.loads(json.dumps(free, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        faults.append(Fault("preprocessing and extra must be plain JSON values", why=str(error)))
     if faults:
         raise CheckpointError(faults)
     digest = parameter_digest(model)
     words = "".join(f"{piece}\n" for piece in vocabulary).encode()
     facts = {
         "format": _FORMAT, "version": version("forgetmi"), "spec": model.spec.to_plain(), "classes": list(classes),
-        "preprocessing": dict(preprocessing), "extra": dict(extra or {}), "weights": digest,
-        "vocabulary": hashlib.sha256(words).hexdigest(),
+        "weights": digest, "vocabulary": hashlib.sha256(words).hexdigest(), **free,
     }
     partial, old = (directory.with_name(f".{directory.name}.{name}") for name in ("partial", "old"))
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir()
-    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, partial / WEIGHTS)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, partial / WEIGHTS)
     (partial / VOCABULARY).write_bytes(words)
-    text = json.dumps({**facts, "digest": _digest(facts)}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    text = json.dumps({**facts, "digest": _digest(facts)}, indent=1, sort_keys=True, allow_nan=False)
     (partial / FACTS).write_text(f"{text}\n", encoding="utf-8")
     if directory.exists():
         os.replace(directory, old)
@@ -141,7 +146,7 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
         faults += _fill(model, tensors, f"{where}/{WEIGHTS}", facts["weights"])
     if faults or model is None:
         raise CheckpointError(faults)
-    return Loaded(model.eval(), model.spec, tuple(facts["classes"]), tuple(words.decode().splitlines()),
+    return Loaded(model.eval(), model.spec, tuple(facts["classes"]), tuple(words.decode().split("\n")[:-1]),
                   facts["preprocessing"], facts["extra"], facts["version"], facts["weights"])
 
 
@@ -196,4 +201,5 @@ def _differences(spec: ModelSpec, expect: ModelSpec) -> str:
             flat(item, f"{path}{name}.") if isinstance(item, dict) else {f"{path}{name}": item}).items()}
 
     found, wanted = flat(spec.to_plain()), flat(expect.to_plain())
-    return "; ".join(f"{name} is {found[name]!r}, not {wanted[name]!r}" for name in found if found[name] != wanted[name])
+    return "; ".join(f"{name} is {value!r}, not {wanted[name]!r}" for name, value in found.items()
+                     if value != wanted[name])

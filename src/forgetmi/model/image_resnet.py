@@ -38,7 +38,8 @@ class ResNetSpec:
         if not self.widths:
             faults.append(Fault("widths is empty", where="image encoder", do="Give one width a stage."))
         if self.pooling not in ("average2x2", "global"):
-            faults.append(Fault("pooling must be average2x2 or global", where="image encoder", why=f"got {self.pooling!r}"))
+            faults.append(Fault("pooling must be average2x2 or global", where="image encoder",
+                                why=f"got {self.pooling!r}"))
         if not faults and self.pooling == "average2x2" and self.map_side() < 2:
             smallest = next(side for side in range(self.size, 1 << 20) if self.map_side(side) >= 2)
             faults.append(Fault(

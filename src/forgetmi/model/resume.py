@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +48,7 @@ class EpochLoop:
         self._seed = seed
         self._stage = stage
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Generator[int]:
         for epoch in range(self._load(), self._total):
             with scope(self._seed, self._stage, epoch):
                 yield epoch

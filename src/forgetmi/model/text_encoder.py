@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, BertConfig, BertModel
 
 from forgetmi.errors import Fault, SpecError
+from forgetmi.seeding import scope
 
 _PAD = 0
 
@@ -75,8 +76,9 @@ class TextEncoder(nn.Module):
             vocab_size=spec.vocabulary, hidden_size=spec.hidden, num_hidden_layers=spec.layers,
             num_attention_heads=spec.heads, intermediate_size=spec.intermediate, pad_token_id=_PAD,
             max_position_embeddings=spec.positions, hidden_dropout_prob=spec.dropout,
-            attention_probs_dropout_prob=spec.attention_dropout, attn_implementation="eager",
+            attention_probs_dropout_prob=spec.attention_dropout,
         ))
+        self.bert.set_attn_implementation("eager")
         self.dropout = nn.Dropout(spec.dropout)
         self.projection = nn.Identity() if spec.hidden == width else nn.Linear(spec.hidden, width)
         self.classifier = nn.Linear(width, classes)
@@ -127,7 +129,7 @@ def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSp
                               why=type(error).__name__, do=_how(download))) from error
     if not isinstance(config, BertConfig):
         raise SpecError(Fault("the pretrained text encoder is not a BERT model", where="text encoder",
-                              why=f"its type is {config.model_type!r}", do="Use an encoder with the BERT architecture."))
+                              why=f"its type is {config.model_type!r}", do="Use one with the BERT architecture."))
     usual = BertConfig()
     faults = [Fault(f"the pretrained text encoder has {name} = {getattr(config, name)!r}", where="text encoder",
                     why=f"only {getattr(usual, name)!r} is supported")
@@ -157,8 +159,9 @@ def pretrained_weights(spec: TextEncoderSpec) -> dict[str, Tensor]:
     if faults:
         raise SpecError(faults)
     try:
-        bert, info = BertModel.from_pretrained(
-            spec.pretrained, local_files_only=not spec.download, dtype=torch.float32, output_loading_info=True)
+        with scope(0, "construct"):
+            bert, info = cast(tuple[BertModel, dict[str, Any]], BertModel.from_pretrained(
+                spec.pretrained, local_files_only=not spec.download, dtype=torch.float32, output_loading_info=True))
     except (OSError, ValueError) as error:
         raise SpecError(Fault("the pretrained weights cannot be read", where="text encoder",
                               why=type(error).__name__, do=_how(spec.download))) from error
