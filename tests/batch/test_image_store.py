@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +220,21 @@ def test_notices_are_counted_also_from_the_cache(make_cohort, pictures, tmp_path
         store = build_image_store(make_cohort([*pictures[:4], pictures[0]]), SMALL, cache=tmp_path / "cache")
         assert dict(store.notices) == {"colour": 3}
     assert dict(build_image_store(make_cohort(pictures[2:4]), SMALL, cache=tmp_path / "cache").notices) == {}
+
+
+def test_memory_stays_at_a_few_images(make_cohort, tmp_path) -> None:
+    stack = np.random.default_rng(0).integers(0, 256, (1500, 64, 64), np.uint8)
+    np.save(tmp_path / "stack.npy", stack)
+    cohort = make_cohort([f"{tmp_path / 'stack.npy'}#{at}" for at in range(1500)])
+    tracemalloc.start()
+    try:
+        store = build_image_store(cohort, ImagePreprocessing(), cache=tmp_path / "cache")
+        for at in range(0, 1500, 16):
+            store.images(np.arange(at, min(1500, at + 16)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.25 * 2 * stack.nbytes  # of which most are digests and places, some 1 kB a row
 
 
 def test_no_path_is_written_to_the_cache(make_cohort, pictures, tmp_path) -> None:

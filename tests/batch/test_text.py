@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import forgetmi.batch.text as text_module
 from forgetmi.batch.text import SPECIAL, Tokenizer, TokenStore, train_wordpiece
 from forgetmi.errors import CheckpointError, SpecError
 
@@ -139,6 +140,24 @@ def test_encode_cuts_and_frames() -> None:
     ids = tokenizer.encode(["Mild edema.", "", "mild mild mild mild", "what"])
     assert [one.tolist() for one in ids] == [[2, 5, 6, 7, 3], [2, 3], [2, 5, 5, 5, 3], [2, 1, 3]]
     assert all(one.dtype == np.int64 for one in ids)
+
+
+ODD = (" ", "\n\t", "[MASK]", "\x1c", "\u0301", "肺", "a" * 101)
+
+
+@given(st.lists(st.one_of(st.text(), st.sampled_from([*WORDS, *ODD]))).map("".join), st.booleans(),
+       st.sampled_from([None, True, False]))
+def test_encode_is_the_librarys(text: str, lowercase: bool, strip_accents: bool | None) -> None:
+    tokenizer = Tokenizer((*SPECIAL, *"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdemnoö"), "肺"),
+                          lowercase=lowercase, strip_accents=strip_accents, max_length=10**6)
+    assert tokenizer.encode([text])[0].tolist() == tokenizer._fast.encode(text).ids
+
+
+def test_encode_forgets_old_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_module, "_KNOWN_CHUNKS", 3)
+    tokenizer = Tokenizer((*SPECIAL, *"abcdef"))
+    assert tokenizer.encode(["a b c d e f a"])[0].tolist() == [2, 5, 6, 7, 8, 9, 10, 5, 3]
+    assert len(tokenizer._known) <= 3
 
 
 def test_special_tokens_may_stand_anywhere() -> None:

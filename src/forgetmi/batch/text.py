@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Encoding
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -25,6 +25,8 @@ from forgetmi.types import Ints, Strings, codes
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 Pair = tuple[str, str]
+_BLANKS = re.compile(r"[ \t\r\n]+")  # BERT's rules look at nothing beyond these, so that a text may be cut there first
+_KNOWN_CHUNKS = 2**16
 
 
 def train_wordpiece(
@@ -77,10 +79,11 @@ def _patients_of_words(reports: Sequence[str] | Strings, patients: Sequence[str]
     patient, _ = codes(np.asarray(patients, object))
     owners: dict[str, set[int]] = defaultdict(set)
     for report, who in zip(reports, patient.tolist(), strict=True):
-        owners[report].add(who)
+        for chunk in _BLANKS.split(report):
+            owners[chunk].add(who)
     words: dict[str, set[int]] = defaultdict(set)
-    for report, who in owners.items():
-        for word in {word for word, _ in split(normalise(report))}:
+    for chunk, who in owners.items():
+        for word, _ in split(normalise(chunk)):
             words[word] |= who
     return words
 
@@ -208,20 +211,28 @@ class Tokenizer:
 
     @cached_property
     def _fast(self) -> BertWordPieceTokenizer:
-        fast = BertWordPieceTokenizer(
+        return BertWordPieceTokenizer(
             {token: number for number, token in enumerate(self.vocabulary)},
             lowercase=self.lowercase, strip_accents=self.strip_accents,
         )
-        fast.enable_truncation(self.max_length)
-        return fast
+
+    @cached_property
+    def _known(self) -> dict[str, list[int]]:
+        """Ids of what stood between blanks lately: reports repeat the same words."""
+        return {}
+
+    def _ids(self, chunk: str) -> list[int]:
+        if chunk not in self._known:
+            if len(self._known) >= _KNOWN_CHUNKS:
+                self._known.clear()
+            self._known[chunk] = self._fast.encode(chunk, add_special_tokens=False).ids
+        return self._known[chunk]
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
-        """Token ids of each text: [CLS], the pieces cut to `max_length` - 2, [SEP].
-
-        One text after another: the library's thread pool would not survive a fork and costs more CPU time.
-        """
-        encodings: list[Encoding] = [self._fast.encode(text) for text in texts]
-        return [np.array(encoding.ids, np.int64) for encoding in encodings]
+        """Token ids of each text: [CLS], the pieces cut to `max_length` - 2, [SEP]."""
+        first, last = self.vocabulary.index("[CLS]"), self.vocabulary.index("[SEP]")
+        pieces = ([number for chunk in _BLANKS.split(text) for number in self._ids(chunk)] for text in texts)
+        return [np.array([first, *ids[:self.max_length - 2], last], np.int64) for ids in pieces]
 
     @classmethod
     def from_pretrained_directory(cls, directory: Path, *, max_length: int = 320) -> Self:
@@ -283,9 +294,9 @@ class TokenStore:
     def build(cls, reports: Strings, tokenizer: Tokenizer) -> Self:
         """Tokenize n reports."""
         code, distinct = codes(reports)
-        ids = tokenizer.encode([str(text) for text in distinct])
+        ids = [tokenizer.encode([str(text)])[0].astype(np.int32) for text in distinct]
         offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
-        return cls(np.concatenate([np.empty(0, np.int64), *ids]).astype(np.int32), offsets, code)
+        return cls(np.concatenate([np.empty(0, np.int32), *ids]), offsets, code)
 
     def __len__(self) -> int:
         return len(self.text)
