@@ -185,7 +185,8 @@ def _asked(cohort: Cohort, request: ForgetRequest) -> tuple[Flags, list[Fault]]:
                                 ("study", cohort.study, request.studies)):
         rows = np.isin(column, list(named))
         asked |= rows
-        unknown = [digest for digest in dict.fromkeys(named) if digest not in set(column[rows])]
+        there = set(column[rows])
+        unknown = [digest for digest in dict.fromkeys(named) if digest not in there]
         faults += capped([Fault(f"{kind} {digest} is not in the cohort") for digest in unknown[:MOST]],
                          len(unknown), f"{PLURAL[kind]} who are not in the cohort")
     outside = asked & ~np.isin(cohort.split, ("", "train"))
