@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.special import log_softmax, logsumexp
 from torch import Tensor, nn
 
 from forgetmi.errors import EvaluationError, Fault
+from forgetmi.model.modes import evaluating
 from forgetmi.types import Batch, Cohort, Floats, Ints, Model, Signals
 
 Head = Literal["image", "text", "both"]
@@ -23,22 +23,6 @@ class BatchSource(Protocol):
     """Anything that makes a batch of cohort rows (`forgetmi.batch.loaders.Records`)."""
 
     def batch(self, rows: Ints) -> Batch: ...
-
-
-@contextmanager
-def _inference(model: Model) -> Iterator[torch.device]:
-    """Evaluation mode without gradients on the model's device; each layer gets its own training flag back."""
-    layers = list(model.modules()) if isinstance(model, nn.Module) else []
-    flags = [layer.training for layer in layers]
-    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    try:
-        for layer in layers:
-            layer.training = False
-        with torch.inference_mode():
-            yield torch.device("cpu") if parameter is None else parameter.device
-    finally:
-        for layer, flag in zip(layers, flags, strict=True):
-            layer.training = flag
 
 
 def collect(
@@ -71,7 +55,9 @@ def collect(
     length = np.array([len(cohort.report[row]) for row in rows])
     order = np.lexsort((rows, length))
     collected: dict[str, list[Tensor]] = {}
-    with _inference(model) as device:
+    module = model if isinstance(model, nn.Module) else nn.Module()  # a plain function has neither mode nor device
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    with evaluating(module), torch.inference_mode():
         for at in range(0, len(rows), batch_size):
             outputs = model(records.batch(rows[order[at:at + batch_size]]).to(device))
             for name in ("image_logits", "text_logits", *_EMBEDDINGS):
