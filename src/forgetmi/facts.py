@@ -73,8 +73,8 @@ def warn(evaluation: Evaluation, trace: dict[str, Any]) -> list[str]:
     """What the reader must know before any number."""
     found = []
     if stayed(evaluation):
-        found.append("Did not forget: on every measure the unlearned model is nearer to the original than the retrained "
-                     "models are to each other.")
+        found.append("Did not forget: on every measure the unlearned model is nearer to the original than the "
+                     "retrained models are to each other.")
     if trace["first_gradient"] == 0.0:
         found.append("The first step's gradient was zero: the method could not start from the original.")
     return found
@@ -98,8 +98,8 @@ def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]
     """One sentence for everything in the delivered model that still derives from the forgotten."""
     found = []
     if not spec.model.pretrained:
-        found.append("The word-piece vocabulary was made from the reports of all training patients, the withdrawn among "
-                     f"them; every piece occurs in at least {spec.text.min_patients} patients.")
+        found.append("The word-piece vocabulary was made from the reports of all training patients, the withdrawn "
+                     f"among them; every piece occurs in at least {spec.text.min_patients} patients.")
     if not info.exact:
         found.append("The weights start from the original model's, which was trained on the withdrawn patients.")
         heads = [name for name in trace["changed"] if ("fc1" in name and "img_model" in name) or "classifier" in name]

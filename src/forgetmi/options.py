@@ -62,7 +62,7 @@ def command_line(cls: type, argv: Sequence[str], *, prog: str, description: str)
     import tyro
 
     return tyro.cli(cls, args=list(argv), prog=prog, description=description,
-                    config=(tyro.conf.FlagConversionOff, tyro.conf.HelptextFromCommentsOff))
+                    config=(tyro.conf.HelptextFromCommentsOff,))
 
 
 def _take(argv: Sequence[str], names: set[str]) -> tuple[list[str], dict[str, str]]:
@@ -115,8 +115,8 @@ def _documentation(extra: type) -> str:
     """The argument descriptions of both dataclasses under one heading."""
     def arguments(cls: type) -> str:
         text = sys.modules[cls.__module__].__dict__[cls.__name__].__doc__ or ""
-        return text.split("Args:\n", 1)[1] if "Args:\n" in text else ""
-    return f"Options.\n\nArgs:\n{arguments(extra)}{arguments(RunSpec)}"
+        return text.split("Args:\n", 1)[1].rstrip() if "Args:\n" in text else ""
+    return f"Options.\n\nArgs:\n{arguments(extra)}\n{arguments(RunSpec)}\n"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""What the tests of several rooms share: a small generated cohort, prepared once, away from the user's own files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Before anything of the package reads them: no test touches the user's cache or identifier key.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@dataclass(frozen=True)
+class Small:
+    """A cohort of 40 patients at 32 px, and everything made of it."""
+
+    cohort: object
+    partition: object
+    prepared: object
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("forgetmi")
+    key = folder / "key"
+    key.write_bytes(bytes(range(32)))
+    os.environ["FORGETMI_CACHE"] = str(folder / "cache")
+    os.environ["FORGETMI_KEY_FILE"] = str(key)
+
+
+@pytest.fixture(scope="session")
+def small(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """See `Small`; the model is a narrow one, so that an epoch takes a fraction of a second."""
+    import torch
+
+    from forgetmi import api
+    from forgetmi.batch.image import ImagePreprocessing
+    from forgetmi.cohort.partition import partition
+    from forgetmi.cohort.synthetic import SyntheticCohort
+    from forgetmi.model.architecture import Architecture
+
+    torch.set_num_threads(1)
+    cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
+    sets = partition(cohort, forget=12.0, seed=3)
+    prepared = api.prepare(cohort=cohort, partition=sets, images=ImagePreprocessing(size=32),
+                           architecture=Architecture(stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1,
+                                                     intermediate=32), min_patients=2)
+    return Small(cohort, sets, prepared)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the repository; tests that need it skip where it is absent."""
+    folder = Path(__file__).parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the folder of real data is absent")
+    return folder

@@ -1,0 +1,146 @@
+"""What every registered method must meet, unasked."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forgetmi import api
+from forgetmi.errors import MethodError
+from forgetmi.methods import base
+from forgetmi.methods.access import Loaders
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.registry import methods
+from tests.contract.conftest import RECIPE, quick
+
+NAMES = methods.names()
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+
+def apply(small: Any, model: ImageText, method: Any, *, seed: int = 5, **more: Any) -> base.Unlearned:
+    return base.unlearn(
+        method, model, records=small.prepared.records, partition=small.partition, seed=seed, recipe=RECIPE,
+        fresh_model=lambda own: api.build(small.prepared.spec, seed=own), **more)
+
+
+def test_the_input_model_is_untouched_and_shares_no_storage(name: str, small: Any, original: ImageText) -> None:
+    before, mode = parameter_digest(original), original.training
+    done = apply(small, original, quick(name))
+    assert parameter_digest(original) == before
+    assert original.training == mode
+    theirs = {value.data_ptr() for value in original.state_dict().values() if value.numel()}
+    assert not theirs & {value.data_ptr() for value in done.model.state_dict().values() if value.numel()}
+
+
+def test_zero_epochs_return_the_original_bit_for_bit(name: str, small: Any, original: ImageText) -> None:
+    method = quick(name, epochs=0)
+    if getattr(method, "epochs", None) != 0:
+        pytest.skip("the method has no epochs of its own")
+    assert parameter_digest(apply(small, original, method).model) == parameter_digest(original)
+
+
+def test_same_seed_equal_other_seed_different(name: str, small: Any, original: ImageText) -> None:
+    first, again, other = (parameter_digest(apply(small, original, quick(name), seed=seed).model) for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+
+
+def test_only_declared_sets_are_read(name: str, small: Any, original: ImageText, monkeypatch: Any) -> None:
+    read: set[int] = set()
+    batch = type(small.prepared.records).batch
+
+    def spy(self: Any, rows: Any, **more: Any) -> Any:
+        read.update(int(row) for row in rows)
+        return batch(self, rows, **more)
+
+    monkeypatch.setattr(type(small.prepared.records), "batch", spy)
+    apply(small, original, quick(name))
+    declared = methods.get(name).info.reads
+    allowed = {int(row) for kind in ("forget", "retain", "validation") if kind in declared
+               for row in small.partition.rows(kind)}
+    assert read <= allowed
+    assert not read & set(small.partition.holdout.tolist())
+
+
+def test_undeclared_sets_raise(name: str, small: Any) -> None:
+    declared = methods.get(name).info.reads
+    loaders = Loaders(small.prepared.records, {kind: small.partition.rows(kind) for kind in ("forget", "retain", "validation")},
+                      patient=small.partition.patient, reads=declared, batch_size=8, seed=0)
+    for kind in {"forget", "retain", "validation"} - declared:
+        with pytest.raises(MethodError, match="without declaring"):
+            getattr(loaders, kind)
+    if "labels" not in declared:
+        for kind in {"forget", "retain"} & declared:
+            assert bool((next(getattr(loaders, kind).epoch(0)).label == -1).all())
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    name: str, small: Any, original: ImageText, tmp_path: Path,
+) -> None:
+    method = quick(name, epochs=3)
+    whole = parameter_digest(apply(small, original, method).model)
+    state = tmp_path / "state.pt"
+
+    def stop(done: int, total: int) -> None:
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    try:
+        apply(small, original, method, state=state, progress=stop)
+    except KeyboardInterrupt:
+        assert state.exists()
+    resumed = apply(small, original, method, state=state)
+    assert parameter_digest(resumed.model) == whole
+
+
+def test_unknown_options_are_refused(name: str, small: Any) -> None:
+    with pytest.raises(TypeError):
+        methods.get(name)(no_such_option=1)
+
+
+def test_the_trace_is_complete_and_true(name: str, small: Any, original: ImageText) -> None:
+    done = apply(small, original, quick(name))
+    old, new = original.state_dict(), done.model.state_dict()
+    assert set(done.trace.changed) == {key for key in old if not torch.equal(old[key], new[key])}
+    assert done.trace.steps > 0 or done.trace.epochs == ()
+    assert done.trace.cost.cpu_seconds > 0
+    assert done.trace.cost.peak_memory > 1e6
+    assert set(done.trace.samples) == {"forget", "retain", "validation"} & methods.get(name).info.reads
+    assert all(np.isfinite(value) for epoch in done.trace.epochs for value in epoch.values())
+
+
+def test_runs_under_autocast(name: str, small: Any, original: ImageText) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        done = apply(small, original, quick(name))
+    assert all(bool(torch.isfinite(value).all()) for value in done.model.state_dict().values() if value.is_floating_point())
+
+
+def test_one_forgotten_sample_works_or_is_refused(name: str, small: Any, original: ImageText) -> None:
+    row = small.partition.forget[:1]
+    rest = np.setdiff1d(small.partition.forget, row)
+    patient = small.partition.patient.copy()
+    patient[row] = patient.max() + 1
+    one = dataclasses.replace(small.partition, forget=row, retain=np.sort(np.concatenate([small.partition.retain, rest])),
+                              patient=patient, group=patient)
+    lone = dataclasses.replace(small, partition=one)
+    try:
+        done = apply(lone, original, quick(name))
+    except MethodError as error:
+        assert str(error)
+    else:
+        assert parameter_digest(copy.deepcopy(done.model)) == parameter_digest(done.model)
+
+
+def test_its_description_is_complete(name: str, small: Any) -> None:
+    info = methods.get(name).info
+    assert info.title
+    assert info.paper
+    assert info.summary.endswith(".")
+    assert info.cost
+    assert info.suits
