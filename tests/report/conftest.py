@@ -13,7 +13,7 @@ from forgetmi.types import ForgetRequest, Partition, Signals
 
 CLASSES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 SIZES = {"forget": 16, "retain": 146, "validation": 41, "holdout": 67}
-# What each model says: (confidence on what it was trained on, on strangers, on the withdrawn; seed of what it gets wrong)
+# Each model: its confidence on what it was trained on, on strangers and on the withdrawn; the seed of its errors
 MODELS = {
     "original": (5.5, 0.9, 5.5, 1), "unlearned": (4.9, 0.9, 1.1, 2), "retrain-0": (5.5, 0.85, 0.85, 3),
     "retrain-1": (5.5, 0.9, 0.9, 4), "retrain-2": (5.5, 0.9, 0.9, 5),

@@ -156,9 +156,9 @@ def render(facts: ReportFacts) -> str:
     environment.filters.update(
         plain=reading.plain, duration=reading.duration, memory=_memory, picture=_picture, option=_option)
     environment.globals.update(
-        many=reading.many, difference=reading.difference, sign=lambda kind: Markup(figures.sign(kind)),
-        set_names=SET_NAMES, set_uses=SET_USES, set_words=reading.SETS,
-        examples_shown=EXAMPLES_SHOWN, label=reading.label)
+        many=reading.many, difference=reading.difference,
+        signs={kind: Markup(figures.sign(kind)) for kind in figures.SIGNS}, set_names=SET_NAMES,
+        set_uses=SET_USES, set_words=reading.SETS, examples_shown=EXAMPLES_SHOWN, label=reading.label)
     environment.tests.update(
         score=lambda value: isinstance(value, Score), failed=lambda value: isinstance(value, Failed))
     return environment.get_template("audit.html.jinja").render(_context(facts))
