@@ -202,7 +202,8 @@ def test_every_fault_is_reported_by_row_and_never_by_path(make_cohort, pictures,
     for fault, row in zip(faults, (1, 2, 3), strict=True):
         assert fault.where.startswith(f"row {row}")
         assert f"patient {row:016x}, image {row:016x}" in fault.where
-    assert "1 more row" in faults[0].where
+    assert "1 more of this file" in faults[0].where
+    assert "more" not in faults[1].where
     assert str(tmp_path) not in str(caught.value)
     assert "p10000032" not in str(caught.value)
     decoded.clear()

@@ -181,12 +181,12 @@ def _cache_faults() -> Iterator[None]:
 
 def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fault]:
     """Say where: row and keyed digests, never the path."""
+    _, first, times = np.unique(code, return_index=True, return_counts=True)  # code is 0, 1, 2, ...
     out = []
     for number, fault in sorted(faults.items()):
-        rows = np.flatnonzero(code == number)
-        more = f" and {len(rows) - 1} more rows of the same image" if len(rows) > 1 else ""
-        where = f"row {rows[0]}{more}, patient {cohort.patient[rows[0]]}, image {cohort.image_id[rows[0]]}"
-        out.append(Fault(fault.what, where, fault.why, fault.do))
+        row, more = first[number], times[number] - 1
+        where = f"row {row}, patient {cohort.patient[row]}, image {cohort.image_id[row]}"
+        out.append(Fault(fault.what, f"{where} (and {more} more of this file)" if more else where, fault.why, fault.do))
     return out
 
 
