@@ -58,6 +58,12 @@ def test_a_resolvable_difference_to_retraining_is_said() -> None:
     assert difference == reading.Difference("+0.261", resolvable=True)
 
 
+def test_when_nothing_is_resolvable_the_sentence_says_so_once() -> None:
+    one, = reading.read(evaluation(score(0.85, (0.6, 0.99))))
+    assert reading.sentence(one).endswith(
+        "neither the change from the original nor the difference to the retrained models is resolvable.")
+
+
 def test_missing_numbers_are_said_to_be_missing() -> None:
     one, = reading.read(evaluation(Failed("auc", "one class only", "image", "forget")))
     assert reading.sentence(one).endswith("not measured for the unlearned model: one class only")

@@ -178,7 +178,7 @@ def _context(facts: ReportFacts) -> dict[str, Any]:
     counts = {name: count for name, count in facts.partition.counts().items() if count["images"]}
     trained_on = counts["forget"]["images"] + counts["retain"]["images"]
     return {
-        "facts": facts, "counts": counts, "trained_on": trained_on,
+        "facts": facts, "counts": counts,
         "share_of_training": counts["forget"]["images"] / trained_on,
         "share_of_retraining": _share(facts.work),
         "retrains": sum(RETRAIN.fullmatch(model) is not None for model in evaluation.scores),

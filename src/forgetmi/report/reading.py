@@ -231,11 +231,14 @@ def sentence(reading: Reading, *, digits: int = 2) -> str:
     _, low, high = reading.retrained
     n = len(reading.retrains)
     span = f"reaches {plain(low, digits)}" if n == 1 else f"reach {plain(low, digits)} to {plain(high, digits)}"
-    moved = "resolvable" if told_apart(reading.unlearned, [reading.original]) else NOT_RESOLVABLE
-    away = "resolvable" if told_apart(reading.unlearned, reading.retrains) else NOT_RESOLVABLE
-    patients = many(reading.unlearned.patients, "patient")
-    return f"{text}; {many(n, 'retrained model')} {span}. With {patients} the change from the original is {moved}, " \
-           f"the difference to the retrained models {away}."
+    moved = told_apart(reading.unlearned, [reading.original])
+    away = told_apart(reading.unlearned, reading.retrains)
+    if moved or away:
+        change, rest = ("resolvable" if found else NOT_RESOLVABLE for found in (moved, away))
+        said = f"the change from the original is {change}, the difference to the retrained models {rest}"
+    else:
+        said = "neither the change from the original nor the difference to the retrained models is resolvable"
+    return f"{text}; {many(n, 'retrained model')} {span}. With {many(reading.unlearned.patients, 'patient')} {said}."
 
 
 def nearer(readings: Sequence[Reading]) -> str:
