@@ -94,8 +94,9 @@ def against_hand(truth: Ints, given: Ints, texts: list[str]) -> list[str]:
         score = f"{f1(truth, given, grade):.3f}" if n >= FEW else f"too few ({f1(truth, given, grade):.3f})"
         lines.append(f"| {grade} {name} | {n} | {shares(truth == grade, given == grade)} | {score} |")
     named = ", ".join(map(str, enough))
-    lines += ["", f"Macro-F1 over the grades with {FEW} cases or more ({named}): **{macro_f1(truth, given, enough):.3f}** "
-                  f"{interval(truth, given, enough)}; each distinct text once: "
+    lines += ["", f"Macro-F1 over the grades with {FEW} cases or more ({named}): "
+                  f"**{macro_f1(truth, given, enough):.3f}** {interval(truth, given, enough)}; "
+                  "each distinct text once: "
                   f"{macro_f1(truth[single], given[single], enough):.3f} "
                   f"{interval(truth[single], given[single], enough)}.", "",
               "Rows: set by hand; columns: given by the labeler.", "",

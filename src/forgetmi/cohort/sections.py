@@ -32,10 +32,11 @@ def sections(text: str) -> tuple[tuple[str, str], ...]:
     """
     lines = _INLINE.sub(r"\n\1", _TITLE.sub("", text.replace("\r\n", "\n")))
     marks = list(_HEADING.finditer(lines))
-    starts = [("", 0, marks[0].start() if marks else len(lines))]
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
-        starts.append((mark[1].lower(), mark.end(), after.start() if after else len(lines)))
-    return tuple((heading, body) for heading, begin, end in starts if (body := " ".join(lines[begin:end].split())))
+    headings = ["", *(mark[1].lower() for mark in marks)]
+    begins = [0, *(mark.end() for mark in marks)]
+    ends = [*(mark.start() for mark in marks), len(lines)]
+    return tuple((heading, body) for heading, begin, end in zip(headings, begins, ends, strict=True)
+                 if (body := " ".join(lines[begin:end].split())))
 
 
 def selected_text(text: str) -> str:
@@ -79,7 +80,7 @@ def normalised(text: str) -> str:
         (abbreviations with full stops) are cut differently.
     """
     tokens = _TOKEN.findall(re.sub(r"_{2,}|\bDEID\b", " ", text))
-    kept = [token for token, after in zip(tokens, [*tokens[1:], ""], strict=True)
+    kept = [token for token, after in zip(tokens, [*tokens[1:], ""], strict=False)
             if token != after or token[0].isalnum() or len(token) > 1]
     return " ".join("NUMBER" if _is_number(token) else token for token in kept)
 
