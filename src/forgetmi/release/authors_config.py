@@ -61,7 +61,7 @@ class AuthorsRun:
     """
 
     method: ForgetMIRelease = field(
-        default_factory=lambda: ForgetMIRelease(synonyms=Path("data_splits/Synonyms.csv")))
+        default_factory=lambda: ForgetMIRelease(synonyms="data_splits/Synonyms.csv"))
     batch_size: int = 16
     seed: int = 42
     max_seq_length: int = 320
@@ -107,10 +107,14 @@ def _path(value: Any) -> Path:
     return Path(value)
 
 
+def _text(value: Any) -> str:
+    return str(_path(value))
+
+
 _METHOD: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "use_noise": ("use_noise", _switch, "true or false"),
     "noise_mean": ("noise_mean", number, "a number"), "noise_std": ("noise_std", number, "a number"),
-    "text_noise_level": ("text_noise_level", number, "a number"), "synonyms_dir": ("synonyms", _path, "a path"),
+    "text_noise_level": ("text_noise_level", number, "a number"), "synonyms_dir": ("synonyms", _text, "a path"),
     "alpha": ("alpha", number, "a number"), "beta": ("beta", number, "a number"),
     "theta": ("theta", number, "a number"), "gamma": ("gamma", number, "a number"),
     "unlearn_epochs": ("epochs", _whole, "a whole number"), "learning_rate": ("lr", number, "a number"),

@@ -27,6 +27,7 @@ _LAYER = "text_model.bert.encoder.layer."
 _HEAD = ("classifier.weight", "classifier.bias")
 _GATE = "gate."
 _STEM_STRIDE = 4
+_ZIP, _LEGACY = b"PK", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how torch.save begins, now and before 1.6
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,14 @@ def _weights_file(path: Path) -> Path:
 
 def _unpickle(path: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            known = file.read(len(_LEGACY)).startswith((_ZIP, _LEGACY))
+        state = torch.load(path, map_location="cpu", weights_only=True) if known else None
     except pickle.UnpicklingError as error:
         raise CheckpointError(Fault("it holds more than tensors, or is damaged", where=path.name,
                                     why="nothing but tensors is unpickled",
                                     do="Save the model's state_dict() alone.")) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # a damaged file makes the unpickler fail in any way
         raise CheckpointError(Fault("it cannot be read as a PyTorch file", where=path.name,
                                     why=type(error).__name__)) from error
     if not isinstance(state, Mapping) or not state or not all(

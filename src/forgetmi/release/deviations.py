@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Deviations:
-    """All on = the release; all off = paper mode (`forgetmi.methods.forget_mi.ForgetMI`, given noise, no clipping).
+    """All on = the release; all off = `forgetmi.methods.forget_mi.ForgetMI` with given noise drawn anew each epoch.
 
     Args:
         teacher_in_train_mode: The original runs with dropout and batch statistics, and its running statistics drift;

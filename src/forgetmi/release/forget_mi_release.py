@@ -40,7 +40,7 @@ class ForgetMIRelease:
         noise_mean: Mean of the pixel noise, grey values of [0, 1].
         noise_std: Standard deviation of the pixel noise, grey values, >= 0.
         text_noise_level: Probability that a word of a noisy report is disturbed, 0 to 1.
-        synonyms: The release's Synonyms.csv; without, no word is replaced by a synonym.
+        synonyms: Path of the release's Synonyms.csv; empty = no word is replaced by a synonym.
         alpha: Weight of UR, >= 0.
         beta: Weight of UU, >= 0.
         theta: Weight of MU, >= 0.
@@ -70,7 +70,7 @@ class ForgetMIRelease:
     noise_mean: float = 0.0
     noise_std: float = 0.1
     text_noise_level: float = 0.5
-    synonyms: Path | None = None
+    synonyms: str = ""
     alpha: float = 1.0
     beta: float = 1.0
     theta: float = 2.0
@@ -103,7 +103,7 @@ class ForgetMIRelease:
         optimiser, margins = self._optimiser(student), _Kept()
         weights = normalised_weights(alpha=self.alpha, beta=self.beta, theta=self.theta, gamma=self.gamma,
                                      rounded=on.rounded_weights)
-        synonyms = read_synonyms(self.synonyms) if self.synonyms is not None and on.keyword_noise else {}
+        synonyms = read_synonyms(Path(self.synonyms)) if self.synonyms and on.keyword_noise else {}
         context.facts.update(weights=weights._asdict(), synonyms=len(synonyms))
         changing = {"student": student, "teacher": teacher, "optimiser": optimiser, "margins": margins}
         for epoch in context.epochs(self.epochs, **changing):
