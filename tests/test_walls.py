@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "forgetmi"
 ROOMS = ("cohort", "batch", "model", "methods", "evaluate", "report")
-GROUND = {"types", "errors", "registry", "seeding", "decode", "cost"}
+GROUND = {"types", "errors", "registry", "seeding", "decode", "cost", "plain", "files"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from forgetmi.batch.text import Tokenizer, train_wordpiece
 from forgetmi.errors import CheckpointError, Fault
 from forgetmi.evaluate import suite
 from forgetmi.evaluate.signals import collect
+from forgetmi.files import default_cache
 from forgetmi.methods import base
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model import checkpoint
@@ -24,13 +24,6 @@ from forgetmi.model.train import Recipe, TrainingTrace, fit
 from forgetmi.types import Cohort, Evaluation, Ints, Partition, Recorder, Signals
 
 Progress = Callable[[int, int], None]
-
-
-def default_cache() -> Path:
-    """Where prepared images are kept between runs: $FORGETMI_CACHE, else the user's cache folder."""
-    if named := os.environ.get("FORGETMI_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forgetmi"
 
 
 @dataclass(frozen=True, eq=False)

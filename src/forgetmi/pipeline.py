@@ -15,8 +15,9 @@ from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
 from forgetmi.cost import Cost, Meter
+from forgetmi.files import full_disk_explained, write_json, write_text
 from forgetmi.model.image_text import parameter_digest
-from forgetmi.rundir import RunDirectory, full_disk_explained, write_json, write_text
+from forgetmi.rundir import RunDirectory
 from forgetmi.seeding import derive
 from forgetmi.spec import RunSpec, write_yaml
 from forgetmi.types import SETS, Cohort, Evaluation, Partition, Signals

@@ -2,54 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from forgetmi.errors import Fault, ForgetMIError, SpecError
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: a reader sees the old content or the new, never a part.
-
-    Raises:
-        ForgetMIError: The disk is full or the folder cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with full_disk_explained(path.name):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write stable JSON atomically; NaN is refused."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
-
-
-@contextmanager
-def full_disk_explained(name: str) -> Iterator[None]:
-    """Turn the system's write errors into one clear fault."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ForgetMIError(Fault(
-                "the disk is full", where=name, why="nothing was half-written; finished stages are kept",
-                do="Free some space and give the same command again; it goes on where it stopped.",
-            )) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise ForgetMIError(Fault("the output cannot be written", where=name, why=error.strerror or "",
-                                      do="Choose another --out.")) from error
-        raise
+from forgetmi.errors import Fault, SpecError
+from forgetmi.files import full_disk_explained, write_text
 
 
 class RunDirectory:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +15,7 @@ from forgetmi.errors import Fault, SpecError
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.train import Recipe
+from forgetmi.plain import from_plain
 from forgetmi.registry import Registry, cohorts, methods
 
 
@@ -137,111 +135,4 @@ def read_yaml(path: Path) -> RunSpec:
         raise SpecError(Fault("the specification cannot be read", where=path.name, why=error.strerror or "")) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(Fault("the specification is not valid YAML", where=path.name, why=str(error))) from error
-    return from_plain(RunSpec, {} if values is None else values, where=path.name)
-
-
-def from_plain(cls: type, values: Any, *, where: str) -> Any:
-    """A dataclass from plain values, strictly.
-
-    Args:
-        cls: The dataclass.
-        values: Mapping of field names.
-        where: Name of the source, for messages.
-
-    Raises:
-        SpecError: All faults at once.
-    """
-    faults: list[Fault] = []
-    built = _build(cls, values, where, "", faults)
-    if faults:
-        raise SpecError(faults)
-    return built
-
-
-def _build(cls: type, values: Any, where: str, path: str, faults: list[Fault]) -> Any:
-    if not isinstance(values, dict):
-        faults.append(Fault(f"{path or 'the file'} must be a mapping of keys", where=where, why=f"got {values!r}"))
-        return None
-    hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls) if f.init]
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        here = f"{path}.{key}" if path else str(key)
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            faults.append(Fault(f"unknown key {here!r}", where=where, do=f"{hint}Known here: {', '.join(known)}."))
-        elif key in CHOICES and cls is RunSpec:
-            arguments[key] = _choose(CHOICES[key], value, where, here, faults)
-        else:
-            arguments[key] = _convert(hints[key], value, where, here, faults)
-    if faults:
-        return None
-    try:
-        return cls(**arguments)
-    except SpecError as error:
-        faults.extend(error.faults)
-    except TypeError as error:
-        faults.append(Fault(f"{path or 'the file'} is incomplete", where=where, why=str(error)))
-    return None
-
-
-def _choose(registry: Registry, value: Any, where: str, path: str, faults: list[Fault]) -> Any:
-    if not isinstance(value, dict) or "kind" not in value:
-        faults.append(Fault(f"{path} needs a key 'kind'", where=where, do=f"One of: {', '.join(registry.names())}."))
-        return None
-    try:
-        cls = registry.get(str(value["kind"]))
-    except SpecError as error:
-        faults.extend(error.faults)
-        return None
-    return _build(cls, {k: v for k, v in value.items() if k != "kind"}, where, path, faults)
-
-
-def _convert(kind: Any, value: Any, where: str, path: str, faults: list[Fault]) -> Any:
-    """One value as the annotated type; a fault where it does not fit."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    wrong = Fault(f"{path} does not fit", where=where, why=f"got {value!r}, expected {_words(kind)}")
-    if kind is Any:
-        return value
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build(kind, value, where, path, faults)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        return _convert(next(option for option in inner if option is not type(None)), value, where, path, faults)
-    if origin is Literal:
-        if value in inner:
-            return value
-        near = get_close_matches(str(value), [str(option) for option in inner], n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else ""
-        faults.append(dataclasses.replace(wrong, do=hint))
-        return None
-    if origin is tuple and isinstance(value, (list, tuple)):
-        item = inner[0] if len(inner) == 2 and inner[1] is Ellipsis else None
-        if item is None and len(inner) != len(value):
-            faults.append(wrong)
-            return None
-        kinds = [item] * len(value) if item is not None else list(inner)
-        return tuple(_convert(k, v, where, f"{path}[{i}]", faults)
-                     for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
-    if origin is dict and isinstance(value, dict):
-        return {str(k): _convert(inner[1], v, where, f"{path}.{k}", faults) for k, v in value.items()}
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and not isinstance(value, bool):
-        try:  # YAML 1.1 reads 1e-4 as text
-            return float(value)
-        except (TypeError, ValueError):
-            pass
-    if kind in (int, str, bool) and type(value) is kind:
-        return value
-    faults.append(wrong)
-    return None
-
-
-def _words(kind: Any) -> str:
-    inner = typing.get_args(kind)
-    if typing.get_origin(kind) is Literal:
-        return f"one of {', '.join(map(repr, inner))}"
-    return getattr(kind, "__name__", str(kind))
+    return from_plain(RunSpec, {} if values is None else values, where=path.name, choices=CHOICES)

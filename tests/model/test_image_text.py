@@ -108,7 +108,7 @@ def test_spec_survives_json_and_refuses_what_does_not_fit():
     with pytest.raises(SpecError, match="Did you mean 'hidden'") as caught:
         ModelSpec.from_plain(plain)
     assert len(caught.value.faults) == 4
-    with pytest.raises(SpecError, match="not a mapping"):
+    with pytest.raises(SpecError, match="must be a mapping"):
         ModelSpec.from_plain([1])
     with pytest.raises(SpecError, match="at least 2 classes"):
         ModelSpec(classes=1)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.cost import Cost
-from forgetmi.report.manifest import Manifest, collect, without_folders, write_manifest, write_text
+from forgetmi.files import write_text
+from forgetmi.report.manifest import Manifest, collect, without_folders, write_manifest
 
 
 def make(**changes: object) -> Manifest:

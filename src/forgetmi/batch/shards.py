@@ -20,6 +20,8 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from forgetmi.files import write_bytes
+
 Stored = npt.NDArray[np.uint16]
 
 _SHARD_IMAGES = 16_384
@@ -113,7 +115,7 @@ class ShardWriter:
             name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
             os.replace(file.name, self._folder / f"{name}.u16")
             index = json.dumps({"contents": digests, "notices": notices})
-            write_atomically(self._folder / f"{name}.json", index.encode())
+            write_bytes(self._folder / f"{name}.json", index.encode())
         except OSError:
             Path(file.name).unlink(missing_ok=True)
             raise
@@ -158,22 +160,10 @@ class SeenFiles:
         """Add what is new to the file."""
         if self._new:
             pairs = _read_pairs(self._path) | self._new
-            write_atomically(self._path, b"".join(key + content for key, content in pairs.items()))
+            write_bytes(self._path, b"".join(key + content for key, content in pairs.items()))
             self._new = {}
 
 
 def _read_pairs(path: Path) -> dict[bytes, bytes]:
     stored = path.read_bytes() if path.exists() else b""
     return {stored[at:at + 32]: stored[at + 32:at + 64] for at in range(0, len(stored) - 63, 64)}
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-        try:
-            file.write(content)
-            file.close()
-            os.replace(file.name, path)
-        except OSError:
-            Path(file.name).unlink(missing_ok=True)
-            raise

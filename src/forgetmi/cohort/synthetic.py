@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from forgetmi.cohort.phantom_patient import CAUSES, GRADES, draw_patient, image_
 from forgetmi.cohort.phantom_report import write_reports
 from forgetmi.cohort.table import TableCohort
 from forgetmi.errors import CohortError, Fault
+from forgetmi.files import default_cache
 from forgetmi.seeding import derive
 from forgetmi.types import Cohort
 
@@ -74,13 +74,6 @@ class SyntheticCohort:
         if not (directory / TABLE).exists():
             make_synthetic(directory, **options)
         return synthetic_table(directory, ordinal=self.ordinal, key_file=self.key_file).load()
-
-
-def default_cache() -> Path:
-    """The folder for what can be made again: $FORGETMI_CACHE, else forgetmi under $XDG_CACHE_HOME or ~/.cache."""
-    if chosen := os.environ.get("FORGETMI_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forgetmi"
 
 
 def synthetic_table(directory: Path, *, ordinal: bool = True, key_file: Path | None = None) -> TableCohort:

@@ -10,6 +10,7 @@ import numpy as np
 
 from forgetmi.commands.show import Board, say
 from forgetmi.errors import Fault, SpecError
+from forgetmi.files import default_cache
 from forgetmi.options import NoOptions, command_line, parse
 from forgetmi.types import Cohort, codes
 
@@ -65,7 +66,6 @@ def make(argv: Sequence[str]) -> None:
 
 def check(argv: Sequence[str]) -> None:
     """Read every row and decode every image."""
-    from forgetmi.api import default_cache
     from forgetmi.batch.image import build_image_store
 
     spec, _ = parse(NoOptions, argv, prog="forgetmi cohort check", only=("cohort", "images"),

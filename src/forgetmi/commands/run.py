@@ -11,12 +11,13 @@ from forgetmi.commands.show import Board, say, summary
 from forgetmi.cost import Cost
 from forgetmi.errors import Fault, SpecError
 from forgetmi.facts import gather, replace_seed, spec_of
+from forgetmi.files import write_text
 from forgetmi.options import command_line, parse
 from forgetmi.pipeline import Run, cost_of, load_data, model_names
 from forgetmi.pipeline import run as run_pipeline
 from forgetmi.report.audit import write_report
 from forgetmi.report.manifest import write_manifest
-from forgetmi.rundir import RunDirectory, write_text
+from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, write_yaml
 
 

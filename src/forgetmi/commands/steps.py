@@ -10,9 +10,9 @@ from forgetmi import api
 from forgetmi.commands.show import Board, say
 from forgetmi.cost import Meter
 from forgetmi.errors import Fault, SpecError
+from forgetmi.files import full_disk_explained, write_json, write_text
 from forgetmi.options import parse
 from forgetmi.pipeline import device_of, load_data, prepare, read_partition, write_partition
-from forgetmi.rundir import full_disk_explained, write_json, write_text
 from forgetmi.types import Cohort, Signals
 from forgetmi.workers import one_thread
 

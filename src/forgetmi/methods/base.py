@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -162,10 +164,11 @@ class Context:
         """
         parts = {**state, "log": self.log, **({"samples": self.samples} if self.samples is not None else {})}
         loop = EpochLoop(total, state=parts, file=self.state, key=self.key, seed=self.seed, stage="unlearn")
-        for epoch in loop:
-            yield epoch
-            if self.progress is not None:
-                self.progress(epoch + 1, total)
+        with closing(iter(loop)) as numbers:
+            for epoch in numbers:
+                yield epoch
+                if self.progress is not None:
+                    self.progress(epoch + 1, total)
 
     def train(self, model: ImageText, loader: SetLoader) -> ImageText:
         """Train a fresh model on a set with the original's recipe; counts as this method's steps and samples."""
@@ -250,7 +253,7 @@ def unlearn(
     context = Context(
         seed=seed, reads=info.reads, ordinal=ordinal, _recipe=recipe, _fresh_model=fresh_model,
         _training_log=training_log, state=state, progress=progress, samples=loaders,
-        key=f"{type(method).__name__} {method!r} {seed} {before} {partition.forget.tolist()}",
+        key=_key(method, seed, before, partition),
     )
     with Meter() as meter:
         result = method.apply(model, loaders, context).eval()
@@ -264,3 +267,11 @@ def unlearn(
         changed=tuple(name for name in old if not torch.equal(old[name], new[name])),
         first_gradient=context.log.first_gradient, moved=moved ** 0.5, facts=dict(context.facts),
     ))
+
+
+def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:
+    """What an interrupted run must share with the one that resumes it."""
+    digest = hashlib.sha256(f"{type(method).__qualname__} {method!r} {seed} {weights} {partition.cohort}".encode())
+    for name in ("forget", "retain", "validation"):
+        digest.update(partition.rows(name).tobytes() + b"|")
+    return digest.hexdigest()

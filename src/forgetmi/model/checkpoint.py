@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from forgetmi.errors import CheckpointError, Fault, SpecError
 from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest
@@ -97,14 +97,17 @@ def save(
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir()
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, partial / WEIGHTS)
-    (partial / VOCABULARY).write_bytes(words)
     text = json.dumps({**facts, "digest": _digest(facts)}, indent=1, sort_keys=True, allow_nan=False)
-    (partial / FACTS).write_text(f"{text}\n", encoding="utf-8")
-    if directory.exists():
-        os.replace(directory, old)
-    os.replace(partial, directory)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        (partial / WEIGHTS).write_bytes(to_bytes(tensors))  # a full disk is an OSError here, unlike in save_file
+        (partial / VOCABULARY).write_bytes(words)
+        (partial / FACTS).write_text(f"{text}\n", encoding="utf-8")
+        if directory.exists():
+            os.replace(directory, old)
+        os.replace(partial, directory)
+    finally:
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
     return digest
 
 

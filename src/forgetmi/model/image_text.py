@@ -13,8 +13,8 @@ from forgetmi.errors import Fault, SpecError
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
 from forgetmi.model.initialise import initialise
-from forgetmi.model.plain import from_plain
 from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec
+from forgetmi.plain import from_plain
 from forgetmi.seeding import scope
 from forgetmi.types import Batch, Outputs
 
@@ -50,7 +50,7 @@ class ModelSpec:
         Raises:
             SpecError: All faults at once.
         """
-        return from_plain(cls, values, where="model")
+        return from_plain(cls, values, where="model", complete=True)
 
 
 def compact(classes: int, vocabulary: int, *, size: int = 64, positions: int = 128) -> ModelSpec:

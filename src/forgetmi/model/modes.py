@@ -18,3 +18,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def learning(model: nn.Module) -> None:
+    """Put a model in training mode, but for batch norms whose weights are frozen: they go on using their statistics.
+
+    Frozen layers thus stay as they are in every tensor; in plain training mode their running statistics would move.
+    """
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and not any(p.requires_grad for p in module.parameters()):
+            module.eval()

@@ -59,8 +59,12 @@ class EpochLoop:
             return
         partial = self._file.with_name(f".{self._file.name}.partial")
         state = {name: part.state_dict() for name, part in self._state.items()}
-        torch.save({"key": self._key, "done": done, "state": state}, partial)
-        os.replace(partial, self._file)
+        try:
+            with partial.open("wb") as file:  # a full disk is an OSError here; given a path, torch hides it
+                torch.save({"key": self._key, "done": done, "state": state}, file)
+            os.replace(partial, self._file)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _load(self) -> int:
         """Take the saved state back, if there is one; the number of epochs done."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from forgetmi.errors import Fault, MethodError, SpecError
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
-from forgetmi.model.modes import evaluating
+from forgetmi.model.modes import evaluating, learning
 from forgetmi.model.resume import EpochLoop
 from forgetmi.types import Batch, Epochs, Outputs, Recorder
 
@@ -122,7 +122,7 @@ def fit(
     validation: Epochs | None = None, resume: Path | None = None, observers: Sequence[Recorder] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingTrace:
-    """Train a model in place, on its own device; it is in eval mode on return.
+    """Train a model in place, on its own device; it is in eval mode on return. Frozen layers stay as they are.
 
     The last epoch is the result: validation rows are only looked at, never used to choose. Dropout is a pure function
     of (seed, epoch), so that a run resumed from ``resume`` equals an uninterrupted one bit for bit.
@@ -158,7 +158,7 @@ def fit(
     with closing(iter(loop)) as epochs:
         for epoch in epochs:
             wall, cpu = time.perf_counter(), time.process_time()
-            model.train()
+            learning(model)
             record = _epoch(model, loader, recipe, optimiser, epoch=epoch, ordinal=ordinal, observers=observers)
             record |= {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
             records.epochs.append(record if validation is None else record | _validate(model, validation))

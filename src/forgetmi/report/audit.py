@@ -18,8 +18,9 @@ from PIL import Image
 from forgetmi.cost import Cost
 from forgetmi.evaluate.gaps import FLOOR
 from forgetmi.evaluate.suite import RETRAIN
+from forgetmi.files import write_text
 from forgetmi.report import figures, reading, sections, table
-from forgetmi.report.manifest import Manifest, write_text
+from forgetmi.report.manifest import Manifest
 from forgetmi.report.reading import Reading
 from forgetmi.types import Cohort, Evaluation, Failed, ForgetRequest, Partition, Score, Signals, codes
 

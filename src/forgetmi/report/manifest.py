@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi.cost import Cost
+from forgetmi.files import write_text
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "safetensors", "pillow", "pydicom")
 _PATH = re.compile(
@@ -123,16 +124,6 @@ def collect(
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the manifest as JSON, atomically."""
     write_text(path, manifest.to_json())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to a file that is either whole or unchanged."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _version(distribution: str) -> str:
