@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel
 from forgetmi.errors import CheckpointError
 from forgetmi.model.checkpoint import load, save
 from forgetmi.model.image_text import ImageText, ModelSpec, build, compact, parameter_digest
+from forgetmi.model.text_encoder import TextEncoderSpec
 from forgetmi.release.checkpoint import CONFIG, EPOCH_WEIGHTS, WEIGHTS, read_checkpoint, write_checkpoint
 from forgetmi.release.convert import from_authors, to_authors
 from forgetmi.types import Batch
@@ -234,3 +235,14 @@ def test_a_model_of_ours_gets_an_empty_third_head(
     read = read_checkpoint(tmp_path / "theirs")
     assert read.model.spec == model.spec
     assert not read.unused_head["classifier.weight"].any()
+
+
+def test_their_full_size_image_network_is_recognised(tmp_path: Path) -> None:
+    """Seven stages at 2048 pixels, with two narrow text layers so that it stays small."""
+    full = ModelSpec(text=TextEncoderSpec(layers=2, intermediate=32, vocabulary=30, positions=20))
+    write_checkpoint(tmp_path, build(full, seed=0))
+    (tmp_path / CONFIG).unlink()
+    read = read_checkpoint(tmp_path)
+    assert read.model.spec == full
+    assert (read.model.spec.image.size, read.model.spec.image.features, read.model.spec.text.heads) == (2048, 768, 12)
+    assert sum(parameter.numel() for parameter in read.model.img_model.parameters()) == 3_313_548
