@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.model.losses import cross_entropy
+from forgetmi.types import Outputs
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -51,3 +57,44 @@ def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
     destroys the model.
     """
     return -distance(student, target.detach()).clamp(max=bound).mean()
+
+
+def classification(out: Outputs, label: Tensor) -> Tensor:
+    """Cross-entropy of the image head plus that of the text head.
+
+    Args:
+        out: Of b samples.
+        label: Int64[b], -1 = unknown (left out).
+
+    Returns:
+        Scalar.
+    """
+    return cross_entropy(out.image_logits, label) + cross_entropy(out.text_logits, label)
+
+
+def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """``T^2 KL(softmax(teacher / T) || softmax(student / T))``, the mean over the batch.
+
+    Args:
+        student, teacher: Float[n, k] logits; the teacher carries no gradient.
+        temperature: T, > 0.
+
+    Returns:
+        Scalar, >= 0.
+
+    Source: Hinton et al. 2015 (arXiv 1503.02531), in the form of SCRUB's repository (``distiller_zoo/KD.py``).
+    """
+    p, q = (nn.functional.log_softmax(logits / temperature, dim=1) for logits in (teacher.detach(), student))
+    return temperature**2 * nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
+
+
+def l1_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """Sum of absolute values.
+
+    Args:
+        parameters: One or more tensors of any shape.
+
+    Returns:
+        Scalar.
+    """
+    return torch.stack([values.abs().sum() for values in parameters]).sum()

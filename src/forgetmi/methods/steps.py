@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from itertools import count
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import SetLoader
+from forgetmi.methods.base import Context
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.losses import base_loss
+from forgetmi.model.modes import learning
 from forgetmi.types import Batch, Outputs
 
 
@@ -71,3 +79,63 @@ def concatenate(*batches: Batch) -> Batch:
         mask=torch.cat([wide(batch.mask) for batch in batches]),
         **{name: torch.cat([getattr(batch, name) for batch in batches]) for name in ("label", "study", "row")},
     )
+
+
+def set_mode(student: ImageText, bn: Literal["eval", "train"]) -> None:
+    """Keep the batch-norm statistics (eval; no dropout either), or learn them where the layer may move (train)."""
+    if bn == "train":
+        learning(student)
+    else:
+        student.eval()
+
+
+def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group the same learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+
+
+def base(student: ImageText, batch: Batch, context: Context) -> Tensor:
+    """The loss a model is trained with, all parts with weight 1: cross-entropy of both heads and ranking loss."""
+    return base_loss(student(batch), batch, ordinal=context.ordinal).total
+
+
+def minimise(
+    batches: Iterable[Batch], objective: Callable[[Batch], Mapping[str, Tensor]], optimiser: torch.optim.Optimizer,
+    context: Context, *, clip: float,
+) -> dict[str, float]:
+    """One optimiser step for each batch, on the sum of the terms the objective returns for it.
+
+    Args:
+        batches: The samples, in order.
+        objective: Weighted terms by name, scalars; the same names for every batch.
+        optimiser: Over the parameters that may move.
+        context: Takes the steps and counts them.
+        clip: Largest gradient norm; 0 = no clipping.
+
+    Returns:
+        Mean of each term over the samples; empty without batches.
+    """
+    means: Means | None = None
+    for batch in batches:
+        terms = objective(batch)
+        context.step(torch.stack(list(terms.values())).sum(), optimiser, clip=clip)
+        means = means or Means(tuple(terms))
+        means.add(torch.stack(list(terms.values())), len(batch))
+    return {} if means is None else means.read()
+
+
+def cycle(loader: SetLoader, first: int) -> Iterator[Batch]:
+    """Batches of pass after pass over a set, without end, each pass shuffled anew.
+
+    Args:
+        loader: The set.
+        first: Number of the first pass.
+
+    Raises:
+        MethodError: The set is empty.
+    """
+    if len(loader.rows) == 0:
+        raise MethodError(Fault("a set to be cycled through is empty"))
+    for number in count(first):
+        yield from loader.epoch(number)
