@@ -1,0 +1,75 @@
+"""Perturbation consensus: say of a forgotten sample what the original says of it on average over mild changes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from forgetmi.batch.perturb import Perturbation
+from forgetmi.errors import Fault, SpecError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.distil import distil
+from forgetmi.methods.teacher import frozen, tabulate
+from forgetmi.methods.wash import wash_out
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Distil each forgotten sample's mean embedding over shifted images and noised reports into the model.
+
+    Use it where no validation patients with labels are at hand; it keeps how hard a patient is, but leaves the part of
+    the memory that survives the changes. With them, calibrated_consensus forgets more.
+
+    Args:
+        draws: Changed copies of each forgotten sample, >= 1.
+        shift: Largest shift of the image per axis as a share of its side, 0 to 1.
+        text_level: Probability that a word of the report is changed, 0 to 1.
+        epochs: Passes over the forget set.
+        lr: Learning rate of AdamW on the image encoder.
+        text_lr_factor: Learning rate of the text encoder as a multiple of lr.
+        weight_decay: Weight decay (none on biases and norm layers).
+        clip: Largest gradient norm, 0 = none.
+
+    Source: ours. The target is the mean of the draws, rescaled to their mean norm: without that the averaged embedding
+    is shorter and the forgotten look less certain than unseen patients do.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="Consensus",
+        paper="forgetmi, docs/calibrated_consensus.md",
+        summary="Makes the model say of each forgotten image and report what it says on average of slightly changed "
+                "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
+        reads=frozenset({"forget", "retain", "teacher"}),
+        exact=False,
+        cost="2 x |forget| / |retain|, and once a third of draws x |forget| / |retain|",
+        suits="small cohorts without labelled validation patients; use calibrated_consensus where there are some",
+    )
+
+    draws: int = 12
+    shift: float = 4 / 64
+    text_level: float = 0.4
+    epochs: int = 20
+    lr: float = 5e-4
+    text_lr_factor: float = 4.0
+    weight_decay: float = 0.01
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise SpecError(Fault(f"draws is {self.draws}", do="Choose 1 or more."))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        if self.epochs == 0:
+            return copy.deepcopy(model)
+        teacher, forget = frozen(model), loaders.forget
+        changes = [Perturbation(shift=self.shift, text_level=self.text_level, seed=context.seed, draw=draw)
+                   for draw in range(self.draws)]
+        washed = wash_out(teacher, forget, forget.rows, changes)
+        clean = tabulate(teacher, forget.batches(forget.rows))
+        goal = replace(clean, image=washed.image.rescaled, text=washed.text.rescaled)
+        return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
+                      lr=self.lr, text_lr_factor=self.text_lr_factor, weight_decay=self.weight_decay, clip=self.clip)
