@@ -38,7 +38,7 @@ def gather(
     forgotten = codes(cohort.patient[partition.forget])[1]
     warnings = tuple(warn(evaluation, trace))
     return ReportFacts(
-        title=f"Unlearning report: {cohort.name}",
+        title=f"Withdrawal of {len(forgotten)} patients from a model of {cohort.name}",
         cohort=CohortSummary.of(cohort), partition=partition,
         request=ForgetRequest(patients=tuple(map(str, forgotten)), reason=spec.partition.reason,
                               date=spec.partition.date),
