@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context
-from forgetmi.methods.losses import distance, towards
-from forgetmi.methods.steps import Means, adamw, concatenate, embeddings, split
+from forgetmi.methods.losses import distance, distillation, towards
+from forgetmi.methods.steps import adamw, concatenate, embeddings, minimise, split
 from forgetmi.methods.teacher import Table, tabulate
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Outputs
-
-TERMS = ("image forget", "text forget", "image retain", "text retain")
-LOGIT_TERMS = ("KL forget", "KL retain")
+from forgetmi.types import Batch
 
 
 def distil(
@@ -41,7 +38,7 @@ def distil(
         text_lr_factor: That of the text encoder as a multiple of lr.
         weight_decay: Weight decay (none on biases and norm layers).
         clip: Largest gradient norm, 0 = none.
-        kl: Weight of the divergences of both heads' predictions beside the distances, 0 = none.
+        kl: Weight of the divergence of both heads' predictions beside the distances, 0 = none.
 
     Returns:
         The student.
@@ -57,35 +54,23 @@ def distil(
     hold = tabulate(teacher, retain.batches(np.unique(np.concatenate(kept))))
     scale = _way(clean.image, goal.image), _way(clean.text, goal.text)
     context.facts["mean distance to go (image, text)"] = scale
+
+    def objective(batch: Batch) -> dict[str, Tensor]:
+        half = len(batch) // 2
+        terms: dict[str, Tensor] = {}
+        for name, said, wanted in zip(("forget", "retain"), split(student(batch), half),
+                                      (goal.of(batch.row[:half]), hold.of(batch.row[half:])), strict=True):
+            image, text, _ = map(towards, embeddings(said), embeddings(wanted))
+            terms |= {f"image {name}": image / scale[0], f"text {name}": text / scale[1]}
+            if kl:
+                terms[f"KL {name}"] = kl * (distillation(said.image_logits, wanted.image_logits)
+                                            + distillation(said.text_logits, wanted.text_logits))
+        return terms
+
     for epoch in context.epochs(epochs, student=student, optimiser=optimiser):
-        means = Means((*TERMS, *LOGIT_TERMS) if kl else TERMS)
-        for lost, held in zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True):
-            pairs = list(zip(split(student(concatenate(lost, held)), len(lost)),
-                             (goal.of(lost.row), hold.of(held.row)), strict=True))
-            terms = [term for said, wanted in pairs for term in distances(said, wanted, scale)]
-            divergences = [divergence(said, wanted) for said, wanted in pairs] if kl else []
-            context.step(sum([kl * term for term in divergences], sum(terms[1:], terms[0])), optimiser, clip=clip)
-            means.add(torch.stack([*terms, *divergences]), len(lost))
-        context.log.epochs.append(means.read())
+        batches = itertools.starmap(concatenate, zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True))
+        context.log.epochs.append(minimise(batches, objective, optimiser, context, clip=clip))
     return student.requires_grad_(True)
-
-
-def distances(said: Outputs, wanted: Outputs, scale: tuple[float, float]) -> list[Tensor]:
-    """Mean distance of the image and of the text embeddings, each in units of its scale.
-
-    Args:
-        said, wanted: Outputs of n samples.
-        scale: Of image and text, > 0.
-    """
-    ours, theirs = embeddings(said)[:2], embeddings(wanted)[:2]
-    return [towards(a, b) / unit for a, b, unit in zip(ours, theirs, scale, strict=True)]
-
-
-def divergence(said: Outputs, wanted: Outputs) -> Tensor:
-    """Mean KL(wanted || said) of the image head's predictions plus that of the text head's, in nats."""
-    return sum((nn.functional.kl_div(a.log_softmax(1), b.log_softmax(1), log_target=True, reduction="batchmean")
-                for a, b in ((said.image_logits, wanted.image_logits), (said.text_logits, wanted.text_logits))),
-               torch.zeros((), device=said.image_logits.device))
 
 
 def _way(clean: Tensor, goal: Tensor) -> float:
