@@ -1,0 +1,70 @@
+"""CF-k: fine-tune the last k layers alone on the retained patients."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.last_layers import free_only, last_layers
+from forgetmi.methods.steps import adamw, base, minimise, set_mode
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class CFk:
+    """Catastrophic forgetting of the last k layers: fine-tune them on the retained patients, all others frozen.
+
+    Use it as a cheap baseline. What the frozen layers hold about the forgotten patients stays by construction, so that
+    audits of the embeddings should still find it.
+
+    Args:
+        image_k: Convolutions and linear layers of the image encoder that move, from the output on, >= 0; at or above
+            their number the whole encoder. 6 = the head and the last stage.
+        text_k: The same for the text encoder. 8 = the head, the pooler and the last transformer layer.
+        epochs: Passes over the retain set, >= 0.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics of the layers that move: eval (kept) or train (updated); the others' never change.
+
+    Source: Goel et al. 2022 (arXiv 2201.06640); repository Evaluating-Inexact-Unlearning (``cat_forget_finetune``: SGD,
+    momentum 0.9, batches of 64, cosine with restarts from 0.1 to 0.005, 30 epochs, last 50 layers of a ResNet-110).
+    Norm layers between the moving layers move, too, and are not counted. Deviations: k for each encoder, by forward
+    depth; AdamW at a constant rate with clipping; statistics of frozen batch norms do not move. The gate, which the
+    loss does not reach, stays.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="CF-k",
+        paper="Goel et al., 2022, arXiv 2201.06640",
+        summary="The last layers are trained further on everyone else's data; all earlier layers stay as they are.",
+        reads=frozenset({"retain", "labels"}),
+        exact=False,
+        cost="0.35 to 0.6",
+        suits="a cheap baseline; not where embeddings are shared",
+    )
+
+    image_k: int = 6
+    text_k: int = 8
+    epochs: int = 5
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        moving = last_layers(student, image_k=self.image_k, text_k=self.text_k)
+        free_only(student, moving)
+        context.facts["layers that move"] = len(moving)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            context.log.epochs.append(minimise(
+                loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
+                context, clip=self.clip))
+        return student.requires_grad_(True)

@@ -1,0 +1,57 @@
+"""EU-k: train the last k layers anew on the retained patients."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.last_layers import free_only, last_layers
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.initialise import initialise
+
+
+@dataclass(frozen=True)
+class EUk:
+    """Exact unlearning of the last k layers: they start afresh and are trained with the original's recipe.
+
+    All others are frozen. Use it where part of a retraining can be afforded. With k at the whole depth of both
+    encoders it is Retrain with the run's seed, weight for weight; with a small k the frozen layers still hold what they
+    learned.
+
+    Args:
+        image_k: Convolutions and linear layers of the image encoder that start afresh, from the output on, >= 0; at or
+            above their number the whole encoder. 6 = the head and the last stage.
+        text_k: The same for the text encoder. 8 = the head, the pooler and the last transformer layer.
+
+    Source: Goel et al. 2022 (arXiv 2201.06640); repository Evaluating-Inexact-Unlearning (``retrain_lastK``: 62 epochs,
+    otherwise as CF-k). The gate is the joint embedding's own head and always starts afresh. Deviations: k for each
+    encoder, by forward depth; each layer gets the initialiser it had at first (there He's for all), norm layers among
+    them scale 1, shift 0 and new statistics (there kept); epochs, batches, rates and batch-norm mode are those of the
+    original's recipe; batch norms that do not move keep their statistics.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="EU-k",
+        paper="Goel et al., 2022, arXiv 2201.06640",
+        summary="The last layers are trained from the start on everyone else's data; all earlier layers stay as they "
+                "are.",
+        reads=frozenset({"retain", "labels", "recipe"}),
+        exact=False,
+        cost="0.35 to 0.6, for all epochs of the original training",
+        suits="whoever can afford part of a retraining; not where embeddings are shared",
+    )
+
+    image_k: int = 6
+    text_k: int = 8
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        moving = last_layers(student, image_k=self.image_k, text_k=self.text_k)
+        initialise(student, seed=context.seed, names=(*moving, "gate"))
+        free_only(student, moving)
+        context.facts["layers that start afresh"] = len(moving)
+        return context.train(student, loaders.retain).requires_grad_(True)

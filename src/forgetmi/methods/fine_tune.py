@@ -1,0 +1,61 @@
+"""Fine-tuning on the retained patients: the plainest baseline."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.steps import adamw, base, minimise, set_mode
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """Go on training on the retained patients and hope that the others fade.
+
+    Use it as the baseline every other method must beat: at a small learning rate nothing is forgotten, at a large one
+    it is a slow retraining.
+
+    Args:
+        epochs: Passes over the retain set, >= 0.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated, as the papers do).
+
+    Source: the baseline of Golatkar et al. 2020 (arXiv 1911.04933); repositories SCRUB (SGD, rate 0.01 to 0.04, 10
+    epochs) and Unlearn-Saliency (SGD, rate 0.01, momentum 0.9, decay 5e-4, 10 epochs). Deviations: AdamW at the
+    original's own rate, because of the text encoder; batch-norm statistics kept by default; all parts of the training
+    loss have weight 1.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="Fine-tune",
+        paper="baseline of Golatkar et al., CVPR 2020, arXiv 1911.04933",
+        summary="Training goes on with everyone else's data; nothing is done about the forgotten patients.",
+        reads=frozenset({"retain", "labels"}),
+        exact=False,
+        cost="1",
+        suits="the baseline that every other method must beat",
+    )
+
+    epochs: int = 5
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            context.log.epochs.append(minimise(
+                loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
+                context, clip=self.clip))
+        return student

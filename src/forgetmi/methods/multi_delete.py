@@ -1,0 +1,146 @@
+"""MultiDelete: untie each forgotten image from its report, hold each modality and everyone else's embeddings."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.derange import derangement
+from forgetmi.methods.steps import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
+from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.model.image_text import ImageText
+from forgetmi.seeding import numpy_generator
+from forgetmi.types import Ints, Outputs
+
+
+@dataclass(frozen=True)
+class MultiDelete:
+    """Minimise ``md MD + mkr MKR + ukr UKR``, one forget and one retain batch a step.
+
+    MD (modality decoupling) pulls a forgotten pair's joint embedding to the original's of its image with a report of
+    another patient; MKR holds retained pairs' joint embeddings; UKR holds each forgotten image's and report's own
+    embedding. Each is the mean squared difference over samples and components, the target being the original's.
+
+    Use it as the published multimodal baseline. It holds the image embeddings of forgotten patients where they were, so
+    that the image head, and attacks on its loss, hardly change; and MD can be met by the gate alone.
+
+    Args:
+        md, mkr, ukr: Weights of the three losses, >= 0.
+        partners: Whose reports stand in, drawn anew each epoch: retain (as the paper) or forget (as the authors' code:
+            permuted, never within a patient; refused where one patient has over half of the samples).
+        epochs: Passes over the forget set, >= 0.
+        lr: Peak learning rate of AdamW, > 0.
+        warmup: Share of the steps with rising learning rate, 0 to 1; then it falls as a cosine to 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated).
+
+    Source: Cheng and Amiri 2024 (arXiv 2311.12047); MultiDelete repository, ``VLUnlearnClassificationTask`` (rate 2e-5,
+    decay 0.05, 16 + 16 samples a step, 3 epochs, or 10 for its own method; text permuted within the batch by a
+    permutation that may leave it in place). Deviations: the joint embedding is the gate's, of which the student trains
+    its own copy; the image of a decoupled pair is the forgotten one's own, while the paper draws both from retained
+    pairs; the permutation runs over the whole set, because a small batch may allow none; the last epoch is returned,
+    while the code keeps the best one on test data; the rate suits the compact model.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="MultiDelete",
+        paper="Cheng and Amiri, ECCV 2024, arXiv 2311.12047",
+        summary="Unties each forgotten image from its report, while what the model makes of each alone, and of "
+                "everyone else, is held.",
+        reads=frozenset({"forget", "retain", "teacher"}),
+        exact=False,
+        cost="2 x |forget| / |retain|",
+        suits="comparisons; models that answer from the joint embedding",
+    )
+
+    md: float = 1.0
+    mkr: float = 1.0
+    ukr: float = 1.0
+    partners: Literal["retain", "forget"] = "retain"
+    epochs: int = 10
+    lr: float = 3e-4
+    warmup: float = 0.1
+    weight_decay: float = 0.05
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        teacher, student = frozen(model), copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(True)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        forget, retain = loaders.forget, loaders.retain
+        kept = [retain.window(epoch, len(forget.rows)) for epoch in range(self.epochs)]
+        foreign = [self._partners(loaders, context.seed, epoch) for epoch in range(self.epochs)]
+        lost = tabulate(teacher, forget.batches(forget.rows))
+        needed = [*kept, *foreign] if self.partners == "retain" else kept
+        held = tabulate(teacher, retain.batches(np.unique(np.concatenate(needed))))
+        reports = held if self.partners == "retain" else lost
+        weights = torch.tensor([self.md, self.mkr, self.ukr])
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            goal = decoupled(teacher, lost, reports.of(torch.from_numpy(foreign[epoch])))
+            means = Means(("MD", "MKR", "UKR"))
+            for first, second in zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True):
+                set_lr(optimiser, self.rate(context.log.steps, self.epochs * len(forget)))
+                forgotten, retained = split(student(concatenate(first, second)), len(first))
+                terms = losses(forgotten, goal.of(first.row), retained, held.of(second.row))
+                context.step((terms * weights.to(terms)).sum(), optimiser, clip=self.clip)
+                means.add(terms, len(first))
+            context.log.epochs.append(means.read())
+        return student
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rising = self.warmup * total
+        if step < rising:
+            return self.lr * (step + 1) / math.ceil(rising)
+        return self.lr * (1 + math.cos(math.pi * (step - rising) / (total - rising))) / 2
+
+    def _partners(self, loaders: Loaders, seed: int, epoch: int) -> Ints:
+        """For each forgotten row, the row whose report stands in."""
+        rows = loaders.forget.rows
+        if self.partners == "retain":
+            return loaders.retain.random(epoch, len(rows))
+        return rows[derangement(loaders.forget.patients(rows), numpy_generator(seed, "unlearn", "partners", epoch))]
+
+
+def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, held: Outputs) -> Tensor:
+    """MD, MKR and UKR, Float[3], unweighted.
+
+    Args:
+        forgotten: The student's, of b forgotten pairs.
+        goal: The original's embeddings of them, the joint one with a foreign report (see `decoupled`).
+        retained: The student's, of retained pairs.
+        held: The original's, of the same.
+    """
+    image, text, joint = embeddings(forgotten)
+    image_goal, text_goal, joint_goal = embeddings(goal)
+    return torch.stack([
+        nn.functional.mse_loss(joint, joint_goal),
+        nn.functional.mse_loss(embeddings(retained)[2], embeddings(held)[2]),
+        nn.functional.mse_loss(torch.cat([image, text], dim=1), torch.cat([image_goal, text_goal], dim=1)),
+    ])
+
+
+@torch.no_grad()
+def decoupled(teacher: ImageText, own: Table, foreign: Outputs) -> Table:
+    """The original's outputs with the joint embedding of each image and a foreign report.
+
+    Args:
+        teacher: The frozen original.
+        own: Its outputs of n pairs.
+        foreign: Its outputs of n others, in the order of ``own``.
+    """
+    return replace(own, joint=teacher.gate(own.image, embeddings(foreign)[1]))

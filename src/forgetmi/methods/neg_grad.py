@@ -1,0 +1,95 @@
+"""NegGrad: gradient ascent on the forgotten patients, until they look like patients never seen."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import ClassVar, Literal
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.losses import classification
+from forgetmi.methods.matched import matched_mean, per_sample
+from forgetmi.methods.steps import adamw, minimise, set_mode
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class NegGrad:
+    """Climb the cross-entropy of both heads on the forgotten patients; nothing else is read or held.
+
+    Use it where retained data are no longer at hand and a loss of quality is acceptable. Going too far is itself
+    detectable, hence the stop rule.
+
+    Args:
+        epochs: Most passes over the forget set, >= 0.
+        lr: Learning rate of AdamW, > 0; 1e-5 to 1e-4 is sensible.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        stop: validation ends the run before the first step at which the image head's mean cross-entropy on the forget
+            set has reached the original's on validation patients of the same mix of labels; never runs all epochs, and
+            is unbounded.
+        bn: Batch-norm statistics: eval (kept) or train (updated on forgotten patients, as the repositories do).
+
+    Source: Golatkar et al. 2020 (arXiv 1911.04933); repositories Unlearn-Saliency (``GA.py``: rate 0.01, 10 epochs,
+    which destroys most models) and MultiDelete (1 epoch of minus the loss). Deviations: AdamW with clipping; the
+    ranking loss is not climbed, because its hinge depends on batch mates and is unbounded in the embeddings' length;
+    the stop rule is ours. Its target is the original's loss, not the current model's, which grows with the damage.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="NegGrad",
+        paper="Golatkar et al., CVPR 2020, arXiv 1911.04933",
+        summary="Pushes the model towards wrong answers on the forgotten patients until it does no better on them than "
+                "on patients it never saw.",
+        reads=frozenset({"forget", "validation", "labels"}),
+        exact=False,
+        cost="|forget| / |retain|; with the stop rule one more forward pass over the forget set a step",
+        suits="withdrawals where the retained patients' data are gone and some loss of quality is acceptable",
+    )
+
+    epochs: int = 5
+    lr: float = 1e-4
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    stop: Literal["validation", "never"] = "validation"
+    bn: Literal["eval", "train"] = "eval"
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        forget = loaders.forget
+        target = self._target(model, loaders)
+
+        def go_on(_: object) -> bool:
+            return target is None or _mean(student, loaders) < target
+
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            climbed = minimise(
+                takewhile(go_on, forget.epoch(epoch)),
+                lambda batch: {"forget": -classification(student(batch), batch.label)}, optimiser, context,
+                clip=self.clip)
+            if not climbed:
+                break
+            context.log.epochs.append(climbed)
+        if target is not None:
+            reached = _mean(student, loaders)
+            context.facts.update({"target cross-entropy": target, "reached": reached, "stopped": reached >= target})
+        return student
+
+    def _target(self, model: ImageText, loaders: Loaders) -> float | None:
+        if self.stop == "never":
+            return None
+        like, _ = per_sample(model, loaders.forget, "cross_entropy")
+        return matched_mean(*per_sample(model, loaders.validation, "cross_entropy"), like)
+
+
+def _mean(student: ImageText, loaders: Loaders) -> float:
+    """The image head's mean cross-entropy on the forget set."""
+    return float(per_sample(student, loaders.forget, "cross_entropy")[1].double().mean())

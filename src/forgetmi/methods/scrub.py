@@ -1,0 +1,135 @@
+"""SCRUB: move away from the original on the forgotten patients, stay close to it on the retained ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.losses import distillation
+from forgetmi.methods.rewind import History, rewind
+from forgetmi.methods.steps import adamw, minimise, set_lr, set_mode
+from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.losses import base_loss
+from forgetmi.types import Batch, Outputs
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """SCRUB, and with ``rewind`` SCRUB+R.
+
+    With KD = T^2 KL(original || student) added over both heads: a max pass climbs KD on the forget set, a min pass
+    descends ``gamma`` training loss + ``alpha`` KD on the retain set. Each of the first ``max_epochs`` epochs has both,
+    the others the min pass alone.
+
+    Args:
+        alpha: Weight of KD on the retain set, >= 0; 0 = not computed.
+        gamma: Weight of the training loss on the retain set, >= 0.
+        temperature: T, > 0.
+        max_epochs: Epochs with a max pass, >= 0.
+        first: Which pass an epoch begins with. At the original KD and its gradient are 0, so that a max pass that comes
+            first does nothing to a branch without dropout and learned batch statistics.
+        rewind: Return the state, among those after each epoch and the original, whose error (or mean cross-entropy) on
+            the forget set is closest to the final model's on validation patients of the same mix of labels; off = the
+            final state.
+        epochs: Passes over the retain set, >= 0.
+        lr: Learning rate of AdamW at the start, > 0.
+        decay_rate: Factor on the learning rate, > 0, once for each number of decay_epochs that is passed.
+        decay_epochs: Epochs, counted from 1, after which the learning rate falls.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none; the max pass diverges without.
+        bn: Batch-norm statistics: eval (kept) or train (updated, in max passes on the forgotten, as the authors do).
+
+    Source: Kurmanji et al. 2023 (arXiv 2302.09880); SCRUB repository, ``train_distill`` and notebooks (Adam, rate 5e-4,
+    decay 0.1, T 2, alpha 0.5, gamma 1, 3 max epochs of 10, rate x0.1 after epochs 5, 8 and 9, batches of 64 forgotten
+    and 32 retained; for its membership attack SGD, T 4, 5 epochs). Deviations: ``first`` = min; the training loss in
+    place of cross-entropy; AdamW with clipping; one batch size; the original is a candidate of the rewind, which the
+    notebook forgot to save. The log's "max gradient" is the norm of the epoch's first max step, after clipping.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="SCRUB",
+        paper="Kurmanji et al., NeurIPS 2023, arXiv 2302.09880",
+        summary="Makes the model disagree with the original about the forgotten patients and agree with it about "
+                "everyone else.",
+        reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
+        exact=False,
+        cost="1 + |forget| / |retain| in epochs with a max pass, 1 in the others; 1/3 of that once for the teacher",
+        suits="comparisons; single patients with rewind",
+    )
+
+    alpha: float = 0.5
+    gamma: float = 1.0
+    temperature: float = 2.0
+    max_epochs: int = 3
+    first: Literal["min", "max"] = "min"
+    rewind: Literal["off", "error", "cross_entropy"] = "off"
+    epochs: int = 5
+    lr: float = 5e-4
+    decay_rate: float = 0.1
+    decay_epochs: tuple[int, ...] = (3,)
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        teacher, student = frozen(model), copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        forget, retain = loaders.forget, loaders.retain
+        lost = tabulate(teacher, forget.batches(forget.rows)) if self.max_epochs else None
+        held = tabulate(teacher, retain.batches(retain.rows)) if self.alpha else None
+        history = History()
+        if self.rewind != "off":
+            history.keep(student)
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser, history=history):
+            set_lr(optimiser, self.rate(epoch))
+            set_mode(student, self.bn)
+            log: dict[str, float] = {}
+            for part in ("max", "min") if self.first == "max" else ("min", "max"):
+                if part == "min":
+                    log |= minimise(retain.epoch(epoch), lambda batch: self._descend(student, batch, held, context),
+                                    optimiser, context, clip=self.clip)
+                elif lost is not None and epoch < self.max_epochs:
+                    log |= minimise(_watch(forget.epoch(epoch), optimiser, log),
+                                    lambda batch: {"max": -self._kd(student(batch), lost, batch)},
+                                    optimiser, context, clip=self.clip)
+            context.log.epochs.append(log)
+            if self.rewind != "off":
+                history.keep(student)
+        if self.rewind != "off":
+            context.facts.update(rewind(student, history, loaders, measure=self.rewind))
+        return student
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        return self.lr * self.decay_rate ** sum(epoch + 1 > passed for passed in self.decay_epochs)
+
+    def _kd(self, out: Outputs, table: Table, batch: Batch) -> Tensor:
+        original = table.of(batch.row)
+        return (distillation(out.image_logits, original.image_logits, temperature=self.temperature)
+                + distillation(out.text_logits, original.text_logits, temperature=self.temperature))
+
+    def _descend(self, student: ImageText, batch: Batch, table: Table | None, context: Context) -> dict[str, Tensor]:
+        out = student(batch)
+        terms = {"retain": self.gamma * base_loss(out, batch, ordinal=context.ordinal).total}
+        return terms if table is None else {**terms, "min": self.alpha * self._kd(out, table, batch)}
+
+
+def _watch(batches: Iterable[Batch], optimiser: torch.optim.Optimizer, log: dict[str, float]) -> Iterator[Batch]:
+    """Pass batches on; after the first one's step, note the norm of its gradient."""
+    for number, batch in enumerate(batches):
+        yield batch
+        if number == 0:
+            gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+            log["max gradient"] = float(torch.stack([gradient.norm() for gradient in gradients]).norm())
