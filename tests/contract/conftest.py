@@ -23,5 +23,5 @@ def original(small: Any) -> ImageText:
 def quick(name: str, **changes: Any) -> Any:
     """A method with two epochs, where it has epochs."""
     method = methods.get(name)()
-    fields = {f.name for f in dataclasses.fields(method)}
-    return dataclasses.replace(method, **{key: value for key, value in {"epochs": 2, **changes}.items() if key in fields})
+    fields, wanted = {f.name for f in dataclasses.fields(method)}, {"epochs": 2, **changes}
+    return dataclasses.replace(method, **{key: value for key, value in wanted.items() if key in fields})

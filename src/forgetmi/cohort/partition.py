@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -14,7 +14,7 @@ from forgetmi.cohort.files import MOST, capped, read_strings
 from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.errors import CohortError, Fault, PartitionError
 from forgetmi.seeding import numpy_generator
-from forgetmi.types import Cohort, ForgetRequest, Ints, Partition, SetName, Strings, codes
+from forgetmi.types import Cohort, ForgetRequest, Ints, Partition, Strings, codes
 
 PATIENT_COLUMNS = ("patient_id", "subject_id")
 STUDY_COLUMN = "study_id"
@@ -23,14 +23,15 @@ MANY = 30  # from this many forgotten patients on, the draw must be within the t
 
 
 def partition(
-    cohort: Cohort, *, forget: float | ForgetRequest, holdout: float = 0.25, validation: float = 0.15, seed: int = 0,
-    draw: int = 0,
+    cohort: Cohort, *, forget: float | ForgetRequest, holdout: float = 0.25, validation: float = 0.15,
+    validation_from: Literal["training", "holdout"] = "training", seed: int = 0, draw: int = 0,
 ) -> Partition:
     """Decide who is forgotten, retained, validated on and held out.
 
     Rows with a given split keep it. Where the cohort marks no holdout, a share of the free patients is drawn; where it
     marks no validation, a share of the remaining patients who were not asked to be forgotten (those marked train
-    included: `validation=0` leaves them all in training). All other rows are the training side, forget and retain.
+    included: `validation=0` leaves them all in training). For a model that others trained on everybody outside the
+    holdout, validation patients can come from the holdout alone (`validation_from`). All other rows are the training side, forget and retain.
     Patients who share a group lie in the same set, save that one may be forgotten and another retained. Every draw is
     of whole patients and, of 1,000, the one whose study counts and label shares are closest to those drawn from.
     Nothing depends on the key of the digests.
@@ -40,7 +41,8 @@ def partition(
         forget: Percent of the images of the training side (10.0 = ten percent; 0.1 = a tenth of a percent), drawn as
             whole patients; or a request that names them.
         holdout: Share of the free patients, in [0, 1).
-        validation: Share of the remaining patients, in [0, 1).
+        validation: Share of the remaining patients, in [0, 1); of the holdout patients where they come from there.
+        validation_from: Whether validation patients are kept from training, or taken out of the holdout.
         seed: Root seed of the draws.
         draw: Which of several disjoint forget sets of that percentage, from 0, under the same holdout and validation.
 
@@ -71,8 +73,8 @@ def partition(
     if faults:
         raise PartitionError(faults)
 
-    shares: dict[SetName, float] = {"holdout": holdout, "validation": validation}
-    side, notes = _divide(cohort, patient, unit, unit[asked], shares=shares, seed=seed)
+    side, notes = _divide(cohort, patient, unit, unit[asked], holdout=holdout, seed=seed, validation=validation,
+                          source="train" if validation_from == "training" else "holdout")
     training = side == "train"
     if isinstance(forget, ForgetRequest):
         forgotten = asked
@@ -189,7 +191,11 @@ def _asked(cohort: Cohort, request: ForgetRequest) -> tuple[Flags, list[Fault]]:
         unknown = [digest for digest in dict.fromkeys(named) if digest not in there]
         faults += capped([Fault(f"{kind} {digest} is not in the cohort") for digest in unknown[:MOST]],
                          len(unknown), f"{PLURAL[kind]} who are not in the cohort")
-    outside = asked & ~np.isin(cohort.split, ("", "train"))
+    trainable = np.isin(cohort.split, ("", "train"))
+    if asked[trainable].all():
+        faults.append(Fault("everybody who can be trained on is to be forgotten", why="nobody would be retained",
+                            do="Forget fewer patients; where all are to be forgotten, delete the model."))
+    outside = asked & ~trainable
     unseen = list(dict.fromkeys(zip(cohort.patient[outside], cohort.split[outside], strict=True)))
     faults += capped([Fault(f"patient {digest} lies in the {split} set", why="the model was never trained on them",
                             do="Take the patient off the list: there is nothing to forget.")
@@ -198,17 +204,18 @@ def _asked(cohort: Cohort, request: ForgetRequest) -> tuple[Flags, list[Fault]]:
 
 
 def _divide(
-    cohort: Cohort, patient: Ints, unit: Ints, pinned: Ints, *, shares: Mapping[SetName, float], seed: int,
+    cohort: Cohort, patient: Ints, unit: Ints, pinned: Ints, *, holdout: float, validation: float, source: str,
+    seed: int,
 ) -> tuple[Strings, list[str]]:
     """Per row, the set it is in, with "train" for forget and retain; the units in `pinned` stay in training."""
     side = np.where(cohort.split == "", "train", cohort.split).astype(object)
     notes = []
-    for name, share in shares.items():
+    for name, share, taken in (("holdout", holdout, "train"), ("validation", validation, source)):
         given = bool(np.any(cohort.split == name))
         if given or share == 0:
             notes.append(f"{name}: as given by the cohort" if given else f"{name}: none, as asked")
             continue
-        pool = (side == "train") & ~np.isin(unit, pinned)
+        pool = (side == taken) & ~np.isin(unit, pinned)
         if name == "holdout":
             pool &= cohort.split == ""
         units = _Units(cohort, patient, unit, pool)
@@ -216,6 +223,9 @@ def _divide(
         rows = units.rows(drawn)
         side[rows] = name
         notes.append(f"{name}: {drawn.total} of {units.patients.sum()} patients; {drawn}")
+        if taken == "holdout":
+            notes.append("The validation patients were taken out of the holdout, because the model was trained on "
+                         "everybody else; the results rest on the other holdout patients alone.")
     return side, notes
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from forgetmi.commands.show import Board, say
 from forgetmi.errors import Fault, SpecError
-from forgetmi.files import default_cache
+from forgetmi.files import default_cache, write_text
 from forgetmi.options import NoOptions, command_line, parse
 from forgetmi.types import Cohort, codes
 
@@ -52,7 +52,10 @@ class MakeOptions:
 
 def make(argv: Sequence[str]) -> None:
     """Write a generated cohort."""
-    from forgetmi.cohort.synthetic import make_synthetic
+    import yaml
+
+    from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
+    from forgetmi.spec import to_plain
 
     own = command_line(MakeOptions, argv, prog="forgetmi cohort make",
                        description="Write a generated cohort of chest radiographs and reports; nobody in it is real.")
@@ -60,8 +63,9 @@ def make(argv: Sequence[str]) -> None:
         make_synthetic(own.out, patients=own.patients, seed=own.seed, size=own.size, ordinal=own.ordinal,
                        reference_patients=own.reference_patients,
                        progress=lambda done, total: board.show("patients", done, total))
-    say(f"Cohort: {own.out / 'cohort.csv'}\n"
-        f"Use it:  forgetmi run --cohort table --cohort.path {own.out / 'cohort.csv'} --out runs/mine")
+    table = synthetic_table(own.out, ordinal=own.ordinal)
+    write_text(own.out / "spec.yaml", yaml.safe_dump({"cohort": to_plain(table)}))
+    say(f"Cohort: {own.out / 'cohort.csv'}\nUse it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine")
 
 
 def check(argv: Sequence[str]) -> None:
@@ -72,9 +76,11 @@ def check(argv: Sequence[str]) -> None:
                     description="Read every row and decode every image; all faults are reported at once.")
     found: Cohort = spec.cohort.load()
     with Board() as board:
-        build_image_store(found, spec.images, cache=default_cache(),
-                          progress=lambda done, total: board.show("images", done, total))
+        store = build_image_store(found, spec.images, cache=default_cache(),
+                                  progress=lambda done, total: board.show("images", done, total))
     say(describe(found))
+    for notice, rows in store.notices.items():
+        say(f"  note: {notice} ({rows} images)")
     say("Every row can be used and every image can be decoded.")
 
 
