@@ -24,10 +24,21 @@ class SetLoader:
         self._patient = patient
         self.seen = 0
 
-    def for_training(self, batch_size: int) -> SetLoader:
-        """The same set in the batches and order of a training from scratch (no batch of a single sample)."""
+    def for_training(self, batch_size: int, *, rows: Ints | None = None) -> SetLoader:
+        """The same set, or some rows of it, in the batches and order of a training from scratch.
+
+        No batch holds a single sample. What is read is not counted here (see `Context.count`).
+
+        Args:
+            batch_size: Samples a batch.
+            rows: Rows of this set, sorted; None = all.
+
+        Raises:
+            MethodError: A row is not of this set.
+        """
         loader = self._loader
-        again = Loader(loader.records, loader.rows, batch_size=batch_size, seed=loader.seed, avoid_single=True)
+        rows = self.rows if rows is None else self._own(rows)
+        again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed, avoid_single=True)
         return SetLoader(again, labels=self._labels, patient=self._patient)
 
     def __len__(self) -> int:
@@ -61,10 +72,13 @@ class SetLoader:
         Raises:
             MethodError: A row is not of this set.
         """
+        return self._watch(self._loader.batches(self._own(rows), perturbation=perturbation))
+
+    def _own(self, rows: Ints) -> Ints:
         outside = np.setdiff1d(rows, self.rows)
         if len(outside):
             raise MethodError(Fault(f"{len(outside)} rows asked for are not in this set"))
-        return self._watch(self._loader.batches(rows, perturbation=perturbation))
+        return rows
 
     def _watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

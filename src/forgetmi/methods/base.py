@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,11 @@ from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders, SetLoader
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.resume import EpochLoop
-from forgetmi.model.train import Recipe, fit
+from forgetmi.model.train import Recipe, TrainingTrace, fit
 from forgetmi.types import Partition
 
 Reads = Literal["forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"]
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,12 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Unlearned:
-    """A new model and what was done to make it."""
+class Unlearned(Generic[M]):
+    """A new model, what was done to make it, and the training log that the next request needs (if there is one)."""
 
-    model: ImageText
+    model: M
     trace: Trace
+    training_log: Any = None
 
 
 @dataclass
@@ -153,6 +155,11 @@ class Context:
         self._declared("training log")
         return self._training_log
 
+    def keep_log(self, log: Any) -> None:
+        """Hand on the log without the forgotten, for the next request; the log given is never changed."""
+        self._declared("training log")
+        self._training_log = log
+
     def epochs(self, total: int, **state: Any) -> Iterator[int]:
         """Epoch numbers 0..total-1; saves after each, and goes on where an interrupted run stopped.
 
@@ -170,15 +177,26 @@ class Context:
                 if self.progress is not None:
                     self.progress(epoch + 1, total)
 
-    def train(self, model: ImageText, loader: SetLoader) -> ImageText:
-        """Train a fresh model on a set with the original's recipe; counts as this method's steps and samples."""
-        loader = loader.for_training(self.recipe.batch_size)
-        done = fit(model, loader, self.recipe, seed=self.seed, ordinal=self.ordinal, resume=self.state,
-                   progress=self.progress)
+    def train(self, model: ImageText, loader: SetLoader, *, recipe: Recipe | None = None) -> ImageText:
+        """Train a model in place on a set; counts as this method's steps and samples.
+
+        Args:
+            model: Trained in place.
+            loader: The set.
+            recipe: How; the original's recipe by default.
+        """
+        recipe = recipe or self.recipe
+        done = fit(model, loader.for_training(recipe.batch_size), recipe, seed=self.seed, ordinal=self.ordinal,
+                   resume=self.state, progress=self.progress)
+        self.count(done, loader)
+        return model
+
+    def count(self, done: TrainingTrace, loader: SetLoader) -> None:
+        """Add a training's losses, steps and samples to this method's own."""
         names = ("loss", "image", "text", "ranking")
         self.log.epochs.extend({name: float(epoch[name] or 0.0) for name in names} for epoch in done.epochs)
         self.log.steps += int(done.total("steps"))
-        return model
+        loader.seen += int(done.total("samples"))
 
     def step(
         self, loss: Tensor, optimiser: torch.optim.Optimizer, *, clip: float = 0.0,
@@ -208,21 +226,24 @@ class Context:
         self.log.steps += 1
 
 
-class Method(Protocol):
-    """An unlearning method: a frozen dataclass of hyper-parameters with `info` and `apply`."""
+class Method(Protocol[M]):
+    """An unlearning method: a frozen dataclass of hyper-parameters with `info` and `apply`.
+
+    Nearly all work on an `ImageText`; one that trains its own original (an ensemble) works on its own kind of model.
+    """
 
     info: ClassVar[MethodInfo]
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: M, loaders: Loaders, context: Context) -> M:
         """A new model; the one given is never changed and shares no storage with it."""
         ...
 
 
 def unlearn(
-    method: Method, model: ImageText, *, records: Records, partition: Partition, seed: int, recipe: Recipe,
+    method: Method[M], model: M, *, records: Records, partition: Partition, seed: int, recipe: Recipe,
     fresh_model: Callable[[int], ImageText], ordinal: bool = True, batch_size: int = 16, training_log: Any = None,
     state: Path | None = None, progress: Callable[[int, int], None] | None = None,
-) -> Unlearned:
+) -> Unlearned[M]:
     """Run one method and write down what it did.
 
     Args:
@@ -239,7 +260,7 @@ def unlearn(
         progress: Called with (epochs done, epochs in all).
 
     Returns:
-        The new model, in eval mode, and the trace.
+        The new model, in eval mode, the trace, and the training log without the forgotten.
 
     Raises:
         MethodError: The method reads what it did not declare, diverges, or changed its input.
@@ -266,7 +287,7 @@ def unlearn(
         steps=context.log.steps, samples=loaders.seen(), cost=meter.cost,
         changed=tuple(name for name in old if not torch.equal(old[name], new[name])),
         first_gradient=context.log.first_gradient, moved=moved ** 0.5, facts=dict(context.facts),
-    ))
+    ), context._training_log)
 
 
 def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:
