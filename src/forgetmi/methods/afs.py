@@ -1,0 +1,126 @@
+"""AFS: distil the original into a new student that is kept uncertain about the forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.losses import classification, distillation
+from forgetmi.methods.steps import Means, adamw, set_lr
+from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.losses import base_loss
+from forgetmi.model.modes import evaluating
+from forgetmi.model.train import Recipe
+from forgetmi.types import Batch
+
+
+@dataclass(frozen=True)
+class AFS:
+    """Train a fresh student on part of the retained patients, with the original as teacher and the forgotten as risk.
+
+    Use it when the weights themselves must be new but all of the training data need not, or cannot, be used again. The
+    teacher saw the forgotten, so traces can still pass through its answers on the others.
+
+    Args:
+        fraction: Share of the retained images the student is trained on, above 0 to 1, drawn once.
+        kd: Weight of the distillation of both heads, >= 0.
+        temperature: Temperature of the distillation, > 0.
+        risk: Weight of the risk term, >= 0; at 0 this is plain distillation and the forgotten are not read.
+        query_batches: Forget batches a step that the risk is estimated on, >= 1.
+        epochs: Passes over the student's images, >= 0.
+
+    Source: Zhou et al. 2023 (Nature Communications 14), repository JoshuaChou2018/AFS (``Purification.py``; temperature
+    4, weights 1 and 10, 20 epochs, Adam). Deviations: the risk, ``risk`` divided by the summed cross-entropy of all
+    forget batches, is estimated on a few batches a step instead of all; their forward pass uses the running batch
+    statistics, so that none of the student's own are learned from the forgotten; the task loss is the original's, with
+    its ranking term; optimiser and schedule are the original recipe's; the last epoch is the result.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="AFS",
+        paper="Zhou et al., Nature Communications 2023, vol. 14",
+        summary="A new model learns from the old one's answers on part of everyone else's data and is kept from "
+                "knowing the forgotten patients.",
+        reads=frozenset({"forget", "retain", "labels", "teacher", "recipe", "fresh model"}),
+        exact=False,
+        cost="(1 + query_batches) x fraction, and fraction / 3 once",
+        suits="purifying a model for passing on, where only part of the data may be used again",
+    )
+
+    fraction: float = 0.5
+    kd: float = 1.0
+    temperature: float = 4.0
+    risk: float = 10.0
+    query_batches: int = 1
+    epochs: int = 20
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1 or self.temperature <= 0 or self.query_batches < 1:
+            raise MethodError(Fault(
+                "fraction must be in (0, 1], temperature above 0 and query_batches at least 1", where="afs",
+                why=f"got {self.fraction}, {self.temperature} and {self.query_batches}"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        if self.epochs == 0:
+            return frozen(model).requires_grad_(True)
+        recipe, student = context.recipe, context.fresh_model(context.seed)
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        retain = loaders.retain
+        count = max(2, round(self.fraction * len(retain.rows)))
+        rows = np.sort(retain.random(0, min(count, len(retain.rows))))
+        taught = tabulate(frozen(model), retain.batches(rows))
+        lessons = retain.for_training(recipe.batch_size, rows=rows)
+        names = ("task", "distillation", "risk") if self.risk > 0 else ("task", "distillation")
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            means = Means(names)
+            student.train()
+            for step, batch in enumerate(lessons.epoch(epoch), start=epoch * len(lessons)):
+                set_lr(optimiser, recipe.lr * recipe.lr_factor(step, self.epochs * len(lessons)))
+                retain.seen += len(batch)
+                terms = self._lesson(student, batch, taught, recipe, context)
+                if self.risk > 0:
+                    terms.append(self.risk * exposure(student, self._query(loaders, step), len(loaders.forget)))
+                context.step(sum(terms[1:], terms[0]), optimiser, clip=recipe.clip)
+                means.add(torch.stack(terms), len(batch))
+            context.log.epochs.append(means.read())
+        return student
+
+    def _lesson(
+        self, student: ImageText, batch: Batch, taught: Table, recipe: Recipe, context: Context,
+    ) -> list[Tensor]:
+        out, answer = student(batch), taught.of(batch.row)
+        task = base_loss(out, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight).total
+        copied = [distillation(ours, theirs, temperature=self.temperature) for ours, theirs in (
+            (out.image_logits, answer.image_logits), (out.text_logits, answer.text_logits))]
+        return [task, self.kd * (copied[0] + copied[1])]
+
+    def _query(self, loaders: Loaders, step: int) -> Iterator[Batch]:
+        rows = loaders.forget.window(step, min(self.query_batches * loaders.batch_size, len(loaders.forget.rows)))
+        return loaders.forget.batches(rows)
+
+
+def exposure(student: ImageText, query: Iterator[Batch], batches: int) -> Tensor:
+    """One over the summed cross-entropy of all forget batches, estimated from some; falls as the student knows less.
+
+    Args:
+        student: In any mode; the query runs with its running batch statistics and without dropout.
+        query: Some forget batches.
+        batches: How many forget batches there are in all.
+
+    Returns:
+        Scalar, > 0 and at most 1,000.
+    """
+    with evaluating(student):
+        losses = [classification(student(batch), batch.label) for batch in query]
+    return 1 / (batches * sum(losses[1:], losses[0]) / len(losses)).clamp(min=1e-3)

@@ -1,0 +1,84 @@
+"""Amnesiac unlearning: take the forgotten patients' training steps back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.update_log import UpdateLog
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class Amnesiac:
+    """Subtract every logged update that a forgotten patient had a part in, then repair on the retained.
+
+    The original must have been trained with an `UpdateLog` among its observers. Use it to study logging; with several
+    images a patient and many epochs nearly every batch is affected, the subtraction throws the model back to where it
+    began, and the repair is a short retraining. Later updates were computed at weights that the subtracted ones had
+    moved, so this is no exact removal.
+
+    Args:
+        repair_epochs: Passes over the retain set with the original's recipe (its schedule shortened to that many
+            epochs), >= 0; 0 leaves the difference as it is.
+
+    Source: Graves et al. 2021 (arXiv 2010.10981), repository lmgraves/AmnesiacML (10 epochs of Adam as repair).
+    Deviations: updates are logged by buckets of patients; the repair uses the original's recipe. Running batch
+    statistics are no weights: they are neither logged nor subtracted, as in the repository, and are learned again by
+    the repair alone. The forget set is read for its row numbers only.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="Amnesiac",
+        paper="Graves et al., AAAI 2021, arXiv 2010.10981",
+        summary="Every training step in which a forgotten patient took part is taken back, from a log kept during "
+                "training, and the damage is repaired with everyone else's data.",
+        reads=frozenset({"forget", "retain", "labels", "recipe", "training log"}),
+        exact=False,
+        cost="1 of the repair; the subtraction is free",
+        suits="studies of training logs; not available for a model that was trained without one",
+    )
+
+    repair_epochs: int = 5
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        log, rows, student = context.training_log, loaders.forget.rows, copy.deepcopy(model)
+        if not isinstance(log, UpdateLog):
+            raise MethodError(Fault("Amnesiac needs the log of the original's training",
+                                    do="Train with an UpdateLog among the observers and give it as training_log."))
+        affected = log.affected(rows)
+        subtract(student, (log.sums[buckets] for buckets in affected))
+        context.facts["steps taken back"] = sum(log.steps[buckets] for buckets in affected)
+        context.facts["steps logged"] = sum(log.steps.values())
+        context.keep_log(log.without(rows))
+        return context.train(student, loaders.retain, recipe=replace(context.recipe, epochs=self.repair_epochs))
+
+
+@torch.no_grad()
+def subtract(model: ImageText, updates: Iterable[Tensor]) -> None:
+    """Take updates back, in place.
+
+    Args:
+        model: Of the architecture that was logged.
+        updates: Float[parameters] each, in the order of ``model.parameters()``.
+
+    Raises:
+        MethodError: The log is of another architecture.
+    """
+    parameters = list(model.parameters())
+    sizes = [parameter.numel() for parameter in parameters]
+    for update in updates:
+        if update.numel() != sum(sizes):
+            raise MethodError(Fault("the training log is of another architecture",
+                                    why=f"{update.numel()} weights logged, {sum(sizes)} in the model"))
+        for parameter, part in zip(parameters, update.to(parameters[0].device).split(sizes), strict=True):
+            parameter.sub_(part.view_as(parameter))

@@ -1,0 +1,181 @@
+"""CHIP: project a few neurons' weights off the directions in which the forgotten stand out; no training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.model.image_text import ImageText
+from forgetmi.types import Batch
+
+
+@dataclass(frozen=True)
+class CHIP:
+    """In each chosen layer, remove from the most forget-specific neurons the directions that tell the patients apart.
+
+    Use it as the cheapest method that reads both sets: forward passes only. It shifts mean activations; what a model
+    memorised in other layers stays.
+
+    Args:
+        share: Share of a layer's output neurons that is selected, above 0 to 1.
+        variance: Share of the directions' variance that is removed, above 0 to 1.
+        layers: Layers a branch that are changed, counted from its output, >= 1: residual blocks' last convolutions of
+            the image encoder, feed-forward outputs of the text encoder (its pooler is the first).
+        siblings: Retained images drawn for each forgotten one, above 0; as many as there are at most.
+
+    Source: Wu et al. 2025 (arXiv 2512.09867), repository fengli-wu/MedForget (``chip/chip.py``; 10 % of the neurons,
+    95 % of the variance). Deviations: a patient's siblings are a seeded sample of the other patients' images; image and
+    text have layers of their own, so that no weight between their activations is needed; convolutions are averaged over
+    the map and texts over their own tokens; the gate is left out, since it is fitted anew after every unlearning. As
+    there, biases and the norm layers that follow are not projected.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="CHIP",
+        paper="Wu et al., 2025, arXiv 2512.09867",
+        summary="The few neurons that react most to the forgotten patients are kept from reacting to what sets them "
+                "apart; nothing is trained.",
+        reads=frozenset({"forget", "retain"}),
+        exact=False,
+        cost="(1 + siblings) / 3 x |forget| / |retain|, once",
+        suits="comparisons; a first step where nothing can be trained",
+    )
+
+    share: float = 0.1
+    variance: float = 0.95
+    layers: int = 1
+    siblings: int = 3
+
+    def __post_init__(self) -> None:
+        if not (0 < self.share <= 1 and 0 < self.variance <= 1 and self.layers >= 1 and self.siblings >= 1):
+            raise MethodError(Fault("share and variance must be in (0, 1], layers and siblings at least 1",
+                                    where="chip"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model).eval()
+        forget, retain = loaders.forget, loaders.retain
+        patients = torch.from_numpy(forget.patients(forget.rows))
+        others = retain.random(0, min(len(retain.rows), self.siblings * len(forget.rows)))
+        chosen = targets(student, self.layers)
+        lost = activations(student, chosen, forget.batches(forget.rows))
+        held = activations(student, chosen, retain.batches(others))
+        for name, layer in chosen.items():
+            neurons = select(lost[name], held[name], share=self.share)
+            siblings = held[name][:, neurons].mean(dim=0)
+            apart = [lost[name][patients == one][:, neurons].mean(dim=0) - siblings for one in patients.unique()]
+            basis = directions(torch.stack(apart), variance=self.variance)
+            project(layer.weight, neurons, basis)
+            context.facts[name] = {"neurons": len(neurons), "directions removed": basis.shape[1]}
+        return student
+
+
+def targets(model: ImageText, layers: int) -> dict[str, nn.Module]:
+    """The layers that are changed, by name: those nearest the output of each branch."""
+    image = [name for name, _ in model.img_model.named_modules() if name.endswith(".conv2")]
+    text = [*(f"encoder.layer.{at}.output.dense" for at in range(model.spec.text.layers)), "pooler.dense"]
+    names = [f"img_model.{name}" for name in image[-layers:]] + [f"text_model.bert.{name}" for name in text[-layers:]]
+    return {name: model.get_submodule(name) for name in names}
+
+
+@torch.no_grad()
+def activations(model: ImageText, layers: dict[str, nn.Module], batches: Iterable[Batch]) -> dict[str, Tensor]:
+    """Output of each layer for each sample, averaged over places of the image or tokens of the text.
+
+    Args:
+        model: In eval mode.
+        layers: Layers of it, by name.
+        batches: The samples.
+
+    Returns:
+        For each layer, Float[n, neurons].
+    """
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+    for batch in batches:
+        with _watched(layers) as outputs:
+            model(batch)
+        for name, value in outputs.items():
+            seen[name].append(_pooled(value, batch.mask).float().cpu())
+    return {name: torch.cat(values) for name, values in seen.items()}
+
+
+@contextmanager
+def _watched(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        return lambda module, given, output: outputs.update({name: output.detach().clone()})
+
+    handles = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _pooled(value: Tensor, mask: Tensor) -> Tensor:
+    """Float[b, c, h, w], Float[b, l, c] or Float[b, c] to Float[b, c]."""
+    if value.ndim == 4:
+        return value.mean(dim=(2, 3))
+    if value.ndim == 3:
+        weight = mask[:, :, None].to(value)
+        return (value * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+    return value
+
+
+def select(forget: Tensor, retain: Tensor, *, share: float) -> Tensor:
+    """The neurons with the largest mean absolute activation on the forgotten minus that on the retained.
+
+    Args:
+        forget, retain: Float[n, c] and Float[m, c].
+        share: Share of the c neurons, above 0 to 1; at least one is taken.
+
+    Returns:
+        Int64[k], ascending.
+    """
+    score = forget.abs().mean(dim=0) - retain.abs().mean(dim=0)
+    return score.topk(max(1, int(share * len(score)))).indices.sort().values
+
+
+def directions(apart: Tensor, *, variance: float) -> Tensor:
+    """Fewest orthonormal directions that hold the given share of the squared length of the normalised differences.
+
+    Args:
+        apart: Float[patients, k]; differences of length 0 are left out.
+        variance: Above 0 to 1.
+
+    Returns:
+        Float[k, r], orthonormal columns; r = 0 where no patient differs.
+    """
+    length = apart.norm(dim=1, keepdim=True)
+    unit = (apart / length.clamp(min=1e-8))[length[:, 0] > 1e-8]
+    if len(unit) == 0:
+        return apart.new_zeros(apart.shape[1], 0)
+    _, size, basis = torch.linalg.svd(unit.double(), full_matrices=False)
+    held = size.square().cumsum(0) / size.square().sum()
+    count = min(int((held < variance - 1e-12).sum()) + 1, int((size > 1e-10 * size[0]).sum()))
+    return basis[:count].T
+
+
+@torch.no_grad()
+def project(weight: Any, neurons: Tensor, basis: Tensor) -> None:
+    """``W_S <- (I - Q Q^T) W_S``, in place.
+
+    Args:
+        weight: Float[c, ...], one row an output neuron.
+        neurons: Int64[k], the rows S.
+        basis: Float[k, r], Q with orthonormal columns.
+    """
+    neurons, basis = neurons.to(weight.device), basis.to(weight.device).double()
+    rows = weight[neurons].double().flatten(1)
+    weight[neurons] = (rows - basis @ (basis.T @ rows)).reshape(weight[neurons].shape).to(weight.dtype)

@@ -1,0 +1,104 @@
+"""CLIPErase: loosen the link between each forgotten image and its report while everything else is held."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.losses import towards
+from forgetmi.methods.steps import adamw, cycle, embeddings, minimise, set_mode
+from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.losses import base_loss
+from forgetmi.types import Batch, Outputs
+
+
+@dataclass(frozen=True)
+class CLIPErase:
+    """Train on the retained patients, push the cosine of forgotten pairs down to 0, hold the retained embeddings.
+
+    Use it where the concern is the link itself, that an image can be matched to its own report: the one channel it
+    closes. It does not aim at what either head says about a forgotten patient.
+
+    Args:
+        forget: Weight of the mean positive part of cos(image, report) over a forgotten batch, >= 0; at 0 the forgotten
+            are not read.
+        consistency: Weight of UR + MR of Forget-MI, the distances of the retained embeddings from the original's,
+            >= 0; at 0 the original is not run.
+        epochs: Passes over the retain set, >= 0; forget batches are cycled.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated).
+
+    Source: Yang et al. 2025 (arXiv 2410.23330): a forgetting, a retention and a consistency term for CLIP. Deviations:
+    retention is this model's own training loss, which holds its contrastive part; a cosine is not pushed below 0, since
+    strongly opposed pairs would give the forgotten away; the weights are ours.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="CLIPErase",
+        paper="Yang et al., ACL 2025, arXiv 2410.23330",
+        summary="The link between each forgotten image and its report is dissolved while training goes on with "
+                "everyone else's data.",
+        reads=frozenset({"forget", "retain", "labels", "teacher"}),
+        exact=False,
+        cost="2, and 1/3 once",
+        suits="withdrawals where matching an image to its report is the risk",
+    )
+
+    forget: float = 1.0
+    consistency: float = 0.1
+    epochs: int = 5
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        retain, forget = loaders.retain, loaders.forget
+        hold = tabulate(frozen(model), retain.batches(retain.rows)) if self.consistency > 0 else None
+        passes = -(-len(retain) // max(1, len(forget)))
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            lost = cycle(forget, epoch * passes)
+            context.log.epochs.append(minimise(
+                retain.epoch(epoch), lambda batch, lost=lost: self._terms(student, batch, lost, hold, context),
+                optimiser, context, clip=self.clip))
+        return student
+
+    def _terms(
+        self, student: ImageText, batch: Batch, lost: Iterator[Batch], hold: Table | None, context: Context,
+    ) -> dict[str, Tensor]:
+        out = student(batch)
+        terms = {"retain": base_loss(out, batch, ordinal=context.ordinal).total}
+        if self.forget > 0:
+            terms["forget"] = self.forget * pair_similarity(student(next(lost)))
+        if hold is not None:
+            terms["consistency"] = self.consistency * drift(out, hold.of(batch.row))
+        return terms
+
+
+def pair_similarity(out: Outputs) -> Tensor:
+    """Mean over the samples of max(0, cos(image embedding, text embedding)); a scalar in [0, 1]."""
+    image, text, _ = embeddings(out)
+    return nn.functional.cosine_similarity(image, text, dim=1).clamp(min=0).mean()
+
+
+def drift(out: Outputs, original: Outputs) -> Tensor:
+    """UR + MR: mean distance of the concatenated and of the joint embeddings from the original's; a scalar, >= 0."""
+    (image, text, joint), (image_o, text_o, joint_o) = embeddings(out), embeddings(original)
+    return towards(torch.cat([image, text], dim=1), torch.cat([image_o, text_o], dim=1)) + towards(joint, joint_o)

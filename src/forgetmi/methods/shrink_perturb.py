@@ -1,0 +1,72 @@
+"""Shrink and perturb: mix the weights with fresh ones, then train on with the retained patients."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class ShrinkPerturb:
+    """Set each weight to ``keep`` of its own value plus the rest of a fresh model's, then repair on the retained.
+
+    Use it as the strongest simple baseline: part of every memory is overwritten, and a few epochs bring the skill back
+    from the retained patients alone. It needs all of them, and none of the forgotten.
+
+    Args:
+        keep: Share of the original weights, 0 to 1; 0 is a short retraining, 1 plain further training.
+        repair_epochs: Passes over the retain set with the original's recipe (its schedule shortened to that many
+            epochs), >= 0; 0 leaves the mixture as it is.
+
+    Source: the mixing step of Ash & Adams 2020 (arXiv 1910.08475), who use it to warm-start training; Gaussian noise
+    there is a fresh initialisation here. Running batch statistics are mixed in the same proportion and learned again by
+    the repair; the gate is left alone, since it is fitted anew after every unlearning.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="Shrink and perturb",
+        paper="after Ash & Adams, NeurIPS 2020, arXiv 1910.08475",
+        summary="The model is set part of the way back to an untrained one and then trained briefly on everyone else's "
+                "data.",
+        reads=frozenset({"retain", "labels", "recipe", "fresh model"}),
+        exact=False,
+        cost="1",
+        suits="whoever has all retained data at hand and a third of the time a retraining takes",
+    )
+
+    keep: float = 0.6
+    repair_epochs: int = 5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.keep <= 1 or self.repair_epochs < 0:
+            raise MethodError(Fault("keep must be in [0, 1] and repair_epochs at least 0", where="shrink_perturb",
+                                    why=f"got {self.keep} and {self.repair_epochs}"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student, fresh = copy.deepcopy(model), context.fresh_model(context.seed)
+        mix(student, fresh, keep=self.keep)
+        return context.train(student, loaders.retain, recipe=replace(context.recipe, epochs=self.repair_epochs))
+
+
+@torch.no_grad()
+def mix(student: ImageText, fresh: ImageText, *, keep: float) -> None:
+    """Set every weight and running statistic but the gate's to ``keep`` x its own + ``(1 - keep)`` x the fresh one's.
+
+    Args:
+        student: Changed in place.
+        fresh: Of the same architecture.
+        keep: 0 to 1.
+    """
+    values = fresh.state_dict()
+    for name, value in student.state_dict().items():
+        if value.is_floating_point() and not name.startswith("gate."):
+            value.mul_(keep).add_(values[name], alpha=1 - keep)
