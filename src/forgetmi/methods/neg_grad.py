@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import ClassVar, Literal
 
 from forgetmi.methods.access import Loaders
@@ -13,6 +13,7 @@ from forgetmi.methods.losses import classification
 from forgetmi.methods.matched import matched_mean, per_sample
 from forgetmi.methods.steps import adamw, minimise, set_mode
 from forgetmi.model.image_text import ImageText
+from forgetmi.types import Batch
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class NegGrad:
         lr: Learning rate of AdamW, > 0; 1e-5 to 1e-4 is sensible.
         weight_decay: Weight decay (none on biases and norm layers), >= 0.
         clip: Largest gradient norm, 0 = none.
-        stop: validation ends the run before the first step at which the image head's mean cross-entropy on the forget
-            set has reached the original's on validation patients of the same mix of labels; never runs all epochs, and
+        stop: validation ends the run after the step at which the image head's mean cross-entropy on the forget set
+            has reached the original's on validation patients of the same mix of labels; never runs all epochs, and
             is unbounded.
         bn: Batch-norm statistics: eval (kept) or train (updated on forgotten patients, as the repositories do).
 
@@ -63,24 +64,22 @@ class NegGrad:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
-        forget = loaders.forget
         target = self._target(model, loaders)
 
-        def go_on(_: object) -> bool:
-            return target is None or _mean(student, loaders) < target
+        def reached() -> bool:
+            return target is not None and _mean(student, loaders) >= target
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            climbed = minimise(
-                takewhile(go_on, forget.epoch(epoch)),
+            context.log.epochs.append(minimise(
+                _until(reached, loaders.forget.epoch(epoch)),
                 lambda batch: {"forget": -classification(student(batch), batch.label)}, optimiser, context,
-                clip=self.clip)
-            if not climbed:
+                clip=self.clip))
+            if reached():
                 break
-            context.log.epochs.append(climbed)
         if target is not None:
-            reached = _mean(student, loaders)
-            context.facts.update({"target cross-entropy": target, "reached": reached, "stopped": reached >= target})
+            context.facts.update({"target cross-entropy": target, "reached": _mean(student, loaders),
+                                  "stopped": reached()})
         return student
 
     def _target(self, model: ImageText, loaders: Loaders) -> float | None:
@@ -88,6 +87,14 @@ class NegGrad:
             return None
         like, _ = per_sample(model, loaders.forget, "cross_entropy")
         return matched_mean(*per_sample(model, loaders.validation, "cross_entropy"), like)
+
+
+def _until(reached: Callable[[], bool], batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Pass batches on, and no more once a step has reached the target."""
+    for batch in batches:
+        yield batch
+        if reached():
+            return
 
 
 def _mean(student: ImageText, loaders: Loaders) -> float:

@@ -1,0 +1,115 @@
+"""MultiDelete: its three losses, who lends a report to whom, and what the retention terms hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forgetmi.batch.loaders import Loader
+from forgetmi.errors import MethodError
+from forgetmi.methods.derange import derangement
+from forgetmi.methods.multi_delete import MultiDelete, decoupled, losses
+from forgetmi.methods.teacher import frozen, tabulate
+from forgetmi.model.image_text import ImageText
+from forgetmi.types import Batch, Outputs
+
+NONE = torch.zeros(2, 2)
+
+
+def outputs(image: list[list[float]], text: list[list[float]], joint: list[list[float]]) -> Outputs:
+    return Outputs(NONE, NONE, *(torch.tensor(values).float() for values in (image, text, joint)))
+
+
+def test_losses_by_hand() -> None:
+    zero = outputs([[0, 0]], [[0, 0]], [[0, 0]])
+    forgotten = outputs([[2, 0]], [[0, 4]], [[1, 3]])
+    retained = outputs([[9, 9]], [[9, 9]], [[2, 2]])
+    assert losses(forgotten, zero, retained, zero).tolist() == pytest.approx([(1 + 9) / 2, (4 + 4) / 2, (4 + 16) / 4])
+    assert losses(forgotten, forgotten, retained, retained).tolist() == [0, 0, 0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 2**31))
+def test_no_report_stays_with_its_patient(patients: list[int], seed: int) -> None:
+    codes = np.array(patients, np.int64)
+    if 2 * max(np.bincount(codes)) > len(codes):
+        with pytest.raises(MethodError, match="cannot be exchanged"):
+            derangement(codes, np.random.default_rng(seed))
+        return
+    partner = derangement(codes, np.random.default_rng(seed))
+    assert sorted(partner) == list(range(len(codes)))
+    assert not np.any(codes[partner] == codes)
+
+
+def test_permutations_differ_from_epoch_to_epoch() -> None:
+    codes = np.repeat(np.arange(4), 3)
+    draws = {tuple(derangement(codes, np.random.default_rng(seed)).tolist()) for seed in range(20)}
+    assert len(draws) > 15
+
+
+@pytest.fixture
+def forgotten(small: Any) -> Batch:
+    return small.prepared.records.batch(small.partition.forget)
+
+
+def test_all_losses_are_zero_at_the_original_with_its_own_reports(memorised: ImageText, forgotten: Batch) -> None:
+    teacher = frozen(memorised)
+    own = tabulate(teacher, [forgotten])
+    goal = decoupled(teacher, own, own.of(forgotten.row))
+    out = memorised(forgotten)
+    assert torch.allclose(losses(out, goal.of(forgotten.row), out, own.of(forgotten.row)), torch.zeros(3), atol=1e-10)
+
+
+def test_decoupling_takes_the_own_image_and_the_foreign_report(memorised: ImageText, forgotten: Batch) -> None:
+    teacher = frozen(memorised)
+    own = tabulate(teacher, [forgotten])
+    foreign = forgotten.row.flip(0)
+    goal = decoupled(teacher, own, own.of(foreign))
+    mixed = Batch(image=forgotten.image, tokens=forgotten.tokens.flip(0), mask=forgotten.mask.flip(0),
+                  label=forgotten.label, study=forgotten.study, row=forgotten.row)
+    with torch.no_grad():
+        expected = memorised(mixed)
+    assert expected.joint_embedding is not None
+    assert torch.allclose(goal.of(forgotten.row).joint_embedding, expected.joint_embedding, atol=1e-5)  # type: ignore[arg-type]
+    assert torch.equal(goal.image, own.image)
+
+
+@pytest.mark.parametrize("partners", ["retain", "forget"])
+def test_decoupling_comes_closer_and_the_student_trains_its_own_gate(unlearn: Any, partners: Any) -> None:
+    done = unlearn(MultiDelete(partners=partners))
+    assert done.trace.epochs[-1]["MD"] < done.trace.epochs[0]["MD"]
+    assert "gate.fc2.weight" in done.trace.changed
+    assert not any("running_" in name for name in done.trace.changed)
+
+
+def test_without_decoupling_the_original_is_a_fixed_point(unlearn: Any) -> None:
+    still = unlearn(MultiDelete(md=0.0, weight_decay=0.0, epochs=2))
+    moved = unlearn(MultiDelete(weight_decay=0.0, epochs=2))
+    assert still.trace.first_gradient < 1e-6 < moved.trace.first_gradient
+    assert max(epoch["MKR"] + epoch["UKR"] for epoch in still.trace.epochs) < 1e-9
+
+
+def test_holding_each_modality_holds_the_image_head(small: Any, memorised: ImageText, unlearn: Any) -> None:
+    def shift(ukr: float) -> float:
+        done = unlearn(MultiDelete(ukr=ukr, weight_decay=0.0, lr=1e-4, epochs=20))
+        batches = list(Loader(small.prepared.records, small.partition.forget, batch_size=64, seed=0).epoch(0))
+        with torch.no_grad():
+            return max(float((done.model(b).image_logits - memorised(b).image_logits).abs().max()) for b in batches)
+    held, free = shift(1e5), shift(0.0)
+    assert held < 0.05
+    assert 5 * held < free
+
+
+def test_the_learning_rate_rises_and_falls_to_zero() -> None:
+    method = MultiDelete(lr=1.0, warmup=0.2)
+    rates = [method.rate(step, 10) for step in range(10)]
+    assert rates[:3] == pytest.approx([0.5, 1.0, 1.0])
+    assert rates[6] == pytest.approx(0.5)
+    assert method.rate(10, 10) == pytest.approx(0.0, abs=1e-12)
+    assert MultiDelete(lr=1.0, warmup=0.0).rate(0, 10) == 1.0
+    assert MultiDelete(lr=1.0, warmup=1.0).rate(9, 10) == 1.0

@@ -1,0 +1,123 @@
+"""SCRUB: its divergence, its order of passes, its cold start, and what rewinding returns."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forgetmi.batch.loaders import Loader
+from forgetmi.methods.losses import distillation
+from forgetmi.methods.matched import matched_mean
+from forgetmi.methods.scrub import Scrub
+from forgetmi.methods.steps import adamw
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.losses import base_loss
+
+
+def test_distillation_by_hand() -> None:
+    teacher, student = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[0.0, 0.0]])
+    expected = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert float(distillation(student, teacher)) == pytest.approx(expected)
+    assert float(distillation(2 * student, 2 * teacher, temperature=2.0)) == pytest.approx(4 * expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.5, 5.0))
+def test_distillation_against_a_loop(seed: int, temperature: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    student, teacher = (3 * torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(2))
+    total = 0.0
+    for z_u, z_o in zip(student.tolist(), teacher.tolist(), strict=True):
+        q, p = ([math.exp(z / temperature) / sum(math.exp(w / temperature) for w in row) for z in row]
+                for row in (z_u, z_o))
+        total += temperature**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    assert float(distillation(student, teacher, temperature=temperature)) == pytest.approx(total / 4, rel=1e-9)
+    assert float(distillation(teacher, teacher, temperature=temperature)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_without_max_passes_it_is_distillation_and_training_on_the_retained(
+    small: Any, memorised: ImageText, unlearn: Any,
+) -> None:
+    done = unlearn(Scrub(max_epochs=0, decay_epochs=(), epochs=2, alpha=0.3, gamma=0.8, temperature=3.0))
+    student, teacher = copy.deepcopy(memorised).eval(), copy.deepcopy(memorised).eval()
+    student.gate.requires_grad_(False)
+    optimiser = adamw(student, lr=5e-4)
+    loader = Loader(small.prepared.records, small.partition.retain, batch_size=16, seed=5)
+    for epoch in range(2):
+        for batch in loader.epoch(epoch):
+            out = student(batch)
+            with torch.no_grad():
+                told = teacher(batch)
+            loss = 0.8 * base_loss(out, batch).total
+            for own, other in ((out.image_logits, told.image_logits), (out.text_logits, told.text_logits)):
+                p, q = (other / 3).softmax(dim=1), (own / 3).softmax(dim=1)
+                loss = loss + 0.3 * 9 * (p * (p.log() - q.log())).sum(dim=1).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([p for p in student.parameters() if p.requires_grad], 5.0)
+            optimiser.step()
+    for name, value in done.model.state_dict().items():
+        assert torch.allclose(value, student.state_dict()[name], rtol=1e-3, atol=2e-4), name
+    assert done.trace.moved > 0.05
+
+
+def test_max_passes_come_in_the_first_epochs_alone(small: Any, unlearn: Any) -> None:
+    trace = unlearn(Scrub(max_epochs=2, epochs=3)).trace
+    assert ["max" in epoch for epoch in trace.epochs] == [True, True, False]
+    assert all({"retain", "min"} <= set(epoch) for epoch in trace.epochs)
+    assert trace.samples["forget"] == 3 * len(small.partition.forget)  # the teacher once, two max passes
+
+
+def test_a_max_pass_first_starts_cold(unlearn: Any) -> None:
+    cold, warm = (unlearn(Scrub(epochs=1, first=first)).trace.epochs[0]["max gradient"] for first in ("max", "min"))
+    assert cold < 1e-3 * warm
+
+
+def test_the_divergence_on_the_forgotten_grows(unlearn: Any) -> None:
+    trace = unlearn(Scrub(epochs=3, max_epochs=3, decay_epochs=())).trace
+    assert trace.epochs[-1]["max"] < trace.epochs[0]["max"] <= 0
+
+
+def test_the_learning_rate_falls_after_each_decay_epoch() -> None:
+    method = Scrub(lr=1.0, decay_rate=0.1, decay_epochs=(2, 4), epochs=5)
+    assert [method.rate(epoch) for epoch in range(5)] == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize("measure", ["error", "cross_entropy"])
+def test_rewinding_returns_the_state_closest_to_the_reference(unlearn: Any, measure: Any) -> None:
+    options: dict[str, Any] = {"max_epochs": 4, "lr": 2e-3, "decay_epochs": ()}
+    done = unlearn(Scrub(epochs=4, rewind=measure, **options))
+    facts = done.trace.facts
+    means, at = facts["forget set after each epoch"], facts["rewound to epoch"]
+    gaps = [abs(mean - facts["reference"]) for mean in means]
+    assert len(means) == 5
+    assert gaps[at] == min(gaps)
+    assert parameter_digest(done.model) == parameter_digest(unlearn(Scrub(epochs=at, **options)).model)
+
+
+def test_an_interrupted_rewinding_run_resumes_to_the_same_state(unlearn: Any, tmp_path: Any) -> None:
+    method = Scrub(epochs=3, lr=2e-3, rewind="cross_entropy")
+    whole = unlearn(method)
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unlearn(method, state=tmp_path / "state.pt", progress=stop)
+    resumed = unlearn(method, state=tmp_path / "state.pt")
+    assert parameter_digest(resumed.model) == parameter_digest(whole.model)
+    assert resumed.trace.facts == whole.trace.facts
+
+
+def test_matched_mean_by_hand() -> None:
+    label, value = torch.tensor([0, 0, 1, 2]), torch.tensor([1.0, 3.0, 10.0, 99.0])
+    assert matched_mean(label, value, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.75 * 2 + 0.25 * 10)
+    assert matched_mean(label, value, torch.tensor([0, 3, 3])) == pytest.approx(2.0)  # class 3 is not among them
+    assert matched_mean(label, value, torch.tensor([3])) == pytest.approx(113 / 4)
