@@ -16,7 +16,7 @@ from forgetmi.methods import base
 from forgetmi.methods.access import Loaders
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.registry import methods
-from tests.contract.conftest import RECIPE, quick
+from tests.contract.conftest import LOGS, RECIPE, quick
 
 NAMES = methods.names()
 pytestmark = pytest.mark.parametrize("name", NAMES)
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("name", NAMES)
 def apply(small: Any, model: ImageText, method: Any, *, seed: int = 5, **more: Any) -> base.Unlearned:
     return base.unlearn(
         method, model, records=small.prepared.records, partition=small.partition, seed=seed, recipe=RECIPE,
-        fresh_model=lambda own: api.build(small.prepared.spec, seed=own), **more)
+        fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=LOGS.get(model), **more)
 
 
 def test_the_input_model_is_untouched_and_shares_no_storage(name: str, small: Any, original: ImageText) -> None:

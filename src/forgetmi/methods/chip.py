@@ -138,13 +138,13 @@ def select(forget: Tensor, retain: Tensor, *, share: float) -> Tensor:
 
     Args:
         forget, retain: Float[n, c] and Float[m, c].
-        share: Share of the c neurons, above 0 to 1; at least one is taken.
+        share: Share of the c neurons, above 0 to 1; at least two are taken, since one alone would always be silenced.
 
     Returns:
         Int64[k], ascending.
     """
     score = forget.abs().mean(dim=0) - retain.abs().mean(dim=0)
-    return score.topk(max(1, int(share * len(score)))).indices.sort().values
+    return score.topk(min(len(score), max(2, int(share * len(score))))).indices.sort().values
 
 
 def directions(apart: Tensor, *, variance: float) -> Tensor:
