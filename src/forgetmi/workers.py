@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -49,7 +48,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int = 0, show: Callable[[str, int,
             job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
         return
     context = get_context("spawn")
-    channel = context.Queue()
+    channel = context.SimpleQueue()  # written at once: a finished job has told everything
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(channel,)) as pool:
         _schedule(pool, jobs, workers, channel, show)
 
@@ -89,11 +88,8 @@ def _schedule(
 
 
 def _drain(channel: Any, show: Callable[[str, int, int], None]) -> None:
-    while True:
-        try:
-            show(*channel.get_nowait())
-        except queue.Empty:
-            return
+    while not channel.empty():
+        show(*channel.get())
 
 
 def _start(channel: Any) -> None:
