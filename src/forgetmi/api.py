@@ -20,6 +20,7 @@ from forgetmi.model import checkpoint
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.gate import fit_gate
 from forgetmi.model.image_text import ImageText, ModelSpec, build, parameter_digest
+from forgetmi.model.text_encoder import pretrained_directory
 from forgetmi.model.train import Recipe, TrainingTrace, fit
 from forgetmi.types import Cohort, Evaluation, Ints, Partition, Recorder, Signals
 
@@ -81,7 +82,8 @@ def prepare(
     """
     images, architecture = images or ImagePreprocessing(), architecture or Architecture()
     if architecture.pretrained:
-        tokenizer = Tokenizer.from_pretrained_directory(Path(architecture.pretrained), max_length=max_length)
+        folder = pretrained_directory(architecture.pretrained, download=architecture.download)
+        tokenizer = Tokenizer.from_pretrained_directory(folder, max_length=max_length)
     else:
         rows = trained_rows(partition)
         tokenizer = Tokenizer(train_wordpiece(cohort.report[rows], cohort.patient[rows], size=vocabulary,
@@ -94,18 +96,20 @@ def prepare(
 
 
 def open_checkpoint(
-    directory: Path, *, cohort: Cohort, cache: Path | None = None, progress: Progress | None = None,
+    directory: Path, *, cohort: Cohort, like: Prepared | None = None, cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Prepared, checkpoint.Loaded]:
     """Read a model and prepare a cohort the way the model's own was.
 
     Args:
         directory: The checkpoint.
         cohort: Any cohort with the same classes.
+        like: What this cohort was prepared as for another model; the checkpoint must be of the same kind.
         cache: Folder of prepared images.
         progress: Called with (images looked at, images in all).
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or its classes are not the cohort's.
+        CheckpointError: The checkpoint is damaged, its classes are not the cohort's, or it is of another kind.
     """
     loaded = checkpoint.load(directory)
     if loaded.classes != cohort.classes:
@@ -116,8 +120,33 @@ def open_checkpoint(
         ))
     images = ImagePreprocessing(**loaded.preprocessing["images"])
     tokenizer = Tokenizer(loaded.vocabulary, **loaded.preprocessing["text"])
+    if like is not None:
+        if (loaded.spec, images, tokenizer) != (like.spec, like.images, like.records.tokenizer):
+            raise CheckpointError(Fault(
+                "the checkpoint is of another kind than the original", where=directory.name,
+                why="its architecture, image size or vocabulary differs", do="Give models that were made alike.",
+            ))
+        return like, loaded
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
     return Prepared(cohort, Records.of(cohort, store, tokenizer), images, loaded.spec), loaded
+
+
+def settle_gate(
+    prepared: Prepared, loaded: checkpoint.Loaded, partition: Partition, *, without_forgotten: bool = False,
+    seed: int = 0,
+) -> None:
+    """Fit the gate of a model from a checkpoint that came without one; others are left as they are.
+
+    Args:
+        prepared: The cohort and architecture.
+        loaded: The model.
+        partition: Who it was trained on.
+        without_forgotten: Whether it was trained without the forgotten.
+        seed: Root seed.
+    """
+    if loaded.extra.get("gate") == checkpoint.NO_GATE:
+        rows = trained_rows(partition, without_forgotten=without_forgotten)
+        fit_gate(loaded.model, in_order(prepared.records, rows), seed=seed)
 
 
 def trained_rows(partition: Partition, *, without_forgotten: bool = False) -> Ints:

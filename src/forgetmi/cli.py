@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-# Verb -> (module:function, one line of help). Nothing is imported to print this list.
+# Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.registry.commands`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("forgetmi.commands.run:demo", "the main job on the embedded cohort: train, forget, compare, report"),
     "run": ("forgetmi.commands.run:run", "the same on any cohort: train, retrain, unlearn, evaluate, report"),
@@ -41,17 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"forgetmi {version('forgetmi')}")
         return 0
-    from forgetmi.errors import Fault, ForgetMIError, SpecError
+    from forgetmi.errors import ForgetMIError
 
     try:
-        if words[0] not in COMMANDS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(words[0], COMMANDS, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise SpecError(Fault(f"there is no command {words[0]!r}", do=f"{hint}Commands: {', '.join(COMMANDS)}."))
-        module, function = COMMANDS[words[0]][0].split(":")
-        getattr(importlib.import_module(module), function)(words[1:])
+        _function(words[0], words[1:])(words[1:])
     except ForgetMIError as error:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
@@ -65,9 +58,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]:
+    """What does a command's work: its own function, or that of the part whose option is among the words."""
+    from forgetmi.errors import Fault, SpecError
+    from forgetmi.registry import commands
+
+    added = commands.names()
+    given = {word.partition("=")[0] for word in rest}
+    for name in added:
+        owner, _, option = name.partition(".")
+        if owner == verb and (not option or f"--{option}" in given):
+            return commands.get(name)
+    if verb in COMMANDS:
+        module, function = COMMANDS[verb][0].split(":")
+        return getattr(importlib.import_module(module), function)
+    from difflib import get_close_matches
+
+    known = [*COMMANDS, *(name for name in added if "." not in name)]
+    near = get_close_matches(verb, known, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise SpecError(Fault(f"there is no command {verb!r}", do=f"{hint}Commands: {', '.join(known)}."))
+
+
 def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    from forgetmi.registry import commands
+
+    listed = {name: text for name, (_, text) in COMMANDS.items()}
+    for name in commands.names():
+        text = (commands.get(name).__doc__ or "").partition("\n")[0]
+        listed[name.replace(".", " --")] = text[:1].lower() + text[1:].rstrip(".")
+    width = max(map(len, listed))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in listed.items())
     return ("usage: forgetmi COMMAND [OPTIONS]\n\n"
             "Forget whole patients from an image+report model, and measure it.\n\n"
             f"{lines}\n\nforgetmi COMMAND --help explains each option with its default and unit.")

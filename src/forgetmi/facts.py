@@ -11,7 +11,7 @@ from typing import Any
 from forgetmi.cost import Cost
 from forgetmi.decode import read_image
 from forgetmi.methods.base import MethodInfo
-from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed
+from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed, price
 from forgetmi.report.audit import CohortSummary, Example, MethodSummary, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
 from forgetmi.rundir import RunDirectory
@@ -45,7 +45,7 @@ def gather(
         method=MethodSummary(info.title, info.summary, info.paper, {**to_plain(spec.method), **trace["facts"]},
                              info.exact),
         work=Work(trace["steps"], trace["samples"], Cost(**trace["cost"]),
-                  cost_of(directory, "retrain-0") if spec.retrains else None, warnings),
+                  price(spec, directory), warnings),
         evaluation=evaluation,
         signals={name: Signals.load(directory.signals(name)) for name in model_names(spec)},
         derived_from_forgotten=tuple(derived(spec, info, trace)),
@@ -97,7 +97,9 @@ def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
 def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]:
     """One sentence for everything in the delivered model that still derives from the forgotten."""
     found = []
-    if not spec.model.pretrained:
+    if spec.given.original is not None:
+        found.append("The vocabulary came with the given original; whose reports it was made from is not known here.")
+    elif not spec.model.pretrained:
         found.append("The word-piece vocabulary was made from the reports of all training patients, the withdrawn "
                      f"among them; every piece occurs in at least {spec.text.min_patients} patients.")
     if not info.exact:

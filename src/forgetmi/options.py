@@ -16,6 +16,7 @@ from forgetmi.spec import CHOICES, RunSpec, read_yaml
 
 def parse(
     extra: type, argv: Sequence[str], *, prog: str, description: str, only: Sequence[str] = (),
+    start: RunSpec | None = None,
 ) -> tuple[RunSpec, Any]:
     """Options of a command that works on a run specification.
 
@@ -28,6 +29,7 @@ def parse(
         prog: The command as typed, for the help.
         description: What it does.
         only: Fields of `RunSpec` this command uses; empty = all.
+        start: Starting values from elsewhere; ``--spec`` and the choice of parts are not options then.
 
     Returns:
         The specification and the command's own options.
@@ -35,8 +37,10 @@ def parse(
     Raises:
         SpecError: A file or name is wrong. Wrong options end the process with code 2 and the nearest option's name.
     """
-    words, chosen = _take(argv, {"spec", *CHOICES})
-    start = read_yaml(Path(chosen["spec"])) if "spec" in chosen else RunSpec()
+    chosen_elsewhere = start is not None
+    words, chosen = take(argv, set() if chosen_elsewhere else {"spec", *CHOICES})
+    if start is None:
+        start = read_yaml(Path(chosen["spec"])) if "spec" in chosen else RunSpec()
     for key, registry in CHOICES.items():
         if key in chosen:
             start = dataclasses.replace(start, **{key: _default(registry.get(chosen[key]))})
@@ -48,10 +52,11 @@ def parse(
           for f in used),
     ], frozen=True, kw_only=True)
     combined.__doc__ = _documentation(extra)
-    kinds = "; ".join(f"--{key} KIND with KIND one of {', '.join(registry.names())}"
-                      for key, registry in CHOICES.items() if not only or key in only)
-    parsed = command_line(combined, words, prog=prog,
-                          description=f"{description}\n\n--spec FILE gives the starting values. {kinds}.")
+    if not chosen_elsewhere:
+        kinds = "; ".join(f"--{key} KIND with KIND one of {', '.join(registry.names())}"
+                          for key, registry in CHOICES.items() if not only or key in only)
+        description += f"\n\n--spec FILE gives the starting values. {kinds}."
+    parsed = command_line(combined, words, prog=prog, description=description)
     values = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(combined)}
     own = {f.name: values.pop(f.name) for f in dataclasses.fields(extra)}
     return dataclasses.replace(start, **values), extra(**own)
@@ -65,7 +70,7 @@ def command_line(cls: type, argv: Sequence[str], *, prog: str, description: str)
                     config=(tyro.conf.HelptextFromCommentsOff,))
 
 
-def _take(argv: Sequence[str], names: set[str]) -> tuple[list[str], dict[str, str]]:
+def take(argv: Sequence[str], names: set[str]) -> tuple[list[str], dict[str, str]]:
     """Split off ``--name value`` and ``--name=value`` of the given names."""
     rest: list[str] = []
     found: dict[str, str] = {}

@@ -58,11 +58,14 @@ def load_data(spec: RunSpec) -> tuple[Cohort, Partition]:
         key = load_key(getattr(spec.cohort, "key_file", None))
         forget = read_forget_list(asked.forget_list, cohort=cohort, key=key)
     seed = spec.seed if spec.split_seed is None else spec.split_seed
-    return cohort, make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation, seed=seed)
+    return cohort, make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation,
+                                  validation_from=asked.validation_from, seed=seed)
 
 
 def prepare(spec: RunSpec, cohort: Cohort, partition: Partition, progress: api.Progress | None = None) -> api.Prepared:
-    """The cohort made ready for the specification's models."""
+    """The cohort made ready for the specification's models, as the given original was where there is one."""
+    if spec.given.original is not None:
+        return api.open_checkpoint(spec.given.original, cohort=cohort, progress=progress)[0]
     return api.prepare(cohort=cohort, partition=partition, images=spec.images, architecture=spec.model,
                        vocabulary=spec.text.vocabulary, min_patients=spec.text.min_patients,
                        max_length=spec.text.max_length, progress=progress)
@@ -73,8 +76,17 @@ def model_seed(spec: RunSpec, name: str) -> int:
     return derive(spec.seed, name) if name.startswith("retrain") else spec.seed
 
 
+def given_model(spec: RunSpec, name: str) -> Path | None:
+    """Checkpoint of a model that exists already; None = it is to be made."""
+    given = spec.given
+    if name == ORIGINAL:
+        return given.original
+    number = int(name.removeprefix("retrain-")) if name.startswith("retrain-") else len(given.retrained)
+    return given.retrained[number] if number < len(given.retrained) else None
+
+
 def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
-    """Train (or unlearn) one model, store it, run it once over the cohort and store what it says.
+    """Train, take over or unlearn one model, store it, run it once over the cohort and store what it says.
 
     Runs in a worker process; goes on where an interrupted one stopped. A finished part is not done again.
 
@@ -99,6 +111,11 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
                     recipe=spec.training, seed=model_seed(spec, name), batch_size=spec.batch_size,
                     state=directory.state(name), progress=tell, device=device)
                 model, trace = done.model, done.trace.plain()
+            elif (given := given_model(spec, name)) is not None:
+                _, loaded = api.open_checkpoint(given, cohort=cohort, like=prepared)
+                model = loaded.model.to(device)
+                api.settle_gate(prepared, loaded, partition, without_forgotten=name != ORIGINAL, seed=spec.seed)
+                trace = {"given": loaded.digest}
             else:
                 model, happened = api.train(
                     prepared=prepared, partition=partition, recipe=spec.training, seed=model_seed(spec, name),
@@ -116,7 +133,18 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
 
 def model_names(spec: RunSpec) -> list[str]:
     """Every model of a run; the original first, because unlearning waits for it."""
-    return [ORIGINAL, *(f"retrain-{r}" for r in range(spec.retrains)), UNLEARNED]
+    return [ORIGINAL, *retrained_names(spec), UNLEARNED]
+
+
+def retrained_names(spec: RunSpec) -> list[str]:
+    """The retrained models: given ones first, then those made here."""
+    return [f"retrain-{r}" for r in range(len(spec.given.retrained) + spec.retrains)]
+
+
+def price(spec: RunSpec, directory: RunDirectory) -> Cost | None:
+    """What one retraining cost here; None where none was done."""
+    made = [name for name in retrained_names(spec) if given_model(spec, name) is None]
+    return cost_of(directory, made[0]) if made else None
 
 
 def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | None = None) -> Run:
@@ -150,7 +178,7 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
         with Meter() as meter:
             evaluation = api.evaluate(
                 original=signals[ORIGINAL], unlearned=signals[UNLEARNED],
-                retrained=[signals[f"retrain-{r}"] for r in range(spec.retrains)], partition=partition,
+                retrained=[signals[name] for name in retrained_names(spec)], partition=partition,
                 ordinal=cohort.ordinal, seed=spec.seed, resamples=spec.resamples)
         write_text(directory.metrics, evaluation.to_json())
         write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})

@@ -81,3 +81,5 @@ class Registry:
 
 cohorts = Registry("cohort", "forgetmi.cohorts")
 methods = Registry("method", "forgetmi.methods")
+# Functions of the words after the verb. NAME is a verb of its own; VERB.OPTION takes VERB over where --OPTION is given.
+commands = Registry("command", "forgetmi.commands")

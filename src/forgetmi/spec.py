@@ -29,6 +29,7 @@ class PartitionSpec:
         reason: Why, for the report; no identifiers.
         date: Date of the request, for the report.
         validation: Share of patients for validation, never trained on or reported.
+        validation_from: training, or holdout for a model that others trained on everybody outside the holdout.
         holdout: Share of patients held out for reporting; a cohort's own split column wins.
     """
 
@@ -37,6 +38,7 @@ class PartitionSpec:
     reason: str = ""
     date: str = ""
     validation: float = 0.15
+    validation_from: Literal["training", "holdout"] = "training"
     holdout: float = 0.25
 
 
@@ -56,6 +58,24 @@ class TextSpec:
 
 
 @dataclass(frozen=True)
+class GivenModels:
+    """Models that exist already and are not trained again.
+
+    Args:
+        original: Checkpoint directory of the original; its architecture, vocabulary and image size are used then.
+        retrained: Checkpoint directories of models of the same kind trained without the forgotten.
+    """
+
+    original: Path | None = None
+    retrained: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.retrained and self.original is None:
+            raise SpecError(Fault("retrained models are given without the original", where="given",
+                                  why="they must share its architecture and vocabulary", do="Give the original, too."))
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """One run: train, retrain, unlearn, evaluate, report.
 
@@ -67,7 +87,9 @@ class RunSpec:
         model: Architecture.
         training: How the original and every retrained model are trained.
         method: The unlearning method (--method KIND chooses).
-        retrains: Models retrained without the forgotten as reference, 0 or more; 2 are needed for a gap, 3 advised.
+        given: Models that exist already.
+        retrains: Models retrained here without the forgotten as reference, besides given ones, 0 or more; 2 in all are
+            needed for a gap, 3 advised.
         batch_size: Samples of each set an unlearning step.
         seed: Root seed of everything random.
         split_seed: Seed of the draw of patients; empty = the root seed.
@@ -83,6 +105,7 @@ class RunSpec:
     model: Architecture = field(default_factory=Architecture)
     training: Recipe = field(default_factory=Recipe)
     method: Any = field(default_factory=ForgetMI)
+    given: GivenModels = field(default_factory=GivenModels)
     retrains: int = 3
     batch_size: int = 16
     seed: int = 0

@@ -215,7 +215,7 @@ def test_conversion_both_ways_is_lossless(
 ) -> None:
     words = tmp_path / "vocab.txt"
     words.write_text("".join(f"{word}\n" for word in vocabulary))
-    digest = from_authors(stored, tmp_path / "ours", vocabulary=words, preprocessing={"size": 64}, seed=7)
+    digest = from_authors(stored, tmp_path / "ours", vocabulary=words, max_seq_length=20, seed=7)
     loaded = load(tmp_path / "ours")
     assert loaded.vocabulary == vocabulary
     assert digest == parameter_digest(loaded.model) == parameter_digest(read_checkpoint(stored, seed=7).model)

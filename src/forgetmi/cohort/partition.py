@@ -31,7 +31,8 @@ def partition(
     Rows with a given split keep it. Where the cohort marks no holdout, a share of the free patients is drawn; where it
     marks no validation, a share of the remaining patients who were not asked to be forgotten (those marked train
     included: `validation=0` leaves them all in training). For a model that others trained on everybody outside the
-    holdout, validation patients can come from the holdout alone (`validation_from`). All other rows are the training side, forget and retain.
+    holdout, validation patients can come out of the holdout alone (`validation_from`). All other rows are the training
+    side, forget and retain.
     Patients who share a group lie in the same set, save that one may be forgotten and another retained. Every draw is
     of whole patients and, of 1,000, the one whose study counts and label shares are closest to those drawn from.
     Nothing depends on the key of the digests.

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from forgetmi.cohort.files import read_strings
 from forgetmi.commands.show import Board, say
 from forgetmi.errors import Fault, SpecError
-from forgetmi.files import default_cache, write_text
-from forgetmi.options import NoOptions, command_line, parse
+from forgetmi.files import default_cache, full_disk_explained, write_text
+from forgetmi.options import NoOptions, command_line, parse, take
 from forgetmi.types import Cohort, codes
 
 
@@ -21,7 +23,7 @@ def cohort(argv: Sequence[str]) -> None:
     if not argv or argv[0] not in actions:
         if argv and argv[0] in ("-h", "--help"):
             say("usage: forgetmi cohort make|check|show [OPTIONS]\n\n"
-                "  make   write a generated cohort anybody can read\n"
+                "  make   write a generated cohort anybody can read, or with --like mimic a tree like MIMIC-CXR's\n"
                 "  check  read every row and decode every image; report all faults at once\n"
                 "  show   counts of a cohort and of its partition")
             return
@@ -52,13 +54,23 @@ class MakeOptions:
 
 def make(argv: Sequence[str]) -> None:
     """Write a generated cohort."""
+    words, chosen = take(argv, {"like"})
+    shapes = {"table": _make_table, "mimic": _make_mimic}
+    like = chosen.get("like", "table")
+    if like not in shapes:
+        raise SpecError(Fault(f"no cohort like {like!r} can be made", do=f"One of: {', '.join(shapes)}."))
+    shapes[like](words)
+
+
+def _make_table(argv: Sequence[str]) -> None:
     import yaml
 
     from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
     from forgetmi.spec import to_plain
 
     own = command_line(MakeOptions, argv, prog="forgetmi cohort make",
-                       description="Write a generated cohort of chest radiographs and reports; nobody in it is real.")
+                       description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
+                                   "--like mimic writes a tree like MIMIC-CXR's, with options of its own.")
     with Board() as board:
         make_synthetic(own.out, patients=own.patients, seed=own.seed, size=own.size, ordinal=own.ordinal,
                        reference_patients=own.reference_patients,
@@ -66,6 +78,59 @@ def make(argv: Sequence[str]) -> None:
     table = synthetic_table(own.out, ordinal=own.ordinal)
     write_text(own.out / "spec.yaml", yaml.safe_dump({"cohort": to_plain(table)}))
     say(f"Cohort: {own.out / 'cohort.csv'}\nUse it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine")
+
+
+@dataclass(frozen=True)
+class MakeMimicOptions:
+    """Options of ``forgetmi cohort make --like mimic``.
+
+    Args:
+        out: New directory; gets files/ with images and reports, split.csv, all_data.tsv, and lists of whom to forget.
+        split: A split list whose patients, studies, images, grades and folds to use; else made-up ones.
+        patients: Number of made-up patients, 6 or more.
+        size: Rows and columns of the images, pixels; MIMIC-CXR's are mostly 2544 by 3056 (16 MB each).
+        bits: Bits a pixel, 8 to 16.
+        images: dicom, jpg (as in MIMIC-CXR-JPG), or none for reports alone.
+        compressed: Whether DICOM pixels are compressed (run-length encoded).
+        seed: Seed of everything in it.
+    """
+
+    out: Path
+    split: Path | None = None
+    patients: int = 60
+    size: tuple[int, int] = (2544, 3056)
+    bits: int = 16
+    images: Literal["dicom", "jpg", "none"] = "dicom"
+    compressed: bool = False
+    seed: int = 0
+
+
+def _make_mimic(argv: Sequence[str]) -> None:
+    import yaml
+
+    from forgetmi.cohort.mimic_cxr import MimicCxrCohort
+    from forgetmi.cohort.phantom_mimic import make_mimic_phantom
+    from forgetmi.spec import to_plain
+
+    own = command_line(MakeMimicOptions, argv, prog="forgetmi cohort make --like mimic",
+                       description="Write a folder like MIMIC-CXR's, with generated radiographs and reports of nobody, "
+                                   "to try everything without access.")
+    with Board() as board, full_disk_explained(own.out.name):
+        made = make_mimic_phantom(
+            own.out, split=own.split, patients=own.patients, size=own.size, bits=own.bits, images=own.images,
+            compressed=own.compressed, seed=own.seed, progress=lambda done, total: board.show("patients", done, total))
+    reader = MimicCxrCohort(split=made.split, root=made.root, images=own.images, metadata=made.metadata,
+                            patients=made.patients)
+    write_text(own.out / "spec.yaml", yaml.safe_dump({"cohort": to_plain(reader), "partition": {
+        "forget_list": str(made.forget[10]), "validation": 0.1}}))
+    rows = read_strings(made.split).columns
+    counts = ", ".join(f"{len(set(rows[name]))} {what}" for name, what in (
+        ("subject_id", "patients"), ("study_id", "studies"), ("dicom_id", "images")))
+    shape = {"dicom": f"DICOM of {own.size[0]} x {own.size[1]} pixels, {own.bits} bits", "none": "reports alone",
+             "jpg": f"JPEG of {own.size[0]} x {own.size[1]} pixels"}[own.images]
+    lists = (made.split, made.all_data, made.metadata, made.patients, *made.forget.values())
+    say(f"{made.root}: {counts}; {shape}; generated, of nobody\n  {', '.join(path.name for path in lists)}\n"
+        f"Use it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mimic")
 
 
 def check(argv: Sequence[str]) -> None:

@@ -13,8 +13,9 @@ from forgetmi.errors import Fault, SpecError
 from forgetmi.facts import gather, replace_seed, spec_of
 from forgetmi.files import write_text
 from forgetmi.options import command_line, parse
-from forgetmi.pipeline import Run, cost_of, load_data, model_names
+from forgetmi.pipeline import UNLEARNED, Run, cost_of, load_data, model_names, price
 from forgetmi.pipeline import run as run_pipeline
+from forgetmi.registry import commands
 from forgetmi.report.audit import write_report
 from forgetmi.report.manifest import write_manifest
 from forgetmi.rundir import RunDirectory
@@ -36,8 +37,10 @@ class RunOptions:
 
 def run(argv: Sequence[str]) -> None:
     """Train, retrain, unlearn, evaluate, report from one specification."""
-    spec, own = parse(RunOptions, argv, prog="forgetmi run",
-                      description="Train the original and the retrained references, unlearn, evaluate and report.")
+    also = "".join(f" --{name.removeprefix('run.')} FILE reads another kind of configuration."
+                   for name in commands.names() if name.startswith("run."))
+    spec, own = parse(RunOptions, argv, prog="forgetmi run", description="Train the original and the retrained "
+                      f"references, unlearn, evaluate and report.{also}")
     if own.dry_run:
         print(write_yaml(spec), end="")
         return
@@ -68,7 +71,7 @@ def demo(argv: Sequence[str]) -> None:
             for seed in own.seeds]
     if len(done) > 1:
         say(summary([one.evaluation for one in done], list(own.seeds),
-                    [(cost_of(one.directory, "unlearned"), cost_of(one.directory, "retrain-0")) for one in done]))
+                    [pair for one in done for pair in costs(spec, one)]))
 
 
 def finish(spec: RunSpec, out: Path, *, command: list[str]) -> Run:
@@ -79,14 +82,17 @@ def finish(spec: RunSpec, out: Path, *, command: list[str]) -> Run:
         _report(done, spec, command)
     seconds = time.perf_counter() - started
     cpu = sum(cost_of(done.directory, name).cpu_seconds for name in [*model_names(spec), "evaluate"])
-    costs: tuple[Cost, Cost] | None = None
-    if spec.retrains:
-        costs = cost_of(done.directory, "unlearned"), cost_of(done.directory, "retrain-0")
-    say(summary([done.evaluation], [spec.seed], [costs] if costs else []))
+    say(summary([done.evaluation], [spec.seed], costs(spec, done)))
     say(f"{seconds:.0f} s now; all stages together {cpu:.0f} CPU s.\nReport: {done.directory.report}\n"
         f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
         f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}")
     return done
+
+
+def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
+    """Cost of unlearning and of one retraining; none where nothing was retrained here."""
+    retraining = price(spec, done.directory)
+    return [(cost_of(done.directory, UNLEARNED), retraining)] if retraining else []
 
 
 def _report(done: Run, spec: RunSpec, command: list[str]) -> None:

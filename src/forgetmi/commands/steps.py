@@ -122,10 +122,12 @@ def unlearn(argv: Sequence[str]) -> None:
             ))
     with Board() as board, full_disk_explained(own.out.name):
         prepared, original = api.open_checkpoint(own.checkpoint, cohort=cohort)
+        original.model.to(device_of(spec))
+        api.settle_gate(prepared, original, partition, seed=spec.seed)
         own.out.parent.mkdir(parents=True, exist_ok=True)
         state = own.out.parent / f".{own.out.name}.state.pt"
         done = api.unlearn(
-            prepared=prepared, partition=partition, model=original.model.to(device_of(spec)), method=spec.method,
+            prepared=prepared, partition=partition, model=original.model, method=spec.method,
             recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=state, device=device_of(spec),
             progress=lambda step, total: board.show("unlearn", step, total))
         digest = prepared.save(own.out, done.model, role="unlearned", seed=spec.seed, from_weights=original.digest)

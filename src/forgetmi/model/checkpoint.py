@@ -20,6 +20,7 @@ from forgetmi.errors import CheckpointError, Fault, SpecError
 from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest
 
 WEIGHTS, FACTS, VOCABULARY = "model.safetensors", "model.json", "vocab.txt"
+NO_GATE = "not fitted"  # extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none
 _FORMAT = 1
 _FIELDS = {"format", "version", "spec", "classes", "preprocessing", "extra", "weights", "vocabulary"}
 
