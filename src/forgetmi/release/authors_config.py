@@ -50,8 +50,8 @@ class AuthorsRun:
         batch_size: Samples of each set a step.
         seed: Root seed.
         max_seq_length: Tokens of a report at most.
-        original: Checkpoint directory of the model to unlearn from.
-        retrained: Checkpoint directory of a retrained model (the release only logs a similarity to it).
+        original: Checkpoint directory of the model to unlearn from; None = not named (the release then fails).
+        retrained: Checkpoint directory of a retrained model (the release only logs a similarity to it), or None.
         text_encoder: Directory with the text encoder's vocab.txt.
         reports: Directory with all_data.tsv.
         images: Directory with the DICOM tree.
@@ -65,8 +65,8 @@ class AuthorsRun:
     batch_size: int = 16
     seed: int = 42
     max_seq_length: int = 320
-    original: Path = Path("original_model_path")
-    retrained: Path = Path("model_retrained_10per")
+    original: Path | None = None
+    retrained: Path | None = None
     text_encoder: Path = Path("allenai")
     reports: Path = Path("metadata")
     images: Path = Path("physionet.org/files/mimic-cxr/2.1.0/files")

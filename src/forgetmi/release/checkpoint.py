@@ -64,7 +64,7 @@ def read_checkpoint(path: Path, *, config: Path | None = None, seed: int = 0) ->
     Source: ImageTextModel.from_pretrained of the release. Deviations: it only logs missing and unexpected weights, so
     that an empty file gives a random model; it executes whatever the pickle holds.
     """
-    weights = _weights_file(path)
+    weights = weights_file(path)
     state = _rename(_unpickle(weights), weights.name)
     beside = weights.parent / CONFIG
     source = config if config is not None else beside if beside.is_file() else None
@@ -124,7 +124,12 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(partial, path)
 
 
-def _weights_file(path: Path) -> Path:
+def weights_file(path: Path) -> Path:
+    """The file of weights that a path of `read_checkpoint` means.
+
+    Raises:
+        CheckpointError: There is none.
+    """
     if not path.is_dir():
         if path.is_file():
             return path

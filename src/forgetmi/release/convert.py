@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from forgetmi.model.checkpoint import load, save
+from forgetmi.batch.image import ImagePreprocessing
+from forgetmi.cohort.edema_labels import GRADES
+from forgetmi.errors import CheckpointError, Fault
+from forgetmi.model.checkpoint import NO_GATE, load, save
 from forgetmi.release.checkpoint import read_checkpoint, write_checkpoint
-from forgetmi.release.text_features import read_tokenizer
-
-CLASSES = ("no edema", "vascular congestion", "interstitial edema", "alveolar edema")
+from forgetmi.release.text_features import LENGTH, read_tokenizer
 
 
 def from_authors(
-    source: Path, target: Path, *, vocabulary: Path, preprocessing: Mapping[str, Any], config: Path | None = None,
-    classes: Sequence[str] = CLASSES, seed: int = 0,
+    source: Path, target: Path, *, vocabulary: Path, max_seq_length: int = LENGTH, config: Path | None = None,
+    classes: Sequence[str] = GRADES, seed: int = 0,
 ) -> str:
-    """Write the authors' checkpoint as one of ours; config.json and the unused third head are kept beside it.
+    """Write the authors' checkpoint as one of ours; config.json and the unused third head are kept in it.
+
+    It remembers that its images are cut out at their centre, and that its gate is yet to be fitted.
 
     Args:
         source: See `forgetmi.release.checkpoint.read_checkpoint`.
         target: Directory to write.
         vocabulary: The vocab.txt of the text encoder they started from.
-        preprocessing: How inputs were prepared, plain JSON values.
+        max_seq_length: Tokens of a report at most, not more than the text encoder has positions.
         config: A config.json where none lies beside the weights.
         classes: Names of the classes, in order.
         seed: Of the gate's initial weights.
@@ -37,9 +40,19 @@ def from_authors(
         CheckpointError: The checkpoint or the vocabulary does not fit.
     """
     read = read_checkpoint(source, config=config, seed=seed)
+    tokenizer = read_tokenizer(vocabulary, max_seq_length=max_seq_length)
+    spec = read.model.spec
+    if max_seq_length > spec.text.positions:
+        raise CheckpointError(Fault(f"reports of {max_seq_length} tokens do not fit", where=source.name,
+                                    why=f"the text encoder has {spec.text.positions} positions",
+                                    do="Choose a smaller largest length."))
+    preprocessing = {
+        "images": asdict(ImagePreprocessing(size=spec.image.size, fit="center_crop")), "ordinal": True,
+        "text": {"max_length": tokenizer.max_length, "lowercase": tokenizer.lowercase,
+                 "strip_accents": tokenizer.strip_accents}}
     kept = {"config": read.config, "unused_head": {name: value.tolist() for name, value in read.unused_head.items()}}
-    return save(target, read.model, vocabulary=read_tokenizer(vocabulary).vocabulary, preprocessing=preprocessing,
-                classes=classes, extra={"release": kept})
+    return save(target, read.model, vocabulary=tokenizer.vocabulary, preprocessing=preprocessing, classes=classes,
+                extra={"release": kept, "gate": NO_GATE})
 
 
 def to_authors(source: Path, target: Path) -> None:
