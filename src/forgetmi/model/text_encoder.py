@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from transformers import AutoConfig, BertConfig, BertModel
 
@@ -110,6 +112,25 @@ class TextEncoder(nn.Module):
         pooled = self.bert(attention_mask=mask, **words).pooler_output
         embedding = self.projection(self.dropout(pooled))
         return embedding, self.classifier(embedding)
+
+
+def pretrained_directory(pretrained: str, *, download: bool = False) -> Path:
+    """The local folder of a pretrained encoder: the directory itself, or a hub model's copy in the hub's cache.
+
+    Args:
+        pretrained: Local Hugging Face directory (or hub id).
+        download: Whether a hub id may be fetched over the network.
+
+    Raises:
+        SpecError: There is no such directory, and no local copy of such a model.
+    """
+    if Path(pretrained).is_dir():
+        return Path(pretrained)
+    try:
+        return Path(snapshot_download(pretrained, local_files_only=not download))
+    except (OSError, ValueError) as error:
+        raise SpecError(Fault("the pretrained text encoder cannot be found", where="text encoder",
+                              why=type(error).__name__, do=_how(download))) from error
 
 
 def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSpec:
