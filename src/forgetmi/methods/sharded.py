@@ -61,7 +61,7 @@ class SliceLog:
 
     def save(self, path: Path) -> None:
         """Write to a file."""
-        save_log(path, "SISA", {"shard": torch.from_numpy(self.shard), "slice": torch.from_numpy(self.slice),
+        save_log(path, "SISA", {"shard": torch.tensor(self.shard), "slice": torch.tensor(self.slice),
                                 "weights": [list(shard) for shard in self.weights]})
 
     @classmethod

@@ -73,7 +73,7 @@ class UpdateLog:
 
     def save(self, path: Path) -> None:
         """Write to a file."""
-        save_log(path, "Amnesiac", {"bucket": torch.from_numpy(self.bucket), "limit": self.limit, "sums": self.sums,
+        save_log(path, "Amnesiac", {"bucket": torch.tensor(self.bucket), "limit": self.limit, "sums": self.sums,
                                     "steps": self.steps})
 
     @classmethod

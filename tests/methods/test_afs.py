@@ -1,0 +1,113 @@
+"""AFS: plain distillation in the limit, and a risk term that pushes knowledge of the forgotten down."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forgetmi import api
+from forgetmi.batch.loaders import Loader
+from forgetmi.errors import MethodError
+from forgetmi.methods.afs import AFS, exposure
+from forgetmi.methods.losses import classification, distillation
+from forgetmi.methods.steps import adamw
+from forgetmi.methods.teacher import chunks
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.losses import base_loss
+from forgetmi.model.train import Recipe
+from forgetmi.types import Batch
+
+RECIPE = Recipe(epochs=2, batch_size=16)
+
+
+def batch_of(small: Any, rows: Any) -> Batch:
+    return small.prepared.records.batch(rows)
+
+
+def plain_distillation(small: Any, teacher: ImageText, *, seed: int, epochs: int) -> ImageText:
+    """Written out, without the method's own helpers for order and look-up."""
+    records, retain = small.prepared.records, small.partition.retain
+    order = Loader(records, retain, batch_size=16, seed=seed)
+    rows = np.sort(order.random(0, round(0.5 * len(retain))))
+    with torch.no_grad():
+        answers = [teacher(records.batch(part)) for part in chunks(rows, 16)]
+    image, text = (torch.cat([getattr(one, name) for one in answers]) for name in ("image_logits", "text_logits"))
+    student = api.build(small.prepared.spec, seed=seed)
+    student.gate.requires_grad_(False)
+    optimiser = adamw(student, lr=RECIPE.lr, weight_decay=RECIPE.weight_decay)
+    loader = Loader(records, rows, batch_size=RECIPE.batch_size, seed=seed, avoid_single=True)
+    step = 0
+    for epoch in range(epochs):
+        student.train()
+        for batch in loader.epoch(epoch):
+            for group in optimiser.param_groups:
+                group["lr"] = RECIPE.lr * RECIPE.lr_factor(step, epochs * len(loader))
+            out, at = student(batch), torch.from_numpy(np.searchsorted(rows, batch.row.numpy()))
+            loss = base_loss(out, batch).total + (distillation(out.image_logits, image[at], temperature=4.0)
+                                                  + distillation(out.text_logits, text[at], temperature=4.0))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], RECIPE.clip)
+            optimiser.step()
+            step += 1
+    return student.eval()
+
+
+def test_without_risk_it_is_plain_distillation(small: Any, memorised: ImageText, unlearn: Any) -> None:
+    done = unlearn(AFS(risk=0.0, epochs=2), recipe=RECIPE)
+    assert parameter_digest(done.model) == parameter_digest(plain_distillation(small, memorised, seed=5, epochs=2))
+    assert done.trace.samples["forget"] == 0
+
+
+def test_exposure_by_hand(small: Any, memorised: ImageText) -> None:
+    one, two = (batch_of(small, rows) for rows in (small.partition.forget[:5], small.partition.forget[5:8]))
+    with torch.no_grad():
+        losses = [float(classification(memorised(batch), batch.label)) for batch in (one, two)]
+        found = float(exposure(memorised, iter([one, two]), 7))
+    assert found == pytest.approx(1 / (7 * sum(losses) / 2), rel=1e-5)
+
+
+def test_the_risk_gradient_raises_the_loss_on_the_forgotten(small: Any, memorised: ImageText) -> None:
+    student = copy.deepcopy(memorised)
+    query = batch_of(small, small.partition.forget)
+    with torch.no_grad():
+        before = float(classification(student(query), query.label))
+    exposure(student, iter([query]), 1).backward()
+    with torch.no_grad():
+        for parameter in student.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-4 * parameter.grad / parameter.grad.norm().clamp(min=1e-12)
+        assert float(classification(student(query), query.label)) > before
+
+
+def test_the_query_leaves_statistics_and_mode_alone(small: Any) -> None:
+    student = api.build(small.prepared.spec, seed=1).train()
+    before = parameter_digest(student)
+    exposure(student, iter([batch_of(small, small.partition.forget)]), 1)
+    assert parameter_digest(student) == before
+    assert all(module.training for module in student.modules())
+
+
+def test_risk_keeps_the_student_uncertain_about_the_forgotten(small: Any, unlearn: Any) -> None:
+    query = batch_of(small, small.partition.forget)
+    students = [unlearn(AFS(risk=risk, epochs=4), recipe=RECIPE).model for risk in (0.0, 50.0)]
+    with torch.no_grad():
+        plain, pure = (float(classification(student(query), query.label)) for student in students)
+    assert pure > plain
+
+
+def test_only_the_chosen_part_of_the_retained_is_read(small: Any, unlearn: Any) -> None:
+    trace = unlearn(AFS(fraction=0.25, epochs=2), recipe=RECIPE).trace
+    part = round(0.25 * len(small.partition.retain))
+    assert trace.samples["retain"] == part + 2 * part
+    assert trace.steps == 2 * -(-part // 16)
+
+
+@pytest.mark.parametrize("wrong", [{"fraction": 0.0}, {"fraction": 1.5}, {"temperature": 0.0}, {"query_batches": 0}])
+def test_impossible_options_are_refused(wrong: Any) -> None:
+    with pytest.raises(MethodError):
+        AFS(**wrong)

@@ -1,0 +1,137 @@
+"""Amnesiac: the log adds up, and taking back all of it, none of it and part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from forgetmi import api
+from forgetmi.errors import MethodError
+from forgetmi.methods import base
+from forgetmi.methods.amnesiac import Amnesiac, subtract
+from forgetmi.methods.sharded import SliceLog
+from forgetmi.methods.update_log import UpdateLog
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.train import Recipe
+from forgetmi.types import Ints
+
+RECIPE = Recipe(epochs=1, batch_size=8)
+
+
+def train(small: Any, bucket: Ints, **more: Any) -> tuple[ImageText, UpdateLog]:
+    log = UpdateLog(bucket)
+    model, _ = api.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log],
+                         **more)
+    return model, log
+
+
+def take_back(small: Any, model: ImageText, log: Any, *, epochs: int = 0) -> base.Unlearned:
+    return base.unlearn(
+        Amnesiac(repair_epochs=epochs), model, records=small.prepared.records, partition=small.partition, seed=5,
+        recipe=RECIPE, fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=log)
+
+
+def weights(model: ImageText) -> torch.Tensor:
+    """All weights but the gate's, which training does not touch and which is fitted after it."""
+    return torch.cat([value.detach().flatten() for name, value in model.named_parameters()
+                      if not name.startswith("gate.")])
+
+
+@pytest.fixture(scope="module")
+def by_patient(small: Any) -> tuple[ImageText, UpdateLog]:
+    return train(small, small.partition.patient)
+
+
+def test_each_step_goes_to_the_set_of_its_buckets() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    log = UpdateLog(np.array([0, 0, 1, 2]))
+    for rows, change in (([0, 1], 1.0), ([1, 2], 10.0), ([1, 0], 100.0), ([3], 1000.0), ([2, 0], 1e4)):
+        batch: Any = SimpleNamespace(row=torch.tensor(rows))
+        log.before_step(model, batch)
+        with torch.no_grad():
+            model.weight += change
+        log.after_step(model, batch)
+    assert {key: round(float(value)) for key, value in log.sums.items()} == {(0,): 101, (0, 1): 10_010, (2,): 1000}
+    assert log.steps == {(0,): 2, (0, 1): 2, (2,): 1}
+    assert log.affected(np.array([2])) == [(0, 1)]
+    assert log.affected(np.array([0])) == [(0,), (0, 1)]
+    kept = log.without(np.array([2]))
+    assert set(kept.sums) == {(0,), (2,)}
+    assert len(log.sums) == 3
+
+
+def test_all_affected_gives_the_initial_weights_back(small: Any) -> None:
+    model, log = train(small, np.zeros(len(small.cohort), np.int64))
+    done = take_back(small, model, log)
+    start = api.build(small.prepared.spec, seed=3)
+    assert (weights(model) - weights(start)).abs().max() > 3e-3
+    assert torch.allclose(weights(done.model), weights(start), atol=1e-5)
+    assert done.trace.facts["steps taken back"] == done.trace.facts["steps logged"] == sum(log.steps.values())
+
+
+def test_none_affected_changes_nothing(small: Any) -> None:
+    model, log = train(small, np.isin(np.arange(len(small.cohort)), small.partition.forget).astype(np.int64),
+                       without_forgotten=True)
+    done = take_back(small, model, log)
+    assert parameter_digest(done.model) == parameter_digest(model)
+    assert done.trace.facts["steps taken back"] == 0
+
+
+def test_what_is_taken_back_and_what_stays_is_the_whole_training(
+    small: Any, by_patient: tuple[ImageText, UpdateLog],
+) -> None:
+    model, log = by_patient
+    start, done = api.build(small.prepared.spec, seed=3), take_back(small, model, log)
+    stays = done.training_log
+    assert 0 < len(stays.sums) < len(log.sums)
+    model_end, lost = weights(model), weights(model) - weights(done.model)
+    kept = torch.stack(list(stays.sums.values())).sum(0)
+    gate = sum(value.numel() for name, value in model.named_parameters() if name.startswith("gate."))
+    moved = torch.cat([part.flatten() for (name, _), part in zip(
+        model.named_parameters(), kept.split([p.numel() for p in model.parameters()]), strict=True)
+        if not name.startswith("gate.")])
+    assert len(moved) == len(kept) - gate
+    assert torch.allclose(lost + moved, model_end - weights(start), atol=1e-5)
+
+
+def test_running_statistics_are_left_to_the_repair(small: Any, by_patient: tuple[ImageText, UpdateLog]) -> None:
+    model, log = by_patient
+    plain, repaired = (take_back(small, model, log, epochs=epochs) for epochs in (0, 1))
+    assert not any("running_" in name or "num_batches" in name for name in plain.trace.changed)
+    assert any("running_" in name for name in repaired.trace.changed)
+    assert plain.trace.samples == {"forget": 0, "retain": 0}
+    assert repaired.trace.samples == {"forget": 0, "retain": len(small.partition.retain)}
+
+
+def test_a_log_survives_its_file(tmp_path: Path, small: Any, by_patient: tuple[ImageText, UpdateLog]) -> None:
+    model, log = by_patient
+    log.save(tmp_path / "log.pt")
+    again = UpdateLog.load(tmp_path / "log.pt")
+    assert again.steps == log.steps
+    assert list(tmp_path.iterdir()) == [tmp_path / "log.pt"]
+    one, two = (take_back(small, model, given).model for given in (log, again))
+    assert parameter_digest(one) == parameter_digest(two)
+    with pytest.raises(MethodError, match="of Amnesiac, not of SISA"):
+        SliceLog.load(tmp_path / "log.pt")
+    (tmp_path / "bad.pt").write_bytes(b"no log")
+    with pytest.raises(MethodError, match="cannot be read"):
+        UpdateLog.load(tmp_path / "bad.pt")
+
+
+def test_a_log_that_grows_too_large_stops_the_training(small: Any) -> None:
+    log = UpdateLog(small.partition.patient, limit=1e6)
+    with pytest.raises(MethodError, match="fewer buckets"):
+        api.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log])
+
+
+def test_without_its_log_or_with_another_models_it_is_refused(small: Any, memorised: ImageText) -> None:
+    with pytest.raises(MethodError, match="needs the log"):
+        take_back(small, memorised, None)
+    with pytest.raises(MethodError, match="another architecture"):
+        subtract(memorised, [torch.zeros(3)])

@@ -1,0 +1,64 @@
+"""CLIPErase: its two terms by hand, its limit, and the link it is to dissolve."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from forgetmi.batch.loaders import Loader
+from forgetmi.methods.clip_erase import CLIPErase, drift, pair_similarity
+from forgetmi.methods.fine_tune import FineTune
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.types import Outputs
+
+
+def outputs(image: Any, text: Any, joint: Any) -> Outputs:
+    return Outputs(torch.zeros(2, 4), torch.zeros(2, 4), *(torch.tensor(value) for value in (image, text, joint)))
+
+
+def test_similarity_by_hand_ignores_opposed_pairs() -> None:
+    out = outputs([[1.0, 0.0], [2.0, 0.0]], [[3.0, 3.0], [-1.0, 0.0]], [[0.0], [0.0]])
+    assert float(pair_similarity(out)) == pytest.approx((1 / math.sqrt(2) + 0) / 2, abs=1e-6)
+
+
+def test_drift_by_hand() -> None:
+    old = outputs([[0.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [1.0, 1.0]], [[0.0], [5.0]])
+    new = outputs([[3.0, 0.0], [1.0, 1.0]], [[0.0, 4.0], [1.0, 1.0]], [[2.0], [5.0]])
+    assert float(drift(new, old)) == pytest.approx((5 + 0) / 2 + (2 + 0) / 2)
+    assert float(drift(old, old)) == 0.0
+
+
+@pytest.mark.parametrize("bn", ["eval", "train"])
+def test_without_its_two_terms_it_is_fine_tuning(unlearn: Any, bn: Literal["eval", "train"]) -> None:
+    erased = unlearn(CLIPErase(forget=0.0, consistency=0.0, epochs=2, lr=1e-3, bn=bn))
+    plain = unlearn(FineTune(epochs=2, lr=1e-3, bn=bn))
+    assert parameter_digest(erased.model) == parameter_digest(plain.model)
+    assert erased.trace.samples["forget"] == 0
+    assert erased.trace.samples["retain"] == plain.trace.samples["retain"]
+
+
+@torch.no_grad()
+def link(small: Any, model: ImageText) -> float:
+    """Mean cosine of the forgotten pairs."""
+    batches = Loader(small.prepared.records, small.partition.forget, batch_size=64, seed=0, shuffle=False).epoch(0)
+    cosines = []
+    for batch in batches:
+        out = model(batch)
+        assert out.image_embedding is not None
+        assert out.text_embedding is not None
+        cosines.append(torch.nn.functional.cosine_similarity(out.image_embedding, out.text_embedding, dim=1))
+    return float(torch.cat(cosines).mean())
+
+
+def test_the_forgotten_pairs_come_apart(small: Any, memorised: ImageText, unlearn: Any) -> None:
+    done = unlearn(CLIPErase(epochs=3))
+    plain = unlearn(CLIPErase(epochs=3, forget=0.0))
+    assert link(small, done.model) < min(link(small, memorised), link(small, plain.model)) - 0.05
+
+
+def test_consistency_holds_the_retained(unlearn: Any) -> None:
+    held, free = (unlearn(CLIPErase(epochs=2, consistency=weight)).trace for weight in (10.0, 1e-6))
+    assert held.epochs[-1]["consistency"] / 10.0 < free.epochs[-1]["consistency"] / 1e-6

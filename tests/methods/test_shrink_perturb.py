@@ -1,0 +1,53 @@
+"""Shrink and perturb: the mixture, its two ends, and what it reads."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from forgetmi import api
+from forgetmi.errors import MethodError
+from forgetmi.methods.retrain import Retrain
+from forgetmi.methods.shrink_perturb import ShrinkPerturb, mix
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.train import Recipe
+
+
+def test_each_value_is_mixed_but_the_gate(small: Any, memorised: ImageText) -> None:
+    student, fresh = copy.deepcopy(memorised), api.build(small.prepared.spec, seed=9)
+    mix(student, fresh, keep=0.6)
+    old, new = memorised.state_dict(), fresh.state_dict()
+    for name, value in student.state_dict().items():
+        if name.startswith("gate.") or not value.is_floating_point():
+            assert torch.equal(value, old[name])
+        else:
+            assert torch.allclose(value, 0.6 * old[name] + 0.4 * new[name], atol=1e-6)
+
+
+def test_all_of_the_original_and_no_repair_is_the_identity(unlearn: Any, memorised: ImageText) -> None:
+    done = unlearn(ShrinkPerturb(keep=1.0, repair_epochs=0))
+    assert parameter_digest(done.model) == parameter_digest(memorised)
+    assert (done.trace.steps, done.trace.samples) == (0, {"retain": 0})
+
+
+def test_nothing_of_the_original_and_all_epochs_is_retraining(unlearn: Any) -> None:
+    mixed, anew = (unlearn(method, recipe=Recipe(epochs=2)).model.state_dict() for method in (
+        ShrinkPerturb(keep=0.0, repair_epochs=2), Retrain()))
+    compared = [name for name in anew if not name.startswith("gate.") and not name.endswith("num_batches_tracked")]
+    assert len(compared) > 50
+    assert all(torch.equal(mixed[name], anew[name]) for name in compared)
+
+
+def test_the_retained_are_read_once_an_epoch_and_no_one_else(small: Any, unlearn: Any) -> None:
+    trace = unlearn(ShrinkPerturb(repair_epochs=2)).trace
+    assert trace.samples == {"retain": 2 * len(small.partition.retain)}
+    assert not any(name.startswith("gate.") for name in trace.changed)
+
+
+@pytest.mark.parametrize("wrong", [{"keep": 1.1}, {"keep": -0.1}, {"repair_epochs": -1}])
+def test_impossible_options_are_refused(wrong: Any) -> None:
+    with pytest.raises(MethodError, match="keep"):
+        ShrinkPerturb(**wrong)

@@ -1,0 +1,161 @@
+"""SISA: exactness bit for bit, isolation of shards, and the mean of probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forgetmi import api
+from forgetmi.errors import MethodError
+from forgetmi.evaluate.signals import collect
+from forgetmi.methods import base
+from forgetmi.methods.retrain import Retrain
+from forgetmi.methods.sharded import Ensemble, SliceLog
+from forgetmi.methods.sisa import Sisa
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.train import Recipe
+from forgetmi.types import Ints, Partition
+
+RECIPE = Recipe(epochs=3)
+METHOD = Sisa(shards=3, slices=2)
+
+
+def train(small: Any, rows: Ints, method: Sisa = METHOD) -> tuple[Ensemble, SliceLog]:
+    return method.train(small.prepared.records, rows=rows, patient=small.partition.patient, recipe=RECIPE, seed=5,
+                        fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+
+
+def forget(
+    small: Any, model: Any, log: Any, method: Any = METHOD, partition: Partition | None = None,
+) -> base.Unlearned[Any]:
+    return base.unlearn(
+        method, model, records=small.prepared.records, partition=partition or small.partition, seed=5, recipe=RECIPE,
+        fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=log)
+
+
+def equal(one: SliceLog, two: SliceLog) -> bool:
+    return (np.array_equal(one.shard, two.shard) and np.array_equal(one.slice, two.slice)
+            and all(torch.equal(a[name], b[name]) for left, right in zip(one.weights, two.weights, strict=True)
+                    for a, b in zip(left, right, strict=True) for name in a))
+
+
+@pytest.fixture(scope="module")
+def original(small: Any) -> tuple[Ensemble, SliceLog]:
+    return train(small, api.trained_rows(small.partition))
+
+
+@pytest.fixture(scope="module")
+def done(small: Any, original: tuple[Ensemble, SliceLog]) -> base.Unlearned[Any]:
+    return forget(small, *original)
+
+
+def test_one_shard_of_one_slice_is_retraining(small: Any, memorised: ImageText) -> None:
+    single = Sisa(shards=1, slices=1)
+    model, log = train(small, api.trained_rows(small.partition), single)
+    alone = forget(small, model, log, single).model
+    anew = forget(small, memorised, None, Retrain()).model
+    assert parameter_digest(alone.member(0)) == parameter_digest(anew)
+    batch = small.prepared.records.batch(small.partition.holdout[:4])
+    with torch.no_grad():
+        assert torch.allclose(alone(batch).image_logits, anew(batch).image_logits.log_softmax(1), atol=1e-6)
+
+
+def test_unlearning_equals_training_without_the_forgotten(small: Any, done: base.Unlearned[Any]) -> None:
+    model, log = train(small, small.partition.retain)
+    assert parameter_digest(done.model) == parameter_digest(model)
+    assert equal(done.training_log, log)
+
+
+def test_the_log_handed_back_serves_the_next_request(
+    small: Any, original: tuple[Ensemble, SliceLog],
+) -> None:
+    sets = small.partition
+    first = sets.forget[sets.patient[sets.forget] == sets.patient[sets.forget[0]]]
+    second = np.setdiff1d(sets.forget, first)
+    one = dataclasses.replace(sets, forget=first, retain=np.union1d(sets.retain, second))
+    two = dataclasses.replace(sets, forget=second)
+    after = forget(small, *original, partition=one)
+    last = forget(small, after.model, after.training_log, partition=two)
+    assert parameter_digest(last.model) == parameter_digest(train(small, sets.retain)[0])
+
+
+def test_unaffected_parts_stay_bit_identical(
+    small: Any, original: tuple[Ensemble, SliceLog],
+) -> None:
+    sets, (model, log) = small.partition, original
+    rows = sets.forget[sets.patient[sets.forget] == sets.patient[sets.forget[0]]]
+    one = dataclasses.replace(sets, forget=rows, retain=np.union1d(sets.retain, np.setdiff1d(sets.forget, rows)))
+    done = forget(small, model, log, partition=one)
+    (hit,) = set(log.shard[rows])
+    for number in range(METHOD.shards):
+        same = parameter_digest(done.model.member(number)) == parameter_digest(model.member(number))
+        assert same == (number != hit)
+    assert done.trace.facts["shards affected"] == 1
+    assert done.trace.facts["slices trained again"] == METHOD.slices - log.slice[rows].min()
+    before, kept = int(log.slice[rows].min()), done.training_log.weights[hit]
+    assert all(torch.equal(kept[at][name], log.weights[hit][at][name]) for at in range(before) for name in kept[at])
+
+
+def test_a_patient_is_in_one_place_whoever_else_is_trained_on(
+    small: Any, original: tuple[Ensemble, SliceLog],
+) -> None:
+    sets, log = small.partition, original[1]
+    trained = api.trained_rows(sets)
+    assert np.array_equal(np.flatnonzero(log.shard >= 0), trained)
+    assert np.array_equal(log.shard >= 0, log.slice >= 0)
+    for patient in np.unique(sets.patient[trained]):
+        rows = trained[sets.patient[trained] == patient]
+        assert len(set(zip(log.shard[rows], log.slice[rows], strict=True))) == 1
+    assert set(log.shard[trained]) == set(range(METHOD.shards))
+    fewer = Sisa.train(METHOD, small.prepared.records, rows=sets.retain, patient=sets.patient, recipe=Recipe(epochs=0),
+                       fresh_model=lambda own: api.build(small.prepared.spec, seed=own), seed=5)[1]
+    assert np.array_equal(fewer.shard[sets.retain], log.shard[sets.retain])
+    assert np.array_equal(fewer.slice[sets.retain], log.slice[sets.retain])
+
+
+def test_no_forgotten_image_is_read(small: Any, done: base.Unlearned[Any]) -> None:
+    assert done.trace.samples["forget"] == 0
+    assert done.trace.samples["retain"] > 0
+    assert done.trace.steps > 0
+
+
+def test_probabilities_are_averaged(small: Any, original: tuple[Ensemble, SliceLog]) -> None:
+    model, batch = original[0], small.prepared.records.batch(small.partition.holdout[:6])
+    with torch.no_grad():
+        out = model(batch)
+        mean = torch.stack([model.member(at)(batch).text_logits.softmax(1) for at in range(3)]).mean(0)
+    assert torch.allclose(out.text_logits.exp(), mean, atol=1e-6)
+    assert torch.allclose(out.image_logits.exp().sum(1), torch.ones(6), atol=1e-6)
+    signals = collect(model, small.prepared.records, small.partition.holdout[:6], cohort=small.cohort, model_digest="")
+    assert signals.image_embedding is None
+
+
+def test_the_log_survives_its_file_and_holds_the_model(
+    tmp_path: Path, small: Any, original: tuple[Ensemble, SliceLog],
+) -> None:
+    model, log = original
+    log.save(tmp_path / "log.pt")
+    again = SliceLog.load(tmp_path / "log.pt")
+    assert equal(again, log)
+    rebuilt = again.ensemble(lambda own: api.build(small.prepared.spec, seed=own))
+    assert parameter_digest(rebuilt) == parameter_digest(model)
+
+
+def test_other_models_logs_and_options_are_refused(
+    small: Any, original: tuple[Ensemble, SliceLog], memorised: ImageText, done: base.Unlearned[Any],
+) -> None:
+    model, log = original
+    for given, kept in ((memorised, log), (model, None)):
+        with pytest.raises(MethodError, match="its own original"):
+            forget(small, given, kept)
+    with pytest.raises(MethodError, match="3 shards of 2 slices"):
+        forget(small, model, log, Sisa(shards=2, slices=2))
+    with pytest.raises(MethodError, match="other rows"):
+        forget(small, model, done.training_log)
+    with pytest.raises(MethodError, match="at least 1"):
+        Sisa(shards=0)
