@@ -18,10 +18,11 @@ from forgetmi.types import Batch, Ints, SetName
 class SetLoader:
     """One set of patients as a method sees it; see `forgetmi.batch.loaders.Loader` for what each order means."""
 
-    def __init__(self, loader: Loader, *, labels: bool, patient: Ints) -> None:
+    def __init__(self, loader: Loader, *, labels: bool, patient: Ints, device: torch.device | str) -> None:
         self._loader = loader
         self._labels = labels
         self._patient = patient
+        self._device = device
         self.seen = 0
 
     def for_training(self, batch_size: int, *, rows: Ints | None = None) -> SetLoader:
@@ -39,7 +40,7 @@ class SetLoader:
         loader = self._loader
         rows = self.rows if rows is None else self._own(rows)
         again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed, avoid_single=True)
-        return SetLoader(again, labels=self._labels, patient=self._patient)
+        return SetLoader(again, labels=self._labels, patient=self._patient, device=self._device)
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -83,6 +84,7 @@ class SetLoader:
     def _watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
             self.seen += len(batch)
+            batch = batch.to(self._device)
             yield batch if self._labels else replace(batch, label=torch.full_like(batch.label, -1))
 
 
@@ -98,17 +100,18 @@ class Loaders:
         reads: What the method declared.
         batch_size: Samples a batch.
         seed: Root seed of the orders.
+        device: Where batches go, the model's.
     """
 
     def __init__(
         self, records: Records, rows: Mapping[SetName, Ints], *, patient: Ints, reads: frozenset[str],
-        batch_size: int, seed: int,
+        batch_size: int, seed: int, device: torch.device | str = "cpu",
     ) -> None:
         self.batch_size = batch_size
         self._reads = reads
         self._sets = {
             name: SetLoader(Loader(records, rows[name], batch_size=batch_size, seed=seed),
-                            labels="labels" in reads, patient=patient)
+                            labels="labels" in reads, patient=patient, device=device)
             for name in ("forget", "retain", "validation") if name in reads
         }
 

@@ -270,6 +270,7 @@ def unlearn(
     loaders = Loaders(
         records, {name: partition.rows(name) for name in ("forget", "retain", "validation")},
         patient=partition.patient, reads=info.reads, batch_size=batch_size, seed=seed,
+        device=next(model.parameters()).device,
     )
     context = Context(
         seed=seed, reads=info.reads, ordinal=ordinal, _recipe=recipe, _fresh_model=fresh_model,

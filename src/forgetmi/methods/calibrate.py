@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.methods.access import SetLoader
-from forgetmi.methods.teacher import chunks
 from forgetmi.types import Batch
 
 IMAGE_STD = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
@@ -21,7 +19,7 @@ FEWEST = 60
 
 
 def calibrate_noise(
-    teacher: nn.Module, forget: SetLoader, validation: SetLoader, *, seed: int, batch_size: int = 64,
+    teacher: nn.Module, forget: SetLoader, validation: SetLoader, *, seed: int,
 ) -> tuple[float, float, dict[str, Any]]:
     """Choose the image and text noise without a retrained model.
 
@@ -33,24 +31,25 @@ def calibrate_noise(
         teacher: The frozen original.
         forget, validation: The sets, with labels.
         seed: Root seed; the draw is the one the method itself uses.
-        batch_size: Samples a forward pass.
 
     Returns:
         Standard deviation of the image noise (pixel values in [0, 1]), level of the text noise (probability a word),
-        and what was found, for the trace. Below 60 forgotten images with a known label the grid is too noisy a guide
-        and the pair is (0.2, 0.5).
+        and what was found, for the trace. Below 60 forgotten images with a known label, or without validation patients
+        of their classes, there is no guide and the pair is (0.2, 0.5).
 
     Source: ours; Forget-MI tries several levels and reports them on the test set.
     """
-    labels = torch.cat([batch.label for batch in _in_order(forget, batch_size)])
+    labels = torch.cat([batch.label for batch in forget.batches(forget.rows)])
     known = int((labels >= 0).sum())
     if known < FEWEST:
         return *FALLBACK, {"noise": "fallback", "forgotten images with a label": known}
-    target = _reference(teacher, validation, labels, batch_size)
+    target = _reference(teacher, validation, labels)
+    if target is None:
+        return *FALLBACK, {"noise": "fallback", "validation images of the forgotten classes": 0}
     found: list[tuple[float, float]] = []
     for std, level in zip(IMAGE_STD, TEXT_LEVEL, strict=True):
         noisy = Perturbation(image_std=std, text_level=level, seed=seed)
-        loss = torch.cat([_losses(teacher, batch) for batch in _in_order(forget, batch_size, noisy)])
+        loss = torch.cat([_losses(teacher, batch) for batch in forget.batches(forget.rows, perturbation=noisy)])
         mean = loss[labels >= 0].mean(dim=0)
         found.append((float(mean[0]), float(mean[1])))
     image, text = (int(np.argmin([abs(loss[head] - target[head]) for loss in found])) for head in (0, 1))
@@ -58,11 +57,6 @@ def calibrate_noise(
         "noise": "calibrated", "image noise std": IMAGE_STD[image], "text noise level": TEXT_LEVEL[text],
         "target cross-entropy (image, text)": target, "reached": (found[image][0], found[text][1]),
     }
-
-
-def _in_order(loader: SetLoader, size: int, noise: Perturbation | None = None) -> Iterator[Batch]:
-    for rows in chunks(loader.rows, size):
-        yield from loader.batches(rows, perturbation=noise)
 
 
 @torch.no_grad()
@@ -73,18 +67,18 @@ def _losses(teacher: nn.Module, batch: Batch) -> Tensor:
                         for logits in (out.image_logits, out.text_logits)], dim=1)
 
 
-def _reference(teacher: nn.Module, validation: SetLoader, forgotten: Tensor, size: int) -> tuple[float, float]:
+def _reference(teacher: nn.Module, validation: SetLoader, forgotten: Tensor) -> tuple[float, float] | None:
     """Mean cross-entropy on validation, each class weighted by its share among the forgotten (classes absent there
-    are left out and the rest re-scaled)."""
-    label = torch.cat([batch.label for batch in _in_order(validation, size)])
-    loss = torch.cat([_losses(teacher, batch) for batch in _in_order(validation, size)])
-    total, weight = torch.zeros(2, dtype=loss.dtype), 0.0
+    are left out and the rest re-scaled); None where validation has none of these classes."""
+    batches = list(validation.batches(validation.rows))
+    if not batches:
+        return None
+    label, loss = torch.cat([batch.label for batch in batches]), torch.cat([_losses(teacher, one) for one in batches])
+    total, weight = loss.new_zeros(2), 0.0
     for value in forgotten[forgotten >= 0].unique():
         members = label == value
         if bool(members.any()):
             share = float((forgotten == value).sum())
             total += share * loss[members].mean(dim=0)
             weight += share
-    if weight == 0.0:
-        return float(loss[label >= 0].mean()), float(loss[label >= 0].mean())
-    return float(total[0] / weight), float(total[1] / weight)
+    return (float(total[0] / weight), float(total[1] / weight)) if weight else None

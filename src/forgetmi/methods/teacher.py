@@ -72,9 +72,3 @@ def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> Table:
     position[row] = torch.arange(len(row))
     return Table(position, *(torch.cat([getattr(output, name) for output in outputs]) for name in (
         "image_embedding", "text_embedding", "joint_embedding", "image_logits", "text_logits")))
-
-
-def chunks(rows: Ints, size: int) -> Iterator[Ints]:
-    """Consecutive pieces of at most ``size`` rows."""
-    for start in range(0, len(rows), size):
-        yield rows[start:start + size]
