@@ -27,9 +27,9 @@ class FineTune:
         bn: Batch-norm statistics: eval (kept) or train (updated, as the papers do).
 
     Source: the baseline of Golatkar et al. 2020 (arXiv 1911.04933); repositories SCRUB (SGD, rate 0.01 to 0.04, 10
-    epochs) and Unlearn-Saliency (SGD, rate 0.01, momentum 0.9, decay 5e-4, 10 epochs). Deviations: AdamW at the
-    original's own rate, because of the text encoder; batch-norm statistics kept by default; all parts of the training
-    loss have weight 1.
+    epochs) and Unlearn-Saliency (SGD, rate 0.01, momentum 0.9, decay 5e-4, 10 epochs). Deviations: AdamW,
+    because of the text encoder, at a constant rate below that of the compact model's training, at which the retained
+    patients are lost, too; batch-norm statistics kept by default; all parts of the training loss have weight 1.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -43,7 +43,7 @@ class FineTune:
     )
 
     epochs: int = 5
-    lr: float = 1e-3
+    lr: float = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -54,7 +54,7 @@ class L1Sparse:
     text_alpha: float = 1e-5
     plain_epochs: int = 0
     epochs: int = 5
-    lr: float = 1e-3
+    lr: float = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"
