@@ -65,7 +65,7 @@ def teacher(small: Any) -> Any:
 @pytest.fixture(scope="module")
 def forget(small: Any) -> SetLoader:
     loader = Loader(small.prepared.records, small.partition.forget, batch_size=4, seed=0)
-    return SetLoader(loader, labels=True, patient=small.partition.patient)
+    return SetLoader(loader, labels=True, patient=small.partition.patient, device="cpu")
 
 
 def test_unchanged_samples_have_the_original_embeddings(teacher: Any, forget: SetLoader) -> None:
