@@ -79,6 +79,7 @@ class Registry:
         return entries[name].load()
 
 
+attacks = Registry("attack", "forgetmi.attacks")
 cohorts = Registry("cohort", "forgetmi.cohorts")
 methods = Registry("method", "forgetmi.methods")
 # Functions of the words after the verb. NAME is a verb of its own; VERB.OPTION takes VERB over where --OPTION is given.
