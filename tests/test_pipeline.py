@@ -121,6 +121,14 @@ def test_a_directory_of_another_run_is_refused_and_untouched(whole: Path) -> Non
     assert contents(whole) == before
 
 
+def test_changed_data_are_refused(whole: Path) -> None:
+    stored = (whole / "partition.json").read_text()
+    (whole / "partition.json").write_text(stored.replace('"notes": [', '"notes": ["another",', 1))
+    with pytest.raises(ForgetMIError, match="changed since this was begun"):
+        finish(SMALL, whole, command=[])
+    (whole / "partition.json").write_text(stored)
+
+
 def test_a_directory_in_use_is_refused(whole: Path) -> None:
     with RunDirectory(whole).lock(), pytest.raises(SpecError, match="another process"):
         finish(SMALL, whole, command=[])

@@ -36,10 +36,12 @@ def gather(
     trace = json.loads(directory.trace(UNLEARNED).read_text(encoding="utf-8"))
     info: MethodInfo = spec.method.info
     forgotten = codes(cohort.patient[partition.forget])[1]
+    converted = json.loads(directory.notices.read_text(encoding="utf-8"))
+    notices = (*cohort.notices, *(f"{notice} ({images} images)" for notice, images in sorted(converted.items())))
     warnings = tuple(warn(evaluation, trace))
     return ReportFacts(
         title=f"Withdrawal of {len(forgotten)} patients from a model of {cohort.name}",
-        cohort=CohortSummary.of(cohort), partition=partition,
+        cohort=dataclasses.replace(CohortSummary.of(cohort), notices=notices), partition=partition,
         request=ForgetRequest(patients=tuple(map(str, forgotten)), reason=spec.partition.reason,
                               date=spec.partition.date),
         method=MethodSummary(info.title, info.summary, info.paper, {**to_plain(spec.method), **trace["facts"]},
@@ -49,7 +51,7 @@ def gather(
         evaluation=evaluation,
         signals={name: Signals.load(directory.signals(name)) for name in model_names(spec)},
         derived_from_forgotten=tuple(derived(spec, info, trace)),
-        manifest=describe(directory, spec, cohort, warnings=warnings, command=command),
+        manifest=describe(directory, spec, cohort, warnings=(*notices, *warnings), command=command),
         examples=examples(cohort, partition),
     )
 
@@ -65,7 +67,7 @@ def describe(
         seeds={"root": spec.seed, **{name: model_seed(spec, name) for name in names}}, cohort=cohort.digest,
         models=weights, spec=hashlib.sha256(text.encode()).hexdigest(),
         stages={name: cost_of(directory, name) for name in [*names, "evaluate"]},
-        warnings=[*cohort.notices, *warnings], command=command,
+        warnings=warnings, command=command,
     )
 
 

@@ -14,13 +14,14 @@ from forgetmi import api
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
+from forgetmi.cohort.stored import write_partition
 from forgetmi.cost import Cost, Meter
 from forgetmi.files import full_disk_explained, write_json, write_text
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.rundir import RunDirectory
 from forgetmi.seeding import derive
 from forgetmi.spec import RunSpec, write_yaml
-from forgetmi.types import SETS, Cohort, Evaluation, Partition, Signals
+from forgetmi.types import Cohort, Evaluation, Partition, Signals
 from forgetmi.workers import Job, Tell, run_jobs
 
 ORIGINAL, UNLEARNED = "original", "unlearned"
@@ -165,11 +166,12 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
         return lambda done, total: show(what, done, total) if show is not None else None
 
     cohort, partition = load_data(spec)
-    prepare(spec, cohort, partition, told("images"))
+    prepared = prepare(spec, cohort, partition, told("images"))
     directory = RunDirectory(root)
     with directory.lock(), full_disk_explained(root.name):
         directory.claim(write_yaml(spec))
         write_partition(directory.partition, partition)
+        write_json(directory.notices, dict(prepared.records.images.notices))
         waits = {UNLEARNED: ORIGINAL}
         jobs = [Job(name, make_model, (spec, root, name), after=waits.get(name)) for name in model_names(spec)
                 if not directory.signals(name).exists()]
@@ -183,32 +185,6 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
         write_text(directory.metrics, evaluation.to_json())
         write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})
     return Run(directory, cohort, partition, evaluation)
-
-
-def write_partition(path: Path, partition: Partition) -> None:
-    """Rows of each set, and how they were drawn; rows are numbers, not identifiers."""
-    write_json(path, {"cohort": partition.cohort, "whole_patients": partition.whole_patients,
-                      "notes": list(partition.notes), **{name: partition.rows(name).tolist() for name in SETS}})
-
-
-def read_partition(path: Path, cohort: Cohort) -> Partition:
-    """Read what `write_partition` wrote, for the same cohort.
-
-    Raises:
-        PartitionError: It is of another cohort.
-    """
-    import numpy as np
-
-    from forgetmi.errors import Fault, PartitionError
-    from forgetmi.types import codes
-
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored["cohort"] != cohort.digest:
-        raise PartitionError(Fault("the partition is of another cohort", where=path.name,
-                                   do="Give the cohort the run was made with."))
-    return Partition(**{name: np.asarray(stored[name], np.int64) for name in SETS}, patient=codes(cohort.patient)[0],
-                     group=codes(cohort.group)[0], cohort=cohort.digest, whole_patients=stored["whole_patients"],
-                     notes=tuple(stored["notes"]))
 
 
 def cost_of(directory: RunDirectory, name: str) -> Cost:

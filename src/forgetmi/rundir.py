@@ -32,6 +32,11 @@ class RunDirectory:
         return self.root / "partition.json"
 
     @property
+    def notices(self) -> Path:
+        """What was converted while images were decoded, and for how many."""
+        return self.root / "notices.json"
+
+    @property
     def metrics(self) -> Path:
         """All scores."""
         return self.root / "metrics.json"

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from forgetmi import api
+from forgetmi.cohort.stored import read_partition, write_partition
 from forgetmi.commands.show import Board, say
 from forgetmi.cost import Meter
 from forgetmi.errors import Fault, SpecError
 from forgetmi.files import full_disk_explained, write_json, write_text
 from forgetmi.options import parse
-from forgetmi.pipeline import device_of, load_data, prepare, read_partition, write_partition
+from forgetmi.pipeline import device_of, load_data, prepare
 from forgetmi.types import Cohort, Signals
 from forgetmi.workers import one_thread
 
@@ -40,6 +41,7 @@ def train(argv: Sequence[str]) -> None:
     with Board() as board, full_disk_explained(own.out.name):
         prepared = prepare(spec, cohort, partition, lambda done, total: board.show("images", done, total))
         own.out.parent.mkdir(parents=True, exist_ok=True)
+        write_partition(beside(own.out, "partition.json"), partition)
         state = own.out.parent / f".{own.out.name}.state.pt"
         with Meter() as meter:
             model, trace = api.train(
@@ -48,7 +50,6 @@ def train(argv: Sequence[str]) -> None:
                 progress=lambda done, total: board.show("train", done, total))
         digest = prepared.save(own.out, model, role="retrained" if own.without_forgotten else "original",
                                seed=spec.seed, recipe=asdict(spec.training))
-        write_partition(beside(own.out, "partition.json"), partition)
         write_json(beside(own.out, "trace.json"), {"epochs": trace.epochs, "cost": asdict(meter.cost)})
         state.unlink(missing_ok=True)
     say(f"Checkpoint: {own.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
@@ -125,13 +126,13 @@ def unlearn(argv: Sequence[str]) -> None:
         original.model.to(device_of(spec))
         api.settle_gate(prepared, original, partition, seed=spec.seed)
         own.out.parent.mkdir(parents=True, exist_ok=True)
+        write_partition(beside(own.out, "partition.json"), partition)
         state = own.out.parent / f".{own.out.name}.state.pt"
         done = api.unlearn(
             prepared=prepared, partition=partition, model=original.model, method=spec.method,
             recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=state, device=device_of(spec),
             progress=lambda step, total: board.show("unlearn", step, total))
         digest = prepared.save(own.out, done.model, role="unlearned", seed=spec.seed, from_weights=original.digest)
-        write_partition(beside(own.out, "partition.json"), partition)
         write_json(beside(own.out, "trace.json"), done.trace.plain())
         state.unlink(missing_ok=True)
     say(f"Checkpoint: {own.out} (weights {digest[:12]}, {done.trace.steps} steps, "
