@@ -152,10 +152,11 @@ def page(settings: list[Setting], seeds: list[int]) -> str:
     measured = {setting.title: rows_of(setting, seeds) for setting in settings}
     mean = {title: np.mean([rows[title] for rows in measured.values()], axis=0).tolist()
             for title in next(iter(measured.values()))}
+    tables = {f"Mean of {len(settings)} sets": mean, **measured} if len(settings) > 1 else measured
     seeds_said = " and ".join(map(str, seeds))
     lines = [f"Generated cohorts of 270 patients; {RETRAINS} retrained models a set; methods averaged over seeds "
              f"{seeds_said}. A retrained model is measured against the other {RETRAINS - 1}."]
-    for title, rows in {f"Mean of {len(settings)} sets": mean, **measured}.items():
+    for title, rows in tables.items():
         lines += ["", f"**{title}**", "", f"| | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
         lines += [f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |" for name, values in rows.items()]
     return "\n".join(lines)
