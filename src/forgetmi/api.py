@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from forgetmi.batch.image import ImagePreprocessing, build_image_store
 from forgetmi.batch.loaders import Loader, Records
 from forgetmi.batch.text import Tokenizer, train_wordpiece
@@ -36,12 +38,14 @@ class Prepared:
         records: Its images and tokens.
         images: How the images were prepared.
         spec: Architecture of every model trained on them.
+        source: What a checkpoint in a foreign form holds beside the weights, kept for the way back.
     """
 
     cohort: Cohort
     records: Records
     images: ImagePreprocessing
     spec: ModelSpec
+    source: Any = None
 
     def preprocessing(self) -> dict[str, Any]:
         """What a checkpoint must remember to prepare another cohort in the same way."""
@@ -55,7 +59,7 @@ class Prepared:
         directory.parent.mkdir(parents=True, exist_ok=True)
         return checkpoint.save(
             directory, model, vocabulary=self.records.tokenizer.vocabulary, preprocessing=self.preprocessing(),
-            classes=self.cohort.classes, extra={"cohort": self.cohort.digest, **extra})
+            classes=self.cohort.classes, extra={"cohort": self.cohort.digest, "source": self.source, **extra})
 
 
 def prepare(
@@ -128,7 +132,8 @@ def open_checkpoint(
             ))
         return like, loaded
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
-    return Prepared(cohort, Records.of(cohort, store, tokenizer), images, loaded.spec), loaded
+    source = loaded.extra.get("source")
+    return Prepared(cohort, Records.of(cohort, store, tokenizer), images, loaded.spec, source), loaded
 
 
 def settle_gate(
@@ -190,16 +195,16 @@ def train(
 
 
 def unlearn(
-    *, prepared: Prepared, partition: Partition, model: ImageText, method: base.Method | None = None,
+    *, prepared: Prepared, partition: Partition, model: nn.Module, method: base.Method[Any] | None = None,
     recipe: Recipe | None = None, seed: int = 0, batch_size: int = 16, training_log: Any = None,
     state: Path | None = None, progress: Progress | None = None, device: str = "cpu",
-) -> base.Unlearned:
+) -> base.Unlearned[Any]:
     """Make a model that behaves as if the forgotten patients had never been in it; the one given is not changed.
 
     Args:
         prepared: The cohort and architecture.
         partition: Its forget, retain and validation rows are all a method can see.
-        model: The original.
+        model: The original, an `ImageText` unless the method makes its own kind.
         method: Which method, with its hyper-parameters; Forget-MI by default.
         recipe: How the original was trained.
         seed: Root seed.
@@ -210,19 +215,20 @@ def unlearn(
         device: Where to work.
 
     Returns:
-        The new model, its gate fitted again on retained patients alone, and the trace.
+        The new model, its gate (if it has one) fitted again on retained patients alone, and the trace.
     """
     done = base.unlearn(
         method or ForgetMI(), model, records=prepared.records, partition=partition, seed=seed,
         recipe=recipe or Recipe(), fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
         ordinal=prepared.cohort.ordinal, batch_size=batch_size, training_log=training_log, state=state,
         progress=progress)
-    fit_gate(done.model, in_order(prepared.records, partition.retain), seed=seed)
+    if isinstance(done.model, ImageText):
+        fit_gate(done.model, in_order(prepared.records, partition.retain), seed=seed)
     return done
 
 
 def predict(
-    *, prepared: Prepared, model: ImageText, rows: Ints | None = None, progress: Callable[[int], None] | None = None,
+    *, prepared: Prepared, model: nn.Module, rows: Ints | None = None, progress: Callable[[int], None] | None = None,
 ) -> Signals:
     """Run a model once over rows of a cohort (all of them by default) and keep what it says."""
     import numpy as np

@@ -15,7 +15,6 @@ from forgetmi.errors import MethodError
 from forgetmi.methods.afs import AFS, exposure
 from forgetmi.methods.losses import classification, distillation
 from forgetmi.methods.steps import adamw
-from forgetmi.methods.teacher import chunks
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.train import Recipe
@@ -34,7 +33,7 @@ def plain_distillation(small: Any, teacher: ImageText, *, seed: int, epochs: int
     order = Loader(records, retain, batch_size=16, seed=seed)
     rows = np.sort(order.random(0, round(0.5 * len(retain))))
     with torch.no_grad():
-        answers = [teacher(records.batch(part)) for part in chunks(rows, 16)]
+        answers = [teacher(records.batch(rows[at:at + 16])) for at in range(0, len(rows), 16)]
     image, text = (torch.cat([getattr(one, name) for one in answers]) for name in ("image_logits", "text_logits"))
     student = api.build(small.prepared.spec, seed=seed)
     student.gate.requires_grad_(False)

@@ -159,3 +159,12 @@ def test_other_models_logs_and_options_are_refused(
         forget(small, model, done.training_log)
     with pytest.raises(MethodError, match="at least 1"):
         Sisa(shards=0)
+
+
+def test_the_front_door_takes_an_ensemble(small: Any, original: tuple[Ensemble, SliceLog]) -> None:
+    model, log = original
+    done = api.unlearn(prepared=small.prepared, partition=small.partition, model=model, method=METHOD, recipe=RECIPE,
+                       seed=5, training_log=log)
+    said = api.predict(prepared=small.prepared, model=done.model, rows=small.partition.holdout)
+    assert np.allclose(np.exp(said.text_logits).sum(1), 1.0, atol=1e-5)
+    assert said.model == parameter_digest(done.model)
