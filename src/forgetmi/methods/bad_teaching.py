@@ -1,0 +1,98 @@
+"""Bad Teaching: learn about the forgotten from a model that knows nothing, about the others from the original."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.losses import distillation
+from forgetmi.methods.mixed import forgotten, mixed, portion
+from forgetmi.methods.steps import adamw, minimise, set_mode, split
+from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.model.image_text import ImageText
+from forgetmi.seeding import derive
+from forgetmi.types import Batch, Outputs
+
+
+@dataclass(frozen=True)
+class BadTeaching:
+    """Distil both heads: from a randomly initialised model on the forgotten, from the original on some retained.
+
+    Use it where no labels may be read. The bad teacher is not a retrained model: its near-uniform answers about the
+    forgotten can give them away, so audit for over-forgetting.
+
+    Args:
+        fraction: Share of the retained images that takes part, above 0 to 1, drawn once.
+        temperature: Temperature of the distillation, > 0.
+        epochs: Passes over the forgotten and that part of the retained, shuffled together, >= 0.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated, on the forgotten as well, as the authors do).
+
+    Source: Chundawat et al. 2023 (arXiv 2205.08096), repository bad-teaching-unlearning (``blindspot_unlearner``: 30 %
+    of the retained, temperature 1, 1 epoch of Adam, rate 1e-4, batches of 256). Deviations: the divergence is averaged
+    over the samples, while the repository's also divides by the number of classes; AdamW with clipping; more epochs,
+    because there are fewer batches. A pretrained text encoder is pretrained in the bad teacher, too.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="Bad Teaching",
+        paper="Chundawat et al., AAAI 2023, arXiv 2205.08096",
+        summary="Makes the model answer about the forgotten patients like one that has learned nothing, and like the "
+                "original about everyone else.",
+        reads=frozenset({"forget", "retain", "teacher", "fresh model"}),
+        exact=False,
+        cost="fraction + |forget| / |retain|, and 1/3 of that once for the teachers",
+        suits="comparisons; withdrawals where labels are not at hand",
+    )
+
+    fraction: float = 0.3
+    temperature: float = 1.0
+    epochs: int = 5
+    lr: float = 3e-4
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def __post_init__(self) -> None:
+        if not (0 < self.fraction <= 1 and self.temperature > 0):
+            raise MethodError(Fault("fraction must be in (0, 1] and temperature above 0", where="bad_teaching"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        forget, retain = loaders.forget, loaders.retain
+        kept = np.sort(retain.random(0, max(1, round(self.fraction * len(retain.rows)))))
+        # Never the original's own initial weights, even where both were made with one root seed.
+        incompetent = frozen(context.fresh_model(derive(context.seed, "unlearn", "incompetent teacher")))
+        bad = tabulate(incompetent, forget.batches(forget.rows))
+        good = tabulate(frozen(model), retain.batches(kept))
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            context.log.epochs.append(minimise(
+                mixed(loaders, kept, seed=context.seed, epoch=epoch),
+                lambda batch: self._terms(student, batch, forgotten(batch, forget.rows), bad, good),
+                optimiser, context, clip=self.clip))
+        return student
+
+    def _terms(self, student: ImageText, batch: Batch, first: int, bad: Table, good: Table) -> dict[str, Tensor]:
+        """Mean divergence over a batch, as the shares of both sets."""
+        lost, held = split(student(batch), first)
+        return {"forget": portion(lambda: self._kd(lost, bad.of(batch.row[:first])), first, batch),
+                "retain": portion(lambda: self._kd(held, good.of(batch.row[first:])), len(batch) - first, batch)}
+
+    def _kd(self, out: Outputs, teacher: Outputs) -> Tensor:
+        return (distillation(out.image_logits, teacher.image_logits, temperature=self.temperature)
+                + distillation(out.text_logits, teacher.text_logits, temperature=self.temperature))

@@ -1,0 +1,109 @@
+"""DeepClean: clear the weights that matter to the forgotten and not to the others, and learn only those again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.importance import Each, squared_gradients
+from forgetmi.methods.masks import by_encoder, largest_by_encoder, masked, shares
+from forgetmi.methods.steps import adamw, base, minimise
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class DeepClean:
+    """Set the weights with the largest ratio of Fisher information, forget to retain, to 0; train those alone again.
+
+    Use it where as few weights as possible should change and a short training is affordable. All others, with the
+    batch-norm statistics, stay bit-identical.
+
+    Args:
+        share: Share of each encoder's weights that is cleared, 0 to 1.
+        each: What is squared: sample = each sample's own gradient (the definition); batch = mean gradients of batches
+            (faster).
+        epochs: Passes over the retain set, >= 0; at 0 nothing is cleared, either.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay of the cleared weights, >= 0.
+        clip: Largest gradient norm, 0 = none.
+
+    Source: Shi et al. 2024 (arXiv 2311.10448). Deviations: a share takes the place of the threshold on the ratio, so
+    that equal settings clear equal numbers in every model; the encoders are ranked apart; biases and norm layers are
+    left alone, since a cleared scale silences a whole channel; what is added to the denominator is 1e-8 of the
+    encoder's mean, so that the choice does not depend on the scale of the loss.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="DeepClean",
+        paper="Shi et al., 2024, arXiv 2311.10448",
+        summary="The few weights that matter to the forgotten patients and to hardly anyone else are cleared and "
+                "learned again from everyone else's data.",
+        reads=frozenset({"forget", "retain", "labels"}),
+        exact=False,
+        cost="1, and 1 + |forget| / |retain| once (in batches of one with each = sample)",
+        suits="comparisons; where as few weights as possible should change",
+    )
+
+    share: float = 0.01
+    each: Each = "sample"
+    epochs: int = 2
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise MethodError(Fault("share must be in [0, 1]", where="deep_clean", why=f"got {self.share}"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model).eval()
+        if self.epochs == 0:
+            return student
+        forget, retain = (squared_gradients(student, one, each=self.each)[0]
+                          for one in (loaders.forget, loaders.retain))
+        masks = choose(forget, retain, share=self.share)
+        context.facts["share of weights cleared"] = shares(masks)
+        for name, parameter in student.named_parameters():
+            parameter.requires_grad_(name in masks)
+        _clear(student, masks)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        with masked(student, optimiser, masks):
+            for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+                context.log.epochs.append(minimise(
+                    loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
+                    context, clip=self.clip))
+        return student.requires_grad_(True)
+
+
+def choose(forget: Mapping[str, Tensor], retain: Mapping[str, Tensor], *, share: float) -> dict[str, Tensor]:
+    """The weight matrices' elements with the largest ratio of importance, each encoder ranked for itself.
+
+    Args:
+        forget, retain: Importance of each parameter's elements, >= 0, by name.
+        share: Share of an encoder's elements that is chosen, 0 to 1; biases and norm layers do not count.
+
+    Returns:
+        Bool tensors, by name.
+    """
+    ratio: dict[str, Tensor] = {}
+    for encoder in by_encoder({name: values for name, values in retain.items() if values.ndim > 1}).values():
+        mean = sum(float(values.double().sum()) for values in encoder.values()) / sum(
+            values.numel() for values in encoder.values())
+        least = 1e-8 * mean or torch.finfo(torch.float32).tiny
+        ratio |= {name: forget[name] / (values + least) for name, values in encoder.items()}
+    return largest_by_encoder(ratio, share)
+
+
+@torch.no_grad()
+def _clear(model: ImageText, masks: Mapping[str, Tensor]) -> None:
+    for name, mask in masks.items():
+        model.get_parameter(name).masked_fill_(mask, 0.0)

@@ -1,0 +1,116 @@
+"""DELETE: answer as the original would if the true class did not exist, reading the forgotten alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.steps import adamw, minimise, set_mode
+from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.model.image_text import ImageText
+from forgetmi.types import Batch
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Distil from the original on the forget set, with the probability of each sample's own class taken away.
+
+    Use it where only the forgotten patients' data are at hand, as the baseline of that situation. It was made to remove
+    whole classes: for single patients it drives their accuracy below that of patients never seen, which gives them
+    away; ``truth`` softens that.
+
+    Args:
+        truth: Probability the target leaves to the true class, 0 to below 1: 0 is the authors' method; about the
+            classes' shares in the population is softer.
+        epochs: Passes over the forget set, >= 0.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0; no other data would repair what it costs.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated, on the forgotten).
+
+    Source: Zhou et al. 2025 (arXiv 2503.23751), repository shaaaaron/DELETE (SGD, momentum 0.9, rate 1e-4, 20 epochs,
+    batches of 128). Deviations: both heads; AdamW with clipping; fewer epochs; ``truth``; samples of unknown label are
+    left out.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="DELETE",
+        paper="Zhou et al., CVPR 2025, arXiv 2503.23751",
+        summary="The model gives up the right answer for each forgotten patient and keeps the original's opinion about "
+                "all other answers.",
+        reads=frozenset({"forget", "labels", "teacher"}),
+        exact=False,
+        cost="|forget| / |retain|, and 1/3 of that once",
+        suits="withdrawals where only the forgotten patients' data are at hand",
+    )
+
+    truth: float = 0.0
+    epochs: int = 5
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.truth < 1:
+            raise MethodError(Fault("truth must be in [0, 1)", where="delete", why=f"got {self.truth}"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        forget = loaders.forget
+        table = tabulate(frozen(model), forget.batches(forget.rows))
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            context.log.epochs.append(minimise(
+                forget.epoch(epoch), lambda batch: self._terms(student, batch, table), optimiser, context,
+                clip=self.clip))
+        return student
+
+    def _terms(self, student: ImageText, batch: Batch, table: Table) -> dict[str, Tensor]:
+        out, original = student(batch), table.of(batch.row)
+        return {"image": divergence(out.image_logits, original.image_logits, batch.label, truth=self.truth),
+                "text": divergence(out.text_logits, original.text_logits, batch.label, truth=self.truth)}
+
+
+def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:
+    """Probabilities with the true class set to a value and the others' ratios kept.
+
+    Args:
+        logits: Float[n, k].
+        label: Int64[n], all known.
+        truth: Probability of the true class, 0 to below 1.
+
+    Returns:
+        Float[n, k], each row with sum 1.
+    """
+    own = nn.functional.one_hot(label, logits.shape[1]).bool()
+    return torch.where(own, truth, (1 - truth) * logits.masked_fill(own, -torch.inf).softmax(dim=1))
+
+
+def divergence(student: Tensor, teacher: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:
+    """``KL(q || softmax(student))`` with q = `without_truth` of the teacher, the mean over samples of known label.
+
+    Args:
+        student, teacher: Float[b, k] logits; the teacher carries no gradient.
+        label: Int64[b], -1 = unknown.
+        truth: Probability q leaves to the true class.
+
+    Returns:
+        Scalar, >= 0; 0 where no label is known.
+    """
+    known = label >= 0
+    target = without_truth(teacher.detach()[known], label[known], truth=truth)
+    total = nn.functional.kl_div(student[known].log_softmax(dim=1), target, reduction="sum")
+    return total / known.sum().clamp(min=1)

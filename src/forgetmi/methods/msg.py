@@ -1,0 +1,144 @@
+"""MSG: start afresh the weights whose gradient tells forgotten and retained least apart, then fine-tune."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.importance import summed_gradient
+from forgetmi.methods.last_layers import last_layers
+from forgetmi.methods.masks import largest, masked
+from forgetmi.methods.steps import adamw, base, minimise, set_lr, set_mode
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.initialise import initialise
+from forgetmi.seeding import derive
+
+
+@dataclass(frozen=True)
+class MSG:
+    """Masked small gradients: re-initialise part of each layer's weights, then train, the kept ones more slowly.
+
+    In every convolution, and in the last layers of the text encoder, the weights with the smallest gradient of
+    (cross-entropy on as many retained samples - cross-entropy on the forgotten) start afresh. Use it where a short
+    training on the retained is affordable and the model may lose a little.
+
+    Args:
+        image_share: Share of each convolution's weights that starts afresh, 0 to 1.
+        text_share: The same for the text layers, 0 to 1; large shares ruin a pretrained encoder.
+        text_k: Linear layers of the text encoder, from the output on, that are changed, >= 0; 8 = the head, the pooler
+            and the last transformer layer.
+        kept: Factor on the steps of the kept weights of these layers, 0 to 1.
+        epochs: Passes over the retain set, >= 0; at 0 nothing starts afresh, either.
+        lr: Peak learning rate of AdamW, > 0; it rises over the first half of the epochs and falls over the second.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated, as the authors do).
+
+    Source: an entry to the NeurIPS 2023 machine unlearning challenge in the form of Cadet et al. 2024 (arXiv
+    2410.01276), repository deepunlearn (``kgltop2.py``: 30 %, factor 0.1, 5 epochs of SGD, rate 1e-3, momentum 0.9,
+    decay 5e-4, batches of 64, convolutions only). Deviations: the top of the text encoder; the gradient in eval mode,
+    summed over samples; each layer's own initialiser; AdamW, which divides a factor on the gradient out, so that the
+    factor is on the step; the training loss in place of cross-entropy.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="MSG",
+        paper="Cadet et al., 2024, arXiv 2410.01276",
+        summary="Some weights of each layer start afresh and the model is trained further on everyone else's data.",
+        reads=frozenset({"forget", "retain", "labels"}),
+        exact=False,
+        cost="1, and 2 x |forget| / |retain| once",
+        suits="comparisons; a strong method where a short training is affordable",
+    )
+
+    image_share: float = 0.3
+    text_share: float = 0.05
+    text_k: int = 8
+    kept: float = 0.1
+    epochs: int = 5
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value <= 1 for value in (self.image_share, self.text_share, self.kept)) or self.text_k < 0:
+            raise MethodError(Fault("image_share, text_share and kept must be in [0, 1], text_k at least 0",
+                                    where="msg"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(False)
+        masks = self.choose(student, loaders)
+        afresh(student, masks, seed=derive(context.seed, "unlearn", "afresh"))
+        context.facts["weights that start afresh"] = sum(int(mask.sum()) for mask in masks.values())
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        with masked(student, optimiser, masks, outside=self.kept):
+            for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+                set_lr(optimiser, self.lr * triangle(epoch, self.epochs))
+                set_mode(student, self.bn)
+                context.log.epochs.append(minimise(
+                    loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
+                    context, clip=self.clip))
+        return student
+
+    def choose(self, model: ImageText, loaders: Loaders) -> dict[str, Tensor]:
+        """Which weights start afresh: Bool tensors by parameter name."""
+        forget, retain = loaders.forget, loaders.retain
+        like = np.sort(retain.random(0, min(len(forget.rows), len(retain.rows))))
+        lost, held = (summed_gradient(model, one.batches(rows)) for one, rows in (
+            (forget, forget.rows), (retain, like)))
+        wanted = {f"{name}.weight": self.image_share if name.startswith("img_model.") else self.text_share
+                  for name in layers(model, text_k=self.text_k)}
+        masks: dict[str, Tensor] = {}
+        for name, share in wanted.items():
+            masks |= largest({name: -(held[name] - lost[name]).abs()}, share)
+        return masks
+
+
+def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:
+    """Names of all convolutions of the image encoder and of the last linear layers of the text encoder."""
+    image = tuple(f"img_model.{name}" for name, module in model.img_model.named_modules()
+                  if isinstance(module, nn.Conv2d))
+    if text_k == 0:
+        return image
+    return (*image, *(name for name in last_layers(model, image_k=0, text_k=text_k)
+                      if isinstance(model.get_submodule(name), nn.Linear)))
+
+
+@torch.no_grad()
+def afresh(model: ImageText, masks: dict[str, Tensor], *, seed: int) -> None:
+    """Give the chosen weights new initial values, in place; all others stay bit-identical.
+
+    Args:
+        model: The model.
+        masks: Bool tensors by parameter name.
+        seed: Of the new values; never the seed the model was first initialised with.
+    """
+    new = copy.deepcopy(model)
+    initialise(new, seed=seed, names=_owners(masks))
+    for name, mask in masks.items():
+        weight = model.get_parameter(name)
+        weight.copy_(torch.where(mask, new.get_parameter(name), weight))
+
+
+def _owners(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.rpartition(".")[0] for name in names)
+
+
+def triangle(epoch: int, epochs: int) -> float:
+    """Share of the peak learning rate in an epoch counted from 0: rising to 1 in the middle, then falling."""
+    rising, done = (epochs + 1) // 2, epoch + 1
+    return done / rising if done <= rising else (epochs + 1 - done) / (epochs + 1 - rising)

@@ -1,0 +1,167 @@
+"""Random labels: train the forgotten on wrong labels, everyone else on their own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders, SetLoader
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.losses import classification
+from forgetmi.methods.mixed import forgotten, mixed, portion
+from forgetmi.methods.steps import adamw, base, minimise, set_mode, split
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.losses import base_loss
+from forgetmi.seeding import numpy_generator
+from forgetmi.types import Batch, Ints
+
+Rule = Literal["other", "neighbour", "any"]
+Unit = Literal["study", "patient"]
+Relabel = Callable[[Batch], Batch]
+
+
+@dataclass(frozen=True)
+class RandomLabels:
+    """Cross-entropy to a random label on each forgotten sample, the training loss on the retained.
+
+    Use it as a simple baseline that reads both sets. Wrong but confident labels harm the calibration of severities;
+    ``neighbour`` limits that where the classes are grades.
+
+    Args:
+        labels: other = each other class alike; neighbour = a grade next to the true one (ordinal classes only); any =
+            each class alike, the true one included. Unknown labels stay unknown.
+        unit: What shares a draw: the images of a study, or all of a patient's (then it is the shift from the true to
+            the drawn class that they share).
+        redraw: Draw anew each epoch instead of once.
+        order: passes = each epoch one pass over the forgotten, then one over the retained; mixed = one pass over both,
+            shuffled together.
+        epochs: Passes over both sets, >= 0.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated, on the forgotten as well, as the authors do).
+
+    Source: Graves et al. 2021 (arXiv 2010.10981), relabelling; repositories AmnesiacML, Unlearn-Saliency (``RL.py``:
+    passes, any, redrawn each batch; SGD, rate 0.01, momentum 0.9, decay 5e-4, 10 epochs) and
+    selective-synaptic-dampening, whose "amnesiac" is this method and not Amnesiac unlearning (mixed; 3 epochs, rate
+    1e-4, batches of 128). Deviations: AdamW with clipping; both heads get the same label; one draw by default; the
+    ranking loss, whose margin depends on labels, is left out for the forgotten.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="Random labels",
+        paper="Graves et al., AAAI 2021, arXiv 2010.10981",
+        summary="Teaches the model wrong answers about the forgotten patients while training goes on with everyone "
+                "else's data.",
+        reads=frozenset({"forget", "retain", "labels"}),
+        exact=False,
+        cost="1 + |forget| / |retain|",
+        suits="a simple baseline; not where calibrated severities matter",
+    )
+
+    labels: Rule = "other"
+    unit: Unit = "study"
+    redraw: bool = False
+    order: Literal["passes", "mixed"] = "passes"
+    epochs: int = 5
+    lr: float = 3e-4
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        student.gate.requires_grad_(False)
+        self.train(student, adamw(student, lr=self.lr, weight_decay=self.weight_decay), loaders, context)
+        return student
+
+    def train(
+        self, student: ImageText, optimiser: torch.optim.Optimizer, loaders: Loaders, context: Context,
+    ) -> None:
+        """The method's epochs, in place.
+
+        Args:
+            student: The model.
+            optimiser: Over the parameters that may move; SalUn masks its steps.
+            loaders: Forget and retain are read.
+            context: Of the run.
+
+        Raises:
+            MethodError: Neighbours are asked for among nominal classes.
+        """
+        if self.labels == "neighbour" and not context.ordinal:
+            raise MethodError(Fault("nominal classes have no neighbours", do="Choose labels other or any."))
+        classes = student.spec.classes
+        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            set_mode(student, self.bn)
+            relabel = self._relabelling(loaders.forget, classes, seed=context.seed, epoch=epoch)
+            if self.order == "passes":
+                log = minimise(
+                    map(relabel, loaders.forget.epoch(epoch)),
+                    lambda batch: {"forget": classification(student(batch), batch.label)},
+                    optimiser, context, clip=self.clip)
+                log |= minimise(loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)},
+                                optimiser, context, clip=self.clip)
+            else:
+                log = minimise(
+                    map(relabel, mixed(loaders, loaders.retain.rows, seed=context.seed, epoch=epoch)),
+                    lambda batch: _both(student, batch, loaders.forget.rows, context), optimiser, context,
+                    clip=self.clip)
+            context.log.epochs.append(log)
+
+    def _relabelling(self, forget: SetLoader, classes: int, *, seed: int, epoch: int) -> Relabel:
+        """What gives the forgotten samples of a batch their drawn label and leaves the others theirs."""
+        draw = epoch if self.redraw else 0
+        patient = dict(zip(forget.rows.tolist(), forget.patients(forget.rows).tolist(), strict=True))
+
+        def drawn(row: int, study: int, label: int) -> int:
+            if row not in patient:
+                return label
+            unit = patient[row] if self.unit == "patient" else study
+            return random_label(label, classes, rule=self.labels,
+                                generator=numpy_generator(seed, "unlearn", "labels", draw, self.unit, unit))
+
+        def relabel(batch: Batch) -> Batch:
+            values = zip(batch.row.tolist(), batch.study.tolist(), batch.label.tolist(), strict=True)
+            return replace(batch, label=torch.tensor([drawn(*each) for each in values], device=batch.label.device))
+
+        return relabel
+
+
+def random_label(label: int, classes: int, *, rule: Rule, generator: np.random.Generator) -> int:
+    """A label drawn by a rule, each allowed class alike; -1 (unknown) stays.
+
+    One generator state gives one shift, whatever the label: labels of a unit that shares a generator move alike.
+
+    Args:
+        label: -1 to classes - 1.
+        classes: Number of classes, >= 2.
+        rule: other = not the label itself; neighbour = label - 1 or label + 1; any = each class.
+        generator: Where the draw comes from.
+    """
+    match rule:
+        case "other":
+            drawn = (label + 1 + int(generator.integers(classes - 1))) % classes
+        case "any":
+            drawn = (label + int(generator.integers(classes))) % classes
+        case "neighbour":
+            step = 1 - 2 * int(generator.integers(2))
+            drawn = label + step if 0 <= label + step < classes else label - step
+    return label if label < 0 else drawn
+
+
+def _both(student: ImageText, batch: Batch, rows: Ints, context: Context) -> dict[str, Tensor]:
+    """Mean loss over a mixed batch, as the shares of both sets."""
+    first = forgotten(batch, rows)
+    lost, held = split(student(batch), first)
+    rest = replace(batch, label=batch.label[first:], study=batch.study[first:])
+    return {"forget": portion(lambda: classification(lost, batch.label[:first]), first, batch),
+            "retain": portion(lambda: base_loss(held, rest, ordinal=context.ordinal).total, len(batch) - first, batch)}

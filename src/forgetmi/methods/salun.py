@@ -1,0 +1,81 @@
+"""SalUn: random labels, but only for the weights the forgotten depend on most."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import Loaders
+from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.importance import summed_gradient
+from forgetmi.methods.masks import largest_by_encoder, masked, shares
+from forgetmi.methods.random_labels import RandomLabels, Rule, Unit
+from forgetmi.methods.steps import adamw
+from forgetmi.model.image_text import ImageText
+
+
+@dataclass(frozen=True)
+class SalUn:
+    """Saliency unlearning: `RandomLabels` that moves only the weights with the largest gradient on the forget set.
+
+    Use it where random labels cost too much utility. All other weights of the encoders stay bit-identical.
+
+    Args:
+        share: Share tau of each encoder's weights that may move, 0 to 1; at 1 this is `RandomLabels`, bit for bit.
+        labels, unit, redraw, order: As in `RandomLabels`.
+        epochs: Passes over both sets, >= 0.
+        lr: Learning rate of AdamW, > 0.
+        weight_decay: Weight decay (none on biases and norm layers), >= 0.
+        clip: Largest gradient norm, 0 = none.
+        bn: Batch-norm statistics: eval (kept) or train (updated: they are no weights and have no mask).
+
+    Source: Fan et al. 2024 (arXiv 2310.12508), repository Unlearn-Saliency (``generate_mask.py``, ``RL.py``; tau 0.5,
+    SGD, rate 0.013, momentum 0.9, decay 5e-4, 10 epochs, batches of 256). Deviations: the encoders are ranked apart;
+    the gradient is summed over samples, not over batch means, and the weights stay while it is; AdamW, whose moments
+    are masked with the gradient. As there, opposing samples cancel in the sum.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="SalUn",
+        paper="Fan et al., ICLR 2024, arXiv 2310.12508",
+        summary="Teaches the model wrong answers about the forgotten patients by changing only the weights that "
+                "matter most to them.",
+        reads=frozenset({"forget", "retain", "labels"}),
+        exact=False,
+        cost="1 + |forget| / |retain|, and |forget| / |retain| once",
+        suits="comparisons; where as few weights as possible should change",
+    )
+
+    share: float = 0.5
+    labels: Rule = "other"
+    unit: Unit = "study"
+    redraw: bool = False
+    order: Literal["passes", "mixed"] = "passes"
+    epochs: int = 5
+    lr: float = 3e-4
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    bn: Literal["eval", "train"] = "eval"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise MethodError(Fault("share must be in [0, 1]", where="salun", why=f"got {self.share}"))
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        """Run the method; see the class."""
+        student = copy.deepcopy(model)
+        if self.epochs == 0:
+            return student
+        student.gate.requires_grad_(False)
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        gradient = summed_gradient(student, loaders.forget.batches(loaders.forget.rows))
+        masks = largest_by_encoder({name: values.abs() for name, values in gradient.items()}, self.share)
+        context.facts["share of weights that may move"] = shares(masks)
+        relabelling = RandomLabels(
+            labels=self.labels, unit=self.unit, redraw=self.redraw, order=self.order, epochs=self.epochs, lr=self.lr,
+            weight_decay=self.weight_decay, clip=self.clip, bn=self.bn)
+        with masked(student, optimiser, masks):
+            relabelling.train(student, optimiser, loaders, context)
+        return student
