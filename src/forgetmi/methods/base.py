@@ -92,11 +92,12 @@ class Unlearned(Generic[M]):
 
 @dataclass
 class Log:
-    """Counters and loss means that grow while a method runs; part of the state an interrupted run resumes from."""
+    """Counters, loss means and findings that grow while a method runs; an interrupted run takes them back."""
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
     first_gradient: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -132,7 +133,6 @@ class Context:
     key: str = ""
     samples: Loaders | None = None
     log: Log = field(default_factory=Log)
-    facts: dict[str, Any] = field(default_factory=dict)
 
     def _declared(self, what: str) -> None:
         if what not in self.reads:
@@ -159,6 +159,11 @@ class Context:
         """Hand on the log without the forgotten, for the next request; the log given is never changed."""
         self._declared("training log")
         self._training_log = log
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the method found out, by name, for the trace: plain values."""
+        return self.log.facts
 
     def epochs(self, total: int, **state: Any) -> Iterator[int]:
         """Epoch numbers 0..total-1; saves after each, and goes on where an interrupted run stopped.

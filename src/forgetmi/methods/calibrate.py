@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.methods.access import SetLoader
+from forgetmi.methods.matched import matched_mean
 from forgetmi.types import Batch
 
 IMAGE_STD = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
@@ -68,17 +69,13 @@ def _losses(teacher: nn.Module, batch: Batch) -> Tensor:
 
 
 def _reference(teacher: nn.Module, validation: SetLoader, forgotten: Tensor) -> tuple[float, float] | None:
-    """Mean cross-entropy on validation, each class weighted by its share among the forgotten (classes absent there
-    are left out and the rest re-scaled); None where validation has none of these classes."""
+    """Mean cross-entropy of both heads on validation, with the forgotten's mix of labels; None if none is shared."""
     batches = list(validation.batches(validation.rows))
     if not batches:
         return None
     label, loss = torch.cat([batch.label for batch in batches]), torch.cat([_losses(teacher, one) for one in batches])
-    total, weight = loss.new_zeros(2), 0.0
-    for value in forgotten[forgotten >= 0].unique():
-        members = label == value
-        if bool(members.any()):
-            share = float((forgotten == value).sum())
-            total += share * loss[members].mean(dim=0)
-            weight += share
-    return (float(total[0] / weight), float(total[1] / weight)) if weight else None
+    forgotten = forgotten[forgotten >= 0]
+    if not bool(torch.isin(label, forgotten).any()):
+        return None
+    image, text = (matched_mean(label[label >= 0], loss[label >= 0, head], forgotten) for head in (0, 1))
+    return image, text

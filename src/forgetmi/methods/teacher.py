@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from forgetmi.types import Batch, Ints, Outputs
+from forgetmi.types import Batch, Outputs
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -60,9 +60,11 @@ class EpochLoop:
         partial = self._file.with_name(f".{self._file.name}.partial")
         state = {name: part.state_dict() for name, part in self._state.items()}
         try:
-            with partial.open("wb") as file:  # a full disk is an OSError here; given a path, torch hides it
+            with partial.open("wb") as file:
                 torch.save({"key": self._key, "done": done, "state": state}, file)
             os.replace(partial, self._file)
+        except RuntimeError as error:  # torch covers the system's error (a full disk) with its own
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
         finally:
             partial.unlink(missing_ok=True)
 
