@@ -105,3 +105,17 @@ def test_more_noise_certifies_more(unlearn: Any) -> None:
 def test_impossible_options_are_refused(wrong: Any) -> None:
     with pytest.raises(MethodError):
         NewtonHeads(**wrong)
+
+
+def test_certified_heads_on_encoders_that_remember_still_know_the_forgotten(
+    small: Any, memorised: ImageText, unlearn: Any,
+) -> None:
+    done = unlearn(NewtonHeads())
+    assert all(done.trace.facts[head]["epsilon"] < 10 for head in ("image", "text"))
+
+    @torch.no_grad()
+    def loss(rows: Any) -> float:
+        batch = small.prepared.records.batch(rows)
+        return float(torch.nn.functional.cross_entropy(done.model(batch).image_logits, batch.label))
+
+    assert loss(small.partition.forget) < 0.7 * loss(small.partition.holdout)
