@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from forgetmi.evaluate.attacks.base import AttackInfo, Found
 from forgetmi.evaluate.attacks.evidence import Evidence
 from forgetmi.evaluate.membership import sample_mia
@@ -26,8 +28,10 @@ class SvmLoss:
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluate.attacks.base.Attack`."""
         losses = {on: evidence.loss(evidence.audited, on) for on in ("forget", "holdout", "retain")}
-        found = sample_mia(retain=losses["retain"], forget=losses["forget"], never_seen=losses["holdout"],
-                           patient=evidence.partition.patient[evidence.rows("holdout")], seed=evidence.seed)
+        owner = evidence.partition.patient[evidence.rows("holdout")]
+        order = np.lexsort((owner, losses["holdout"]))  # the attack's subsample must not depend on the records' order
+        found = sample_mia(retain=np.sort(losses["retain"]), forget=losses["forget"],
+                           never_seen=losses["holdout"][order], patient=owner[order], seed=evidence.seed)
         counts = {"forgotten": losses["forget"], "never seen": losses["holdout"], "retained": losses["retain"]}
         return Found(
             value=float(found.flag_rate(once(len(losses["forget"])))[0]), unit="images",

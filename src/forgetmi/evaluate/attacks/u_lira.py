@@ -45,15 +45,24 @@ def leave_one_out(stack: Floats, *, forgotten: np.ndarray, never_trained: np.nda
     """Every shadow model attacked with the distributions fitted on the others; the method's calibration.
 
     Scoring models on the distributions they were fitted with, as one published script does, flatters the attack.
+    Leaving out one model alone would do the reverse, since its side's fit then rests on fewer models than the other's:
+    the next model of the other side is left out with it.
 
     Returns:
-        Float[m, p]; its AUC of forgotten against never-trained entries is 0.5 when unlearning equals retraining.
+        Float[m, p], NaN where the record was retained; its AUC of forgotten against never-trained entries is 0.5 when
+        unlearning equals retraining.
     """
-    scores = np.empty_like(stack)
+    scores = np.full_like(stack, np.nan)
+    records = np.arange(stack.shape[1])
     for run in range(len(stack)):
-        others = np.arange(len(stack)) != run
-        scores[run] = u_lira(stack[run], stack[others], forgotten=forgotten[others],
-                             never_trained=never_trained[others])
+        kept = {}
+        for name, own, other in (("forgotten", forgotten, never_trained), ("never_trained", never_trained, forgotten)):
+            kept[name] = own.copy()
+            kept[name][run] = False
+            partner = (np.roll(own, -run - 1, axis=0).argmax(0) + run + 1) % len(stack)
+            kept[name][partner[other[run]], records[other[run]]] = False
+        asked = forgotten[run] | never_trained[run]
+        scores[run, asked] = u_lira(stack[run], stack, **kept)[asked]
     return scores
 
 
