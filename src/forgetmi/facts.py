@@ -38,7 +38,8 @@ def gather(
     forgotten = codes(cohort.patient[partition.forget])[1]
     converted = json.loads(directory.notices.read_text(encoding="utf-8"))
     notices = (*cohort.notices, *(f"{notice} ({images} images)" for notice, images in sorted(converted.items())))
-    warnings = tuple(warn(evaluation, trace))
+    copies = json.loads(directory.duplicates.read_text(encoding="utf-8")) if spec.duplicates else {"warnings": []}
+    warnings = (*warn(evaluation, trace), *copies["warnings"])
     return ReportFacts(
         title=f"Withdrawal of {len(forgotten)} patients from a model of {cohort.name}",
         cohort=dataclasses.replace(CohortSummary.of(cohort), notices=notices), partition=partition,

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from forgetmi import api
+from forgetmi.batch.duplicates import find_duplicates
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
 from forgetmi.cohort.stored import write_partition
 from forgetmi.cost import Cost, Meter
-from forgetmi.files import full_disk_explained, write_json, write_text
+from forgetmi.files import default_cache, full_disk_explained, write_json, write_text
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.rundir import RunDirectory
 from forgetmi.seeding import derive
@@ -172,6 +173,9 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
         directory.claim(write_yaml(spec))
         write_partition(directory.partition, partition)
         write_json(directory.notices, dict(prepared.records.images.notices))
+        if spec.duplicates and not directory.duplicates.exists():
+            write_json(directory.duplicates, find_duplicates(
+                cohort, partition, cache=default_cache(), progress=told("copies")).plain())
         waits = {UNLEARNED: ORIGINAL}
         jobs = [Job(name, make_model, (spec, root, name), after=waits.get(name)) for name in model_names(spec)
                 if not directory.signals(name).exists()]

@@ -32,6 +32,11 @@ class RunDirectory:
         return self.root / "partition.json"
 
     @property
+    def duplicates(self) -> Path:
+        """Copies of what is forgotten, by digest, and what to do."""
+        return self.root / "duplicates.json"
+
+    @property
     def notices(self) -> Path:
         """What was converted while images were decoded, and for how many."""
         return self.root / "notices.json"

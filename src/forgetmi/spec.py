@@ -90,6 +90,7 @@ class RunSpec:
         given: Models that exist already.
         retrains: Models retrained here without the forgotten as reference, besides given ones, 0 or more; 2 in all are
             needed for a gap, 3 advised.
+        duplicates: Look for copies of forgotten images and reports under other patients first.
         batch_size: Samples of each set an unlearning step.
         seed: Root seed of everything random.
         split_seed: Seed of the draw of patients; empty = the root seed.
@@ -107,6 +108,7 @@ class RunSpec:
     method: Any = field(default_factory=ForgetMI)
     given: GivenModels = field(default_factory=GivenModels)
     retrains: int = 3
+    duplicates: bool = True
     batch_size: int = 16
     seed: int = 0
     split_seed: int | None = None

@@ -88,7 +88,7 @@ def test_center_crop_is_that_of_the_release(side: int, before: int, kept: int) -
 
 def test_bad_preprocessing_reports_every_fault() -> None:
     with pytest.raises(SpecError) as caught:
-        ImagePreprocessing(size=2, fit="stretch")  # pyright: ignore[reportArgumentType]
+        ImagePreprocessing(size=2, fit="squeeze")  # pyright: ignore[reportArgumentType]
     assert len(caught.value.faults) == 2
 
 

@@ -33,18 +33,18 @@ class ImagePreprocessing:
         size: Side of the result, pixels, 8..4096.
         fit: "pad" resizes the longest side to `size` (antialiased) and pads the other with zeros, centred.
             "center_crop" never resizes: zeros on every side, then the centre is cut out, as the authors' release does
-            at 2048 pixels.
+            at 2048 pixels. "stretch" resizes each side to `size`, so that nothing is padded and shapes are distorted.
     """
 
     size: int = 64
-    fit: Literal["pad", "center_crop"] = "pad"
+    fit: Literal["pad", "center_crop", "stretch"] = "pad"
 
     def __post_init__(self) -> None:
         faults = []
         if not 8 <= self.size <= 4096:
             faults.append(Fault(f"image size {self.size} is out of range", do="Choose 8 to 4096 pixels."))
-        if self.fit not in ("pad", "center_crop"):
-            faults.append(Fault(f"there is no image fit {self.fit!r}", do="Choose 'pad' or 'center_crop'."))
+        if self.fit not in FITS:
+            faults.append(Fault(f"there is no image fit {self.fit!r}", do=f"Choose one of {', '.join(FITS)}."))
         if faults:
             raise SpecError(faults)
 
@@ -62,17 +62,25 @@ class ImagePreprocessing:
         Returns:
             float32[size, size] in [0, 1]; an image of that size already is returned with the same values.
         """
-        return _center_crop(pixels, self.size) if self.fit == "center_crop" else _pad(pixels, self.size)
+        return FITS[self.fit](pixels, self.size)
+
+
+def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    if pixels.shape == (height, width):
+        return pixels
+    resized = Image.fromarray(np.ascontiguousarray(pixels, np.float32)).resize(
+        (width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return np.asarray(resized, np.float32).clip(0.0, 1.0)  # Lanczos overshoots at edges
+
+
+def _stretch(pixels: Pixels, size: int) -> Pixels:
+    return _resize(pixels, size, size)
 
 
 def _pad(pixels: Pixels, size: int) -> Pixels:
     height, width = pixels.shape
     longest = max(height, width)
-    if longest != size:
-        to = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
-        resized = Image.fromarray(np.ascontiguousarray(pixels, np.float32)).resize(
-            to, Image.Resampling.LANCZOS, reducing_gap=3.0)
-        pixels = np.asarray(resized, np.float32).clip(0.0, 1.0)  # Lanczos overshoots at edges
+    pixels = _resize(pixels, max(1, round(height * size / longest)), max(1, round(width * size / longest)))
     height, width = pixels.shape
     out = np.zeros((size, size), np.float32)
     top, left = (size - height) // 2, (size - width) // 2
@@ -85,6 +93,9 @@ def _center_crop(pixels: Pixels, size: int) -> Pixels:
     padded = np.pad(pixels, [(margin, margin) for margin in margins])
     top, left = ((side - size) // 2 for side in padded.shape)
     return np.ascontiguousarray(padded[top:top + size, left:left + size], np.float32)
+
+
+FITS: dict[str, Callable[[Pixels, int], Pixels]] = {"pad": _pad, "center_crop": _center_crop, "stretch": _stretch}
 
 
 @final

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from forgetmi import api
+from forgetmi.batch.duplicates import find_duplicates
 from forgetmi.cohort.stored import read_partition, write_partition
 from forgetmi.commands.show import Board, say
 from forgetmi.cost import Meter
 from forgetmi.errors import Fault, SpecError
-from forgetmi.files import full_disk_explained, write_json, write_text
+from forgetmi.files import default_cache, full_disk_explained, write_json, write_text
 from forgetmi.options import parse
 from forgetmi.pipeline import device_of, load_data, prepare
 from forgetmi.types import Cohort, Signals
@@ -109,7 +110,7 @@ def unlearn(argv: Sequence[str]) -> None:
         UnlearnOptions, argv, prog="forgetmi unlearn",
         description="Make a model that forgets, from the original's checkpoint. Give the cohort and partition options "
                     "the original was trained with; --partition.forget-list names who is forgotten now.",
-        only=("cohort", "partition", "training", "method", "batch_size", "seed", "split_seed", "device"))
+        only=("cohort", "partition", "training", "method", "duplicates", "batch_size", "seed", "split_seed", "device"))
     one_thread()
     cohort, partition = load_data(spec)
     trained = beside(own.checkpoint, "partition.json")
@@ -127,6 +128,12 @@ def unlearn(argv: Sequence[str]) -> None:
         api.settle_gate(prepared, original, partition, seed=spec.seed)
         own.out.parent.mkdir(parents=True, exist_ok=True)
         write_partition(beside(own.out, "partition.json"), partition)
+        if spec.duplicates:
+            found = find_duplicates(cohort, partition, cache=default_cache(),
+                                    progress=lambda done, total: board.show("copies", done, total))
+            write_json(beside(own.out, "duplicates.json"), found.plain())
+            for warning in found.warnings():
+                say(f"warning: {warning}")
         state = own.out.parent / f".{own.out.name}.state.pt"
         done = api.unlearn(
             prepared=prepared, partition=partition, model=original.model, method=spec.method,

@@ -52,7 +52,7 @@ def from_authors(
                  "strip_accents": tokenizer.strip_accents}}
     kept = {"config": read.config, "unused_head": {name: value.tolist() for name, value in read.unused_head.items()}}
     return save(target, read.model, vocabulary=tokenizer.vocabulary, preprocessing=preprocessing, classes=classes,
-                extra={"release": kept, "gate": NO_GATE})
+                extra={"source": kept, "gate": NO_GATE})
 
 
 def to_authors(source: Path, target: Path) -> None:
@@ -66,7 +66,7 @@ def to_authors(source: Path, target: Path) -> None:
         CheckpointError: It cannot be read, or their code cannot build this architecture.
     """
     loaded = load(source)
-    kept = loaded.extra.get("release", {"config": None, "unused_head": None})
+    kept = loaded.extra.get("source") or {"config": None, "unused_head": None}
     head = kept["unused_head"]
     write_checkpoint(target, loaded.model, config=kept["config"],
                      unused_head=head and {name: torch.tensor(value) for name, value in head.items()})
