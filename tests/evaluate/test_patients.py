@@ -162,7 +162,8 @@ def test_matching_makes_counts_and_labels_alike() -> None:
 
 
 def test_matching_says_who_has_no_counterpart() -> None:
-    found = match(label=(np.array([0, 3, 3]), np.array([0] * 20 + [1] * 20)), studies=(np.array([99, 1, 2]), np.ones(40, int)))
+    found = match(label=(np.array([0, 3, 3]), np.array([0] * 20 + [1] * 20)),
+                  studies=(np.array([99, 1, 2]), np.ones(40, int)))
     assert found.unmatched == 2
     assert np.isfinite(found.weights).all()
     assert found.weights[:20].mean() > found.weights[20:].mean()

@@ -172,10 +172,10 @@ def test_intervals_cover_the_true_difference(shift: float) -> None:
 
 
 def test_retraining_is_seldom_called_anything_else() -> None:
-    """The null: the attacked model is one more retrained one. Four channels, 150 forget draws."""
-    found = [judge(seed, Rule(resamples=200)).outcome for seed in range(150)]
-    assert found.count("NOT FORGOTTEN") / 150 <= 0.025 + 1.96 * np.sqrt(0.025 * 0.975 / 150) + 0.01
-    assert found.count("OVER-FORGOTTEN") / 150 <= 0.06
+    """The null: the attacked model is one more retrained one. Four channels, 100 forget draws."""
+    found = [judge(seed, Rule(resamples=200)).outcome for seed in range(100)]
+    assert found.count("NOT FORGOTTEN") / 100 <= 0.025 + 1.96 * np.sqrt(0.025 * 0.975 / 100) + 0.01
+    assert found.count("OVER-FORGOTTEN") / 100 <= 0.06
     assert found.count("FORGOTTEN") == 0  # 16 patients cannot show it
 
 

@@ -52,7 +52,7 @@ def match(
             held = np.bincount(outside, weights, minlength=size)
             weights = weights * (wanted / wanted.sum() / np.where(held > 0, held, 1))[outside]
         weights = weights * len(weights) / weights.sum()
-        if np.abs(weights - before).max() < 1e-9:
+        if np.abs(weights - before).max() < 1e-6:
             break
     unmatched = int((~np.isin(*margins[0])).sum())
     return Matching(weights, float(weights.sum() ** 2 / (weights**2).sum()), unmatched)

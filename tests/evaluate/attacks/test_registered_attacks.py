@@ -81,6 +81,14 @@ def test_every_other_attack_moves_in_its_direction(name: str, remembered: Eviden
         assert abs(bad.found.value - ideal) > abs(good.found.value - ideal)
 
 
+def test_the_two_polarities_are_one_minus_the_other(remembered: Evidence) -> None:
+    entropy, efficacy = result("entropy_mia", remembered).found, result("mia_efficacy", remembered).found
+    assert entropy.details["efficacy"] == 1 - entropy.value
+    assert entropy.value > 0.95  # taken for members
+    assert efficacy.value < 0.05  # as non-members
+    assert efficacy.details["confidence"] == efficacy.value
+
+
 def shuffled(evidence: Evidence) -> Evidence:
     """The same records in another order in the cohort, and other orders again in every model's signals."""
     rng = np.random.default_rng(5)
@@ -116,7 +124,7 @@ def higher_logits(signals: Signals) -> Signals:
     return replace(signals, image_logits=signals.image_logits + added, text_logits=signals.text_logits - 3.5)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "forgetting_quality"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("change", [shuffled, lambda evidence: map_signals(evidence, higher_logits)],
                          ids=["records permuted", "a constant added to logits"])
 def test_order_of_records_and_constants_in_logits_change_nothing(
