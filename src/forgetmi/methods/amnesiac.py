@@ -27,8 +27,8 @@ class Amnesiac:
     moved, so this is no exact removal.
 
     Args:
-        repair_epochs: Passes over the retain set with the original's recipe (its schedule shortened to that many
-            epochs), >= 0; 0 leaves the difference as it is.
+        repair_epochs: Passes over the retain set with the original's recipe at its full learning rate throughout,
+            >= 0; 0 leaves the difference as it is.
 
     Source: Graves et al. 2021 (arXiv 2010.10981), repository lmgraves/AmnesiacML (10 epochs of Adam as repair).
     Deviations: updates are logged by buckets of patients; the repair uses the original's recipe. Running batch
@@ -60,7 +60,8 @@ class Amnesiac:
         context.facts["steps taken back"] = sum(log.steps[buckets] for buckets in affected)
         context.facts["steps logged"] = sum(log.steps.values())
         context.keep_log(log.without(rows))
-        return context.train(student, loaders.retain, recipe=replace(context.recipe, epochs=self.repair_epochs))
+        repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)
+        return context.train(student, loaders.retain, recipe=repair)
 
 
 @torch.no_grad()

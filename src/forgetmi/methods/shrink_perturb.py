@@ -23,8 +23,8 @@ class ShrinkPerturb:
 
     Args:
         keep: Share of the original weights, 0 to 1; 0 is a short retraining, 1 plain further training.
-        repair_epochs: Passes over the retain set with the original's recipe (its schedule shortened to that many
-            epochs), >= 0; 0 leaves the mixture as it is.
+        repair_epochs: Passes over the retain set with the original's recipe at its full learning rate throughout,
+            >= 0; 0 leaves the mixture as it is.
 
     Source: the mixing step of Ash & Adams 2020 (arXiv 1910.08475), who use it to warm-start training; Gaussian noise
     there is a fresh initialisation here. Running batch statistics are mixed in the same proportion and learned again by
@@ -54,7 +54,8 @@ class ShrinkPerturb:
         """Run the method; see the class."""
         student, fresh = copy.deepcopy(model), context.fresh_model(context.seed)
         mix(student, fresh, keep=self.keep)
-        return context.train(student, loaders.retain, recipe=replace(context.recipe, epochs=self.repair_epochs))
+        repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)
+        return context.train(student, loaders.retain, recipe=repair)
 
 
 @torch.no_grad()
