@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from forgetmi.errors import MethodError
-from forgetmi.methods.chip import CHIP, activations, directions, project, select, targets
+from forgetmi.methods.chip import CHIP, activations, targets
+from forgetmi.methods.projection import directions, project, select
 from forgetmi.model.image_text import ImageText
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.projection import directions, project, select
 from forgetmi.model.image_text import ImageText
 from forgetmi.types import Batch
 
@@ -131,51 +132,3 @@ def _pooled(value: Tensor, mask: Tensor) -> Tensor:
         weight = mask[:, :, None].to(value)
         return (value * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
     return value
-
-
-def select(forget: Tensor, retain: Tensor, *, share: float) -> Tensor:
-    """The neurons with the largest mean absolute activation on the forgotten minus that on the retained.
-
-    Args:
-        forget, retain: Float[n, c] and Float[m, c].
-        share: Share of the c neurons, above 0 to 1; at least two are taken, since one alone would always be silenced.
-
-    Returns:
-        Int64[k], ascending.
-    """
-    score = forget.abs().mean(dim=0) - retain.abs().mean(dim=0)
-    return score.topk(min(len(score), max(2, int(share * len(score))))).indices.sort().values
-
-
-def directions(apart: Tensor, *, variance: float) -> Tensor:
-    """Fewest orthonormal directions that hold the given share of the squared length of the normalised differences.
-
-    Args:
-        apart: Float[patients, k]; differences of length 0 are left out.
-        variance: Above 0 to 1.
-
-    Returns:
-        Float[k, r], orthonormal columns; r = 0 where no patient differs.
-    """
-    length = apart.norm(dim=1, keepdim=True)
-    unit = (apart / length.clamp(min=1e-8))[length[:, 0] > 1e-8]
-    if len(unit) == 0:
-        return apart.new_zeros(apart.shape[1], 0)
-    _, size, basis = torch.linalg.svd(unit.double(), full_matrices=False)
-    held = size.square().cumsum(0) / size.square().sum()
-    count = min(int((held < variance - 1e-12).sum()) + 1, int((size > 1e-10 * size[0]).sum()))
-    return basis[:count].T
-
-
-@torch.no_grad()
-def project(weight: Any, neurons: Tensor, basis: Tensor) -> None:
-    """``W_S <- (I - Q Q^T) W_S``, in place.
-
-    Args:
-        weight: Float[c, ...], one row an output neuron.
-        neurons: Int64[k], the rows S.
-        basis: Float[k, r], Q with orthonormal columns.
-    """
-    neurons, basis = neurons.to(weight.device), basis.to(weight.device).double()
-    rows = weight[neurons].double().flatten(1)
-    weight[neurons] = (rows - basis @ (basis.T @ rows)).reshape(weight[neurons].shape).to(weight.dtype)
