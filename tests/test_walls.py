@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "forgetmi"
-ROOMS = ("cohort", "batch", "model", "methods", "evaluate", "report")
+ROOMS = ("cohort", "batch", "model", "methods", "evaluation", "report")
 GROUND = {"types", "errors", "registry", "seeding", "decode", "cost", "plain", "files"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -32,7 +32,7 @@ def allowed(room: str) -> set[str]:
     """What the files of a room may import."""
     if room in ROOMS:
         left = set(ROOMS[:ROOMS.index(room) + 1])
-        return GROUND | (left - {"methods"} if room == "evaluate" else left)
+        return GROUND | (left - {"methods"} if room == "evaluation" else left)
     return GROUND
 
 
@@ -52,4 +52,4 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
     wrong.write_text("def f():\n    from forgetmi.report.audit import render\n    return render\n")
     assert not imports(wrong) <= allowed("methods")
     wrong.write_text("import forgetmi.methods.base\n")
-    assert not imports(wrong) <= allowed("evaluate")
+    assert not imports(wrong) <= allowed("evaluation")

@@ -13,8 +13,8 @@ from forgetmi.batch.image import ImagePreprocessing, build_image_store
 from forgetmi.batch.loaders import Loader, Records
 from forgetmi.batch.text import Tokenizer, train_wordpiece
 from forgetmi.errors import CheckpointError, Fault
-from forgetmi.evaluate import suite
-from forgetmi.evaluate.signals import collect
+from forgetmi.evaluation import suite
+from forgetmi.evaluation.signals import collect
 from forgetmi.files import default_cache
 from forgetmi.methods import base
 from forgetmi.methods.forget_mi import ForgetMI
@@ -242,7 +242,7 @@ def evaluate(
     *, original: Signals, unlearned: Signals | Mapping[str, Signals], retrained: Sequence[Signals],
     partition: Partition, ordinal: bool = True, seed: int = 0, resamples: int = 1000,
 ) -> Evaluation:
-    """Measure the original, one or several unlearned models and the retrained ones; see `forgetmi.evaluate.suite`."""
+    """Measure the original, one or several unlearned models and the retrained ones; see `forgetmi.evaluation.suite`."""
     others = {"unlearned": unlearned} if isinstance(unlearned, Signals) else dict(unlearned)
     models = {"original": original, **others, **{f"retrain-{r}": one for r, one in enumerate(retrained)}}
     return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)

@@ -12,7 +12,7 @@ import torch
 
 from forgetmi import api
 from forgetmi.errors import MethodError
-from forgetmi.evaluate.signals import collect
+from forgetmi.evaluation.signals import collect
 from forgetmi.methods import base
 from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.sharded import Ensemble, SliceLog

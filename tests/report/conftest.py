@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forgetmi.cost import Cost
-from forgetmi.evaluate.suite import evaluate
+from forgetmi.evaluation.suite import evaluate
 from forgetmi.report.audit import CohortSummary, Example, MethodSummary, ReportFacts, Work
 from forgetmi.report.manifest import Manifest
 from forgetmi.types import ForgetRequest, Partition, Signals

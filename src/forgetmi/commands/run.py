@@ -96,7 +96,7 @@ def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
 
 
 def _report(done: Run, spec: RunSpec, command: list[str]) -> None:
-    from forgetmi.evaluate.suite import table
+    from forgetmi.evaluation.suite import table
 
     facts = gather(done.directory, spec, done.cohort, done.partition, command=command)
     write_manifest(done.directory.manifest, facts.manifest)

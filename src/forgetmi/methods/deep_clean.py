@@ -52,7 +52,7 @@ class DeepClean:
         suits="comparisons; where as few weights as possible should change",
     )
 
-    share: float = 0.01
+    share: float = 0.03
     each: Each = "sample"
     epochs: int = 2
     lr: float = 5e-4

@@ -42,7 +42,7 @@ def squared_gradients(model: ImageText, loader: SetLoader, *, each: Each) -> tup
     Raises:
         MethodError: No sample has a label.
     """
-    batches = loader.epoch(0) if each == "batch" else _singly(loader.batches(loader.rows))
+    batches = loader.epoch(0) if each == "batch" else _singly(loader.epoch(0))
     total, count = {name: torch.zeros_like(p) for name, p in encoder_parameters(model).items()}, 0
     with evaluating(model):
         for batch in batches:

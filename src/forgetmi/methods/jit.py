@@ -59,7 +59,7 @@ class JiT:
     image_std: float = 0.1
     text_std: float = 0.5
     epochs: int = 3
-    lr: float = 1e-4
+    lr: float = 5e-5
     weight_decay: float = 0.0
     clip: float = 5.0
 

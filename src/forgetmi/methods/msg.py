@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
+from forgetmi.methods.access import Loaders, SetLoader
 from forgetmi.methods.base import Context, MethodInfo
 from forgetmi.methods.importance import summed_gradient
 from forgetmi.methods.last_layers import last_layers
@@ -21,6 +21,7 @@ from forgetmi.methods.steps import adamw, base, minimise, set_lr, set_mode
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.seeding import derive
+from forgetmi.types import Batch
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class MSG:
         lr: Peak learning rate of AdamW, > 0; it rises over the first half of the epochs and falls over the second.
         weight_decay: Weight decay (none on biases and norm layers), >= 0.
         clip: Largest gradient norm, 0 = none.
-        bn: Batch-norm statistics: eval (kept) or train (updated, as the authors do).
+        bn: Batch-norm statistics: train (learned again from the retained, since the weights before them change) or eval
+            (kept).
 
     Source: an entry to the NeurIPS 2023 machine unlearning challenge in the form of Cadet et al. 2024 (arXiv
     2410.01276), repository deepunlearn (``kgltop2.py``: 30 %, factor 0.1, 5 epochs of SGD, rate 1e-3, momentum 0.9,
@@ -68,7 +70,7 @@ class MSG:
     lr: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
-    bn: Literal["eval", "train"] = "eval"
+    bn: Literal["train", "eval"] = "train"
 
     def __post_init__(self) -> None:
         if not all(0 <= value <= 1 for value in (self.image_share, self.text_share, self.kept)) or self.text_k < 0:
@@ -85,13 +87,14 @@ class MSG:
         afresh(student, masks, seed=derive(context.seed, "unlearn", "afresh"))
         context.facts["weights that start afresh"] = sum(int(mask.sum()) for mask in masks.values())
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        lessons = loaders.retain.for_training(loaders.batch_size)
         with masked(student, optimiser, masks, outside=self.kept):
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
                 set_lr(optimiser, self.lr * triangle(epoch, self.epochs))
                 set_mode(student, self.bn)
                 context.log.epochs.append(minimise(
-                    loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
-                    context, clip=self.clip))
+                    counted(loaders.retain, lessons.epoch(epoch)),
+                    lambda batch: {"retain": base(student, batch, context)}, optimiser, context, clip=self.clip))
         return student
 
     def choose(self, model: ImageText, loaders: Loaders) -> dict[str, Tensor]:
@@ -106,6 +109,13 @@ class MSG:
         for name, share in wanted.items():
             masks |= largest({name: -(held[name] - lost[name]).abs()}, share)
         return masks
+
+
+def counted(loader: SetLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Pass on batches that were read past a set's own count, and count them."""
+    for batch in batches:
+        loader.seen += len(batch)
+        yield batch
 
 
 def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ class RandomLabels:
         unit: What shares a draw: the images of a study, or all of a patient's (then it is the shift from the true to
             the drawn class that they share).
         redraw: Draw anew each epoch instead of once.
-        order: passes = each epoch one pass over the forgotten, then one over the retained; mixed = one pass over both,
-            shuffled together.
+        order: mixed = each epoch one pass over both sets, shuffled together; passes = one over the forgotten, then one
+            over the retained (overshoots sooner).
         epochs: Passes over both sets, >= 0.
         lr: Learning rate of AdamW, > 0.
         weight_decay: Weight decay (none on biases and norm layers), >= 0.
@@ -69,7 +69,7 @@ class RandomLabels:
     labels: Rule = "other"
     unit: Unit = "study"
     redraw: bool = False
-    order: Literal["passes", "mixed"] = "passes"
+    order: Literal["mixed", "passes"] = "mixed"
     epochs: int = 5
     lr: float = 3e-4
     weight_decay: float = 0.01

@@ -32,9 +32,9 @@ class SalUn:
         bn: Batch-norm statistics: eval (kept) or train (updated: they are no weights and have no mask).
 
     Source: Fan et al. 2024 (arXiv 2310.12508), repository Unlearn-Saliency (``generate_mask.py``, ``RL.py``; tau 0.5,
-    SGD, rate 0.013, momentum 0.9, decay 5e-4, 10 epochs, batches of 256). Deviations: the encoders are ranked apart;
-    the gradient is summed over samples, not over batch means, and the weights stay while it is; AdamW, whose moments
-    are masked with the gradient. As there, opposing samples cancel in the sum.
+    passes, SGD, rate 0.013, momentum 0.9, decay 5e-4, 10 epochs, batches of 256). Deviations: the encoders are ranked
+    apart; the gradient is summed over samples, not over batch means, and the weights stay while it is; AdamW, whose
+    moments are masked with the gradient. As there, opposing samples cancel in the sum.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -52,7 +52,7 @@ class SalUn:
     labels: Rule = "other"
     unit: Unit = "study"
     redraw: bool = False
-    order: Literal["passes", "mixed"] = "passes"
+    order: Literal["mixed", "passes"] = "mixed"
     epochs: int = 5
     lr: float = 3e-4
     weight_decay: float = 0.01

@@ -69,7 +69,7 @@ class SFRon:
     every: int = 5
     ratio: float = 1.0
     each: Each = "batch"
-    forget_lr: float = 0.01
+    forget_lr: float = 0.002
     forget_clip: float = 7.0
     epochs: int = 5
     lr: float = 5e-4

@@ -39,7 +39,7 @@ def batch_mean_attack(
 ) -> BatchMeanAttack:
     """Fit on retain (member) against test (non-member) and ask about forget.
 
-    Use it only to compare with the paper's Table 1; `forgetmi.evaluate.membership.sample_mia` measures forgetting.
+    Use it only to compare with the paper's Table 1; `forgetmi.evaluation.membership.sample_mia` measures forgetting.
 
     Args:
         retain, test, forget: Image cross-entropies in file order, nats.

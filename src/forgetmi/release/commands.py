@@ -12,7 +12,7 @@ import pandas as pd
 from forgetmi.commands.run import RunOptions, finish
 from forgetmi.commands.show import say
 from forgetmi.errors import Fault, SpecError
-from forgetmi.evaluate.suite import table
+from forgetmi.evaluation.suite import table
 from forgetmi.files import full_disk_explained, write_text
 from forgetmi.options import command_line, parse, take
 from forgetmi.pipeline import ORIGINAL, retrained_names

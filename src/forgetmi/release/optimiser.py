@@ -1,60 +1,16 @@
-"""The optimiser of the authors' release: AdamW as the transformers library had it until version 4."""
+"""Which parameters the authors' release decays, and its optimiser."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import nn
-from torch.optim import Optimizer
+
+from forgetmi.model.optimiser import TransformersAdamW
+
+__all__ = ["TransformersAdamW", "parameter_groups"]
 
 NO_DECAY = ("bias", "LayerNorm.weight")
-
-
-class TransformersAdamW(Optimizer):
-    """AdamW whose epsilon is added before the bias correction, and whose decay follows the step.
-
-    At the first step its epsilon acts 31.6 times as strongly as in `torch.optim.AdamW`: gradients below 3e-5 move a
-    parameter by less than the learning rate.
-
-    Args:
-        params: Parameters or groups of them.
-        lr: Learning rate.
-        betas: Decay rates of both moments.
-        eps: Epsilon.
-        weight_decay: Decoupled weight decay.
-
-    Source: transformers.optimization.AdamW (removed in version 5), bias correction on, its default epsilon of 1e-6.
-    """
-
-    def __init__(
-        self, params: Iterable[Any], *, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-6,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
-        if closure is not None:
-            raise ValueError("this optimiser takes no closure")
-        for group in self.param_groups:
-            first, second = group["betas"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
-                state["step"] += 1
-                state["mean"].mul_(first).add_(parameter.grad, alpha=1 - first)
-                state["square"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
-                size = group["lr"] * math.sqrt(1 - second ** state["step"]) / (1 - first ** state["step"])
-                parameter.addcdiv_(state["mean"], state["square"].sqrt().add_(group["eps"]), value=-size)
-                if group["weight_decay"] > 0:
-                    parameter.add_(parameter, alpha=-group["lr"] * group["weight_decay"])
 
 
 def parameter_groups(model: nn.Module, *, weight_decay: float, decay_batch_norm: bool = True) -> list[dict[str, Any]]:

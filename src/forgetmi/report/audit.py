@@ -16,8 +16,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from forgetmi.cost import Cost
-from forgetmi.evaluate.gaps import FLOOR
-from forgetmi.evaluate.suite import RETRAIN
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.evaluation.suite import RETRAIN
 from forgetmi.files import write_text
 from forgetmi.report import figures, reading, sections, table
 from forgetmi.report.manifest import Manifest
@@ -115,7 +115,7 @@ class ReportFacts:
         request: Who asked to be removed (digests), why and when; at most three digests are shown.
         method: Which method.
         work: What it did and cost.
-        evaluation: Scores of "original", "unlearned", "retrain-0" ... and "retrain" (`forgetmi.evaluate.suite`).
+        evaluation: Scores of "original", "unlearned", "retrain-0" ... and "retrain" (`forgetmi.evaluation.suite`).
         signals: Model name to signals, for the loss distributions; may lack models or be empty.
         derived_from_forgotten: One sentence for each thing that still derives from the withdrawn patients.
         manifest: Versions, digests, seeds, hardware, cost, command.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgetmi.evaluate.suite import RETRAIN
+from forgetmi.evaluation.suite import RETRAIN
 from forgetmi.types import Evaluation, Failed, Score
 
 NOT_RESOLVABLE = "not resolvable"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from forgetmi.evaluate.signals import Head, cross_entropy, log_probabilities
-from forgetmi.evaluate.suite import RETRAIN
+from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
+from forgetmi.evaluation.suite import RETRAIN
 from forgetmi.report import figures, reading
 from forgetmi.report.reading import Reading
 from forgetmi.types import Evaluation, Failed, Floats, Ints, Partition, Score, Signals

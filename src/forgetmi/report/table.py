@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from markupsafe import Markup, escape
 
-from forgetmi.evaluate.gaps import FLOOR
-from forgetmi.evaluate.suite import RETRAIN
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.evaluation.suite import RETRAIN
 from forgetmi.types import Evaluation, Failed, Score
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (  # heading, score name, set

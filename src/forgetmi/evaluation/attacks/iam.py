@@ -1,0 +1,89 @@
+"""IAM, interpolated approximate measurement (Wang et al., "Towards Lifecycle Unlearning Commitment Management",
+2025)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from forgetmi.errors import EvaluationError, Fault
+from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.evidence import Evidence
+from forgetmi.types import Floats
+
+_EPS1, _EPS2 = 1e-2, 1e-5
+
+
+def transform(probability: Floats) -> Floats:
+    """IAM's signal of the true class's probability, scaled so that 0 and 1 keep their places."""
+    def raw(p: Floats) -> Floats:
+        return -np.log(_EPS1 - np.log(_EPS2 + p))
+
+    low, high = raw(np.zeros(1)), raw(np.ones(1))
+    return (raw(probability) - low) / (high - low)
+
+
+def iam(
+    *, unlearned: Floats, original: Floats, outside: Floats, steps: int = 100,
+    spread: Literal["pooled", "record"] = "pooled",
+) -> Floats:
+    """How far each record has moved from "trained on" to "never trained on": 1 = unlearned, 0 = as before.
+
+    Signals of models that never saw the record are interpolated towards the original model's; a Gumbel distribution
+    fitted by moments at each step says how far along the unlearned model still is, and steps weigh by how near the
+    original they are. Heuristic: read it against a retrained model's score. The weights are shifted by one step
+    against the distributions, as in the published code.
+
+    Args:
+        unlearned, original: Float[p], transformed signals.
+        outside: Float[m, p], m >= 1 models that never saw the records.
+        steps: Interpolation points, >= 3.
+        spread: Standard deviation over models and records together, or of each record (needs several models).
+
+    Returns:
+        Float[p], 0..1.
+    """
+    alpha = np.linspace(0, 1, steps)
+    centre, gap = outside.mean(0), original - outside.mean(0)
+    score = np.zeros(len(unlearned))
+    for at, weight in pairwise(alpha):
+        mixed = outside + at * (original - outside)
+        sigma = mixed.std() if spread == "pooled" else mixed.std(0)
+        scale = np.maximum(sigma, 1e-10) * np.sqrt(6) / np.pi
+        location = centre + at * gap - np.euler_gamma * scale
+        score += weight * np.exp(-np.exp(np.clip(-(unlearned - location) / scale, -700, 700)))
+    return 1 - score / alpha[1:].sum()
+
+
+@dataclass(frozen=True)
+class Iam:
+    """IAM with the retrained models as those that never saw the patients; a triage that needs no extra training.
+
+    Its value is the mean over the forgotten patients. A patient whom the original knows no better than the retrained
+    models do has nothing to unlearn: the score is undefined there, and such patients are left out and counted.
+    """
+
+    info: ClassVar[AttackInfo] = AttackInfo(
+        name="iam", title="IAM", source="Wang et al., 2025",
+        measures="mean unlearning score of the forgotten patients, 1 = unlearned, 0 = as before", direction="lower",
+        reference="retrained", forgotten=None, needs=frozenset({"original", "retrained"}))
+
+    def apply(self, evidence: Evidence) -> Found:
+        """See `forgetmi.evaluation.attacks.base.Attack`."""
+        unlearned, original, *outside = (
+            transform(evidence.probability(model, "forget"))
+            for model in (evidence.audited, evidence.signals["original"], *evidence.retrained))
+        stack = np.stack(outside)
+        score = iam(unlearned=unlearned, original=original, outside=stack)
+        scatter = stack.std(0).mean() if len(stack) > 1 else stack.std()
+        defined = original - stack.mean(0) > scatter
+        kept = score[defined]
+        if not len(kept):
+            raise EvaluationError(Fault("the original knows none of the forgotten patients better than retrained "
+                                        "models do", why="there was nothing to unlearn"))
+        return Found(value=float(kept.mean()), counts={"forgotten": len(kept), "undefined": int((~defined).sum())},
+                     details={"lowest": float(kept.min())}, scores={"forgotten": np.where(defined, 1 - score, 0.0)},
+                     note=f"{len(stack)} reference models")

@@ -1,0 +1,28 @@
+"""The channels a patient can be given away by: image head, text head, both heads, and the image-report link."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from forgetmi.evaluation.link import contrast
+from forgetmi.evaluation.signals import log_probabilities, margin
+from forgetmi.types import Floats, Signals
+
+Channel = Literal["image", "text", "both", "link"]
+CHANNELS: tuple[Channel, ...] = ("image", "text", "both", "link")
+
+
+def channel_signal(signals: Signals, channel: Channel, *, gallery: Signals) -> Floats:
+    """One number per image, larger = more like a training sample: the logit margin of a head, or the link's contrast.
+
+    Args:
+        signals: n images; of a head's channel all labelled.
+        channel: Which.
+        gallery: For the link, signals of the same model whose reports are compared (`forgetmi.evaluation.link`).
+
+    Raises:
+        EvaluationError: Logits are not finite, or the model has no embeddings.
+    """
+    if channel == "link":
+        return contrast(signals, gallery)
+    return margin(log_probabilities(signals, channel), signals.label)

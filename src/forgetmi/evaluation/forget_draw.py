@@ -1,0 +1,57 @@
+"""What the verdict is made from: one forget set seen through one channel, one number per patient and model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forgetmi.evaluation.attacks.evidence import ASKED, Evidence
+from forgetmi.types import Floats, Ints, Signals
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ForgetDraw:
+    """One forget set: the forgotten patients, then the never-seen ones.
+
+    Args:
+        patient: Int[p], patient codes; the same patient has the same code in every draw.
+        members: How many of the p are forgotten.
+        studies, label: Int[p], for matching.
+        unlearned, original: Float[p], patient signals under the two models.
+        retrained: Float[r, p], under the models retrained without exactly these forgotten patients.
+        correct: Float[1 + r, p], share of the patient's images predicted right, by the unlearned and the retrained
+            models; None for the link, which predicts nothing.
+    """
+
+    patient: Ints
+    members: int
+    studies: Ints
+    label: Ints
+    unlearned: Floats
+    original: Floats
+    retrained: Floats
+    correct: Floats | None = None
+
+
+def forget_draw(evidence: Evidence) -> ForgetDraw:
+    """The attacked model of some evidence beside the original and the other retrained models.
+
+    Raises:
+        EvaluationError: The channel is undefined for some model.
+    """
+    sides = [evidence.patients(on) for on in ASKED]
+
+    def correct(model: Signals) -> Floats:
+        return np.concatenate([evidence.patients(on).mean(
+            evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)) for on in ASKED])
+
+    retrained = evidence.retrained
+    return ForgetDraw(
+        patient=np.concatenate([side.code for side in sides]), members=len(sides[0]),
+        studies=np.concatenate([side.studies for side in sides]),
+        label=np.concatenate([side.label for side in sides]),
+        unlearned=evidence.asked(evidence.audited), original=evidence.asked(evidence.signals["original"]),
+        retrained=np.array([evidence.asked(model) for model in retrained]).reshape(len(retrained), -1),
+        correct=None if evidence.channel == "link" else np.stack(
+            [correct(model) for model in (evidence.audited, *retrained)]))

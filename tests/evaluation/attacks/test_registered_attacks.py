@@ -1,0 +1,173 @@
+"""Every registered attack: what it declares, a memorised toy, a retrained one, and what it must not depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from forgetmi import registry
+from forgetmi.evaluation.attacks.base import AttackResult
+from forgetmi.evaluation.attacks.evidence import Evidence, Pool, Relearning, Repeats
+from forgetmi.evaluation.attacks.run import run_attack, run_attacks
+from forgetmi.types import Failed, Partition, Signals
+
+NAMES = registry.attacks.names()
+AUCS = ("population", "lira_online", "lira_offline", "rmia", "u_lira", "ruli_privacy", "ruli_efficacy", "linear_probe")
+Make = Callable[..., Evidence]
+
+
+@pytest.fixture(scope="module")
+def remembered(make_evidence: Make) -> Evidence:
+    return make_evidence(1.0)
+
+
+@pytest.fixture(scope="module")
+def forgotten(make_evidence: Make) -> Evidence:
+    return make_evidence(0.0, seed=1)
+
+
+@pytest.fixture(scope="module")
+def partly(make_evidence: Make) -> Evidence:
+    return make_evidence(0.3, seed=2, runs=16)
+
+
+@cache
+def result(name: str, evidence: Evidence) -> AttackResult:
+    channel = {"report_retrieval": "link", "linear_probe": "both"}.get(name, "image")
+    evidence = replace(evidence, channel=channel)  # type: ignore[arg-type]
+    found = run_attack(registry.attacks.get(name)(), evidence)
+    assert isinstance(found, AttackResult), found
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declaration_and_result_hold_what_a_report_needs(name: str, forgotten: Evidence) -> None:
+    one = result(name, forgotten)
+    assert one.info.name == name
+    assert all((one.info.title, one.info.source, one.info.measures))
+    assert one.target == "unlearned"
+    assert np.isfinite(one.found.value)
+    assert one.found.counts
+    assert all(count >= 0 for count in one.found.counts.values())
+    assert len(one.reference) == (3 if one.info.reference == "retrained" else 0)
+    for values in one.found.scores.values():
+        assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("name", [*AUCS, "report_retrieval"])
+def test_a_memorised_toy_is_found_and_a_retrained_one_is_not(name: str, remembered: Evidence, forgotten: Evidence,
+                                                             ) -> None:
+    found = result(name, remembered)
+    assert found.found.value > 0.95
+    assert max(found.reference) < 0.8
+    low, high = result(name, forgotten).found.interval or (1, 0)
+    assert low < 0.5 < high
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*AUCS, "report_retrieval")])
+def test_every_other_attack_moves_in_its_direction(name: str, remembered: Evidence, forgotten: Evidence) -> None:
+    bad, good = result(name, remembered), result(name, forgotten)
+    if bad.info.direction == "higher":
+        assert bad.found.value > good.found.value + 0.1
+    elif bad.info.direction == "lower":
+        assert bad.found.value < good.found.value - 0.1
+    else:
+        ideal = float(np.mean(good.reference)) if good.reference else good.info.forgotten
+        assert ideal is not None
+        assert abs(bad.found.value - ideal) > abs(good.found.value - ideal)
+
+
+def test_the_two_polarities_are_one_minus_the_other(remembered: Evidence) -> None:
+    entropy, efficacy = result("entropy_mia", remembered).found, result("mia_efficacy", remembered).found
+    assert entropy.details["efficacy"] == 1 - entropy.value
+    assert entropy.value > 0.95  # taken for members
+    assert efficacy.value < 0.05  # as non-members
+    assert efficacy.details["confidence"] == efficacy.value
+
+
+def shuffled(evidence: Evidence) -> Evidence:
+    """The same records in another order in the cohort, and other orders again in every model's signals."""
+    rng = np.random.default_rng(5)
+    place = rng.permutation(len(evidence.partition.patient))  # old row to new row
+
+    def move(signals: Signals) -> Signals:
+        mixed = signals.select(rng.permutation(signals.row))
+        return replace(mixed, row=place[mixed.row])
+
+    old = evidence.partition
+    back = np.argsort(place)
+    sets = {name: np.sort(place[old.rows(name)]) for name in ("forget", "retain", "validation", "holdout")}
+    return map_signals(replace(evidence, partition=Partition(
+        patient=old.patient[back], group=old.group[back], cohort="toy", **sets)), move)
+
+
+def map_signals(evidence: Evidence, change: Callable[[Signals], Signals]) -> Evidence:
+    def pool(one: Pool | None) -> Pool | None:
+        return one and Pool(tuple(map(change, one.signals)), one.inside, one.forgotten)
+
+    assert evidence.repeats is not None
+    assert evidence.relearning is not None
+    return replace(
+        evidence, signals={name: change(one) for name, one in evidence.signals.items()}, shadows=pool(evidence.shadows),
+        unlearned_shadows=pool(evidence.unlearned_shadows),
+        repeats=Repeats(*(tuple(map(change, one)) for one in (evidence.repeats.unlearned, evidence.repeats.retrained))),
+        relearning={name: Relearning(tuple(map(change, one.signals)), one.taught)
+                    for name, one in evidence.relearning.items()})
+
+
+def higher_logits(signals: Signals) -> Signals:
+    added = np.random.default_rng(0).normal(0, 5, (len(signals), 1))
+    return replace(signals, image_logits=signals.image_logits + added, text_logits=signals.text_logits - 3.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("change", [shuffled, lambda evidence: map_signals(evidence, higher_logits)],
+                         ids=["records permuted", "a constant added to logits"])
+def test_order_of_records_and_constants_in_logits_change_nothing(
+    name: str, change: Callable[[Evidence], Evidence], partly: Evidence,
+) -> None:
+    evidence = partly
+    if name == "rmia":  # ties at 1e-12 are the only place where rounding may show
+        assert result(name, change(evidence)).found.value == pytest.approx(result(name, evidence).found.value, abs=0.01)
+    else:
+        assert result(name, change(evidence)).found.value == pytest.approx(
+            result(name, evidence).found.value, rel=1e-6, abs=1e-9)
+
+
+def test_what_is_missing_is_said(make_evidence: Make) -> None:
+    evidence = make_evidence(everything=False, retrains=1)
+    found = {one.info.name if isinstance(one, AttackResult) else one.name: one for one in run_attacks(evidence)}
+    assert tuple(found) == NAMES
+    assert isinstance(found["population"], AttackResult)
+    assert isinstance(found["rmia"], AttackResult)
+    assert found["rmia"].reference == ()  # the only retrained model has no other to be compared with
+    for name, what in (("lira_online", "shadows"), ("u_lira", "unlearned shadows"), ("klom", "repeats"),
+                       ("relearn", "relearning"), ("epsilon_one_run", "canaries"),
+                       ("report_retrieval", "image-report link")):
+        one = found[name]
+        assert isinstance(one, Failed)
+        assert what in one.reason
+    assert {one.name for one in run_attacks(evidence, ["klom"]) if isinstance(one, Failed)} == {"klom"}
+
+
+def test_the_link_has_no_probabilities_but_a_signal(make_evidence: Make) -> None:
+    evidence = replace(make_evidence(1.0, everything=False), channel="link")
+    found = {one.info.name if isinstance(one, AttackResult) else one.name: one for one in run_attacks(evidence)}
+    assert isinstance(found["population"], AttackResult)
+    assert found["population"].found.value > 0.95
+    assert isinstance(found["rmia"], Failed)
+    assert "no class probabilities" in found["rmia"].reason
+
+
+def test_an_attacked_model_among_the_shadows_is_refused(make_evidence: Make) -> None:
+    evidence = make_evidence(runs=8)
+    pool = evidence.shadows
+    assert pool is not None
+    evidence = replace(evidence, shadows=Pool((evidence.audited, *pool.signals[1:]), pool.inside, pool.forgotten))
+    one = run_attack(registry.attacks.get("lira_online")(), evidence)
+    assert isinstance(one, Failed)
+    assert "reads off the answer" in one.reason
