@@ -59,9 +59,8 @@ def test_small_noise_is_finite(unlearn: Any, std: float) -> None:
 
 
 def test_the_model_becomes_flatter_around_the_forgotten_reading_no_one_else(small: Any, unlearn: Any) -> None:
-    trace = unlearn(JiT(copies=3, epochs=10, lr=2e-3)).trace
-    assert trace.epochs[-1]["image"] < trace.epochs[0]["image"]
-    assert trace.epochs[-1]["text"] < trace.epochs[0]["text"]
+    trace = unlearn(JiT(copies=3, epochs=10, lr=1e-3)).trace
+    assert sum(trace.epochs[-1].values()) < 0.6 * sum(trace.epochs[0].values())
     assert trace.samples == {"forget": 10 * len(small.partition.forget)}
     assert not any("word_embeddings" in name or "running_" in name for name in trace.changed)
 
