@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from forgetmi.errors import Fault, MethodError, SpecError
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating, learning
+from forgetmi.model.optimiser import TransformersAdamW
 from forgetmi.model.resume import EpochLoop
+from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.types import Batch, Epochs, Outputs, Recorder
 
 
@@ -29,7 +31,7 @@ class Recipe:
     """How a model is trained; the defaults suit the compact model.
 
     The learning rate rises over ``warmup``, stays, and falls linearly to 0 over ``decay``; warm-up followed by decay
-    over all the rest is ``decay = 1 - warmup``.
+    over all the rest is ``decay = 1 - warmup``. The published trainers' recipes are in `forgetmi.release.recipes`.
 
     Args:
         epochs: Passes over the training rows, >= 0.
@@ -37,9 +39,14 @@ class Recipe:
         lr: Peak learning rate of AdamW, > 0.
         weight_decay: Decoupled weight decay, >= 0.
         decay_all: Whether biases and norm layers decay, too.
+        decay_batch_norm: Whether the scales of batch normalisation decay where not all does, as in published trainers.
+        optimiser: adamw (PyTorch's) or bert (that of early BERT trainers: epsilon 1e-6, no bias correction).
         clip: Largest gradient norm; 0 = no clipping.
         warmup: Share of the steps with rising learning rate, 0 to 1.
         decay: Share of the steps with falling learning rate, 0 to 1; at most 1 together with warmup.
+        zero_start: Whether the first step of the warm-up has learning rate 0, as in published trainers.
+        plateau: Epochs without a lower training loss after which the learning rate is divided by 10; 0 = never.
+        shift: Standard deviation of the shift of training images along each side, pixels; 0 = none.
         ranking_weight: Weight of the ranking loss beside the two cross-entropies, >= 0.
         text_lr_factor: Learning rate of the text encoder as a multiple of lr, > 0.
         accumulation: Batches whose gradients are averaged before a step, >= 1.
@@ -51,9 +58,14 @@ class Recipe:
     lr: float = 1e-3
     weight_decay: float = 0.01
     decay_all: bool = True
+    decay_batch_norm: bool = False
+    optimiser: Literal["adamw", "bert"] = "adamw"
     clip: float = 5.0
     warmup: float = 0.05
     decay: float = 0.35
+    zero_start: bool = False
+    plateau: int = 0
+    shift: float = 0.0
     ranking_weight: float = 1.0
     text_lr_factor: float = 1.0
     accumulation: int = 1
@@ -69,6 +81,8 @@ class Recipe:
             "ranking_weight must be at least 0": self.ranking_weight >= 0,
             "text_lr_factor must be above 0": self.text_lr_factor > 0,
             "accumulation must be at least 1": self.accumulation >= 1,
+            "plateau must be at least 0": self.plateau >= 0, "shift must be at least 0": self.shift >= 0,
+            "optimiser must be adamw or bert": self.optimiser in ("adamw", "bert"),
         }
         faults = [Fault(rule, where="training recipe") for rule, holds in rules.items() if not holds]
         if faults:
@@ -81,7 +95,7 @@ class Recipe:
             step: Number of the step, from 0.
             total: Steps in all.
         """
-        rising = (step + 1) / max(1.0, self.warmup * total)
+        rising = (step if self.zero_start and self.warmup > 0 else step + 1) / max(1.0, self.warmup * total)
         falling = (total - step) / max(1.0, self.decay * total)
         return min(1.0, rising, falling)
 
@@ -159,7 +173,9 @@ def fit(
         for epoch in epochs:
             wall, cpu = time.perf_counter(), time.process_time()
             learning(model)
-            record = _epoch(model, loader, recipe, optimiser, epoch=epoch, ordinal=ordinal, observers=observers)
+            rate = recipe.lr * plateau_factor([float(one["loss"] or 0.0) for one in records.epochs], recipe.plateau)
+            record = _epoch(model, loader, recipe, optimiser, rate=rate, epoch=epoch, seed=seed, ordinal=ordinal,
+                            observers=observers)
             record |= {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
             records.epochs.append(record if validation is None else record | _validate(model, validation))
             if progress is not None:
@@ -168,21 +184,26 @@ def fit(
     return TrainingTrace(tuple(records.epochs))
 
 
-def _optimiser(model: ImageText, recipe: Recipe) -> torch.optim.AdamW:
-    """Fused AdamW over everything but the gate, which the training loss does not reach."""
+def _optimiser(model: ImageText, recipe: Recipe) -> torch.optim.Optimizer:
+    """Over everything but the gate, which the training loss does not reach."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not name.startswith("gate."):
             factor = recipe.text_lr_factor if name.startswith("text_model.") else 1.0
-            decay = recipe.weight_decay if recipe.decay_all or parameter.ndim > 1 else 0.0
+            spared = not recipe.decay_all and (("bias" in name or "LayerNorm" in name) if recipe.decay_batch_norm
+                                               else parameter.ndim == 1)
+            decay = 0.0 if spared else recipe.weight_decay
             groups.setdefault((factor, decay), []).append(parameter)
-    return torch.optim.AdamW([{"params": parameters, "factor": factor, "weight_decay": decay}
-                              for (factor, decay), parameters in groups.items()], lr=recipe.lr, fused=True)
+    parts = [{"params": parameters, "factor": factor, "weight_decay": decay}
+             for (factor, decay), parameters in groups.items()]
+    if recipe.optimiser == "bert":
+        return TransformersAdamW(parts, lr=recipe.lr, correct_bias=False)
+    return torch.optim.AdamW(parts, lr=recipe.lr, fused=True)
 
 
 def _epoch(
-    model: ImageText, loader: Epochs, recipe: Recipe, optimiser: torch.optim.AdamW, *, epoch: int, ordinal: bool,
-    observers: Sequence[Recorder],
+    model: ImageText, loader: Epochs, recipe: Recipe, optimiser: torch.optim.Optimizer, *, rate: float, epoch: int,
+    seed: int, ordinal: bool, observers: Sequence[Recorder],
 ) -> dict[str, float | None]:
     """One pass over the loader; means of the loss and its parts."""
     per_epoch = math.ceil(len(loader) / recipe.accumulation)
@@ -190,8 +211,10 @@ def _epoch(
     sums, samples, step = torch.zeros(4, device=model.device), 0, epoch * per_epoch
     waiting, share = 0, 1
     for number, batch in enumerate(loader.epoch(epoch), start=1):
-        batch = batch.to(model.device)
         _refuse_single(batch)
+        if recipe.shift > 0:
+            batch = shifted(batch, std=recipe.shift, seed=seed, epoch=epoch)
+        batch = batch.to(model.device)
         for observer in observers:
             observer.before_step(model, batch)
         if waiting == 0:
@@ -206,7 +229,7 @@ def _epoch(
             continue
         waiting = 0
         norm = nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf)
-        lr = recipe.lr * recipe.lr_factor(step, recipe.epochs * per_epoch)
+        lr = rate * recipe.lr_factor(step, recipe.epochs * per_epoch)
         if not math.isfinite(float(norm + sums[0])):
             raise MethodError(Fault(
                 f"training diverged at step {step} (epoch {epoch})", do="Use a smaller learning rate.",

@@ -18,6 +18,7 @@ from forgetmi.release.checkpoint import CONFIG, weights_file
 from forgetmi.release.convert import from_authors
 from forgetmi.release.forget_mi_release import ForgetMIRelease
 from forgetmi.release.image import SIZE
+from forgetmi.release.recipes import JOINT_CHESTXRAY
 from forgetmi.spec import GivenModels, PartitionSpec, RunSpec, TextSpec
 
 Mode = Literal["paper", "release"]
@@ -80,8 +81,9 @@ def specification(run: AuthorsRun, *, mode: Mode, root: Path, model_config: Path
             forget_list=root / run.forget_list, validation=VALIDATION_OF_TEST if run.original else VALIDATION,
             validation_from="holdout" if run.original else "training"),
         images=ImagePreprocessing(size=SIZE, fit="center_crop"), text=TextSpec(max_length=run.max_seq_length),
-        model=Architecture(preset="paper", pretrained="" if run.original else str(encoder)), method=method, given=given,
-        retrains=0 if run.original else 3, batch_size=run.batch_size, seed=run.seed)
+        model=Architecture(preset="paper", pretrained="" if run.original else str(encoder)),
+        training=JOINT_CHESTXRAY, method=method, given=given, retrains=0 if run.original else 3,
+        batch_size=run.batch_size, seed=run.seed)
 
 
 def converted(source: Path, *, vocabulary: Path, max_seq_length: int, config: Path | None = None) -> Path:
