@@ -1,9 +1,11 @@
 """How many copies the near-duplicate scan finds, how many pairs it invents, and how long it takes.
 
-    python benchmarks/duplicates.py [--phantoms 10000] [--size 64] [--table cohort.csv --image image_path]
+    python benchmarks/duplicates.py [--phantoms 10000] [--size 64] [--table cohort.csv --image image_path] \\
+        [--openi reports.tar.gz]
 
 Phantoms: every image of generated patients is compared with those of all others (false pairs), and copies of some with
-all (recall). A table of real images is scanned in the same way; its pairs are listed by row, to be looked at.
+all (recall). A table of real images is scanned in the same way; its pairs are listed by row, to be looked at. Reports
+of the Indiana collection: a random tenth is taken as forgotten, and edited copies of its long reports are planted.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from forgetmi.batch.duplicates import SIDE, same_images
+from forgetmi.batch.duplicates import SIDE, same_images, same_reports
 from forgetmi.batch.image import ImagePreprocessing, ImageStore, build_image_store
+from forgetmi.cohort.openi import read_openi_reports
 from forgetmi.cohort.synthetic import STACK, TABLE, make_synthetic
 from forgetmi.types import Cohort, Ints, codes
 
@@ -106,6 +109,26 @@ def measure(locators: list[str], patient: Ints, copied: int, folder: Path) -> No
         print(f"| {kind} | {count} of {copied} | {100 * count / copied:.1f} % |")
 
 
+def reports(archive: Path) -> None:
+    """Print how many pairs of reports are taken for one, and how many edited copies are found."""
+    texts = [report.text for report in read_openi_reports(archive)]
+    draw, n = np.random.default_rng(0), len(texts)
+    first = np.sort(draw.choice(n, n // 10, replace=False))
+    long = [row for row in first if len(texts[row].split()) >= 40]
+    copies = []
+    for row in long:
+        words = texts[row].split()
+        for _ in range(0, len(words), 25):
+            words[draw.integers(len(words))] = "replaced"
+        copies.append(" ".join(words))
+    rows, repeated = np.arange(n + len(copies)), Counter(texts)
+    found = list(same_reports([*texts, *copies], rows, first, np.setdiff1d(rows, first)))
+    print(f"{n} reports, {len(first)} of them forgotten: {sum(repeated[texts[row]] > 1 for row in first)} occur again "
+          f"word for word; {sum(b < n for _, b, _ in found)} pairs are taken for one report")
+    hits = {b for a, b, _ in found if b >= n and long[b - n] == a}
+    print(f"one word in 25 replaced, 40 words or more: {len(hits)} of {len(long)} found")
+
+
 def grey(locator: str) -> Image.Image:
     """An image as 8 bits."""
     path, _, number = locator.partition("#")
@@ -121,7 +144,10 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="a table of real images")
     parser.add_argument("--image", default="image_path", help="its column of images")
     parser.add_argument("--patient", default="patient_id", help="its column of patients")
+    parser.add_argument("--openi", type=Path, help="the archive of the Indiana collection's reports")
     own = parser.parse_args()
+    if own.openi:
+        reports(own.openi)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if own.phantoms:

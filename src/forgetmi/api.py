@@ -185,7 +185,7 @@ def train(
     recipe = recipe or Recipe()
     rows = trained_rows(partition, without_forgotten=without_forgotten)
     loader = Loader(prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
-    validation = Loader(prepared.records, partition.validation, batch_size=64, seed=seed, shuffle=False)
+    validation = in_order(prepared.records, partition.validation)
     model = build(prepared.spec, seed=seed).to(device)
     trace = fit(model, loader, recipe, seed=seed, ordinal=prepared.cohort.ordinal,
                 validation=validation if len(partition.validation) else None, resume=resume, observers=observers,
@@ -235,7 +235,7 @@ def predict(
 
     rows = np.arange(len(prepared.cohort)) if rows is None else rows
     return collect(model, prepared.records, rows, cohort=prepared.cohort, model_digest=parameter_digest(model),
-                   on_batch=progress)
+                   batch_size=looking_batch(prepared.records), on_batch=progress)
 
 
 def evaluate(
@@ -250,4 +250,9 @@ def evaluate(
 
 def in_order(records: Records, rows: Ints) -> Loader:
     """Batches over some rows, unshuffled."""
-    return Loader(records, rows, batch_size=64, seed=0, shuffle=False)
+    return Loader(records, rows, batch_size=looking_batch(records), seed=0, shuffle=False)
+
+
+def looking_batch(records: Records) -> int:
+    """Samples a batch where nothing is learned: 64, fewer of large images, so that a batch takes at most 64 MiB."""
+    return min(64, max(4, 2 ** 24 // records.images.preprocessing.size ** 2))

@@ -29,7 +29,7 @@ RADIUS = 48  # differing bits of 255 up to which two images are compared on pixe
 SAME_IMAGE = 0.935  # correlation from which they are one image
 _SHRINKAGE = 16  # images that speak against the mean of a small cohort
 _SAMPLE, _CHUNK = 2048, 1024
-SHINGLE, RARE, DISTINCTIVE, SAME_REPORT = 5, 5, 16, 0.6  # words; patients; shared rare shingles; Jaccard index
+SHINGLE, RARE, DISTINCTIVE, SAME_REPORT = 5, 5, 16, 0.5  # words; patients; shared rare shingles; Jaccard index
 
 _ADVICE: dict[str, str] = {
     "retain": "Look at both. If they are one film or one report, the copy keeps the withdrawn patient's data in "
