@@ -369,3 +369,18 @@ def test_forget_lists_refused(tmp_path: Path, content: str, options: dict[str, s
 def test_key_must_be_the_cohorts(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="not the one the cohort was read with"):
         listed(tmp_path, "patient_id\na\n", replace(FIVE, key_id="0" * 16))
+
+
+def test_validation_can_come_out_of_the_holdout_alone() -> None:
+    """For a model that others trained on everybody outside the holdout."""
+    people = [f"p{i // 2}" for i in range(80)]
+    cohort = cohort_of(people, split=["holdout" if i // 2 % 4 == 0 else "train" for i in range(80)])
+    usual = partition(cohort, forget=10, validation=0.5)
+    found = partition(cohort, forget=10, validation=0.5, validation_from="holdout")
+    given = np.flatnonzero(cohort.split == "holdout")
+    assert sorted([*found.validation, *found.holdout]) == given.tolist()
+    assert len(found.validation) == len(found.holdout) == len(given) // 2
+    assert len(found.forget) + len(found.retain) == 80 - len(given)
+    assert not set(usual.validation) & set(given)
+    assert any("taken out of the holdout" in note for note in found.notes)
+    assert not any("taken out of the holdout" in note for note in usual.notes)
