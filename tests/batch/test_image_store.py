@@ -86,6 +86,16 @@ def test_center_crop_is_that_of_the_release(side: int, before: int, kept: int) -
     assert not out[:before].any()
 
 
+@pytest.mark.parametrize("shape", [(30, 64), (64, 30), (16, 16)])
+def test_stretch_fills_the_square(shape: tuple[int, int]) -> None:
+    pixels = np.full(shape, 0.5, np.float32)
+    pixels[:shape[0] // 2] = 0.25
+    made = ImagePreprocessing(size=16, fit="stretch").apply(pixels)
+    assert made.shape == (16, 16)
+    assert np.allclose(made[:6], 0.25, atol=0.02)
+    assert np.allclose(made[10:], 0.5, atol=0.02)
+
+
 def test_bad_preprocessing_reports_every_fault() -> None:
     with pytest.raises(SpecError) as caught:
         ImagePreprocessing(size=2, fit="squeeze")  # pyright: ignore[reportArgumentType]
