@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: examples are limited in number, not in time.
+settings.register_profile("forgetmi", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("forgetmi")
 
 # Before anything of the package reads them: no test touches the user's cache or identifier key.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
