@@ -54,14 +54,19 @@ def device_of(spec: RunSpec) -> str:
 def load_data(spec: RunSpec) -> tuple[Cohort, Partition]:
     """The cohort and its partition, a pure function of the specification and the files."""
     cohort = spec.cohort.load()
+    return cohort, divide(spec, cohort)
+
+
+def divide(spec: RunSpec, cohort: Cohort) -> Partition:
+    """The partition a specification means, of its cohort."""
     asked = spec.partition
     forget: Any = asked.percent
     if asked.forget_list is not None:
         key = load_key(getattr(spec.cohort, "key_file", None))
         forget = read_forget_list(asked.forget_list, cohort=cohort, key=key)
     seed = spec.seed if spec.split_seed is None else spec.split_seed
-    return cohort, make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation,
-                                  validation_from=asked.validation_from, seed=seed)
+    return make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation,
+                          validation_from=asked.validation_from, seed=seed, draw=asked.draw)
 
 
 def prepare(spec: RunSpec, cohort: Cohort, partition: Partition, progress: api.Progress | None = None) -> api.Prepared:

@@ -25,6 +25,7 @@ class PartitionSpec:
 
     Args:
         percent: Percent of the training side's images to forget, as whole patients, above 0 and below 100.
+        draw: Which of several disjoint forget sets of that percentage, from 0.
         forget_list: CSV with a column patient_id (or study_id) of those to forget; percent is then not used.
         reason: Why, for the report; no identifiers.
         date: Date of the request, for the report.
@@ -34,6 +35,7 @@ class PartitionSpec:
     """
 
     percent: float = 10.0
+    draw: int = 0
     forget_list: Path | None = None
     reason: str = ""
     date: str = ""
