@@ -74,3 +74,7 @@ class MethodError(ForgetMIError):
 
 class EvaluationError(ForgetMIError):
     """A measurement is undefined for the data given."""
+
+
+class EvidenceError(ForgetMIError):
+    """A record does not hold, or the ledger of withdrawals cannot do what was asked."""

@@ -23,7 +23,7 @@ def from_plain(
 
     Args:
         cls: The dataclass; its fields are dataclasses, numbers, text, booleans, paths, literals, options (``X | None``)
-            or tuples of these.
+            tuples of these, or mappings of text to these.
         values: Mapping of field names to values.
         where: Name of the source, for messages.
         complete: Whether every field must be given (a stored file) or defaults may fill in (a person's file).
@@ -110,6 +110,10 @@ class _Reader:
             if len(kinds) == len(value):
                 return tuple(self.convert(k, v, f"{path}[{i}]")
                              for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+        if origin is Mapping and isinstance(value, dict):
+            return {str(key): self.convert(inner[1], item, f"{path}.{key}") for key, item in value.items()}
+        if origin is Mapping and isinstance(value, dict):
+            return {str(key): self.convert(inner[1], item, f"{path}.{key}") for key, item in value.items()}
         if kind is Path and isinstance(value, str):
             return Path(value)
         if kind is float and (number := _number(value)) is not None:
