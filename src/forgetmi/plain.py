@@ -112,8 +112,6 @@ class _Reader:
                              for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
         if origin is Mapping and isinstance(value, dict):
             return {str(key): self.convert(inner[1], item, f"{path}.{key}") for key, item in value.items()}
-        if origin is Mapping and isinstance(value, dict):
-            return {str(key): self.convert(inner[1], item, f"{path}.{key}") for key, item in value.items()}
         if kind is Path and isinstance(value, str):
             return Path(value)
         if kind is float and (number := _number(value)) is not None:
