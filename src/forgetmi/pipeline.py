@@ -15,7 +15,8 @@ from forgetmi.batch.duplicates import find_duplicates
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
-from forgetmi.cohort.stored import write_partition
+from forgetmi.cohort.sequel import sequel
+from forgetmi.cohort.stored import read_partition, write_partition
 from forgetmi.cost import Cost, Meter
 from forgetmi.files import default_cache, full_disk_explained, write_json, write_text
 from forgetmi.model.image_text import parameter_digest
@@ -64,6 +65,8 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
     if asked.forget_list is not None:
         key = load_key(getattr(spec.cohort, "key_file", None))
         forget = read_forget_list(asked.forget_list, cohort=cohort, key=key)
+    if asked.after is not None:
+        return sequel(read_partition(asked.after, cohort), forget, cohort=cohort)
     seed = spec.seed if spec.split_seed is None else spec.split_seed
     return make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation,
                           validation_from=asked.validation_from, seed=seed, draw=asked.draw)

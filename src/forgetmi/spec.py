@@ -32,6 +32,8 @@ class PartitionSpec:
         validation: Share of patients for validation, never trained on or reported.
         validation_from: training, or holdout for a model that others trained on everybody outside the holdout.
         holdout: Share of patients held out for reporting; a cohort's own split column wins.
+        after: partition.json of the run before, where several withdrawals follow each other on one model: its held-out
+            patients stay held out, and those forgotten then stay forgotten without being listed again.
     """
 
     percent: float = 10.0
@@ -42,6 +44,30 @@ class PartitionSpec:
     validation: float = 0.15
     validation_from: Literal["training", "holdout"] = "training"
     holdout: float = 0.25
+    after: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.after is not None and self.forget_list is None:
+            raise SpecError(Fault("an earlier partition is given without a forget list", where="partition",
+                                  why="who withdraws now must be named", do="Give --partition.forget-list, too."))
+
+
+@dataclass(frozen=True)
+class RequestSpec:
+    """Whose withdrawal a run carries out, for its record; none of it changes what is computed.
+
+    Args:
+        id: Number of the request (or requests) it answers, as the ledger gives it.
+        ground: Legal ground, in words; no identifiers.
+        scope: all_studies, one_modality (images or reports; both are forgotten), future_training (data stay out from
+            now on), or legal_hold (data must be kept, but not used).
+        sign_off: Who signs the result off, as a role; no name is needed.
+    """
+
+    id: str = ""
+    ground: str = ""
+    scope: Literal["all_studies", "one_modality", "future_training", "legal_hold"] = "all_studies"
+    sign_off: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +110,7 @@ class RunSpec:
     Args:
         cohort: Where the data come from (--cohort KIND chooses).
         partition: Who is forgotten.
+        request: Whose withdrawal this is, for the record.
         images: How radiographs become pixels.
         text: How reports become tokens.
         model: Architecture.
@@ -103,6 +130,7 @@ class RunSpec:
 
     cohort: Any = field(default_factory=SyntheticCohort)
     partition: PartitionSpec = field(default_factory=PartitionSpec)
+    request: RequestSpec = field(default_factory=RequestSpec)
     images: ImagePreprocessing = field(default_factory=ImagePreprocessing)
     text: TextSpec = field(default_factory=TextSpec)
     model: Architecture = field(default_factory=Architecture)
