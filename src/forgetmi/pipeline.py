@@ -116,20 +116,30 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
         with Meter() as meter:
             if name == UNLEARNED:
                 _, original = api.open_checkpoint(directory.model(ORIGINAL), cohort=cohort)
+                log = api.open_log(spec.given.original or directory.model(ORIGINAL), spec.method)
                 done = api.unlearn(
                     prepared=prepared, partition=partition, model=original.model.to(device), method=spec.method,
-                    recipe=spec.training, seed=model_seed(spec, name), batch_size=spec.batch_size,
+                    recipe=spec.training, seed=model_seed(spec, name), batch_size=spec.batch_size, training_log=log,
                     state=directory.state(name), progress=tell, device=device)
                 model, trace = done.model, done.trace.plain()
+                if done.training_log is not None:
+                    done.training_log.save(api.log_beside(directory.model(name)))
             elif (given := given_model(spec, name)) is not None:
                 _, loaded = api.open_checkpoint(given, cohort=cohort, like=prepared)
                 model = loaded.model.to(device)
                 api.settle_gate(prepared, loaded, partition, without_forgotten=name != ORIGINAL, seed=spec.seed)
                 trace = {"given": loaded.digest}
+            elif name == ORIGINAL:
+                directory.model(name).parent.mkdir(parents=True, exist_ok=True)
+                made = api.train_original(
+                    prepared=prepared, partition=partition, method=spec.method, recipe=spec.training,
+                    seed=model_seed(spec, name), resume=directory.state(name), progress=tell, device=device,
+                    log=api.log_beside(directory.model(name)))
+                model, trace = made.model, {"epochs": made.trace.epochs, "steps": made.trace.total("steps")}
             else:
                 model, happened = api.train(
                     prepared=prepared, partition=partition, recipe=spec.training, seed=model_seed(spec, name),
-                    without_forgotten=name != ORIGINAL, resume=directory.state(name), progress=tell, device=device)
+                    without_forgotten=True, resume=directory.state(name), progress=tell, device=device)
                 trace = {"epochs": happened.epochs, "steps": happened.total("steps")}
         write_json(directory.trace(name), {**trace, "cost": asdict(meter.cost), "weights": parameter_digest(model)})
         prepared.save(directory.model(name), model, role=name, seed=model_seed(spec, name))

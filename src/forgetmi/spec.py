@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +14,12 @@ import yaml
 from forgetmi.batch.image import ImagePreprocessing
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.errors import Fault, SpecError
+from forgetmi.evaluation.verdict import Rule
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.train import Recipe
 from forgetmi.plain import from_plain
-from forgetmi.registry import Registry, cohorts, methods
+from forgetmi.registry import Registry, attacks, cohorts, methods
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class PartitionSpec:
 
     Args:
         percent: Percent of the training side's images to forget, as whole patients, above 0 and below 100.
+        draw: Which of several disjoint forget sets of that percentage, from 0; runs of several can be audited together.
         draw: Which of several disjoint forget sets of that percentage, from 0.
         forget_list: CSV with a column patient_id (or study_id) of those to forget; percent is then not used.
         reason: Why, for the report; no identifiers.
@@ -104,8 +108,56 @@ class GivenModels:
 
 
 @dataclass(frozen=True)
+class AuditSpec:
+    """What the audit decides by: written to rule.json before any signal is computed, and never changed after.
+
+    Args:
+        enabled: Whether the run is audited.
+        rule: The rule of the verdict.
+        utility_margin: Largest loss of AUC on never-seen patients, against retraining, that counts as none, (0, 0.5).
+        subgroup_margin: Largest loss of accuracy within a subgroup of them that counts as none, in (0, 1).
+        false_discovery: Share of wrongly named patients among those named as remembered, in (0, 1).
+        attacks: Registered attacks to run; none given = every one whose needs the run meets.
+        relearn_epochs: Epochs after which relearning is given up (censored); 0 = no relearning, at most 1000.
+        relearn_lr: Learning rate of relearning, fixed, above 0.
+    """
+
+    enabled: bool = True
+    rule: Rule = field(default_factory=Rule)
+    utility_margin: float = 0.05
+    subgroup_margin: float = 0.10
+    false_discovery: float = 0.05
+    attacks: tuple[str, ...] = ()
+    relearn_epochs: int = 20
+    relearn_lr: float = 1e-4
+
+    def __post_init__(self) -> None:
+        wrong = [name for name, good in (
+            ("utility_margin", 0 < self.utility_margin < 0.5), ("subgroup_margin", 0 < self.subgroup_margin < 1),
+            ("false_discovery", 0 < self.false_discovery < 1), ("relearn_epochs", 0 <= self.relearn_epochs <= 1000),
+            ("relearn_lr", self.relearn_lr > 0)) if not good]
+        faults = [Fault(f"the audit's {name} is out of range", do="See its documentation.") for name in wrong]
+        for name in self.attacks:
+            try:
+                attacks.get(name)
+            except SpecError as error:
+                faults.extend(error.faults)
+        if faults:
+            raise SpecError(faults)
+
+    def to_json(self) -> str:
+        """Canonical text, the content of rule.json; read back with `forgetmi.plain.from_plain`."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `to_json`, hence of rule.json."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class RunSpec:
-    """One run: train, retrain, unlearn, evaluate, report.
+    """One run: train, retrain, unlearn, evaluate, audit, report.
 
     Args:
         cohort: Where the data come from (--cohort KIND chooses).
@@ -119,6 +171,7 @@ class RunSpec:
         given: Models that exist already.
         retrains: Models retrained here without the forgotten as reference, besides given ones, 0 or more; 2 in all are
             needed for a gap, 3 advised.
+        audit: What the audit decides by.
         duplicates: Look for copies of forgotten images and reports under other patients first.
         batch_size: Samples of each set an unlearning step.
         seed: Root seed of everything random.
@@ -138,6 +191,7 @@ class RunSpec:
     method: Any = field(default_factory=ForgetMI)
     given: GivenModels = field(default_factory=GivenModels)
     retrains: int = 3
+    audit: AuditSpec = field(default_factory=AuditSpec)
     duplicates: bool = True
     batch_size: int = 16
     seed: int = 0
