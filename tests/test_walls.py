@@ -49,7 +49,7 @@ def test_arrows_point_left(path: Path) -> None:
 
 def test_the_check_can_fail(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
-    wrong.write_text("def f():\n    from forgetmi.report.audit import render\n    return render\n")
+    wrong.write_text("def f():\n    from forgetmi.report.pages import render\n    return render\n")
     assert not imports(wrong) <= allowed("methods")
     wrong.write_text("import forgetmi.methods.base\n")
     assert not imports(wrong) <= allowed("evaluation")

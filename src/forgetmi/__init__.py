@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from forgetmi.api import evaluate, predict, prepare, train, unlearn
     from forgetmi.cohort.partition import partition
-    from forgetmi.report.audit import write_report
+    from forgetmi.report.pages import write_report
     from forgetmi.types import Cohort, Evaluation, ForgetRequest, Partition, Signals
 
 # Imported on first use, so that `import forgetmi` costs nothing.
 _WHERE = {
     "partition": "forgetmi.cohort.partition", "prepare": "forgetmi.api", "train": "forgetmi.api",
     "unlearn": "forgetmi.api", "predict": "forgetmi.api", "evaluate": "forgetmi.api",
-    "write_report": "forgetmi.report.audit", "Cohort": "forgetmi.types", "Evaluation": "forgetmi.types",
+    "write_report": "forgetmi.report.pages", "Cohort": "forgetmi.types", "Evaluation": "forgetmi.types",
     "ForgetRequest": "forgetmi.types", "Partition": "forgetmi.types", "Signals": "forgetmi.types",
 }
 

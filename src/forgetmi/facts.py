@@ -12,7 +12,7 @@ from forgetmi.cost import Cost
 from forgetmi.decode import read_image
 from forgetmi.methods.base import MethodInfo
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed, price
-from forgetmi.report.audit import CohortSummary, Example, MethodSummary, ReportFacts, Work
+from forgetmi.report.content import CohortSummary, Example, MethodSummary, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, to_plain

@@ -7,7 +7,7 @@ import pytest
 
 from forgetmi.cost import Cost
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.report.audit import CohortSummary, Example, MethodSummary, ReportFacts, Work
+from forgetmi.report.content import CohortSummary, Example, MethodSummary, ReportFacts, Work
 from forgetmi.report.manifest import Manifest
 from forgetmi.types import ForgetRequest, Partition, Signals
 

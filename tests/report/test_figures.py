@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetmi.report import figures
+from forgetmi.report.svg import ORIGINAL, UNLEARNED
 
 ROW = figures.DotRow(
     "AUC, image head", figures.Mark(0.988, (0.97, 1.0)), figures.Mark(0.754, (0.66, 0.84)),
@@ -65,8 +66,8 @@ def test_description_tells_the_numbers_of_the_picture() -> None:
 def test_what_was_not_measured_is_not_drawn() -> None:
     empty = figures.dot_panel("d", "Withdrawn", [figures.DotRow("AUC", None, figures.Mark(0.5), ())], span=(0, 1))
     assert "original not measured, unlearned 0.500." in empty
-    assert figures.ORIGINAL not in empty
-    assert figures.UNLEARNED in empty
+    assert ORIGINAL not in empty
+    assert UNLEARNED in empty
 
 
 def test_dollar_signs_are_no_formulas() -> None:

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from forgetmi.cost import Cost
-from forgetmi.report.audit import DIGESTS_SHOWN, Example, MethodSummary, ReportFacts, render, write_report
+from forgetmi.report.content import Example, MethodSummary, ReportFacts
+from forgetmi.report.pages import DIGESTS_SHOWN, render, write_report
 from forgetmi.types import Evaluation, Failed, ForgetRequest, Score
 
 HOSTILE = "<script>alert(1)</script>&\"'{{ 7*7 }}"

@@ -16,8 +16,8 @@ from forgetmi.options import command_line, parse
 from forgetmi.pipeline import UNLEARNED, Run, cost_of, load_data, model_names, price
 from forgetmi.pipeline import run as run_pipeline
 from forgetmi.registry import commands
-from forgetmi.report.audit import write_report
 from forgetmi.report.manifest import write_manifest
+from forgetmi.report.pages import write_report
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, write_yaml
 

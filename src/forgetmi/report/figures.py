@@ -1,40 +1,21 @@
-"""Figures as inline SVG: small panels that stack on a phone, told apart by shape and line as well as by colour.
-
-The same numbers give the same bytes. Text stays text, so that it prints sharply and takes the page's own font.
-"""
+"""Figures of the evaluation: small panels that stack on a phone, told apart by shape and line as well as by colour."""
 
 from __future__ import annotations
 
-import io
 import math
-import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
+from forgetmi.report.svg import BAND, INK, MUTED, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
 from forgetmi.types import Floats
 
-# Okabe and Ito, "Color Universal Design" (2008): vermillion and blue differ in lightness too.
-ORIGINAL, UNLEARNED, RETRAIN = "#c4500a", "#0a5f96", "#2b3440"
-BAND, INK, MUTED, RULE = "#d3d9df", "#1d2833", "#5a6773", "#dde2e7"
 LOWEST_LOSS = 1e-6
-_SVG = "{http://www.w3.org/2000/svg}"
-_XLINK = "{http://www.w3.org/1999/xlink}"
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "font.family": ["DejaVu Sans"], "font.size": 10.5, "text.color": INK,
-    "axes.edgecolor": MUTED, "axes.labelcolor": MUTED, "axes.linewidth": 0.8, "axes.spines.top": False,
-    "axes.spines.right": False, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelsize": 10,
-    "ytick.labelsize": 10, "axes.titlesize": 11.5, "axes.titlelocation": "left", "axes.titleweight": "bold",
-    "hatch.linewidth": 0.6, "text.parse_math": False, "axes.unicode_minus": True,
-}
 
 
 @dataclass(frozen=True)
@@ -86,8 +67,8 @@ def loss_panel(
         top: Largest share on the vertical axis, shared too (see `loss_shares`).
     """
     edges = np.log10(_edges(span))  # a linear axis of logarithms: matplotlib's logarithmic one is much slower
-    with mpl.rc_context(_STYLE):
-        figure, axes = _panel(4.15, 2.85)
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(4.15, 2.85)
         axes.stairs(loss_shares(unseen, span), edges, fill=True, color=BAND, zorder=1)
         axes.stairs(loss_shares(unseen, span), edges, color="#8b96a1", linewidth=0.9, zorder=2)
         axes.stairs(loss_shares(withdrawn, span), edges, color=UNLEARNED, linewidth=2.0, zorder=3)
@@ -102,7 +83,7 @@ def loss_panel(
         axes.yaxis.set_major_locator(ticker.MaxNLocator(4))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=0))
         axes.grid(axis="y", color=RULE, linewidth=0.7)
-        return _svg(figure, name, heading, (
+        return to_svg(figure, name, heading, (
             f"Histograms on a logarithmic axis. Median loss of the withdrawn patients' {len(withdrawn)} images "
             f"{np.median(withdrawn):.3g}, of the never-seen patients' {len(unseen)} images {np.median(unseen):.3g}."))
 
@@ -130,8 +111,8 @@ def dot_panel(name: str, heading: str, rows: Sequence[DotRow], *, axis: str = ""
         axis: Label of the axis.
         span: Ends of the axis.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _panel(4.75, 0.75 + 0.66 * len(rows))
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(4.75, 0.75 + 0.66 * len(rows))
         for place, row in enumerate(rows):
             _draw_row(axes, row, len(rows) - 1 - place)
         axes.set(xlim=span, ylim=(-0.5, len(rows) - 0.44), title=heading, yticks=[])
@@ -139,28 +120,28 @@ def dot_panel(name: str, heading: str, rows: Sequence[DotRow], *, axis: str = ""
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=RULE, linewidth=0.7)
-        return _svg(figure, name, heading, " ".join(_words(row) for row in rows))
+        return to_svg(figure, name, heading, " ".join(_words(row) for row in rows))
 
 
 def strip(name: str, row: DotRow, *, span: tuple[float, float]) -> str:
     """One row of `dot_panel` without text, for a summary box."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _panel(2.9, 0.44)
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(2.9, 0.44)
         _draw_row(axes, row, 0, labelled=False)
         axes.set(xlim=span, ylim=(-0.5, 0.24), yticks=[], xticks=[])
         axes.spines["left"].set_visible(False)
-        return _svg(figure, name, row.label, _words(row))
+        return to_svg(figure, name, row.label, _words(row))
 
 
 def trade_off_panel(name: str, heading: str, points: Sequence[Point], *, x_label: str, y_label: str) -> str:
     """How far a model is from the retrained ones against how useful it is for never-seen patients."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _panel(4.75, 3.5)
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(4.75, 3.5)
         floor = max((point.x.value for point in points if point.kind == "retrain"), default=None)
         if floor is not None:
             axes.axvspan(0, floor, color=BAND, alpha=0.55, linewidth=0, zorder=0)
         for point in points:
-            shape = _SHAPES[point.kind]
+            shape = SHAPES[point.kind]
             x, y = point.x.value, point.y.value
             if point.y.interval is not None:
                 axes.plot([x, x], point.y.interval, color=shape["markeredgecolor"], linewidth=1.2,
@@ -175,7 +156,7 @@ def trade_off_panel(name: str, heading: str, points: Sequence[Point], *, x_label
         axes.margins(y=0.12)
         axes.grid(color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
-        return _svg(figure, name, heading, " ".join(
+        return to_svg(figure, name, heading, " ".join(
             f"{p.label or p.kind}: {x_label} {p.x.value:.3f}, {y_label} {p.y.value:.3f}." for p in points))
 
 
@@ -184,8 +165,8 @@ SIGNS = ("original", "unlearned", "retrain", "target", "range", "withdrawn", "un
 
 def sign(kind: str) -> str:
     """A small sign for a figure's key, one of `SIGNS`."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _panel(0.38, 0.2)
+    with mpl.rc_context(STYLE):
+        figure, axes = panel(0.38, 0.2)
         axes.set(xlim=(-1, 1), ylim=(-1, 1))
         axes.axis("off")
         if kind in ("range", "unseen"):
@@ -194,46 +175,24 @@ def sign(kind: str) -> str:
             axes.plot([-1, 1], [0, 0], color=UNLEARNED, linewidth=2)
         else:
             if kind in ("original", "unlearned"):
-                axes.plot([-1, 1], [0, 0], color=_SHAPES[kind]["markeredgecolor"], linewidth=1.5)
-            axes.plot([0], [0], **_SHAPES[kind], linestyle="none")
-        return _svg(figure, f"sign-{kind}", "", "")
-
-
-def _panel(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    figure.patch.set_visible(False)
-    axes = figure.add_subplot()
-    axes.patch.set_visible(False)
-    axes.tick_params(length=3)
-    return figure, axes
-
-
-_SHAPES: Mapping[str, dict[str, Any]] = {
-    "original": {"marker": "s", "markersize": 7, "markerfacecolor": "white", "markeredgecolor": ORIGINAL,
-                 "markeredgewidth": 1.7},
-    "unlearned": {"marker": "o", "markersize": 8, "markerfacecolor": UNLEARNED, "markeredgecolor": UNLEARNED,
-                  "markeredgewidth": 1},
-    "retrain": {"marker": "D", "markersize": 4.2, "markerfacecolor": RETRAIN, "markeredgecolor": RETRAIN,
-                "markeredgewidth": 0.6},
-    "target": {"marker": "^", "markersize": 6, "markerfacecolor": "white", "markeredgecolor": RETRAIN,
-               "markeredgewidth": 1.2},
-}
+                axes.plot([-1, 1], [0, 0], color=SHAPES[kind]["markeredgecolor"], linewidth=1.5)
+            axes.plot([0], [0], **SHAPES[kind], linestyle="none")
+        return to_svg(figure, f"sign-{kind}", "", "")
 
 
 def _draw_row(axes: Axes, row: DotRow, y: float, *, labelled: bool = True) -> None:
     if row.retrains:
         values = [mark.value for mark in row.retrains]
         axes.fill_betweenx([y - 0.34, y + 0.06], min(values), max(values), color=BAND, linewidth=0, zorder=1)
-        axes.plot(values, [y - 0.14] * len(values), **_SHAPES["retrain"], linestyle="none", zorder=3, clip_on=False)
+        axes.plot(values, [y - 0.14] * len(values), **SHAPES["retrain"], linestyle="none", zorder=3, clip_on=False)
     for kind, mark, shift in (("original", row.original, -0.02), ("unlearned", row.unlearned, -0.26)):
         if mark is None:
             continue
         if mark.interval is not None:
-            axes.plot(mark.interval, [y + shift] * 2, color=_SHAPES[kind]["markeredgecolor"], linewidth=1.5, zorder=2)
-        axes.plot([mark.value], [y + shift], **_SHAPES[kind], linestyle="none", zorder=4, clip_on=False)
+            axes.plot(mark.interval, [y + shift] * 2, color=SHAPES[kind]["markeredgecolor"], linewidth=1.5, zorder=2)
+        axes.plot([mark.value], [y + shift], **SHAPES[kind], linestyle="none", zorder=4, clip_on=False)
     if row.target is not None:
-        axes.plot([row.target], [y - 0.41], **_SHAPES["target"], linestyle="none", zorder=4, clip_on=False)
+        axes.plot([row.target], [y - 0.41], **SHAPES["target"], linestyle="none", zorder=4, clip_on=False)
     if labelled:
         beside = blended_transform_factory(axes.transAxes, axes.transData)
         axes.text(0, y + 0.32, row.label, transform=beside, va="center", color=INK, zorder=5)
@@ -268,36 +227,3 @@ def _powers(span: tuple[float, float]) -> list[int]:
     """Powers of ten within the axis, at most six."""
     low, high = math.ceil(math.log10(span[0])), math.floor(math.log10(span[1]))
     return list(range(high, low - 1, -max(1, -(-(high - low + 1) // 6))))
-
-
-def _svg(figure: Figure, name: str, title: str, description: str) -> str:
-    """The figure as an SVG element without outside references, dates or sizes of its own; named for screen readers."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": name}):  # identifiers that are stable, and differ between figures of a page
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    root = ET.fromstring(buffer.getvalue())
-    for child in list(root):  # the sheet in the first <defs> would style the whole page: inherited attributes instead
-        if child.tag == f"{_SVG}metadata" or child.find(f"{_SVG}style") is not None:
-            root.remove(child)
-    root.attrib.update({"stroke-linejoin": "round", "stroke-linecap": "butt"})
-    used = {value[1:] for element in root.iter() for key, value in element.items() if key == f"{_XLINK}href"}
-    used |= {element.get("clip-path", "")[5:-1] for element in root.iter()}
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(_SVG)
-        for key in list(element.keys()):
-            if key == "id" and element.get("id") not in used:
-                del element.attrib["id"]
-            elif key == f"{_XLINK}href":
-                element.set("href", element.attrib.pop(key))
-    for key in ("width", "height", "version"):
-        del root.attrib[key]
-    if title:
-        root.set("role", "img")
-        root.set("aria-labelledby", f"{name}-title {name}-description")
-        for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-            element = ET.Element(tag, {"id": f"{name}-{'title' if tag == 'title' else 'description'}"})
-            element.text = text
-            root.insert(place, element)
-    else:
-        root.set("aria-hidden", "true")
-    return ET.tostring(root, encoding="unicode")

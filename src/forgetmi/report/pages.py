@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from forgetmi.cost import Cost
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.suite import RETRAIN
 from forgetmi.files import write_text
 from forgetmi.report import figures, reading, sections, table
-from forgetmi.report.manifest import Manifest
+from forgetmi.report.content import Example, ReportFacts, Work
 from forgetmi.report.reading import Reading
-from forgetmi.types import Cohort, Evaluation, Failed, ForgetRequest, Partition, Score, Signals, codes
+from forgetmi.types import Failed, Score
 
 DIGESTS_SHOWN = 3
 EXAMPLES_SHOWN = 6
@@ -31,108 +28,6 @@ SET_NAMES = {"forget": "Withdrawn", "retain": "Remaining", "validation": "Valida
              "reference": "Reference, never seen"}
 SET_USES = {"forget": "to be removed", "retain": "trained on, kept", "validation": "used to adjust, not reported on",
             "holdout": "reported on", "reference": "reported on"}
-
-
-@dataclass(frozen=True)
-class CohortSummary:
-    """What the data are, without anything about a single patient.
-
-    Args:
-        name: Short name of the cohort.
-        images, studies, patients: Counts over the whole cohort.
-        classes: Names of the classes, in order.
-        notices: What was converted or skipped on reading.
-    """
-
-    name: str
-    images: int
-    studies: int
-    patients: int
-    classes: tuple[str, ...]
-    notices: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, cohort: Cohort) -> CohortSummary:
-        """The summary of a cohort."""
-        return cls(cohort.name, len(cohort), len(codes(cohort.study)[1]), len(codes(cohort.patient)[1]),
-                   cohort.classes, cohort.notices)
-
-
-@dataclass(frozen=True)
-class MethodSummary:
-    """Which method was used.
-
-    Args:
-        title: Its name in the field.
-        summary: One plain sentence.
-        paper: Its source, short.
-        options: Hyper-parameters, by name.
-        exact: Whether its result never saw the withdrawn patients (retraining).
-    """
-
-    title: str
-    summary: str
-    paper: str
-    options: Mapping[str, Any]
-    exact: bool = False
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the method did and what it cost.
-
-    Args:
-        steps: Optimiser steps.
-        samples: Set name to the samples read from it, teacher passes included.
-        cost: Of the whole unlearning, calibration and teacher included.
-        retrain: Cost of one retraining in the same run, None = none was made.
-        warnings: What the reader must know, e.g. that the result stays at the original.
-    """
-
-    steps: int
-    samples: Mapping[str, int]
-    cost: Cost
-    retrain: Cost | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """An example radiograph: Float[h, w] in [0, 1] and a caption without identifiers."""
-
-    pixels: npt.NDArray[np.floating]
-    caption: str
-
-
-@dataclass(frozen=True, eq=False)
-class ReportFacts:
-    """Everything the report says; nothing else is on the page.
-
-    Args:
-        title: Heading of the page.
-        cohort: Summary of the data.
-        partition: Who is in which set, with the notes of how it was drawn.
-        request: Who asked to be removed (digests), why and when; at most three digests are shown.
-        method: Which method.
-        work: What it did and cost.
-        evaluation: Scores of "original", "unlearned", "retrain-0" ... and "retrain" (`forgetmi.evaluation.suite`).
-        signals: Model name to signals, for the loss distributions; may lack models or be empty.
-        derived_from_forgotten: One sentence for each thing that still derives from the withdrawn patients.
-        manifest: Versions, digests, seeds, hardware, cost, command.
-        examples: Only where the cohort allows images in reports (`Cohort.show_images`); the first six are shown.
-    """
-
-    title: str
-    cohort: CohortSummary
-    partition: Partition
-    request: ForgetRequest
-    method: MethodSummary
-    work: Work
-    evaluation: Evaluation
-    signals: Mapping[str, Signals]
-    derived_from_forgotten: tuple[str, ...]
-    manifest: Manifest
-    examples: tuple[Example, ...] = field(default=())
 
 
 def write_report(path: Path, facts: ReportFacts) -> None:
@@ -162,7 +57,7 @@ def render(facts: ReportFacts) -> str:
         set_uses=SET_USES, set_words=reading.SETS, examples_shown=EXAMPLES_SHOWN, label=reading.label)
     environment.tests.update(
         score=lambda value: isinstance(value, Score), failed=lambda value: isinstance(value, Failed))
-    return environment.get_template("audit.html.jinja").render(_context(facts))
+    return environment.get_template("report.html.jinja").render(_context(facts))
 
 
 def _context(facts: ReportFacts) -> dict[str, Any]:
