@@ -93,7 +93,8 @@ def _plain_records() -> Records:
     from forgetmi.batch.text import TokenStore
 
     pixels = np.random.default_rng(0).integers(0, 65536, (8, 12, 12), np.uint16)
-    images = ImageStore(ImagePreprocessing(size=12), (pixels,), np.zeros(8, np.int64), np.arange(8), {}, "0")
+    images = ImageStore(ImagePreprocessing(size=12), (pixels,), np.zeros(8, np.int64), np.arange(8), {}, "0",
+                        np.full(8, "", dtype=object))
     reports, tokenizer = np.array(REPORTS, object), Tokenizer(VOCABULARY)
     return Records(images, TokenStore.build(reports, tokenizer), tokenizer, reports, np.arange(8), np.arange(8))
 

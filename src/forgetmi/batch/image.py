@@ -18,7 +18,7 @@ from PIL import Image
 from forgetmi.batch.shards import SeenFiles, ShardWriter, Stored, read_shards
 from forgetmi.decode import ImageFault, read_image, split_locator
 from forgetmi.errors import CohortError, Fault, SpecError
-from forgetmi.types import Cohort, Ints, codes
+from forgetmi.types import Cohort, Ints, Strings, codes
 
 Pixels = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -110,6 +110,7 @@ class ImageStore:
         slot: Place of each row in its shard.
         notices: What was converted while decoding, and for how many rows of this cohort.
         digest: Digest of the content of all rows and of the preprocessing.
+        content: SHA-256 of each row's image file (of an NPY stack: of its image), hex; "" = no image.
     """
 
     preprocessing: ImagePreprocessing
@@ -118,6 +119,7 @@ class ImageStore:
     slot: Ints
     notices: Mapping[str, int]
     digest: str
+    content: Strings
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -303,4 +305,5 @@ def _open(folder: Path, preprocessing: ImagePreprocessing, code: Ints, contents:
     return ImageStore(
         preprocessing, tuple(shards[number].pixels(preprocessing.size) for number in needed),
         np.where(shard_of < 0, -1, np.searchsorted(needed, shard_of)), slot, +notices, digest.hexdigest(),
+        np.array([content.hex() for content in contents], dtype=object)[code],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from forgetmi.types import Cohort, ForgetRequest, Ints, Partition, Strings, code
 
 PATIENT_COLUMNS = ("patient_id", "subject_id")
 STUDY_COLUMN = "study_id"
+PATIENT_DIGEST, STUDY_DIGEST = "patient_digest", "study_digest"
+DIGEST = re.compile("[0-9a-f]{16}")
 PLURAL = {"patient": "patients", "study": "studies"}
 MANY = 30  # from this many forgotten patients on, the draw must be within the tolerances
 
@@ -103,7 +106,8 @@ def read_forget_list(
     """Read the identifiers of those who asked to be forgotten.
 
     Args:
-        path: CSV or Parquet with one identifier a row; further columns do not matter.
+        path: CSV or Parquet with one identifier a row, or, as the ledger writes it, one keyed digest a row in a column
+            patient_digest or study_digest; further columns do not matter.
         cohort: The cohort they are in.
         key: The key its digests were made with; see `forgetmi.cohort.identifiers.load_key`.
         patient_column: Column of patient identifiers; default: patient_id or subject_id.
@@ -128,8 +132,8 @@ def read_forget_list(
         raise CohortError(Fault("a column of patients and a column of studies are named", where=table.file,
                                 do="Name one; to forget whole patients, name theirs."))
     if not patient_column and not study_column:
-        patient_column = next((name for name in PATIENT_COLUMNS if name in table.columns), "")
-        study_column = "" if patient_column else STUDY_COLUMN
+        patient_column = next((name for name in (*PATIENT_COLUMNS, PATIENT_DIGEST) if name in table.columns), "")
+        study_column = "" if patient_column else STUDY_DIGEST if STUDY_DIGEST in table.columns else STUDY_COLUMN
     column = patient_column or study_column
     if column not in table.columns:
         raise CohortError([*(table.missing([column]) if column != STUDY_COLUMN else [Fault(
@@ -139,6 +143,9 @@ def read_forget_list(
     kind, known = ("patient", cohort.patient) if patient_column else ("study", cohort.study)
     raw = np.array([cell.strip() for cell in table.columns[column]], dtype=object)
     digests = pseudonyms.digests(kind, raw)
+    if column in (PATIENT_DIGEST, STUDY_DIGEST):  # what is no digest is taken for an identifier, so never printed
+        digests = np.array([cell if DIGEST.fullmatch(cell) else digest for cell, digest in zip(
+            raw, digests, strict=True)], dtype=object)
     there = set(known)
     blank = np.flatnonzero(raw == "").tolist()
     unknown = [i for i, digest in enumerate(digests) if raw[i] and digest not in there]
