@@ -8,7 +8,7 @@ patients behind it, who else was harmed, and each attack with what it was compar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from forgetmi.evaluation.audit_rows import (
