@@ -47,6 +47,14 @@ def test_unknown_labels_and_vocabularies_are_named(tmp_path: Path) -> None:
         read_tokenizer(tmp_path / "vocab.txt")
 
 
+def test_only_line_ends_part_the_pieces_of_a_vocabulary(tmp_path: Path) -> None:
+    pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "\x85", "lung")
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    assert read_tokenizer(tmp_path / "vocab.txt").vocabulary == pieces
+    (tmp_path / "vocab.txt").write_bytes("\r\n".join((*pieces, "")).encode())
+    assert read_tokenizer(tmp_path / "vocab.txt").vocabulary == pieces
+
+
 def test_two_keywords_are_blanked_whole_words_any_case() -> None:
     text = "Lung and lungs , EDEMA , chest NUMBER number , lung ."
     seen = Counter(blank_keywords(text, generator(seed)) for seed in range(400))
