@@ -17,8 +17,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "unlearn": ("forgetmi.commands.steps:unlearn", "make a model that forgets, from a checkpoint"),
     "evaluate": ("forgetmi.commands.steps:evaluate", "measure models from their stored signals"),
     "report": ("forgetmi.commands.run:report", "write the report of a finished run again"),
+    "record": ("forgetmi.commands.record:record", "make or sign the record of a finished run"),
+    "verify": ("forgetmi.commands.record:verify", "check a record, its chain and every file it names"),
+    "benchmark": ("forgetmi.commands.benchmark:benchmark", "the paper's tables: methods x percentages x seeds"),
     "methods": ("forgetmi.commands.methods:methods", "list the unlearning methods and what each reads"),
 }
+WITH_WORKERS = ("demo", "run")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"forgetmi {version('forgetmi')}")
         return 0
     from forgetmi.errors import ForgetMIError
+    from forgetmi.workers import warm_up
 
+    if words[0] in WITH_WORKERS and not {"-h", "--help", "--dry-run"} & set(words):
+        warm_up()
     try:
         _function(words[0], words[1:])(words[1:])
     except ForgetMIError as error:

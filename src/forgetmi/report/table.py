@@ -79,7 +79,7 @@ def paper_table(evaluation: Evaluation, *, head: str = "image", labels: Mapping[
         rows.append(Row(f"Retrain ({len(retrains)})" if len(retrains) > 1 else "Retrain", target))
     found = [_cells(evaluation, model, head) for model in methods]
     if target is not None and len(found) > 1:
-        found = _mark_closest(found, target)
+        found = mark_closest(found, target)
     rows += [Row(labels.get(model, model), cells) for model, cells in zip(methods, found, strict=True)]
     note = "Brackets: 95 % interval over patients"
     note += f"; for Retrain the range of {len(retrains)} models." if len(retrains) > 1 else "."
@@ -166,7 +166,13 @@ def _merged(models: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
     return tuple(merged)
 
 
-def _mark_closest(methods: list[tuple[Cell, ...]], target: tuple[Cell, ...]) -> list[tuple[Cell, ...]]:
+def mark_closest(methods: list[tuple[Cell, ...]], target: tuple[Cell, ...]) -> list[tuple[Cell, ...]]:
+    """Mark in each column the methods that are nearest to the target.
+
+    Args:
+        methods: A row of cells per method.
+        target: One cell per column; columns without a value are left unmarked.
+    """
     marked = [list(cells) for cells in methods]
     for place, goal in enumerate(target):
         if goal.value is None:

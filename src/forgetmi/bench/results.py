@@ -1,0 +1,203 @@
+"""From stored scores to one number a table cell: mean over training seeds, draws and unlearning seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from forgetmi.bench.grid import Cell as Model
+from forgetmi.bench.grid import Point, opened
+from forgetmi.bench.store import Outcome, Store
+from forgetmi.bench.work import evaluation_of, name_of, originals
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.evaluation.suite import RETRAIN
+from forgetmi.evaluation.verdict import Rule
+from forgetmi.facts import stayed
+from forgetmi.pipeline import ORIGINAL
+from forgetmi.report.table import Cell
+from forgetmi.types import Evaluation, Failed, Score
+
+FEW = 15  # forgotten patients; with fewer, several draws are needed for a number worth reading
+DRAWS = 3
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured number with its interval over patients."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+
+
+Found = Number | Failed
+Read = Callable[["Measured"], Found]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One model with the scores of the group it was measured in.
+
+    Args:
+        row: "original", "retrain", or a setting's name.
+        percent, draw, seed, number: Forget set, training seed, unlearning seed.
+        model: Its name among the scores.
+        outcome: What became of it (of the original, for the rows that are no method); None = not made yet.
+        evaluation: Scores; None = not measured.
+        retraining: CPU seconds of one retraining of this point; None = none was done.
+    """
+
+    row: str
+    percent: float
+    draw: int
+    seed: int
+    number: int
+    model: str
+    outcome: Outcome | None
+    evaluation: Evaluation | None
+    retraining: float | None
+
+    def score(self, name: str, head: str, on: str) -> Found:
+        """One score; of the retrained models their mean."""
+        failed = self._missing()
+        if failed is not None:
+            return failed
+        models = [name for name in self._scores().scores if RETRAIN.fullmatch(name)] if self.row == FLOOR \
+            else [self.model]
+        found = [self._get(model, name, head, on) for model in models]
+        bad = next((one for one in found if isinstance(one, Failed)), None)
+        if bad is not None or not found:
+            return bad or Failed(name, "no model was retrained", head, on)
+        good = [one for one in found if isinstance(one, Score)]
+        return _mean([Number(one.value, one.interval) for one in good])
+
+    def floor(self, head: str) -> Found:
+        """The retrained models' own gap."""
+        name = "gap_floor" if head == "image" else "gap_joint_floor"
+        found = self._missing() or self._get(FLOOR, name, head, "")
+        return Number(found.value, found.interval) if isinstance(found, Score) else found
+
+    def stayed(self) -> Found:
+        """1 where the model ended where the original was, else 0; see `forgetmi.facts.stayed`."""
+        failed = self._missing()
+        return failed or Number(float(stayed(self._scores(), self.model)))
+
+    def over_forgot(self) -> Found:
+        """1 where accuracy on forgotten images is below the retrained models' by the verdict's margin, else 0."""
+        found = self._missing() or self._get(self.model, "accuracy", "image", "forget")
+        if isinstance(found, Failed) or found.reference is None:
+            return found if isinstance(found, Failed) else Failed("accuracy", "no model was retrained")
+        return Number(float(found.value <= found.reference - Rule().forget_margin))
+
+    def share(self) -> Found:
+        """CPU seconds as a share of one retraining."""
+        if self.row == FLOOR:
+            return Number(1.0)
+        failed = self._missing()
+        if failed is not None or self.outcome is None or not self.retraining:
+            return failed or Failed("share", "nothing was retrained")
+        return Number(self.outcome.cost.cpu_seconds / self.retraining)
+
+    def _missing(self) -> Failed | None:
+        if self.outcome is None:
+            return Failed(self.row, "not run yet")
+        if self.outcome.reason:
+            return Failed(self.row, self.outcome.reason)
+        return None if self.evaluation is not None else Failed(self.row, "not measured yet")
+
+    def _scores(self) -> Evaluation:
+        assert self.evaluation is not None
+        return self.evaluation
+
+    def _get(self, model: str, name: str, head: str, on: str) -> Score | Failed:
+        try:
+            return self._scores().get(model, name, head=head, on=on)
+        except KeyError:
+            return Failed(name, "not part of this evaluation", head, on)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything measured.
+
+    Args:
+        models: All of it; made by `collect`.
+        forgotten: Per percentage, patients and images of each draw.
+    """
+
+    models: tuple[Measured, ...]
+    forgotten: Mapping[float, tuple[tuple[int, int], ...]]
+
+    def measured(self, row: str, percent: float) -> list[list[Measured]]:
+        """The models of one table cell: for each training seed those of all draws and unlearning seeds."""
+        found: dict[int, list[Measured]] = {}
+        for one in self.models:
+            if (one.row, one.percent) == (row, percent):
+                found.setdefault(one.seed, []).append(one)
+        return list(found.values())
+
+    def cell(self, row: str, percent: float, read: Read) -> Cell:
+        """One table cell; a run that failed is stated, never left out.
+
+        The interval is Student's over training seeds, of the mean over draws and unlearning seeds; with one training
+        seed the mean of the bootstrap intervals over patients.
+        """
+        groups = [[read(one) for one in group] for group in self.measured(row, percent)]
+        every = [one for group in groups for one in group]
+        failed = [one for one in every if isinstance(one, Failed)]
+        if failed or not every:
+            many = f"{len(failed)} of {len(every)} runs: " if len(every) > 1 else ""
+            return Cell(None, reason=many + failed[0].reason if failed else "no run")
+        means = [_mean([one for one in group if isinstance(one, Number)]) for group in groups]
+        if len(means) == 1:
+            return Cell(means[0].value, means[0].interval)
+        values = np.array([one.value for one in means])
+        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        return Cell(float(values.mean()), (float(values.mean()) - half, float(values.mean()) + half))
+
+    def resolvable(self, percent: float) -> bool:
+        """Whether enough patients are forgotten, in one draw or in several, for a number worth reading."""
+        draws = self.forgotten[percent]
+        return min(patients for patients, _ in draws) >= FEW or len(draws) >= DRAWS
+
+
+def collect(store: Store, grid: Sequence[Point]) -> Results:
+    """Read what is stored of a grid.
+
+    Args:
+        store: Where it lies.
+        grid: All points.
+    """
+    forgotten: dict[float, dict[int, tuple[int, int]]] = {}
+    for asked, spec in {point.spec.partition: point.spec for point in grid}.items():
+        count = opened(spec)[2].counts()["forget"]
+        forgotten.setdefault(asked.percent, {})[asked.draw] = count["patients"], count["images"]
+    return Results(tuple(one for point in grid for one in _of(store, point)),
+                   {percent: tuple(found.values()) for percent, found in forgotten.items()})
+
+
+def _of(store: Store, point: Point) -> Iterator[Measured]:
+    done = [outcome for cell in point.retrains if (outcome := store.outcome(cell.digest)) and not outcome.reason]
+    retraining = float(np.mean([outcome.cost.cpu_seconds for outcome in done])) if done else None
+    scores = {original: evaluation_of(store, point, original) for original in originals(point)}
+    asked = point.spec.partition
+
+    def one(row: str, model: str, cell: Model, original: str) -> Measured:
+        return Measured(row, asked.percent, asked.draw, point.spec.seed, cell.number, model,
+                        store.outcome(cell.digest), scores[original], retraining)
+
+    usual = point.original
+    yield one(ORIGINAL, ORIGINAL, usual, usual.digest)
+    yield one(FLOOR, FLOOR, usual, usual.digest)
+    for row, cells in point.unlearned.items():
+        for cell in cells:
+            yield one(row, name_of(cell), cell, cell.original)
+
+
+def _mean(numbers: Sequence[Number]) -> Number:
+    """The mean, and the mean of the intervals' ends where all have one."""
+    ends = [one.interval for one in numbers if one.interval is not None]
+    interval = None if len(ends) < len(numbers) else tuple(map(float, np.mean(ends, axis=0)))
+    return Number(float(np.mean([one.value for one in numbers])), interval)  # type: ignore[arg-type]

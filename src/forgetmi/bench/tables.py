@@ -1,0 +1,182 @@
+"""The benchmark's tables: the paper's two layouts over all percentages, and what the paper's columns do not show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from forgetmi.bench.grid import PRESETS, Setting, read_setting
+from forgetmi.bench.published import TABLE_1, TABLE_2, Values
+from forgetmi.bench.results import DRAWS, FEW, Found, Measured, Number, Read, Results
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.evaluation.verdict import Rule
+from forgetmi.pipeline import ORIGINAL
+from forgetmi.report.table import COLUMNS, Cell, Row, Table, mark_closest, to_csv, to_html, to_latex, to_markdown
+
+FORMATS = {"md": to_markdown, "tex": to_latex, "csv": to_csv, "html": to_html}
+UNREAD = Cell(None, reason="not resolvable")
+
+
+@dataclass(frozen=True)
+class Titled:
+    """A table of the benchmark.
+
+    Args:
+        name: Of its files.
+        title: For people.
+        table: The table.
+    """
+
+    name: str
+    title: str
+    table: Table
+
+
+def all_tables(results: Results, settings: Sequence[Setting], *, seeds: int, published: bool) -> list[Titled]:
+    """Every table of a benchmark.
+
+    Args:
+        results: What was measured.
+        settings: Rows: methods, presets of Forget-MI and strengths of its noise.
+        seeds: Number of training seeds.
+        published: Whether to show the paper's values, too.
+    """
+    percents = tuple(results.forgotten)
+    plain = [one for one in settings if ":" not in one.name or _group(one) == "methods"]
+    found = [Titled("table1", "Methods (the paper's Table 1)",
+                    paper_layout(results, plain, seeds=seeds, published=TABLE_1 if published else {}))]
+    for name, title in (("table2", "Weights of Forget-MI (the paper's Table 2)"), ("noise", "Noise of Forget-MI")):
+        rows = [one for one in settings if _group(one) == name]
+        if rows:
+            found.append(Titled(name, title, paper_layout(
+                results, rows, seeds=seeds, published=TABLE_2 if published and name == "table2" else {})))
+    found += [Titled(f"details-{percent:g}", f"What the paper's columns do not show, {percent:g} %",
+                     details(results, settings, percent)) for percent in percents]
+    return found
+
+
+def preset_settings() -> list[Setting]:
+    """The five settings of the paper's Table 2."""
+    return [read_setting(name) for name in PRESETS]
+
+
+def noise_settings(means: Sequence[float], stds: Sequence[float]) -> list[Setting]:
+    """Forget-MI with given noise: every mean at the first standard deviation, every standard deviation without mean."""
+    pairs = dict.fromkeys([*((mean, stds[0]) for mean in means if stds), *((0.0, std) for std in stds)])
+    return [read_setting(f"forget_mi:noise=given,noise_mean={mean:g},noise_std={std:g}") for mean, std in pairs]
+
+
+def _group(setting: Setting) -> str:
+    if setting.name in PRESETS:
+        return "table2"
+    return "noise" if setting.name.startswith("forget_mi:noise=given") else "methods"
+
+
+def paper_layout(
+    results: Results, settings: Sequence[Setting], *, seeds: int, published: Mapping[str, Values],
+) -> Table:
+    """The paper's columns for each percentage: original, Retrain, then a row a method.
+
+    Args:
+        results: What was measured.
+        settings: The methods.
+        seeds: Number of training seeds, for the note.
+        published: The paper's values by row; none are shown for rows that are not there.
+    """
+    percents = tuple(results.forgotten)
+    reads = {heading: partial(_score, name=name, on=on) for heading, name, on in COLUMNS}
+
+    def cells(row: str) -> tuple[Cell, ...]:
+        return tuple(results.cell(row, percent, read) for percent in percents for read in reads.values())
+
+    target = cells(FLOOR)
+    goal = tuple(cell if results.resolvable(percent) else UNREAD for cell, percent in zip(
+        target, [percent for percent in percents for _ in reads], strict=True))
+    found = mark_closest([cells(one.name) for one in settings], goal) if len(settings) > 1 else \
+        [cells(one.name) for one in settings]
+    rows: list[Row] = []
+    for name, label, measured in [(ORIGINAL, "Original", cells(ORIGINAL)), (FLOOR, "Retrain", target),
+                                  *((one.name, one.label, row) for one, row in zip(settings, found, strict=True))]:
+        rows.append(Row(label, measured))
+        if name in published:
+            rows.append(Row(f"{label}, published", tuple(
+                Cell(value, reason="" if value is not None else "not published") for percent in percents
+                for value in _published(published[name], percent))))
+    return Table(tuple(f"{percent:g} %: {heading}" for percent in percents for heading in reads), tuple(rows),
+                 f"{_brackets(seeds)} Marked: closest to Retrain among the methods. {_sets(results)}")
+
+
+def details(results: Results, settings: Sequence[Setting], percent: float) -> Table:
+    """Gap and its floor, divergence from the retrained predictions, use, warnings and cost, for one percentage."""
+    reads: dict[str, Read] = {
+        "gap": partial(_score, name="gap", on=""), "its floor": lambda one: one.floor("image"),
+        "gap, both heads": partial(_score, name="gap_joint", head="both", on=""),
+        "its floor, both heads": lambda one: one.floor("both"),
+        "JSf image": partial(_score, name="jsf", on="forget"),
+        "JSf text": partial(_score, name="jsf", head="text", on="forget"),
+        "loss order": partial(_score, name="loss_spearman", on="forget"),
+        "sample-MIA": partial(_score, name="sample_mia", on="forget"),
+        "never seen flagged": partial(_score, name="never_seen_flag_rate", on="test"),
+        "over-forgot": Measured.over_forgot, "did not forget": Measured.stayed,
+        "CPU share of retraining": Measured.share,
+    }
+    only_methods = {"over-forgot", "did not forget"}
+    rows = []
+    for name, label in [(ORIGINAL, "Original"), (FLOOR, "Retrain"), *((one.name, one.label) for one in settings)]:
+        skip = only_methods if name in (ORIGINAL, FLOOR) else set()
+        rows.append(Row(label, tuple(Cell(None, reason="does not apply") if heading in skip
+                                     else results.cell(name, percent, read) for heading, read in reads.items())))
+    return Table(tuple(reads), tuple(rows), (
+        "gap: mean difference to Retrain over the five columns of the paper; its floor: the retrained models' own. "
+        "JSf: divergence from Retrain's predictions on forgotten images, nats. Loss order: rank correlation of losses "
+        "with Retrain's. Over-forgot: share of runs whose accuracy on forgotten images is below Retrain's by "
+        f"{Rule().forget_margin:g} or more. Did not forget: share of runs nearer to the original, on every measure, "
+        f"than the retrained models are to each other. {_sets(results, percent)}"))
+
+
+def long_csv(results: Results) -> str:
+    """One line per model and score of the tables, before any mean."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["row", "percent", "draw", "training_seed", "unlearning_seed", "score", "head", "on", "value",
+                     "low", "high", "cpu_seconds", "not_measured"])
+    scores = [(name, head, on) for head in ("image", "text", "both") for name, on in (
+        *((name, on) for _, name, on in COLUMNS), ("jsf", "forget"), ("loss_spearman", "forget"))]
+    for one in results.models:
+        cost = one.outcome.cost.cpu_seconds if one.outcome is not None and one.row != FLOOR else None
+        for name, head, on in [*scores, ("gap", "image", ""), ("gap_joint", "both", "")]:
+            found: Found = one.score(name, head, on)
+            values = [found.value, *(found.interval or (None, None)), cost, ""] if isinstance(found, Number) else \
+                [None, None, None, cost, found.reason]
+            writer.writerow([one.row, one.percent, one.draw, one.seed, one.number, name, head, on, *values])
+    return buffer.getvalue()
+
+
+def _score(one: Measured, *, name: str, on: str, head: str = "image") -> Found:
+    return one.score(name, head, on)
+
+
+def _published(values: Values, percent: float) -> Sequence[float | None]:
+    return values.get(percent, (None,) * len(COLUMNS))
+
+
+def _brackets(seeds: int) -> str:
+    if seeds > 1:
+        return f"Brackets: 95 % interval over {seeds} training seeds (Student's t) of the mean over forget draws."
+    return "Brackets: 95 % interval over patients; one training seed, so the spread over seeds is not in them."
+
+
+def _sets(results: Results, *percents: float) -> str:
+    """Who is forgotten at each percentage, and whether that is enough to tell methods apart."""
+    said = []
+    for percent in percents or tuple(results.forgotten):
+        draws = results.forgotten[percent]
+        patients = "/".join(str(count) for count, _ in draws)
+        text = f"{percent:g} %: {patients} patients in {len(draws)} draw{'s' if len(draws) > 1 else ''}"
+        if not results.resolvable(percent):
+            text += f", not resolvable (fewer than {FEW} patients need {DRAWS} draws; nothing is marked)"
+        said.append(text)
+    return "Forgotten: " + "; ".join(said) + "."
