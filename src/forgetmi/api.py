@@ -12,14 +12,16 @@ from torch import nn
 from forgetmi.batch.image import ImagePreprocessing, build_image_store
 from forgetmi.batch.loaders import Loader, Records
 from forgetmi.batch.text import Tokenizer, train_wordpiece
-from forgetmi.errors import CheckpointError, Fault
+from forgetmi.errors import CheckpointError, Fault, MethodError
 from forgetmi.evaluation import suite
 from forgetmi.evaluation.signals import collect
 from forgetmi.files import default_cache
 from forgetmi.methods import base
 from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.methods.original import TrainedOriginal, TrainingTask
 from forgetmi.model import checkpoint
 from forgetmi.model.architecture import Architecture
+from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.gate import fit_gate
 from forgetmi.model.image_text import ImageText, ModelSpec, build, parameter_digest
 from forgetmi.model.text_encoder import pretrained_directory
@@ -54,7 +56,7 @@ class Prepared:
             "max_length": tokenizer.max_length, "lowercase": tokenizer.lowercase,
             "strip_accents": tokenizer.strip_accents}}
 
-    def save(self, directory: Path, model: ImageText, **extra: Any) -> str:
+    def save(self, directory: Path, model: ImageText | Ensemble, **extra: Any) -> str:
         """Write a model of this family as a checkpoint; returns the digest of its weights."""
         directory.parent.mkdir(parents=True, exist_ok=True)
         return checkpoint.save(
@@ -149,7 +151,7 @@ def settle_gate(
         without_forgotten: Whether it was trained without the forgotten.
         seed: Root seed.
     """
-    if loaded.extra.get("gate") == checkpoint.NO_GATE:
+    if loaded.extra.get("gate") == checkpoint.NO_GATE and isinstance(loaded.model, ImageText):
         rows = trained_rows(partition, without_forgotten=without_forgotten)
         fit_gate(loaded.model, in_order(prepared.records, rows), seed=seed)
 
@@ -194,6 +196,71 @@ def train(
     return model, trace
 
 
+def train_original(
+    *, prepared: Prepared, partition: Partition, method: base.Method[Any], recipe: Recipe | None = None, seed: int = 0,
+    without_forgotten: bool = False, resume: Path | None = None, log: Path | None = None,
+    progress: Progress | None = None, device: str = "cpu",
+) -> TrainedOriginal:
+    """Train the original the way a method needs it: the usual one, watched by its recorder, or one of its own kind.
+
+    Args:
+        prepared: The cohort and architecture.
+        partition: Who is in which set.
+        method: Which method will unlearn from it.
+        recipe: How.
+        seed: Root seed of weights, order and dropout.
+        without_forgotten: Leave the forgotten out.
+        resume: File to save progress to and resume from.
+        log: File or folder to keep the training log in, if the method asks for one; see `log_beside`.
+        progress: Called with (epochs done, epochs in all).
+        device: Where to train.
+
+    Returns:
+        The model, in eval mode, what happened, and the log.
+    """
+    recipe = recipe or Recipe()
+
+    def usual(observers: Sequence[Recorder]) -> tuple[ImageText, TrainingTrace]:
+        return train(prepared=prepared, partition=partition, recipe=recipe, seed=seed, resume=resume,
+                     without_forgotten=without_forgotten, observers=observers, progress=progress, device=device)
+
+    if method.info.original is None:
+        return TrainedOriginal(*usual(()))
+    rows = trained_rows(partition, without_forgotten=without_forgotten)
+    made = method.info.original.train(method, TrainingTask(
+        records=prepared.records, partition=partition, rows=rows, recipe=recipe, seed=seed,
+        ordinal=prepared.cohort.ordinal, fresh_model=lambda own: build(prepared.spec, seed=own).to(device), usual=usual,
+        state=resume, log=log, progress=progress))
+    if made.log is not None and log is not None:
+        made.log.save(log)
+    return made
+
+
+def log_beside(directory: Path) -> Path:
+    """Where the training log of a checkpoint lies."""
+    return directory.with_name(f"{directory.name}.log")
+
+
+def open_log(directory: Path, method: base.Method[Any]) -> Any:
+    """The training log of a checkpoint, for a method that needs it; None for the others.
+
+    Args:
+        directory: The checkpoint of the original.
+        method: The method.
+
+    Raises:
+        MethodError: The log is missing, damaged, or another method's.
+    """
+    if method.info.original is None:
+        return None
+    if not (path := log_beside(directory)).exists():
+        raise MethodError(Fault(
+            f"{method.info.title} needs the log of the original's training", where=path.name, why="it is not there",
+            do="Train the original for this method: forgetmi train --method NAME, or forgetmi run without a given one.",
+        ))
+    return method.info.original.load(path)
+
+
 def unlearn(
     *, prepared: Prepared, partition: Partition, model: nn.Module, method: base.Method[Any] | None = None,
     recipe: Recipe | None = None, seed: int = 0, batch_size: int = 16, training_log: Any = None,
@@ -209,7 +276,7 @@ def unlearn(
         recipe: How the original was trained.
         seed: Root seed.
         batch_size: Samples of each set a step.
-        training_log: What the method's recorder kept during training, if it needs one.
+        training_log: What was kept during the original's training, if the method needs it; see `open_log`.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
         device: Where to work.

@@ -250,11 +250,19 @@ class Epochs(Protocol):
 
 
 class Recorder(Protocol):
-    """Watches training step by step (Amnesiac unlearning logs the updates of each patient group)."""
+    """Watches training step by step (Amnesiac unlearning logs the updates of each patient group).
+
+    Its state is saved with the training's after each epoch; an interrupted training takes it back and goes on. State
+    holds tensors and plain values only; what is too large for that is written to the disk as it comes.
+    """
 
     def before_step(self, model: Any, batch: Batch) -> None: ...
 
     def after_step(self, model: Any, batch: Batch) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None: ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)

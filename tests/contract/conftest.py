@@ -8,13 +8,11 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import pytest
 from torch import nn
 
 from forgetmi import api
-from forgetmi.methods.sisa import Sisa
-from forgetmi.methods.update_log import UpdateLog
+from forgetmi.methods.retrain import Retrain
 from forgetmi.model.train import Recipe
 from forgetmi.registry import methods
 
@@ -30,19 +28,10 @@ def train_once(small: Any) -> Callable[[str], nn.Module]:
 
     @functools.cache
     def train(kind: str) -> nn.Module:
-        match kind:
-            case "sisa":
-                model, log = Sisa().train(
-                    prepared.records, rows=api.trained_rows(partition), patient=partition.patient, recipe=RECIPE,
-                    fresh_model=lambda own: api.build(prepared.spec, seed=own), seed=3)
-            case "amnesiac":
-                log = UpdateLog(np.isin(np.arange(len(prepared.records)), partition.forget).astype(np.int64))
-                model = api.train(prepared=prepared, partition=partition, recipe=RECIPE, seed=3, observers=[log])[0]
-            case _:
-                log = None
-                model = api.train(prepared=prepared, partition=partition, recipe=RECIPE, seed=3)[0]
-        LOGS[model] = log
-        return model
+        method = methods.get(kind)() if kind else Retrain()
+        made = api.train_original(prepared=prepared, partition=partition, method=method, recipe=RECIPE, seed=3)
+        LOGS[made.model] = made.log
+        return made.model
 
     return train
 

@@ -115,13 +115,17 @@ def test_a_log_survives_its_file(tmp_path: Path, small: Any, by_patient: tuple[I
     again = UpdateLog.load(tmp_path / "log.pt")
     assert again.steps == log.steps
     assert list(tmp_path.iterdir()) == [tmp_path / "log.pt"]
+    assert all(torch.equal(again.sums[buckets], update) for buckets, update in log.sums.items())
     one, two = (take_back(small, model, given).model for given in (log, again))
     assert parameter_digest(one) == parameter_digest(two)
     with pytest.raises(MethodError, match="of Amnesiac, not of SISA"):
-        SliceLog.load(tmp_path / "log.pt")
-    (tmp_path / "bad.pt").write_bytes(b"no log")
+        SliceLog.load(tmp_path / "log.pt" / "index.pt")
+    (tmp_path / "log.pt" / "updates.f32").write_bytes(b"short")
+    with pytest.raises(MethodError, match="incomplete"):
+        UpdateLog.load(tmp_path / "log.pt")
+    (tmp_path / "log.pt" / "index.pt").write_bytes(b"no log")
     with pytest.raises(MethodError, match="cannot be read"):
-        UpdateLog.load(tmp_path / "bad.pt")
+        UpdateLog.load(tmp_path / "log.pt")
 
 
 def test_a_log_that_grows_too_large_stops_the_training(small: Any) -> None:
@@ -135,3 +139,40 @@ def test_without_its_log_or_with_another_models_it_is_refused(small: Any, memori
         take_back(small, memorised, None)
     with pytest.raises(MethodError, match="another architecture"):
         subtract(memorised, [torch.zeros(3)])
+
+
+def original(small: Any, buckets: Any, **more: Any) -> Any:
+    return api.train_original(prepared=small.prepared, partition=small.partition, method=Amnesiac(buckets=buckets),
+                              recipe=Recipe(epochs=3, batch_size=8), seed=3, **more)
+
+
+def test_two_buckets_take_back_what_one_a_patient_does(small: Any) -> None:
+    few, many = (original(small, buckets) for buckets in ("request", "patients"))
+    assert parameter_digest(few.model) == parameter_digest(many.model)
+    assert len(few.log.sums) <= 3 < len(many.log.sums)
+    one, two = (take_back(small, made.model, made.log) for made in (few, many))
+    assert one.trace.facts == two.trace.facts
+    assert torch.allclose(weights(one.model), weights(two.model), atol=1e-5)
+
+
+@pytest.mark.parametrize("buckets", ["request", "patients"])
+def test_an_interrupted_training_resumes_to_the_same_log(tmp_path: Path, small: Any, buckets: str) -> None:
+    whole = original(small, buckets, log=tmp_path / "whole.log")
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    where = {"resume": tmp_path / "state.pt", "log": tmp_path / "log"}
+    with pytest.raises(KeyboardInterrupt):
+        original(small, buckets, progress=stop, **where)
+    with pytest.raises(MethodError, match="cannot be read"):
+        UpdateLog.load(tmp_path / "log")
+    # The kill came after an epoch was saved; what a later epoch had written by then must not count.
+    with (tmp_path / "log" / "updates.f32").open("ab") as file:
+        file.write(b"\x01" * 4096)
+    again = original(small, buckets, **where)
+    assert parameter_digest(again.model) == parameter_digest(whole.model)
+    kept, first = (UpdateLog.load(tmp_path / name) for name in ("log", "whole.log"))
+    assert kept.steps == first.steps
+    assert all(torch.equal(update, first.sums[buckets]) for buckets, update in kept.sums.items())

@@ -11,23 +11,28 @@ import pytest
 import torch
 
 from forgetmi import api
-from forgetmi.errors import MethodError
+from forgetmi.errors import CheckpointError, MethodError
 from forgetmi.evaluation.signals import collect
 from forgetmi.methods import base
 from forgetmi.methods.retrain import Retrain
-from forgetmi.methods.sharded import Ensemble, SliceLog
+from forgetmi.methods.sharded import SliceLog
 from forgetmi.methods.sisa import Sisa
+from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.types import Ints, Partition
+from forgetmi.release.convert import to_authors
+from forgetmi.types import Partition
 
 RECIPE = Recipe(epochs=3)
 METHOD = Sisa(shards=3, slices=2)
 
 
-def train(small: Any, rows: Ints, method: Sisa = METHOD) -> tuple[Ensemble, SliceLog]:
-    return method.train(small.prepared.records, rows=rows, patient=small.partition.patient, recipe=RECIPE, seed=5,
-                        fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+def train(
+    small: Any, method: Sisa = METHOD, *, without_forgotten: bool = False, recipe: Recipe = RECIPE, **more: Any,
+) -> tuple[Any, Any]:
+    made = api.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=recipe, seed=5,
+                              without_forgotten=without_forgotten, **more)
+    return made.model, made.log
 
 
 def forget(
@@ -46,7 +51,7 @@ def equal(one: SliceLog, two: SliceLog) -> bool:
 
 @pytest.fixture(scope="module")
 def original(small: Any) -> tuple[Ensemble, SliceLog]:
-    return train(small, api.trained_rows(small.partition))
+    return train(small)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,7 @@ def done(small: Any, original: tuple[Ensemble, SliceLog]) -> base.Unlearned[Any]
 
 def test_one_shard_of_one_slice_is_retraining(small: Any, memorised: ImageText) -> None:
     single = Sisa(shards=1, slices=1)
-    model, log = train(small, api.trained_rows(small.partition), single)
+    model, log = train(small, single)
     alone = forget(small, model, log, single).model
     anew = forget(small, memorised, None, Retrain()).model
     assert parameter_digest(alone.member(0)) == parameter_digest(anew)
@@ -66,7 +71,7 @@ def test_one_shard_of_one_slice_is_retraining(small: Any, memorised: ImageText) 
 
 
 def test_unlearning_equals_training_without_the_forgotten(small: Any, done: base.Unlearned[Any]) -> None:
-    model, log = train(small, small.partition.retain)
+    model, log = train(small, without_forgotten=True)
     assert parameter_digest(done.model) == parameter_digest(model)
     assert equal(done.training_log, log)
 
@@ -81,7 +86,7 @@ def test_the_log_handed_back_serves_the_next_request(
     two = dataclasses.replace(sets, forget=second)
     after = forget(small, *original, partition=one)
     last = forget(small, after.model, after.training_log, partition=two)
-    assert parameter_digest(last.model) == parameter_digest(train(small, sets.retain)[0])
+    assert parameter_digest(last.model) == parameter_digest(train(small, without_forgotten=True)[0])
 
 
 def test_unaffected_parts_stay_bit_identical(
@@ -112,8 +117,7 @@ def test_a_patient_is_in_one_place_whoever_else_is_trained_on(
         rows = trained[sets.patient[trained] == patient]
         assert len(set(zip(log.shard[rows], log.slice[rows], strict=True))) == 1
     assert set(log.shard[trained]) == set(range(METHOD.shards))
-    fewer = Sisa.train(METHOD, small.prepared.records, rows=sets.retain, patient=sets.patient, recipe=Recipe(epochs=0),
-                       fresh_model=lambda own: api.build(small.prepared.spec, seed=own), seed=5)[1]
+    fewer = train(small, without_forgotten=True, recipe=Recipe(epochs=0))[1]
     assert np.array_equal(fewer.shard[sets.retain], log.shard[sets.retain])
     assert np.array_equal(fewer.slice[sets.retain], log.slice[sets.retain])
 
@@ -168,3 +172,32 @@ def test_the_front_door_takes_an_ensemble(small: Any, original: tuple[Ensemble, 
     said = api.predict(prepared=small.prepared, model=done.model, rows=small.partition.holdout)
     assert np.allclose(np.exp(said.text_logits).sum(1), 1.0, atol=1e-5)
     assert said.model == parameter_digest(done.model)
+
+
+def test_an_interrupted_training_resumes_to_the_same_bits(
+    tmp_path: Path, small: Any, original: tuple[Ensemble, SliceLog],
+) -> None:
+    model, log = original
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small, resume=tmp_path / "state.pt", progress=stop)
+    again, kept = train(small, resume=tmp_path / "state.pt", log=tmp_path / "log.pt")
+    assert parameter_digest(again) == parameter_digest(model)
+    assert equal(kept, log)
+    assert equal(SliceLog.load(tmp_path / "log.pt"), log)
+
+
+def test_the_checkpoint_of_an_ensemble_survives_its_file(
+    tmp_path: Path, small: Any, original: tuple[Ensemble, SliceLog],
+) -> None:
+    small.prepared.save(tmp_path / "model", original[0], role="original")
+    prepared, loaded = api.open_checkpoint(tmp_path / "model", cohort=small.cohort)
+    assert isinstance(loaded.model, Ensemble)
+    assert prepared.spec == small.prepared.spec
+    assert loaded.digest == parameter_digest(loaded.model) == parameter_digest(original[0])
+    with pytest.raises(CheckpointError, match="ensemble"):
+        to_authors(tmp_path / "model", tmp_path / "theirs")

@@ -215,8 +215,14 @@ class Watcher:
         self.moves.append(float((model.img_model.fc1.weight.detach() - self._before).norm()))
         self.rows += batch.row.tolist()
 
+    def state_dict(self):
+        return {"moves": self.moves, "rows": self.rows}
 
-def test_observers_see_every_step_and_change_nothing(spec, samples, tmp_path):
+    def load_state_dict(self, state):
+        self.moves, self.rows = state["moves"], state["rows"]
+
+
+def test_observers_see_every_step_and_change_nothing(spec, samples):
     watcher, loader = Watcher(), samples(12, batch_size=4)
     watched, plain = build(spec, seed=0), build(spec, seed=0)
     fit(watched, loader, Recipe(epochs=2), seed=0, observers=[watcher])
@@ -225,10 +231,23 @@ def test_observers_see_every_step_and_change_nothing(spec, samples, tmp_path):
     assert len(watcher.moves) == 6
     assert min(watcher.moves) > 0
     assert sorted(watcher.rows) == sorted([*range(12)] * 2)
-    for faulty in ({"resume": tmp_path / "x"}, {"recipe": Recipe(accumulation=2)}):
-        options = {"recipe": Recipe(epochs=1), **faulty}
-        with pytest.raises(MethodError, match="watched training"):
-            fit(plain, loader, options.pop("recipe"), seed=0, observers=[watcher], **options)
+    with pytest.raises(MethodError, match="watched training"):
+        fit(plain, loader, Recipe(epochs=1, accumulation=2), seed=0, observers=[watcher])
+
+
+def test_observers_are_resumed_with_the_training(spec, samples, tmp_path):
+    whole, first, second, loader = Watcher(), Watcher(), Watcher(), samples(12, batch_size=4)
+    fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[whole])
+
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[first], resume=tmp_path / "x",
+            progress=stop)
+    fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[second], resume=tmp_path / "x")
+    assert (second.moves, second.rows) == (whole.moves, whole.rows)
 
 
 def test_validation_without_labels_or_with_one_class_is_none_not_a_number(spec, samples):

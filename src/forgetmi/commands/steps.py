@@ -35,8 +35,10 @@ class TrainOptions:
 def train(argv: Sequence[str]) -> None:
     """Train one model."""
     spec, own = parse(
-        TrainOptions, argv, prog="forgetmi train", description="Train the original, or a model without the forgotten.",
-        only=("cohort", "partition", "images", "text", "model", "training", "seed", "split_seed", "device"))
+        TrainOptions, argv, prog="forgetmi train",
+        description="Train the original, or a model without the forgotten. --method matters for methods that need more "
+                    "of the original's training than its weights: what they keep then lies beside the checkpoint.",
+        only=("cohort", "partition", "images", "text", "model", "training", "method", "seed", "split_seed", "device"))
     one_thread()
     cohort, partition = load_data(spec)
     with Board() as board, full_disk_explained(own.out.name):
@@ -45,13 +47,13 @@ def train(argv: Sequence[str]) -> None:
         write_partition(beside(own.out, "partition.json"), partition)
         state = own.out.parent / f".{own.out.name}.state.pt"
         with Meter() as meter:
-            model, trace = api.train(
-                prepared=prepared, partition=partition, recipe=spec.training, seed=spec.seed, resume=state,
-                without_forgotten=own.without_forgotten, device=device_of(spec),
-                progress=lambda done, total: board.show("train", done, total))
-        digest = prepared.save(own.out, model, role="retrained" if own.without_forgotten else "original",
+            made = api.train_original(
+                prepared=prepared, partition=partition, method=spec.method, recipe=spec.training, seed=spec.seed,
+                resume=state, log=api.log_beside(own.out), without_forgotten=own.without_forgotten,
+                device=device_of(spec), progress=lambda done, total: board.show("train", done, total))
+        digest = prepared.save(own.out, made.model, role="retrained" if own.without_forgotten else "original",
                                seed=spec.seed, recipe=asdict(spec.training))
-        write_json(beside(own.out, "trace.json"), {"epochs": trace.epochs, "cost": asdict(meter.cost)})
+        write_json(beside(own.out, "trace.json"), {"epochs": made.trace.epochs, "cost": asdict(meter.cost)})
         state.unlink(missing_ok=True)
     say(f"Checkpoint: {own.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
         f"Partition: {beside(own.out, 'partition.json')}\n"
@@ -138,7 +140,10 @@ def unlearn(argv: Sequence[str]) -> None:
         done = api.unlearn(
             prepared=prepared, partition=partition, model=original.model, method=spec.method,
             recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=state, device=device_of(spec),
+            training_log=api.open_log(own.checkpoint, spec.method),
             progress=lambda step, total: board.show("unlearn", step, total))
+        if done.training_log is not None:
+            done.training_log.save(api.log_beside(own.out))
         digest = prepared.save(own.out, done.model, role="unlearned", seed=spec.seed, from_weights=original.digest)
         write_json(beside(own.out, "trace.json"), done.trace.plain())
         state.unlink(missing_ok=True)

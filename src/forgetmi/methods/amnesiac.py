@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.original import TrainingTask, watched
 from forgetmi.methods.update_log import UpdateLog
 from forgetmi.model.image_text import ImageText
 
@@ -21,7 +23,7 @@ from forgetmi.model.image_text import ImageText
 class Amnesiac:
     """Subtract every logged update that a forgotten patient had a part in, then repair on the retained.
 
-    The original must have been trained with an `UpdateLog` among its observers. Use it to study logging; with several
+    The original is trained with an `UpdateLog` beside it. Use it to study logging; with several
     images a patient and many epochs nearly every batch is affected, the subtraction throws the model back to where it
     began, and the repair is a short retraining. Later updates were computed at weights that the subtracted ones had
     moved, so this is no exact removal.
@@ -29,6 +31,9 @@ class Amnesiac:
     Args:
         repair_epochs: Passes over the retain set with the original's recipe at its full learning rate throughout,
             >= 0; 0 leaves the difference as it is.
+        buckets: Whose updates the log tells apart: request, those who are to be forgotten and the rest, enough where
+            they are known before training, as in a study (three sums); patients, each from each, for any later request
+            (a sum a step, gigabytes). What is subtracted is the same.
 
     Source: Graves et al. 2021 (arXiv 2010.10981), repository lmgraves/AmnesiacML (10 epochs of Adam as repair).
     Deviations: updates are logged by buckets of patients; the repair uses the original's recipe. Running batch
@@ -45,19 +50,27 @@ class Amnesiac:
         exact=False,
         cost="1 of the repair; the subtraction is free",
         suits="studies of training logs; not available for a model that was trained without one",
+        original=watched(lambda method, task: method.recorder(task), UpdateLog.load),
     )
 
     repair_epochs: int = 5
+    buckets: Literal["request", "patients"] = "request"
+
+    def recorder(self, task: TrainingTask) -> UpdateLog:
+        """What watches the original's training."""
+        sets = task.partition
+        if self.buckets == "patients":
+            return UpdateLog(sets.patient, folder=task.log)
+        return UpdateLog(np.isin(np.arange(len(sets.patient)), sets.forget).astype(np.int64), folder=task.log)
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         log, rows, student = context.training_log, loaders.forget.rows, copy.deepcopy(model)
         if not isinstance(log, UpdateLog):
             raise MethodError(Fault("Amnesiac needs the log of the original's training",
-                                    do="Train with an UpdateLog among the observers and give it as training_log."))
-        affected = log.affected(rows)
-        subtract(student, (log.sums[buckets] for buckets in affected))
-        context.facts["steps taken back"] = sum(log.steps[buckets] for buckets in affected)
+                                    do="Train it with forgetmi train --method amnesiac, or api.train_original."))
+        subtract(student, log.updates(rows))
+        context.facts["steps taken back"] = sum(log.steps[buckets] for buckets in log.affected(rows))
         context.facts["steps logged"] = sum(log.steps.values())
         context.keep_log(log.without(rows))
         repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)

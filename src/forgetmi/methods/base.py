@@ -16,6 +16,7 @@ from forgetmi.batch.loaders import Records
 from forgetmi.cost import Cost, Meter
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders, SetLoader
+from forgetmi.methods.original import OwnOriginal
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Recipe, TrainingTrace, fit
@@ -37,6 +38,7 @@ class MethodInfo:
         exact: Whether the result never saw the forgotten patients (exact) or only approximates that.
         cost: Cost per epoch in fine-tune epochs (one forward and backward pass over the retain set), in words.
         suits: For whom it is the right choice, in words.
+        original: How the original must be trained, where its weights alone are not enough ("training log" in reads).
     """
 
     title: str
@@ -46,6 +48,7 @@ class MethodInfo:
     exact: bool
     cost: str
     suits: str
+    original: OwnOriginal | None = None
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,22 @@
-"""An ensemble trained on separate groups of patients, and what its training leaves for unlearning."""
+"""What training on separate groups of patients leaves for unlearning."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast, final
+from typing import Any, Self, final
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgetmi.methods.training_log import load_log, save_log
+from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Batch, Ints, Outputs
+from forgetmi.types import Ints
 
 Weights = dict[str, Tensor]
-
-
-@final
-class Ensemble(nn.Module):
-    """Several models as one: mean probabilities of each head, as log-probabilities; no embeddings."""
-
-    def __init__(self, members: Sequence[ImageText]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def member(self, number: int) -> ImageText:
-        """One of the models."""
-        return cast(ImageText, self.members[number])
-
-    def forward(self, batch: Batch) -> Outputs:
-        """Log of the members' mean probabilities, Float[b, k] for each head."""
-        outputs: list[Outputs] = [member(batch) for member in self.members]
-        return Outputs(_mean([out.image_logits for out in outputs]), _mean([out.text_logits for out in outputs]))
 
 
 @final
@@ -75,6 +58,33 @@ class SliceLog:
         return cls(values["shard"].numpy(), values["slice"].numpy(), tuple(map(tuple, values["weights"])))
 
 
-def _mean(logits: list[Tensor]) -> Tensor:
-    """Log of the mean of the probabilities."""
-    return torch.stack([one.log_softmax(dim=1) for one in logits]).logsumexp(dim=0) - math.log(len(logits))
+@final
+class Slices:
+    """A sharded training under way: the weights after each slice and the epochs so far, as a resumable part.
+
+    Args:
+        shard, slice: As in `SliceLog`.
+        weights: What is there already; anything for slices that will be trained.
+    """
+
+    def __init__(self, shard: Ints, slice: Ints, weights: Sequence[Sequence[Weights]]) -> None:
+        self.shard = shard
+        self.slice = slice
+        self.weights = [list(one) for one in weights]
+        self.epochs: list[dict[str, Any]] = []
+
+    def rows(self, number: int, last: int) -> Ints:
+        """Rows a shard is trained on up to a slice, sorted."""
+        return np.flatnonzero((self.shard == number) & (self.slice <= last))
+
+    def log(self) -> SliceLog:
+        """The log of the finished training."""
+        return SliceLog(self.shard, self.slice, tuple(map(tuple, self.weights)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes from slice to slice."""
+        return {"weights": self.weights, "epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Take it back."""
+        self.weights, self.epochs = state_dict["weights"], state_dict["epochs"]

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import nn
 
-from forgetmi.batch.loaders import Loader, Records
+from forgetmi.batch.loaders import Loader
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
-from forgetmi.methods.sharded import Ensemble, SliceLog, Weights
+from forgetmi.methods.original import OwnOriginal, TrainedOriginal, TrainingTask
+from forgetmi.methods.sharded import SliceLog, Slices
+from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.train import Recipe, fit
+from forgetmi.model.resume import EpochLoop
+from forgetmi.model.train import Recipe, TrainingTrace, fit
 from forgetmi.seeding import numpy_generator
-from forgetmi.types import Ints
+from forgetmi.types import Epochs, Ints
 
 FEWEST = 2
 
@@ -54,6 +58,7 @@ class Sisa:
         exact=True,
         cost="affected shards / shards x about 2/3 of a training",
         suits="models planned for removal from the start, with single requests over time",
+        original=OwnOriginal(lambda method, task: method.train(task), SliceLog.load),
     )
 
     shards: int = 5
@@ -63,39 +68,27 @@ class Sisa:
         if self.shards < 1 or self.slices < 1:
             raise MethodError(Fault("shards and slices must be at least 1", where="sisa"))
 
-    def train(
-        self, records: Records, *, rows: Ints, patient: Ints, recipe: Recipe, fresh_model: Callable[[int], ImageText],
-        seed: int, ordinal: bool = True,
-    ) -> tuple[Ensemble, SliceLog]:
-        """Train the original.
-
-        Args:
-            records: Images and tokens of the cohort.
-            rows: Training rows, sorted.
-            patient: Int[n], patient codes of all rows of the cohort.
-            recipe: How each member is trained.
-            fresh_model: From a seed to an untrained model.
-            seed: Root seed.
-            ordinal: Whether the classes are grades.
-
-        Returns:
-            The ensemble, in eval mode, and what unlearning will need.
-        """
+    def train(self, task: TrainingTask) -> TrainedOriginal:
+        """Train the original: an `Ensemble`, in eval mode, and the `SliceLog` that unlearning will need."""
+        patient, seed = task.partition.patient, task.seed
         place = numpy_generator(seed, "sisa").permutation(int(patient.max()) + 1)[patient]
-        trained = np.isin(np.arange(len(patient)), rows)
-        shard, step = (np.where(trained, at, -1) for at in (place % self.shards, place // self.shards % self.slices))
-        weights: list[tuple[Weights, ...]] = []
-        for number in range(self.shards):
-            member, after = fresh_model(seed + number), []
-            for last in range(self.slices):
-                use = _rows(shard, step, number, last)
-                if len(use) >= FEWEST:
-                    loader = Loader(records, use, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
-                    fit(member, loader, self._step(recipe), seed=seed + number, ordinal=ordinal)
-                after.append(_weights(member))
-            weights.append(tuple(after))
-        log = SliceLog(shard, step, tuple(weights))
-        return log.ensemble(fresh_model), log
+        trained = np.isin(np.arange(len(patient)), task.rows)
+        done = Slices(np.where(trained, place % self.shards, -1),
+                      np.where(trained, place // self.shards % self.slices, -1),
+                      [[{} for _ in range(self.slices)] for _ in range(self.shards)])
+        model = Ensemble([task.fresh_model(seed + number) for number in range(self.shards)])
+        steps = [(number, last) for number in range(self.shards) for last in range(self.slices)]
+        key = f"{self!r} {task.recipe!r} {seed} {task.ordinal} {task.rows.tobytes()!r} {patient.tobytes()!r}"
+        loop = EpochLoop(len(steps), state={"model": model, "slices": done}, file=task.state, seed=seed, stage="train",
+                         key=hashlib.sha256(key.encode()).hexdigest())
+        with closing(iter(loop)) as numbers:
+            for at in numbers:
+                self._one(model.member(steps[at][0]), done, *steps[at], recipe=task.recipe, ordinal=task.ordinal,
+                          seed=seed, batches=lambda rows, size: Loader(
+                              task.records, rows, batch_size=size, seed=seed, avoid_single=True))
+                if task.progress is not None:
+                    task.progress(at + 1, len(steps))
+        return TrainedOriginal(model.eval(), TrainingTrace(tuple(done.epochs)), done.log())
 
     def apply(self, model: Ensemble, loaders: Loaders, context: Context) -> Ensemble:
         """Run the method; see the class."""
@@ -103,57 +96,44 @@ class Sisa:
         self._check(model, log, np.union1d(lost, retain.rows))
         first = {int(number): int(log.slice[lost][log.shard[lost] == number].min()) for number in set(log.shard[lost])}
         steps = [(number, last) for number in sorted(first) for last in range(first[number], self.slices)]
-        shard, step = (np.where(np.isin(np.arange(len(log.shard)), lost), -1, at) for at in (log.shard, log.slice))
-        student, after = copy.deepcopy(model), _Checkpoints(log.weights)
-        for at in context.epochs(len(steps), student=student, checkpoints=after):
-            number, last = steps[at]
-            member, seed = student.member(number), context.seed + number
-            if last == first[number]:
-                fresh = context.fresh_model(seed).state_dict()
-                member.load_state_dict(fresh if last == 0 else log.weights[number][last - 1])
-            use = _rows(shard, step, number, last)
-            if len(use) >= FEWEST:
-                recipe = self._step(context.recipe)
-                context.count(fit(member, retain.for_training(recipe.batch_size, rows=use), recipe, seed=seed,
-                                  ordinal=context.ordinal), retain)
-            after.weights[number][last] = _weights(member)
+        gone = np.isin(np.arange(len(log.shard)), lost)
+        done = Slices(np.where(gone, -1, log.shard), np.where(gone, -1, log.slice), log.weights)
+        student = copy.deepcopy(model)
+        for at in context.epochs(len(steps), student=student, slices=done):
+            (number, last), seed = steps[at], context.seed
+            member = student.member(number)
+            if last == 0:
+                member.load_state_dict(context.fresh_model(seed + number).state_dict())
+            elif last == first[number]:
+                member.load_state_dict(log.weights[number][last - 1])
+            trace = self._one(member, done, number, last, recipe=context.recipe, ordinal=context.ordinal, seed=seed,
+                              batches=lambda rows, size: retain.for_training(size, rows=rows))
+            context.count(trace, retain)
         context.facts.update({"shards affected": len(first), "slices trained again": len(steps)})
-        context.keep_log(SliceLog(shard, step, tuple(map(tuple, after.weights))))
+        context.keep_log(done.log())
         return student
 
-    def _step(self, recipe: Recipe) -> Recipe:
-        """The recipe of one slice's step."""
-        return replace(recipe, epochs=min(recipe.epochs, max(1, round(2 * recipe.epochs / (self.slices + 1)))))
+    def _one(
+        self, member: ImageText, done: Slices, number: int, last: int, *, recipe: Recipe, ordinal: bool, seed: int,
+        batches: Callable[[Ints, int], Epochs],
+    ) -> TrainingTrace:
+        """Train one shard's model on its patients up to a slice, and keep its weights."""
+        share = 2 * recipe.epochs / (self.slices + 1)
+        recipe = replace(recipe, epochs=min(recipe.epochs, max(1, round(share))))
+        rows, trace = done.rows(number, last), TrainingTrace(())
+        if len(rows) >= FEWEST:
+            trace = fit(member, batches(rows, recipe.batch_size), recipe, seed=seed + number, ordinal=ordinal)
+        done.weights[number][last] = {name: value.detach().clone() for name, value in member.state_dict().items()}
+        done.epochs.extend(trace.epochs)
+        return trace
 
     def _check(self, model: Any, log: Any, trained: Ints) -> None:
         if not isinstance(log, SliceLog) or not isinstance(model, Ensemble):
             raise MethodError(Fault("SISA works on its own original alone",
-                                    do="Make it with Sisa().train and give the log as training_log."))
+                                    do="Train it with forgetmi train --method sisa, or api.train_original."))
         found = len(log.weights), len(log.weights[0])
         if found != (self.shards, self.slices):
             raise MethodError(Fault(f"the original has {found[0]} shards of {found[1]} slices",
                                     why=f"{self.shards} of {self.slices} were asked for"))
         if not np.array_equal(np.flatnonzero(log.shard >= 0), trained):
             raise MethodError(Fault("the training log is of a training on other rows than forget and retain together"))
-
-
-class _Checkpoints:
-    """The weights after each slice, as a resumable part."""
-
-    def __init__(self, weights: Sequence[Sequence[Weights]]) -> None:
-        self.weights = [list(shard) for shard in weights]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        self.weights = state_dict["weights"]
-
-
-def _rows(shard: Ints, step: Ints, number: int, last: int) -> Ints:
-    """Rows a shard is trained on up to a slice, sorted."""
-    return np.flatnonzero((shard == number) & (step <= last))
-
-
-def _weights(model: nn.Module) -> Weights:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}

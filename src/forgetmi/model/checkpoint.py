@@ -17,12 +17,14 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as to_bytes
 
 from forgetmi.errors import CheckpointError, Fault, SpecError
+from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest
 
 WEIGHTS, FACTS, VOCABULARY = "model.safetensors", "model.json", "vocab.txt"
 NO_GATE = "not fitted"  # extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none
 _FORMAT = 1
 _FIELDS = {"format", "version", "spec", "classes", "preprocessing", "extra", "weights", "vocabulary"}
+_MEMBERS = "members"  # how many models an ensemble has; absent for a single model
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Loaded:
 
     Args:
         model: In eval mode, on the processor.
-        spec: Its architecture.
+        spec: Its architecture; an ensemble's members share one.
         classes: Names of its classes, in order.
         vocabulary: Word pieces, id = position.
         preprocessing: How its inputs were prepared.
@@ -40,7 +42,7 @@ class Loaded:
         digest: Digest of its weights (`parameter_digest`).
     """
 
-    model: ImageText
+    model: ImageText | Ensemble
     spec: ModelSpec
     classes: tuple[str, ...]
     vocabulary: tuple[str, ...]
@@ -51,7 +53,7 @@ class Loaded:
 
 
 def save(
-    directory: Path, model: ImageText, *, vocabulary: Sequence[str], preprocessing: Mapping[str, Any],
+    directory: Path, model: ImageText | Ensemble, *, vocabulary: Sequence[str], preprocessing: Mapping[str, Any],
     classes: Sequence[str], extra: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a model: the whole directory appears at once, and replaces an earlier checkpoint there.
@@ -92,6 +94,7 @@ def save(
     facts = {
         "format": _FORMAT, "version": version("forgetmi"), "spec": model.spec.to_plain(), "classes": list(classes),
         "weights": digest, "vocabulary": hashlib.sha256(words).hexdigest(), **free,
+        **({_MEMBERS: len(model.members)} if isinstance(model, Ensemble) else {}),
     }
     partial, old = (directory.with_name(f".{directory.name}.{name}") for name in ("partial", "old"))
     for leftover in (partial, old):
@@ -143,7 +146,7 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
         if expect is not None and spec != expect:
             faults.append(Fault("it is of another architecture than expected", where=f"{where}/{FACTS}",
                                 why=_differences(spec, expect)))
-        model = ImageText(spec)
+        model = Ensemble([ImageText(spec) for _ in range(facts[_MEMBERS])]) if _MEMBERS in facts else ImageText(spec)
     except SpecError as error:
         faults += error.faults
     if model is not None and tensors is not None:
@@ -173,9 +176,11 @@ def _read_facts(path: Path) -> dict[str, Any]:
         raise CheckpointError(Fault("it is not a mapping of fields", where=where))
     digest = facts.pop("digest", None)
     faults = [Fault(f"field {name!r} is missing", where=where) for name in sorted(_FIELDS - set(facts))]
-    faults += [Fault(f"unknown field {name!r}", where=where) for name in sorted(set(facts) - _FIELDS)]
+    faults += [Fault(f"unknown field {name!r}", where=where) for name in sorted(set(facts) - _FIELDS - {_MEMBERS})]
     if digest != _digest(facts):
         faults.append(_altered(where))
+    if type(facts.get(_MEMBERS, 1)) is not int or facts.get(_MEMBERS, 1) < 1:
+        faults.append(Fault(f"field {_MEMBERS!r} is not a number of models", where=where))
     if facts.get("format", _FORMAT) != _FORMAT:
         faults.append(Fault(f"its format is {facts['format']!r}", where=where, why=f"this version reads {_FORMAT}"))
     if faults:
@@ -183,7 +188,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _fill(model: ImageText, tensors: Mapping[str, Any], where: str, digest: str) -> list[Fault]:
+def _fill(model: ImageText | Ensemble, tensors: Mapping[str, Any], where: str, digest: str) -> list[Fault]:
     own = model.state_dict()
     faults = [Fault(f"tensor {name} is missing", where=where) for name in sorted(set(own) - set(tensors))]
     faults += [Fault(f"unknown tensor {name}", where=where) for name in sorted(set(tensors) - set(own))]

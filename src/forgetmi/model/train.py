@@ -149,25 +149,26 @@ def fit(
         ordinal: Whether the labels are grades (see `ranking_loss`).
         validation: Rows to report loss and AUC on after each epoch.
         resume: File that progress is saved to after each epoch and read from at the start; removed by the caller.
-        observers: Called before and after each step.
+        observers: Called before and after each step; their state is saved to ``resume``, too.
         progress: Called with (epochs done, epochs in all).
 
     Raises:
         MethodError: The loss is not finite, there are no rows, a batch has a single sample, or observers are asked for
-            with accumulation or resumption.
+            with accumulation.
         CheckpointError: ``resume`` is damaged or of another run.
     """
-    if observers and (resume is not None or recipe.accumulation > 1):
-        raise MethodError(Fault("a watched training can neither be resumed nor accumulate batches",
+    if observers and recipe.accumulation > 1:
+        raise MethodError(Fault("a watched training cannot accumulate batches",
                                 why="each observer keeps its own record of single steps",
-                                do="Train without resume and with accumulation 1."))
+                                do="Train with accumulation 1."))
     if len(loader.rows) == 0:
         raise MethodError(Fault("there are no training rows"))
     optimiser = _optimiser(model, recipe)
     records = _Records()
     rows = hashlib.sha256(np.ascontiguousarray(loader.rows, np.int64).tobytes()).hexdigest()
     key = f"{recipe!r} {seed} {ordinal} {validation is not None} {parameter_digest(model)} {rows} {len(loader)}"
-    loop = EpochLoop(recipe.epochs, state={"model": model, "optimiser": optimiser, "records": records},
+    watching = {f"observer {number}": observer for number, observer in enumerate(observers)}
+    loop = EpochLoop(recipe.epochs, state={"model": model, "optimiser": optimiser, "records": records, **watching},
                      file=resume, key=hashlib.sha256(key.encode()).hexdigest(), seed=seed, stage="train")
     with closing(iter(loop)) as epochs:
         for epoch in epochs:

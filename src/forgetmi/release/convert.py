@@ -12,6 +12,7 @@ from forgetmi.batch.image import ImagePreprocessing
 from forgetmi.cohort.edema_labels import GRADES
 from forgetmi.errors import CheckpointError, Fault
 from forgetmi.model.checkpoint import NO_GATE, load, save
+from forgetmi.model.image_text import ImageText
 from forgetmi.release.checkpoint import read_checkpoint, write_checkpoint
 from forgetmi.release.text_features import LENGTH, read_tokenizer
 
@@ -66,6 +67,9 @@ def to_authors(source: Path, target: Path) -> None:
         CheckpointError: It cannot be read, or their code cannot build this architecture.
     """
     loaded = load(source)
+    if not isinstance(loaded.model, ImageText):
+        raise CheckpointError(Fault("an ensemble has no form in the authors' code", where=source.name,
+                                    do="Give the checkpoint of a single model."))
     kept = loaded.extra.get("source") or {"config": None, "unused_head": None}
     head = kept["unused_head"]
     write_checkpoint(target, loaded.model, config=kept["config"],

@@ -1,0 +1,50 @@
+"""Several models that answer as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast, final
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.model.image_text import ImageText, ModelSpec
+from forgetmi.types import Batch, Outputs
+
+
+@final
+class Ensemble(nn.Module):
+    """Several models as one: mean probabilities of each head, as log-probabilities; no embeddings.
+
+    Args:
+        members: At least one model, all of one architecture.
+    """
+
+    def __init__(self, members: Sequence[ImageText]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Architecture of each member."""
+        return self.member(0).spec
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.member(0).device
+
+    def member(self, number: int) -> ImageText:
+        """One of the models."""
+        return cast(ImageText, self.members[number])
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Log of the members' mean probabilities, Float[b, k] for each head."""
+        outputs: list[Outputs] = [member(batch) for member in self.members]
+        return Outputs(_mean([out.image_logits for out in outputs]), _mean([out.text_logits for out in outputs]))
+
+
+def _mean(logits: list[Tensor]) -> Tensor:
+    """Log of the mean of the probabilities."""
+    return torch.stack([one.log_softmax(dim=1) for one in logits]).logsumexp(dim=0) - math.log(len(logits))
