@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import pytest
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import RLELossless
 
+import forgetmi.batch.image as image_module
 from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
+from forgetmi.decode import Decoded, read_image
 
 SMALL = ["--images.size", "32", "--model.stem-width", "8", "--model.widths", "8", "16", "--model.hidden", "16",
          "--model.heads", "2", "--model.layers", "1", "--model.intermediate", "32", "--text.min-patients", "2",
@@ -52,6 +56,33 @@ def test_what_is_made_can_be_run_as_it_says(made: Path, tmp_path: Path, capsys: 
     assert (tmp_path / "run" / "duplicates.json").exists()
 
 
+def test_later_epochs_and_later_runs_read_no_dicom_file(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    films = sorted(tree.rglob("*.dcm"))
+    for path in films:
+        os.utime(path, (1e9, 1e9))  # a file just written is not taken on trust
+    decoded: list[str] = []
+
+    def counting(locator: str) -> Decoded:
+        decoded.append(locator)
+        return read_image(locator)
+
+    def refusing(*_: object) -> Decoded:
+        raise AssertionError("a DICOM file was read again")
+
+    monkeypatch.setenv("FORGETMI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(image_module, "read_image", counting)
+    words = ["run", *options(tree), *SMALL, "--training.epochs", "2", "--method.epochs", "2"]
+    assert main([*words, "--out", str(tmp_path / "first")]) == 0
+    assert Counter(decoded) == {str(path): 2 for path in films}  # at the model's size, and for the search of copies
+    monkeypatch.setattr(image_module, "read_image", refusing)
+    monkeypatch.setattr(image_module._Source, "_file_content", property(refusing))
+    assert main([*words, "--out", str(tmp_path / "second"), "--seed", "1"]) == 0
+    one, two = ((tmp_path / name / "metrics.json").read_bytes() for name in ("first", "second"))
+    assert one != two
+
+
 @pytest.mark.parametrize(("more", "word"), [
     (["--patients", "3"], "patients is 3"), (["--bits", "20"], "bits is 20"), (["--size", "4", "900"], "rows is 4"),
     (["--split", "nowhere.csv"], "cannot be read")])
@@ -79,15 +110,22 @@ def first_image(tree: Path) -> Path:
     return sorted(tree.rglob("*.dcm"))[0]
 
 
-def test_a_truncated_dicom_stops_the_run_before_anything_is_written(tree: Path, tmp_path: Path, capsys: Any) -> None:
+def refused(tree: Path, more: list[str], capsys: Any) -> str:
+    """What is said where neither a check nor a run is possible; nothing is written, and nobody is named."""
+    out, said = tree.parent / "run", ""
+    for words in (["cohort", "check"], ["run", "--out", str(out), *SMALL]):
+        assert main([*words, *options(tree, *more)]) == 2
+        said = capsys.readouterr().err
+        assert "error: " in said
+        assert not leaks(said, tree)
+    assert not out.exists()
+    return said
+
+
+def test_a_truncated_dicom_stops_the_run_before_anything_is_written(tree: Path, capsys: Any) -> None:
     path = first_image(tree)
     path.write_bytes(path.read_bytes()[:900])
-    for words in (["run", "--out", str(tmp_path / "run"), *options(tree), *SMALL], ["cohort", "check", *options(tree)]):
-        assert main(words) == 2
-        said = capsys.readouterr().err
-        assert "error: row 0, patient " in said
-        assert not leaks(said, tree)
-    assert not (tmp_path / "run").exists()
+    assert refused(tree, [], capsys).count("error: row 0, patient ") == 1
 
 
 def test_a_compression_nobody_can_read_names_the_package(
@@ -96,8 +134,9 @@ def test_a_compression_nobody_can_read_names_the_package(
     monkeypatch.setattr(get_decoder(RLELossless), "_available", {})
     for path in tree.rglob("*.dcm"):
         path.write_bytes(path.read_bytes() + b"\0\0")  # other content than the cache knows
-    assert main(["cohort", "check", *options(tree)]) == 2
-    assert "forgetmi[dicom]" in capsys.readouterr().err
+    said = refused(tree, [], capsys)
+    assert "forgetmi[dicom]" in said
+    assert RLELossless.name in said
 
 
 def edit(path: Path, change: Callable[[list[str]], None]) -> None:
@@ -120,8 +159,7 @@ def spoil_cell(number: int, value: str) -> Callable[[list[str]], None]:
 
 def test_a_repeated_header_is_refused_by_line(tree: Path, capsys: Any) -> None:
     edit(tree / "split.csv", repeat_header)
-    assert main(["cohort", "show", *options(tree)]) == 2
-    said = capsys.readouterr().err
+    said = refused(tree, [], capsys)
     assert "repeats the header" in said
     assert "split.csv row" in said
 
@@ -151,8 +189,7 @@ def test_reports_of_no_study_and_tabs_are_told(tree: Path, capsys: Any) -> None:
 
 def test_a_torn_table_of_reports_is_refused(tree: Path, capsys: Any) -> None:
     edit(tree / "all_data.tsv", lambda lines: lines.insert(1, "9999\t1\tno text"))
-    assert main(["cohort", "check", *options(tree, "--cohort.reports", str(tree / "all_data.tsv"))]) == 2
-    assert "all_data.tsv line 2" in capsys.readouterr().err
+    assert "all_data.tsv line 2" in refused(tree, ["--cohort.reports", str(tree / "all_data.tsv")], capsys)
 
 
 def test_whoever_was_never_trained_on_cannot_be_forgotten(tree: Path, tmp_path: Path, capsys: Any) -> None:
