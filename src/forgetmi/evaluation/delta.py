@@ -81,7 +81,7 @@ def deltas(draws: Sequence[ForgetDraw], *, level: float, resamples: int, seed: i
         forgotten = resample_patients(asked, resamples=resamples,
                                       generator=numpy_generator(seed, "verdict", "forgotten", at))
         outside = never.multiplicity[:, np.searchsorted(codes, others)] * matching.weights
-        models = _weights(len(one.retrained), resamples, numpy_generator(seed, "verdict", "retrained", at))
+        models = model_weights(len(one.retrained), resamples, numpy_generator(seed, "verdict", "retrained", at))
         inside = forgotten.multiplicity[:, forgotten.patient]
         for name, values in _differences(one, inside=inside, outside=outside, models=models).items():
             pooled[name] = pooled.get(name, 0.0) + values * one.members / total
@@ -109,8 +109,14 @@ def _sides(draw: ForgetDraw, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return values[:draw.members], values[draw.members:]
 
 
-def _weights(models: int, resamples: int, generator: np.random.Generator) -> Floats:
-    """Float[1 + b, r]: equal weights, then r - 1 models drawn with replacement."""
+def model_weights(models: int, resamples: int, generator: np.random.Generator) -> Floats:
+    """Weights of r >= 2 retrained models: equal ones, then b times r - 1 models drawn with replacement.
+
+    The full variance of their mean comes from r - 1 of r (Rao and Wu 1988).
+
+    Returns:
+        Float[1 + b, r]; each row sums to 1.
+    """
     drawn = generator.multinomial(models - 1, np.full(models, 1 / models), size=resamples) / (models - 1)
     return np.concatenate([np.full((1, models), 1 / models), drawn])
 

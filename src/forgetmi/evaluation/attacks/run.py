@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from forgetmi import registry
 from forgetmi.errors import EvaluationError
 from forgetmi.evaluation.attacks.base import Attack, AttackResult, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
+from forgetmi.evaluation.attacks.evidence import RETRAIN, Evidence
 from forgetmi.types import Failed
 
 
 def run_attack(attack: Attack, evidence: Evidence) -> AttackResult | Failed:
-    """One attack with its reference.
+    """One attack on the audited model, with its reference; see `run_on`."""
+    return run_on(attack, evidence, (evidence.target,))[evidence.target]
+
+
+def run_on(attack: Attack, evidence: Evidence, targets: Sequence[str]) -> dict[str, AttackResult | Failed]:
+    """One attack on several models; each is attacked once, also where it is another one's reference.
+
+    Args:
+        attack: The attack.
+        evidence: Aimed at any model.
+        targets: Names of the attacked models.
 
     Returns:
-        The result, or why there is none (something it needs is missing, or it is undefined on this evidence).
+        Each result, or why there is none (something it needs is missing, or it is undefined on this evidence).
     """
-    info = attack.info
-    found = _apply(attack, evidence)
-    if isinstance(found, Failed):
-        return found
-    others = sorted(filter(evidence.is_other_retrain, evidence.signals))
-    retrained = [_apply(attack, evidence.aimed_at(name)) for name in (others if info.reference == "retrained" else ())]
-    return AttackResult(info, evidence.target, evidence.channel, found,
-                        tuple(one.value for one in retrained if isinstance(one, Found)))
+    retrained = sorted(filter(RETRAIN.fullmatch, evidence.signals), key=lambda name: int(name[8:]))
+    names = dict.fromkeys([*targets, *(retrained if attack.info.reference == "retrained" else ())])
+    found = {name: _apply(attack, evidence.aimed_at(name)) for name in names}
+
+    def result(name: str) -> AttackResult | Failed:
+        own = found[name]
+        if isinstance(own, Failed):
+            return own
+        others = [found[other] for other in retrained if other != name and other in found]
+        return AttackResult(attack.info, name, evidence.channel, own, tuple(
+            one.value for one in others if isinstance(one, Found)) if attack.info.reference == "retrained" else ())
+
+    return {name: result(name) for name in targets}
 
 
 def _apply(attack: Attack, evidence: Evidence) -> Found | Failed:
