@@ -87,7 +87,7 @@ def read_image(locator: str) -> Decoded:
         reason = error.strerror if isinstance(error, OSError) else None
         raise ImageFault("the image file cannot be read", reason or type(error).__name__,
                          "Check the image folder and the file's permissions.") from None
-    with _silence():
+    with silence():
         if head.startswith(NUMPY):
             return _npy(path, index)
         if index is not None:
@@ -100,7 +100,7 @@ def read_image(locator: str) -> Decoded:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep the decoders' warnings and log lines to themselves: they may quote what stands in a file."""
     logger = logging.getLogger("pydicom")
     disabled = logger.disabled

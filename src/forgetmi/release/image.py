@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pydicom
-import pydicom.errors
 from PIL import Image
 
 from forgetmi.batch.image import ImagePreprocessing
-from forgetmi.decode import ImageFault
+from forgetmi.decode import DAMAGED, TAGS, ImageFault, silence
 
 Pixels = npt.NDArray[np.float32]
 SIZE = 2048
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError,
-               pydicom.errors.InvalidDicomError)
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,12 @@ def read_image(
     """
     kind = path.suffix.lower()
     try:
-        pixels = _decode(path, kind)
-    except _UNREADABLE as error:
-        raise ImageFault(f"the {kind or 'file'} image cannot be read", type(error).__name__) from error
+        with silence():
+            pixels = _decode(path, kind)
+    except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
+        advice = f"{DAMAGED} Compressed files need the extra: pip install 'forgetmi[dicom]'."
+        raise ImageFault(f"the {kind or 'file'} image cannot be read", type(error).__name__,
+                         advice if kind == ".dcm" else DAMAGED) from None  # the cause may quote the path
     if pixels.ndim != 2:
         raise ImageFault("it is not one grey image", f"its shape is {pixels.shape}")
     if kind != ".npy":
@@ -85,7 +85,7 @@ def read_image(
 
 def _decode(path: Path, kind: str) -> Pixels:
     if kind == ".dcm":
-        return pydicom.dcmread(path, force=True).pixel_array.astype(np.float32)
+        return pydicom.dcmread(path, force=True, specific_tags=TAGS).pixel_array.astype(np.float32)
     if kind == ".png":
         with Image.open(path) as opened:
             return np.asarray(opened).astype(np.float32)

@@ -44,7 +44,7 @@ def read_tokenizer(vocabulary: Path, *, max_seq_length: int = LENGTH) -> Tokeniz
         CheckpointError: The file is no BERT vocabulary.
     """
     try:
-        lines = vocabulary.read_text(encoding="utf-8").splitlines()
+        lines = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a piece may be U+2028
         return Tokenizer(tuple(lines), max_length=max_seq_length, lowercase=True, strip_accents=True)
     except (OSError, UnicodeDecodeError, SpecError) as error:
         why = str(error) if isinstance(error, SpecError) else type(error).__name__
