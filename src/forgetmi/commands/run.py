@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgetmi.commands.record import Recording, check, keep_record
 from forgetmi.commands.show import Board, say, summary
 from forgetmi.cost import Cost
 from forgetmi.errors import Fault, SpecError
@@ -29,10 +30,14 @@ class RunOptions:
     Args:
         out: Directory of the run; given again, an interrupted run goes on.
         dry_run: Only print the resolved specification.
+        sign_key: PEM file of an Ed25519 private key to sign the run's record with.
+        previous: The record (or run directory) before this run's in a chain of records.
     """
 
     out: Path
     dry_run: bool = False
+    sign_key: Path | None = None
+    previous: Path | None = None
 
 
 def run(argv: Sequence[str]) -> None:
@@ -44,7 +49,9 @@ def run(argv: Sequence[str]) -> None:
     if own.dry_run:
         print(write_yaml(spec), end="")
         return
-    finish(spec, own.out, command=["forgetmi", "run", *argv])
+    how = Recording(own.sign_key, own.previous)
+    check(how)
+    finish(spec, own.out, command=["forgetmi", "run", *argv], how=how)
 
 
 @dataclass(frozen=True)
@@ -74,18 +81,20 @@ def demo(argv: Sequence[str]) -> None:
                     [pair for one in done for pair in costs(spec, one)]))
 
 
-def finish(spec: RunSpec, out: Path, *, command: list[str]) -> Run:
-    """Run (or go on with) a specification, and write its metrics, manifest and report."""
+def finish(spec: RunSpec, out: Path, *, command: list[str], how: Recording | None = None) -> Run:
+    """Run (or go on with) a specification, and write its metrics, manifest, report and record."""
     started = time.perf_counter()
     with Board() as board:
         done = run_pipeline(spec, out, show=board.show)
         _report(done, spec, command)
+        recorded = keep_record(done, spec, how or Recording())
     seconds = time.perf_counter() - started
     cpu = sum(cost_of(done.directory, name).cpu_seconds for name in [*model_names(spec), "evaluate"])
     say(summary([done.evaluation], [spec.seed], costs(spec, done)))
     say(f"{seconds:.0f} s now; all stages together {cpu:.0f} CPU s.\nReport: {done.directory.report}\n"
         f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
-        f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}")
+        f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}\n"
+        f"{recorded}")
     return done
 
 
@@ -137,7 +146,8 @@ def report(argv: Sequence[str]) -> None:
 
     cohort, partition = load_data(spec)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
-    _report(Run(directory, cohort, partition, evaluation), spec, ["forgetmi", "report", *argv])
-    say(f"Report: {directory.report}")
+    done = Run(directory, cohort, partition, evaluation)
+    _report(done, spec, ["forgetmi", "report", *argv])
+    say(f"Report: {directory.report}\n{keep_record(done, spec, Recording())}")
 
 

@@ -1,0 +1,193 @@
+"""From a finished run's files to its record; nothing is computed but digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import forgetmi
+from forgetmi.audit import Audit
+from forgetmi.batch.image import ImagePreprocessing, build_image_store
+from forgetmi.cohort.identifiers import load_key
+from forgetmi.evidence.manifest import PROOFS, training_data
+from forgetmi.evidence.record import (
+    FORMAT,
+    NOT_AUDITED,
+    OWN_FILES,
+    RECORD,
+    CopiesFound,
+    Decision,
+    Environment,
+    Finding,
+    MethodFacts,
+    ModelFacts,
+    Recompute,
+    Record,
+    Subjects,
+    TrainingData,
+    read_record,
+    sha256_of,
+)
+from forgetmi.files import default_cache, write_text
+from forgetmi.pipeline import ORIGINAL, UNLEARNED, given_model, model_names
+from forgetmi.report.manifest import Manifest, without_folders
+from forgetmi.rundir import RunDirectory
+from forgetmi.spec import RunSpec, to_plain
+from forgetmi.types import Cohort, Evaluation, Partition, Score, codes
+
+AUDIT = "audit.json"
+_MEASURES = {"gap", "gap_joint", "gap_floor", "jsf", "loss_spearman", "auc", "f1", "sample_mia", "loss_auc", "pair_auc"}
+
+
+def record_of(
+    directory: RunDirectory, *, spec: RunSpec, cohort: Cohort, partition: Partition, previous: Path | None = None,
+    signer: str = "",
+) -> Record:
+    """The record of a finished run; also writes the proofs it names into the run's directory.
+
+    Args:
+        directory: The run, with its report written.
+        spec, cohort, partition: As the run had them.
+        previous: Record (or run directory) before it in the chain; None = the first.
+        signer: Fingerprint of the key that will sign it.
+
+    Raises:
+        EvidenceError: The record before cannot be read.
+    """
+    before = None if previous is None else read_record(previous)
+    manifest = Manifest.from_json(directory.manifest.read_text(encoding="utf-8"))
+    preprocessing = json.loads((directory.model(ORIGINAL) / "model.json").read_text(encoding="utf-8"))["preprocessing"]
+    files = digests(directory.root)
+    return Record(
+        format=FORMAT, number=1 if before is None else before.number + 1,
+        previous="" if before is None else before.digest,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+        request=spec.request, received=spec.partition.date, reason=spec.partition.reason,
+        subjects=Subjects(cohort.key_id, *(tuple(map(str, codes(column[partition.forget])[1])) for column in (
+            cohort.patient, cohort.study)), partition.whole_patients),
+        duplicates=_copies(directory, spec),
+        data=_proven(directory, spec, cohort, partition, ImagePreprocessing(**preprocessing["images"]), files),
+        models=tuple(_model(directory, spec, manifest, name) for name in model_names(spec)),
+        environment=Environment(
+            manifest.package, code_digest(), manifest.python, manifest.platform, manifest.processor,
+            manifest.accelerator, manifest.cores, manifest.threads, manifest.command, manifest.libraries),
+        seeds=manifest.seeds,
+        method=_method(spec, files["spec.yaml"]),
+        cost={name: {what: float(value) for what, value in asdict(cost).items()}
+              for name, cost in manifest.stages.items()},
+        findings=(*_measures(directory), *_attacks(directory)), decision=_decision(directory),
+        recompute=Recompute(spec.seed, spec.resamples, cohort.ordinal), files=files, signer=signer,
+    )
+
+
+def same_but_for_signature(one: Record, two: Record) -> bool:
+    """Whether two records say the same of the same files: time, place in the chain and signer may differ."""
+    return one == replace(two, written=one.written, number=one.number, previous=one.previous, signer=one.signer)
+
+
+def digests(root: Path) -> dict[str, str]:
+    """SHA-256 of every file of a run, by its name below the directory; models, hidden files and records left out."""
+    paths = sorted(path for path in root.rglob("*") if path.is_file())
+    names = [path.relative_to(root) for path in paths]
+    return {name.as_posix(): sha256_of(root / name) for name in names
+            if name.parts[0] not in ("models", "state", *OWN_FILES) and not any(
+                part.startswith(".") for part in name.parts)}
+
+
+def code_digest() -> str:
+    """SHA-256 over the names and contents of the package's source files: a version alone does not tell an edit."""
+    root = Path(forgetmi.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _proven(
+    directory: RunDirectory, spec: RunSpec, cohort: Cohort, partition: Partition, preprocessing: ImagePreprocessing,
+    files: dict[str, str],
+) -> TrainingData:
+    """Write the proofs, enter them among the files, and return the roots they lead to."""
+    store = build_image_store(cohort, preprocessing, cache=default_cache())
+    data, proofs = training_data(partition, images=store.content, reports=cohort.report,
+                                 key=load_key(getattr(spec.cohort, "key_file", None)))
+    write_text(directory.root / PROOFS, proofs.to_json())
+    files[PROOFS] = sha256_of(directory.root / PROOFS)
+    return data
+
+
+def _copies(directory: RunDirectory, spec: RunSpec) -> CopiesFound:
+    if not spec.duplicates:
+        return CopiesFound(searched=False)
+    found = json.loads(directory.duplicates.read_text(encoding="utf-8"))
+    counts: dict[str, int] = {}
+    for copy in found["copies"]:
+        counts[copy["other_set"]] = counts.get(copy["other_set"], 0) + 1
+    return CopiesFound(True, tuple(found["images_compared"]), tuple(found["reports_compared"]), counts,
+                       tuple(found["warnings"]))
+
+
+def _model(directory: RunDirectory, spec: RunSpec, manifest: Manifest, name: str) -> ModelFacts:
+    roles: dict[str, Literal["before", "after"]] = {ORIGINAL: "before", UNLEARNED: "after"}
+    folder = directory.model(name)
+    return ModelFacts(
+        name=name, role=roles.get(name, "reference"), given=given_model(spec, name) is not None,
+        weights=manifest.models[name], seed=manifest.seeds[name],
+        files={path.relative_to(folder).as_posix(): sha256_of(path)
+               for path in sorted(folder.rglob("*")) if path.is_file()})
+
+
+def _method(spec: RunSpec, digest: str) -> MethodFacts:
+    def shown(value: Any) -> Any:
+        return without_folders(value) if isinstance(value, str) else value
+
+    options = to_plain(spec.method)
+    return MethodFacts(str(options.pop("kind", type(spec.method).__name__)), bool(spec.method.info.exact),
+                       {name: shown(value) for name, value in options.items()}, digest)
+
+
+def _measures(directory: RunDirectory) -> Iterator[Finding]:
+    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    for model in (ORIGINAL, UNLEARNED, "retrain"):
+        for one in evaluation.scores.get(model, ()):
+            if one.name not in _MEASURES:
+                continue
+            if isinstance(one, Score):
+                yield Finding(model, one.name, one.head, one.on, float(one.value), one.interval, one.reference,
+                              one.note)
+            else:
+                yield Finding(model, one.name, one.head, one.on, None, None, None, one.reason)
+
+
+def _audit(directory: RunDirectory) -> Audit | None:
+    path = directory.root / AUDIT
+    return Audit.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _attacks(directory: RunDirectory) -> Iterator[Finding]:
+    audit = _audit(directory)
+    for row in audit.attacks if audit is not None else ():
+        reference = sum(row.retrained) / len(row.retrained) if row.retrained else None
+        yield Finding(row.model, row.name, row.channel, "", float(row.value), row.interval, reference, row.note)
+    for row in audit.missing if audit is not None else ():
+        yield Finding(UNLEARNED, row.name, row.channel, "", None, None, None, row.reason)
+
+
+def _decision(directory: RunDirectory) -> Decision:
+    audit = _audit(directory)
+    if audit is None:
+        return Decision(NOT_AUDITED, {}, "", {}, ("The run was not audited: there is no verdict.",))
+    rule = json.loads(audit.declared.to_json())
+    return Decision(audit.outcome, rule, audit.rule_digest,
+                    {one.channel: one.outcome for one in audit.verdict.channels},
+                    (*audit.verdict.statements, *audit.statements))
+
+
+def stored_record(root: Path) -> Record | None:
+    """The record a run's directory holds; None = none yet."""
+    return read_record(root) if (root / RECORD).exists() else None

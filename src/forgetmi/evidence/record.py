@@ -1,0 +1,348 @@
+"""The record of one unlearning: what was asked, done, found and decided, and the digest of every file behind it.
+
+Beside each other lie record.json (canonical JSON, so that its SHA-256 is the record's digest), record.sha256 (that
+digest and those of all files it names, for ``sha256sum -c``) and, where a key was given, record.sig and record.pub.pem.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from forgetmi.errors import EvidenceError, Fault, SpecError
+from forgetmi.evidence.signing import fingerprint, public_pem
+from forgetmi.files import full_disk_explained, write_bytes
+from forgetmi.plain import from_plain
+from forgetmi.spec import RequestSpec
+
+FORMAT = "forgetmi record 1"
+RECORD, SUMS, SIGNATURE, PUBLIC = "record.json", "record.sha256", "record.sig", "record.pub.pem"
+OWN_FILES = (RECORD, SUMS, SIGNATURE, PUBLIC)
+NOT_AUDITED = "NOT AUDITED"
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Who was forgotten.
+
+    Args:
+        key_id: Which identifier key made the digests.
+        patients, studies: Keyed digests.
+        whole_patients: False where single studies were asked for.
+    """
+
+    key_id: str
+    patients: tuple[str, ...]
+    studies: tuple[str, ...]
+    whole_patients: bool
+
+
+@dataclass(frozen=True)
+class CopiesFound:
+    """What the scan for near-duplicates found.
+
+    Args:
+        searched: Whether it was made.
+        images, reports: How many forgotten ones were compared with how many others.
+        copies: Set the copies are in to their number.
+        warnings: In words.
+    """
+
+    searched: bool
+    images: tuple[int, ...] = ()
+    reports: tuple[int, ...] = ()
+    copies: Mapping[str, int] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The manifest of what models are trained on, before and after; see `forgetmi.evidence.manifest`.
+
+    Args:
+        cohort: Digest of the cohort.
+        before, after: Root of the tree over the keyed digests of all images and reports with, and without, the
+            forgotten.
+        leaves_before, leaves_after: How many there are.
+        absent: Forgotten images and reports that are proven absent after.
+        shared: Forgotten ones whose exact content is also a retained patient's, hence still there.
+        proofs: Name of the file with a proof for each.
+    """
+
+    cohort: str
+    before: str
+    after: str
+    leaves_before: int
+    leaves_after: int
+    absent: int
+    shared: int
+    proofs: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model.
+
+    Args:
+        name: "original", "unlearned", "retrain-0" ...
+        role: Before, after, or reference (trained without the forgotten).
+        given: Whether it existed already; else it was made in this run.
+        weights: Digest of the parameters.
+        files: Name to SHA-256 of each file of the checkpoint.
+        seed: Its seed.
+    """
+
+    name: str
+    role: Literal["before", "after", "reference"]
+    given: bool
+    weights: str
+    files: Mapping[str, str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and with what the run was made.
+
+    Args:
+        package: Version of forgetmi.
+        code: SHA-256 over the package's source files.
+        python, platform, processor, accelerator, cores, threads, command: See `forgetmi.report.manifest.Manifest`.
+        libraries: Name to version.
+    """
+
+    package: str
+    code: str
+    python: str
+    platform: str
+    processor: str
+    accelerator: str
+    cores: int
+    threads: int
+    command: str
+    libraries: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """The unlearning method.
+
+    Args:
+        kind: Registered name.
+        exact: Whether it retrains what the forgotten touched.
+        options: Hyper-parameters.
+        spec: SHA-256 of spec.yaml.
+    """
+
+    kind: str
+    exact: bool
+    options: Mapping[str, Any]
+    spec: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One attack's or measurement's result.
+
+    Args:
+        model: Which model.
+        name: Of the attack or metric.
+        channel: Channel or head.
+        on: The set it was measured on; "" for attacks of the audit, which name it in their groups.
+        value: The number; None = it could not be made, `note` says why.
+        interval: 95 %; None where there is none.
+        reference: Its value under retrained models; None without.
+        note: In words.
+    """
+
+    model: str
+    name: str
+    channel: str
+    on: str
+    value: float | None
+    interval: tuple[float, float] | None
+    reference: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict.
+
+    Args:
+        outcome: As the rule gives it, or NOT AUDITED.
+        rule: Everything it depends on besides the signals.
+        rule_digest: SHA-256 of the rule, fixed before any signal was computed.
+        channels: Channel to its outcome.
+        statements: Sentences that are part of it.
+    """
+
+    outcome: str
+    rule: Mapping[str, Any]
+    rule_digest: str
+    channels: Mapping[str, str]
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recompute:
+    """What computing the metrics again needs besides the signals and the partition.
+
+    Args:
+        seed: Root seed of the evaluation.
+        resamples: Bootstrap resamples.
+        ordinal: Whether the classes are grades.
+    """
+
+    seed: int
+    resamples: int
+    ordinal: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one unlearning leaves behind; holds keyed digests, no identifier and no text of a report.
+
+    Args:
+        format: Version of this form.
+        number: Place in the chain, from 1.
+        previous: Digest of the record before; "" = this is the first.
+        written: When, UTC.
+        request: Who asked for what, on which ground, and who signs it off.
+        received: Date of the request.
+        reason: In words.
+        subjects: Who was forgotten.
+        duplicates: Copies that live on under others.
+        data: What models are trained on, before and after.
+        models: Before, after and reference.
+        environment: Code version, libraries, hardware.
+        seeds: What was seeded to its seed.
+        method: The unlearning method.
+        cost: Stage to seconds, cpu_seconds and peak_memory.
+        findings: Each attack's result, and the measures of use.
+        decision: The rule and the verdict.
+        recompute: What a second computation needs.
+        files: Name to SHA-256 of each file of the run.
+        signer: Fingerprint of the key that signs it; "" = unsigned.
+    """
+
+    format: str
+    number: int
+    previous: str
+    written: str
+    request: RequestSpec
+    received: str
+    reason: str
+    subjects: Subjects
+    duplicates: CopiesFound
+    data: TrainingData
+    models: tuple[ModelFacts, ...]
+    environment: Environment
+    seeds: Mapping[str, int]
+    method: MethodFacts
+    cost: Mapping[str, Mapping[str, float]]
+    findings: tuple[Finding, ...]
+    decision: Decision
+    recompute: Recompute
+    files: Mapping[str, str]
+    signer: str = ""
+
+    def to_bytes(self) -> bytes:
+        """The content of record.json."""
+        return canonical(asdict(self))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of record.json."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def sums(self) -> str:
+        """The content of record.sha256."""
+        named = [(RECORD, self.digest), *sorted(self.files.items())]
+        return "".join(f"{digest}  {name}\n" for name, digest in named)
+
+    def model(self, role: Literal["before", "after"]) -> ModelFacts:
+        """The model before or after."""
+        return next(one for one in self.models if one.role == role)
+
+    def finding(self, model: str, name: str, *, channel: str = "image", on: str = "") -> float | None:
+        """A number that was found; None where there is none."""
+        return next((one.value for one in self.findings
+                     if (one.model, one.name, one.channel, one.on) == (model, name, channel, on)), None)
+
+
+def canonical(value: Any) -> bytes:
+    """Values as JSON in the one form that is hashed: keys sorted, one space a level, ASCII, no NaN, a line end."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_record(folder: Path, record: Record, *, key: Ed25519PrivateKey | None = None) -> None:
+    """Write a record and what belongs to it; each file whole or not at all, record.json last.
+
+    Args:
+        folder: The run's directory.
+        record: Its `signer` is the key's fingerprint.
+        key: Signs it.
+    """
+    with full_disk_explained(folder.name):
+        content = record.to_bytes()
+        if key is not None:
+            write_bytes(folder / PUBLIC, public_pem(key.public_key()))
+            write_bytes(folder / SIGNATURE, key.sign(content))
+        else:
+            for name in (SIGNATURE, PUBLIC):
+                (folder / name).unlink(missing_ok=True)
+        write_bytes(folder / SUMS, record.sums().encode())
+        write_bytes(folder / RECORD, content)
+
+
+def signer_of(key: Ed25519PrivateKey | None) -> str:
+    """What `Record.signer` is under a key."""
+    return "" if key is None else fingerprint(key.public_key())
+
+
+def read_record(path: Path) -> Record:
+    """Read a record strictly; what it says is not checked here (`forgetmi.evidence.verify`).
+
+    Args:
+        path: record.json, or the directory it lies in.
+
+    Raises:
+        EvidenceError: It is absent, not in canonical form, or a field is missing, unknown or of another type.
+    """
+    path = path / RECORD if path.is_dir() else path
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(Fault("the record cannot be read", where=path.name, why=error.strerror or "",
+                                  do="Give a record.json, or the directory of a finished run.")) from None
+    try:
+        plain = json.loads(content.decode("ascii"), parse_constant=_refused)
+        record = from_plain(Record, plain, where=path.name, complete=True)
+        if record.to_bytes() != content:
+            raise ValueError("it is not in canonical form")
+    except SpecError as error:
+        raise EvidenceError(error.faults) from None
+    except ValueError as error:  # JSON and Unicode errors are value errors, too; their texts may quote the file
+        why = "it is no JSON in ASCII" if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)) else str(error)
+        raise EvidenceError(Fault("the record was altered", where=path.name, why=why,
+                                  do="Use the original file.")) from None
+    if record.format != FORMAT:
+        raise EvidenceError(Fault("the record is of another form", where=path.name, why=f"this version reads {FORMAT}"))
+    return record
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"it holds {constant}")

@@ -1,0 +1,90 @@
+"""Ed25519 signatures (RFC 8032) of whole files, in forms that openssl reads too."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from forgetmi.errors import EvidenceError, Fault
+
+PASSPHRASE = "FORGETMI_SIGN_PASSPHRASE"
+
+
+def load_private(path: Path) -> Ed25519PrivateKey:
+    """The key to sign with.
+
+    Args:
+        path: PEM file, e.g. of ``openssl genpkey -algorithm ed25519``; its passphrase, if it has one, is read from the
+            environment variable FORGETMI_SIGN_PASSPHRASE.
+
+    Raises:
+        EvidenceError: It cannot be read, needs another passphrase, or is no Ed25519 key.
+    """
+    passphrase = os.environ.get(PASSPHRASE)
+    try:
+        key = load_pem_private_key(_bytes(path), passphrase.encode() if passphrase else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise EvidenceError(Fault("the signing key cannot be used", where=path.name, why=type(error).__name__,
+                                  do=f"Give a PEM file of a private key; its passphrase, if any, in {PASSPHRASE}.",
+                                  )) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _other_kind(path)
+    return key
+
+
+def load_public(path: Path) -> Ed25519PublicKey:
+    """A public key.
+
+    Raises:
+        EvidenceError: The file cannot be read or is no Ed25519 public key in PEM form.
+    """
+    try:
+        key = load_pem_public_key(_bytes(path))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EvidenceError(Fault("the public key cannot be used", where=path.name, why=type(error).__name__,
+                                  do="Give a PEM file of an Ed25519 public key.")) from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise _other_kind(path)
+    return key
+
+
+def public_pem(key: Ed25519PublicKey) -> bytes:
+    """The public key as a PEM file."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """SHA-256 of the public key in DER form: ``openssl pkey -pubin -in FILE -outform DER | sha256sum``."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def fits(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
+    """Whether a signature is this key's over this content."""
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(Fault("the key cannot be read", where=path.name, why=error.strerror or "",
+                                  do="Check the path.")) from None
+
+
+def _other_kind(path: Path) -> EvidenceError:
+    return EvidenceError(Fault("the key is of another kind", where=path.name, why="records are signed with Ed25519",
+                               do="Make one: openssl genpkey -algorithm ed25519 -out sign.key"))

@@ -1,0 +1,254 @@
+"""A record holds as it was written; any altered byte of it, or of a file it names, is found and named."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.evidence.conftest import TINY, new_key
+
+from forgetmi.cli import main
+from forgetmi.commands.record import Recording, keep_record
+from forgetmi.errors import EvidenceError
+from forgetmi.evidence import recompute
+from forgetmi.evidence.build import digests
+from forgetmi.evidence.manifest import leaf
+from forgetmi.evidence.record import OWN_FILES, read_record, signer_of, write_record
+from forgetmi.evidence.signing import load_private
+from forgetmi.evidence.verify import verify
+from forgetmi.pipeline import Run, load_data
+from forgetmi.rundir import RunDirectory
+from forgetmi.types import Evaluation
+
+
+def copy(run: Path, to: Path) -> Path:
+    """A copy whose files are links, so that a change must replace them."""
+    shutil.copytree(run, to / "run", copy_function=os.link)
+    return to / "run"
+
+
+def replace(path: Path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
+def test_a_record_holds_and_says_what_it_cannot(finished: Path, sign_key: Path) -> None:
+    checked = verify(finished, key=Path(f"{sign_key}.pub"))
+    assert any("is the one to trust" in line for line in checked.done)
+    assert any("first of its chain" in line for line in checked.done)
+    assert any("proven absent" in line for line in checked.done)
+    without = verify(finished / "record.json")
+    assert any("whose key it is" in line for line in without.open)
+
+
+def test_a_record_says_what_was_done(finished: Path) -> None:
+    record, manifest = read_record(finished), json.loads((finished / "manifest.json").read_text())
+    cohort, partition = load_data(TINY)
+    assert set(record.subjects.patients) == set(cohort.patient[partition.forget])
+    assert set(record.subjects.studies) == set(cohort.study[partition.forget])
+    assert (record.request.id, record.number, record.previous) == ("R0001", 1, "")
+    assert {one.name: one.weights for one in record.models} == manifest["models"]
+    assert record.model("before").weights != record.model("after").weights
+    assert [one.role for one in record.models] == ["before", "reference", "reference", "after"]
+    assert record.method.kind == "forget_mi"
+    assert record.method.options["epochs"] == 1
+    assert record.finding("unlearned", "gap") is not None
+    assert record.finding("unlearned", "auc", on="test") is not None
+    assert record.cost["unlearned"]["cpu_seconds"] > 0
+    assert {"spec.yaml", "partition.json", "metrics.json", "manifest.json", "report.html", "duplicates.json",
+            "absence.json", "signals/original.npz", "signals/unlearned.npz"} <= set(record.files)
+
+
+def test_forgotten_content_is_named_by_keyed_digests_of_the_files(finished: Path) -> None:
+    """By hand: SHA-256 of the report's text, then HMAC with the key; the leaf was there before."""
+    cohort, partition = load_data(TINY)
+    key = Path(os.environ["FORGETMI_KEY_FILE"]).read_bytes()
+    stored = (finished / "absence.json").read_text()
+    report = cohort.report[partition.forget[0]]
+    assert leaf(key, "report", hashlib.sha256(report.encode()).hexdigest()) in stored
+    assert hashlib.sha256(report.encode()).hexdigest() not in stored
+
+
+def test_an_altered_byte_is_found_in_the_record_and_its_own_files(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    for name in OWN_FILES:
+        original = (run / name).read_bytes()
+        places = sorted({0, len(original) - 1, *np.random.default_rng(0).integers(0, len(original), 24).tolist()})
+        for place in places:
+            for flip in (0x01, 0x80):
+                changed = bytearray(original)
+                changed[place] ^= flip
+                replace(run / name, bytes(changed))
+                with pytest.raises(EvidenceError) as found:
+                    verify(run)
+                assert "record." in str(found.value), (name, place, flip)
+        for changed_length in (original[:-1], original + b"\n", b""):
+            replace(run / name, changed_length)
+            with pytest.raises(EvidenceError, match="record"):
+                verify(run)
+        replace(run / name, original)
+    verify(run)
+
+
+def test_an_altered_byte_is_found_in_every_file_and_named(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    record = read_record(run)
+    names = [*record.files, *(f"models/{one.name}/{name}" for one in record.models for name in one.files)]
+    draw = np.random.default_rng(1)
+    before = {name: (run / name).read_bytes() for name in names}
+    for name in names:
+        changed = bytearray(before[name])
+        changed[int(draw.integers(len(changed)))] ^= 1 << int(draw.integers(8))
+        replace(run / name, bytes(changed))
+    with pytest.raises(EvidenceError) as found:
+        verify(run)
+    assert {fault.where for fault in found.value.faults} == set(names)
+    for name in names:
+        replace(run / name, before[name])
+    verify(run)
+    (run / "metrics.json").unlink()
+    with pytest.raises(EvidenceError, match=r"metrics\.json.*missing"):
+        verify(run)
+
+
+def altered(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the record and everything that depends on it, as somebody without the key could."""
+    plain = json.loads((run / "record.json").read_text())
+    change(plain)
+    replace(run / "record.json", (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+    replace(run / "record.sha256", read_record(run).sums().encode())
+
+
+def test_a_consistent_forgery_needs_the_key(finished: Path, sign_key: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    altered(run, lambda plain: plain["decision"].update(outcome="FORGOTTEN"))
+    with pytest.raises(EvidenceError, match="signature does not fit"):
+        verify(run)
+    altered(run, lambda plain: plain.update(signer=""))
+    verify(run)  # unsigned, nothing is amiss
+    with pytest.raises(EvidenceError, match="not signed"):
+        verify(run, key=Path(f"{sign_key}.pub"))
+    forger = new_key(tmp_path / "forger.key")
+    for name in OWN_FILES:
+        (run / name).unlink()
+    key = load_private(forger)
+    record = read_record(finished)
+    write_record(run, dataclasses.replace(record, signer=signer_of(key)), key=key)
+    verify(run)
+    with pytest.raises(EvidenceError, match="another key than the one to trust"):
+        verify(run, key=Path(f"{sign_key}.pub"))
+
+
+def test_a_name_outside_the_directory_is_never_opened(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    altered(run, lambda plain: (plain.update(signer=""), plain["files"].update({"../secret": "0" * 64})))
+    with pytest.raises(EvidenceError, match="outside its directory"):
+        verify(run)
+
+
+def test_wrong_proofs_are_found_even_where_their_digest_fits(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    proofs = json.loads((run / "absence.json").read_text())
+    first = proofs["proofs"][0]
+    first["before"]["leaf"] = "0" * 64
+    content = (json.dumps(proofs, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    replace(run / "absence.json", content)
+    altered(run, lambda plain: (plain.update(signer=""), plain["files"].update(
+        {"absence.json": hashlib.sha256(content).hexdigest()})))
+    with pytest.raises(EvidenceError, match=r"absence\.json: proof 1 does not hold"):
+        verify(run)
+
+
+def test_a_chain_holds_until_a_link_is_altered(finished: Path, sign_key: Path, tmp_path: Path) -> None:
+    second, third = copy(finished, tmp_path / "two"), copy(finished, tmp_path / "three")
+    cohort, partition = load_data(TINY)
+    for run, previous in ((second, finished), (third, second)):
+        evaluation = Evaluation.from_json((run / "metrics.json").read_text())
+        said = keep_record(Run(RunDirectory(run), cohort, partition, evaluation), TINY, Recording(sign_key, previous))
+        assert "signed by" in said
+    assert [read_record(run).number for run in (finished, second, third)] == [1, 2, 3]
+    checked = verify(third, previous=[finished, second])
+    assert "the chain holds over 3 records" in checked.done
+    assert any("--previous" in line for line in verify(third).open)
+    with pytest.raises(EvidenceError, match="not part of this chain"):
+        verify(third, previous=[finished])
+    altered(second, lambda plain: plain.update(reason="another", signer=""))
+    with pytest.raises(EvidenceError, match="not part of this chain"):
+        verify(third, previous=[finished, second])
+
+
+def test_the_same_run_keeps_its_record_and_a_signed_one_is_never_lost(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    before = (run / "record.json").read_bytes()
+    cohort, partition = load_data(TINY)
+    done = Run(RunDirectory(run), cohort, partition, Evaluation.from_json((run / "metrics.json").read_text()))
+    keep_record(done, TINY, Recording())
+    assert (run / "record.json").read_bytes() == before
+    replace(run / "report.html", b"another")
+    assert "is signed and is kept" in keep_record(done, TINY, Recording())
+    assert (run / "record.json").read_bytes() == before
+    with pytest.raises(EvidenceError, match=r"report\.html.*altered"):
+        verify(run)
+
+
+def test_metrics_follow_from_the_signals(finished: Path, tmp_path: Path) -> None:
+    numbers, largest = recompute.metrics(finished, read_record(finished))
+    assert numbers > 50
+    assert largest <= recompute.CLOSE
+    run = copy(finished, tmp_path)
+    text = (run / "metrics.json").read_text()
+    stored = json.loads(text)
+    score = next(one for one in stored["scores"]["unlearned"] if one["name"] == "auc" and one["on"] == "test")
+    score["value"] += 0.01
+    replace(run / "metrics.json", json.dumps(stored).encode())
+    with pytest.raises(EvidenceError, match=r"unlearned auc .*test is another number"):
+        recompute.metrics(run, read_record(run))
+
+
+def test_standard_tools_agree(finished: Path) -> None:
+    sums = subprocess.run(["sha256sum", "-c", "record.sha256"], cwd=finished, capture_output=True, text=True,
+                          check=False)
+    assert sums.returncode == 0, sums.stdout
+    signature = subprocess.run(
+        ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "record.pub.pem", "-rawin", "-in", "record.json",
+         "-sigfile", "record.sig"], cwd=finished, capture_output=True, text=True, check=False)
+    assert signature.returncode == 0, signature.stderr
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-in", "record.pub.pem", "-outform", "DER"], cwd=finished,
+                         capture_output=True, check=True).stdout
+    assert hashlib.sha256(der).hexdigest() == read_record(finished).signer
+
+
+def test_the_command_line(finished: Path, sign_key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(finished), "--key", f"{sign_key}.pub"]) == 0
+    out = capsys.readouterr().out
+    assert "holds: " in out
+    assert "not checked: " in out
+    run = copy(finished, tmp_path)
+    replace(run / "partition.json", (run / "partition.json").read_bytes() + b" ")
+    for words in ([str(run)], [str(tmp_path / "nowhere")], [str(finished), "--key", str(sign_key)],
+                  [str(run / "spec.yaml")]):
+        assert main(["verify", *words]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert "Traceback" not in error
+    assert main(["record", str(tmp_path)]) == 2
+    assert "not a run directory" in capsys.readouterr().err
+
+
+def test_no_raw_identifier_is_recorded(finished: Path) -> None:
+    folder = Path(str(load_data(TINY)[0].image[0]).split("#")[0]).parent
+    lines = (folder / "cohort.csv").read_text().splitlines()
+    place = lines[0].split(",").index("patient_id")
+    raw = {line.split(",")[place] for line in lines[1:]} - {""}
+    text = (finished / "record.json").read_text() + (finished / "absence.json").read_text()
+    assert not [one for one in raw if len(one) > 4 and one in text]
+    assert set(digests(finished)) == set(read_record(finished).files)
