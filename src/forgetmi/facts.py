@@ -11,7 +11,7 @@ from typing import Any
 from forgetmi.cost import Cost
 from forgetmi.decode import read_image
 from forgetmi.methods.base import MethodInfo
-from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed, price
+from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed, price, stage_names
 from forgetmi.report.content import CohortSummary, Example, MethodSummary, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
 from forgetmi.rundir import RunDirectory
@@ -67,7 +67,7 @@ def describe(
     return collect(
         seeds={"root": spec.seed, **{name: model_seed(spec, name) for name in names}}, cohort=cohort.digest,
         models=weights, spec=hashlib.sha256(text.encode()).hexdigest(),
-        stages={name: cost_of(directory, name) for name in [*names, "evaluate"]},
+        stages={name: cost_of(directory, name) for name in stage_names(spec, directory)},
         warnings=warnings, command=command,
     )
 

@@ -1,4 +1,5 @@
-"""One run as resumable stages: cohort, original and retrained models, unlearning, signals, evaluation, report."""
+"""One run as resumable stages: cohort, original and retrained models, unlearning, signals, relearning, evaluation,
+audit."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from forgetmi import api
+from forgetmi.audit_stage import declare, read_draw, run_audit
 from forgetmi.batch.duplicates import find_duplicates
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
@@ -19,7 +21,8 @@ from forgetmi.cohort.sequel import sequel
 from forgetmi.cohort.stored import read_partition, write_partition
 from forgetmi.cost import Cost, Meter
 from forgetmi.files import default_cache, full_disk_explained, write_json, write_text
-from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.relearn import relearn, relearnt
 from forgetmi.rundir import RunDirectory
 from forgetmi.seeding import derive
 from forgetmi.spec import RunSpec, write_yaml
@@ -151,6 +154,30 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
     api.predict(prepared=prepared, model=model).save(directory.signals(name))
 
 
+def relearn_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
+    """Teach one finished model some of the forgotten again and store what it says epoch by epoch; see `make_model`.
+
+    An ensemble cannot be taught so; then nothing is stored, and the audit says that relearning is missing.
+    """
+    directory, stage = RunDirectory(root), f"relearn-{name}"
+    cohort, partition = load_data(spec)
+    prepared, loaded = api.open_checkpoint(directory.model(name), cohort=cohort)
+    if not isinstance(loaded.model, ImageText) or len(partition.forget) < 4:
+        return
+    with Meter() as meter:
+        relearn(prepared=prepared, partition=partition, model=loaded.model.to(device_of(spec)), recipe=spec.training,
+                epochs=spec.audit.relearn_epochs, lr=spec.audit.relearn_lr, seed=spec.seed,
+                folder=directory.relearning(name), resume=directory.state(stage), progress=tell)
+    write_json(directory.trace(stage), {"cost": asdict(meter.cost)})
+    directory.state(stage).unlink(missing_ok=True)
+
+
+def relearnt_names(spec: RunSpec) -> list[str]:
+    """The models that are taught again: the unlearned one and one retrained model, where the audit wants it."""
+    wanted = spec.audit.enabled and spec.audit.relearn_epochs > 0 and retrained_names(spec)
+    return [UNLEARNED, retrained_names(spec)[0]] if wanted else []
+
+
 def model_names(spec: RunSpec) -> list[str]:
     """Every model of a run; the original first, because unlearning waits for it."""
     return [ORIGINAL, *retrained_names(spec), UNLEARNED]
@@ -190,6 +217,8 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
     with directory.lock(), full_disk_explained(root.name):
         directory.claim(write_yaml(spec))
         write_partition(directory.partition, partition)
+        if spec.audit.enabled:
+            declare(directory, spec.audit)
         write_json(directory.notices, dict(prepared.records.images.notices))
         if spec.duplicates and not directory.duplicates.exists():
             write_json(directory.duplicates, find_duplicates(
@@ -197,6 +226,8 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
         waits = {UNLEARNED: ORIGINAL}
         jobs = [Job(name, make_model, (spec, root, name), after=waits.get(name)) for name in model_names(spec)
                 if not directory.signals(name).exists()]
+        jobs += [Job(f"relearn-{name}", relearn_model, (spec, root, name), after=name) for name in relearnt_names(spec)
+                 if not relearnt(directory.relearning(name), epochs=spec.audit.relearn_epochs)]
         run_jobs(jobs, workers=spec.workers, show=show)
         signals = {name: Signals.load(directory.signals(name)) for name in model_names(spec)}
         with Meter() as meter:
@@ -206,7 +237,17 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
                 ordinal=cohort.ordinal, seed=spec.seed, resamples=spec.resamples)
         write_text(directory.metrics, evaluation.to_json())
         write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})
+        if spec.audit.enabled:
+            _, meter = run_audit(directory, [read_draw(directory, partition, seed=spec.seed)], cohort=cohort,
+                                 declared=spec.audit, seed=spec.seed)
+            write_json(directory.trace("audit"), {"cost": asdict(meter.cost)})
     return Run(directory, cohort, partition, evaluation)
+
+
+def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
+    """Every finished stage whose cost was measured, in order."""
+    stages = [*model_names(spec), *(f"relearn-{name}" for name in relearnt_names(spec)), "evaluate", "audit"]
+    return [name for name in stages if directory.trace(name).exists()]
 
 
 def cost_of(directory: RunDirectory, name: str) -> Cost:

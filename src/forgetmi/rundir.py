@@ -47,6 +47,16 @@ class RunDirectory:
         return self.root / "metrics.json"
 
     @property
+    def rule(self) -> Path:
+        """What the audit decides by, written before any signal."""
+        return self.root / "rule.json"
+
+    @property
+    def audit(self) -> Path:
+        """What the audit found."""
+        return self.root / "audit.json"
+
+    @property
     def manifest(self) -> Path:
         """Versions, digests, seeds, hardware, cost."""
         return self.root / "manifest.json"
@@ -67,6 +77,10 @@ class RunDirectory:
     def signals(self, name: str) -> Path:
         """What one model says about every row."""
         return self.root / "signals" / f"{name}.npz"
+
+    def relearning(self, name: str) -> Path:
+        """Signals of one model while it learns some of the forgotten again, epoch by epoch."""
+        return self.root / "relearn" / name
 
     def state(self, name: str) -> Path:
         """Where an interrupted stage resumes from; gone when it is done."""

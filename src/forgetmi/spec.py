@@ -129,7 +129,7 @@ class AuditSpec:
     false_discovery: float = 0.05
     attacks: tuple[str, ...] = ()
     relearn_epochs: int = 20
-    relearn_lr: float = 1e-4
+    relearn_lr: float = 3e-4
 
     def __post_init__(self) -> None:
         wrong = [name for name, good in (

@@ -1,0 +1,104 @@
+"""An audit's files: the rule, written before any signal and never changed; a finished run as arrays; the record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from forgetmi.audit import Audit
+from forgetmi.auditor import Draw, audit
+from forgetmi.batch.duplicates import Copy
+from forgetmi.cost import Meter
+from forgetmi.errors import Fault, SpecError
+from forgetmi.files import write_text
+from forgetmi.plain import from_plain
+from forgetmi.relearn import read_relearning, taught_patients
+from forgetmi.rundir import RunDirectory
+from forgetmi.spec import AuditSpec
+from forgetmi.types import Cohort, Partition, Signals
+
+_LATE = "a rule that is chosen after the signals decides nothing"
+
+
+def declare(directory: RunDirectory, declared: AuditSpec) -> None:
+    """Write what the audit decides by, or go on with the same.
+
+    Raises:
+        SpecError: Another rule was declared, or signals were there before any rule.
+    """
+    if directory.rule.exists():
+        if directory.rule.read_text(encoding="utf-8") != declared.to_json():
+            raise SpecError(Fault(
+                "the audit's rule is not the one declared when this run began", why=_LATE,
+                where=f"{directory.root.name}/rule.json", do="Restore it, or choose another --out."))
+        return
+    if any((directory.root / "signals").glob("*.npz")):
+        raise SpecError(Fault(
+            "the run has signals but declared no rule before them", where=directory.root.name, why=_LATE,
+            do="Run it again with another --out."))
+    write_text(directory.rule, declared.to_json())
+
+
+def declared_in(directory: RunDirectory) -> AuditSpec:
+    """The rule a run declared.
+
+    Raises:
+        SpecError: It declared none, or the file is damaged.
+    """
+    try:
+        values = json.loads(directory.rule.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(Fault("the run declared no rule for its audit", where=directory.root.name,
+                              do="Run it again with --audit.enabled.")) from error
+    return from_plain(AuditSpec, values, where=f"{directory.root.name}/rule.json", complete=True)
+
+
+def read_draw(directory: RunDirectory, partition: Partition, *, seed: int) -> Draw:
+    """A finished run as the auditor sees it.
+
+    Args:
+        directory: The run.
+        partition: As the run loaded it.
+        seed: The run's root seed.
+    """
+    copies = ()
+    if directory.duplicates.exists():
+        stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))["copies"]
+        copies = tuple(Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored)
+    taught = taught_patients(partition, seed=seed)
+    return Draw(
+        name=directory.root.name, partition=partition, copies=copies,
+        signals={path.stem: Signals.load(path) for path in sorted((directory.root / "signals").glob("*.npz"))},
+        relearning={path.name: read_relearning(path, taught=taught)
+                    for path in sorted((directory.root / "relearn").glob("*")) if path.is_dir()})
+
+
+def run_audit(
+    directory: RunDirectory, draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: int,
+) -> tuple[Audit, Meter]:
+    """Audit and write the record; see `forgetmi.auditor.audit`.
+
+    Args:
+        directory: Where audit.json goes.
+        draws, cohort, declared, seed: See there.
+
+    Returns:
+        The record, and what it cost.
+    """
+    with Meter() as meter:
+        found = audit(draws, cohort=cohort, declared=declared, seed=seed)
+        write_text(directory.audit, found.to_json())
+    return found, meter
+
+
+def stored_audit(path: Path) -> Audit:
+    """Read an audit.json.
+
+    Raises:
+        SpecError: It is missing or damaged.
+    """
+    try:
+        return Audit.from_json(path.read_text(encoding="utf-8"), where=path.name)
+    except (OSError, ValueError) as error:
+        raise SpecError(Fault("the audit cannot be read", where=path.name, why=type(error).__name__)) from error
