@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context, set_forkserver_preload
 from typing import Any
 
 Tell = Callable[[int, int], None]
+# Workers are copies of one process that has imported everything, where the system can make such copies safely.
+_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 _channel: Any = None
 
 
@@ -32,6 +35,13 @@ class Job:
     after: str | None = None
 
 
+def warm_up() -> None:
+    """Begin the workers' imports on another core while this process still imports and prepares for itself."""
+    if _METHOD == "forkserver" and (os.cpu_count() or 1) > 1:
+        set_forkserver_preload(["forgetmi.pipeline"])
+        forkserver.ensure_running()
+
+
 def run_jobs(jobs: Sequence[Job], *, workers: int = 0, show: Callable[[str, int, int], None] | None = None) -> None:
     """Run jobs, several at a time; the first error stops the rest and is raised.
 
@@ -47,7 +57,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int = 0, show: Callable[[str, int,
         for job in _ordered(jobs):
             job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
         return
-    context = get_context("spawn")
+    context = get_context(_METHOD)
     channel = context.SimpleQueue()  # written at once: a finished job has told everything
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(channel,)) as pool:
         _schedule(pool, jobs, workers, channel, show)

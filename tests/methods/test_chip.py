@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 from forgetmi.errors import MethodError
 from forgetmi.methods.chip import CHIP, activations, targets
 from forgetmi.methods.projection import directions, project, select
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.image_text import ImageText, build
 
 
 def test_selection_by_hand() -> None:
@@ -72,15 +73,19 @@ def test_activations_are_means_over_the_map_and_over_real_tokens(small: Any, mem
     chosen = targets(memorised, 2)
     assert list(chosen) == ["img_model.layer3.0.conv2", "img_model.layer3.1.conv2",
                             "text_model.bert.encoder.layer.0.output.dense", "text_model.bert.pooler.dense"]
+    spec = memorised.spec
+    model = build(replace(spec, text=replace(spec.text, layers=2)), seed=0).eval()
+    chosen = targets(model, 3)
     batch, seen = small.prepared.records.batch(small.partition.forget[:3]), {}
-    found = activations(memorised, chosen, [batch])
+    found = activations(model, chosen, [batch])
     handles = [layer.register_forward_hook(lambda module, given, out, name=name: seen.update({name: out.clone()}))
                for name, layer in chosen.items()]
     with torch.no_grad():
-        memorised(batch)
+        model(batch)
     for handle in handles:
         handle.remove()
-    words = list(chosen)[2]
+    words, last = "text_model.bert.encoder.layer.0.output.dense", "text_model.bert.encoder.layer.1.output.dense"
+    torch.testing.assert_close(found[last], seen[last][:, 0])  # [CLS] alone
     for at in range(3):
         real = seen[words][at][batch.mask[at] == 1]
         assert torch.allclose(found[words][at], real.mean(0), atol=1e-5)

@@ -37,6 +37,21 @@ def test_padding_does_not_matter(spec):
     torch.testing.assert_close(short, long, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_outputs_and_gradients_are_those_of_the_whole_encoder(spec, layers: int):
+    text = TextEncoder(replace(spec.text, layers=layers), width=8, classes=4).eval()
+    tokens = torch.randint(5, spec.text.vocabulary, (3, 7), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(7) < torch.tensor([[7], [4], [1]])).long()
+    whole = text.projection(text.bert(tokens, attention_mask=mask).pooler_output)
+    found, _ = text(tokens, mask)
+    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-6)
+    weights = torch.randn(whole.shape, generator=torch.Generator().manual_seed(1))
+    parameters = list(text.bert.parameters())
+    for one, two in zip(torch.autograd.grad((found * weights).sum(), parameters),
+                        torch.autograd.grad((whole * weights).sum(), parameters), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
 def test_forward_from_word_embeddings_equals_forward_from_tokens(spec):
     text = TextEncoder(spec.text, width=8, classes=4).eval()
     tokens, mask = torch.tensor([[2, 7, 9, 3]]), torch.ones(1, 4, dtype=torch.long)

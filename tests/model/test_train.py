@@ -33,7 +33,7 @@ def stop_after(epochs: int):
 
 def test_it_learns_and_leaves_eval_mode(spec, samples):
     model = build(spec, seed=0)
-    trace = fit(model, samples(32, batch_size=8), Recipe(epochs=12, lr=1e-2), seed=0,
+    trace = fit(model, samples(32, batch_size=8), Recipe(epochs=12, lr=1e-2, validate_every=1), seed=0,
                 validation=samples(24, batch_size=8))
     first, last = trace.epochs[0], trace.epochs[-1]
     assert last["loss"] < 0.7 * first["loss"]
@@ -248,6 +248,17 @@ def test_observers_are_resumed_with_the_training(spec, samples, tmp_path):
             progress=stop)
     fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[second], resume=tmp_path / "x")
     assert (second.moves, second.rows) == (whole.moves, whole.rows)
+
+
+def test_looks_at_validation_patients_change_nothing(spec, samples):
+    found = {}
+    for every in (0, 1, 2):
+        model = build(spec, seed=0)
+        trace = fit(model, samples(8, batch_size=4), Recipe(epochs=3, validate_every=every), seed=0,
+                    validation=samples(6, batch_size=3))
+        found[every] = parameter_digest(model), ["validation_loss" in epoch for epoch in trace.epochs]
+    assert {digest for digest, _ in found.values()} == {found[0][0]}
+    assert [looked for _, looked in found.values()] == [[False, False, True], [True] * 3, [False, True, True]]
 
 
 def test_validation_without_labels_or_with_one_class_is_none_not_a_number(spec, samples):

@@ -92,6 +92,8 @@ def targets(model: ImageText, layers: int) -> dict[str, nn.Module]:
 def activations(model: ImageText, layers: dict[str, nn.Module], batches: Iterable[Batch]) -> dict[str, Tensor]:
     """Output of each layer for each sample, averaged over places of the image or tokens of the text.
 
+    Of the text's last layer only [CLS], the token its output is made of, is there.
+
     Args:
         model: In eval mode.
         layers: Layers of it, by name.

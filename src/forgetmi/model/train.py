@@ -50,6 +50,8 @@ class Recipe:
         ranking_weight: Weight of the ranking loss beside the two cross-entropies, >= 0.
         text_lr_factor: Learning rate of the text encoder as a multiple of lr, > 0.
         accumulation: Batches whose gradients are averaged before a step, >= 1.
+        validate_every: Epochs from one look at the validation patients to the next; 0 = one look, at the end. It only
+            informs: the last epoch is the result.
         bf16: Run the forward pass in bfloat16 where that is safe (autocast); weights stay in float32.
     """
 
@@ -69,6 +71,7 @@ class Recipe:
     ranking_weight: float = 1.0
     text_lr_factor: float = 1.0
     accumulation: int = 1
+    validate_every: int = 0
     bf16: bool = False
 
     def __post_init__(self) -> None:
@@ -81,12 +84,18 @@ class Recipe:
             "ranking_weight must be at least 0": self.ranking_weight >= 0,
             "text_lr_factor must be above 0": self.text_lr_factor > 0,
             "accumulation must be at least 1": self.accumulation >= 1,
+            "validate_every must be at least 0": self.validate_every >= 0,
             "plateau must be at least 0": self.plateau >= 0, "shift must be at least 0": self.shift >= 0,
             "optimiser must be adamw or bert": self.optimiser in ("adamw", "bert"),
         }
         faults = [Fault(rule, where="training recipe") for rule, holds in rules.items() if not holds]
         if faults:
             raise SpecError(faults)
+
+    def validates(self, epoch: int) -> bool:
+        """Whether validation patients are looked at after an epoch, counted from 0."""
+        done = epoch + 1
+        return done == self.epochs or (self.validate_every > 0 and done % self.validate_every == 0)
 
     def lr_factor(self, step: int, total: int) -> float:
         """Learning rate of a step as a share of the peak.
@@ -106,9 +115,9 @@ class TrainingTrace:
 
     Args:
         epochs: For each epoch: mean ``loss`` and its parts ``image``, ``text`` and ``ranking``; ``steps`` and
-            ``samples``; ``seconds`` and ``cpu_seconds`` of training alone; with validation rows ``validation_loss``
-            (mean cross-entropy of both heads, added) and ``validation_auc_image`` / ``_text`` (mean one-vs-rest, None
-            where undefined).
+            ``samples``; ``seconds`` and ``cpu_seconds`` of training alone; where validation rows were looked at
+            ``validation_loss`` (mean cross-entropy of both heads, added) and ``validation_auc_image`` / ``_text`` (mean
+            one-vs-rest, None where undefined).
     """
 
     epochs: tuple[dict[str, float | None], ...]
@@ -147,7 +156,7 @@ def fit(
         recipe: How.
         seed: Root seed.
         ordinal: Whether the labels are grades (see `ranking_loss`).
-        validation: Rows to report loss and AUC on after each epoch.
+        validation: Rows to report loss and AUC on; see ``Recipe.validate_every``.
         resume: File that progress is saved to after each epoch and read from at the start; removed by the caller.
         observers: Called before and after each step; their state is saved to ``resume``, too.
         progress: Called with (epochs done, epochs in all).
@@ -178,7 +187,9 @@ def fit(
             record = _epoch(model, loader, recipe, optimiser, rate=rate, epoch=epoch, seed=seed, ordinal=ordinal,
                             observers=observers)
             record |= {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-            records.epochs.append(record if validation is None else record | _validate(model, validation))
+            if validation is not None and recipe.validates(epoch):
+                record |= _validate(model, validation)
+            records.epochs.append(record)
             if progress is not None:
                 progress(epoch + 1, recipe.epochs)
     model.eval()
