@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,19 @@ def test_one_forgotten_sample_works_or_is_refused(name: str, small: Any, origina
     assert all(fault.why or fault.do for fault in refusal.faults)
 
 
+def test_its_search_space_holds_the_defaults_and_nothing_impossible(name: str, small: Any) -> None:
+    default, space = methods.get(name)(), methods.get(name).info.search
+    for option, values in space.items():
+        assert len(set(values)) == len(values) > 1
+        assert getattr(default, option) in values
+    for values in itertools.product(*space.values()):
+        dataclasses.replace(default, **dict(zip(space, values, strict=True)))
+    assert len(space) <= 3
+
+
 def test_its_description_is_complete(name: str, small: Any) -> None:
     info = methods.get(name).info
+    assert ("training log" in info.reads) == (info.original is not None)
     assert info.title
     assert info.paper
     assert info.summary.endswith(".")

@@ -54,6 +54,7 @@ class AFS:
         exact=False,
         cost="(1 + query_batches) x fraction, and fraction / 3 once",
         suits="purifying a model for passing on, where only part of the data may be used again",
+        search={"fraction": (0.25, 0.5), "kd": (0.3, 1.0, 3.0), "risk": (3.0, 10.0, 30.0)},
     )
 
     fraction: float = 0.5

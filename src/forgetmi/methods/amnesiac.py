@@ -51,6 +51,7 @@ class Amnesiac:
         cost="1 of the repair; the subtraction is free",
         suits="studies of training logs; not available for a model that was trained without one",
         original=watched(lambda method, task: method.recorder(task), UpdateLog.load),
+        search={"repair_epochs": (1, 2, 3, 4, 5, 6, 8, 10)},
     )
 
     repair_epochs: int = 5

@@ -52,6 +52,7 @@ class BadTeaching:
         exact=False,
         cost="fraction + |forget| / |retain|, and 1/3 of that once for the teachers",
         suits="comparisons; withdrawals where labels are not at hand",
+        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "fraction": (0.1, 0.3)},
     )
 
     fraction: float = 0.3

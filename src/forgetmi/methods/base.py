@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -38,6 +38,9 @@ class MethodInfo:
         exact: Whether the result never saw the forgotten patients (exact) or only approximates that.
         cost: Cost per epoch in fine-tune epochs (one forward and backward pass over the retain set), in words.
         suits: For whom it is the right choice, in words.
+        deterministic: Whether the result is the same for every seed, but for rounding.
+        search: Search space of `forgetmi.tune`: a few values of the options that matter most; none that the original's
+            training depends on. Empty = there is nothing to tune.
         original: How the original must be trained, where its weights alone are not enough ("training log" in reads).
     """
 
@@ -48,6 +51,8 @@ class MethodInfo:
     exact: bool
     cost: str
     suits: str
+    deterministic: bool = False
+    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     original: OwnOriginal | None = None
 
 

@@ -61,6 +61,7 @@ class CalibratedConsensus:
         exact=False,
         cost="2 x |forget| / |retain|, and once a third of draws x (|forget| + members) / |retain|",
         suits="withdrawals where the training data and about a hundred labelled never-trained images are at hand",
+        search={"lr": (2e-4, 5e-4, 1e-3), "epochs": (10, 20, 30), "members": (100, 200)},
     )
 
     draws: int = 8

@@ -45,6 +45,7 @@ class CFk:
         exact=False,
         cost="0.35 to 0.6",
         suits="a cheap baseline; not where embeddings are shared",
+        search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_k": (3, 6, 12)},
     )
 
     image_k: int = 6

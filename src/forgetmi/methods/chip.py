@@ -49,6 +49,7 @@ class CHIP:
         exact=False,
         cost="(1 + siblings) / 3 x |forget| / |retain|, once",
         suits="comparisons; a first step where nothing can be trained",
+        search={"share": (0.05, 0.1, 0.2, 0.4), "variance": (0.9, 0.95, 0.99), "layers": (1, 2)},
     )
 
     share: float = 0.1

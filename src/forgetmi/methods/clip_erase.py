@@ -52,6 +52,7 @@ class CLIPErase:
         exact=False,
         cost="2, and 1/3 once",
         suits="withdrawals where matching an image to its report is the risk",
+        search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5), "forget": (0.3, 1.0, 3.0)},
     )
 
     forget: float = 1.0

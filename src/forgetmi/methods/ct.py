@@ -49,6 +49,7 @@ class CT:
         exact=False,
         cost="1",
         suits="withdrawals where the forgotten patients' data may not be read any more",
+        search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "text_k": (4, 8)},
     )
 
     text_k: int = 8

@@ -50,6 +50,7 @@ class DeepClean:
         exact=False,
         cost="1, and 1 + |forget| / |retain| once (in batches of one with each = sample)",
         suits="comparisons; where as few weights as possible should change",
+        search={"share": (0.01, 0.03, 0.1), "epochs": (1, 2, 5), "lr": (2e-4, 5e-4, 1e-3)},
     )
 
     share: float = 0.03

@@ -49,6 +49,7 @@ class Delete:
         exact=False,
         cost="|forget| / |retain|, and 1/3 of that once",
         suits="withdrawals where only the forgotten patients' data are at hand",
+        search={"lr": (2e-5, 5e-5, 1e-4, 2e-4), "epochs": (3, 5, 10)},
     )
 
     truth: float = 0.0

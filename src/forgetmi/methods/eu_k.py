@@ -42,6 +42,7 @@ class EUk:
         exact=False,
         cost="0.35 to 0.6, for all epochs of the original training",
         suits="whoever can afford part of a retraining; not where embeddings are shared",
+        search={"image_k": (3, 6, 9, 12), "text_k": (4, 8, 12)},
     )
 
     image_k: int = 6

@@ -40,6 +40,7 @@ class FineTune:
         exact=False,
         cost="1",
         suits="the baseline that every other method must beat",
+        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10)},
     )
 
     epochs: int = 5

@@ -70,6 +70,8 @@ class ForgetMI:
         exact=False,
         cost="2 x |forget| / |retain|",
         suits="comparison with the paper; withdrawals where the training data are at hand but retraining is not",
+        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (15, 30), "setting": ("equal", "multimodal", "unimodal",
+                "retention")},
     )
 
     setting: Literal["no_noise", "equal", "multimodal", "unimodal", "retention"] = "equal"

@@ -53,6 +53,7 @@ class JiT:
         exact=False,
         cost="(1 + copies / 3) x |forget| / |retain|",
         suits="withdrawals where only the forgotten patients' data are at hand",
+        search={"lr": (2e-5, 5e-5, 2e-4), "epochs": (1, 3), "image_std": (0.05, 0.1, 0.2)},
     )
 
     copies: int = 25

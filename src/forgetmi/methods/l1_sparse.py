@@ -48,6 +48,7 @@ class L1Sparse:
         exact=False,
         cost="1",
         suits="withdrawals where the forgotten patients' data may not be read any more",
+        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "image_alpha": (1e-5, 1e-4, 1e-3)},
     )
 
     image_alpha: float = 1e-4

@@ -60,6 +60,7 @@ class MSG:
         exact=False,
         cost="1, and 2 x |forget| / |retain| once",
         suits="comparisons; a strong method where a short training is affordable",
+        search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_share": (0.1, 0.3, 0.5)},
     )
 
     image_share: float = 0.3

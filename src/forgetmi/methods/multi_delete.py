@@ -60,6 +60,7 @@ class MultiDelete:
         exact=False,
         cost="2 x |forget| / |retain|",
         suits="comparisons; models that answer from the joint embedding",
+        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "md": (0.3, 1.0, 3.0)},
     )
 
     md: float = 1.0

@@ -48,6 +48,7 @@ class NegGrad:
         exact=False,
         cost="|forget| / |retain|; with the stop rule one more forward pass over the forget set a step",
         suits="withdrawals where the retained patients' data are gone and some loss of quality is acceptable",
+        search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (2, 5, 10)},
     )
 
     epochs: int = 5

@@ -46,6 +46,7 @@ class NegGradPlus:
         exact=False,
         cost="2",
         suits="comparisons; a model in service only with an audit for over-forgetting",
+        search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (3, 5), "alpha": (0.8, 0.9, 0.95)},
     )
 
     alpha: float = 0.9

@@ -54,6 +54,7 @@ class NewtonHeads:
         exact=False,
         cost="1/3 (1 + |forget| / |retain|), once",
         suits="models whose encoders never saw the patients",
+        search={"ridge": (0.001, 0.01, 0.1), "std": (0.1, 1.0, 3.0)},
     )
 
     ridge: float = 1e-2

@@ -64,6 +64,7 @@ class RandomLabels:
         exact=False,
         cost="1 + |forget| / |retain|",
         suits="a simple baseline; not where calibrated severities matter",
+        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10)},
     )
 
     labels: Rule = "other"

@@ -46,6 +46,7 @@ class SalUn:
         exact=False,
         cost="1 + |forget| / |retain|, and |forget| / |retain| once",
         suits="comparisons; where as few weights as possible should change",
+        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "share": (0.2, 0.5)},
     )
 
     share: float = 0.5

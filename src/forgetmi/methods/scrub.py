@@ -63,6 +63,7 @@ class Scrub:
         exact=False,
         cost="1 + |forget| / |retain| in epochs with a max pass, 1 in the others; 1/3 of that once for the teacher",
         suits="comparisons; single patients with rewind",
+        search={"lr": (1e-4, 5e-4, 1e-3), "max_epochs": (1, 2, 3), "alpha": (0.1, 0.5, 1.0)},
     )
 
     alpha: float = 0.5

@@ -62,6 +62,7 @@ class SFRon:
         exact=False,
         cost="1 + 1/every, and 1 + |forget| / |retain| once",
         suits="comparisons; a strong method where both sets may be read",
+        search={"forget_lr": (5e-4, 2e-3, 5e-3), "lr": (2e-4, 5e-4), "epochs": (3, 5)},
     )
 
     alpha: float = 25.0

@@ -40,6 +40,7 @@ class ShrinkPerturb:
         exact=False,
         cost="1",
         suits="whoever has all retained data at hand and a third of the time a retraining takes",
+        search={"keep": (0.4, 0.6, 0.8), "repair_epochs": (3, 5, 10)},
     )
 
     keep: float = 0.6

@@ -64,6 +64,7 @@ class ForgetMIRelease:
         exact=False,
         cost="3.3 x |forget| / |retain|",
         suits="comparison with published numbers only",
+        search={"lr": (1e-5, 1e-4, 3e-4), "noise_std": (0.1, 0.2), "theta": (1.0, 2.0)},
     )
 
     use_noise: bool = False

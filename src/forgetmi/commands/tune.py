@@ -1,0 +1,71 @@
+"""``forgetmi tune``: hyper-parameters, on the same budget for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from forgetmi.commands.show import Board, say
+from forgetmi.errors import Fault, SpecError
+from forgetmi.options import parse
+from forgetmi.registry import methods
+from forgetmi.spec import to_plain
+from forgetmi.tune import Chosen, Rule, make_plan
+from forgetmi.tune import tune as run_tuning
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """Options of ``forgetmi tune``.
+
+    Args:
+        out: Directory of all trials; given again, an interrupted tuning goes on.
+        methods: Registered names; empty = the one of --method, whose options are then the first trial.
+        rule: own, for your cohort: the forgotten should be predicted as validation patients are; shipped: against
+            retrained models, on cohorts whose results are never reported.
+        seeds: For the rule shipped: seeds of cohort, patients and models.
+        trials: Of each method; the first has the defaults, and none may read more samples than one retraining.
+    """
+
+    out: Path
+    methods: tuple[str, ...] = ()
+    rule: Rule = "own"
+    seeds: tuple[int, ...] = (100, 101)
+    trials: int = 8
+
+
+def tune(argv: Sequence[str]) -> None:
+    """Choose each method's options on the same budget."""
+    spec, own = parse(
+        TuneOptions, argv, prog="forgetmi tune",
+        description="Try options of one or several methods, the same number for each, and write the best as NAME.yaml "
+                    "for --spec. Test patients and retrained models are read by the rule shipped alone.",
+        only=("cohort", "partition", "images", "text", "model", "training", "method", "given", "retrains", "batch_size",
+              "seed", "split_seed", "workers", "device"))
+    chosen = {name: methods.get(name)() for name in own.methods} or {to_plain(spec.method)["kind"]: spec.method}
+    if len(chosen) < len(own.methods):
+        raise SpecError(Fault("a method is named twice", where="--methods"))
+    plan = make_plan(own.out, spec, chosen, rule=own.rule, seeds=own.seeds, trials=own.trials)
+    with Board() as board:
+        found = run_tuning(plan, show=board.show)
+    say(summary(found, {name: len(tried) for name, tried in plan.trials.items()}))
+    say(f"All trials: {own.out}/NAME.json. Use one with  forgetmi run --spec {own.out}/NAME.yaml")
+
+
+def summary(found: Sequence[Chosen], trials: dict[str, int]) -> str:
+    """One line a method: score of the defaults, the best score, and what the best options are."""
+    lines = [f"{'method':<22}{'trials':>7}{'defaults':>10}{'best':>8}  options that differ from the defaults"]
+    for one in found:
+        scores = [f"{value:.3f}" if value is not None else "-" for value in (one.default, one.score)]
+        note = f"no trial is allowed: {one.refused}" if one.refused else _changed(one)
+        lines.append(f"{one.name:<22}{trials[one.name]:>7}{scores[0]:>10}{scores[1]:>8}  {note}"
+                     + ("" if one.forgot or one.refused else "  (did not forget)"))
+    return "\n".join(lines)
+
+
+def _changed(one: Chosen) -> str:
+    before: dict[str, Any] = asdict(methods.get(one.name)())
+    after: dict[str, Any] = asdict(one.method)
+    return ", ".join(f"{key}={value}" for key, value in after.items() if value != before[key]) or "none"
