@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from forgetmi.audit import Audit
+from forgetmi.audit_stage import stored_audit
 from forgetmi.cost import Cost
 from forgetmi.decode import read_image
 from forgetmi.methods.base import MethodInfo
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed, price, stage_names
-from forgetmi.report.content import CohortSummary, Example, MethodSummary, ReportFacts, Work
+from forgetmi.report.content import CohortSummary, Example, Findings, MethodSummary, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, to_plain
@@ -23,6 +25,7 @@ FIVE = (("auc", "forget"), ("f1", "forget"), ("auc", "test"), ("f1", "test"), ("
 
 def gather(
     directory: RunDirectory, spec: RunSpec, cohort: Cohort, partition: Partition, *, command: list[str],
+    audit: Audit | None = None,
 ) -> ReportFacts:
     """Everything the report of a finished run needs.
 
@@ -31,7 +34,10 @@ def gather(
         spec: Its specification.
         cohort, partition: As the run loaded them.
         command: The command line, for the manifest.
+        audit: What an audit found; by default the run's own, where it has one.
     """
+    if audit is None and directory.audit.exists():
+        audit = stored_audit(directory.audit)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     trace = json.loads(directory.trace(UNLEARNED).read_text(encoding="utf-8"))
     info: MethodInfo = spec.method.info
@@ -53,8 +59,16 @@ def gather(
         signals={name: Signals.load(directory.signals(name)) for name in model_names(spec)},
         derived_from_forgotten=tuple(derived(spec, info, trace)),
         manifest=describe(directory, spec, cohort, warnings=(*notices, *warnings), command=command),
-        examples=examples(cohort, partition),
+        findings=None if audit is None else findings(audit), examples=examples(cohort, partition),
     )
+
+
+def findings(audit: Audit) -> Findings:
+    """An audit as the pages show it."""
+    declared = {"rule": audit.declared.rule, "utility_margin": audit.declared.utility_margin,
+                "subgroup_margin": audit.declared.subgroup_margin}
+    return Findings(**declared, **{f.name: getattr(audit, f.name) for f in dataclasses.fields(Findings)
+                                   if f.name not in declared})
 
 
 def describe(
