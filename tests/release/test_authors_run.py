@@ -144,7 +144,12 @@ def test_release_mode_behaves_as_released(small_world: World, tmp_path: Path, ca
     check_release(tmp_path / "run")
     check_way_back(tmp_path / "run" / "models" / "unlearned", tmp_path / "theirs", small_world)
     check_sets(tmp_path / "run", small_world)
+    measured = json.loads((tmp_path / "run" / "release.json").read_text())
+    assert set(measured) == {"original", "retrain-0", "unlearned"}
+    assert measured["retrain-0"]["dissimilarity"] == pytest.approx(0, abs=1e-12)
+    assert measured["unlearned"]["attack"]["units"] == [2, 1, 1]
     said = capsys.readouterr().out
+    assert "release.json" in said
     assert "without effect: scheduler" in said
     assert "without effect: synonyms_dir" not in said
     stored = yaml.safe_load((tmp_path / "run" / "spec.yaml").read_text())
@@ -157,6 +162,7 @@ def test_paper_mode_keeps_statistics_and_gives_a_grid(small_world: World, tmp_pa
     small_world.configure(learning_rate=["1e-3", 1e-4])
     out = tmp_path / "grid"
     assert small_world.run(out) == 0
+    assert not list(out.rglob("release.json"))
     assert "without effect: synonyms_dir" in capsys.readouterr().out
     for name, rate in (("000", 1e-3), ("001", 1e-4)):
         trace = json.loads((out / name / "traces" / "unlearned.json").read_text())

@@ -13,17 +13,19 @@ from forgetmi.commands.run import RunOptions, finish
 from forgetmi.commands.show import say
 from forgetmi.errors import Fault, SpecError
 from forgetmi.evaluation.suite import table
-from forgetmi.files import full_disk_explained, write_text
+from forgetmi.files import full_disk_explained, write_json, write_text
 from forgetmi.options import command_line, parse, take
-from forgetmi.pipeline import ORIGINAL, retrained_names
+from forgetmi.pipeline import ORIGINAL, Run, model_names, retrained_names
 from forgetmi.release.authors_config import AuthorsRun, read_authors_config
 from forgetmi.release.authors_run import NO_EFFECT_IN_PAPER_MODE, Mode, specification
 from forgetmi.release.convert import from_authors, to_authors
+from forgetmi.release.measures import release_measures
 from forgetmi.release.text_features import LENGTH
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import GivenModels, RunSpec, write_yaml
+from forgetmi.types import Signals
 
-GRID = "grid.csv"
+GRID, MEASURES = "grid.csv", "release.json"
 _RUN_FIELDS = ("cohort", "partition", "images", "text", "model", "training", "retrains", "resamples", "workers",
                "device")
 
@@ -66,18 +68,32 @@ def run_authors(argv: Sequence[str]) -> None:
     if dry:
         print("---\n".join(write_yaml(spec) for spec in specs), end="")
     elif len(specs) == 1:
-        finish(specs[0], out, command=["forgetmi", "run", *argv])
+        _finish(specs[0], out, own.mode, command=["forgetmi", "run", *argv])
     else:
-        _grid(specs, _differences(config.runs), out, command=["forgetmi", "run", *argv])
+        _grid(specs, _differences(config.runs), out, own.mode, command=["forgetmi", "run", *argv])
 
 
-def _grid(specs: Sequence[RunSpec], varied: Sequence[dict[str, Any]], out: Path, *, command: list[str]) -> None:
+def _finish(spec: RunSpec, out: Path, mode: Mode, *, command: list[str]) -> Run:
+    """Run a specification; in release mode, measure every model as the release means to, too."""
+    done = finish(spec, out, command=command)
+    if mode == "release":
+        signals = {name: Signals.load(done.directory.signals(name)) for name in model_names(spec)}
+        retrained = next((signals[name] for name in retrained_names(spec)), None)
+        write_json(out / MEASURES, {name: asdict(release_measures(one, done.partition, retrained=retrained))
+                                    for name, one in signals.items()})
+        say(f"As the release measures it: {out / MEASURES}")
+    return done
+
+
+def _grid(
+    specs: Sequence[RunSpec], varied: Sequence[dict[str, Any]], out: Path, mode: Mode, *, command: list[str],
+) -> None:
     """One folder a run; models that two runs share are trained once."""
     rows: list[dict[str, Any]] = []
     for number, (spec, values) in enumerate(zip(specs, varied, strict=True)):
         name = f"{number:03d}"
         say(f"{name}: {', '.join(f'{key} = {value}' for key, value in values.items())}")
-        done = finish(_with_models_of(specs[:number], spec, out), out / name, command=command)
+        done = _finish(_with_models_of(specs[:number], spec, out), out / name, mode, command=command)
         rows += [{"run": name, **values, **row} for row in table(done.evaluation)]
     write_text(out / GRID, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
     say(f"All {len(specs)} runs: {out / GRID}")
