@@ -70,7 +70,7 @@ def test_what_failed_is_named_and_never_closest(evaluation: Evaluation) -> None:
     assert table.rows[3].cells[0].closest
     assert r"not measured: too \| few" in to_markdown(table)
     assert "not measured: too | few" in to_html(table)
-    assert " -- " in to_latex(table)
+    assert r"\emph{too | few}" in to_latex(table)
 
 
 def test_markdown_is_a_table(table: Table) -> None:

@@ -91,8 +91,8 @@ class Cell:
         """Name for people."""
         forgotten = f"{self.spec.partition.percent:g} %, draw {self.spec.partition.draw}"
         if self.role == "original":
-            own = f" for {self.setting}" if self.setting else ""
-            return f"original{own}, seed {self.spec.seed}"
+            return f"original for {self.setting}, {forgotten}, seed {self.spec.seed}" if self.setting else \
+                f"original, seed {self.spec.seed}"
         if self.role == "retrain":
             return f"retrained {self.number}, {forgotten}, seed {self.spec.seed}"
         return f"{self.setting}, {forgotten}, seed {self.spec.seed}" + (f".{self.number}" if self.number else "")
@@ -107,12 +107,14 @@ class Point:
         original: The usual original.
         retrains: Those trained without the forgotten.
         unlearned: Per row of the table, one model an unlearning seed.
+        own: Originals of the methods that need more of their original's training than its weights.
     """
 
     spec: RunSpec
     original: Cell
     retrains: tuple[Cell, ...]
     unlearned: Mapping[str, tuple[Cell, ...]]
+    own: Mapping[str, Cell]
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ def cells(grid: Sequence[Point]) -> list[Cell]:
     """Every model once: what several forget sets share (an original) is made for the first of them."""
     found: dict[str, Cell] = {}
     for point in grid:
-        for cell in (point.original, *point.retrains, *(cell for row in point.unlearned.values() for cell in row)):
+        unlearned = [cell for row in point.unlearned.values() for cell in row]
+        for cell in (point.original, *point.own.values(), *point.retrains, *unlearned):
             found.setdefault(cell.digest, cell)
     return sorted(found.values(), key=lambda cell: ("original", "retrain", "unlearn").index(cell.role))
 
@@ -187,34 +190,43 @@ def _specs(spec: RunSpec, axes: Axes) -> Iterator[RunSpec]:
 
 
 def _point(spec: RunSpec, axes: Axes) -> Point:
-    original = _cell("original", spec)
+    usual = _cell("original", replace(spec, method=RunSpec().method))
+    runs = {setting.name: replace(spec, method=setting.method) for setting in axes.settings}
+    own = {name: _cell("original", run, setting=name) for name, run in runs.items() if _keeps_log(run.method)}
     return Point(
-        spec, original, tuple(_cell("retrain", spec, number=number) for number in range(spec.retrains)),
-        {setting.name: tuple(_cell("unlearn", replace(spec, method=setting.method), number=number,
-                                   setting=setting.name, original=original.digest)
-                             for number in axes.unlearning_seeds) for setting in axes.settings})
+        spec, usual, tuple(_cell("retrain", spec, number=number) for number in range(spec.retrains)),
+        {name: tuple(_cell("unlearn", run, number=number, setting=name, original=own.get(name, usual).digest)
+                     for number in axes.unlearning_seeds) for name, run in runs.items()}, own)
+
+
+def _keeps_log(method: Any) -> bool:
+    """Whether a method needs an original of its own."""
+    return "training log" in method.info.reads
 
 
 def _cell(role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", original: str = "") -> Cell:
     cell = Cell(role, spec, number, setting, "", original, "")
     _, prepared, partition = opened(spec)
     trained = api.trained_rows(partition, without_forgotten=role == "retrain")
+    sources = TRAINS
     identity: dict[str, Any] = {
         "role": role, "seed": cell.seed, "cohort": partition.cohort, "images": prepared.records.images.digest,
-        "tokens": prepared.records.tokenizer.digest, "model": to_plain(spec.model), "training": to_plain(spec.training),
+        "tokens": prepared.records.tokenizer.digest, "model": _plain(spec.model), "training": _plain(spec.training),
         "trained on": _rows(trained), "validation": _rows(partition.validation), "device": device_of(spec),
         "libraries": {name: version(name) for name in LIBRARIES},
-        "source": source_digest(TRAINS, alone=("forgetmi.api",)),
     }
-    if role == "unlearn":
-        identity |= {
-            "method": to_plain(spec.method), "forget": _rows(partition.forget), "retain": _rows(partition.retain),
-            "batch_size": spec.batch_size, "original": original,
-            "source": source_digest([*TRAINS, "forgetmi.methods.base", type(spec.method).__module__],
-                                    alone=("forgetmi.api",)),
-        }
+    if setting:  # the method has a part in it
+        sources = (*TRAINS, "forgetmi.methods.base", type(spec.method).__module__)
+        identity |= {"method": _plain(spec.method), "forget": _rows(partition.forget),
+                     "retain": _rows(partition.retain), "batch_size": spec.batch_size, "original": original}
+    identity["source"] = source_digest(sources, alone=("forgetmi.api",))
     text = json.dumps(identity, sort_keys=True)
     return replace(cell, digest=hashlib.sha256(text.encode()).hexdigest()[:32], identity=text)
+
+
+@lru_cache(maxsize=256)
+def _plain(part: Any) -> Any:
+    return to_plain(part)
 
 
 def _rows(rows: Ints) -> str:
@@ -228,10 +240,9 @@ def opened(spec: RunSpec) -> tuple[Cohort, api.Prepared, Partition]:
 
 
 def _shared(spec: RunSpec) -> RunSpec:
-    """What every run of a benchmark has in common."""
-    common = RunSpec()
-    return replace(spec, seed=0, method=common.method, partition=replace(
-        spec.partition, percent=PartitionSpec.percent, draw=0))
+    """What every run of a benchmark has in common, as far as the data depend on it."""
+    return RunSpec(cohort=spec.cohort, images=spec.images, text=spec.text, model=spec.model, split_seed=spec.split_seed,
+                   partition=replace(spec.partition, percent=PartitionSpec.percent, draw=0))
 
 
 @lru_cache(maxsize=1)

@@ -104,7 +104,7 @@ class Measured:
         if self.outcome is None:
             return Failed(self.row, "not run yet")
         if self.outcome.reason:
-            return Failed(self.row, self.outcome.reason)
+            return Failed(self.row, "failed")
         return None if self.evaluation is not None else Failed(self.row, "not measured yet")
 
     def _scores(self) -> Evaluation:
@@ -148,14 +148,28 @@ class Results:
         every = [one for group in groups for one in group]
         failed = [one for one in every if isinstance(one, Failed)]
         if failed or not every:
-            many = f"{len(failed)} of {len(every)} runs: " if len(every) > 1 else ""
-            return Cell(None, reason=many + failed[0].reason if failed else "no run")
+            some = f" ({len(failed)} of {len(every)} runs)" if len(failed) < len(every) else ""
+            return Cell(None, reason=failed[0].reason + some if failed else "not run")
         means = [_mean([one for one in group if isinstance(one, Number)]) for group in groups]
         if len(means) == 1:
             return Cell(means[0].value, means[0].interval)
         values = np.array([one.value for one in means])
         half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         return Cell(float(values.mean()), (float(values.mean()) - half, float(values.mean()) + half))
+
+    def has(self, row: str) -> bool:
+        """Whether there is such a row."""
+        return any(one.row == row for one in self.models)
+
+    def failures(self, percent: float) -> list[str]:
+        """One sentence a row that failed at a percentage, with the reason."""
+        found: dict[tuple[str, str], int] = {}
+        for one in self.models:
+            if one.percent == percent and one.row != FLOOR and one.outcome is not None and one.outcome.reason:
+                key = one.row, one.outcome.reason
+                found[key] = found.get(key, 0) + 1
+        return [f"{percent:g} %, {row} failed ({count} run{'' if count == 1 else 's'}): {reason}"
+                for (row, reason), count in found.items()]
 
     def resolvable(self, percent: float) -> bool:
         """Whether enough patients are forgotten, in one draw or in several, for a number worth reading."""
@@ -191,9 +205,16 @@ def _of(store: Store, point: Point) -> Iterator[Measured]:
     usual = point.original
     yield one(ORIGINAL, ORIGINAL, usual, usual.digest)
     yield one(FLOOR, FLOOR, usual, usual.digest)
+    for row, cell in point.own.items():
+        yield one(own_original(row), ORIGINAL, cell, cell.digest)
     for row, cells in point.unlearned.items():
         for cell in cells:
             yield one(row, name_of(cell), cell, cell.original)
+
+
+def own_original(row: str) -> str:
+    """Row of the original that a method needs for itself."""
+    return f"{ORIGINAL} for {row}"
 
 
 def _mean(numbers: Sequence[Number]) -> Number:

@@ -13,7 +13,8 @@ PACKAGE = "forgetmi"
 ROOT = Path(__file__).parents[1]
 
 
-def source_digest(modules: Iterable[str], *, alone: Iterable[str] = ()) -> str:
+@cache
+def source_digest(modules: tuple[str, ...], *, alone: tuple[str, ...] = ()) -> str:
     """Digest of the source of some modules and of every module of the package that they import, directly or not.
 
     A change of a report's template or of another method leaves it as it is, so results are not thrown away for it.
@@ -25,17 +26,23 @@ def source_digest(modules: Iterable[str], *, alone: Iterable[str] = ()) -> str:
     Returns:
         64 hex digits.
     """
-    found: dict[str, bytes] = {name: _read(name)[0] for name in alone}
+    found = {**closure(modules), **{name: _read(name)[0] for name in alone}}
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(found[name]).digest())
+    return digest.hexdigest()
+
+
+def closure(modules: Iterable[str]) -> dict[str, bytes]:
+    """The source of some modules and of every module of the package that they import, directly or not, by name."""
+    found: dict[str, bytes] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         if name not in found:
             found[name], imported = _read(name)
             waiting += imported
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(found[name]).digest())
-    return digest.hexdigest()
+    return found
 
 
 @cache
@@ -66,4 +73,4 @@ def _file(name: str) -> Path | None:
         path = ROOT.joinpath(*parts)
         return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
     spec = find_spec(name)
-    return Path(spec.origin) if spec is not None and str(spec.origin).endswith(".py") else None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None

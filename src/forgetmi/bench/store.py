@@ -42,12 +42,8 @@ class Store:
         return self.root / "cells" / digest
 
     def model(self, digest: str) -> Path:
-        """Checkpoint of an original; other weights are not kept."""
+        """Checkpoint of an original, its training log beside it; other weights are not kept."""
         return self.folder(digest) / "model"
-
-    def log(self, digest: str) -> Path:
-        """What a method asked to be kept of its original's training."""
-        return self.folder(digest) / "log"
 
     def state(self, digest: str) -> Path:
         """Where an interrupted piece of work resumes from."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from forgetmi.bench.grid import PRESETS, Setting, read_setting
 from forgetmi.bench.published import TABLE_1, TABLE_2, Values
-from forgetmi.bench.results import DRAWS, FEW, Found, Measured, Number, Read, Results
+from forgetmi.bench.results import DRAWS, FEW, Found, Measured, Number, Read, Results, own_original
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.verdict import Rule
 from forgetmi.pipeline import ORIGINAL
@@ -98,8 +98,9 @@ def paper_layout(
     found = mark_closest([cells(one.name) for one in settings], goal) if len(settings) > 1 else \
         [cells(one.name) for one in settings]
     rows: list[Row] = []
-    for name, label, measured in [(ORIGINAL, "Original", cells(ORIGINAL)), (FLOOR, "Retrain", target),
-                                  *((one.name, one.label, row) for one, row in zip(settings, found, strict=True))]:
+    methods = [row for one, measured in zip(settings, found, strict=True) for row in (
+        *_before(results, one, cells), (one.name, one.label, measured))]
+    for name, label, measured in [(ORIGINAL, "Original", cells(ORIGINAL)), (FLOOR, "Retrain", target), *methods]:
         rows.append(Row(label, measured))
         if name in published:
             rows.append(Row(f"{label}, published", tuple(
@@ -123,12 +124,15 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Ta
         "over-forgot": Measured.over_forgot, "did not forget": Measured.stayed,
         "CPU share of retraining": Measured.share,
     }
-    only_methods = {"over-forgot", "did not forget"}
-    rows = []
-    for name, label in [(ORIGINAL, "Original"), (FLOOR, "Retrain"), *((one.name, one.label) for one in settings)]:
-        skip = only_methods if name in (ORIGINAL, FLOOR) else set()
-        rows.append(Row(label, tuple(Cell(None, reason="does not apply") if heading in skip
-                                     else results.cell(name, percent, read) for heading, read in reads.items())))
+
+    def cells(name: str, skip: Collection[str] = ("over-forgot", "did not forget")) -> tuple[Cell, ...]:
+        return tuple(Cell(None, reason="does not apply") if heading in skip else results.cell(name, percent, read)
+                     for heading, read in reads.items())
+
+    rows = [Row("Original", cells(ORIGINAL)), Row("Retrain", cells(FLOOR))]
+    for one in settings:
+        rows += [Row(label, found) for _, label, found in _before(results, one, cells)]
+        rows.append(Row(one.label, cells(one.name, ())))
     return Table(tuple(reads), tuple(rows), (
         "gap: mean difference to Retrain over the five columns of the paper; its floor: the retrained models' own. "
         "JSf: divergence from Retrain's predictions on forgotten images, nats. Loss order: rank correlation of losses "
@@ -155,6 +159,14 @@ def long_csv(results: Results) -> str:
     return buffer.getvalue()
 
 
+def _before(
+    results: Results, setting: Setting, cells: Callable[[str], tuple[Cell, ...]],
+) -> list[tuple[str, str, tuple[Cell, ...]]]:
+    """The row of a method's own original, where it has one."""
+    name = own_original(setting.name)
+    return [(name, f"Original for {setting.label}", cells(name))] if results.has(name) else []
+
+
 def _score(one: Measured, *, name: str, on: str, head: str = "image") -> Found:
     return one.score(name, head, on)
 
@@ -179,4 +191,5 @@ def _sets(results: Results, *percents: float) -> str:
         if not results.resolvable(percent):
             text += f", not resolvable (fewer than {FEW} patients need {DRAWS} draws; nothing is marked)"
         said.append(text)
-    return "Forgotten: " + "; ".join(said) + "."
+    failed = [line for percent in percents or tuple(results.forgotten) for line in results.failures(percent)]
+    return " ".join(["Forgotten: " + "; ".join(said) + ".", *failed])

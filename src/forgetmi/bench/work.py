@@ -69,15 +69,23 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}"
 
 
-def _train(store: Store, cell: Cell, tell: Tell) -> Made:
+def _original(store: Store, cell: Cell, tell: Tell) -> Made:
+    _, prepared, partition = opened(cell.spec)
+    home = store.model(cell.digest)
+    with Meter() as meter:
+        made = api.train_original(
+            prepared=prepared, partition=partition, method=cell.spec.method, recipe=cell.spec.training, seed=cell.seed,
+            resume=store.state(cell.digest), log=api.log_beside(home), progress=tell, device=device_of(cell.spec))
+    prepared.save(home, made.model, role=cell.role, seed=cell.seed)
+    return made.model, {"epochs": made.trace.epochs, "steps": made.trace.total("steps")}, meter.cost
+
+
+def _retrain(store: Store, cell: Cell, tell: Tell) -> Made:
     _, prepared, partition = opened(cell.spec)
     with Meter() as meter:
         model, happened = api.train(
-            prepared=prepared, partition=partition, recipe=cell.spec.training, seed=cell.seed,
-            without_forgotten=cell.role == "retrain", resume=store.state(cell.digest), progress=tell,
-            device=device_of(cell.spec))
-    if cell.role == "original":
-        prepared.save(store.model(cell.digest), model, role=cell.role, seed=cell.seed)
+            prepared=prepared, partition=partition, recipe=cell.spec.training, seed=cell.seed, without_forgotten=True,
+            resume=store.state(cell.digest), progress=tell, device=device_of(cell.spec))
     return model, {"epochs": happened.epochs, "steps": happened.total("steps")}, meter.cost
 
 
@@ -92,12 +100,13 @@ def _unlearn(store: Store, cell: Cell, tell: Tell) -> Made:
         done = api.unlearn(
             prepared=prepared, partition=partition, model=original.model.to(device), method=cell.spec.method,
             recipe=cell.spec.training, seed=cell.seed, batch_size=cell.spec.batch_size,
+            training_log=api.open_log(store.model(cell.original), cell.spec.method),
             state=store.state(cell.digest), progress=tell, device=device)
     return done.model, done.trace.plain(), meter.cost
 
 
 _MAKERS: dict[str, Callable[[Store, Cell, Tell], Made]] = {
-    "original": _train, "retrain": _train, "unlearn": _unlearn}
+    "original": _original, "retrain": _retrain, "unlearn": _unlearn}
 
 
 def measure_jobs(store: Store, grid: Sequence[Point]) -> list[Job]:
@@ -136,7 +145,7 @@ def evaluation_digest(store: Store, point: Point, original: str) -> str:
     if not store.finished(original):
         return ""
     text = json.dumps([original, there, point.spec.split_seed, point.spec.resamples,
-                       source_digest(["forgetmi.evaluation.suite"])])
+                       source_digest(("forgetmi.evaluation.suite",))])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

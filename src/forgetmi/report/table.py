@@ -101,7 +101,7 @@ def to_latex(table: Table) -> str:
     """A booktabs tabular; the closest in bold."""
     def cell(cell: Cell) -> str:
         if cell.value is None:
-            return "--"
+            return rf"\emph{{{_latex(cell.reason)}}}"
         text = f"{cell.value:.3f}"
         if cell.interval is not None:
             text += rf" {{\scriptsize [{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]}}"

@@ -1,0 +1,127 @@
+"""One number a cell: means, intervals, failures; the estimate of time; the version of the source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from forgetmi.bench.grid import PAPER, PRESETS, read_setting
+from forgetmi.bench.progress import duration
+from forgetmi.bench.published import TABLE_1, TABLE_2
+from forgetmi.bench.results import Measured, Number, Results
+from forgetmi.bench.source import closure, source_digest
+from forgetmi.bench.store import Outcome
+from forgetmi.bench.tables import all_tables, noise_settings
+from forgetmi.cost import Cost
+from forgetmi.types import Evaluation, Failed, Score
+
+
+def score(name: str, value: float, on: str, reference: float | None = None) -> Score:
+    return Score(name, value, (value - 0.1, value + 0.2), 20, 80, "closer", reference, "image", on)
+
+
+def measured(row: str, seed: int, draw: int, auc: float, *, reason: str = "", cpu: float = 5.0) -> Measured:
+    model = row if row in ("original", "retrain") else f"{row}#0"
+    models = ["retrain-0", "retrain-1"] if row == "retrain" else [model]
+    scores = {name: (score("auc", auc + 0.1 * at, "forget"), score("accuracy", auc, "forget", 0.75))
+              for at, name in enumerate(models)}
+    return Measured(row, 10.0, draw, seed, 0, model, Outcome(reason, Cost(cpu, cpu, 1)), Evaluation(scores), 20.0)
+
+
+def auc(one: Measured) -> Number | Failed:
+    return one.score("auc", "image", "forget")
+
+
+def results(*models: Measured, patients: int = 20, draws: int = 1) -> Results:
+    return Results(models, {10.0: ((patients, 80),) * draws})
+
+
+def test_interval_over_seeds_is_students_over_means_of_draws() -> None:
+    found = results(measured("m", 0, 0, 0.5), measured("m", 0, 1, 0.7), measured("m", 1, 0, 0.6),
+                    measured("m", 1, 1, 0.6), measured("m", 2, 0, 0.9), measured("m", 2, 1, 0.9))
+    cell = found.cell("m", 10.0, auc)
+    assert cell.value == pytest.approx(0.7)  # means of the seeds: 0.6, 0.6, 0.9
+    half = 4.302653 * np.std([0.6, 0.6, 0.9], ddof=1) / np.sqrt(3)
+    assert cell.interval == pytest.approx((0.7 - half, 0.7 + half), abs=1e-6)
+
+
+def test_one_seed_has_the_mean_of_the_intervals_over_patients() -> None:
+    cell = results(measured("m", 0, 0, 0.5), measured("m", 0, 1, 0.7)).cell("m", 10.0, auc)
+    assert cell.value == pytest.approx(0.6)
+    assert cell.interval == pytest.approx((0.5, 0.8))
+
+
+def test_retrained_models_are_one_row() -> None:
+    cell = results(measured("retrain", 0, 0, 0.5)).cell("retrain", 10.0, auc)
+    assert cell.value == pytest.approx(0.55)
+
+
+def test_a_failed_run_is_stated_and_not_left_out() -> None:
+    found = results(measured("m", 0, 0, 0.5), measured("m", 1, 0, 0.5, reason="it diverged"))
+    cell = found.cell("m", 10.0, auc)
+    assert cell.value is None
+    assert cell.reason == "failed (1 of 2 runs)"
+    assert found.failures(10.0) == ["10 %, m failed (1 run): it diverged"]
+    assert results().cell("m", 10.0, auc).reason == "not run"
+
+
+@pytest.mark.parametrize(("accuracy", "over"), [(0.65, 1.0), (0.66, 0.0), (0.9, 0.0)])
+def test_over_forgetting_is_accuracy_below_retrain_by_the_margin(accuracy: float, over: float) -> None:
+    assert measured("m", 0, 0, accuracy).over_forgot() == Number(over)
+
+
+def test_cost_is_a_share_of_one_retraining() -> None:
+    assert measured("m", 0, 0, 0.5, cpu=5.0).share() == Number(0.25)
+    assert measured("retrain", 0, 0, 0.5).share() == Number(1.0)
+
+
+@pytest.mark.parametrize(("patients", "draws", "enough"), [(15, 1, True), (14, 1, False), (14, 2, False), (5, 3, True)])
+def test_few_patients_need_several_draws(patients: int, draws: int, enough: bool) -> None:
+    assert results(patients=patients, draws=draws).resolvable(10.0) is enough
+
+
+def test_tables_show_published_values_beside_measured_ones() -> None:
+    settings = [read_setting(name) for name in ("cf_k", "scrub", PRESETS[1], PRESETS[2])]
+    models = [measured(row, 0, 0, value) for row, value in (
+        ("original", 0.9), ("retrain", 0.55), ("cf_k", 0.85), ("scrub", 0.62), (PRESETS[1], 0.7), (PRESETS[2], 0.8))]
+    found = {one.name: one.table for one in all_tables(results(*models), settings, seeds=1, published=True)}
+    rows = {row.label: row.cells for row in found["table1"].rows}
+    assert rows["CF-k, published"][1].value == 1.0
+    assert rows["Retrain, published"][0].value == 0.190
+    at = found["table1"].headings.index("10 %: AUC forget")
+    assert rows["SCRUB"][at].closest
+    assert not rows["CF-k"][at].closest
+    weights = [row.label for row in found["table2"].rows]
+    assert "Forget-MI (setting multimodal), published" in weights
+    assert "SCRUB" not in weights
+    plain = {one.name: one.table for one in all_tables(results(*models), settings, seeds=1, published=False)}
+    assert not any("published" in row.label for row in plain["table1"].rows)
+
+
+def test_published_rows_are_the_papers_methods() -> None:
+    assert set(TABLE_1) == {"original", *PAPER}
+    assert set(TABLE_2) == set(PRESETS)
+    assert all(set(values) == {3, 6, 10} for values in (*TABLE_1.values(), *TABLE_2.values()))
+
+
+def test_noise_study_varies_one_thing_at_a_time() -> None:
+    found = [one.method for one in noise_settings((0.1, 0.2), (0.05, 0.2))]
+    assert [(one.noise_mean, one.noise_std) for one in found] == [(0.1, 0.05), (0.2, 0.05), (0.0, 0.05), (0.0, 0.2)]
+    assert all(one.noise == "given" for one in found)
+
+
+def test_source_of_a_part_is_what_it_imports() -> None:
+    found = closure(["forgetmi.methods.cf_k"])
+    assert {"forgetmi.methods.cf_k", "forgetmi.methods.base", "forgetmi.model.train", "forgetmi.seeding"} <= set(found)
+    assert not {name for name in found if name.startswith(("forgetmi.report", "forgetmi.commands", "forgetmi.bench"))}
+    assert "forgetmi.methods.scrub" not in found
+    assert all(found.values())
+    one, two = source_digest(("forgetmi.methods.cf_k",)), source_digest(("forgetmi.methods.eu_k",))
+    assert one != two
+    assert one == source_digest(("forgetmi.methods.cf_k",))
+    assert source_digest(("forgetmi.seeding",)) != source_digest(("forgetmi.seeding",), alone=("forgetmi.files",))
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (240, "4 min"), (7500, "2 h 5 min")])
+def test_durations_in_words(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
