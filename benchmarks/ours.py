@@ -4,8 +4,9 @@
 
 A set is a cohort seed, a percentage and a forget draw. The original of a cohort (all its sets share the training side)
 and three retrained models of a set are trained once and kept under --out, as is everything measured; the same command
-goes on where it stopped. After a change of the code, take another --out: only options are compared. Prints Markdown
-tables, or writes them between the two marks of a page.
+goes on where it stopped. After a change of the code, take another --out: only options are compared. After each set,
+figures.json and figures.md under --out hold what is measured so far; the tables are printed at the end, or written
+between the two marks of a page.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from forgetmi import api, pipeline
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.files import write_json
+from forgetmi.files import write_json, write_text
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.methods.consensus import Consensus
 from forgetmi.methods.forget_mi import ForgetMI
@@ -103,18 +104,12 @@ def names(seeds: list[int]) -> dict[str, Callable[[int], int]]:
     return found | {f"{method}-{seed}": lambda root, seed=seed: seed for method in METHODS for seed in seeds}
 
 
-def jobs(settings: list[Setting], seeds: list[int]) -> list[Job]:
-    """What is not done yet; each cohort's original comes first, and unlearning waits for it."""
-    found: dict[str, Job] = {}
-    for name, seed in names(seeds).items():
-        for setting in settings:
-            place = setting.place(name)
-            if not place.signals(name).exists():
-                first = str(setting.place(ORIGINAL).root / ORIGINAL)
-                found.setdefault(str(place.root / name), Job(
-                    str(place.root / name), work, (setting, name, seed(setting.cohort)),
-                    after=first if name.rpartition("-")[0] in METHODS else None))
-    return list(found.values())
+def jobs(setting: Setting, seeds: list[int]) -> list[Job]:
+    """What is not done yet; the cohort's original comes first, and unlearning waits for it."""
+    first = str(setting.place(ORIGINAL).root / ORIGINAL)
+    return [Job(str(setting.place(name).root / name), work, (setting, name, seed(setting.cohort)),
+                after=first if name.rpartition("-")[0] in METHODS else None)
+            for name, seed in names(seeds).items() if not setting.place(name).signals(name).exists()]
 
 
 def rows_of(setting: Setting, seeds: list[int]) -> dict[str, list[float]]:
@@ -147,12 +142,11 @@ def columns(evaluation: Evaluation, name: str) -> list[float]:
             value(name, "auc", "image", "test") - value(ORIGINAL, "auc", "image", "test")]
 
 
-def page(settings: list[Setting], seeds: list[int]) -> str:
+def page(measured: dict[str, dict[str, list[float]]], seeds: list[int]) -> str:
     """All tables as Markdown."""
-    measured = {setting.title: rows_of(setting, seeds) for setting in settings}
     mean = {title: np.mean([rows[title] for rows in measured.values()], axis=0).tolist()
             for title in next(iter(measured.values()))}
-    tables = {f"Mean of {len(settings)} sets": mean, **measured} if len(settings) > 1 else measured
+    tables = {f"Mean of {len(measured)} sets": mean, **measured} if len(measured) > 1 else measured
     seeds_said = " and ".join(map(str, seeds))
     lines = [f"Generated cohorts of 270 patients; {RETRAINS} retrained models a set; methods averaged over seeds "
              f"{seeds_said}. A retrained model is measured against the other {RETRAINS - 1}."]
@@ -184,15 +178,19 @@ def main() -> None:
     root = RunDirectory(options.out)
     with root.lock():
         root.claim(write_yaml(claimed()))
+        measured: dict[str, dict[str, list[float]]] = {}
         for setting in settings:
             cohort, sets = setting.load()
             api.prepare(cohort=cohort, partition=sets)
             setting.directory.root.mkdir(parents=True, exist_ok=True)
             pipeline.write_partition(setting.directory.partition, sets)
-        run_jobs(jobs(settings, options.seeds), workers=options.workers,
-                 show=lambda name, done, total: print(f"{Path(name).relative_to(options.out)} {done}/{total}",
-                                                      flush=True))
-        tables = page(settings, options.seeds)
+            run_jobs(jobs(setting, options.seeds), workers=options.workers,
+                     show=lambda name, done, total: print(f"{Path(name).relative_to(options.out)} {done}/{total}",
+                                                          flush=True))
+            measured[setting.title] = rows_of(setting, options.seeds)
+            tables = page(measured, options.seeds)
+            write_json(options.out / "figures.json", {"columns": COLUMNS, "sets": measured})
+            write_text(options.out / "figures.md", tables)
     if options.into is None:
         print(tables)
         return

@@ -31,6 +31,7 @@ def original(small: Any) -> ImageText:
 
 @pytest.mark.parametrize("wrong", [
     {"draws": 0}, {"members": -1}, {"covariance": 1.5}, {"covariance": -0.1}, {"prior": -1.0}, {"kl": -1.0},
+    {"batch_size": 0},
 ])
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=next(iter(wrong))):

@@ -25,10 +25,11 @@ def original(small: Any) -> ImageText:
     return trained(small)
 
 
+@pytest.mark.parametrize("name", ["draws", "batch_size"])
 @pytest.mark.parametrize("wrong", [0, -3])
-def test_it_needs_a_draw(wrong: int) -> None:
-    with pytest.raises(SpecError, match="draws"):
-        Consensus(draws=wrong)
+def test_it_needs_a_draw_and_a_sample_a_step(name: str, wrong: int) -> None:
+    with pytest.raises(SpecError, match=name):
+        Consensus(**{name: wrong})
 
 
 def test_one_unchanged_draw_is_a_fixed_point(small: Any, original: ImageText, monkeypatch: Any) -> None:
@@ -71,7 +72,7 @@ def test_it_reads_neither_labels_nor_validation(small: Any, original: ImageText)
 
 
 def test_the_forgotten_come_nearer_to_the_goal(small: Any, original: ImageText, monkeypatch: Any) -> None:
-    method = Consensus(draws=4, epochs=40, lr=3e-3)
+    method = Consensus(draws=4, epochs=40, batch_size=16, lr=3e-3)
     with monkeypatch.context() as patch:
         clean, goal = goal_of(patch, small, original, method)
     done = apply(small, original, method)
@@ -97,8 +98,8 @@ def test_the_first_loss_against_a_slow_computation(small: Any, original: ImageTe
     teacher = frozen(original)
     clean = tabulate(teacher, loaders.forget.batches(loaders.forget.rows))
     goal = replace(clean, image=clean.image + 0.5, text=clean.text * 2, image_logits=clean.image_logits * 0.5)
-    distil.distil(original, teacher, clean=clean, goal=goal, loaders=loaders, context=told, epochs=1, lr=0.0,
-                  text_lr_factor=1.0, weight_decay=0.0, clip=0.0, kl=kl)
+    distil.distil(original, teacher, clean=clean, goal=goal, loaders=loaders, context=told, epochs=1, batch_size=3,
+                  lr=0.0, text_lr_factor=1.0, weight_decay=0.0, clip=0.0, kl=kl)
     terms = told.log.epochs[0]
     assert terms["image forget"] == pytest.approx(1.0, abs=1e-4)
     assert terms["text forget"] == pytest.approx(1.0, abs=1e-4)
@@ -120,3 +121,29 @@ def test_the_text_encoder_learns_at_its_own_rate(small: Any, original: ImageText
                          and old[name].is_floating_point()) for branch in ("img_model.", "text_model.")}
     assert moved["img_model."] > 1e-4
     assert moved["text_model."] < 1e-7
+
+
+def test_steps_take_a_few_forgotten_and_as_many_retained(
+    small: Any, original: ImageText, monkeypatch: Any,
+) -> None:
+    """Pieces of the run's own batches: all forgotten once an epoch, the rate falling to 0 from half-way on."""
+    told, loaders = context(small, Consensus.info.reads)  # batches of 8
+    teacher, rows = frozen(original), loaders.forget.rows
+    clean = tabulate(teacher, loaders.forget.batches(rows))
+    seen: list[list[int]] = []
+    rates: list[list[float]] = []
+
+    def watch(batches: Any, objective: Any, optimiser: Any, context: Any, *, clip: float) -> dict[str, float]:
+        halves = [(batch.row[:len(batch) // 2].tolist(), batch.row[len(batch) // 2:].tolist()) for batch in batches]
+        assert all(len(lost) == len(kept) <= 3 for lost, kept in halves)
+        assert all(set(kept) <= set(small.partition.retain.tolist()) for _, kept in halves)
+        seen.append([row for lost, _ in halves for row in lost])
+        rates.append([group["lr"] for group in optimiser.param_groups])
+        return {}
+
+    monkeypatch.setattr(distil, "minimise", watch)
+    distil.distil(original, teacher, clean=clean, goal=clean, loaders=loaders, context=told, epochs=4, batch_size=3,
+                  lr=0.1, text_lr_factor=4.0, weight_decay=0.0, clip=0.0)
+    assert [sorted(epoch) for epoch in seen] == [sorted(rows.tolist())] * 4
+    assert [rate[0] for rate in rates] == pytest.approx([0.1, 0.1, 0.1, 0.05])
+    assert [rate[-1] for rate in rates] == pytest.approx([0.4, 0.4, 0.4, 0.2])

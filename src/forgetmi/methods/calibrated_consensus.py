@@ -44,7 +44,8 @@ class CalibratedConsensus:
         prior: Validation samples that the common shift and the shared covariance count for, >= 0.
         kl: Weight of the divergence of the predictions beside the distance of the embeddings, 0 = none.
         epochs: Passes over the forget set.
-        lr: Learning rate of AdamW on the image encoder.
+        batch_size: Forgotten images a step, and as many retained ones, >= 1; at most the run's own batch size.
+        lr: Learning rate of AdamW on the image encoder; it falls to 0 over the second half of the epochs.
         text_lr_factor: Learning rate of the text encoder as a multiple of lr.
         weight_decay: Weight decay (none on biases and norm layers).
         clip: Largest gradient norm, 0 = none.
@@ -70,6 +71,7 @@ class CalibratedConsensus:
     prior: float = 5.0
     kl: float = 0.0
     epochs: int = 20
+    batch_size: int = 8
     lr: float = 5e-4
     text_lr_factor: float = 4.0
     weight_decay: float = 0.01
@@ -78,7 +80,8 @@ class CalibratedConsensus:
     def __post_init__(self) -> None:
         rules = {"draws must be at least 1": self.draws >= 1, "members must be at least 0": self.members >= 0,
                  "covariance must be in [0, 1]": 0 <= self.covariance <= 1,
-                 "prior must be at least 0": self.prior >= 0, "kl must be at least 0": self.kl >= 0}
+                 "prior must be at least 0": self.prior >= 0, "kl must be at least 0": self.kl >= 0,
+                 "batch_size must be at least 1": self.batch_size >= 1}
         faults = [Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds]
         if faults:
             raise SpecError(faults)
@@ -95,7 +98,8 @@ class CalibratedConsensus:
         clean = tabulate(teacher, forget.batches(forget.rows))
         goal = self._goal(teacher, clean, loaders, context)
         return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
-                      lr=self.lr, text_lr_factor=self.text_lr_factor, weight_decay=self.weight_decay, clip=self.clip,
+                      batch_size=self.batch_size, lr=self.lr, text_lr_factor=self.text_lr_factor,
+                      weight_decay=self.weight_decay, clip=self.clip,
                       kl=self.kl)
 
     def _goal(self, teacher: ImageText, clean: Table, loaders: Loaders, context: Context) -> Table:

@@ -28,7 +28,8 @@ class Consensus:
         shift: Largest shift of the image per axis as a share of its side, 0 to 1.
         text_level: Probability that a word of the report is changed, 0 to 1.
         epochs: Passes over the forget set.
-        lr: Learning rate of AdamW on the image encoder.
+        batch_size: Forgotten images a step, and as many retained ones, >= 1; at most the run's own batch size.
+        lr: Learning rate of AdamW on the image encoder; it falls to 0 over the second half of the epochs.
         text_lr_factor: Learning rate of the text encoder as a multiple of lr.
         weight_decay: Weight decay (none on biases and norm layers).
         clip: Largest gradient norm, 0 = none.
@@ -53,14 +54,17 @@ class Consensus:
     shift: float = 4 / 64
     text_level: float = 0.4
     epochs: int = 20
+    batch_size: int = 8
     lr: float = 5e-4
     text_lr_factor: float = 4.0
     weight_decay: float = 0.01
     clip: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise SpecError(Fault(f"draws is {self.draws}", do="Choose 1 or more."))
+        faults = [Fault(f"{name} is {getattr(self, name)}", do="Choose 1 or more.")
+                  for name in ("draws", "batch_size") if getattr(self, name) < 1]
+        if faults:
+            raise SpecError(faults)
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -73,4 +77,5 @@ class Consensus:
         clean = tabulate(teacher, forget.batches(forget.rows))
         goal = replace(clean, image=washed.image.rescaled, text=washed.text.rescaled)
         return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
-                      lr=self.lr, text_lr_factor=self.text_lr_factor, weight_decay=self.weight_decay, clip=self.clip)
+                      batch_size=self.batch_size, lr=self.lr, text_lr_factor=self.text_lr_factor,
+                      weight_decay=self.weight_decay, clip=self.clip)

@@ -11,7 +11,7 @@ from torch import Tensor
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context
 from forgetmi.methods.losses import distance, distillation, towards
-from forgetmi.methods.steps import adamw, concatenate, embeddings, minimise, split
+from forgetmi.methods.steps import adamw, concatenate, embeddings, minimise, pieces, split
 from forgetmi.methods.teacher import Table, tabulate
 from forgetmi.model.image_text import ImageText
 from forgetmi.types import Batch
@@ -19,14 +19,16 @@ from forgetmi.types import Batch
 
 def distil(
     model: ImageText, teacher: ImageText, *, clean: Table, goal: Table, loaders: Loaders, context: Context,
-    epochs: int, lr: float, text_lr_factor: float, weight_decay: float, clip: float, kl: float = 0.0,
+    epochs: int, batch_size: int, lr: float, text_lr_factor: float, weight_decay: float, clip: float, kl: float = 0.0,
 ) -> ImageText:
     """Move the forgotten samples' embeddings to a goal and hold as many retained ones where they were.
 
     For each modality, the mean distance to the goal on the forgotten and to the original on the retained, both divided
     by the mean distance the forgotten have to go, so that neither modality dominates. Heads and gate do not move.
     Batch-norm statistics and dropout are those of evaluation; retained samples come in one seeded shuffle, each epoch
-    going on where the last stopped.
+    going on where the last stopped. The learning rate falls to 0 along a straight line from half of the epochs on: a
+    distance, unlike its square, pulls with the same force from near and far, so at a constant rate samples keep jumping
+    about their goals.
 
     Args:
         model, teacher: The original and its frozen copy.
@@ -34,6 +36,7 @@ def distil(
         loaders: Forget and retain are read.
         context: Of the run.
         epochs: Passes over the forgotten, >= 1.
+        batch_size: Forgotten samples a step, and as many retained ones; at most the loaders' own batch size.
         lr: Learning rate of AdamW on the image encoder.
         text_lr_factor: That of the text encoder as a multiple of lr.
         weight_decay: Weight decay (none on biases and norm layers).
@@ -67,9 +70,14 @@ def distil(
                                             + distillation(said.text_logits, wanted.text_logits))
         return terms
 
+    rates = [group["lr"] for group in optimiser.param_groups]
     for epoch in context.epochs(epochs, student=student, optimiser=optimiser):
-        batches = itertools.starmap(concatenate, zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True))
-        context.log.epochs.append(minimise(batches, objective, optimiser, context, clip=clip))
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, 2.0 * (1.0 - epoch / epochs))
+        pairs = zip(pieces(forget.epoch(epoch), batch_size), pieces(retain.batches(kept[epoch]), batch_size),
+                    strict=True)
+        context.log.epochs.append(minimise(itertools.starmap(concatenate, pairs), objective, optimiser, context,
+                                           clip=clip))
     return student.requires_grad_(True)
 
 

@@ -81,6 +81,13 @@ def concatenate(*batches: Batch) -> Batch:
     )
 
 
+def pieces(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Cut each batch into pieces of at most ``size`` samples, in order."""
+    for batch in batches:
+        for first in range(0, len(batch), size):
+            yield Batch(**{f.name: getattr(batch, f.name)[first:first + size] for f in fields(batch)})
+
+
 def set_mode(student: ImageText, bn: Literal["eval", "train"]) -> None:
     """Keep the batch-norm statistics (eval; no dropout either), or learn them where the layer may move (train)."""
     if bn == "train":
