@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("forgetmi.commands.steps:evaluate", "measure models from their stored signals"),
     "report": ("forgetmi.commands.run:report", "write the report of a finished run again"),
     "record": ("forgetmi.commands.record:record", "make or sign the record of a finished run"),
+    "requests": ("forgetmi.commands.requests:requests", "the ledger of withdrawals: add, list, due, process, close"),
     "verify": ("forgetmi.commands.record:verify", "check a record, its chain and every file it names"),
     "benchmark": ("forgetmi.commands.benchmark:benchmark", "the paper's tables: methods x percentages x seeds"),
     "tune": ("forgetmi.commands.tune:tune", "choose each method's options, on the same budget for all"),

@@ -13,11 +13,13 @@ from tests.runs import SMALL
 
 from forgetmi.commands.record import Recording
 from forgetmi.commands.run import finish
+from forgetmi.evaluation.verdict import Rule
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.train import Recipe
-from forgetmi.spec import RequestSpec
+from forgetmi.spec import AuditSpec, RequestSpec
 
 TINY = dataclasses.replace(SMALL, training=Recipe(epochs=1), method=ForgetMI(epochs=1), retrains=2, resamples=20,
+                           audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
                            request=RequestSpec(id="R0001", ground="consent withdrawn", sign_off="privacy officer"))
 
 

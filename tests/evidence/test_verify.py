@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from tests.evidence.conftest import TINY, new_key
 
 from forgetmi.cli import main
 from forgetmi.commands.record import Recording, keep_record
+from forgetmi.commands.run import finish
 from forgetmi.errors import EvidenceError
 from forgetmi.evidence import recompute
 from forgetmi.evidence.build import digests
+from forgetmi.evidence.ledger import Ledger
 from forgetmi.evidence.manifest import leaf
 from forgetmi.evidence.record import OWN_FILES, read_record, signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
 from forgetmi.pipeline import Run, load_data
 from forgetmi.rundir import RunDirectory
+from forgetmi.spec import GivenModels, PartitionSpec
 from forgetmi.types import Evaluation
 
 
@@ -82,7 +86,7 @@ def test_an_altered_byte_is_found_in_the_record_and_its_own_files(finished: Path
     run = copy(finished, tmp_path)
     for name in OWN_FILES:
         original = (run / name).read_bytes()
-        places = sorted({0, len(original) - 1, *np.random.default_rng(0).integers(0, len(original), 24).tolist()})
+        places = sorted({0, len(original) - 1, *np.random.default_rng(0).integers(0, len(original), 10).tolist()})
         for place in places:
             for flip in (0x01, 0x80):
                 changed = bytearray(original)
@@ -212,6 +216,46 @@ def test_metrics_follow_from_the_signals(finished: Path, tmp_path: Path) -> None
     replace(run / "metrics.json", json.dumps(stored).encode())
     with pytest.raises(EvidenceError, match=r"unlearned auc .*test is another number"):
         recompute.metrics(run, read_record(run))
+
+
+def test_the_verdict_follows_from_the_signals(finished: Path, tmp_path: Path) -> None:
+    record = read_record(finished)
+    assert record.decision.rule_digest == record.files["rule.json"]
+    assert any(one.channel == "image" and one.value is not None and not one.on for one in record.findings)
+    assert recompute.verdict(finished, record) == record.decision.outcome
+    run = copy(finished, tmp_path)
+    audit = json.loads((run / "audit.json").read_text())
+    audit["verdict"]["outcome"] = "FORGOTTEN" if record.decision.outcome != "FORGOTTEN" else "NOT FORGOTTEN"
+    replace(run / "audit.json", json.dumps(audit).encode())
+    with pytest.raises(EvidenceError, match="another when decided again"):
+        recompute.verdict(run, record)
+
+
+@pytest.mark.slow
+def test_two_withdrawals_from_one_model(finished: Path, sign_key: Path, tmp_path: Path) -> None:
+    cohort, partition = load_data(TINY)
+    new = str(cohort.patient[partition.retain[0]])
+    (tmp_path / "list.csv").write_text(f"patient_digest\n{new}\n")
+    spec = dataclasses.replace(
+        TINY, given=GivenModels(original=finished / "models" / "unlearned"), partition=PartitionSpec(
+            forget_list=tmp_path / "list.csv", after=finished / "partition.json"))
+    done = finish(spec, tmp_path / "second", command=["forgetmi", "run"], how=Recording(sign_key, finished))
+    first, second = read_record(finished), read_record(tmp_path / "second")
+    assert set(second.subjects.patients) == {*first.subjects.patients, new}
+    assert second.model("before").weights == first.model("after").weights
+    assert np.array_equal(done.partition.holdout, partition.holdout)
+    assert second.data.before == first.data.before  # the cohort holds everybody still; both are about its training side
+    assert second.data.leaves_after < first.data.leaves_after
+    assert "the chain holds over 2 records" in verify(tmp_path / "second", previous=[finished]).done
+    ledger = Ledger(tmp_path / "ledger.sqlite", key_id=cohort.key_id)
+    for number, (patients, record) in enumerate([(first.subjects.patients, first), ((new,), second)], 1):
+        ledger.add(received=date(2026, 1, number), due=date(2026, 2, number), term="gdpr", ground="",
+                   scope="all_studies", patients=patients)
+        ledger.meet([number], record, folder=tmp_path, note="a test")
+    steps = ledger.steps()
+    assert [step.requests for step in steps] == [(1,), (2,)]
+    assert steps[1].before == steps[0].after
+    assert all(step.auc is not None and step.gap is not None for step in steps)
 
 
 def test_standard_tools_agree(finished: Path) -> None:

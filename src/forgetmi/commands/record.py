@@ -13,7 +13,7 @@ from forgetmi.commands.show import say
 from forgetmi.errors import Fault, SpecError
 from forgetmi.evidence import recompute
 from forgetmi.evidence.build import record_of, same_but_for_signature, stored_record
-from forgetmi.evidence.record import Record, read_record, signer_of, write_record
+from forgetmi.evidence.record import NOT_AUDITED, Record, read_record, signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify as check_record
 from forgetmi.facts import spec_of
@@ -112,13 +112,13 @@ class VerifyOptions:
         record: record.json, or the run directory it lies in.
         key: The signer's public key (PEM), from a source you trust.
         previous: Records before it in the chain, in any order.
-        recompute: What to compute again from the stored signals: metrics, or nothing.
+        recompute: What to compute again from the stored signals: metrics, the verdict, or nothing.
     """
 
     record: tyro.conf.Positional[Path]
     key: Path | None = None
     previous: tuple[Path, ...] = ()
-    recompute: Literal["metrics", "nothing"] = "nothing"
+    recompute: Literal["metrics", "verdict", "nothing"] = "nothing"
 
 
 def verify(argv: Sequence[str]) -> None:
@@ -135,6 +135,10 @@ def verify(argv: Sequence[str]) -> None:
                     + (f" (largest difference {largest:.0e})" if largest else ""))
     else:
         unchecked.append("whether the metrics follow from the signals: --recompute metrics")
+    if own.recompute == "verdict":
+        done.append(f"the verdict follows from the stored signals: {recompute.verdict(root, checked.record)}")
+    elif checked.record.decision.outcome != NOT_AUDITED:
+        unchecked.append("whether the verdict follows from the signals: --recompute verdict")
     unchecked.append("whether the signals are those of the models: that needs the models, the cohort and its key")
     say("\n".join([f"{_said(checked.record)}", *(f"  holds: {line}" for line in done),
                    *(f"  not checked: {line}" for line in unchecked)]))

@@ -38,7 +38,7 @@ from forgetmi.pipeline import ORIGINAL, UNLEARNED, given_model, model_names
 from forgetmi.report.manifest import Manifest, without_folders
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, to_plain
-from forgetmi.types import Cohort, Evaluation, Partition, Score, codes
+from forgetmi.types import Cohort, Evaluation, Partition, Score, Strings, codes
 
 AUDIT = "audit.json"
 _MEASURES = {"gap", "gap_joint", "gap_floor", "jsf", "loss_spearman", "auc", "f1", "sample_mia", "loss_auc", "pair_auc"}
@@ -68,8 +68,9 @@ def record_of(
         previous="" if before is None else before.digest,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         request=spec.request, received=spec.partition.date, reason=spec.partition.reason,
-        subjects=Subjects(cohort.key_id, *(tuple(map(str, codes(column[partition.forget])[1])) for column in (
-            cohort.patient, cohort.study)), partition.whole_patients),
+        subjects=Subjects(
+            cohort.key_id, patients=_distinct(cohort.patient[partition.forget]),
+            studies=_distinct(cohort.study[partition.forget]), whole_patients=partition.whole_patients),
         duplicates=_copies(directory, spec),
         data=_proven(directory, spec, cohort, partition, ImagePreprocessing(**preprocessing["images"]), files),
         models=tuple(_model(directory, spec, manifest, name) for name in model_names(spec)),
@@ -106,6 +107,10 @@ def code_digest() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _distinct(digests: Strings) -> tuple[str, ...]:
+    return tuple(map(str, codes(digests)[1]))
 
 
 def _proven(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from forgetmi.errors import EvidenceError, Fault
+from forgetmi.audit_stage import declared_in, read_draw, stored_audit
+from forgetmi.errors import EvaluationError, EvidenceError, Fault
+from forgetmi.evaluation.attacks.evidence import Evidence
+from forgetmi.evaluation.channels import Channel
+from forgetmi.evaluation.forget_draw import ForgetDraw, forget_draw
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.evidence.record import Record
+from forgetmi.evaluation.verdict import decide
+from forgetmi.evidence.record import NOT_AUDITED, Record
+from forgetmi.rundir import RunDirectory
 from forgetmi.types import SETS, Evaluation, Failed, Partition, Score, Signals, codes
 
 CLOSE = 1e-9  # another processor sums in another order
@@ -81,3 +90,55 @@ def _difference(one: Score | Failed | None, two: Score | Failed | None) -> float
     if (one.interval is None) != (two.interval is None) or (one.patients, one.images) != (two.patients, two.images):
         return math.inf
     return max(abs(a - b) / max(1.0, abs(a)) for a, b in pairs)
+
+
+def verdict(root: Path, record: Record) -> str:
+    """Decide again, by the declared rule and from the stored signals alone, and compare with audit.json.
+
+    Returns:
+        The outcome.
+
+    Raises:
+        EvidenceError: The run was not audited, its audit pools other runs, or the verdict is another.
+    """
+    if record.decision.outcome == NOT_AUDITED:
+        raise EvidenceError(Fault("there is no verdict to decide again", why="the run was not audited"))
+    directory = RunDirectory(root)
+    stored, declared = stored_audit(directory.audit), declared_in(directory)
+    if len(stored.draws) != 1:
+        raise EvidenceError(Fault("the verdict pools several runs", where="audit.json",
+                                  do="Audit these runs again; a record holds the signals of one."))
+    signals = stored_signals(root, record)
+    one = signals[record.model("before").name]
+    partition, names = stored_partition(root, one), codes(one.patient)[1][codes(one.patient)[0]]
+    copies = read_draw(directory, partition, seed=record.recompute.seed).copies
+    copied = np.isin(names, [copy.patient for copy in copies if copy.other_set == "retain"])
+    seen = np.isin(names, [copy.other_patient for copy in copies if copy.other_set not in ("retain", "forget")])
+    forget = partition.forget[~copied[partition.forget]]
+    pooled: dict[Channel, list[ForgetDraw]] = {}
+    if len(forget):
+        evidence = Evidence(dataclasses.replace(
+            partition, forget=forget, holdout=partition.holdout[~seen[partition.holdout]],
+            reference=partition.reference[~seen[partition.reference]]), signals, seed=stored.seed)
+        for channel in declared.rule.channels:
+            with contextlib.suppress(EvaluationError):  # the rule counts it as not resolvable
+                target = dataclasses.replace(evidence, channel=channel).aimed_at(record.model("after").name)
+                pooled[channel] = [forget_draw(target)]
+    again = decide(declared.rule, pooled)
+    if not _close(json.loads(json.dumps(dataclasses.asdict(stored.verdict))),
+                  json.loads(json.dumps(dataclasses.asdict(again)))) or again.outcome != record.decision.outcome:
+        raise EvidenceError(Fault("the verdict is another when decided again", where="audit.json",
+                                  why=f"{again.outcome}, the record says {record.decision.outcome}",
+                                  do="Compare the code version in the record with yours."))
+    return again.outcome
+
+
+def _close(one: Any, two: Any) -> bool:
+    """Whether two plain values are equal, numbers up to rounding."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_close(one[key], two[key]) for key in one)
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(_close(a, b) for a, b in zip(one, two, strict=True))
+    if isinstance(one, float) and isinstance(two, float):
+        return math.isclose(one, two, rel_tol=CLOSE, abs_tol=CLOSE)
+    return one == two

@@ -143,6 +143,8 @@ def _files(record: Record, root: Path) -> list[Fault]:
         found.append(Fault("the record does not name the file of its proofs", where=record.data.proofs))
     if record.files.get("spec.yaml") != record.method.spec:
         found.append(Fault("the specification is not the one the method was run with", where="spec.yaml"))
+    if record.decision.rule_digest and record.files.get("rule.json") != record.decision.rule_digest:
+        found.append(Fault("the decision's rule is not the one that was declared", where="rule.json"))
     return found
 
 

@@ -1,0 +1,296 @@
+"""The ledger of withdrawals: one SQLite file of requests, keyed digests, deadlines, states, and the runs that met them.
+
+Every change is one transaction that begins by taking the write lock, so that two processes at once lose nothing and a
+killed one leaves nothing half-done. Raw identifiers are never stored.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from forgetmi.errors import EvidenceError, Fault
+from forgetmi.evidence.deadlines import Term
+
+if TYPE_CHECKING:  # a ledger is opened in a moment, a record brings the whole package
+    from forgetmi.evidence.record import Record
+
+State = Literal["open", "processing", "on_hold", "closed", "refused"]
+Scope = Literal["all_studies", "one_modality", "future_training", "legal_hold"]
+Kind = Literal["patient", "study"]
+STATES: tuple[State, ...] = get_args(State)
+FINAL: tuple[State, ...] = ("closed", "refused")
+WAIT = 30.0  # seconds for another process's transaction
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS ledger (format INTEGER NOT NULL, key_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (
+    number INTEGER PRIMARY KEY, received TEXT NOT NULL, term TEXT NOT NULL, due TEXT NOT NULL, ground TEXT NOT NULL,
+    scope TEXT NOT NULL, state TEXT NOT NULL, batch INTEGER, record TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS subjects (
+    request INTEGER NOT NULL REFERENCES requests, kind TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (request, kind, digest));
+CREATE INDEX IF NOT EXISTS subjects_by_digest ON subjects (digest);
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests, at TEXT NOT NULL, state TEXT NOT NULL,
+    note TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS runs (
+    number INTEGER PRIMARY KEY, record TEXT NOT NULL UNIQUE, folder TEXT NOT NULL, at TEXT NOT NULL,
+    before TEXT NOT NULL, after TEXT NOT NULL, verdict TEXT NOT NULL, gap REAL, floor REAL, auc_before REAL, auc REAL);
+"""
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One request.
+
+    Args:
+        number: Its number, from 1.
+        received, due: Days.
+        term: What sets the deadline.
+        ground, scope: As for a run's record.
+        state: Where it stands.
+        batch: Which forget list it went into; None = none yet.
+        record: Digest of the record that met it; "" = none yet.
+        patients, studies: Keyed digests.
+    """
+
+    number: int
+    received: date
+    due: date
+    term: str
+    ground: str
+    scope: str
+    state: State
+    batch: int | None
+    record: str
+    patients: tuple[str, ...]
+    studies: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The number as people write it."""
+        return f"R{self.number:04}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run in the history of a model.
+
+    Args:
+        record: Digest of its record.
+        folder: Its directory.
+        at: When it was recorded.
+        before, after: Digests of the weights.
+        verdict: Of the record.
+        gap, floor: Distance to retraining, and the retrained models' own; None = not measured.
+        auc_before, auc: On never-seen patients, image head, of the model before and after.
+        requests: Numbers of the requests it met.
+    """
+
+    record: str
+    folder: str
+    at: str
+    before: str
+    after: str
+    verdict: str
+    gap: float | None
+    floor: float | None
+    auc_before: float | None
+    auc: float | None
+    requests: tuple[int, ...]
+
+
+class Ledger:
+    """A ledger file.
+
+    Args:
+        path: SQLite file; made if it is missing and a key is given.
+        key_id: Which identifier key its digests are made with; "" = only look at what is there, or change its states.
+
+    Raises:
+        EvidenceError: The file is no ledger, or belongs to another key.
+    """
+
+    def __init__(self, path: Path, *, key_id: str = "") -> None:
+        self._name = path.name
+        if not key_id and not path.exists():
+            raise EvidenceError(Fault("there is no ledger", where=path.name,
+                                      do="Enter a first request with forgetmi requests add, or check --ledger."))
+        try:
+            self._database = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+            self._database.execute(f"PRAGMA busy_timeout = {int(WAIT * 1000)}")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
+        with self._transaction() as database:
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
+            found = database.execute("SELECT format, key_id FROM ledger").fetchone()
+            if found is None and key_id:
+                database.execute("INSERT INTO ledger VALUES (?, ?)", (_FORMAT, key_id))
+        if found is not None and key_id and found != (_FORMAT, key_id):
+            raise EvidenceError(Fault(
+                "the ledger was made with another identifier key", where=self._name,
+                why=f"its key is {found[1]}, yours is {key_id}", do="Give its key with --key-file."))
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._database.close()
+
+    def _unreadable(self, error: sqlite3.Error) -> EvidenceError:
+        return EvidenceError(Fault("the ledger cannot be used", where=self._name, why=str(error),
+                                   do="Give a ledger's file, on a local disk in a folder you can write to."))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
+
+    def add(
+        self, *, received: date, due: date, term: Term, ground: str, scope: Scope, patients: Sequence[str] = (),
+        studies: Sequence[str] = (), note: str = "",
+    ) -> Entry:
+        """Enter a request; one under legal hold waits on hold.
+
+        Args:
+            received, due, term, ground, scope: See `Entry`.
+            patients, studies: Keyed digests, at least one.
+            note: In words, without identifiers.
+        """
+        if not patients and not studies:
+            raise EvidenceError(Fault("the request names nobody", do="List at least one patient or study."))
+        state: State = "on_hold" if scope == "legal_hold" else "open"
+        with self._transaction() as database:
+            number = database.execute(
+                "INSERT INTO requests (received, term, due, ground, scope, state) VALUES (?, ?, ?, ?, ?, ?)",
+                (received.isoformat(), term, due.isoformat(), ground, scope, state)).lastrowid
+            assert number is not None
+            kinds: tuple[tuple[Kind, Sequence[str]], ...] = (("patient", patients), ("study", studies))
+            for kind, digests in kinds:
+                database.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)",
+                                     [(number, kind, digest) for digest in digests])
+            self._event(number, state, note)
+        return self.entries([number])[0]
+
+    def _event(self, number: int, state: State, note: str) -> None:
+        self._database.execute("INSERT INTO events (request, at, state, note) VALUES (?, ?, ?, ?)",
+                               (number, datetime.now(UTC).isoformat(timespec="seconds"), state, note))
+
+    def entries(self, numbers: Sequence[int] = (), *, states: Sequence[State] = STATES) -> list[Entry]:
+        """Requests by deadline; all of them, or those asked for.
+
+        Raises:
+            EvidenceError: A number is unknown.
+        """
+        rows = self._database.execute("SELECT number, received, due, term, ground, scope, state, batch, record "
+                                      "FROM requests ORDER BY due, number").fetchall()
+        subjects: dict[int, dict[str, list[str]]] = {}
+        for request, kind, digest in self._database.execute("SELECT * FROM subjects ORDER BY rowid"):
+            subjects.setdefault(request, {"patient": [], "study": []})[kind].append(digest)
+        if unknown := sorted(set(numbers) - {row[0] for row in rows}):
+            raise EvidenceError(Fault(f"there is no request R{number:04}", where=self._name) for number in unknown)
+        return [Entry(row[0], date.fromisoformat(row[1]), date.fromisoformat(row[2]), *row[3:],
+                      patients=tuple(subjects[row[0]]["patient"]), studies=tuple(subjects[row[0]]["study"]))
+                for row in rows if row[6] in states and (not numbers or row[0] in numbers)]
+
+    def twins(self, entry: Entry) -> list[Entry]:
+        """Other requests, not refused, that name one of the same subjects."""
+        own = {*entry.patients, *entry.studies}
+        return [one for one in self.entries() if one.number != entry.number and one.state != "refused"
+                and own & {*one.patients, *one.studies}]
+
+    def history(self, number: int) -> list[tuple[str, str, str]]:
+        """Day and time, state and note of each change of a request."""
+        return self._database.execute("SELECT at, state, note FROM events WHERE request = ? ORDER BY number",
+                                      (number,)).fetchall()
+
+    def process(self, numbers: Sequence[int]) -> int:
+        """Mark requests as being carried out together; returns the number of the batch."""
+        with self._transaction() as database:
+            batch = 1 + (database.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0)
+            for entry in self._movable(numbers):
+                database.execute("UPDATE requests SET state = 'processing', batch = ? WHERE number = ?",
+                                 (batch, entry.number))
+                self._event(entry.number, "processing", f"forget list {batch}")
+        return batch
+
+    def move(self, numbers: Sequence[int], state: State, *, note: str) -> None:
+        """Set the state of requests by hand: refused, on hold, open again, or closed without a record.
+
+        Raises:
+            EvidenceError: There is no note, or a request is closed or refused already.
+        """
+        if not note:
+            raise EvidenceError(Fault("a reason is missing", where="--note", do="Say why, without identifiers."))
+        with self._transaction() as database:
+            for entry in self._movable(numbers):
+                database.execute("UPDATE requests SET state = ? WHERE number = ?", (state, entry.number))
+                self._event(entry.number, state, note)
+
+    def meet(self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = "") -> None:
+        """Close requests by the record of the run that carried them out.
+
+        Raises:
+            EvidenceError: The record forgets not all of them, is of another key, or its verdict is not FORGOTTEN and
+                no note says why the requests are closed all the same.
+        """
+        verdict = record.decision.outcome
+        forgotten = {*record.subjects.patients} if record.subjects.whole_patients else set()
+        with self._transaction() as database:
+            entries = self._movable(numbers)
+            faults = [Fault(f"the record does not forget everybody {entry.name} names", where="record.json",
+                            why=f"{len(missing)} of {len(entry.patients) + len(entry.studies)} are missing",
+                            do="Give the record of the run that carried it out.")
+                      for entry in entries if (missing := (set(entry.patients) - forgotten)
+                                               | (set(entry.studies) - set(record.subjects.studies)))]
+            if verdict != "FORGOTTEN" and not note:
+                faults.append(Fault(f"the verdict is {verdict}", where="record.json",
+                                    do="Say in --note why the request is closed all the same, or go on unlearning."))
+            if faults:
+                raise EvidenceError(faults)
+            found = [record.finding(*place) for place in (
+                ("unlearned", "gap"), ("retrain", "gap_floor"))]
+            auc = [record.finding(model, "auc", on="test") for model in ("original", "unlearned")]
+            database.execute(
+                "INSERT OR IGNORE INTO runs (record, folder, at, before, after, verdict, gap, floor, auc_before, auc) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (record.digest, str(folder), record.written, record.model("before").weights,
+                 record.model("after").weights, verdict, *found, *auc))
+            for entry in entries:
+                database.execute("UPDATE requests SET state = 'closed', record = ? WHERE number = ?",
+                                 (record.digest, entry.number))
+                self._event(entry.number, "closed", note or f"verdict {verdict}")
+
+    def _movable(self, numbers: Sequence[int]) -> list[Entry]:
+        entries = self.entries(numbers) if numbers else []
+        if faults := [Fault(f"{entry.name} is {entry.state} already", where=self._name) for entry in entries
+                      if entry.state in FINAL]:
+            raise EvidenceError(faults)
+        return entries
+
+    def steps(self) -> list[Step]:
+        """The runs in the order they were recorded: the history of the model in service."""
+        met: dict[str, list[int]] = {}
+        for number, record in self._database.execute("SELECT number, record FROM requests ORDER BY number"):
+            met.setdefault(record, []).append(number)
+        rows = self._database.execute("SELECT record, folder, at, before, after, verdict, gap, floor, auc_before, auc "
+                                      "FROM runs ORDER BY number").fetchall()
+        return [Step(*row, requests=tuple(met.get(row[0], ()))) for row in rows]
