@@ -180,6 +180,10 @@ def test_a_chain_holds_until_a_link_is_altered(finished: Path, sign_key: Path, t
         said = keep_record(Run(RunDirectory(run), cohort, partition, evaluation), TINY, Recording(sign_key, previous))
         assert "signed by" in said
     assert [read_record(run).number for run in (finished, second, third)] == [1, 2, 3]
+    replace(third / "report.html", b"another")
+    evaluation = Evaluation.from_json((third / "metrics.json").read_text())
+    keep_record(Run(RunDirectory(third), cohort, partition, evaluation), TINY, Recording(sign_key))
+    assert read_record(third).number == 3  # written again, it keeps its place
     checked = verify(third, previous=[finished, second])
     assert "the chain holds over 3 records" in checked.done
     assert any("--previous" in line for line in verify(third).open)

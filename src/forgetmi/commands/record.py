@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,8 @@ def keep_record(done: Run, spec: RunSpec, how: Recording) -> str:
     record = record_of(done.directory, spec=spec, cohort=done.cohort, partition=done.partition, previous=how.previous,
                        signer=signer_of(key))
     old = stored_record(done.directory.root)
+    if old is not None and how.previous is None:  # written again, it keeps its place in the chain
+        record = replace(record, number=old.number, previous=old.previous)
     path = done.directory.root / "record.json"
     if old is not None and same_but_for_signature(old, record) and (
             (old.signer or not record.signer) and (how.previous is None or old.previous == record.previous)):
