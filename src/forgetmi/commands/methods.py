@@ -6,8 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forgetmi.commands.show import say
+from forgetmi.methods.base import MethodInfo
 from forgetmi.options import command_line
 from forgetmi.registry import methods as registry
+
+COLUMNS = ("name", "method", "paper", "reads", "removal", "cost per epoch", "suits")
+INTRODUCTION = """\
+# Methods
+
+Made by `forgetmi methods --markdown > docs/methods.md`. Choose one with `--method NAME`; `forgetmi run --method NAME
+--help` explains its options. A package of your own [adds to the list](write_a_method.md).
+
+Exact: the result never saw the forgotten patients. Approximate: it starts from the original, and the report measures
+how near it came to a model that never saw them. Cost is counted in fine-tune epochs, one being a forward and backward
+pass over the retained patients. No method is given test patients; those that read validation patients say so.
+"""
 
 
 @dataclass(frozen=True)
@@ -15,7 +28,7 @@ class MethodsOptions:
     """Options of ``forgetmi methods``.
 
     Args:
-        markdown: Print a Markdown table, as the documentation shows it.
+        markdown: Print the page of the documentation; methods of other packages are left out.
     """
 
     markdown: bool = False
@@ -25,21 +38,27 @@ def methods(argv: Sequence[str]) -> None:
     """List the registered methods."""
     own = command_line(MethodsOptions, argv, prog="forgetmi methods",
                        description="List the unlearning methods: source, what each reads, cost, exact or approximate.")
-    found = [(name, registry.get(name).info) for name in registry.names()]
     if own.markdown:
-        say(markdown(found))
+        say(page().rstrip("\n"))
         return
-    for name, info in found:
+    for name in registry.names():
+        info: MethodInfo = registry.get(name).info
         say(f"{name}  -  {info.title} ({info.paper})\n    {info.summary}\n"
-            f"    reads {', '.join(sorted(info.reads))}; {'exact' if info.exact else 'approximate'}; "
+            f"    reads {', '.join(sorted(info.reads))}; {_removal(info)}; "
             f"cost an epoch, in fine-tune epochs: {info.cost}\n    suits {info.suits}\n")
 
 
-def markdown(found: Sequence[tuple[str, object]]) -> str:
-    """The same as a Markdown table."""
-    rows = ["| name | method | reads | exact | cost per epoch | suits |", "|---|---|---|---|---|---|"]
-    for name, info in found:
-        cells = (f"`{name}`", f"{info.title}, {info.paper}", ", ".join(sorted(info.reads)),  # type: ignore[attr-defined]
-                 "exact" if info.exact else "approximate", info.cost, info.suits)  # type: ignore[attr-defined]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows)
+def page() -> str:
+    """The page of the documentation, on this package's own methods."""
+    names = [name for name in registry.names() if registry.target(name).startswith("forgetmi.")]
+    infos: dict[str, MethodInfo] = {name: registry.get(name).info for name in names}
+    rows = [(f"`{name}`", info.title, info.paper, ", ".join(sorted(info.reads)), _removal(info), info.cost, info.suits)
+            for name, info in infos.items()]
+    table = [COLUMNS, ("---",) * len(COLUMNS), *rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    words = [f"- **{info.title}** (`{name}`): {info.summary}" for name, info in infos.items()]
+    return "\n".join([INTRODUCTION, *lines, "\n## In plain words\n", *words]) + "\n"
+
+
+def _removal(info: MethodInfo) -> str:
+    return "exact" if info.exact else "approximate"

@@ -1,19 +1,12 @@
-"""A method of your own: one class; here, in this process only. A package registers it with one entry-point line:
-
-    [project.entry-points."forgetmi.methods"]
-    last_head = "my_package:LastHead"
-"""
+"""A method of your own."""
 
 import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-import forgetmi
 from forgetmi.methods.base import MethodInfo
 from forgetmi.methods.steps import adamw
 from forgetmi.model.losses import base_loss
-from forgetmi.model.train import Recipe
-from forgetmi.registry import methods
 
 
 @dataclass(frozen=True)
@@ -22,8 +15,8 @@ class LastHead:
 
     info: ClassVar[MethodInfo] = MethodInfo(
         title="Last head", paper="an example", summary="Trains the image head a little further on everyone else.",
-        reads=frozenset({"retain", "labels"}), exact=False, cost="1", suits="learning how to write a method")
-
+        reads=frozenset({"retain", "labels"}), exact=False, cost="1/3", suits="learning how to write a method",
+        search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (1, 3)})
     epochs: int = 1
     lr: float = 1e-3
 
@@ -35,13 +28,3 @@ class LastHead:
             for batch in loaders.retain.epoch(epoch):
                 context.step(base_loss(student(batch), batch, ordinal=context.ordinal).total, optimiser)
         return student
-
-
-methods.add("last_head", LastHead)
-cohort = forgetmi.load_cohort("synthetic", patients=30, seed=0)
-sets = forgetmi.partition(cohort, forget=10.0, seed=0)
-data = forgetmi.prepare(cohort=cohort, partition=sets, min_patients=2)
-original, _ = forgetmi.train(prepared=data, partition=sets, recipe=Recipe(epochs=1))
-done = forgetmi.unlearn(prepared=data, partition=sets, model=original, method=methods.get("last_head")())
-print(done.trace.changed)
-methods.remove("last_head")
