@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "unlearn": ("forgetmi.commands.steps:unlearn", "make a model that forgets, from a checkpoint"),
     "evaluate": ("forgetmi.commands.steps:evaluate", "measure models from their stored signals"),
     "report": ("forgetmi.commands.run:report", "write the report of a finished run again"),
+    "audit": ("forgetmi.commands.audit:audit", "audit finished runs again, several pooled; no model is run"),
+    "shadows": ("forgetmi.commands.shadows:shadows", "models on random halves of the patients, for audits"),
     "record": ("forgetmi.commands.record:record", "make or sign the record of a finished run"),
     "requests": ("forgetmi.commands.requests:requests", "the ledger of withdrawals: add, list, due, process, close"),
     "verify": ("forgetmi.commands.record:verify", "check a record, its chain and every file it names"),
@@ -25,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "methods": ("forgetmi.commands.methods:methods", "list the unlearning methods and what each reads"),
 }
 WITH_WORKERS = ("demo", "run")
+IN_STEP = ("train", "unlearn", "run")  # what several processes of a launcher do together
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,12 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"forgetmi {version('forgetmi')}")
         return 0
     from forgetmi.errors import ForgetMIError
-    from forgetmi.workers import warm_up
+    from forgetmi.workers import launched, warm_up
 
-    if words[0] in WITH_WORKERS and not {"-h", "--help", "--dry-run"} & set(words):
-        warm_up()
     try:
-        _function(words[0], words[1:])(words[1:])
+        if launched() > 1:
+            _in_step(words[0], words[1:])
+        else:
+            if words[0] in WITH_WORKERS and not {"-h", "--help", "--dry-run"} & set(words):
+                warm_up()
+            _function(words[0], words[1:])(words[1:])
     except ForgetMIError as error:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
@@ -65,6 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; give the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _in_step(verb: str, rest: Sequence[str]) -> None:
+    """Run a command in one of the processes of a launcher; the first one writes and speaks."""
+    from forgetmi import processes
+    from forgetmi.errors import Fault, SpecError
+
+    if verb not in IN_STEP:
+        raise SpecError(Fault(f"forgetmi {verb} runs in one process", where="torchrun",
+                              do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes."))
+    with processes.together(), processes.own_output(rest) as words:
+        _function(verb, words)(words)
 
 
 def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]:

@@ -18,8 +18,8 @@ from forgetmi.types import Floats, Ints, Partition, SetName, Signals
 
 RETRAIN = re.compile(r"retrain-\d+")
 ASKED: tuple[SetName, ...] = ("forget", "holdout")
-Need = Literal["original", "retrained", "shadows", "unlearned shadows", "repeats", "relearning", "canaries",
-               "retain rows"]
+Need = Literal["original", "retrained", "references", "shadows", "unlearned shadows", "repeats", "relearning",
+               "canaries", "retain rows"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,6 +127,7 @@ class Evidence:
         """What is needed and not there."""
         there = {
             "original": "original" in self.signals, "retrained": bool(self.retrained),
+            "references": bool(self.retrained) or self.shadows is not None,
             "shadows": self.shadows is not None, "unlearned shadows": self.unlearned_shadows is not None,
             "repeats": self.repeats is not None, "canaries": self.canaries is not None,
             "retain rows": bool(np.isin(self.partition.retain, self.audited.row).all()),
@@ -196,6 +197,18 @@ class Evidence:
     def probability(self, model: Signals, on: SetName) -> Floats:
         """Float[p], mean probability of the true class of each patient of a set."""
         return self.patients(on).mean(np.exp(-self.loss(model, on)))
+
+    def outside(self, on: SetName) -> Floats:
+        """Float[m, p], `probability` under models that never saw the patient.
+
+        The retrained models; where there are none, the shadow models that left the patient out, as many for each
+        patient as for the one left out least often.
+        """
+        if self.retrained or self.shadows is None:
+            return np.stack([self.probability(model, on) for model in self.retrained])
+        out = ~self.shadows.inside[:, self.patients(on).code]
+        probability = np.stack([self.probability(model, on) for model in self.shadows.signals])
+        return np.take_along_axis(probability, np.argsort(~out, axis=0, kind="stable"), 0)[:int(out.sum(0).min())]
 
     def canary_signal(self) -> tuple[Ints, Floats]:
         """Patient codes of the canaries among the forgotten and the never-seen patients, and their signals."""

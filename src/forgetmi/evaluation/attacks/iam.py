@@ -62,6 +62,8 @@ def iam(
 class Iam:
     """IAM with the retrained models as those that never saw the patients; a triage that needs no extra training.
 
+    Without any retrained model, shadow models stand in, each for the patients it left out.
+
     Its value is the mean over the forgotten patients. A patient whom the original knows no better than the retrained
     models do has nothing to unlearn: the score is undefined there, and such patients are left out and counted.
     """
@@ -69,14 +71,13 @@ class Iam:
     info: ClassVar[AttackInfo] = AttackInfo(
         name="iam", title="IAM", source="Wang et al., 2025",
         measures="mean unlearning score of the forgotten patients, 1 = unlearned, 0 = as before", direction="lower",
-        reference="retrained", forgotten=None, needs=frozenset({"original", "retrained"}))
+        reference="retrained", forgotten=None, needs=frozenset({"original", "references"}))
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, original, *outside = (
-            transform(evidence.probability(model, "forget"))
-            for model in (evidence.audited, evidence.signals["original"], *evidence.retrained))
-        stack = np.stack(outside)
+        unlearned, original = (transform(evidence.probability(model, "forget"))
+                               for model in (evidence.audited, evidence.signals["original"]))
+        stack = transform(evidence.outside("forget"))
         score = iam(unlearned=unlearned, original=original, outside=stack)
         scatter = stack.std(0).mean() if len(stack) > 1 else stack.std()
         defined = original - stack.mean(0) > scatter

@@ -63,9 +63,10 @@ def rmia(
 class Rmia:
     """RMIA with the retrained models as references: the strongest attack that needs no shadow models.
 
-    The record is the patient (mean probability of the true class). The population is the extra reference patients
-    where there are at least 100; otherwise the never-seen patients judge each other half by half, so that none is
-    both asked and population. The population is weighted to the labels of the forgotten patients.
+    Without any retrained model, shadow models stand in, each for the patients it left out. The record is the
+    patient (mean probability of the true class). The population is the extra reference patients where there are at
+    least 100; otherwise the never-seen patients judge each other half by half, so that none is both asked and
+    population. The population is weighted to the labels of the forgotten patients.
 
     Args:
         gamma: See `rmia`.
@@ -78,7 +79,7 @@ class Rmia:
     info: ClassVar[AttackInfo] = AttackInfo(
         name="rmia", title="RMIA, offline", source="Zarifzadeh et al., ICML 2024",
         measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset({"retrained"}))
+        forgotten=0.5, needs=frozenset({"references"}))
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
@@ -104,14 +105,14 @@ class Rmia:
 
         found = compare(*scores(self.a), seed=evidence.seed, note=(
             f"population of {min(len(judging) for judging, _ in folds)} patients, "
-            f"{len(evidence.retrained)} reference models"))
+            f"{len(forget) - 1} reference models"))
         sweep = {f"auc_a_{a:g}": _auc(*scores(a)) for a in SWEEP}
         return replace(found, details={**found.details, **sweep})
 
 
 def _probabilities(evidence: Evidence, on: SetName) -> Floats:
-    """Float[1 + m, p]: of the true class, under the attacked model and the retrained ones."""
-    return np.stack([evidence.probability(model, on) for model in (evidence.audited, *evidence.retrained)])
+    """Float[1 + m, p]: of the true class, under the attacked model and those that never saw the patients."""
+    return np.concatenate([evidence.probability(evidence.audited, on)[None], evidence.outside(on)])
 
 
 def _auc(members: Floats, never_seen: Floats) -> float:

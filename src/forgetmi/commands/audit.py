@@ -1,0 +1,94 @@
+"""``forgetmi audit``: audit finished runs again from their stored signals, several pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tyro
+
+from forgetmi.audit import Audit
+from forgetmi.audit_stage import declared_in, read_draw, run_audit
+from forgetmi.cohort.stored import read_partition
+from forgetmi.commands.show import say
+from forgetmi.errors import Fault, SpecError
+from forgetmi.facts import gather, spec_of
+from forgetmi.options import command_line
+from forgetmi.pipeline import model_names
+from forgetmi.report.pages import write_report
+from forgetmi.rundir import RunDirectory
+from forgetmi.shadows import read_pools
+from forgetmi.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """Options of ``forgetmi audit``.
+
+    Args:
+        runs: Directories of finished runs of one cohort with disjoint forget sets (``--partition.draw 0``, 1, 2 ...).
+        out: Directory for audit.json and the pages; needed for several runs or with shadow models, which must not
+            replace a run's own audit.
+        shadows: Directory that ``forgetmi shadows`` wrote.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path | None = None
+    shadows: Path | None = None
+
+
+def audit(argv: Sequence[str]) -> None:
+    """Audit finished runs again from their stored signals; no model is run."""
+    own = command_line(AuditOptions, argv, prog="forgetmi audit",
+                       description="Audit finished runs again from their stored signals, several pooled; no model is "
+                                   "run. The rule is the one the runs declared beforehand.")
+    if not own.runs:
+        raise SpecError(Fault("no run is given", where="command line", do="Give the --out of one or more runs."))
+    if own.out is None and (len(own.runs) > 1 or own.shadows is not None):
+        raise SpecError(Fault("--out is needed for several runs or with shadow models", where="command line",
+                              why="a run's own audit is not replaced by another"))
+    found, out = _audit(own), own.out or own.runs[0]
+    say(f"{summary(found)}\nAudit: {RunDirectory(out).audit}\nReport: {RunDirectory(out).report}")
+
+
+def _audit(own: AuditOptions) -> Audit:
+    directories = [RunDirectory(run) for run in own.runs]
+    specs = [spec_of(run) for run in own.runs]
+    faults = [fault for directory, spec in zip(directories, specs, strict=True) for fault in _unfit(directory, spec)]
+    if faults:
+        raise SpecError(faults)
+    rules = [declared_in(directory) for directory in directories]
+    faults = [Fault("the run declared another rule than the first", where=directory.root.name,
+                    do="Pool runs that declared the same rule.")
+              for directory, rule in zip(directories, rules, strict=True) if rule.digest != rules[0].digest]
+    if faults:
+        raise SpecError(faults)
+    cohort = specs[0].cohort.load()
+    draws = [read_draw(directory, read_partition(directory.partition, cohort), seed=spec.seed)
+             for directory, spec in zip(directories, specs, strict=True)]
+    if own.shadows is not None:
+        plain, unlearned = read_pools(own.shadows, cohort=cohort, partition=draws[0].partition)
+        draws = [replace(draw, shadows=plain, unlearned_shadows=unlearned) for draw in draws]
+    out = RunDirectory(own.out or own.runs[0])
+    found, _ = run_audit(out, draws, cohort=cohort, declared=rules[0], seed=specs[0].seed)
+    write_report(out.report, gather(directories[0], specs[0], cohort, draws[0].partition, audit=found,
+                                    command=["forgetmi", "audit", *map(str, own.runs)]))
+    return found
+
+
+def _unfit(directory: RunDirectory, spec: RunSpec) -> Iterator[Fault]:
+    """Why a run cannot be audited."""
+    if not directory.metrics.exists() or any(not directory.signals(one).exists() for one in model_names(spec)):
+        yield Fault("the run is not finished", where=directory.root.name,
+                    do="Give the run's command again; it goes on where it stopped.")
+    elif declared_in(directory) != spec.audit:
+        yield Fault("rule.json is not the rule of the run's specification", where=directory.root.name,
+                    why="one of them was changed after the run began")
+
+
+def summary(found: Audit) -> str:
+    """The verdict in a few lines."""
+    lines = [f"Verdict: {found.outcome} ({found.verdict.forgotten} patients, {found.verdict.draws} forget sets)"]
+    lines += [f"  {one.channel:<6}{one.outcome:<16}{one.reason}" for one in found.verdict.channels]
+    return "\n".join([*lines, *(f"  {said}" for said in found.statements)])

@@ -1,0 +1,68 @@
+"""``forgetmi shadows``: models on random halves of the patients, as references of the audit's strongest attacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from forgetmi.cohort.stored import read_partition
+from forgetmi.commands.show import Board, say
+from forgetmi.errors import Fault, SpecError
+from forgetmi.facts import spec_of
+from forgetmi.files import full_disk_explained
+from forgetmi.options import command_line
+from forgetmi.pipeline import UNLEARNED
+from forgetmi.rundir import RunDirectory
+from forgetmi.shadows import make_pool, plan_for, price_of
+
+SERVES = ((64, "LiRA, U-LiRA and RULI"), (16, "LiRA, RMIA and IAM"), (2, "RMIA and IAM"))
+
+
+@dataclass(frozen=True)
+class ShadowOptions:
+    """Options of ``forgetmi shadows``.
+
+    Args:
+        run: Directory of the finished run whose patients, architecture, recipe and method are used.
+        out: Directory of the pool; given again, an interrupted pool goes on.
+        models: Shadow models, 2 or more: 2 to 4 serve RMIA and IAM, 16 and more LiRA, 64 and more U-LiRA and RULI.
+        unlearnings: Forget sets each of them unlearns by the run's method; U-LiRA and RULI need 1 or 2.
+        seed: Root seed of masks and models.
+        training_cost: CPU seconds of one training; default: as measured in the run.
+        estimate: Only say what it will cost.
+    """
+
+    run: tyro.conf.Positional[Path]
+    out: Path
+    models: int = 16
+    unlearnings: int = 0
+    seed: int = 0
+    training_cost: float | None = None
+    estimate: bool = False
+
+
+def shadows(argv: Sequence[str]) -> None:
+    """Train shadow models for an audit."""
+    own = command_line(ShadowOptions, argv, prog="forgetmi shadows",
+                       description="Train models on random halves of a run's patients, as references of LiRA, RMIA, "
+                                   "IAM, U-LiRA and RULI; forgetmi audit --shadows DIRECTORY uses them.")
+    spec, run = spec_of(own.run), RunDirectory(own.run)
+    if not run.signals(UNLEARNED).exists():
+        raise SpecError(Fault("the run is not finished", where=own.run.name,
+                              do="Give the run's command again; it goes on where it stopped."))
+    partition = read_partition(run.partition, spec.cohort.load())
+    plan = plan_for(partition, models=own.models, unlearnings=own.unlearnings, seed=own.seed)
+    cost = price_of(plan, spec, run, training=own.training_cost)
+    side_by_side = min(spec.workers or os.cpu_count() or 1, plan.models)
+    serves = next(name for least, name in SERVES if plan.models >= least)
+    say(f"{plan.models} shadow models (they serve {serves}) with {plan.unlearnings} unlearnings each: about "
+        f"{cost:.0f} CPU s, {cost / side_by_side / 60:.0f} minutes with {side_by_side} side by side.")
+    if own.estimate:
+        return
+    with Board() as board, full_disk_explained(own.out.name):
+        make_pool(plan, spec, run, own.out, show=board.show)
+    say(f"Shadow models: {own.out}\nUse them: forgetmi audit {own.run} --shadows {own.out} --out DIRECTORY")
