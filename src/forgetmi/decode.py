@@ -49,10 +49,12 @@ class Decoded:
     Args:
         pixels: Float32[h, w] in [0, 1].
         notice: What was converted, in words without identifiers; "" where nothing was.
+        inverted: Whether it was stored as a negative (DICOM MONOCHROME1).
     """
 
     pixels: npt.NDArray[np.float32]
     notice: str = ""
+    inverted: bool = False
 
 
 def split_locator(locator: str) -> tuple[str, int | None]:
@@ -178,7 +180,7 @@ def _dicom(data: bytes) -> Decoded:
         pixels, notice = pixels @ np.array([0.299, 0.587, 0.114]), "colour image converted to grey"
     decoded = _by_maximum(pixels, notice)
     if image.PhotometricInterpretation == "MONOCHROME1":
-        return Decoded(np.float32(1) - decoded.pixels, decoded.notice)
+        return Decoded(np.float32(1) - decoded.pixels, decoded.notice, inverted=True)
     return decoded
 
 

@@ -218,6 +218,7 @@ def test_conversion_both_ways_is_lossless(
     digest = from_authors(stored, tmp_path / "ours", vocabulary=words, max_seq_length=20, seed=7)
     loaded = load(tmp_path / "ours")
     assert loaded.vocabulary == vocabulary
+    assert loaded.preprocessing["images"] == {"size": 64, "fit": "center_crop", "invert": False}
     assert digest == parameter_digest(loaded.model) == parameter_digest(read_checkpoint(stored, seed=7).model)
     to_authors(tmp_path / "ours", tmp_path / "back")
     first, back = (torch.load(folder / WEIGHTS, weights_only=True) for folder in (stored, tmp_path / "back"))

@@ -15,13 +15,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 from torch.utils.data import Dataset as Samples
 
+from forgetmi.batch.image import ImagePreprocessing, build_image_store
 from forgetmi.decode import ImageFault
 from forgetmi.errors import CohortError, EvaluationError
 from forgetmi.release.attack import batch_mean_attack, image_losses
 from forgetmi.release.image import PixelNoise, read_image
 from forgetmi.release.sampler import retain_order
 from forgetmi.release.split import release_split
-from forgetmi.types import Signals
+from forgetmi.types import Cohort, Signals
 
 
 @pytest.mark.parametrize(("percent", "forgotten", "retained", "patients"),
@@ -88,6 +89,22 @@ def test_dicom_is_divided_by_its_maximum_and_nothing_else(tmp_path: Path, photom
     expected = np.zeros((16, 16), np.float32)
     expected[2:14] = pixels[:, 7:23].astype(np.float32) / np.float32(pixels.max())
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_store_of_films_as_they_are_holds_what_the_release_reads(tmp_path: Path, photometric: str) -> None:
+    path = tmp_path / "a.dcm"
+    dicom(path, np.arange(1, 12 * 30 + 1).reshape(12, 30), photometric=photometric)
+    one = np.array(["0"], dtype=object)
+    cohort = Cohort("t", one, one, one, one, np.array([str(path)], dtype=object), one, np.zeros(1, np.int64), one,
+                    ("a",), True, {}, False, "0", "0")
+    as_stored, turned = (
+        build_image_store(cohort, ImagePreprocessing(size=16, fit="center_crop", invert=invert), cache=tmp_path)
+        .images(np.array([0]))[0, 0] for invert in (False, True))
+    np.testing.assert_allclose(as_stored, read_image(path, size=16), atol=0.5 / 65535 + 1e-7)
+    film = as_stored[2:14]
+    expected = 1 - film if photometric == "MONOCHROME1" else film
+    np.testing.assert_allclose(turned[2:14], expected, atol=1 / 65535 + 1e-7)
 
 
 def by_the_rule(pixels: np.ndarray, size: int) -> np.ndarray:

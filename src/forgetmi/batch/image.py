@@ -34,10 +34,13 @@ class ImagePreprocessing:
         fit: "pad" resizes the longest side to `size` (antialiased) and pads the other with zeros, centred.
             "center_crop" never resizes: zeros on every side, then the centre is cut out, as the authors' release does
             at 2048 pixels. "stretch" resizes each side to `size`, so that nothing is padded and shapes are distorted.
+        invert: Whether negatives (DICOM MONOCHROME1) become positives; False takes them as they are stored, as the
+            authors' release does.
     """
 
     size: int = 64
     fit: Literal["pad", "center_crop", "stretch"] = "pad"
+    invert: bool = True
 
     def __post_init__(self) -> None:
         faults = []
@@ -51,7 +54,8 @@ class ImagePreprocessing:
     @property
     def digest(self) -> str:
         """Digest of what decides the stored pixels; a change of the rules here or in `decode` needs a new number."""
-        return hashlib.sha256(f"forgetmi image 1 {self.fit} {self.size}".encode()).hexdigest()
+        stored = "" if self.invert else " as stored"
+        return hashlib.sha256(f"forgetmi image 1 {self.fit} {self.size}{stored}".encode()).hexdigest()
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Bring one image to the model's size.
@@ -249,7 +253,9 @@ class _Source:
                 and self.stack.shape[1:] == (size, size):
             return self.stack[index].astype(np.uint16) * np.uint16(257), ""  # v / 255 = 257 v / 65535
         decoded = read_image(locator)
-        return np.rint(preprocessing.apply(decoded.pixels) * np.float32(65535)).astype(np.uint16), decoded.notice
+        back = decoded.inverted and not preprocessing.invert
+        pixels = preprocessing.apply(np.float32(1) - decoded.pixels if back else decoded.pixels)
+        return np.rint(pixels * np.float32(65535)).astype(np.uint16), decoded.notice
 
 
 def _ingest(

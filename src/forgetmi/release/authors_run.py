@@ -80,7 +80,8 @@ def specification(run: AuthorsRun, *, mode: Mode, root: Path, model_config: Path
         partition=PartitionSpec(
             forget_list=root / run.forget_list, validation=VALIDATION_OF_TEST if run.original else VALIDATION,
             validation_from="holdout" if run.original else "training"),
-        images=ImagePreprocessing(size=SIZE, fit="center_crop"), text=TextSpec(max_length=run.max_seq_length),
+        images=ImagePreprocessing(size=SIZE, fit="center_crop", invert=mode == "paper" and run.original is None),
+        text=TextSpec(max_length=run.max_seq_length),
         model=Architecture(preset="paper", pretrained="" if run.original else str(encoder)),
         training=JOINT_CHESTXRAY, method=method, given=given, retrains=0 if run.original else 3,
         batch_size=run.batch_size, seed=run.seed)
@@ -96,7 +97,7 @@ def converted(source: Path, *, vocabulary: Path, max_seq_length: int, config: Pa
         config: A config.json where none lies beside the weights.
     """
     weights = weights_file(source)
-    digest = hashlib.sha256(f"{max_seq_length}".encode())
+    digest = hashlib.sha256(f"2 {max_seq_length}".encode())  # 2: of the form `from_authors` writes
     for path in (weights, config or weights.parent / CONFIG, vocabulary):
         if path.is_file():
             with path.open("rb") as file:

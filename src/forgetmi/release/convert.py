@@ -23,7 +23,8 @@ def from_authors(
 ) -> str:
     """Write the authors' checkpoint as one of ours; config.json and the unused third head are kept in it.
 
-    It remembers that its images are cut out at their centre, and that its gate is yet to be fitted.
+    It remembers that its images are cut out at their centre, with negatives as they are stored, and that its gate is
+    yet to be fitted.
 
     Args:
         source: See `forgetmi.release.checkpoint.read_checkpoint`.
@@ -48,7 +49,7 @@ def from_authors(
                                     why=f"the text encoder has {spec.text.positions} positions",
                                     do="Choose a smaller largest length."))
     preprocessing = {
-        "images": asdict(ImagePreprocessing(size=spec.image.size, fit="center_crop")), "ordinal": True,
+        "images": asdict(ImagePreprocessing(size=spec.image.size, fit="center_crop", invert=False)), "ordinal": True,
         "text": {"max_length": tokenizer.max_length, "lowercase": tokenizer.lowercase,
                  "strip_accents": tokenizer.strip_accents}}
     kept = {"config": read.config, "unused_head": {name: value.tolist() for name, value in read.unused_head.items()}}
