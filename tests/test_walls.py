@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "forgetmi"
 ROOMS = ("cohort", "batch", "model", "methods", "evaluation", "report")
-GROUND = {"types", "errors", "registry", "seeding", "decode", "cost", "plain", "files"}
+GROUND = {"types", "errors", "registry", "seeding", "decode", "cost", "plain", "files", "processes"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

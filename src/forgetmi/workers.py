@@ -35,6 +35,11 @@ class Job:
     after: str | None = None
 
 
+def launched() -> int:
+    """How many processes torchrun or accelerate started this program in; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def warm_up() -> None:
     """Begin the workers' imports on another core while this process still imports and prepares for itself."""
     if _METHOD == "forkserver" and (os.cpu_count() or 1) > 1:
@@ -47,10 +52,10 @@ def run_jobs(jobs: Sequence[Job], *, workers: int = 0, show: Callable[[str, int,
 
     Args:
         jobs: In order of preference.
-        workers: Processes; 0 = one a core, never more than jobs; 1 = in this process.
+        workers: Processes; 0 = one a core, never more than jobs; 1 = in this process, as under a launcher.
         show: Called with (name, done, in all) as jobs go on.
     """
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = min(workers or os.cpu_count() or 1, len(jobs)) if launched() == 1 else 1
     show = show or (lambda name, done, total: None)
     if workers <= 1:
         one_thread()

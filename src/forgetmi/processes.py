@@ -1,0 +1,221 @@
+"""Several processes on one task, started by torchrun or accelerate: each does its share, and all know the result.
+
+Every process runs the same program on the same batches. The model takes a share of each batch's samples and hands all
+outputs to all processes; losses, steps and everything else a method does are then the same everywhere, and gradients
+are averaged over the processes as they leave the model. Methods know nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from forgetmi.errors import Fault, SpecError
+
+_PATIENCE = timedelta(days=2)  # one process may wait long for another
+
+
+def count() -> int:
+    """How many processes work together here."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if count() > 1 else 0
+
+
+def share(samples: int) -> slice:
+    """Which samples of a batch are this process's."""
+    return slice(samples * rank() // count(), samples * (rank() + 1) // count())
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Join the processes of a launcher for a block: gloo between processors, nccl between GPUs.
+
+    Raises:
+        SpecError: The launcher asks for sharded weights.
+    """
+    sharded = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "false") == "true"]
+    if sharded:
+        raise SpecError(Fault(f"{sharded[0]} is not supported", why="every process holds the whole model",
+                              where="accelerate", do="Launch without it; recomputing activations saves memory, too."))
+    from accelerate import PartialState
+
+    gpu = torch.cuda.is_available()
+    PartialState(cpu=not gpu, timeout=_PATIENCE, **({"backend": "cuda:nccl,cpu:gloo"} if gpu else {}))
+    try:
+        yield
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def own_output(words: Sequence[str]) -> Iterator[list[str]]:
+    """The words of a command for this process: all but the first work on a copy of ``--out`` that is thrown away.
+
+    So one process alone writes files and shows progress, while all see the same finished stages and saved progress.
+
+    Args:
+        words: Arguments of a command with the option ``--out``, in a folder all processes can read.
+    """
+    joined = [f"--out={words[at + 1]}" if word == "--out" else word for at, word in enumerate(words)
+              if at == 0 or words[at - 1] != "--out"]
+    at = next((at for at, word in enumerate(joined) if word.startswith("--out=")), None)
+    if at is None:  # the command itself says what is missing
+        yield joined
+        return
+    out = Path(joined[at].removeprefix("--out="))
+    with tempfile.TemporaryDirectory(prefix="forgetmi-") as folder:
+        if rank() > 0:
+            _copy(out, Path(folder))
+        dist.barrier()
+        if rank() == 0:
+            yield joined
+            return
+        joined[at] = f"--out={Path(folder) / out.name}"
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield joined
+
+
+def _copy(out: Path, folder: Path) -> None:
+    """Copy an output and the files beside it that belong to it."""
+    for path in out.parent.glob("*") if out.parent.is_dir() else ():
+        if path.name.removeprefix(".") == out.name or path.name.removeprefix(".").startswith(f"{out.name}."):
+            copied = folder / path.name
+            _ = shutil.copytree(path, copied, ignore=shutil.ignore_patterns(".lock")) if path.is_dir() \
+                else shutil.copyfile(path, copied)
+
+
+class _Averaged(torch.autograd.Function):
+    """Weights as they are; their gradients become the mean over all processes, in one message."""
+
+    @staticmethod
+    def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.set_materialize_grads(False)  # a weight without a gradient stays without one: it must not decay
+        return tuple(weight.view_as(weight) for weight in weights)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        there = [gradient for gradient in gradients if gradient is not None]
+        if not there:
+            return gradients
+        flat = torch.cat([gradient.reshape(-1) for gradient in there])
+        dist.all_reduce(flat)
+        flat /= count()
+        means = iter(flat.split([gradient.numel() for gradient in there]))
+        return tuple(None if gradient is None else next(means).view_as(gradient) for gradient in gradients)
+
+
+class _Whole(torch.autograd.Function):
+    """One process's rows to everybody's. A loss of the whole is computed in every process: each takes the gradient of
+    its own rows, times the number of processes, which averaging the weights' gradients takes out again."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, samples: int) -> Tensor:  # type: ignore[override]
+        ctx.own = share(samples)
+        whole = part.new_zeros((samples, *part.shape[1:]))
+        whole[ctx.own] = part
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient[ctx.own] * count(), None
+
+
+class _Part(torch.autograd.Function):
+    """This process's rows of what all have; the way back gives everybody the gradient of all rows."""
+
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.shape, ctx.own = whole.shape, share(len(whole))
+        return whole[ctx.own].clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        whole = gradient.new_zeros(ctx.shape)
+        whole[ctx.own] = gradient
+        dist.all_reduce(whole)
+        return whole / count()
+
+
+class _Total(torch.autograd.Function):
+    """Sum over the processes, both ways."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:  # type: ignore[override]
+        value = value.clone()
+        dist.all_reduce(value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+def total(value: Tensor) -> Tensor:
+    """Sum of a tensor over the processes, differentiable."""
+    return _Total.apply(value)  # type: ignore[return-value]
+
+
+def part(whole: Tensor) -> Tensor:
+    """This process's rows of a tensor that is the same in all, differentiable."""
+    return _Part.apply(whole)  # type: ignore[return-value]
+
+
+def whole(part: Tensor, samples: int) -> Tensor:
+    """All rows of a tensor of which each process has its `share`, differentiable.
+
+    Args:
+        part: The own rows.
+        samples: Number of all rows.
+    """
+    return _Whole.apply(part, samples)  # type: ignore[return-value]
+
+
+def averaged(*modules: nn.Module) -> list[Callable[..., Any]]:
+    """The modules as functions whose weights get the mean gradient of all processes.
+
+    Args:
+        modules: Without weights in common.
+    """
+    named = [[(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+             for module in modules]
+    weights = [weight for pairs in named for _, weight in pairs]
+    views = iter(cast(tuple[Tensor, ...], _Averaged.apply(*weights)) if weights else ())
+    own = [{name: next(views) for name, _ in pairs} for pairs in named]
+    return [partial(_call, module, one) for module, one in zip(modules, own, strict=True)]
+
+
+def _call(module: nn.Module, weights: dict[str, Tensor], *arguments: Any, **options: Any) -> Any:
+    return functional_call(module, weights, arguments, options)
+
+
+@contextmanager
+def own_dropout(training: bool) -> Iterator[None]:
+    """Let each process draw its own dropout in a block, and leave the generators of all in step."""
+    if not training:
+        yield
+        return
+    seed = int(torch.randint(2**62, ()))
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        torch.manual_seed(seed + rank())
+        yield
+
