@@ -179,6 +179,7 @@ def main() -> None:
     with root.lock():
         root.claim(write_yaml(claimed()))
         measured: dict[str, dict[str, list[float]]] = {}
+        tables = ""
         for setting in settings:
             cohort, sets = setting.load()
             api.prepare(cohort=cohort, partition=sets)
