@@ -63,6 +63,7 @@ def test_a_run_completes_with_a_report(whole: tuple[str, Path], capsys: Any) -> 
     assert np.array_equal(said.image_logits, stored.image_logits)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(whole: tuple[str, Path], tmp_path: Path) -> None:
     name, first = whole
     spec = tmp_path / "spec.yaml"

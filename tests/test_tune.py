@@ -128,6 +128,7 @@ def test_an_interrupted_tuning_goes_on_and_does_nothing_twice(whole: Path, tmp_p
         tune(dataclasses.replace(plan(root), trials={"fine_tune": (FineTune(),)}))
 
 
+@pytest.mark.slow
 def test_shipped_defaults_are_judged_by_retrained_models(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "spec.yaml").write_text(write_yaml(SMALL))
     root = tmp_path / "out"

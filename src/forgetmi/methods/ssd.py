@@ -50,6 +50,7 @@ class SSD:
         exact=False,
         cost="1 + |forget| / |retain|, once",
         suits="quick first steps; forgotten patients who differ from all others",
+        deterministic=True,
         search={"alpha": (1.0, 3.0, 10.0, 30.0), "dampening": (0.1, 0.5, 1.0)},
     )
 
