@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from forgetmi.batch.image import ImagePreprocessing, build_image_store
-from forgetmi.batch.loaders import Loader, Records
+from forgetmi.batch.loaders import Loader, Records, readers_for
 from forgetmi.batch.text import Tokenizer, train_wordpiece
 from forgetmi.errors import CheckpointError, Fault, MethodError
 from forgetmi.evaluation import suite
@@ -23,7 +23,7 @@ from forgetmi.model import checkpoint
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.gate import fit_gate
-from forgetmi.model.image_text import ImageText, ModelSpec, build, parameter_digest
+from forgetmi.model.image_text import ImageText, ModelSpec, build, parameter_digest, recompute_activations
 from forgetmi.model.text_encoder import pretrained_directory
 from forgetmi.model.train import Recipe, TrainingTrace, fit
 from forgetmi.types import Cohort, Evaluation, Ints, Partition, Recorder, Signals
@@ -186,7 +186,8 @@ def train(
     """
     recipe = recipe or Recipe()
     rows = trained_rows(partition, without_forgotten=without_forgotten)
-    loader = Loader(prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
+    loader = Loader(prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True,
+                    readers=readers_for(device))
     validation = in_order(prepared.records, partition.validation)
     model = build(prepared.spec, seed=seed).to(device)
     trace = fit(model, loader, recipe, seed=seed, ordinal=prepared.cohort.ordinal,
@@ -284,9 +285,12 @@ def unlearn(
     Returns:
         The new model, its gate (if it has one) fitted again on retained patients alone, and the trace.
     """
+    recipe = recipe or Recipe()
+    if isinstance(model, ImageText):
+        recompute_activations(model, recipe.recompute)
     done = base.unlearn(
         method or ForgetMI(), model, records=prepared.records, partition=partition, seed=seed,
-        recipe=recipe or Recipe(), fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
+        recipe=recipe, fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
         ordinal=prepared.cohort.ordinal, batch_size=batch_size, training_log=training_log, state=state,
         progress=progress)
     if isinstance(done.model, ImageText):

@@ -178,6 +178,7 @@ class RunSpec:
         split_seed: Seed of the draw of patients; empty = the root seed.
         resamples: Bootstrap resamples behind the intervals.
         workers: Training processes side by side; 0 = one a core, at most as many as models.
+        threads: Threads a process computes with, >= 1. Two processes of one thread do more than one process of two.
         device: cpu, cuda, or auto.
     """
 
@@ -198,6 +199,7 @@ class RunSpec:
     split_seed: int | None = None
     resamples: int = 1000
     workers: int = 0
+    threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

@@ -1,4 +1,4 @@
-"""Jobs side by side in processes of one thread each; on two cores two such processes beat one of two threads."""
+"""Jobs side by side in processes; by default of one thread each: on two cores two such beat one of two threads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from multiprocessing import forkserver, get_context, set_forkserver_preload
 from typing import Any
+
+from forgetmi.errors import Fault, SpecError
 
 Tell = Callable[[int, int], None]
 # Workers are copies of one process that has imported everything, where the system can make such copies safely.
@@ -47,32 +49,41 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
-def run_jobs(jobs: Sequence[Job], *, workers: int = 0, show: Callable[[str, int, int], None] | None = None) -> None:
+def run_jobs(
+    jobs: Sequence[Job], *, workers: int = 0, threads: int = 1, show: Callable[[str, int, int], None] | None = None,
+) -> None:
     """Run jobs, several at a time; the first error stops the rest and is raised.
 
     Args:
         jobs: In order of preference.
         workers: Processes; 0 = one a core, never more than jobs; 1 = in this process, as under a launcher.
+        threads: Threads each of them computes with.
         show: Called with (name, done, in all) as jobs go on.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs)) if launched() == 1 else 1
     show = show or (lambda name, done, total: None)
     if workers <= 1:
-        one_thread()
+        use_threads(threads)
         for job in _ordered(jobs):
             job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
         return
     context = get_context(_METHOD)
     channel = context.SimpleQueue()  # written at once: a finished job has told everything
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(channel,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(channel, threads)) as pool:
         _schedule(pool, jobs, workers, channel, show)
 
 
-def one_thread() -> None:
-    """Let this process compute with one thread."""
+def use_threads(threads: int) -> None:
+    """Let this process compute with so many threads.
+
+    Raises:
+        SpecError: It is less than one.
+    """
     import torch
 
-    torch.set_num_threads(1)
+    if threads < 1:
+        raise SpecError(Fault(f"threads is {threads}", do="Choose 1 or more."))
+    torch.set_num_threads(threads)
 
 
 def _ordered(jobs: Sequence[Job]) -> list[Job]:
@@ -107,11 +118,11 @@ def _drain(channel: Any, show: Callable[[str, int, int], None]) -> None:
         show(*channel.get())
 
 
-def _start(channel: Any) -> None:
-    """Set up a worker: one thread, and an end when the process that started it is gone (kill -9)."""
+def _start(channel: Any, threads: int) -> None:
+    """Set up a worker: its threads, and an end when the process that started it is gone (kill -9)."""
     global _channel
     _channel = channel
-    one_thread()
+    use_threads(threads)
     parent = os.getppid()
 
     def watch() -> None:

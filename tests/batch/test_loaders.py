@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.batch.image import ImagePreprocessing, build_image_store
-from forgetmi.batch.loaders import Loader, Records
+from forgetmi.batch.loaders import Loader, Records, readers_for
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.batch.text import SPECIAL, Tokenizer
 from forgetmi.errors import CohortError, SpecError
@@ -203,3 +203,20 @@ def test_noise_can_be_shared_over_processes(loader: Loader) -> None:
         shares = [loader.records.batch(share, perturbation=noise) for share in np.array_split(rows, 2)]
         assert torch.equal(torch.cat([share.image for share in shares]), whole.image)
         assert torch.cat([share.row for share in shares]).tolist() == whole.row.tolist()
+
+
+def test_batches_read_ahead_are_the_same_in_the_same_order(records: Records) -> None:
+    noisy = Perturbation(image_std=0.1, text_level=0.5, seed=2)
+    plain, ahead = (Loader(records, np.arange(8), batch_size=3, seed=4, readers=readers) for readers in (0, 3))
+    for one, other in zip(plain.epoch(1, perturbation=noisy), ahead.epoch(1, perturbation=noisy), strict=True):
+        assert torch.equal(one.row, other.row)
+        assert torch.equal(one.image, other.image)
+        assert torch.equal(one.tokens, other.tokens)
+    assert [len(batch) for batch in ahead.batches(np.arange(8))] == [3, 3, 2]
+    first = next(ahead.epoch(0))  # the rest is never asked for
+    assert torch.equal(first.row, next(plain.epoch(0)).row)
+
+
+def test_only_an_accelerator_is_read_ahead_for() -> None:
+    assert readers_for("cpu") == readers_for(torch.device("cpu")) == 0
+    assert readers_for(torch.device("cuda", 1)) >= 1

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertModel, DistilBertConfig
 
 from forgetmi.errors import SpecError
-from forgetmi.model.image_text import ModelSpec, build, compact
+from forgetmi.model.image_text import ModelSpec, build, compact, recompute_activations
 from forgetmi.model.initialise import initialise
 from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec, pretrained_text
 
@@ -50,6 +50,22 @@ def test_outputs_and_gradients_are_those_of_the_whole_encoder(spec, layers: int)
     for one, two in zip(torch.autograd.grad((found * weights).sum(), parameters),
                         torch.autograd.grad((whole * weights).sum(), parameters), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_recomputed_activations_change_no_gradient(spec, samples):
+    found = []
+    for again, training in ((False, False), (True, False), (False, True), (True, True)):
+        model = build(replace(spec, text=replace(spec.text, layers=2)), seed=0).train(training)
+        recompute_activations(model, again)
+        torch.manual_seed(0)  # dropout
+        outputs = model(samples(4, batch_size=4).all)
+        (outputs.image_logits.sum() + outputs.text_logits.square().sum()).backward()
+        found.append(({name: p.grad for name, p in model.named_parameters() if p.grad is not None},
+                      {name: value.clone() for name, value in model.named_buffers()}))
+    for (kept, before), (computed, after) in ((found[0], found[1]), (found[2], found[3])):
+        assert kept.keys() == computed.keys()
+        assert all(torch.equal(kept[name], computed[name]) for name in kept)
+        assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_forward_from_word_embeddings_equals_forward_from_tokens(spec):

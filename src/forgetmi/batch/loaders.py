@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self, final
@@ -114,6 +117,8 @@ class Loader:
         shuffle: Whether epochs are shuffled; otherwise they follow `rows`.
         avoid_single: Whether a last batch of one sample joins the batch before it (then of `batch_size` + 1): batch
             normalisation cannot train on one sample.
+        readers: Threads that read batches ahead while the device works on another; 0 = each is read when it is asked
+            for. See `readers_for`.
 
     Raises:
         SpecError: The batch size is not positive.
@@ -121,7 +126,7 @@ class Loader:
 
     def __init__(
         self, records: Records, rows: Ints, *, batch_size: int, seed: int, shuffle: bool = True,
-        avoid_single: bool = False,
+        avoid_single: bool = False, readers: int = 0,
     ) -> None:
         if batch_size < 1:
             raise SpecError(Fault(f"batch_size is {batch_size}", do="Choose 1 or more."))
@@ -132,6 +137,7 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self.avoid_single = avoid_single
+        self.readers = readers
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -155,8 +161,7 @@ class Loader:
 
     def epoch(self, epoch: int, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
         """The batches of an epoch."""
-        for rows in self.plan(epoch):
-            yield self.records.batch(rows, perturbation=perturbation)
+        return self._read(self.plan(epoch), perturbation)
 
     def window(self, epoch: int, count: int) -> Ints:
         """`count` rows of one shuffle of all rows; each epoch goes on where the last one stopped, round and round.
@@ -173,5 +178,21 @@ class Loader:
 
     def batches(self, rows: Ints, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
         """Batches over any rows of the cohort, in the order given."""
-        for chunk in self._cut(np.asarray(rows, np.int64)):
-            yield self.records.batch(chunk, perturbation=perturbation)
+        return self._read(self._cut(np.asarray(rows, np.int64)), perturbation)
+
+    def _read(self, plan: list[Ints], perturbation: Perturber | None) -> Iterator[Batch]:
+        if self.readers == 0:
+            for rows in plan:
+                yield self.records.batch(rows, perturbation=perturbation)
+            return
+        waiting, ahead = deque(plan), deque()
+        with ThreadPoolExecutor(self.readers) as pool:
+            while waiting or ahead:
+                while waiting and len(ahead) <= self.readers:
+                    ahead.append(pool.submit(self.records.batch, waiting.popleft(), perturbation=perturbation))
+                yield ahead.popleft().result()
+
+
+def readers_for(device: Any) -> int:
+    """Threads to read ahead with: a processor that trains has no time to spare, an accelerator must not wait."""
+    return 0 if str(device).startswith("cpu") else max(1, min(8, (os.cpu_count() or 1) - 1))

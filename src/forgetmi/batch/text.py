@@ -222,11 +222,12 @@ class Tokenizer:
         return {}
 
     def _ids(self, chunk: str) -> list[int]:
-        if chunk not in self._known:
+        ids = self._known.get(chunk)
+        if ids is None:
             if len(self._known) >= _KNOWN_CHUNKS:
                 self._known.clear()
-            self._known[chunk] = self._fast.encode(chunk, add_special_tokens=False).ids
-        return self._known[chunk]
+            self._known[chunk] = ids = self._fast.encode(chunk, add_special_tokens=False).ids
+        return ids
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
         """Token ids of each text: [CLS], the pieces cut to `max_length` - 2, [SEP]."""

@@ -16,7 +16,7 @@ from forgetmi.files import default_cache, full_disk_explained, write_json, write
 from forgetmi.options import parse
 from forgetmi.pipeline import device_of, load_data, prepare
 from forgetmi.types import Cohort, Signals
-from forgetmi.workers import one_thread
+from forgetmi.workers import use_threads
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ def train(argv: Sequence[str]) -> None:
         TrainOptions, argv, prog="forgetmi train",
         description="Train the original, or a model without the forgotten. --method matters for methods that need more "
                     "of the original's training than its weights: what they keep then lies beside the checkpoint.",
-        only=("cohort", "partition", "images", "text", "model", "training", "method", "seed", "split_seed", "device"))
-    one_thread()
+        only=("cohort", "partition", "images", "text", "model", "training", "method", "seed", "split_seed",
+              "threads", "device"))
+    use_threads(spec.threads)
     cohort, partition = load_data(spec)
     with Board() as board, full_disk_explained(own.out.name):
         prepared = prepare(spec, cohort, partition, lambda done, total: board.show("images", done, total))
@@ -80,9 +81,9 @@ class PredictOptions:
 
 def predict(argv: Sequence[str]) -> None:
     """Run a checkpoint over a cohort."""
-    spec, own = parse(PredictOptions, argv, prog="forgetmi predict", only=("cohort", "device"),
+    spec, own = parse(PredictOptions, argv, prog="forgetmi predict", only=("cohort", "threads", "device"),
                       description="Run a checkpoint over every row of a cohort and store what it says.")
-    one_thread()
+    use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
     with Board() as board, full_disk_explained(own.out.name):
         prepared, loaded = api.open_checkpoint(own.checkpoint, cohort=cohort)
@@ -112,8 +113,9 @@ def unlearn(argv: Sequence[str]) -> None:
         UnlearnOptions, argv, prog="forgetmi unlearn",
         description="Make a model that forgets, from the original's checkpoint. Give the cohort and partition options "
                     "the original was trained with; --partition.forget-list names who is forgotten now.",
-        only=("cohort", "partition", "training", "method", "duplicates", "batch_size", "seed", "split_seed", "device"))
-    one_thread()
+        only=("cohort", "partition", "training", "method", "duplicates", "batch_size", "seed",
+              "split_seed", "threads", "device"))
+    use_threads(spec.threads)
     cohort, partition = load_data(spec)
     trained = beside(own.checkpoint, "partition.json")
     if trained.exists():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from forgetmi.batch.loaders import Loader, Records
+from forgetmi.batch.loaders import Loader, Records, readers_for
 from forgetmi.batch.perturb import Perturber
 from forgetmi.errors import Fault, MethodError
 from forgetmi.types import Batch, Ints, SetName
@@ -39,7 +39,8 @@ class SetLoader:
         """
         loader = self._loader
         rows = self.rows if rows is None else self._own(rows)
-        again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed, avoid_single=True)
+        again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed, avoid_single=True,
+                       readers=loader.readers)
         return SetLoader(again, labels=self._labels, patient=self._patient, device=self._device)
 
     def __len__(self) -> int:
@@ -110,7 +111,7 @@ class Loaders:
         self.batch_size = batch_size
         self._reads = reads
         self._sets = {
-            name: SetLoader(Loader(records, rows[name], batch_size=batch_size, seed=seed),
+            name: SetLoader(Loader(records, rows[name], batch_size=batch_size, seed=seed, readers=readers_for(device)),
                             labels="labels" in reads, patient=patient, device=device)
             for name in ("forget", "retain", "validation") if name in reads
         }

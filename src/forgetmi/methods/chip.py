@@ -105,8 +105,9 @@ def activations(model: ImageText, layers: dict[str, nn.Module], batches: Iterabl
     """
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     for batch in batches:
-        with _watched(layers) as outputs:
-            model(batch)
+        with _watched(layers) as outputs:  # the branches, not the model: every process needs all samples
+            model.img_model(batch.image)
+            model.text_model(batch.tokens, batch.mask)
         for name, value in outputs.items():
             seen[name].append(_pooled(value, batch.mask).float().cpu())
     return {name: torch.cat(values) for name, values in seen.items()}

@@ -77,9 +77,8 @@ def fit_gate(model: ImageText, loader: Epochs, *, seed: int, steps: int = 300, l
         for batch in loader.epoch(0):
             batch = batch.to(model.device)
             known = batch.label >= 0
-            image, _ = model.img_model(batch.image)
-            text, _ = model.text_model(batch.tokens, batch.mask)
-            parts.append((batch.label[known], image[known], text[known]))
+            outputs = model(batch)
+            parts.append((batch.label[known], outputs.image_embedding[known], outputs.text_embedding[known]))
     label, image, text = (torch.cat(part) for part in zip(*parts, strict=True))
     if len(label) == 0:
         raise MethodError(Fault("the gate cannot be fitted", why="no row has a label", do="Use rows with labels."))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from forgetmi import processes
 from forgetmi.errors import Fault, SpecError
 
 
@@ -63,18 +66,39 @@ class ResNetSpec:
         return self.widths[-1] * ((self.map_side() // 2) ** 2 if self.pooling == "average2x2" else 1)
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation; several processes train with the statistics of all their samples, on any device."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Feature map in, feature map out."""
+        if processes.count() == 1 or not self.training:
+            return super().forward(input)
+        x, channel = input.float(), (slice(None), None, None)
+        size = x.numel() / x.shape[1]
+        sums = processes.total(torch.cat([x.sum(dim=(0, 2, 3)), x.new_tensor([size])]))
+        size, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
+        x = x - mean[channel]
+        variance = processes.total(x.square().sum(dim=(0, 2, 3))) / size
+        with torch.no_grad():
+            for kept, now in ((self.running_mean, mean), (self.running_var, variance * (size / (size - 1)))):
+                cast(Tensor, kept).lerp_(now, cast(float, self.momentum))
+            cast(Tensor, self.num_batches_tracked).add_(1)
+        x = x * ((variance + self.eps).rsqrt() * self.weight)[channel] + self.bias[channel]
+        return x.to(input.dtype)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut (He et al. 2016)."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = nn.Sequential() if stride == 1 else nn.Sequential(
-            nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+            nn.Conv2d(channels, width, 1, stride=stride, bias=False), BatchNorm(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature map in, feature map out."""
@@ -98,8 +122,9 @@ class ImageResNet(nn.Module):
     def __init__(self, spec: ResNetSpec, classes: int) -> None:
         super().__init__()
         self.spec = spec
+        self.recompute = False
         self.conv1 = nn.Conv2d(1, spec.stem_width, 7, stride=spec.stem_stride, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(spec.stem_width)
+        self.bn1 = BatchNorm(spec.stem_width)
         self.relu = nn.ReLU(inplace=True)
         channels = spec.stem_width
         for stage, width in enumerate(spec.widths, start=1):
@@ -123,7 +148,9 @@ class ImageResNet(nn.Module):
         """
         x = self.relu(self.bn1(self.conv1(image)))
         for stage in range(1, len(self.spec.widths) + 1):
-            x = self.get_submodule(f"layer{stage}")(x)
+            layer = self.get_submodule(f"layer{stage}")
+            again = self.recompute and not self.training and torch.is_grad_enabled()
+            x = checkpoint(layer, x, use_reentrant=False) if again else layer(x)
         if self.spec.pooling == "average2x2" and (x.shape[2] // 2, x.shape[3] // 2) != (self.spec.map_side() // 2,) * 2:
             raise SpecError(Fault(
                 f"images of {image.shape[2]}x{image.shape[3]} pixels do not fit this model", where="image encoder",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from forgetmi import processes
 from forgetmi.errors import Fault, SpecError
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
@@ -104,16 +106,33 @@ class ImageText(nn.Module):
         return self.img_model.fc1.weight.device
 
     def forward(self, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
-        """Run both encoders and the gate.
+        """Run both encoders and the gate; several processes share the batch, and each gets all outputs.
 
         Args:
             batch: Samples, on the model's device.
             text_inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (``text_model.embed``), for
                 methods that disturb or differentiate the input of the text encoder.
         """
-        image, image_logits = self.img_model(batch.image)
-        text, text_logits = self.text_model(batch.tokens, batch.mask, inputs=text_inputs)
-        return Outputs(image_logits, text_logits, image, text, self.gate(image, text))
+        if not 1 < processes.count() <= len(batch):
+            return _join(self.img_model, self.text_model, self.gate, batch, text_inputs)
+        samples = len(batch)
+        own = processes.share(samples)
+        mine = Batch(**{f.name: getattr(batch, f.name)[own] for f in fields(Batch)})
+        image, text, gate = processes.averaged(self.img_model, self.text_model, self.gate)
+        with processes.own_dropout(self.training):
+            outputs = _join(image, text, gate, mine, None if text_inputs is None else processes.part(text_inputs))
+        parts: list[Tensor] = [getattr(outputs, f.name) for f in fields(Outputs)]
+        whole = processes.whole(torch.cat(parts, dim=1), samples)
+        return Outputs(*whole.split([one.shape[1] for one in parts], dim=1))  # type: ignore[arg-type]
+
+
+def _join(
+    image_branch: Callable[..., Any], text_branch: Callable[..., Any], gate: Callable[..., Any], batch: Batch,
+    text_inputs: Tensor | None,
+) -> Outputs:
+    image, image_logits = image_branch(batch.image)
+    text, text_logits = text_branch(batch.tokens, batch.mask, inputs=text_inputs)
+    return Outputs(image_logits, text_logits, image, text, gate(image, text))
 
 
 def build(spec: ModelSpec, *, seed: int) -> ImageText:
@@ -129,6 +148,11 @@ def build(spec: ModelSpec, *, seed: int) -> ImageText:
     model = ImageText(spec)
     initialise(model, seed=seed)
     return model
+
+
+def recompute_activations(model: ImageText, on: bool) -> None:
+    """Choose between keeping activations for the way back and computing them again, which saves memory."""
+    model.text_model.recompute = model.img_model.recompute = on
 
 
 def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:

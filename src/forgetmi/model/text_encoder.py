@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertLayer
 
@@ -77,6 +78,7 @@ class TextEncoder(nn.Module):
     def __init__(self, spec: TextEncoderSpec, *, width: int, classes: int) -> None:
         super().__init__()
         self.spec = spec
+        self.recompute = False
         self.bert = BertModel(BertConfig(
             vocab_size=spec.vocabulary, hidden_size=spec.hidden, num_hidden_layers=spec.layers,
             num_attention_heads=spec.heads, intermediate_size=spec.intermediate, pad_token_id=_PAD,
@@ -117,7 +119,8 @@ class TextEncoder(nn.Module):
         padding = padding[:, None, None, :]
         *lower, last = cast(list[BertLayer], list(self.bert.encoder.layer))
         for layer in lower:
-            hidden = layer(hidden, padding)
+            hidden = checkpoint(layer, hidden, padding, use_reentrant=False) \
+                if self.recompute and torch.is_grad_enabled() else layer(hidden, padding)
         pooled = cast(nn.Module, self.bert.pooler)(_first_token(last, hidden, padding))
         embedding = self.projection(self.dropout(pooled))
         return embedding, self.classifier(embedding)

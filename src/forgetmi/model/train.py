@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError, SpecError
-from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.image_text import ImageText, parameter_digest, recompute_activations
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating, learning
 from forgetmi.model.optimiser import TransformersAdamW
@@ -52,6 +52,8 @@ class Recipe:
         accumulation: Batches whose gradients are averaged before a step, >= 1.
         validate_every: Epochs from one look at the validation patients to the next; 0 = one look, at the end. It only
             informs: the last epoch is the result.
+        recompute: Compute the encoders' activations again on the way back instead of keeping them: less memory, more
+            time. The image encoder keeps them while it learns batch statistics.
         bf16: Run the forward pass in bfloat16 where that is safe (autocast); weights stay in float32.
     """
 
@@ -72,6 +74,7 @@ class Recipe:
     text_lr_factor: float = 1.0
     accumulation: int = 1
     validate_every: int = 0
+    recompute: bool = False
     bf16: bool = False
 
     def __post_init__(self) -> None:
@@ -172,6 +175,7 @@ def fit(
                                 do="Train with accumulation 1."))
     if len(loader.rows) == 0:
         raise MethodError(Fault("there are no training rows"))
+    recompute_activations(model, recipe.recompute)
     optimiser = _optimiser(model, recipe)
     records = _Records()
     rows = hashlib.sha256(np.ascontiguousarray(loader.rows, np.int64).tobytes()).hexdigest()

@@ -1,0 +1,117 @@
+"""Several processes say what one says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from forgetmi import api, processes
+from forgetmi.cli import main
+from forgetmi.errors import SpecError
+from forgetmi.model.train import Recipe
+from forgetmi.registry import methods
+from tests.together import child, compute, prepared
+
+KINDS = ("forget_mi", "jit", "chip")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def both(folder: Path, kinds: tuple[str, ...]) -> list[dict[str, torch.Tensor]]:
+    """What each of two processes finds."""
+    context = torch.multiprocessing.get_context("spawn")
+    port = free_port()
+    running = [context.Process(target=child, args=(rank, port, folder, kinds)) for rank in (0, 1)]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join(600)
+    assert [one.exitcode for one in running] == [0, 0]
+    return [torch.load(folder / str(rank) / "found.pt") for rank in (0, 1)]
+
+
+def compare(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-4, atol=1e-4, msg=lambda text, name=name: name + text)
+
+
+def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path) -> None:
+    for name in ("alone", "0", "1"):
+        (tmp_path / name).mkdir()
+
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    sets, made = prepared()
+    with pytest.raises(KeyboardInterrupt):  # one process trains the first epoch
+        api.train(prepared=made, partition=sets, recipe=Recipe(epochs=2, batch_size=9, lr=3e-4), seed=0,
+                  resume=tmp_path / "started.pt", progress=stop)
+    for rank in ("0", "1"):
+        shutil.copy(tmp_path / "started.pt", tmp_path / rank / "train.pt")
+    first, second = both(tmp_path, KINDS)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())  # the two never differ at all
+    compare(compute(tmp_path / "alone", KINDS), first)
+    assert any(bool((first[f"{kind} image_embedding"] != first["forget_mi image_embedding"]).any()) for kind in KINDS)
+
+
+@pytest.mark.slow
+def test_every_method_agrees(tmp_path: Path) -> None:
+    kinds = tuple(name for name in methods.names() if "training log" not in methods.get(name).info.reads
+                  and methods.get(name).info.title != "Retrain")
+    for name in ("alone", "0", "1"):
+        (tmp_path / name).mkdir()
+    first, second = both(tmp_path, kinds)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    compare(compute(tmp_path / "alone", kinds), first)
+
+
+def test_a_share_is_everybodys_once() -> None:
+    for processes_, samples in ((1, 5), (3, 3), (4, 10)):
+        taken = [at for rank in range(processes_)
+                 for at in range(samples * rank // processes_, samples * (rank + 1) // processes_)]
+        assert taken == list(range(samples))
+    assert processes.share(5) == slice(0, 5)
+
+
+def test_sharded_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(SpecError, match="FSDP"), processes.together():
+        pass
+
+
+def test_other_commands_run_in_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["methods"]) == 2
+    assert "runs in one process" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_unlearns(tmp_path: Path) -> None:
+    options = ["--cohort.patients", "30", "--cohort.size", "32", "--images.size", "32", "--device", "cpu",
+               "--training.epochs", "1", "--model.widths", "8", "16", "--text.min-patients", "2"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+              str(free_port()), "-m", "forgetmi"]
+    train = [*launch, "train", "--out", str(tmp_path / "m" / "original"), *options]
+    done = subprocess.run(train, capture_output=True, text=True, env=os.environ, check=True)
+    assert done.stdout.count("Checkpoint:") == 1
+    names = {path.name for path in (tmp_path / "m").iterdir()}
+    assert names == {"original", "original.partition.json", "original.trace.json"}
+    run = [*launch, "run", "--out", str(tmp_path / "run"), *options, "--retrains", "2", "--method.epochs", "1"]
+    done = subprocess.run(run, capture_output=True, text=True, env=os.environ, check=True)
+    assert (tmp_path / "run" / "report.html").exists()
+    assert done.stdout.count("Report:") == 1

@@ -1,0 +1,92 @@
+"""What the tests of several processes compute, alone and together."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forgetmi import api, processes
+from forgetmi.batch.image import ImagePreprocessing
+from forgetmi.cohort.partition import partition
+from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.model.architecture import Architecture
+from forgetmi.model.image_text import ImageText, build
+from forgetmi.model.losses import base_loss
+from forgetmi.model.train import Recipe
+from forgetmi.registry import methods
+from forgetmi.types import Outputs
+
+Found = Iterator[tuple[str, Tensor]]
+
+
+def prepared() -> tuple[Any, Any]:
+    cohort = SyntheticCohort(patients=30, seed=3, size=32).load()
+    sets = partition(cohort, forget=12.0, seed=3)
+    return sets, api.prepare(
+        cohort=cohort, partition=sets, images=ImagePreprocessing(size=32), min_patients=2,
+        architecture=Architecture(stem_width=8, widths=(8, 16), blocks=1, hidden=16, heads=2, layers=2,
+                                  intermediate=32))
+
+
+def says(name: str, outputs: Outputs, *, joint: bool) -> Found:
+    """All outputs, or those that do not pass the gate, whose fit enlarges rounding."""
+    for f in dataclasses.fields(Outputs):
+        if joint or f.name != "joint_embedding":
+            yield f"{name} {f.name}", getattr(outputs, f.name).detach()
+
+
+def one_step(model: ImageText, batch: Any, *, training: bool) -> Found:
+    """Outputs, gradients of weights and of word embeddings, and what batch normalisation keeps."""
+    name, model = f"step {training}", model.train(training)
+    words = model.text_model.embed(batch.tokens).detach().requires_grad_()
+    outputs = model(batch, text_inputs=words)
+    yield from says(name, outputs, joint=True)
+    loss = base_loss(outputs, batch).total + 0.01 * sum(p.abs().sum() for p in model.parameters())
+    named = [("words", words), *((key, p) for key, p in model.named_parameters() if "word_embeddings" not in key)]
+    for (key, _), gradient in zip(named, torch.autograd.grad(loss, [p for _, p in named]), strict=True):
+        yield f"{name} {key}", gradient
+    for key, value in model.named_buffers():
+        yield f"{name} {key}", value.float()
+
+
+def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
+    """Everything that must not depend on the number of processes."""
+    torch.set_num_threads(1)
+    found: dict[str, Tensor] = {}
+    sets, made = prepared()
+    batch = made.records.batch(sets.retain[:7])
+    for training in (False, True):
+        found |= dict(one_step(build(made.spec, seed=1), batch, training=training))
+    recipe = Recipe(epochs=2, batch_size=9, lr=3e-4)
+    model, trace = api.train(prepared=made, partition=sets, recipe=recipe, seed=0, resume=folder / "train.pt")
+    found["train losses"] = torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
+    with torch.no_grad():
+        found |= dict(says("trained", model(batch), joint=False))
+    start = build(made.spec, seed=4).eval()
+    for kind in kinds:
+        method = methods.get(kind)()
+        if "epochs" in {f.name for f in dataclasses.fields(method)}:
+            method = dataclasses.replace(method, epochs=2)
+        done = api.unlearn(prepared=made, partition=sets, model=start, method=method, recipe=recipe, batch_size=5)
+        with torch.no_grad():
+            found |= dict(says(kind, done.model(batch), joint=False))
+    return found
+
+
+def child(rank: int, port: int, folder: Path, kinds: tuple[str, ...], call: Callable[..., Any] = compute) -> None:
+    """One of two processes; the first keeps what was found."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    if rank > 0:
+        sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    with processes.together():
+        own = folder / str(rank)
+        found = call(own, kinds)
+        torch.save(found, own / "found.pt")
