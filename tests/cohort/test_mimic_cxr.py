@@ -107,7 +107,7 @@ def test_rows_without_grade_or_report_are_left_out_and_listed(tmp_path: Path, ke
     assert len(cohort) == 5
     assert cohort.notices == (
         "2 rows of split.csv have a severity that is no grade (edeme_severity is not 0 to 3) and are left out "
-        "(rows 6, 7)", "1 rows of split.csv have no report and are left out (rows 8)")
+        "(rows 6-7)", "1 rows of split.csv have no report and are left out (rows 8)")
 
 
 def test_unknown_severity_is_kept_as_unknown(tmp_path: Path, key: Path) -> None:

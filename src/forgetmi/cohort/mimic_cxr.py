@@ -242,12 +242,17 @@ def _side(fold: str) -> str:
 
 
 def _left_out(table: StringTable, out: npt.NDArray[np.bool_], what: str) -> tuple[str, ...]:
-    """A notice that counts rows which are left out and tells where the first ones are."""
+    """A notice that counts and lists the rows which are left out."""
     rows = table.row[np.flatnonzero(out)]
     if len(rows) == 0:
         return ()
-    listed = ", ".join(map(str, rows[:MOST])) + (", ..." if len(rows) > MOST else "")
-    return (f"{len(rows)} rows of {table.file} {what} and are left out (rows {listed})",)
+    return (f"{len(rows)} rows of {table.file} {what} and are left out (rows {_ranges(rows)})",)
+
+
+def _ranges(rows: npt.NDArray[np.int64]) -> str:
+    """Ascending numbers, neighbours as one range: 2, 5-9."""
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _report_labels(study: Strings, text: Strings, listed: Strings) -> tuple[Strings, tuple[str, ...]]:

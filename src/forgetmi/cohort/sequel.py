@@ -11,8 +11,8 @@ from forgetmi.types import Cohort, ForgetRequest, Partition
 def sequel(earlier: Partition, request: ForgetRequest, *, cohort: Cohort) -> Partition:
     """Forget more patients, and keep everything else of an earlier partition as it was.
 
-    Drawn anew, the held-out patients would be others, among them some that the model was trained on; and those forgotten
-    before would count as retained, and be trained on again.
+    Drawn anew, the held-out patients would be others, among them some that the model was trained on; and those
+    forgotten before would count as retained, and be trained on again.
 
     Args:
         earlier: The partition the model given now was made with.
