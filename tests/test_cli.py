@@ -190,7 +190,7 @@ def test_unknown_options_and_names_end_with_two(tmp_path: Path, capsys: Any) -> 
     capsys.readouterr()
     for words in (["rum"], ["run", "--method", "forget_my", "--out", "x"], ["run", "--cohort", "tabel", "--out", "x"],
                   ["run", "--spec", str(tmp_path / "no.yaml"), "--out", "x"], ["cohort", "mkae"],
-                  ["report", "--run", str(tmp_path)]):
+                  ["report", str(tmp_path)]):
         assert main(words) == 2
         assert capsys.readouterr().err.startswith("error: ")
 

@@ -14,8 +14,9 @@ from forgetmi.cost import Cost
 from forgetmi.decode import read_image
 from forgetmi.methods.base import MethodInfo
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, model_names, model_seed, price, stage_names
-from forgetmi.report.content import CohortSummary, Example, Findings, MethodSummary, ReportFacts, Work
+from forgetmi.report.content import CohortSummary, Copies, CopyRow, Example, Findings, MethodSummary, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
+from forgetmi.report.reading import many
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, to_plain
 from forgetmi.types import Cohort, Evaluation, Failed, ForgetRequest, Partition, Signals, codes
@@ -44,10 +45,10 @@ def gather(
     forgotten = codes(cohort.patient[partition.forget])[1]
     converted = json.loads(directory.notices.read_text(encoding="utf-8"))
     notices = (*cohort.notices, *(f"{notice} ({images} images)" for notice, images in sorted(converted.items())))
-    copies = json.loads(directory.duplicates.read_text(encoding="utf-8")) if spec.duplicates else {"warnings": []}
-    warnings = (*warn(evaluation, trace), *copies["warnings"])
+    copies = json.loads(directory.duplicates.read_text(encoding="utf-8")) if spec.duplicates else None
+    warnings = (*warn(evaluation, trace), *(copies["warnings"] if copies else ()))
     return ReportFacts(
-        title=f"Withdrawal of {len(forgotten)} patients from a model of {cohort.name}",
+        title=f"Withdrawal of {many(len(forgotten), 'patient')}",
         cohort=dataclasses.replace(CohortSummary.of(cohort), notices=notices), partition=partition,
         request=ForgetRequest(patients=tuple(map(str, forgotten)), reason=spec.partition.reason,
                               date=spec.partition.date),
@@ -59,8 +60,16 @@ def gather(
         signals={name: Signals.load(directory.signals(name)) for name in model_names(spec)},
         derived_from_forgotten=tuple(derived(spec, info, trace)),
         manifest=describe(directory, spec, cohort, warnings=(*notices, *warnings), command=command),
-        findings=None if audit is None else findings(audit), examples=examples(cohort, partition),
+        copies=found_copies(copies) if copies else None, findings=None if audit is None else findings(audit),
+        examples=examples(cohort, partition),
     )
+
+
+def found_copies(stored: dict[str, Any]) -> Copies:
+    """The search for copies as a run stores it (`forgetmi.batch.duplicates`)."""
+    return Copies(tuple(stored["images_compared"]), tuple(stored["reports_compared"]), tuple(
+        CopyRow(one["kind"], one["similarity"], one["patient"], one["other_patient"], one["other_set"], one["do"])
+        for one in stored["copies"]))
 
 
 def findings(audit: Audit) -> Findings:

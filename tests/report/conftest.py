@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from forgetmi.cost import Cost
+from forgetmi.evaluation.audit_rows import (
+    AttackMissing,
+    AttackRow,
+    Control,
+    DrawSummary,
+    HarmRow,
+    NeverSeen,
+    PatientRow,
+    PatientScore,
+    RelearnCurve,
+    RetainedRisk,
+    RetainedRow,
+)
+from forgetmi.evaluation.delta import Deltas, Estimate
+from forgetmi.evaluation.subgroups import SubgroupRow
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.report.content import CohortSummary, Example, MethodSummary, ReportFacts, Work
+from forgetmi.evaluation.verdict import ChannelVerdict, Outcome, Rule, Verdict
+from forgetmi.report.content import (
+    CohortSummary,
+    Copies,
+    CopyRow,
+    Example,
+    Findings,
+    MethodSummary,
+    ReportFacts,
+    Work,
+)
 from forgetmi.report.manifest import Manifest
 from forgetmi.types import ForgetRequest, Partition, Signals
 
@@ -83,11 +110,87 @@ def make_facts() -> ReportFacts:
             command="forgetmi unlearn --spec spec.yaml",
             stages={"train": Cost(38.1, 37.5, 812 * 2**20), "retrain": Cost(37.2, 36.9, 812 * 2**20),
                     "unlearn": Cost(12.4, 12.1, 421 * 2**20), "evaluate": Cost(1.9, 1.9, 300 * 2**20)}),
+        copies=Copies((81, 1117), (71, 1008), (
+            CopyRow("same image", 0.987, f"{16:016x}", "0f" * 8, "retain", "Take it out of training."),)),
         examples=tuple(Example(pixels, f"Example {place + 1}, test patient, grade {CLASSES[place]}")
                        for place, pixels in enumerate(pictures)),
     )
 
 
+def make_verdict(outcome: Outcome) -> Verdict:
+    """A verdict whose first channel has the outcome; the link could not be measured."""
+    value = {"FORGOTTEN": 0.01, "NOT FORGOTTEN": 0.19, "OVER-FORGOTTEN": -0.22, "NOT RESOLVABLE": 0.04}[outcome]
+    half = {"FORGOTTEN": 0.06, "NOT RESOLVABLE": 0.17}.get(outcome, 0.12)
+    unlearned = Estimate(value, value - half, value + half, 0.001, 0.4)
+    measured = Deltas(unlearned, Estimate(0.42, 0.3, 0.51, 0.0005, 1.0), Estimate(-0.03, -0.12, 0.05, 0.7, 0.3),
+                      (0.51 + value, 0.51), 52.0)
+    channels = [ChannelVerdict(channel, outcome, f"reason of {channel}", measured, 0.004, 0.9, 0.11)
+                for channel in ("image", "text", "both")]
+    return Verdict(outcome, (*channels, ChannelVerdict("link", "NOT RESOLVABLE", "the model has no embeddings")),
+                   "ab" * 32, 16, 67, 1, ("With 16 withdrawn patients an AUC below 0.72 cannot be told from 0.5.",))
+
+
+def make_patients(generator: np.random.Generator) -> tuple[PatientRow, ...]:
+    rows = []
+    for code, score in enumerate(np.sort(generator.normal(0.3, 1.1, 16))[::-1]):
+        one = PatientScore(float(score) + (3.1 if code == 0 else 0), 99.0 - code, 0.01, 0.03 if code == 0 else 0.6,
+                           0.5, 0.9, 67)
+        digest = f"{0x9e3779b97f4a7c15 * (code + 11) % 2**64:016x}"
+        rows.append(PatientRow(digest, 0, 1 + code % 4, 2 + code % 7, code == 5, code == 0, False,
+                               dict.fromkeys(("image", "text", "both", "any"), one)))
+    return tuple(rows)
+
+
+def make_attacks(generator: np.random.Generator) -> tuple[AttackRow, ...]:
+    rows = []
+    for name, title, note, scored in (
+            ("population", "Population attack", "", True), ("rmia", "RMIA, offline", "3 reference models", True),
+            ("svm_loss", "SVM loss attack", "for comparison with published tables", False)):
+        for channel in ("image", "text"):
+            for model, shift in (("original", 2.2), ("unlearned", 0.5), ("retrain-0", 0.0), ("retrain-1", 0.1)):
+                scores = {"forgotten": tuple(generator.normal(shift, 1, 16)),
+                          "never seen": tuple(generator.normal(0, 1, 67))} if scored else {}
+                rows.append(AttackRow(
+                    0, model, channel, name, title, "Somebody et al., 2020", "AUC of forgotten against never-seen",
+                    "higher", "retrained", 0.5 if scored else None, 0.5 + shift / 5, (0.4 + shift / 5, 0.6 + shift / 5),
+                    "", "patients" if scored else "images", {"forgotten": 16, "never seen": 67}, {"leakage": 0.61},
+                    scores, (0.48, 0.5, 0.53), note))
+    return tuple(rows)
+
+
+def make_findings(outcome: Outcome = "NOT RESOLVABLE") -> Findings:
+    generator = np.random.default_rng(3)
+    harm = [HarmRow(0, "", "", head, "auc", 67, 0.71, 0.72, -0.01, (-0.03, 0.02), 0.05, "within margin")
+            for head in ("image", "text")]
+    harm += [HarmRow(0, "sex", value, head, "accuracy", 30, 0.6, 0.7, difference, interval, 0.1, result)
+             for head in ("image", "text") for value, difference, interval, result in (
+                 ("F", -0.14, (-0.22, -0.06), "harmed"), ("M", 0.01, (-0.12, 0.14), "not resolvable"),
+                 ("", None, None, "too few to say"))]
+    return Findings(
+        rule=Rule(), rule_digest="ab" * 32, utility_margin=0.05, subgroup_margin=0.1,
+        draws=(DrawSummary("run", 16, 81, 1, 67, {"original": "0a" * 32, "unlearned": "0b" * 32}),),
+        verdict=make_verdict(outcome), statements=("One patient with a copy elsewhere was left out.",),
+        controls=(Control("original", "NOT FORGOTTEN", {}), Control("retrain-0", "NOT RESOLVABLE", {})),
+        patients=make_patients(generator),
+        never_seen=(NeverSeen(0, "any", tuple(generator.normal(0, 1, 67))),),
+        subgroups=(SubgroupRow("sex", "F", 9, 30, 0.62, (0.44, 0.78)), SubgroupRow("sex", "M", 7, 37, 0.5, (0.3, 0.7)),
+                   SubgroupRow("site", "", 1, 4, None, None, "too few to say")),
+        harm=tuple(harm),
+        retained=(RetainedRisk(0, 146, 0.01, {"image": 0.8}, {"image": 0.79},
+                               (RetainedRow(0, "fe" * 8, "image", 4.2, 0.03),)),),
+        relearning=tuple(
+            RelearnCurve(0, model, "image", losses, losses, 0.2, 0.2, 3, model == "unlearned")
+            for model, losses in (("unlearned", (0.9, 0.5, 0.3, 0.25)), ("retrain-0", (1.4, 0.8, 0.4, 0.2)))),
+        attacks=make_attacks(generator),
+        missing=(AttackMissing(0, "lira_online", "LiRA, online", "image", "needs shadows"),
+                 AttackMissing(0, "lira_online", "LiRA, online", "text", "needs shadows")))
+
+
 @pytest.fixture(scope="session")
 def facts() -> ReportFacts:
     return make_facts()
+
+
+@pytest.fixture(scope="session")
+def audited(facts: ReportFacts) -> ReportFacts:
+    return replace(facts, findings=make_findings())

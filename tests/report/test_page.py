@@ -1,4 +1,4 @@
-"""The page: what is on it, what must not be, and that it comes from the facts alone."""
+"""The pages: what is on them, what must not be, and that it comes from the facts alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.report.conftest import make_findings
 
 from forgetmi.cost import Cost
-from forgetmi.report.content import Example, MethodSummary, ReportFacts
-from forgetmi.report.pages import DIGESTS_SHOWN, render, write_report
+from forgetmi.evaluation.audit_rows import NeverSeen, PatientRow
+from forgetmi.evaluation.verdict import Outcome
+from forgetmi.report.content import Copies, CopyRow, Example, MethodSummary, ReportFacts
+from forgetmi.report.judgement import ANSWERS
+from forgetmi.report.pages import DIGESTS_SHOWN, render_engineer, render_letter, render_report, write_report
 from forgetmi.types import Evaluation, Failed, ForgetRequest, Score
 
 HOSTILE = "<script>alert(1)</script>&\"'{{ 7*7 }}"
@@ -65,81 +69,185 @@ def change(facts: ReportFacts, edit: Callable[[str, Score | Failed], Score | Fai
     return replace(facts, evaluation=Evaluation(scores, facts.evaluation.notes))
 
 
+RENDER = {"report": render_report, "engineer": render_engineer, "letter": render_letter}
+NEIGHBOURS = {"report.html", "engineer.html", "engineer.html#manifest", "letter.html"}
+
+
 @pytest.fixture(scope="module")
-def page(facts: ReportFacts) -> str:
-    return render(facts)
+def pages(facts: ReportFacts, audited: ReportFacts) -> dict[str, str]:
+    """Every page, without and with an audit."""
+    return {f"{name}{suffix}": render(one) for suffix, one in (("", facts), ("+audit", audited))
+            for name, render in RENDER.items()}
+
+
+@pytest.fixture(scope="module", params=[f"{name}{suffix}" for suffix in ("", "+audit") for name in RENDER])
+def page(request: pytest.FixtureRequest, pages: dict[str, str]) -> str:
+    return pages[request.param]
 
 
 def test_page_needs_nothing_from_outside(page: str) -> None:
     reader = read(page)
     assert "script" not in reader.tags
     assert not {"link", "iframe", "object", "embed", "form"} & set(reader.tags)
-    assert all(address.startswith(("#", "data:image/jpeg;base64,")) for address in reader.addresses)
+    assert all(address.startswith(("#", "data:image/jpeg;base64,")) or address in NEIGHBOURS
+               for address in reader.addresses)
     assert "http:" not in page
     assert "https:" not in page
     assert "@import" not in page
-    assert set(re.findall(r"url\(([^)]{0,2})", page)) == {"#p"}  # clip paths of the figures
-    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    assert set(re.findall(r"url\(([^)]{0,2})", page)) <= {"#p"}  # clip paths of the figures
+    assert "default-src 'none'" in page
 
 
 def test_page_is_small_and_its_identifiers_are_unique(page: str) -> None:
     reader = read(page)
-    assert len(page.encode()) < 600_000
-    assert reader.tags.count("svg") >= 12
+    assert len(page.encode()) < 900_000
     named = [one for one in reader.ids if not one.startswith(("m", "p"))]  # markers of the keys' signs repeat
     assert len(named) == len(set(named))
 
 
-def test_every_inner_address_exists(page: str) -> None:
-    reader = read(page)
-    assert {address[1:] for address in reader.addresses if address.startswith("#")} <= set(reader.ids)
+def test_every_figure_is_described_and_read_with_a_sentence(pages: dict[str, str]) -> None:
+    for name in ("engineer", "engineer+audit"):
+        figures = re.findall(r"<figure.*?</figure>", pages[name], re.DOTALL)
+        drawn = [figure for figure in figures if "<svg" in figure]
+        assert len(drawn) >= (4 if name == "engineer" else 9)
+        assert all("<b>What to see:</b>" in figure and figure.count("<desc") >= 1 for figure in drawn)
 
 
-def test_same_facts_give_the_same_bytes(facts: ReportFacts, page: str, tmp_path: Path) -> None:
-    write_report(tmp_path / "report.html", facts)
-    assert (tmp_path / "report.html").read_bytes() == page.encode()
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+def test_every_inner_address_exists(pages: dict[str, str]) -> None:
+    ids = {name: set(read(page).ids) for name, page in pages.items()}
+    for name, page in pages.items():
+        for address in read(page).addresses:
+            target, _, anchor = address.partition("#")
+            there = ids[name] if not target else ids.get(target.removesuffix(".html"), set())
+            assert not anchor or anchor in there
 
 
-def test_page_holds_no_identifier_but_the_first_digests_of_the_request(facts: ReportFacts, page: str) -> None:
-    assert "secret-" not in page
+def test_same_facts_give_the_same_bytes(audited: ReportFacts, pages: dict[str, str], tmp_path: Path) -> None:
+    files = write_report(tmp_path / "report.html", audited)
+    assert [file.read_bytes() for file in files] == [pages[f"{name}+audit"].encode() for name in RENDER]
+    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "engineer.html", "letter.html"}
+
+
+def test_pages_find_each_other_under_another_name(facts: ReportFacts) -> None:
+    names = {"officer": "march.html", "engineer": "engineer.html", "letter": "letter.html"}
+    assert 'href="march.html"' in render_letter(facts, names=names)
+
+
+def test_page_holds_no_identifier_but_the_first_digests_of_the_request(facts: ReportFacts, pages: dict[str, str],
+                                                                       ) -> None:
+    assert not any("secret-" in page for page in pages.values())
+    page = pages["report"]
     shown = [digest for digest in facts.request.patients if digest in page]
     assert shown == list(facts.request.patients[:DIGESTS_SHOWN])
     assert "and 13 more" in read(page).text
-    allowed = {facts.manifest.cohort, facts.manifest.spec, *facts.manifest.models.values(), *shown}
-    assert set(re.findall(r"\b[0-9a-f]{16,}\b", re.sub("<[^>]*>", " ", page))) == allowed
+    allowed = {facts.manifest.cohort, *facts.manifest.models.values(), *shown}
+    assert set(re.findall(r"\b[0-9a-f]{16,}\b", re.sub("<[^>]*>", " ", page))) <= allowed
+    assert not re.search(r"[0-9a-f]{16}", re.sub("<[^>]*>", " ", pages["letter+audit"]))
 
 
-def test_page_never_concludes(facts: ReportFacts) -> None:
-    own = read(render(replace(facts, evaluation=Evaluation(facts.evaluation.scores)))).text.lower()
-    for word in ("forgotten", "successful", "compliant", "passed", "failed", "erased", "guarantee", "verdict"):
-        assert word not in own
+def test_without_an_audit_nothing_is_concluded(facts: ReportFacts) -> None:
+    bare = replace(facts, evaluation=Evaluation(facts.evaluation.scores), copies=None, signals={})
+    texts = {name: read(render(bare)).text for name, render in RENDER.items()}
+    for own in texts.values():
+        for word in ("FORGOTTEN", "successful,", "compliant", "passed", "failed", "erased", "guarantee"):
+            assert word not in own
+    own = texts["report"].lower()
+    assert "no audit was made" in own
+    assert "it draws no conclusion" in own
     assert "not resolvable" in own
     assert "no proof of erasure" in own
-    assert "its target is the rate of never-seen patients" in own
-    assert "it draws no conclusion" in own
+    assert "its target is the rate of never-seen patients" in texts["engineer"].lower()
+    assert "we have not yet tested" in texts["letter"].lower()
 
 
-def test_numbers_come_from_the_scores(facts: ReportFacts, page: str) -> None:
+OUTCOMES: tuple[Outcome, ...] = ("FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN", "NOT RESOLVABLE")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_the_verdict_is_the_rules_and_no_other_word_for_it(facts: ReportFacts, outcome: Outcome) -> None:
+    findings = make_findings(outcome)
+    findings = replace(findings, statements=(), controls=(), verdict=replace(findings.verdict, statements=()))
+    page = read(render_report(replace(facts, findings=findings, signals={}))).text
+    said = re.findall(r"NOT FORGOTTEN|OVER-FORGOTTEN|NOT RESOLVABLE|FORGOTTEN", page)
+    assert said == [outcome] * 4 + ["NOT RESOLVABLE"]  # overall, three channels, and the one that was not measured
+    assert ANSWERS[outcome].means in page
+    letter = read(render_letter(replace(facts, findings=findings, signals={}))).text
+    assert ANSWERS[outcome].letter in letter
+    assert ("next step and date" in letter) is (outcome != "FORGOTTEN")
+
+
+def test_power_controls_copies_harm_and_risk_are_on_the_first_page(pages: dict[str, str], audited: ReportFacts) -> None:
+    text = read(pages["report+audit"]).text
+    for part in ("With 16 withdrawn patients an AUC below 0.72 cannot be told from 0.5.",
+                 "One patient with a copy elsewhere was left out.",
+                 "it calls the original model NOT FORGOTTEN, as it must",
+                 "of 1 retrained model, left out in turn, it calls 1 NOT RESOLVABLE", "Take it out of training.",
+                 "2 harmed, 2 not resolvable, 2 too few to say", "Harmed: sex: F, accuracy, radiograph",
+                 "1 became easier to recognise as training data", "stands out as remembered",
+                 "within one month of the request"):
+        assert part in text
+    assert audited.findings is not None
+    assert audited.findings.patients[0].patient[:8] in text
+    nobody = replace(audited.findings, patients=tuple(
+        replace(one, remembered=False) for one in audited.findings.patients))
+    text = read(render_report(replace(audited, findings=nobody, signals={}))).text
+    assert "None of 16 withdrawn patients stands out" in text
+    assert "stands out as remembered" not in text
+
+
+def test_the_engineers_page_has_every_attack_patient_and_subgroup(
+    pages: dict[str, str], audited: ReportFacts,
+) -> None:
+    findings, text = audited.findings, read(pages["engineer+audit"]).text
+    assert findings is not None
+    assert all(one.patient[:8] in text for one in findings.patients)
+    for part in ("Population attack", "RMIA, offline", "SVM loss attack for comparison with published tables",
+                 "16 withdrawn, 67 never seen", "LiRA, online (radiograph, report): needs shadows", "too few to say",
+                 "not within 3 epochs", "1/67", "F (9 | 30)", "unknown (1 | 4)", "has a copy elsewhere"):
+        assert part in text
+    assert text.index("SVM loss attack") > text.index("RMIA, offline")
+
+
+def test_several_forget_sets_are_pooled_and_named(audited: ReportFacts) -> None:
+    findings = audited.findings
+    assert findings is not None
+    second = [replace(one, draw=1) for one in (*findings.attacks, *findings.never_seen, *findings.patients,
+                                                *findings.relearning)]
+    attacks = tuple(one for one in second if hasattr(one, "title"))
+    pooled = replace(
+        findings, draws=(findings.draws[0], replace(findings.draws[0], name="another")),
+        verdict=replace(findings.verdict, draws=2), attacks=(*findings.attacks, *attacks),
+        patients=(*findings.patients, *(one for one in second if isinstance(one, PatientRow))),
+        never_seen=(*findings.never_seen, *(one for one in second if isinstance(one, NeverSeen))))
+    page = render_engineer(replace(audited, findings=pooled, signals={}))
+    assert "Each withdrawn patient, another" in page
+    assert read(page).text.count("another") > 6
+    assert "32 withdrawn and 134 never-seen patients" in page  # ROC curves over both
+
+
+def test_numbers_come_from_the_scores(facts: ReportFacts, pages: dict[str, str]) -> None:
     def edit(model: str, score: Score | Failed) -> Score | Failed:
         if isinstance(score, Score) and (model, score.name, score.head, score.on) == (
                 "unlearned", "auc", "image", "forget"):
             return replace(score, value=0.6437, interval=(0.5129, 0.7648))
         return score
-    text = read(render(change(facts, edit))).text
+    changed = change(replace(facts, signals={}), edit)
+    text = read(render_report(changed)).text + read(render_engineer(changed)).text
+    before = read(pages["report"]).text + read(pages["engineer"]).text
     for number in ("0.6440.513 to 0.765", "is now 0.64 (95 % interval 0.51 to 0.76)", "0.6437 (0.5129 to 0.7648)"):
         assert number in text
-        assert number not in read(page).text
+        assert number not in before
 
 
-def test_a_changed_fact_changes_the_page(facts: ReportFacts, page: str) -> None:
-    changed = read(render(ReportFacts(
+def test_a_changed_fact_changes_the_page(facts: ReportFacts, pages: dict[str, str]) -> None:
+    other = ReportFacts(
         title="Another title", cohort=replace(facts.cohort, name="films of Elsewhere", classes=("yes", "no")),
         partition=facts.partition, request=ForgetRequest(("ab" * 8,), (), "moved abroad", "2031-01-02"),
         method=MethodSummary("Retrain", "Trained anew.", "no paper", {"rounds": 17}, exact=True), work=facts.work,
         evaluation=Evaluation(facts.evaluation.scores, ("A note on all.",)), signals={}, derived_from_forgotten=(),
-        manifest=replace(facts.manifest, seeds={"root": 4711}, accelerator="Abacus 9")))).text
-    before = read(page).text
+        manifest=replace(facts.manifest, seeds={"root": 4711}, accelerator="Abacus 9"))
+    changed = read(render_report(other)).text + read(render_engineer(other)).text
+    before = read(pages["report"]).text + read(pages["engineer"]).text
     for part in ("Another title", "films of Elsewhere", "yes, no", "ab" * 8, "moved abroad", "2031-01-02",
                  "Retrain took", "Trained anew.", "rounds 17", "without ever reading the withdrawn patients",
                  "A note on all.", "no outputs of the models were given", "None are shown", "root 4711", "Abacus 9",
@@ -148,16 +256,17 @@ def test_a_changed_fact_changes_the_page(facts: ReportFacts, page: str) -> None:
         assert part not in before
 
 
-def test_cost_and_share_of_a_retraining(facts: ReportFacts, page: str) -> None:
-    assert "33 % of the processor time of one retraining" in read(page).text  # 12.1 of 36.9 seconds
+def test_cost_and_share_of_a_retraining(facts: ReportFacts, pages: dict[str, str]) -> None:
+    assert "33 % of the processor time of one retraining" in read(pages["report"]).text  # 12.1 of 36.9 seconds
     work = replace(facts.work, cost=Cost(300, 290, 3 * 2**30), retrain=Cost(8000, 7500, 1), warnings=("Did not move.",))
-    text = read(render(replace(facts, work=work, signals={}))).text
+    changed = replace(facts, work=work, signals={})
+    text = read(render_engineer(changed)).text + read(render_report(changed)).text
     assert "5 minutes on the clock" in text
     assert "2.2 hours on the clock" in text
     assert "3.0 GiB" in text
     assert "unlearning took 4 % of it" in text
     assert "Did not move." in text
-    alone = read(render(replace(facts, work=replace(facts.work, retrain=None), signals={}))).text
+    alone = read(render_engineer(replace(facts, work=replace(facts.work, retrain=None), signals={}))).text
     assert "no retraining was made in this run" in alone
 
 
@@ -166,7 +275,8 @@ def test_what_failed_is_shown_with_its_reason(facts: ReportFacts) -> None:
         if score.name in ("sample_mia", "auc") and score.head == "image" and model != "original":
             return Failed(score.name, f"too few patients for {score.name}", score.head, score.on)
         return score
-    text = read(render(replace(change(facts, edit), signals={}))).text
+    changed = replace(change(facts, edit), signals={})
+    text = read(render_report(changed)).text + read(render_engineer(changed)).text
     assert "not measured: too few patients for sample_mia" in text
     assert "not measured for the unlearned model: too few patients for auc" in text
     assert "nan" not in text.lower().split()
@@ -175,7 +285,8 @@ def test_what_failed_is_shown_with_its_reason(facts: ReportFacts) -> None:
 def test_without_retrained_models_nothing_is_called_near(facts: ReportFacts) -> None:
     kept = {model: facts.evaluation.scores[model] for model in ("original", "unlearned")}
     signals = {model: facts.signals[model] for model in ("original", "unlearned")}
-    text = read(render(replace(facts, evaluation=Evaluation(kept), signals=signals))).text
+    changed = replace(facts, evaluation=Evaluation(kept), signals=signals)
+    text = read(render_report(changed)).text + read(render_engineer(changed)).text
     assert "no number here has a yardstick" in text
     assert "there is no retrained model to compare with" in text
     assert "nearer to the mean" not in text
@@ -183,31 +294,59 @@ def test_without_retrained_models_nothing_is_called_near(facts: ReportFacts) -> 
 
 def test_with_one_retrained_model_its_own_interval_is_shown(facts: ReportFacts) -> None:
     kept = {model: scores for model, scores in facts.evaluation.scores.items() if model[-2:] not in ("-1", "-2")}
-    text = read(render(replace(facts, evaluation=Evaluation(kept), signals={}))).text
+    changed = replace(facts, evaluation=Evaluation(kept), signals={})
+    text = read(render_report(changed)).text + read(render_engineer(changed)).text
     assert "1 retrained model reaches" in text
     assert "range of" not in text
 
 
+def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
+    """Facts in which every word that comes from outside is the same."""
+    findings = make_findings()
+    assert findings.harm
+    return replace(
+        facts, title=text, request=replace(facts.request, reason=text, date=text),
+        cohort=replace(facts.cohort, name=text, classes=(text, LONG), notices=(text,)),
+        method=MethodSummary(text, text, text, {text: text}), copies=Copies((1, 2), (3, 4), (
+            CopyRow(text, 0.9, text, text, text, text),)),
+        work=replace(facts.work, warnings=(text,)), derived_from_forgotten=(text,),
+        evaluation=Evaluation({"original": (Failed("auc", text, "image", "forget"),), "unlearned": ()}, (text,)),
+        manifest=replace(facts.manifest, command=text, warnings=(text,), models={text: text}), signals={},
+        examples=(Example(np.zeros((8, 8)), text),),
+        findings=replace(
+            findings, rule_digest=text, draws=(replace(findings.draws[0], name=text),), statements=(text,),
+            verdict=replace(findings.verdict, channels=tuple(
+                replace(one, reason=text) for one in findings.verdict.channels)),
+            subgroups=tuple(replace(one, column=text, value=text, note=text and one.note and text)
+                            for one in findings.subgroups),
+            harm=tuple(replace(one, column=one.column and text, value=text) for one in findings.harm),
+            attacks=tuple(replace(one, title=text, source=text, measures=text, note=text,
+                                  counts={text: 3}, details={text: 1.0}) for one in findings.attacks),
+            missing=tuple(replace(one, title=text, reason=text) for one in findings.missing)))
+
+
 def test_hostile_texts_stay_text(facts: ReportFacts) -> None:
-    hostile = replace(
-        facts, title=HOSTILE, request=replace(facts.request, reason=HOSTILE, date=HOSTILE),
-        cohort=replace(facts.cohort, name=HOSTILE, classes=(HOSTILE, LONG), notices=(HOSTILE,)),
-        method=MethodSummary(HOSTILE, HOSTILE, HOSTILE, {HOSTILE: HOSTILE}),
-        work=replace(facts.work, warnings=(HOSTILE,)), derived_from_forgotten=(HOSTILE,),
-        evaluation=Evaluation({"original": (Failed("auc", HOSTILE, "image", "forget"),), "unlearned": ()}, (HOSTILE,)),
-        manifest=replace(facts.manifest, command=HOSTILE, warnings=(HOSTILE,), models={HOSTILE: HOSTILE}),
-        examples=(Example(np.zeros((8, 8)), HOSTILE),))
-    page = render(hostile)
-    reader = read(page)
-    assert "script" not in reader.tags
-    assert "<script" not in page
-    assert "{{ 7*7 }}" in reader.text
-    assert reader.text.count("<script>alert(1)</script>") >= 10
+    hostile = hostile_facts(facts, HOSTILE)
+    for name, least in (("report", 15), ("engineer", 20), ("letter", 1)):
+        page = RENDER[name](hostile)
+        reader = read(page)
+        assert "script" not in reader.tags
+        assert "<script" not in page
+        assert reader.text.count("{{ 7*7 }}") >= least
+
+
+def test_text_from_outside_does_not_turn_or_break_its_surroundings(facts: ReportFacts) -> None:
+    turned = hostile_facts(facts, "\u202eevil\u2066 \x00\x1b[2J bell\x07 \ud800 مرحبا")
+    for render in RENDER.values():
+        page = render(turned)
+        assert not set("\u202e\u2066\x00\x1b\x07\ud800") & set(page)
+        page.encode()
+    assert "مرحبا" in read(render_report(turned)).text
 
 
 def test_examples_keep_the_page_small(facts: ReportFacts) -> None:
     noise = np.random.default_rng(0).random((512, 384))
-    page = render(replace(facts, signals={}, examples=tuple(Example(noise, f"example {i}") for i in range(20))))
+    page = render_report(replace(facts, examples=tuple(Example(noise, f"example {i}") for i in range(20))))
     assert read(page).tags.count("img") == 6
     assert len(page.encode()) < 600_000
 
@@ -215,11 +354,11 @@ def test_examples_keep_the_page_small(facts: ReportFacts) -> None:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium to draw the page with")
-def test_page_fits_a_phone_and_a_desktop(facts: ReportFacts, page: str, tmp_path: Path) -> None:
-    long = render(replace(facts, title=LONG, request=replace(facts.request, reason=LONG),
-                          cohort=replace(facts.cohort, classes=(LONG,)), derived_from_forgotten=(LONG,)))
-    frames = [(page, 320), (page, 390), (page, 768), (page, 1280), (long, 390)]
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium to draw the pages with")
+def test_pages_fit_a_phone_and_a_desktop(facts: ReportFacts, pages: dict[str, str], tmp_path: Path) -> None:
+    long = hostile_facts(facts, LONG)
+    frames = [(pages[f"{name}+audit"], width) for name in RENDER for width in (320, 390, 768, 1280)]
+    frames += [(render(long), 390) for render in RENDER.values()]
     drawn = "".join(f'<iframe style="width:{width}px;height:800px" srcdoc="{html.escape(one)}"></iframe>'
                     for one, width in frames)
     harness = tmp_path / "harness.html"

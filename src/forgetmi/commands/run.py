@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
+
 from forgetmi.commands.record import Recording, check, keep_record
 from forgetmi.commands.show import Board, say, summary
 from forgetmi.cost import Cost
@@ -19,6 +21,7 @@ from forgetmi.pipeline import run as run_pipeline
 from forgetmi.registry import commands
 from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
+from forgetmi.report.pdf import write_pdfs
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, write_yaml
 
@@ -104,7 +107,8 @@ def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
     return [(cost_of(done.directory, UNLEARNED), retraining)] if retraining else []
 
 
-def _report(done: Run, spec: RunSpec, command: list[str]) -> None:
+def _report(done: Run, spec: RunSpec, command: list[str]) -> tuple[Path, ...]:
+    """Write manifest, table and pages; returns the pages."""
     from forgetmi.evaluation.suite import table
 
     facts = gather(done.directory, spec, done.cohort, done.partition, command=command)
@@ -113,7 +117,7 @@ def _report(done: Run, spec: RunSpec, command: list[str]) -> None:
     header = ",".join(rows[0])
     write_text(done.directory.root / "metrics.csv", "\n".join(
         [header, *(",".join(_cell(value) for value in row.values()) for row in rows)]) + "\n")
-    write_report(done.directory.report, facts)
+    return write_report(done.directory.report, facts)
 
 
 def _cell(value: object) -> str:
@@ -127,9 +131,11 @@ class ReportOptions:
 
     Args:
         run: Directory of a finished run.
+        pdf: Also print the pages to PDF (extra ``pdf``).
     """
 
-    run: Path
+    run: tyro.conf.Positional[Path]
+    pdf: bool = False
 
 
 def report(argv: Sequence[str]) -> None:
@@ -147,7 +153,10 @@ def report(argv: Sequence[str]) -> None:
     cohort, partition = load_data(spec)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     done = Run(directory, cohort, partition, evaluation)
-    _report(done, spec, ["forgetmi", "report", *argv])
-    say(f"Report: {directory.report}\n{keep_record(done, spec, Recording())}")
+    pages = _report(done, spec, ["forgetmi", "report", *argv])
+    if own.pdf:
+        pages += write_pdfs(pages)
+    say("Report: " + "\n        ".join(map(str, pages)))
+    say(f"{keep_record(done, spec, Recording())}")
 
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
 from matplotlib.transforms import blended_transform_factory
 
-from forgetmi.report.svg import BAND, INK, MUTED, ORIGINAL, RETRAIN, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
+from forgetmi.report.reading import plain
+from forgetmi.report.svg import BAND, INK, LINES, MUTED, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
 from forgetmi.types import Floats
 
-LINES: Mapping[str, dict[str, Any]] = {
-    "original": {"color": ORIGINAL, "linewidth": 1.6, "linestyle": (0, (5, 2))},
-    "unlearned": {"color": UNLEARNED, "linewidth": 2.4},
-    "retrain": {"color": RETRAIN, "linewidth": 0.9, "linestyle": (0, (1, 1))},
-    "chance": {"color": MUTED, "linewidth": 0.8},
-}
 _ORDER = ("chance", "retrain", "original", "unlearned")
 
 
@@ -58,22 +52,20 @@ def roc_panel(name: str, heading: str, curves: Sequence[Curve]) -> str:
     least, lowest = 1 / never_seen, 0.6 / members
     left = least / 1.9
     with mpl.rc_context(STYLE):
-        figure, axes = panel(4.15, 3.6)
+        figure, axes = panel(3.1, 2.9)
         axes.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(lowest, 1.12), title=heading)
-        axes.set_xlabel("false-positive rate (never-seen patients accused)")
+        axes.set_xlabel("false-positive rate")
         axes.set_ylabel("true-positive rate")
         axes.axvspan(left, least, color=BAND, alpha=0.7, linewidth=0, zorder=0)
-        axes.text(np.sqrt(left * least), lowest * 1.25, f"below 1 in {never_seen}", rotation=90, ha="center",
-                  va="bottom", color=MUTED, fontsize=9)
         axes.plot([least, 1], [least, 1], **LINES["chance"], zorder=1)
         for curve in sorted(curves, key=lambda one: _ORDER.index(one.kind)):
             false, true = rates(curve)
             axes.step(np.maximum(false, left), np.maximum(true, lowest / 2), where="post", **LINES[curve.kind],
                       zorder=2 + _ORDER.index(curve.kind))
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(ticker.FixedLocator([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]))
-            axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_locator(ticker.NullLocator())
+        for set_ticks, count in ((axes.set_xticks, never_seen), (axes.set_yticks, members)):
+            others = [tick for tick in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if tick > 1.7 / count]
+            set_ticks([1 / count, *others], [f"1/{count}", *(f"{tick:g}" for tick in others)])
+        axes.minorticks_off()
         axes.grid(color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
         return to_svg(figure, name, heading, (
@@ -127,26 +119,19 @@ def strip_panel(name: str, heading: str, people: Sequence[Person], *, never_seen
         for place, one in enumerate(people):
             y = len(people) - 1 - place + 0.35
             axes.plot([0, one.score], [y, y], color=UNLEARNED, linewidth=0.9, alpha=0.6, zorder=2)
-            axes.plot([one.score], [y], **_PERSON[one.mark], linestyle="none", zorder=4, clip_on=False)
+            shape = {**SHAPES[one.mark or "unlearned"], **({} if one.mark else {"markersize": 5})}
+            axes.plot([one.score], [y], **shape, linestyle="none", zorder=4, clip_on=False)
             axes.text(-0.02, y, one.label, transform=beside, ha="right", va="center", fontsize=9, color=INK,
                       family="monospace")
             axes.text(1.02, y, one.beside, transform=beside, ha="left", va="center", fontsize=9, color=MUTED)
         axes.text(-0.02, len(people) + 1.2, "never seen", transform=beside, ha="right", va="center", fontsize=9,
                   color=MUTED)
         axes.set(xlim=(-edge, edge), ylim=(-0.4, top), yticks=[], title=heading)
-        axes.set_xlabel("← more a stranger      score      more remembered →")
+        axes.set_xlabel("← more of a stranger  |  more remembered →")
         axes.spines["left"].set_visible(False)
         return to_svg(figure, name, heading, (
             f"{len(never_seen)} never-seen patients, 95 % of them between {low:.2f} and {high:.2f}. "
             + "; ".join(f"{one.label} {one.score:.2f}{', stands out' if one.mark else ''}" for one in people) + "."))
-
-
-_PERSON: Mapping[str, dict[str, Any]] = {
-    "": {"marker": "o", "markersize": 5, "markerfacecolor": UNLEARNED, "markeredgecolor": UNLEARNED},
-    "remembered": {"marker": ">", "markersize": 9, "markerfacecolor": ORIGINAL, "markeredgecolor": INK},
-    "over": {"marker": "<", "markersize": 9, "markerfacecolor": "white", "markeredgecolor": INK,
-             "markeredgewidth": 1.5},
-}
 
 
 @dataclass(frozen=True)
@@ -159,8 +144,10 @@ class ForestRow:
     note: str = ""
 
 
-def forest_panel(name: str, heading: str, rows: Sequence[ForestRow], *, axis: str, neutral: float,
-                 span: tuple[float, float]) -> str:
+def forest_panel(
+    name: str, heading: str, rows: Sequence[ForestRow], *, axis: str, neutral: float, span: tuple[float, float],
+    margin: float | None = None,
+) -> str:
     """Values with intervals, one row a subgroup, against a neutral value; what cannot be said is written out.
 
     Args:
@@ -170,9 +157,12 @@ def forest_panel(name: str, heading: str, rows: Sequence[ForestRow], *, axis: st
         axis: Label of the axis.
         neutral: Value of "no difference".
         span: Ends of the axis.
+        margin: Where given, a dashed line at the value that counts as harm.
     """
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.75, 0.85 + 0.235 * len(rows))
+        if margin is not None:
+            axes.axvline(margin, color=INK, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         axes.axvline(neutral, color=MUTED, linewidth=1.1, zorder=1)
         beside = blended_transform_factory(axes.transAxes, axes.transData)
         for place, row in enumerate(rows):
@@ -185,8 +175,7 @@ def forest_panel(name: str, heading: str, rows: Sequence[ForestRow], *, axis: st
                 if row.interval is not None:
                     axes.plot(row.interval, [y, y], color=UNLEARNED, linewidth=1.5, zorder=2)
                 axes.plot([row.value], [y], **SHAPES["unlearned"], linestyle="none", zorder=3, clip_on=False)
-                axes.text(1.0, y, f"{row.value:.2f}", transform=beside, va="center", ha="right", fontsize=9.5,
-                          color=MUTED)
+                axes.text(1.02, y, plain(row.value), transform=beside, va="center", fontsize=9.5, color=MUTED)
             if row.value is not None or row.note:
                 axes.text(-0.02, y, row.label, transform=beside, va="center", ha="right", fontsize=9.5, color=INK)
         axes.set(xlim=span, ylim=(-0.6, len(rows) - 0.4), yticks=[], title=heading)
@@ -194,7 +183,8 @@ def forest_panel(name: str, heading: str, rows: Sequence[ForestRow], *, axis: st
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
-        return to_svg(figure, name, heading, " ".join(_forest_words(row) for row in rows if row.note or row.value))
+        return to_svg(figure, name, heading, " ".join(_forest_words(row) for row in rows
+                                                     if row.note or row.value is not None))
 
 
 def _forest_words(row: ForestRow) -> str:

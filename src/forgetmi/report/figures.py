@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
-from forgetmi.report.svg import BAND, INK, MUTED, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
+from forgetmi.report.svg import BAND, INK, LINES, MUTED, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
 from forgetmi.types import Floats
 
 LOWEST_LOSS = 1e-6
@@ -46,7 +47,7 @@ class DotRow:
 
 @dataclass(frozen=True)
 class Point:
-    """One model in the trade-off plot: x = distance to the retrained models, y = use for never-seen patients."""
+    """One model in a trade-off plot: x = how it treats the withdrawn, y = its use for never-seen patients."""
 
     kind: str
     label: str
@@ -101,7 +102,10 @@ def loss_shares(values: Floats, span: tuple[float, float]) -> Floats:
     return counts / len(values)
 
 
-def dot_panel(name: str, heading: str, rows: Sequence[DotRow], *, axis: str = "", span: tuple[float, float]) -> str:
+def dot_panel(
+    name: str, heading: str, rows: Sequence[DotRow], *, axis: str = "", span: tuple[float, float],
+    margin: float | None = None,
+) -> str:
     """Dots with intervals for original and unlearned, and the retrained models' range as a band, one row a measure.
 
     Args:
@@ -110,9 +114,13 @@ def dot_panel(name: str, heading: str, rows: Sequence[DotRow], *, axis: str = ""
         rows: From top to bottom.
         axis: Label of the axis.
         span: Ends of the axis.
+        margin: Where given, a band of +-margin around 0 and a line at 0.
     """
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.75, 0.75 + 0.66 * len(rows))
+        if margin is not None:
+            axes.axvspan(-margin, margin, color=BAND, alpha=0.55, linewidth=0, zorder=0)
+            axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
         for place, row in enumerate(rows):
             _draw_row(axes, row, len(rows) - 1 - place)
         axes.set(xlim=span, ylim=(-0.5, len(rows) - 0.44), title=heading, yticks=[])
@@ -133,13 +141,23 @@ def strip(name: str, row: DotRow, *, span: tuple[float, float]) -> str:
         return to_svg(figure, name, row.label, _words(row))
 
 
-def trade_off_panel(name: str, heading: str, points: Sequence[Point], *, x_label: str, y_label: str) -> str:
-    """How far a model is from the retrained ones against how useful it is for never-seen patients."""
+def trade_off_panel(
+    name: str, heading: str, points: Sequence[Point], *, x_label: str, y_label: str, distance: bool = True,
+) -> str:
+    """How a model treats the withdrawn patients against how useful it is for never-seen ones.
+
+    Args:
+        name: Distinguishes the panels of a page.
+        heading: Title of the panel.
+        points: The models; what the retrained ones reach horizontally is a band.
+        x_label, y_label: Of the axes.
+        distance: Whether the horizontal axis is a distance: it, and the band, then start at 0.
+    """
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.75, 3.5)
-        floor = max((point.x.value for point in points if point.kind == "retrain"), default=None)
-        if floor is not None:
-            axes.axvspan(0, floor, color=BAND, alpha=0.55, linewidth=0, zorder=0)
+        reached = [point.x.value for point in points if point.kind == "retrain"]
+        if reached:
+            axes.axvspan(0 if distance else min(reached), max(reached), color=BAND, alpha=0.55, linewidth=0, zorder=0)
         for point in points:
             shape = SHAPES[point.kind]
             x, y = point.x.value, point.y.value
@@ -152,17 +170,21 @@ def trade_off_panel(name: str, heading: str, points: Sequence[Point], *, x_label
             if point.label:
                 axes.annotate(point.label, (x, y), xytext=(7, 5), textcoords="offset points", color=INK, zorder=5)
         axes.set(title=heading, xlabel=x_label, ylabel=y_label)
-        axes.set_xlim(0, max([*(p.x.value for p in points), *(p.x.interval[1] for p in points if p.x.interval)]) * 1.22)
-        axes.margins(y=0.12)
+        axes.margins(x=0.14, y=0.12)
+        if distance:
+            ends = [*(p.x.value for p in points), *(p.x.interval[1] for p in points if p.x.interval)]
+            axes.set_xlim(0, max(ends) * 1.22)
         axes.grid(color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
         return to_svg(figure, name, heading, " ".join(
             f"{p.label or p.kind}: {x_label} {p.x.value:.3f}, {y_label} {p.y.value:.3f}." for p in points))
 
 
-SIGNS = ("original", "unlearned", "retrain", "target", "range", "withdrawn", "unseen")
+SIGNS = ("original", "unlearned", "retrain", "target", "range", "withdrawn", "unseen", "original-line",
+         "unlearned-line", "retrain-line", "chance-line", "remembered", "over", "dot")
 
 
+@cache
 def sign(kind: str) -> str:
     """A small sign for a figure's key, one of `SIGNS`."""
     with mpl.rc_context(STYLE):
@@ -173,10 +195,12 @@ def sign(kind: str) -> str:
             axes.axhspan(-0.9, 0.9, facecolor=BAND, edgecolor="#8b96a1", linewidth=0.9 if kind == "unseen" else 0)
         elif kind == "withdrawn":
             axes.plot([-1, 1], [0, 0], color=UNLEARNED, linewidth=2)
+        elif kind.endswith("-line"):
+            axes.plot([-1, 1], [0, 0], **LINES[kind.removesuffix("-line")])
         else:
             if kind in ("original", "unlearned"):
                 axes.plot([-1, 1], [0, 0], color=SHAPES[kind]["markeredgecolor"], linewidth=1.5)
-            axes.plot([0], [0], **SHAPES[kind], linestyle="none")
+            axes.plot([0], [0], **SHAPES["unlearned" if kind == "dot" else kind], linestyle="none")
         return to_svg(figure, f"sign-{kind}", "", "")
 
 

@@ -1,10 +1,10 @@
-"""The audit report: one self-contained page for a privacy officer that measures and does not judge."""
+"""The evidence pack as self-contained pages: for who decides, for who checks, and a letter for who withdrew."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from PIL import Image
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.suite import RETRAIN
 from forgetmi.files import write_text
-from forgetmi.report import figures, reading, sections, table
-from forgetmi.report.content import Example, ReportFacts, Work
+from forgetmi.report import audit_sections, figures, judgement, reading, sections, table
+from forgetmi.report.content import Example, Findings, ReportFacts, Work
 from forgetmi.report.reading import Reading
 from forgetmi.types import Failed, Score
 
+ENGINEER, LETTER = "engineer.html", "letter.html"
 DIGESTS_SHOWN = 3
 EXAMPLES_SHOWN = 6
 EXAMPLE_SIZE = 224
@@ -30,62 +31,132 @@ SET_USES = {"forget": "to be removed", "retain": "trained on, kept", "validation
             "holdout": "reported on", "reference": "reported on"}
 
 
-def write_report(path: Path, facts: ReportFacts) -> None:
-    """Write the report as one HTML file, atomically.
+def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
+    """Write the pages, each as one HTML file, atomically.
 
     Args:
-        path: The file; its folder exists.
+        path: The page for who decides; its folder exists. The engineer's page and the letter get the names
+            ``engineer.html`` and ``letter.html`` beside it.
         facts: What to say.
+
+    Returns:
+        The three files.
     """
-    write_text(path, render(facts))
+    files = path, path.with_name(ENGINEER), path.with_name(LETTER)
+    names = {"officer": path.name, "engineer": ENGINEER, "letter": LETTER}
+    for file, render in zip(files, (render_report, render_engineer, render_letter), strict=True):
+        write_text(file, render(facts, names=names))
+    return files
 
 
-def render(facts: ReportFacts) -> str:
-    """The report as one self-contained HTML page; the same facts give the same bytes.
+NAMES: Mapping[str, str] = {"officer": "report.html", "engineer": ENGINEER, "letter": LETTER}
 
-    Everything in the page comes from the facts. No script, no network: the page forbids itself to load anything.
+
+def render_report(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
+    """The page for who decides: what was asked and done, the verdict, what it does not show, what others paid.
+
+    The same facts give the same bytes. Everything in a page comes from the facts. No script, no network: the page
+    forbids itself to load anything; it only points to its neighbours.
+
+    Args:
+        facts: What to say.
+        names: File names of the pages "officer", "engineer" and "letter".
     """
+    return _render("report.html.jinja", facts, names, {**_common(facts), **_officer(facts)})
+
+
+def render_engineer(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
+    """The page for who checks: every attack, patient, subgroup and measurement; see `render_report`."""
+    return _render("engineer.html.jinja", facts, names, {**_common(facts), **_measured(facts), **_audited(facts)})
+
+
+def render_letter(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
+    """A letter to fill in, for one person who withdrew; see `render_report`."""
+    return _render("letter.html.jinja", facts, names, _common(facts))
+
+
+def _render(template: str, facts: ReportFacts, names: Mapping[str, str], context: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, finalize=_outside,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters.update(
-        plain=reading.plain, duration=reading.duration, memory=_memory, picture=_picture, option=_option)
+        plain=reading.plain, signed=reading.signed, duration=reading.duration, memory=_memory, picture=_picture,
+        option=_option, short=judgement.short, estimate=judgement.estimate, place=judgement.place,
+        numbers=audit_sections.numbers, remarks=audit_sections.remarks, brief=reading.brief)
     environment.globals.update(
         many=reading.many, difference=reading.difference,
         signs={kind: Markup(figures.sign(kind)) for kind in figures.SIGNS}, set_names=SET_NAMES,
-        set_uses=SET_USES, set_words=reading.SETS, examples_shown=EXAMPLES_SHOWN, label=reading.label)
+        set_uses=SET_USES, set_words=reading.SETS, examples_shown=EXAMPLES_SHOWN, label=reading.label,
+        channels=judgement.CHANNELS, short_channels=judgement.SHORT, directions=audit_sections.DIRECTIONS,
+        answers=judgement.ANSWERS)
     environment.tests.update(
         score=lambda value: isinstance(value, Score), failed=lambda value: isinstance(value, Failed))
-    return environment.get_template("report.html.jinja").render(_context(facts))
+    return environment.get_template(template).render(facts=facts, names=names, **context)
 
 
-def _context(facts: ReportFacts) -> dict[str, Any]:
-    evaluation = facts.evaluation
+def _outside(value: Any) -> Any:
+    """Text made harmless to its surroundings; it is escaped, or was marked as safe, apart from this."""
+    return type(value)(reading.clean(value)) if isinstance(value, str) else value
 
-    def read(*names: str, on: str | None = None, heads: Sequence[str] | None = ("image", "text")) -> list[Reading]:
-        sets = None if on is None else (on,)
-        return [one for name in names for one in reading.read(evaluation, (name,), on=sets, heads=heads)]
 
-    withdrawn, flagged = read("auc", "f1", on="forget"), read("sample_mia")
-    never_seen = read("never_seen_flag_rate")
-    test, retain = read("auc", "f1", on="test"), read("auc", "f1", on="retain")
-    others = [*test, *retain]
+def _common(facts: ReportFacts) -> dict[str, Any]:
+    """What more than one page says."""
     counts = {name: count for name, count in facts.partition.counts().items() if count["images"]}
     trained_on = counts["forget"]["images"] + counts["retain"]["images"]
+    findings = facts.findings
     return {
-        "facts": facts, "counts": counts,
-        "share_of_training": counts["forget"]["images"] / trained_on,
+        "counts": counts, "share_of_training": counts["forget"]["images"] / trained_on,
         "share_of_retraining": _share(facts.work),
-        "retrains": sum(RETRAIN.fullmatch(model) is not None for model in evaluation.scores),
-        "tiles": sections.tiles(evaluation),
+        "retrains": sum(RETRAIN.fullmatch(model) is not None for model in facts.evaluation.scores),
+        "answer": judgement.ANSWERS[findings.verdict.outcome] if findings else None, "untested": judgement.UNTESTED,
+        "channel_lines": judgement.channel_lines(findings) if findings else [],
+        "statements": _statements(findings) if findings else [],
+        "remembered": [one for one in findings.patients if one.remembered] if findings else [],
+        "retained_sentences": judgement.retained_sentences(findings) if findings else [],
+        "digests": [*facts.request.patients, *facts.request.studies][:DIGESTS_SHOWN],
+    }
+
+
+def _statements(findings: Findings) -> list[str]:
+    """What belongs to the verdict, each sentence once."""
+    return list(dict.fromkeys([*findings.verdict.statements, *findings.statements, *judgement.nobody(findings),
+                               *judgement.controls(findings)]))
+
+
+def _read(facts: ReportFacts, *names: str, on: str | None = None,
+          heads: Sequence[str] | None = ("image", "text")) -> list[Reading]:
+    sets = None if on is None else (on,)
+    return [one for name in names for one in reading.read(facts.evaluation, (name,), on=sets, heads=heads)]
+
+
+def _officer(facts: ReportFacts) -> dict[str, Any]:
+    test, retain = (_read(facts, "auc", "f1", on=on) for on in ("test", "retain"))
+    harm = facts.findings.harm if facts.findings else ()
+    return {
+        "tiles": sections.tiles(facts.evaluation),
         "sentences": [
-            *(reading.sentence(one) for on in ("forget", "test") for one in read("auc", on=on, heads=("image",))),
-            *(reading.sentence(one, digits=3) for one in read("gap"))],
-        "withdrawn": withdrawn, "membership": [*flagged, *never_seen, *read("loss_auc", on="forget")],
+            *(reading.sentence(one) for on in ("forget", "test")
+              for one in _read(facts, "auc", on=on, heads=("image",))),
+            *(reading.sentence(one, digits=3) for one in _read(facts, "gap"))],
+        "seen_others": reading.largest_change([*test, *retain]),
+        "utility": [one for one in harm if not one.column],
+        "harmed": [one for one in harm if one.column and one.outcome == "harmed"],
+        "subgroup_harm": judgement.harm_sentence([one for one in harm if one.column]),
+    }
+
+
+def _measured(facts: ReportFacts) -> dict[str, Any]:
+    evaluation = facts.evaluation
+    withdrawn, flagged = _read(facts, "auc", "f1", on="forget"), _read(facts, "sample_mia")
+    never_seen = _read(facts, "never_seen_flag_rate")
+    test, retain = (_read(facts, "auc", "f1", on=on) for on in ("test", "retain"))
+    others = [*test, *retain]
+    return {
+        "withdrawn": withdrawn, "membership": [*flagged, *never_seen, *_read(facts, "loss_auc", on="forget")],
         "test": test, "retain": retain, "floor": evaluation.scores.get(FLOOR, ()),
-        "to_retrains": [*read("gap", "gap_joint", heads=None), *read("jsf", "loss_spearman")],
-        "to_original": [one for on in ("forget", "test") for one in read("original_symmetric_kl", on=on)],
+        "to_retrains": [*_read(facts, "gap", "gap_joint", heads=None), *_read(facts, "jsf", "loss_spearman")],
+        "to_original": [one for on in ("forget", "test") for one in _read(facts, "original_symmetric_kl", on=on)],
         "seen_withdrawn": reading.nearer([*withdrawn, *flagged]), "seen_others": reading.largest_change(others),
         "dots_withdrawn": sections.dots(
             "dots-withdrawn", "Withdrawn patients", [*withdrawn, *flagged], never_seen=never_seen),
@@ -93,7 +164,20 @@ def _context(facts: ReportFacts) -> dict[str, Any]:
             "dots-others", "Everyone else", [one for one in others if one.on == "test" or one.name == "auc"]),
         "trade_off": sections.trade_off(evaluation), "losses": sections.loss_figures(facts.signals, facts.partition),
         "paper_table": table.paper_table(evaluation), "to_html": table.to_html,
-        "every": reading.read(evaluation), "digests": [*facts.request.patients, *facts.request.studies][:DIGESTS_SHOWN],
+        "every": reading.read(evaluation),
+    }
+
+
+def _audited(facts: ReportFacts) -> dict[str, Any]:
+    findings = facts.findings
+    if findings is None:
+        return {}
+    return {
+        "deltas": audit_sections.deltas(findings), "groups": audit_sections.attack_groups(findings),
+        "rocs": audit_sections.roc_figures(findings), "strips": audit_sections.strips(findings),
+        "subgroups": audit_sections.subgroup_forest(findings), "harm": audit_sections.harm_forest(findings),
+        "relearning": audit_sections.relearn_figures(findings),
+        "missing": audit_sections.missing_lines(findings.missing),
     }
 
 

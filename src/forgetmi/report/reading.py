@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from forgetmi.evaluation.suite import RETRAIN
 from forgetmi.types import Evaluation, Failed, Score
 
 NOT_RESOLVABLE = "not resolvable"
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"  # not text
+                       "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # bidirectional controls
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,17 @@ def difference(one: Score | Failed | None, others: Sequence[Score | Failed | Non
     if not isinstance(one, Score) or not scores:
         return None
     return Difference(signed(one.value - float(np.mean([s.value for s in scores]))), told_apart(one, scores))
+
+
+def clean(text: str) -> str:
+    """Text from outside without control characters, halves of letters and marks that turn the reading direction."""
+    return _UNWANTED.sub("", text)
+
+
+def brief(text: str, letters: int = 22) -> str:
+    """Text that fits beside a figure; the end of a longer one is cut."""
+    whole = " ".join(clean(text).split())
+    return whole if len(whole) <= letters else whole[:letters - 1] + "…"
 
 
 def plain(value: float, digits: int = 2) -> str:

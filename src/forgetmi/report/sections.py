@@ -58,29 +58,43 @@ def dots(name: str, heading: str, readings: Sequence[Reading], *, never_seen: Se
 
 
 def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Gap to retraining against test AUC, image head."""
-    points = []
-    for model in evaluation.scores:
-        kind = "retrain" if RETRAIN.fullmatch(model) else model
-        try:
-            x, y = (evaluation.get(model, name, head="image", on=on) for name, on in (("gap", ""), ("auc", "test")))
-        except KeyError:
-            continue
-        if isinstance(x, Score) and isinstance(y, Score) and kind in ("original", "unlearned", "retrain"):
-            label = "" if kind == "retrain" else kind.capitalize()
-            points.append(figures.Point(kind, label, figures.Mark(x.value), figures.Mark(y.value, y.interval)))
-    found = {point.kind: point for point in points}
+    """Use for never-seen patients against distance to retraining, and against use for the withdrawn, image head."""
+    gap, asked = (_points(evaluation, *one) for one in (("gap", ""), ("auc", "forget")))
+    found = {point.kind: point for point in gap}
     if not {"original", "unlearned"} <= set(found):
         return None
     old, new = found["original"], found["unlearned"]
     seen = f"The gap went from {reading.plain(old.x.value, 3)} to {reading.plain(new.x.value, 3)}"
-    own = [point.x.value for point in points if point.kind == "retrain"]
+    own = [point.x.value for point in gap if point.kind == "retrain"]
     if own:
         seen += f" (retrained models among themselves: {reading.plain(min(own), 3)} to {reading.plain(max(own), 3)})"
     seen += f", and AUC on never-seen patients changed by {reading.signed(new.y.value - old.y.value)}."
-    picture = figures.trade_off_panel("trade-off", "Distance to retraining against use", points,
-                                      x_label="gap to the retrained models", y_label="AUC on never-seen patients")
-    return {"picture": Markup(picture), "seen": seen}
+    y_label = "AUC on never-seen patients"
+    pictures = [figures.trade_off_panel(
+        "trade-off", "Distance to retraining against use", gap, x_label="gap to the retrained models",
+        y_label=y_label)]
+    if {"original", "unlearned"} <= {point.kind for point in asked}:
+        pictures.append(figures.trade_off_panel(
+            "trade-off-forget", "Withdrawn against never-seen", asked, x_label="AUC on withdrawn patients",
+            y_label=y_label, distance=False))
+    return {"pictures": [Markup(picture) for picture in pictures], "seen": seen}
+
+
+def _points(evaluation: Evaluation, name: str, on: str) -> list[figures.Point]:
+    """Each model by a measure of the image head, and its AUC on never-seen patients."""
+    points = []
+    for model in evaluation.scores:
+        kind = "retrain" if RETRAIN.fullmatch(model) else model
+        try:
+            x, y = (evaluation.get(model, measure, head="image", on=where)
+                    for measure, where in ((name, on), ("auc", "test")))
+        except KeyError:
+            continue
+        if isinstance(x, Score) and isinstance(y, Score) and kind in ("original", "unlearned", "retrain"):
+            label = "" if kind == "retrain" else kind.capitalize()
+            mark = figures.Mark(x.value, x.interval if name == "auc" else None)
+            points.append(figures.Point(kind, label, mark, figures.Mark(y.value, y.interval)))
+    return points
 
 
 def loss_figures(signals: Mapping[str, Signals], partition: Partition) -> list[dict[str, Any]]:

@@ -37,6 +37,15 @@ SHAPES: Mapping[str, dict[str, Any]] = {
                 "markeredgewidth": 0.6},
     "target": {"marker": "^", "markersize": 6, "markerfacecolor": "white", "markeredgecolor": RETRAIN,
                "markeredgewidth": 1.2},
+    "remembered": {"marker": ">", "markersize": 8, "markerfacecolor": ORIGINAL, "markeredgecolor": INK},
+    "over": {"marker": "<", "markersize": 8, "markerfacecolor": "white", "markeredgecolor": INK,
+             "markeredgewidth": 1.5},
+}
+LINES: Mapping[str, dict[str, Any]] = {
+    "original": {"color": ORIGINAL, "linewidth": 1.6, "linestyle": (0, (5, 2))},
+    "unlearned": {"color": UNLEARNED, "linewidth": 2.4},
+    "retrain": {"color": RETRAIN, "linewidth": 1.1, "linestyle": (0, (1.2, 1.2))},
+    "chance": {"color": MUTED, "linewidth": 0.7},
 }
 
 
