@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("forgetmi.commands.record:record", "make or sign the record of a finished run"),
     "requests": ("forgetmi.commands.requests:requests", "the ledger of withdrawals: add, list, due, process, close"),
     "verify": ("forgetmi.commands.record:verify", "check a record, its chain and every file it names"),
+    "sweep": ("forgetmi.commands.sweep:sweep", "a Weights & Biases sweep file without a server, or one of its trials"),
     "benchmark": ("forgetmi.commands.benchmark:benchmark", "the paper's tables: methods x percentages x seeds"),
     "tune": ("forgetmi.commands.tune:tune", "choose each method's options, on the same budget for all"),
     "methods": ("forgetmi.commands.methods:methods", "list the unlearning methods and what each reads"),

@@ -24,10 +24,11 @@ from forgetmi.files import default_cache, full_disk_explained, write_json, write
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.relearn import relearn, relearnt
 from forgetmi.rundir import RunDirectory
+from forgetmi.runners import run_all
 from forgetmi.seeding import derive
 from forgetmi.spec import RunSpec, write_yaml
 from forgetmi.types import Cohort, Evaluation, Partition, Signals
-from forgetmi.workers import Job, Tell, run_jobs
+from forgetmi.workers import Job, Tell
 
 ORIGINAL, UNLEARNED = "original", "unlearned"
 
@@ -228,7 +229,7 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
                 if not directory.signals(name).exists()]
         jobs += [Job(f"relearn-{name}", relearn_model, (spec, root, name), after=name) for name in relearnt_names(spec)
                  if not relearnt(directory.relearning(name), epochs=spec.audit.relearn_epochs)]
-        run_jobs(jobs, workers=spec.workers, show=show)
+        run_all(jobs, spec, show=show)
         signals = {name: Signals.load(directory.signals(name)) for name in model_names(spec)}
         with Meter() as meter:
             evaluation = api.evaluate(

@@ -21,10 +21,11 @@ from forgetmi.files import write_json
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, cost_of, device_of, load_data, retrained_names
 from forgetmi.plain import from_plain
 from forgetmi.rundir import RunDirectory
+from forgetmi.runners import run_all
 from forgetmi.seeding import derive, numpy_generator
 from forgetmi.spec import RunSpec
 from forgetmi.types import Cohort, Ints, Partition, Signals
-from forgetmi.workers import Job, Tell, run_jobs
+from forgetmi.workers import Job, Tell
 
 Masks = np.ndarray  # Bool[models, patient codes]
 
@@ -148,7 +149,7 @@ def make_pool(
             write_json(stored, asdict(plan))
         jobs = [Job(_name(at), make_shadow, (plan, spec, run.root, root, at)) for at in range(plan.models)
                 if not directory.signals(_name(at)).exists()]
-        run_jobs(jobs, workers=spec.workers, show=show)
+        run_all(jobs, spec, show=show)
 
 
 def make_shadow(plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, tell: Tell) -> None:

@@ -29,7 +29,6 @@ class PartitionSpec:
     Args:
         percent: Percent of the training side's images to forget, as whole patients, above 0 and below 100.
         draw: Which of several disjoint forget sets of that percentage, from 0; runs of several can be audited together.
-        draw: Which of several disjoint forget sets of that percentage, from 0.
         forget_list: CSV with a column patient_id (or study_id) of those to forget; percent is then not used.
         reason: Why, for the report; no identifiers.
         date: Date of the request, for the report.
@@ -179,6 +178,9 @@ class RunSpec:
         resamples: Bootstrap resamples behind the intervals.
         workers: Training processes side by side; 0 = one a core, at most as many as models.
         threads: Threads a process computes with, >= 1. Two processes of one thread do more than one process of two.
+        runner: Where models are made: local (processes of this machine) or ray (see --address).
+        address: Of a running Ray cluster (auto = this machine's); empty = one is started for this command.
+        gpus_per_job: GPUs a Ray job, or a fraction of one, >= 0.
         device: cpu, cuda, or auto.
     """
 
@@ -200,6 +202,9 @@ class RunSpec:
     resamples: int = 1000
     workers: int = 0
     threads: int = 1
+    runner: Literal["local", "ray"] = "local"
+    address: str = ""
+    gpus_per_job: float = 0.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

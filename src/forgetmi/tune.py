@@ -19,11 +19,12 @@ from forgetmi.facts import replace_seed
 from forgetmi.files import full_disk_explained, write_json, write_text
 from forgetmi.pipeline import ORIGINAL, device_of, divide, load_data, make_model, prepare, retrained_names
 from forgetmi.rundir import RunDirectory
+from forgetmi.runners import run_all
 from forgetmi.seeding import numpy_generator
 from forgetmi.spec import RunSpec, to_plain, write_yaml
 from forgetmi.tune_rules import Judgement, against_retrains, against_validation
 from forgetmi.types import Cohort, Partition, Signals
-from forgetmi.workers import Job, Tell, run_jobs
+from forgetmi.workers import Job, Tell
 
 Rule = Literal["own", "shipped"]
 
@@ -155,7 +156,7 @@ def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> 
                                           after=models[ORIGINAL])
         todo = [job for job in jobs.values() if job.work is attempt
                 or not RunDirectory(job.arguments[1]).signals(job.arguments[2]).exists()]
-        run_jobs(todo, workers=plan.specs[0].workers, show=show)
+        run_all(todo, plan.specs[0], show=show)
         return [_choose(plan, name) for name in plan.trials]
 
 

@@ -91,7 +91,7 @@ parameters:
         read_authors_config(written(tmp_path / "c.yaml", text))
     assert len(caught.value.faults) == 6
     assert "Did you mean 'learning_rate'?" in str(caught.value)
-    assert "distribution 'normal'" in str(caught.value)
+    assert "normal knows mu, sigma" in str(caught.value)
 
 
 @pytest.mark.parametrize(("parameter", "message"), [

@@ -35,11 +35,11 @@ from forgetmi.report.content import CohortSummary
 from forgetmi.report.manifest import collect as describe
 from forgetmi.report.manifest import write_manifest
 from forgetmi.rundir import RunDirectory
+from forgetmi.runners import run_all
 from forgetmi.spec import GivenModels, PartitionSpec, RunSpec, write_yaml
-from forgetmi.workers import run_jobs
 
 USED = ("cohort", "partition", "images", "text", "model", "training", "retrains", "batch_size", "seed", "split_seed",
-        "resamples", "workers", "device")
+        "resamples", "workers", "threads", "runner", "address", "gpus_per_job", "device")
 SEEDS = (0, 1, 2)
 
 
@@ -93,7 +93,7 @@ def benchmark(argv: Sequence[str]) -> None:
         started = time.perf_counter()
         grid = points(spec, axes)
         if not own.tables_only:
-            work(store, grid, workers=spec.workers)
+            work(store, grid, spec)
         write(store, spec, axes, grid, command=["forgetmi", "benchmark", *argv], seconds=time.perf_counter() - started)
 
 
@@ -144,13 +144,13 @@ def plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
         f"{duration(gauge.left())} here. {estimate.basis}")
 
 
-def work(store: Store, grid: Sequence[Point], *, workers: int) -> None:
+def work(store: Store, grid: Sequence[Point], spec: RunSpec) -> None:
     """Make what is missing, then measure it."""
     found = cells(grid)
     todo = [cell for cell in found if not store.finished(cell.digest)]
-    gauge = Gauge(todo, Estimate(store, found), workers=workers, write=_line)
-    run_jobs(make_jobs(store, found), workers=workers, show=gauge.show)
-    run_jobs(measure_jobs(store, grid), workers=workers)
+    gauge = Gauge(todo, Estimate(store, found), workers=spec.workers, write=_line)
+    run_all(make_jobs(store, found), spec, show=gauge.show)
+    run_all(measure_jobs(store, grid), spec)
 
 
 def write(

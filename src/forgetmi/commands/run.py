@@ -24,6 +24,7 @@ from forgetmi.report.pages import write_report
 from forgetmi.report.pdf import write_pdfs
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, write_yaml
+from forgetmi.track import Kind, track_run
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,15 @@ class RunOptions:
         dry_run: Only print the resolved specification.
         sign_key: PEM file of an Ed25519 private key to sign the run's record with.
         previous: The record (or run directory) before this run's in a chain of records.
+        track: Also hand losses and scores to a tracker: wandb (offline unless WANDB_MODE says otherwise), mlflow or
+            tensorboard; never an identifier, a text or a path.
     """
 
     out: Path
     dry_run: bool = False
     sign_key: Path | None = None
     previous: Path | None = None
+    track: Kind = ""
 
 
 def run(argv: Sequence[str]) -> None:
@@ -55,6 +59,8 @@ def run(argv: Sequence[str]) -> None:
     how = Recording(own.sign_key, own.previous)
     check(how)
     finish(spec, own.out, command=["forgetmi", "run", *argv], how=how)
+    if own.track:
+        track_run(own.track, RunDirectory(own.out), model_names(spec), seed=spec.seed)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def tune(argv: Sequence[str]) -> None:
         description="Try options of one or several methods, the same number for each, and write the best as NAME.yaml "
                     "for --spec. Test patients and retrained models are read by the rule shipped alone.",
         only=("cohort", "partition", "images", "text", "model", "training", "method", "given", "retrains", "batch_size",
-              "seed", "split_seed", "workers", "device"))
+              "seed", "split_seed", "workers", "threads", "runner", "address", "gpus_per_job", "device"))
     chosen = {name: methods.get(name)() for name in own.methods} or {to_plain(spec.method)["kind"]: spec.method}
     if len(chosen) < len(own.methods):
         raise SpecError(Fault("a method is named twice", where="--methods"))

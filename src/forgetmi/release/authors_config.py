@@ -9,7 +9,7 @@ from typing import Any
 
 from forgetmi.errors import Fault, SpecError
 from forgetmi.release.forget_mi_release import ForgetMIRelease
-from forgetmi.release.sweep import combinations, number
+from forgetmi.sweep_file import combinations, number
 
 _IGNORED = {
     "project": "a tracker's name; the release's script passes its own",

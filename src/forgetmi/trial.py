@@ -1,0 +1,103 @@
+"""One trial of a method's options: unlearn from a shared original, and score the result."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from forgetmi import api
+from forgetmi.errors import Fault, MethodError, SpecError
+from forgetmi.pipeline import ORIGINAL, UNLEARNED, device_of, divide, make_model, prepare, retrained_names
+from forgetmi.rundir import RunDirectory
+from forgetmi.spec import RunSpec, to_plain
+from forgetmi.tune_rules import against_validation
+from forgetmi.types import Cohort, Failed, Partition, Signals
+from forgetmi.workers import Tell
+
+OWN = "own"  # the rule of forgetmi tune: no retrained model and no test patient is read
+
+
+def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[float, str]:
+    """Unlearn as a specification says and score the result; originals and retrained models are kept for other trials.
+
+    Args:
+        spec: The run.
+        root: Directory of the models that trials share.
+        objective: See `Study`.
+        tell: Called with (done, in all) as unlearning goes on.
+
+    Returns:
+        The score, and why this trial may not be chosen (empty = it may).
+
+    Raises:
+        MethodError: The method failed, or the score cannot be computed.
+    """
+    cohort, prepared, partition = _opened(replace(spec, method=None))
+    home, models = _models(spec, root, needs_retrains=objective != OWN)
+    source = spec.given.original or home.model(ORIGINAL)
+    _, original = api.open_checkpoint(home.model(ORIGINAL), cohort=cohort, like=prepared)
+    device = device_of(spec)
+    done = api.unlearn(
+        prepared=prepared, partition=partition, model=original.model.to(device), method=spec.method,
+        recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, device=device,
+        training_log=api.open_log(source, spec.method), progress=lambda done, total: tell(done, total + 1))
+    unlearned = api.predict(prepared=prepared, model=done.model)
+    if objective == OWN:
+        found = against_validation({ORIGINAL: models[ORIGINAL], UNLEARNED: unlearned}, partition)[UNLEARNED]
+        if isinstance(found, str):
+            raise MethodError(Fault(found))
+        return found.score, found.refused
+    name, head, on = split_objective(objective)
+    evaluation = api.evaluate(
+        original=models[ORIGINAL], unlearned=unlearned, retrained=[models[one] for one in retrained_names(spec)],
+        partition=partition, ordinal=cohort.ordinal, seed=spec.seed, resamples=0)
+    try:
+        wanted = evaluation.get(UNLEARNED, name, head=head, on=on)
+    except KeyError:
+        known = sorted({f"{one.name}:{one.head}:{one.on}" for one in evaluation.scores[UNLEARNED]})
+        raise SpecError(Fault(f"there is no score {objective!r}", where="--objective",
+                              do=f"One of: {OWN}, {', '.join(known)}.")) from None
+    if isinstance(wanted, Failed):
+        raise MethodError(Fault(wanted.reason))
+    return wanted.value, ""
+
+
+def split_objective(text: str) -> tuple[str, str, str]:
+    """Name, head and set of a score from NAME:HEAD:SET; the head is the image's where none is given."""
+    name, _, rest = text.partition(":")
+    head, _, on = rest.partition(":")
+    return name, head or "image", on
+
+
+def _models(spec: RunSpec, root: Path, *, needs_retrains: bool) -> tuple[RunDirectory, dict[str, Signals]]:
+    """Directory of the original that a trial starts from, and the signals of the models it is compared with."""
+    own = spec.method.info.original is not None
+    plain = to_plain(replace(spec, workers=0, method=spec.method if own else RunSpec().method))
+    home = RunDirectory(root / "models" / hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16])
+    names = [ORIGINAL, *(retrained_names(spec) if needs_retrains else [])]
+    with _turn(home.root):
+        for name in names:
+            make_model(spec, home.root, name, lambda done, total: None)
+    return home, {name: Signals.load(home.signals(name)) for name in names}
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One process at a time makes the models of a folder; others wait and find them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".turn").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@lru_cache(maxsize=1)
+def _opened(spec: RunSpec) -> tuple[Cohort, api.Prepared, Partition]:
+    cohort = spec.cohort.load()
+    partition = divide(spec, cohort)
+    return cohort, prepare(spec, cohort, partition), partition
