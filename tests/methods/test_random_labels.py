@@ -16,7 +16,8 @@ from tests.methods.reading import loaders
 from forgetmi.errors import MethodError
 from forgetmi.methods.losses import classification
 from forgetmi.methods.mixed import mixed
-from forgetmi.methods.random_labels import RandomLabels, Rule, Unit, random_label
+from forgetmi.methods.random_labels import RandomLabels
+from forgetmi.methods.relabel import Rule, Unit, random_label, relabelling
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
@@ -52,7 +53,8 @@ def relabelled(small: Any, method: RandomLabels, *, seed: int = 5, epoch: int = 
     rows = np.concatenate([small.partition.forget, small.partition.retain])
     batch = small.prepared.records.batch(rows)
     forget = loaders(small, "labels").forget
-    return method._relabelling(forget, 4, seed=seed, epoch=epoch)(batch), batch
+    return relabelling(forget, 4, rule=method.labels, unit=method.unit, seed=seed,
+                       draw=epoch if method.redraw else 0)(batch), batch
 
 
 @pytest.mark.parametrize("unit", ["study", "patient"])

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders, SetLoader
+from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
 from forgetmi.methods.losses import classification
 from forgetmi.methods.mixed import forgotten, mixed, portion
+from forgetmi.methods.relabel import Rule, Unit, relabelling
 from forgetmi.methods.steps import adamw, base, minimise, set_mode, split
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
-from forgetmi.seeding import numpy_generator
 from forgetmi.types import Batch, Ints
-
-Rule = Literal["other", "neighbour", "any"]
-Unit = Literal["study", "patient"]
-Relabel = Callable[[Batch], Batch]
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,8 @@ class RandomLabels:
         classes = student.spec.classes
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            relabel = self._relabelling(loaders.forget, classes, seed=context.seed, epoch=epoch)
+            relabel = relabelling(loaders.forget, classes, rule=self.labels, unit=self.unit, seed=context.seed,
+                                  draw=epoch if self.redraw else 0)
             if self.order == "passes":
                 log = minimise(
                     map(relabel, loaders.forget.epoch(epoch)),
@@ -117,46 +112,6 @@ class RandomLabels:
                     lambda batch: _both(student, batch, loaders.forget.rows, context), optimiser, context,
                     clip=self.clip)
             context.log.epochs.append(log)
-
-    def _relabelling(self, forget: SetLoader, classes: int, *, seed: int, epoch: int) -> Relabel:
-        """What gives the forgotten samples of a batch their drawn label and leaves the others theirs."""
-        draw = epoch if self.redraw else 0
-        patient = dict(zip(forget.rows.tolist(), forget.patients(forget.rows).tolist(), strict=True))
-
-        def drawn(row: int, study: int, label: int) -> int:
-            if row not in patient:
-                return label
-            unit = patient[row] if self.unit == "patient" else study
-            return random_label(label, classes, rule=self.labels,
-                                generator=numpy_generator(seed, "unlearn", "labels", draw, self.unit, unit))
-
-        def relabel(batch: Batch) -> Batch:
-            values = zip(batch.row.tolist(), batch.study.tolist(), batch.label.tolist(), strict=True)
-            return replace(batch, label=torch.tensor([drawn(*each) for each in values], device=batch.label.device))
-
-        return relabel
-
-
-def random_label(label: int, classes: int, *, rule: Rule, generator: np.random.Generator) -> int:
-    """A label drawn by a rule, each allowed class alike; -1 (unknown) stays.
-
-    One generator state gives one shift, whatever the label: labels of a unit that shares a generator move alike.
-
-    Args:
-        label: -1 to classes - 1.
-        classes: Number of classes, >= 2.
-        rule: other = not the label itself; neighbour = label - 1 or label + 1; any = each class.
-        generator: Where the draw comes from.
-    """
-    match rule:
-        case "other":
-            drawn = (label + 1 + int(generator.integers(classes - 1))) % classes
-        case "any":
-            drawn = (label + int(generator.integers(classes))) % classes
-        case "neighbour":
-            step = 1 - 2 * int(generator.integers(2))
-            drawn = label + step if 0 <= label + step < classes else label - step
-    return label if label < 0 else drawn
 
 
 def _both(student: ImageText, batch: Batch, rows: Ints, context: Context) -> dict[str, Tensor]:

@@ -11,7 +11,8 @@ from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
 from forgetmi.methods.importance import summed_gradient
 from forgetmi.methods.masks import largest_by_encoder, masked, shares
-from forgetmi.methods.random_labels import RandomLabels, Rule, Unit
+from forgetmi.methods.random_labels import RandomLabels
+from forgetmi.methods.relabel import Rule, Unit
 from forgetmi.methods.steps import adamw
 from forgetmi.model.image_text import ImageText
 
