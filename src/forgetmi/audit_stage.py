@@ -9,6 +9,7 @@ from pathlib import Path
 from forgetmi.audit import Audit
 from forgetmi.auditor import Draw, audit
 from forgetmi.batch.duplicates import Copy
+from forgetmi.cohort.canaries import SEALED, read_canaries
 from forgetmi.cost import Meter
 from forgetmi.errors import Fault, SpecError
 from forgetmi.files import write_text
@@ -54,21 +55,23 @@ def declared_in(directory: RunDirectory) -> AuditSpec:
     return from_plain(AuditSpec, values, where=f"{directory.root.name}/rule.json", complete=True)
 
 
-def read_draw(directory: RunDirectory, partition: Partition, *, seed: int) -> Draw:
+def read_draw(directory: RunDirectory, cohort: Cohort, partition: Partition, *, seed: int) -> Draw:
     """A finished run as the auditor sees it.
 
     Args:
         directory: The run.
-        partition: As the run loaded it.
+        cohort, partition: As the run loaded them.
         seed: The run's root seed.
     """
     copies = ()
     if directory.duplicates.exists():
         stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))["copies"]
         copies = tuple(Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored)
+    sealed = directory.root / SEALED
     taught = taught_patients(partition, seed=seed)
     return Draw(
         name=directory.root.name, partition=partition, copies=copies,
+        canaries=read_canaries(sealed, cohort).by_code(cohort) if sealed.exists() else None,
         signals={path.stem: Signals.load(path) for path in sorted((directory.root / "signals").glob("*.npz"))},
         relearning={path.name: read_relearning(path, taught=taught)
                     for path in sorted((directory.root / "relearn").glob("*")) if path.is_dir()})

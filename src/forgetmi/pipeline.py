@@ -14,6 +14,7 @@ import torch
 from forgetmi import api
 from forgetmi.audit_stage import declare, read_draw, run_audit
 from forgetmi.batch.duplicates import find_duplicates
+from forgetmi.cohort.canaries import keep_out, read_canaries, write_canaries
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
@@ -69,11 +70,15 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
     if asked.forget_list is not None:
         key = load_key(getattr(spec.cohort, "key_file", None))
         forget = read_forget_list(asked.forget_list, cohort=cohort, key=key)
+    canaries = None if asked.canaries is None else read_canaries(asked.canaries, cohort)
+    if canaries is not None:
+        forget = canaries.request()
     if asked.after is not None:
         return sequel(read_partition(asked.after, cohort), forget, cohort=cohort)
     seed = spec.seed if spec.split_seed is None else spec.split_seed
-    return make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation,
+    made = make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation,
                           validation_from=asked.validation_from, seed=seed, draw=asked.draw)
+    return made if canaries is None else keep_out(canaries, made, cohort)
 
 
 def prepare(spec: RunSpec, cohort: Cohort, partition: Partition, progress: api.Progress | None = None) -> api.Prepared:
@@ -220,6 +225,8 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
         write_partition(directory.partition, partition)
         if spec.audit.enabled:
             declare(directory, spec.audit)
+        if spec.partition.canaries is not None:
+            write_canaries(directory.root, read_canaries(spec.partition.canaries, cohort))
         write_json(directory.notices, dict(prepared.records.images.notices))
         if spec.duplicates and not directory.duplicates.exists():
             write_json(directory.duplicates, find_duplicates(
@@ -239,7 +246,7 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
         write_text(directory.metrics, evaluation.to_json())
         write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})
         if spec.audit.enabled:
-            _, meter = run_audit(directory, [read_draw(directory, partition, seed=spec.seed)], cohort=cohort,
+            _, meter = run_audit(directory, [read_draw(directory, cohort, partition, seed=spec.seed)], cohort=cohort,
                                  declared=spec.audit, seed=spec.seed)
             write_json(directory.trace("audit"), {"cost": asdict(meter.cost)})
     return Run(directory, cohort, partition, evaluation)

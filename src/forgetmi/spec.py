@@ -30,6 +30,8 @@ class PartitionSpec:
         percent: Percent of the training side's images to forget, as whole patients, above 0 and below 100.
         draw: Which of several disjoint forget sets of that percentage, from 0; runs of several can be audited together.
         forget_list: CSV with a column patient_id (or study_id) of those to forget; percent is then not used.
+        canaries: Sealed list of ``forgetmi cohort canaries``: those it names are trained on and forgotten, or held out;
+            percent is then not used.
         reason: Why, for the report; no identifiers.
         date: Date of the request, for the report.
         validation: Share of patients for validation, never trained on or reported.
@@ -42,6 +44,7 @@ class PartitionSpec:
     percent: float = 10.0
     draw: int = 0
     forget_list: Path | None = None
+    canaries: Path | None = None
     reason: str = ""
     date: str = ""
     validation: float = 0.15

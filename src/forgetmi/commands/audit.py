@@ -65,7 +65,7 @@ def _audit(own: AuditOptions) -> Audit:
     if faults:
         raise SpecError(faults)
     cohort = specs[0].cohort.load()
-    draws = [read_draw(directory, read_partition(directory.partition, cohort), seed=spec.seed)
+    draws = [read_draw(directory, cohort, read_partition(directory.partition, cohort), seed=spec.seed)
              for directory, spec in zip(directories, specs, strict=True)]
     if own.shadows is not None:
         plain, unlearned = read_pools(own.shadows, cohort=cohort, partition=draws[0].partition)

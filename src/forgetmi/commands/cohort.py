@@ -1,4 +1,4 @@
-"""``forgetmi cohort make | check | show``."""
+"""``forgetmi cohort make | check | show | canaries``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from forgetmi.types import Cohort, codes
 
 def cohort(argv: Sequence[str]) -> None:
     """Make, check or show a cohort."""
-    actions = {"make": make, "check": check, "show": show}
+    actions = {"make": make, "check": check, "show": show, "canaries": canaries}
     if not argv or argv[0] not in actions:
         if argv and argv[0] in ("-h", "--help"):
-            say("usage: forgetmi cohort make|check|show [OPTIONS]\n\n"
+            say("usage: forgetmi cohort make|check|show|canaries [OPTIONS]\n\n"
                 "  make   write a generated cohort anybody can read, or with --like mimic a tree like MIMIC-CXR's\n"
                 "  check  read every row and decode every image; report all faults at once\n"
-                "  show   counts of a cohort and of its partition")
+                "  show   counts of a cohort and of its partition\n"
+                "  canaries  before training: patients of whom a coin decides who is trained on and later forgotten")
             return
-        raise SpecError(Fault("cohort needs an action", do="One of: make, check, show."))
+        raise SpecError(Fault("cohort needs an action", do="One of: make, check, show, canaries."))
     actions[argv[0]](argv[1:])
 
 
@@ -161,6 +162,45 @@ def show(argv: Sequence[str]) -> None:
         say(f"  {name:<11}{count['patients']:>7} patients {count['images']:>8} images")
     for note in partition.notes:
         say(f"  {note}")
+
+
+@dataclass(frozen=True)
+class CanaryOptions:
+    """Options of ``forgetmi cohort canaries``.
+
+    Args:
+        out: Directory; gets the sealed list, the commitment to publish, and a specification that uses them.
+        pairs: Pairs of patients, equal in study count and label; half of the canaries are trained on, on average.
+        seed: Seed of the draw; the coins also depend on your secret identifier key.
+    """
+
+    out: Path
+    pairs: int = 50
+    seed: int = 0
+
+
+def canaries(argv: Sequence[str]) -> None:
+    """Draw canaries before training and seal who they are."""
+    import yaml
+
+    from forgetmi.cohort.canaries import COMMITMENT, SEALED, draw_canaries, write_canaries
+    from forgetmi.cohort.identifiers import load_key
+    from forgetmi.spec import to_plain
+
+    spec, own = parse(CanaryOptions, argv, prog="forgetmi cohort canaries", only=("cohort",),
+                      description="Before training: draw matched pairs of patients and toss a coin for each, who is "
+                                  "trained on and later forgotten, or never seen. The audit of such a run bounds "
+                                  "epsilon from below.")
+    found: Cohort = spec.cohort.load()
+    if (own.out / SEALED).exists():
+        raise SpecError(Fault("canaries are sealed there already", where=own.out.name, do="Choose another --out."))
+    drawn = draw_canaries(found, pairs=own.pairs, seed=own.seed, key=load_key(getattr(spec.cohort, "key_file", None)))
+    write_canaries(own.out, drawn)
+    write_text(own.out / "spec.yaml", yaml.safe_dump({
+        "cohort": to_plain(spec.cohort), "partition": {"canaries": str(own.out / SEALED)}}))
+    say(f"{len(drawn.patients)} canaries sealed in {own.out / SEALED}: keep it closed until the audit.\n"
+        f"Publish {own.out / COMMITMENT}: {drawn.commitment}\n"
+        f"Train with them:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine")
 
 
 def describe(cohort: Cohort) -> str:

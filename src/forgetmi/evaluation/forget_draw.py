@@ -52,6 +52,7 @@ def forget_draw(evidence: Evidence) -> ForgetDraw:
         studies=np.concatenate([side.studies for side in sides]),
         label=np.concatenate([side.label for side in sides]),
         unlearned=evidence.asked(evidence.audited), original=evidence.asked(evidence.signals["original"]),
-        retrained=np.array([evidence.asked(model) for model in retrained]).reshape(len(retrained), -1),
+        retrained=np.array([evidence.asked(model) for model in retrained]).reshape(
+            len(retrained), sum(map(len, sides))),
         correct=None if evidence.channel == "link" else np.stack(
             [correct(model) for model in (evidence.audited, *retrained)]))
