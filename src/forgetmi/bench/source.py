@@ -70,7 +70,7 @@ def _file(name: str) -> Path | None:
     """Where a module's source is; looking for one of this package imports nothing."""
     package, *parts = name.split(".")
     if package == PACKAGE:
-        path = ROOT.joinpath(*parts)
-        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+        path = ROOT.joinpath(*parts).with_suffix(".py")  # a package's own file names its parts and computes nothing
+        return path if path.is_file() else None
     spec = find_spec(name)
     return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
