@@ -148,6 +148,7 @@ def test_release_mode_behaves_as_released(small_world: World, tmp_path: Path, ca
     assert set(measured) == {"original", "retrain-0", "unlearned"}
     assert measured["retrain-0"]["dissimilarity"] == pytest.approx(0, abs=1e-12)
     assert measured["unlearned"]["attack"]["units"] == [2, 1, 1]
+    assert "release.json" in json.loads((tmp_path / "run" / "record.json").read_text())["files"]
     said = capsys.readouterr().out
     assert "release.json" in said
     assert "without effect: scheduler" in said

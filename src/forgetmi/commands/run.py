@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,12 +90,17 @@ def demo(argv: Sequence[str]) -> None:
                     [pair for one in done for pair in costs(spec, one)]))
 
 
-def finish(spec: RunSpec, out: Path, *, command: list[str], how: Recording | None = None) -> Run:
-    """Run (or go on with) a specification, and write its metrics, manifest, report and record."""
+def finish(
+    spec: RunSpec, out: Path, *, command: list[str], how: Recording | None = None,
+    also: Callable[[Run], None] | None = None,
+) -> Run:
+    """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record."""
     started = time.perf_counter()
     with Board() as board:
         done = run_pipeline(spec, out, show=board.show)
         _report(done, spec, command)
+        if also is not None:
+            also(done)
         recorded = keep_record(done, spec, how or Recording())
     seconds = time.perf_counter() - started
     cpu = sum(cost_of(done.directory, name).cpu_seconds for name in [*model_names(spec), "evaluate"])

@@ -190,7 +190,7 @@ def _decision(directory: RunDirectory) -> Decision:
     rule = json.loads(audit.declared.to_json())
     return Decision(audit.outcome, rule, audit.rule_digest,
                     {one.channel: one.outcome for one in audit.verdict.channels},
-                    (*audit.verdict.statements, *audit.statements))
+                    audit.statements)
 
 
 def stored_record(root: Path) -> Record | None:

@@ -75,14 +75,14 @@ def run_authors(argv: Sequence[str]) -> None:
 
 def _finish(spec: RunSpec, out: Path, mode: Mode, *, command: list[str]) -> Run:
     """Run a specification; in release mode, measure every model as the release means to, too."""
-    done = finish(spec, out, command=command)
-    if mode == "release":
+    def measure(done: Run) -> None:
         signals = {name: Signals.load(done.directory.signals(name)) for name in model_names(spec)}
         retrained = next((signals[name] for name in retrained_names(spec)), None)
         write_json(out / MEASURES, {name: asdict(release_measures(one, done.partition, retrained=retrained))
                                     for name, one in signals.items()})
         say(f"As the release measures it: {out / MEASURES}")
-    return done
+
+    return finish(spec, out, command=command, also=measure if mode == "release" else None)
 
 
 def _grid(
