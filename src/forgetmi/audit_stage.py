@@ -63,18 +63,22 @@ def read_draw(directory: RunDirectory, cohort: Cohort, partition: Partition, *, 
         cohort, partition: As the run loaded them.
         seed: The run's root seed.
     """
-    copies = ()
-    if directory.duplicates.exists():
-        stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))["copies"]
-        copies = tuple(Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored)
     sealed = directory.root / SEALED
     taught = taught_patients(partition, seed=seed)
     return Draw(
-        name=directory.root.name, partition=partition, copies=copies,
+        name=directory.root.name, partition=partition, copies=read_copies(directory),
         canaries=read_canaries(sealed, cohort).by_code(cohort) if sealed.exists() else None,
         signals={path.stem: Signals.load(path) for path in sorted((directory.root / "signals").glob("*.npz"))},
         relearning={path.name: read_relearning(path, taught=taught)
                     for path in sorted((directory.root / "relearn").glob("*")) if path.is_dir()})
+
+
+def read_copies(directory: RunDirectory) -> tuple[Copy, ...]:
+    """Copies of what is forgotten that a finished run found; none where it did not look."""
+    if not directory.duplicates.exists():
+        return ()
+    stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))["copies"]
+    return tuple(Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored)
 
 
 def run_audit(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from forgetmi.audit_stage import declared_in, read_draw, stored_audit
+from forgetmi.audit_stage import declared_in, read_copies, stored_audit
 from forgetmi.errors import EvaluationError, EvidenceError, Fault
 from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.channels import Channel
@@ -111,7 +111,7 @@ def verdict(root: Path, record: Record) -> str:
     signals = stored_signals(root, record)
     one = signals[record.model("before").name]
     partition, names = stored_partition(root, one), codes(one.patient)[1][codes(one.patient)[0]]
-    copies = read_draw(directory, partition, seed=record.recompute.seed).copies
+    copies = read_copies(directory)
     copied = np.isin(names, [copy.patient for copy in copies if copy.other_set == "retain"])
     seen = np.isin(names, [copy.other_patient for copy in copies if copy.other_set not in ("retain", "forget")])
     forget = partition.forget[~copied[partition.forget]]
