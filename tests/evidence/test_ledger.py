@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.evidence.conftest import new_key
 
 from forgetmi.cli import main
 from forgetmi.cohort.partition import partition as make_partition
@@ -181,6 +183,19 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
         sequel(second, ForgetRequest(patients=new), cohort=cohort)
 
 
+def test_an_old_record_does_not_meet_a_later_request(finished: Path, tmp_path: Path) -> None:
+    record = read_record(finished)
+    record = dataclasses.replace(record, decision=dataclasses.replace(record.decision, outcome="FORGOTTEN"))
+    ledger = Ledger(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
+    number = enter(ledger, *record.subjects.patients, received=date(2026, 2, 1))
+    old = dataclasses.replace(record, written="2026-01-31T23:59:59+00:00")
+    with pytest.raises(EvidenceError, match="older than R0001"):
+        ledger.meet([number], old, folder=tmp_path)
+    assert ledger.entries([number])[0].state == "open"
+    ledger.meet([number], dataclasses.replace(record, written="2026-02-01T00:00:00+00:00"), folder=tmp_path)
+    assert ledger.entries([number])[0].state == "closed"
+
+
 def test_a_withdrawal_from_the_list_to_the_record(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -210,7 +225,12 @@ def test_a_withdrawal_from_the_list_to_the_record(
     assert set(read_forget_list(Path("forget.csv"), cohort=cohort, key=key).patients) == {digest[one] for one in asked}
     assert main(["requests", "close", "R1", "--record", str(finished)]) == 2
     assert "the verdict is" in capsys.readouterr().err
-    assert main(["requests", "close", "R1", "--record", str(finished), "--note", "accepted by the officer"]) == 0
+    words = ["requests", "close", "R1", "--record", str(finished), "--note", "accepted by the officer"]
+    stranger = new_key(tmp_path / "stranger.key")
+    assert main([*words, "--key", f"{stranger}.pub"]) == 2
+    assert "another key than the one to trust" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "not checked: whose key it is" in capsys.readouterr().out
     assert main(["requests", "close", "R2", "--record", str(finished), "--note", "no"]) == 2
     assert "does not forget everybody R0002 names" in capsys.readouterr().err
     assert main(["requests", "drift"]) == 0

@@ -224,7 +224,9 @@ class CloseOptions:
         request: Numbers of requests, e.g. R0003.
         record: The record (or run directory) that carried them out; it is verified first.
         state: With --record closed; without, what to set: closed, refused, on_hold, or open again.
-        note: Why, without identifiers; needed without a record, or where the verdict is not FORGOTTEN.
+        note: Why, without identifiers; needed without a record, or where the verdict is not FORGOTTEN or the record is
+            older than the request.
+        key: The signer's public key (PEM), from a source you trust; without, anybody's record is taken.
         ledger: The ledger's file.
     """
 
@@ -232,6 +234,7 @@ class CloseOptions:
     record: Path | None = None
     state: Literal["closed", "refused", "on_hold", "open"] = "closed"
     note: str = ""
+    key: Path | None = None
     ledger: Path = LEDGER
 
 
@@ -242,7 +245,7 @@ def close(argv: Sequence[str]) -> None:
     numbers = _numbers(own.request)
     if not numbers:
         raise SpecError(Fault("no request is named", do="Give numbers, e.g. R0003."))
-    ledger = Ledger(own.ledger)
+    ledger, unchecked = Ledger(own.ledger), ()
     if own.record is None:
         state: State = own.state
         ledger.move(numbers, state, note=own.note)
@@ -252,8 +255,11 @@ def close(argv: Sequence[str]) -> None:
         from forgetmi.evidence.verify import verify
 
         folder = own.record if own.record.is_dir() else own.record.parent
-        ledger.meet(numbers, verify(own.record).record, folder=folder.resolve(), note=own.note)
-    say("\n".join(_line(entry) for entry in ledger.entries(numbers)))
+        checked = verify(own.record, key=own.key)
+        ledger.meet(numbers, checked.record, folder=folder.resolve(), note=own.note)
+        unchecked = checked.open
+    say("\n".join([*(_line(entry) for entry in ledger.entries(numbers)),
+                   *(f"  not checked: {line}" for line in unchecked)]))
 
 
 @dataclass(frozen=True)

@@ -249,8 +249,8 @@ class Ledger:
         """Close requests by the record of the run that carried them out.
 
         Raises:
-            EvidenceError: The record forgets not all of them, is of another key, or its verdict is not FORGOTTEN and
-                no note says why the requests are closed all the same.
+            EvidenceError: The record forgets not all of them or is of another key; or it is older than a request, or
+                its verdict is not FORGOTTEN, and no note says why the requests are closed all the same.
         """
         verdict = record.decision.outcome
         forgotten = {*record.subjects.patients} if record.subjects.whole_patients else set()
@@ -261,6 +261,10 @@ class Ledger:
                             do="Give the record of the run that carried it out.")
                       for entry in entries if (missing := (set(entry.patients) - forgotten)
                                                | (set(entry.studies) - set(record.subjects.studies)))]
+            faults += [Fault(f"the record is older than {entry.name}", where="record.json",
+                             why=f"written on {record.written[:10]}, received on {entry.received}",
+                             do="Give the record of a run made since, or say in --note why this one meets it.")
+                       for entry in entries if record.written[:10] < entry.received.isoformat() and not note]
             if verdict != "FORGOTTEN" and not note:
                 faults.append(Fault(f"the verdict is {verdict}", where="record.json",
                                     do="Say in --note why the request is closed all the same, or go on unlearning."))
