@@ -12,9 +12,11 @@ import pytest
 from forgetmi.audit import Audit
 from forgetmi.audit_stage import declare
 from forgetmi.cli import main
+from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.stored import read_partition
 from forgetmi.errors import SpecError
 from forgetmi.evaluation.verdict import Rule
+from forgetmi.files import write_json
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.train import Recipe
 from forgetmi.pipeline import run, stage_names
@@ -147,6 +149,24 @@ def test_shadow_forget_sets_are_disjoint_and_of_the_asked(runs: list[Path]) -> N
         plan_for(partition, models=4, unlearnings=40, seed=0)
     with pytest.raises(SpecError, match="too few"):
         plan_for(partition, models=1, unlearnings=0, seed=0)
+
+
+def test_a_pool_of_other_sets_is_refused(tmp_path: Path) -> None:
+    """Who was in and who was unlearned is drawn again from the partition: another one would give other masks."""
+    cohort = SPEC.cohort.load()
+    first, other = (make_partition(cohort, forget=12.0, seed=3, draw=draw) for draw in (0, 1))
+    size = np.bincount(first.patient)
+    kept, aside = first.patient[first.retain], first.patient[first.validation]
+    leaves, enters = next((a, b) for a in kept for b in aside if size[a] == size[b])
+    swapped = dataclasses.replace(
+        first, retain=np.flatnonzero(np.isin(first.patient, [*kept[kept != leaves], enters])),
+        validation=np.flatnonzero(np.isin(first.patient, [*aside[aside != enters], leaves])))
+    for partition, unlearnings, message in (
+            (first, 1, "0 of 2"), (other, 1, "other sets"), (other, 0, "0 of 2"), (swapped, 0, "other sets")):
+        write_json(tmp_path / "plan.json", dataclasses.asdict(
+            plan_for(first, models=2, unlearnings=unlearnings, seed=0)))
+        with pytest.raises(SpecError, match=message):
+            read_pools(tmp_path, cohort=cohort, partition=partition)
 
 
 @pytest.mark.slow

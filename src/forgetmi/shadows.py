@@ -6,6 +6,7 @@ must be inside some of them, too: otherwise nothing tells what having been train
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -42,6 +43,8 @@ class Plan:
         cohort: Digest of the cohort.
         forgotten: Patients a forget set, as many as the run's.
         rows: How many rows the halves are drawn from.
+        people: Digest of the patients the halves are drawn from.
+        asked: Digest of those the attacks ask about, out of whom the forget sets are drawn.
     """
 
     models: int
@@ -50,6 +53,8 @@ class Plan:
     cohort: str
     forgotten: int
     rows: int
+    people: str
+    asked: str
 
 
 def plan_for(partition: Partition, *, models: int, unlearnings: int, seed: int) -> Plan:
@@ -59,7 +64,7 @@ def plan_for(partition: Partition, *, models: int, unlearnings: int, seed: int) 
         SpecError: Too few models, or more forget sets than half of the asked patients hold.
     """
     forgotten = len(_people(partition, "forget"))
-    plan = Plan(models, unlearnings, seed, partition.cohort, forgotten, len(_rows(partition)))
+    plan = Plan(models, unlearnings, seed, partition.cohort, forgotten, len(_rows(partition)), *_sets(partition))
     if models < 2:
         raise SpecError(Fault(f"{models} shadow models are too few", why="every patient is in one half of them",
                               do="Ask for 2 or more."))
@@ -96,6 +101,13 @@ def _asked(plan: Plan, partition: Partition) -> Masks:
 
 def _people(partition: Partition, *sets: str) -> Ints:
     return np.unique(np.concatenate([partition.patient[partition.rows(on)] for on in sets]))  # type: ignore[arg-type]
+
+
+def _sets(partition: Partition) -> tuple[str, str]:
+    """Digests `Plan.people` and `Plan.asked`: masks are drawn again when a pool is read, so they must be the same."""
+    people, asked = (hashlib.sha256(_people(partition, *on).astype(np.int64).tobytes()).hexdigest()[:16]
+                     for on in (("forget", "retain", "holdout"), ASKED))
+    return people, asked
 
 
 def _rows(partition: Partition) -> Ints:
@@ -211,7 +223,8 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
     Args:
         root: Directory of the pool.
         cohort: The cohort it was made for.
-        partition: Of the run it was made for, or of another with the same holdout and training side.
+        partition: Of the run it was made for; where nothing was unlearned, also of another run with the same holdout
+            and training side.
 
     Raises:
         SpecError: It is no pool, is of other data, or is not finished.
@@ -220,8 +233,10 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
         raise SpecError(Fault("this is no directory of shadow models", where=root.name,
                               do="Give the --out of forgetmi shadows."))
     plan, directory = _stored(root), RunDirectory(root)
-    if plan.cohort != cohort.digest or plan.rows != len(_rows(partition)):
-        raise SpecError(Fault("the shadow models are of another cohort or of other sets", where=root.name))
+    people, asked = _sets(partition)
+    if (plan.cohort, plan.people) != (cohort.digest, people) or (plan.unlearnings and plan.asked != asked):
+        raise SpecError(Fault("the shadow models are of another cohort or of other sets", where=root.name,
+                              do="Give the run they were made for first."))
     done = [at for at in range(plan.models) if directory.signals(_name(at)).exists()]
     if len(done) < plan.models:
         raise SpecError(Fault(f"{len(done)} of {plan.models} shadow models are done", where=root.name,
