@@ -24,8 +24,9 @@ from forgetmi.errors import EvidenceError
 from forgetmi.evidence import recompute
 from forgetmi.evidence.build import digests
 from forgetmi.evidence.ledger import Ledger
-from forgetmi.evidence.manifest import leaf
-from forgetmi.evidence.record import OWN_FILES, read_record, signer_of, write_record
+from forgetmi.evidence.manifest import Proof, Proofs, faults, leaf
+from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
+from forgetmi.evidence.record import OWN_FILES, TrainingData, read_record, signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
 from forgetmi.pipeline import Run, load_data
@@ -172,6 +173,36 @@ def test_wrong_proofs_are_found_even_where_their_digest_fits(finished: Path, tmp
         verify(run)
 
 
+def test_a_proof_that_stands_twice_does_not_hide_a_missing_one(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    proofs = json.loads((run / "absence.json").read_text())
+    first, second = (at for at, proof in enumerate(proofs["proofs"][:50]) if proof["absent"] is not None
+                     and at in (0, 1))
+    proofs["proofs"][second] = proofs["proofs"][first]
+    content = (json.dumps(proofs, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    replace(run / "absence.json", content)
+    altered(run, lambda plain: (plain.update(signer=""), plain["files"].update(
+        {"absence.json": hashlib.sha256(content).hexdigest()})))
+    with pytest.raises(EvidenceError, match=r"absence\.json: the number of proofs"):
+        verify(run)
+
+
+def test_nobody_else_comes_or_goes_between_the_trees() -> None:
+    a, b, c = (digit * 64 for digit in "abc")
+    before, after = MerkleTree.of([a, b, c]), MerkleTree.of([a])
+    was, gone = before.prove(c), after.prove(c)
+    assert isinstance(was, Inclusion)
+    assert isinstance(gone, Absence)
+    proofs = Proofs("forgetmi absence 1", (Proof("image", was, gone, None),))
+    data = TrainingData("", before.root, after.root, len(before), len(after), absent=1, shared=0, proofs="absence.json")
+    assert ["3 leaves before, 1 after" in str(fault) for fault in faults(data, proofs)] == [True]
+    whole = MerkleTree.of([a, b])
+    gone = whole.prove(c)
+    assert isinstance(gone, Absence)
+    assert not faults(dataclasses.replace(data, after=whole.root, leaves_after=2),
+                      Proofs("forgetmi absence 1", (Proof("image", was, gone, None),)))
+
+
 def test_a_chain_holds_until_a_link_is_altered(finished: Path, sign_key: Path, tmp_path: Path) -> None:
     second, third = copy(finished, tmp_path / "two"), copy(finished, tmp_path / "three")
     cohort, partition = load_data(TINY)
@@ -233,6 +264,17 @@ def test_the_verdict_follows_from_the_signals(finished: Path, tmp_path: Path) ->
     replace(run / "audit.json", json.dumps(audit).encode())
     with pytest.raises(EvidenceError, match="another when decided again"):
         recompute.verdict(run, record)
+
+
+def test_the_record_itself_must_say_what_its_files_say(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    altered(run, lambda plain: (plain.update(signer=""), plain["findings"][0].update(value=0.001)))
+    verify(run)  # unsigned and consistent
+    with pytest.raises(EvidenceError, match="findings are not those"):
+        recompute.metrics(run, read_record(run))
+    altered(run, lambda plain: plain["decision"]["channels"].update(image="FORGOTTEN", text="FORGOTTEN"))
+    with pytest.raises(EvidenceError, match="decision is not that"):
+        recompute.verdict(run, read_record(run))
 
 
 @pytest.mark.slow

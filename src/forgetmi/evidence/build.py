@@ -81,7 +81,7 @@ def record_of(
         method=_method(spec, files["spec.yaml"]),
         cost={name: {what: float(value) for what, value in asdict(cost).items()}
               for name, cost in manifest.stages.items()},
-        findings=(*_measures(directory), *_attacks(directory)), decision=_decision(directory),
+        findings=findings_in(directory), decision=decision_in(directory),
         recompute=Recompute(spec.seed, spec.resamples, cohort.ordinal), files=files, signer=signer,
     )
 
@@ -156,6 +156,11 @@ def _method(spec: RunSpec, digest: str) -> MethodFacts:
                        {name: shown(value) for name, value in options.items()}, digest)
 
 
+def findings_in(directory: RunDirectory) -> tuple[Finding, ...]:
+    """What a finished run's metrics.json and audit.json found, as a record says it."""
+    return *_measures(directory), *_attacks(directory)
+
+
 def _measures(directory: RunDirectory) -> Iterator[Finding]:
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     for model in (ORIGINAL, UNLEARNED, "retrain"):
@@ -183,7 +188,8 @@ def _attacks(directory: RunDirectory) -> Iterator[Finding]:
         yield Finding(UNLEARNED, row.name, row.channel, "", None, None, None, row.reason)
 
 
-def _decision(directory: RunDirectory) -> Decision:
+def decision_in(directory: RunDirectory) -> Decision:
+    """What a finished run's audit.json decided, as a record says it."""
     audit = _audit(directory)
     if audit is None:
         return Decision(NOT_AUDITED, {}, "", {}, ("The run was not audited: there is no verdict.",))

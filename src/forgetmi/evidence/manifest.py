@@ -143,8 +143,12 @@ def faults(data: TrainingData, proofs: Proofs) -> list[Fault]:
                                why="it does not lead to the root in the record"))
     counts = sum(proof.absent is not None for proof in proofs.proofs), \
         sum(proof.shared is not None for proof in proofs.proofs)
-    if counts != (data.absent, data.shared):
+    distinct = {proof.before.leaf for proof in proofs.proofs}
+    if counts != (data.absent, data.shared) or len(distinct) < len(proofs.proofs):
         found.append(Fault("the number of proofs is not the record's", where=data.proofs))
+    if data.leaves_before != data.leaves_after + data.absent:
+        found.append(Fault("the trees before and after differ by more than the forgotten", where=data.proofs,
+                           why=f"{data.leaves_before} leaves before, {data.leaves_after} after, {data.absent} absent"))
     return found
 
 

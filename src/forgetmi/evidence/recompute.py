@@ -19,6 +19,7 @@ from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.forget_draw import ForgetDraw, forget_draw
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.evaluation.verdict import decide
+from forgetmi.evidence.build import decision_in, findings_in
 from forgetmi.evidence.record import NOT_AUDITED, Record
 from forgetmi.rundir import RunDirectory
 from forgetmi.types import SETS, Evaluation, Failed, Partition, Score, Signals, codes
@@ -51,13 +52,13 @@ def stored_partition(root: Path, signals: Signals) -> Partition:
 
 
 def metrics(root: Path, record: Record) -> tuple[int, float]:
-    """Compute metrics.json again and compare.
+    """Compute metrics.json again and compare; and compare the record's findings with the run's files.
 
     Returns:
         Numbers compared, and the largest difference.
 
     Raises:
-        EvidenceError: Some differ; the first are named.
+        EvidenceError: Some differ; the first are named. Or the record says other numbers than the files it names.
     """
     signals = stored_signals(root, record)
     again = evaluate(signals, stored_partition(root, signals[record.model("before").name]),
@@ -71,6 +72,9 @@ def metrics(root: Path, record: Record) -> tuple[int, float]:
         raise EvidenceError([*(Fault(f"{name} is another number when computed again", where="metrics.json",
                                      do="Compare the code version in the record with yours.") for name in wrong[:5]),
                              *more])
+    if record.findings != findings_in(RunDirectory(root)):
+        raise EvidenceError(Fault("the record's findings are not those of metrics.json and audit.json",
+                                  where="record.json", do="Compare the code version in the record with yours."))
     return len(differences), max((difference for _, difference in differences), default=0.0)
 
 
@@ -129,6 +133,9 @@ def verdict(root: Path, record: Record) -> str:
                   json.loads(json.dumps(dataclasses.asdict(again)))) or again.outcome != record.decision.outcome:
         raise EvidenceError(Fault("the verdict is another when decided again", where="audit.json",
                                   why=f"{again.outcome}, the record says {record.decision.outcome}",
+                                  do="Compare the code version in the record with yours."))
+    if record.decision != decision_in(directory):
+        raise EvidenceError(Fault("the record's decision is not that of audit.json", where="record.json",
                                   do="Compare the code version in the record with yours."))
     return again.outcome
 
