@@ -77,7 +77,7 @@ def run_on_ray(
 def _connect(address: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network unless asked
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SpecError(Fault("Ray is not installed", where="--runner ray",
                               do="Install it with  pip install 'forgetmi[ray]'.")) from error

@@ -70,7 +70,7 @@ class Tracker:
 
 def _silent() -> Any:
     """Settings of Weights & Biases that keep what it would find out by itself (paths, arguments, output) to us."""
-    import wandb
+    import wandb  # pyright: ignore[reportMissingImports]
 
     return wandb.Settings(x_disable_meta=True, x_disable_machine_info=True, x_disable_stats=True, disable_code=True,
                           disable_git=True, x_save_requirements=False, save_code=False, console="off")
