@@ -14,9 +14,11 @@ from tests.runs import SMALL
 from forgetmi import pipeline
 from forgetmi.bench import work
 from forgetmi.bench.grid import cells, opened, points, read_setting
-from forgetmi.bench.store import Store
+from forgetmi.bench.results import collect
+from forgetmi.bench.store import Outcome, Store
 from forgetmi.cli import main
 from forgetmi.commands.benchmark import BenchmarkOptions, read_axes
+from forgetmi.cost import Cost
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.registry import methods
@@ -151,6 +153,25 @@ def test_wrong_axes_are_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "bench").exists()
     assert bench(tmp_path / "bench", "--methods", "cf_k:epoch=1") == 2
     assert "Did you mean 'epochs'" in capsys.readouterr().err
+
+
+def test_canaries_would_make_every_percentage_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(tmp_path / "bench", "--partition.canaries", str(tmp_path / "canaries.json")) == 2
+    assert "list of canaries is given" in capsys.readouterr().err
+
+
+def test_a_retrained_model_that_failed_is_stated(tmp_path: Path) -> None:
+    store = Store(tmp_path / "bench")
+    options = BenchmarkOptions(out=store.root, methods=("cf_k",), percents=(12.0,), training_seeds=(3,), presets=False)
+    grid = points(SPEC, read_axes(SPEC, options))
+    first, second = grid[0].retrains
+    reasons = []
+    for reason in ("", "it diverged"):
+        for cell, why in ((first, ""), (second, reason)):
+            store.folder(cell.digest).mkdir(parents=True, exist_ok=True)
+            store.finish(cell.digest, Outcome(why, Cost(1.0, 1.0, 1)), identity={})
+        reasons.append(collect(store, grid).failures(12.0))
+    assert reasons == [[], ["12 %, retrain failed (1 run): it diverged"]]
 
 
 def test_one_process_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

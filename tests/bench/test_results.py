@@ -63,6 +63,8 @@ def test_a_failed_run_is_stated_and_not_left_out() -> None:
     assert cell.reason == "failed (1 of 2 runs)"
     assert found.failures(10.0) == ["10 %, m failed (1 run): it diverged"]
     assert results().cell("m", 10.0, auc).reason == "not run"
+    assert results(measured("retrain", 0, 0, 0.5, reason="full disk")).failures(10.0) == [
+        "10 %, retrain failed (1 run): full disk"]
 
 
 @pytest.mark.parametrize(("accuracy", "over"), [(0.65, 1.0), (0.66, 0.0), (0.9, 0.0)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -44,7 +44,8 @@ class Measured:
         row: "original", "retrain", or a setting's name.
         percent, draw, seed, number: Forget set, training seed, unlearning seed.
         model: Its name among the scores.
-        outcome: What became of it (of the original, for the rows that are no method); None = not made yet.
+        outcome: What became of it (for the retrained models, of the first that could not be had, if any); None = not
+            made yet.
         evaluation: Scores; None = not measured.
         retraining: CPU seconds of one retraining of this point; None = none was done.
     """
@@ -165,7 +166,7 @@ class Results:
         """One sentence a row that failed at a percentage, with the reason."""
         found: dict[tuple[str, str], int] = {}
         for one in self.models:
-            if one.percent == percent and one.row != FLOOR and one.outcome is not None and one.outcome.reason:
+            if one.percent == percent and one.outcome is not None and one.outcome.reason:
                 key = one.row, one.outcome.reason
                 found[key] = found.get(key, 0) + 1
         return [f"{percent:g} %, {row} failed ({count} run{'' if count == 1 else 's'}): {reason}"
@@ -193,7 +194,10 @@ def collect(store: Store, grid: Sequence[Point]) -> Results:
 
 
 def _of(store: Store, point: Point) -> Iterator[Measured]:
-    done = [outcome for cell in point.retrains if (outcome := store.outcome(cell.digest)) and not outcome.reason]
+    retrained = [store.outcome(cell.digest) for cell in point.retrains]
+    done = [outcome for outcome in retrained if outcome and not outcome.reason]
+    # One that could not be had is stated: every distance of this point rests on fewer of them.
+    reference = next((outcome for outcome in retrained if not outcome or outcome.reason), done[0] if done else None)
     retraining = float(np.mean([outcome.cost.cpu_seconds for outcome in done])) if done else None
     scores = {original: evaluation_of(store, point, original) for original in originals(point)}
     asked = point.spec.partition
@@ -204,7 +208,7 @@ def _of(store: Store, point: Point) -> Iterator[Measured]:
 
     usual = point.original
     yield one(ORIGINAL, ORIGINAL, usual, usual.digest)
-    yield one(FLOOR, FLOOR, usual, usual.digest)
+    yield replace(one(FLOOR, FLOOR, usual, usual.digest), outcome=reference)
     for row, cell in point.own.items():
         yield one(own_original(row), ORIGINAL, cell, cell.digest)
     for row, cells in point.unlearned.items():

@@ -107,7 +107,8 @@ def read_axes(spec: RunSpec, own: BenchmarkOptions) -> Axes:
     seeds = own.training_seeds or (SEEDS[:1] if own.quick else SEEDS)
     asked, default = spec.partition, PartitionSpec()
     faults = [Fault(what, where="benchmark", do=do) for what, do, wrong in (
-        ("a forget list is given", "Leave it out: forget sets are drawn.", asked.forget_list is not None),
+        ("a forget list or a list of canaries is given", "Leave it out: forget sets are drawn.",
+         asked.forget_list is not None or asked.canaries is not None),
         ("a single forget percentage or draw is given", "Use --percents and --draws.",
          (asked.percent, asked.draw) != (default.percent, default.draw)),
         ("trained models are given", "Leave them out: every model is made here.", spec.given != GivenModels()),
