@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from forgetmi.cli import COMMANDS, main
+from forgetmi.errors import EvaluationError
 from forgetmi.spec import write_yaml
+from forgetmi.types import Signals
 from tests.runs import SMALL
 
 MODEL = ["--model.stem-width", "8", "--model.widths", "8", "16", "--model.hidden", "16", "--model.heads", "2",
@@ -193,6 +195,32 @@ def test_unknown_options_and_names_end_with_two(tmp_path: Path, capsys: Any) -> 
                   ["report", str(tmp_path)]):
         assert main(words) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("words", [["--retrains", "-1"], ["--batch-size", "0"], ["--resamples", "-5"],
+                                   ["--workers", "-1"], ["--threads", "0"], ["--gpus-per-job", "nan"]])
+def test_counts_out_of_range_are_refused_before_anything_is_written(words: list[str], tmp_path: Path,
+                                                                    capsys: Any) -> None:
+    assert main(["run", "--out", str(tmp_path / "out"), *words]) == 2
+    assert words[0].strip("-").replace("-", "_") + " must be at least" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_system_refuses_is_one_clear_error(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert main(["cohort", "make", "--out", str(tmp_path / "file" / "cohort"), "--patients", "2", "--size", "16"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ")
+    assert "file" in said
+    assert "Check the path" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK nothing", b"\x93NUMPY"])
+def test_damaged_signals_are_one_clear_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.npz").write_bytes(content)
+    with pytest.raises(EvaluationError, match="the signals cannot be read"):
+        Signals.load(tmp_path / "model.npz")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -125,7 +125,7 @@ def refused(tree: Path, more: list[str], capsys: Any) -> str:
 def test_a_truncated_dicom_stops_the_run_before_anything_is_written(tree: Path, capsys: Any) -> None:
     path = first_image(tree)
     path.write_bytes(path.read_bytes()[:900])
-    assert refused(tree, [], capsys).count("error: row 0, patient ") == 1
+    assert refused(tree, [], capsys).count("row 1, patient ") == 1
 
 
 def test_a_compression_nobody_can_read_names_the_package(

@@ -6,6 +6,10 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forgetmi.errors import Fault
 
 # Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.registry.commands`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -68,10 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"error: {_refused_by_system(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _refused_by_system(error: OSError) -> Fault:
+    """What the system would not read or write, in words."""
+    from forgetmi.errors import Fault
+
+    return Fault("the file or folder cannot be used", where=str(error.filename or ""), why=error.strerror or str(error),
+                 do="Check the path, its permissions and the space left; finished work is kept.")
 
 
 def _in_step(verb: str, rest: Sequence[str]) -> None:

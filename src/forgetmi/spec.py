@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -209,6 +210,17 @@ class RunSpec:
     address: str = ""
     gpus_per_job: float = 0.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "retrains must be at least 0": self.retrains >= 0, "batch_size must be at least 1": self.batch_size >= 1,
+            "resamples must be at least 0": self.resamples >= 0, "workers must be at least 0": self.workers >= 0,
+            "threads must be at least 1": self.threads >= 1,
+            "gpus_per_job must be at least 0": 0 <= self.gpus_per_job < math.inf,
+        }
+        faults = [Fault(rule, where="run") for rule, holds in rules.items() if not holds]
+        if faults:
+            raise SpecError(faults)
 
 
 # Fields whose type is chosen by name: in YAML as {kind: NAME, ...}.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.errors import CohortError, Fault, PartitionError
+from forgetmi.errors import CohortError, EvaluationError, Fault, PartitionError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -334,10 +336,20 @@ class Signals:
 
     @classmethod
     def load(cls, path: Path) -> Signals:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as stored:
-            values: dict[str, Any] = {name: stored[name] for name in stored.files}
-        return cls(**{**values, "model": str(values["model"]), "cohort": str(values["cohort"])})
+        """Read what `save` wrote.
+
+        Raises:
+            EvaluationError: The file is missing, damaged, or no file of signals.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                values: dict[str, Any] = {name: stored[name] for name in stored.files}
+            return cls(**{**values, "model": str(values["model"]), "cohort": str(values["cohort"])})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
+            raise EvaluationError(Fault(
+                "the signals cannot be read", where=path.name, why=type(error).__name__,
+                do="Give a file that forgetmi wrote; remove a damaged one from a run, and the run makes it again.",
+            )) from error
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fa
     out = []
     for number, fault in sorted(faults.items()):
         row, more = first[number], times[number] - 1
-        where = f"row {row}, patient {cohort.patient[row]}, image {cohort.image_id[row]}"
+        where = f"{cohort.name} row {row + 1}, patient {cohort.patient[row]}, image {cohort.image_id[row]}"
         out.append(Fault(fault.what, f"{where} (and {more} more of this file)" if more else where, fault.why, fault.do))
     return out
 

@@ -164,7 +164,8 @@ def _labels(rows: RawRows, findings: _Findings, classes: tuple[str, ...]) -> tup
         classes = tuple(str(number) for number in range(len(found)))
         form = [] if len(found) > 1 and found == list(range(len(found))) else [Fault(
             "the labels are not the integers 0, 1, 2, ... without a gap",
-            why=f"{len(found)} different integers occur", do="Name the classes, in order, with the option `classes`.",
+            where=f"column {rows.columns.get('label', 'label')!r}", why=f"{len(found)} different integers occur",
+            do="Name the classes, in order, with the option `classes`.",
         )]
     findings.faults.extend(form)
     index = {name: i for i, name in enumerate(classes)}

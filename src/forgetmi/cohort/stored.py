@@ -23,7 +23,11 @@ def write_partition(path: Path, partition: Partition) -> None:
         "cohort": partition.cohort, "whole_patients": partition.whole_patients, "notes": list(partition.notes),
         **{name: partition.rows(name).tolist() for name in SETS}}
     if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise PartitionError(Fault("the stored partition cannot be read", where=path.name,
+                                       why="the file is damaged", do="Restore it, or choose another --out.")) from error
         changed = [name for name in plain if stored.get(name) != plain[name]]
         if changed:
             raise PartitionError(Fault(

@@ -38,9 +38,9 @@ class MakeOptions:
 
     Args:
         out: New directory; gets cohort.csv, the images and a note that nobody in it is real.
-        patients: Number of patients, 10 to 100,000.
+        patients: Number of patients, 1 to 1,000,000.
         seed: Seed of everything in it.
-        size: Side of the images, pixels.
+        size: Side of the images, pixels, 16 to 2048.
         ordinal: Four grades of edema; no = four named causes.
         reference_patients: Further patients that are never trained on, for audits.
     """

@@ -180,26 +180,11 @@ def evaluate(argv: Sequence[str]) -> None:
     cohort: Cohort = spec.cohort.load()
     partition = read_partition(own.partition, cohort)
     evaluation = api.evaluate(
-        original=read_signals(own.original), unlearned=read_signals(own.unlearned),
-        retrained=[read_signals(path) for path in own.retrained], partition=partition, ordinal=cohort.ordinal,
+        original=Signals.load(own.original), unlearned=Signals.load(own.unlearned),
+        retrained=[Signals.load(path) for path in own.retrained], partition=partition, ordinal=cohort.ordinal,
         seed=spec.seed, resamples=spec.resamples)
     write_text(own.out, evaluation.to_json())
     from forgetmi.commands.show import summary
 
     say(summary([evaluation], [spec.seed], []))
     say(f"Numbers: {own.out}")
-
-
-def read_signals(path: Path) -> Signals:
-    """Signals of a file.
-
-    Raises:
-        SpecError: It is not a file of signals.
-    """
-    try:
-        return Signals.load(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError(Fault("the signals cannot be read", where=path.name, why=type(error).__name__,
-                              do="Give the .npz that forgetmi predict wrote.")) from error
-
-
