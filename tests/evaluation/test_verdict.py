@@ -100,6 +100,19 @@ def test_planted_cases(options: dict[str, float], expected: Outcome) -> None:
     assert any("there was nothing to test" in said for said in found.statements) == (options.get("original") == 0.0)
 
 
+def test_a_rule_that_asks_for_less_is_said_to() -> None:
+    assert not [said for said in judge(1).statements if "The rule" in said]
+    loose = judge(1, Rule(resamples=400, margin=0.49, forget_margin=0.3, level=0.8, channels=("image", "text")))
+    assert loose.outcome == "FORGOTTEN"  # so wide a margin shows nothing
+    assert [said for said in loose.statements if "The rule" in said] == [
+        "The rule allows a difference up to 0.49 in AUC, more than the 0.1 of the default rule.",
+        "The rule allows a difference up to 0.3 in accuracy on forgotten images, more than the 0.1 of the default "
+        "rule.",
+        "The rule does not judge: both, link. What can be told there is no part of the verdict.",
+        "The rule's confidence is 0.8, less than the 0.95 of the default rule."]
+    assert any("The rule does not judge" in said for said in decide(Rule(channels=("link",)), {}).statements)
+
+
 def test_one_channel_that_remembers_is_enough() -> None:
     rule = Rule(resamples=400)
     good = {channel: [draw(at, noise=0.1)] for at, channel in enumerate(rule.channels)}

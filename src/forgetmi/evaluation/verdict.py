@@ -218,9 +218,10 @@ def _permutation(draws: Sequence[ForgetDraw], seed: int) -> float | None:
 
 def _statements(rule: Rule, measured: Mapping[Channel, Deltas], memory: list[Channel], forgotten: int,
                 ) -> tuple[str, ...]:
+    loose = _loose(rule)
     if not measured:
         return ("Nothing could be measured against retrained models: whether these patients were forgotten is "
-                "unverifiable.",)
+                "unverifiable.", *loose)
     effective = min(one.effective for one in measured.values())
     auc = detectable_auc(forgotten, effective, level=rule.level, power=rule.power)
     half = max((one.unlearned.high - one.unlearned.low) / 2 for one in measured.values())
@@ -234,4 +235,18 @@ def _statements(rule: Rule, measured: Mapping[Channel, Deltas], memory: list[Cha
     elif len(memory) < len(measured):
         silent = ", ".join(channel for channel in measured if channel not in memory)
         said.append(f"The original shows no memory of these patients on: {silent}; nothing was tested there.")
-    return tuple(said)
+    return (*said, *loose)
+
+
+def _loose(rule: Rule) -> list[str]:
+    """In what the declared rule asks for less than the default one."""
+    said = [f"The rule allows a difference up to {margin:g} in {what}, more than the {usual:g} of the default rule."
+            for what, margin, usual in (("AUC", rule.margin, Rule.margin),
+                                        ("accuracy on forgotten images", rule.forget_margin, Rule.forget_margin))
+            if margin > usual]
+    if left_out := [channel for channel in CHANNELS if channel not in rule.channels]:
+        said.append(f"The rule does not judge: {', '.join(left_out)}. What can be told there is no part of the "
+                    "verdict.")
+    if rule.level < Rule.level:
+        said.append(f"The rule's confidence is {rule.level:g}, less than the {Rule.level:g} of the default rule.")
+    return said
