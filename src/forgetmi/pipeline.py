@@ -21,6 +21,7 @@ from forgetmi.cohort.partition import read_forget_list
 from forgetmi.cohort.sequel import sequel
 from forgetmi.cohort.stored import read_partition, write_partition
 from forgetmi.cost import Cost, Meter
+from forgetmi.errors import Fault, SpecError
 from forgetmi.files import default_cache, full_disk_explained, write_json, write_text
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.relearn import relearn, relearnt
@@ -51,9 +52,16 @@ class Run:
 
 
 def device_of(spec: RunSpec) -> str:
-    """The device a specification means."""
+    """The device a specification means.
+
+    Raises:
+        SpecError: It asks for a GPU of this machine, and there is none.
+    """
     if spec.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if spec.device == "cuda" and spec.runner == "local" and not torch.cuda.is_available():
+        raise SpecError(Fault("there is no GPU that PyTorch can use", where="--device cuda",
+                              do="Leave the option out, or install PyTorch for your GPU (make TORCH=torch)."))
     return spec.device
 
 

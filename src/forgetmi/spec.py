@@ -213,14 +213,29 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         rules = {
-            "retrains must be at least 0": self.retrains >= 0, "batch_size must be at least 1": self.batch_size >= 1,
+            "retrains must be from 0 to 1000": 0 <= self.retrains <= 1000,
+            "batch_size must be at least 1": self.batch_size >= 1,
             "resamples must be at least 0": self.resamples >= 0, "workers must be at least 0": self.workers >= 0,
             "threads must be at least 1": self.threads >= 1,
             "gpus_per_job must be at least 0": 0 <= self.gpus_per_job < math.inf,
         }
         faults = [Fault(rule, where="run") for rule, holds in rules.items() if not holds]
+        options = _numbers(self)
+        faults += [Fault(f"{name} is not a number", where="run") for name, value in options.items()
+                   if math.isnan(value)]
+        faults += [Fault(f"{name} must be {meant}", where="run") for name, holds, meant in (
+            ("method.epochs", options.get("method.epochs", 0) >= 0, "at least 0"),
+            ("method.lr", not options.get("method.lr", 1) <= 0, "above 0")) if not holds]
         if faults:
             raise SpecError(faults)
+
+
+def _numbers(part: Any, name: str = "") -> dict[str, float]:
+    """Every number among a part's options, by its name."""
+    if dataclasses.is_dataclass(part):
+        return {key: value for f in dataclasses.fields(part)
+                for key, value in _numbers(getattr(part, f.name), f"{name}.{f.name}".strip(".")).items()}
+    return {name: part} if isinstance(part, int | float) else {}
 
 
 # Fields whose type is chosen by name: in YAML as {kind: NAME, ...}.

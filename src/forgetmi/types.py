@@ -425,7 +425,11 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote.
+
+        Raises:
+            EvaluationError: It is damaged, or something else.
+        """
         def rich(values: dict[str, Any]) -> Score | Failed:
             values = dict(values)
             kind = values.pop("kind")
@@ -434,6 +438,11 @@ class Evaluation:
             if values["interval"] is not None:
                 values["interval"] = tuple(values["interval"])
             return Score(**values)
-        stored = json.loads(text)
-        return cls({m: tuple(rich(s) for s in scores) for m, scores in stored["scores"].items()},
-                   tuple(stored["notes"]))
+        try:
+            stored = json.loads(text)
+            return cls({m: tuple(rich(s) for s in scores) for m, scores in stored["scores"].items()},
+                       tuple(stored["notes"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EvaluationError(Fault(
+                "the measurement cannot be read", where="metrics.json", why=type(error).__name__,
+                do="Restore the file, or give the run's command again, which makes it anew.")) from error

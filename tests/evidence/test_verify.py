@@ -20,7 +20,7 @@ from tests.evidence.conftest import TINY, new_key
 from forgetmi.cli import main
 from forgetmi.commands.record import Recording, keep_record
 from forgetmi.commands.run import finish
-from forgetmi.errors import EvidenceError
+from forgetmi.errors import CheckpointError, EvaluationError, EvidenceError
 from forgetmi.evidence import recompute
 from forgetmi.evidence.build import digests
 from forgetmi.evidence.ledger import Ledger
@@ -237,6 +237,29 @@ def test_the_same_run_keeps_its_record_and_a_signed_one_is_never_lost(finished: 
     assert (run / "record.json").read_bytes() == before
     with pytest.raises(EvidenceError, match=r"report\.html.*altered"):
         verify(run)
+
+
+def test_altered_weights_are_not_sealed_anew(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    weights = bytearray((run / "models" / "unlearned" / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    replace(run / "models" / "unlearned" / "model.safetensors", bytes(weights))
+    before = (run / "record.json").read_bytes()
+    cohort, partition = load_data(TINY)
+    done = Run(RunDirectory(run), cohort, partition, Evaluation.from_json((run / "metrics.json").read_text()))
+    with pytest.raises(CheckpointError, match="altered"):
+        keep_record(done, TINY, Recording())
+    assert (run / "record.json").read_bytes() == before
+    shutil.rmtree(run / "models" / "unlearned")
+    shutil.copytree(run / "models" / "original", run / "models" / "unlearned")
+    with pytest.raises(EvidenceError, match="not those that were measured"):
+        keep_record(done, TINY, Recording())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]"])
+def test_damaged_metrics_are_one_clear_error(text: str) -> None:
+    with pytest.raises(EvaluationError, match=r"metrics\.json: the measurement cannot be read"):
+        Evaluation.from_json(text)
 
 
 def test_metrics_follow_from_the_signals(finished: Path, tmp_path: Path) -> None:

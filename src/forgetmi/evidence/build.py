@@ -14,6 +14,7 @@ import forgetmi
 from forgetmi.audit import Audit
 from forgetmi.batch.image import ImagePreprocessing, build_image_store
 from forgetmi.cohort.identifiers import load_key
+from forgetmi.errors import EvidenceError, Fault
 from forgetmi.evidence.manifest import PROOFS, training_data
 from forgetmi.evidence.record import (
     FORMAT,
@@ -34,6 +35,7 @@ from forgetmi.evidence.record import (
     sha256_of,
 )
 from forgetmi.files import default_cache, write_text
+from forgetmi.model.checkpoint import FACTS, load
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, given_model, model_names
 from forgetmi.report.manifest import Manifest, without_folders
 from forgetmi.rundir import RunDirectory
@@ -57,7 +59,8 @@ def record_of(
         signer: Fingerprint of the key that will sign it.
 
     Raises:
-        EvidenceError: The record before cannot be read.
+        EvidenceError: The record before cannot be read, or a stored model is not the one that was measured.
+        CheckpointError: A stored model was altered.
     """
     before = None if previous is None else read_record(previous)
     manifest = Manifest.from_json(directory.manifest.read_text(encoding="utf-8"))
@@ -140,6 +143,9 @@ def _copies(directory: RunDirectory, spec: RunSpec) -> CopiesFound:
 def _model(directory: RunDirectory, spec: RunSpec, manifest: Manifest, name: str) -> ModelFacts:
     roles: dict[str, Literal["before", "after"]] = {ORIGINAL: "before", UNLEARNED: "after"}
     folder = directory.model(name)
+    if (folder / FACTS).exists() and load(folder).digest != manifest.models[name]:  # load refuses altered files
+        raise EvidenceError(Fault("the stored weights are not those that were measured", where=f"models/{name}",
+                                  do="Restore the files, or make the run again with another --out."))
     return ModelFacts(
         name=name, role=roles.get(name, "reference"), given=given_model(spec, name) is not None,
         weights=manifest.models[name], seed=manifest.seeds[name],
