@@ -113,6 +113,24 @@ def test_a_rule_that_asks_for_less_is_said_to() -> None:
     assert any("The rule does not judge" in said for said in decide(Rule(channels=("link",)), {}).statements)
 
 
+def test_memory_on_one_of_many_channels_by_chance_is_no_memory() -> None:
+    """The original knows nothing of these patients; without correction one of four intervals lies above 0."""
+    rule = Rule(resamples=200)
+    found = decide(rule, {channel: [draw(30_000 + 100 * at + d, start=100 * d, noise=0.15, original=0.0)
+                                    for d in range(4)] for at, channel in enumerate(rule.channels)})
+    assert any(one.deltas is not None and one.deltas.original.low > 0 for one in found.channels)
+    assert {one.outcome for one in found.channels} == {"FORGOTTEN"}
+    assert found.outcome == "NOT RESOLVABLE"
+    assert any("there was nothing to test" in said for said in found.statements)
+
+
+def test_resamples_must_suffice_for_the_smallest_p_value() -> None:
+    assert Rule(level=0.99, resamples=842).level == 0.99
+    for level, resamples in ((0.99, 841), (0.999, 2000)):
+        with pytest.raises(SpecError, match="resamples is out of range"):
+            Rule(level=level, resamples=resamples)
+
+
 def test_one_channel_that_remembers_is_enough() -> None:
     rule = Rule(resamples=400)
     good = {channel: [draw(at, noise=0.1)] for at, channel in enumerate(rule.channels)}

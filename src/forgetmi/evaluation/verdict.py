@@ -17,6 +17,7 @@ from forgetmi.evaluation.channels import CHANNELS, Channel
 from forgetmi.evaluation.delta import Deltas, Estimate, deltas
 from forgetmi.evaluation.forget_draw import ForgetDraw
 from forgetmi.evaluation.patients import permutation_test
+from forgetmi.evaluation.statistics import UNDEFINED_ALLOWED
 from forgetmi.seeding import numpy_generator
 
 Outcome = Literal["FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN", "NOT RESOLVABLE"]
@@ -33,7 +34,8 @@ class Rule:
         forget_margin: Loss of accuracy on forgotten images, against retraining, that counts as over-forgetting, (0, 1).
         level: Coverage of the intervals; also the family-wise confidence after Holm's correction, in (0, 1).
         power: Power at which the smallest detectable AUC is stated, in (0, 1).
-        resamples: Bootstrap resamples, >= 200.
+        resamples: Bootstrap resamples, >= 200, and so many that the smallest p-value is below what Holm's correction
+            asks for (about 840 with four channels at level 0.99); with fewer, NOT FORGOTTEN could never be said.
         seed: Root seed of the resamples.
     """
 
@@ -49,11 +51,18 @@ class Rule:
         wrong = [name for name, good in (
             ("channels", self.channels and len(set(self.channels)) == len(self.channels)),
             ("margin", 0 < self.margin < 0.5), ("forget_margin", 0 < self.forget_margin < 1),
-            ("level", 0 < self.level < 1), ("power", 0 < self.power < 1), ("resamples", self.resamples >= 200),
+            ("level", 0 < self.level < 1), ("power", 0 < self.power < 1), ("resamples", self.resamples >= self._fewest),
         ) if not good]
         if wrong:
             raise SpecError(Fault(f"the decision rule's {name} is out of range", do="See its documentation.")
                             for name in wrong)
+
+    @property
+    def _fewest(self) -> float:
+        """Resamples of which 95 % (others may be undefined) give a p-value as small as the correction asks for."""
+        if not 0 < self.level < 1:
+            return 200
+        return max(200.0, (2 * len(self.channels) / (1 - self.level) - 1) / (1 - UNDEFINED_ALLOWED))
 
     def to_json(self) -> str:
         """Canonical text; read back with `forgetmi.plain.from_plain`."""
@@ -116,8 +125,8 @@ def decide(rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]]) -> Verdict
     NOT FORGOTTEN: on some channel the unlearned model separates forgotten from never-seen patients more than retrained
     models do, after Holm's correction. OVER-FORGOTTEN: less, or the accuracy on forgotten images is below retraining's
     by the margin and its interval below 0. FORGOTTEN: on every channel the interval of the difference lies within
-    +-margin (no correction needed), and the original did show memory of these patients on some channel. Otherwise NOT
-    RESOLVABLE. The first that applies, in this order.
+    +-margin (no correction needed), and the original did show memory of these patients on some channel (Holm, again).
+    Otherwise NOT RESOLVABLE. The first that applies, in this order.
 
     Args:
         rule: Fixed beforehand.
@@ -133,7 +142,8 @@ def decide(rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]]) -> Verdict
     above: dict[Channel, float] = {channel: one.unlearned.p_above for channel, one in measured.items()}
     below: dict[Channel, float] = {channel: one.unlearned.p_below for channel, one in measured.items()}
     remembered, over = holm(above, len(rule.channels)), holm(below, len(rule.channels))
-    memory: list[Channel] = [channel for channel, one in measured.items() if one.original.low > 0]
+    known = holm({channel: one.original.p_above for channel, one in measured.items()}, len(rule.channels))
+    memory: list[Channel] = [channel for channel in measured if known[channel] <= (1 - rule.level) / 2]
     judged: list[ChannelVerdict] = []
     for channel, one in found.items():
         if isinstance(one, str):
