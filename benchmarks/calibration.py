@@ -330,8 +330,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         f"{above / own.replicates:.1%}", f"{below / own.replicates:.1%}", f"{half:.3f}"])
     text = "\n".join([
         f"`{command('calibration', [*(argv or sys.argv[1:])])}`", "",
-        f"{grid.said(methods=False)} The rule is the default one, on all four channels; shares with their Clopper-Pearson interval. "
-        "Intervals of the lines on retrained models are too narrow: their verdicts share models and patients.", "",
+        f"{grid.said(methods=False)} The rule is the default one, on all four channels; shares with their "
+        "Clopper-Pearson interval. Intervals of the lines on retrained models are too narrow: their verdicts share "
+        "models and patients.", "",
         "False alarms: retrained models, of which none knows the patients, judged against the other retrained models.",
         "", *rows(["patients", "n", *OUTCOMES], alarms), "",
         "Single patients: the same nulls, one forget set at a time, judged patient by patient after correction for all "

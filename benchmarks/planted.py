@@ -198,9 +198,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     holdout = len(grid.sets[0].evidence["link"].patients("holdout"))
     wrong = [case for case in found if case.right is False]
     text = "\n".join([
-        f"`{command('planted', options)}`", "",
-        f"{grid.said(methods=True)} Forget sets of a training seed are pooled; the rule is the default one. {LEGEND}. Numbers are "
-        f"Delta with its {RULE.level:.0%} interval; n = forgotten patients (sets).", "",
+        f"`{command('planted', [*(argv or sys.argv[1:])])}`", "",
+        f"{grid.said(methods=True)} Forget sets of a training seed are pooled; the rule is the default one. {LEGEND}. "
+        f"Numbers are Delta with its {RULE.level:.0%} interval; n = forgotten patients (sets).", "",
         *rows(["case", "seed", "n", "verdict", *CHANNELS, "expected", "as expected"],
               [case.cells() for case in found]), "",
         f"{len(found)} cases, {sum(case.right is not None for case in found)} with a known answer, {len(wrong)} of "
@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "One remembered patient: a retrained model judged against the others, with the memory of one forgotten patient "
         "added on every channel - what the original's signals are, or so many standard deviations (of the difference "
         f"between retrained models on never-seen patients). Every forgotten patient in turn; {holdout} never-seen "
-        "patients besides the reference ones. \"Compared\": never-seen patients a p-value rests on.", "",
+        "patients besides the reference ones. \"Compared\": the most never-seen patients a p-value rests on.", "",
         *rows(["memory", "reference patients", "compared", "patients tried", "named", "highest score",
                "others named, mean"], single(grid.sets, references)), "",
         "A near-duplicate: one forgotten patient's images are known to the model as surely as anything is, first as "
