@@ -102,6 +102,8 @@ parameters:
     assert len(caught.value.faults) == 7
     with pytest.raises(SpecError, match="Did you mean 'parameters'"):
         read_sweep(file(tmp_path, "parameters: {}\nparameter: {}\n"))
+    with pytest.raises(SpecError, match="'parameters' is empty"):
+        read_sweep(file(tmp_path, "method: random\nparameters: {}\n"))
 
 
 def test_grid_varies_the_last_parameter_fastest() -> None:

@@ -185,8 +185,11 @@ def _content(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpecError(Fault("the configuration cannot be read", where=path.name, why=type(error).__name__)) from error
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
-        raise SpecError(Fault("it has no mapping 'parameters'", where=path.name, do="Use the form of the release."))
+        raise SpecError(Fault("it has no mapping 'parameters'", where=path.name,
+                              do="Give each parameter's name, with value, values, or min and max."))
     faults = [_unknown(f"key {key!r}", key, KEYS, path.name) for key in content if key not in KEYS]
+    if not content["parameters"]:
+        faults.append(Fault("'parameters' is empty", where=path.name, do="Name at least one."))
     if faults:
         raise SpecError(faults)
     return content

@@ -256,6 +256,7 @@ def test_wrong_input_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
         "is no day": ["add", "--who", "good.csv", "--received", "soon"],
         "hold this row's identifier": ["add", "--who", "good.csv", "--note", "about subject07"],
         "number of days": ["add", "--who", "good.csv", "--term", "own"], "there is no ledger": ["list"],
+        "Give 0 or more": ["due", "--within", "-1"],
         "needs an action": ["ad"], "no number of a request": ["close", "seven", "--note", "x"],
     }
     for message, words in cases.items():

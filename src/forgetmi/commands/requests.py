@@ -140,6 +140,8 @@ def due(argv: Sequence[str]) -> None:
     """Deadlines."""
     own = command_line(DueOptions, argv, prog="forgetmi requests due",
                        description="Requests that are not closed, the most urgent first.")
+    if own.within < 0:
+        raise SpecError(Fault(f"{own.within} days", where="--within", do="Give 0 or more."))
     today = _day(own.today, "--today")
     entries = [entry for entry in Ledger(own.ledger).entries(states=[one for one in STATES if one not in FINAL])
                if (entry.due - today).days <= own.within]
@@ -293,9 +295,9 @@ def advise(argv: Sequence[str]) -> None:
         raise SpecError(Fault("a number is out of range", do="Shards and slices from 1, patients from 0."))
     patients = own.patients or len({digest for entry in Ledger(own.ledger).entries(states=("open",))
                                     for digest in entry.patients})
+    records = [read_record(path) for path in own.runs]
     say(f"for {patients} patients in one batch:")
-    for option in compare([read_record(path) for path in own.runs], patients=patients, shards=own.shards,
-                          slices=own.slices):
+    for option in compare(records, patients=patients, shards=own.shards, slices=own.slices):
         seconds = "-" if option.cpu_seconds is None else f"{option.cpu_seconds:.0f} CPU s"
         share = "" if option.share is None else f", {option.share:.2f} of a retraining"
         say(f"  {option.way}: {seconds}{share} ({option.basis})\n    risk: {option.risk}")
