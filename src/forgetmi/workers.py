@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import forkserver, get_context, set_forkserver_preload
+from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
 from typing import Any
 
 from forgetmi.errors import Fault, SpecError
@@ -123,12 +122,12 @@ def _start(channel: Any, threads: int) -> None:
     global _channel
     _channel = channel
     use_threads(threads)
-    parent = os.getppid()
+    parent = parent_process()  # not os.getppid(): that is the server that forks, which lives as long as its workers
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
