@@ -70,7 +70,8 @@ def activations(model: ImageText, tokens: int) -> int:
             module.register_forward_hook(count)
     model.img_model(torch.empty(1, 1, image.size, image.size, device="meta"))
     per_token = 5 * text.hidden + text.intermediate  # query, key, value, attention output, two feed-forward layers
-    return total + text.layers * tokens * per_token + text.hidden + model.spec.classes
+    last = tokens * 2 * text.hidden + per_token - 2 * text.hidden  # of the last layer, [CLS] needs all keys and values
+    return total + (text.layers - 1) * tokens * per_token + last + text.hidden + model.spec.classes
 
 
 def readable(size: float) -> str:

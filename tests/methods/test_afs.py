@@ -58,7 +58,10 @@ def plain_distillation(small: Any, teacher: ImageText, *, seed: int, epochs: int
 
 def test_without_risk_it_is_plain_distillation(small: Any, memorised: ImageText, unlearn: Any) -> None:
     done = unlearn(AFS(risk=0.0, epochs=2), recipe=RECIPE)
-    assert parameter_digest(done.model) == parameter_digest(plain_distillation(small, memorised, seed=5, epochs=2))
+    plain = plain_distillation(small, memorised, seed=5, epochs=2).state_dict()
+    for name, value in done.model.state_dict().items():
+        if not name.endswith("key.bias"):  # the softmax ignores it: its gradient is rounding, which AdamW enlarges
+            assert torch.allclose(value, plain[name], rtol=1e-3, atol=2e-4), name
     assert done.trace.samples["forget"] == 0
 
 

@@ -63,7 +63,8 @@ def test_without_max_passes_it_is_distillation_and_training_on_the_retained(
             torch.nn.utils.clip_grad_norm_([p for p in student.parameters() if p.requires_grad], 5.0)
             optimiser.step()
     for name, value in done.model.state_dict().items():
-        assert torch.allclose(value, student.state_dict()[name], rtol=1e-3, atol=2e-4), name
+        if not name.endswith("key.bias"):  # the softmax ignores it: its gradient is rounding, which AdamW enlarges
+            assert torch.allclose(value, student.state_dict()[name], rtol=1e-3, atol=2e-4), name
     assert done.trace.moved > 0.05
 
 

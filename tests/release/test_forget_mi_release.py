@@ -94,7 +94,7 @@ def test_one_small_update_an_epoch_and_none_in_the_first(run: Any, model: ImageT
     done = run(release(epochs=2))
     old, new = model.state_dict(), done.model.state_dict()
     moved = {name: float((new[name] - old[name]).abs().max()) for name, _ in model.named_parameters()}
-    assert max(moved.values()) == pytest.approx(1e-4, rel=0.02)
+    assert max(moved.values()) == pytest.approx(1e-4, rel=0.05)  # the rate, and weight decay
     assert done.trace.first_gradient is not None
     assert done.trace.first_gradient > 0
 
