@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from forgetmi.cli import COMMANDS, main
-from forgetmi.errors import EvaluationError
-from forgetmi.spec import write_yaml
+from forgetmi.errors import EvaluationError, SpecError
+from forgetmi.spec import read_yaml, write_yaml
 from forgetmi.types import Signals
 from tests.runs import SMALL
 
@@ -304,3 +304,12 @@ def test_cohort_make_show_and_check(tmp_path: Path, capsys: Any) -> None:
     assert main(["cohort", "check", *where]) == 0
     assert main(["cohort", "show", *where]) == 0
     assert "20 patients" in capsys.readouterr().out
+
+
+def test_a_yaml_error_names_the_place_and_quotes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("retrains: 2\nseed: [secret-word\n", encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        read_yaml(tmp_path / "spec.yaml")
+    assert "spec.yaml, line 3, column 1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None

@@ -279,6 +279,10 @@ def read_yaml(path: Path) -> RunSpec:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(Fault("the specification cannot be read", where=path.name, why=error.strerror or "")) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(Fault("the specification is not valid YAML", where=path.name, why=str(error))) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:  # their own words quote the file
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SpecError(Fault(
+            "the specification is not valid YAML", where=f"{path.name}{at}",
+            why=type(error).__name__, do="Correct it there: check indentation, quotes and colons.")) from None
     return from_plain(RunSpec, {} if values is None else values, where=path.name, choices=CHOICES)

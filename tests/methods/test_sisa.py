@@ -16,7 +16,7 @@ from forgetmi.evaluation.signals import collect
 from forgetmi.methods import base
 from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.sharded import SliceLog
-from forgetmi.methods.sisa import Sisa
+from forgetmi.methods.sisa import Sisa, shard_seed
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
@@ -201,3 +201,9 @@ def test_the_checkpoint_of_an_ensemble_survives_its_file(
     assert loaded.digest == parameter_digest(loaded.model) == parameter_digest(original[0])
     with pytest.raises(CheckpointError, match="ensemble"):
         to_authors(tmp_path / "model", tmp_path / "theirs")
+
+
+def test_no_two_root_seeds_share_a_shards_seed() -> None:
+    found = [shard_seed(seed, number) for seed in range(4) for number in range(4)]
+    assert len(set(found)) == 16
+    assert [shard_seed(seed, 0) for seed in range(4)] == [0, 1, 2, 3]

@@ -21,7 +21,7 @@ from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Recipe, TrainingTrace, fit
-from forgetmi.seeding import numpy_generator
+from forgetmi.seeding import derive, numpy_generator
 from forgetmi.types import Epochs, Ints
 
 FEWEST = 2
@@ -45,8 +45,8 @@ class Sisa:
     Source: Bourtoule et al. 2021 (arXiv 1912.03817), repository cleverhans-lab/machine-unlearning. As there, a step
     starts with a new optimiser and only weights are stored. Deviations: shards hold whole patients; a patient's place
     depends on the seed and the cohort alone, never on who else is trained on; probabilities are averaged, not votes; a
-    step with fewer than two images is skipped. Shard j uses the root seed + j. The forget set is read for its row
-    numbers only.
+    step with fewer than two images is skipped. Shard 0 uses the root seed, the others seeds derived from it. The forget
+    set is read for its row numbers only.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -76,7 +76,7 @@ class Sisa:
         done = Slices(np.where(trained, place % self.shards, -1),
                       np.where(trained, place // self.shards % self.slices, -1),
                       [[{} for _ in range(self.slices)] for _ in range(self.shards)])
-        model = Ensemble([task.fresh_model(seed + number) for number in range(self.shards)])
+        model = Ensemble([task.fresh_model(shard_seed(seed, number)) for number in range(self.shards)])
         steps = [(number, last) for number in range(self.shards) for last in range(self.slices)]
         key = f"{self!r} {task.recipe!r} {seed} {task.ordinal} {task.rows.tobytes()!r} {patient.tobytes()!r}"
         loop = EpochLoop(len(steps), state={"model": model, "slices": done}, file=task.state, seed=seed, stage="train",
@@ -103,7 +103,7 @@ class Sisa:
             (number, last), seed = steps[at], context.seed
             member = student.member(number)
             if last == 0:
-                member.load_state_dict(context.fresh_model(seed + number).state_dict())
+                member.load_state_dict(context.fresh_model(shard_seed(seed, number)).state_dict())
             elif last == first[number]:
                 member.load_state_dict(log.weights[number][last - 1])
             trace = self._one(member, done, number, last, recipe=context.recipe, ordinal=context.ordinal, seed=seed,
@@ -122,7 +122,8 @@ class Sisa:
         recipe = replace(recipe, epochs=min(recipe.epochs, max(1, round(share))))
         rows, trace = done.rows(number, last), TrainingTrace(())
         if len(rows) >= FEWEST:
-            trace = fit(member, batches(rows, recipe.batch_size), recipe, seed=seed + number, ordinal=ordinal)
+            trace = fit(member, batches(rows, recipe.batch_size), recipe, ordinal=ordinal,
+                        seed=shard_seed(seed, number))
         done.weights[number][last] = {name: value.detach().clone() for name, value in member.state_dict().items()}
         done.epochs.extend(trace.epochs)
         return trace
@@ -137,3 +138,8 @@ class Sisa:
                                     why=f"{self.shards} of {self.slices} were asked for"))
         if not np.array_equal(np.flatnonzero(log.shard >= 0), trained):
             raise MethodError(Fault("the training log is of a training on other rows than forget and retain together"))
+
+
+def shard_seed(seed: int, number: int) -> int:
+    """Seed of one shard's model: the root seed for the first, so that one shard is Retrain; no two roots share any."""
+    return seed if number == 0 else derive(seed, "shard", number)
