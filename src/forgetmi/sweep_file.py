@@ -110,6 +110,8 @@ def read_sweep(path: Path) -> Sweep:
     """
     content = _content(path)
     choices, faults = _all_choices(content["parameters"], path.name)
+    if not choices and not faults:
+        faults.append(Fault("'parameters' is empty", where=path.name, do="Name at least one."))
     method = content.get("method", "random")
     if method not in METHODS:
         faults.append(Fault(f"the method is {method!r}", where=path.name, do=f"One of: {', '.join(METHODS)}."))
@@ -188,8 +190,6 @@ def _content(path: Path) -> dict[str, Any]:
         raise SpecError(Fault("it has no mapping 'parameters'", where=path.name,
                               do="Give each parameter's name, with value, values, or min and max."))
     faults = [_unknown(f"key {key!r}", key, KEYS, path.name) for key in content if key not in KEYS]
-    if not content["parameters"]:
-        faults.append(Fault("'parameters' is empty", where=path.name, do="Name at least one."))
     if faults:
         raise SpecError(faults)
     return content
