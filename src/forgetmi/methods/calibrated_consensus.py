@@ -62,7 +62,7 @@ class CalibratedConsensus:
         exact=False,
         cost="2 x |forget| / |retain|, and once a third of draws x (|forget| + members) / |retain|",
         suits="withdrawals where the training data and about a hundred labelled never-trained images are at hand",
-        search={"lr": (2e-4, 5e-4, 1e-3), "epochs": (10, 20, 30), "members": (100, 200)},
+        search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
 
     draws: int = 8
