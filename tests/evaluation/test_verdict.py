@@ -226,3 +226,15 @@ def test_from_signals_to_the_verdict(toy_run: Callable[..., tuple[dict[str, Sign
     assert one.correct is not None
     assert one.correct.shape == (3, 80)
     assert one.members == 20
+
+
+def test_reference_patients_are_never_seen_ones(toy_run: Callable[..., tuple[dict[str, Signals], Partition]]) -> None:
+    signals, partition = toy_run(patients={"forget": 20, "holdout": 20, "reference": 40})
+    less = replace(partition, reference=partition.reference[:0])
+    found = {}
+    for name, one in (("all", partition), ("held out", less)):
+        seen = forget_draw(Evidence(one, signals, target="original"))
+        found[name] = len(seen.patient), deltas([seen], level=0.95, resamples=400, seed=0).unlearned
+    assert (found["all"][0], found["held out"][0]) == (80, 40)
+    width = {name: one.high - one.low for name, (_, one) in found.items()}
+    assert width["all"] < width["held out"]

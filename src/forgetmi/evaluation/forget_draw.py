@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgetmi.evaluation.attacks.evidence import ASKED, Evidence
+from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.types import Floats, Ints, Signals
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ForgetDraw:
-    """One forget set: the forgotten patients, then the never-seen ones.
+    """One forget set: the forgotten patients, then the never-seen ones (held out, and extra reference patients).
 
     Args:
         patient: Int[p], patient codes; the same patient has the same code in every draw.
@@ -40,19 +40,22 @@ def forget_draw(evidence: Evidence) -> ForgetDraw:
     Raises:
         EvaluationError: The channel is undefined for some model.
     """
-    sides = [evidence.patients(on) for on in ASKED]
+    sets = ("forget", *evidence.never_seen)
+    sides = [evidence.patients(on) for on in sets]
+
+    def signal(model: Signals) -> Floats:
+        return np.concatenate([evidence.signal(model, on) for on in sets])
 
     def correct(model: Signals) -> Floats:
         return np.concatenate([evidence.patients(on).mean(
-            evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)) for on in ASKED])
+            evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)) for on in sets])
 
     retrained = evidence.retrained
     return ForgetDraw(
         patient=np.concatenate([side.code for side in sides]), members=len(sides[0]),
         studies=np.concatenate([side.studies for side in sides]),
         label=np.concatenate([side.label for side in sides]),
-        unlearned=evidence.asked(evidence.audited), original=evidence.asked(evidence.signals["original"]),
-        retrained=np.array([evidence.asked(model) for model in retrained]).reshape(
-            len(retrained), sum(map(len, sides))),
+        unlearned=signal(evidence.audited), original=signal(evidence.signals["original"]),
+        retrained=np.array([signal(model) for model in retrained]).reshape(len(retrained), sum(map(len, sides))),
         correct=None if evidence.channel == "link" else np.stack(
             [correct(model) for model in (evidence.audited, *retrained)]))

@@ -150,6 +150,11 @@ class Evidence:
         """Whether a model of that name is retrained and not the attacked one."""
         return name != self.target and RETRAIN.fullmatch(name) is not None
 
+    @property
+    def never_seen(self) -> tuple[SetName, ...]:
+        """The sets of never-seen patients that have rows: held out, and extra reference patients."""
+        return tuple(on for on in ("holdout", "reference") if len(self.rows(on)))
+
     def rows(self, on: SetName) -> Ints:
         """Rows of a set; for a head's channel only the labelled ones."""
         rows = self.partition.rows(on)
