@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from forgetmi.audit import Audit
-from forgetmi.audit_stage import declare
+from forgetmi.audit_stage import declare, notice
 from forgetmi.cli import main
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.stored import read_partition
@@ -79,6 +80,13 @@ def test_the_rule_is_older_than_any_signal_and_stays(runs: list[Path], tmp_path:
     with pytest.raises(SpecError, match="declared no rule before"):
         declare(RunDirectory(tmp_path), SPEC.audit)
     assert not (tmp_path / "rule.json").exists()
+
+
+def test_the_rules_digest_is_told_and_what_a_note_of_it_proves(runs: list[Path], tmp_path: Path) -> None:
+    early, late = (notice(RunDirectory(root), SPEC.audit) for root in (tmp_path / "new", runs[0]))
+    digest = hashlib.sha256((runs[0] / "rule.json").read_bytes()).hexdigest()
+    assert early == f"decision rule sha256 {digest}: note it elsewhere to prove later that it was fixed beforehand"
+    assert late.startswith(f"decision rule sha256 {digest}: signals are there already")
 
 
 def test_auditing_again_gives_the_same_bytes(runs: list[Path], pages: list[Path]) -> None:

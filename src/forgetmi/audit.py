@@ -35,8 +35,8 @@ class Audit:
     """The audit of one run, or of several runs with disjoint forget sets pooled.
 
     Args:
-        declared: What was fixed beforehand.
-        rule_digest: SHA-256 of rule.json, written before any signal was computed.
+        declared: What the runs declared before their first signal.
+        rule_digest: SHA-256 of rule.json; noted elsewhere before the run, it proves which came first.
         cohort: Digest of the cohort.
         seed: Root seed of the audit's resamples, folds and subsamples.
         draws: The forget sets.

@@ -1,4 +1,4 @@
-"""An audit's files: the rule, written before any signal and never changed; a finished run as arrays; the record."""
+"""An audit's files: the rule, written first and refused when it differs later; a finished run as arrays; the record."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ def declare(directory: RunDirectory, declared: AuditSpec) -> None:
             "the run has signals but declared no rule before them", where=directory.root.name, why=_LATE,
             do="Run it again with another --out."))
     write_text(directory.rule, declared.to_json())
+
+
+def notice(directory: RunDirectory, declared: AuditSpec) -> str:
+    """One line with the rule's digest, for whoever must prove later that it came before the signals."""
+    late = any((directory.root / "signals").glob("*.npz"))
+    return f"decision rule sha256 {declared.digest}: " + (
+        "signals are there already; a note of it made elsewhere before them proves that it was fixed beforehand"
+        if late else "note it elsewhere to prove later that it was fixed beforehand")
 
 
 def declared_in(directory: RunDirectory) -> AuditSpec:

@@ -48,7 +48,7 @@ class RunDirectory:
 
     @property
     def rule(self) -> Path:
-        """What the audit decides by, written before any signal."""
+        """What the audit decides by; a run writes it before its first signal."""
         return self.root / "rule.json"
 
     @property

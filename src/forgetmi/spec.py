@@ -112,7 +112,10 @@ class GivenModels:
 
 @dataclass(frozen=True)
 class AuditSpec:
-    """What the audit decides by: written to rule.json before any signal is computed, and never changed after.
+    """What the audit decides by: a run writes it to rule.json before its first signal, and stops if it differs later.
+
+    That keeps an honest run honest. It proves nothing to others, since whoever holds the directory can write all of it
+    anew; a note of `digest` made elsewhere does (docs/evidence.md).
 
     Args:
         enabled: Whether the run is audited.

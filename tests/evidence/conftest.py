@@ -38,8 +38,9 @@ def sign_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(sign_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signed run."""
+    """A signed run; what it printed lies beside it."""
     root = tmp_path_factory.mktemp("recorded") / "run"
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()) as said:
         finish(TINY, root, command=["forgetmi", "run"], how=Recording(sign_key=sign_key))
+    (root.parent / "said").write_text(said.getvalue())
     return root

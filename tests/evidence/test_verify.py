@@ -73,6 +73,12 @@ def test_a_record_says_what_was_done(finished: Path) -> None:
             "absence.json", "signals/original.npz", "signals/unlearned.npz"} <= set(record.files)
 
 
+def test_a_run_first_tells_the_digest_of_its_rule(finished: Path) -> None:
+    digest = hashlib.sha256((finished / "rule.json").read_bytes()).hexdigest()
+    assert (finished.parent / "said").read_text().startswith(
+        f"decision rule sha256 {digest}: note it elsewhere to prove later that it was fixed beforehand\n")
+
+
 def test_forgotten_content_is_named_by_keyed_digests_of_the_files(finished: Path) -> None:
     """By hand: SHA-256 of the report's text, then HMAC with the key; the leaf was there before."""
     cohort, partition = load_data(TINY)
@@ -237,6 +243,59 @@ def test_the_same_run_keeps_its_record_and_a_signed_one_is_never_lost(finished: 
     assert (run / "record.json").read_bytes() == before
     with pytest.raises(EvidenceError, match=r"report\.html.*altered"):
         verify(run)
+
+
+def test_another_key_signs_only_what_is_new(finished: Path, sign_key: Path, tmp_path: Path) -> None:
+    run, other = copy(finished, tmp_path), new_key(tmp_path / "other.key")
+    before = (run / "record.json").read_bytes()
+    cohort, partition = load_data(TINY)
+    done = Run(RunDirectory(run), cohort, partition, Evaluation.from_json((run / "metrics.json").read_text()))
+    with pytest.raises(EvidenceError, match="signed by another key already") as refused:
+        keep_record(done, TINY, Recording(other))
+    for key in (sign_key, other):
+        assert signer_of(load_private(key))[:16] in str(refused.value)
+    assert (run / "record.json").read_bytes() == before
+    assert "signed by" in keep_record(done, TINY, Recording(sign_key))
+    assert (run / "record.json").read_bytes() == before
+    replace(run / "report.html", b"another")
+    keep_record(done, TINY, Recording(other))
+    checked = verify(run, key=Path(f"{other}.pub"))
+    assert (checked.record.number, checked.record.previous) == (1, "")
+
+
+def test_auditing_again_leaves_no_stale_record(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, before = copy(finished, tmp_path), (finished / "report.html").read_bytes()
+    assert main(["audit", str(run)]) == 2
+    assert "signed" in (said := capsys.readouterr().err)
+    assert "--out DIR" in said
+    assert main(["audit", str(run), "--out", str(finished)]) == 2
+    assert "the directory of a run" in capsys.readouterr().err
+    assert (run / "report.html").read_bytes() == before
+    verify(run)
+    write_record(run, dataclasses.replace(read_record(run), signer=""))
+    assert main(["audit", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert f"decision rule sha256 {TINY.audit.digest}: signals are there already" in said
+    assert "Record: " in said
+    assert (run / "report.html").read_bytes() != before
+    assert verify(run).record.number == 1
+
+
+def test_files_that_no_record_names_are_told(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    for name in (".lock", "state/unlearned.pt", "tracking/events", "models/original.log", "models/.x.state.pt"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("written by the product")
+    before = verify(run).open
+    assert before == verify(finished).open
+    for name in ("note.txt", "signals/second.npz", "models/original/adapter.bin", "models/later/model.json"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("from elsewhere")
+    told = [line for line in verify(run).open if line not in before]
+    assert told == ["4 files beside it that the record does not name: note.txt, signals/second.npz, "
+                    "models/later/model.json, models/original/adapter.bin"]
 
 
 def test_altered_weights_are_not_sealed_anew(finished: Path, tmp_path: Path) -> None:

@@ -9,17 +9,20 @@ from pathlib import Path
 import tyro
 
 from forgetmi.audit import Audit
-from forgetmi.audit_stage import declared_in, read_draw, run_audit
+from forgetmi.audit_stage import declared_in, notice, read_draw, run_audit
 from forgetmi.cohort.stored import read_partition
+from forgetmi.commands.record import Recording, keep_record
 from forgetmi.commands.show import say
 from forgetmi.errors import Fault, SpecError
+from forgetmi.evidence.build import stored_record
 from forgetmi.facts import gather, spec_of
 from forgetmi.options import command_line
-from forgetmi.pipeline import model_names
+from forgetmi.pipeline import Run, load_data, model_names
 from forgetmi.report.pages import write_report
 from forgetmi.rundir import RunDirectory
 from forgetmi.shadows import read_pools
 from forgetmi.spec import RunSpec
+from forgetmi.types import Evaluation
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class AuditOptions:
     Args:
         runs: Directories of finished runs of one cohort with disjoint forget sets (``--partition.draw 0``, 1, 2 ...).
         out: Directory for audit.json and the pages; needed for several runs or with shadow models, which must not
-            replace a run's own audit.
+            replace a run's own audit, and where the run's record is signed. Without, an unsigned record is renewed.
         shadows: Directory that ``forgetmi shadows`` wrote.
     """
 
@@ -48,8 +51,37 @@ def audit(argv: Sequence[str]) -> None:
     if own.out is None and (len(own.runs) > 1 or own.shadows is not None):
         raise SpecError(Fault("--out is needed for several runs or with shadow models", where="command line",
                               why="a run's own audit is not replaced by another"))
+    recorded = _recorded(own)
     found, out = _audit(own), own.out or own.runs[0]
     say(f"{summary(found)}\nAudit: {RunDirectory(out).audit}\nReport: {RunDirectory(out).report}")
+    if recorded:
+        say(_renew(out))
+
+
+def _recorded(own: AuditOptions) -> bool:
+    """Whether a run whose own pages will be written anew has a record.
+
+    Raises:
+        SpecError: It is signed, or --out is a run's directory.
+    """
+    if own.out is not None:
+        if RunDirectory(own.out).spec.exists():
+            raise SpecError(Fault("--out is the directory of a run", where=own.out.name,
+                                  why="a run's own audit is not replaced by another", do="Choose another --out."))
+        return False
+    record = stored_record(own.runs[0])
+    if record is not None and record.signer:
+        raise SpecError(Fault("the run's record is signed", where=f"{own.runs[0].name}/record.json",
+                              why="it names the report, which would be written anew", do="Give --out DIR."))
+    return record is not None
+
+
+def _renew(root: Path) -> str:
+    """Make a run's unsigned record anew after its pages changed."""
+    spec, directory = spec_of(root), RunDirectory(root)
+    cohort, partition = load_data(spec)
+    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    return keep_record(Run(directory, cohort, partition, evaluation), spec, Recording())
 
 
 def _audit(own: AuditOptions) -> Audit:
@@ -64,6 +96,7 @@ def _audit(own: AuditOptions) -> Audit:
               for directory, rule in zip(directories, rules, strict=True) if rule.digest != rules[0].digest]
     if faults:
         raise SpecError(faults)
+    say(notice(directories[0], rules[0]))
     cohort = specs[0].cohort.load()
     draws = [read_draw(directory, cohort, read_partition(directory.partition, cohort), seed=spec.seed)
              for directory, spec in zip(directories, specs, strict=True)]

@@ -10,7 +10,7 @@ from typing import Literal
 import tyro
 
 from forgetmi.commands.show import say
-from forgetmi.errors import Fault, SpecError
+from forgetmi.errors import EvidenceError, Fault, SpecError
 from forgetmi.evidence import recompute
 from forgetmi.evidence.build import record_of, same_but_for_signature, stored_record
 from forgetmi.evidence.record import NOT_AUDITED, Record, read_record, signer_of, write_record
@@ -40,7 +40,10 @@ class Recording:
 def keep_record(done: Run, spec: RunSpec, how: Recording) -> str:
     """Write a finished run's record, unless the one it has already says the same; returns what to tell.
 
-    A signed record is never replaced by an unsigned one.
+    A signed record is never replaced by an unsigned one, nor by one that another key signs and that says the same.
+
+    Raises:
+        EvidenceError: The same record is signed by another key already.
     """
     key = None if how.sign_key is None else load_private(how.sign_key)
     record = record_of(done.directory, spec=spec, cohort=done.cohort, partition=done.partition, previous=how.previous,
@@ -49,11 +52,16 @@ def keep_record(done: Run, spec: RunSpec, how: Recording) -> str:
     if old is not None and how.previous is None:  # written again, it keeps its place in the chain
         record = replace(record, number=old.number, previous=old.previous)
     path = done.directory.root / "record.json"
-    if old is not None and same_but_for_signature(old, record) and (
-            (old.signer or not record.signer) and (how.previous is None or old.previous == record.previous)):
-        return f"Record: {path} ({_said(old)})"
+    if old is not None and same_but_for_signature(old, record) and old.previous == record.previous:
+        if old.signer and record.signer not in ("", old.signer):
+            raise EvidenceError(Fault(
+                "the record is signed by another key already", where=f"{done.directory.root.name}/record.json",
+                why=f"it names {old.signer[:16]}, yours is {record.signer[:16]}, and it would say the same",
+                do="Give that key, or none: after a change of keys a record stays valid under the old one."))
+        if old.signer or not record.signer:
+            return f"Record: {path} ({_said(old)})"
     if old is not None and old.signer and not record.signer:
-        return (f"Record: {path} is signed and is kept, but files it names have changed since; "
+        return (f"Record: {path} is signed and is kept, but the run or its place in the chain has changed since; "
                 "forgetmi record RUN --sign-key KEY makes a new one.")
     write_record(done.directory.root, record, key=key)
     return f"Record: {path} ({_said(record)})"

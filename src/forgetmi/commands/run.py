@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from forgetmi.audit_stage import notice
 from forgetmi.commands.record import Recording, check, keep_record
 from forgetmi.commands.show import Board, say, summary
 from forgetmi.cost import Cost
@@ -96,6 +97,8 @@ def finish(
 ) -> Run:
     """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record."""
     started = time.perf_counter()
+    if spec.audit.enabled:
+        say(notice(RunDirectory(out), spec.audit))
     with Board() as board:
         done = run_pipeline(spec, out, show=board.show)
         _report(done, spec, command)

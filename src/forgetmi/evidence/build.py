@@ -19,7 +19,6 @@ from forgetmi.evidence.manifest import PROOFS, training_data
 from forgetmi.evidence.record import (
     FORMAT,
     NOT_AUDITED,
-    OWN_FILES,
     RECORD,
     CopiesFound,
     Decision,
@@ -32,6 +31,7 @@ from forgetmi.evidence.record import (
     Subjects,
     TrainingData,
     read_record,
+    run_files,
     sha256_of,
 )
 from forgetmi.files import default_cache, write_text
@@ -95,12 +95,8 @@ def same_but_for_signature(one: Record, two: Record) -> bool:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """SHA-256 of every file of a run, by its name below the directory; models, hidden files and records left out."""
-    paths = sorted(path for path in root.rglob("*") if path.is_file())
-    names = [path.relative_to(root) for path in paths]
-    return {name.as_posix(): sha256_of(root / name) for name in names
-            if name.parts[0] not in ("models", "state", *OWN_FILES) and not any(
-                part.startswith(".") for part in name.parts)}
+    """SHA-256 of every file of a run that its record names; see `run_files`."""
+    return {name: sha256_of(root / name) for name in run_files(root)}
 
 
 def code_digest() -> str:

@@ -178,7 +178,8 @@ class Decision:
     Args:
         outcome: As the rule gives it, or NOT AUDITED.
         rule: Everything it depends on besides the signals.
-        rule_digest: SHA-256 of the rule, fixed before any signal was computed.
+        rule_digest: SHA-256 of rule.json. That the rule came before the signals follows from nothing in the run itself:
+            it takes a note of this digest made elsewhere beforehand.
         channels: Channel to its outcome.
         statements: Sentences that are part of it.
     """
@@ -286,6 +287,17 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def run_files(root: Path) -> list[str]:
+    """Names of the files of a run that a record names, sorted.
+
+    Left out are the models (a record names their files apart), what is written after it (progress, a tracker's files,
+    locks and other hidden files), and the record's own files.
+    """
+    names = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file()]
+    return [name.as_posix() for name in names if name.parts[0] not in ("models", "state", "tracking", *OWN_FILES)
+            and not any(part.startswith(".") for part in name.parts)]
 
 
 def write_record(folder: Path, record: Record, *, key: Ed25519PrivateKey | None = None) -> None:

@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from forgetmi.errors import EvidenceError, Fault
 from forgetmi.evidence.manifest import Proofs
 from forgetmi.evidence.manifest import faults as proof_faults
-from forgetmi.evidence.record import PUBLIC, RECORD, SIGNATURE, SUMS, Record, read_record, sha256_of
+from forgetmi.evidence.record import PUBLIC, RECORD, SIGNATURE, SUMS, Record, read_record, run_files, sha256_of
 from forgetmi.evidence.signing import fingerprint, fits, load_public, public_pem
 
 _RESTORE = "Use the original file."
+_SHOWN = 20  # names in one line
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ def verify(path: Path, *, key: Path | None = None, previous: Sequence[Path] = ()
     faults += models
     if missing:
         unchecked.append(f"the weights of {', '.join(missing)}: they are no longer beside the record")
+    if strangers := _strangers(record, root):
+        unchecked.append(f"{len(strangers)} files beside it that the record does not name: "
+                         + ", ".join(strangers[:_SHOWN]) + (" ..." if len(strangers) > _SHOWN else ""))
     if len(missing) < len(record.models):
         done.append(f"the stored weights of {len(record.models) - len(missing)} models have the digests in the record")
     if not any(fault.where == record.data.proofs for fault in faults):
@@ -162,6 +166,15 @@ def _models(record: Record, root: Path) -> tuple[list[Fault], list[str]]:
                                     where=f"models/{one.name}/{name}", why="its digest is not the record's",
                                     do=_RESTORE))
     return faults, missing
+
+
+def _strangers(record: Record, root: Path) -> list[str]:
+    """Files of the run that the record does not name; training logs beside the models are never named."""
+    named = {*record.files, *(f"models/{one.name}/{name}" for one in record.models for name in one.files)}
+    logs = {f"{one.name}.log" for one in record.models}
+    stored = [path.relative_to(root) for path in sorted((root / "models").rglob("*")) if path.is_file()]
+    kept = [path.as_posix() for path in stored if path.parts[1] not in logs and not path.name.startswith(".")]
+    return [name for name in (*run_files(root), *kept) if name not in named]
 
 
 def _chain(

@@ -137,8 +137,8 @@ class Findings:
     """What the audit found; the rows are explained in `forgetmi.evaluation.audit_rows`.
 
     Args:
-        rule: The rule of the verdict, fixed beforehand.
-        rule_digest: SHA-256 of everything that was fixed beforehand.
+        rule: The declared rule of the verdict.
+        rule_digest: SHA-256 of everything that was declared.
         utility_margin, subgroup_margin: Declared losses for others that count as none.
         draws: The forget sets.
         verdict: The answer.

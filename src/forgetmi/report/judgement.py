@@ -1,6 +1,6 @@
 """The audit in words for somebody who decides: the answer, who stands out, and what it cost others.
 
-The answer comes from the rule that was fixed beforehand and from nothing else; without an audit there is none.
+The answer comes from the declared rule and from nothing else; without an audit there is none.
 """
 
 from __future__ import annotations
