@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -112,6 +113,13 @@ def test_an_untouched_model_is_not_forgotten(untouched: Audit) -> None:
     assert max(population["unlearned"].retrained) < 0.75
 
 
+def test_a_record_without_later_fields_is_read(untouched: Audit) -> None:
+    plain = json.loads(untouched.to_json())
+    for one in plain["draws"]:
+        del one["left_out"], one["earlier"]
+    assert Audit.from_json(json.dumps(plain)).to_json() == untouched.to_json()
+
+
 def test_the_record_is_read_back(untouched: Audit) -> None:
     again = Audit.from_json(untouched.to_json())
     assert again.to_json() == untouched.to_json()
@@ -153,10 +161,39 @@ def test_a_retained_near_duplicate_is_the_reason_and_no_failure() -> None:
     assert any(said.startswith("Near-duplicate retained: 2 withdrawn") and "p0003, p0007" in said
                for said in found.statements)
     assert any("1 patient counted as never seen" in said for said in found.statements)
+    assert found.draws[0].left_out == ("p0080",)
     assert found.verdict.never_seen == 59
     assert all(row.counts["forgotten"] == 14 for row in found.attacks if row.name == "population")
     without = judge(ward, ward.draw(kept=twins, copied=0.6 * twins), declared=BRIEF)
     assert without.verdict.forgotten == 16
+
+
+def test_patients_forgotten_earlier_water_nothing_down() -> None:
+    """The second request's patients are remembered, the first one's are not: the audit is about the second's alone."""
+    ward = Ward(draws=2)
+    gone, asked = ward.asked(0), ward.asked(1)
+    draw = ward.draw(1)
+    rest = np.maximum(ward.of("forget"), ward.of("retain")) - gone
+    signals = {"original": ward.model(rest), "unlearned": ward.model(rest)}
+    signals |= {f"retrain-{r}": ward.model(rest - asked) for r in range(3)}
+    before = np.flatnonzero(gone[ward.patient])
+    copies = [Copy("same image", 0.97, "p0001", "i", "p0099", "j", "holdout"),
+              Copy("same image", 0.97, "p0002", "i", "p0040", "j", "retain")]
+    sets = {"retain": np.setdiff1d(draw.partition.retain, before)}
+    run = replace(draw, signals=signals, copies=tuple(copies), partition=replace(
+        draw.partition, **sets, forget=np.union1d(draw.partition.forget, before), earlier=before))
+    found = judge(ward, run, declared=BRIEF)
+    alone = judge(ward, replace(run, partition=replace(draw.partition, **sets)), declared=BRIEF)
+    assert found.outcome == "NOT FORGOTTEN"
+    assert (found.verdict.forgotten, found.draws[0].forgotten, found.draws[0].images) == (16, 16, 32)
+    assert {row.patient for row in found.patients} == {f"p{code:04d}" for code in range(16, 32)}
+    assert not any(row.near_duplicate for row in found.patients)
+    assert (found.draws[0].earlier, found.draws[0].left_out) == (16, ("p0099",))
+    said = [one for one in found.statements if "earlier requests" in one]
+    assert len(said) == 1
+    assert "16 patients" in said[0]
+    assert replace(found, draws=alone.draws, statements=alone.statements).to_json() == alone.to_json()
+    judge(ward, ward.draw(0), run, declared=BRIEF)  # pooled with the first: nobody counts twice
 
 
 def test_all_forgotten_patients_copied() -> None:

@@ -21,7 +21,7 @@ from forgetmi.evaluation.signals import HEADS
 from forgetmi.evaluation.statistics import once
 from forgetmi.evaluation.subgroups import SubgroupRow, patient_values, study_bands, subgroup_table
 from forgetmi.spec import AuditSpec
-from forgetmi.types import Cohort, Floats, Ints, SetName, Signals, Strings, codes
+from forgetmi.types import Cohort, Floats, Ints, Signals, Strings, codes
 
 LEAST = 10  # patients below which nothing is said of a subgroup
 Evidences = Mapping[Channel, Evidence]  # the same evidence through each channel
@@ -41,11 +41,6 @@ class Scored:
     found: PatientScores
 
 
-def never_seen(evidence: Evidence) -> list[SetName]:
-    """The sets of never-seen patients that have rows."""
-    return [on for on in ("holdout", "reference") if len(evidence.rows(on))]
-
-
 def score_draw(evidences: Evidences, *, level: float) -> dict[Seen, Scored]:
     """Score the forgotten patients of one forget set through every channel, and by the channel that tells most.
 
@@ -63,8 +58,8 @@ def score_draw(evidences: Evidences, *, level: float) -> dict[Seen, Scored]:
     studies: dict[int, int] = {}
     for channel, evidence in evidences.items():
         try:
-            asked, others = evidence.patients("forget"), [evidence.patients(on) for on in never_seen(evidence)]
-            signal = np.stack([np.concatenate([evidence.signal(model, on) for on in ("forget", *never_seen(evidence))])
+            asked, others = evidence.patients("forget"), [evidence.patients(on) for on in evidence.never_seen]
+            signal = np.stack([np.concatenate([evidence.signal(model, on) for on in ("forget", *evidence.never_seen)])
                                for model in (evidence.audited, *evidence.retrained)])
             counts = np.concatenate([side.studies for side in (asked, *others)])
             found = score_patients(unlearned=signal[0], retrained=signal[1:], studies=counts, level=level,
@@ -100,6 +95,15 @@ def _at(code: Ints, values: Floats, wanted: Ints) -> Floats:
     return values[order[np.searchsorted(code[order], wanted)]]
 
 
+def standing_out(scored: Mapping[Seen, Scored], *, level: float) -> tuple[set[int], set[int]]:
+    """Codes of the patients who are remembered, and of those forgotten too visibly, after correction for all."""
+    if "any" not in scored:
+        return set(), set()
+    code, found = scored["any"].forgotten, scored["any"].found
+    return (set(code[found.remembered_adjusted <= level].tolist()),
+            set(code[found.over_forgotten_adjusted <= level].tolist()))
+
+
 def patient_rows(
     scored: Mapping[Seen, Scored], *, evidence: Evidence, cohort: Cohort, draw: int, near_duplicate: bool, level: float,
 ) -> list[PatientRow]:
@@ -107,18 +111,18 @@ def patient_rows(
     names = codes(cohort.patient)[1]
     rows = evidence.partition.forget
     people = by_patient(evidence.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows])
+    remembered, over_forgotten = standing_out(scored, level=level)
     table = []
-    for at, code in enumerate(people.code):
+    for at, code in enumerate(people.code.tolist()):
         found: dict[str, PatientScore] = {}
         for channel, one in scored.items():
             place = np.flatnonzero(one.forgotten == code)
             if len(place):
                 found[channel] = _patient_score(one.found, int(place[0]))
-        best = found.get("any")
         table.append(PatientRow(
             patient=str(names[code]), draw=draw, studies=int(people.studies[at]), images=int(people.images[at]),
-            near_duplicate=near_duplicate, remembered=best is not None and best.p_adjusted <= level,
-            over_forgotten=best is not None and best.p_over_adjusted <= level, channels=found))
+            near_duplicate=near_duplicate, remembered=code in remembered, over_forgotten=code in over_forgotten,
+            channels=found))
     return sorted(table, key=lambda row: -row.channels["any"].score if "any" in row.channels else np.inf)
 
 

@@ -4,38 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from forgetmi.evaluation.audit_rows import Control, DuplicateRow, HarmRow, PatientRow, RetainedRisk
+from forgetmi.evaluation.audit_rows import Control, DrawSummary, HarmRow, PatientRow, RetainedRisk
 from forgetmi.evaluation.verdict import Verdict
 
 UNCHANGED = 0.8  # share of the original's separation from which on nothing was forgotten to speak of
 
 
 def statements(
-    verdict: Verdict, *, controls: Sequence[Control], patients: Sequence[PatientRow],
-    duplicates: Sequence[DuplicateRow], harm: Sequence[HarmRow], retained: Sequence[RetainedRisk], level: float,
+    verdict: Verdict, *, draws: Sequence[DrawSummary], controls: Sequence[Control], patients: Sequence[PatientRow],
+    harm: Sequence[HarmRow], retained: Sequence[RetainedRisk], level: float,
 ) -> tuple[str, ...]:
     """Everything a reader must know beside the verdict, the rule's own statements first.
 
     Args:
         verdict: By the rule.
-        controls, patients, duplicates, harm, retained: As in `forgetmi.audit.Audit`.
+        draws, controls, patients, harm, retained: As in `forgetmi.audit.Audit`.
         level: Share of wrongly named patients among those named.
     """
-    return (*verdict.statements, *_duplicates(patients, duplicates), *_unchanged(verdict), *_named(patients, level),
-            *_controls(controls), *_harm(harm), *_retained(retained))
+    return (*verdict.statements, *_earlier(draws), *_duplicates(patients, draws), *_unchanged(verdict),
+            *_named(patients, level), *_controls(controls), *_harm(harm), *_retained(retained))
 
 
 def _count(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
 
-def _duplicates(patients: Sequence[PatientRow], duplicates: Sequence[DuplicateRow]) -> Iterator[str]:
+def _earlier(draws: Sequence[DrawSummary]) -> Iterator[str]:
+    if number := sum(one.earlier for one in draws):
+        yield (f"{_count(number, 'patient', 'patients')} whom earlier requests had forgotten "
+               f"{'is' if number == 1 else 'are'} not part of this verdict: it is about those who are forgotten now.")
+
+
+def _duplicates(patients: Sequence[PatientRow], draws: Sequence[DrawSummary]) -> Iterator[str]:
     kept = [row.patient for row in patients if row.near_duplicate]
     if kept:
         yield (f"Near-duplicate retained: {_count(len(kept), 'withdrawn patient has', 'withdrawn patients have')} a "
                f"copy under a retained patient ({_list(kept)}). What the model knows of it, it knows from the copy, as "
                "a retrained model does: this is no failure to forget, and they are not part of the verdict.")
-    seen = {row.other_patient for row in duplicates if row.other_set not in ("retain", "forget")}
+    seen = {patient for one in draws for patient in one.left_out}
     if seen:
         yield (f"{_count(len(seen), 'patient', 'patients')} counted as never seen had a copy of something withdrawn "
                f"and {'was' if len(seen) == 1 else 'were'} left out of the comparison.")

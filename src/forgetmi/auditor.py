@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 
 import numpy as np
@@ -15,13 +15,13 @@ from forgetmi.audit_patients import (
     Scored,
     background,
     harm_rows,
-    never_seen,
     patient_rows,
     retained_risk,
     score_draw,
     subgroup_rows,
     through,
 )
+from forgetmi.audit_sets import NEVER_SEEN, audited_sets
 from forgetmi.audit_words import statements
 from forgetmi.batch.duplicates import Copy
 from forgetmi.errors import EvaluationError, Fault
@@ -81,7 +81,8 @@ def audit(draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: i
 
     A forgotten patient with a copy under a retained one cannot be forgotten by any method, nor by retraining: such
     patients are left out of the verdict and of the attacks and listed apart. A never-seen patient with a copy of
-    something forgotten was seen, and is left out, too.
+    something trained on was seen, and is left out, too. Where a run forgets more patients than runs before it, all of
+    it is about those whom it forgets newly.
 
     Args:
         draws: One or more.
@@ -101,10 +102,11 @@ def audit(draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: i
     harm = tuple(row for one in judged for row in one.harm)
     retained = tuple(one.retained for one in judged if one.retained is not None)
     controls = _controls(judged, declared)
+    summaries = tuple(one.summary for one in found)
     return Audit(
         declared=declared, rule_digest=declared.digest, cohort=cohort.digest, seed=seed,
-        draws=tuple(one.summary for one in found), verdict=verdict, controls=controls,
-        statements=statements(verdict, controls=controls, patients=patients, duplicates=duplicates, harm=harm,
+        draws=summaries, verdict=verdict, controls=controls,
+        statements=statements(verdict, draws=summaries, controls=controls, patients=patients, harm=harm,
                               retained=retained, level=declared.false_discovery),
         patients=tuple(sorted(patients, key=lambda row: -row.channels["any"].score if "any" in row.channels else 0.0)),
         never_seen=tuple(row for one in judged for row in one.background), duplicates=duplicates,
@@ -124,7 +126,8 @@ def _require(draws: Sequence[Draw], cohort: Cohort) -> None:
         if {ORIGINAL, UNLEARNED} - set(draw.signals):
             faults.append(Fault("the run has no original or no unlearned model", where=draw.name))
     if not faults:
-        everybody = np.concatenate([np.unique(draw.partition.patient[draw.partition.forget]) for draw in draws])
+        everybody = np.concatenate([np.unique(draw.partition.patient[draw.partition.of_request().forget])
+                                    for draw in draws])
         if len(np.unique(everybody)) < len(everybody):
             faults.append(Fault("two of the runs forget the same patient", why="a patient would count twice",
                                 do="Give runs with disjoint forget sets (--partition.draw 0, 1, 2 ...)."))
@@ -137,15 +140,9 @@ class _Draw:
 
     def __init__(self, at: int, draw: Draw, cohort: Cohort, declared: AuditSpec, seed: int) -> None:
         names = codes(cohort.patient)[1]
-        partition, level = draw.partition, declared.false_discovery
+        sets, level = audited_sets(draw.partition, draw.copies, names=names), declared.false_discovery
         self.duplicates = [DuplicateRow(at, copy.patient, copy.other_patient, copy.other_set, copy.kind,
                                         copy.similarity) for copy in draw.copies]
-        copied = {copy.patient for copy in draw.copies if copy.other_set == "retain"}
-        seen = {copy.other_patient for copy in draw.copies if copy.other_set not in ("retain", "forget")}
-        twin = np.isin(names[partition.patient], list(copied))
-        clean = ~np.isin(names[partition.patient], list(seen))
-        sides = {"holdout": partition.holdout[clean[partition.holdout]],
-                 "reference": partition.reference[clean[partition.reference]]}
         self.patients: list[PatientRow] = []
         self.evidences: Evidences = {}
         self.scored: dict[Seen, Scored] = {}
@@ -156,12 +153,12 @@ class _Draw:
         self.attacks: list[AttackRow] = []
         self.missing: list[AttackMissing] = []
         for near_duplicate in (True, False):
-            rows = partition.forget[twin[partition.forget] == near_duplicate]
-            if not len(rows):
+            partition = sets.asked(copied=near_duplicate)
+            if partition is None:
                 continue
             evidence = Evidence(
-                replace(partition, forget=rows, **sides), draw.signals, seed=seed, shadows=draw.shadows,
-                unlearned_shadows=draw.unlearned_shadows, relearning=draw.relearning, canaries=draw.canaries)
+                partition, draw.signals, seed=seed, shadows=draw.shadows, unlearned_shadows=draw.unlearned_shadows,
+                relearning=draw.relearning, canaries=draw.canaries)
             evidences = through(evidence, declared.rule.channels)
             scored = score_draw(evidences, level=level)
             self.patients += patient_rows(scored, evidence=evidence, cohort=cohort, draw=at, level=level,
@@ -173,13 +170,14 @@ class _Draw:
             self.retained = retained_risk(evidences, cohort=cohort, draw=at, level=level)
             self.relearning = _curves(evidence, at)
             self.attacks, self.missing = _attacks(evidence, declared, at)
-        other = Evidence(replace(partition, **sides), draw.signals, channel="link")
+        own = sets.partition
         self.summary = DrawSummary(
-            name=draw.name, forgotten=len(np.unique(partition.patient[partition.forget])),
-            images=len(partition.forget), near_duplicates=sum(row.near_duplicate for row in self.patients),
-            never_seen=sum(len(other.patients(on)) for on in never_seen(other)),
+            name=draw.name, forgotten=len(np.unique(own.patient[own.forget])), images=len(own.forget),
+            near_duplicates=sum(row.near_duplicate for row in self.patients),
+            never_seen=sum(len(np.unique(own.patient[own.rows(on)])) for on in NEVER_SEEN),
             models={name: one.model for name, one in draw.signals.items()},
-            shadows=0 if draw.shadows is None else len(draw.shadows.signals))
+            shadows=0 if draw.shadows is None else len(draw.shadows.signals), left_out=sets.left_out,
+            earlier=sets.earlier)
 
     @property
     def first(self) -> Evidence:

@@ -37,6 +37,7 @@ def gather(
         command: The command line, for the manifest.
         audit: What an audit found; by default the run's own, where it has one.
     """
+    partition = partition.of_request()
     if audit is None and directory.audit.exists():
         audit = stored_audit(directory.audit)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))

@@ -176,7 +176,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
     directory, stage = RunDirectory(root), f"relearn-{name}"
     cohort, partition = load_data(spec)
     prepared, loaded = api.open_checkpoint(directory.model(name), cohort=cohort)
-    if not isinstance(loaded.model, ImageText) or len(partition.forget) < 4:
+    if not isinstance(loaded.model, ImageText) or len(partition.of_request().forget) < 4:
         return
     with Meter() as meter:
         relearn(prepared=prepared, partition=partition, model=loaded.model.to(device_of(spec)), recipe=spec.training,

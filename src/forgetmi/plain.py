@@ -14,6 +14,7 @@ from forgetmi.errors import Fault, SpecError
 from forgetmi.registry import Registry
 
 T = TypeVar("T")
+LATER = {"later": True}  # metadata of a field with a default that files written before there was such a field lack
 
 
 def from_plain(
@@ -26,7 +27,8 @@ def from_plain(
             tuples of these, or mappings of text to these.
         values: Mapping of field names to values.
         where: Name of the source, for messages.
-        complete: Whether every field must be given (a stored file) or defaults may fill in (a person's file).
+        complete: Whether every field must be given (a stored file; save for fields marked `LATER`) or defaults may fill
+            in (a person's file).
         choices: Top-level fields whose class is chosen by a registered name, given as ``{kind: NAME, ...}``.
 
     Raises:
@@ -68,7 +70,7 @@ class _Reader:
                 arguments[key] = self._choose(self.choices[key], value, here)
             else:
                 arguments[key] = self.convert(hints[key], value, here)
-        required = [name for name, f in fields.items() if self.complete or (
+        required = [name for name, f in fields.items() if (self.complete and not f.metadata.get("later")) or (
             f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING)]
         for name in required:
             if name not in values:

@@ -23,8 +23,8 @@ from forgetmi.types import Ints, Partition, Signals
 
 
 def taught_patients(partition: Partition, *, seed: int) -> Ints:
-    """Codes of the half of the forgotten patients that is taught again, the larger half of an odd number."""
-    code = np.unique(partition.patient[partition.forget])
+    """Codes of the half of the patients forgotten now that is taught again, the larger half of an odd number."""
+    code = np.unique(partition.patient[partition.of_request().forget])
     return np.sort(numpy_generator(seed, "relearn", "taught").permutation(code)[:(len(code) + 1) // 2])
 
 
@@ -32,7 +32,7 @@ def relearn(
     *, prepared: api.Prepared, partition: Partition, model: ImageText, recipe: Recipe, epochs: int, lr: float,
     seed: int, folder: Path, resume: Path, progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Fine-tune a model in place on the taught patients and store its signals on all forgotten ones, epoch by epoch.
+    """Fine-tune a model in place on the taught patients and store its signals on all forgotten now, epoch by epoch.
 
     Deviation from the published code, which samples from the whole training set: only the taught patients are shown,
     so that the others' return is nothing but transfer. The learning rate is fixed.
@@ -48,7 +48,7 @@ def relearn(
         resume: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
     """
-    rows = partition.forget
+    rows = partition.of_request().forget
     taught = rows[np.isin(partition.patient[rows], taught_patients(partition, seed=seed))]
     loader = Loader(prepared.records, taught, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,8 @@ def _asked(plan: Plan, partition: Partition) -> Masks:
 
 
 def _people(partition: Partition, *sets: str) -> Ints:
-    return np.unique(np.concatenate([partition.patient[partition.rows(on)] for on in sets]))  # type: ignore[arg-type]
+    now = partition.of_request()  # who withdrew earlier is trained on no more
+    return np.unique(np.concatenate([now.patient[now.rows(on)] for on in sets]))  # type: ignore[arg-type]
 
 
 def _sets(partition: Partition) -> tuple[str, str]:
@@ -111,7 +112,8 @@ def _sets(partition: Partition) -> tuple[str, str]:
 
 
 def _rows(partition: Partition) -> Ints:
-    return np.sort(np.concatenate([partition.forget, partition.retain, partition.holdout]))
+    now = partition.of_request()
+    return np.sort(np.concatenate([now.forget, now.retain, now.holdout]))
 
 
 def price_of(plan: Plan, spec: RunSpec, run: RunDirectory, *, training: float | None) -> float:
@@ -201,7 +203,8 @@ def _partition(partition: Partition, patients: Ints, forgotten: Ints) -> Partiti
     own = rows[np.isin(partition.patient[rows], patients)]
     gone = np.isin(partition.patient[own], forgotten)
     nobody = np.empty(0, np.int64)
-    return replace(partition, forget=own[gone], retain=own[~gone], holdout=nobody, reference=nobody)
+    return replace(partition, forget=own[gone], retain=own[~gone], holdout=nobody, reference=nobody,
+                   earlier=nobody)
 
 
 def _keep(signals: Signals, path: Path) -> None:

@@ -136,9 +136,11 @@ class Partition:
         cohort: Digest of the cohort.
         whole_patients: False when single studies were asked for.
         notes: How the sets were drawn, in words (e.g. the distance of study counts).
+        earlier: Rows of `forget` that earlier requests had forgotten; models go on being made without them, but what is
+            measured is about the other rows (`of_request`).
 
     Raises:
-        PartitionError: Sets overlap, are empty (forget, retain), or share a patient or group.
+        PartitionError: Sets overlap, are empty (forget, retain), or share a patient or group; nobody is forgotten now.
     """
 
     forget: Ints
@@ -151,12 +153,15 @@ class Partition:
     reference: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     whole_patients: bool = True
     notes: tuple[str, ...] = ()
+    earlier: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        for name in (*SETS, "patient", "group"):
+        for name in (*SETS, "patient", "group", "earlier"):
             object.__setattr__(self, name, _read_only(np.asarray(getattr(self, name), np.int64)))
         faults = [Fault(f"the {name} set is empty", do="Forget fewer patients, or use a larger cohort.")
                   for name in ("forget", "retain") if len(getattr(self, name)) == 0]
+        if len(self.earlier) and not np.isin(self.forget, self.earlier).sum() == len(self.earlier) < len(self.forget):
+            faults.append(Fault("what was forgotten earlier is not a part of the forget set", why="or is all of it"))
         for i, one in enumerate(SETS):
             for two in SETS[i + 1:]:
                 a, b = getattr(self, one), getattr(self, two)
@@ -179,6 +184,17 @@ class Partition:
     def rows(self, name: SetName) -> Ints:
         """Row indices of one set."""
         return getattr(self, name)
+
+    def of_request(self) -> Partition:
+        """The same with only what is forgotten now; what earlier requests had forgotten is in no set.
+
+        For measuring and for the audit: patients forgotten before would water down what is said of those who ask now.
+        """
+        if not len(self.earlier):
+            return self
+        forget = np.setdiff1d(self.forget, self.earlier)
+        whole = self.whole_patients or not np.isin(self.patient[forget], self.patient[self.retain]).any()
+        return replace(self, forget=forget, whole_patients=whole, earlier=np.empty(0, np.int64))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and patients in each set."""

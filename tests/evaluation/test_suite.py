@@ -52,6 +52,14 @@ def test_every_score_is_there_once(evaluation: Evaluation) -> None:
         ("gap_joint_floor", "both"), ("gap_joint_floor_largest", "both")}
 
 
+def test_what_earlier_requests_had_forgotten_is_not_measured(toy_run: Toy) -> None:
+    signals, partition = toy_run()
+    patients = np.unique(partition.patient[partition.forget])
+    before = partition.forget[np.isin(partition.patient[partition.forget], patients[:len(patients) // 2])]
+    alone = replace(partition, forget=np.setdiff1d(partition.forget, before))
+    assert run((signals, replace(partition, earlier=before))).to_json() == run((signals, alone)).to_json()
+
+
 def test_the_toy_is_judged_rightly(evaluation: Evaluation, toy_run: Toy) -> None:
     for head in HEADS:
         assert score(evaluation, "original", "sample_mia", head=head, on="forget").value > 0.7

@@ -25,6 +25,7 @@ from forgetmi.cli import main
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
 from forgetmi.cohort.sequel import sequel
+from forgetmi.cohort.stored import read_partition, write_partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.errors import EvidenceError, ForgetMIError, PartitionError
 from forgetmi.evidence.advise import advise, sisa_share
@@ -177,10 +178,33 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
     assert set(first.forget) < set(second.forget)
     assert set(cohort.patient[second.forget]) == {*new, *cohort.patient[first.forget]}
     assert sorted([*second.forget, *second.retain]) == sorted([*first.forget, *first.retain])
+    assert np.array_equal(second.earlier, first.forget)
+    now = second.of_request()
+    assert set(cohort.patient[now.forget]) == set(new)
+    assert np.array_equal(now.retain, second.retain)
+    third = sequel(second, ForgetRequest(patients=(str(cohort.patient[second.retain[0]]),)), cohort=cohort)
+    assert np.array_equal(third.earlier, second.forget)
+    assert first.of_request() is first
+    with pytest.raises(PartitionError, match="not a part of the forget set"):
+        dataclasses.replace(first, earlier=first.retain[:1])
+    with pytest.raises(PartitionError, match="or is all of it"):
+        dataclasses.replace(first, earlier=first.forget)
     with pytest.raises(PartitionError, match="never trained on"):
         sequel(first, ForgetRequest(patients=(str(cohort.patient[first.holdout[0]]),)), cohort=cohort)
     with pytest.raises(PartitionError, match="forgotten already"):
         sequel(second, ForgetRequest(patients=new), cohort=cohort)
+
+
+def test_what_was_forgotten_earlier_is_stored(tmp_path: Path) -> None:
+    cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
+    first = make_partition(cohort, forget=12.0, seed=3)
+    second = sequel(first, ForgetRequest(patients=(str(cohort.patient[first.retain[0]]),)), cohort=cohort)
+    for name, made in (("first", first), ("second", second)):
+        write_partition(tmp_path / name, made)
+        assert np.array_equal(read_partition(tmp_path / name, cohort).earlier, made.earlier)
+    assert "earlier" not in json.loads((tmp_path / "first").read_text())  # as it was before there were further requests
+    with pytest.raises(PartitionError, match="these differ: earlier"):
+        write_partition(tmp_path / "second", dataclasses.replace(second, earlier=()))
 
 
 def test_an_old_record_does_not_meet_a_later_request(finished: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def sequel(earlier: Partition, request: ForgetRequest, *, cohort: Cohort) -> Par
         cohort: The same cohort.
 
     Returns:
-        A partition whose forget rows are those of before and those asked for now.
+        A partition whose forget rows are those of before (its `earlier`) and those asked for now.
 
     Raises:
         PartitionError: Nobody new is asked for, somebody was never trained on, or nobody would be retained.
@@ -42,7 +42,7 @@ def sequel(earlier: Partition, request: ForgetRequest, *, cohort: Cohort) -> Par
     return Partition(
         forget=forget, retain=np.setdiff1d(earlier.retain, new), validation=earlier.validation,
         holdout=earlier.holdout, reference=earlier.reference, patient=earlier.patient, group=earlier.group,
-        cohort=earlier.cohort, whole_patients=whole, notes=(
+        cohort=earlier.cohort, whole_patients=whole, earlier=earlier.forget, notes=(
             *request.notices,
             "validation, holdout and reference: as in the run before",
             f"forget: {len(np.unique(earlier.patient[new]))} patients, {len(new)} images, as requested now; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from forgetmi.errors import Fault, PartitionError
 from forgetmi.files import write_json
-from forgetmi.types import SETS, Cohort, Partition, codes
+from forgetmi.types import SETS, Cohort, Ints, Partition, codes
 
 
 def write_partition(path: Path, partition: Partition) -> None:
@@ -22,13 +23,15 @@ def write_partition(path: Path, partition: Partition) -> None:
     plain: dict[str, Any] = {
         "cohort": partition.cohort, "whole_patients": partition.whole_patients, "notes": list(partition.notes),
         **{name: partition.rows(name).tolist() for name in SETS}}
+    if len(partition.earlier):
+        plain["earlier"] = partition.earlier.tolist()
     if path.exists():
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise PartitionError(Fault("the stored partition cannot be read", where=path.name,
                                        why="the file is damaged", do="Restore it, or choose another --out.")) from error
-        changed = [name for name in plain if stored.get(name) != plain[name]]
+        changed = [name for name in {**plain, **stored} if stored.get(name) != plain.get(name)]
         if changed:
             raise PartitionError(Fault(
                 "the cohort or the forget list changed since this was begun", where=path.name,
@@ -36,6 +39,12 @@ def write_partition(path: Path, partition: Partition) -> None:
             ))
         return
     write_json(path, plain)
+
+
+def stored_rows(stored: Mapping[str, Any]) -> dict[str, Ints]:
+    """The row numbers in a stored partition's values; `earlier` is absent where nobody was forgotten before."""
+    return {name: np.asarray(rows, np.int64) for name, rows in (
+        *((name, stored[name]) for name in SETS), ("earlier", stored.get("earlier", ())))}
 
 
 def read_partition(path: Path, cohort: Cohort) -> Partition:
@@ -46,7 +55,7 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        rows = {name: np.asarray(stored[name], np.int64) for name in SETS}
+        rows = stored_rows(stored)
         of, whole, notes = stored["cohort"], stored["whole_patients"], tuple(stored["notes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PartitionError(Fault("the partition cannot be read", where=path.name, why=type(error).__name__,

@@ -7,12 +7,13 @@ them without knowing how they were found.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from forgetmi.evaluation.attacks.base import Direction, Reference
 from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.verdict import Outcome
+from forgetmi.plain import LATER
 
 Seen = Literal["image", "text", "both", "link", "any"]  # "any" = the channel that gives a patient away most
 Harm = Literal["within margin", "harmed", "not resolvable", "too few to say"]
@@ -24,11 +25,13 @@ class DrawSummary:
 
     Args:
         name: Of the run's directory.
-        forgotten, images: Patients asked to be forgotten and their images, near-duplicates included.
+        forgotten, images: Patients asked to be forgotten now and their images, near-duplicates included.
         near_duplicates: How many of these patients have a copy under a retained patient.
         never_seen: Patients never trained on that they are compared with, extra reference patients included.
         models: Model name to the digest of its weights: the original, the unlearned and every retrained one.
         shadows: Shadow models used.
+        left_out: Digests of never-seen patients who are not compared with, because a copy of theirs was trained on.
+        earlier: Patients whom earlier requests had forgotten; nothing in the audit is about them.
     """
 
     name: str
@@ -38,6 +41,8 @@ class DrawSummary:
     never_seen: int
     models: Mapping[str, str]
     shadows: int = 0
+    left_out: tuple[str, ...] = field(default=(), metadata=LATER)
+    earlier: int = field(default=0, metadata=LATER)
 
 
 @dataclass(frozen=True)

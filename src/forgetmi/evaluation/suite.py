@@ -100,7 +100,7 @@ def evaluate(
     Args:
         signals: Model name to signals: "original", "retrain-0" ... "retrain-k", and any other name for unlearned
             models. Each holds at least the forget, retain and holdout rows.
-        partition: Who is in which set.
+        partition: Who is in which set; what earlier requests had forgotten is not measured.
         ordinal: Whether the classes are grades; adds pairwise and ordinal AUC and the error of the expected grade.
         seed: Root seed; resamples and attack splits derive from it.
         resamples: Bootstrap resamples, >= 0 (0 = no intervals).
@@ -114,7 +114,7 @@ def evaluate(
         EvaluationError: Signals are of another cohort, lack rows, or disagree in classes or labels; all faults at once.
     """
     _check(signals, partition)
-    sets = _sets(next(iter(signals.values())), partition, seed=seed, resamples=resamples)
+    sets = _sets(next(iter(signals.values())), partition.of_request(), seed=seed, resamples=resamples)
     runs = {name: _Run(found, sets) for name, found in signals.items()}
     retrains = sorted((name for name in runs if RETRAIN.fullmatch(name)), key=lambda name: int(name.split("-")[1]))
     measured: dict[str, dict[Key, Measure | Failed]] = {}
