@@ -15,9 +15,8 @@ import torch
 from forgetmi import api, processes
 from forgetmi.cli import main
 from forgetmi.errors import SpecError
-from forgetmi.model.train import Recipe
 from forgetmi.registry import methods
-from tests.together import child, compute, prepared
+from tests.together import RECIPE, TRAININGS, child, compute, prepared
 
 KINDS = ("forget_mi", "jit", "chip")
 ROUGH = 1e-3  # Forget-MI holds retained samples at a distance of 0, where the first gradient is one of rounding
@@ -53,19 +52,24 @@ def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path
         (tmp_path / name).mkdir()
 
     def stop(done: int, total: int) -> None:
-        if done == total:
+        if done == 2:
             raise KeyboardInterrupt
 
     sets, made = prepared()
     with pytest.raises(KeyboardInterrupt):  # one process trains the first epoch
-        api.train(prepared=made, partition=sets, recipe=Recipe(epochs=2, batch_size=9, lr=3e-4), seed=0,
-                  resume=tmp_path / "started.pt", progress=stop)
+        api.train(prepared=made, partition=sets, recipe=RECIPE, seed=0, resume=tmp_path / "started.pt", progress=stop)
     for rank in ("0", "1"):
-        shutil.copy(tmp_path / "started.pt", tmp_path / rank / "train.pt")
+        for name in TRAININGS:
+            shutil.copy(tmp_path / "started.pt", tmp_path / rank / f"{name}.pt")
     first, second = both(tmp_path, KINDS)
     assert all(torch.equal(value, second[name]) for name, value in first.items())  # the two never differ at all
     compare(compute(tmp_path / "alone", KINDS), first)
     assert any(bool((first[f"{kind} image_embedding"] != first["forget_mi image_embedding"]).any()) for kind in KINDS)
+    for name in TRAININGS:  # and one process does the last epoch where two stopped
+        _, trace = api.train(prepared=made, partition=sets, recipe=RECIPE, seed=0,
+                             resume=tmp_path / "0" / f"{name}-left.pt")
+        losses = torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
+        compare({name: losses}, {name: first[f"{name} losses"]})
 
 
 @pytest.mark.slow
@@ -87,10 +91,15 @@ def test_a_share_is_everybodys_once() -> None:
     assert processes.share(5) == slice(0, 5)
 
 
-def test_sharded_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(SpecError, match="FSDP"), processes.together():
+def test_deepspeed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(SpecError, match="use_fsdp"), processes.together():
         pass
+
+
+def test_one_process_shards_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert not processes.sharded()
 
 
 def test_other_commands_run_in_one_process(

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from forgetmi import api, processes
 from forgetmi.batch.image import ImagePreprocessing
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.image_text import ImageText, build
+from forgetmi.model.image_text import ImageText, build, recompute_activations
 from forgetmi.model.losses import base_loss
+from forgetmi.model.optimiser import TransformersAdamW
+from forgetmi.model.sharding import gather, shard
 from forgetmi.model.train import Recipe
 from forgetmi.registry import methods
 from forgetmi.types import Outputs
 
 Found = Iterator[tuple[str, Tensor]]
+RECIPE = Recipe(epochs=3, batch_size=9, lr=3e-4)
+TRAININGS = {"train": {}, "sharded": {"ACCELERATE_USE_FSDP": "true"}}  # what a launcher sets
 
 
 def prepared() -> tuple[Any, Any]:
@@ -56,6 +63,47 @@ def one_step(model: ImageText, batch: Any, *, training: bool) -> Found:
         yield f"{name} {key}", value.float()
 
 
+def trained(folder: Path, name: str, batch: Any) -> Found:
+    """A training, with its progress after the last epoch but one kept aside."""
+    sets, made = prepared()
+    state = folder / f"{name}.pt"
+
+    def keep(done: int, total: int) -> None:
+        if done == total:
+            shutil.copy(state, folder / f"{name}-left.pt")
+
+    with patch.dict(os.environ, TRAININGS[name]):
+        model, trace = api.train(prepared=made, partition=sets, recipe=RECIPE, seed=0, resume=state, progress=keep)
+    yield f"{name} losses", torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
+    with torch.no_grad():
+        yield from says(name, model(batch), joint=False)
+
+
+def spread_steps(model: ImageText, batch: Any) -> Found:
+    """A step of each optimiser with activations computed again; of several processes each holds half."""
+    encoders = {name: (encoder, sum(p.numel() for p in encoder.parameters()))
+                for name, encoder in (("image", model.img_model), ("text", model.text_model))}
+    recompute_activations(model, True)
+    spread = processes.count() > 1
+    if spread:
+        shard(model)
+    for make in (torch.optim.AdamW, TransformersAdamW):
+        optimiser = make([*model.img_model.parameters(), *model.text_model.parameters()], lr=1e-4)
+        base_loss(model(batch), batch).total.backward()
+        optimiser.step()
+        held = [value for state in optimiser.state.values() for value in state.values() if isinstance(value, Tensor)]
+        optimiser.zero_grad()
+        if spread:
+            moments = sum(value.to_local().numel() for value in held if isinstance(value, DTensor))
+            assert moments < 0.55 * 2 * sum(most for _, most in encoders.values())
+    for encoder, most in encoders.values() if spread else ():
+        assert sum(p.to_local().numel() for p in encoder.parameters()) < 0.55 * most
+    if spread:
+        gather(model)
+        assert not any(isinstance(p, DTensor) for p in model.parameters())
+    yield from says("spread", model.eval()(batch), joint=True)
+
+
 def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
     """Everything that must not depend on the number of processes."""
     torch.set_num_threads(1)
@@ -64,17 +112,15 @@ def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
     batch = made.records.batch(sets.retain[:7])
     for training in (False, True):
         found |= dict(one_step(build(made.spec, seed=1), batch, training=training))
-    recipe = Recipe(epochs=2, batch_size=9, lr=3e-4)
-    model, trace = api.train(prepared=made, partition=sets, recipe=recipe, seed=0, resume=folder / "train.pt")
-    found["train losses"] = torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
-    with torch.no_grad():
-        found |= dict(says("trained", model(batch), joint=False))
+    for name in TRAININGS:
+        found |= dict(trained(folder, name, batch))
+    found |= dict(spread_steps(build(made.spec, seed=1), batch))
     start = build(made.spec, seed=4).eval()
     for kind in kinds:
         method = methods.get(kind)()
         if "epochs" in {f.name for f in dataclasses.fields(method)}:
             method = dataclasses.replace(method, epochs=2)
-        done = api.unlearn(prepared=made, partition=sets, model=start, method=method, recipe=recipe, batch_size=5)
+        done = api.unlearn(prepared=made, partition=sets, model=start, method=method, recipe=RECIPE, batch_size=5)
         with torch.no_grad():
             found |= dict(says(kind, done.model(batch), joint=False))
     return found

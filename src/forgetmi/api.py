@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from forgetmi import processes
 from forgetmi.batch.image import ImagePreprocessing, build_image_store
 from forgetmi.batch.loaders import Loader, Records, readers_for
 from forgetmi.batch.text import Tokenizer, train_wordpiece
@@ -192,7 +193,7 @@ def train(
     model = build(prepared.spec, seed=seed).to(device)
     trace = fit(model, loader, recipe, seed=seed, ordinal=prepared.cohort.ordinal,
                 validation=validation if len(partition.validation) else None, resume=resume, observers=observers,
-                progress=progress)
+                progress=progress, sharded=processes.sharded())
     fit_gate(model, in_order(prepared.records, rows), seed=seed)
     return model, trace
 

@@ -98,6 +98,9 @@ def _in_step(verb: str, rest: Sequence[str]) -> None:
         raise SpecError(Fault(f"forgetmi {verb} runs in one process", where="torchrun",
                               do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes."))
     with processes.together(), processes.own_output(rest) as words:
+        if processes.sharded() and verb != "train":
+            print("note: trained models are sharded while they train; to unlearn, relearn and evaluate, every process "
+                  "holds the whole model", file=sys.stderr)
         _function(verb, words)(words)
 
 

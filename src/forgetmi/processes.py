@@ -20,6 +20,7 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.func import functional_call
 
 from forgetmi.errors import Fault, SpecError
@@ -42,17 +43,25 @@ def share(samples: int) -> slice:
     return slice(samples * rank() // count(), samples * (rank() + 1) // count())
 
 
+def sharded() -> bool:
+    """Whether the launcher asks for FSDP: trained weights are then spread over the processes."""
+    return count() > 1 and _asked("FSDP")
+
+
+def _asked(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Join the processes of a launcher for a block: gloo between processors, nccl between GPUs.
 
     Raises:
-        SpecError: The launcher asks for sharded weights.
+        SpecError: The launcher asks for DeepSpeed.
     """
-    sharded = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "false") == "true"]
-    if sharded:
-        raise SpecError(Fault(f"{sharded[0]} is not supported", why="every process holds the whole model",
-                              where="accelerate", do="Launch without it; recomputing activations saves memory, too."))
+    if _asked("DEEPSPEED"):
+        raise SpecError(Fault("DeepSpeed is not supported", where="accelerate",
+                              do="Launch with FSDP (accelerate launch --use_fsdp) to spread a model over processes."))
     from accelerate import PartialState
 
     gpu = torch.cuda.is_available()
@@ -194,10 +203,10 @@ def averaged(*modules: nn.Module) -> list[Callable[..., Any]]:
     """The modules as functions whose weights get the mean gradient of all processes.
 
     Args:
-        modules: Without weights in common.
+        modules: Without weights in common. Sharded ones see to that by themselves.
     """
     named = [[(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
-             for module in modules]
+             if not isinstance(module, FSDPModule) else [] for module in modules]
     weights = [weight for pairs in named for _, weight in pairs]
     views = iter(cast(tuple[Tensor, ...], _Averaged.apply(*weights)) if weights else ())
     own = [{name: next(views) for name, _ in pairs} for pairs in named]

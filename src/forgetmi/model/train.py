@@ -23,6 +23,7 @@ from forgetmi.model.modes import evaluating, learning
 from forgetmi.model.optimiser import TransformersAdamW
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.schedule import plateau_factor, shifted
+from forgetmi.model.sharding import gather, resumable, shard, whole
 from forgetmi.types import Batch, Epochs, Outputs, Recorder
 
 
@@ -146,7 +147,7 @@ class _Records:
 def fit(
     model: ImageText, loader: Epochs, recipe: Recipe, *, seed: int, ordinal: bool = True,
     validation: Epochs | None = None, resume: Path | None = None, observers: Sequence[Recorder] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, sharded: bool = False,
 ) -> TrainingTrace:
     """Train a model in place, on its own device; it is in eval mode on return. Frozen layers stay as they are.
 
@@ -163,26 +164,33 @@ def fit(
         resume: File that progress is saved to after each epoch and read from at the start; removed by the caller.
         observers: Called before and after each step; their state is saved to ``resume``, too.
         progress: Called with (epochs done, epochs in all).
+        sharded: Spread the encoders' weights over the processes until the end; see `forgetmi.model.sharding`.
 
     Raises:
         MethodError: The loss is not finite, there are no rows, a batch has a single sample, or observers are asked for
-            with accumulation.
+            with accumulation or sharded weights.
         CheckpointError: ``resume`` is damaged or of another run.
     """
     if observers and recipe.accumulation > 1:
         raise MethodError(Fault("a watched training cannot accumulate batches",
                                 why="each observer keeps its own record of single steps",
                                 do="Train with accumulation 1."))
+    if observers and sharded:
+        raise MethodError(Fault("a watched training cannot be sharded", why="observers read whole weights",
+                                do="Launch without FSDP."))
     if len(loader.rows) == 0:
         raise MethodError(Fault("there are no training rows"))
     recompute_activations(model, recipe.recompute)
-    optimiser = _optimiser(model, recipe)
     records = _Records()
     rows = hashlib.sha256(np.ascontiguousarray(loader.rows, np.int64).tobytes()).hexdigest()
     key = f"{recipe!r} {seed} {ordinal} {validation is not None} {parameter_digest(model)} {rows} {len(loader)}"
+    if sharded:
+        shard(model)
+    optimiser = _optimiser(model, recipe)
     watching = {f"observer {number}": observer for number, observer in enumerate(observers)}
-    loop = EpochLoop(recipe.epochs, state={"model": model, "optimiser": optimiser, "records": records, **watching},
-                     file=resume, key=hashlib.sha256(key.encode()).hexdigest(), seed=seed, stage="train")
+    parts = resumable(model, optimiser, sharded=sharded)
+    loop = EpochLoop(recipe.epochs, state={**parts, "records": records, **watching}, file=resume,
+                     key=hashlib.sha256(key.encode()).hexdigest(), seed=seed, stage="train")
     with closing(iter(loop)) as epochs:
         for epoch in epochs:
             wall, cpu = time.perf_counter(), time.process_time()
@@ -196,6 +204,8 @@ def fit(
             records.epochs.append(record)
             if progress is not None:
                 progress(epoch + 1, recipe.epochs)
+    if sharded:
+        gather(model)
     model.eval()
     return TrainingTrace(tuple(records.epochs))
 
@@ -244,7 +254,7 @@ def _epoch(
         if waiting < share:
             continue
         waiting = 0
-        norm = nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf)
+        norm = whole(nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf))
         lr = rate * recipe.lr_factor(step, recipe.epochs * per_epoch)
         if not math.isfinite(float(norm + sums[0])):
             raise MethodError(Fault(
