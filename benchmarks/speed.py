@@ -1,6 +1,6 @@
 """How fast, as ratios: every pair is measured in one run, in processor seconds of one thread.
 
-    python benchmarks/speed.py           # compact model: cached teacher, padding, bfloat16, cost against set sizes
+    python benchmarks/speed.py           # compact model: cached teacher and frozen layers, padding, bfloat16, set sizes
     python benchmarks/speed.py --full    # 12 text layers, 2048 pixels: paper mode against release-style execution
     python benchmarks/speed.py --count   # sample-forwards of whole runs at the sizes of MIMIC-CXR's lists
 """
@@ -26,6 +26,8 @@ from forgetmi.cohort.phantom_mimic import make_mimic_phantom
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.decode import read_image
 from forgetmi.methods.calibrate import IMAGE_STD
+from forgetmi.methods.cf_k import CFk
+from forgetmi.methods.eu_k import EUk
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.methods.steps import adamw, concatenate
 from forgetmi.methods.teacher import frozen
@@ -101,7 +103,25 @@ def compact(patients: int) -> None:
          seconds(lambda: whole(held.tokens, attention_mask=held.mask)), seconds(lambda: first(held.tokens, held.mask)))
     show("training step, float32 / bfloat16", seconds(lambda: learn(student, held)),
          seconds(lambda: learn(student, held, bf16=True)))
+    held_layers(prepared, sets)
     sizes(prepared, student, sets)
+
+
+def held_layers(prepared: api.Prepared, sets: Partition) -> None:
+    """CF-k and EU-k at their defaults, the frozen layers' outputs computed anew in every pass or held."""
+    model = build(prepared.spec, seed=0).eval()
+
+    def spent(method: type[CFk | EUk], limit: int) -> tuple[float, ImageText]:
+        done = api.base.unlearn(
+            method(cache_mb=limit), model, records=prepared.records, partition=sets, seed=0, recipe=Recipe(),
+            fresh_model=lambda seed: build(prepared.spec, seed=seed))
+        return done.trace.cost.cpu_seconds, done.model
+
+    for method in (CFk, EUk):
+        (slow, anew), (fast, held) = (spent(method, limit) for limit in (0, CFk().cache_mb))
+        other = held.state_dict()
+        apart = max(float((value - other[name]).abs().max()) for name, value in anew.state_dict().items())
+        show(f"{method.info.title}, frozen layers anew / held (weights apart by {apart:.0e})", slow, fast, "s", 1)
 
 
 def learn(model: ImageText, batch: Batch, *, bf16: bool = False) -> None:

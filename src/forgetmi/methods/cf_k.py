@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.frozen_prefix import frozen_prefix
 from forgetmi.methods.last_layers import free_only, last_layers
 from forgetmi.methods.steps import adamw, base, minimise, set_mode
 from forgetmi.model.image_text import ImageText
@@ -29,6 +30,7 @@ class CFk:
         weight_decay: Weight decay (none on biases and norm layers), >= 0.
         clip: Largest gradient norm, 0 = none.
         bn: Batch-norm statistics of the layers that move: eval (kept) or train (updated); the others' never change.
+        cache_mb: Memory for the outputs of the frozen layers, which are then computed once, MiB, >= 0; 0 = none.
 
     Source: Goel et al. 2022 (arXiv 2201.06640); repository Evaluating-Inexact-Unlearning (``cat_forget_finetune``: SGD,
     momentum 0.9, batches of 64, cosine with restarts from 0.1 to 0.005, 30 epochs, last 50 layers of a ResNet-110).
@@ -55,6 +57,7 @@ class CFk:
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"
+    cache_mb: int = 512
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -63,9 +66,10 @@ class CFk:
         free_only(student, moving)
         context.facts["layers that move"] = len(moving)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
-        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-            set_mode(student, self.bn)
-            context.log.epochs.append(minimise(
-                loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
-                context, clip=self.clip))
+        set_mode(student, self.bn)
+        with frozen_prefix(student, loaders.retain, context, passes=self.epochs, limit=self.cache_mb):
+            for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+                context.log.epochs.append(minimise(
+                    loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
+                    context, clip=self.clip))
         return student.requires_grad_(True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -134,11 +136,31 @@ class ImageResNet(nn.Module):
         self.pool = nn.AvgPool2d(2) if spec.pooling == "average2x2" else nn.AdaptiveAvgPool2d(1)
         self.fc1 = nn.Linear(spec.features, classes)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def steps(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """The modules of each step from the image to the embedding: stem, every residual block, pooling."""
+        return (self.conv1, self.bn1), *((block,) for block in self._blocks()), (self.pool,)
+
+    def encode(self, x: Tensor, *, start: int = 0, stop: int | None = None) -> Tensor:
+        """Run some of the `steps`.
+
+        Args:
+            x: Float[b, 1, h, w], or what the step before ``start`` gave.
+            start, stop: First step, and the one to stop before; None = all up to the embedding.
+        """
+        again = self.recompute and not self.training and torch.is_grad_enabled()
+        steps: list[Callable[[Tensor], Tensor]] = [
+            self._stem, *(partial(checkpoint, block, use_reentrant=False) if again else block
+                          for block in self._blocks()), self._pool]
+        for step in steps[start:stop]:
+            x = step(x)
+        return x
+
+    def forward(self, image: Tensor, *, start: int = 0) -> tuple[Tensor, Tensor]:
         """Embed and classify.
 
         Args:
-            image: Float[b, 1, h, w] in [0, 1].
+            image: Float[b, 1, h, w] in [0, 1], or what the step before ``start`` gave.
+            start: First of the `steps` to run.
 
         Returns:
             Embedding Float[b, d] and logits Float[b, k].
@@ -146,15 +168,22 @@ class ImageResNet(nn.Module):
         Raises:
             SpecError: The images have another size than the pooling was made for.
         """
-        x = self.relu(self.bn1(self.conv1(image)))
-        for stage in range(1, len(self.spec.widths) + 1):
-            layer = self.get_submodule(f"layer{stage}")
-            again = self.recompute and not self.training and torch.is_grad_enabled()
-            x = checkpoint(layer, x, use_reentrant=False) if again else layer(x)
-        if self.spec.pooling == "average2x2" and (x.shape[2] // 2, x.shape[3] // 2) != (self.spec.map_side() // 2,) * 2:
+        if start == 0 and self.spec.pooling == "average2x2" and any(
+                self.spec.map_side(side) // 2 != self.spec.map_side() // 2 for side in image.shape[2:]):
             raise SpecError(Fault(
                 f"images of {image.shape[2]}x{image.shape[3]} pixels do not fit this model", where="image encoder",
                 why=f"it was made for {self.spec.size}x{self.spec.size}", do="Prepare the images at that size.",
             ))
-        embedding = self.pool(x).flatten(1)
+        embedding = self.encode(image, start=start)
         return embedding, self.fc1(embedding)
+
+    def _blocks(self) -> list[nn.Module]:
+        """The residual blocks, by depth."""
+        return [block for stage in range(1, len(self.spec.widths) + 1)
+                for block in self.get_submodule(f"layer{stage}").children()]
+
+    def _stem(self, image: Tensor) -> Tensor:
+        return self.relu(self.bn1(self.conv1(image)))
+
+    def _pool(self, x: Tensor) -> Tensor:
+        return self.pool(x).flatten(1)

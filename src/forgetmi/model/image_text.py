@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -15,6 +15,7 @@ from forgetmi.errors import Fault, SpecError
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
 from forgetmi.model.initialise import initialise
+from forgetmi.model.prefix import Prefix
 from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec
 from forgetmi.plain import from_plain
 from forgetmi.seeding import scope
@@ -99,6 +100,7 @@ class ImageText(nn.Module):
             self.text_model = TextEncoder(spec.text, width=spec.image.features, classes=spec.classes)
             self.img_model = ImageResNet(spec.image, spec.classes)
             self.gate = MultimodalAdaptationGate(spec.image.features)
+        self.known: Mapping[str, Prefix] = {}
 
     @property
     def device(self) -> torch.device:
@@ -108,19 +110,22 @@ class ImageText(nn.Module):
     def forward(self, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
         """Run both encoders and the gate; several processes share the batch, and each gets all outputs.
 
+        An encoder ("image", "text") named in ``known`` starts from the outputs held there, for the rows held there.
+
         Args:
             batch: Samples, on the model's device.
             text_inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (``text_model.embed``), for
                 methods that disturb or differentiate the input of the text encoder.
         """
         if not 1 < processes.count() <= len(batch):
-            return _join(self.img_model, self.text_model, self.gate, batch, text_inputs)
+            return _join(self.img_model, self.text_model, self.gate, batch, text_inputs, self.known)
         samples = len(batch)
         own = processes.share(samples)
         mine = Batch(**{f.name: getattr(batch, f.name)[own] for f in fields(Batch)})
         image, text, gate = processes.averaged(self.img_model, self.text_model, self.gate)
         with processes.own_dropout(self.training):
-            outputs = _join(image, text, gate, mine, None if text_inputs is None else processes.part(text_inputs))
+            inputs = None if text_inputs is None else processes.part(text_inputs)
+            outputs = _join(image, text, gate, mine, inputs, self.known)
         parts: list[Tensor] = [getattr(outputs, f.name) for f in fields(Outputs)]
         whole = processes.whole(torch.cat(parts, dim=1), samples)
         return Outputs(*whole.split([one.shape[1] for one in parts], dim=1))  # type: ignore[arg-type]
@@ -128,10 +133,12 @@ class ImageText(nn.Module):
 
 def _join(
     image_branch: Callable[..., Any], text_branch: Callable[..., Any], gate: Callable[..., Any], batch: Batch,
-    text_inputs: Tensor | None,
+    text_inputs: Tensor | None, known: Mapping[str, Prefix],
 ) -> Outputs:
-    image, image_logits = image_branch(batch.image)
-    text, text_logits = text_branch(batch.tokens, batch.mask, inputs=text_inputs)
+    pixels, first = known["image"].of(batch) if "image" in known else (batch.image, 0)
+    image, image_logits = image_branch(pixels, start=first)
+    tokens, first = known["text"].of(batch) if "text" in known else (batch.tokens, 0)
+    text, text_logits = text_branch(tokens, batch.mask, inputs=text_inputs, start=first)
     return Outputs(image_logits, text_logits, image, text, gate(image, text))
 
 

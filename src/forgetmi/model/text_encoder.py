@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,13 +96,45 @@ class TextEncoder(nn.Module):
         """Word embeddings of token ids: Int64[b, l] -> Float[b, l, hidden], what `forward` takes as ``inputs``."""
         return self.bert.embeddings.word_embeddings(tokens)
 
-    def forward(self, tokens: Tensor, mask: Tensor, *, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def steps(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """The modules of each step from the tokens to the embedding: embeddings, every layer, pooling."""
+        return (self.bert.embeddings,), *((layer,) for layer in self._layers()), (
+            cast(nn.Module, self.bert.pooler), self.dropout, self.projection)
+
+    def encode(
+        self, x: Tensor, mask: Tensor, *, inputs: Tensor | None = None, start: int = 0, stop: int | None = None,
+    ) -> Tensor:
+        """Run some of the `steps`, the first of them at least where ``start`` is 0.
+
+        Args:
+            x: Int64[b, l] token ids, not read where ``inputs`` is given; or what the step before ``start`` gave.
+            mask: Int64[b, l], 1 = a token, 0 = padding.
+            inputs: As for `forward`.
+            start, stop: First step, and the one to stop before; None = all up to the embedding.
+        """
+        if start == 0:
+            words: dict[str, Any] = {"input_ids": x} if inputs is None else {"inputs_embeds": inputs}
+            x = self.bert.embeddings(**words)
+        padding = torch.zeros_like(mask, dtype=x.dtype).masked_fill(mask == 0, torch.finfo(x.dtype).min)
+        padding = padding[:, None, None, :]
+        *lower, last = self._layers()
+        steps: list[Callable[[Tensor], Tensor]] = [
+            *(partial(self._layer, layer, padding=padding) for layer in lower),
+            partial(_first_token, last, padding=padding), self._pool]
+        for step in steps[max(0, start - 1):None if stop is None else stop - 1]:
+            x = step(x)
+        return x
+
+    def forward(
+        self, tokens: Tensor, mask: Tensor, *, inputs: Tensor | None = None, start: int = 0,
+    ) -> tuple[Tensor, Tensor]:
         """Embed and classify.
 
         Args:
-            tokens: Int64[b, l] token ids; not read where ``inputs`` is given.
+            tokens: Int64[b, l] token ids, not read where ``inputs`` is given; or what the step before ``start`` gave.
             mask: Int64[b, l], 1 = a token, 0 = padding.
             inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (see `embed`).
+            start: First of the `steps` to run.
 
         Returns:
             Embedding Float[b, d] and logits Float[b, k].
@@ -113,17 +147,20 @@ class TextEncoder(nn.Module):
                 f"a text has {mask.shape[1]} tokens", where="text encoder",
                 why=f"the model holds {self.spec.positions} positions", do="Cut reports when they are tokenised.",
             ))
-        words: dict[str, Any] = {"input_ids": tokens} if inputs is None else {"inputs_embeds": inputs}
-        hidden = self.bert.embeddings(**words)
-        padding = torch.zeros_like(mask, dtype=hidden.dtype).masked_fill(mask == 0, torch.finfo(hidden.dtype).min)
-        padding = padding[:, None, None, :]
-        *lower, last = cast(list[BertLayer], list(self.bert.encoder.layer))
-        for layer in lower:
-            hidden = checkpoint(layer, hidden, padding, use_reentrant=False) \
-                if self.recompute and torch.is_grad_enabled() else layer(hidden, padding)
-        pooled = cast(nn.Module, self.bert.pooler)(_first_token(last, hidden, padding))
-        embedding = self.projection(self.dropout(pooled))
+        embedding = self.encode(tokens, mask, inputs=inputs, start=start)
         return embedding, self.classifier(embedding)
+
+    def _layers(self) -> list[BertLayer]:
+        """The transformer layers, by depth."""
+        return cast(list[BertLayer], list(self.bert.encoder.layer))
+
+    def _layer(self, layer: BertLayer, hidden: Tensor, padding: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(layer, hidden, padding, use_reentrant=False))
+        return layer(hidden, padding)
+
+    def _pool(self, first: Tensor) -> Tensor:
+        return self.projection(self.dropout(cast(nn.Module, self.bert.pooler)(first)))
 
 
 def _first_token(layer: BertLayer, hidden: Tensor, padding: Tensor) -> Tensor:
