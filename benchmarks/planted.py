@@ -36,7 +36,8 @@ from forgetmi.evaluation.verdict import Outcome, Rule, Verdict, decide
 from forgetmi.seeding import numpy_generator
 from forgetmi.spec import AuditSpec
 from forgetmi.types import Ints, Partition, Signals
-from stored_grid import LEGEND, ORIGINAL, SHORT, ForgetSet, Seen, command, read_grid, rows, seen_by, write_between
+from pages import command, rows, write_between
+from stored_grid import LEGEND, ORIGINAL, SHORT, ForgetSet, Seen, read_grid, seen_by
 
 RULE = Rule()
 LEVEL = AuditSpec().false_discovery

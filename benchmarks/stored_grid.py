@@ -10,11 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
-import numpy as np
-
-from forgetmi.audit_patients import never_seen
 from forgetmi.bench.grid import Cell, Point, opened, points
 from forgetmi.bench.store import Store
 from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
@@ -22,9 +18,8 @@ from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from forgetmi.evaluation.patients import Patients
 from forgetmi.evaluation.verdict import Outcome
-from forgetmi.files import write_text
 from forgetmi.options import parse
-from forgetmi.types import Cohort, Floats, Ints, Partition, SetName, Signals, codes
+from forgetmi.types import Cohort, Floats, Partition, SetName, Signals, codes
 
 ORIGINAL = "original"
 SHORT: Mapping[Outcome, str] = {
@@ -122,8 +117,9 @@ class Seen:
     def patients(self, on: SetName) -> Patients:
         return self.people[on]
 
-    def rows(self, on: SetName) -> Ints:
-        return self.people[on].code if on in self.people else np.empty(0, np.int64)
+    @property
+    def never_seen(self) -> tuple[SetName, ...]:
+        return tuple(on for on in self.people if on != "forget")
 
     def signal(self, model: str, on: SetName) -> Floats:
         return self.values[model][on]
@@ -132,7 +128,7 @@ class Seen:
 def seen_by(evidence: Evidence, names: Sequence[str], partition: Partition, *, audited: str) -> Seen:
     """The patient signals of some models on the sets of a partition."""
     evidence = replace(evidence, partition=partition)
-    sides: list[SetName] = ["forget", *never_seen(evidence)]
+    sides: list[SetName] = ["forget", *evidence.never_seen]
     return Seen({on: evidence.patients(on) for on in sides},
                 {name: {on: evidence.signal(evidence.signals[name], on) for on in sides} for name in names}, audited)
 
@@ -169,23 +165,3 @@ def _read(store: Store, point: Point, labels: Mapping[str, str]) -> ForgetSet | 
     cohort, _, partition = opened(point.spec)
     return ForgetSet(point.spec.seed, point.spec.partition.draw, cohort, partition,
                      {name: store.signals(cell.digest) for name, cell in named.items()})
-
-
-def command(script: str, argv: Sequence[str]) -> str:
-    """The command as a page shows it: where the directory lies says nothing."""
-    words = [re.sub(r"^--out=.*", "--out=OUT", word) for word in argv]
-    return " ".join(["python", f"benchmarks/{script}.py", *(
-        "OUT" if before == "--out" else word for before, word in zip(["", *words], words, strict=False))])
-
-
-def rows(head: Sequence[str], body: Iterable[Sequence[object]]) -> list[str]:
-    """A Markdown table."""
-    return [f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *body)]
-
-
-def write_between(page: Path, name: str, text: str) -> None:
-    """Replace what is between the marks of that name on a page."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    head, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    tail = rest.partition(end)[2]
-    write_text(page, f"{head}{begin}\n{text}\n{end}{tail}")

@@ -1,0 +1,119 @@
+"""A finished `forgetmi benchmark` as one table with intervals over forget sets; no model is run.
+
+    python benchmarks/ours_real.py [--into docs/calibrated_consensus.md] OPTIONS
+
+OPTIONS are those the benchmark was made with. A small cohort of one's own leaves few patients in a forget set, so
+several disjoint sets are measured (`--draws`), each averaged over its training seeds: the interval is Student's over
+the sets. It knows nothing of other held-out patients, who are the same for all sets. With one set there is no such
+interval, and the bootstrap over its patients stands in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from forgetmi.bench.grid import Axes, Point, cells, opened, points
+from forgetmi.bench.progress import duration
+from forgetmi.bench.results import Found, Measured, Number, Results, collect
+from forgetmi.bench.store import Store
+from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.options import parse
+from forgetmi.report.content import CohortSummary
+from forgetmi.types import Failed
+from pages import command, hardware, rows, write_between
+
+COLUMNS: Mapping[str, Callable[[Measured], Found]] = {
+    "gap": lambda one: one.score("gap", "image", ""),
+    "gap joint": lambda one: one.score("gap_joint", "both", ""),
+    "JSf image": lambda one: one.score("jsf", "image", "forget"),
+    "JSf text": lambda one: one.score("jsf", "text", "forget"),
+    "rho image": lambda one: one.score("loss_spearman", "image", "forget"),
+    "rho text": lambda one: one.score("loss_spearman", "text", "forget"),
+    "forget AUC image": lambda one: one.score("auc", "image", "forget"),
+    "test AUC image": lambda one: one.score("auc", "image", "test"),
+    "test AUC text": lambda one: one.score("auc", "text", "test"),
+    "time / retrain": lambda one: one.share(),
+}
+NAMES = {FLOOR: "retrain (floor)"}
+
+
+def cell(models: Sequence[Measured], read: Callable[[Measured], Found]) -> str:
+    """Mean over forget sets with Student's 95 % interval; a failed run is stated, never left out.
+
+    Args:
+        models: One row's, of all forget sets and seeds.
+        read: One score of a model.
+    """
+    found = [(one.draw, read(one)) for one in models]
+    failed = [one for _, one in found if isinstance(one, Failed)]
+    if failed:
+        return f"{failed[0].reason} ({len(failed)} of {len(found)} runs)"
+    sets: dict[int, list[Number]] = {}
+    for draw, one in found:
+        if isinstance(one, Number):
+            sets.setdefault(draw, []).append(one)
+    means = np.array([np.mean([one.value for one in group]) for group in sets.values()])
+    if len(means) > 1:
+        half = float(stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
+        return f"{means.mean():.2f} [{means.mean() - half:.2f}, {means.mean() + half:.2f}]"
+    ends = [one.interval for group in sets.values() for one in group if one.interval is not None]
+    low_high = "" if len(ends) < len(found) else " [{:.2f}, {:.2f}]".format(*np.mean(ends, axis=0))
+    return f"{means.mean():.2f}{low_high}"
+
+
+def about(grid: Sequence[Point], axes: Axes, results: Results) -> str:
+    """What was measured, in sentences."""
+    spec = grid[0].spec
+    cohort, _, sets = opened(spec)
+    summary, counts = CohortSummary.of(cohort), sets.counts()
+    labels = np.bincount(cohort.label[sets.validation][cohort.label[sets.validation] >= 0],
+                         minlength=len(cohort.classes))
+    by_class = ", ".join(f"{count} {name}" for name, count in zip(cohort.classes, labels, strict=True))
+    forgotten = "; ".join(
+        f"{percent:g} %: " + ", ".join(f"{images} images of {patients} patients" for patients, images in found)
+        for percent, found in results.forgotten.items())
+    trained = counts["forget"]["images"] + counts["retain"]["images"]
+    seeds = ", ".join(map(str, axes.training_seeds))
+    return (f"{summary.images} images of {summary.patients} patients, {trained} images trained on at "
+            f"{spec.images.size} pixels for {spec.training.epochs} epochs, {counts['holdout']['images']} held out; "
+            f"{counts['validation']['images']} validation images ({by_class}). Forgotten, {forgotten}. Training seeds "
+            f"{seeds}; {spec.retrains} retrained models a forget set and seed. In brackets 95 % intervals, over forget "
+            f"sets where there are several, else over patients.")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the table."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--into", type=Path, help="page to write the table into, between its marks")
+    here, options = parser.parse_known_args(argv)
+    spec, own = parse(BenchmarkOptions, options, prog="ours_real.py", only=USED,
+                      description="Options of `forgetmi benchmark`.")
+    axes, store = read_axes(spec, own), Store(own.out)
+    grid = points(spec, axes)
+    results = collect(store, grid)
+    made = [outcome for model in cells(grid) if (outcome := store.outcome(model.digest)) is not None]
+    spent = duration(sum(outcome.cost.cpu_seconds for outcome in made))
+    text = [f"`{command('ours_real', argv)}`, after `forgetmi benchmark` with the same options", "",
+            f"{about(grid, axes, results)} {len(made)} models took {spent} of processor time on {hardware()}."]
+    for percent in axes.percents:
+        text += ["", f"**{percent:g} %**", "", *rows(["", *COLUMNS], (
+            [NAMES.get(row, row.replace(":", ": ")), *(
+                cell([one for group in results.measured(row, percent) for one in group], read)
+                for read in COLUMNS.values())]
+            for row in ("original", FLOOR, *(setting.name for setting in axes.settings))))]
+    if here.into is None:
+        print("\n".join(text))
+    else:
+        write_between(here.into, "real", "\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Tables for the pages of docs/, with the command that made them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from forgetmi.files import write_text
+from forgetmi.report.manifest import collect
+
+PLACES = {"--out": "OUT", "--cohort.path": "COHORT"}  # options whose value says where something lies, and nothing else
+
+
+def command(script: str, argv: Sequence[str]) -> str:
+    """The command as a page shows it, without the places of this machine."""
+    def shown(before: str, word: str) -> str:
+        name, given, _ = word.partition("=")
+        return f"{name}={PLACES[name]}" if given and name in PLACES else PLACES.get(before, word)
+
+    words = [shown(before, word) for before, word in zip(["", *argv], argv, strict=False)]
+    return " ".join(["python", f"benchmarks/{script}.py", *words])
+
+
+def hardware() -> str:
+    """Processor and cores of this machine, for a table that says what something cost."""
+    machine = collect(seeds={}, cohort="", models={}, spec="", stages={})
+    return f"{machine.processor}, {machine.cores} cores"
+
+
+def rows(head: Sequence[str], body: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *body)]
+
+
+def write_between(page: Path, name: str, text: str) -> None:
+    """Replace what is between the marks of that name on a page.
+
+    Raises:
+        SystemExit: The page has no such marks, or has them twice.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    found = re.fullmatch(f"(.*){re.escape(begin)}.*?{re.escape(end)}(.*)", page.read_text(encoding="utf-8"), re.DOTALL)
+    if found is None or begin in found[1] + found[2]:
+        raise SystemExit(f"{page.name} needs the marks {begin} and {end}, once each")
+    write_text(page, f"{found[1]}{begin}\n{text}\n{end}{found[2]}")
