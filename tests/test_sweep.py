@@ -11,13 +11,14 @@ import pytest
 from scipy import stats
 
 from forgetmi.cli import main
+from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
 from forgetmi.errors import SpecError
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.spec import write_yaml
+from forgetmi.spec import RunSpec, write_yaml
 from forgetmi.sweep import Tried, applied, best_of
 from forgetmi.sweep_file import Distribution, EarlyStop, grid, read_sweep
-from forgetmi.trial import split_objective
+from forgetmi.trial import _opened, home_of, split_objective
 from tests.runs import SMALL
 
 SPEC = replace(SMALL, method=CFk(epochs=2), retrains=0)
@@ -157,6 +158,35 @@ def test_one_trial_without_a_file_scores_like_the_sweep(tmp_path: Path, capsys: 
     capsys.readouterr()
     assert main(["sweep", *words, "--method.lr=0.0002", "--method.epochs=2"]) == 0
     assert capsys.readouterr().out.startswith(f"own: {value:.6f}")
+
+
+def test_an_original_is_used_again_only_for_the_same_data_and_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_synthetic(tmp_path / "data", patients=20, seed=1, size=32)
+    table = tmp_path / "data" / "cohort.csv"
+    spec = replace(SPEC, cohort=synthetic_table(table.parent))
+
+    def home(spec: RunSpec = spec) -> Path:
+        _opened.cache_clear()
+        _, prepared, partition = _opened(spec)
+        return home_of(spec, tmp_path, prepared, partition).root
+
+    first, text = home(), table.read_text()
+    assert home() == home(replace(spec, method=CFk(epochs=3))) == first
+    found = {first, home(replace(spec, retrains=2)), home(replace(spec, text=replace(spec.text, min_patients=3)))}
+    table.write_text(text.replace("normal", "usual"))
+    found.add(home())
+    table.write_text(text)
+    stack = next(table.parent.rglob("*.npy"))
+    pixels = np.load(stack)
+    np.save(stack, np.flip(pixels, -1))
+    found.add(home())
+    np.save(stack, pixels)
+    assert home() == first
+    monkeypatch.setattr("forgetmi.bench.grid.source_digest", lambda *names, **more: "another source")
+    found.add(home())
+    assert len(found) == 6
 
 
 def test_a_sweep_of_unknown_options_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

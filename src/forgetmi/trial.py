@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from forgetmi import api
+from forgetmi.bench.grid import behind
 from forgetmi.errors import Fault, MethodError, SpecError
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, device_of, divide, make_model, prepare, retrained_names
 from forgetmi.rundir import RunDirectory
@@ -39,7 +40,8 @@ def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[flo
         MethodError: The method failed, or the score cannot be computed.
     """
     cohort, prepared, partition = _opened(replace(spec, method=None))
-    home, models = _models(spec, root, needs_retrains=objective != OWN)
+    home = home_of(spec, root, prepared, partition)
+    models = _models(spec, home, needs_retrains=objective != OWN)
     source = spec.given.original or home.model(ORIGINAL)
     _, original = api.open_checkpoint(home.model(ORIGINAL), cohort=cohort, like=prepared)
     device = device_of(spec)
@@ -75,16 +77,27 @@ def split_objective(text: str) -> tuple[str, str, str]:
     return name, head or "image", on
 
 
-def _models(spec: RunSpec, root: Path, *, needs_retrains: bool) -> tuple[RunDirectory, dict[str, Signals]]:
-    """Directory of the original that a trial starts from, and the signals of the models it is compared with."""
+def home_of(spec: RunSpec, root: Path, prepared: api.Prepared, partition: Partition) -> RunDirectory:
+    """Directory of the original that a trial starts from: another one whenever options, data, libraries or source are.
+
+    Args:
+        spec: The run; of its method only what the original's training depends on matters.
+        root: Directory of the models that trials share.
+        prepared, partition: Its data, as they are now.
+    """
     own = spec.method.info.original is not None
     plain = to_plain(replace(spec, workers=0, method=spec.method if own else RunSpec().method))
-    home = RunDirectory(root / "models" / hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16])
+    text = json.dumps([plain, behind(prepared, partition, spec.method if own else None)], sort_keys=True)
+    return RunDirectory(root / "models" / hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _models(spec: RunSpec, home: RunDirectory, *, needs_retrains: bool) -> dict[str, Signals]:
+    """The signals of the models that a trial is compared with; those that are missing are made."""
     names = [ORIGINAL, *(retrained_names(spec) if needs_retrains else [])]
     with _turn(home.root):
         for name in names:
             make_model(spec, home.root, name, lambda done, total: None)
-    return home, {name: Signals.load(home.signals(name)) for name in names}
+    return {name: Signals.load(home.signals(name)) for name in names}
 
 
 @contextmanager

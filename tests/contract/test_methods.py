@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,23 +101,52 @@ def test_undeclared_sets_raise(name: str, small: Any) -> None:
             assert bool((next(getattr(loaders, kind).epoch(0)).label == -1).all())
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights(
-    name: str, small: Any, original: ImageText, tmp_path: Path,
-) -> None:
-    method = quick(name, epochs=3)
-    whole = parameter_digest(apply(small, original, method).model)
-    state = tmp_path / "state.pt"
+class Stopped:
+    """Counts what a run does from outside - batches read, epochs reported - and interrupts it at one of these moments.
 
-    def stop(done: int, total: int) -> None:
-        if done == total - 1:
+    Args:
+        batch: Reads a batch.
+        at: Number of the moment, from 0; None = never.
+    """
+
+    def __init__(self, batch: Callable[..., Any], *, at: int | None = None) -> None:
+        self.moments: list[str] = []
+        self._batch, self._at = batch, at
+
+    def _moment(self, what: str) -> None:
+        self.moments.append(what)
+        if len(self.moments) - 1 == self._at:
             raise KeyboardInterrupt
 
-    try:
-        apply(small, original, method, state=state, progress=stop)
-    except KeyboardInterrupt:
-        assert state.exists()
-    resumed = apply(small, original, method, state=state)
-    assert parameter_digest(resumed.model) == whole
+    def read(self, records: Any, rows: Any, **more: Any) -> Any:
+        """In place of `Records.batch`."""
+        self._moment("batch")
+        return self._batch(records, rows, **more)
+
+    def progress(self, done: int, total: int) -> None:
+        """An epoch is done."""
+        self._moment("epoch")
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    name: str, small: Any, original: ImageText, tmp_path: Path, monkeypatch: Any,
+) -> None:
+    """In the last epoch, or, without a loop over epochs, half-way through what is read."""
+    method, records, before = quick(name, epochs=3), type(small.prepared.records), parameter_digest(original)
+    batch = records.batch
+    whole = Stopped(batch)
+    monkeypatch.setattr(records, "batch", lambda *given, **more: whole.read(*given, **more))
+    expected = parameter_digest(apply(small, original, method, progress=whole.progress).model)
+    epochs = [at for at, what in enumerate(whole.moments) if what == "epoch"]
+    state, looped = tmp_path / "state.pt", len(epochs) > 1
+    cut = Stopped(batch, at=epochs[-1] - 1 if looped else len(whole.moments) // 2)
+    monkeypatch.setattr(records, "batch", lambda *given, **more: cut.read(*given, **more))
+    with pytest.raises(KeyboardInterrupt):
+        apply(small, original, method, state=state, progress=cut.progress)
+    assert state.exists() == looped
+    assert parameter_digest(original) == before
+    monkeypatch.undo()
+    assert parameter_digest(apply(small, original, method, state=state).model) == expected
 
 
 def test_unknown_options_are_refused(name: str, small: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,10 +32,10 @@ def train(small: Any, bucket: Ints, **more: Any) -> tuple[ImageText, UpdateLog]:
     return model, log
 
 
-def take_back(small: Any, model: ImageText, log: Any, *, epochs: int = 0) -> base.Unlearned:
+def take_back(small: Any, model: ImageText, log: Any, *, epochs: int = 0, state: Path | None = None) -> base.Unlearned:
     return base.unlearn(
         Amnesiac(repair_epochs=epochs), model, records=small.prepared.records, partition=small.partition, seed=5,
-        recipe=RECIPE, fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=log)
+        recipe=RECIPE, fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=log, state=state)
 
 
 def weights(model: ImageText) -> torch.Tensor:
@@ -73,6 +74,26 @@ def test_all_affected_gives_the_initial_weights_back(small: Any) -> None:
     assert (weights(model) - weights(start)).abs().max() > 3e-3
     assert torch.allclose(weights(done.model), weights(start), atol=1e-5)
     assert done.trace.facts["steps taken back"] == done.trace.facts["steps logged"] == sum(log.steps.values())
+
+
+def test_an_interrupted_rollback_takes_nothing_back_twice(
+    small: Any, by_patient: tuple[ImageText, UpdateLog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, log = by_patient
+    whole, before, updates = take_back(small, model, log, epochs=1), parameter_digest(model), UpdateLog.updates
+    assert len(log.affected(small.partition.forget)) > 1
+
+    def stop(self: UpdateLog, rows: Ints) -> Iterator[torch.Tensor]:
+        yield next(updates(self, rows))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UpdateLog, "updates", stop)
+        with pytest.raises(KeyboardInterrupt):
+            take_back(small, model, log, epochs=1, state=tmp_path / "state.pt")
+    assert parameter_digest(model) == before
+    again = take_back(small, model, log, epochs=1, state=tmp_path / "state.pt")
+    assert parameter_digest(again.model) == parameter_digest(whole.model)
 
 
 def test_none_affected_changes_nothing(small: Any) -> None:

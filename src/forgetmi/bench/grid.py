@@ -208,20 +208,29 @@ def _cell(role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", orig
     cell = Cell(role, spec, number, setting, "", original, "")
     _, prepared, partition = opened(spec)
     trained = api.trained_rows(partition, without_forgotten=role == "retrain")
-    sources = TRAINS
     identity: dict[str, Any] = {
-        "role": role, "seed": cell.seed, "cohort": partition.cohort, "images": prepared.records.images.digest,
-        "tokens": prepared.records.tokenizer.digest, "model": _plain(spec.model), "training": _plain(spec.training),
-        "trained on": _rows(trained), "validation": _rows(partition.validation), "device": device_of(spec),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        **behind(prepared, partition, spec.method if setting else None), "role": role, "seed": cell.seed,
+        "model": _plain(spec.model), "training": _plain(spec.training), "trained on": _rows(trained),
+        "validation": _rows(partition.validation), "device": device_of(spec),
     }
     if setting:  # the method has a part in it
-        sources = (*TRAINS, "forgetmi.methods.base", type(spec.method).__module__)
         identity |= {"method": _plain(spec.method), "forget": _rows(partition.forget),
                      "retain": _rows(partition.retain), "batch_size": spec.batch_size, "original": original}
-    identity["source"] = source_digest(sources, alone=("forgetmi.api",))
     text = json.dumps(identity, sort_keys=True)
     return replace(cell, digest=hashlib.sha256(text.encode()).hexdigest()[:32], identity=text)
+
+
+def behind(prepared: api.Prepared, partition: Partition, method: Any = None) -> dict[str, Any]:
+    """Digests of what makes a model besides its options, none of which a specification holds: data, libraries, source.
+
+    Args:
+        prepared, partition: The data.
+        method: The method, where it has a part in the model.
+    """
+    of_method = () if method is None else ("forgetmi.methods.base", type(method).__module__)
+    return {"cohort": partition.cohort, "images": prepared.records.images.digest,
+            "tokens": prepared.records.tokenizer.digest, "libraries": {name: version(name) for name in LIBRARIES},
+            "source": source_digest((*TRAINS, *of_method), alone=("forgetmi.api",))}
 
 
 @lru_cache(maxsize=256)
