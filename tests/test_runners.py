@@ -64,19 +64,61 @@ except MethodError as error:
 '''
 
 
-@pytest.mark.slow
-def test_a_lost_machine_loses_no_job_and_does_none_twice(tmp_path: Path) -> None:
+SHARED_GPU = '''
+import os, sys, time
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from forgetmi.runners import run_on_ray
+from forgetmi.workers import Job
+
+out = Path(sys.argv[1])
+
+def together(number, tell):
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    (out / f"began-{number}").touch()
+    until = time.monotonic() + 60
+    while not (out / f"began-{1 - number}").exists():
+        assert time.monotonic() < until, "the other half waits"
+        time.sleep(0.05)
+
+def alone(number, tell):
+    with open(out / "busy", "x"):
+        time.sleep(0.5)
+    (out / "busy").unlink()
+    (out / f"alone-{number}").touch()
+
+# A GPU by name only: Ray shares it out without looking at it.
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 1, "include_dashboard": False})
+for work, gpus in ((together, 0.5), (alone, 1.0)):
+    run_on_ray([Job(str(number), work, (number,)) for number in (0, 1)], address=cluster.address, gpus=gpus)
+print("fine")
+'''
+
+
+def alone(script: str, folder: Path) -> Path:
+    """Run a program of Ray's in a network of its own; the folder it wrote to."""
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed")
     if shutil.which("unshare") is None or subprocess.run([*ALONE, "-c", ""], capture_output=True).returncode:
         pytest.skip("this machine does not allow a network namespace")
-    script = tmp_path / "script.py"
-    script.write_text(LOST_NODE)
-    out = tmp_path / "out"
+    (folder / "script.py").write_text(script)
+    out = folder / "out"
     out.mkdir()
-    done = subprocess.run([*ALONE, str(script), str(out)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*ALONE, str(folder / "script.py"), str(out)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.endswith("fine\n")
+    return out
+
+
+@pytest.mark.slow
+def test_two_jobs_share_a_gpu_by_halves_and_whole_ones_take_turns(tmp_path: Path) -> None:
+    out = alone(SHARED_GPU, tmp_path)
+    assert {path.name for path in out.iterdir()} == {"began-0", "began-1", "alone-0", "alone-1"}
+
+
+@pytest.mark.slow
+def test_a_lost_machine_loses_no_job_and_does_none_twice(tmp_path: Path) -> None:
+    out = alone(LOST_NODE, tmp_path)
     assert {path.name for path in out.glob("done-*")} == {f"done-{number}" for number in range(8)}
     assert len(list(out.glob("start-*"))) > 8  # a job was under way on the machine that was lost
 

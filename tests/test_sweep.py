@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from forgetmi import sweep
 from forgetmi.cli import main
 from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
 from forgetmi.errors import SpecError
@@ -187,6 +188,25 @@ def test_an_original_is_used_again_only_for_the_same_data_and_source(
     monkeypatch.setattr("forgetmi.bench.grid.source_digest", lambda *names, **more: "another source")
     found.add(home())
     assert len(found) == 6
+
+
+def test_a_bad_trial_is_given_up_after_its_first_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    made = []
+
+    def score(spec: RunSpec, root: Path, **options: object) -> tuple[float, str]:
+        made.append((spec.method.lr, spec.method.epochs))
+        return spec.method.lr, ""  # the smaller, the better
+
+    monkeypatch.setattr(sweep, "score", score)
+    text = ("method: grid\nearly_terminate: {type: hyperband, min_iter: 1, eta: 2}\nparameters:\n"
+            "  method.lr: {values: [0.2, 0.3, 0.1]}\n  method.epochs: {value: 4}\n")
+    assert main(["sweep", str(file(tmp_path, text)), "--spec", spec_file(tmp_path), "--out", str(tmp_path / "out"),
+                 "--workers", "1", "--storage", "journal"]) == 0
+    assert made == [(0.2, 1), (0.2, 2), (0.2, 4), (0.3, 1), (0.1, 1), (0.1, 2), (0.1, 4)]
+    tried = json.loads((tmp_path / "out" / "trials.json").read_text())
+    assert [(one["state"], one["value"]) for one in tried] == [("complete", 0.2), ("pruned", 0.3), ("complete", 0.1)]
+    assert "lr: 0.1" in (tmp_path / "out" / "best.yaml").read_text()
 
 
 def test_a_sweep_of_unknown_options_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,13 +37,35 @@ def test_tensorboard_has_the_numbers(tmp_path: Path) -> None:
     assert found.Scalars("unlearned/gap/image")[0].value == 0.125
 
 
-@pytest.mark.parametrize("kind", ["tensorboard", pytest.param("wandb", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its database library
+def test_mlflow_has_the_numbers_in_the_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):  # each run in a folder of its own
+        track_run("mlflow", finished(tmp_path / name), ["original"], seed=7)
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+    for name in ("one", "two"):
+        client = mlflow.MlflowClient(f"sqlite:///{tmp_path / name / 'tracking' / 'mlflow.db'}")
+        (run,) = client.search_runs([client.get_experiment_by_name("forgetmi").experiment_id])
+        losses = client.get_metric_history(run.info.run_id, "original/loss")
+        assert [(one.step, one.value) for one in losses] == [(0, 1.5), (1, 0.5)]
+        assert run.data.metrics["unlearned/gap/image"] == 0.125
+        assert run.data.params == {"seed": "7"}
+        assert run.data.tags["mlflow.user"] == run.data.tags["mlflow.source.name"] == "forgetmi"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["tensorboard", *(pytest.param(kind, marks=pytest.mark.slow)
+                                                   for kind in ("wandb", "mlflow"))])
 def test_no_identifier_text_or_path_is_in_a_trackers_files(kind: str, tmp_path: Path,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     if find_spec(kind) is None:
         pytest.skip(f"{kind} is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    for name in ("WANDB_SWEEP_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
     cohort, _ = load_data(replace(SMALL))
     track_run(kind, finished(tmp_path / "run"), ["original"], seed=7)  # type: ignore[arg-type]
     content = b"".join(path.read_bytes() for path in (tmp_path / "run" / "tracking").rglob("*") if path.is_file())

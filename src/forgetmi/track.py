@@ -23,7 +23,8 @@ class Tracker:
     """One run of a tracker; use it as a context.
 
     Only numbers and the names this package gives them are handed on: never an identifier, a text or a path. Weights &
-    Biases stays offline unless WANDB_MODE says otherwise or an agent's sweep is under way.
+    Biases stays offline unless WANDB_MODE says otherwise or an agent's sweep is under way; MLflow writes a database in
+    the folder unless MLFLOW_TRACKING_URI names a server.
 
     Args:
         kind: Which tracker.
@@ -46,7 +47,7 @@ class Tracker:
         if kind == "tensorboard":
             self._tracker: Any = tracking.TensorBoardTracker(name, logging_dir=folder)
         elif kind == "mlflow":
-            self._tracker = tracking.MLflowTracker(PROJECT, logging_dir=str(folder / "mlruns"), run_name=name)
+            self._tracker = _mlflow(folder, name)
         else:
             if not os.environ.get("WANDB_SWEEP_ID"):
                 os.environ.setdefault("WANDB_MODE", "offline")
@@ -66,6 +67,17 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         self._tracker.finish()
+
+
+def _mlflow(folder: Path, name: str) -> Any:
+    """MLflow with its database in a folder, without the names of user and program that it would find out by itself."""
+    import mlflow  # pyright: ignore[reportMissingImports]
+    from accelerate.tracking import MLflowTracker
+
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+    return MLflowTracker(PROJECT, logging_dir="mlflow-artifacts:/", run_name=name,  # a server's own place; none is sent
+                         tags={"mlflow.user": PROJECT, "mlflow.source.name": PROJECT})
 
 
 def _silent() -> Any:
