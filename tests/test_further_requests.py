@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from tests.runs import SMALL
 
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.relearn import taught_patients
 from forgetmi.shadows import inside, plan_for
+from tests.runs import SMALL
 
 
 def test_who_withdrew_earlier_is_taught_nowhere_again() -> None:

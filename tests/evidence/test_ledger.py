@@ -220,6 +220,60 @@ def test_an_old_record_does_not_meet_a_later_request(finished: Path, tmp_path: P
     assert ledger.entries([number])[0].state == "closed"
 
 
+def test_who_stands_out_singly_is_not_plainly_met(finished: Path, tmp_path: Path) -> None:
+    record = read_record(finished)
+    one, two, three = record.subjects.patients[:3]
+    decision = dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={
+        one: "remembered", two: "copy retained"})
+    ledger = Ledger(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
+    asked = [enter(ledger, *patients, received=date(2026, 1, 1)) for patients in ((one,), (two, three), (three,))]
+    said = ledger.meet(asked, dataclasses.replace(record, decision=decision), folder=tmp_path)
+    notes = [ledger.history(number)[-1][2] for number in asked]
+    assert set(said) == set(asked[:2])
+    assert notes[0].startswith(f"verdict FORGOTTEN; patient {one}: flagged as remembered (unlearn again or retrain")
+    assert f"patient {two}: not part of the verdict" in notes[1]
+    assert notes[2] == "verdict FORGOTTEN"
+    older = enter(ledger, three, received=date(2026, 1, 1))
+    ledger.meet([older], dataclasses.replace(record, decision=dataclasses.replace(decision, flagged=None)),
+                folder=tmp_path)
+    assert "does not say whether single patients" in ledger.history(older)[-1][2]
+
+
+def test_who_was_never_trained_on_or_is_forgotten_is_answered(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record, cohort = read_record(finished), SyntheticCohort(patients=40, seed=3, size=32).load()
+    before = read_partition(finished / "partition.json", cohort)
+    held, kept = (str(cohort.patient[rows[0]]) for rows in (before.holdout, before.retain))
+    gone = record.subjects.patients[0]
+    ledger = Ledger(Path("requests.sqlite"), key_id=cohort.key_id)
+    for patients in (record.subjects.patients, (held,), (kept, held, gone), (gone,)):
+        enter(ledger, *patients, received=date(2026, 1, 1))
+    ledger.meet([1], record, folder=finished, note="a test")
+    words = ["--cohort", "synthetic", "--cohort.patients", "40", "--cohort.seed", "3", "--cohort.size", "32"]
+    assert main(["requests", "process", "--out", "forget.csv", *words]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "R0002 is left out: of those it names, 1 never trained on (holdout): there is nothing to unlearn" in said
+    assert "R0003: 1 of 3 are never trained on (holdout)" in said
+    assert "R0003: 1 of 3 are forgotten by an earlier run" in said
+    assert "R0004 is left out: of those it names, 1 forgotten by an earlier run: close it by the record" in said
+    assert Path("forget.csv").read_text().splitlines()[1:] == [f"{kept},R0003"]
+    for patient, message in ((held, "never trained on"), (gone, "forgotten already")):  # what forgetmi run says of them
+        with pytest.raises(PartitionError, match=message):
+            sequel(before, ForgetRequest(patients=(patient,)), cohort=cohort)
+    assert main(["requests", "close", "R0002", "--note", "the model was never trained on them"]) == 0
+    then = dataclasses.replace(
+        record, subjects=dataclasses.replace(record.subjects, patients=(kept,), earlier=record.subjects.patients),
+        decision=dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={}))
+    with pytest.raises(EvidenceError, match="verdict is about nobody R0004 names"):
+        ledger.meet([4], then, folder=tmp_path)
+    remark = ledger.meet([3], then, folder=tmp_path)[3]
+    assert "1 of 3 were forgotten by an earlier run" in remark
+    assert "1 of 3 were never trained on" in remark
+    assert ledger.entries([3])[0].never_trained == (held,)
+
+
 def test_a_withdrawal_from_the_list_to_the_record(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 from tests.evidence.conftest import TINY, new_key
 
+from forgetmi.audit_stage import read_draw, run_audit
 from forgetmi.cli import main
+from forgetmi.cohort.stored import write_partition
 from forgetmi.commands.record import Recording, keep_record
 from forgetmi.commands.run import finish
 from forgetmi.errors import CheckpointError, EvaluationError, EvidenceError
+from forgetmi.evaluation.suite import evaluate
 from forgetmi.evidence import recompute
-from forgetmi.evidence.build import digests
+from forgetmi.evidence.build import digests, record_of
 from forgetmi.evidence.ledger import Ledger
 from forgetmi.evidence.manifest import Proof, Proofs, faults, leaf
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
@@ -32,7 +35,7 @@ from forgetmi.evidence.verify import verify
 from forgetmi.pipeline import Run, load_data
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import GivenModels, PartitionSpec
-from forgetmi.types import Evaluation
+from forgetmi.types import Evaluation, Signals
 
 
 def copy(run: Path, to: Path) -> Path:
@@ -359,6 +362,53 @@ def test_the_record_itself_must_say_what_its_files_say(finished: Path, tmp_path:
         recompute.verdict(run, read_record(run))
 
 
+def test_who_stands_out_singly_follows_from_the_signals(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    patient = read_record(finished).subjects.patients[0]
+    altered(run, lambda plain: (plain.update(signer=""), plain["decision"]["flagged"].update({patient: "remembered"})))
+    with pytest.raises(EvidenceError, match="decision is not that"):
+        recompute.verdict(run, read_record(run))
+    audit = json.loads((run / "audit.json").read_text())
+    audit["patients"][0]["remembered"] = not audit["patients"][0]["remembered"]
+    replace(run / "audit.json", json.dumps(audit).encode())
+    with pytest.raises(EvidenceError, match="stand out singly"):
+        recompute.verdict(run, read_record(run))
+
+
+def test_a_record_of_before_single_patients_were_kept_still_holds(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    altered(run, lambda plain: (plain.update(signer=""), plain["decision"].pop("flagged"),
+                                plain["subjects"].pop("earlier")))
+    record = verify(run).record
+    assert (record.decision.flagged, record.subjects.earlier) == (None, None)
+    assert record.digest == hashlib.sha256((run / "record.json").read_bytes()).hexdigest()
+    assert recompute.verdict(run, record) == record.decision.outcome
+
+
+def test_a_further_request_is_judged_again_from_the_signals(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    directory, (cohort, partition) = RunDirectory(run), load_data(TINY)
+    gone = partition.forget[partition.patient[partition.forget] == partition.patient[partition.forget[0]]]
+    further = dataclasses.replace(partition, earlier=gone)
+    directory.partition.unlink()
+    write_partition(directory.partition, further)
+    found, _ = run_audit(directory, [read_draw(directory, cohort, further, seed=TINY.seed)], cohort=cohort,
+                         declared=TINY.audit, seed=TINY.seed)
+    signals = {path.stem: Signals.load(path) for path in (run / "signals").glob("*.npz")}
+    replace(directory.metrics, evaluate(signals, further, ordinal=cohort.ordinal, seed=TINY.seed,
+                                        resamples=TINY.resamples).to_json().encode())
+    record = record_of(directory, spec=TINY, cohort=cohort, partition=further)
+    assert found.draws[0].earlier == 1
+    assert {*record.subjects.patients} == {*cohort.patient[partition.forget]} - {*cohort.patient[gone]}
+    assert {*(record.subjects.earlier or ())} == {*cohort.patient[gone], *cohort.study[gone]}
+    assert recompute.metrics(run, record)[0] > 50
+    assert recompute.verdict(run, record) == record.decision.outcome
+    directory.partition.unlink()
+    write_partition(directory.partition, partition)
+    with pytest.raises(EvidenceError, match="another when decided again"):
+        recompute.verdict(run, record)
+
+
 @pytest.mark.slow
 def test_two_withdrawals_from_one_model(finished: Path, sign_key: Path, tmp_path: Path) -> None:
     cohort, partition = load_data(TINY)
@@ -369,7 +419,8 @@ def test_two_withdrawals_from_one_model(finished: Path, sign_key: Path, tmp_path
             forget_list=tmp_path / "list.csv", after=finished / "partition.json"))
     done = finish(spec, tmp_path / "second", command=["forgetmi", "run"], how=Recording(sign_key, finished))
     first, second = read_record(finished), read_record(tmp_path / "second")
-    assert set(second.subjects.patients) == {*first.subjects.patients, new}
+    assert second.subjects.patients == (new,)
+    assert {*first.subjects.patients, *first.subjects.studies} == {*(second.subjects.earlier or ())}
     assert second.model("before").weights == first.model("after").weights
     assert np.array_equal(done.partition.holdout, partition.holdout)
     assert second.data.before == first.data.before  # the cohort holds everybody still; both are about its training side

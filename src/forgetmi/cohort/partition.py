@@ -206,7 +206,7 @@ def _asked(cohort: Cohort, request: ForgetRequest) -> tuple[Flags, list[Fault]]:
     outside = asked & ~trainable
     unseen = list(dict.fromkeys(zip(cohort.patient[outside], cohort.split[outside], strict=True)))
     faults += capped([Fault(f"patient {digest} lies in the {split} set", why="the model was never trained on them",
-                            do="Take the patient off the list: there is nothing to forget.")
+                            do="Take them off the list: there is nothing to forget; close a request with a note.")
                       for digest, split in unseen[:MOST]], len(unseen), "patients who were never trained on")
     return asked, faults
 

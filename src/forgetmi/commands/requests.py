@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,14 +13,14 @@ from typing import Literal
 import tyro
 
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.commands.forget_list import process
 from forgetmi.commands.show import say
-from forgetmi.errors import EvidenceError, Fault, SpecError
+from forgetmi.errors import Fault, SpecError
 from forgetmi.evidence.deadlines import Term, deadline
-from forgetmi.evidence.ledger import FINAL, STATES, Entry, Kind, Ledger, Scope, State, Step
-from forgetmi.files import write_text
-from forgetmi.options import command_line, parse
+from forgetmi.evidence.entries import FINAL, STATES, Entry, Scope, State, numbers
+from forgetmi.evidence.ledger import LEDGER, Ledger
+from forgetmi.options import command_line
 
-LEDGER = Path("requests.sqlite")
 GROUNDS = {"gdpr": "GDPR Art. 17, erasure", "uk_biobank": "UK Biobank withdrawal", "own": "withdrawal"}
 _HELP = """usage: forgetmi requests add|list|due|process|close|advise|drift [OPTIONS]
 
@@ -153,72 +151,6 @@ def _left(days: int) -> str:
 
 
 @dataclass(frozen=True)
-class ProcessOptions:
-    """Options of ``forgetmi requests process``.
-
-    Args:
-        out: The forget list to write (CSV of keyed digests), for --partition.forget-list.
-        only: Numbers of requests, e.g. R0003; none given = every open one.
-        kind: Requests that name patients, or those that name single studies; one forget list holds one kind.
-        ledger: The ledger's file.
-    """
-
-    out: Path
-    only: tuple[str, ...] = ()
-    kind: Kind = "patient"
-    ledger: Path = LEDGER
-
-
-def process(argv: Sequence[str]) -> None:
-    """Gather open requests into one forget list."""
-    spec, own = parse(ProcessOptions, argv, prog="forgetmi requests process", only=("cohort",),
-                      description="Match open requests with a cohort and write one forget list for forgetmi run.")
-    cohort = spec.cohort.load()
-    ledger = Ledger(own.ledger, key_id=cohort.key_id)
-    known = set(map(str, cohort.patient if own.kind == "patient" else cohort.study))
-    taken: list[Entry] = []
-    rows: list[str] = []
-    for entry in ledger.entries(_numbers(own.only), states=("open", "processing") if own.only else ("open",)):
-        digests = entry.patients if own.kind == "patient" else entry.studies
-        there = [digest for digest in digests if digest in known]
-        if reason := _left_out(entry, own.kind, len(digests), len(there)):
-            say(f"{entry.name} is left out: {reason}")
-            continue
-        if len(there) < len(digests):
-            say(f"{entry.name}: {len(digests) - len(there)} of {len(digests)} are not in this cohort")
-        taken.append(entry)
-        rows += [f"{digest},{entry.name}" for digest in there]
-    if not taken:
-        raise EvidenceError(Fault("no request can be carried out", where=own.ledger.name,
-                                  do="See forgetmi requests list."))
-    write_text(own.out, "\n".join([f"{own.kind}_digest,request", *rows]) + "\n")
-    batch = ledger.process([entry.number for entry in taken])
-    say(f"Forget list {batch}: {own.out} ({len(taken)} requests, {len(rows)} {own.kind} digests)\n"
-        f"Next, with the cohort's options:  {_next(own.out, taken, ledger.steps())}")
-
-
-def _left_out(entry: Entry, kind: str, named: int, there: int) -> str:
-    """Why a request does not go into the list; "" = it does."""
-    if not named:
-        return f"it names no {kind}; see --kind"
-    if entry.scope == "future_training":
-        return "it asks for future training only: leave the data out of the next training, then close it with a note"
-    return "" if there else "nobody it names is in this cohort"
-
-
-def _next(out: Path, taken: Sequence[Entry], steps: Sequence[Step]) -> str:
-    words = ["forgetmi", "run", "--partition.forget-list", str(out), "--request.id",
-             ",".join(entry.name for entry in taken), "--partition.date",
-             min(entry.received for entry in taken).isoformat(), "--request.ground",
-             "; ".join(dict.fromkeys(entry.ground for entry in taken))]
-    if steps:  # the model in service has forgotten others before
-        before = Path(steps[-1].folder)
-        words += ["--given.original", str(before / "models" / "unlearned"), "--partition.after",
-                  str(before / "partition.json"), "--previous", str(before / "record.json")]
-    return shlex.join([*words, "--out", "DIRECTORY"])
-
-
-@dataclass(frozen=True)
 class CloseOptions:
     """Options of ``forgetmi requests close``.
 
@@ -244,13 +176,13 @@ def close(argv: Sequence[str]) -> None:
     """Close requests."""
     own = command_line(CloseOptions, argv, prog="forgetmi requests close",
                        description="Close requests by a run's record; or refuse them, hold them, open them again.")
-    numbers = _numbers(own.request)
-    if not numbers:
+    asked = numbers(own.request)
+    if not asked:
         raise SpecError(Fault("no request is named", do="Give numbers, e.g. R0003."))
-    ledger, unchecked = Ledger(own.ledger), ()
+    ledger, unchecked, said = Ledger(own.ledger), (), {}
     if own.record is None:
         state: State = own.state
-        ledger.move(numbers, state, note=own.note)
+        ledger.move(asked, state, note=own.note)
     elif own.state != "closed":
         raise SpecError(Fault("a record closes requests", where="--state", do="Leave one of the two out."))
     else:
@@ -258,9 +190,10 @@ def close(argv: Sequence[str]) -> None:
 
         folder = own.record if own.record.is_dir() else own.record.parent
         checked = verify(own.record, key=own.key)
-        ledger.meet(numbers, checked.record, folder=folder.resolve(), note=own.note)
+        said = ledger.meet(asked, checked.record, folder=folder.resolve(), note=own.note)
         unchecked = checked.open
-    say("\n".join([*(_line(entry) for entry in ledger.entries(numbers)),
+    say("\n".join([*(_line(entry) + (f"\n  note: {said[entry.number]}" if entry.number in said else "")
+                     for entry in ledger.entries(asked)),
                    *(f"  not checked: {line}" for line in unchecked)]))
 
 
@@ -353,10 +286,3 @@ def _day(text: str, option: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise SpecError(Fault(f"{text!r} is no day", where=option, do="Write it as YYYY-MM-DD.")) from None
-
-
-def _numbers(names: Sequence[str]) -> list[int]:
-    wrong = [name for name in names if not re.fullmatch(r"R?\d{1,9}", name)]
-    if wrong:
-        raise SpecError(Fault(f"{name!r} is no number of a request", do="Write it as R0003.") for name in wrong)
-    return [int(name.removeprefix("R")) for name in names]

@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 import forgetmi
 from forgetmi.audit import Audit
 from forgetmi.batch.image import ImagePreprocessing, build_image_store
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.errors import EvidenceError, Fault
+from forgetmi.evaluation.audit_rows import PatientRow
 from forgetmi.evidence.manifest import PROOFS, training_data
 from forgetmi.evidence.record import (
     FORMAT,
@@ -24,6 +27,7 @@ from forgetmi.evidence.record import (
     Decision,
     Environment,
     Finding,
+    Flag,
     MethodFacts,
     ModelFacts,
     Recompute,
@@ -65,15 +69,15 @@ def record_of(
     before = None if previous is None else read_record(previous)
     manifest = Manifest.from_json(directory.manifest.read_text(encoding="utf-8"))
     preprocessing = json.loads((directory.model(ORIGINAL) / "model.json").read_text(encoding="utf-8"))["preprocessing"]
-    files = digests(directory.root)
+    files, now = digests(directory.root), partition.of_request()
     return Record(
         format=FORMAT, number=1 if before is None else before.number + 1,
         previous="" if before is None else before.digest,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         request=spec.request, received=spec.partition.date, reason=spec.partition.reason,
         subjects=Subjects(
-            cohort.key_id, patients=_distinct(cohort.patient[partition.forget]),
-            studies=_distinct(cohort.study[partition.forget]), whole_patients=partition.whole_patients),
+            cohort.key_id, patients=_distinct(cohort.patient[now.forget]), studies=_distinct(cohort.study[now.forget]),
+            whole_patients=now.whole_patients, earlier=_earlier(cohort, partition)),
         duplicates=_copies(directory, spec),
         data=_proven(directory, spec, cohort, partition, ImagePreprocessing(**preprocessing["images"]), files),
         models=tuple(_model(directory, spec, manifest, name) for name in model_names(spec)),
@@ -106,6 +110,13 @@ def code_digest() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _earlier(cohort: Cohort, partition: Partition) -> tuple[str, ...]:
+    """Patients who were wholly forgotten before, and all studies."""
+    whole = np.setdiff1d(partition.earlier, np.flatnonzero(np.isin(
+        partition.patient, partition.patient[np.union1d(partition.retain, partition.of_request().forget)])))
+    return *_distinct(cohort.patient[whole]), *_distinct(cohort.study[partition.earlier])
 
 
 def _distinct(digests: Strings) -> tuple[str, ...]:
@@ -194,11 +205,17 @@ def decision_in(directory: RunDirectory) -> Decision:
     """What a finished run's audit.json decided, as a record says it."""
     audit = _audit(directory)
     if audit is None:
-        return Decision(NOT_AUDITED, {}, "", {}, ("The run was not audited: there is no verdict.",))
+        return Decision(NOT_AUDITED, {}, "", {}, ("The run was not audited: there is no verdict.",), {})
     rule = json.loads(audit.declared.to_json())
     return Decision(audit.outcome, rule, audit.rule_digest,
                     {one.channel: one.outcome for one in audit.verdict.channels},
-                    audit.statements)
+                    audit.statements, {row.patient: flag for row in audit.patients if (flag := _flag(row))})
+
+
+def _flag(row: PatientRow) -> Flag | None:
+    """What the audit found of one patient that the verdict on all does not say."""
+    return "copy retained" if row.near_duplicate else "remembered" if row.remembered else \
+        "forgotten too visibly" if row.over_forgotten else None
 
 
 def stored_record(root: Path) -> Record | None:

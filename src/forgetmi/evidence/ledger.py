@@ -7,24 +7,21 @@ killed one leaves nothing half-done. Raw identifiers are never stored.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from forgetmi.errors import EvidenceError, Fault
 from forgetmi.evidence.deadlines import Term
+from forgetmi.evidence.entries import FINAL, STATES, Entry, Kind, Scope, State, Step
+from forgetmi.evidence.meeting import remarks, unmet
 
 if TYPE_CHECKING:  # a ledger is opened in a moment, a record brings the whole package
     from forgetmi.evidence.record import Record
 
-State = Literal["open", "processing", "on_hold", "closed", "refused"]
-Scope = Literal["all_studies", "one_modality", "future_training", "legal_hold"]
-Kind = Literal["patient", "study"]
-STATES: tuple[State, ...] = get_args(State)
-FINAL: tuple[State, ...] = ("closed", "refused")
+LEDGER = Path("requests.sqlite")  # where it lies unless another place is named
 WAIT = 30.0  # seconds for another process's transaction
 
 _TABLES = """
@@ -35,6 +32,8 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE TABLE IF NOT EXISTS subjects (
     request INTEGER NOT NULL REFERENCES requests, kind TEXT NOT NULL, digest TEXT NOT NULL,
     PRIMARY KEY (request, kind, digest));
+CREATE TABLE IF NOT EXISTS never_trained (
+    request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, PRIMARY KEY (request, digest));
 CREATE INDEX IF NOT EXISTS subjects_by_digest ON subjects (digest);
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests, at TEXT NOT NULL, state TEXT NOT NULL,
@@ -44,67 +43,6 @@ CREATE TABLE IF NOT EXISTS runs (
     before TEXT NOT NULL, after TEXT NOT NULL, verdict TEXT NOT NULL, gap REAL, floor REAL, auc_before REAL, auc REAL);
 """
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One request.
-
-    Args:
-        number: Its number, from 1.
-        received, due: Days.
-        term: What sets the deadline.
-        ground, scope: As for a run's record.
-        state: Where it stands.
-        batch: Which forget list it went into; None = none yet.
-        record: Digest of the record that met it; "" = none yet.
-        patients, studies: Keyed digests.
-    """
-
-    number: int
-    received: date
-    due: date
-    term: str
-    ground: str
-    scope: str
-    state: State
-    batch: int | None
-    record: str
-    patients: tuple[str, ...]
-    studies: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The number as people write it."""
-        return f"R{self.number:04}"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One run in the history of a model.
-
-    Args:
-        record: Digest of its record.
-        folder: Its directory.
-        at: When it was recorded.
-        before, after: Digests of the weights.
-        verdict: Of the record.
-        gap, floor: Distance to retraining, and the retrained models' own; None = not measured.
-        auc_before, auc: On never-seen patients, image head, of the model before and after.
-        requests: Numbers of the requests it met.
-    """
-
-    record: str
-    folder: str
-    at: str
-    before: str
-    after: str
-    verdict: str
-    gap: float | None
-    floor: float | None
-    auc_before: float | None
-    auc: float | None
-    requests: tuple[int, ...]
 
 
 class Ledger:
@@ -204,11 +142,14 @@ class Ledger:
                                       "FROM requests ORDER BY due, number").fetchall()
         subjects: dict[int, dict[str, list[str]]] = {}
         for request, kind, digest in self._database.execute("SELECT * FROM subjects ORDER BY rowid"):
-            subjects.setdefault(request, {"patient": [], "study": []})[kind].append(digest)
+            subjects.setdefault(request, {"patient": [], "study": [], "never": []})[kind].append(digest)
+        for request, digest in self._database.execute("SELECT * FROM never_trained ORDER BY rowid"):
+            subjects[request]["never"].append(digest)
         if unknown := sorted(set(numbers) - {row[0] for row in rows}):
             raise EvidenceError(Fault(f"there is no request R{number:04}", where=self._name) for number in unknown)
         return [Entry(row[0], date.fromisoformat(row[1]), date.fromisoformat(row[2]), *row[3:],
-                      patients=tuple(subjects[row[0]]["patient"]), studies=tuple(subjects[row[0]]["study"]))
+                      patients=tuple(subjects[row[0]]["patient"]), studies=tuple(subjects[row[0]]["study"]),
+                      never_trained=tuple(subjects[row[0]]["never"]))
                 for row in rows if row[6] in states and (not numbers or row[0] in numbers)]
 
     def twins(self, entry: Entry) -> list[Entry]:
@@ -222,13 +163,21 @@ class Ledger:
         return self._database.execute("SELECT at, state, note FROM events WHERE request = ? ORDER BY number",
                                       (number,)).fetchall()
 
-    def process(self, numbers: Sequence[int]) -> int:
-        """Mark requests as being carried out together; returns the number of the batch."""
+    def process(self, numbers: Sequence[int], *, never_trained: Mapping[int, Sequence[str]] | None = None) -> int:
+        """Mark requests as being carried out together; returns the number of the batch.
+
+        Args:
+            numbers: The requests.
+            never_trained: Number to those of its subjects whom no model was trained on; a record need not forget them.
+        """
         with self._transaction() as database:
             batch = 1 + (database.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0)
             for entry in self._movable(numbers):
                 database.execute("UPDATE requests SET state = 'processing', batch = ? WHERE number = ?",
                                  (batch, entry.number))
+                database.execute("DELETE FROM never_trained WHERE request = ?", (entry.number,))
+                database.executemany("INSERT INTO never_trained VALUES (?, ?)", [
+                    (entry.number, digest) for digest in (never_trained or {}).get(entry.number, ())])
                 self._event(entry.number, "processing", f"forget list {batch}")
         return batch
 
@@ -245,31 +194,23 @@ class Ledger:
                 database.execute("UPDATE requests SET state = ? WHERE number = ?", (state, entry.number))
                 self._event(entry.number, state, note)
 
-    def meet(self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = "") -> None:
+    def meet(self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = "") -> dict[int, str]:
         """Close requests by the record of the run that carried them out.
 
+        Returns:
+            Numbers of the requests that are not plainly met (somebody named there stands out singly, or is not part of
+            the verdict) to what their notes say of it.
+
         Raises:
-            EvidenceError: The record forgets not all of them or is of another key; or it is older than a request, or
-                its verdict is not FORGOTTEN, and no note says why the requests are closed all the same.
+            EvidenceError: The record forgets not all of them, or its verdict is about none of them; or it is older than
+                a request, or its verdict is not FORGOTTEN, and no note says why the requests are closed all the same.
         """
         verdict = record.decision.outcome
-        forgotten = {*record.subjects.patients} if record.subjects.whole_patients else set()
         with self._transaction() as database:
             entries = self._movable(numbers)
-            faults = [Fault(f"the record does not forget everybody {entry.name} names", where="record.json",
-                            why=f"{len(missing)} of {len(entry.patients) + len(entry.studies)} are missing",
-                            do="Give the record of the run that carried it out.")
-                      for entry in entries if (missing := (set(entry.patients) - forgotten)
-                                               | (set(entry.studies) - set(record.subjects.studies)))]
-            faults += [Fault(f"the record is older than {entry.name}", where="record.json",
-                             why=f"written on {record.written[:10]}, received on {entry.received}",
-                             do="Give the record of a run made since, or say in --note why this one meets it.")
-                       for entry in entries if record.written[:10] < entry.received.isoformat() and not note]
-            if verdict != "FORGOTTEN" and not note:
-                faults.append(Fault(f"the verdict is {verdict}", where="record.json",
-                                    do="Say in --note why the request is closed all the same, or go on unlearning."))
-            if faults:
-                raise EvidenceError(faults)
+            if wrong := unmet(entries, record, note=note):
+                raise EvidenceError(wrong)
+            said = {entry.number: "; ".join(lines) for entry in entries if (lines := [*remarks(entry, record)])}
             found = [record.finding(*place) for place in (
                 ("unlearned", "gap"), ("retrain", "gap_floor"))]
             auc = [record.finding(model, "auc", on="test") for model in ("original", "unlearned")]
@@ -281,7 +222,9 @@ class Ledger:
             for entry in entries:
                 database.execute("UPDATE requests SET state = 'closed', record = ? WHERE number = ?",
                                  (record.digest, entry.number))
-                self._event(entry.number, "closed", note or f"verdict {verdict}")
+                self._event(entry.number, "closed", "; ".join(
+                    filter(None, (note or f"verdict {verdict}", said.get(entry.number)))))
+        return said
 
     def _movable(self, numbers: Sequence[int]) -> list[Entry]:
         entries = self.entries(numbers) if numbers else []

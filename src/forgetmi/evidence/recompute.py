@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.audit_patients import score_draw, standing_out, through
+from forgetmi.audit_sets import audited_sets
 from forgetmi.audit_stage import declared_in, read_copies, stored_audit
+from forgetmi.cohort.stored import stored_rows
 from forgetmi.errors import EvaluationError, EvidenceError, Fault
 from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.channels import Channel
@@ -22,7 +25,7 @@ from forgetmi.evaluation.verdict import decide
 from forgetmi.evidence.build import decision_in, findings_in
 from forgetmi.evidence.record import NOT_AUDITED, Record
 from forgetmi.rundir import RunDirectory
-from forgetmi.types import SETS, Evaluation, Failed, Partition, Score, Signals, codes
+from forgetmi.types import Evaluation, Failed, Partition, Score, Signals, codes
 
 CLOSE = 1e-9  # another processor sums in another order
 
@@ -47,8 +50,8 @@ def stored_partition(root: Path, signals: Signals) -> Partition:
     if not np.array_equal(signals.row, np.arange(len(signals))):
         raise EvidenceError(Fault("the signals do not hold every row of the cohort", where="signals"))
     patient = codes(signals.patient)[0]
-    return Partition(**{name: np.asarray(stored[name], np.int64) for name in SETS}, patient=patient, group=patient,
-                     cohort=stored["cohort"], whole_patients=stored["whole_patients"], notes=tuple(stored["notes"]))
+    return Partition(**stored_rows(stored), patient=patient, group=patient, cohort=stored["cohort"],
+                     whole_patients=stored["whole_patients"], notes=tuple(stored["notes"]))
 
 
 def metrics(root: Path, record: Record) -> tuple[int, float]:
@@ -97,13 +100,14 @@ def _difference(one: Score | Failed | None, two: Score | Failed | None) -> float
 
 
 def verdict(root: Path, record: Record) -> str:
-    """Decide again, by the declared rule and from the stored signals alone, and compare with audit.json.
+    """Decide again, on all and on single patients, by the declared rule and from the stored signals alone, and compare.
 
     Returns:
         The outcome.
 
     Raises:
-        EvidenceError: The run was not audited, its audit pools other runs, or the verdict is another.
+        EvidenceError: The run was not audited, its audit pools other runs, or the verdict, or who stands out
+            singly, is another.
     """
     if record.decision.outcome == NOT_AUDITED:
         raise EvidenceError(Fault("there is no verdict to decide again", why="the run was not audited"))
@@ -114,27 +118,34 @@ def verdict(root: Path, record: Record) -> str:
                                   do="Audit these runs again; a record holds the signals of one."))
     signals = stored_signals(root, record)
     one = signals[record.model("before").name]
-    partition, names = stored_partition(root, one), codes(one.patient)[1][codes(one.patient)[0]]
-    copies = read_copies(directory)
-    copied = np.isin(names, [copy.patient for copy in copies if copy.other_set == "retain"])
-    seen = np.isin(names, [copy.other_patient for copy in copies if copy.other_set not in ("retain", "forget")])
-    forget = partition.forget[~copied[partition.forget]]
+    names = codes(one.patient)[1]
+    sets = audited_sets(stored_partition(root, one), read_copies(directory), names=names)
     pooled: dict[Channel, list[ForgetDraw]] = {}
-    if len(forget):
-        evidence = Evidence(dataclasses.replace(
-            partition, forget=forget, holdout=partition.holdout[~seen[partition.holdout]],
-            reference=partition.reference[~seen[partition.reference]]), signals, seed=stored.seed)
-        for channel in declared.rule.channels:
-            with contextlib.suppress(EvaluationError):  # the rule counts it as not resolvable
-                target = dataclasses.replace(evidence, channel=channel).aimed_at(record.model("after").name)
-                pooled[channel] = [forget_draw(target)]
+    flagged: set[str] = set()
+    for copied in (True, False):
+        if (partition := sets.asked(copied=copied)) is None:
+            continue
+        evidence = Evidence(partition, signals, target=record.model("after").name, seed=stored.seed)
+        seen = through(evidence, declared.rule.channels)
+        flagged |= {str(names[code]) for codes_of in standing_out(
+            score_draw(seen, level=declared.false_discovery), level=declared.false_discovery) for code in codes_of}
+        if not copied:
+            for channel, aimed in seen.items():
+                with contextlib.suppress(EvaluationError):  # the rule counts it as not resolvable
+                    pooled[channel] = [forget_draw(aimed)]
     again = decide(declared.rule, pooled)
     if not _close(json.loads(json.dumps(dataclasses.asdict(stored.verdict))),
                   json.loads(json.dumps(dataclasses.asdict(again)))) or again.outcome != record.decision.outcome:
         raise EvidenceError(Fault("the verdict is another when decided again", where="audit.json",
                                   why=f"{again.outcome}, the record says {record.decision.outcome}",
                                   do="Compare the code version in the record with yours."))
-    if record.decision != decision_in(directory):
+    if flagged != {row.patient for row in stored.patients if row.remembered or row.over_forgotten}:
+        raise EvidenceError(Fault("other patients stand out singly when scored again", where="audit.json",
+                                  do="Compare the code version in the record with yours."))
+    decision = decision_in(directory)
+    if record.decision.flagged is None:  # written before records named them
+        decision = dataclasses.replace(decision, flagged=None)
+    if record.decision != decision:
         raise EvidenceError(Fault("the record's decision is not that of audit.json", where="record.json",
                                   do="Compare the code version in the record with yours."))
     return again.outcome

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -18,13 +18,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from forgetmi.errors import EvidenceError, Fault, SpecError
 from forgetmi.evidence.signing import fingerprint, public_pem
 from forgetmi.files import full_disk_explained, write_bytes
-from forgetmi.plain import from_plain
+from forgetmi.plain import LATER, from_plain
 from forgetmi.spec import RequestSpec
 
 FORMAT = "forgetmi record 1"
 RECORD, SUMS, SIGNATURE, PUBLIC = "record.json", "record.sha256", "record.sig", "record.pub.pem"
 OWN_FILES = (RECORD, SUMS, SIGNATURE, PUBLIC)
 NOT_AUDITED = "NOT AUDITED"
+Flag = Literal["remembered", "forgotten too visibly", "copy retained"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,17 @@ class Subjects:
 
     Args:
         key_id: Which identifier key made the digests.
-        patients, studies: Keyed digests.
+        patients, studies: Keyed digests of those forgotten now; findings and decision are about them.
         whole_patients: False where single studies were asked for.
+        earlier: Keyed digests of patients and studies that earlier requests had forgotten, and that the models stay
+            without; None = a record of before this was told apart, `patients` and `studies` name them, too.
     """
 
     key_id: str
     patients: tuple[str, ...]
     studies: tuple[str, ...]
     whole_patients: bool
+    earlier: tuple[str, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,8 @@ class Decision:
             it takes a note of this digest made elsewhere beforehand.
         channels: Channel to its outcome.
         statements: Sentences that are part of it.
+        flagged: Keyed digest to what the audit found of a single patient, whatever the outcome; a patient with a
+            retained copy is not part of the outcome. None = a record of before these were kept.
     """
 
     outcome: str
@@ -189,6 +195,7 @@ class Decision:
     rule_digest: str
     channels: Mapping[str, str]
     statements: tuple[str, ...]
+    flagged: Mapping[str, Flag] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -255,8 +262,12 @@ class Record:
     signer: str = ""
 
     def to_bytes(self) -> bytes:
-        """The content of record.json."""
-        return canonical(asdict(self))
+        """The content of record.json; a record of before a field was there keeps its bytes."""
+        plain = asdict(self)
+        for part, name in (("subjects", "earlier"), ("decision", "flagged")):
+            if plain[part][name] is None:
+                del plain[part][name]
+        return canonical(plain)
 
     @property
     def digest(self) -> str:
