@@ -151,4 +151,4 @@ def test_our_own_methods_are_measured_and_taught_again(
     assert "relearn-original 2/2" in again.err
     assert "retrain-1 1/1" not in again.err.replace("relearn-retrain-1", "")
     taught = table(again.out)
-    assert taught["original"][:2] in (["0.0", "0.00"], ["-", "-"])
+    assert taught["original"][0] in ("0.0", "-")  # it knows them already; a dash where no retrained model gets there
