@@ -306,6 +306,15 @@ def test_cohort_make_show_and_check(tmp_path: Path, capsys: Any) -> None:
     assert "20 patients" in capsys.readouterr().out
 
 
+def test_check_refuses_an_odd_split_and_names_it(tmp_path: Path, capsys: Any) -> None:
+    path = table(tmp_path / "data", change=spoil("split", "tset"))
+    assert main(["cohort", "check", "--cohort", "table", "--cohort.path", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "cohort.csv row 4 (line 5), column 'split'" in said
+    assert "'tset'" in said
+    assert not leaks(said, tmp_path)
+
+
 def test_a_yaml_error_names_the_place_and_quotes_nothing(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("retrains: 2\nseed: [secret-word\n", encoding="utf-8")
     with pytest.raises(SpecError) as caught:

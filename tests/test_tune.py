@@ -151,5 +151,6 @@ def test_shipped_defaults_are_judged_by_retrained_models(tmp_path: Path, capsys:
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="at least 1"):
         make_plan(tmp_path, SMALL, {}, rule="own", trials=0)
+    assert main(["tune", "--out", str(tmp_path / "none"), "--seeds"]) == 2
     with pytest.raises(SpecError, match=r"seeds are missing[\s\S]*no gap"):
         make_plan(tmp_path, dataclasses.replace(SMALL, retrains=1), {}, rule="shipped")

@@ -17,7 +17,7 @@ from forgetmi.bench.grid import cells, opened, points, read_setting
 from forgetmi.bench.results import collect
 from forgetmi.bench.store import Outcome, Store
 from forgetmi.cli import main
-from forgetmi.commands.benchmark import BenchmarkOptions, read_axes
+from forgetmi.commands.benchmark import BenchmarkOptions, plan, read_axes
 from forgetmi.cost import Cost
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
@@ -172,6 +172,28 @@ def test_a_retrained_model_that_failed_is_stated(tmp_path: Path) -> None:
             store.finish(cell.digest, Outcome(why, Cost(1.0, 1.0, 1)), identity={})
         reasons.append(collect(store, grid).failures(12.0))
     assert reasons == [[], ["12 %, retrain failed (1 run): it diverged"]]
+
+
+def test_an_axis_without_values_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(write_yaml(SPEC))
+    words = ["benchmark", "--spec", str(spec), "--out", str(tmp_path / "bench"), "--dry-run"]
+    for axis in ("--training-seeds", "--unlearning-seeds", "--percents"):
+        assert main([*words, axis]) == 2
+        assert "Give at least one percentage and one seed." in capsys.readouterr().err
+    assert read_axes(SPEC, BenchmarkOptions(Path(), quick=True)).training_seeds == (0,)
+    assert read_axes(SPEC, BenchmarkOptions(Path())).training_seeds == (0, 1, 2)
+
+
+def test_an_estimate_is_never_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = replace(SPEC, training=replace(SPEC.training, epochs=1))
+    grid = points(spec, read_axes(spec, BenchmarkOptions(tmp_path, ("cf_k",), (12.0,), training_seeds=(3,),
+                                                         presets=False)))
+    plan(Store(tmp_path), grid, workers=1)
+    said = capsys.readouterr().out
+    assert said.count(": < 1 CPU s\n") == 4
+    assert "about 0 " not in said
+    assert " 0 s" not in said
 
 
 def test_one_process_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

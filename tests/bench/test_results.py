@@ -124,6 +124,7 @@ def test_source_of_a_part_is_what_it_imports() -> None:
     assert source_digest(("forgetmi.seeding",)) != source_digest(("forgetmi.seeding",), alone=("forgetmi.files",))
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (240, "4 min"), (7500, "2 h 5 min")])
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (0.3, "< 1 s"), (5, "5 s"), (240, "4 min"),
+                                                (7500, "2 h 5 min")])
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -171,7 +171,8 @@ WRONG = {
                    ["row 3", "the patient is in two splits", "compare cohort.csv row 1"]),
     "two splits, one blank": (text(changed((3, "split", ""))), ["row 3", "the patient is in two splits"]),
     "family in two splits": (text(changed((4, "family", "f1"))), ["row 4", "the group is in two splits"]),
-    "unknown split": (text(changed((4, "split", "testing"))), ["row 4", "column 'split'", "accepted"]),
+    "unknown split": (text(changed((4, "split", "testing"))),
+                      ["row 4 (line 6), column 'split'", "it is 'testing'; accepted: blank, train"]),
     "study of two patients": (text(changed((4, "study_id", "s1"))),
                               ["row 4", "two patients", "compare cohort.csv row 1"]),
 }
@@ -183,6 +184,27 @@ def test_one_fault_says_where_and_what(case: str, folder: Path) -> None:
     found = faults(folder, content)
     assert len(found) == 1
     assert all(word in found[0] for word in words), found
+
+
+def test_a_column_named_split_is_read_unless_the_option_says_no(folder: Path) -> None:
+    assert load(folder, text(ROWS), split=None).digest == load(folder, text(ROWS)).digest
+    assert set(load(folder, text(ROWS), split="").split) == {""}
+    found = faults(folder, text(changed((4, "split", "fold 7"), (5, "split", "holdot"))), split=None)
+    assert len(found) == 2
+    for one, words in zip(found, (("row 4 (line 6)", "'fold 7'"), ("row 5 (line 7)", "'holdot'")), strict=True):
+        assert all(word in one for word in (*words, "column 'split'", "the split is not known"))
+    assert len(faults(folder, text(changed((4, "split", "fold 7"), (4, "sex", "F"))), split="splt")) == 1
+    bare = [row[:6] for row in ROWS]
+    assert set(load(folder, text(bare, HEADER[:6]), split=None, group="", subgroups=()).split) == {""}
+
+
+def test_what_may_be_an_identifier_is_not_shown_as_a_split(folder: Path) -> None:
+    for column in ("patient_id", "image_id", "report"):
+        found = faults(folder, text(ROWS), split=column)
+        assert "the split is not known" in found[0]
+        assert "(it is" not in found[0]
+    for word in ("a word of more than twenty letters", "MRN 70213"):
+        assert "(it is" not in faults(folder, text(changed((4, "split", word))))[0]
 
 
 def test_patient_is_named_by_digest(folder: Path) -> None:

@@ -88,10 +88,10 @@ class Gauge:
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, or seconds."""
+    """Hours and minutes, or seconds; what is more than nothing is never told as 0."""
     minutes = round(seconds / 60)
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return "< 1 s" if 0 < seconds < 0.5 else f"{seconds:.0f} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 100 else f"{minutes} min"
 
 

@@ -109,7 +109,7 @@ def build_cohort(
 
 @dataclass(frozen=True)
 class _Findings:
-    """Collects faults, a limited number of each kind, and never with the content of a cell."""
+    """Collects faults, a limited number of each kind, and with the content of a cell only where it is no identifier."""
 
     rows: RawRows
     who: Strings
@@ -117,13 +117,19 @@ class _Findings:
 
     def add(
         self, at: Ints, role: str, what: str, *, why: str = "", do: str = "", against: Strings | None = None,
+        shown: Strings | None = None,
     ) -> None:
-        """Record one kind of fault at the given rows; with `against`, each contradicts the first row of that value."""
+        """Record one kind of fault at the given rows; with `against`, each contradicts the first row of that value.
+
+        `shown` are the cells, where they may be told.
+        """
         column = self.rows.columns.get(role, role)
         first = None if against is None or len(at) == 0 else _first(against)
         found = []
         for i in at[:MOST].tolist():
             reason = why if first is None else f"compare {self.rows.where(int(first[i]))}"
+            if shown is not None:
+                reason = f"it is {shown[i]!r}; {reason}"
             person = f", patient {self.who[i]}" if str(self.rows.patient[i]).strip() else ""
             found.append(Fault(what, where=f"{self.rows.where(i)}, column {column!r}{person}", why=reason, do=do))
         self.faults.extend(capped(found, len(at), f"{what} (column {column!r})"))
@@ -201,11 +207,13 @@ def _splits(rows: RawRows, findings: _Findings, patient: Strings, group: Strings
     """The set each row was given, in one spelling."""
     if rows.split is None:
         return np.full(len(patient), "", dtype=object)
-    code, distinct = codes(_stripped(rows.split))
+    cells = _stripped(rows.split)
+    code, distinct = codes(cells)
     split = np.array([SPLITS.get(one.lower()) for one in distinct], dtype=object)[code]
     strange = np.array([word is None for word in split], dtype=bool)
     findings.add(np.flatnonzero(strange), "split", "the split is not known",
-                 why=f"accepted: blank, {', '.join(word for word in SPLITS if word)}")
+                 why=f"accepted: blank, {', '.join(word for word in SPLITS if word)}",
+                 shown=cells if strange.any() and _words(distinct, rows) else None)
     torn = _changes(patient, split)
     findings.add(torn, "split", "the patient is in two splits", against=patient,
                  do="Give every row of a patient the same split.")
@@ -213,6 +221,14 @@ def _splits(rows: RawRows, findings: _Findings, patient: Strings, group: Strings
         findings.add(np.setdiff1d(_changes(group, split), torn), "split", "the group is in two splits", against=group,
                      do="Give every row of a group the same split.")
     return split
+
+
+def _words(distinct: Strings, rows: RawRows) -> bool:
+    """Whether a column's values can only be words of a split: few, short, and none like an identifier or a report."""
+    if len(distinct) > 2 * len(SPLITS) or any(len(one) > 20 or re.search(r"\d{3}", one) for one in distinct):
+        return False
+    private = (rows.patient, rows.study, rows.image_id, rows.report, *([] if rows.group is None else [rows.group]))
+    return {value.strip() for column in private for value in column}.isdisjoint({*distinct} - {""})
 
 
 def _locators(rows: RawRows, findings: _Findings, image_root: Path) -> Strings:

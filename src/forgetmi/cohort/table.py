@@ -36,8 +36,9 @@ class TableCohort:
     """Column of the report's text."""
     label: str = "label"
     """Column of the class, by name or index from 0; blank, -1 or nan = unknown."""
-    split: str = ""
-    """Column of a given split (train, validation, holdout or test, reference, or blank); "" = none is given."""
+    split: str | None = None
+    """Column of a given split (train, validation, holdout or test, reference, or blank); "" = none is given; default:
+    "split" where the table has such a column."""
     group: str = ""
     """Column of what must stay on one side beside the patient (family, article); "" = the patient alone."""
     subgroups: tuple[str, ...] = ()
@@ -67,8 +68,9 @@ class TableCohort:
         """
         pseudonyms = Pseudonyms(load_key(self.key_file))
         table = read_strings(self.path)
+        split = ("split" if "split" in table.columns else "") if self.split is None else self.split
         named = {"patient": self.patient_id, "study": self.study_id, "image_id": self.image_id, "image": self.image,
-                 "report": self.report, "label": self.label, "split": self.split, "group": self.group}
+                 "report": self.report, "label": self.label, "split": split, "group": self.group}
         optional = {"study", "image_id", "split", "group"}
         wanted = [column for role, column in named.items() if column or role not in optional]
         if missing := table.missing([*wanted, *self.subgroups]):

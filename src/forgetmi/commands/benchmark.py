@@ -53,7 +53,7 @@ class BenchmarkOptions:
             those of the paper.
         percents: Forget percentages.
         draws: Disjoint forget sets of each percentage: one number for all, or one each.
-        training_seeds: Root seeds of originals and retrained models; empty = 0 1 2, with --quick 0.
+        training_seeds: Root seeds of originals and retrained models; default: 0 1 2, with --quick 0.
         unlearning_seeds: Seeds of unlearning; 0 = the training seed itself.
         presets: Also Forget-MI's five settings (the paper's Table 2).
         noise_means: Also Forget-MI with image noise of these means (and the first standard deviation given).
@@ -67,7 +67,7 @@ class BenchmarkOptions:
     methods: tuple[str, ...] = ()
     percents: tuple[float, ...] = (3.0, 6.0, 10.0)
     draws: tuple[int, ...] = (1,)
-    training_seeds: tuple[int, ...] = ()
+    training_seeds: tuple[int, ...] | None = None
     unlearning_seeds: tuple[int, ...] = (0,)
     presets: bool = True
     noise_means: tuple[float, ...] = ()
@@ -104,7 +104,7 @@ def read_axes(spec: RunSpec, own: BenchmarkOptions) -> Axes:
         SpecError: Options do not fit together; all faults at once.
     """
     draws = own.draws * len(own.percents) if len(own.draws) == 1 else own.draws
-    seeds = own.training_seeds or (SEEDS[:1] if own.quick else SEEDS)
+    seeds = (SEEDS[:1] if own.quick else SEEDS) if own.training_seeds is None else own.training_seeds
     asked, default = spec.partition, PartitionSpec()
     faults = [Fault(what, where="benchmark", do=do) for what, do, wrong in (
         ("a forget list or a list of canaries is given", "Leave it out: forget sets are drawn.",
@@ -117,7 +117,7 @@ def read_axes(spec: RunSpec, own: BenchmarkOptions) -> Axes:
         ("a number of draws is below 1", "Give 1 or more.", min(draws, default=0) < 1),
         ("no retrained model is asked for", "Set --retrains to 2 or more; 3 are advised.", spec.retrains < 1),
         ("there is nothing to do", "Give at least one percentage and one seed.",
-         not (own.percents and own.unlearning_seeds)),
+         not (own.percents and seeds and own.unlearning_seeds)),
         ("a value of an axis is given twice", "Give each once.", any(
             len(set(values)) < len(values) for values in (own.percents, seeds, own.unlearning_seeds))),
     ) if wrong]
@@ -137,11 +137,12 @@ def plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
     estimate = Estimate(store, found)
     todo = [cell for cell in found if not store.finished(cell.digest)]
     for cell in found:
-        state = "done" if cell not in todo else f"about {estimate.seconds(cell):.0f} CPU s"
+        seconds = estimate.seconds(cell)
+        state = "done" if cell not in todo else "< 1 CPU s" if seconds < 0.5 else f"about {seconds:.0f} CPU s"
         say(f"{cell.digest[:12]}  {cell.label}: {state}")
     gauge = Gauge(todo, estimate, workers=workers, write=say)
     total = sum(estimate.seconds(cell) for cell in todo)
-    say(f"{len(found)} models, {len(todo)} to make: about {duration(total)} of processor time, "
+    say(f"{len(found)} models, {len(todo)} to make: {duration(total)} of processor time, "
         f"{duration(gauge.left())} here. {estimate.basis}")
 
 

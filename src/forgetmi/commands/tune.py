@@ -47,6 +47,8 @@ def tune(argv: Sequence[str]) -> None:
     chosen = {name: methods.get(name)() for name in own.methods} or {to_plain(spec.method)["kind"]: spec.method}
     if len(chosen) < len(own.methods):
         raise SpecError(Fault("a method is named twice", where="--methods"))
+    if not own.seeds:
+        raise SpecError(Fault("no seeds are given", where="--seeds", do="Give at least one, or leave the option out."))
     plan = make_plan(own.out, spec, chosen, rule=own.rule, seeds=own.seeds, trials=own.trials)
     with Board() as board:
         found = run_tuning(plan, show=board.show)
