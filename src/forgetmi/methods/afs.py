@@ -54,15 +54,15 @@ class AFS:
         exact=False,
         cost="(1 + query_batches) x fraction, and fraction / 3 once",
         suits="purifying a model for passing on, where only part of the data may be used again",
-        search={"fraction": (0.25, 0.5), "kd": (0.3, 1.0, 3.0), "risk": (3.0, 10.0, 30.0)},
+        search={"kd": (1.0, 3.0, 10.0), "risk": (0.3, 1.0, 3.0)},
     )
 
     fraction: float = 0.5
-    kd: float = 1.0
+    kd: float = 3.0
     temperature: float = 4.0
-    risk: float = 10.0
+    risk: float = 3.0
     query_batches: int = 1
-    epochs: int = 20
+    epochs: int = 15
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1 or self.temperature <= 0 or self.query_batches < 1:

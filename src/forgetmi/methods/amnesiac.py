@@ -54,7 +54,7 @@ class Amnesiac:
         search={"repair_epochs": (1, 2, 3, 4, 5, 6, 8, 10)},
     )
 
-    repair_epochs: int = 5
+    repair_epochs: int = 8
     buckets: Literal["request", "patients"] = "request"
 
     def recorder(self, task: TrainingTask) -> UpdateLog:

@@ -57,8 +57,8 @@ class BadTeaching:
 
     fraction: float = 0.3
     temperature: float = 1.0
-    epochs: int = 5
-    lr: float = 3e-4
+    epochs: int = 3
+    lr: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

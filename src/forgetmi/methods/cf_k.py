@@ -50,10 +50,10 @@ class CFk:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_k": (3, 6, 12)},
     )
 
-    image_k: int = 6
+    image_k: int = 3
     text_k: int = 8
     epochs: int = 5
-    lr: float = 1e-3
+    lr: float = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -52,9 +52,9 @@ class CHIP:
         search={"share": (0.05, 0.1, 0.2, 0.4), "variance": (0.9, 0.95, 0.99), "layers": (1, 2)},
     )
 
-    share: float = 0.1
-    variance: float = 0.95
-    layers: int = 1
+    share: float = 0.4
+    variance: float = 0.9
+    layers: int = 2
     siblings: int = 3
 
     def __post_init__(self) -> None:

@@ -55,7 +55,7 @@ class CLIPErase:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5), "forget": (0.3, 1.0, 3.0)},
     )
 
-    forget: float = 1.0
+    forget: float = 0.3
     consistency: float = 0.1
     epochs: int = 5
     lr: float = 1e-3

@@ -51,11 +51,11 @@ class Consensus:
     )
 
     draws: int = 12
-    shift: float = 4 / 64
+    shift: float = 0.125
     text_level: float = 0.4
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 8
-    lr: float = 5e-4
+    lr: float = 2e-4
     text_lr_factor: float = 4.0
     weight_decay: float = 0.01
     clip: float = 5.0

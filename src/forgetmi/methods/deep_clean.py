@@ -53,10 +53,10 @@ class DeepClean:
         search={"share": (0.01, 0.03, 0.1), "epochs": (1, 2, 5), "lr": (2e-4, 5e-4, 1e-3)},
     )
 
-    share: float = 0.03
+    share: float = 0.1
     each: Each = "sample"
-    epochs: int = 2
-    lr: float = 5e-4
+    epochs: int = 5
+    lr: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
 

@@ -54,7 +54,7 @@ class Delete:
 
     truth: float = 0.0
     epochs: int = 5
-    lr: float = 5e-5
+    lr: float = 2e-5
     weight_decay: float = 0.0
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -49,8 +49,8 @@ class EUk:
         search={"image_k": (3, 6, 9, 12), "text_k": (4, 8, 12)},
     )
 
-    image_k: int = 6
-    text_k: int = 8
+    image_k: int = 12
+    text_k: int = 4
     cache_mb: int = 512
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:

@@ -43,8 +43,8 @@ class FineTune:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10)},
     )
 
-    epochs: int = 5
-    lr: float = 3e-4
+    epochs: int = 10
+    lr: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -51,11 +51,11 @@ class L1Sparse:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "image_alpha": (1e-5, 1e-4, 1e-3)},
     )
 
-    image_alpha: float = 1e-4
+    image_alpha: float = 1e-5
     text_alpha: float = 1e-5
     plain_epochs: int = 0
-    epochs: int = 5
-    lr: float = 3e-4
+    epochs: int = 10
+    lr: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -63,12 +63,12 @@ class MultiDelete:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "md": (0.3, 1.0, 3.0)},
     )
 
-    md: float = 1.0
+    md: float = 0.3
     mkr: float = 1.0
     ukr: float = 1.0
     partners: Literal["retain", "forget"] = "retain"
     epochs: int = 10
-    lr: float = 3e-4
+    lr: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.05
     clip: float = 5.0

@@ -51,7 +51,7 @@ class NegGrad:
         search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (2, 5, 10)},
     )
 
-    epochs: int = 5
+    epochs: int = 2
     lr: float = 1e-4
     weight_decay: float = 0.01
     clip: float = 1.0

@@ -51,7 +51,7 @@ class NegGradPlus:
 
     alpha: float = 0.9
     epochs: int = 5
-    lr: float = 1e-4
+    lr: float = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

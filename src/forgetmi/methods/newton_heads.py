@@ -57,8 +57,8 @@ class NewtonHeads:
         search={"ridge": (0.001, 0.01, 0.1), "std": (0.1, 1.0, 3.0)},
     )
 
-    ridge: float = 1e-2
-    std: float = 1.0
+    ridge: float = 0.1
+    std: float = 3.0
     delta: float = 1e-4
 
     def __post_init__(self) -> None:

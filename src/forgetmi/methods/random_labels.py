@@ -65,8 +65,8 @@ class RandomLabels:
     unit: Unit = "study"
     redraw: bool = False
     order: Literal["mixed", "passes"] = "mixed"
-    epochs: int = 5
-    lr: float = 3e-4
+    epochs: int = 10
+    lr: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

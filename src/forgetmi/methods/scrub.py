@@ -66,7 +66,7 @@ class Scrub:
         search={"lr": (1e-4, 5e-4, 1e-3), "max_epochs": (1, 2, 3), "alpha": (0.1, 0.5, 1.0)},
     )
 
-    alpha: float = 0.5
+    alpha: float = 1.0
     gamma: float = 1.0
     temperature: float = 2.0
     max_epochs: int = 3

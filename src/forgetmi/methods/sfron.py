@@ -70,9 +70,9 @@ class SFRon:
     every: int = 5
     ratio: float = 1.0
     each: Each = "batch"
-    forget_lr: float = 0.002
+    forget_lr: float = 0.005
     forget_clip: float = 7.0
-    epochs: int = 5
+    epochs: int = 3
     lr: float = 5e-4
     weight_decay: float = 0.01
     clip: float = 5.0

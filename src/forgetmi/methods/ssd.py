@@ -55,7 +55,7 @@ class SSD:
     )
 
     alpha: float = 3.0
-    dampening: float = 1.0
+    dampening: float = 0.5
     each: Each = "sample"
 
     def __post_init__(self) -> None:
