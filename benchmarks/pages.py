@@ -12,14 +12,18 @@ from forgetmi.report.manifest import collect
 PLACES = {"--out": "OUT", "--cohort.path": "COHORT"}  # options whose value says where something lies, and nothing else
 
 
-def command(script: str, argv: Sequence[str]) -> str:
-    """The command as a page shows it, without the places of this machine."""
-    def shown(before: str, word: str) -> str:
+def shown(argv: Sequence[str]) -> str:
+    """Options as a page shows them, without the places of this machine."""
+    def word(before: str, word: str) -> str:
         name, given, _ = word.partition("=")
         return f"{name}={PLACES[name]}" if given and name in PLACES else PLACES.get(before, word)
 
-    words = [shown(before, word) for before, word in zip(["", *argv], argv, strict=False)]
-    return " ".join(["python", f"benchmarks/{script}.py", *words])
+    return " ".join(word(*pair) for pair in zip(["", *argv], argv, strict=False))
+
+
+def command(script: str, argv: Sequence[str]) -> str:
+    """The command of a script as a page shows it."""
+    return f"python benchmarks/{script}.py {shown(argv)}".rstrip()
 
 
 def hardware() -> str:

@@ -1,23 +1,28 @@
 """What the paper's published tables say when they are read against Retrain; rewrites the figures of a page.
 
     python benchmarks/paper_table.py --into docs/paper_table.md
+    python benchmarks/paper_table.py --into docs/paper_table.md --out OUT [options of that benchmark]
 
-Nothing is trained: the values are those of `forgetmi.bench.published` (Hardan et al. 2025, arXiv 2506.23145).
+Nothing is trained: the values are those of `forgetmi.bench.published` (Hardan et al. 2025, arXiv 2506.23145). With the
+options of a finished `forgetmi benchmark` also what attacks on batches, images and patients say of its models.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from attack_units import attacks
 from forgetmi.bench.published import TABLE_1, TABLE_2
+from pages import command, write_between
 
 PERCENTS = (3, 6, 10)
 COLUMNS = ("MIA", "AUC forget", "F1 forget", "AUC test", "F1 test")
 BATCHES = {3: 7, 6: 13, 10: 21}  # batches of 32 images behind an attack value
 NAMES = {"original": "Original", "retrain": "Retrain", "neg_grad_plus": "NegGrad+", "scrub": "SCRUB", "cf_k": "CF-k",
          "eu_k": "EU-k", "multi_delete": "MultiDelete", "forget_mi": "Forget-MI (best setting of each percentage)"}
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def gap(row: str, percent: int) -> list[float]:
@@ -79,17 +84,21 @@ def figures() -> str:
     return "\n".join([*lines, *luck()])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the figures, or put them into the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--into", type=Path, help="a page with the two figure marks")
-    into = parser.parse_args().into
-    if into is None:
-        print(figures())
-        return
-    text = into.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    into.write_text(f"{head}{BEGIN}\n{figures()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument("--into", type=Path, help="page to write into, between the marks figures and attacks")
+    argv = sys.argv[1:] if argv is None else argv
+    own, options = parser.parse_known_args(argv)
+    found = {"figures": figures()}
+    if options:
+        found["attacks"] = f"`{command('paper_table', argv)}`\n\n{attacks(options, prog='paper_table.py')}"
+    for name, text in found.items():
+        if own.into is None:
+            print(text, end="\n\n")
+        else:
+            write_between(own.into, name, text)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from forgetmi.bench.grid import Cell, Point, opened, points
+from forgetmi.bench.grid import Axes, Cell, Point, opened, points
 from forgetmi.bench.store import Store
 from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
 from forgetmi.evaluation.attacks.evidence import Evidence
@@ -133,6 +133,18 @@ def seen_by(evidence: Evidence, names: Sequence[str], partition: Partition, *, a
                 {name: {on: evidence.signal(evidence.signals[name], on) for on in sides} for name in names}, audited)
 
 
+def asked_for(argv: Sequence[str], *, prog: str) -> tuple[Axes, Store, list[Point]]:
+    """What `forgetmi benchmark` would make of these options, and where it is kept.
+
+    Args:
+        argv: The options that were given to `forgetmi benchmark`, --out among them.
+        prog: Name of the script, for messages.
+    """
+    spec, own = parse(BenchmarkOptions, argv, prog=prog, only=USED, description="Options of `forgetmi benchmark`.")
+    axes = read_axes(spec, own)
+    return axes, Store(own.out), points(spec, axes)
+
+
 def read_grid(argv: Sequence[str], *, prog: str) -> Grid:
     """Read a benchmark's directory.
 
@@ -140,9 +152,7 @@ def read_grid(argv: Sequence[str], *, prog: str) -> Grid:
         argv: The options that were given to `forgetmi benchmark`, --out among them.
         prog: Name of the script, for messages.
     """
-    spec, own = parse(BenchmarkOptions, argv, prog=prog, only=USED, description="Options of `forgetmi benchmark`.")
-    axes, store = read_axes(spec, own), Store(own.out)
-    grid = points(spec, axes)
+    axes, store, grid = asked_for(argv, prog=prog)
     labels = {setting.name: setting.label for setting in axes.settings}
     sets = [found for point in grid if (found := _read(store, point, labels)) is not None]
     every = {cell.digest: cell for point in grid for cell in _cells(point)}

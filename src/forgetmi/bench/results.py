@@ -92,6 +92,12 @@ class Measured:
             return found if isinstance(found, Failed) else Failed("accuracy", "no model was retrained")
         return Number(float(found.value <= found.reference - Rule().forget_margin))
 
+    def seconds(self) -> Found:
+        """CPU seconds; of the retrained models those of one."""
+        failed = self._missing()
+        seconds = self.retraining if self.row == FLOOR else self.outcome and self.outcome.cost.cpu_seconds
+        return failed or (Failed("seconds", "not run yet") if seconds is None else Number(seconds))
+
     def share(self) -> Found:
         """CPU seconds as a share of one retraining."""
         if self.row == FLOOR:

@@ -55,7 +55,7 @@ def all_tables(results: Results, settings: Sequence[Setting], *, seeds: int, pub
                 results, rows, seeds=seeds, published=TABLE_2 if published and name == "table2" else {})))
     found += [Titled(f"details-{percent:g}", f"What the paper's columns do not show, {percent:g} %",
                      details(results, settings, percent)) for percent in percents]
-    return found
+    return [*found, Titled("time", "Unlearning time", times(results, settings))]
 
 
 def preset_settings() -> list[Setting]:
@@ -139,6 +139,19 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Ta
         "with Retrain's. Over-forgot: share of runs whose accuracy on forgotten images is below Retrain's by "
         f"{Rule().forget_margin:g} or more. Did not forget: share of runs nearer to the original, on every measure, "
         f"than the retrained models are to each other. {_sets(results, percent)}"))
+
+
+def times(results: Results, settings: Sequence[Setting]) -> Table:
+    """What each method costs, as a share of one retraining and in processor seconds, for each percentage."""
+    reads: dict[str, Read] = {"share of retraining": Measured.share, "CPU seconds": Measured.seconds}
+    percents = tuple(results.forgotten)
+    return Table(
+        tuple(f"{percent:g} %: {heading}" for percent in percents for heading in reads),
+        tuple(Row(label, tuple(results.cell(name, percent, read) for percent in percents for read in reads.values()))
+              for name, label in ((FLOOR, "Retrain"), *((one.name, one.label) for one in settings))),
+        "Processor time of all a method does, calibration and the teacher's outputs included, over the mean of the "
+        "models retrained for the same forget set and training seed. An original that a method needs for itself is not "
+        "in it.")
 
 
 def long_csv(results: Results) -> str:
