@@ -53,7 +53,7 @@ def did_not_forget(
                           "-" if chosen is None else f"{chosen['score']:.3f}",
                           "-" if best is None or chosen is None else "no" if best.found["did_not_forget"] else "yes"])
     if not found:
-        return ["No method that was measured did not forget."]
+        return ["Every method that was measured left the original behind."]
     return ["These did not forget: they are nearer to the original, on every measure, than the retrained models are to "
             "each other.", "", *rows(["method", "share of runs", "best tuned trial", "its score", "it forgot"], found)]
 

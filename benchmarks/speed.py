@@ -108,13 +108,13 @@ def compact(patients: int) -> None:
 
 
 def held_layers(prepared: api.Prepared, sets: Partition) -> None:
-    """CF-k and EU-k at their defaults, the frozen layers' outputs computed anew in every pass or held."""
+    """CF-k and EU-k of the last stage and transformer layer, the frozen layers computed anew in every pass or held."""
     model = build(prepared.spec, seed=0).eval()
 
     def spent(method: type[CFk | EUk], limit: int) -> tuple[float, ImageText]:
         done = api.base.unlearn(
-            method(cache_mb=limit), model, records=prepared.records, partition=sets, seed=0, recipe=Recipe(),
-            fresh_model=lambda seed: build(prepared.spec, seed=seed))
+            method(image_k=6, text_k=8, cache_mb=limit), model, records=prepared.records, partition=sets, seed=0,
+            recipe=Recipe(), fresh_model=lambda seed: build(prepared.spec, seed=seed))
         return done.trace.cost.cpu_seconds, done.model
 
     for method in (CFk, EUk):
