@@ -57,7 +57,7 @@ def plain_distillation(small: Any, teacher: ImageText, *, seed: int, epochs: int
 
 
 def test_without_risk_it_is_plain_distillation(small: Any, memorised: ImageText, unlearn: Any) -> None:
-    done = unlearn(AFS(risk=0.0, epochs=2), recipe=RECIPE)
+    done = unlearn(AFS(kd=1.0, risk=0.0, epochs=2), recipe=RECIPE)
     plain = plain_distillation(small, memorised, seed=5, epochs=2).state_dict()
     for name, value in done.model.state_dict().items():
         if not name.endswith("key.bias"):  # the softmax ignores it: its gradient is rounding, which AdamW enlarges

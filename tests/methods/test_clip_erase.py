@@ -54,11 +54,11 @@ def link(small: Any, model: ImageText) -> float:
 
 
 def test_the_forgotten_pairs_come_apart(small: Any, memorised: ImageText, unlearn: Any) -> None:
-    done = unlearn(CLIPErase(epochs=3))
+    done = unlearn(CLIPErase(epochs=3, forget=1.0))
     plain = unlearn(CLIPErase(epochs=3, forget=0.0))
     assert link(small, done.model) < min(link(small, memorised), link(small, plain.model)) - 0.05
 
 
 def test_consistency_holds_the_retained(unlearn: Any) -> None:
-    held, free = (unlearn(CLIPErase(epochs=2, consistency=weight)).trace for weight in (10.0, 1e-6))
+    held, free = (unlearn(CLIPErase(epochs=2, forget=1.0, consistency=weight)).trace for weight in (10.0, 1e-6))
     assert held.epochs[-1]["consistency"] / 10.0 < free.epochs[-1]["consistency"] / 1e-6

@@ -20,7 +20,7 @@ def training_loss(small: Any, model: ImageText, rows: Ints) -> float:
 
 
 def test_the_training_loss_on_the_retained_does_not_rise(small: Any, memorised: ImageText, unlearn: Any) -> None:
-    done = unlearn(FineTune(epochs=3))
+    done = unlearn(FineTune(epochs=3, lr=3e-4))
     before, after = (training_loss(small, model, small.partition.retain) for model in (memorised, done.model))
     assert after < before
 

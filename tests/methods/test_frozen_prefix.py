@@ -76,11 +76,11 @@ def test_what_changes_from_pass_to_pass_is_not_held(small: Any, deeper: api.Prep
     def held(method: base.Method, prepared: api.Prepared = deeper, **recipe: Any) -> dict[str, int]:
         return run(small, prepared, method, Recipe(epochs=2, **recipe)).trace.facts[HELD]
 
-    assert held(EUk(), dropping) == {"image": 5}
-    assert held(CFk(epochs=2), dropping) == {"image": 5, "text": 3}  # in eval mode nothing is dropped
-    assert held(EUk(), shift=1.0) == {"text": 3}
-    assert held(EUk(), bf16=True) == {}
-    assert held(CFk(epochs=1)) == {}
+    assert held(EUk(image_k=6, text_k=8), dropping) == {"image": 5}
+    assert held(CFk(image_k=6, epochs=2), dropping) == {"image": 5, "text": 3}  # in eval mode nothing is dropped
+    assert held(EUk(image_k=6, text_k=8), shift=1.0) == {"text": 3}
+    assert held(EUk(image_k=6, text_k=8), bf16=True) == {}
+    assert held(CFk(image_k=6, epochs=1)) == {}
 
 
 def test_the_larger_part_is_given_up_first(small: Any, deeper: api.Prepared) -> None:

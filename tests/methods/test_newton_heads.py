@@ -94,7 +94,7 @@ def test_heads_alone_change_and_the_encoders_do_not(small: Any, memorised: Image
         facts = done.trace.facts[head]
         assert facts["residual gradient after"] < facts["residual gradient before"]
         assert facts["epsilon"] == pytest.approx(
-            math.sqrt(2 * math.log(1.5 / 1e-4)) * facts["residual gradient after"] / 1.0)
+            math.sqrt(2 * math.log(1.5 / 1e-4)) * facts["residual gradient after"] / NewtonHeads().std)
 
 
 def test_more_noise_certifies_more(unlearn: Any) -> None:

@@ -21,7 +21,7 @@ def test_with_all_weights_it_is_random_labels(
     unlearn: Any, order: Literal["mixed", "passes"], bn: Literal["eval", "train"], redraw: bool,
 ) -> None:
     whole = unlearn(SalUn(share=1.0, epochs=2, order=order, bn=bn, redraw=redraw))
-    plain = unlearn(RandomLabels(epochs=2, order=order, bn=bn, redraw=redraw))
+    plain = unlearn(RandomLabels(epochs=2, lr=SalUn().lr, order=order, bn=bn, redraw=redraw))
     assert parameter_digest(whole.model) == parameter_digest(plain.model)
     assert plain.trace.moved > 0
 
