@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -27,7 +29,7 @@ class Registry:
 
     def _entries(self) -> dict[str, EntryPoint]:
         found: dict[str, EntryPoint] = {}
-        for entry in entry_points(group=self.group):
+        for entry in _installed(self.group, tuple(sys.path)):
             twin = found.get(entry.name)
             if twin is not None and twin.value != entry.value:
                 raise SpecError(Fault(
@@ -77,6 +79,12 @@ class Registry:
                 f"there is no {self.kind} named {name!r}", do=f"{hint}Known: {', '.join(self.names())}.",
             ))
         return entries[name].load()
+
+
+@lru_cache(maxsize=16)
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group; looking through every installed package takes long, so once for a search path."""
+    return tuple(entry_points(group=group))
 
 
 attacks = Registry("attack", "forgetmi.attacks")
