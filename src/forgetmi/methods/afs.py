@@ -39,10 +39,11 @@ class AFS:
         epochs: Passes over the student's images, >= 0.
 
     Source: Zhou et al. 2023 (Nature Communications 14), repository JoshuaChou2018/AFS (``Purification.py``; temperature
-    4, weights 1 and 10, 20 epochs, Adam). Deviations: the risk, ``risk`` divided by the summed cross-entropy of all
-    forget batches, is estimated on a few batches a step instead of all; their forward pass uses the running batch
-    statistics, so that none of the student's own are learned from the forgotten; the task loss is the original's, with
-    its ranking term; optimiser and schedule are the original recipe's; the last epoch is the result.
+    4, weights 1 and 10, 20 epochs, Adam). Deviations: weights 10 and 1 and 15 epochs, tuned (docs/tuning.md); the risk,
+    ``risk`` divided by the summed cross-entropy of all forget batches, is estimated on a few batches a step instead of
+    all; their forward pass uses the running batch statistics, so that none of the student's own are learned from the
+    forgotten; the task loss is the original's, with its ranking term; optimiser and schedule are the original recipe's;
+    the last epoch is the result.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -36,9 +36,9 @@ class Amnesiac:
             (a sum a step, gigabytes). What is subtracted is the same.
 
     Source: Graves et al. 2021 (arXiv 2010.10981), repository lmgraves/AmnesiacML (10 epochs of Adam as repair).
-    Deviations: updates are logged by buckets of patients; the repair uses the original's recipe. Running batch
-    statistics are no weights: they are neither logged nor subtracted, as in the repository, and are learned again by
-    the repair alone. The forget set is read for its row numbers only.
+    Deviations: updates are logged by buckets of patients; the repair uses the original's recipe, for 8 epochs. Running
+    batch statistics are no weights: they are neither logged nor subtracted, as in the repository, and are learned again
+    by the repair alone. The forget set is read for its row numbers only.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -41,7 +41,7 @@ class Consensus:
     info: ClassVar[MethodInfo] = MethodInfo(
         title="Consensus",
         paper="forgetmi, docs/calibrated_consensus.md",
-        summary="Makes the model say of each forgotten image and report what it says on average of slightly changed "
+        summary="Makes the model say of each forgotten image and report what it says on average of changed "
                 "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
         reads=frozenset({"forget", "retain", "teacher"}),
         exact=False,

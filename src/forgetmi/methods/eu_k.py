@@ -25,8 +25,9 @@ class EUk:
 
     Args:
         image_k: Convolutions and linear layers of the image encoder that start afresh, from the output on, >= 0; at or
-            above their number the whole encoder. 6 = the head and the last stage.
-        text_k: The same for the text encoder. 8 = the head, the pooler and the last transformer layer.
+            above their number the whole encoder. 6 = the head and the last stage, 11 = the last two stages.
+        text_k: The same for the text encoder. 4 = the head, the pooler and the feed-forward part of the last
+            transformer layer, 8 = the whole of that layer.
         cache_mb: Memory for the outputs of the frozen layers, which are then computed once, MiB, >= 0; 0 = none. They
             are computed anew in bfloat16, where dropout acts in them, and of images that the recipe shifts.
 
@@ -44,7 +45,7 @@ class EUk:
                 "are.",
         reads=frozenset({"retain", "labels", "recipe"}),
         exact=False,
-        cost="0.35 to 0.6, for all epochs of the original training",
+        cost="0.35 to 0.5, for all epochs of the original training",
         suits="whoever can afford part of a retraining; not where embeddings are shared",
         search={"image_k": (3, 6, 9, 12), "text_k": (4, 8, 12)},
     )

@@ -28,8 +28,8 @@ class FineTune:
 
     Source: the baseline of Golatkar et al. 2020 (arXiv 1911.04933); repositories SCRUB (SGD, rate 0.01 to 0.04, 10
     epochs) and Unlearn-Saliency (SGD, rate 0.01, momentum 0.9, decay 5e-4, 10 epochs). Deviations: AdamW,
-    because of the text encoder, at a constant rate below that of the compact model's training, at which the retained
-    patients are lost, too; batch-norm statistics kept by default; all parts of the training loss have weight 1.
+    because of the text encoder, at a constant rate, by default the peak of the compact model's training; batch-norm
+    statistics kept by default; all parts of the training loss have weight 1.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -35,10 +35,10 @@ class SSD:
 
     Source: Foster et al. 2024 (arXiv 2308.07707), repository selective-synaptic-dampening (alpha 10, lambda 1; alpha x
     0.5 or x 2.5 in its experiments on classes; batches). Deviations: alpha 3, since of a clinical cohort a larger share
-    is forgotten; single samples, so that the choice does not depend on the size of batches; the cross-entropies of both
-    heads are added; the importance
-    to everyone is put together from those to the forgotten and to the retained, each read in its own batches; the gate,
-    which is fitted anew after every unlearning, is left out.
+    is forgotten; lambda 0.5, tuned (docs/tuning.md); single samples, so that the choice does not depend on the size of
+    batches; the cross-entropies of both heads are added; the importance to everyone is put together from those to the
+    forgotten and to the retained, each read in its own batches; the gate, which is fitted anew after every unlearning,
+    is left out.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
