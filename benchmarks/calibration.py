@@ -40,7 +40,7 @@ from forgetmi.evaluation.verdict import Outcome, Rule, Verdict, decide
 from forgetmi.seeding import numpy_generator
 from forgetmi.spec import AuditSpec
 from forgetmi.types import Floats, Ints, SetName, Signals
-from pages import command, rows, write_between
+from pages import command, put, rows
 from stored_grid import ORIGINAL, ForgetSet, Seen, read_grid, seen_by
 
 RULE = Rule()
@@ -349,10 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "standard deviations of what is a model's own.", "",
         *rows(["sets pooled", "retrained models", "Delta", "covered", "interval above Delta", "interval below Delta",
                "half-width"], covered)])
-    if own.into is None:
-        print(text)
-    else:
-        write_between(own.into, "calibration", text)
+    put(own.into, {"calibration": text})
     return 0
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from forgetmi.files import write_text
 from forgetmi.model.image_text import ImageText, ModelSpec, compact, paper
 from forgetmi.model.train import Recipe
+from pages import put
 
-MARKS = ("<!-- figures: begin -->", "<!-- figures: end -->")
 BYTES = 4
 PERTURBATIONS = 50
 ROWS = 10
@@ -119,12 +118,7 @@ def main() -> None:
     """Print the table, or put it into a page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--into", type=Path, help="page to write the table into, between its two marks")
-    page = parser.parse_args().into
-    if page is None:
-        print(table())
-        return
-    before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
-    write_text(page, f"{before}{MARKS[0]}\n{table()}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+    put(parser.parse_args().into, {"figures": table()})
 
 
 if __name__ == "__main__":

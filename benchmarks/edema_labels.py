@@ -22,10 +22,10 @@ import numpy.typing as npt
 from forgetmi.cohort.edema_labels import GRADES, UNKNOWN, edema_grade
 from forgetmi.cohort.openi import OpeniReport, coded_grade, read_openi_reports
 from forgetmi.seeding import numpy_generator
+from pages import put
 
 HAND = Path(__file__).parents[1] / "tests" / "cohort" / "edema_hand_labels.csv"
 FEW = 20  # cases below which a grade is not judged
-MARKS = ("<!-- figures: begin -->", "<!-- figures: end -->")
 Ints = npt.NDArray[np.int64]
 
 CANDIDATE = re.compile(
@@ -135,11 +135,7 @@ def main() -> None:
     given = np.array([edema_grade(text) for text in texts])
     every = np.array([edema_grade(report.text) for report in reports])
     page = "\n".join([*against_hand(truth, given, texts), "", *against_codes(reports, every)])
-    if options.into is None:
-        print(page)
-        return
-    before, after = (options.into.read_text().split(MARKS[0])[0], options.into.read_text().split(MARKS[1])[1])
-    options.into.write_text(f"{before}{MARKS[0]}\n{page}\n{MARKS[1]}{after}")
+    put(options.into, {"figures": page})
 
 
 if __name__ == "__main__":

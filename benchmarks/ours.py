@@ -50,7 +50,7 @@ from forgetmi.seeding import derive
 from forgetmi.spec import AuditSpec, write_yaml
 from forgetmi.types import Cohort, Evaluation, Failed, Partition, Signals
 from forgetmi.workers import Job, Tell, run_jobs
-from pages import command, hardware, rows, write_between
+from pages import command, hardware, put, rows
 
 ORIGINAL, RETRAIN = "original", "retrain"
 METHODS = ("forget_mi", "consensus", "calibrated_consensus")
@@ -310,10 +310,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"Generated cohorts of {own.patients} patients; {RETRAINS} retrained models a set; a method's row is the mean "
         f"over its seeds ({seeds}). A retrained model is measured against the other {RETRAINS - 1}. All models took "
         f"{duration(sum(spent.values()))} of processor time on {hardware()}.", "", *lines])
-    if own.into is None:
-        print(text)
-    else:
-        write_between(own.into, MARKS[own.table], text)
+    put(own.into, {MARKS[own.table]: text})
 
 
 if __name__ == "__main__":

@@ -16,18 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
-from forgetmi.bench.grid import Axes, Point, cells, opened, points
+from forgetmi.bench.grid import Axes, Point, cells, opened
 from forgetmi.bench.progress import duration
-from forgetmi.bench.results import Found, Measured, Number, Results, collect
-from forgetmi.bench.store import Store
-from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
+from forgetmi.bench.results import Found, Measured, Results, collect, summary
 from forgetmi.evaluation.gaps import FLOOR
-from forgetmi.options import parse
 from forgetmi.report.content import CohortSummary
-from forgetmi.types import Failed
-from pages import command, hardware, rows, write_between
+from pages import command, put, rows
+from stored_grid import asked_for, machine
 
 COLUMNS: Mapping[str, Callable[[Measured], Found]] = {
     "gap": lambda one: one.score("gap", "image", ""),
@@ -51,21 +47,13 @@ def cell(models: Sequence[Measured], read: Callable[[Measured], Found]) -> str:
         models: One row's, of all forget sets and seeds.
         read: One score of a model.
     """
-    found = [(one.draw, read(one)) for one in models]
-    failed = [one for _, one in found if isinstance(one, Failed)]
-    if failed:
-        return f"{failed[0].reason} ({len(failed)} of {len(found)} runs)"
-    sets: dict[int, list[Number]] = {}
-    for draw, one in found:
-        if isinstance(one, Number):
-            sets.setdefault(draw, []).append(one)
-    means = np.array([np.mean([one.value for one in group]) for group in sets.values()])
-    if len(means) > 1:
-        half = float(stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-        return f"{means.mean():.2f} [{means.mean() - half:.2f}, {means.mean() + half:.2f}]"
-    ends = [one.interval for group in sets.values() for one in group if one.interval is not None]
-    low_high = "" if len(ends) < len(found) else " [{:.2f}, {:.2f}]".format(*np.mean(ends, axis=0))
-    return f"{means.mean():.2f}{low_high}"
+    sets: dict[int, list[Found]] = {}
+    for one in models:
+        sets.setdefault(one.draw, []).append(read(one))
+    found = summary(list(sets.values()))
+    if found.value is None:
+        return found.reason
+    return f"{found.value:.2f}" + (" [{:.2f}, {:.2f}]".format(*found.interval) if found.interval else "")
 
 
 def about(grid: Sequence[Point], axes: Axes, results: Results) -> str:
@@ -93,26 +81,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--into", type=Path, help="page to write the table into, between its marks")
-    here, options = parser.parse_known_args(argv)
-    spec, own = parse(BenchmarkOptions, options, prog="ours_real.py", only=USED,
-                      description="Options of `forgetmi benchmark`.")
-    axes, store = read_axes(spec, own), Store(own.out)
-    grid = points(spec, axes)
+    own, options = parser.parse_known_args(argv)
+    axes, store, grid = asked_for(options, prog="ours_real.py")
     results = collect(store, grid)
     made = [outcome for model in cells(grid) if (outcome := store.outcome(model.digest)) is not None]
     spent = duration(sum(outcome.cost.cpu_seconds for outcome in made))
     text = [f"`{command('ours_real', argv)}`, after `forgetmi benchmark` with the same options", "",
-            f"{about(grid, axes, results)} {len(made)} models took {spent} of processor time on {hardware()}."]
+            f"{about(grid, axes, results)} {len(made)} models took {spent} of processor time on {machine(store)}."]
     for percent in axes.percents:
         text += ["", f"**{percent:g} %**", "", *rows(["", *COLUMNS], (
             [NAMES.get(row, row.replace(":", ": ")), *(
                 cell([one for group in results.measured(row, percent) for one in group], read)
                 for read in COLUMNS.values())]
             for row in ("original", FLOOR, *(setting.name for setting in axes.settings))))]
-    if here.into is None:
-        print("\n".join(text))
-    else:
-        write_between(here.into, "real", "\n".join(text))
+    put(own.into, {"real": "\n".join(text)})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from forgetmi.files import write_text
@@ -35,6 +35,15 @@ def hardware() -> str:
 def rows(head: Sequence[str], body: Iterable[Sequence[object]]) -> list[str]:
     """A Markdown table."""
     return [f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *body)]
+
+
+def put(into: Path | None, parts: Mapping[str, str]) -> None:
+    """Print the parts, or write each between the marks of its name on a page."""
+    for name, text in parts.items():
+        if into is None:
+            print(text, end="\n\n")
+        else:
+            write_between(into, name, text)
 
 
 def write_between(page: Path, name: str, text: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attack_units import attacks
 from forgetmi.bench.published import TABLE_1, TABLE_2
-from pages import command, write_between
+from pages import command, put
 
 PERCENTS = (3, 6, 10)
 COLUMNS = ("MIA", "AUC forget", "F1 forget", "AUC test", "F1 test")
@@ -94,11 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = {"figures": figures()}
     if options:
         found["attacks"] = f"`{command('paper_table', argv)}`\n\n{attacks(options, prog='paper_table.py')}"
-    for name, text in found.items():
-        if own.into is None:
-            print(text, end="\n\n")
-        else:
-            write_between(own.into, name, text)
+    put(own.into, found)
 
 
 if __name__ == "__main__":

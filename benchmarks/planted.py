@@ -36,7 +36,7 @@ from forgetmi.evaluation.verdict import Outcome, Rule, Verdict, decide
 from forgetmi.seeding import numpy_generator
 from forgetmi.spec import AuditSpec
 from forgetmi.types import Ints, Partition, Signals
-from pages import command, rows, write_between
+from pages import command, put, rows
 from stored_grid import LEGEND, ORIGINAL, SHORT, ForgetSet, Seen, read_grid, seen_by
 
 RULE = Rule()
@@ -216,10 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "such, then with a copy listed under a retained patient.", "",
         *rows(["seed", "draw", "verdict", "named as remembered", "verdict, copy listed", "copy named as the reason",
                "counted as a failure", "patients in the verdict", "as expected"], [line for line, _ in copied])])
-    if own.into is None:
-        print(text)
-    else:
-        write_between(own.into, "planted", text)
+    put(own.into, {"planted": text})
     return int(bool(wrong) or not all(right for _, right in copied))
 
 

@@ -9,7 +9,6 @@ DIRECTORY is the --out of a finished `forgetmi tune`: methods that did not forge
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,8 +21,8 @@ from forgetmi.bench.results import Measured, Results, collect
 from forgetmi.bench.store import Store
 from forgetmi.bench.tables import all_tables
 from forgetmi.report.table import to_markdown
-from pages import hardware, rows, shown, write_between
-from stored_grid import asked_for
+from pages import put, rows, shown
+from stored_grid import asked_for, machine
 
 
 def made_by(store: Store, axes: Axes, grid: Sequence[Point]) -> str:
@@ -31,12 +30,9 @@ def made_by(store: Store, axes: Axes, grid: Sequence[Point]) -> str:
     every = cells(grid)
     outcomes = [found for cell in every if (found := store.outcome(cell.digest)) is not None]
     failed = sum(bool(one.reason) for one in outcomes)
-    manifest = store.root / "manifest.json"
-    stored = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
-    machine = f"{stored['processor']}, {stored['cores']} cores" if stored else hardware()
     return (f"Training seeds {', '.join(map(str, axes.training_seeds))}; {len(outcomes)} of {len(every)} models made, "
             f"{failed} failed; {duration(sum(one.cost.cpu_seconds for one in outcomes))} of processor time in all, on "
-            f"{machine}.")
+            f"{machine(store)}.")
 
 
 def did_not_forget(
@@ -90,10 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "\n".join([
         f"`forgetmi benchmark {shown(options)}`", "", made_by(store, axes, grid), "",
         *page(collect(store, grid), axes, trials)])
-    if own.into is None:
-        print(text)
-    else:
-        write_between(own.into, "results", text)
+    put(own.into, {"results": text})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ yet is left out and named.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from forgetmi.evaluation.patients import Patients
 from forgetmi.evaluation.verdict import Outcome
 from forgetmi.options import parse
 from forgetmi.types import Cohort, Floats, Partition, SetName, Signals, codes
+from pages import hardware
 
 ORIGINAL = "original"
 SHORT: Mapping[Outcome, str] = {
@@ -143,6 +145,15 @@ def asked_for(argv: Sequence[str], *, prog: str) -> tuple[Axes, Store, list[Poin
     spec, own = parse(BenchmarkOptions, argv, prog=prog, only=USED, description="Options of `forgetmi benchmark`.")
     axes = read_axes(spec, own)
     return axes, Store(own.out), points(spec, axes)
+
+
+def machine(store: Store) -> str:
+    """Processor and cores of the machine the models were made on; this one where the benchmark is not finished."""
+    manifest = store.root / "manifest.json"
+    if not manifest.exists():
+        return hardware()
+    stored = json.loads(manifest.read_text(encoding="utf-8"))
+    return f"{stored['processor']}, {stored['cores']} cores"
 
 
 def read_grid(argv: Sequence[str], *, prog: str) -> Grid:

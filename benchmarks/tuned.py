@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pages import rows, write_between
+from pages import put, rows
 
 PARTS = {"gap": "gap", "jsf": "JSf", "image": "image", "text": "text"}
 
@@ -158,12 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--into", type=Path, help="page to write the tables into, between its marks")
     own = parser.parse_args(sys.argv[1:] if argv is None else argv)
     plan, tuned = read(own.directory)
-    found = {"spaces": spaces(plan), "tuned": table(plan, tuned)}
-    for name, text in found.items():
-        if own.into is None:
-            print(text, end="\n\n")
-        else:
-            write_between(own.into, name, text)
+    put(own.into, {"spaces": spaces(plan), "tuned": table(plan, tuned)})
 
 
 if __name__ == "__main__":

@@ -132,6 +132,22 @@ def test_a_colour_image_is_converted_with_a_notice(tmp_path: Path, capsys: Any) 
     assert "colour" in capsys.readouterr().out
 
 
+def test_an_unrelated_column_named_split_is_refused_with_the_option_that_leaves_it_alone(
+    tmp_path: Path, capsys: Any,
+) -> None:
+    def arms(rows: list[dict[str, str]]) -> None:
+        for number, row in enumerate(rows):
+            row["split"] = "ab"[number % 2]
+
+    words = ["cohort", "check", "--cohort", "table", "--cohort.path", str(table(tmp_path / "data", change=arms))]
+    assert main(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "column 'split'" in said
+    assert "it is 'a'; accepted: blank, train" in said
+    assert 'If the column is something else, leave it alone with --cohort.split ""' in said
+    assert main([*words, "--cohort.split", ""]) == 0
+
+
 FORGET = {
     "not in the cohort": ("patient_id\nsubject03\nstranger\nother\n", "not in the cohort"),
     "empty list": ("patient_id\n", "no rows"),

@@ -19,7 +19,7 @@ from forgetmi.methods.scrub import Scrub
 from forgetmi.pipeline import load_data
 from forgetmi.spec import read_yaml, write_yaml
 from forgetmi.tune import Plan, candidates, make_plan, tune
-from forgetmi.tune_rules import Judgement, against_validation
+from forgetmi.tune_rules import Judgement, against_validation, own_rows
 from forgetmi.types import Partition, Signals
 from tests.runs import SMALL
 
@@ -70,6 +70,14 @@ def test_the_rule_for_ones_own_cohort_by_hand() -> None:
     reason = against_validation({"original": original, "broken": broken}, SETS)["broken"]
     assert isinstance(reason, str)
     assert "not finite" in reason
+
+
+def test_what_was_forgotten_earlier_is_no_part_of_the_rule() -> None:
+    now = dataclasses.replace(SETS, forget=np.array([0, 1, 5]), retain=np.array([6]), earlier=np.array([5]),
+                              patient=np.arange(7), group=np.arange(7))
+    models = {"original": said([0.9] * 6, [0.9] * 6), "tried": said([0.6, 0.6, 0.8, 0.8, 0.5, 0.01], [0.7] * 6)}
+    assert own_rows(now).tolist() == [0, 1, 2, 3, 4]
+    assert against_validation(models, now) == against_validation(models, SETS)
 
 
 def plan(root: Path) -> Plan:

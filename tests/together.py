@@ -14,6 +14,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grad_norm_
 
 from forgetmi import api, processes
 from forgetmi.batch.image import ImagePreprocessing
@@ -23,7 +24,7 @@ from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText, build, recompute_activations
 from forgetmi.model.losses import base_loss
 from forgetmi.model.optimiser import TransformersAdamW
-from forgetmi.model.sharding import gather, shard
+from forgetmi.model.sharding import gather, shard, whole
 from forgetmi.model.train import Recipe
 from forgetmi.registry import methods
 from forgetmi.types import Outputs
@@ -88,8 +89,11 @@ def spread_steps(model: ImageText, batch: Any) -> Found:
     if spread:
         shard(model)
     for make in (torch.optim.AdamW, TransformersAdamW):
-        optimiser = make([*model.img_model.parameters(), *model.text_model.parameters()], lr=1e-4)
+        weights = [*model.img_model.parameters(), *model.text_model.parameters()]
+        optimiser = make(weights, lr=1e-4)
         base_loss(model(batch), batch).total.backward()
+        norms = [whole(clip_grad_norm_(weights, 0.1)) for _ in range(2)]  # the second is what clipping left
+        yield f"spread norms {make.__name__}", torch.stack(norms)
         optimiser.step()
         held = [value for state in optimiser.state.values() for value in state.values() if isinstance(value, Tensor)]
         optimiser.zero_grad()

@@ -166,7 +166,7 @@ def _columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
 
 
 def harm_rows(evidence: Evidence, *, cohort: Cohort, declared: AuditSpec, draw: int, seed: int) -> list[HarmRow]:
-    """Utility on all never-seen patients head by head, then accuracy (both heads together) by subgroup."""
+    """Utility on all held-out patients head by head, then accuracy (both heads together) by subgroup of them."""
     rows = evidence.partition.holdout[cohort.label[evidence.partition.holdout] >= 0]
     patient, models = evidence.partition.patient[rows], (evidence.audited, *evidence.retrained)
     unlearned, *retrained = (one.select(rows) for one in models)

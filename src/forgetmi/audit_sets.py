@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forgetmi.batch.duplicates import Copy
-from forgetmi.types import Ints, Partition, SetName, Strings
-
-NEVER_SEEN: tuple[SetName, ...] = ("holdout", "reference")
+from forgetmi.types import NEVER_SEEN, Ints, Partition, Strings
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +16,7 @@ class AuditedSets:
     """One forget set as an audit sees it.
 
     Args:
-        partition: Of this request alone, and without never-seen patients of whom a copy was trained on.
+        partition: Of this request alone, and without never-seen patients who have a copy of something forgotten.
         copied: Those of its forget rows whose patient has a copy under a retained one.
         left_out: Digests of the never-seen patients left out.
         earlier: Patients whom earlier requests had forgotten.

@@ -30,9 +30,12 @@ def _count(number: int, one: str, more: str) -> str:
 
 
 def _earlier(draws: Sequence[DrawSummary]) -> Iterator[str]:
-    if number := sum(one.earlier for one in draws):
-        yield (f"{_count(number, 'patient', 'patients')} whom earlier requests had forgotten "
-               f"{'is' if number == 1 else 'are'} not part of this verdict: it is about those who are forgotten now.")
+    for one in draws:
+        if one.earlier:
+            what = "this verdict" if len(draws) == 1 else f"what {one.name} adds to this verdict"
+            yield (f"{_count(one.earlier, 'patient', 'patients')} whom earlier requests had forgotten "
+                   f"{'is' if one.earlier == 1 else 'are'} not part of {what}: it is about those who are forgotten "
+                   "now.")
 
 
 def _duplicates(patients: Sequence[PatientRow], draws: Sequence[DrawSummary]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from forgetmi.audit_patients import (
     subgroup_rows,
     through,
 )
-from forgetmi.audit_sets import NEVER_SEEN, audited_sets
+from forgetmi.audit_sets import audited_sets
 from forgetmi.audit_words import statements
 from forgetmi.batch.duplicates import Copy
 from forgetmi.errors import EvaluationError, Fault
@@ -47,7 +47,7 @@ from forgetmi.evaluation.forget_draw import ForgetDraw, forget_draw
 from forgetmi.evaluation.signals import HEADS
 from forgetmi.evaluation.verdict import Verdict, decide
 from forgetmi.spec import AuditSpec
-from forgetmi.types import Cohort, Floats, Ints, Partition, Signals, codes
+from forgetmi.types import NEVER_SEEN, Cohort, Floats, Ints, Partition, Signals, codes
 
 ORIGINAL, UNLEARNED = "original", "unlearned"
 
@@ -81,13 +81,13 @@ def audit(draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: i
 
     A forgotten patient with a copy under a retained one cannot be forgotten by any method, nor by retraining: such
     patients are left out of the verdict and of the attacks and listed apart. A never-seen patient with a copy of
-    something trained on was seen, and is left out, too. Where a run forgets more patients than runs before it, all of
-    it is about those whom it forgets newly.
+    something forgotten, now or earlier, was seen, and is left out, too (copies of retained data are not searched for).
+    Where a run forgets more patients than runs before it, all of it is about those whom it forgets newly.
 
     Args:
         draws: One or more.
         cohort: Their cohort.
-        declared: What was fixed beforehand.
+        declared: What the runs declared before their first signal.
         seed: Root seed of resamples, folds and subsamples (the verdict's own is the rule's).
 
     Raises:

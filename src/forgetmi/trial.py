@@ -17,7 +17,7 @@ from forgetmi.errors import Fault, MethodError, SpecError
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, device_of, divide, make_model, prepare, retrained_names
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, to_plain
-from forgetmi.tune_rules import against_validation
+from forgetmi.tune_rules import against_validation, own_rows
 from forgetmi.types import Cohort, Failed, Partition, Signals
 from forgetmi.workers import Tell
 
@@ -49,7 +49,8 @@ def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[flo
         prepared=prepared, partition=partition, model=original.model.to(device), method=spec.method,
         recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, device=device,
         training_log=api.open_log(source, spec.method), progress=lambda done, total: tell(done, total + 1))
-    unlearned = api.predict(prepared=prepared, model=done.model)
+    rows = own_rows(partition) if objective == OWN else None
+    unlearned = api.predict(prepared=prepared, model=done.model, rows=rows)
     if objective == OWN:
         found = against_validation({ORIGINAL: models[ORIGINAL], UNLEARNED: unlearned}, partition)[UNLEARNED]
         if isinstance(found, str):

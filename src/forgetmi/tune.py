@@ -22,7 +22,7 @@ from forgetmi.rundir import RunDirectory
 from forgetmi.runners import run_all
 from forgetmi.seeding import numpy_generator
 from forgetmi.spec import RunSpec, to_plain, write_yaml
-from forgetmi.tune_rules import Judgement, against_retrains, against_validation
+from forgetmi.tune_rules import Judgement, against_retrains, against_validation, own_rows
 from forgetmi.types import Cohort, Partition, Signals
 from forgetmi.workers import Job, Tell
 
@@ -189,7 +189,7 @@ def attempt(rule: Rule, spec: RunSpec, home: Path, folder: Path, tell: Tell) -> 
             found |= {"samples": sum(done.trace.samples.values()), "steps": done.trace.steps,
                       "moved": done.trace.moved, "first_gradient": done.trace.first_gradient,
                       "facts": done.trace.facts}
-            rows = None if rule == "shipped" else np.sort(np.concatenate([partition.forget, partition.validation]))
+            rows = None if rule == "shipped" else own_rows(partition)
             api.predict(prepared=prepared, model=done.model, rows=rows).save(folder / "signals.npz")
     write_json(folder / "trial.json", {**found, "cost": asdict(meter.cost)})
     (folder / "state.pt").unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from forgetmi.evaluation import suite
 from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
 from forgetmi.evaluation.utility import macro_auc
 from forgetmi.facts import stayed
-from forgetmi.types import Evaluation, Floats, Partition, Score, Signals
+from forgetmi.types import Evaluation, Floats, Ints, Partition, Score, Signals
 
 OWN_HEADS: tuple[Head, ...] = ("image", "text")
 LARGEST_LOSS = 0.02  # of validation AUC, either head
@@ -66,6 +66,11 @@ def against_retrains(
             if name != "original" and not suite.RETRAIN.fullmatch(name)}
 
 
+def own_rows(partition: Partition) -> Ints:
+    """The rows whose signals `against_validation` needs."""
+    return np.sort(np.concatenate([partition.of_request().forget, partition.validation]))
+
+
 def against_validation(models: Mapping[str, Signals], partition: Partition) -> dict[str, Judgement | str]:
     """The rule "own": the forgotten should be predicted as well as validation patients of the same labels, no better.
 
@@ -74,8 +79,8 @@ def against_validation(models: Mapping[str, Signals], partition: Partition) -> d
     refused; one that is no nearer than the original did not forget. No retrained model and no test patient is read.
 
     Args:
-        models: "original" and the models to judge; signals of the forget and validation rows suffice.
-        partition: Who is in which set.
+        models: "original" and the models to judge; signals of `own_rows` suffice.
+        partition: Who is in which set; what earlier requests had forgotten is not looked at.
 
     Returns:
         A judgement of every model but the original, or why there is none.
@@ -113,7 +118,8 @@ def _value(evaluation: Evaluation, model: str, name: str, *, on: str = "") -> fl
 
 def _mismatch(signals: Signals, partition: Partition) -> dict[str, float]:
     """Per head: |mean loss on the forgotten - mean loss on validation patients with their label shares|."""
-    forgotten, never = (_labelled(signals, rows) for rows in (partition.forget, partition.validation))
+    forgotten, never = (_labelled(signals, rows)
+                        for rows in (partition.of_request().forget, partition.validation))
     classes = np.intersect1d(forgotten.label, never.label)
     if not len(classes):
         raise EvaluationError(Fault("no class is labelled both among the forgotten and in validation",

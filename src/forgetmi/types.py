@@ -24,6 +24,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 SetName = Literal["forget", "retain", "validation", "holdout", "reference"]
 SETS: tuple[SetName, ...] = ("forget", "retain", "validation", "holdout", "reference")
+NEVER_SEEN: tuple[SetName, ...] = ("holdout", "reference")  # nothing is trained on them, nor chosen by them
 
 
 def codes(values: Strings) -> tuple[Ints, Strings]:

@@ -168,7 +168,7 @@ WRONG = {
     "study blank": (text(changed((4, "study_id", ""))), ["row 4", "column 'study_id'", "blank"]),
     "image identifier blank": (text(changed((4, "image_id", ""))), ["row 4", "column 'image_id'", "blank"]),
     "two splits": (text(changed((3, "split", "test"))),
-                   ["row 3", "the patient is in two splits", "compare cohort.csv row 1"]),
+                   ["row 3", "the patient is in two splits", "compare cohort.csv row 1", '--cohort.split ""']),
     "two splits, one blank": (text(changed((3, "split", ""))), ["row 3", "the patient is in two splits"]),
     "family in two splits": (text(changed((4, "family", "f1"))), ["row 4", "the group is in two splits"]),
     "unknown split": (text(changed((4, "split", "testing"))),

@@ -31,7 +31,7 @@ from forgetmi.errors import EvidenceError, ForgetMIError, PartitionError
 from forgetmi.evidence.advise import advise, sisa_share
 from forgetmi.evidence.deadlines import deadline
 from forgetmi.evidence.ledger import Ledger
-from forgetmi.evidence.record import read_record
+from forgetmi.evidence.record_files import read_record
 from forgetmi.types import ForgetRequest
 
 KEY = "0123456789abcdef"
@@ -268,6 +268,11 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
         decision=dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={}))
     with pytest.raises(EvidenceError, match="verdict is about nobody R0004 names"):
         ledger.meet([4], then, folder=tmp_path)
+    with pytest.raises(EvidenceError, match="some whom R0003 names may have been trained on here"):
+        ledger.meet([3], then, folder=tmp_path)  # as before, it starts from the first original
+    after = record.model("after").weights
+    then = dataclasses.replace(then, models=tuple(
+        dataclasses.replace(one, weights=after) if one.role == "before" else one for one in then.models))
     remark = ledger.meet([3], then, folder=tmp_path)[3]
     assert "1 of 3 were forgotten by an earlier run" in remark
     assert "1 of 3 were never trained on" in remark

@@ -29,7 +29,8 @@ from forgetmi.evidence.build import digests, record_of
 from forgetmi.evidence.ledger import Ledger
 from forgetmi.evidence.manifest import Proof, Proofs, faults, leaf
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
-from forgetmi.evidence.record import OWN_FILES, TrainingData, read_record, signer_of, write_record
+from forgetmi.evidence.record import TrainingData
+from forgetmi.evidence.record_files import OWN_FILES, read_record, signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
 from forgetmi.pipeline import Run, load_data
@@ -368,10 +369,21 @@ def test_who_stands_out_singly_follows_from_the_signals(finished: Path, tmp_path
     altered(run, lambda plain: (plain.update(signer=""), plain["decision"]["flagged"].update({patient: "remembered"})))
     with pytest.raises(EvidenceError, match="decision is not that"):
         recompute.verdict(run, read_record(run))
+    whole = json.loads((run / "audit.json").read_text())
+    for flag in ("remembered", "over_forgotten", "near_duplicate"):
+        patients = [{**one, flag: not one[flag]} for one in whole["patients"]]
+        replace(run / "audit.json", json.dumps({**whole, "patients": patients}).encode())
+        with pytest.raises(EvidenceError, match="stand out singly"):
+            recompute.verdict(run, read_record(run))
+
+
+def test_the_audit_must_be_by_the_declared_rule(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
     audit = json.loads((run / "audit.json").read_text())
-    audit["patients"][0]["remembered"] = not audit["patients"][0]["remembered"]
+    audit["declared"]["utility_margin"] = 0.4
     replace(run / "audit.json", json.dumps(audit).encode())
-    with pytest.raises(EvidenceError, match="stand out singly"):
+    altered(run, lambda plain: (plain.update(signer=""), plain["decision"]["rule"].update(utility_margin=0.4)))
+    with pytest.raises(EvidenceError, match="another rule than the declared one"):
         recompute.verdict(run, read_record(run))
 
 

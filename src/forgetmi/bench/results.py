@@ -146,23 +146,8 @@ class Results:
         return list(found.values())
 
     def cell(self, row: str, percent: float, read: Read) -> Cell:
-        """One table cell; a run that failed is stated, never left out.
-
-        The interval is Student's over training seeds, of the mean over draws and unlearning seeds; with one training
-        seed the mean of the bootstrap intervals over patients.
-        """
-        groups = [[read(one) for one in group] for group in self.measured(row, percent)]
-        every = [one for group in groups for one in group]
-        failed = [one for one in every if isinstance(one, Failed)]
-        if failed or not every:
-            some = f" ({len(failed)} of {len(every)} runs)" if len(failed) < len(every) else ""
-            return Cell(None, reason=failed[0].reason + some if failed else "not run")
-        means = [_mean([one for one in group if isinstance(one, Number)]) for group in groups]
-        if len(means) == 1:
-            return Cell(means[0].value, means[0].interval)
-        values = np.array([one.value for one in means])
-        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-        return Cell(float(values.mean()), (float(values.mean()) - half, float(values.mean()) + half))
+        """One table cell: the `summary` over training seeds of means over draws and unlearning seeds."""
+        return summary([[read(one) for one in group] for group in self.measured(row, percent)])
 
     def has(self, row: str) -> bool:
         """Whether there is such a row."""
@@ -182,6 +167,27 @@ class Results:
         """Whether enough patients are forgotten, in one draw or in several, for a number worth reading."""
         draws = self.forgotten[percent]
         return min(patients for patients, _ in draws) >= FEW or len(draws) >= DRAWS
+
+
+def summary(groups: Sequence[Sequence[Found]]) -> Cell:
+    """Mean over groups of their means; a run that failed is stated, never left out.
+
+    The interval is Student's (95 %) over the groups; with one group the mean of the bootstrap intervals over patients.
+
+    Args:
+        groups: Runs of independent groups, each with at least one.
+    """
+    every = [one for group in groups for one in group]
+    failed = [one for one in every if isinstance(one, Failed)]
+    if failed or not every:
+        some = f" ({len(failed)} of {len(every)} runs)" if len(failed) < len(every) else ""
+        return Cell(None, reason=failed[0].reason + some if failed else "not run")
+    means = [_mean([one for one in group if isinstance(one, Number)]) for group in groups]
+    if len(means) == 1:
+        return Cell(means[0].value, means[0].interval)
+    values = np.array([one.value for one in means])
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Cell(float(values.mean()), (float(values.mean()) - half, float(values.mean()) + half))
 
 
 def collect(store: Store, grid: Sequence[Point]) -> Results:

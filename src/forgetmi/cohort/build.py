@@ -39,6 +39,7 @@ class RawRows:
         subgroups: Column name to n values, blank = unknown.
         where: Names the place of the i-th row for messages, e.g. "cohort.csv row 3 (line 9)".
         columns: Role ("patient", "label", ...) to the column's name in the file, where it differs.
+        no_split: How the reader is told to leave the split alone, for messages; "" = it cannot be.
         faults: Faults found while reading, reported together with those found here.
         notices: What was converted or skipped while reading.
     """
@@ -54,6 +55,7 @@ class RawRows:
     subgroups: Mapping[str, Strings] = field(default_factory=dict)
     where: Callable[[int], str] = lambda i: f"row {i + 1}"
     columns: Mapping[str, str] = field(default_factory=dict)
+    no_split: str = ""
     faults: Sequence[Fault] = ()
     notices: tuple[str, ...] = ()
 
@@ -212,14 +214,14 @@ def _splits(rows: RawRows, findings: _Findings, patient: Strings, group: Strings
     split = np.array([SPLITS.get(one.lower()) for one in distinct], dtype=object)[code]
     strange = np.array([word is None for word in split], dtype=bool)
     findings.add(np.flatnonzero(strange), "split", "the split is not known",
-                 why=f"accepted: blank, {', '.join(word for word in SPLITS if word)}",
+                 why=f"accepted: blank, {', '.join(word for word in SPLITS if word)}", do=rows.no_split,
                  shown=cells if strange.any() and _words(distinct, rows) else None)
     torn = _changes(patient, split)
     findings.add(torn, "split", "the patient is in two splits", against=patient,
-                 do="Give every row of a patient the same split.")
+                 do=f"Give every row of a patient the same split. {rows.no_split}".rstrip())
     if group is not None:
         findings.add(np.setdiff1d(_changes(group, split), torn), "split", "the group is in two splits", against=group,
-                     do="Give every row of a group the same split.")
+                     do=f"Give every row of a group the same split. {rows.no_split}".rstrip())
     return split
 
 

@@ -33,7 +33,7 @@ def sequel(earlier: Partition, request: ForgetRequest, *, cohort: Cohort) -> Par
         faults.append(Fault("everybody on the list is forgotten already", do="List those who withdraw now."))
     unseen = np.setdiff1d(new, earlier.retain)
     faults += [Fault(f"patient {digest} was never trained on", where="partition.forget_list",
-                     do="Take the patient off the list: there is nothing to forget; close a request with a note.")
+                     do="Take them off the list: there is nothing to forget; close a request with a note.")
                for digest in dict.fromkeys(cohort.patient[unseen].tolist())]
     if faults:
         raise PartitionError(faults)

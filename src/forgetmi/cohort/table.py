@@ -86,6 +86,7 @@ class TableCohort:
                 label=cells["label"], image=cells["image"], split=cells.get("split"), group=cells.get("group"),
                 subgroups={column: table.columns[column] for column in self.subgroups},
                 where=table.where, columns=named, faults=table.faults,
+                no_split='If the column is something else, leave it alone with --cohort.split "".',
             ),
             name=self.name or self.path.stem, pseudonyms=pseudonyms, classes=self.classes, ordinal=self.ordinal,
             image_root=self.image_root or self.path.parent, show_images=self.show_images,

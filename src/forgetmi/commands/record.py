@@ -13,7 +13,8 @@ from forgetmi.commands.show import say
 from forgetmi.errors import EvidenceError, Fault, SpecError
 from forgetmi.evidence import recompute
 from forgetmi.evidence.build import record_of, same_but_for_signature, stored_record
-from forgetmi.evidence.record import NOT_AUDITED, Record, read_record, signer_of, write_record
+from forgetmi.evidence.record import NOT_AUDITED, Record
+from forgetmi.evidence.record_files import read_record, signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify as check_record
 from forgetmi.facts import spec_of

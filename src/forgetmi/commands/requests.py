@@ -219,7 +219,7 @@ class AdviseOptions:
 def advise(argv: Sequence[str]) -> None:
     """Compare the ways to carry requests out."""
     from forgetmi.evidence.advise import advise as compare
-    from forgetmi.evidence.record import read_record
+    from forgetmi.evidence.record_files import read_record
 
     own = command_line(AdviseOptions, argv, prog="forgetmi requests advise",
                        description="Compare retraining, SISA and unlearning by the measured cost of finished runs, and "

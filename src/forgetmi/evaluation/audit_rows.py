@@ -30,7 +30,7 @@ class DrawSummary:
         never_seen: Patients never trained on that they are compared with, extra reference patients included.
         models: Model name to the digest of its weights: the original, the unlearned and every retrained one.
         shadows: Shadow models used.
-        left_out: Digests of never-seen patients who are not compared with, because a copy of theirs was trained on.
+        left_out: Digests of never-seen patients who are not compared with: they have a copy of something forgotten.
         earlier: Patients whom earlier requests had forgotten; nothing in the audit is about them.
     """
 

@@ -34,10 +34,8 @@ from forgetmi.evidence.record import (
     Record,
     Subjects,
     TrainingData,
-    read_record,
-    run_files,
-    sha256_of,
 )
+from forgetmi.evidence.record_files import read_record, run_files, sha256_of
 from forgetmi.files import default_cache, write_text
 from forgetmi.model.checkpoint import FACTS, load
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, given_model, model_names

@@ -203,12 +203,13 @@ class Ledger:
 
         Raises:
             EvidenceError: The record forgets not all of them, or its verdict is about none of them; or it is older than
-                a request, or its verdict is not FORGOTTEN, and no note says why the requests are closed all the same.
+                a request, or its verdict is not FORGOTTEN, or somebody named was never trained on and the run does not
+                start from the model in service, and no note says why the requests are closed all the same.
         """
         verdict = record.decision.outcome
         with self._transaction() as database:
             entries = self._movable(numbers)
-            if wrong := unmet(entries, record, note=note):
+            if wrong := unmet(entries, record, note=note, steps=self.steps()):
                 raise EvidenceError(wrong)
             said = {entry.number: "; ".join(lines) for entry in entries if (lines := [*remarks(entry, record)])}
             found = [record.finding(*place) for place in (

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from forgetmi.errors import Fault
-from forgetmi.evidence.entries import Entry
+from forgetmi.evidence.entries import Entry, Step
 
 if TYPE_CHECKING:  # a ledger is opened in a moment, a record brings the whole package
     from forgetmi.evidence.record import Flag, Record
@@ -20,15 +20,18 @@ _FOUND: dict[Flag, tuple[str, str]] = {
 }
 
 
-def unmet(entries: Sequence[Entry], record: Record, *, note: str) -> list[Fault]:
+def unmet(entries: Sequence[Entry], record: Record, *, note: str, steps: Sequence[Step]) -> list[Fault]:
     """Why a record does not close requests; empty = it does.
 
     Args:
         entries: The requests.
         record: Of the run that should have carried them out.
-        note: Why they are closed all the same, where the verdict or the date speak against it.
+        note: Why they are closed all the same, where the verdict, the date or another original speak against it.
+        steps: The history of the model in service, by which it was found who was never trained on.
     """
     now, earlier = _forgotten(record), {*(record.subjects.earlier or ())}
+    elsewhere = bool(steps) and record.digest not in {step.record for step in steps} \
+        and record.model("before").weights != steps[-1].after
     found = []
     for entry in entries:
         named = _named(entry)
@@ -45,6 +48,10 @@ def unmet(entries: Sequence[Entry], record: Record, *, note: str) -> list[Fault]
             found.append(Fault(f"the record is older than {entry.name}", where="record.json",
                                why=f"written on {record.written[:10]}, received on {entry.received}",
                                do="Give the record of a run made since, or say in --note why this one meets it."))
+        if elsewhere and entry.never_trained and not note:
+            found.append(Fault(f"some whom {entry.name} names may have been trained on here", where="record.json",
+                               why="the run does not start from the model in service, which never saw them",
+                               do="Give the record of a run with --partition.after, or say in --note why it holds."))
     if record.decision.outcome != "FORGOTTEN" and not note:
         found.append(Fault(f"the verdict is {record.decision.outcome}", where="record.json",
                            do="Say in --note why the request is closed all the same, or go on unlearning."))
@@ -60,7 +67,8 @@ def remarks(entry: Entry, record: Record) -> Iterator[str]:
     for flag, (found, do) in _FOUND.items():
         people = [patient for patient in own if (flagged or {}).get(patient) == flag]
         if people:
-            yield f"patient {', '.join(people)}: {found} ({do})"
+            whose = "patient" if entry.patients else "among all patients of the run"
+            yield f"{whose} {', '.join(people)}: {found} ({do})"
     named = _named(entry)
     if before := (named & {*(record.subjects.earlier or ())}) - _forgotten(record):
         yield f"{len(before)} of {len(named)} were forgotten by an earlier run, whose record judges them"

@@ -106,8 +106,8 @@ def verdict(root: Path, record: Record) -> str:
         The outcome.
 
     Raises:
-        EvidenceError: The run was not audited, its audit pools other runs, or the verdict, or who stands out
-            singly, is another.
+        EvidenceError: The run was not audited, its audit pools other runs or is by another rule, or the verdict, or
+            what is said of single patients, is another.
     """
     if record.decision.outcome == NOT_AUDITED:
         raise EvidenceError(Fault("there is no verdict to decide again", why="the run was not audited"))
@@ -116,19 +116,24 @@ def verdict(root: Path, record: Record) -> str:
     if len(stored.draws) != 1:
         raise EvidenceError(Fault("the verdict pools several runs", where="audit.json",
                                   do="Audit these runs again; a record holds the signals of one."))
+    if stored.declared != declared:
+        raise EvidenceError(Fault("the audit is by another rule than the declared one", where="audit.json",
+                                  why="it does not say what rule.json says", do="Use the original files."))
     signals = stored_signals(root, record)
     one = signals[record.model("before").name]
     names = codes(one.patient)[1]
     sets = audited_sets(stored_partition(root, one), read_copies(directory), names=names)
     pooled: dict[Channel, list[ForgetDraw]] = {}
-    flagged: set[str] = set()
+    singly: dict[str, tuple[bool, bool, bool]] = {}
     for copied in (True, False):
         if (partition := sets.asked(copied=copied)) is None:
             continue
         evidence = Evidence(partition, signals, target=record.model("after").name, seed=stored.seed)
         seen = through(evidence, declared.rule.channels)
-        flagged |= {str(names[code]) for codes_of in standing_out(
-            score_draw(seen, level=declared.false_discovery), level=declared.false_discovery) for code in codes_of}
+        level = declared.false_discovery
+        remembered, over_forgotten = standing_out(score_draw(seen, level=level), level=level)
+        singly |= {str(names[code]): (copied, code in remembered, code in over_forgotten)
+                   for code in np.unique(partition.patient[partition.forget]).tolist()}
         if not copied:
             for channel, aimed in seen.items():
                 with contextlib.suppress(EvaluationError):  # the rule counts it as not resolvable
@@ -139,7 +144,7 @@ def verdict(root: Path, record: Record) -> str:
         raise EvidenceError(Fault("the verdict is another when decided again", where="audit.json",
                                   why=f"{again.outcome}, the record says {record.decision.outcome}",
                                   do="Compare the code version in the record with yours."))
-    if flagged != {row.patient for row in stored.patients if row.remembered or row.over_forgotten}:
+    if singly != {row.patient: (row.near_duplicate, row.remembered, row.over_forgotten) for row in stored.patients}:
         raise EvidenceError(Fault("other patients stand out singly when scored again", where="audit.json",
                                   do="Compare the code version in the record with yours."))
     decision = decision_in(directory)

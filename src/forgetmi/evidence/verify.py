@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from forgetmi.errors import EvidenceError, Fault
 from forgetmi.evidence.manifest import Proofs
 from forgetmi.evidence.manifest import faults as proof_faults
-from forgetmi.evidence.record import PUBLIC, RECORD, SIGNATURE, SUMS, Record, read_record, run_files, sha256_of
+from forgetmi.evidence.record import RECORD, Record
+from forgetmi.evidence.record_files import PUBLIC, SIGNATURE, SUMS, read_record, run_files, sha256_of
 from forgetmi.evidence.signing import fingerprint, fits, load_public, public_pem
 
 _RESTORE = "Use the original file."
@@ -173,7 +174,8 @@ def _strangers(record: Record, root: Path) -> list[str]:
     named = {*record.files, *(f"models/{one.name}/{name}" for one in record.models for name in one.files)}
     logs = {f"{one.name}.log" for one in record.models}
     stored = [path.relative_to(root) for path in sorted((root / "models").rglob("*")) if path.is_file()]
-    kept = [path.as_posix() for path in stored if path.parts[1] not in logs and not path.name.startswith(".")]
+    kept = [path.as_posix() for path in stored if path.parts[1] not in logs and not any(
+        part.startswith(".") for part in path.parts)]
     return [name for name in (*run_files(root), *kept) if name not in named]
 
 

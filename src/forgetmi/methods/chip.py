@@ -34,9 +34,9 @@ class CHIP:
         siblings: Retained images drawn for each forgotten one, above 0; as many as there are at most.
 
     Source: Wu et al. 2025 (arXiv 2512.09867), repository fengli-wu/MedForget (``chip/chip.py``; 10 % of the neurons,
-    95 % of the variance). Deviations: 40 % and 90 %, tuned (docs/tuning.md); a patient's siblings are a seeded sample of
-    the other patients' images; image and text have layers of their own, so that no weight between their activations is
-    needed; convolutions are averaged over the map and texts over their own tokens; the gate is left out, since it is
+    95 % of the variance). Deviations: 40 % and 90 %, tuned (docs/tuning.md); a patient's siblings are a seeded sample
+    of the other patients' images; image and text have layers of their own, so that no weight between their activations
+    is needed; convolutions are averaged over the map and texts over their own tokens; the gate is left out, since it is
     fitted anew after every unlearning. As there, biases and the norm layers that follow are not projected.
     """
 

@@ -14,10 +14,10 @@ from forgetmi.errors import EvaluationError, Fault
 from forgetmi.evaluation.channels import Channel, channel_signal
 from forgetmi.evaluation.patients import Patients, by_patient
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
-from forgetmi.types import Floats, Ints, Partition, SetName, Signals
+from forgetmi.types import NEVER_SEEN, Floats, Ints, Partition, SetName, Signals
 
 RETRAIN = re.compile(r"retrain-\d+")
-ASKED: tuple[SetName, ...] = ("forget", "holdout")
+ASKED: tuple[SetName, ...] = ("forget", "holdout")  # attacks leave reference patients to those that need a population
 Need = Literal["original", "retrained", "references", "shadows", "unlearned shadows", "repeats", "relearning",
                "canaries", "retain rows"]
 
@@ -96,7 +96,8 @@ class Evidence:
     """Everything an attack may use, seen through one channel and aimed at one model.
 
     Args:
-        partition: Who is forgotten, retained, held out (the never-seen patients) or an extra reference.
+        partition: Who is forgotten, retained, and never seen (held out, or an extra reference); attacks ask about the
+            forgotten and the held-out ones.
         signals: "original", "unlearned", "retrain-0" ... to signals on at least the forget and holdout rows.
         channel: Through which the models are seen.
         target: Name of the attacked model.
@@ -152,8 +153,8 @@ class Evidence:
 
     @property
     def never_seen(self) -> tuple[SetName, ...]:
-        """The sets of never-seen patients that have rows: held out, and extra reference patients."""
-        return tuple(on for on in ("holdout", "reference") if len(self.rows(on)))
+        """The sets of never-seen patients that have rows."""
+        return tuple(on for on in NEVER_SEEN if len(self.rows(on)))
 
     def rows(self, on: SetName) -> Ints:
         """Rows of a set; for a head's channel only the labelled ones."""
