@@ -80,7 +80,7 @@ def _controls(controls: Sequence[Control]) -> Iterator[str]:
 
 
 def _harm(harm: Sequence[HarmRow]) -> Iterator[str]:
-    for name, rows in (("all never-seen patients", [row for row in harm if not row.column]),
+    for name, rows in (("all held-out patients", [row for row in harm if not row.column]),
                        ("subgroups", [row for row in harm if row.column])):
         worse = [row for row in rows if row.outcome == "harmed"]
         if worse:

@@ -249,6 +249,21 @@ def test_the_same_run_keeps_its_record_and_a_signed_one_is_never_lost(finished: 
         verify(run)
 
 
+def test_a_killed_signing_is_mended(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    write_record(run, dataclasses.replace(read_record(run), signer=""))
+    before = (run / "record.json").read_bytes()
+    (run / "record.sig").write_bytes(b"of a record that was never written")
+    replace(run / "record.sha256", b"of a record that was never written")
+    with pytest.raises(EvidenceError, match="was altered"):
+        verify(run)
+    cohort, partition = load_data(TINY)
+    metrics = Evaluation.from_json((run / "metrics.json").read_text())
+    keep_record(Run(RunDirectory(run), cohort, partition, metrics), TINY, Recording())
+    assert verify(run).record.to_bytes() == before
+    assert not (run / "record.sig").exists()
+
+
 def test_another_key_signs_only_what_is_new(finished: Path, sign_key: Path, tmp_path: Path) -> None:
     run, other = copy(finished, tmp_path), new_key(tmp_path / "other.key")
     before = (run / "record.json").read_bytes()

@@ -60,6 +60,8 @@ def keep_record(done: Run, spec: RunSpec, how: Recording) -> str:
                 why=f"it names {old.signer[:16]}, yours is {record.signer[:16]}, and it would say the same",
                 do="Give that key, or none: after a change of keys a record stays valid under the old one."))
         if old.signer or not record.signer:
+            if not old.signer:
+                write_record(done.directory.root, old)  # a killed signing leaves files that do not fit it
             return f"Record: {path} ({_said(old)})"
     if old is not None and old.signer and not record.signer:
         return (f"Record: {path} is signed and is kept, but the run or its place in the chain has changed since; "

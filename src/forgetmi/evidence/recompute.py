@@ -1,4 +1,4 @@
-"""A run's numbers once more, from its stored signals and partition alone: no model, no cohort and no key is needed."""
+"""A run's numbers once more, from its stored signals, partition and copies: no model, cohort or key is needed."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _difference(one: Score | Failed | None, two: Score | Failed | None) -> float
 
 
 def verdict(root: Path, record: Record) -> str:
-    """Decide again, on all and on single patients, by the declared rule and from the stored signals alone, and compare.
+    """Decide again, on all and on single patients, by the declared rule and from what is stored, and compare.
 
     Returns:
         The outcome.

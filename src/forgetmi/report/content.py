@@ -147,7 +147,7 @@ class Findings:
         patients: Every withdrawn patient, the most remembered first.
         never_seen: Scores of never-seen patients.
         subgroups: How well withdrawn patients are told apart, by subgroup.
-        harm: What never-seen patients lose.
+        harm: What held-out patients lose.
         retained: Retained patients' risk.
         relearning: Losses while withdrawn patients are taught again.
         attacks, missing: What was found, and what was not made.
