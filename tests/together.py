@@ -30,7 +30,7 @@ from forgetmi.registry import methods
 from forgetmi.types import Outputs
 
 Found = Iterator[tuple[str, Tensor]]
-RECIPE = Recipe(epochs=3, batch_size=9, lr=3e-4)
+RECIPE = Recipe(epochs=3, batch_size=17, lr=3e-4)
 TRAININGS = {"train": {}, "sharded": {"ACCELERATE_USE_FSDP": "true"}}  # what a launcher sets
 
 
@@ -125,7 +125,7 @@ def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
         method = methods.get(kind)()
         if "epochs" in {f.name for f in dataclasses.fields(method)}:
             method = dataclasses.replace(method, epochs=2)
-        done = api.unlearn(prepared=made, partition=sets, model=start, method=method, recipe=RECIPE, batch_size=5)
+        done = api.unlearn(prepared=made, partition=sets, model=start, method=method, recipe=RECIPE, batch_size=9)
         with torch.no_grad():
             found |= dict(says(kind, done.model(batch), joint=False))
     return found

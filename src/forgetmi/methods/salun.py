@@ -24,7 +24,8 @@ class SalUn:
     Use it where random labels cost too much utility. All other weights of the encoders stay bit-identical.
 
     Args:
-        share: Share tau of each encoder's weights that may move, 0 to 1; at 1 this is `RandomLabels`, bit for bit.
+        share: Share tau of each encoder's weights that may move, 0 to 1; at 1 this is `RandomLabels` of the
+            same options, bit for bit.
         labels, unit, redraw, order: As in `RandomLabels`.
         epochs: Passes over both sets, >= 0.
         lr: Learning rate of AdamW, > 0.
