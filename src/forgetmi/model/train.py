@@ -161,7 +161,8 @@ def fit(
         seed: Root seed.
         ordinal: Whether the labels are grades (see `ranking_loss`).
         validation: Rows to report loss and AUC on; see ``Recipe.validate_every``.
-        resume: File that progress is saved to after each epoch and read from at the start; removed by the caller.
+        resume: File that progress is saved to after each epoch and read from at the start; removed by the caller. Of
+            several processes each has its own; of sharded ones the first's alone holds the weights and is handed on.
         observers: Called before and after each step; their state is saved to ``resume``, too.
         progress: Called with (epochs done, epochs in all).
         sharded: Spread the encoders' weights over the processes until the end; see `forgetmi.model.sharding`.
