@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import calibration  # type: ignore[import-not-found]
+import planted  # type: ignore[import-not-found]
+import stored_grid  # type: ignore[import-not-found]
 from forgetmi.bench import grid as bench_grid
 from forgetmi.bench.grid import cells, opened, points
 from forgetmi.bench.store import Outcome, Store
@@ -19,11 +21,6 @@ from forgetmi.evaluation.verdict import Rule
 from forgetmi.options import parse
 from forgetmi.seeding import numpy_generator
 from forgetmi.types import Signals
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import calibration  # type: ignore[import-not-found]
-import planted  # type: ignore[import-not-found]
-import stored_grid  # type: ignore[import-not-found]
 
 OPTIONS = ["--cohort.patients", "70", "--cohort.size", "32", "--images.size", "32", "--cohort.reference-patients",
            "120", "--no-presets", "--percents", "10", "--draws", "2", "--training-seeds", "0", "--methods", "forget_mi",

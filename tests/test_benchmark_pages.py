@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,17 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ours  # type: ignore[import-not-found]
+import ours_real  # type: ignore[import-not-found]
+import pages  # type: ignore[import-not-found]
+import tuned  # type: ignore[import-not-found]
 from forgetmi.bench.results import Number
 from forgetmi.evaluation.attacks.base import Found
 from forgetmi.model.train import Recipe
 from forgetmi.spec import AuditSpec
 from forgetmi.types import Failed
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import ours  # type: ignore[import-not-found]
-import ours_real  # type: ignore[import-not-found]
-import pages  # type: ignore[import-not-found]
-import tuned  # type: ignore[import-not-found]
 
 
 def table(text: str) -> dict[str, list[str]]:

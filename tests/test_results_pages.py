@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,17 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import attack_units  # type: ignore[import-not-found]
+import paper_table  # type: ignore[import-not-found]
+import results_page  # type: ignore[import-not-found]
 from forgetmi.bench.grid import Axes, read_setting
 from forgetmi.bench.results import Measured, Number, Results
 from forgetmi.bench.store import Outcome
 from forgetmi.bench.tables import all_tables
 from forgetmi.cost import Cost
 from forgetmi.types import Evaluation, Failed, Partition, Signals
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import attack_units  # type: ignore[import-not-found]
-import paper_table  # type: ignore[import-not-found]
-import results_page  # type: ignore[import-not-found]
 
 SMALL = ("--cohort.patients", "40", "--cohort.size", "32", "--images.size", "32", "--no-presets", "--percents", "10",
          "--training-seeds", "0", "--methods", "cf_k")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.methods.ours import STILL, apply, goal_of, outputs, trained
+from tests.methods.washing import STILL, apply, goal_of, outputs, trained
 
 from forgetmi import api
 from forgetmi.batch.image import ImagePreprocessing

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from forgetmi.model.image_text import build, compact
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import certified_cost as script  # type: ignore[import-not-found]
+from forgetmi.model.image_text import build, compact
 
 PAGE = Path(__file__).parents[2] / "docs" / "certified.md"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.methods.ours import RECIPE, STILL, apply, goal_of, outputs, trained
+from tests.methods.washing import RECIPE, STILL, apply, goal_of, outputs, trained
 
 from forgetmi import api
 from forgetmi.batch.perturb import Perturbation
