@@ -94,7 +94,7 @@ class Grid:
         used = [cell for cell in self.asked if methods or cell.role != "unlearn"]
         missing = sum(cell in self.missing for cell in used)
         if missing:
-            text += f" Left out, since not made yet: {missing} of {len(used)} models."
+            text += f" Left out, failed or not made yet: {missing} of {len(used)} models."
         return text
 
 

@@ -78,7 +78,7 @@ def test_planted_cases_get_their_verdicts(options: list[str], tmp_path: Path, mo
     assert "old" not in text
     assert "--out OUT" in text
     assert options[1] not in text
-    assert "Left out, since not made yet: 1 of 11 models." in text
+    assert "Left out, failed or not made yet: 1 of 11 models." in text
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     verdict = {line[0]: (line[3], line[-1]) for line in lines if len(line) == 10}
     assert verdict["identity (the original)"] == ("NOT FORGOTTEN", "yes")
