@@ -54,7 +54,7 @@ from pages import command, hardware, put, rows
 
 ORIGINAL, RETRAIN = "original", "retrain"
 METHODS = ("forget_mi", "consensus", "calibrated_consensus")
-CHANGES = ("covariance=0", "prior=20", "draws=4", "members=50", "kl=0", "batch_size=8", "kl=0,batch_size=8", "lr=0.001")
+CHANGES = ("covariance=0", "prior=20", "draws=4", "members=50", "kl=4", "batch_size=4", "kl=4,batch_size=4", "lr=0.001")
 WASHED = ("shift=0.0625,text_level=0.2", "shift=0.25,text_level=0.8")
 ABLATION = ("calibrated_consensus", *(f"calibrated_consensus:{options}" for options in CHANGES),
             "consensus", *(f"consensus:{options}" for options in WASHED))

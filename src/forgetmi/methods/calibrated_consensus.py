@@ -69,9 +69,9 @@ class CalibratedConsensus:
     members: int = 200
     covariance: float = 1.0
     prior: float = 5.0
-    kl: float = 4.0
+    kl: float = 0.0
     epochs: int = 20
-    batch_size: int = 4
+    batch_size: int = 8
     lr: float = 5e-4
     text_lr_factor: float = 4.0
     weight_decay: float = 0.01
