@@ -253,12 +253,18 @@ def _summary(found: Sequence[Found | str]) -> tuple[str, str]:
     return f"{np.mean([one.details['epochs'] for one in good]):.1f}", f"{bounds} {ratio}".strip()
 
 
-def page(every: Mapping[str, Mapping[str, Sequence[float]]], *, apart: bool) -> list[str]:
-    """The mean over all sets, and each set for itself."""
-    mean = {row: np.mean([one[row] for one in every.values()], axis=0).tolist() for row in next(iter(every.values()))}
-    tables = {f"Mean of {len(every)} sets": mean} if len(every) > 1 else {}
+def page(every: Mapping[Setting, Mapping[str, Sequence[float]]], *, apart: bool) -> list[str]:
+    """The mean over the sets of each percentage, and each set for itself."""
+    tables: dict[str, Mapping[str, Sequence[float]]] = {}
+    for percent in dict.fromkeys(setting.percent for setting in every):
+        some = [table for setting, table in every.items() if setting.percent == percent]
+        if len(some) > 1:
+            tables[f"Mean of {len(some)} sets, {percent:g} %"] = {
+                row: np.mean([one[row] for one in some], axis=0).tolist() for row in some[0]}
+    if apart or not tables:
+        tables |= {setting.title: table for setting, table in every.items()}
     lines = []
-    for title, table in {**tables, **(every if apart or not tables else {})}.items():
+    for title, table in tables.items():
         lines += ["", f"**{title}**", "", *rows(["", *COLUMNS], (
             [row.replace(":", ": "), *(f"{value:.3f}" for value in values)] for row, values in table.items()))]
     return lines[1:]
@@ -302,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                      show=lambda name, done, total: print(f"{Path(name).relative_to(own.out)} {done}/{total}",
                                                           file=sys.stderr, flush=True))
         lines = relearnt_table(sets, table) if relearning else page(
-            {setting.title: measured(setting, table) for setting in sets}, apart=own.table == "methods")
+            {setting: measured(setting, table) for setting in sets}, apart=own.table == "methods")
     spent = {setting.signals(model): cost(setting, model) for setting in sets for model in models}
     seeds = ", ".join(map(str, own.seeds))
     text = "\n".join([
