@@ -13,12 +13,13 @@ import torch
 from forgetmi import api
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.errors import MethodError
-from forgetmi.methods import base, calibrate, forget_mi
+from forgetmi.methods import base, calibrate
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.methods.losses import distance
 from forgetmi.methods.steps import concatenate, embeddings, split
 from forgetmi.methods.teacher import frozen, tabulate
+from forgetmi.methods.views import bounds_between
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
 
@@ -83,7 +84,7 @@ def test_away_is_bounded(small: Any, original: ImageText) -> None:
     teacher, loaders = frozen(original), sets(small)
     retain = loaders.retain
     hold = tabulate(teacher, retain.batches(np.sort(retain.rows)))
-    c, j = forget_mi._bounds(hold, retain.patients, (1.0, 1.0, 1.0))
+    c, j = bounds_between(hold, retain.patients, (1.0, 1.0, 1.0))
     assert all(-epoch["UU"] <= c * 1.5 and -epoch["MU"] <= j * 1.5 for epoch in done.trace.epochs)
 
 
@@ -91,7 +92,7 @@ def test_the_bound_is_the_median_over_pairs_of_patients(small: Any, original: Im
     retain = sets(small).retain
     rows = np.sort(retain.rows)[:20]
     hold = tabulate(frozen(original), retain.batches(rows))
-    c, _ = forget_mi._bounds(hold, retain.patients, (1.0, 1.0, 1.0))
+    c, _ = bounds_between(hold, retain.patients, (1.0, 1.0, 1.0))
     patient = small.partition.patient[rows]
     view = torch.cat([hold.image, hold.text], dim=1)
     slow = [float((view[a] - view[b]).norm()) for a in range(20) for b in range(a) if patient[a] != patient[b]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -12,16 +11,14 @@ import torch
 from torch import Tensor
 
 from forgetmi.batch.perturb import Perturbation
-from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders, SetLoader
 from forgetmi.methods.base import Context, MethodInfo
 from forgetmi.methods.calibrate import calibrate_noise
-from forgetmi.methods.losses import away, distance, towards
-from forgetmi.methods.steps import Means, adamw, concatenate, embeddings, split
+from forgetmi.methods.losses import away, towards
+from forgetmi.methods.steps import Means, adamw, concatenate, split
 from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.views import Views, bounds_between, offset, start_distances, views
 from forgetmi.model.image_text import ImageText
-from forgetmi.seeding import torch_generator
-from forgetmi.types import Ints, Outputs
 
 # UU, MU, UR, MR
 WEIGHTS: dict[str, tuple[float, float, float, float]] = {
@@ -102,8 +99,10 @@ class ForgetMI:
         hold = tabulate(teacher, retain.batches(np.unique(np.concatenate(kept))))
         noise = self._noise(teacher, loaders, context)
         goal = self._goal(teacher, forget, noise, context.seed)
-        scale = _scale(tabulate(teacher, forget.batches(forget.rows)), goal) if self.normalise else (1.0, 1.0, 1.0)
-        bounds = None if self._pulls else _bounds(hold, retain.patients, scale)
+        scale = (1.0, 1.0, 1.0)
+        if self.normalise:
+            scale = start_distances(tabulate(teacher, forget.batches(forget.rows)), goal)
+        bounds = None if self._pulls else bounds_between(hold, retain.patients, scale)
         weights = torch.tensor(WEIGHTS[self.setting]) / sum(WEIGHTS[self.setting])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             student.train(self.bn == "train")
@@ -113,8 +112,8 @@ class ForgetMI:
             for lost, held in zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True):
                 unlearned, retained = split(student(concatenate(lost, held)), len(lost))
                 terms = torch.stack([
-                    *self._unlearning(_views(unlearned, scale), _views(goal.of(lost.row), scale), bounds),
-                    *map(towards, _views(retained, scale), _views(hold.of(held.row), scale)),
+                    *self._unlearning(views(unlearned, scale), views(goal.of(lost.row), scale), bounds),
+                    *map(towards, views(retained, scale), views(hold.of(held.row), scale)),
                 ])
                 context.step((terms * weights.to(terms)).sum(), optimiser, clip=self.clip)
                 means.add(terms, len(lost))
@@ -144,40 +143,4 @@ class ForgetMI:
         """What the original says about the noisy copies; without noise, about the samples themselves plus a fixed
         offset of length 1e-3, because the gradient of a distance that is 0 is 0."""
         table = tabulate(teacher, forget.batches(forget.rows, perturbation=noise))
-        return table if noise is not None else _offset(table, seed=seed)
-
-
-Views = tuple[Tensor, Tensor]
-
-
-def _views(out: Outputs, scale: tuple[float, float, float]) -> Views:
-    """The concatenated and the joint embedding, C and J of the paper."""
-    image, text, joint = embeddings(out)
-    return torch.cat([image / scale[0], text / scale[1]], dim=1), joint / scale[2]
-
-
-def _scale(clean: Table, goal: Table) -> tuple[float, float, float]:
-    image, text, joint = (float(distance(a, b).mean()) for a, b in (
-        (clean.image, goal.image), (clean.text, goal.text), (clean.joint, goal.joint)))
-    if min(image, text, joint) == 0.0:
-        raise MethodError(Fault("the noise changes nothing in one modality", why="its distance at the start is 0",
-                                do="Set normalise to False, or give noise to both image and text."))
-    return image, text, joint
-
-
-def _offset(table: Table, *, seed: int) -> Table:
-    def moved(values: Tensor, name: str) -> Tensor:
-        step = torch.randn(values.shape[1], generator=torch_generator(seed, "unlearn", "offset", name)).to(values)
-        return values + 1e-3 * step / step.norm()
-    return replace(table, **{name: moved(getattr(table, name), name) for name in ("image", "text", "joint")})
-
-
-def _bounds(hold: Table, patients: Callable[[Ints], Ints], scale: tuple[float, float, float]) -> tuple[float, float]:
-    """Median distance between different patients' embeddings under the original, for C and J."""
-    rows = torch.nonzero(hold.position >= 0).flatten()[:512]
-    patient = torch.as_tensor(patients(rows.numpy()))
-    other = torch.triu(patient[:, None] != patient[None, :])
-    if not bool(other.any()):
-        raise MethodError(Fault("the bound of direction 'away' needs retained samples of two patients"))
-    c, j = (float(torch.cdist(view, view)[other].median()) for view in _views(hold.of(rows), scale))
-    return c, j
+        return table if noise is not None else offset(table, seed=seed)

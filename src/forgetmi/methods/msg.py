@@ -139,14 +139,10 @@ def afresh(model: ImageText, masks: dict[str, Tensor], *, seed: int) -> None:
         seed: Of the new values; never the seed the model was first initialised with.
     """
     new = copy.deepcopy(model)
-    initialise(new, seed=seed, names=_owners(masks))
+    initialise(new, seed=seed, names=tuple(name.rpartition(".")[0] for name in masks))
     for name, mask in masks.items():
         weight = model.get_parameter(name)
         weight.copy_(torch.where(mask, new.get_parameter(name), weight))
-
-
-def _owners(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(name.rpartition(".")[0] for name in names)
 
 
 def triangle(epoch: int, epochs: int) -> float:
