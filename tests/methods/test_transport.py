@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
@@ -119,12 +119,13 @@ def test_members_take_the_means_and_the_covariance_of_the_unseen(seed: int) -> N
 
 
 @settings(max_examples=20, deadline=None)
+@example(99, 0.0, 1.0)  # nearly flat in one direction
 @given(SEEDS, st.floats(0, 20), st.floats(0, 1))
 def test_equal_sets_leave_every_point_where_it_is(seed: int, prior: float, share: float) -> None:
     points, label = samples(seed, "members")
     other, other_label = samples(seed, "others", rows=12)
     found = fit_transport(points, label, points, label, classes=CLASSES, prior=prior)
-    assert np.allclose(found.apply(other, other_label, covariance=share), other, atol=1e-6)
+    assert np.allclose(found.apply(other, other_label, covariance=share), other, atol=1e-9)
 
 
 def test_without_covariance_each_class_is_only_shifted() -> None:

@@ -45,8 +45,10 @@ def gaussian_map(source: Floats, target: Floats) -> Floats:
     root = (vectors * np.where(varies, length, 0.0)) @ vectors.T
     inverse = (vectors * np.where(varies, 1.0 / length, 0.0)) @ vectors.T
     still = (vectors * np.where(varies, 0.0, 1.0)) @ vectors.T
-    between, axes = np.linalg.eigh(root @ target @ root)
-    moved = inverse @ (axes * np.sqrt(np.maximum(between, 0.0))) @ axes.T @ inverse + still
+    # Singular values of S^1/2 T^1/2, not roots of eigenvalues of S^1/2 T S^1/2: those keep half of the digits only.
+    spread, axes = np.linalg.eigh(target)
+    between, singular, _ = np.linalg.svd(root @ (axes * np.sqrt(np.maximum(spread, 0.0))))
+    moved = inverse @ (between * singular) @ between.T @ inverse + still
     return (moved + moved.T) / 2
 
 
