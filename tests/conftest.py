@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A busy machine is no failure: examples are limited in number, not in time.
-settings.register_profile("forgetmi", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is no failure: examples are limited in number, not in time. Every run tries the same ones;
+# `pytest -m hypothesis --hypothesis-profile explore` tries others.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("forgetmi", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("forgetmi")
 
 # Before anything of the package reads them: no test touches the user's cache or identifier key.
