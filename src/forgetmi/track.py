@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -42,12 +43,13 @@ class Tracker:
                                   do="Install it with  pip install 'forgetmi[track]'."))
         from accelerate import PartialState, tracking
 
+        self._after = ExitStack()
         PartialState()  # the trackers ask it which process hands on
         folder.mkdir(parents=True, exist_ok=True)
         if kind == "tensorboard":
             self._tracker: Any = tracking.TensorBoardTracker(name, logging_dir=folder)
         elif kind == "mlflow":
-            self._tracker = _mlflow(folder, name)
+            self._tracker = _mlflow(folder, name, self._after)
         else:
             if not os.environ.get("WANDB_SWEEP_ID"):
                 os.environ.setdefault("WANDB_MODE", "offline")
@@ -66,16 +68,18 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
-        self._tracker.finish()
+        with self._after:
+            self._tracker.finish()
 
 
-def _mlflow(folder: Path, name: str) -> Any:
+def _mlflow(folder: Path, name: str, after: ExitStack) -> Any:
     """MLflow with its database in a folder, without the names of user and program that it would find out by itself."""
     import mlflow  # pyright: ignore[reportMissingImports]
     from accelerate.tracking import MLflowTracker
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+        after.callback(mlflow.set_tracking_uri, None)  # it is the process's, and outlives a run
     return MLflowTracker(PROJECT, logging_dir="mlflow-artifacts:/", run_name=name,  # a server's own place; none is sent
                          tags={"mlflow.user": PROJECT, "mlflow.source.name": PROJECT})
 
