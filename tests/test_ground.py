@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from forgetmi import seeding
-from forgetmi.cost import Meter
+from forgetmi.cost import Cost, Meter, go_on_from, spent
 from forgetmi.errors import Fault, ForgetMIError, MethodError, PartitionError, SpecError
 from forgetmi.files import full_disk_explained, write_json, write_text
 from forgetmi.plain import from_plain
@@ -158,6 +158,24 @@ def test_a_meter_measures_memory_and_time() -> None:
         time.sleep(0.05)
     assert meter.cost.peak_memory > block.nbytes
     assert meter.cost.seconds >= 0.05
+
+
+def test_meters_go_on_from_what_they_showed_when_progress_was_saved() -> None:
+    assert spent() is None
+    go_on_from(Cost(1e6, 1e6, 1))  # no meter runs: nothing to set
+    with Meter() as outer:
+        time.sleep(0.05)
+        with Meter() as inner:
+            time.sleep(0.05)  # done again after an interruption: it is in the saved cost
+            go_on_from(Cost(1000.0, 500.0, 10**15))
+            shown = spent()
+            time.sleep(0.05)
+    assert shown is not None
+    assert 1000 <= shown.seconds < 1000.05
+    assert 1000.05 <= inner.cost.seconds < outer.cost.seconds - 0.05
+    assert 500 <= inner.cost.cpu_seconds <= outer.cost.cpu_seconds < 510
+    assert inner.cost.peak_memory == outer.cost.peak_memory == 10**15
+    assert spent() is None
 
 
 def note(path: Path, word: str, tell: Any) -> None:

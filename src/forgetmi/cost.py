@@ -36,6 +36,8 @@ def anonymous_memory() -> int:
 class Meter:
     """Measures a ``with`` block; read `cost` after it.
 
+    Work that goes on from a saved state counts as if it had never been interrupted; see `go_on_from`.
+
     Args:
         interval: Seconds between two readings of the memory.
     """
@@ -52,6 +54,7 @@ class Meter:
 
     def __enter__(self) -> Meter:
         self._peak = anonymous_memory()
+        _RUNNING.append(self)
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._started = time.perf_counter(), time.process_time()
         self._thread.start()
@@ -60,8 +63,39 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
-        wall, cpu = self._started
-        seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+        self.cost = self.now()
+        _RUNNING.remove(self)
         self._stop.set()
         self._thread.join()
-        self.cost = Cost(seconds, cpu_seconds, max(self._peak, anonymous_memory()))
+
+    def now(self) -> Cost:
+        """The cost so far of the block that runs."""
+        wall, cpu = self._started
+        return Cost(time.perf_counter() - wall, time.process_time() - cpu, max(self._peak, anonymous_memory()))
+
+    def _add(self, seconds: float, cpu_seconds: float, peak: int) -> None:
+        wall, cpu = self._started
+        self._started = wall - seconds, cpu - cpu_seconds
+        self._peak = max(self._peak, peak)
+
+
+_RUNNING: list[Meter] = []  # the innermost last
+
+
+def spent() -> Cost | None:
+    """What the innermost running meter shows, to be saved with the progress of its work; None where none runs."""
+    return _RUNNING[-1].now() if _RUNNING else None
+
+
+def go_on_from(cost: Cost) -> None:
+    """Set the innermost running meter to what it showed when the progress was saved, and those around it as far on.
+
+    What an interrupted process did after that moment is done again, and counts once.
+
+    Args:
+        cost: What `spent` returned then.
+    """
+    if _RUNNING:
+        here = _RUNNING[-1].now()
+        for meter in _RUNNING:
+            meter._add(cost.seconds - here.seconds, cost.cpu_seconds - here.cpu_seconds, cost.peak_memory)

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import copy
 import math
+import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 
+from forgetmi.cost import Meter
 from forgetmi.errors import CheckpointError, MethodError, SpecError
 from forgetmi.model.image_text import build, parameter_digest
 from forgetmi.model.losses import base_loss
@@ -105,6 +108,21 @@ def test_epoch_loop_gives_the_generator_back_when_closed():
     assert torch.equal(torch.get_rng_state(), before)
     assert draws == [(epoch, float(torch.rand(()))) for epoch in EpochLoop(2, state={}, file=None, key="", seed=0,
                                                                            stage="x")]
+
+
+@pytest.mark.parametrize("metered", [True, False])
+def test_a_resumed_loop_counts_what_it_cost_before(tmp_path, metered):
+    def loop():
+        return EpochLoop(3, state={}, file=tmp_path / "progress.pt", key="", seed=0, stage="x")
+
+    with Meter() if metered else nullcontext():
+        for epoch in loop():
+            time.sleep(0.1)
+            if epoch == 2:
+                break
+    with Meter() as meter:
+        assert list(loop()) == [2]
+    assert meter.cost.seconds >= 0.2 if metered else meter.cost.seconds < 0.2
 
 
 def test_divergence_stops_at_once(spec, samples):

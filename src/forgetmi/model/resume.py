@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Generator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from forgetmi.cost import Cost, go_on_from, spent
 from forgetmi.errors import CheckpointError, Fault
 from forgetmi.seeding import scope
 
@@ -27,7 +29,8 @@ class EpochLoop:
 
     The global generators (dropout) are set for each epoch as a pure function of (seed, stage, epoch). Nothing is left
     out of ``state`` that changes from epoch to epoch, or a resumed run will differ. Leaving the loop early: close the
-    iterator (``contextlib.closing``) to give the global generators back at once.
+    iterator (``contextlib.closing``) to give the global generators back at once. A running `Meter` counts what the work
+    cost before it was interrupted.
 
     Args:
         total: Number of epochs, >= 0.
@@ -59,9 +62,11 @@ class EpochLoop:
             return
         partial = self._file.with_name(f".{self._file.name}.partial")
         state = {name: part.state_dict() for name, part in self._state.items()}
+        cost = spent()
         try:
             with partial.open("wb") as file:
-                torch.save({"key": self._key, "done": done, "state": state}, file)
+                torch.save({"key": self._key, "done": done, "state": state,
+                            "cost": None if cost is None else asdict(cost)}, file)
             os.replace(partial, self._file)
         except RuntimeError as error:  # torch covers the system's error (a full disk) with its own
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
@@ -76,6 +81,7 @@ class EpochLoop:
         try:
             saved = torch.load(self._file, map_location="cpu", weights_only=True)
             key, done, state = saved["key"], saved["done"], saved["state"]
+            cost = None if saved["cost"] is None else Cost(**saved["cost"])
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
             raise CheckpointError(Fault("the saved progress cannot be read", where=where, why=type(error).__name__,
                                         do=do)) from error
@@ -84,4 +90,6 @@ class EpochLoop:
                                         why="options, seed, initial weights or data differ"))
         for name, part in self._state.items():
             part.load_state_dict(state[name])
+        if cost is not None:
+            go_on_from(cost)
         return done
