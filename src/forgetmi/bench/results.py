@@ -22,14 +22,16 @@ from forgetmi.types import Evaluation, Failed, Score
 
 FEW = 15  # forgotten patients; with fewer, several draws are needed for a number worth reading
 DRAWS = 3
+POSITIVE = (0.0, float("inf"))
 
 
 @dataclass(frozen=True)
 class Number:
-    """One measured number with its interval over patients."""
+    """One measured number with its interval over patients, and the values it can have."""
 
     value: float
     interval: tuple[float, float] | None = None
+    within: tuple[float, float] = (0.0, 1.0)
 
 
 Found = Number | Failed
@@ -72,7 +74,8 @@ class Measured:
         if bad is not None or not found:
             return bad or Failed(name, "no model was retrained", head, on)
         good = [one for one in found if isinstance(one, Score)]
-        return _mean([Number(one.value, one.interval) for one in good])
+        within = (-1.0, 1.0) if name == "loss_spearman" else (0.0, 1.0)
+        return _mean([Number(one.value, one.interval, within) for one in good])
 
     def floor(self, head: str) -> Found:
         """The retrained models' own gap."""
@@ -96,16 +99,16 @@ class Measured:
         """CPU seconds; of the retrained models those of one."""
         failed = self._missing()
         seconds = self.retraining if self.row == FLOOR else self.outcome and self.outcome.cost.cpu_seconds
-        return failed or (Failed("seconds", "not run yet") if seconds is None else Number(seconds))
+        return failed or (Failed("seconds", "not run yet") if seconds is None else Number(seconds, within=POSITIVE))
 
     def share(self) -> Found:
         """CPU seconds as a share of one retraining."""
         if self.row == FLOOR:
-            return Number(1.0)
+            return Number(1.0, within=POSITIVE)
         failed = self._missing()
         if failed is not None or self.outcome is None or not self.retraining:
             return failed or Failed("share", "nothing was retrained")
-        return Number(self.outcome.cost.cpu_seconds / self.retraining)
+        return Number(self.outcome.cost.cpu_seconds / self.retraining, within=POSITIVE)
 
     def _missing(self) -> Failed | None:
         if self.outcome is None:
@@ -172,7 +175,8 @@ class Results:
 def summary(groups: Sequence[Sequence[Found]]) -> Cell:
     """Mean over groups of their means; a run that failed is stated, never left out.
 
-    The interval is Student's (95 %) over the groups; with one group the mean of the bootstrap intervals over patients.
+    The interval is Student's (95 %) over the groups, cut at the values that the number can have; with one group the
+    mean of the bootstrap intervals over patients.
 
     Args:
         groups: Runs of independent groups, each with at least one.
@@ -187,7 +191,8 @@ def summary(groups: Sequence[Sequence[Found]]) -> Cell:
         return Cell(means[0].value, means[0].interval)
     values = np.array([one.value for one in means])
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Cell(float(values.mean()), (float(values.mean()) - half, float(values.mean()) + half))
+    low, high = means[0].within
+    return Cell(float(values.mean()), (max(low, float(values.mean()) - half), min(high, float(values.mean()) + half)))
 
 
 def collect(store: Store, grid: Sequence[Point]) -> Results:
@@ -237,4 +242,4 @@ def _mean(numbers: Sequence[Number]) -> Number:
     """The mean, and the mean of the intervals' ends where all have one."""
     ends = [one.interval for one in numbers if one.interval is not None]
     interval = None if len(ends) < len(numbers) else tuple(map(float, np.mean(ends, axis=0)))
-    return Number(float(np.mean([one.value for one in numbers])), interval)  # type: ignore[arg-type]
+    return Number(float(np.mean([one.value for one in numbers])), interval, numbers[0].within)  # type: ignore[arg-type]

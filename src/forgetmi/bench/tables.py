@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from forgetmi.bench.grid import PRESETS, Setting, read_setting
@@ -125,9 +125,15 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Ta
         "CPU share of retraining": Measured.share,
     }
 
-    def cells(name: str, skip: Collection[str] = ("over-forgot", "did not forget")) -> tuple[Cell, ...]:
-        return tuple(Cell(None, reason="does not apply") if heading in skip else results.cell(name, percent, read)
-                     for heading, read in reads.items())
+    shares = ("over-forgot", "did not forget")
+
+    def cell(name: str, heading: str) -> Cell:
+        found = results.cell(name, percent, reads[heading])
+        return replace(found, interval=None) if heading in shares else found
+
+    def cells(name: str, skip: Collection[str] = shares) -> tuple[Cell, ...]:
+        return tuple(cell(name, heading) if heading not in skip else Cell(None, reason="does not apply")
+                     for heading in reads)
 
     rows = [Row("Original", cells(ORIGINAL)), Row("Retrain", cells(FLOOR))]
     for one in settings:
