@@ -86,9 +86,10 @@ def test_planted_cases_get_their_verdicts(options: list[str], tmp_path: Path, mo
     assert verdict["Forget-MI"][1] == ""
     assert verdict["retrain-1 against the others"][1] == "yes"
     share = {(line[0], line[1]): line[4] for line in lines if len(line) == 7}
-    assert share["+8 sd", "0"] == "0%" or float(share["+8 sd", "120"][:-1]) >= float(share["+8 sd", "0"][:-1])
+    assert share["+8 sd", "0"] == "0%"  # 17 never-seen patients: no p-value is below .05
+    assert share["+8 sd", "120"] == "100%"
     assert status == 0, text
-    assert lines[-1][3:7] == ["yes", lines[-1][4], "yes", "no"]
+    assert lines[-1][3:7] == ["yes", "NOT RESOLVABLE", "yes", "no"]
 
 
 def test_a_must_that_fails_is_written_and_told(options: list[str], monkeypatch: pytest.MonkeyPatch,

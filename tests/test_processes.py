@@ -83,12 +83,17 @@ def test_no_method_brings_processes_apart(tmp_path: Path) -> None:
     assert all(f"{kind} image_logits" in first for kind in kinds)
 
 
-def test_a_share_is_everybodys_once() -> None:
-    for processes_, samples in ((1, 5), (3, 3), (4, 10)):
-        taken = [at for rank in range(processes_)
-                 for at in range(samples * rank // processes_, samples * (rank + 1) // processes_)]
-        assert taken == list(range(samples))
-    assert processes.share(5) == slice(0, 5)
+@pytest.mark.parametrize(("launched", "samples"), [(1, 5), (3, 3), (4, 10), (3, 2)])
+def test_a_share_is_everybodys_once(launched: int, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "count", lambda: launched)
+    taken, sizes = [], set()
+    for rank in range(launched):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        own = list(range(samples))[processes.share(samples)]
+        taken += own
+        sizes.add(len(own))
+    assert taken == list(range(samples))
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_deepspeed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -315,6 +316,11 @@ def test_refused_with_every_fault(case: str) -> None:
     assert len(caught.value.faults) == len(words)
     for fault, word in zip(caught.value.faults, words, strict=True):
         assert word in str(fault)
+
+
+def test_an_empty_forget_set_is_refused_before_a_method_can_run(small: Any) -> None:
+    with pytest.raises(PartitionError, match="the forget set is empty"):
+        replace(small.partition, forget=np.array([], np.int64))
 
 
 def test_draw_that_resembles_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

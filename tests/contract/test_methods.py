@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from forgetmi import api
-from forgetmi.errors import MethodError, PartitionError, SpecError
+from forgetmi.errors import MethodError, SpecError
 from forgetmi.methods import base
 from forgetmi.methods.access import Loaders
 from forgetmi.model.image_text import ImageText, parameter_digest
@@ -195,11 +195,6 @@ def test_one_forgotten_sample_works_or_is_refused(name: str, small: Any, origina
         assert all(bool(torch.isfinite(value).all()) for value in done.model.parameters())
         return
     assert all(fault.why or fault.do for fault in refusal.faults)
-
-
-def test_an_empty_forget_set_is_refused_before_any_method_runs(name: str, small: Any) -> None:
-    with pytest.raises(PartitionError, match="the forget set is empty"):
-        dataclasses.replace(small.partition, forget=np.array([], np.int64))
 
 
 def test_its_search_space_holds_the_defaults_and_nothing_impossible(name: str, small: Any) -> None:

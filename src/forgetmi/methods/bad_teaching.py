@@ -39,8 +39,8 @@ class BadTeaching:
 
     Source: Chundawat et al. 2023 (arXiv 2205.08096), repository bad-teaching-unlearning (``blindspot_unlearner``: 30 %
     of the retained, temperature 1, 1 epoch of Adam, rate 1e-4, batches of 256). Deviations: the divergence is averaged
-    over the samples, while the repository's also divides by the number of classes; AdamW with clipping; more epochs,
-    because there are fewer batches. A pretrained text encoder is pretrained in the bad teacher, too.
+    over the samples, while the repository's also divides by the number of classes; AdamW with clipping; rate
+    and epochs tuned (docs/tuning.md). A pretrained text encoder is pretrained in the bad teacher, too.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

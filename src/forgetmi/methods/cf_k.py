@@ -35,8 +35,8 @@ class CFk:
     Source: Goel et al. 2022 (arXiv 2201.06640); repository Evaluating-Inexact-Unlearning (``cat_forget_finetune``: SGD,
     momentum 0.9, batches of 64, cosine with restarts from 0.1 to 0.005, 30 epochs, last 50 layers of a ResNet-110).
     Norm layers between the moving layers move, too, and are not counted. Deviations: k for each encoder, by forward
-    depth; AdamW at a constant rate with clipping; statistics of frozen batch norms do not move. The gate, which the
-    loss does not reach, stays.
+    depth; AdamW at a constant rate with clipping, 5 epochs; statistics of frozen batch norms do not move. The gate,
+    which the loss does not reach, stays.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

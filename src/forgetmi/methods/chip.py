@@ -1,4 +1,4 @@
-"""CHIP: project a few neurons' weights off the directions in which the forgotten stand out; no training."""
+"""CHIP: project neurons' weights off the directions in which the forgotten stand out; no training."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CHIP:
     info: ClassVar[MethodInfo] = MethodInfo(
         title="CHIP",
         paper="Wu et al., 2025, arXiv 2512.09867",
-        summary="The few neurons that react most to the forgotten patients are kept from reacting to what sets them "
+        summary="The neurons that react most to the forgotten patients are kept from reacting to what sets them "
                 "apart; nothing is trained.",
         reads=frozenset({"forget", "retain"}),
         exact=False,

@@ -38,7 +38,7 @@ class CT:
     Source: an entry to the NeurIPS 2023 machine unlearning challenge in the form of Cadet et al. 2024 (arXiv
     2410.01276), repository deepunlearn (``kgltop5.py``: 3 epochs of SGD, rate 1e-3, momentum 0.9, decay 5e-4, batches
     of 64, convolutions only). Deviations: the square matrices at the top of the text encoder, which has no
-    convolutions; AdamW with clipping; the training loss in place of cross-entropy.
+    convolutions; AdamW with clipping; 5 epochs, as tuned (docs/tuning.md); the training loss in place of cross-entropy.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -25,7 +25,8 @@ class EUk:
 
     Args:
         image_k: Convolutions and linear layers of the image encoder that start afresh, from the output on, >= 0; at or
-            above their number the whole encoder. 6 = the head and the last stage, 11 = the last two stages.
+            above their number the whole encoder. 6 = the head and the last stage, 11 = the last two stages,
+            12 = one convolution more.
         text_k: The same for the text encoder. 4 = the head, the pooler and the feed-forward part of the last
             transformer layer, 8 = the whole of that layer.
         cache_mb: Memory for the outputs of the frozen layers, which are then computed once, MiB, >= 0; 0 = none. They

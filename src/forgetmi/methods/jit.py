@@ -38,10 +38,11 @@ class JiT:
 
     Source: Foster et al. 2024 (arXiv 2402.01401), repository Zeroshot-Unlearning-At-Scale (``lipschitz.py``; one pass
     of SGD, 25 copies, standard deviation 0.01 at rate 3e-4 for a VGG16, 0.5 at 0.1 or 0.8 at 1.5 for a ViT).
-    Deviations: each modality has its own constant, since each head sees one; the mean over a batch, not the sum; AdamW,
-    whose step does not depend on the size of the constant; the text's input are its word embeddings, whose table stays
-    as it is; batch statistics of evaluation and no dropout, which the code leaves open; differences of the logits below
-    1e-4 count less (see `losses.distance`), so that the gradient is finite at 0.
+    Deviations: noise, rate and passes tuned (docs/tuning.md); each modality has its own constant, since each head sees
+    one; the mean over a batch, not the sum; AdamW, whose step does not depend on the size of the constant; the text's
+    input are its word embeddings, whose table stays as it is; batch statistics of evaluation and no dropout, which the
+    code leaves open; differences of the logits below 1e-4 count less (see `losses.distance`), so that the gradient is
+    finite at 0.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

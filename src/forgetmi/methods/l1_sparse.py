@@ -35,8 +35,8 @@ class L1Sparse:
 
     Source: Jia et al. 2023 (arXiv 2304.04934); Unlearn-Sparse repository, ``FT_l1`` (SGD, rate 0.01, momentum 0.9,
     decay 5e-4, 10 epochs; its flag's default of 0.2 is meant for another method, the Ruli repository takes 3e-4 to
-    1e-3). Deviations: AdamW with clipping; a weight for each encoder, because their sizes differ; biases, norm layers
-    and the gate carry no penalty.
+    1e-3). Deviations: AdamW with clipping; a weight for each encoder, because their sizes differ, the
+    image encoder's tuned (docs/tuning.md); biases, norm layers and the gate carry no penalty.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

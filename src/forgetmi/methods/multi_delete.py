@@ -48,7 +48,7 @@ class MultiDelete:
     permutation that may leave it in place). Deviations: the joint embedding is the gate's, of which the student trains
     its own copy; the image of a decoupled pair is the forgotten one's own, while the paper draws both from retained
     pairs; the permutation runs over the whole set, because a small batch may allow none; the last epoch is returned,
-    while the code keeps the best one on test data; the rate suits the compact model.
+    while the code keeps the best one on test data; rate and md tuned (docs/tuning.md).
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

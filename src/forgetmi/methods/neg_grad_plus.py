@@ -34,8 +34,9 @@ class NegGradPlus:
         bn: Batch-norm statistics: eval (kept) or train (updated, as the authors do).
 
     Source: Kurmanji et al. 2023 (arXiv 2302.09880); SCRUB repository, ``train_negrad`` (alpha 0.95, SGD, rate 0.01, 10
-    epochs; alpha 0.9999, 5 epochs for its membership attack). Deviations: AdamW with clipping; the ranking loss is
-    part of the retained term alone: its hinge depends on batch mates and is unbounded in the embeddings' length.
+    epochs; alpha 0.9999, 5 epochs for its membership attack). Deviations: AdamW with clipping; alpha, rate and epochs
+    tuned (docs/tuning.md); the ranking loss is part of the retained term alone: its hinge depends on batch mates and is
+    unbounded in the embeddings' length.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

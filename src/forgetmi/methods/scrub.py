@@ -49,10 +49,10 @@ class Scrub:
 
     Source: Kurmanji et al. 2023 (arXiv 2302.09880); SCRUB repository, ``train_distill`` and notebooks (Adam, rate 5e-4,
     decay 0.1, T 2, alpha 0.5, gamma 1, 3 max epochs of 10, rate x0.1 after epochs 5, 8 and 9, batches of 64 forgotten
-    and 32 retained; for its membership attack SGD, T 4, 5 epochs). Deviations: alpha 1, tuned (docs/tuning.md), and 5
-    epochs; ``first`` = min; the training loss in place of cross-entropy; AdamW with clipping; one batch size; the
-    original is a candidate of the rewind, which the notebook forgot to save. The log's "max gradient" is the norm of
-    the epoch's first max step, after clipping.
+    and 32 retained; for its membership attack SGD, T 4, 5 epochs). Deviations: alpha 1, tuned (docs/tuning.md); 5
+    epochs, the rate falling after the third; decay 0.01; ``first`` = min; the training loss in place of cross-entropy;
+    AdamW with clipping; one batch size; the original is a candidate of the rewind, which the notebook forgot to save.
+    The log's "max gradient" is the norm of the epoch's first max step, after clipping.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

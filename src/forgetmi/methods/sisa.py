@@ -56,7 +56,7 @@ class Sisa:
                 "trained again without them.",
         reads=frozenset({"forget", "retain", "labels", "recipe", "fresh model", "training log"}),
         exact=True,
-        cost="affected shards / shards x about 2/3 of a training",
+        cost="affected shards / shards x 1/2 to 1 of a training, by the first slice affected",
         suits="models planned for removal from the start, with single requests over time",
         original=OwnOriginal(lambda method, task: method.train(task), SliceLog.load),
     )

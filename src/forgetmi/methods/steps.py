@@ -22,7 +22,7 @@ from forgetmi.types import Batch, Outputs
 def adamw(model: nn.Module, *, lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
     """AdamW over the parameters that may move; biases and norm layers are not decayed.
 
-    Frozen parameters are left out altogether: decay and moments would move them without a gradient (methods.md, R7).
+    Frozen parameters are left out altogether: decay and moments would move them without a gradient.
     """
     free = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in free if p.ndim > 1], "weight_decay": weight_decay},

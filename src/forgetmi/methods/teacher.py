@@ -16,7 +16,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def frozen(model: M) -> M:
-    """A deep copy in eval mode without gradients; parameters and buffers never change again (methods.md, rule R1)."""
+    """A deep copy in eval mode without gradients; parameters and buffers never change again."""
     copied = copy.deepcopy(model).eval()
     for parameter in copied.parameters():
         parameter.requires_grad_(False)
