@@ -291,7 +291,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--out", type=Path, required=True, help="folder the models and measurements are kept in")
     parser.add_argument("--into", type=Path, help="page to write the table into, between its marks")
-    parser.add_argument("--marks", help="name of the marks, in place of the table's own")
     own = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sets = [Setting(own.out, own.patients, *each) for each in itertools.product(own.cohorts, own.percents, own.draws)]
@@ -317,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"Generated cohorts of {own.patients} patients; {RETRAINS} retrained models a set; a method's row is the mean "
         f"over its seeds ({seeds}). A retrained model is measured against the other {RETRAINS - 1}. All models took "
         f"{duration(sum(spent.values()))} of processor time on {hardware()}.", "", *lines])
-    put(own.into, {own.marks or MARKS[own.table]: text})
+    put(own.into, {MARKS[own.table]: text})
 
 
 if __name__ == "__main__":
