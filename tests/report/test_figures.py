@@ -88,3 +88,17 @@ def test_every_image_is_in_a_bin(one: list[float], two: list[float]) -> None:
 @pytest.mark.parametrize("kind", figures.SIGNS)
 def test_signs_of_the_key_are_hidden_from_screen_readers(kind: str) -> None:
     assert ET.fromstring(figures.sign(kind)).get("aria-hidden") == "true"
+
+
+def test_many_models_are_numbered_from_left_to_right_and_named_beside_the_axes() -> None:
+    few, many = ([figures.Point("unlearned", f"Model {at}", figures.Mark(0.3 - at / 100), figures.Mark(0.7))
+                  for at in range(count)] for count in (figures.MOST_LABELS, figures.MOST_LABELS + 1))
+
+    def words(points: list[figures.Point]) -> list[str]:
+        root = ET.fromstring(figures.trade_off_panel("t", "Trade", points, x_label="gap", y_label="AUC"))
+        return [element.text or "" for element in root.iter("text")]
+
+    assert {f"Model {at}" for at in range(figures.MOST_LABELS)} <= set(words(few))
+    last = figures.MOST_LABELS
+    assert {f"{1 + last - at}  Model {at}" for at in range(last + 1)} <= set(words(many))
+    assert {str(number) for number in range(1, last + 2)} <= set(words(many))

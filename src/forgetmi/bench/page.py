@@ -50,10 +50,11 @@ def write_all(
     for percent, panels in losses.items():
         for name, picture in panels.items():
             _write_svg(store.root / "figures" / f"loss-{percent:g}-{name}.svg", picture)
+    wide = len(settings) + 2 > figures.MOST_LABELS  # the original and Retrain have labels, too
     write_text(store.root / "benchmark.html", _page(
         cohort=cohort, lead=lead, foot=foot, tables=tables, to_html=FORMATS["html"],
-        trade_offs=[{"percent": f"{percent:g}", "picture": Markup(picture)} for percent, picture in trade_offs.items()
-                    if picture],
+        trade_offs=[{"percent": f"{percent:g}", "picture": Markup(picture), "wide": wide}
+                    for percent, picture in trade_offs.items() if picture],
         losses=[{"percent": f"{percent:g}", "panels": [Markup(picture) for picture in panels.values()]}
                 for percent, panels in losses.items() if panels]))
 

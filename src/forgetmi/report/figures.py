@@ -17,6 +17,7 @@ from forgetmi.report.svg import BAND, INK, LINES, MUTED, RULE, SHAPES, STYLE, UN
 from forgetmi.types import Floats
 
 LOWEST_LOSS = 1e-6
+MOST_LABELS = 8  # of a trade-off plot; more would cover each other
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,15 @@ def trade_off_panel(
     Args:
         name: Distinguishes the panels of a page.
         heading: Title of the panel.
-        points: The models; what the retrained ones reach horizontally is a band.
+        points: The models; what the retrained ones reach horizontally is a band. Many are numbered from left to right,
+            with their names beside the axes.
         x_label, y_label: Of the axes.
         distance: Whether the horizontal axis is a distance: it, and the band, then start at 0.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = panel(4.75, 3.5)
+        points = sorted(points, key=lambda point: point.x.value)
+        crowded = sum(bool(point.label) for point in points) > MOST_LABELS
+        figure, axes = panel(11, 4.2) if crowded else panel(4.75, 3.5)
         reached = [point.x.value for point in points if point.kind == "retrain"]
         if reached:
             axes.axvspan(0 if distance else min(reached), max(reached), color=BAND, alpha=0.55, linewidth=0, zorder=0)
@@ -163,12 +167,16 @@ def trade_off_panel(
             x, y = point.x.value, point.y.value
             if point.y.interval is not None:
                 axes.plot([x, x], point.y.interval, color=shape["markeredgecolor"], linewidth=1.2,
-                          alpha=0.45 if point.kind == "retrain" else 1, zorder=2)
+                          alpha=0.45 if point.kind == "retrain" or crowded else 1, zorder=2)
             if point.x.interval is not None:
                 axes.plot(point.x.interval, [y, y], color=shape["markeredgecolor"], linewidth=1.2, zorder=2)
             axes.plot([x], [y], **shape, linestyle="none", zorder=4)
-            if point.label:
+            if point.label and not crowded:
                 axes.annotate(point.label, (x, y), xytext=(7, 5), textcoords="offset points", color=INK, zorder=5)
+        if crowded:
+            figure.set_layout_engine("none")
+            axes.set_position((0.06, 0.14, 0.42, 0.82))
+            _number(axes, [point for point in points if point.label])
         axes.set(title=heading, xlabel=x_label, ylabel=y_label)
         axes.margins(x=0.14, y=0.12)
         if distance:
@@ -178,6 +186,17 @@ def trade_off_panel(
         axes.set_axisbelow(True)
         return to_svg(figure, name, heading, " ".join(
             f"{p.label or p.kind}: {x_label} {p.x.value:.3f}, {y_label} {p.y.value:.3f}." for p in points))
+
+
+def _number(axes: Axes, points: Sequence[Point]) -> None:
+    """Numbers at the points, those of close neighbours at different heights, and their names in two columns."""
+    half = math.ceil(len(points) / 2)
+    for at, point in enumerate(points):
+        axes.annotate(str(at + 1), (point.x.value, point.y.value), xytext=(4, (5, -12, 15, -22)[at % 4]),
+                      textcoords="offset points", color=INK, zorder=5, fontsize="x-small")
+        column, row = divmod(at, half)
+        axes.annotate(f"{at + 1}  {point.label}", (1.03 + 0.6 * column, 1 - (row + 0.5) / half), color=INK,
+                      xycoords="axes fraction", va="center", fontsize="x-small", annotation_clip=False)
 
 
 SIGNS = ("original", "unlearned", "retrain", "target", "range", "withdrawn", "unseen", "original-line",

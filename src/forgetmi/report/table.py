@@ -131,7 +131,7 @@ def to_html(table: Table) -> Markup:
             return Markup("<td>not measured: {}</td>").format(cell.reason)
         bounds = Markup("")
         if cell.interval is not None:
-            bounds = Markup("<small>{:.3f}–{:.3f}</small>").format(*cell.interval)
+            bounds = Markup("<small>{:.3f} to {:.3f}</small>").format(*cell.interval)
         value = Markup("<b>{:.3f}</b>" if cell.closest else "{:.3f}").format(cell.value)
         return Markup('<td class="number">{}{}</td>').format(value, bounds)
     head = Markup("").join(Markup('<th scope="col" class="number">{}</th>').format(text) for text in table.headings)
