@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ours  # type: ignore[import-not-found]
+import ours_models  # type: ignore[import-not-found]
 import ours_real  # type: ignore[import-not-found]
 import pages  # type: ignore[import-not-found]
 import tuned  # type: ignore[import-not-found]
@@ -130,13 +131,24 @@ def test_bounds_of_relearning_are_kept() -> None:
     assert ours._summary([found(1.0, "", 4.0), "neither side reached"]) == ("-", "-")
 
 
+def test_settings_are_compared_pair_by_pair() -> None:
+    def models(*gaps: float) -> np.ndarray:
+        return np.array([[gap, *[0.5] * (len(ours.COLUMNS) - 1)] for gap in gaps])
+
+    tables = [{"a": models(0.1, 0.2), "b": models(0.2, 0.1)}, {"a": models(0.1, 0.1), "b": models(0.4, 0.2)}]
+    found = table("\n".join(ours.compared(tables, ["a", "b"], percent=10)))
+    # b is above a by .1, -.1, .3, .1: mean .1, half-width t(.975, 3) x s / 2 = 3.182 x .1633 / 2
+    assert found["b"] == ["+0.100 [-0.160, +0.360], 3", *["+0.000 [+0.000, +0.000], 0"] * 3]
+    assert ours.compared(tables, ["a"], percent=10) == []
+
+
 @pytest.mark.slow
 def test_our_own_methods_are_measured_and_taught_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any,
 ) -> None:
-    monkeypatch.setattr(ours, "RECIPE", Recipe(epochs=1))
-    monkeypatch.setattr(ours, "AUDIT", AuditSpec(relearn_epochs=2))
-    monkeypatch.setattr(ours, "RETRAINS", 2)
+    monkeypatch.setattr(ours_models, "RECIPE", Recipe(epochs=1))
+    monkeypatch.setattr(ours_models, "AUDIT", AuditSpec(relearn_epochs=2))
+    monkeypatch.setattr(ours_models, "RETRAINS", 2)
     options = ["--cohorts", "0", "--seeds", "0", "--patients", "40", "--out", str(tmp_path / "out"), "--settings",
                "consensus:epochs=1,draws=1"]
     ours.main(options)
