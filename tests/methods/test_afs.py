@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forgetmi import api
 from forgetmi.batch.loaders import Loader
@@ -18,7 +21,8 @@ from forgetmi.methods.steps import adamw
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.train import Recipe
-from forgetmi.types import Batch
+from forgetmi.seeding import derive
+from forgetmi.types import Batch, Outputs
 
 RECIPE = Recipe(epochs=2, batch_size=16)
 
@@ -35,7 +39,7 @@ def plain_distillation(small: Any, teacher: ImageText, *, seed: int, epochs: int
     with torch.no_grad():
         answers = [teacher(records.batch(rows[at:at + 16])) for at in range(0, len(rows), 16)]
     image, text = (torch.cat([getattr(one, name) for one in answers]) for name in ("image_logits", "text_logits"))
-    student = api.build(small.prepared.spec, seed=seed)
+    student = api.build(small.prepared.spec, seed=derive(seed, "unlearn", "afresh"))
     student.gate.requires_grad_(False)
     optimiser = adamw(student, lr=RECIPE.lr, weight_decay=RECIPE.weight_decay)
     loader = Loader(records, rows, batch_size=RECIPE.batch_size, seed=seed, avoid_single=True)
@@ -71,6 +75,37 @@ def test_exposure_by_hand(small: Any, memorised: ImageText) -> None:
         losses = [float(classification(memorised(batch), batch.label)) for batch in (one, two)]
         found = float(exposure(memorised, iter([one, two]), 7))
     assert found == pytest.approx(1 / (7 * sum(losses) / 2), rel=1e-5)
+
+
+class Answers(torch.nn.Module):
+    """Stands in for a model: what it says of each row is given."""
+
+    def __init__(self, image: torch.Tensor, text: torch.Tensor) -> None:
+        super().__init__()
+        self.image, self.text = image, text
+
+    def forward(self, batch: Batch) -> Outputs:
+        return Outputs(self.image[batch.row], self.text[batch.row])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.lists(st.integers(-1, 1), min_size=1, max_size=4), min_size=1, max_size=4),
+       st.integers(1, 9), st.sampled_from([0.0, 3.0, 40.0]))
+def test_exposure_against_a_loop(seed: int, labels: list[list[int]], batches: int, size: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    total = sum(map(len, labels))
+    model = Answers(*(size * torch.randn(total, 3, generator=draw, dtype=torch.float64) for _ in range(2)))
+    query, losses, first = [], [], 0
+    for part in labels:
+        rows = torch.arange(first, first + len(part))
+        query.append(Batch(image=rows, tokens=rows, mask=rows, label=torch.tensor(part), study=rows, row=rows))
+        known = [(at, label) for at, label in enumerate(part, start=first) if label >= 0]
+        each = [math.log(sum(math.exp(z - head[at][label]) for z in head[at]))
+                for head in (model.image.tolist(), model.text.tolist()) for at, label in known]
+        losses.append(sum(each) / max(1, len(known)))
+        first += len(part)
+    slow = 1 / max(1e-3, batches * sum(losses) / len(losses))
+    assert float(exposure(model, iter(query), batches)) == pytest.approx(slow, rel=1e-9)  # type: ignore[arg-type]
 
 
 def test_the_risk_gradient_raises_the_loss_on_the_forgotten(small: Any, memorised: ImageText) -> None:

@@ -14,6 +14,7 @@ from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.shrink_perturb import ShrinkPerturb, mix
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
+from forgetmi.seeding import derive
 
 
 def test_each_value_is_mixed_but_the_gate(small: Any, memorised: ImageText) -> None:
@@ -27,6 +28,15 @@ def test_each_value_is_mixed_but_the_gate(small: Any, memorised: ImageText) -> N
             assert torch.allclose(value, 0.6 * old[name] + 0.4 * new[name], atol=1e-6)
 
 
+def test_the_original_s_own_first_weights_are_not_mixed_in(small: Any, unlearn: Any) -> None:
+    """Even where the run's root seed is the one that the original was initialised with."""
+    untrained = unlearn(ShrinkPerturb(keep=0.0, repair_epochs=0), seed=3).model.state_dict()
+    first = api.build(small.prepared.spec, seed=3).state_dict()
+    weights = [name for name in first if name.endswith("weight") and first[name].ndim > 1 and "gate" not in name]
+    assert len(weights) > 20
+    assert not any(torch.equal(untrained[name], first[name]) for name in weights)
+
+
 def test_all_of_the_original_and_no_repair_is_the_identity(unlearn: Any, memorised: ImageText) -> None:
     done = unlearn(ShrinkPerturb(keep=1.0, repair_epochs=0))
     assert parameter_digest(done.model) == parameter_digest(memorised)
@@ -35,8 +45,8 @@ def test_all_of_the_original_and_no_repair_is_the_identity(unlearn: Any, memoris
 
 def test_nothing_of_the_original_and_all_epochs_is_retraining(unlearn: Any) -> None:
     recipe = Recipe(epochs=2, warmup=0.0, decay=0.0)
-    mixed, anew = (unlearn(method, recipe=recipe).model.state_dict() for method in (
-        ShrinkPerturb(keep=0.0, repair_epochs=2), Retrain()))
+    mixed, anew = (unlearn(method, recipe=recipe, seed=seed).model.state_dict() for method, seed in (
+        (ShrinkPerturb(keep=0.0, repair_epochs=2), 5), (Retrain(), derive(5, "unlearn", "afresh"))))
     compared = [name for name in anew if not name.startswith("gate.") and not name.endswith("num_batches_tracked")]
     assert len(compared) > 50
     assert all(torch.equal(mixed[name], anew[name]) for name in compared)

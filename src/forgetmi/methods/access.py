@@ -25,7 +25,7 @@ class SetLoader:
         self._device = device
         self.seen = 0
 
-    def for_training(self, batch_size: int, *, rows: Ints | None = None) -> SetLoader:
+    def for_training(self, batch_size: int, *, rows: Ints | None = None, seed: int | None = None) -> SetLoader:
         """The same set, or some rows of it, in the batches and order of a training from scratch.
 
         No batch holds a single sample. What is read is not counted here (see `Context.count`).
@@ -33,14 +33,15 @@ class SetLoader:
         Args:
             batch_size: Samples a batch.
             rows: Rows of this set, sorted; None = all.
+            seed: Of the order; None = this set's.
 
         Raises:
             MethodError: A row is not of this set.
         """
         loader = self._loader
         rows = self.rows if rows is None else self._own(rows)
-        again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed, avoid_single=True,
-                       readers=loader.readers)
+        again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed if seed is None else seed,
+                       avoid_single=True, readers=loader.readers)
         return SetLoader(again, labels=self._labels, patient=self._patient, device=self._device)
 
     def __len__(self) -> int:

@@ -75,7 +75,7 @@ class AFS:
         """Run the method; see the class."""
         if self.epochs == 0:
             return frozen(model).requires_grad_(True)
-        recipe, student = context.recipe, context.fresh_model(context.seed)
+        recipe, student = context.recipe, context.fresh_model(context.fresh_seed)
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=recipe.lr, weight_decay=recipe.weight_decay)
         retain = loaders.retain

@@ -20,6 +20,7 @@ from forgetmi.methods.original import OwnOriginal
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Recipe, TrainingTrace, fit
+from forgetmi.seeding import derive
 from forgetmi.types import Partition
 
 Reads = Literal["forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"]
@@ -152,6 +153,11 @@ class Context:
         self._declared("recipe")
         return self._recipe
 
+    @property
+    def fresh_seed(self) -> int:
+        """Seed of weights that start afresh; never the original's own, which may have been made with this root seed."""
+        return derive(self.seed, "unlearn", "afresh")
+
     def fresh_model(self, seed: int) -> ImageText:
         """A freshly initialised model of the original's architecture."""
         self._declared("fresh model")
@@ -190,16 +196,20 @@ class Context:
                 if self.progress is not None:
                     self.progress(epoch + 1, total)
 
-    def train(self, model: ImageText, loader: SetLoader, *, recipe: Recipe | None = None) -> ImageText:
+    def train(
+        self, model: ImageText, loader: SetLoader, *, recipe: Recipe | None = None, seed: int | None = None,
+    ) -> ImageText:
         """Train a model in place on a set; counts as this method's steps and samples.
 
         Args:
             model: Trained in place.
             loader: The set.
             recipe: How; the original's recipe by default.
+            seed: Of order and dropout; the run's by default.
         """
         recipe = recipe or self.recipe
-        done = fit(model, loader.for_training(recipe.batch_size), recipe, seed=self.seed, ordinal=self.ordinal,
+        seed = self.seed if seed is None else seed
+        done = fit(model, loader.for_training(recipe.batch_size, seed=seed), recipe, seed=seed, ordinal=self.ordinal,
                    resume=self.state, progress=self.progress)
         self.count(done, loader)
         return model

@@ -20,8 +20,8 @@ class EUk:
     """Exact unlearning of the last k layers: they start afresh and are trained with the original's recipe.
 
     All others are frozen. Use it where part of a retraining can be afforded. With k at the whole depth of both
-    encoders it is Retrain with the run's seed, weight for weight; with a small k the frozen layers still hold what they
-    learned.
+    encoders it is Retrain, weight for weight, with the seed `Context.fresh_seed`: fresh weights are never those the
+    original began with. With a small k the frozen layers still hold what they learned.
 
     Args:
         image_k: Convolutions and linear layers of the image encoder that start afresh, from the output on, >= 0; at or
@@ -59,12 +59,12 @@ class EUk:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         moving = last_layers(student, image_k=self.image_k, text_k=self.text_k)
-        initialise(student, seed=context.seed, names=(*moving, "gate"))
+        initialise(student, seed=context.fresh_seed, names=(*moving, "gate"))
         free_only(student, moving)
         context.facts["layers that start afresh"] = len(moving)
         recipe = context.recipe
         changing = ("image", "text") if recipe.bf16 else ("image",) if recipe.shift > 0 else ()
         learning(student)
         with frozen_prefix(student, loaders.retain, context, passes=recipe.epochs, limit=self.cache_mb, but=changing):
-            context.train(student, loaders.retain)
+            context.train(student, loaders.retain, seed=context.fresh_seed)
         return student.requires_grad_(True)

@@ -20,7 +20,6 @@ from forgetmi.methods.masks import largest, masked
 from forgetmi.methods.steps import adamw, base, minimise, set_lr, set_mode
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
-from forgetmi.seeding import derive
 from forgetmi.types import Batch
 
 
@@ -85,7 +84,7 @@ class MSG:
             return student
         student.gate.requires_grad_(False)
         masks = self.choose(student, loaders)
-        afresh(student, masks, seed=derive(context.seed, "unlearn", "afresh"))
+        afresh(student, masks, seed=context.fresh_seed)
         context.facts["weights that start afresh"] = sum(int(mask.sum()) for mask in masks.values())
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         lessons = loaders.retain.for_training(loaders.batch_size)

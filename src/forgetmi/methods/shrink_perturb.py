@@ -27,8 +27,8 @@ class ShrinkPerturb:
             >= 0; 0 leaves the mixture as it is.
 
     Source: the mixing step of Ash & Adams 2020 (arXiv 1910.08475), who use it to warm-start training; Gaussian noise
-    there is a fresh initialisation here. Running batch statistics are mixed in the same proportion and learned again by
-    the repair; the gate is left alone, since it is fitted anew after every unlearning.
+    there is a fresh initialisation here, never the original's own. Running batch statistics are mixed in the same
+    proportion and learned again by the repair; the gate is left alone, since it is fitted anew after every unlearning.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -53,10 +53,10 @@ class ShrinkPerturb:
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
-        student, fresh = copy.deepcopy(model), context.fresh_model(context.seed)
+        student, fresh = copy.deepcopy(model), context.fresh_model(context.fresh_seed)
         mix(student, fresh, keep=self.keep)
         repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)
-        return context.train(student, loaders.retain, recipe=repair)
+        return context.train(student, loaders.retain, recipe=repair, seed=context.fresh_seed)
 
 
 @torch.no_grad()
