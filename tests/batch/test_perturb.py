@@ -75,7 +75,7 @@ def test_pixel_noise_is_clipped_and_the_input_is_kept() -> None:
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_a_sample_is_the_same_in_every_batch(order: list[int], cut: int) -> None:
     images, texts, noise = random_images(12, 20), [REPORT] * 12, Perturbation(
-        image_std=0.1, text_level=0.5, rotation=0.1, scale=0.1, shift=0.1, seed=9, draw=1)
+        image_std=0.1, text_level=0.5, rotation=0.1, scale=0.1, shift=0.1, shuffle=True, drop=0.5, seed=9, draw=1)
     rows = np.arange(100, 112)
     whole, whole_texts = noise.images(images, rows), noise.texts(texts, rows)
     for chosen in (order[:cut], order[cut:]):
@@ -192,6 +192,32 @@ def test_level_one_changes_every_word_but_not_more() -> None:
     assert lengths == {0, 1, 2}
 
 
+def test_sentences_are_shuffled_around_the_header() -> None:
+    sentences = ["70 year old man.", "The lungs are clear.", "No effusion.", "Heart size is normal.", "Mild edema."]
+    texts = Perturbation(shuffle=True, seed=1).texts([REPORT] * 3000, np.arange(3000))
+    orders: Counter[tuple[int, ...]] = Counter()
+    first = 0
+    for text in texts:
+        order = tuple(sorted(range(5), key=lambda at, text=text: text.index(sentences[at])))
+        assert len(text) == len(REPORT)
+        assert 0 in (order[0], order[-1])
+        first += order[0] == 0
+        orders[order] += 1
+    assert within(first, 3000, 0.5)
+    assert chi_square(orders, 48) > 1e-4  # 4! orders of the others, the header on either side
+
+
+@pytest.mark.parametrize(("text", "left"), [("A b. C d. E f.", "A b. C d."), ("A b. C d.", "A b. C d.")])
+def test_only_one_of_more_than_two_sentences_is_dropped(text: str, left: str) -> None:
+    assert set(Perturbation(drop=1.0).texts([text] * 20, ROWS[:20])) == {left}
+    dropped = sum(out != text for out in Perturbation(drop=0.3).texts([text] * 400, ROWS))
+    assert within(dropped, 400, 0.3) if text != left else dropped == 0
+
+
+def test_a_decimal_point_does_not_end_a_sentence() -> None:
+    assert Perturbation(drop=1.0).texts(["A 1.5 cm nodule. Clear."], ROWS[:1]) == ["A 1.5 cm nodule. Clear."]
+
+
 @pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
 def test_the_affine_change_is_that_of_scipy(shape: tuple[int, int]) -> None:
     images = ndimage.gaussian_filter(np.random.default_rng(0).random((6, 1, *shape)), (0, 0, 2, 2)).astype(np.float32)
@@ -224,9 +250,12 @@ def test_border_values_go_on_outside() -> None:
 
 def test_the_wash_is_what_it_says() -> None:
     assert wash(seed=4, draw=2) == Perturbation(rotation=0.08, scale=0.06, shift=3 / 64, text_level=0.1, seed=4, draw=2)
+    assert wash(text_level=0.2, sentences=True) == Perturbation(
+        rotation=0.08, scale=0.06, shift=3 / 64, shuffle=True, drop=0.3, text_level=0.2)
 
 
 def test_impossible_levels_are_all_reported() -> None:
     with pytest.raises(SpecError) as caught:
-        Perturbation(image_mean=float("nan"), image_std=-1, text_level=1.5, rotation=-1, scale=float("inf"), shift=2)
-    assert len(caught.value.faults) == 6
+        Perturbation(image_mean=float("nan"), image_std=-1, text_level=1.5, rotation=-1, scale=float("inf"), shift=2,
+                     drop=-0.1)
+    assert len(caught.value.faults) == 7

@@ -31,7 +31,7 @@ def original(small: Any) -> ImageText:
 
 @pytest.mark.parametrize("wrong", [
     {"draws": 0}, {"members": -1}, {"covariance": 1.5}, {"covariance": -0.1}, {"prior": -1.0}, {"kl": -1.0},
-    {"batch_size": 0},
+    {"batch_size": 0}, {"text_level": 1.5}, {"decay": -0.1},
 ])
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=next(iter(wrong))):
@@ -44,7 +44,9 @@ def test_all_wrong_options_are_told_at_once() -> None:
     assert len(caught.value.faults) == 2
 
 
-def slow_goal(small: Any, model: ImageText, name: str, *, draws: int, share: float) -> torch.Tensor:
+def slow_goal(
+    small: Any, model: ImageText, name: str, *, draws: int, share: float, **reports: Any,
+) -> torch.Tensor:
     """The goal of one modality from the formulas, one set at a time and in logits instead of coordinates."""
     records, sets = small.prepared.records, small.partition
     head = model.img_model.fc1 if name == "image" else model.text_model.classifier
@@ -58,7 +60,7 @@ def slow_goal(small: Any, model: ImageText, name: str, *, draws: int, share: flo
         return (logits - logits.mean(1, keepdim=True)).numpy()
 
     def washed(rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        each = torch.stack([embedded(rows, wash(seed=0, draw=draw)) for draw in range(draws)])
+        each = torch.stack([embedded(rows, wash(seed=0, draw=draw, **reports)) for draw in range(draws)])
         mean = each.mean(0)
         return mean, mean * (each.norm(dim=2).mean(0) / mean.norm(dim=1))[:, None]
 
@@ -71,12 +73,15 @@ def slow_goal(small: Any, model: ImageText, name: str, *, draws: int, share: flo
     return mean + torch.from_numpy(wanted - centred(mean)) @ torch.linalg.pinv(flat).T
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_the_goal_against_a_slow_oracle(small: Any, original: ImageText, monkeypatch: Any, share: float) -> None:
-    _, goal = goal_of(monkeypatch, small, original, CalibratedConsensus(draws=2, members=0, covariance=share))
+@pytest.mark.parametrize(("share", "reports"), [(0.0, {}), (1.0, {}), (1.0, {"text_level": 0.2, "sentences": True})])
+def test_the_goal_against_a_slow_oracle(
+    small: Any, original: ImageText, monkeypatch: Any, share: float, reports: dict[str, Any],
+) -> None:
+    method = CalibratedConsensus(draws=2, members=0, covariance=share, **reports)
+    _, goal = goal_of(monkeypatch, small, original, method)
     for name in ("image", "text"):
-        assert torch.allclose(getattr(goal, name).double(), slow_goal(small, original, name, draws=2, share=share),
-                              atol=1e-3)
+        slow = slow_goal(small, original, name, draws=2, share=share, **reports)
+        assert torch.allclose(getattr(goal, name).double(), slow, atol=1e-3)
 
 
 def test_the_goal_has_the_goal_logits(small: Any, original: ImageText, monkeypatch: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -142,8 +143,13 @@ def test_steps_take_a_few_forgotten_and_as_many_retained(
         return {}
 
     monkeypatch.setattr(distil, "minimise", watch)
-    distil.distil(original, teacher, clean=clean, goal=clean, loaders=loaders, context=told, epochs=4, batch_size=3,
-                  lr=0.1, text_lr_factor=4.0, weight_decay=0.0, clip=0.0)
+    run = partial(distil.distil, original, teacher, clean=clean, goal=clean, loaders=loaders, context=told, epochs=4,
+                  batch_size=3, lr=0.1, text_lr_factor=4.0, weight_decay=0.0, clip=0.0)
+    run()
     assert [sorted(epoch) for epoch in seen] == [sorted(rows.tolist())] * 4
     assert [rate[0] for rate in rates] == pytest.approx([0.1, 0.1, 0.1, 0.05])
     assert [rate[-1] for rate in rates] == pytest.approx([0.4, 0.4, 0.4, 0.2])
+    rates.clear()
+    run(decay=1.0)
+    run(decay=0.0)
+    assert [rate[0] for rate in rates] == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.1, 0.1, 0.1, 0.1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -16,6 +17,7 @@ from forgetmi.types import Ints
 
 Images = npt.NDArray[np.float32]
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 class Perturber(Protocol):
@@ -31,8 +33,8 @@ class Perturber(Protocol):
 class Perturbation:
     """Which noise a sample gets; with every field at 0 the samples stay bit-identical.
 
-    Image: affine change, then Gaussian noise on every pixel, clipped to [0, 1]. Report: either character or word noise,
-    chosen at random per report.
+    Image: affine change, then Gaussian noise on every pixel, clipped to [0, 1]. Report: order of sentences, then either
+    character or word noise, chosen at random per report.
 
     Args:
         image_mean: Mean of the pixel noise, in grey values of [0, 1].
@@ -41,6 +43,8 @@ class Perturbation:
         rotation: Standard deviation of the rotation, radians, >= 0.
         scale: Standard deviation of the relative change of size, >= 0.
         shift: Largest shift per axis as a share of the side, 0..1.
+        shuffle: Whether sentences change places; the first one (the header) goes first or last.
+        drop: Probability that the last of more than two sentences is dropped, 0..1.
         seed: Root seed.
         draw: Number of the draw; another number gives independent noise.
     """
@@ -51,6 +55,8 @@ class Perturbation:
     rotation: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
+    shuffle: bool = False
+    drop: float = 0.0
     seed: int = 0
     draw: int = 0
 
@@ -58,7 +64,7 @@ class Perturbation:
         faults = [Fault(f"{name} is {getattr(self, name)}", do="Choose a finite number, 0 or more.")
                   for name in ("image_std", "rotation", "scale") if not 0 <= getattr(self, name) < math.inf]
         faults += [Fault(f"{name} is {getattr(self, name)}", do="Choose a number from 0 to 1.")
-                   for name in ("text_level", "shift") if not 0 <= getattr(self, name) <= 1]
+                   for name in ("text_level", "shift", "drop") if not 0 <= getattr(self, name) <= 1]
         if not math.isfinite(self.image_mean):
             faults.append(Fault(f"image_mean is {self.image_mean}", do="Choose a finite number."))
         if faults:
@@ -97,7 +103,7 @@ class Perturbation:
         Returns:
             The changed reports; a report that was not changed is the same string.
         """
-        if not self.text_level:
+        if not (self.text_level or self.shuffle or self.drop):
             return list(texts)
         return [self._text(text, int(row)) for text, row in zip(texts, rows, strict=True)]
 
@@ -111,20 +117,27 @@ class Perturbation:
 
     def _text(self, text: str, row: int) -> str:
         rng = numpy_generator(self.seed, "perturb", "text", self.draw, row)
-        return (_noise_characters if rng.random() < 0.5 else _noise_words)(text, self.text_level, rng)
+        if self.shuffle or self.drop:
+            text = _rearrange(text, rng, shuffle=self.shuffle, drop=self.drop)
+        if self.text_level:
+            text = (_noise_characters if rng.random() < 0.5 else _noise_words)(text, self.text_level, rng)
+        return text
 
 
-def wash(*, seed: int = 0, draw: int = 0) -> Perturbation:
+def wash(*, text_level: float = 0.1, sentences: bool = False, seed: int = 0, draw: int = 0) -> Perturbation:
     """The mild changes under which a trained model no longer shows what it memorised of a sample.
 
     Args:
+        text_level: Probability that a word is changed, 0..1.
+        sentences: Whether sentences change places, too, and one is dropped with probability 0.3.
         seed: Root seed.
         draw: Number of the draw.
 
     Returns:
-        Rotation of 0.08 rad, size of 6 %, shift of 3 pixels in 64, character or word noise of level 0.1.
+        Rotation of 0.08 rad, size of 6 %, shift of 3 pixels in 64, character or word noise.
     """
-    return Perturbation(rotation=0.08, scale=0.06, shift=3 / 64, text_level=0.1, seed=seed, draw=draw)
+    return Perturbation(rotation=0.08, scale=0.06, shift=3 / 64, shuffle=sentences, drop=0.3 if sentences else 0.0,
+                        text_level=text_level, seed=seed, draw=draw)
 
 
 def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:
@@ -143,6 +156,16 @@ def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:
     aspect = height / width
     grid = torch.stack([cos * x + sin * y * aspect, cos * y - sin * x / aspect], dim=-1)
     return grid_sample(torch.from_numpy(images), grid, padding_mode="border", align_corners=False).numpy()
+
+
+def _rearrange(text: str, rng: np.random.Generator, *, shuffle: bool, drop: float) -> str:
+    sentences = _SENTENCE_END.split(text.strip())
+    if shuffle:
+        header, body = sentences[0], [sentences[1 + i] for i in rng.permutation(len(sentences) - 1)]
+        sentences = [header, *body] if rng.random() < 0.5 else [*body, header]
+    if len(sentences) > 2 and rng.random() < drop:
+        sentences.pop()
+    return " ".join(sentences)
 
 
 def _noise_characters(text: str, level: float, rng: np.random.Generator) -> str:

@@ -39,13 +39,16 @@ class CalibratedConsensus:
 
     Args:
         draws: Changed copies of each sample, >= 1.
+        text_level: Probability that a word of the report is changed, 0 to 1.
+        sentences: Whether sentences of the report change places, too, and one is dropped with probability 0.3.
         members: Retained images the displacement is estimated on, drawn at random; 0 = all.
         covariance: Share of the covariance map that is applied, 0 (class means are shifted only) to 1.
         prior: Validation samples that the common shift and the shared covariance count for, >= 0.
         kl: Weight of the divergence of the predictions beside the distance of the embeddings, 0 = none.
         epochs: Passes over the forget set.
         batch_size: Forgotten images a step, and as many retained ones, >= 1; at most the run's own batch size.
-        lr: Learning rate of AdamW on the image encoder; it falls to 0 over the second half of the epochs.
+        lr: Learning rate of AdamW on the image encoder.
+        decay: Share of the epochs, at the end, over which it falls to 0; 0 = it stays.
         text_lr_factor: Learning rate of the text encoder as a multiple of lr.
         weight_decay: Weight decay (none on biases and norm layers).
         clip: Largest gradient norm, 0 = none.
@@ -66,6 +69,8 @@ class CalibratedConsensus:
     )
 
     draws: int = 8
+    text_level: float = 0.1
+    sentences: bool = False
     members: int = 200
     covariance: float = 1.0
     prior: float = 5.0
@@ -73,13 +78,15 @@ class CalibratedConsensus:
     epochs: int = 20
     batch_size: int = 8
     lr: float = 5e-4
+    decay: float = 0.5
     text_lr_factor: float = 4.0
     weight_decay: float = 0.01
     clip: float = 5.0
 
     def __post_init__(self) -> None:
         rules = {"draws must be at least 1": self.draws >= 1, "members must be at least 0": self.members >= 0,
-                 "covariance must be in [0, 1]": 0 <= self.covariance <= 1,
+                 **{f"{name} must be in [0, 1]": 0 <= getattr(self, name) <= 1
+                    for name in ("covariance", "text_level", "decay")},
                  "prior must be at least 0": self.prior >= 0, "kl must be at least 0": self.kl >= 0,
                  "batch_size must be at least 1": self.batch_size >= 1}
         faults = [Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds]
@@ -99,13 +106,13 @@ class CalibratedConsensus:
         goal = self._goal(teacher, clean, loaders, context)
         return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
                       batch_size=self.batch_size, lr=self.lr, text_lr_factor=self.text_lr_factor,
-                      weight_decay=self.weight_decay, clip=self.clip,
-                      kl=self.kl)
+                      weight_decay=self.weight_decay, clip=self.clip, kl=self.kl, decay=self.decay)
 
     def _goal(self, teacher: ImageText, clean: Table, loaders: Loaders, context: Context) -> Table:
         """What the student shall say of the forgotten."""
         forget, retain, validation = loaders.forget, loaders.retain, loaders.validation
-        changes = [wash(seed=context.seed, draw=draw) for draw in range(self.draws)]
+        changes = [wash(text_level=self.text_level, sentences=self.sentences, seed=context.seed, draw=draw)
+                   for draw in range(self.draws)]
         lost = wash_out(teacher, forget, forget.rows, changes)
         count = min(self.members or len(retain.rows), len(retain.rows))
         members = wash_out(teacher, retain, np.sort(retain.random(0, count)), changes)

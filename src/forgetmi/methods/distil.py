@@ -20,13 +20,14 @@ from forgetmi.types import Batch
 def distil(
     model: ImageText, teacher: ImageText, *, clean: Table, goal: Table, loaders: Loaders, context: Context,
     epochs: int, batch_size: int, lr: float, text_lr_factor: float, weight_decay: float, clip: float, kl: float = 0.0,
+    decay: float = 0.5,
 ) -> ImageText:
     """Move the forgotten samples' embeddings to a goal and hold as many retained ones where they were.
 
     For each modality, the mean distance to the goal on the forgotten and to the original on the retained, both divided
     by the mean distance the forgotten have to go, so that neither modality dominates. Heads and gate do not move.
     Batch-norm statistics and dropout are those of evaluation; retained samples come in one seeded shuffle, each epoch
-    going on where the last stopped. The learning rate falls to 0 along a straight line from half of the epochs on: a
+    going on where the last stopped. The learning rate falls to 0 along a straight line over the last epochs: a
     distance, unlike its square, pulls with the same force from near and far, so at a constant rate samples keep jumping
     about their goals.
 
@@ -42,6 +43,7 @@ def distil(
         weight_decay: Weight decay (none on biases and norm layers).
         clip: Largest gradient norm, 0 = none.
         kl: Weight of the divergence of both heads' predictions beside the distances, 0 = none.
+        decay: Share of the epochs, at the end, over which the learning rate falls, 0 (it stays) to 1.
 
     Returns:
         The student.
@@ -73,7 +75,7 @@ def distil(
     rates = [group["lr"] for group in optimiser.param_groups]
     for epoch in context.epochs(epochs, student=student, optimiser=optimiser):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * min(1.0, 2.0 * (1.0 - epoch / epochs))
+            group["lr"] = rate * min(1.0, (1.0 - epoch / epochs) / decay) if decay else rate
         pairs = zip(pieces(forget.epoch(epoch), batch_size), pieces(retain.batches(kept[epoch]), batch_size),
                     strict=True)
         context.log.epochs.append(minimise(itertools.starmap(concatenate, pairs), objective, optimiser, context,
