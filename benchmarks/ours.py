@@ -52,7 +52,8 @@ from ours_models import ORIGINAL, RETRAIN, Model, Setting, groups, jobs
 from pages import command, hardware, put, rows
 
 METHODS = ("calibrated_consensus", "consensus", "forget_mi")
-CHANGES = ("covariance=0", "draws=4", "members=50", "kl=4,batch_size=4")
+CHANGES = ("covariance=0", "draws=4", "members=50", "kl=4,batch_size=4", "batch_size=16", "decay=0", "text_level=0.2",
+           "text_level=0.2,sentences=true", "text_level=0.2,sentences=true,batch_size=16,decay=0")
 WASHED = ("shift=0.0625,text_level=0.2",)
 ABLATION = ("calibrated_consensus", *(f"calibrated_consensus:{options}" for options in CHANGES),
             "consensus", *(f"consensus:{options}" for options in WASHED))

@@ -114,6 +114,9 @@ def test_no_test_patient_is_looked_at(whole: Path) -> None:
     _, partition = load_data(SMALL)
     looked = Signals.load(whole / "trials/fine_tune/0-seed-3/signals.npz").row
     assert set(looked) == set(partition.forget) | set(partition.validation)
+    every = [Signals.load(path) for path in whole.rglob("*.npz") if path.parent.name in ("signals", "0-seed-3")]
+    assert len(every) > 1
+    assert not any(np.isin(one.row, partition.holdout).any() for one in every)
 
 
 def test_an_interrupted_tuning_goes_on_and_does_nothing_twice(whole: Path, tmp_path: Path) -> None:

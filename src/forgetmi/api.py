@@ -18,6 +18,7 @@ from forgetmi.evaluation import suite
 from forgetmi.evaluation.signals import collect
 from forgetmi.files import default_cache
 from forgetmi.methods import base
+from forgetmi.methods.access import SetLoader
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.methods.original import TrainedOriginal, TrainingTask
 from forgetmi.model import checkpoint
@@ -229,8 +230,10 @@ def train_original(
     if method.info.original is None:
         return TrainedOriginal(*usual(()))
     rows = trained_rows(partition, without_forgotten=without_forgotten)
+    loader = Loader(prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
     made = method.info.original.train(method, TrainingTask(
-        records=prepared.records, partition=partition, rows=rows, recipe=recipe, seed=seed,
+        samples=SetLoader(loader, labels=True, patient=partition.patient, device=device),
+        forget=partition.forget, patient=partition.patient, recipe=recipe, seed=seed,
         ordinal=prepared.cohort.ordinal, fresh_model=lambda own: build(prepared.spec, seed=own).to(device), usual=usual,
         state=resume, log=log, progress=progress))
     if made.log is not None and log is not None:

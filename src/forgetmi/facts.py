@@ -100,16 +100,17 @@ def warn(evaluation: Evaluation, trace: dict[str, Any]) -> list[str]:
     """What the reader must know before any number."""
     found = []
     if stayed(evaluation):
-        found.append("Did not forget: on every measure the unlearned model is nearer to the original than the "
-                     "retrained models are to each other.")
+        found.append("Did not forget: on each of the five measures the unlearned model is within the retrained "
+                     "models' own gap of the original.")
     if trace["first_gradient"] == 0.0:
         found.append("The first step's gradient was zero: the method could not start from the original.")
     return found
 
 
 def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
-    """Whether a model ended where the original was: nearer to it than the retrained models are to each other, on each
-    of the five measures of the gap. False where there is no floor to compare with."""
+    """Whether a model ended where the original was: on each of the gap's five measures within its floor of it.
+
+    False where there is no floor to compare with."""
     try:
         floor = evaluation.get("retrain", "gap_floor", head="image")
         pairs = [(evaluation.get(model, name, head="image", on=on), evaluation.get(ORIGINAL, name, head="image", on=on))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from forgetmi import api
@@ -112,7 +113,7 @@ def given_model(spec: RunSpec, name: str) -> Path | None:
     return given.retrained[number] if number < len(given.retrained) else None
 
 
-def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
+def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool = True) -> None:
     """Train, take over or unlearn one model, store it, run it once over the cohort and store what it says.
 
     Runs in a worker process; goes on where an interrupted one stopped. A finished part is not done again.
@@ -122,6 +123,7 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
         root: Its directory.
         name: "original", "unlearned" or "retrain-0" and so on.
         tell: Called with (done, in all) as work goes on.
+        test: Whether the finished model is run over test patients (holdout and reference), too.
     """
     directory, device = RunDirectory(root), device_of(spec)
     if directory.signals(name).exists():
@@ -165,7 +167,8 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
         _, loaded = api.open_checkpoint(directory.model(name), cohort=cohort)
         model = loaded.model.to(device)
     directory.signals(name).parent.mkdir(exist_ok=True)
-    api.predict(prepared=prepared, model=model).save(directory.signals(name))
+    rows = None if test else np.sort(np.concatenate([partition.forget, partition.retain, partition.validation]))
+    api.predict(prepared=prepared, model=model, rows=rows).save(directory.signals(name))
 
 
 def relearn_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -140,6 +140,7 @@ def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> 
     with directory.lock(), full_disk_explained(plan.root.name):
         _claim(plan)
         jobs: dict[str, Job] = {}
+        work = partial(make_model, test=plan.rule == "shipped")
         for spec in plan.specs:
             for name, tried in plan.trials.items():
                 run = replace(spec, method=tried[0])
@@ -147,7 +148,7 @@ def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> 
                 models = {model: f"{home.name} {model}" for model in (ORIGINAL, *retrained_names(spec))
                           if model == ORIGINAL or home == _usual(plan, spec)}
                 for model, label in models.items():
-                    jobs.setdefault(label, Job(label, make_model, (run, home, model)))
+                    jobs.setdefault(label, Job(label, work, (run, home, model)))
                 for number, method in enumerate(tried):
                     folder = _folder(plan, name, number, spec)
                     if not (folder / "trial.json").exists():

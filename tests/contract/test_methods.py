@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import json
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from forgetmi import api
 from forgetmi.errors import MethodError, SpecError
@@ -88,6 +90,35 @@ def test_only_declared_sets_are_read(name: str, small: Any, original: ImageText,
     assert not read & set(small.partition.holdout.tolist())
 
 
+def test_a_training_of_its_own_reads_no_one_else(name: str, small: Any, monkeypatch: Any) -> None:
+    """Methods that train their original themselves see the patients trained on, and cannot ask for others."""
+    method, told = quick(name), []
+    if method.info.original is None:
+        pytest.skip("the usual original will do")
+    train = method.info.original.train
+    read: set[int] = set()
+    batch = type(small.prepared.records).batch
+
+    def spy(self: Any, rows: Any, **more: Any) -> Any:
+        read.update(int(row) for row in rows)
+        return batch(self, rows, **more)
+
+    def watched(method: Any, task: Any) -> Any:
+        told.append(task)
+        return train(method, task)
+
+    monkeypatch.setattr(type(small.prepared.records), "batch", spy)
+    own = dataclasses.replace(method.info.original, train=watched)
+    monkeypatch.setattr(type(method), "info", dataclasses.replace(method.info, original=own))
+    api.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=RECIPE)
+    assert read
+    assert not read & set(small.partition.holdout.tolist())
+    assert set(told[0].samples.rows) <= {*small.partition.forget, *small.partition.retain}
+    for kind in ("validation", "holdout"):
+        with pytest.raises(MethodError, match="not in this set"):
+            told[0].samples.for_training(8, rows=small.partition.rows(kind)[:4])
+
+
 def test_undeclared_sets_raise(name: str, small: Any) -> None:
     declared = methods.get(name).info.reads
     rows = {kind: small.partition.rows(kind) for kind in ("forget", "retain", "validation")}
@@ -97,8 +128,32 @@ def test_undeclared_sets_raise(name: str, small: Any) -> None:
         with pytest.raises(MethodError, match="without declaring"):
             getattr(loaders, kind)
     if "labels" not in declared:
-        for kind in {"forget", "retain"} & declared:
+        for kind in {"forget", "retain", "validation"} & declared:
             assert bool((next(getattr(loaders, kind).epoch(0)).label == -1).all())
+
+
+def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
+    declared = methods.get(name).info.reads
+    context = base.Context(seed=0, reads=declared, ordinal=True, _recipe=RECIPE,
+                           _fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+    asked: dict[str, list[Callable[[], Any]]] = {
+        "recipe": [lambda: context.recipe], "fresh model": [lambda: context.fresh_model(1)],
+        "training log": [lambda: context.training_log, lambda: context.keep_log(None)]}
+    for what, ways in asked.items():
+        for way in ways:
+            if what in declared:
+                way()
+            else:
+                with pytest.raises(MethodError, match="without declaring"):
+                    way()
+
+
+def test_who_asks_the_original_declares_a_teacher(name: str, small: Any) -> None:
+    """Its answers are got by freezing it, or by measuring it before the first step."""
+    kind = methods.get(name)
+    source = inspect.getsource(inspect.getmodule(kind) or kind)
+    asks = any(way in source for way in ("frozen(model", "per_sample(model", "deepcopy(model).requires_grad_(False)"))
+    assert asks == ("teacher" in kind.info.reads)
 
 
 class Stopped:
@@ -136,7 +191,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     batch = records.batch
     whole = Stopped(batch)
     monkeypatch.setattr(records, "batch", lambda *given, **more: whole.read(*given, **more))
-    expected = parameter_digest(apply(small, original, method, progress=whole.progress).model)
+    through = apply(small, original, method, progress=whole.progress)
     epochs = [at for at, what in enumerate(whole.moments) if what == "epoch"]
     state, looped = tmp_path / "state.pt", len(epochs) > 1
     cut = Stopped(batch, at=epochs[-1] - 1 if looped else len(whole.moments) // 2)
@@ -146,7 +201,10 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     assert state.exists() == looped
     assert parameter_digest(original) == before
     monkeypatch.undo()
-    assert parameter_digest(apply(small, original, method, state=state).model) == expected
+    resumed = apply(small, original, method, state=state)
+    assert parameter_digest(resumed.model) == parameter_digest(through.model)
+    for what in ("steps", "samples", "epochs", "changed", "first_gradient"):
+        assert getattr(resumed.trace, what) == getattr(through.trace, what), what
 
 
 def test_unknown_options_are_refused(name: str, small: Any) -> None:
@@ -156,11 +214,21 @@ def test_unknown_options_are_refused(name: str, small: Any) -> None:
         from_plain(methods.get(name), {"no_such_option": 1}, where="spec.yaml")
 
 
-def test_the_trace_is_complete_and_true(name: str, small: Any, original: ImageText) -> None:
+def test_the_trace_is_complete_and_true(name: str, small: Any, original: ImageText, monkeypatch: Any) -> None:
+    read, batch = [], type(small.prepared.records).batch
+
+    def spy(self: Any, rows: Any, **more: Any) -> Any:
+        read.extend(int(row) for row in rows)
+        return batch(self, rows, **more)
+
+    monkeypatch.setattr(type(small.prepared.records), "batch", spy)
+    steps: list[Any] = []
+    hook = register_optimizer_step_post_hook(lambda *given: steps.append(None))
     done = apply(small, original, quick(name))
+    hook.remove()
     old, new = original.state_dict(), done.model.state_dict()
     assert set(done.trace.changed) == {key for key in old if not torch.equal(old[key], new[key])}
-    assert done.trace.steps > 0 or done.trace.epochs == ()
+    assert done.trace.steps == len(steps)
     assert done.trace.method == methods.get(name).info.title
     assert done.trace.options == dataclasses.asdict(quick(name))
     assert done.trace.moved > 0
@@ -169,6 +237,8 @@ def test_the_trace_is_complete_and_true(name: str, small: Any, original: ImageTe
     json.dumps(done.trace.plain(), allow_nan=False)
     assert done.trace.cost.peak_memory > 1e6
     assert set(done.trace.samples) == {"forget", "retain", "validation"} & methods.get(name).info.reads
+    assert done.trace.samples == {
+        kind: int(np.isin(read, small.partition.rows(kind)).sum()) for kind in done.trace.samples}
     assert all(np.isfinite(value) for epoch in done.trace.epochs for value in epoch.values())
 
 
@@ -195,6 +265,7 @@ def test_one_forgotten_sample_works_or_is_refused(name: str, small: Any, origina
         assert all(bool(torch.isfinite(value).all()) for value in done.model.parameters())
         return
     assert all(fault.why or fault.do for fault in refusal.faults)
+    assert "the loss became" not in str(refusal)
 
 
 def test_its_search_space_holds_the_defaults_and_nothing_impossible(name: str, small: Any) -> None:

@@ -59,10 +59,9 @@ class Amnesiac:
 
     def recorder(self, task: TrainingTask) -> UpdateLog:
         """What watches the original's training."""
-        sets = task.partition
         if self.buckets == "patients":
-            return UpdateLog(sets.patient, folder=task.log)
-        return UpdateLog(np.isin(np.arange(len(sets.patient)), sets.forget).astype(np.int64), folder=task.log)
+            return UpdateLog(task.patient, folder=task.log)
+        return UpdateLog(np.isin(np.arange(len(task.patient)), task.forget).astype(np.int64), folder=task.log)
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""

@@ -16,6 +16,7 @@ from forgetmi.batch.loaders import Records
 from forgetmi.cost import Cost, Meter
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders, SetLoader
+from forgetmi.methods.bfloat16 import lower, lowered, restore
 from forgetmi.methods.original import OwnOriginal
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.resume import EpochLoop
@@ -35,7 +36,8 @@ class MethodInfo:
         title: Name as the field writes it.
         paper: Source, short: authors, venue, year, arXiv id.
         summary: One plain sentence a privacy officer can read.
-        reads: What it may read; everything else raises.
+        reads: What it may read; everything else raises. "teacher": what the original says of samples is a goal or a
+            measure (not only where the student begins).
         exact: Whether the result never saw the forgotten patients (exact) or only approximates that.
         cost: Cost per epoch in fine-tune epochs (one forward and backward pass over the retain set), in words.
         suits: For whom it is the right choice, in words.
@@ -275,7 +277,8 @@ def unlearn(
         records: Images and tokens of the cohort.
         partition: Only its forget, retain and validation rows reach the method.
         seed: Root seed of this run.
-        recipe, fresh_model: How the original was made, for methods that retrain.
+        recipe, fresh_model: How the original was made, for methods that retrain. With ``recipe.bf16`` the forward
+            passes of methods with epochs of their own run in bfloat16; see `forgetmi.methods.bfloat16`.
         ordinal: Whether the classes are grades.
         batch_size: Samples of each set a step.
         training_log: What the method's recorder kept, if it has one.
@@ -290,18 +293,20 @@ def unlearn(
     """
     info = method.info
     before = parameter_digest(model)
+    # A method without epochs of its own is a closed form, which would lose digits, or trains by `fit`, which sees to it.
+    bf16 = recipe.bf16 and "epochs" in asdict(method)  # type: ignore[call-overload]
     loaders = Loaders(
         records, {name: partition.rows(name) for name in ("forget", "retain", "validation")},
         patient=partition.patient, reads=info.reads, batch_size=batch_size, seed=seed,
         device=next(model.parameters()).device,
     )
     context = Context(
-        seed=seed, reads=info.reads, ordinal=ordinal, _recipe=recipe, _fresh_model=fresh_model,
-        _training_log=training_log, state=state, progress=progress, samples=loaders,
-        key=_key(method, seed, before, partition),
+        seed=seed, reads=info.reads, ordinal=ordinal, _recipe=recipe,
+        _fresh_model=lambda own: lower(fresh_model(own), on=bf16), _training_log=training_log, state=state,
+        progress=progress, samples=loaders, key=_key(method, seed, before, partition) + (" bf16" if bf16 else ""),
     )
-    with Meter() as meter:
-        result = method.apply(model, loaders, context).eval()
+    with Meter() as meter, lowered(model, on=bf16):
+        result = restore(method.apply(model, loaders, context).eval())
     if parameter_digest(model) != before:
         raise MethodError(Fault(f"{info.title} changed the model it was given", do="Work on a deep copy."))
     old, new = model.state_dict(), result.state_dict()

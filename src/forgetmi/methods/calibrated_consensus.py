@@ -63,7 +63,8 @@ class CalibratedConsensus:
                 "differently from the ones it remembers is measured on other patients and undone on the forgotten.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
         exact=False,
-        cost="2 x |forget| / |retain|, and once a third of draws x (|forget| + members) / |retain|",
+        cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x "
+             "(|forget| + members) / |retain|",
         suits="withdrawals where the training data and about a hundred labelled never-trained images are at hand",
         search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
@@ -89,8 +90,7 @@ class CalibratedConsensus:
                     for name in ("covariance", "text_level", "decay")},
                  "prior must be at least 0": self.prior >= 0, "kl must be at least 0": self.kl >= 0,
                  "batch_size must be at least 1": self.batch_size >= 1}
-        faults = [Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds]
-        if faults:
+        if faults := [Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds]:
             raise SpecError(faults)
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:

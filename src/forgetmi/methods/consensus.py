@@ -45,7 +45,7 @@ class Consensus:
                 "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
         reads=frozenset({"forget", "retain", "teacher"}),
         exact=False,
-        cost="2 x |forget| / |retain|, and once a third of draws x |forget| / |retain|",
+        cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x |forget| / |retain|",
         suits="small cohorts without labelled validation patients; use calibrated_consensus where there are some",
         search={"lr": (2e-4, 5e-4, 1e-3), "epochs": (10, 20, 30), "shift": (2 / 64, 4 / 64, 8 / 64)},
     )

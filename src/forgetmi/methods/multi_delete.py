@@ -58,7 +58,7 @@ class MultiDelete:
                 "everyone else, is held.",
         reads=frozenset({"forget", "retain", "teacher"}),
         exact=False,
-        cost="2 x |forget| / |retain|",
+        cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher",
         suits="comparisons; models that answer from the joint embedding",
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "md": (0.3, 1.0, 3.0)},
     )

@@ -29,8 +29,8 @@ class NegGrad:
         weight_decay: Weight decay (none on biases and norm layers), >= 0.
         clip: Largest gradient norm, 0 = none.
         stop: validation ends the run after the step at which the image head's mean cross-entropy on the forget set
-            has reached the original's on validation patients of the same mix of labels; never runs all epochs, and
-            is unbounded.
+            has reached the original's on validation patients of the same mix of labels (one step at least); never
+            runs all epochs, and is unbounded.
         bn: Batch-norm statistics: eval (kept) or train (updated on forgotten patients, as the repositories do).
 
     Source: Golatkar et al. 2020 (arXiv 1911.04933); repositories Unlearn-Saliency (``GA.py``: rate 0.01, 10 epochs,
@@ -44,7 +44,7 @@ class NegGrad:
         paper="Golatkar et al., CVPR 2020, arXiv 1911.04933",
         summary="Pushes the model towards wrong answers on the forgotten patients until it does no better on them than "
                 "on patients it never saw.",
-        reads=frozenset({"forget", "validation", "labels"}),
+        reads=frozenset({"forget", "validation", "labels", "teacher"}),
         exact=False,
         cost="|forget| / |retain|; with the stop rule one more forward pass over the forget set a step",
         suits="withdrawals where the retained patients' data are gone and some loss of quality is acceptable",

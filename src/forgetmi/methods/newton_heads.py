@@ -50,7 +50,7 @@ class NewtonHeads:
         paper="Guo et al., ICML 2020, arXiv 1911.03030",
         summary="The final linear step of each branch is recomputed as if the forgotten had not been there, with a "
                 "certificate; the encoders before it are left as they are and still remember.",
-        reads=frozenset({"forget", "retain", "labels"}),
+        reads=frozenset({"forget", "retain", "labels", "teacher"}),
         exact=False,
         cost="1/3 (1 + |forget| / |retain|), once",
         suits="models whose encoders never saw the patients",

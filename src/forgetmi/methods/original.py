@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from forgetmi.batch.loaders import Records
+from forgetmi.methods.access import SetLoader
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.train import Recipe, TrainingTrace
-from forgetmi.types import Ints, Partition, Recorder
+from forgetmi.types import Ints, Recorder
 
 
 class TrainingLog(Protocol):
@@ -28,12 +28,12 @@ class LoggingRecorder(Recorder, TrainingLog, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask:
-    """Everything a training of an original needs.
+    """Everything a training of an original needs, and no validation or holdout patient.
 
     Args:
-        records: Images and tokens of the cohort.
-        partition: Who is in which set; validation and holdout patients are not to be trained on.
-        rows: Training rows, sorted.
+        samples: Who is trained on; its ``rows`` are sorted, and no other row can be read through it.
+        forget: Rows that will be forgotten.
+        patient: Patient codes of all rows of the cohort.
         recipe: How a model is trained.
         seed: Root seed.
         ordinal: Whether the classes are grades.
@@ -44,9 +44,9 @@ class TrainingTask:
         progress: Called with (epochs done, epochs in all).
     """
 
-    records: Records
-    partition: Partition
-    rows: Ints
+    samples: SetLoader
+    forget: Ints
+    patient: Ints
     recipe: Recipe
     seed: int
     ordinal: bool

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from forgetmi.batch.loaders import Loader
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
@@ -70,22 +69,21 @@ class Sisa:
 
     def train(self, task: TrainingTask) -> TrainedOriginal:
         """Train the original: an `Ensemble`, in eval mode, and the `SliceLog` that unlearning will need."""
-        patient, seed = task.partition.patient, task.seed
+        patient, seed, rows = task.patient, task.seed, task.samples.rows
         place = numpy_generator(seed, "sisa").permutation(int(patient.max()) + 1)[patient]
-        trained = np.isin(np.arange(len(patient)), task.rows)
+        trained = np.isin(np.arange(len(patient)), rows)
         done = Slices(np.where(trained, place % self.shards, -1),
                       np.where(trained, place // self.shards % self.slices, -1),
                       [[{} for _ in range(self.slices)] for _ in range(self.shards)])
         model = Ensemble([task.fresh_model(shard_seed(seed, number)) for number in range(self.shards)])
         steps = [(number, last) for number in range(self.shards) for last in range(self.slices)]
-        key = f"{self!r} {task.recipe!r} {seed} {task.ordinal} {task.rows.tobytes()!r} {patient.tobytes()!r}"
+        key = f"{self!r} {task.recipe!r} {seed} {task.ordinal} {rows.tobytes()!r} {patient.tobytes()!r}"
         loop = EpochLoop(len(steps), state={"model": model, "slices": done}, file=task.state, seed=seed, stage="train",
                          key=hashlib.sha256(key.encode()).hexdigest())
         with closing(iter(loop)) as numbers:
             for at in numbers:
                 self._one(model.member(steps[at][0]), done, *steps[at], recipe=task.recipe, ordinal=task.ordinal,
-                          seed=seed, batches=lambda rows, size: Loader(
-                              task.records, rows, batch_size=size, seed=seed, avoid_single=True))
+                          seed=seed, batches=lambda rows, size: task.samples.for_training(size, rows=rows))
                 if task.progress is not None:
                     task.progress(at + 1, len(steps))
         return TrainedOriginal(model.eval(), TrainingTrace(tuple(done.epochs)), done.log())
