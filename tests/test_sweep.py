@@ -16,9 +16,10 @@ from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
 from forgetmi.errors import SpecError
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.options import applied
 from forgetmi.spec import RunSpec, write_yaml
-from forgetmi.sweep import Tried, applied, best_of
-from forgetmi.sweep_file import Distribution, EarlyStop, grid, read_sweep
+from forgetmi.sweep import Tried, best_of
+from forgetmi.sweep_file import Distribution, grid, read_sweep
 from forgetmi.trial import _opened, home_of, split_objective
 from tests.runs import SMALL
 
@@ -80,7 +81,8 @@ parameters:
   method.clip: {distribution: q_normal, mu: 5, sigma: 1}
 """))
     assert (found.method, found.metric, found.maximise, found.most) == ("bayes", "own", False, 12)
-    assert found.early == EarlyStop(2, 3)
+    assert found.early is not None
+    assert (found.early.bands[:3], found.early.factor) == ((2, 6, 18), 3)
     assert found.parameters["method.lr"] == Distribution("log_uniform_values", 1e-5, 1e-2)
     assert found.parameters["method.epochs"] == Distribution("int_uniform", 2, 9)
     assert found.parameters["method.k"] == (1, 2)

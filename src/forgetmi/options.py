@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import sys
+import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from forgetmi.errors import Fault, SpecError
-from forgetmi.spec import CHOICES, RunSpec, read_yaml
+from forgetmi.plain import from_plain
+from forgetmi.spec import CHOICES, RunSpec, read_yaml, to_plain
 
 
 def parse(
     extra: type, argv: Sequence[str], *, prog: str, description: str, only: Sequence[str] = (),
-    start: RunSpec | None = None,
+    start: RunSpec | None = None, agent: bool = False,
 ) -> tuple[RunSpec, Any]:
     """Options of a command that works on a run specification.
 
@@ -30,6 +35,7 @@ def parse(
         description: What it does.
         only: Fields of `RunSpec` this command uses; empty = all.
         start: Starting values from elsewhere; ``--spec`` and the choice of parts are not options then.
+        agent: Whether ``--NAME=VALUE`` may be written as Weights & Biases's agent does; see `read_value`.
 
     Returns:
         The specification and the command's own options.
@@ -38,13 +44,16 @@ def parse(
         SpecError: A file or name is wrong. Wrong options end the process with code 2 and the nearest option's name.
     """
     chosen_elsewhere = start is not None
-    words, chosen = take(argv, set() if chosen_elsewhere else {"spec", *CHOICES})
+    used = [f for f in dataclasses.fields(RunSpec) if not only or f.name in only]
+    rest, pairs = take_pairs(argv, {f.name for f in used}) if agent else (argv, {})
+    words, chosen = take(rest, set() if chosen_elsewhere else {"spec", *CHOICES})
     if start is None:
         start = read_yaml(Path(chosen["spec"])) if "spec" in chosen else RunSpec()
     for key, registry in CHOICES.items():
         if key in chosen:
             start = dataclasses.replace(start, **{key: _default(registry.get(chosen[key]))})
-    used = [f for f in dataclasses.fields(RunSpec) if not only or f.name in only]
+    given, required = _given(start, pairs)
+    words += required
     hints = typing.get_type_hints(RunSpec)
     combined = dataclasses.make_dataclass("Options", [
         *((f.name, typing.get_type_hints(extra)[f.name], _same(f)) for f in dataclasses.fields(extra)),
@@ -59,7 +68,26 @@ def parse(
     parsed = command_line(combined, words, prog=prog, description=description)
     values = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(combined)}
     own = {f.name: values.pop(f.name) for f in dataclasses.fields(extra)}
-    return dataclasses.replace(start, **values), extra(**own)
+    spec = dataclasses.replace(start, **values)
+    return applied(spec, given, where="command line") if given else spec, extra(**own)
+
+
+def applied(spec: RunSpec, options: Mapping[str, Any], *, where: str) -> RunSpec:
+    """A run with some options changed, named as on the command line, e.g. ``method.lr``.
+
+    Raises:
+        SpecError: An option is unknown (the nearest is named) or a value does not fit; all faults at once.
+    """
+    plain = to_plain(spec)
+    for name, value in options.items():
+        *path, last = name.replace("-", "_").split(".")
+        at = plain
+        for key in path:
+            at = at.setdefault(key, {}) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise SpecError(Fault(f"unknown option {name!r}", where=where))
+        at[last] = value
+    return from_plain(RunSpec, plain, where=where, choices=CHOICES)
 
 
 def command_line(cls: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
@@ -68,6 +96,43 @@ def command_line(cls: type, argv: Sequence[str], *, prog: str, description: str)
 
     return tyro.cli(cls, args=list(argv), prog=prog, description=description,
                     config=(tyro.conf.HelptextFromCommentsOff,))
+
+
+def take_pairs(argv: Sequence[str], parts: Collection[str]) -> tuple[list[str], dict[str, str]]:
+    """Split off ``--NAME=VALUE`` of a run's parts; ``--method=KIND`` stays, ``--method={...}`` does not."""
+    rest: list[str] = []
+    found: dict[str, str] = {}
+    for word in argv:
+        name, equals, value = word.removeprefix("--").partition("=")
+        part = name.partition(".")[0].replace("-", "_")
+        if word.startswith("--") and equals and part in parts and (name not in CHOICES or value.startswith("{")):
+            found[name] = value
+        else:
+            rest.append(word)
+    return rest, found
+
+
+def read_value(text: str, kind: Any) -> Any:
+    """A value as Python writes it, hence Weights & Biases's agent (``True``, ``[8, 16]``, ``None``), or as YAML does.
+
+    Args:
+        text: The value.
+        kind: Type of the option; where that is text, text stays as it is.
+    """
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    if type(None) in kinds and text in ("None", "null"):
+        return None
+    if str in kinds or Path in kinds or text in typing.get_args(kind):
+        return text
+    if typing.get_origin(kind) is tuple and text[:1] not in ("[", "("):  # one value, as on any command line
+        return (read_value(text, typing.get_args(kind)[0]),)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
 
 
 def take(argv: Sequence[str], names: set[str]) -> tuple[list[str], dict[str, str]]:
@@ -86,6 +151,33 @@ def take(argv: Sequence[str], names: set[str]) -> tuple[list[str], dict[str, str
         else:
             rest.append(word)
     return rest, found
+
+
+def _given(start: RunSpec, pairs: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The values of pairs, and the words of those that the command line requires."""
+    import tyro
+
+    given: dict[str, Any] = {}
+    required = []
+    for name, text in pairs.items():
+        part: Any = start
+        *path, last = name.replace("-", "_").split(".")
+        for key in path:
+            part = getattr(part, key, None)
+        if getattr(part, last, None) is tyro.MISSING:
+            required.append(f"--{name}={text}")
+        else:
+            kind = typing.get_type_hints(type(part)).get(last, Any) if dataclasses.is_dataclass(part) else Any
+            given |= _single(name, read_value(text, kind), getattr(part, last, None))
+    return given, required
+
+
+def _single(name: str, value: Any, now: Any) -> dict[str, Any]:
+    """Options one by one, where nested parameters come as one mapping for a part."""
+    if not (isinstance(value, dict) and dataclasses.is_dataclass(now)):
+        return {name: value}
+    return {full: one for key, inner in value.items()
+            for full, one in _single(f"{name}.{key}", inner, getattr(now, str(key), None)).items()}
 
 
 def _default(cls: type) -> Any:

@@ -10,13 +10,13 @@ from typing import Any
 
 from forgetmi.errors import Fault, MethodError, SpecError
 from forgetmi.files import write_json, write_text
-from forgetmi.plain import from_plain
+from forgetmi.options import applied
 from forgetmi.rundir import RunDirectory
 from forgetmi.runners import run_all
 from forgetmi.seeding import derive
-from forgetmi.spec import CHOICES, RunSpec, to_plain, write_yaml
-from forgetmi.sweep_file import Distribution, Sweep, grid
-from forgetmi.trial import score
+from forgetmi.spec import RunSpec, to_plain, write_yaml
+from forgetmi.sweep_file import Distribution, Sweep, Weighted, grid
+from forgetmi.trial import check_objective, score
 from forgetmi.workers import Job, Tell
 
 STUDY = "sweep"
@@ -62,24 +62,6 @@ class Tried:
     value: float | None
     state: str
     refused: str
-
-
-def applied(spec: RunSpec, options: Mapping[str, Any], *, where: str) -> RunSpec:
-    """A run with some options changed, named as on the command line, e.g. ``method.lr``.
-
-    Raises:
-        SpecError: An option is unknown (the nearest is named) or a value does not fit; all faults at once.
-    """
-    plain = to_plain(spec)
-    for name, value in options.items():
-        *path, last = name.replace("-", "_").split(".")
-        at = plain
-        for key in path:
-            at = at.setdefault(key, {})
-        if path and not isinstance(at, dict):
-            raise SpecError(Fault(f"unknown option {name!r}", where=where))
-        at[last] = value
-    return from_plain(RunSpec, plain, where=where, choices=CHOICES)
 
 
 def run_sweep(study: Study, *, show: Callable[[str, int, int], None] | None = None) -> list[Tried]:
@@ -161,11 +143,17 @@ def _check(study: Study) -> None:
     """Every parameter is an option, and each of its values fits; before any work."""
     faults = []
     for name, choice in study.sweep.parameters.items():
-        for value in (choice.at(0.5),) if isinstance(choice, Distribution) else choice:
+        values = choice.values if isinstance(choice, Weighted) else (
+            (choice.at(0.5),) if isinstance(choice, Distribution) else choice)
+        for value in values:
             try:
                 applied(study.spec, {name: value}, where=name)
             except SpecError as error:
                 faults += error.faults
+    try:
+        check_objective(study.objective, study.spec)
+    except SpecError as error:
+        faults += error.faults
     if study.sweep.early is not None and "epochs" not in {f.name for f in fields(study.spec.method)}:
         faults.append(Fault("early_terminate needs a method with epochs", do="Leave it out of the file."))
     if study.trials < 1:
@@ -194,31 +182,28 @@ def _rungs(study: Study, spec: RunSpec) -> list[int | None]:
     """
     if study.sweep.early is None:
         return [None]
-    rungs, at = [], study.sweep.early.least
-    while at < spec.method.epochs:
-        rungs.append(at)
-        at *= study.sweep.early.factor
-    return [*rungs, spec.method.epochs]
+    return [*(band for band in study.sweep.early.bands if band < spec.method.epochs), spec.method.epochs]
 
 
 def _pruner(study: Study) -> Any:
+    """Optuna's decides at first band x factor^k, which the k-th band reaches and never passes by a whole factor."""
     optuna = _optuna()
     early = study.sweep.early
     if early is None:
         return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=early.least, reduction_factor=early.factor)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=early.bands[0], reduction_factor=early.factor)
 
 
 def _suggest(trial: Any, name: str, choice: Any) -> Any:
     """A value: distributions by the share of draws below it, so that one form of suggestion serves all of them."""
-    if isinstance(choice, Distribution):
-        return choice.at(trial.suggest_float(name, 0.0, 1.0))
-    return choice[trial.suggest_categorical(name, list(range(len(choice))))]
+    if isinstance(choice, tuple):
+        return choice[trial.suggest_categorical(name, list(range(len(choice))))]
+    return choice.at(trial.suggest_float(name, 0.0, 1.0))
 
 
 def _numbers(sweep: Sweep, options: Mapping[str, Any]) -> dict[str, int]:
     return {name: list(choice).index(options[name]) for name, choice in sweep.parameters.items()
-            if not isinstance(choice, Distribution)}
+            if isinstance(choice, tuple)}
 
 
 def _tried(found: Any) -> list[Tried]:

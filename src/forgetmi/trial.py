@@ -8,12 +8,17 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from difflib import get_close_matches
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from forgetmi import api
 from forgetmi.bench.grid import behind
 from forgetmi.errors import Fault, MethodError, SpecError
+from forgetmi.evaluation import suite
 from forgetmi.pipeline import ORIGINAL, UNLEARNED, device_of, divide, make_model, prepare, retrained_names
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import RunSpec, to_plain
@@ -37,8 +42,10 @@ def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[flo
         The score, and why this trial may not be chosen (empty = it may).
 
     Raises:
+        SpecError: There is no such score; no model is made.
         MethodError: The method failed, or the score cannot be computed.
     """
+    check_objective(objective, spec)
     cohort, prepared, partition = _opened(replace(spec, method=None))
     home = home_of(spec, root, prepared, partition)
     models = _models(spec, home, needs_retrains=objective != OWN)
@@ -60,12 +67,7 @@ def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[flo
     evaluation = api.evaluate(
         original=models[ORIGINAL], unlearned=unlearned, retrained=[models[one] for one in retrained_names(spec)],
         partition=partition, ordinal=cohort.ordinal, seed=spec.seed, resamples=0)
-    try:
-        wanted = evaluation.get(UNLEARNED, name, head=head, on=on)
-    except KeyError:
-        known = sorted({f"{one.name}:{one.head}:{one.on}" for one in evaluation.scores[UNLEARNED]})
-        raise SpecError(Fault(f"there is no score {objective!r}", where="--objective",
-                              do=f"One of: {OWN}, {', '.join(known)}.")) from None
+    wanted = evaluation.get(UNLEARNED, name, head=head, on=on)
     if isinstance(wanted, Failed):
         raise MethodError(Fault(wanted.reason))
     return wanted.value, ""
@@ -76,6 +78,41 @@ def split_objective(text: str) -> tuple[str, str, str]:
     name, _, rest = text.partition(":")
     head, _, on = rest.partition(":")
     return name, head or "image", on
+
+
+def check_objective(objective: str, spec: RunSpec) -> None:
+    """Whether there is such a score; the cohort is only read where that depends on its classes being grades.
+
+    Raises:
+        SpecError: There is none; all are named.
+    """
+    wanted = split_objective(objective)
+    if objective == OWN or wanted in scores_of(ordinal=False):
+        return
+    if not (wanted in scores_of(ordinal=True) and _ordinal(spec.cohort)):
+        known = [OWN, *sorted(":".join(one).rstrip(":") for one in scores_of(ordinal=False))]
+        more = sorted({name for name, *_ in scores_of(ordinal=True) - scores_of(ordinal=False)})
+        near = get_close_matches(objective, known, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise SpecError(Fault(
+            f"there is no score {objective!r}", where="--objective, or the sweep file's metric",
+            do=f"{hint}One of: {', '.join(known)}; where classes are grades also {', '.join(more)} of a head and set."))
+
+
+@cache
+def scores_of(*, ordinal: bool) -> frozenset[tuple[str, str, str]]:
+    """Name, head and set of every score of an unlearned model: those that an evaluation of three patients lists.
+
+    Args:
+        ordinal: Whether the classes are grades.
+    """
+    rows = np.arange(3)
+    names = rows.astype(str)
+    said = Signals("", "", rows, names, names, rows % 2, np.zeros((3, 2)), np.zeros((3, 2)))
+    sets = Partition(forget=rows[:1], retain=rows[1:2], validation=rows[:0], holdout=rows[2:], patient=rows, group=rows,
+                     cohort="")
+    found = suite.evaluate({ORIGINAL: said, UNLEARNED: said}, sets, ordinal=ordinal, seed=0, resamples=0)
+    return frozenset((one.name, one.head, one.on) for one in found.scores[UNLEARNED])
 
 
 def home_of(spec: RunSpec, root: Path, prepared: api.Prepared, partition: Partition) -> RunDirectory:
@@ -108,6 +145,11 @@ def _turn(folder: Path) -> Iterator[None]:
     with (folder / ".turn").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@lru_cache(maxsize=1)
+def _ordinal(cohort: Any) -> bool:
+    return cohort.load().ordinal
 
 
 @lru_cache(maxsize=1)

@@ -30,8 +30,9 @@ class SweepOptions:
         out: Directory of the study and the models its trials share; given again, an interrupted sweep goes on.
         file: The sweep file; without one, a single trial of the options given is made, as for ``wandb agent``.
         trials: Number of trials; 0 = the file's run_cap, else all of a grid, else 20.
-        objective: own (the rule of forgetmi tune), or a score as NAME:HEAD:SET, e.g. gap:image or jsf:image:forget;
-            empty = the file's metric where it names one, else own.
+        objective: own (the rule of forgetmi tune), or a score as NAME:HEAD:SET, e.g. gap:image or jsf:image:forget; a
+            tracker gets it under this very name. Empty = the file's metric where it names one, else own; a trial of
+            wandb agent does not see the file, so its command must pass a metric that is not own.
         storage: sqlite or journal (a file of the directory), or the URL of an Optuna storage.
         track: Also send what single trials score to a tracker: wandb, mlflow or tensorboard.
     """
@@ -47,7 +48,7 @@ class SweepOptions:
 def sweep(argv: Sequence[str]) -> None:
     """Try the options of a sweep file, or make one trial."""
     words = ["--file", *argv] if argv and not argv[0].startswith("-") else list(argv)
-    spec, own = parse(SweepOptions, words, prog="forgetmi sweep", only=USED, description=(
+    spec, own = parse(SweepOptions, words, prog="forgetmi sweep", only=USED, agent=True, description=(
         "forgetmi sweep FILE runs a Weights & Biases sweep file without a server: grid, random or bayes, many workers "
         "on one study, early_terminate. Its parameters are named like the options below, e.g. method.lr. Without FILE "
         "it makes one trial, so that the same command is the program of wandb sweep and wandb agent."))
