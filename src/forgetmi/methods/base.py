@@ -293,7 +293,7 @@ def unlearn(
     """
     info = method.info
     before = parameter_digest(model)
-    # A method without epochs of its own is a closed form, which would lose digits, or trains by `fit`, which sees to it.
+    # A method without epochs of its own is a closed form, which would lose digits, or trains by `fit`, which knows.
     bf16 = recipe.bf16 and "epochs" in asdict(method)  # type: ignore[call-overload]
     loaders = Loaders(
         records, {name: partition.rows(name) for name in ("forget", "retain", "validation")},
