@@ -22,7 +22,7 @@ from forgetmi.pipeline import ORIGINAL
 from forgetmi.release.measures import release_measures
 from forgetmi.report.table import Row, Table, to_markdown
 from forgetmi.types import Failed, Partition, Signals
-from stored_grid import asked_for
+from stored_grid import asked_for, made_by
 
 BATCH, IMAGE, STRANGERS, PATIENT = "batches flagged", "images flagged", "never seen flagged", "AUC of patients"
 COLUMNS = (BATCH, IMAGE, STRANGERS, PATIENT)
@@ -121,7 +121,7 @@ def attacks(options: Sequence[str], *, prog: str) -> str:
     axes, store, grid = asked_for(options, prog=prog)
     settings = [one for one in axes.settings if one.kind in PAPER]
     results, found = collect(store, grid), judge_all(store, grid, [one.name for one in settings])
-    lines = [f"Training seeds {', '.join(map(str, axes.training_seeds))}."]
+    lines = [made_by(store, axes, grid)]
     for percent, forgotten in results.forgotten.items():
         lines += ["", f"### {percent:g} %: {'/'.join(str(patients) for patients, _ in forgotten)} forgotten patients, "
                   f"{'/'.join(str(images) for _, images in forgotten)} images", "",

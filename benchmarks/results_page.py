@@ -16,24 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import tuned
-from forgetmi.bench.grid import Axes, Point, Setting, cells
-from forgetmi.bench.progress import duration
+from forgetmi.bench.grid import Axes, Setting
 from forgetmi.bench.results import Measured, Results, collect
-from forgetmi.bench.store import Store
 from forgetmi.bench.tables import all_tables
 from forgetmi.report.table import to_markdown
 from pages import put, rows, shown
-from stored_grid import asked_for, machine
-
-
-def made_by(store: Store, axes: Axes, grid: Sequence[Point]) -> str:
-    """Seeds, hardware and hours behind the tables, and what is missing."""
-    every = cells(grid)
-    outcomes = [found for cell in every if (found := store.outcome(cell.digest)) is not None]
-    failed = sum(bool(one.reason) for one in outcomes)
-    return (f"Training seeds {', '.join(map(str, axes.training_seeds))}; {len(outcomes)} of {len(every)} models made, "
-            f"{failed} failed; {duration(sum(one.cost.cpu_seconds for one in outcomes))} of processor time in all, on "
-            f"{machine(store)}.")
+from stored_grid import asked_for, made_by
 
 
 def did_not_forget(

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from forgetmi.bench.grid import Axes, Cell, Point, opened, points
+from forgetmi.bench.grid import Axes, Cell, Point, cells, opened, points
+from forgetmi.bench.progress import duration
 from forgetmi.bench.store import Store
 from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
 from forgetmi.evaluation.attacks.evidence import Evidence
@@ -154,6 +155,21 @@ def machine(store: Store) -> str:
         return hardware()
     stored = json.loads(manifest.read_text(encoding="utf-8"))
     return f"{stored['processor']}, {stored['cores']} cores"
+
+
+def made_by(store: Store, axes: Axes, grid: Sequence[Point]) -> str:
+    """Seeds, hardware and hours behind a directory's tables, and what is missing.
+
+    Args:
+        store: The directory.
+        axes, grid: What was asked for; see `asked_for`.
+    """
+    every = cells(grid)
+    outcomes = [found for cell in every if (found := store.outcome(cell.digest)) is not None]
+    failed = sum(bool(one.reason) for one in outcomes)
+    return (f"Training seeds {', '.join(map(str, axes.training_seeds))}; {len(outcomes)} of {len(every)} models made, "
+            f"{failed} failed; {duration(sum(one.cost.cpu_seconds for one in outcomes))} of processor time in all, on "
+            f"{machine(store)}.")
 
 
 def read_grid(argv: Sequence[str], *, prog: str) -> Grid:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+from forgetmi import api
+from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.model.image_text import ImageText
+from forgetmi.types import Batch
 
 
 def load(name: str) -> ModuleType:
@@ -35,3 +41,31 @@ def test_sample_forwards_are_those_of_the_release(capsys: pytest.CaptureFixture[
     # the release's own loop, read and counted: 397 k, 421 k and 454 k sample-forwards in 30 epochs
     assert [round(int(row[1].replace(",", "")) / 1000) for row in rows] == [397, 421, 454]
     assert [float(row[3]) for row in rows] == [32.9, 17.5, 11.2]
+    assert [[float(row[at]) for row in rows] for at in (5, 7, 9)] == [
+        [21.7, 13.9, 9.7], [19.0, 12.1, 8.4], [14.7, 10.3, 7.6]]
+
+
+@pytest.mark.parametrize("epochs", [2, 9])  # the retained are seen in part, and more than once
+def test_sample_forwards_are_those_of_a_run(epochs: int, small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = small.partition
+    forget, retain, validation = len(sets.forget), len(sets.retain), len(sets.validation)
+    assert (epochs * forget > retain) is (epochs > 2)
+    monkeypatch.setattr("forgetmi.methods.calibrate.FEWEST", forget)
+    passed: list[int] = []
+    forward = ImageText.forward
+
+    def counted(model: ImageText, batch: Batch, **options: Any) -> Any:
+        passed.append(len(batch))
+        return forward(model, batch, **options)
+
+    original = api.build(small.prepared.spec, seed=0).eval()
+    monkeypatch.setattr(ImageText, "forward", counted)
+    done = api.unlearn(prepared=small.prepared, partition=sets, model=original, method=ForgetMI(epochs=epochs))
+    assert done.trace.facts["noise"] == "calibrated"
+    told = load("speed").forwards(forget, retain, validation=validation, epochs=epochs)
+    assert sum(passed) == sum(told.values())
+    # A trace counts samples read by the method: the labels of the forgotten once more, the gate's fit not.
+    assert sum(done.trace.samples.values()) == sum(told.values()) - told["with gate"] + forget
+    assert done.trace.samples == {
+        "forget": (epochs + 12) * forget, "retain": epochs * forget + min(epochs * forget, retain),
+        "validation": validation}

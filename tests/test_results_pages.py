@@ -18,6 +18,7 @@ from forgetmi.bench.store import Outcome
 from forgetmi.bench.tables import all_tables
 from forgetmi.cost import Cost
 from forgetmi.types import Evaluation, Failed, Partition, Signals
+from pages import hardware  # type: ignore[import-not-found]
 
 SMALL = ("--cohort.patients", "40", "--cohort.size", "32", "--images.size", "32", "--no-presets", "--percents", "10",
          "--training-seeds", "0", "--methods", "cf_k")
@@ -107,7 +108,8 @@ def test_what_is_not_made_yet_is_stated(tmp_path: Path, capsys: Any) -> None:
     text = page.read_text()
     assert str(tmp_path / "out") not in text
     assert "`forgetmi benchmark --out OUT --cohort.patients 40" in text
-    assert "0 of 5 models made, 0 failed" in text
+    made = f"Training seeds 0; 0 of 5 models made, 0 failed; 0 s of processor time in all, on {hardware()}."
+    assert text.count(made) == 2  # above the tables, and above the attacks
     assert "### Distance to Retrain" in text
     assert text.count("| CF-k | not measured: not run yet") == 4  # both tables, the time, the attacks
     paper_table.main([])

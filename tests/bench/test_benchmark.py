@@ -21,6 +21,7 @@ from forgetmi.commands.benchmark import BenchmarkOptions, plan, read_axes
 from forgetmi.cost import Cost
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.methods.scrub import Scrub
 from forgetmi.registry import methods
 from forgetmi.rundir import RunDirectory
 from forgetmi.spec import PartitionSpec, write_yaml
@@ -223,6 +224,17 @@ def test_what_determines_a_model() -> None:
     slower = replace(options, methods=("cf_k:lr=1e-5", "sisa"))
     changed = {cell.digest for cell in cells(points(spec, read_axes(spec, slower)))} ^ {cell.digest for cell in found}
     assert len(changed) == 2 * 6 * 2  # CF-k's models alone
+
+
+def test_quick_holds_every_required_method() -> None:
+    axes = read_axes(SPEC, BenchmarkOptions(Path(), quick=True, percents=(8.0, 12.0, 20.0)))
+    names = [one.name for one in axes.settings]
+    assert names[:7] == ["neg_grad_plus", "scrub", "cf_k", "eu_k", "multi_delete", "forget_mi", "scrub:rewind=error"]
+    assert axes.settings[6].method == Scrub(rewind="error")
+    everything = [one.name for one in read_axes(SPEC, BenchmarkOptions(Path())).settings]
+    assert everything[:7] == names[:7]
+    assert set(names) <= set(everything)
+    assert len(cells(points(replace(SPEC, retrains=3), axes))) == 43  # 1 + 3 x (3 + 7 methods + 4 more settings)
 
 
 def test_settings_by_name() -> None:

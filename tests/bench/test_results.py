@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from forgetmi.bench.grid import PAPER, PRESETS, read_setting
+from forgetmi.bench.grid import PAPER, PRESETS, REQUIRED, read_setting
 from forgetmi.bench.progress import duration
-from forgetmi.bench.published import TABLE_1, TABLE_2
+from forgetmi.bench.published import TABLE_1, TABLE_2, is_papers
 from forgetmi.bench.results import POSITIVE, Measured, Number, Results, summary
 from forgetmi.bench.source import closure, source_digest
 from forgetmi.bench.store import Outcome
 from forgetmi.bench.tables import all_tables, noise_settings
+from forgetmi.commands.benchmark import BenchmarkOptions, read_axes
 from forgetmi.cost import Cost
+from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.spec import RunSpec
 from forgetmi.types import Evaluation, Failed, Score
 
 
@@ -121,6 +128,43 @@ def test_noise_study_varies_one_thing_at_a_time() -> None:
     found = [one.method for one in noise_settings((0.1, 0.2), (0.05, 0.2))]
     assert [(one.noise_mean, one.noise_std) for one in found] == [(0.1, 0.05), (0.2, 0.05), (0.0, 0.05), (0.0, 0.2)]
     assert all(one.noise == "given" for one in found)
+
+
+def test_means_of_noise_alone_are_at_the_methods_own_deviation() -> None:
+    found = [one.method for one in noise_settings((0.1, 0.2), ())]
+    assert found == [ForgetMI(noise="given", noise_mean=mean) for mean in (0.1, 0.2)]
+    assert noise_settings((), ()) == []
+    asked = read_axes(RunSpec(), BenchmarkOptions(Path(), methods=("cf_k",), presets=False, noise_means=(0.1,)))
+    assert [one.name for one in asked.settings] == ["cf_k", "forget_mi:noise=given,noise_mean=0.1,noise_std=0.1"]
+
+
+@pytest.mark.parametrize(("images", "patients", "grades", "papers"), [
+    (6742, 1663, (2883, 1511, 1709, 639), True),
+    (6742, 1663, (2883, 1709, 1511, 639), False),  # the paper's text has the shares of grades 1 and 2 the other way
+    (6742, 1663, (6742,), False),
+    (6741, 1663, (2882, 1511, 1709, 639), False),
+    (6742, 1662, (2883, 1511, 1709, 639), False),
+])
+def test_the_papers_cohort_is_known_by_its_counts(
+    images: int, patients: int, grades: tuple[int, ...], papers: bool,
+) -> None:
+    assert is_papers(images, patients, grades) is papers
+
+
+def test_the_counts_of_the_papers_cohort_are_those_of_its_list(shared_data: Path) -> None:
+    with next((shared_data / "mimic_splits").glob("mimic-cxr-sub-img-edema*.csv")).open() as file:
+        rows = list(csv.DictReader(file))
+    grades = Counter(float(row["edeme_severity"]) for row in rows)
+    assert is_papers(len(rows), len({row["subject_id"] for row in rows}), [grades[grade] for grade in range(4)])
+
+
+def test_rewound_scrub_comes_after_the_papers_rows() -> None:
+    settings = [read_setting(name) for name in REQUIRED if name != "retrain"]
+    models = [measured(row, 0, 0, 0.5) for row in ("original", "retrain", *(one.name for one in settings))]
+    table = all_tables(results(*models), settings, seeds=1, published=True)[0].table
+    rows = [row.label for row in table.rows]
+    assert rows[-3:] == ["Forget-MI", "Forget-MI, published", "SCRUB (rewind error)"]
+    assert len(rows) == 2 * len(TABLE_1) + 1
 
 
 def test_source_of_a_part_is_what_it_imports() -> None:

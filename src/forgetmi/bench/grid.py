@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from forgetmi import api
+from forgetmi.bench.pretrained import encoder_digest
 from forgetmi.bench.source import source_digest
 from forgetmi.errors import Fault, SpecError
 from forgetmi.methods.base import MethodInfo
@@ -27,9 +28,10 @@ from forgetmi.types import Cohort, Ints, Partition
 Role = Literal["original", "retrain", "unlearn"]
 RETRAIN = "retrain"  # the registered method that is the reference itself
 PAPER = (RETRAIN, "neg_grad_plus", "scrub", "cf_k", "eu_k", "multi_delete", "forget_mi")
+REQUIRED = (*PAPER, "scrub:rewind=error")  # and SCRUB+R, which the paper's tables lack
 PRESETS = tuple(f"forget_mi:setting={name}" for name in WEIGHTS)
 TRAINS = ("forgetmi.model.train", "forgetmi.model.gate", "forgetmi.batch.loaders", "forgetmi.evaluation.signals")
-LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ def read_setting(text: str) -> Setting:
 
 
 def all_methods() -> tuple[str, ...]:
-    """Every registered method, those of the paper first."""
-    return (*PAPER, *(name for name in methods.names() if name not in PAPER))
+    """Every registered method, those of the paper first, then SCRUB+R."""
+    return (*REQUIRED, *(name for name in methods.names() if name not in PAPER))
 
 
 def points(spec: RunSpec, axes: Axes) -> list[Point]:
@@ -210,8 +212,9 @@ def _cell(role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", orig
     trained = api.trained_rows(partition, without_forgotten=role == "retrain")
     identity: dict[str, Any] = {
         **behind(prepared, partition, spec.method if setting else None), "role": role, "seed": cell.seed,
-        "model": _plain(spec.model), "training": _plain(spec.training), "trained on": _rows(trained),
-        "validation": _rows(partition.validation), "device": device_of(spec),
+        "model": _plain(replace(spec.model, download=False)), "training": _plain(spec.training),
+        "trained on": _rows(trained), "validation": _rows(partition.validation), "device": device_of(spec),
+        "threads": spec.threads,
     }
     if setting:  # the method has a part in it
         identity |= {"method": _plain(spec.method), "forget": _rows(partition.forget),
@@ -221,7 +224,9 @@ def _cell(role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", orig
 
 
 def behind(prepared: api.Prepared, partition: Partition, method: Any = None) -> dict[str, Any]:
-    """Digests of what makes a model besides its options, none of which a specification holds: data, libraries, source.
+    """Digests of what makes a model besides its options, none of which a specification holds.
+
+    They are of data, the pretrained encoder, libraries and source.
 
     Args:
         prepared, partition: The data.
@@ -229,8 +234,14 @@ def behind(prepared: api.Prepared, partition: Partition, method: Any = None) -> 
     """
     of_method = () if method is None else ("forgetmi.methods.base", type(method).__module__)
     return {"cohort": partition.cohort, "images": prepared.records.images.digest,
-            "tokens": prepared.records.tokenizer.digest, "libraries": {name: version(name) for name in LIBRARIES},
+            "tokens": prepared.records.tokenizer.digest, "pretrained": encoder_digest(prepared.spec.text),
+            "libraries": versions(LIBRARIES),
             "source": source_digest((*TRAINS, *of_method), alone=("forgetmi.api",))}
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    """Installed versions of some libraries, by name."""
+    return {name: version(name) for name in names}
 
 
 @lru_cache(maxsize=256)
@@ -257,7 +268,10 @@ def _shared(spec: RunSpec) -> RunSpec:
 @lru_cache(maxsize=1)
 def _prepared(spec: RunSpec) -> tuple[Cohort, api.Prepared]:
     cohort = spec.cohort.load()
-    return cohort, prepare(spec, cohort, divide(spec, cohort))
+    prepared = prepare(spec, cohort, divide(spec, cohort))
+    # What had to be fetched is here now. Whether it had to be is no part of a model: with and without they are alike.
+    text = replace(prepared.spec.text, download=False)
+    return cohort, replace(prepared, spec=replace(prepared.spec, text=text))
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 # Per row and percentage: MIA, AUC forget, F1 forget, AUC test, F1 test (image head; one seed, no intervals).
 Values = Mapping[float, tuple[float, float, float, float, float]]
@@ -38,9 +38,15 @@ TABLE_2: dict[str, Values] = {  # Table 2, settings of Forget-MI
     "forget_mi:setting=retention": {3: (.714, .646, .306, .598, .245), 6: (.615, .672, .339, .594, .267),
                                     10: (.810, .656, .313, .565, .252)},
 }
-IMAGES, PATIENTS = 6742, 1663  # the paper's cohort (Chauhan et al. 2020)
+# The paper's cohort (Chauhan et al. 2020): images, patients, and images of grade 0 to 3.
+IMAGES, PATIENTS, GRADES = 6742, 1663, (2883, 1511, 1709, 639)
 
 
-def is_papers(images: int, patients: int) -> bool:
-    """Whether a cohort has the size of the paper's."""
-    return (images, patients) == (IMAGES, PATIENTS)
+def is_papers(images: int, patients: int, grades: Sequence[int]) -> bool:
+    """Whether a cohort is the paper's, as far as its counts tell.
+
+    Args:
+        images, patients: How many there are.
+        grades: Images of each class, in order.
+    """
+    return (images, patients, tuple(grades)) == (IMAGES, PATIENTS, GRADES)

@@ -13,6 +13,7 @@ from forgetmi.bench.published import TABLE_1, TABLE_2, Values
 from forgetmi.bench.results import DRAWS, FEW, Found, Measured, Number, Read, Results, own_original
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.verdict import Rule
+from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.pipeline import ORIGINAL
 from forgetmi.report.table import COLUMNS, Cell, Row, Table, mark_closest, to_csv, to_html, to_latex, to_markdown
 
@@ -64,8 +65,14 @@ def preset_settings() -> list[Setting]:
 
 
 def noise_settings(means: Sequence[float], stds: Sequence[float]) -> list[Setting]:
-    """Forget-MI with given noise: every mean at the first standard deviation, every standard deviation without mean."""
-    pairs = dict.fromkeys([*((mean, stds[0]) for mean in means if stds), *((0.0, std) for std in stds)])
+    """Forget-MI with given noise, one thing varied at a time: rows with each mean, then rows with each deviation.
+
+    Args:
+        means: Means of the image noise, each at the first standard deviation; without one, at Forget-MI's own.
+        stds: Standard deviations of the image noise, each with mean 0.
+    """
+    usual = stds[0] if stds else ForgetMI().noise_std
+    pairs = dict.fromkeys([*((mean, usual) for mean in means), *((0.0, std) for std in stds)])
     return [read_setting(f"forget_mi:noise=given,noise_mean={mean:g},noise_std={std:g}") for mean, std in pairs]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi import api
-from forgetmi.bench.grid import Cell, Point, opened
+from forgetmi.bench.grid import Cell, Point, opened, versions
 from forgetmi.bench.source import source_digest
 from forgetmi.bench.store import Outcome, Store
 from forgetmi.cost import Cost, Meter
@@ -22,6 +22,7 @@ from forgetmi.types import Evaluation
 from forgetmi.workers import Job, Tell
 
 Made = tuple[Any, dict[str, Any], Cost]
+JUDGES = ("numpy", "scipy", "scikit-learn")  # libraries that scores depend on
 
 
 def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
@@ -145,7 +146,7 @@ def evaluation_digest(store: Store, point: Point, original: str) -> str:
     if not store.finished(original):
         return ""
     text = json.dumps([original, there, point.spec.split_seed, point.spec.resamples,
-                       source_digest(("forgetmi.evaluation.suite",))])
+                       source_digest(("forgetmi.evaluation.suite",)), versions(JUDGES)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.bench.grid import (
-    PAPER,
+    REQUIRED,
     RETRAIN,
     Axes,
     Point,
@@ -21,6 +21,7 @@ from forgetmi.bench.grid import (
     read_setting,
 )
 from forgetmi.bench.page import write_all
+from forgetmi.bench.pretrained import offline
 from forgetmi.bench.progress import Estimate, Gauge, duration
 from forgetmi.bench.published import is_papers
 from forgetmi.bench.results import collect
@@ -50,16 +51,17 @@ class BenchmarkOptions:
     Args:
         out: Directory of all models' results; given again, only what is missing is made.
         methods: Methods, with options as NAME:option=value,option=value; empty = every registered one, with --quick
-            those of the paper.
+            those of the paper and SCRUB+R.
         percents: Forget percentages.
         draws: Disjoint forget sets of each percentage: one number for all, or one each.
         training_seeds: Root seeds of originals and retrained models; default: 0 1 2, with --quick 0.
         unlearning_seeds: Seeds of unlearning; 0 = the training seed itself.
         presets: Also Forget-MI's five settings (the paper's Table 2).
-        noise_means: Also Forget-MI with image noise of these means (and the first standard deviation given).
+        noise_means: Also Forget-MI with image noise of these means (at the first standard deviation of --noise-stds, or
+            its own).
         noise_stds: Also Forget-MI with image noise of these standard deviations.
-        quick: The paper's methods and one training seed.
-        dry_run: Only print the models that would be made, and an estimate.
+        quick: The paper's methods, SCRUB+R, and one training seed.
+        dry_run: Only print the models that would be made, and an estimate; nothing is downloaded.
         tables_only: Make no model: only tables of what is there.
     """
 
@@ -87,7 +89,7 @@ def benchmark(argv: Sequence[str]) -> None:
     axes = read_axes(spec, own)
     store = Store(own.out)
     if own.dry_run:
-        plan(store, points(spec, axes), workers=spec.workers)
+        plan(store, points(offline(spec), axes), workers=spec.workers)
         return
     with RunDirectory(own.out).lock(), full_disk_explained(own.out.name):
         started = time.perf_counter()
@@ -123,7 +125,7 @@ def read_axes(spec: RunSpec, own: BenchmarkOptions) -> Axes:
     ) if wrong]
     if faults:
         raise SpecError(faults)
-    names = own.methods or (PAPER if own.quick else all_methods())
+    names = own.methods or (REQUIRED if own.quick else all_methods())
     settings = [read_setting(name) for name in names if name != RETRAIN]
     settings += preset_settings() if own.presets else []
     settings += noise_settings(own.noise_means, own.noise_stds)
@@ -167,8 +169,9 @@ def write(
               if cell.digest in made and made[cell.digest].reason]
     cpu = sum(outcome.cost.cpu_seconds for outcome in made.values())
     summary = CohortSummary.of(cohort)
+    grades = [int((cohort.label == grade).sum()) for grade in range(len(cohort.classes))]
     tables = all_tables(results, axes.settings, seeds=len(axes.training_seeds),
-                        published=is_papers(summary.images, summary.patients))
+                        published=is_papers(summary.images, summary.patients, grades))
     manifest = describe(
         seeds={f"training-{seed}": seed for seed in axes.training_seeds}, cohort=cohort.digest,
         models={cell.label: made[cell.digest].weights for cell in found if cell.digest in made},
