@@ -17,10 +17,12 @@ from forgetmi.errors import SpecError
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.options import applied
+from forgetmi.pipeline import load_data
 from forgetmi.spec import RunSpec, write_yaml
 from forgetmi.sweep import Tried, best_of
 from forgetmi.sweep_file import Distribution, grid, read_sweep
 from forgetmi.trial import _opened, home_of, split_objective
+from forgetmi.types import Signals
 from tests.runs import SMALL
 
 SPEC = replace(SMALL, method=CFk(epochs=2), retrains=0)
@@ -162,6 +164,10 @@ def test_one_trial_without_a_file_scores_like_the_sweep(tmp_path: Path, capsys: 
     capsys.readouterr()
     assert main(["sweep", *words, "--method.lr=0.0002", "--method.epochs=2"]) == 0
     assert capsys.readouterr().out.startswith(f"own: {value:.6f}")
+    _, partition = load_data(SPEC)
+    looked = [Signals.load(path).row for path in (tmp_path / "out" / "models").rglob("*.npz")]
+    assert looked
+    assert not any(np.isin(rows, partition.holdout).any() for rows in looked)
 
 
 def test_an_original_is_used_again_only_for_the_same_data_and_source(

@@ -47,8 +47,8 @@ def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[flo
     """
     check_objective(objective, spec)
     cohort, prepared, partition = _opened(replace(spec, method=None))
-    home = home_of(spec, root, prepared, partition)
-    models = _models(spec, home, needs_retrains=objective != OWN)
+    home = home_of(spec, root, prepared, partition, test=objective != OWN)
+    models = _models(spec, home, test=objective != OWN)
     source = spec.given.original or home.model(ORIGINAL)
     _, original = api.open_checkpoint(home.model(ORIGINAL), cohort=cohort, like=prepared)
     device = device_of(spec)
@@ -115,26 +115,29 @@ def scores_of(*, ordinal: bool) -> frozenset[tuple[str, str, str]]:
     return frozenset((one.name, one.head, one.on) for one in found.scores[UNLEARNED])
 
 
-def home_of(spec: RunSpec, root: Path, prepared: api.Prepared, partition: Partition) -> RunDirectory:
+def home_of(
+    spec: RunSpec, root: Path, prepared: api.Prepared, partition: Partition, *, test: bool = True,
+) -> RunDirectory:
     """Directory of the original that a trial starts from: another one whenever options, data, libraries or source are.
 
     Args:
         spec: The run; of its method only what the original's training depends on matters.
         root: Directory of the models that trials share.
         prepared, partition: Its data, as they are now.
+        test: Whether it is run over test patients, too.
     """
     own = spec.method.info.original is not None
     plain = to_plain(replace(spec, workers=0, method=spec.method if own else RunSpec().method))
-    text = json.dumps([plain, behind(prepared, partition, spec.method if own else None)], sort_keys=True)
+    text = json.dumps([plain, behind(prepared, partition, spec.method if own else None), test], sort_keys=True)
     return RunDirectory(root / "models" / hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
-def _models(spec: RunSpec, home: RunDirectory, *, needs_retrains: bool) -> dict[str, Signals]:
-    """The signals of the models that a trial is compared with; those that are missing are made."""
-    names = [ORIGINAL, *(retrained_names(spec) if needs_retrains else [])]
+def _models(spec: RunSpec, home: RunDirectory, *, test: bool) -> dict[str, Signals]:
+    """The signals of the models that a trial is compared with (with test patients: the retrained ones, too)."""
+    names = [ORIGINAL, *(retrained_names(spec) if test else [])]
     with _turn(home.root):
         for name in names:
-            make_model(spec, home.root, name, lambda done, total: None)
+            make_model(spec, home.root, name, lambda done, total: None, test=test)
     return {name: Signals.load(home.signals(name)) for name in names}
 
 
