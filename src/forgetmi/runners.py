@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from forgetmi.errors import Fault, SpecError
 from forgetmi.spec import RunSpec
-from forgetmi.workers import Job, run_jobs, use_threads
+from forgetmi.workers import Job, give_up, run_jobs, use_threads
 
 Show = Callable[[str, int, int], None]
 # What a job on another machine must know of the environment of this process.
 INHERITED = ("FORGETMI_CACHE", "FORGETMI_KEY_FILE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+# How often a job is tried before it is taken for the cause: when its machine is lost, and when its process is killed,
+# which a machine that is shut down does first.
+LOST, KILLED = 5, 2
 
 
 def run_all(jobs: Sequence[Job], spec: RunSpec, *, show: Show | None = None) -> None:
@@ -47,29 +51,39 @@ def run_on_ray(
 
     Raises:
         SpecError: Ray is not installed, or there is no cluster at the address.
+        ForgetMIError: The process of a job was killed, and the job does not say what then.
     """
     if not jobs:
         return
     ray = _connect(address)
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    task = ray.remote(_perform).options(num_cpus=threads, num_gpus=gpus, max_retries=-1)
-    names: dict[Any, str] = {}
+    # Ray's own retries make no difference between a machine that was lost and a job that kills its process each time.
+    task = ray.remote(_perform).options(num_cpus=threads, num_gpus=gpus, max_retries=0)
+    waiting, unfinished, ends = list(jobs), {job.name for job in jobs}, Counter[tuple[str, int]]()
+    running: dict[Any, Job] = {}
     try:
-        refs: dict[str, Any] = {}
-        for job in _in_order(jobs):
-            refs[job.name] = task.remote(job, environment, str(Path.cwd()), threads, refs.get(job.after or ""))
-            names[refs[job.name]] = job.name
-        while names:
-            done, _ = ray.wait(list(names), timeout=1.0)
+        while waiting or running:
+            for job in [job for job in waiting if job.after not in unfinished]:
+                waiting.remove(job)
+                running[task.remote(job, environment, str(Path.cwd()), threads)] = job
+            done, _ = ray.wait(list(running), timeout=1.0)
             for ref in done:
-                ray.get(ref)
+                job = running.pop(ref)
+                end = _end(ray, ref)
+                if end is not None:
+                    fault, tries = end
+                    ends[job.name, tries] += 1
+                    if ends[job.name, tries] < tries:
+                        waiting.append(job)
+                        continue
+                    give_up(job, fault)
+                unfinished.discard(job.name)
                 if show is not None:
-                    show(names[ref], 1, 1)
-                del names[ref]
+                    show(job.name, 1, 1)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
     finally:
-        for ref in names:
+        for ref in running:
             ray.cancel(ref, force=True)
         ray.shutdown()
 
@@ -92,19 +106,22 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _in_order(jobs: Sequence[Job]) -> list[Job]:
-    """Every job after the one it waits for."""
-    found: dict[str, Job] = {}
-    waiting, names = list(jobs), {job.name for job in jobs}
-    while waiting:
-        ready = [job for job in waiting if job.after not in names or job.after in found]
-        found |= {job.name: job for job in ready}
-        waiting = [job for job in waiting if job.name not in found]
-    return list(found.values())
+def _end(ray: Any, ref: Any) -> tuple[Fault, int] | None:
+    """What ended the process of a job before its work, and how often that may be; None = the job is done."""
+    memory = "Where memory was short, let fewer jobs share a machine (--threads)."
+    try:
+        ray.get(ref)
+    except ray.exceptions.NodeDiedError:
+        return Fault("its machine was lost", why=f"{LOST} times", do="The job may be what ends machines."), LOST
+    except ray.exceptions.OutOfMemoryError:
+        return Fault("its process was killed", why=f"out of memory, {KILLED} times", do=memory), KILLED
+    except ray.exceptions.WorkerCrashedError:
+        return Fault("its process was killed", why=f"{KILLED} times", do=memory), KILLED
+    return None
 
 
-def _perform(job: Job, environment: dict[str, str], folder: str, threads: int, before: Any) -> None:
-    """One job in a Ray worker; ``before`` is only waited for."""
+def _perform(job: Job, environment: dict[str, str], folder: str, threads: int) -> None:
+    """One job in a Ray worker."""
     os.environ.update(environment)
     os.chdir(folder)
     use_threads(threads)

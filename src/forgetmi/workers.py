@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
 from typing import Any
 
-from forgetmi.errors import Fault, SpecError
+from forgetmi.errors import Fault, ForgetMIError, SpecError
 
 Tell = Callable[[int, int], None]
 # Workers are copies of one process that has imported everything, where the system can make such copies safely.
@@ -28,12 +31,15 @@ class Job:
         work: An importable function; its last argument is called with (done, in all).
         arguments: Picklable.
         after: Name of the job that must be finished first, if it is among those given.
+        killed: An importable function, called here with ``(*arguments, fault)`` when the process of the job was
+            killed, and the other jobs go on; None = that is an error.
     """
 
     name: str
     work: Callable[..., None]
     arguments: tuple[Any, ...]
     after: str | None = None
+    killed: Callable[..., None] | None = None
 
 
 def launched() -> int:
@@ -55,21 +61,48 @@ def run_jobs(
 
     Args:
         jobs: In order of preference.
-        workers: Processes; 0 = one a core, never more than jobs; 1 = in this process, as under a launcher.
+        workers: Processes; 0 = one a core, never more than jobs; 1 = in this process, as under a launcher. One job
+            alone needs no other process, unless it goes on when that is killed.
         threads: Threads each of them computes with.
         show: Called with (name, done, in all) as jobs go on.
+
+    Raises:
+        ForgetMIError: The process of a job was killed, and the job does not say what then.
+        SpecError: There is less than one thread.
     """
-    workers = min(workers or os.cpu_count() or 1, len(jobs)) if launched() == 1 else 1
+    _check(threads)
+    count = min(workers or os.cpu_count() or 1, len(jobs))
     show = show or (lambda name, done, total: None)
-    if workers <= 1:
+    if launched() > 1 or workers == 1 or (count <= 1 and not any(job.killed for job in jobs)):
         use_threads(threads)
         for job in _ordered(jobs):
             job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
         return
-    context = get_context(_METHOD)
-    channel = context.SimpleQueue()  # written at once: a finished job has told everything
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(channel, threads)) as pool:
-        _schedule(pool, jobs, workers, channel, show)
+    seats = [_Seat(threads) for _ in range(count)]
+    try:
+        _schedule(seats, jobs, show)
+    except BaseException:
+        for seat in seats:
+            seat.stop()
+        raise
+    finally:
+        for seat in seats:
+            seat.close()
+
+
+def give_up(job: Job, fault: Fault) -> None:
+    """Leave a job whose process is gone: let it say so itself, or stop.
+
+    Args:
+        job: The job.
+        fault: What became of its process.
+
+    Raises:
+        ForgetMIError: The job has nothing to say.
+    """
+    if job.killed is None:
+        raise ForgetMIError(replace(fault, where=job.name, do=f"{fault.do} Give the same command again to go on."))
+    job.killed(*job.arguments, fault)
 
 
 def use_threads(threads: int) -> None:
@@ -80,9 +113,13 @@ def use_threads(threads: int) -> None:
     """
     import torch
 
+    _check(threads)
+    torch.set_num_threads(threads)
+
+
+def _check(threads: int) -> None:
     if threads < 1:
         raise SpecError(Fault(f"threads is {threads}", do="Choose 1 or more."))
-    torch.set_num_threads(threads)
 
 
 def _ordered(jobs: Sequence[Job]) -> list[Job]:
@@ -90,31 +127,77 @@ def _ordered(jobs: Sequence[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: job.after is not None)
 
 
-def _schedule(
-    pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int, channel: Any, show: Callable[[str, int, int], None],
-) -> None:
-    waiting, unfinished = list(jobs), {job.name for job in jobs}
-    running: dict[Future[None], Job] = {}
-    try:
-        while waiting or running:
-            for job in [job for job in waiting if job.after not in unfinished]:
-                if len(running) < workers:
-                    waiting.remove(job)
-                    running[pool.submit(_work, job)] = job
-            done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-            _drain(channel, show)
-            for future in done:
-                unfinished.discard(running.pop(future).name)
-                future.result()
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
+class _Seat:
+    """One process at a time, in a pool of its own: when it is killed, it is known which job it had."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._open()
+
+    def _open(self) -> None:
+        context = get_context(_METHOD)
+        # Written at once: a finished job has told everything. Not shared: one killed while it writes keeps the lock.
+        self._channel = context.SimpleQueue()
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=context, initializer=_start, initargs=(self._channel, self._threads))
+
+    def submit(self, job: Job) -> Future[None]:
+        try:
+            return self._pool.submit(_work, job)
+        except BrokenProcessPool:  # its process was killed while it had nothing to do
+            self.renew()
+            return self._pool.submit(_work, job)
+
+    def drain(self, show: Callable[[str, int, int], None]) -> None:
+        while not self._channel.empty():
+            show(*self._channel.get())
+
+    def renew(self) -> int | None:
+        """Put another process in the place of one that is gone, and return the exit code of that."""
+        gone = list((self._pool._processes or {}).values())
+        self._pool.shutdown()  # its thread reads the exit code, which can be read once
+        self._open()
+        return gone[0].exitcode if gone else None
+
+    def stop(self) -> None:
+        for process in list((self._pool._processes or {}).values()):
             process.terminate()
-        raise
+
+    def close(self) -> None:
+        self._pool.shutdown()
 
 
-def _drain(channel: Any, show: Callable[[str, int, int], None]) -> None:
-    while not channel.empty():
-        show(*channel.get())
+def _schedule(seats: Sequence[_Seat], jobs: Sequence[Job], show: Callable[[str, int, int], None]) -> None:
+    free, waiting, unfinished = list(seats), list(jobs), {job.name for job in jobs}
+    running: dict[Future[None], tuple[Job, _Seat]] = {}
+    while waiting or running:
+        for job in [job for job in waiting if job.after not in unfinished][:len(free)]:
+            waiting.remove(job)
+            seat = free.pop()
+            running[seat.submit(job)] = job, seat
+        done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+        for _, seat in running.values():
+            seat.drain(show)
+        for future in done:
+            job, seat = running.pop(future)
+            try:
+                future.result()
+            except BrokenProcessPool:
+                give_up(job, _death(seat.renew()))
+                show(job.name, 1, 1)
+            free.append(seat)
+            unfinished.discard(job.name)
+
+
+def _death(code: int | None) -> Fault:
+    """What an exit code says about a process that did not finish its job."""
+    if code is None or code >= 0:
+        return Fault("its process ended before its work", why=f"exit code {code}", do="What it printed may say more.")
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return Fault("its process was killed", why=name, do="Where memory was short, use fewer --workers.")
 
 
 def _start(channel: Any, threads: int) -> None:
@@ -133,4 +216,11 @@ def _start(channel: Any, threads: int) -> None:
 
 
 def _work(job: Job) -> None:
-    job.work(*job.arguments, lambda done, total: _channel.put((job.name, done, total)))
+    try:
+        job.work(*job.arguments, lambda done, total: _channel.put((job.name, done, total)))
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # noqa: BLE001 - sent as it is, it would break the pool as a killed process does
+            raise RuntimeError(type(error).__name__) from error
+        raise

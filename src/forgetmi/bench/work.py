@@ -28,7 +28,7 @@ JUDGES = ("numpy", "scipy", "scikit-learn")  # libraries that scores depend on
 def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
     """A job for every model that is not there yet; unlearning waits for its original."""
     todo = [cell for cell in cells if not store.finished(cell.digest)]
-    return [Job(cell.digest, make, (store, cell), after=cell.original or None) for cell in todo]
+    return [Job(cell.digest, make, (store, cell), after=cell.original or None, killed=killed) for cell in todo]
 
 
 def make(store: Store, cell: Cell, tell: Tell) -> None:
@@ -56,9 +56,22 @@ def make(store: Store, cell: Cell, tell: Tell) -> None:
             raise
         except Exception as error:  # noqa: BLE001 - a model that cannot be had is named, and the others are made
             reason = explain(error)
-    store.finish(cell.digest, Outcome(reason, cost or meter.cost, weights), identity=json.loads(cell.identity))
+    if not store.finished(cell.digest):  # by a machine that was thought to be lost
+        store.finish(cell.digest, Outcome(reason, cost or meter.cost, weights), identity=json.loads(cell.identity))
     store.state(cell.digest).unlink(missing_ok=True)
     tell(1, 1)
+
+
+def killed(store: Store, cell: Cell, fault: Fault) -> None:
+    """Store that a model could not be made because its process was killed; what that cost nobody measured: 0.
+
+    Args:
+        store: Where.
+        cell: Which.
+        fault: What became of the process.
+    """
+    if not store.finished(cell.digest):
+        store.finish(cell.digest, Outcome(str(fault), Cost(0.0, 0.0, 0)), identity=json.loads(cell.identity))
 
 
 def explain(error: Exception) -> str:
