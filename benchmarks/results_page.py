@@ -2,9 +2,9 @@
 
     python benchmarks/results_page.py --out OUT [options of that benchmark] [--tuned DIRECTORY] [--into docs/results.md]
 
-The tables are printed, or written between two marks of a page, "results" unless another name is given with --marks.
-What is not there yet is stated in its cell. DIRECTORY is the --out of a finished `forgetmi tune`: methods that did not
-forget are then shown with their best trial.
+The tables are printed, or written between two marks of a page. What is not there yet is stated in its
+cell. DIRECTORY is the --out of a finished `forgetmi tune`: methods that did not forget are then shown with their best
+trial.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def did_not_forget(
                           "-" if best is None or chosen is None else "no" if best.found["did_not_forget"] else "yes"])
     if not found:
         return ["Every method that was measured left the original behind."]
-    return ["These did not forget: they are nearer to the original, on every measure, than the retrained models are to "
-            "each other.", "", *rows(["method", "share of runs", "best tuned trial", "its score", "it forgot"], found)]
+    return ["These did not forget: on each of the five measures they are within the gap's floor of the original.", "",
+            *rows(["method", "share of runs", "best tuned trial", "its score", "it forgot"], found)]
 
 
 def page(results: Results, axes: Axes, trials: Mapping[str, tuned.Tuned]) -> list[str]:
@@ -68,7 +68,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                                      allow_abbrev=False)
     parser.add_argument("--tuned", type=Path, help="directory of a finished tuning")
     parser.add_argument("--into", type=Path, help="page to write the tables into, between its marks")
-    parser.add_argument("--marks", default="results", help="name of the marks")
     argv = sys.argv[1:] if argv is None else argv
     own, options = parser.parse_known_args(argv)
     axes, store, grid = asked_for(options, prog="results_page.py")
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "\n".join([
         f"`forgetmi benchmark {shown(options)}`", "", made_by(store, axes, grid), "",
         *page(collect(store, grid), axes, trials)])
-    put(own.into, {own.marks: text})
+    put(own.into, {"results": text})
 
 
 if __name__ == "__main__":

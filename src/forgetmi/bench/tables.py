@@ -150,8 +150,8 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Ta
         "gap: mean difference to Retrain over the five columns of the paper; its floor: the retrained models' own. "
         "JSf: divergence from Retrain's predictions on forgotten images, nats. Loss order: rank correlation of losses "
         "with Retrain's. Over-forgot: share of runs whose accuracy on forgotten images is below Retrain's by "
-        f"{Rule().forget_margin:g} or more. Did not forget: share of runs nearer to the original, on every measure, "
-        f"than the retrained models are to each other. {_sets(results, percent)}"))
+        f"{Rule().forget_margin:g} or more. Did not forget: share of runs that are on each of the five "
+        f"within the floor of the original. {_sets(results, percent)}"))
 
 
 def times(results: Results, settings: Sequence[Setting]) -> Table:

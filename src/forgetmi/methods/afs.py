@@ -59,9 +59,9 @@ class AFS:
     )
 
     fraction: float = 0.5
-    kd: float = 10.0
+    kd: float = 3.0
     temperature: float = 4.0
-    risk: float = 1.0
+    risk: float = 0.3
     query_batches: int = 1
     epochs: int = 15
 

@@ -28,7 +28,7 @@ class EUk:
             above their number the whole encoder. 6 = the head and the last stage, 11 = the last two stages,
             12 = one convolution more.
         text_k: The same for the text encoder. 4 = the head, the pooler and the feed-forward part of the last
-            transformer layer, 8 = the whole of that layer.
+            transformer layer, 8 = the whole of that layer, 12 = half of the one before.
         cache_mb: Memory for the outputs of the frozen layers, which are then computed once, MiB, >= 0; 0 = none. They
             are computed anew in bfloat16, where dropout acts in them, and of images that the recipe shifts.
 
@@ -52,7 +52,7 @@ class EUk:
     )
 
     image_k: int = 12
-    text_k: int = 4
+    text_k: int = 12
     cache_mb: int = 512
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
