@@ -16,10 +16,11 @@ from forgetmi import api, processes
 from forgetmi.cli import main
 from forgetmi.errors import SpecError
 from forgetmi.registry import methods
-from tests.together import RECIPE, TRAININGS, child, compute, prepared
+from tests.together import RECIPE, TRAININGS, UNLEARNING, child, compute, left, prepared, unlearned_in_double
 
-KINDS = ("forget_mi", "jit", "chip")
-ROUGH = 1e-3  # Forget-MI holds retained samples at a distance of 0, where the first gradient is one of rounding
+KINDS = ("forget_mi", "forget_mi bf16", "jit", "chip")
+# Forget-MI holds retained samples at a distance of 0, where it turns rounding into a gradient: see docs/distributed.md.
+AGREE = {"double": 1e-5, "forget_mi": 1e-3, "forget_mi bf16": 3e-2}
 
 
 def free_port() -> int:
@@ -44,7 +45,7 @@ def both(folder: Path, kinds: tuple[str, ...]) -> list[dict[str, torch.Tensor]]:
 def compare(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
     apart = {name: float((value - other[name]).abs().max()) for name, value in one.items()}
-    assert not {name: most for name, most in apart.items() if most > (ROUGH if "forget_mi" in name else 1e-4)}
+    assert not {name: most for name, most in apart.items() if not most <= AGREE.get(name.rpartition(" ")[0], 1e-4)}
 
 
 def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path) -> None:
@@ -58,16 +59,22 @@ def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path
     sets, made = prepared()
     with pytest.raises(KeyboardInterrupt):  # one process trains the first epoch
         api.train(prepared=made, partition=sets, recipe=RECIPE, seed=0, resume=tmp_path / "started.pt", progress=stop)
+    with pytest.raises(KeyboardInterrupt):  # and unlearns for one
+        unlearned_in_double(tmp_path / UNLEARNING, stop)
     for rank in ("0", "1"):
+        shutil.copy(tmp_path / UNLEARNING, tmp_path / rank)
         for name in TRAININGS:
             shutil.copy(tmp_path / "started.pt", tmp_path / rank / f"{name}.pt")
     first, second = both(tmp_path, KINDS)
     assert all(torch.equal(value, second[name]) for name, value in first.items())  # the two never differ at all
-    compare(compute(tmp_path / "alone", KINDS), first)
+    alone = compute(tmp_path / "alone", KINDS)
+    compare(alone, first)
     assert any(bool((first[f"{kind} image_embedding"] != first["forget_mi image_embedding"]).any()) for kind in KINDS)
-    for name in TRAININGS:  # and one process does the last epoch where two stopped
+    last = unlearned_in_double(left(tmp_path / "0" / UNLEARNING), lambda done, total: None)
+    compare({name: alone[name] for name in last}, last)  # one process does the last epoch where two stopped
+    for name in TRAININGS:
         _, trace = api.train(prepared=made, partition=sets, recipe=RECIPE, seed=0,
-                             resume=tmp_path / "0" / f"{name}-left.pt")
+                             resume=left(tmp_path / "0" / f"{name}.pt"))
         losses = torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
         compare({name: losses}, {name: first[f"{name} losses"]})
 
