@@ -135,16 +135,19 @@ class _Whole(torch.autograd.Function):
     its own rows, times the number of processes, which averaging the weights' gradients takes out again."""
 
     @staticmethod
-    def forward(ctx: Any, part: Tensor, samples: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, samples: int, *parts: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.set_materialize_grads(False)  # what no loss reads has no gradient, as in one process: it must not decay
         ctx.own = share(samples)
-        whole = part.new_zeros((samples, *part.shape[1:]))
-        whole[ctx.own] = part
+        widths = [part.shape[1] for part in parts]
+        own = torch.cat(parts, dim=1)
+        whole = own.new_zeros((samples, *own.shape[1:]))
+        whole[ctx.own] = own
         dist.all_reduce(whole)
-        return whole
+        return tuple(one.contiguous() for one in whole.split(widths, dim=1))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return gradient[ctx.own] * count(), None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return None, *(None if one is None else one[ctx.own] * count() for one in gradients)
 
 
 class _Part(torch.autograd.Function):
@@ -189,14 +192,14 @@ def part(whole: Tensor) -> Tensor:
     return _Part.apply(whole)  # type: ignore[return-value]
 
 
-def whole(part: Tensor, samples: int) -> Tensor:
-    """All rows of a tensor of which each process has its `share`, differentiable.
+def whole(parts: Sequence[Tensor], samples: int) -> tuple[Tensor, ...]:
+    """All rows of tensors of which each process has its `share`, differentiable, in one message.
 
     Args:
-        part: The own rows.
+        parts: Float[own rows, width] each.
         samples: Number of all rows.
     """
-    return _Whole.apply(part, samples)  # type: ignore[return-value]
+    return cast(tuple[Tensor, ...], _Whole.apply(samples, *parts))
 
 
 def averaged(*modules: nn.Module) -> list[Callable[..., Any]]:

@@ -126,9 +126,7 @@ class ImageText(nn.Module):
         with processes.own_dropout(self.training):
             inputs = None if text_inputs is None else processes.part(text_inputs)
             outputs = _join(image, text, gate, mine, inputs, self.known)
-        parts: list[Tensor] = [getattr(outputs, f.name) for f in fields(Outputs)]
-        whole = processes.whole(torch.cat(parts, dim=1), samples)
-        return Outputs(*whole.split([one.shape[1] for one in parts], dim=1))  # type: ignore[arg-type]
+        return Outputs(*processes.whole([getattr(outputs, f.name) for f in fields(Outputs)], samples))
 
 
 def _join(
