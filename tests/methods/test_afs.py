@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forgetmi import api
@@ -91,6 +91,7 @@ class Answers(torch.nn.Module):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**31), st.lists(st.lists(st.integers(-1, 1), min_size=1, max_size=4), min_size=1, max_size=4),
        st.integers(1, 9), st.sampled_from([0.0, 3.0, 40.0]))
+@example(0, [[-1]], 1, 3.0)  # nothing known: the cap
 def test_exposure_against_a_loop(seed: int, labels: list[list[int]], batches: int, size: float) -> None:
     draw = torch.Generator().manual_seed(seed)
     total = sum(map(len, labels))

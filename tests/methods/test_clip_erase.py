@@ -7,10 +7,13 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forgetmi.batch.loaders import Loader
 from forgetmi.methods.clip_erase import CLIPErase, drift, pair_similarity
 from forgetmi.methods.fine_tune import FineTune
+from forgetmi.methods.steps import embeddings
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.types import Outputs
 
@@ -29,6 +32,37 @@ def test_drift_by_hand() -> None:
     new = outputs([[3.0, 0.0], [1.0, 1.0]], [[0.0, 4.0], [1.0, 1.0]], [[2.0], [5.0]])
     assert float(drift(new, old)) == pytest.approx((5 + 0) / 2 + (2 + 0) / 2)
     assert float(drift(old, old)) == 0.0
+
+
+def drawn(draw: torch.Generator, count: int, width: int, joint: int) -> Outputs:
+    none = torch.zeros(count, 4)
+    return Outputs(none, none, *(torch.randn(count, own, generator=draw, dtype=torch.float64)
+                                 for own in (width, width, joint)))
+
+
+def dot(a: torch.Tensor, b: torch.Tensor) -> float:
+    return sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(1, 5))
+def test_similarity_against_a_loop(seed: int, count: int, width: int) -> None:
+    out = drawn(torch.Generator().manual_seed(seed), count, width, 1)
+    cosines = [dot(a, b) / math.sqrt(dot(a, a) * dot(b, b)) for a, b in zip(*embeddings(out)[:2], strict=True)]
+    slow = sum(max(0.0, cosine) for cosine in cosines) / count
+    assert float(pair_similarity(out)) == pytest.approx(slow, rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(1, 5), st.integers(1, 5))
+def test_drift_against_a_loop(seed: int, count: int, width: int, joint: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    new, old = (drawn(draw, count, width, joint) for _ in range(2))
+    slow = 0.0
+    for at in range(count):
+        image, text, both = (a[at] - b[at] for a, b in zip(embeddings(new), embeddings(old), strict=True))
+        slow += (math.sqrt(dot(image, image) + dot(text, text)) + math.sqrt(dot(both, both))) / count
+    assert float(drift(new, old)) == pytest.approx(slow, abs=1e-6)  # smooth at 0: see `losses.distance`
 
 
 @pytest.mark.parametrize("bn", ["eval", "train"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -36,6 +37,22 @@ def test_divergence_by_hand() -> None:
     expected = float(torch.tensor(1.5).log())
     assert float(divergence(student, teacher, torch.tensor([0, 2, -1]))) == pytest.approx(expected, rel=1e-5)
     assert float(divergence(student, teacher, torch.tensor([-1, -1, -1]))) == 0.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.integers(-1, 1), min_size=1, max_size=6), st.integers(2, 5),
+       st.sampled_from([0.0, 0.2, 0.7]))
+def test_divergence_against_a_loop(seed: int, labels: list[int], classes: int, truth: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    student, teacher = (3 * torch.randn(len(labels), classes, generator=draw, dtype=torch.float64) for _ in range(2))
+    known, total = sum(label >= 0 for label in labels), 0.0
+    for ours, theirs, label in zip(student.tolist(), teacher.tolist(), labels, strict=True):
+        others = sum(math.exp(z) for at, z in enumerate(theirs) if at != label)
+        for at in range(classes) if label >= 0 else ():
+            q = truth if at == label else (1 - truth) * math.exp(theirs[at]) / others
+            p = math.exp(ours[at]) / sum(map(math.exp, ours))
+            total += q * math.log(q / p) / known if q > 0 else 0.0
+    assert float(divergence(student, teacher, torch.tensor(labels), truth=truth)) == pytest.approx(total, abs=1e-9)
 
 
 def test_at_convergence_the_truth_is_gone_and_the_others_keep_their_ratios() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
+import itertools
+import statistics
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,13 +15,13 @@ import torch
 from forgetmi import api
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.errors import MethodError
-from forgetmi.methods import base, calibrate
+from forgetmi.methods import base, calibrate, forget_mi
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
-from forgetmi.methods.losses import distance
+from forgetmi.methods.losses import away, distance, towards
 from forgetmi.methods.steps import concatenate, embeddings, split
 from forgetmi.methods.teacher import frozen, tabulate
-from forgetmi.methods.views import bounds_between
+from forgetmi.methods.views import bounds_between, offset, views
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
 
@@ -31,9 +33,9 @@ def original(small: Any) -> ImageText:
     return api.train(prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=2), seed=3)[0]
 
 
-def run(small: Any, model: ImageText, method: ForgetMI, seed: int = 5) -> base.Unlearned:
+def run(small: Any, model: ImageText, method: ForgetMI, seed: int = 5, **more: Any) -> base.Unlearned:
     return base.unlearn(method, model, records=small.prepared.records, partition=small.partition, seed=seed,
-                        recipe=Recipe(), fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+                        recipe=Recipe(), fresh_model=lambda own: api.build(small.prepared.spec, seed=own), **more)
 
 
 def sets(small: Any, size: int = 16) -> Loaders:
@@ -208,3 +210,129 @@ def test_the_teacher_shares_nothing_with_the_student(original: ImageText) -> Non
 def test_a_loss_that_is_no_number_stops_at_once(small: Any, original: ImageText) -> None:
     with pytest.raises(MethodError, match="smaller learning rate"):
         run(small, original, dataclasses.replace(GIVEN, epochs=20, lr=1e6, clip=0.0))
+
+
+# The shares of UU, MU, UR and MR in the total, worked out by hand.
+SHARES = {
+    "no_noise": (1 / 4, 1 / 4, 1 / 4, 1 / 4), "equal": (1 / 4, 1 / 4, 1 / 4, 1 / 4),
+    "multimodal": (1 / 6, 1 / 3, 1 / 6, 1 / 3), "unimodal": (1 / 3, 1 / 6, 1 / 3, 1 / 6),
+    "retention": (1 / 6, 1 / 6, 1 / 3, 1 / 3),
+}
+Said = tuple[torch.Tensor, ...]
+
+
+def said(model: ImageText, small: Any, row: int, noise: Perturbation | None = None) -> Said:
+    """Image, text and joint embedding of one sample, run alone."""
+    return tuple(one[0] for one in embeddings(model(small.prepared.records.batch(np.array([row]), perturbation=noise))))
+
+
+def length(*steps: torch.Tensor) -> torch.Tensor:
+    """As defined: Euclidean, but smooth at 0."""
+    squares = torch.stack([step.square().sum() for step in steps]).sum()
+    return squares / (squares + 1e-8).sqrt()
+
+
+def apart(a: Said, b: Said, scale: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distance in C, then in J."""
+    image, text, joint = ((x - y) / own for x, y, own in zip(a, b, scale, strict=True))
+    return length(image, text), length(joint)
+
+
+def slow_total(small: Any, student: ImageText, teacher: ImageText, method: ForgetMI) -> torch.Tensor:
+    """Of the first step over all forgotten and as many retained samples, one at a time."""
+    forget = small.partition.forget.tolist()
+    retain = sets(small).retain.window(0, len(forget)).tolist()
+    noise, scale, bounds, sign = Perturbation(image_std=0.1, text_level=0.5, seed=5), (1.0, 1.0, 1.0), None, 1
+    with torch.no_grad():
+        hold = {row: said(teacher, small, row) for row in retain}
+        clean = {row: said(teacher, small, row) for row in forget}
+        goal = {row: said(teacher, small, row, noise) for row in forget}
+        if method.setting == "no_noise":
+            moved = offset(tabulate(teacher, sets(small).forget.batches(small.partition.forget)), seed=5)
+            goal = {row: tuple(one[0] for one in embeddings(moved.of(torch.tensor([row])))) for row in forget}
+        if method.normalise:
+            scale = tuple(statistics.mean(float(length(goal[row][at] - clean[row][at])) for row in forget)
+                          for at in range(3))
+    if method.setting == "no_noise" or method.direction == "away":
+        between = [apart(hold[a], hold[b], scale) for a, b in itertools.combinations(retain, 2)
+                   if small.partition.patient[a] != small.partition.patient[b]]
+        sign, bounds = -1, [statistics.median_low(float(pair[at]) for pair in between) for at in range(2)]
+    total = torch.zeros(())
+    for row in forget:
+        for share, one, bound in zip(SHARES[method.setting][:2], apart(said(student, small, row), goal[row], scale),
+                                     bounds or (float("inf"),) * 2, strict=True):
+            total = total + sign * share * one.clamp(max=bound) / len(forget)
+    for row in retain:
+        for share, one in zip(SHARES[method.setting][2:], apart(said(student, small, row), hold[row], scale),
+                              strict=True):
+            total = total + share * one / len(retain)
+    return total
+
+
+@pytest.mark.parametrize(("setting", "direction", "normalise"), [
+    ("no_noise", "away", False), ("equal", "toward_noise", False), ("equal", "away", False),
+    ("multimodal", "toward_noise", False), ("multimodal", "away", False), ("unimodal", "toward_noise", False),
+    ("unimodal", "away", False), ("retention", "toward_noise", False), ("retention", "away", False),
+    ("multimodal", "toward_noise", True), ("unimodal", "away", True)])
+def test_the_first_step_has_the_total_of_the_formula_and_its_gradient(
+    setting: Any, direction: Any, normalise: bool, small: Any, original: ImageText, monkeypatch: Any,
+) -> None:
+    """The teacher is not quite the student: else UR and MR would start at 0, and their weights would not show."""
+    other, draw = copy.deepcopy(original), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in other.parameters():
+            p.mul_(1 + 0.02 * torch.randn(p.shape, generator=draw))
+    losses, gradients, step = [], [], base.Context.step
+
+    def spy(self: base.Context, loss: torch.Tensor, optimiser: torch.optim.Optimizer, *, clip: float = 0.0) -> None:
+        step(self, loss, optimiser, clip=clip)
+        losses.append(loss.detach())
+        gradients.append([p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None])
+
+    monkeypatch.setattr(base.Context, "step", spy)
+    monkeypatch.setattr(forget_mi, "frozen", lambda model: frozen(other))
+    method = ForgetMI(setting=setting, direction=direction, normalise=normalise, noise="given", noise_std=0.1,
+                      text_level=0.5, epochs=1, clip=0.0)
+    done = run(small, original, method, batch_size=1000)
+    student = copy.deepcopy(original).eval()
+    student.gate.requires_grad_(False)
+    total = slow_total(small, student, frozen(other), method)
+    total.backward()
+    expected = [p.grad for p in sorted(student.parameters(), key=lambda p: p.ndim <= 1) if p.grad is not None]
+    assert len(losses) == 1
+    assert float(losses[0]) == pytest.approx(float(total.detach()), rel=1e-4, abs=1e-5)
+    found, slow = (torch.cat([one.flatten() for one in each]) for each in (gradients[0], expected))
+    assert float((found - slow).norm()) < 1e-3 * float(slow.norm())
+    assert done.trace.first_gradient == pytest.approx(float(slow.norm()), rel=1e-3)
+
+
+def test_four_terms_of_zero_have_finite_gradients(small: Any, original: ImageText) -> None:
+    student = copy.deepcopy(original).eval()
+    batch = small.prepared.records.batch(small.partition.forget)
+    ours = views(student(batch), (1.0, 1.0, 1.0))
+    terms = [*map(towards, ours, ours), *(away(one, one, bound=1.0) for one in ours)]
+    assert [float(term.detach()) for term in terms] == [0.0] * 4
+    torch.stack(terms).sum().backward()
+    gradients = [p.grad for p in student.parameters() if p.grad is not None]
+    assert len(gradients) > 20
+    assert all(torch.equal(one, torch.zeros_like(one)) for one in gradients)
+
+
+@pytest.mark.parametrize("direction", ["toward_noise", "away"])
+def test_with_the_samples_themselves_as_goal_there_is_nothing_to_follow(
+    direction: Literal["toward_noise", "away"], small: Any, original: ImageText,
+) -> None:
+    method = dataclasses.replace(GIVEN, direction=direction, weight_decay=0.0)
+    still, moved = (run(small, original, one) for one in (
+        dataclasses.replace(method, noise_std=0.0, text_level=0.0), method))
+    assert all(bool(torch.isfinite(p).all()) for p in still.model.parameters())
+    # Only the first gradient: what is left of it is rounding, which AdamW enlarges to whole steps.
+    assert 20 * still.trace.first_gradient < moved.trace.first_gradient
+
+
+def test_without_its_unlearning_terms_the_original_is_a_fixed_point(
+    small: Any, original: ImageText, monkeypatch: Any,
+) -> None:
+    moved = run(small, original, GIVEN).trace.first_gradient
+    monkeypatch.setitem(WEIGHTS, GIVEN.setting, (0, 0, 1, 1))
+    assert 20 * run(small, original, GIVEN).trace.first_gradient < moved

@@ -13,6 +13,12 @@ from forgetmi.errors import MethodError
 from forgetmi.methods.jit import JiT, disturb, lipschitz
 
 
+def test_the_constant_by_hand() -> None:
+    clean, noisy = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[4.0, 6.0], [5.0, 12.0]])
+    x, moved = torch.zeros(2, 1, 2, 2), torch.tensor([[[[1.0, 1.0], [-1.0, 1.0]]], [[[0.0, 3.0], [4.0, 0.0]]]])
+    assert float(lipschitz(clean, noisy, x, moved)) == pytest.approx((5 / 2 + 13 / 5) / 2)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**31), st.floats(1e-3, 10))
 def test_a_linear_map_is_bounded_by_its_norm(seed: int, std: float) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.methods.l1_sparse import L1Sparse
@@ -24,6 +26,18 @@ def test_the_norm_by_hand() -> None:
     assert float(total.detach()) == pytest.approx(6.5)
     assert values.grad is not None
     assert values.grad.tolist() == [[1.0, -1.0], [0.0, 1.0]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.lists(st.integers(1, 4), max_size=3), min_size=1, max_size=4))
+def test_the_norm_against_a_loop(seed: int, shapes: list[list[int]]) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    tensors = [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]
+    slow = 0.0
+    for values in tensors:
+        for value in values.flatten().tolist():
+            slow += value if value > 0 else -value
+    assert float(l1_norm(iter(tensors))) == pytest.approx(slow, rel=1e-12)
 
 
 def test_the_penalty_falls_linearly_to_zero_at_the_stated_epoch() -> None:

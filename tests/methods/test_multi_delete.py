@@ -33,6 +33,28 @@ def test_losses_by_hand() -> None:
     assert losses(forgotten, forgotten, retained, retained).tolist() == [0, 0, 0]
 
 
+def drawn(draw: torch.Generator, count: int, widths: tuple[int, int, int]) -> Outputs:
+    return Outputs(NONE, NONE, *(torch.randn(count, width, generator=draw, dtype=torch.float64) for width in widths))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 4), st.tuples(*[st.integers(1, 4)] * 3))
+def test_losses_against_a_loop(seed: int, forgotten: int, retained: int, widths: tuple[int, int, int]) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    lost, goal, kept, held = (drawn(draw, count, widths) for count in (forgotten, forgotten, retained, retained))
+
+    def mean_square(*pairs: Any) -> float:
+        squares = [(x - y) ** 2 for a, b in pairs for one, other in zip(a.tolist(), b.tolist(), strict=True)
+                   for x, y in zip(one, other, strict=True)]
+        return sum(squares) / len(squares)
+
+    assert losses(lost, goal, kept, held).tolist() == pytest.approx([
+        mean_square((lost.joint_embedding, goal.joint_embedding)),
+        mean_square((kept.joint_embedding, held.joint_embedding)),
+        mean_square((lost.image_embedding, goal.image_embedding), (lost.text_embedding, goal.text_embedding)),
+    ], rel=1e-9)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 2**31))
 def test_no_report_stays_with_its_patient(patients: list[int], seed: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forgetmi.batch.loaders import Loader
 from forgetmi.methods.losses import classification
@@ -21,6 +23,19 @@ def test_classification_by_hand() -> None:
     text = torch.tensor([[0.0, 0.0], [0.0, math.log(7.0)], [9.0, 0.0]])
     expected = (-math.log(3 / 4) - math.log(1 / 2)) / 2 + (-math.log(1 / 2) - math.log(7 / 8)) / 2
     assert float(classification(Outputs(image, text), torch.tensor([0, 1, -1]))) == pytest.approx(expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.integers(-1, 1), min_size=1, max_size=6), st.integers(2, 5))
+def test_classification_against_a_loop(seed: int, labels: list[int], classes: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    image, text = (4 * torch.randn(len(labels), classes, generator=draw, dtype=torch.float64) for _ in range(2))
+    known, total = sum(label >= 0 for label in labels), 0.0
+    for head in (image.tolist(), text.tolist()):
+        for logits, label in zip(head, labels, strict=True):
+            if label >= 0:
+                total -= math.log(math.exp(logits[label]) / sum(map(math.exp, logits))) / known
+    assert float(classification(Outputs(image, text), torch.tensor(labels))) == pytest.approx(total, rel=1e-9)
 
 
 def test_the_first_step_has_the_objective_of_the_formula(small: Any, memorised: ImageText, unlearn: Any) -> None:

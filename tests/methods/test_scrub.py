@@ -117,6 +117,17 @@ def test_an_interrupted_rewinding_run_resumes_to_the_same_state(unlearn: Any, tm
     assert resumed.trace.facts == whole.trace.facts
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(-10, 10)), min_size=1, max_size=8),
+       st.lists(st.integers(0, 5), min_size=1, max_size=8))
+def test_matched_mean_against_a_loop(pairs: list[tuple[int, float]], like: list[int]) -> None:
+    """Each of the other labels asks for the mean of its class, if there is one."""
+    asked = [[value for label, value in pairs if label == wanted] for wanted in like]
+    means = [sum(values) / len(values) for values in asked if values] or [sum(v for _, v in pairs) / len(pairs)]
+    label, value = torch.tensor([a for a, _ in pairs]), torch.tensor([b for _, b in pairs], dtype=torch.float64)
+    assert matched_mean(label, value, torch.tensor(like)) == pytest.approx(sum(means) / len(means), rel=1e-9, abs=1e-9)
+
+
 def test_matched_mean_by_hand() -> None:
     label, value = torch.tensor([0, 0, 1, 2]), torch.tensor([1.0, 3.0, 10.0, 99.0])
     assert matched_mean(label, value, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.75 * 2 + 0.25 * 10)

@@ -48,6 +48,16 @@ def test_the_adaptive_loss_by_hand() -> None:
     assert float(adaptive(logits, torch.full((3,), -1), power=0.5)) == 0.0
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.integers(-1, 1), min_size=1, max_size=6), st.integers(2, 5), st.floats(0, 2))
+def test_the_adaptive_loss_against_a_loop(seed: int, labels: list[int], classes: int, power: float) -> None:
+    logits = 2 * torch.randn(len(labels), classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    each = [-math.log(math.exp(row[label]) / sum(map(math.exp, row)))
+            for row, label in zip(logits.tolist(), labels, strict=True) if label >= 0]
+    slow = sum(one ** (1 - power) for one in each) / sum(one ** -power for one in each) if each else 0.0
+    assert float(adaptive(logits, torch.tensor(labels), power=power)) == pytest.approx(slow, rel=1e-9)
+
+
 def test_weights_carry_no_gradient_and_certain_samples_no_infinity() -> None:
     logits = torch.tensor([[200.0, 0.0], [0.0, 1.0]], requires_grad=True)
     adaptive(logits, torch.tensor([0, 0]), power=0.5).backward()
