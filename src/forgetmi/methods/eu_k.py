@@ -46,7 +46,7 @@ class EUk:
                 "are.",
         reads=frozenset({"retain", "labels", "recipe"}),
         exact=False,
-        cost="0.35 to 0.5, for all epochs of the original training",
+        cost="0.35 to 0.7, for all epochs of the original training",
         suits="whoever can afford part of a retraining; not where embeddings are shared",
         search={"image_k": (3, 6, 9, 12), "text_k": (4, 8, 12)},
     )
