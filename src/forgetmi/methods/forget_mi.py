@@ -31,8 +31,8 @@ WEIGHTS: dict[str, tuple[float, float, float, float]] = {
 class ForgetMI:
     """Forget-MI as the paper's text describes it, made to work.
 
-    The paper's own noise and rates are ``noise="given"`` (standard deviation 0.1, level 0.5) with ``lr`` 1e-4 or 1e-5;
-    they forget little. ``setting="no_noise"`` fixes the direction to ``away`` and the noisy copy to the sample itself.
+    The published preset is ``noise="given"`` (standard deviation 0.1, level 0.5) with ``lr`` 1e-4 or 1e-5; it forgets
+    little. ``setting="no_noise"`` fixes the direction to ``away`` and the noisy copy to the sample itself.
 
     Args:
         setting: Weights of the four losses: equal; multimodal (MU, MR x2); unimodal (UU, UR x2); retention (UR, MR x2);
