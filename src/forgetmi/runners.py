@@ -99,7 +99,8 @@ def _connect(address: str) -> Any:
         if address:
             ray.init(address=address, log_to_driver=False)
         else:
-            ray.init(include_dashboard=False, log_to_driver=False)
+            # "local": without an address Ray looks for a cluster of this machine, and waits long for one that is gone.
+            ray.init(address="local", include_dashboard=False, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
         raise SpecError(Fault("there is no Ray cluster at this address", where="--address",
                               why=type(error).__name__, do="Start one with  ray start --head.")) from error
