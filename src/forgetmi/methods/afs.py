@@ -39,11 +39,12 @@ class AFS:
         epochs: Passes over the student's images, >= 0.
 
     Source: Zhou et al. 2023 (Nature Communications 14), repository JoshuaChou2018/AFS (``Purification.py``; temperature
-    4, weights 1 and 10, 20 epochs, Adam). Deviations: weights 10 and 1, tuned (docs/tuning.md), 15 epochs; the risk,
+    4, weights 1 and 10, 20 epochs, Adam). Deviations: weights 3 and 0.3, tuned (docs/tuning.md), 15 epochs; the risk,
     ``risk`` divided by the summed cross-entropy of all forget batches, is estimated on a few batches a step instead of
     all; their forward pass uses the running batch statistics, so that none of the student's own are learned from the
     forgotten; the task loss is the original's, with its ranking term; optimiser and schedule are the original recipe's;
-    the last epoch is the result.
+    the last epoch is the result. The paper's audit (EMA) is left out: by it every image that is classified well counts
+    as a member, and its test is not calibrated; `forgetmi.audit` audits the result.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -40,7 +40,8 @@ class BadTeaching:
     Source: Chundawat et al. 2023 (arXiv 2205.08096), repository bad-teaching-unlearning (``blindspot_unlearner``: 30 %
     of the retained, temperature 1, 1 epoch of Adam, rate 1e-4, batches of 256). Deviations: the divergence is averaged
     over the samples, while the repository's also divides by the number of classes; AdamW with clipping; rate
-    and epochs tuned (docs/tuning.md). A pretrained text encoder is pretrained in the bad teacher, too.
+    and epochs tuned (docs/tuning.md). A pretrained text encoder is pretrained in the bad teacher, too. The paper's
+    metric (ZRF, likeness to a random model) is left out: the aim is a retrained model, which is none (gap, JSf).
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
