@@ -74,7 +74,8 @@ def forwards(forget: int, retain: int, *, validation: int = VALIDATION, epochs: 
     """
     return {
         "paper mode, updates": 2 * epochs * forget,
-        "with cached teacher": forget + min(epochs * forget, retain),
+        "with noisy copies": forget,
+        "with retained teacher": min(epochs * forget, retain),
         "with calibration": len(IMAGE_STD) * forget + validation,
         "with gate": retain,
     }

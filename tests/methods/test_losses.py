@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.methods.losses import away, distance, towards
+from forgetmi.methods.losses import away, distance, keep, towards
 
 
 def test_distance_by_hand() -> None:
@@ -42,6 +42,28 @@ def test_both_directions_against_a_loop(seed: int) -> None:
             for p, q in zip(a, b, strict=True)]
     assert float(towards(a, b)) == pytest.approx(sum(each) / 5, abs=1e-6)
     assert float(away(a, b, bound=2.0)) == pytest.approx(-sum(min(one, 2.0) for one in each) / 5, abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(1e-3, 1e3))
+def test_what_is_kept_is_pulled_back_from_anywhere_but_rounding(seed: int, size: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    original = size * torch.randn(4, 64, generator=draw)
+    step = torch.randn(4, 64, generator=draw)
+    step *= original.norm(dim=1, keepdim=True) / step.norm(dim=1, keepdim=True)
+    far = torch.tensor([0.0, 1e-6, 1e-4, 0.1])[:, None]  # shares of the original's length
+    student = (original + far * step).requires_grad_()
+    other = student.detach().clone().requires_grad_()
+    found, plain = keep(student, original), towards(other, original)
+    found.backward()
+    plain.backward()
+    assert student.grad is not None
+    assert other.grad is not None
+    assert torch.equal(student.grad[:2], torch.zeros(2, 64))
+    assert torch.equal(student.grad[2:], other.grad[2:])
+    assert bool((other.grad[1:].norm(dim=1) > 0).all())
+    assert float(found.detach()) == pytest.approx(float(distance(student.detach(), original)[2:].sum()) / 4, rel=1e-5)
+    assert original.grad is None
 
 
 def test_away_pushes_apart_and_stops_at_the_bound() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context, MethodInfo
-from forgetmi.methods.losses import towards
+from forgetmi.methods.losses import keep
 from forgetmi.methods.steps import adamw, cycle, embeddings, minimise, set_mode
 from forgetmi.methods.teacher import Table, frozen, tabulate
 from forgetmi.model.image_text import ImageText
@@ -102,4 +102,4 @@ def pair_similarity(out: Outputs) -> Tensor:
 def drift(out: Outputs, original: Outputs) -> Tensor:
     """UR + MR: mean distance of the concatenated and of the joint embeddings from the original's; a scalar, >= 0."""
     (image, text, joint), (image_o, text_o, joint_o) = embeddings(out), embeddings(original)
-    return towards(torch.cat([image, text], dim=1), torch.cat([image_o, text_o], dim=1)) + towards(joint, joint_o)
+    return keep(torch.cat([image, text], dim=1), torch.cat([image_o, text_o], dim=1)) + keep(joint, joint_o)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.base import Context
-from forgetmi.methods.losses import distance, distillation, towards
+from forgetmi.methods.losses import distance, distillation, keep, towards
 from forgetmi.methods.steps import adamw, concatenate, embeddings, minimise, pieces, split
 from forgetmi.methods.teacher import Table, tabulate
 from forgetmi.model.image_text import ImageText
@@ -63,9 +63,10 @@ def distil(
     def objective(batch: Batch) -> dict[str, Tensor]:
         half = len(batch) // 2
         terms: dict[str, Tensor] = {}
-        for name, said, wanted in zip(("forget", "retain"), split(student(batch), half),
-                                      (goal.of(batch.row[:half]), hold.of(batch.row[half:])), strict=True):
-            image, text, _ = map(towards, embeddings(said), embeddings(wanted))
+        for name, way, said, wanted in zip(
+                ("forget", "retain"), (towards, keep), split(student(batch), half),
+                (goal.of(batch.row[:half]), hold.of(batch.row[half:])), strict=True):
+            image, text, _ = map(way, embeddings(said), embeddings(wanted))
             terms |= {f"image {name}": image / scale[0], f"text {name}": text / scale[1]}
             if kl:
                 terms[f"KL {name}"] = kl * (distillation(said.image_logits, wanted.image_logits)

@@ -14,7 +14,7 @@ from forgetmi.batch.perturb import Perturbation
 from forgetmi.methods.access import Loaders, SetLoader
 from forgetmi.methods.base import Context, MethodInfo
 from forgetmi.methods.calibrate import calibrate_noise
-from forgetmi.methods.losses import away, towards
+from forgetmi.methods.losses import away, keep, towards
 from forgetmi.methods.steps import Means, adamw, concatenate, split
 from forgetmi.methods.teacher import Table, frozen, tabulate
 from forgetmi.methods.views import Views, bounds_between, offset, start_distances, views
@@ -55,7 +55,8 @@ class ForgetMI:
     Source: Hardan et al. 2025 (arXiv 2506.23145), equations 1 to 5. Deviations: the sign is an option, because the text
     says "away" while only the other reading is stable; ``away`` has a bound (the median distance between different
     patients' embeddings); one frozen gate fitted on the original serves teacher and student; the distance is smooth at
-    0; the weights x2 are those of the authors' configuration, since the text gives none.
+    0, and who is retained and there to rounding is not pulled (see `losses.keep`); the weights x2 are those of the
+    authors' configuration, since the text gives none.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -114,7 +115,7 @@ class ForgetMI:
                 unlearned, retained = split(student(concatenate(lost, held)), len(lost))
                 terms = torch.stack([
                     *self._unlearning(views(unlearned, scale), views(goal.of(lost.row), scale), bounds),
-                    *map(towards, views(retained, scale), views(hold.of(held.row), scale)),
+                    *map(keep, views(retained, scale), views(hold.of(held.row), scale)),
                 ])
                 context.step((terms * weights.to(terms)).sum(), optimiser, clip=self.clip)
                 means.add(terms, len(lost))
