@@ -69,3 +69,12 @@ def test_sample_forwards_are_those_of_a_run(epochs: int, small: Any, monkeypatch
     assert done.trace.samples == {
         "forget": (epochs + 12) * forget, "retain": epochs * forget + min(epochs * forget, retain),
         "validation": validation}
+
+
+def test_rounding_moves_a_model_less_than_another_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    load("rounding").main(["--patients", "30", "--methods", "forget_mi:epochs=1,lr=0.001"])
+    row = capsys.readouterr().out.splitlines()[4]
+    name, _, embeddings, *apart = [cell.strip() for cell in row.strip("|").split("|")]
+    assert name == "`forget_mi:epochs=1,lr=0.001`"
+    assert float(embeddings) > 0
+    assert all(float(halves) < float(seeds) for halves, seeds in zip(apart[:2], apart[2:], strict=True))
