@@ -20,7 +20,8 @@ from forgetmi.options import applied
 from forgetmi.pipeline import load_data
 from forgetmi.spec import RunSpec, write_yaml
 from forgetmi.sweep import Tried, best_of
-from forgetmi.sweep_file import Distribution, grid, read_sweep
+from forgetmi.sweep_choices import Distribution
+from forgetmi.sweep_file import grid, read_sweep
 from forgetmi.trial import _opened, home_of, split_objective
 from forgetmi.types import Signals
 from tests.runs import SMALL

@@ -14,7 +14,8 @@ from forgetmi.errors import SpecError
 from forgetmi.methods.cf_k import CFk
 from forgetmi.options import applied
 from forgetmi.spec import RunSpec
-from forgetmi.sweep_file import Distribution, Sweep, Weighted, grid, read_sweep
+from forgetmi.sweep_choices import Distribution, Weighted
+from forgetmi.sweep_file import Sweep, grid, read_sweep
 
 SHARES = (np.arange(1000) + 0.5) / 1000
 

@@ -15,7 +15,8 @@ from forgetmi.rundir import RunDirectory
 from forgetmi.runners import run_all
 from forgetmi.seeding import derive
 from forgetmi.spec import RunSpec, to_plain, write_yaml
-from forgetmi.sweep_file import Distribution, Sweep, Weighted, grid
+from forgetmi.sweep_choices import Distribution, Weighted
+from forgetmi.sweep_file import Sweep, grid
 from forgetmi.trial import check_objective, score
 from forgetmi.workers import Job, Tell
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from forgetmi.errors import Fault, SpecError
 from forgetmi.release.forget_mi_release import ForgetMIRelease
-from forgetmi.sweep_file import combinations, number
+from forgetmi.sweep_choices import number
+from forgetmi.sweep_file import combinations
 
 _IGNORED = {
     "project": "a tracker's name; the release's script passes its own",
