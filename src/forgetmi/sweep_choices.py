@@ -154,6 +154,11 @@ def _weighted(given: Mapping[str, Any]) -> Weighted:
     return Weighted(tuple(values), found)
 
 
+def of_grid(choice: Choice) -> Choice:
+    """The values a grid tries, where there are some."""
+    return choice.steps() or choice if isinstance(choice, Distribution) else choice
+
+
 def number(value: Any) -> float:
     """A finite number, also from text: PyYAML reads 1e-4 as text.
 

@@ -13,7 +13,7 @@ import yaml
 
 from forgetmi.errors import Fault, SpecError
 from forgetmi.seeding import numpy_generator
-from forgetmi.sweep_choices import Choice, Distribution, read_choice
+from forgetmi.sweep_choices import Choice, of_grid, read_choice
 
 KEYS = ("program", "method", "parameters", "command", "name", "description", "metric", "project", "entity",
         "early_terminate", "run_cap", "controller", "apiVersion", "kind", "job", "image_uri")
@@ -67,8 +67,7 @@ def read_sweep(path: Path) -> Sweep:
     if method not in METHODS:
         faults.append(Fault(f"the method is {method!r}", where=path.name, do=f"One of: {', '.join(METHODS)}."))
     if method == "grid":
-        choices = {key: choice.steps() or choice if isinstance(choice, Distribution) else choice
-                   for key, choice in choices.items()}
+        choices = {key: of_grid(choice) for key, choice in choices.items()}
         faults += [Fault(f"parameter {key!r} is drawn from a distribution", where=path.name,
                          do="A grid needs value, values, whole min and max, or q_uniform.")
                    for key, choice in choices.items() if not isinstance(choice, tuple)]
