@@ -2,7 +2,8 @@
 
     python benchmarks/rounding.py [--into docs/distributed.md]
 
-Two processes compute the halves, each one of them. Beside it, the same for two seeds of the unlearning.
+Of two processes each computes one half (tests/test_processes.py: the same bits). For comparison, the same distances
+between two seeds of the unlearning.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path
     assert all(torch.equal(value, second[name]) for name, value in first.items())  # the two never differ at all
     alone = compute(tmp_path / "alone", KINDS)
     compare(alone, first)
-    assert any(bool((first[f"{kind} image_embedding"] != first["forget_mi image_embedding"]).any()) for kind in KINDS)
+    assert bool((first["forget_mi bf16 image_embedding"] != first["forget_mi image_embedding"]).any())
     last = unlearned_in_double(left(tmp_path / "0" / UNLEARNING), lambda done, total: None)
     compare({name: alone[name] for name in last}, last)  # one process does the last epoch where two stopped
     for name in TRAININGS:

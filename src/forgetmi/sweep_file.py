@@ -19,6 +19,8 @@ KEYS = ("program", "method", "parameters", "command", "name", "description", "me
         "early_terminate", "run_cap", "controller", "apiVersion", "kind", "job", "image_uri")
 METHODS = ("grid", "random", "bayes")
 LONGEST = 10**6  # epochs; where bands of early stopping without an end are cut off
+
+
 @dataclass(frozen=True)
 class EarlyStop:
     """Hyperband: runs that do badly after a few epochs are given up.

@@ -40,7 +40,8 @@ class CLIPErase:
 
     Source: Yang et al. 2025 (arXiv 2410.23330): a forgetting, a retention and a consistency term for CLIP. Deviations:
     retention is this model's own training loss, which holds its contrastive part; a cosine is not pushed below 0, since
-    strongly opposed pairs would give the forgotten away; the weights are ours.
+    strongly opposed pairs would give the forgotten away; retained embeddings that are where they were, to rounding,
+    are not pulled (`losses.keep`); the weights are ours.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -24,8 +24,9 @@ def distil(
 ) -> ImageText:
     """Move the forgotten samples' embeddings to a goal and hold as many retained ones where they were.
 
-    For each modality, the mean distance to the goal on the forgotten and to the original on the retained, both divided
-    by the mean distance the forgotten have to go, so that neither modality dominates. Heads and gate do not move.
+    For each modality, the mean distance to the goal on the forgotten and to the original on the retained (0 to
+    rounding, see `losses.keep`), both divided by the mean distance the forgotten have to go, so that neither modality
+    dominates. Heads and gate do not move.
     Batch-norm statistics and dropout are those of evaluation; retained samples come in one seeded shuffle, each epoch
     going on where the last stopped. The learning rate falls to 0 along a straight line over the last epochs: a
     distance, unlike its square, pulls with the same force from near and far, so at a constant rate samples keep jumping

@@ -55,8 +55,8 @@ class ForgetMI:
     Source: Hardan et al. 2025 (arXiv 2506.23145), equations 1 to 5. Deviations: the sign is an option, because the text
     says "away" while only the other reading is stable; ``away`` has a bound (the median distance between different
     patients' embeddings); one frozen gate fitted on the original serves teacher and student; the distance is smooth at
-    0, and who is retained and there to rounding is not pulled (see `losses.keep`); the weights x2 are those of the
-    authors' configuration, since the text gives none.
+    0, and a retained sample that is where the original has it, to rounding, is not pulled (see `losses.keep`); the
+    weights x2 are those of the authors' configuration, since the text gives none.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

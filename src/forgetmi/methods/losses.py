@@ -29,7 +29,8 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def towards(student: Tensor, target: Tensor) -> Tensor:
-    """Mean distance to the target, to be minimised: UU and MU with direction ``toward_noise``.
+    """Mean distance to the target, to be minimised: UU and MU with direction ``toward_noise``, the goals of our own
+    methods, and all four distances of the release.
 
     Args:
         student, target: Float[n, d] each; the target carries no gradient.
@@ -37,7 +38,7 @@ def towards(student: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar.
 
-    Source: Forget-MI (Hardan et al. 2025), equations 1 to 4; for the retained, see `keep`.
+    Source: Forget-MI (Hardan et al. 2025), equations 1 to 4; for the retained, outside the release, see `keep`.
     """
     return distance(student, target.detach()).mean()
 
@@ -46,9 +47,9 @@ def keep(student: Tensor, target: Tensor) -> Tensor:
     """Mean distance to the target for a student that starts there, to be minimised: UR and MR.
 
     A sample whose squared distance is at most 1e-9 of the target's squared length counts as being there. Before the
-    first step all of them are; what is then between two outputs of the same weights, computed in other batches, is
-    rounding, and the slope of `distance` near 0, up to 10,000 a unit, would make a pull of it, in a direction that is
-    chance.
+    first step all of them are, in float32 and with batch statistics kept: what is then between two outputs of the same
+    weights, computed in other batches, is rounding, and the gradient of `distance`, which has grown to 1 at a distance
+    of 1e-4, would make a pull of it, in a direction that is chance. In bfloat16 rounding is larger and still pulls.
 
     Args:
         student, target: Float[n, d] each; the target carries no gradient.

@@ -8,7 +8,8 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Deviations:
-    """All on = the release; all off = `forgetmi.methods.forget_mi.ForgetMI` with given noise drawn anew each epoch.
+    """All on = the release; all off = `forgetmi.methods.forget_mi.ForgetMI` with given noise drawn anew each epoch, but
+    that retained samples are pulled by rounding, too (see `forgetmi.methods.losses.keep`).
 
     Args:
         teacher_in_train_mode: The original runs with dropout and batch statistics, and its running statistics drift;
