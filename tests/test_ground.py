@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from forgetmi import seeding
+from forgetmi import cost, seeding
 from forgetmi.cost import Cost, Meter, go_on_from, spent
 from forgetmi.errors import Fault, ForgetMIError, MethodError, PartitionError, SpecError
 from forgetmi.files import full_disk_explained, write_json, write_text
@@ -176,6 +177,24 @@ def test_meters_go_on_from_what_they_showed_when_progress_was_saved() -> None:
     assert 500 <= inner.cost.cpu_seconds <= outer.cost.cpu_seconds < 510
     assert inner.cost.peak_memory == outer.cost.peak_memory == 10**15
     assert spent() is None
+
+
+def test_a_saved_peak_is_not_lost_to_a_reading_that_began_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, saved, again = (threading.Event() for _ in range(3))
+
+    def slow() -> int:
+        if threading.current_thread() is not threading.main_thread():
+            (again if reading.is_set() else reading).set()
+            assert saved.wait(10)
+        return 1
+
+    monkeypatch.setattr(cost, "anonymous_memory", slow)
+    with Meter(interval=0.001) as meter:
+        assert reading.wait(10)
+        go_on_from(Cost(0.0, 0.0, 10**15))
+        saved.set()
+        assert again.wait(10)
+    assert meter.cost.peak_memory == 10**15
 
 
 def note(path: Path, word: str, tell: Any) -> None:

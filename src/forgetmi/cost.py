@@ -46,11 +46,16 @@ class Meter:
         self._interval = interval
         self._stop = threading.Event()
         self._peak = 0
+        self._lock = threading.Lock()  # the peak is raised by the watching thread and by `go_on_from`
         self.cost = Cost(0.0, 0.0, 0)
 
     def _watch(self) -> None:
         while not self._stop.wait(self._interval):
-            self._peak = max(self._peak, anonymous_memory())
+            self._reach(anonymous_memory())
+
+    def _reach(self, memory: int) -> None:
+        with self._lock:
+            self._peak = max(self._peak, memory)
 
     def __enter__(self) -> Meter:
         self._peak = anonymous_memory()
@@ -76,7 +81,7 @@ class Meter:
     def _add(self, seconds: float, cpu_seconds: float, peak: int) -> None:
         wall, cpu = self._started
         self._started = wall - seconds, cpu - cpu_seconds
-        self._peak = max(self._peak, peak)
+        self._reach(peak)
 
 
 _RUNNING: list[Meter] = []  # the innermost last
