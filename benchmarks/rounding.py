@@ -2,55 +2,32 @@
 
     python benchmarks/rounding.py [--into docs/distributed.md]
 
-Of two processes each computes one half (tests/test_processes.py: the same bits). For comparison, the same distances
-between two seeds of the unlearning.
+Of two processes each computes one half (tests/test_processes.py: the same bits), as one does with ``shares=2``. For
+comparison, the same distances between two seeds of the unlearning.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import torch
 from scipy.special import softmax
-from torch import Tensor
 
 from forgetmi import api
 from forgetmi.bench.grid import read_setting
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.train import Recipe
-from forgetmi.types import Batch, Ints, Outputs, Signals
+from forgetmi.types import Ints, Signals
 from pages import command, put, rows
 
 SETTINGS = ("forget_mi:epochs=1", "forget_mi:epochs=5", "forget_mi", "scrub", "calibrated_consensus")
 HEAD = ("method", "steps", "embeddings, halves", "p forgotten, halves", "p test, halves", "p forgotten, seeds",
         "p test, seeds")
-
-
-@contextmanager
-def in_halves() -> Iterator[None]:
-    """Let one process compute each batch in the shares that two would take."""
-    forward = ImageText.forward
-
-    def halves(model: ImageText, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
-        first = len(batch) // 2
-        if first == 0:
-            return forward(model, batch, text_inputs=text_inputs)
-        parts = [forward(model, Batch(**{f.name: getattr(batch, f.name)[at] for f in fields(Batch)}),
-                         text_inputs=None if text_inputs is None else text_inputs[at])
-                 for at in (slice(0, first), slice(first, None))]
-        return Outputs(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Outputs)})
-
-    with patch.object(ImageText, "forward", halves):
-        yield
 
 
 def embeddings_apart(one: Signals, other: Signals) -> float:
@@ -80,14 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     original, _ = api.train(prepared=prepared, partition=sets, recipe=Recipe(), seed=0)
     body = []
     for setting in own.methods:
-        def unlearned(seed: int, method: str = setting) -> tuple[int, Signals]:
+        def unlearned(seed: int, shares: int = 1, method: str = setting) -> tuple[int, Signals]:
             done = api.unlearn(prepared=prepared, partition=sets, model=original, method=read_setting(method).method,
-                               recipe=Recipe(), seed=seed)
+                               recipe=Recipe(), seed=seed, shares=shares)
             return done.trace.steps, api.predict(prepared=prepared, model=done.model)
 
         steps, whole = unlearned(0)
-        with in_halves():
-            _, halves = unlearned(0)
+        _, halves = unlearned(0, shares=2)
         _, seed = unlearned(1)
         body.append((f"`{setting}`", steps, f"{embeddings_apart(whole, halves):.1e}",
                      *(f"{predictions_apart(whole, other, on):.1e}" for other in (halves, seed)

@@ -16,10 +16,21 @@ from forgetmi import api, processes
 from forgetmi.cli import main
 from forgetmi.errors import SpecError
 from forgetmi.registry import methods
-from tests.together import RECIPE, TRAININGS, UNLEARNING, child, compute, left, prepared, unlearned_in_double
+from tests.together import (
+    RECIPE,
+    TRAININGS,
+    UNLEARNING,
+    child,
+    compute,
+    keep_start,
+    left,
+    prepared,
+    unlearned_in_double,
+)
 
-KINDS = ("forget_mi", "forget_mi in halves", "forget_mi bf16", "jit", "jit in halves", "chip")
-AGREE = {"double": 1e-7, "forget_mi in halves": 0.0, "jit in halves": 0.0, "forget_mi bf16": 3e-2}
+KINDS = ("forget_mi", "forget_mi bf16", "jit", "chip", *(f"{name} shares" for name in (
+    "forget_mi", "calibrated_consensus", "scrub", "clip_erase", "jit", "chip")), "forget_mi shares bf16")
+AGREE = {"double": 1e-7, "forget_mi bf16": 3e-2}  # all else: 1e-4, in equal shares 0
 
 
 def free_port() -> int:
@@ -30,6 +41,7 @@ def free_port() -> int:
 
 def both(folder: Path, kinds: tuple[str, ...]) -> list[dict[str, torch.Tensor]]:
     """What each of two processes finds."""
+    keep_start(folder)
     context = torch.multiprocessing.get_context("spawn")
     port = free_port()
     running = [context.Process(target=child, args=(rank, port, folder, kinds)) for rank in (0, 1)]
@@ -44,7 +56,9 @@ def both(folder: Path, kinds: tuple[str, ...]) -> list[dict[str, torch.Tensor]]:
 def compare(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
     apart = {name: float((value - other[name]).abs().max()) for name, value in one.items()}
-    assert not {name: most for name, most in apart.items() if not most <= AGREE.get(name.rpartition(" ")[0], 1e-4)}
+    kinds = {name: name.rpartition(" ")[0] for name in one}
+    assert not {name: most for name, most in apart.items()
+                if not most <= AGREE.get(kinds[name], 0.0 if "shares" in kinds[name] else 1e-4)}
 
 
 def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path) -> None:
@@ -80,13 +94,17 @@ def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path
 
 @pytest.mark.slow
 def test_no_method_brings_processes_apart(tmp_path: Path) -> None:
-    kinds = tuple(name for name in methods.names() if "training log" not in methods.get(name).info.reads
-                  and methods.get(name).info.title != "Retrain")
-    for name in ("0", "1"):
+    training = {"afs", "ct", "eu_k", "forget_mi_release", "msg", "shrink_perturb"}  # with statistics of whole batches
+    kinds = tuple(f"{name} shares" for name in methods.names() if methods.get(name).info.title != "Retrain"
+                  and "training log" not in methods.get(name).info.reads)
+    for name in ("alone", "0", "1"):
         (tmp_path / name).mkdir()
     first, second = both(tmp_path, kinds)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert all(f"{kind} image_logits" in first for kind in kinds)
+    alone = compute(tmp_path / "alone", kinds)
+    compare(*({name: value for name, value in found.items() if name.partition(" ")[0] not in training}
+              for found in (alone, first)))
 
 
 @pytest.mark.parametrize(("launched", "samples"), [(1, 5), (3, 3), (4, 10), (3, 2)])

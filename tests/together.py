@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,11 +30,10 @@ from forgetmi.model.sharding import gather, shard, whole
 from forgetmi.model.train import Recipe
 from forgetmi.registry import methods
 from forgetmi.types import Batch, Outputs
-from rounding import in_halves
 
 Found = Iterator[tuple[str, Tensor]]
 RECIPE = Recipe(epochs=3, batch_size=17, lr=3e-4)
-UNLEARNING = "unlearning.pt"
+UNLEARNING, START = "unlearning.pt", "start.pt"
 TRAININGS = {"train": {}, "sharded": {"ACCELERATE_USE_FSDP": "true"}}  # what a launcher sets
 
 
@@ -74,6 +72,7 @@ def one_step(model: ImageText, batch: Any, *, training: bool) -> Found:
         yield f"{name} {key}", value.float()
 
 
+@without_gate_fit
 def trained(folder: Path, name: str, batch: Any) -> Found:
     """A training, with its progress after the last epoch but one kept aside."""
     sets, made = prepared()
@@ -84,6 +83,13 @@ def trained(folder: Path, name: str, batch: Any) -> Found:
     yield f"{name} losses", torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
     with torch.no_grad():
         yield from says(name, model(batch), joint=False)
+
+
+def keep_start(folder: Path) -> None:
+    """A trained original, the same for one process and for several."""
+    sets, made = prepared()
+    original, _ = api.train(prepared=made, partition=sets, recipe=dataclasses.replace(RECIPE, epochs=12), seed=2)
+    torch.save(original.state_dict(), folder / START)
 
 
 @without_gate_fit
@@ -150,7 +156,29 @@ def spread_steps(model: ImageText, batch: Any) -> Found:
     yield from says("spread", model.eval()(batch), joint=True)
 
 
-@without_gate_fit
+def unlearned(kind: str, folder: Path, batch: Any) -> Found:
+    """Two epochs of a method, from random weights; with "shares" from a trained model, in the shares of two processes.
+
+    Args:
+        kind: Name of the method, then words that say how: bf16, shares.
+        folder: Of this process.
+        batch: What the new model is asked about.
+    """
+    sets, made = prepared()
+    name, *how = kind.split()
+    method, recipe = methods.get(name)(), dataclasses.replace(RECIPE, bf16="bf16" in how)
+    if "epochs" in {f.name for f in dataclasses.fields(method)}:
+        method = dataclasses.replace(method, epochs=2)
+    start = build(made.spec, seed=4).eval()
+    unlearn = api.unlearn if "shares" in how else without_gate_fit(api.unlearn)
+    if "shares" in how:
+        start.load_state_dict(torch.load(folder.parent / START))
+    done = unlearn(prepared=made, partition=sets, model=start, method=method, recipe=recipe, batch_size=9,
+                   shares=2 if "shares" in how else 1)
+    with torch.no_grad(), processes.in_shares(2 if "shares" in how else 1):
+        yield from says(kind, done.model(batch), joint="shares" in how)
+
+
 def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
     """Everything that must not depend on the number of processes."""
     torch.set_num_threads(1)
@@ -163,16 +191,8 @@ def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
         found |= dict(trained(folder, name, batch))
     found |= dict(spread_steps(build(made.spec, seed=1), batch))
     found |= unlearned_in_double(folder / UNLEARNING, keep(folder / UNLEARNING))
-    start = build(made.spec, seed=4).eval()
     for kind in kinds:
-        name, _, how = kind.partition(" ")
-        method, recipe = methods.get(name)(), dataclasses.replace(RECIPE, bf16=how == "bf16")
-        if "epochs" in {f.name for f in dataclasses.fields(method)}:
-            method = dataclasses.replace(method, epochs=2)
-        with in_halves() if how == "in halves" and processes.count() == 1 else nullcontext():
-            done = api.unlearn(prepared=made, partition=sets, model=start, method=method, recipe=recipe, batch_size=9)
-            with torch.no_grad():
-                found |= dict(says(kind, done.model(batch), joint=False))
+        found |= dict(unlearned(kind, folder, batch))
     return found
 
 

@@ -269,7 +269,8 @@ def open_log(directory: Path, method: base.Method[Any]) -> Any:
 def unlearn(
     *, prepared: Prepared, partition: Partition, model: nn.Module, method: base.Method[Any] | None = None,
     recipe: Recipe | None = None, seed: int = 0, batch_size: int = 16, training_log: Any = None,
-    state: Path | None = None, progress: Progress | None = None, device: str = "cpu",
+    original: Signals | None = None, shares: int = 1, state: Path | None = None, progress: Progress | None = None,
+    device: str = "cpu",
 ) -> base.Unlearned[Any]:
     """Make a model that behaves as if the forgotten patients had never been in it; the one given is not changed.
 
@@ -282,6 +283,10 @@ def unlearn(
         seed: Root seed.
         batch_size: Samples of each set a step.
         training_log: What was kept during the original's training, if the method needs it; see `open_log`.
+        original: What `predict` found the original to say of this cohort, if that is at hand: methods then look it up
+            instead of passing retained and validation samples through the original once more. The result differs by
+            rounding.
+        shares: Compute each batch as so many processes would; see `forgetmi.processes.in_shares`.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
         device: Where to work.
@@ -292,13 +297,14 @@ def unlearn(
     recipe = recipe or Recipe()
     if isinstance(model, ImageText):
         recompute_activations(model, recipe.recompute)
-    done = base.unlearn(
-        method or ForgetMI(), model, records=prepared.records, partition=partition, seed=seed,
-        recipe=recipe, fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
-        ordinal=prepared.cohort.ordinal, batch_size=batch_size, training_log=training_log, state=state,
-        progress=progress)
-    if isinstance(done.model, ImageText):
-        fit_gate(done.model, in_order(prepared.records, partition.retain), seed=seed)
+    with processes.in_shares(shares):
+        done = base.unlearn(
+            method or ForgetMI(), model, records=prepared.records, partition=partition, seed=seed,
+            recipe=recipe, fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
+            ordinal=prepared.cohort.ordinal, batch_size=batch_size, training_log=training_log, original=original,
+            state=state, progress=progress)
+        if isinstance(done.model, ImageText):
+            fit_gate(done.model, in_order(prepared.records, partition.retain), seed=seed)
     return done
 
 

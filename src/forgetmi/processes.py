@@ -26,6 +26,7 @@ from torch.func import functional_call
 from forgetmi.errors import Fault, SpecError
 
 _PATIENCE = timedelta(days=2)  # one process may wait long for another
+_shares = 1  # of a batch, where one process works alone
 
 
 def count() -> int:
@@ -38,9 +39,42 @@ def rank() -> int:
     return dist.get_rank() if count() > 1 else 0
 
 
-def share(samples: int) -> slice:
-    """Which samples of a batch are this process's."""
-    return slice(samples * rank() // count(), samples * (rank() + 1) // count())
+def share(samples: int, *, of: int | None = None, number: int | None = None) -> slice:
+    """Which samples of a batch are a process's: this one's, or those of process ``number`` among ``of``."""
+    of, number = count() if of is None else of, rank() if number is None else number
+    return slice(samples * number // of, samples * (number + 1) // of)
+
+
+def shares() -> int:
+    """In how many shares a batch is computed: one a process, or as many as `in_shares` asks of a single process."""
+    return _shares if count() == 1 else count()
+
+
+@contextmanager
+def in_shares(asked: int) -> Iterator[None]:
+    """Let one process compute each batch, in a block, in the shares that several processes would take.
+
+    What differs between one process and several is the rounding of smaller batches, which a long unlearning enlarges.
+    With the same shares that is gone: after two shares in one process and one in each of two there are the same bits.
+    More than two gradients may be added in another order. Batches in training mode are computed whole, because their
+    statistics and dropout are.
+
+    Args:
+        asked: Number of shares, >= 1; several processes take one each.
+
+    Raises:
+        SpecError: Less than 1, or several processes are asked for another number than theirs.
+    """
+    global _shares
+    if asked < 1 or (count() > 1 and asked not in (1, count())):
+        raise SpecError(Fault(f"a batch cannot be computed in {asked} shares", where="shares",
+                              why=f"there are {count()} processes with one share each" if count() > 1 else "",
+                              do="Leave the option out." if count() > 1 else "Choose 1 or more."))
+    before, _shares = _shares, asked
+    try:
+        yield
+    finally:
+        _shares = before
 
 
 def sharded() -> bool:
@@ -121,7 +155,7 @@ class _Averaged(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         there = [gradient for gradient in gradients if gradient is not None]
-        if not there:
+        if not there or count() == 1:
             return gradients
         flat = torch.cat([gradient.reshape(-1) for gradient in there])
         dist.all_reduce(flat)
@@ -203,7 +237,7 @@ def whole(parts: Sequence[Tensor], samples: int) -> tuple[Tensor, ...]:
 
 
 def averaged(*modules: nn.Module) -> list[Callable[..., Any]]:
-    """The modules as functions whose weights get the mean gradient of all processes.
+    """The modules as functions whose weights get the mean gradient of all processes, of each forward pass as a whole.
 
     Args:
         modules: Without weights in common. Sharded ones see to that by themselves.

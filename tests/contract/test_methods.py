@@ -19,6 +19,7 @@ from forgetmi import api
 from forgetmi.errors import MethodError, SpecError
 from forgetmi.methods import base
 from forgetmi.methods.access import Loaders
+from forgetmi.methods.context import Context
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.plain import from_plain
 from forgetmi.registry import methods
@@ -134,8 +135,8 @@ def test_undeclared_sets_raise(name: str, small: Any) -> None:
 
 def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
     declared = methods.get(name).info.reads
-    context = base.Context(seed=0, reads=declared, ordinal=True, _recipe=RECIPE,
-                           _fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+    context = Context(seed=0, reads=declared, ordinal=True, _recipe=RECIPE,
+                      _fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
     asked: dict[str, list[Callable[[], Any]]] = {
         "recipe": [lambda: context.recipe], "fresh model": [lambda: context.fresh_model(1)],
         "training log": [lambda: context.training_log, lambda: context.keep_log(None)]}

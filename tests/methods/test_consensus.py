@@ -13,9 +13,10 @@ from tests.methods.washing import RECIPE, STILL, apply, goal_of, outputs, traine
 from forgetmi import api
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.errors import SpecError
-from forgetmi.methods import base, distil
+from forgetmi.methods import distil
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.consensus import Consensus
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import distance
 from forgetmi.methods.teacher import frozen, tabulate
 from forgetmi.model.image_text import ImageText
@@ -85,10 +86,10 @@ def test_the_forgotten_come_nearer_to_the_goal(small: Any, original: ImageText, 
     assert done.trace.epochs[0]["image forget"] == pytest.approx(1.0, abs=1e-3)  # the first step starts at the original
 
 
-def context(small: Any, reads: frozenset[Any]) -> tuple[base.Context, Loaders]:
+def context(small: Any, reads: frozenset[Any]) -> tuple[Context, Loaders]:
     loaders = Loaders(small.prepared.records, {kind: small.partition.rows(kind) for kind in ("forget", "retain")},
                       patient=small.partition.patient, reads=reads, batch_size=8, seed=0)
-    return base.Context(seed=0, reads=reads, ordinal=True, _recipe=RECIPE, _fresh_model=lambda seed: api.build(
+    return Context(seed=0, reads=reads, ordinal=True, _recipe=RECIPE, _fresh_model=lambda seed: api.build(
         small.prepared.spec, seed=seed), samples=loaders), loaders
 
 

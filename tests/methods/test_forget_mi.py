@@ -17,6 +17,7 @@ from forgetmi.batch.perturb import Perturbation
 from forgetmi.errors import MethodError
 from forgetmi.methods import base, calibrate, forget_mi
 from forgetmi.methods.access import Loaders
+from forgetmi.methods.context import Context
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.methods.losses import away, distance, keep, towards
 from forgetmi.methods.steps import concatenate, embeddings, split
@@ -160,7 +161,7 @@ def test_one_fused_pass_equals_two(small: Any, original: ImageText) -> None:
 def test_calibration_matches_unseen_patients(small: Any, original: ImageText, monkeypatch: Any) -> None:
     monkeypatch.setattr(calibrate, "FEWEST", 1)
     loaders, teacher = sets(small), frozen(original)
-    std, level, found = calibrate.calibrate_noise(teacher, loaders.forget, loaders.validation, seed=5)
+    std, level, found = calibrate.calibrate_noise(teacher, loaders, seed=5)
     target, records = found["target cross-entropy (image, text)"], small.prepared.records
     validation, forget = small.partition.validation, small.partition.forget
     slow = []
@@ -189,7 +190,7 @@ def test_calibration_matches_unseen_patients(small: Any, original: ImageText, mo
 
 def test_few_forgotten_images_fall_back(small: Any, original: ImageText) -> None:
     loaders = sets(small)
-    std, level, found = calibrate.calibrate_noise(frozen(original), loaders.forget, loaders.validation, seed=5)
+    std, level, found = calibrate.calibrate_noise(frozen(original), loaders, seed=5)
     assert (std, level) == calibrate.FALLBACK
     assert found["noise"] == "fallback"
 
@@ -281,14 +282,14 @@ def test_the_first_step_has_the_total_of_the_formula_and_its_gradient(
     with torch.no_grad():
         for p in other.parameters():
             p.mul_(1 + 0.02 * torch.randn(p.shape, generator=draw))
-    losses, gradients, step = [], [], base.Context.step
+    losses, gradients, step = [], [], Context.step
 
-    def spy(self: base.Context, loss: torch.Tensor, optimiser: torch.optim.Optimizer, *, clip: float = 0.0) -> None:
+    def spy(self: Context, loss: torch.Tensor, optimiser: torch.optim.Optimizer, *, clip: float = 0.0) -> None:
         step(self, loss, optimiser, clip=clip)
         losses.append(loss.detach())
         gradients.append([p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None])
 
-    monkeypatch.setattr(base.Context, "step", spy)
+    monkeypatch.setattr(Context, "step", spy)
     monkeypatch.setattr(forget_mi, "frozen", lambda model: frozen(other))
     method = ForgetMI(setting=setting, direction=direction, normalise=normalise, noise="given", noise_std=0.1,
                       text_level=0.5, epochs=1, clip=0.0)

@@ -12,6 +12,7 @@ from forgetmi import api
 from forgetmi.methods import base
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.cf_k import CFk
+from forgetmi.methods.context import Context
 from forgetmi.methods.eu_k import EUk
 from forgetmi.methods.frozen_prefix import frozen_prefix
 from forgetmi.methods.last_layers import free_only
@@ -93,8 +94,8 @@ def test_the_larger_part_is_given_up_first(small: Any, deeper: api.Prepared) -> 
                      batch_size=16, seed=0).retain
 
     def held(size: int) -> tuple[dict[str, int], list[str]]:
-        context = base.Context(seed=0, reads=frozenset(), ordinal=True, _recipe=Recipe(),
-                               _fresh_model=lambda seed: api.build(deeper.spec, seed=seed))
+        context = Context(seed=0, reads=frozenset(), ordinal=True, _recipe=Recipe(),
+                          _fresh_model=lambda seed: api.build(deeper.spec, seed=seed))
         with frozen_prefix(student, loader, context, passes=2, limit=size / 2**20):
             assert {name: prefix.start for name, prefix in student.known.items()} == context.facts[HELD]
             assert sum(prefix.size for prefix in student.known.values()) <= size

@@ -101,10 +101,16 @@ class UnlearnOptions:
     Args:
         checkpoint: Directory of the original.
         out: Directory of the new checkpoint.
+        signals: Signals of the original (.npz of forgetmi predict), if they are at hand: what it says of retained and
+            validation images is read there instead of computed again. The result differs by rounding.
+        shares: Compute each batch in so many parts, as so many processes would; 2 gives the weights that torchrun with
+            two processes gives, bit for bit.
     """
 
     checkpoint: Path
     out: Path
+    signals: Path | None = None
+    shares: int = 1
 
 
 def unlearn(argv: Sequence[str]) -> None:
@@ -116,6 +122,10 @@ def unlearn(argv: Sequence[str]) -> None:
         only=("cohort", "partition", "training", "method", "duplicates", "batch_size", "seed",
               "split_seed", "threads", "device"))
     use_threads(spec.threads)
+    said = None if own.signals is None else Signals.load(own.signals)
+    if said is not None and "teacher" not in spec.method.info.reads:
+        raise SpecError(Fault(f"{spec.method.info.title} does not ask the original", where="--signals",
+                              do="Leave the option out."))
     cohort, partition = load_data(spec)
     trained = beside(own.checkpoint, "partition.json")
     if trained.exists():
@@ -142,7 +152,7 @@ def unlearn(argv: Sequence[str]) -> None:
         done = api.unlearn(
             prepared=prepared, partition=partition, model=original.model, method=spec.method,
             recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=state, device=device_of(spec),
-            training_log=api.open_log(own.checkpoint, spec.method),
+            training_log=api.open_log(own.checkpoint, spec.method), original=said, shares=own.shares,
             progress=lambda step, total: board.show("unlearn", step, total))
         if done.training_log is not None:
             done.training_log.save(api.log_beside(own.out))

@@ -39,7 +39,7 @@ class SetLoader:
             MethodError: A row is not of this set.
         """
         loader = self._loader
-        rows = self.rows if rows is None else self._own(rows)
+        rows = self.rows if rows is None else self.own(rows)
         again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed if seed is None else seed,
                        avoid_single=True, readers=loader.readers)
         return SetLoader(again, labels=self._labels, patient=self._patient, device=self._device)
@@ -75,9 +75,14 @@ class SetLoader:
         Raises:
             MethodError: A row is not of this set.
         """
-        return self._watch(self._loader.batches(self._own(rows), perturbation=perturbation))
+        return self._watch(self._loader.batches(self.own(rows), perturbation=perturbation))
 
-    def _own(self, rows: Ints) -> Ints:
+    def own(self, rows: Ints) -> Ints:
+        """The rows given, all of this set.
+
+        Raises:
+            MethodError: One is not.
+        """
         outside = np.setdiff1d(rows, self.rows)
         if len(outside):
             raise MethodError(Fault(f"{len(outside)} rows asked for are not in this set"))

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import classification, distillation
 from forgetmi.methods.steps import Means, adamw, set_lr
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
@@ -82,7 +83,7 @@ class AFS:
         retain = loaders.retain
         count = max(2, round(self.fraction * len(retain.rows)))
         rows = np.sort(retain.random(0, min(count, len(retain.rows))))
-        taught = tabulate(frozen(model), retain.batches(rows))
+        taught = outputs_of(frozen(model), retain, rows, context.known)
         lessons = retain.for_training(recipe.batch_size, rows=rows)
         names = ("task", "distillation", "risk") if self.risk > 0 else ("task", "distillation")
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):

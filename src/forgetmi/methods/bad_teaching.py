@@ -11,11 +11,12 @@ from torch import Tensor
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import distillation
 from forgetmi.methods.mixed import forgotten, mixed, portion
 from forgetmi.methods.steps import adamw, minimise, set_mode, split
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of, tabulate
 from forgetmi.model.image_text import ImageText
 from forgetmi.seeding import derive
 from forgetmi.types import Batch, Outputs
@@ -80,7 +81,7 @@ class BadTeaching:
         # Never the original's own initial weights, even where both were made with one root seed.
         incompetent = frozen(context.fresh_model(derive(context.seed, "unlearn", "incompetent teacher")))
         bad = tabulate(incompetent, forget.batches(forget.rows))
-        good = tabulate(frozen(model), retain.batches(kept))
+        good = outputs_of(frozen(model), retain, kept, context.known)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             context.log.epochs.append(minimise(

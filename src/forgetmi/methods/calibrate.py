@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.batch.perturb import Perturbation
-from forgetmi.methods.access import SetLoader
+from forgetmi.methods.access import Loaders, SetLoader
 from forgetmi.methods.matched import matched_mean
-from forgetmi.types import Batch
+from forgetmi.methods.teacher import Table
+from forgetmi.types import Batch, Model
 
 IMAGE_STD = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
 TEXT_LEVEL = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -20,7 +21,7 @@ FEWEST = 60
 
 
 def calibrate_noise(
-    teacher: nn.Module, forget: SetLoader, validation: SetLoader, *, seed: int,
+    teacher: nn.Module, loaders: Loaders, *, seed: int, known: Table | None = None,
 ) -> tuple[float, float, dict[str, Any]]:
     """Choose the image and text noise without a retrained model.
 
@@ -30,8 +31,9 @@ def calibrate_noise(
 
     Args:
         teacher: The frozen original.
-        forget, validation: The sets, with labels.
+        loaders: Forget and validation are read, with labels.
         seed: Root seed; the draw is the one the method itself uses.
+        known: What the original said of validation samples, if that is at hand.
 
     Returns:
         Standard deviation of the image noise (pixel values in [0, 1]), level of the text noise (probability a word),
@@ -40,11 +42,12 @@ def calibrate_noise(
 
     Source: ours; Forget-MI tries several levels and reports them on the test set.
     """
+    forget = loaders.forget
     labels = torch.cat([batch.label for batch in forget.batches(forget.rows)])
-    known = int((labels >= 0).sum())
-    if known < FEWEST:
-        return *FALLBACK, {"noise": "fallback", "forgotten images with a label": known}
-    target = _reference(teacher, validation, labels)
+    labelled = int((labels >= 0).sum())
+    if labelled < FEWEST:
+        return *FALLBACK, {"noise": "fallback", "forgotten images with a label": labelled}
+    target = _reference(teacher if known is None else lambda batch: known.of(batch.row), loaders.validation, labels)
     if target is None:
         return *FALLBACK, {"noise": "fallback", "validation images of the forgotten classes": 0}
     found: list[tuple[float, float]] = []
@@ -61,14 +64,14 @@ def calibrate_noise(
 
 
 @torch.no_grad()
-def _losses(teacher: nn.Module, batch: Batch) -> Tensor:
+def _losses(teacher: Model, batch: Batch) -> Tensor:
     """Cross-entropy of both heads, Float[b, 2]; 0 where the label is unknown."""
     out = teacher(batch)
     return torch.stack([nn.functional.cross_entropy(logits, batch.label, ignore_index=-1, reduction="none")
                         for logits in (out.image_logits, out.text_logits)], dim=1)
 
 
-def _reference(teacher: nn.Module, validation: SetLoader, forgotten: Tensor) -> tuple[float, float] | None:
+def _reference(teacher: Model, validation: SetLoader, forgotten: Tensor) -> tuple[float, float] | None:
     """Mean cross-entropy of both heads on validation, with the forgotten's mix of labels; None if none is shared."""
     batches = list(validation.batches(validation.rows))
     if not batches:

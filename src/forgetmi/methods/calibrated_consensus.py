@@ -13,12 +13,13 @@ from torch import Tensor
 from forgetmi.batch.perturb import wash
 from forgetmi.errors import Fault, MethodError, SpecError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.distil import distil
 from forgetmi.methods.head_space import HeadSpace
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of
 from forgetmi.methods.transport import Transport, fit_transport
-from forgetmi.methods.wash import Mean, Washed, wash_out
+from forgetmi.methods.wash import Mean, wash_out
 from forgetmi.model.image_text import ImageText
 from forgetmi.types import Ints
 
@@ -101,8 +102,8 @@ class CalibratedConsensus:
             raise MethodError(Fault(
                 "there are no validation patients", why="the way the model treats unseen patients is read off them",
                 do="Set a validation share, or use the method consensus, which needs none."))
-        teacher, forget = frozen(model), loaders.forget
-        clean = tabulate(teacher, forget.batches(forget.rows))
+        teacher = frozen(model)
+        clean = outputs_of(teacher, loaders.forget, loaders.forget.rows, context.known)
         goal = self._goal(teacher, clean, loaders, context)
         return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
                       batch_size=self.batch_size, lr=self.lr, text_lr_factor=self.text_lr_factor,
@@ -121,7 +122,7 @@ class CalibratedConsensus:
         goal: dict[str, Tensor] = {}
         for name, head in (("image", teacher.img_model.fc1), ("text", teacher.text_model.classifier)):
             space = HeadSpace(head)
-            means = [_mean(part, name) for part in (lost, members, unseen)]
+            means: list[Mean] = [getattr(part, name) for part in (lost, members, unseen)]
             transport = fit_transport(
                 space.coordinates(means[1].rescaled), labels[1], space.coordinates(means[2].vector), labels[2],
                 classes=head.out_features, prior=self.prior)
@@ -132,10 +133,6 @@ class CalibratedConsensus:
             context.facts[f"{name} transport"] = _facts(transport)
         context.facts["calibrated on"] = _counts(labels[1], labels[2])
         return replace(clean, **goal)
-
-
-def _mean(washed: Washed, name: str) -> Mean:
-    return washed.image if name == "image" else washed.text
 
 
 def _facts(transport: Transport) -> dict[str, Any]:

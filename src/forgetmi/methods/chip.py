@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.projection import directions, project, select
 from forgetmi.model.image_text import ImageText
 from forgetmi.types import Batch

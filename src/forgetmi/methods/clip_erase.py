@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import keep
 from forgetmi.methods.steps import adamw, cycle, embeddings, minimise, set_mode
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.types import Batch, Outputs
@@ -72,7 +73,7 @@ class CLIPErase:
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         retain, forget = loaders.retain, loaders.forget
-        hold = tabulate(frozen(model), retain.batches(retain.rows)) if self.consistency > 0 else None
+        hold = outputs_of(frozen(model), retain, retain.rows, context.known) if self.consistency > 0 else None
         passes = -(-len(retain) // max(1, len(forget)))
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)

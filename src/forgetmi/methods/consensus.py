@@ -9,9 +9,10 @@ from typing import ClassVar
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.errors import Fault, SpecError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.distil import distil
-from forgetmi.methods.teacher import frozen, tabulate
+from forgetmi.methods.teacher import frozen, outputs_of
 from forgetmi.methods.wash import wash_out
 from forgetmi.model.image_text import ImageText
 
@@ -74,7 +75,7 @@ class Consensus:
         changes = [Perturbation(shift=self.shift, text_level=self.text_level, seed=context.seed, draw=draw)
                    for draw in range(self.draws)]
         washed = wash_out(teacher, forget, forget.rows, changes)
-        clean = tabulate(teacher, forget.batches(forget.rows))
+        clean = outputs_of(teacher, forget, forget.rows, context.known)
         goal = replace(clean, image=washed.image.rescaled, text=washed.text.rescaled)
         return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
                       batch_size=self.batch_size, lr=self.lr, text_lr_factor=self.text_lr_factor,

@@ -12,7 +12,8 @@ from torch import nn
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.msg import counted, layers
 from forgetmi.methods.steps import adamw, base, minimise, set_lr, set_mode
 from forgetmi.model.image_text import ImageText

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.steps import adamw, minimise, set_mode
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of
 from forgetmi.model.image_text import ImageText
 from forgetmi.types import Batch
 
@@ -71,7 +72,7 @@ class Delete:
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         forget = loaders.forget
-        table = tabulate(frozen(model), forget.batches(forget.rows))
+        table = outputs_of(frozen(model), forget, forget.rows, context.known)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             context.log.epochs.append(minimise(

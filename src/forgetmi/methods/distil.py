@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import distance, distillation, keep, towards
 from forgetmi.methods.steps import adamw, concatenate, embeddings, minimise, pieces, split
-from forgetmi.methods.teacher import Table, tabulate
+from forgetmi.methods.teacher import Table, outputs_of
 from forgetmi.model.image_text import ImageText
 from forgetmi.types import Batch
 
@@ -57,7 +57,7 @@ def distil(
         optimiser.add_param_group(group)
     forget, retain = loaders.forget, loaders.retain
     kept = [retain.window(epoch, len(forget.rows)) for epoch in range(epochs)]
-    hold = tabulate(teacher, retain.batches(np.unique(np.concatenate(kept))))
+    hold = outputs_of(teacher, retain, np.unique(np.concatenate(kept)), context.known)
     scale = _way(clean.image, goal.image), _way(clean.text, goal.text)
     context.facts["mean distance to go (image, text)"] = scale
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.frozen_prefix import frozen_prefix
 from forgetmi.methods.last_layers import free_only, last_layers
 from forgetmi.model.image_text import ImageText

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.steps import adamw, base, minimise, set_mode
 from forgetmi.model.image_text import ImageText
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.methods.access import Loaders, SetLoader
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
 from forgetmi.methods.calibrate import calibrate_noise
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import away, keep, towards
 from forgetmi.methods.steps import Means, adamw, concatenate, split
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of, tabulate
 from forgetmi.methods.views import Views, bounds_between, offset, start_distances, views
 from forgetmi.model.image_text import ImageText
 
@@ -98,18 +99,18 @@ class ForgetMI:
         forget, retain = loaders.forget, loaders.retain
         draw = retain.window if self.retain == "sequential" else retain.random
         kept = [draw(epoch, len(forget.rows)) for epoch in range(self.epochs)]
-        hold = tabulate(teacher, retain.batches(np.unique(np.concatenate(kept))))
+        hold = outputs_of(teacher, retain, np.unique(np.concatenate(kept)), context.known)
         noise = self._noise(teacher, loaders, context)
-        goal = self._goal(teacher, forget, noise, context.seed)
+        goal = self._goal(teacher, forget, noise, context)
         scale = (1.0, 1.0, 1.0)
         if self.normalise:
-            scale = start_distances(tabulate(teacher, forget.batches(forget.rows)), goal)
+            scale = start_distances(outputs_of(teacher, forget, forget.rows, context.known), goal)
         bounds = None if self._pulls else bounds_between(hold, retain.patients, scale)
         weights = torch.tensor(WEIGHTS[self.setting]) / sum(WEIGHTS[self.setting])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             student.train(self.bn == "train")
             if self.redraw and noise is not None:
-                goal = self._goal(teacher, forget, replace(noise, draw=epoch), context.seed)
+                goal = self._goal(teacher, forget, replace(noise, draw=epoch), context)
             means = Means(("UU", "MU", "UR", "MR"))
             for lost, held in zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True):
                 unlearned, retained = split(student(concatenate(lost, held)), len(lost))
@@ -137,12 +138,13 @@ class ForgetMI:
             return None
         std, level = self.noise_std, self.text_level
         if self.noise == "calibrated":
-            std, level, found = calibrate_noise(teacher, loaders.forget, loaders.validation, seed=context.seed)
+            std, level, found = calibrate_noise(teacher, loaders, seed=context.seed, known=context.known)
             context.facts.update(found)
         return Perturbation(image_mean=self.noise_mean, image_std=std, text_level=level, seed=context.seed)
 
-    def _goal(self, teacher: ImageText, forget: SetLoader, noise: Perturbation | None, seed: int) -> Table:
+    def _goal(self, teacher: ImageText, forget: SetLoader, noise: Perturbation | None, context: Context) -> Table:
         """What the original says about the noisy copies; without noise, about the samples themselves plus a fixed
         offset of length 1e-3, because the gradient of a distance that is 0 is 0."""
-        table = tabulate(teacher, forget.batches(forget.rows, perturbation=noise))
-        return table if noise is not None else offset(table, seed=seed)
+        if noise is not None:
+            return tabulate(teacher, forget.batches(forget.rows, perturbation=noise))
+        return offset(outputs_of(teacher, forget, forget.rows, context.known), seed=context.seed)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.methods.access import SetLoader
-from forgetmi.methods.base import Context
+from forgetmi.methods.context import Context
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.prefix import Prefix, fixed_steps
 from forgetmi.types import Batch

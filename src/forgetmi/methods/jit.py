@@ -11,7 +11,8 @@ from torch import Tensor
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import distance
 from forgetmi.methods.steps import adamw, minimise
 from forgetmi.model.image_text import ImageText

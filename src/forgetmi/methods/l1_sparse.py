@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import l1_norm
 from forgetmi.methods.steps import adamw, base, minimise, set_mode
 from forgetmi.model.image_text import ImageText

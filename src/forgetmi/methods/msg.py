@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders, SetLoader
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.importance import summed_gradient
 from forgetmi.methods.last_layers import last_layers
 from forgetmi.methods.masks import largest, masked
@@ -74,8 +75,7 @@ class MSG:
 
     def __post_init__(self) -> None:
         if not all(0 <= value <= 1 for value in (self.image_share, self.text_share, self.kept)) or self.text_k < 0:
-            raise MethodError(Fault("image_share, text_share and kept must be in [0, 1], text_k at least 0",
-                                    where="msg"))
+            raise MethodError(Fault("image_share, text_share, kept must be in [0, 1], text_k at least 0", where="msg"))
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -101,8 +101,8 @@ class MSG:
         """Which weights start afresh: Bool tensors by parameter name."""
         forget, retain = loaders.forget, loaders.retain
         like = np.sort(retain.random(0, min(len(forget.rows), len(retain.rows))))
-        lost, held = (summed_gradient(model, one.batches(rows)) for one, rows in (
-            (forget, forget.rows), (retain, like)))
+        asked = ((forget, forget.rows), (retain, like))
+        lost, held = (summed_gradient(model, one.batches(rows)) for one, rows in asked)
         wanted = {f"{name}.weight": self.image_share if name.startswith("img_model.") else self.text_share
                   for name in layers(model, text_k=self.text_k)}
         masks: dict[str, Tensor] = {}

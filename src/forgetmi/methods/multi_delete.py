@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.derange import derangement
 from forgetmi.methods.steps import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of
 from forgetmi.model.image_text import ImageText
 from forgetmi.seeding import numpy_generator
 from forgetmi.types import Ints, Outputs
@@ -84,9 +85,9 @@ class MultiDelete:
         forget, retain = loaders.forget, loaders.retain
         kept = [retain.window(epoch, len(forget.rows)) for epoch in range(self.epochs)]
         foreign = [self._partners(loaders, context.seed, epoch) for epoch in range(self.epochs)]
-        lost = tabulate(teacher, forget.batches(forget.rows))
+        lost = outputs_of(teacher, forget, forget.rows, context.known)
         needed = [*kept, *foreign] if self.partners == "retain" else kept
-        held = tabulate(teacher, retain.batches(np.unique(np.concatenate(needed))))
+        held = outputs_of(teacher, retain, np.unique(np.concatenate(needed)), context.known)
         reports = held if self.partners == "retain" else lost
         weights = torch.tensor([self.md, self.mkr, self.ukr])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):

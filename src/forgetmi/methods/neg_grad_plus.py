@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import classification
 from forgetmi.methods.steps import adamw, base, cycle, minimise, set_mode
 from forgetmi.model.image_text import ImageText

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.ridge_head import certified_epsilon, logistic, minimise, newton
 from forgetmi.methods.steps import embeddings
 from forgetmi.methods.teacher import frozen

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import classification
 from forgetmi.methods.mixed import forgotten, mixed, portion
 from forgetmi.methods.relabel import Rule, Unit, relabelling

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.model.image_text import ImageText
 
 

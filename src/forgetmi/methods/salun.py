@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.importance import summed_gradient
 from forgetmi.methods.masks import largest_by_encoder, masked, shares
 from forgetmi.methods.random_labels import RandomLabels

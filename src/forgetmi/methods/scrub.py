@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.losses import distillation
 from forgetmi.methods.rewind import History, rewind
 from forgetmi.methods.steps import adamw, minimise, set_lr, set_mode
-from forgetmi.methods.teacher import Table, frozen, tabulate
+from forgetmi.methods.teacher import Table, frozen, outputs_of
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.types import Batch, Outputs
@@ -89,8 +90,8 @@ class Scrub:
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         forget, retain = loaders.forget, loaders.retain
-        lost = tabulate(teacher, forget.batches(forget.rows)) if self.max_epochs else None
-        held = tabulate(teacher, retain.batches(retain.rows)) if self.alpha else None
+        lost = outputs_of(teacher, forget, forget.rows, context.known) if self.max_epochs else None
+        held = outputs_of(teacher, retain, retain.rows, context.known) if self.alpha else None
         history = History()
         if self.rewind != "off":
             history.keep(student)

@@ -10,7 +10,8 @@ import torch
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.model.image_text import ImageText
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.original import OwnOriginal, TrainedOriginal, TrainingTask
 from forgetmi.methods.sharded import SliceLog, Slices
 from forgetmi.model.ensemble import Ensemble

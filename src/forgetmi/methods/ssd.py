@@ -12,7 +12,8 @@ from torch import Tensor
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.importance import Each, squared_gradients
 from forgetmi.methods.masks import shares
 from forgetmi.model.image_text import ImageText

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import SetLoader
-from forgetmi.methods.base import Context
+from forgetmi.methods.context import Context
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.types import Batch, Outputs
+from forgetmi.errors import Fault, MethodError
+from forgetmi.methods.access import SetLoader
+from forgetmi.types import Batch, Ints, Outputs, Signals
 
 M = TypeVar("M", bound=nn.Module)
+COLUMNS = ("image_embedding", "text_embedding", "joint_embedding", "image_logits", "text_logits")  # as in Table
 
 
 def frozen(model: M) -> M:
@@ -51,6 +55,57 @@ class Table:
             raise KeyError("no stored output for a row asked for")
         return Outputs(self.image_logits[at], self.text_logits[at], self.image[at], self.text[at], self.joint[at])
 
+    def select(self, rows: Ints) -> Table:
+        """A table of the given rows alone, in that order.
+
+        Raises:
+            KeyError: A row was never computed.
+        """
+        said = self.of(torch.from_numpy(rows))
+        return Table(_position(torch.from_numpy(rows)), *(getattr(said, name) for name in COLUMNS))
+
+
+def recall(
+    signals: Signals, rows: Ints, *, weights: str, cohort: str, device: torch.device | str = "cpu",
+) -> Table:
+    """What the original said of some rows when it was evaluated, as a table.
+
+    Args:
+        signals: Of the original.
+        rows: Rows to hold; nothing about others gets into the table.
+        weights: Digest of the original's weights.
+        cohort: Digest of the cohort.
+        device: Where the table shall be.
+
+    Raises:
+        MethodError: The signals are of another model or cohort, or lack a row or the embeddings.
+    """
+    why = {"they are of another model, or made before its gate was fitted": signals.model != weights,
+           "they are of another cohort": signals.cohort != cohort,
+           "they hold no embeddings": signals.joint_embedding is None,
+           "some forgotten, retained or validation images are not in them": not np.isin(rows, signals.row).all()}
+    if faults := [reason for reason, holds in why.items() if holds]:
+        raise MethodError(Fault("the original's signals do not fit", why=", ".join(faults),
+                                do="Run the original over this cohort: forgetmi predict."))
+    said = signals.select(rows)
+    return Table(_position(torch.from_numpy(rows)), *(
+        torch.tensor(getattr(said, name), dtype=torch.float32, device=device) for name in COLUMNS))
+
+
+def outputs_of(teacher: nn.Module, loader: SetLoader, rows: Ints, known: Table | None) -> Table:
+    """What the original says of some samples as they are: looked up where it was handed to the run, else computed.
+
+    Args:
+        teacher: The frozen original.
+        loader: The set the rows are of.
+        rows: Fixed rows in a fixed order.
+        known: `forgetmi.methods.context.Context.known`.
+
+    Raises:
+        MethodError: A row is not of this set.
+    """
+    return tabulate(teacher, loader.batches(rows)) if known is None else known.select(loader.own(rows))
+
 
 @torch.no_grad()
 def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> Table:
@@ -67,8 +122,12 @@ def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> Table:
     for batch in batches:
         rows.append(batch.row.cpu())
         outputs.append(teacher(batch))
-    row = torch.cat(rows)
-    position = torch.full((int(row.max()) + 1,), -1, dtype=torch.long)
-    position[row] = torch.arange(len(row))
-    return Table(position, *(torch.cat([getattr(output, name) for output in outputs]) for name in (
-        "image_embedding", "text_embedding", "joint_embedding", "image_logits", "text_logits")))
+    return Table(_position(torch.cat(rows)), *(
+        torch.cat([getattr(output, name) for output in outputs]) for name in COLUMNS))
+
+
+def _position(rows: Tensor) -> Tensor:
+    """Where each row is held, -1 = nowhere."""
+    position = torch.full((int(rows.max()) + 1,), -1, dtype=torch.long)
+    position[rows] = torch.arange(len(rows))
+    return position

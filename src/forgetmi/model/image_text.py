@@ -110,6 +110,9 @@ class ImageText(nn.Module):
     def forward(self, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
         """Run both encoders and the gate; several processes share the batch, and each gets all outputs.
 
+        One process in eval mode computes the shares that are asked of it one after the other; see
+        `forgetmi.processes.in_shares`.
+
         An encoder ("image", "text") named in ``known`` starts from the outputs held there, for the rows held there.
 
         Args:
@@ -117,16 +120,34 @@ class ImageText(nn.Module):
             text_inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (``text_model.embed``), for
                 methods that disturb or differentiate the input of the text encoder.
         """
-        if not 1 < processes.count() <= len(batch):
+        shares, alone = processes.shares(), processes.count() == 1
+        if not 1 < shares <= len(batch) or (alone and self.training):
             return _join(self.img_model, self.text_model, self.gate, batch, text_inputs, self.known)
-        samples = len(batch)
-        own = processes.share(samples)
-        mine = Batch(**{f.name: getattr(batch, f.name)[own] for f in fields(Batch)})
+        return self._in_turn(batch, text_inputs, shares) if alone else self._together(batch, text_inputs)
+
+    def _in_turn(self, batch: Batch, text_inputs: Tensor | None, shares: int) -> Outputs:
+        """All shares of a batch, by one process."""
+        # As among processes, the shares' gradients are added up before they meet those of other passes.
+        image, text, gate = processes.averaged(self.img_model, self.text_model, self.gate)
+        parts = []
+        for number in range(shares):
+            own = processes.share(len(batch), number=number, of=shares)
+            parts.append(_join(image, text, gate, _rows(batch, own), None if text_inputs is None else text_inputs[own],
+                               self.known))
+        return Outputs(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Outputs)))
+
+    def _together(self, batch: Batch, text_inputs: Tensor | None) -> Outputs:
+        """This process's share of a batch, and the others' from them."""
+        mine = _rows(batch, processes.share(len(batch)))
         image, text, gate = processes.averaged(self.img_model, self.text_model, self.gate)
         with processes.own_dropout(self.training):
             inputs = None if text_inputs is None else processes.part(text_inputs)
             outputs = _join(image, text, gate, mine, inputs, self.known)
-        return Outputs(*processes.whole([getattr(outputs, f.name) for f in fields(Outputs)], samples))
+        return Outputs(*processes.whole([getattr(outputs, f.name) for f in fields(Outputs)], len(batch)))
+
+
+def _rows(batch: Batch, rows: slice) -> Batch:
+    return Batch(**{f.name: getattr(batch, f.name)[rows] for f in fields(Batch)})
 
 
 def _join(

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from forgetmi.batch.perturb import Perturbation, Perturber
 from forgetmi.errors import Fault, MethodError, SpecError
 from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import Context, MethodInfo
+from forgetmi.methods.base import MethodInfo
+from forgetmi.methods.context import Context
 from forgetmi.methods.steps import Means
 from forgetmi.model.image_text import ImageText
 from forgetmi.release.deviations import Deviations
