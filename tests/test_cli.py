@@ -278,6 +278,36 @@ def test_the_steps_alone_make_a_measurement(steps: tuple[Path, list[str]], capsy
     assert set(scores) >= {"original", "unlearned", "retrain-0"}
 
 
+def test_unlearning_reads_what_the_original_said(steps: tuple[Path, list[str]], capsys: Any) -> None:
+    folder, cohort = steps
+    said = str(folder / "said.npz")
+    assert main(["predict", *cohort[:4], "--checkpoint", str(folder / "original"), "--out", said]) == 0
+    unlearn = ["unlearn", *cohort, "--checkpoint", str(folder / "original"), "--method.epochs", "1"]
+    assert main([*unlearn, "--out", str(folder / "reading"), "--signals", said]) == 0
+    samples = [json.loads((folder / f"{name}.trace.json").read_text())["samples"] for name in ("unlearned", "reading")]
+    assert samples[1]["retain"] < samples[0]["retain"]
+    assert main(["predict", *cohort[:4], "--checkpoint", str(folder / "retrained"), "--out", said]) == 0
+    capsys.readouterr()
+    wrong = ["--out", str(folder / "wrong"), "--signals", said]
+    for options, why in ((wrong, "another model"), ([*wrong, "--method", "fine_tune"], "does not ask the original"),
+                         ([*wrong[:3], str(folder / "unlearned.trace.json")], "cannot be read")):
+        assert main([*unlearn, *options]) == 2
+        assert why in capsys.readouterr().err
+    assert not (folder / "wrong").exists()
+
+
+def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: Any) -> None:
+    folder, cohort = steps
+    unlearn = ["unlearn", *cohort, "--checkpoint", str(folder / "original"), "--method.epochs", "1", "--out"]
+    assert main([*unlearn, str(folder / "halves"), "--shares", "2"]) == 0
+    weights = [(folder / name / "model.safetensors").read_bytes() for name in ("unlearned", "halves")]
+    assert weights[0] != weights[1]
+    capsys.readouterr()
+    assert main([*unlearn, str(folder / "wrong"), "--shares", "0"]) == 2
+    assert "0 shares" in capsys.readouterr().err
+    assert not (folder / "wrong").exists()
+
+
 def test_another_training_side_is_refused(steps: tuple[Path, list[str]], capsys: Any) -> None:
     folder, cohort = steps
     assert main(["unlearn", *cohort, "--split-seed", "5", "--checkpoint", str(folder / "original"), "--out",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ import torch
 from forgetmi import api, processes
 from forgetmi.cli import main
 from forgetmi.errors import SpecError
+from forgetmi.model.image_text import build
 from forgetmi.registry import methods
 from tests.together import (
     RECIPE,
@@ -118,6 +121,41 @@ def test_a_share_is_everybodys_once(launched: int, samples: int, monkeypatch: py
         sizes.add(len(own))
     assert taken == list(range(samples))
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_shares_are_those_of_as_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.suppress(KeyboardInterrupt), processes.in_shares(3):
+        taken = [processes.share(10, of=3, number=number) for number in range(3)]
+        monkeypatch.setattr(processes, "count", lambda: 3)
+        for number, one in enumerate(taken):
+            monkeypatch.setattr(processes, "rank", lambda number=number: number)
+            assert processes.share(10) == one
+        with processes.in_shares(1), processes.in_shares(3):
+            assert processes.shares() == 3
+        with pytest.raises(SpecError, match="there are 3 processes"), processes.in_shares(2):
+            pass
+        monkeypatch.undo()
+        assert processes.shares() == 3
+        raise KeyboardInterrupt
+    assert processes.shares() == 1
+
+
+def test_in_training_mode_a_batch_is_whole(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = build(small.prepared.spec, seed=0), small.prepared.records.batch(small.partition.retain[:5])
+    sizes: list[int] = []
+    model.gate.register_forward_hook(lambda module, given, out: sizes.append(len(out)))
+    with processes.in_shares(2):
+        for training, expected in ((True, [5]), (False, [2, 3])):
+            sizes.clear()
+            out = model.train(training)(batch)
+            assert sizes == expected
+        with torch.no_grad():
+            assert torch.allclose(out.joint_embedding, model(batch).joint_embedding)
+            words = model.text_model.embed(batch.tokens)
+            assert torch.equal(model(batch, text_inputs=words).text_embedding, out.text_embedding)
+        sizes.clear()
+        model(small.prepared.records.batch(small.partition.retain[:1]))
+        assert sizes == [1]
 
 
 def test_deepspeed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,9 +50,10 @@ class Table:
         Raises:
             KeyError: A row was never computed.
         """
-        at = self.position[rows.cpu()]
-        if bool((at < 0).any()):
+        rows = rows.cpu()
+        if bool((rows >= len(self.position)).any()) or bool((self.position[rows] < 0).any()):
             raise KeyError("no stored output for a row asked for")
+        at = self.position[rows]
         return Outputs(self.image_logits[at], self.text_logits[at], self.image[at], self.text[at], self.joint[at])
 
     def select(self, rows: Ints) -> Table:
@@ -61,8 +62,8 @@ class Table:
         Raises:
             KeyError: A row was never computed.
         """
-        said = self.of(torch.from_numpy(rows))
-        return Table(_position(torch.from_numpy(rows)), *(getattr(said, name) for name in COLUMNS))
+        said = self.of(torch.tensor(rows))
+        return Table(_position(torch.tensor(rows)), *(getattr(said, name) for name in COLUMNS))
 
 
 def recall(
@@ -88,7 +89,7 @@ def recall(
         raise MethodError(Fault("the original's signals do not fit", why=", ".join(faults),
                                 do="Run the original over this cohort: forgetmi predict."))
     said = signals.select(rows)
-    return Table(_position(torch.from_numpy(rows)), *(
+    return Table(_position(torch.tensor(rows)), *(
         torch.tensor(getattr(said, name), dtype=torch.float32, device=device) for name in COLUMNS))
 
 
