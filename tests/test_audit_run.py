@@ -20,7 +20,7 @@ from forgetmi.evaluation.verdict import Rule
 from forgetmi.files import write_json
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.train import Recipe
-from forgetmi.pipeline import run, stage_names
+from forgetmi.pipeline import run, spent, stage_names
 from forgetmi.rundir import RunDirectory
 from forgetmi.shadows import forget_sets, inside, plan_for, read_pools
 from forgetmi.spec import AuditSpec, RunSpec
@@ -67,6 +67,13 @@ def test_a_run_is_audited(runs: list[Path]) -> None:
     assert {row.name for row in audit.of_model("unlearned", channel="link")} >= {"population", "report_retrieval"}
     assert [one.model for one in audit.controls] == ["original"]  # a third retrained model is wanted to leave one out
     assert not list((runs[0] / "state").glob("*"))
+
+
+def test_what_a_run_cost_is_the_cost_of_every_stage(runs: list[Path]) -> None:
+    told = {path.stem: json.loads(path.read_text())["cost"]["cpu_seconds"] for path in (runs[0] / "traces").glob("*")}
+    assert set(told) == {"original", "retrain-0", "retrain-1", "unlearned", "relearn-unlearned", "relearn-retrain-0",
+                         "evaluate", "audit"}
+    assert spent(SPEC, RunDirectory(runs[0])) == pytest.approx(sum(told.values()))
 
 
 def test_the_rule_is_older_than_any_signal_and_stays(runs: list[Path], tmp_path: Path) -> None:

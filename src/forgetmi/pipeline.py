@@ -272,3 +272,8 @@ def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
 def cost_of(directory: RunDirectory, name: str) -> Cost:
     """What one stage cost."""
     return Cost(**json.loads(directory.trace(name).read_text(encoding="utf-8"))["cost"])
+
+
+def spent(spec: RunSpec, directory: RunDirectory) -> float:
+    """Processor seconds of all finished stages together."""
+    return sum(cost_of(directory, name).cpu_seconds for name in stage_names(spec, directory))

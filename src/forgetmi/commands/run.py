@@ -17,7 +17,7 @@ from forgetmi.errors import Fault, SpecError
 from forgetmi.facts import gather, replace_seed, spec_of
 from forgetmi.files import write_text
 from forgetmi.options import command_line, parse
-from forgetmi.pipeline import UNLEARNED, Run, cost_of, load_data, model_names, price
+from forgetmi.pipeline import UNLEARNED, Run, cost_of, load_data, model_names, price, spent
 from forgetmi.pipeline import run as run_pipeline
 from forgetmi.registry import commands
 from forgetmi.report.manifest import write_manifest
@@ -106,9 +106,9 @@ def finish(
             also(done)
         recorded = keep_record(done, spec, how or Recording())
     seconds = time.perf_counter() - started
-    cpu = sum(cost_of(done.directory, name).cpu_seconds for name in [*model_names(spec), "evaluate"])
     say(summary([done.evaluation], [spec.seed], costs(spec, done)))
-    say(f"{seconds:.0f} s now; all stages together {cpu:.0f} CPU s.\nReport: {done.directory.report}\n"
+    say(f"{seconds:.0f} s now; all stages together {spent(spec, done.directory):.0f} CPU s.\n"
+        f"Report: {done.directory.report}\n"
         f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
         f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}\n"
         f"{recorded}")
