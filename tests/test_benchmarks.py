@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from forgetmi import api
+from forgetmi.methods import base
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText
 from forgetmi.types import Batch
@@ -45,10 +47,11 @@ def test_sample_forwards_are_those_of_the_release(capsys: pytest.CaptureFixture[
         [32.4, 17.2, 11.0], [27.8, 14.8, 9.5], [19.6, 12.3, 8.5], [14.7, 10.3, 7.6]]
 
 
+@pytest.mark.parametrize("noise", ["calibrated", "given"])
 @pytest.mark.parametrize("signals", [False, True])
 @pytest.mark.parametrize("epochs", [2, 9])  # the retained are seen in part, and more than once
 def test_sample_forwards_are_those_of_a_run(
-    epochs: int, signals: bool, small: Any, monkeypatch: pytest.MonkeyPatch,
+    epochs: int, signals: bool, noise: str, small: Any, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sets = small.partition
     forget, retain, validation = len(sets.forget), len(sets.retain), len(sets.validation)
@@ -64,22 +67,25 @@ def test_sample_forwards_are_those_of_a_run(
     original = api.build(small.prepared.spec, seed=0).eval()
     said = api.predict(prepared=small.prepared, model=original) if signals else None
     monkeypatch.setattr(ImageText, "forward", counted)
-    done = api.unlearn(prepared=small.prepared, partition=sets, model=original, method=ForgetMI(epochs=epochs),
-                       original=said)
-    assert done.trace.facts["noise"] == "calibrated"
+    done = api.unlearn(prepared=small.prepared, partition=sets, model=original, original=said,
+                       method=dataclasses.replace(ForgetMI(), epochs=epochs, noise=noise))
+    calibrated = "noise" in done.trace.facts
+    assert calibrated is (noise == "calibrated")
     told = load("speed").forwards(forget, retain, validation=validation, epochs=epochs)
-    spared = told["without signals"] if signals else 0
-    assert sum(passed) == sum(told.values()) - spared
+    needless = validation + told["with calibration"] if not calibrated else 0
+    if signals:
+        needless = told["without signals"] - base.CHECKED + (0 if calibrated else told["with calibration"])
+    assert sum(passed) == sum(told.values()) - needless
     # A trace counts samples read by the method: labels of forgotten and validation too, the gate's fit not.
     assert done.trace.samples == {
-        "forget": (epochs + 12) * forget, "validation": validation,
+        "forget": (epochs + (12 if calibrated else 1)) * forget, "validation": validation if calibrated else 0,
         "retain": epochs * forget + (0 if signals else min(epochs * forget, retain))}
 
 
 def test_rounding_moves_a_model_less_than_another_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    load("rounding").main(["--patients", "30", "--methods", "forget_mi:epochs=1,lr=0.001"])
+    load("rounding").main(["--patients", "30", "--methods", "forget_mi:epochs=4,lr=0.001"])
     row = capsys.readouterr().out.splitlines()[4]
     name, _, embeddings, *apart = [cell.strip() for cell in row.strip("|").split("|")]
-    assert name == "`forget_mi:epochs=1,lr=0.001`"
+    assert name == "`forget_mi:epochs=4,lr=0.001`"
     assert float(embeddings) > 0
     assert all(float(halves) < float(seeds) for halves, seeds in zip(apart[:2], apart[2:], strict=True))

@@ -289,11 +289,11 @@ def test_unlearning_reads_what_the_original_said(steps: tuple[Path, list[str]], 
     assert main(["predict", *cohort[:4], "--checkpoint", str(folder / "retrained"), "--out", said]) == 0
     capsys.readouterr()
     wrong = ["--out", str(folder / "wrong"), "--signals", said]
-    for options, why in ((wrong, "another model"), ([*wrong, "--method", "fine_tune"], "does not ask the original"),
+    for options, why in ((wrong, "another model"), ([*wrong, "--method", "fine_tune"], "does not read the original"),
                          ([*wrong[:3], str(folder / "unlearned.trace.json")], "cannot be read")):
         assert main([*unlearn, *options]) == 2
         assert why in capsys.readouterr().err
-    assert not (folder / "wrong").exists()
+    assert not list(folder.glob("*wrong*"))
 
 
 def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: Any) -> None:
@@ -305,7 +305,9 @@ def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: A
     capsys.readouterr()
     assert main([*unlearn, str(folder / "wrong"), "--shares", "0"]) == 2
     assert "0 shares" in capsys.readouterr().err
-    assert not (folder / "wrong").exists()
+    assert not list(folder.glob("*wrong*"))
+    facts = json.loads((folder / "halves.trace.json").read_text())["facts"]
+    assert facts["shares of a batch"] == 2
 
 
 def test_another_training_side_is_refused(steps: tuple[Path, list[str]], capsys: Any) -> None:

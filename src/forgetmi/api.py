@@ -143,7 +143,7 @@ def open_checkpoint(
 def settle_gate(
     prepared: Prepared, loaded: checkpoint.Loaded, partition: Partition, *, without_forgotten: bool = False,
     seed: int = 0,
-) -> None:
+) -> bool:
     """Fit the gate of a model from a checkpoint that came without one; others are left as they are.
 
     Args:
@@ -152,10 +152,15 @@ def settle_gate(
         partition: Who it was trained on.
         without_forgotten: Whether it was trained without the forgotten.
         seed: Root seed.
+
+    Returns:
+        Whether the gate was fitted.
     """
-    if loaded.extra.get("gate") == checkpoint.NO_GATE and isinstance(loaded.model, ImageText):
-        rows = trained_rows(partition, without_forgotten=without_forgotten)
-        fit_gate(loaded.model, in_order(prepared.records, rows), seed=seed)
+    if loaded.extra.get("gate") != checkpoint.NO_GATE or not isinstance(loaded.model, ImageText):
+        return False
+    rows = trained_rows(partition, without_forgotten=without_forgotten)
+    fit_gate(loaded.model, in_order(prepared.records, rows), seed=seed)
+    return True
 
 
 def trained_rows(partition: Partition, *, without_forgotten: bool = False) -> Ints:
@@ -269,8 +274,8 @@ def open_log(directory: Path, method: base.Method[Any]) -> Any:
 def unlearn(
     *, prepared: Prepared, partition: Partition, model: nn.Module, method: base.Method[Any] | None = None,
     recipe: Recipe | None = None, seed: int = 0, batch_size: int = 16, training_log: Any = None,
-    original: Signals | None = None, shares: int = 1, state: Path | None = None, progress: Progress | None = None,
-    device: str = "cpu",
+    original: Signals | None = None, shares: int | None = None, state: Path | None = None,
+    progress: Progress | None = None, device: str = "cpu",
 ) -> base.Unlearned[Any]:
     """Make a model that behaves as if the forgotten patients had never been in it; the one given is not changed.
 
@@ -283,21 +288,26 @@ def unlearn(
         seed: Root seed.
         batch_size: Samples of each set a step.
         training_log: What was kept during the original's training, if the method needs it; see `open_log`.
-        original: What `predict` found the original to say of this cohort, if that is at hand: methods then look it up
-            instead of passing retained and validation samples through the original once more. The result differs by
-            rounding.
-        shares: Compute each batch as so many processes would; see `forgetmi.processes.in_shares`.
+        original: What `predict` found the original to say of this cohort, if that is at hand: a method that ``recalls``
+            then looks it up instead of passing samples as they are through the original once more. The result differs
+            by rounding.
+        shares: Compute each batch as so many processes would, >= 1; see `forgetmi.processes.in_shares`. None = as it is
+            set.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
         device: Where to work.
 
     Returns:
         The new model, its gate (if it has one) fitted again on retained patients alone, and the trace.
+
+    Raises:
+        MethodError: The method diverges, or ``original`` does not fit; see `forgetmi.methods.base.recalled`.
+        SpecError: There cannot be so many shares.
     """
     recipe = recipe or Recipe()
     if isinstance(model, ImageText):
         recompute_activations(model, recipe.recompute)
-    with processes.in_shares(shares):
+    with processes.in_shares(processes.shares() if shares is None else shares):
         done = base.unlearn(
             method or ForgetMI(), model, records=prepared.records, partition=partition, seed=seed,
             recipe=recipe, fresh_model=lambda own: build(prepared.spec, seed=own).to(device),

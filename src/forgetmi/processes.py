@@ -55,9 +55,10 @@ def in_shares(asked: int) -> Iterator[None]:
     """Let one process compute each batch, in a block, in the shares that several processes would take.
 
     What differs between one process and several is the rounding of smaller batches, which a long unlearning enlarges.
-    With the same shares that is gone: after two shares in one process and one in each of two there are the same bits.
-    More than two gradients may be added in another order. Batches in training mode are computed whole, because their
-    statistics and dropout are.
+    With the same shares that is gone: after two shares in one process and one in each of two there are the same bits,
+    on the same kind of processor and threads, if neither was interrupted under another number. More than two gradients
+    may be added in another order. Batches in training mode are computed whole, because their statistics and dropout
+    are.
 
     Args:
         asked: Number of shares, >= 1; several processes take one each.
@@ -67,7 +68,7 @@ def in_shares(asked: int) -> Iterator[None]:
     """
     global _shares
     if asked < 1 or (count() > 1 and asked not in (1, count())):
-        raise SpecError(Fault(f"a batch cannot be computed in {asked} shares", where="shares",
+        raise SpecError(Fault(f"a batch cannot be computed in {asked} shares", where="--shares",
                               why=f"there are {count()} processes with one share each" if count() > 1 else "",
                               do="Leave the option out." if count() > 1 else "Choose 1 or more."))
     before, _shares = _shares, asked

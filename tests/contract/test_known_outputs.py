@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ import pytest
 import torch
 
 from forgetmi import api
-from forgetmi.errors import MethodError
-from forgetmi.methods import base
+from forgetmi.errors import CheckpointError, MethodError
+from forgetmi.methods import base, calibrate
 from forgetmi.methods.access import Loaders
 from forgetmi.methods.context import Context
 from forgetmi.methods.forget_mi import ForgetMI
@@ -21,8 +23,6 @@ from forgetmi.registry import methods
 from forgetmi.types import Signals
 from tests.contract.conftest import LOGS, RECIPE, quick
 
-ASKING = ("afs", "bad_teaching", "calibrated_consensus", "clip_erase", "consensus", "delete", "forget_mi",
-          "multi_delete", "scrub")
 COLUMNS = ("image_logits", "text_logits", "image_embedding", "text_embedding", "joint_embedding")
 
 
@@ -33,38 +33,36 @@ def apply(small: Any, model: ImageText, method: Any, original: Signals | None, *
         fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
 
 
-def blank(signals: Signals, rows: Any) -> Signals:
-    """The same, but nothing is known of some rows."""
-    gone = np.isin(signals.row, rows)
-    return dataclasses.replace(signals, **{
-        name: np.where(gone[:, None], np.nan, getattr(signals, name)).astype(getattr(signals, name).dtype)
-        for name in COLUMNS})
-
-
 @pytest.mark.parametrize("name", methods.names())
-def test_the_same_to_rounding_with_fewer_samples_read(name: str, small: Any, original: Any) -> None:
-    """And not from test patients: of those the signals may say what they like."""
+def test_the_same_to_rounding_with_fewer_samples_read(
+    name: str, small: Any, original: Any, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And without test patients, of whom the signals need not say anything."""
     if not isinstance(original, ImageText):
         pytest.skip("an ensemble")
     method, sets = quick(name), small.partition
     signals = api.predict(prepared=small.prepared, model=original)
-    plain, known = apply(small, original, method, None), apply(small, original, method, signals)
-    tested = blank(signals, np.concatenate([sets.holdout, sets.reference]))
-    assert parameter_digest(apply(small, original, method, tested).model) == parameter_digest(known.model)
-    if name not in ASKING:
-        assert parameter_digest(known.model) == parameter_digest(plain.model)
-        assert known.trace.samples == plain.trace.samples
+    if not method.info.recalls:
+        with pytest.raises(MethodError, match="does not read the original's signals"):
+            apply(small, original, method, signals)
         return
+    assert "teacher" in method.info.reads
+    plain, known = apply(small, original, method, None), apply(small, original, method, signals)
+    tested = signals.select(np.setdiff1d(signals.row, np.concatenate([sets.holdout, sets.reference])))
+    assert parameter_digest(apply(small, original, method, tested).model) == parameter_digest(known.model)
+    assert known.trace.facts["samples that signals were checked by"] == base.CHECKED
     one, two = plain.model.state_dict(), known.model.state_dict()
     start = original.state_dict()
     moved = max(float((one[key] - start[key]).abs().max()) for key in one)
     apart = max(float((one[key] - two[key]).abs().max()) for key in one)
     assert apart < 0.2 * moved
     assert all(known.trace.samples[kind] <= count for kind, count in plain.trace.samples.items())
-    assert sum(known.trace.samples.values()) < sum(plain.trace.samples.values())
-    trained = blank(signals, np.concatenate([sets.forget, sets.retain]))
-    with pytest.raises(MethodError, match="loss became nan"):  # what is looked up is what is used
-        apply(small, original, method, trained)
+    spared = sum(plain.trace.samples.values()) - sum(known.trace.samples.values())
+    assert spared > 0 or name == "newton_heads"  # which reads labels, so that it reads each sample anyway
+    monkeypatch.setattr(base, "check", lambda *given: None)
+    shifted = dataclasses.replace(signals, **{column: getattr(signals, column)[::-1] for column in COLUMNS})
+    other = apply(small, original, method, shifted).model.state_dict()  # what is looked up is what is used
+    assert max(float((two[key] - other[key]).abs().max()) for key in two) > 10 * apart
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,10 @@ def said(small: Any, train_once: Any) -> tuple[ImageText, Signals]:
 
 @pytest.mark.parametrize(("changes", "why"), [
     ({"model": "0" * 64}, "another model"), ({"cohort": "0" * 64}, "another cohort"),
-    ({"joint_embedding": None}, "no embeddings")])
+    ({"text_embedding": None}, "no embeddings"), ({"image_logits": np.full((145, 4), np.nan)}, "damaged"),
+    ({"text_embedding": np.zeros((3, 16), np.float32)}, "damaged"), ({"text_logits": np.zeros(145)}, "damaged"),
+    ({"text_embedding": np.ones((145, 5), np.float32)}, "something else"),
+    ({"image_embedding": np.ones((145, 16), np.float32)}, "something else")])
 def test_other_signals_are_refused(changes: dict[str, Any], why: str, small: Any, said: Any) -> None:
     model, signals = said
     with pytest.raises(MethodError, match=why):
@@ -111,6 +112,70 @@ def test_a_table_holds_the_rows_asked_for_and_no_others(small: Any, said: Any) -
         read.of(torch.tensor(sets.retain[1:2]))
     with pytest.raises(MethodError, match="not in this set"):
         outputs_of(frozen(model), loader, sets.forget[:1], known)
+
+
+def test_other_images_under_the_same_names_are_noticed(small: Any, said: Any) -> None:
+    model, signals = said
+    read = small.prepared.records.batch
+
+    class Inverted:
+        def batch(self, rows: Any) -> Any:
+            one = read(rows)
+            return dataclasses.replace(one, image=1 - one.image)
+
+    with pytest.raises(MethodError, match="something else of these images now"):
+        base.recalled(signals, ForgetMI(), model, records=Inverted(), partition=small.partition, recipe=RECIPE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Curious:
+    """Asks for everything it can."""
+
+    info = dataclasses.replace(ForgetMI.info, reads=frozenset({"forget", "validation", "teacher"}))
+    epochs: int = 1
+
+    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+        assert context.known is not None
+        context.facts["held"] = torch.nonzero(context.known.position >= 0).flatten().tolist()
+        return copy.deepcopy(model)
+
+
+def test_a_method_learns_of_the_sets_it_declares_alone(small: Any, said: Any) -> None:
+    sets = small.partition
+    held = apply(small, said[0], Curious(), said[1]).trace.facts["held"]
+    assert held == sorted([*sets.forget.tolist(), *sets.validation.tolist()])
+
+
+def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    def go(state: Path, original: Signals | None, **more: Any) -> base.Unlearned:
+        return api.unlearn(prepared=small.prepared, partition=small.partition, model=said[0], seed=5, recipe=RECIPE,
+                           method=ForgetMI(epochs=3), original=original, state=state, **more)
+
+    for first, then in ((said[1], None), (None, said[1])):
+        state = tmp_path / f"{first is None}.pt"
+        with pytest.raises(KeyboardInterrupt):
+            go(state, first, progress=stop)
+        with pytest.raises(CheckpointError):
+            go(state, then)
+        assert parameter_digest(go(state, first).model) == parameter_digest(go(tmp_path / "new.pt", first).model)
+        (tmp_path / "new.pt").unlink()
+
+
+def test_calibration_reads_the_same_target(small: Any, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "FEWEST", 1)
+    model, signals = said
+    sets = small.partition
+    loaders = Loaders(small.prepared.records, {kind: sets.rows(kind) for kind in base.VISIBLE}, patient=sets.patient,
+                      reads=ForgetMI.info.reads, batch_size=7, seed=0)
+    known = recall(signals, np.sort(sets.validation), weights=signals.model, cohort=signals.cohort)
+    one, two = (calibrate.calibrate_noise(frozen(model), loaders, seed=5, known=given)[2] for given in (None, known))
+    assert one["noise"] == two["noise"] == "calibrated"
+    assert two["target cross-entropy (image, text)"] == pytest.approx(one["target cross-entropy (image, text)"],
+                                                                      rel=1e-5)
 
 
 def test_who_does_not_declare_a_teacher_has_no_answers(small: Any) -> None:

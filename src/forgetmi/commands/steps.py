@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from forgetmi import api
+from forgetmi import api, processes
 from forgetmi.batch.duplicates import find_duplicates
 from forgetmi.cohort.stored import read_partition, write_partition
 from forgetmi.commands.show import Board, say
 from forgetmi.cost import Meter
 from forgetmi.errors import Fault, SpecError
 from forgetmi.files import default_cache, full_disk_explained, write_json, write_text
+from forgetmi.methods.base import recalled
 from forgetmi.options import parse
 from forgetmi.pipeline import device_of, load_data, prepare
+from forgetmi.spec import RunSpec
 from forgetmi.types import Cohort, Signals
 from forgetmi.workers import use_threads
 
@@ -101,10 +103,11 @@ class UnlearnOptions:
     Args:
         checkpoint: Directory of the original.
         out: Directory of the new checkpoint.
-        signals: Signals of the original (.npz of forgetmi predict), if they are at hand: what it says of retained and
-            validation images is read there instead of computed again. The result differs by rounding.
+        signals: Signals of the original (.npz of forgetmi predict), if they are at hand: what it says of forgotten,
+            retained and validation images as they are is read there instead of computed again. The result differs by
+            rounding.
         shares: Compute each batch in so many parts, as so many processes would; 2 gives the weights that torchrun with
-            two processes gives, bit for bit.
+            two processes gives, bit for bit, if neither was interrupted under another number.
     """
 
     checkpoint: Path
@@ -122,10 +125,12 @@ def unlearn(argv: Sequence[str]) -> None:
         only=("cohort", "partition", "training", "method", "duplicates", "batch_size", "seed",
               "split_seed", "threads", "device"))
     use_threads(spec.threads)
+    with processes.in_shares(own.shares):
+        _unlearn(spec, own)
+
+
+def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
     said = None if own.signals is None else Signals.load(own.signals)
-    if said is not None and "teacher" not in spec.method.info.reads:
-        raise SpecError(Fault(f"{spec.method.info.title} does not ask the original", where="--signals",
-                              do="Leave the option out."))
     cohort, partition = load_data(spec)
     trained = beside(own.checkpoint, "partition.json")
     if trained.exists():
@@ -134,12 +139,19 @@ def unlearn(argv: Sequence[str]) -> None:
             raise SpecError(Fault(
                 "these options give another training side than the checkpoint was trained on", where=trained.name,
                 why="patients would be called never-seen that the model has seen, or the reverse",
-                do="Give the seed, shares and split the original was trained with.",
+                do="Give the seed, sizes of sets and split the original was trained with.",
             ))
     with Board() as board, full_disk_explained(own.out.name):
         prepared, original = api.open_checkpoint(own.checkpoint, cohort=cohort)
         original.model.to(device_of(spec))
-        api.settle_gate(prepared, original, partition, seed=spec.seed)
+        settled = api.settle_gate(prepared, original, partition, seed=spec.seed)
+        if said is not None:
+            if settled:
+                raise SpecError(Fault(
+                    "the original's signals do not fit", where="--signals", do="Leave the option out.",
+                    why="the checkpoint came without a gate, and they were made before one was fitted to it"))
+            recalled(said, spec.method, original.model, records=prepared.records, partition=partition,
+                     recipe=spec.training)
         own.out.parent.mkdir(parents=True, exist_ok=True)
         write_partition(beside(own.out, "partition.json"), partition)
         if spec.duplicates:
@@ -152,7 +164,7 @@ def unlearn(argv: Sequence[str]) -> None:
         done = api.unlearn(
             prepared=prepared, partition=partition, model=original.model, method=spec.method,
             recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=state, device=device_of(spec),
-            training_log=api.open_log(own.checkpoint, spec.method), original=said, shares=own.shares,
+            training_log=api.open_log(own.checkpoint, spec.method), original=said,
             progress=lambda step, total: board.show("unlearn", step, total))
         if done.training_log is not None:
             done.training_log.save(api.log_beside(own.out))

@@ -54,6 +54,7 @@ class AFS:
         summary="A new model learns from the old one's answers on part of everyone else's data and is kept from "
                 "knowing the forgotten patients.",
         reads=frozenset({"forget", "retain", "labels", "teacher", "recipe", "fresh model"}),
+        recalls=True,
         exact=False,
         cost="(1 + query_batches) x fraction, and fraction / 3 once",
         suits="purifying a model for passing on, where only part of the data may be used again",

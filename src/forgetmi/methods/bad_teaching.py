@@ -51,6 +51,7 @@ class BadTeaching:
         summary="Makes the model answer about the forgotten patients like one that has learned nothing, and like the "
                 "original about everyone else.",
         reads=frozenset({"forget", "retain", "teacher", "fresh model"}),
+        recalls=True,
         exact=False,
         cost="fraction + |forget| / |retain|, and 1/3 of that once for the teachers",
         suits="comparisons; withdrawals where labels are not at hand",

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from forgetmi import processes
 from forgetmi.batch.loaders import Records
 from forgetmi.cost import Cost, Meter
 from forgetmi.errors import Fault, MethodError
@@ -19,13 +20,15 @@ from forgetmi.methods.access import Loaders
 from forgetmi.methods.bfloat16 import lower, lowered, restore
 from forgetmi.methods.context import Context
 from forgetmi.methods.original import OwnOriginal
-from forgetmi.methods.teacher import recall
+from forgetmi.methods.teacher import Table, check, recall
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.types import Ints, Partition, SetName, Signals
+from forgetmi.types import Partition, SetName, Signals
 
 Reads = Literal["forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"]
 M = TypeVar("M", bound=nn.Module)
+VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")  # all that a method can see
+CHECKED = 8  # samples by which signals are checked, at most
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class MethodInfo:
         search: Search space of `forgetmi.tune`: a few values of the options that matter most; none that the original's
             training depends on. Empty = there is nothing to tune.
         original: How the original must be trained, where its weights alone are not enough ("training log" in reads).
+        recalls: Whether it can read what the original says of samples as they are from the original's signals.
     """
 
     title: str
@@ -57,6 +61,7 @@ class MethodInfo:
     deterministic: bool = False
     search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     original: OwnOriginal | None = None
+    recalls: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,13 @@ class Trace:
         method, options, seed: Which method, with which hyper-parameters.
         epochs: Mean of each loss term, per epoch.
         steps: Optimiser steps.
-        samples: Samples read from each declared set (forward passes of the teacher included).
+        samples: Samples read from each declared set (also those that the original alone was asked about).
         cost: Seconds, CPU seconds, peak memory; calibration and teacher caching included.
         changed: Names of the tensors that differ from the original's.
         first_gradient: Norm of the first step's gradient (0 = the method cannot start), None without steps.
         moved: Euclidean distance of all parameters from the original's.
-        facts: What the method found out (e.g. the calibrated noise).
+        facts: What the method found out (e.g. the calibrated noise); and the shares its batches were computed in and
+            the samples by which signals of the original were checked, where there were such.
     """
 
     method: str
@@ -132,8 +138,7 @@ def unlearn(
         ordinal: Whether the classes are grades.
         batch_size: Samples of each set a step.
         training_log: What the method's recorder kept, if it has one.
-        original: What the original says of every row of the declared sets, if it is at hand: then it is not asked again
-            about samples as they are. The result differs from one without by rounding.
+        original: What the original says of every row of the declared sets, if it is at hand; see `recalled`.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
 
@@ -141,31 +146,26 @@ def unlearn(
         The new model, in eval mode, the trace, and the training log without the forgotten.
 
     Raises:
-        MethodError: The method reads what it did not declare, diverges, or changed its input; or ``original`` is of
-            another model or cohort, lacks rows or embeddings, or the run is in bfloat16.
+        MethodError: The method reads what it did not declare, diverges, or changed its input; ``original`` does not
+            fit.
     """
-    info = method.info
+    info, bf16 = method.info, _in_bfloat16(method, recipe)
     before = parameter_digest(model)
-    # A method without epochs of its own is a closed form, which would lose digits, or trains by `fit`, which knows.
-    bf16 = recipe.bf16 and "epochs" in asdict(method)  # type: ignore[call-overload]
-    device = next(model.parameters()).device
-    rows: dict[SetName, Ints] = {"forget": partition.forget, "retain": partition.retain,
-                                 "validation": partition.validation}
-    loaders = Loaders(records, rows, patient=partition.patient, reads=info.reads, batch_size=batch_size, seed=seed,
-                      device=device)
-    known = None
-    if original is not None and "teacher" in info.reads:
-        if bf16:
-            raise MethodError(Fault("the original's signals do not fit", why="they are float32 and the run is bfloat16",
-                                    do="Leave them out."))
-        declared = np.sort(np.concatenate([own for name, own in rows.items() if name in info.reads]))
-        known = recall(original, declared, weights=before, cohort=partition.cohort, device=device)
+    loaders = Loaders(
+        records, {name: partition.rows(name) for name in VISIBLE}, patient=partition.patient, reads=info.reads,
+        batch_size=batch_size, seed=seed, device=next(model.parameters()).device)
+    known = None if original is None else recalled(
+        original, method, model, records=records, partition=partition, recipe=recipe)
     context = Context(
         seed=seed, reads=info.reads, ordinal=ordinal, _recipe=recipe,
         _fresh_model=lambda own: lower(fresh_model(own), on=bf16), _training_log=training_log, _known=known,
         state=state, progress=progress, samples=loaders,
         key=_key(method, seed, before, partition) + " bf16" * bf16 + " known" * (known is not None),
     )
+    if known is not None:
+        context.facts["samples that signals were checked by"] = CHECKED
+    if processes.shares() > 1:
+        context.facts["shares of a batch"] = processes.shares()
     with Meter() as meter, lowered(model, on=bf16):
         result = restore(method.apply(model, loaders, context).eval())
     if parameter_digest(model) != before:
@@ -178,6 +178,42 @@ def unlearn(
         changed=tuple(name for name in old if not torch.equal(old[name], new[name])),
         first_gradient=context.log.first_gradient, moved=moved ** 0.5, facts=dict(context.facts),
     ), context._training_log)
+
+
+def recalled(
+    signals: Signals, method: Method[Any], model: nn.Module, *, records: Records, partition: Partition, recipe: Recipe,
+) -> Table:
+    """What the original said of the sets a method declares, so that it is not asked again about samples as they are.
+
+    Use it before a run writes anything, to refuse signals that do not fit; `unlearn` does so itself, too. The result
+    differs by rounding from one for which the original is asked. A few samples are asked about, because the digest of a
+    cohort does not depend on its pixels.
+
+    Args:
+        signals: What the original said when it was evaluated; nothing about rows of other sets is kept.
+        method: Which method.
+        model: The original, in eval mode.
+        records, partition, recipe: As for `unlearn`.
+
+    Raises:
+        MethodError: The method does not read signals, the run is in bfloat16, or the signals are damaged, lack rows, or
+            are of another model, cohort or images.
+    """
+    if not method.info.recalls:
+        raise MethodError(Fault(f"{method.info.title} does not read the original's signals", do="Leave them out."))
+    if _in_bfloat16(method, recipe):
+        raise MethodError(Fault("the original's signals do not fit", why="they are float32 and the run is bfloat16",
+                                do="Leave them out."))
+    rows = np.sort(np.concatenate([partition.rows(name) for name in VISIBLE if name in method.info.reads]))
+    device = next(model.parameters()).device
+    table = recall(signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device)
+    check(table, model, records.batch(rows[:: -(-len(rows) // CHECKED)]).to(device))
+    return table
+
+
+def _in_bfloat16(method: Method[Any], recipe: Recipe) -> bool:
+    # A method without epochs of its own is a closed form, which would lose digits, or trains by `fit`, which knows.
+    return recipe.bf16 and "epochs" in asdict(method)  # type: ignore[call-overload]
 
 
 def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from forgetmi.batch.perturb import Perturbation
 from forgetmi.methods.access import Loaders, SetLoader
 from forgetmi.methods.matched import matched_mean
-from forgetmi.methods.teacher import Table
+from forgetmi.methods.teacher import Table, asked
 from forgetmi.types import Batch, Model
 
 IMAGE_STD = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
@@ -47,7 +47,7 @@ def calibrate_noise(
     labelled = int((labels >= 0).sum())
     if labelled < FEWEST:
         return *FALLBACK, {"noise": "fallback", "forgotten images with a label": labelled}
-    target = _reference(teacher if known is None else lambda batch: known.of(batch.row), loaders.validation, labels)
+    target = _reference(asked(teacher, known), loaders.validation, labels)
     if target is None:
         return *FALLBACK, {"noise": "fallback", "validation images of the forgotten classes": 0}
     found: list[tuple[float, float]] = []

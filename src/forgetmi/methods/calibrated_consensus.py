@@ -63,6 +63,7 @@ class CalibratedConsensus:
         summary="Makes the model treat each forgotten patient as it treats patients it never saw: how it treats those "
                 "differently from the ones it remembers is measured on other patients and undone on the forgotten.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
+        recalls=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x "
              "(|forget| + members) / |retain|",

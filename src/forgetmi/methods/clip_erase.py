@@ -51,6 +51,7 @@ class CLIPErase:
         summary="The link between each forgotten image and its report is dissolved while training goes on with "
                 "everyone else's data.",
         reads=frozenset({"forget", "retain", "labels", "teacher"}),
+        recalls=True,
         exact=False,
         cost="2, and 1/3 once",
         suits="withdrawals where matching an image to its report is the risk",

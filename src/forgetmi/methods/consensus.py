@@ -45,6 +45,7 @@ class Consensus:
         summary="Makes the model say of each forgotten image and report what it says on average of changed "
                 "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
         reads=frozenset({"forget", "retain", "teacher"}),
+        recalls=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x |forget| / |retain|",
         suits="small cohorts without labelled validation patients; use calibrated_consensus where there are some",

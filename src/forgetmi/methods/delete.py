@@ -47,6 +47,7 @@ class Delete:
         summary="The model gives up the right answer for each forgotten patient and keeps the original's opinion about "
                 "all other answers.",
         reads=frozenset({"forget", "labels", "teacher"}),
+        recalls=True,
         exact=False,
         cost="|forget| / |retain|, and 1/3 of that once",
         suits="withdrawals where only the forgotten patients' data are at hand",

@@ -66,9 +66,9 @@ class ForgetMI:
         summary="Moves what the model says about each forgotten image, report and pair to what the original says about "
                 "a noisy copy of it, while other patients' embeddings are held where they were.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
+        recalls=True,
         exact=False,
-        cost="2 x |forget| / |retain|; once up to 1/3 for the teacher, and 10/3 x |forget| / |retain| where noise is "
-             "calibrated",
+        cost="2 x |forget| / |retain|; once up to 1/3 for the teacher and 10/3 x |forget| / |retain| to calibrate",
         suits="comparison with the paper; withdrawals where the training data are at hand but retraining is not",
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (15, 30), "setting": ("equal", "multimodal", "unimodal",
                 "retention")},

@@ -58,6 +58,7 @@ class MultiDelete:
         summary="Unties each forgotten image from its report, while what the model makes of each alone, and of "
                 "everyone else, is held.",
         reads=frozenset({"forget", "retain", "teacher"}),
+        recalls=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher",
         suits="comparisons; models that answer from the joint embedding",

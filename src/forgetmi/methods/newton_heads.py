@@ -16,10 +16,10 @@ from forgetmi.methods.base import MethodInfo
 from forgetmi.methods.context import Context
 from forgetmi.methods.ridge_head import certified_epsilon, logistic, minimise, newton
 from forgetmi.methods.steps import embeddings
-from forgetmi.methods.teacher import frozen
+from forgetmi.methods.teacher import asked, frozen
 from forgetmi.model.image_text import ImageText
 from forgetmi.seeding import torch_generator
-from forgetmi.types import Batch
+from forgetmi.types import Batch, Model
 
 HEADS = ("image", "text")
 
@@ -52,6 +52,7 @@ class NewtonHeads:
         summary="The final linear step of each branch is recomputed as if the forgotten had not been there, with a "
                 "certificate; the encoders before it are left as they are and still remember.",
         reads=frozenset({"forget", "retain", "labels", "teacher"}),
+        recalls=True,
         exact=False,
         cost="1/3 (1 + |forget| / |retain|), once",
         suits="models whose encoders never saw the patients",
@@ -69,7 +70,8 @@ class NewtonHeads:
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student, teacher = copy.deepcopy(model), frozen(model)
-        lost, held = (_features(teacher, one.batches(one.rows)) for one in (loaders.forget, loaders.retain))
+        ask = asked(teacher, context.known)
+        lost, held = (_features(ask, one.batches(one.rows)) for one in (loaders.forget, loaders.retain))
         if len(held["label"]) == 0:
             raise MethodError(Fault("no retained image has a label", why="a head cannot be fitted"))
         layers: dict[str, nn.Linear] = {"image": student.img_model.fc1, "text": student.text_model.classifier}
@@ -93,7 +95,7 @@ class NewtonHeads:
 
 
 @torch.no_grad()
-def _features(model: ImageText, batches: Iterable[Batch]) -> dict[str, Tensor]:
+def _features(model: Model, batches: Iterable[Batch]) -> dict[str, Tensor]:
     """Embeddings of the samples with a label, with a constant 1 appended, and the labels."""
     parts: dict[str, list[Tensor]] = {"image": [], "text": [], "label": []}
     for batch in batches:

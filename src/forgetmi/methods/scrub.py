@@ -62,6 +62,7 @@ class Scrub:
         summary="Makes the model disagree with the original about the forgotten patients and agree with it about "
                 "everyone else.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
+        recalls=True,
         exact=False,
         cost="1 + |forget| / |retain| in epochs with a max pass, 1 in the others; 1/3 of that once for the teacher",
         suits="comparisons; single patients with rewind",

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from forgetmi.errors import Fault, MethodError
 from forgetmi.methods.access import SetLoader
-from forgetmi.types import Batch, Ints, Outputs, Signals
+from forgetmi.model.modes import evaluating
+from forgetmi.types import Batch, Ints, Model, Outputs, Signals
 
 M = TypeVar("M", bound=nn.Module)
 COLUMNS = ("image_embedding", "text_embedding", "joint_embedding", "image_logits", "text_logits")  # as in Table
@@ -79,18 +80,45 @@ def recall(
         device: Where the table shall be.
 
     Raises:
-        MethodError: The signals are of another model or cohort, or lack a row or the embeddings.
+        MethodError: The signals are of another model or cohort, damaged, or lack a row or the embeddings.
     """
+    columns = [getattr(signals, name) for name in COLUMNS]
     why = {"they are of another model, or made before its gate was fitted": signals.model != weights,
            "they are of another cohort": signals.cohort != cohort,
-           "they hold no embeddings": signals.joint_embedding is None,
+           "they hold no embeddings": any(column is None for column in columns),
+           "they are damaged": any(column is not None and not (len(column) == len(signals.row) and column.ndim == 2
+                                                               and np.isfinite(column).all()) for column in columns),
            "some forgotten, retained or validation images are not in them": not np.isin(rows, signals.row).all()}
-    if faults := [reason for reason, holds in why.items() if holds]:
-        raise MethodError(Fault("the original's signals do not fit", why=", ".join(faults),
-                                do="Run the original over this cohort: forgetmi predict."))
+    _refuse([reason for reason, holds in why.items() if holds])
     said = signals.select(rows)
     return Table(_position(torch.tensor(rows)), *(
         torch.tensor(getattr(said, name), dtype=torch.float32, device=device) for name in COLUMNS))
+
+
+@torch.no_grad()
+def check(table: Table, model: nn.Module, batch: Batch) -> None:
+    """See whether a table holds what a model says of a batch, to 1 % of the largest value.
+
+    Raises:
+        MethodError: It does not.
+    """
+    with evaluating(model):
+        held, said = table.of(batch.row), model(batch)
+    for name in COLUMNS:
+        one, other = getattr(held, name), getattr(said, name)
+        if one.shape != other.shape or not bool(((one - other).abs() <= 0.01 * other.abs().max()).all()):
+            _refuse(["the original says something else of these images now"])
+
+
+def _refuse(reasons: list[str]) -> None:
+    if reasons:
+        raise MethodError(Fault("the original's signals do not fit", why=", ".join(reasons),
+                                do="Run the original over this cohort: forgetmi predict."))
+
+
+def asked(teacher: Model, known: Table | None) -> Model:
+    """The original, for batches as they are: looked up where its outputs were handed to the run, else run."""
+    return teacher if known is None else lambda batch: known.of(batch.row)
 
 
 def outputs_of(teacher: nn.Module, loader: SetLoader, rows: Ints, known: Table | None) -> Table:
