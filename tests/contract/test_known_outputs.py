@@ -163,6 +163,11 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
             go(state, then)
         assert parameter_digest(go(state, first).model) == parameter_digest(go(tmp_path / "new.pt", first).model)
         (tmp_path / "new.pt").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "shares.pt", None, progress=stop)
+    changed, whole = go(tmp_path / "shares.pt", None, shares=2), go(tmp_path / "new.pt", None, shares=2)
+    assert changed.trace.facts[base.SHARES] == "another number after an interruption"
+    assert whole.trace.facts[base.SHARES] == 2
 
 
 def test_calibration_reads_the_same_target(small: Any, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:

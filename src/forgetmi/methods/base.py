@@ -28,6 +28,7 @@ from forgetmi.types import Partition, SetName, Signals
 Reads = Literal["forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"]
 M = TypeVar("M", bound=nn.Module)
 VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")  # all that a method can see
+SHARES = "shares of a batch"
 CHECKED = 8  # samples by which signals are checked, at most
 
 
@@ -164,10 +165,12 @@ def unlearn(
     )
     if known is not None:
         context.facts["samples that signals were checked by"] = CHECKED
-    if processes.shares() > 1:
-        context.facts["shares of a batch"] = processes.shares()
+    if (shares := processes.shares()) > 1:
+        context.facts[SHARES] = shares
     with Meter() as meter, lowered(model, on=bf16):
         result = restore(method.apply(model, loaders, context).eval())
+    if context.facts.get(SHARES, 1) != shares:  # an interrupted run brought its own facts back
+        context.facts[SHARES] = "another number after an interruption"
     if parameter_digest(model) != before:
         raise MethodError(Fault(f"{info.title} changed the model it was given", do="Work on a deep copy."))
     old, new = model.state_dict(), result.state_dict()
