@@ -77,8 +77,8 @@ def forwards(forget: int, retain: int, *, validation: int = VALIDATION, epochs: 
     return {
         "paper mode, updates": 2 * epochs * forget,
         "with noisy copies": forget,
-        "with calibration": len(IMAGE_STD) * forget,
         "with gate": retain,
+        "with calibration": len(IMAGE_STD) * forget,
         "without signals": min(epochs * forget, retain) + validation,
     }
 

@@ -29,7 +29,7 @@ Reads = Literal["forget", "retain", "validation", "labels", "teacher", "recipe",
 M = TypeVar("M", bound=nn.Module)
 VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")  # all that a method can see
 SHARES = "shares of a batch"
-CHECKED = 8  # samples by which signals are checked, at most
+CHECKED = 8  # samples by which signals are checked, or all where there are fewer
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Trace:
         first_gradient: Norm of the first step's gradient (0 = the method cannot start), None without steps.
         moved: Euclidean distance of all parameters from the original's.
         facts: What the method found out (e.g. the calibrated noise); and the shares its batches were computed in and
-            the samples by which signals of the original were checked, where there were such.
+            whether signals of the original were read, where that was so.
     """
 
     method: str
@@ -164,7 +164,7 @@ def unlearn(
         key=_key(method, seed, before, partition) + " bf16" * bf16 + " known" * (known is not None),
     )
     if known is not None:
-        context.facts["samples that signals were checked by"] = CHECKED
+        context.facts["what the original says"] = "read from its signals"
     if (shares := processes.shares()) > 1:
         context.facts[SHARES] = shares
     with Meter() as meter, lowered(model, on=bf16):
@@ -210,7 +210,8 @@ def recalled(
     rows = np.sort(np.concatenate([partition.rows(name) for name in VISIBLE if name in method.info.reads]))
     device = next(model.parameters()).device
     table = recall(signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device)
-    check(table, model, records.batch(rows[:: -(-len(rows) // CHECKED)]).to(device))
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(int))]
+    check(table, model, records.batch(some).to(device))
     return table
 
 
