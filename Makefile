@@ -31,7 +31,7 @@ test-all: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples studies
 	$(BIN)/pyright
 
 clean:

@@ -42,16 +42,16 @@ def small(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """See `Small`; the model is a narrow one, so that an epoch takes a fraction of a second."""
     import torch
 
-    from forgetmi import api
-    from forgetmi.batch.image import ImagePreprocessing
     from forgetmi.cohort.partition import partition
     from forgetmi.cohort.synthetic import SyntheticCohort
+    from forgetmi.data.image import ImagePreprocessing
     from forgetmi.model.architecture import Architecture
+    from forgetmi.run import workflow
 
     torch.set_num_threads(1)
     cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
     sets = partition(cohort, forget=12.0, seed=3)
-    prepared = api.prepare(cohort=cohort, partition=sets, images=ImagePreprocessing(size=32),
+    prepared = workflow.prepare(cohort=cohort, partition=sets, images=ImagePreprocessing(size=32),
                            architecture=Architecture(stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1,
                                                      intermediate=32), min_patients=2)
     return Small(cohort, sets, prepared)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from forgetmi.batch.image import ImagePreprocessing
+from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.evaluation.verdict import Rule
+from forgetmi.data.image import ImagePreprocessing
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.train import Recipe
-from forgetmi.spec import AuditSpec, PartitionSpec, RunSpec, TextSpec
+from forgetmi.run.spec import PartitionSpec, RunSpec, TextSpec
 
 SMALL = RunSpec(
     cohort=SyntheticCohort(patients=40, seed=3, size=32), partition=PartitionSpec(percent=12.0),

@@ -13,7 +13,7 @@ from forgetmi.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-PROGRAMS = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+PROGRAMS = {path.name for path in (ROOT / "studies").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
 
 
 def words(page: Path) -> str:
@@ -24,7 +24,7 @@ def words(page: Path) -> str:
 def test_what_a_page_points_to_is_there(page: Path) -> None:
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", words(page))
              if not re.match(r"https?://|#", link)]
-    named = re.findall(r"(?<![\w/.-])((?:docs|benchmarks|examples)/[\w/.]*\w)", words(page))
+    named = re.findall(r"(?<![\w/.-])((?:docs|studies|examples)/[\w/.]*\w)", words(page))
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing + [name for name in named if not (ROOT / name).exists()]
 
@@ -42,5 +42,5 @@ def test_every_page_and_every_command_is_named_on_the_first_page() -> None:
 
 
 def test_every_program_is_named_where_its_figures_are() -> None:
-    named = {name for page in PAGES for name in re.findall(r"benchmarks/(\w+\.py)", words(page))}
+    named = {name for page in PAGES for name in re.findall(r"studies/(\w+\.py)", words(page))}
     assert named >= PROGRAMS

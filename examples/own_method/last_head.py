@@ -4,9 +4,9 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.steps import adamw
 from forgetmi.model.losses import base_loss
+from forgetmi.unlearning.loop import adamw
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

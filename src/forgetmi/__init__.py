@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forgetmi.api import evaluate, predict, prepare, train, unlearn
     from forgetmi.cohort.partition import partition
+    from forgetmi.core.types import Cohort, Evaluation, ForgetRequest, Partition, Signals
     from forgetmi.report.pages import write_report
-    from forgetmi.types import Cohort, Evaluation, ForgetRequest, Partition, Signals
+    from forgetmi.run.workflow import evaluate, predict, prepare, train, unlearn
 
 # Imported on first use, so that `import forgetmi` costs nothing.
 _WHERE = {
-    "partition": "forgetmi.cohort.partition", "prepare": "forgetmi.api", "train": "forgetmi.api",
-    "unlearn": "forgetmi.api", "predict": "forgetmi.api", "evaluate": "forgetmi.api",
-    "write_report": "forgetmi.report.pages", "Cohort": "forgetmi.types", "Evaluation": "forgetmi.types",
-    "ForgetRequest": "forgetmi.types", "Partition": "forgetmi.types", "Signals": "forgetmi.types",
+    "partition": "forgetmi.cohort.partition", "prepare": "forgetmi.run.workflow", "train": "forgetmi.run.workflow",
+    "unlearn": "forgetmi.run.workflow", "predict": "forgetmi.run.workflow", "evaluate": "forgetmi.run.workflow",
+    "write_report": "forgetmi.report.pages", "Cohort": "forgetmi.core.types", "Evaluation": "forgetmi.core.types",
+    "ForgetRequest": "forgetmi.core.types", "Partition": "forgetmi.core.types", "Signals": "forgetmi.core.types",
 }
 
 __all__ = [
@@ -35,7 +35,7 @@ def load_cohort(kind: str = "synthetic", **options: Any) -> Cohort:
         SpecError: There is no such reader.
         CohortError: The files cannot be used; all faults at once.
     """
-    from forgetmi.registry import cohorts
+    from forgetmi.core.registry import cohorts
 
     return cohorts.get(kind)(**options).load()
 

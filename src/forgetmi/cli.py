@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forgetmi.errors import Fault
+    from forgetmi.core.errors import Fault
 
-# Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.registry.commands`.
+# Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.core.registry.commands`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("forgetmi.commands.run:demo", "the main job on the embedded cohort: train, forget, compare, report"),
     "run": ("forgetmi.commands.run:run", "the same on any cohort: train, retrain, unlearn, evaluate, report"),
     "cohort": ("forgetmi.commands.cohort:cohort", "make, check or show a cohort"),
-    "train": ("forgetmi.commands.steps:train", "train the original, or a model without the forgotten"),
-    "predict": ("forgetmi.commands.steps:predict", "run any checkpoint over any cohort; signals to an .npz"),
-    "unlearn": ("forgetmi.commands.steps:unlearn", "make a model that forgets, from a checkpoint"),
-    "evaluate": ("forgetmi.commands.steps:evaluate", "measure models from their stored signals"),
+    "train": ("forgetmi.commands.stages:train", "train the original, or a model without the forgotten"),
+    "predict": ("forgetmi.commands.stages:predict", "run any checkpoint over any cohort; signals to an .npz"),
+    "unlearn": ("forgetmi.commands.stages:unlearn", "make a model that forgets, from a checkpoint"),
+    "evaluate": ("forgetmi.commands.stages:evaluate", "measure models from their stored signals"),
     "report": ("forgetmi.commands.run:report", "write the report of a finished run again"),
     "audit": ("forgetmi.commands.audit:audit", "audit finished runs again, several pooled; no model is run"),
     "shadows": ("forgetmi.commands.shadows:shadows", "models on random halves of the patients, for audits"),
@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"forgetmi {version('forgetmi')}")
         return 0
-    from forgetmi.errors import ForgetMIError
-    from forgetmi.workers import launched, warm_up
+    from forgetmi.core.distributed import launched
+    from forgetmi.core.errors import ForgetMIError
+    from forgetmi.jobs.pool import warm_up
 
     try:
         if launched() > 1:
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _refused_by_system(error: OSError) -> Fault:
     """What the system would not read or write, in words."""
-    from forgetmi.errors import Fault
+    from forgetmi.core.errors import Fault
 
     return Fault("the file or folder cannot be used", where=str(error.filename or ""), why=error.strerror or str(error),
                  do="Check the path, its permissions and the space left; finished work is kept.")
@@ -91,14 +92,14 @@ def _refused_by_system(error: OSError) -> Fault:
 
 def _in_step(verb: str, rest: Sequence[str]) -> None:
     """Run a command in one of the processes of a launcher; the first one writes and speaks."""
-    from forgetmi import processes
-    from forgetmi.errors import Fault, SpecError
+    from forgetmi.core import distributed
+    from forgetmi.core.errors import Fault, SpecError
 
     if verb not in IN_STEP:
         raise SpecError(Fault(f"forgetmi {verb} runs in one process", where="torchrun",
                               do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes."))
-    with processes.together(), processes.own_output(rest) as words:
-        if processes.sharded() and verb != "train":
+    with distributed.together(), distributed.own_output(rest) as words:
+        if distributed.sharded() and verb != "train":
             print("note: trained models are sharded while they train; to unlearn, relearn and evaluate, every process "
                   "holds the whole model", file=sys.stderr)
         _function(verb, words)(words)
@@ -106,8 +107,8 @@ def _in_step(verb: str, rest: Sequence[str]) -> None:
 
 def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]:
     """What does a command's work: its own function, or that of the part whose option is among the words."""
-    from forgetmi.errors import Fault, SpecError
-    from forgetmi.registry import commands
+    from forgetmi.core.errors import Fault, SpecError
+    from forgetmi.core.registry import commands
 
     added = commands.names()
     given = {word.partition("=")[0] for word in rest}
@@ -127,7 +128,7 @@ def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]
 
 
 def _overview() -> str:
-    from forgetmi.registry import commands
+    from forgetmi.core.registry import commands
 
     listed = {name: text for name, (_, text) in COMMANDS.items()}
     for name in commands.names():

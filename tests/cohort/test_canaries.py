@@ -11,8 +11,8 @@ import pytest
 from forgetmi.cohort.canaries import COMMITMENT, SEALED, draw_canaries, keep_out, read_canaries, write_canaries
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.errors import CohortError
-from forgetmi.types import Cohort
+from forgetmi.core.errors import CohortError
+from forgetmi.core.types import Cohort
 
 KEY = bytes(range(32))
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetmi.cohort.identifiers import KEY_VARIABLE, Pseudonyms, load_key, user_key_file
-from forgetmi.errors import CohortError
+from forgetmi.core.errors import CohortError
 
 KEY = b"sixteen bytes or more"
 

@@ -9,8 +9,8 @@ import pytest
 
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort, read_all_data
 from forgetmi.cohort.partition import partition, read_forget_list
-from forgetmi.errors import CohortError
-from forgetmi.types import codes
+from forgetmi.core.errors import CohortError
+from forgetmi.core.types import codes
 
 SPLITS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mimic_splits"
 PUBLISHED = SPLITS / "mimic-cxr-sub-img-edema-split-manualtest.csv"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from forgetmi.cohort.openi import OpeniCohort, coded_grade, read_openi_reports
-from forgetmi.errors import CohortError
+from forgetmi.core.errors import CohortError
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "openi_reports" / "reports.tar.gz"
 

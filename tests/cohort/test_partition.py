@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from forgetmi.cohort.draw import _look_ahead, closest_sum, resembling_draw
 from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.cohort.partition import partition, read_forget_list
+from forgetmi.cohort.sampling import _look_ahead, closest_sum, resembling_draw
 from forgetmi.cohort.table import TableCohort
-from forgetmi.errors import CohortError, PartitionError
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import SETS, Cohort, ForgetRequest, Partition, codes
+from forgetmi.core.errors import CohortError, PartitionError
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import SETS, Cohort, ForgetRequest, Partition, codes
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 MIMIC = SHARED / "mimic_splits"
@@ -123,7 +123,7 @@ def test_draw_of_a_sum_that_few_sets_give(monkeypatch: pytest.MonkeyPatch) -> No
     size = np.array([11, 21, 31] + [10] * 2000)  # 1003 needs all of the first three: few random orders find them
     one = np.ones((len(size), 1), np.int64)
     used = []
-    monkeypatch.setattr("forgetmi.cohort.draw._look_ahead", lambda *given: used.append(1) or _look_ahead(*given))
+    monkeypatch.setattr("forgetmi.cohort.sampling._look_ahead", lambda *given: used.append(1) or _look_ahead(*given))
     found = resembling_draw(size, one, one, target=1003, generator=numpy_generator(0))
     assert found.total == size[found.units].sum() == 1003
     assert found.units[:3].all()
@@ -324,7 +324,7 @@ def test_an_empty_forget_set_is_refused_before_a_method_can_run(small: Any) -> N
 
 
 def test_draw_that_resembles_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forgetmi.cohort.draw.LABEL_TOLERANCE", 1e-6)
+    monkeypatch.setattr("forgetmi.cohort.sampling.LABEL_TOLERANCE", 1e-6)
     with pytest.raises(PartitionError, match="resembles"):
         partition(simulated(500), forget=20)
 

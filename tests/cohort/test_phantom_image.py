@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.cohort.phantom_atlas import REACH, build
-from forgetmi.cohort.phantom_image import Signs, render, signs_of
-from forgetmi.cohort.phantom_patient import Patient, draw_patient
+from forgetmi.cohort.phantom.atlas import REACH, build
+from forgetmi.cohort.phantom.image import Signs, render, signs_of
+from forgetmi.cohort.phantom.patient import Patient, draw_patient
 
 PLAIN = ("congestion", "interstitial", "alveolar", "effusion", "consolidation", "haze", "pneumothorax")
 

@@ -12,10 +12,10 @@ from forgetmi.cohort.edema_labels import edema_grade
 from forgetmi.cohort.files import read_strings
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort
 from forgetmi.cohort.partition import partition, read_forget_list
-from forgetmi.cohort.phantom_mimic import MimicPhantom, make_mimic_phantom
-from forgetmi.decode import read_image
-from forgetmi.errors import CohortError
-from forgetmi.types import Cohort
+from forgetmi.cohort.phantom.mimic import MimicPhantom, make_mimic_phantom
+from forgetmi.core.errors import CohortError
+from forgetmi.core.types import Cohort
+from forgetmi.data.decode import read_image
 
 
 @pytest.fixture(scope="module")

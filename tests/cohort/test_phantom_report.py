@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.cohort.phantom_patient import CAUSES, Patient, draw_patient
-from forgetmi.cohort.phantom_report import write_reports
+from forgetmi.cohort.phantom.patient import CAUSES, Patient, draw_patient
+from forgetmi.cohort.phantom.report import write_reports
 
 SECTIONS = re.compile(
     r"EXAMINATION: [^:]+\. INDICATION: [^:]+\. (COMPARISON: [^:]+\. )?FINDINGS: [^:]+\. IMPRESSION: [^:]+\.")

@@ -16,10 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from forgetmi.cohort.phantom_patient import CAUSES, GRADES, SHARES, draw_patient, image_count
+from forgetmi.cohort.phantom.patient import CAUSES, GRADES, SHARES, draw_patient, image_count
 from forgetmi.cohort.synthetic import COLUMNS, STACK, TABLE, SyntheticCohort, make_synthetic
-from forgetmi.errors import CohortError
-from forgetmi.files import default_cache
+from forgetmi.core.errors import CohortError
+from forgetmi.core.files import default_cache
 
 
 def read(directory: Path) -> tuple[pd.DataFrame, np.ndarray]:

@@ -16,9 +16,9 @@ from PIL import Image
 
 from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.cohort.table import TableCohort
-from forgetmi.decode import read_image
-from forgetmi.errors import CohortError
-from forgetmi.types import Cohort
+from forgetmi.core.errors import CohortError
+from forgetmi.core.types import Cohort
+from forgetmi.data.decode import read_image
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 KEY = b"0123456789abcdef"

@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 import pytest
 from torch import nn
 
-from forgetmi import api
+from forgetmi.core.registry import methods
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.train import Recipe
-from forgetmi.registry import methods
+from forgetmi.run import workflow
 
 RECIPE = Recipe(epochs=3)
 LOGS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
@@ -29,7 +29,7 @@ def train_once(small: Any) -> Callable[[str], nn.Module]:
     @functools.cache
     def train(kind: str) -> nn.Module:
         method = methods.get(kind)() if kind else Retrain()
-        made = api.train_original(prepared=prepared, partition=partition, method=method, recipe=RECIPE, seed=3)
+        made = workflow.train_original(prepared=prepared, partition=partition, method=method, recipe=RECIPE, seed=3)
         LOGS[made.model] = made.log
         return made.model
 

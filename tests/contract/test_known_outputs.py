@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from forgetmi import api
-from forgetmi.errors import CheckpointError, MethodError
-from forgetmi.methods import base, calibrate
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.context import Context
+from forgetmi.core.errors import CheckpointError, MethodError
+from forgetmi.core.registry import methods
+from forgetmi.core.types import Signals
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.methods.teacher import frozen, outputs_of, recall, tabulate
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.registry import methods
-from forgetmi.types import Signals
+from forgetmi.run import workflow
+from forgetmi.unlearning import method as base
+from forgetmi.unlearning import noise_calibration
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.teacher import frozen, outputs_of, recall, tabulate
 from tests.contract.conftest import LOGS, RECIPE, quick
 
 COLUMNS = ("image_logits", "text_logits", "image_embedding", "text_embedding", "joint_embedding")
@@ -30,7 +31,7 @@ def apply(small: Any, model: ImageText, method: Any, original: Signals | None, *
     return base.unlearn(
         method, model, records=small.prepared.records, partition=small.partition, seed=5, original=original,
         recipe=dataclasses.replace(RECIPE, **recipe), training_log=LOGS.get(model),
-        fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -41,7 +42,7 @@ def test_the_same_to_rounding_with_fewer_samples_read(
     if not isinstance(original, ImageText):
         pytest.skip("an ensemble")
     method, sets = quick(name), small.partition
-    signals = api.predict(prepared=small.prepared, model=original)
+    signals = workflow.predict(prepared=small.prepared, model=original)
     if not method.info.recalls:
         with pytest.raises(MethodError, match="does not read the original's signals"):
             apply(small, original, method, signals)
@@ -68,7 +69,7 @@ def test_the_same_to_rounding_with_fewer_samples_read(
 @pytest.fixture(scope="module")
 def said(small: Any, train_once: Any) -> tuple[ImageText, Signals]:
     model = train_once("")
-    return model, api.predict(prepared=small.prepared, model=model)
+    return model, workflow.predict(prepared=small.prepared, model=model)
 
 
 @pytest.mark.parametrize(("changes", "why"), [
@@ -152,7 +153,7 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
             raise KeyboardInterrupt
 
     def go(state: Path, original: Signals | None, **more: Any) -> base.Unlearned:
-        return api.unlearn(prepared=small.prepared, partition=small.partition, model=said[0], seed=5, recipe=RECIPE,
+        return workflow.unlearn(prepared=small.prepared, partition=small.partition, model=said[0], seed=5, recipe=RECIPE,
                            method=ForgetMI(epochs=3), original=original, state=state, **more)
 
     for first, then in ((said[1], None), (None, said[1])):
@@ -171,13 +172,13 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
 
 
 def test_calibration_reads_the_same_target(small: Any, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "FEWEST", 1)
+    monkeypatch.setattr(noise_calibration, "FEWEST", 1)
     model, signals = said
     sets = small.partition
     loaders = Loaders(small.prepared.records, {kind: sets.rows(kind) for kind in base.VISIBLE}, patient=sets.patient,
                       reads=ForgetMI.info.reads, batch_size=7, seed=0)
     known = recall(signals, np.sort(sets.validation), weights=signals.model, cohort=signals.cohort)
-    one, two = (calibrate.calibrate_noise(frozen(model), loaders, seed=5, known=given)[2] for given in (None, known))
+    one, two = (noise_calibration.calibrate_noise(frozen(model), loaders, seed=5, known=given)[2] for given in (None, known))
     assert one["noise"] == two["noise"] == "calibrated"
     assert two["target cross-entropy (image, text)"] == pytest.approx(one["target cross-entropy (image, text)"],
                                                                       rel=1e-5)
@@ -185,6 +186,6 @@ def test_calibration_reads_the_same_target(small: Any, said: Any, monkeypatch: p
 
 def test_who_does_not_declare_a_teacher_has_no_answers(small: Any) -> None:
     context = Context(seed=0, reads=frozenset({"retain"}), ordinal=True, _recipe=RECIPE,
-                      _fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+                      _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
     with pytest.raises(MethodError, match="without declaring"):
         _ = context.known

@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from forgetmi import api
-from forgetmi.errors import MethodError, SpecError
-from forgetmi.methods import base
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.context import Context
+from forgetmi.core.errors import MethodError, SpecError
+from forgetmi.core.registry import methods
+from forgetmi.core.serialization import from_plain
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.plain import from_plain
-from forgetmi.registry import methods
+from forgetmi.run import workflow
+from forgetmi.unlearning import method as base
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
 from tests.contract.conftest import LOGS, RECIPE, quick
 
 NAMES = methods.names()
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.parametrize("name", NAMES)
 def apply(small: Any, model: ImageText, method: Any, *, seed: int = 5, **more: Any) -> base.Unlearned:
     return base.unlearn(
         method, model, records=small.prepared.records, partition=small.partition, seed=seed, recipe=RECIPE,
-        fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=LOGS.get(model), **more)
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), training_log=LOGS.get(model), **more)
 
 
 def test_the_input_model_is_untouched_and_shares_no_storage(name: str, small: Any, original: ImageText) -> None:
@@ -111,7 +111,7 @@ def test_a_training_of_its_own_reads_no_one_else(name: str, small: Any, monkeypa
     monkeypatch.setattr(type(small.prepared.records), "batch", spy)
     own = dataclasses.replace(method.info.original, train=watched)
     monkeypatch.setattr(type(method), "info", dataclasses.replace(method.info, original=own))
-    api.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=RECIPE)
+    workflow.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=RECIPE)
     assert read
     assert not read & set(small.partition.holdout.tolist())
     assert set(told[0].samples.rows) <= {*small.partition.forget, *small.partition.retain}
@@ -136,7 +136,7 @@ def test_undeclared_sets_raise(name: str, small: Any) -> None:
 def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
     declared = methods.get(name).info.reads
     context = Context(seed=0, reads=declared, ordinal=True, _recipe=RECIPE,
-                      _fresh_model=lambda own: api.build(small.prepared.spec, seed=own))
+                      _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
     asked: dict[str, list[Callable[[], Any]]] = {
         "recipe": [lambda: context.recipe], "fresh model": [lambda: context.fresh_model(1)],
         "training log": [lambda: context.training_log, lambda: context.keep_log(None)]}

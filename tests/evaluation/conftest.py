@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from forgetmi.types import Partition, Signals
+from forgetmi.core.types import Partition, Signals
 
 CLASSES = 4
 Run = tuple[dict[str, Signals], Partition]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, rel_entr
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.distance import cosine_distance, jensen_shannon, symmetric_kl
 
 LOGITS = arrays(np.float64, (3, 4), elements=st.floats(-400, 400))

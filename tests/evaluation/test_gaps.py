@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.gaps import gap, retrain_gap
 
 RETRAINS = np.array([[[0.0], [0.3]], [[0.6], [0.3]], [[0.3], [0.9]]])  # three models, two metrics, one resample

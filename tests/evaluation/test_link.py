@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
+from forgetmi.core.types import Signals
 from forgetmi.evaluation import link
 from forgetmi.evaluation.channels import CHANNELS, channel_signal
 from forgetmi.evaluation.signals import log_probabilities, margin
-from forgetmi.types import Signals
 
 
 def signals(seed: int = 0, patients: int = 12, tied: float = 0.0) -> Signals:

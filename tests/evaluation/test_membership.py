@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.membership import membership_auc, sample_mia, split_patients
 from forgetmi.evaluation.statistics import draws, interval, join, once, resample_patients
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, norm
 
-from forgetmi.errors import EvaluationError
+from forgetmi.audit.subgroups import TOO_FEW, patient_values, study_bands, subgroup_table
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.matching import match
 from forgetmi.evaluation.patients import by_patient, permutation_test, score_patients
 from forgetmi.evaluation.statistics import weighted_mean
-from forgetmi.evaluation.subgroups import TOO_FEW, patient_values, study_bands, subgroup_table
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -9,9 +9,10 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 from torch import Tensor, nn
 
-from forgetmi.errors import EvaluationError
-from forgetmi.evaluation.signals import collect, cross_entropy, log_probabilities, margin, pair_cosine
-from forgetmi.types import Batch, Cohort, Outputs, Signals
+from forgetmi.core.errors import EvaluationError
+from forgetmi.core.types import Batch, Cohort, Outputs, Signals
+from forgetmi.evaluation.signals import cross_entropy, log_probabilities, margin, pair_cosine
+from forgetmi.model.collect import collect
 
 LENGTHS = np.array([5, 40, 7, 33, 2, 39, 6, 21, 9, 30])
 

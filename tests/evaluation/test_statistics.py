@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.statistics import (
     draws,
     interval,

@@ -9,11 +9,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
+from forgetmi.core.types import Evaluation, Failed, Partition, Score, Signals
 from forgetmi.evaluation.signals import HEADS, log_probabilities
 from forgetmi.evaluation.suite import evaluate, table
 from forgetmi.evaluation.utility import macro_auc
-from forgetmi.types import Evaluation, Failed, Partition, Score, Signals
 
 Toy = Callable[..., tuple[dict[str, Signals], Partition]]
 

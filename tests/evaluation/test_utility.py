@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.distance import cosine_distance
 from forgetmi.evaluation.utility import (
     accuracy,

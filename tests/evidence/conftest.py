@@ -9,14 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.runs import SMALL
 
-from forgetmi.commands.record import Recording
-from forgetmi.commands.run import finish
-from forgetmi.evaluation.verdict import Rule
+from forgetmi.audit.rule import AuditSpec, Rule
+from forgetmi.evidence.request import RequestSpec
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.train import Recipe
-from forgetmi.spec import AuditSpec, RequestSpec
+from forgetmi.run.finish import finish
+from forgetmi.run.record import Recording
+from tests.runs import SMALL
 
 TINY = dataclasses.replace(SMALL, training=Recipe(epochs=1), method=ForgetMI(epochs=1), retrains=2, resamples=20,
                            audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgetmi.errors import EvidenceError
+from forgetmi.core.errors import EvidenceError
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
 
 DIGEST = st.binary(min_size=32, max_size=32).map(bytes.hex)

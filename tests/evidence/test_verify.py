@@ -15,28 +15,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.evidence.conftest import TINY, new_key
 
-from forgetmi.audit_stage import read_draw, run_audit
 from forgetmi.cli import main
-from forgetmi.cohort.stored import write_partition
-from forgetmi.commands.record import Recording, keep_record
-from forgetmi.commands.run import finish
-from forgetmi.errors import CheckpointError, EvaluationError, EvidenceError
+from forgetmi.cohort.partition_file import write_partition
+from forgetmi.core.errors import CheckpointError, EvaluationError, EvidenceError
+from forgetmi.core.types import Evaluation, Signals
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.evidence import recompute
-from forgetmi.evidence.build import digests, record_of
-from forgetmi.evidence.ledger import Ledger
 from forgetmi.evidence.manifest import Proof, Proofs, faults, leaf
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
 from forgetmi.evidence.record import TrainingData
 from forgetmi.evidence.record_files import OWN_FILES, read_record, signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
-from forgetmi.pipeline import Run, load_data
-from forgetmi.rundir import RunDirectory
-from forgetmi.spec import GivenModels, PartitionSpec
-from forgetmi.types import Evaluation, Signals
+from forgetmi.requests.ledger import Ledger
+from forgetmi.run import recompute
+from forgetmi.run.audit_stage import read_draw, run_audit
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.finish import finish
+from forgetmi.run.pipeline import Run, load_data
+from forgetmi.run.record import Recording, digests, keep_record, record_of
+from forgetmi.run.spec import GivenModels, PartitionSpec
+from tests.evidence.conftest import TINY, new_key
 
 
 def copy(run: Path, to: Path) -> Path:

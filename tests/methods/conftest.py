@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from forgetmi import api
-from forgetmi.methods import base
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.train import Recipe
+from forgetmi.run import workflow
+from forgetmi.unlearning import method as base
 
 Unlearn = Callable[..., base.Unlearned]
 
@@ -18,7 +18,7 @@ Unlearn = Callable[..., base.Unlearned]
 @pytest.fixture(scope="session")
 def memorised(small: Any) -> ImageText:
     """Trained long enough to know the forgotten better than patients it never saw."""
-    return api.train(prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=14, lr=3e-3), seed=3)[0]
+    return workflow.train(prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=14, lr=3e-3), seed=3)[0]
 
 
 @pytest.fixture
@@ -27,5 +27,5 @@ def unlearn(small: Any, memorised: ImageText) -> Unlearn:
     def run(method: base.Method, *, seed: int = 5, recipe: Recipe | None = None, **more: Any) -> base.Unlearned:
         return base.unlearn(
             method, memorised, records=small.prepared.records, partition=small.partition, seed=seed,
-            recipe=recipe or Recipe(epochs=2), fresh_model=lambda own: api.build(small.prepared.spec, seed=own), **more)
+            recipe=recipe or Recipe(epochs=2), fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), **more)
     return run

@@ -12,17 +12,17 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forgetmi import api
-from forgetmi.batch.loaders import Loader
-from forgetmi.errors import MethodError
+from forgetmi.core.errors import MethodError
+from forgetmi.core.seeding import derive
+from forgetmi.core.types import Batch, Outputs
+from forgetmi.data.loaders import Loader
 from forgetmi.methods.afs import AFS, exposure
-from forgetmi.methods.losses import classification, distillation
-from forgetmi.methods.steps import adamw
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.train import Recipe
-from forgetmi.seeding import derive
-from forgetmi.types import Batch, Outputs
+from forgetmi.run import workflow
+from forgetmi.unlearning.loop import adamw
+from forgetmi.unlearning.losses import classification, distillation
 
 RECIPE = Recipe(epochs=2, batch_size=16)
 
@@ -39,7 +39,7 @@ def plain_distillation(small: Any, teacher: ImageText, *, seed: int, epochs: int
     with torch.no_grad():
         answers = [teacher(records.batch(rows[at:at + 16])) for at in range(0, len(rows), 16)]
     image, text = (torch.cat([getattr(one, name) for one in answers]) for name in ("image_logits", "text_logits"))
-    student = api.build(small.prepared.spec, seed=derive(seed, "unlearn", "afresh"))
+    student = workflow.build(small.prepared.spec, seed=derive(seed, "unlearn", "afresh"))
     student.gate.requires_grad_(False)
     optimiser = adamw(student, lr=RECIPE.lr, weight_decay=RECIPE.weight_decay)
     loader = Loader(records, rows, batch_size=RECIPE.batch_size, seed=seed, avoid_single=True)
@@ -123,7 +123,7 @@ def test_the_risk_gradient_raises_the_loss_on_the_forgotten(small: Any, memorise
 
 
 def test_the_query_leaves_statistics_and_mode_alone(small: Any) -> None:
-    student = api.build(small.prepared.spec, seed=1).train()
+    student = workflow.build(small.prepared.spec, seed=1).train()
     before = parameter_digest(student)
     exposure(student, iter([batch_of(small, small.partition.forget)]), 1)
     assert parameter_digest(student) == before

@@ -12,30 +12,30 @@ import pytest
 import torch
 from torch import nn
 
-from forgetmi import api
-from forgetmi.errors import MethodError
-from forgetmi.methods import base
+from forgetmi.core.errors import MethodError
+from forgetmi.core.types import Ints
 from forgetmi.methods.amnesiac import Amnesiac, subtract
-from forgetmi.methods.sharded import SliceLog
-from forgetmi.methods.update_log import UpdateLog
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.types import Ints
+from forgetmi.run import workflow
+from forgetmi.unlearning import method
+from forgetmi.unlearning.shard_log import SliceLog
+from forgetmi.unlearning.update_log import UpdateLog
 
 RECIPE = Recipe(epochs=1, batch_size=8)
 
 
 def train(small: Any, bucket: Ints, **more: Any) -> tuple[ImageText, UpdateLog]:
     log = UpdateLog(bucket)
-    model, _ = api.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log],
+    model, _ = workflow.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log],
                          **more)
     return model, log
 
 
-def take_back(small: Any, model: ImageText, log: Any, *, epochs: int = 0, state: Path | None = None) -> base.Unlearned:
-    return base.unlearn(
+def take_back(small: Any, model: ImageText, log: Any, *, epochs: int = 0, state: Path | None = None) -> method.Unlearned:
+    return method.unlearn(
         Amnesiac(repair_epochs=epochs), model, records=small.prepared.records, partition=small.partition, seed=5,
-        recipe=RECIPE, fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=log, state=state)
+        recipe=RECIPE, fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), training_log=log, state=state)
 
 
 def weights(model: ImageText) -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_each_step_goes_to_the_set_of_its_buckets() -> None:
 def test_all_affected_gives_the_initial_weights_back(small: Any) -> None:
     model, log = train(small, np.zeros(len(small.cohort), np.int64))
     done = take_back(small, model, log)
-    start = api.build(small.prepared.spec, seed=3)
+    start = workflow.build(small.prepared.spec, seed=3)
     assert (weights(model) - weights(start)).abs().max() > 3e-3
     assert torch.allclose(weights(done.model), weights(start), atol=1e-5)
     assert done.trace.facts["steps taken back"] == done.trace.facts["steps logged"] == sum(log.steps.values())
@@ -108,7 +108,7 @@ def test_what_is_taken_back_and_what_stays_is_the_whole_training(
     small: Any, by_patient: tuple[ImageText, UpdateLog],
 ) -> None:
     model, log = by_patient
-    start, done = api.build(small.prepared.spec, seed=3), take_back(small, model, log)
+    start, done = workflow.build(small.prepared.spec, seed=3), take_back(small, model, log)
     stays = done.training_log
     assert 0 < len(stays.sums) < len(log.sums)
     model_end, lost = weights(model), weights(model) - weights(done.model)
@@ -152,7 +152,7 @@ def test_a_log_survives_its_file(tmp_path: Path, small: Any, by_patient: tuple[I
 def test_a_log_that_grows_too_large_stops_the_training(small: Any) -> None:
     log = UpdateLog(small.partition.patient, limit=1e6)
     with pytest.raises(MethodError, match="fewer buckets"):
-        api.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log])
+        workflow.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log])
 
 
 def test_without_its_log_or_with_another_models_it_is_refused(small: Any, memorised: ImageText) -> None:
@@ -163,7 +163,7 @@ def test_without_its_log_or_with_another_models_it_is_refused(small: Any, memori
 
 
 def original(small: Any, buckets: Any, **more: Any) -> Any:
-    return api.train_original(prepared=small.prepared, partition=small.partition, method=Amnesiac(buckets=buckets),
+    return workflow.train_original(prepared=small.prepared, partition=small.partition, method=Amnesiac(buckets=buckets),
                               recipe=Recipe(epochs=3, batch_size=8), seed=3, **more)
 
 

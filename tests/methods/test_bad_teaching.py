@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from forgetmi import api
-from forgetmi.batch.loaders import Loader
-from forgetmi.errors import MethodError
-from forgetmi.methods import base
+from forgetmi.core.errors import MethodError
+from forgetmi.core.seeding import derive
+from forgetmi.data.loaders import Loader
 from forgetmi.methods.bad_teaching import BadTeaching
-from forgetmi.methods.losses import distillation
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.seeding import derive
+from forgetmi.run import workflow
+from forgetmi.unlearning import method as base
+from forgetmi.unlearning.losses import distillation
 
 
 def run(small: Any, original: ImageText, teacher: ImageText, method: BadTeaching, **more: Any) -> base.Unlearned:
@@ -37,7 +37,7 @@ def test_with_the_original_as_bad_teacher_it_is_plain_distillation(small: Any, m
 
 
 def test_the_first_loss_is_the_mean_over_both_sets(small: Any, memorised: ImageText) -> None:
-    bad = api.build(small.prepared.spec, seed=derive(5, "another"))
+    bad = workflow.build(small.prepared.spec, seed=derive(5, "another"))
     done = run(small, memorised, bad, BadTeaching(epochs=1, lr=1e-12), batch_size=1000)
     forget = small.prepared.records.batch(small.partition.forget)
     with torch.no_grad():
@@ -72,11 +72,11 @@ def test_the_bad_teacher_does_not_start_like_the_original(small: Any, memorised:
 
     def fresh(own: int) -> ImageText:
         seeds.append(own)
-        return api.build(small.prepared.spec, seed=own)
+        return workflow.build(small.prepared.spec, seed=own)
 
     base.unlearn(BadTeaching(epochs=1), memorised, records=small.prepared.records, partition=small.partition, seed=3,
                  recipe=Recipe(), fresh_model=fresh)
-    first, own = (parameter_digest(api.build(small.prepared.spec, seed=seed)) for seed in (3, *seeds))
+    first, own = (parameter_digest(workflow.build(small.prepared.spec, seed=seed)) for seed in (3, *seeds))
     assert first != own
 
 

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.methods.washing import STILL, apply, goal_of, outputs, trained
 
-from forgetmi import api
-from forgetmi.batch.image import ImagePreprocessing
-from forgetmi.batch.perturb import wash
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.errors import MethodError, SpecError
+from forgetmi.core.errors import MethodError, SpecError
+from forgetmi.data.image import ImagePreprocessing
+from forgetmi.data.noise import wash
 from forgetmi.methods import calibrated_consensus as ours
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
-from forgetmi.methods.teacher import frozen, tabulate
-from forgetmi.methods.transport import centred_basis, fit_transport
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText
+from forgetmi.run import workflow
+from forgetmi.unlearning.teacher import frozen, tabulate
+from forgetmi.unlearning.transport import centred_basis, fit_transport
+from tests.unlearning.averaging import STILL, apply, goal_of, outputs, trained
 
 
 @pytest.fixture(scope="module")
@@ -181,11 +181,11 @@ def test_a_single_validation_patient_is_enough_to_run(small: Any, original: Imag
 def test_nominal_labels(small: Any) -> None:
     cohort = SyntheticCohort(patients=30, seed=4, size=32, ordinal=False).load()
     sets = partition(cohort, forget=15.0, seed=4)
-    prepared = api.prepare(cohort=cohort, partition=sets, images=ImagePreprocessing(size=32),
+    prepared = workflow.prepare(cohort=cohort, partition=sets, images=ImagePreprocessing(size=32),
                            architecture=Architecture(stem_width=4, widths=(4, 8), hidden=8, heads=2, layers=1,
                                                      intermediate=16), min_patients=2)
-    model = api.build(prepared.spec, seed=0)
-    done = api.unlearn(prepared=prepared, partition=sets, model=model,
+    model = workflow.build(prepared.spec, seed=0)
+    done = workflow.unlearn(prepared=prepared, partition=sets, model=model,
                        method=CalibratedConsensus(draws=2, epochs=2))
     assert done.trace.steps > 0
     assert len(done.trace.facts["image transport"]["scale by direction"]) == len(cohort.classes) - 1

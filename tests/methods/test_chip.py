@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from forgetmi.errors import MethodError
+from forgetmi.core.errors import MethodError
 from forgetmi.methods.chip import CHIP, activations, targets
-from forgetmi.methods.projection import directions, project, select
-from forgetmi.model.image_text import ImageText, build
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.initialise import build
+from forgetmi.unlearning.projection import directions, project, select
 
 
 def test_selection_by_hand() -> None:

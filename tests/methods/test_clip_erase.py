@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.batch.loaders import Loader
+from forgetmi.core.types import Outputs
+from forgetmi.data.loaders import Loader
 from forgetmi.methods.clip_erase import CLIPErase, drift, pair_similarity
 from forgetmi.methods.fine_tune import FineTune
-from forgetmi.methods.steps import embeddings
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.types import Outputs
+from forgetmi.unlearning.loop import embeddings
 
 
 def outputs(image: Any, text: Any, joint: Any) -> Outputs:

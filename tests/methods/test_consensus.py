@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from tests.methods.washing import RECIPE, STILL, apply, goal_of, outputs, trained
 
-from forgetmi import api
-from forgetmi.batch.perturb import Perturbation
-from forgetmi.errors import SpecError
-from forgetmi.methods import distil
-from forgetmi.methods.access import Loaders
+from forgetmi.core.errors import SpecError
+from forgetmi.data.noise import Perturbation
 from forgetmi.methods.consensus import Consensus
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import distance
-from forgetmi.methods.teacher import frozen, tabulate
 from forgetmi.model.image_text import ImageText
+from forgetmi.run import workflow
+from forgetmi.unlearning import distillation
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.losses import distance
+from forgetmi.unlearning.teacher import frozen, tabulate
+from tests.unlearning.averaging import RECIPE, STILL, apply, goal_of, outputs, trained
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_the_forgotten_come_nearer_to_the_goal(small: Any, original: ImageText, 
 def context(small: Any, reads: frozenset[Any]) -> tuple[Context, Loaders]:
     loaders = Loaders(small.prepared.records, {kind: small.partition.rows(kind) for kind in ("forget", "retain")},
                       patient=small.partition.patient, reads=reads, batch_size=8, seed=0)
-    return Context(seed=0, reads=reads, ordinal=True, _recipe=RECIPE, _fresh_model=lambda seed: api.build(
+    return Context(seed=0, reads=reads, ordinal=True, _recipe=RECIPE, _fresh_model=lambda seed: workflow.build(
         small.prepared.spec, seed=seed), samples=loaders), loaders
 
 
@@ -100,7 +100,7 @@ def test_the_first_loss_against_a_slow_computation(small: Any, original: ImageTe
     teacher = frozen(original)
     clean = tabulate(teacher, loaders.forget.batches(loaders.forget.rows))
     goal = replace(clean, image=clean.image + 0.5, text=clean.text * 2, image_logits=clean.image_logits * 0.5)
-    distil.distil(original, teacher, clean=clean, goal=goal, loaders=loaders, context=told, epochs=1, batch_size=3,
+    distillation.distil(original, teacher, clean=clean, goal=goal, loaders=loaders, context=told, epochs=1, batch_size=3,
                   lr=0.0, text_lr_factor=1.0, weight_decay=0.0, clip=0.0, kl=kl)
     terms = told.log.epochs[0]
     assert terms["image forget"] == pytest.approx(1.0, abs=1e-4)
@@ -142,8 +142,8 @@ def test_steps_take_a_few_forgotten_and_as_many_retained(
         rates.append([group["lr"] for group in optimiser.param_groups])
         return {}
 
-    monkeypatch.setattr(distil, "minimise", watch)
-    run = partial(distil.distil, original, teacher, clean=clean, goal=clean, loaders=loaders, context=told, epochs=4,
+    monkeypatch.setattr(distillation, "minimise", watch)
+    run = partial(distillation.distil, original, teacher, clean=clean, goal=clean, loaders=loaders, context=told, epochs=4,
                   batch_size=3, lr=0.1, text_lr_factor=4.0, weight_decay=0.0, clip=0.0)
     run()
     assert [sorted(epoch) for epoch in seen] == [sorted(rows.tolist())] * 4

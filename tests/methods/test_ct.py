@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from forgetmi.errors import MethodError
+from forgetmi.core.errors import MethodError
 from forgetmi.methods import ct
 from forgetmi.methods.ct import CT, transpose
 from forgetmi.methods.msg import layers

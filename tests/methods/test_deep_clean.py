@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.methods.reading import loaders
 
-from forgetmi.errors import MethodError
+from forgetmi.core.errors import MethodError
 from forgetmi.methods.deep_clean import DeepClean, choose
-from forgetmi.methods.importance import squared_gradients
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.unlearning.importance import squared_gradients
+from tests.unlearning.reading import loaders
 
 
 def test_choice_by_hand() -> None:

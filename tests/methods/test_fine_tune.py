@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from forgetmi.batch.loaders import Loader
+from forgetmi.core.types import Ints
+from forgetmi.data.loaders import Loader
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
-from forgetmi.types import Ints
 
 
 @torch.no_grad()

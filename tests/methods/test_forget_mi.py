@@ -12,31 +12,33 @@ import numpy as np
 import pytest
 import torch
 
-from forgetmi import api
-from forgetmi.batch.perturb import Perturbation
-from forgetmi.errors import MethodError
-from forgetmi.methods import base, calibrate, forget_mi
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.context import Context
+from forgetmi.core.errors import MethodError
+from forgetmi.data.noise import Perturbation
+from forgetmi.methods import forget_mi
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
-from forgetmi.methods.losses import away, distance, keep, towards
-from forgetmi.methods.steps import concatenate, embeddings, split
-from forgetmi.methods.teacher import frozen, tabulate
-from forgetmi.methods.views import bounds_between, offset, views
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
+from forgetmi.run import workflow
+from forgetmi.unlearning import method as base
+from forgetmi.unlearning import noise_calibration
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.joint_views import bounds_between, offset, views
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import concatenate, embeddings, split
+from forgetmi.unlearning.losses import away, distance, keep, towards
+from forgetmi.unlearning.teacher import frozen, tabulate
 
 GIVEN = ForgetMI(epochs=2, noise="given", noise_std=0.3, text_level=0.5)
 
 
 @pytest.fixture(scope="module")
 def original(small: Any) -> ImageText:
-    return api.train(prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=2), seed=3)[0]
+    return workflow.train(prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=2), seed=3)[0]
 
 
 def run(small: Any, model: ImageText, method: ForgetMI, seed: int = 5, **more: Any) -> base.Unlearned:
     return base.unlearn(method, model, records=small.prepared.records, partition=small.partition, seed=seed,
-                        recipe=Recipe(), fresh_model=lambda own: api.build(small.prepared.spec, seed=own), **more)
+                        recipe=Recipe(), fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), **more)
 
 
 def sets(small: Any, size: int = 16) -> Loaders:
@@ -159,9 +161,9 @@ def test_one_fused_pass_equals_two(small: Any, original: ImageText) -> None:
 
 
 def test_calibration_matches_unseen_patients(small: Any, original: ImageText, monkeypatch: Any) -> None:
-    monkeypatch.setattr(calibrate, "FEWEST", 1)
+    monkeypatch.setattr(noise_calibration, "FEWEST", 1)
     loaders, teacher = sets(small), frozen(original)
-    std, level, found = calibrate.calibrate_noise(teacher, loaders, seed=5)
+    std, level, found = noise_calibration.calibrate_noise(teacher, loaders, seed=5)
     target, records = found["target cross-entropy (image, text)"], small.prepared.records
     validation, forget = small.partition.validation, small.partition.forget
     slow = []
@@ -177,21 +179,21 @@ def test_calibration_matches_unseen_patients(small: Any, original: ImageText, mo
                 total, weight = total + share * float(loss), weight + share
         slow.append(total / weight)
     assert target == pytest.approx(slow, rel=1e-4)
-    assert std in calibrate.IMAGE_STD
-    assert level in calibrate.TEXT_LEVEL
+    assert std in noise_calibration.IMAGE_STD
+    assert level in noise_calibration.TEXT_LEVEL
     distances = []
-    for other, text in zip(calibrate.IMAGE_STD, calibrate.TEXT_LEVEL, strict=True):
+    for other, text in zip(noise_calibration.IMAGE_STD, noise_calibration.TEXT_LEVEL, strict=True):
         noisy = records.batch(forget, perturbation=Perturbation(image_std=other, text_level=text, seed=5))
         with torch.no_grad():
             loss = torch.nn.functional.cross_entropy(teacher(noisy).image_logits, noisy.label)
         distances.append(abs(float(loss) - slow[0]))
-    assert std == calibrate.IMAGE_STD[int(np.argmin(distances))]
+    assert std == noise_calibration.IMAGE_STD[int(np.argmin(distances))]
 
 
 def test_few_forgotten_images_fall_back(small: Any, original: ImageText) -> None:
     loaders = sets(small)
-    std, level, found = calibrate.calibrate_noise(frozen(original), loaders, seed=5)
-    assert (std, level) == calibrate.FALLBACK
+    std, level, found = noise_calibration.calibrate_noise(frozen(original), loaders, seed=5)
+    assert (std, level) == noise_calibration.FALLBACK
     assert found["noise"] == "fallback"
 
 

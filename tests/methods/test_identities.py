@@ -7,8 +7,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from forgetmi import api
-from forgetmi.methods.base import Method
+from forgetmi.core.seeding import derive
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.eu_k import EUk
 from forgetmi.methods.fine_tune import FineTune
@@ -19,7 +18,8 @@ from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.scrub import Scrub
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.seeding import derive
+from forgetmi.run import workflow
+from forgetmi.unlearning.method import Method
 
 ALL = 10_000
 
@@ -70,9 +70,9 @@ def test_eu_k_of_all_layers_is_retraining_with_a_seed_of_its_own(small: Any, unl
 
 def test_eu_k_of_all_layers_is_the_reference_model(small: Any, memorised: ImageText) -> None:
     recipe = Recipe(epochs=2, batch_size=12)
-    whole = api.unlearn(prepared=small.prepared, partition=small.partition, model=memorised, recipe=recipe, seed=7,
+    whole = workflow.unlearn(prepared=small.prepared, partition=small.partition, model=memorised, recipe=recipe, seed=7,
                         method=EUk(image_k=ALL, text_k=ALL))
-    reference, _ = api.train(prepared=small.prepared, partition=small.partition, recipe=recipe, seed=afresh(7),
+    reference, _ = workflow.train(prepared=small.prepared, partition=small.partition, recipe=recipe, seed=afresh(7),
                              without_forgotten=True)
     found = whole.model.state_dict()
     compared = [name for name in found if not name.startswith("gate.")]  # fitted afterwards, with the run's seed

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.methods.l1_sparse import L1Sparse
-from forgetmi.methods.losses import l1_norm
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.losses import l1_norm
 
 
 def norm(model: ImageText) -> float:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.methods.reading import loaders
 from torch import nn
 
-from forgetmi.errors import MethodError
-from forgetmi.methods.importance import summed_gradient
+from forgetmi.core.errors import MethodError
 from forgetmi.methods.msg import MSG, afresh, layers, triangle
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
+from forgetmi.unlearning.importance import summed_gradient
+from tests.unlearning.reading import loaders
 
 
 def test_exactly_the_shares_of_the_smallest_gradients_are_chosen(small: Any, memorised: ImageText) -> None:

@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.batch.loaders import Loader
-from forgetmi.errors import MethodError
-from forgetmi.methods.derange import derangement
+from forgetmi.core.errors import MethodError
+from forgetmi.core.types import Batch, Outputs
+from forgetmi.data.loaders import Loader
 from forgetmi.methods.multi_delete import MultiDelete, decoupled, losses
-from forgetmi.methods.teacher import frozen, tabulate
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Batch, Outputs
+from forgetmi.unlearning.derangement import derangement
+from forgetmi.unlearning.teacher import frozen, tabulate
 
 NONE = torch.zeros(2, 2)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from forgetmi.batch.loaders import Loader
+from forgetmi.data.loaders import Loader
 from forgetmi.methods import neg_grad
 from forgetmi.methods.neg_grad import NegGrad
 from forgetmi.model.image_text import ImageText

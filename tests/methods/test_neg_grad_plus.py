@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.batch.loaders import Loader
-from forgetmi.methods.losses import classification
+from forgetmi.core.types import Outputs
+from forgetmi.data.loaders import Loader
 from forgetmi.methods.neg_grad_plus import NegGradPlus
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
-from forgetmi.types import Outputs
+from forgetmi.unlearning.losses import classification
 
 
 def test_classification_by_hand() -> None:

@@ -11,10 +11,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from forgetmi.errors import MethodError
+from forgetmi.core.errors import MethodError
 from forgetmi.methods.newton_heads import NewtonHeads
-from forgetmi.methods.ridge_head import certified_epsilon, logistic, minimise, newton
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
 
 HEADS = {f"{layer}.{part}" for layer in ("img_model.fc1", "text_model.classifier") for part in ("weight", "bias")}
 

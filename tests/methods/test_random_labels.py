@@ -11,17 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.methods.reading import loaders
 
-from forgetmi.errors import MethodError
-from forgetmi.methods.losses import classification
-from forgetmi.methods.mixed import mixed
+from forgetmi.core.errors import MethodError
+from forgetmi.core.types import Batch
 from forgetmi.methods.random_labels import RandomLabels
-from forgetmi.methods.relabel import Rule, Unit, random_label, relabelling
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
-from forgetmi.types import Batch
+from forgetmi.unlearning.losses import classification
+from forgetmi.unlearning.mixed import mixed
+from forgetmi.unlearning.relabel import Rule, Unit, random_label, relabelling
+from tests.unlearning.reading import loaders
 
 
 @settings(max_examples=50, deadline=None)

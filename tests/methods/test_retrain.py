@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetmi import api
+from forgetmi.core.types import Partition
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.types import Partition
+from forgetmi.run import workflow
 
 RECIPE = Recipe(epochs=2, batch_size=12, shift=1.0)
 
@@ -27,14 +27,14 @@ def nobody(small: Any) -> Partition:
 
 
 def retrained(small: Any, original: ImageText, partition: Partition, *, seed: int) -> str:
-    return parameter_digest(api.unlearn(prepared=small.prepared, partition=partition, model=original, method=Retrain(),
+    return parameter_digest(workflow.unlearn(prepared=small.prepared, partition=partition, model=original, method=Retrain(),
                                         recipe=RECIPE, seed=seed).model)
 
 
 def test_forgetting_nobody_with_the_originals_seed_gives_the_original_bit_for_bit(
     small: Any, nobody: Partition,
 ) -> None:
-    original, _ = api.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=7)
+    original, _ = workflow.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=7)
     assert retrained(small, original, nobody, seed=7) == parameter_digest(original)
     assert retrained(small, original, nobody, seed=8) != parameter_digest(original)
     assert retrained(small, original, small.partition, seed=7) != parameter_digest(original)

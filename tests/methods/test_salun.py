@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from tests.methods.reading import loaders
 
-from forgetmi.errors import MethodError
-from forgetmi.methods.importance import encoder_parameters, summed_gradient
-from forgetmi.methods.masks import largest_by_encoder
+from forgetmi.core.errors import MethodError
 from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.unlearning.importance import encoder_parameters, summed_gradient
+from forgetmi.unlearning.masks import largest_by_encoder
+from tests.unlearning.reading import loaders
 
 
 @pytest.mark.parametrize(("order", "bn", "redraw"), [("mixed", "eval", False), ("passes", "train", True)])

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.batch.loaders import Loader
-from forgetmi.methods.losses import distillation
-from forgetmi.methods.matched import matched_mean
+from forgetmi.data.loaders import Loader
 from forgetmi.methods.scrub import Scrub
-from forgetmi.methods.steps import adamw
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
+from forgetmi.unlearning.label_matched import matched_mean
+from forgetmi.unlearning.loop import adamw
+from forgetmi.unlearning.losses import distillation
 
 
 def test_distillation_by_hand() -> None:

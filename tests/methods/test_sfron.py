@@ -10,14 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.methods.reading import loaders
 from torch import nn
 
-from forgetmi.errors import MethodError
+from forgetmi.core.errors import MethodError
 from forgetmi.methods.fine_tune import FineTune
-from forgetmi.methods.importance import squared_gradients
 from forgetmi.methods.sfron import SFRon, adaptive, weights
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.unlearning.importance import squared_gradients
+from tests.unlearning.reading import loaders
 
 
 @pytest.mark.parametrize("bn", ["eval", "train"])

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from forgetmi import api
-from forgetmi.errors import MethodError
+from forgetmi.core.errors import MethodError
+from forgetmi.core.seeding import derive
 from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.shrink_perturb import ShrinkPerturb, mix
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.seeding import derive
+from forgetmi.run import workflow
 
 
 def test_each_value_is_mixed_but_the_gate(small: Any, memorised: ImageText) -> None:
-    student, fresh = copy.deepcopy(memorised), api.build(small.prepared.spec, seed=9)
+    student, fresh = copy.deepcopy(memorised), workflow.build(small.prepared.spec, seed=9)
     mix(student, fresh, keep=0.6)
     old, new = memorised.state_dict(), fresh.state_dict()
     for name, value in student.state_dict().items():
@@ -31,7 +31,7 @@ def test_each_value_is_mixed_but_the_gate(small: Any, memorised: ImageText) -> N
 def test_the_original_s_own_first_weights_are_not_mixed_in(small: Any, unlearn: Any) -> None:
     """Even where the run's root seed is the one that the original was initialised with."""
     untrained = unlearn(ShrinkPerturb(keep=0.0, repair_epochs=0), seed=3).model.state_dict()
-    first = api.build(small.prepared.spec, seed=3).state_dict()
+    first = workflow.build(small.prepared.spec, seed=3).state_dict()
     weights = [name for name in first if name.endswith("weight") and first[name].ndim > 1 and "gate" not in name]
     assert len(weights) > 20
     assert not any(torch.equal(untrained[name], first[name]) for name in weights)

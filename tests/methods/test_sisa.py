@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from forgetmi import api
-from forgetmi.errors import CheckpointError, MethodError
-from forgetmi.evaluation.signals import collect
-from forgetmi.methods import base
+from forgetmi.authors_code.convert import to_authors
+from forgetmi.core.errors import CheckpointError, MethodError
+from forgetmi.core.types import Partition
 from forgetmi.methods.retrain import Retrain
-from forgetmi.methods.sharded import SliceLog
 from forgetmi.methods.sisa import Sisa, shard_seed
+from forgetmi.model.collect import collect
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
-from forgetmi.release.convert import to_authors
-from forgetmi.types import Partition
+from forgetmi.run import workflow
+from forgetmi.unlearning import method as base
+from forgetmi.unlearning.shard_log import SliceLog
 
 RECIPE = Recipe(epochs=3)
 METHOD = Sisa(shards=3, slices=2)
@@ -30,7 +30,7 @@ METHOD = Sisa(shards=3, slices=2)
 def train(
     small: Any, method: Sisa = METHOD, *, without_forgotten: bool = False, recipe: Recipe = RECIPE, **more: Any,
 ) -> tuple[Any, Any]:
-    made = api.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=recipe, seed=5,
+    made = workflow.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=recipe, seed=5,
                               without_forgotten=without_forgotten, **more)
     return made.model, made.log
 
@@ -40,7 +40,7 @@ def forget(
 ) -> base.Unlearned[Any]:
     return base.unlearn(
         method, model, records=small.prepared.records, partition=partition or small.partition, seed=5, recipe=RECIPE,
-        fresh_model=lambda own: api.build(small.prepared.spec, seed=own), training_log=log)
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), training_log=log)
 
 
 def equal(one: SliceLog, two: SliceLog) -> bool:
@@ -110,7 +110,7 @@ def test_a_patient_is_in_one_place_whoever_else_is_trained_on(
     small: Any, original: tuple[Ensemble, SliceLog],
 ) -> None:
     sets, log = small.partition, original[1]
-    trained = api.trained_rows(sets)
+    trained = workflow.trained_rows(sets)
     assert np.array_equal(np.flatnonzero(log.shard >= 0), trained)
     assert np.array_equal(log.shard >= 0, log.slice >= 0)
     for patient in np.unique(sets.patient[trained]):
@@ -146,7 +146,7 @@ def test_the_log_survives_its_file_and_holds_the_model(
     log.save(tmp_path / "log.pt")
     again = SliceLog.load(tmp_path / "log.pt")
     assert equal(again, log)
-    rebuilt = again.ensemble(lambda own: api.build(small.prepared.spec, seed=own))
+    rebuilt = again.ensemble(lambda own: workflow.build(small.prepared.spec, seed=own))
     assert parameter_digest(rebuilt) == parameter_digest(model)
 
 
@@ -167,9 +167,9 @@ def test_other_models_logs_and_options_are_refused(
 
 def test_the_front_door_takes_an_ensemble(small: Any, original: tuple[Ensemble, SliceLog]) -> None:
     model, log = original
-    done = api.unlearn(prepared=small.prepared, partition=small.partition, model=model, method=METHOD, recipe=RECIPE,
+    done = workflow.unlearn(prepared=small.prepared, partition=small.partition, model=model, method=METHOD, recipe=RECIPE,
                        seed=5, training_log=log)
-    said = api.predict(prepared=small.prepared, model=done.model, rows=small.partition.holdout)
+    said = workflow.predict(prepared=small.prepared, model=done.model, rows=small.partition.holdout)
     assert np.allclose(np.exp(said.text_logits).sum(1), 1.0, atol=1e-5)
     assert said.model == parameter_digest(done.model)
 
@@ -195,7 +195,7 @@ def test_the_checkpoint_of_an_ensemble_survives_its_file(
     tmp_path: Path, small: Any, original: tuple[Ensemble, SliceLog],
 ) -> None:
     small.prepared.save(tmp_path / "model", original[0], role="original")
-    prepared, loaded = api.open_checkpoint(tmp_path / "model", cohort=small.cohort)
+    prepared, loaded = workflow.open_checkpoint(tmp_path / "model", cohort=small.cohort)
     assert isinstance(loaded.model, Ensemble)
     assert prepared.spec == small.prepared.spec
     assert loaded.digest == parameter_digest(loaded.model) == parameter_digest(original[0])

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.methods.reading import loaders
 from torch import nn
 
-from forgetmi.errors import MethodError
-from forgetmi.methods.importance import squared_gradients
+from forgetmi.core.errors import MethodError
 from forgetmi.methods.ssd import SSD, dampen
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.unlearning.importance import squared_gradients
+from tests.unlearning.reading import loaders
 
 
 def test_dampening_by_hand() -> None:

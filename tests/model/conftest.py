@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from forgetmi.core.seeding import torch_generator
+from forgetmi.core.types import Batch
 from forgetmi.model.image_resnet import ResNetSpec
 from forgetmi.model.image_text import ModelSpec
 from forgetmi.model.text_encoder import TextEncoderSpec
-from forgetmi.seeding import torch_generator
-from forgetmi.types import Batch
 
 
 class Samples:

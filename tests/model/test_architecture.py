@@ -9,10 +9,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from forgetmi import api
-from forgetmi.errors import SpecError
+from forgetmi.core.errors import SpecError
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.image_text import build, compact, paper
+from forgetmi.model.image_text import compact, paper
+from forgetmi.model.initialise import build
+from forgetmi.run import workflow
 
 
 def test_presets_and_overrides() -> None:
@@ -40,7 +41,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_pretrained_encoder_brings_its_weights_and_tokenizer(bert: Path, small: Any) -> None:
     architecture = Architecture(stem_width=8, widths=(8, 16), pretrained=str(bert))
-    prepared = api.prepare(cohort=small.cohort, partition=small.partition, images=small.prepared.images,
+    prepared = workflow.prepare(cohort=small.cohort, partition=small.partition, images=small.prepared.images,
                            architecture=architecture)
     assert prepared.records.tokenizer.vocabulary[5] == "heart"
     model = build(prepared.spec, seed=1)
@@ -58,5 +59,5 @@ def test_sizes_of_a_pretrained_encoder_cannot_be_chosen(bert: Path) -> None:
 
 def test_a_hub_id_is_not_fetched_unasked(small: Any) -> None:
     with pytest.raises(SpecError, match="cannot be found"):
-        api.prepare(cohort=small.cohort, partition=small.partition,
+        workflow.prepare(cohort=small.cohort, partition=small.partition,
                     architecture=Architecture(pretrained="nobody/no-such-model"))

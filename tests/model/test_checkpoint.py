@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from forgetmi.errors import CheckpointError
+from forgetmi.core.errors import CheckpointError
 from forgetmi.model import checkpoint
-from forgetmi.model.image_text import build, parameter_digest
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.initialise import build
 
 CLASSES = ("none", "mild", "moderate", "severe")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a\u2028b", "c\rd", *(f"w{i}" for i in range(43)))

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from forgetmi.errors import MethodError
-from forgetmi.model.gate import MultimodalAdaptationGate, fit_gate
-from forgetmi.model.image_text import build, parameter_digest
+from forgetmi.core.errors import MethodError
+from forgetmi.model.fit_gate import fit_gate
+from forgetmi.model.gate import MultimodalAdaptationGate
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.initialise import build
 
 ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "unlearning_losses.npz"
 

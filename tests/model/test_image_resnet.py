@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from forgetmi.errors import SpecError
+from forgetmi.core.errors import SpecError
 from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
 from forgetmi.model.image_text import compact
 

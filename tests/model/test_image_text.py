@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from forgetmi.errors import SpecError
-from forgetmi.model.image_text import ImageText, ModelSpec, build, compact, depth_order, paper, parameter_digest
-from forgetmi.model.initialise import initialise
+from forgetmi.core.errors import SpecError
+from forgetmi.model.image_text import ImageText, ModelSpec, compact, depth_order, paper, parameter_digest
+from forgetmi.model.initialise import build, initialise
 
 
 def test_forward_shapes_and_gate(spec, samples):

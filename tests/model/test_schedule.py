@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from forgetmi.errors import SpecError
+from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
+from forgetmi.core.errors import SpecError
+from forgetmi.core.types import Batch
 from forgetmi.model.optimiser import TransformersAdamW
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.train import Recipe
-from forgetmi.release.recipes import FORGET_MI, JOINT_CHESTXRAY
-from forgetmi.types import Batch
 
 
 @given(some.lists(some.floats(0.1, 3.0), max_size=40), some.integers(1, 5))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, DistilBertConfig
 
-from forgetmi.errors import SpecError
-from forgetmi.model.image_text import ModelSpec, build, compact, recompute_activations
-from forgetmi.model.initialise import initialise
+from forgetmi.core.errors import SpecError
+from forgetmi.model.image_text import ModelSpec, compact, recompute_activations
+from forgetmi.model.initialise import build, initialise
 from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec, pretrained_text
 
 

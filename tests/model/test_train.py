@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from forgetmi.cost import Meter
-from forgetmi.errors import CheckpointError, MethodError, SpecError
-from forgetmi.model.image_text import build, parameter_digest
+from forgetmi.core.cost import Meter
+from forgetmi.core.errors import CheckpointError, MethodError, SpecError
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Recipe, fit

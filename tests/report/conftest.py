@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.cost import Cost
-from forgetmi.evaluation.audit_rows import (
+from forgetmi.audit.delta import Deltas, Estimate
+from forgetmi.audit.rows import (
     AttackMissing,
     AttackRow,
     Control,
@@ -21,10 +21,12 @@ from forgetmi.evaluation.audit_rows import (
     RetainedRisk,
     RetainedRow,
 )
-from forgetmi.evaluation.delta import Deltas, Estimate
-from forgetmi.evaluation.subgroups import SubgroupRow
+from forgetmi.audit.rule import Rule
+from forgetmi.audit.subgroups import SubgroupRow
+from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
+from forgetmi.core.cost import Cost
+from forgetmi.core.types import ForgetRequest, Partition, Signals
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.evaluation.verdict import ChannelVerdict, Outcome, Rule, Verdict
 from forgetmi.report.content import (
     CohortSummary,
     Copies,
@@ -36,7 +38,6 @@ from forgetmi.report.content import (
     Work,
 )
 from forgetmi.report.manifest import Manifest
-from forgetmi.types import ForgetRequest, Partition, Signals
 
 CLASSES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 SIZES = {"forget": 16, "retain": 146, "validation": 41, "holdout": 67}

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.errors import SpecError
+from forgetmi.core.errors import SpecError
 from forgetmi.report import attack_figures
 from forgetmi.report.attack_figures import Curve, ForestRow, Person, Relearned, rates
 from forgetmi.report.pdf import write_pdfs
-from forgetmi.report.reading import brief, clean
+from forgetmi.report.score_text import brief, clean
 
 SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
 

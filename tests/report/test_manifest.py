@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgetmi.cost import Cost
-from forgetmi.files import write_text
+from forgetmi.core.cost import Cost
+from forgetmi.core.files import write_text
 from forgetmi.report.manifest import Manifest, collect, without_folders, write_manifest
 
 

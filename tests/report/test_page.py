@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.report.conftest import make_findings
 
-from forgetmi.cost import Cost
-from forgetmi.evaluation.audit_rows import NeverSeen, PatientRow
-from forgetmi.evaluation.verdict import Outcome
+from forgetmi.audit.rows import NeverSeen, PatientRow
+from forgetmi.audit.verdict import Outcome
+from forgetmi.core.cost import Cost
+from forgetmi.core.types import Evaluation, Failed, ForgetRequest, Score
 from forgetmi.report.content import Copies, CopyRow, Example, MethodSummary, ReportFacts
-from forgetmi.report.judgement import ANSWERS
 from forgetmi.report.pages import DIGESTS_SHOWN, render_engineer, render_letter, render_report, write_report
-from forgetmi.types import Evaluation, Failed, ForgetRequest, Score
+from forgetmi.report.verdict_text import ANSWERS
+from tests.report.conftest import make_findings
 
 HOSTILE = "<script>alert(1)</script>&\"'{{ 7*7 }}"
 LONG = "Pneumonoultramicroscopicsilicovolcanoconiosis" * 12

@@ -7,8 +7,8 @@ import io
 
 import pytest
 
+from forgetmi.core.types import Evaluation, Failed, Score
 from forgetmi.report.table import COLUMNS, Table, paper_table, to_csv, to_html, to_latex, to_markdown
-from forgetmi.types import Evaluation, Failed, Score
 
 Row = tuple[float, float, float, float, float]
 ORIGINAL: Row = (0.84, 0.988, 0.905, 0.722, 0.455)

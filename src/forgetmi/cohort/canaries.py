@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetmi.errors import CohortError, Fault, PartitionError
-from forgetmi.files import write_json, write_text
-from forgetmi.plain import from_plain
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Cohort, ForgetRequest, Ints, Partition, codes
+from forgetmi.core.errors import CohortError, Fault, PartitionError
+from forgetmi.core.files import write_json, write_text
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.serialization import from_plain
+from forgetmi.core.types import Cohort, ForgetRequest, Ints, Partition, codes
 
 SEALED, COMMITMENT = "canaries.json", "commitment.txt"
 

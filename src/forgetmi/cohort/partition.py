@@ -10,12 +10,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from forgetmi.cohort.draw import KS_TOLERANCE, LABEL_TOLERANCE, Draw, Flags, resembling_draw
 from forgetmi.cohort.files import MOST, capped, read_strings
 from forgetmi.cohort.identifiers import Pseudonyms
-from forgetmi.errors import CohortError, Fault, PartitionError
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Cohort, ForgetRequest, Ints, Partition, Strings, codes
+from forgetmi.cohort.sampling import KS_TOLERANCE, LABEL_TOLERANCE, Draw, Flags, resembling_draw
+from forgetmi.core.errors import CohortError, Fault, PartitionError
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Cohort, ForgetRequest, Ints, Partition, Strings, codes
 
 PATIENT_COLUMNS = ("patient_id", "subject_id")
 STUDY_COLUMN = "study_id"

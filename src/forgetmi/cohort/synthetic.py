@@ -13,15 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetmi.cohort import phantom_atlas, phantom_image, phantom_patient, phantom_report
-from forgetmi.cohort.phantom_image import render, signs_of
-from forgetmi.cohort.phantom_patient import CAUSES, GRADES, draw_patient, image_count
-from forgetmi.cohort.phantom_report import write_reports
+from forgetmi.cohort.phantom import atlas
+from forgetmi.cohort.phantom import image as phantom_image
+from forgetmi.cohort.phantom import patient as phantom_patient
+from forgetmi.cohort.phantom import report as phantom_report
+from forgetmi.cohort.phantom.image import render, signs_of
+from forgetmi.cohort.phantom.patient import CAUSES, GRADES, draw_patient, image_count
+from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.table import TableCohort
-from forgetmi.errors import CohortError, Fault
-from forgetmi.files import default_cache
-from forgetmi.seeding import derive
-from forgetmi.types import Cohort
+from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.files import default_cache
+from forgetmi.core.seeding import derive
+from forgetmi.core.types import Cohort
 
 TABLE, STACK = "cohort.csv", "images.npy"
 COLUMNS = ("patient_id", "study_id", "image_id", "image", "report", "label", "split", "sex", "age", "view")
@@ -154,7 +157,7 @@ def _patient(
 def _generator() -> str:
     """A digest of the generator's own source, so that a cache never serves what an older one made."""
     digest = hashlib.sha256()
-    for module in (phantom_patient, phantom_atlas, phantom_image, phantom_report):
+    for module in (phantom_patient, atlas, phantom_image, phantom_report):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()

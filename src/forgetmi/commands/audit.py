@@ -8,21 +8,20 @@ from pathlib import Path
 
 import tyro
 
-from forgetmi.audit import Audit
-from forgetmi.audit_stage import declared_in, notice, read_draw, run_audit
-from forgetmi.cohort.stored import read_partition
-from forgetmi.commands.record import Recording, keep_record
-from forgetmi.commands.show import say
-from forgetmi.errors import Fault, SpecError
-from forgetmi.evidence.build import stored_record
-from forgetmi.facts import gather, spec_of
-from forgetmi.options import command_line
-from forgetmi.pipeline import Run, load_data, model_names
+from forgetmi.audit.result import Audit
+from forgetmi.cohort.partition_file import read_partition
+from forgetmi.commands.options import command_line
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.types import Evaluation
 from forgetmi.report.pages import write_report
-from forgetmi.rundir import RunDirectory
-from forgetmi.shadows import read_pools
-from forgetmi.spec import RunSpec
-from forgetmi.types import Evaluation
+from forgetmi.run.audit_stage import declared_in, notice, read_draw, run_audit
+from forgetmi.run.console import say
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pipeline import Run, load_data, model_names
+from forgetmi.run.record import Recording, keep_record, stored_record
+from forgetmi.run.report_facts import gather
+from forgetmi.run.shadows import read_pools
+from forgetmi.run.spec import RunSpec, spec_of
 
 
 @dataclass(frozen=True)

@@ -9,35 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetmi.bench.grid import (
-    REQUIRED,
-    RETRAIN,
-    Axes,
-    Point,
-    all_methods,
-    cells,
-    opened,
-    points,
-    read_setting,
-)
-from forgetmi.bench.page import write_all
-from forgetmi.bench.pretrained import offline
-from forgetmi.bench.progress import Estimate, Gauge, duration
-from forgetmi.bench.published import is_papers
-from forgetmi.bench.results import collect
-from forgetmi.bench.store import Store
-from forgetmi.bench.tables import all_tables, noise_settings, preset_settings
-from forgetmi.bench.work import make_jobs, measure_jobs
-from forgetmi.commands.show import say
-from forgetmi.errors import Fault, SpecError
-from forgetmi.files import full_disk_explained, write_text
-from forgetmi.options import parse
+from forgetmi.benchmark.grid import REQUIRED, RETRAIN, Axes, Point, all_methods, cells, points, read_setting
+from forgetmi.benchmark.page import write_all
+from forgetmi.benchmark.progress import Estimate, Gauge, duration
+from forgetmi.benchmark.published import is_papers
+from forgetmi.benchmark.results import collect
+from forgetmi.benchmark.store import Store
+from forgetmi.benchmark.tables import all_tables, noise_settings, preset_settings
+from forgetmi.benchmark.work import make_jobs, measure_jobs
+from forgetmi.commands.options import parse
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import full_disk_explained, write_text
+from forgetmi.jobs.runner import run_all
 from forgetmi.report.content import CohortSummary
 from forgetmi.report.manifest import collect as describe
 from forgetmi.report.manifest import write_manifest
-from forgetmi.rundir import RunDirectory
-from forgetmi.runners import run_all
-from forgetmi.spec import GivenModels, PartitionSpec, RunSpec, write_yaml
+from forgetmi.run.console import say
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.fingerprint import opened
+from forgetmi.run.pretrained import offline
+from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, write_yaml
 
 USED = ("cohort", "partition", "images", "text", "model", "training", "retrains", "batch_size", "seed", "split_seed",
         "resamples", "workers", "threads", "runner", "address", "gpus_per_job", "device")
@@ -153,8 +144,8 @@ def work(store: Store, grid: Sequence[Point], spec: RunSpec) -> None:
     found = cells(grid)
     todo = [cell for cell in found if not store.finished(cell.digest)]
     gauge = Gauge(todo, Estimate(store, found), workers=spec.workers, write=_line)
-    run_all(make_jobs(store, found), spec, show=gauge.show)
-    run_all(measure_jobs(store, grid), spec)
+    run_all(make_jobs(store, found), spec.resources, show=gauge.show)
+    run_all(measure_jobs(store, grid), spec.resources)
 
 
 def write(

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 
 from forgetmi.cohort.files import read_strings
-from forgetmi.commands.show import Board, say
-from forgetmi.errors import Fault, SpecError
-from forgetmi.files import default_cache, full_disk_explained, write_text
-from forgetmi.options import NoOptions, command_line, parse, take
-from forgetmi.types import Cohort, codes
+from forgetmi.commands.options import NoOptions, command_line, parse, take
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import default_cache, full_disk_explained, write_text
+from forgetmi.core.types import Cohort, codes
+from forgetmi.run.console import Board, say
 
 
 def cohort(argv: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ def _make_table(argv: Sequence[str]) -> None:
     import yaml
 
     from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
-    from forgetmi.spec import to_plain
+    from forgetmi.run.spec import to_plain
 
     own = command_line(MakeOptions, argv, prog="forgetmi cohort make",
                        description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
@@ -110,8 +110,8 @@ def _make_mimic(argv: Sequence[str]) -> None:
     import yaml
 
     from forgetmi.cohort.mimic_cxr import MimicCxrCohort
-    from forgetmi.cohort.phantom_mimic import make_mimic_phantom
-    from forgetmi.spec import to_plain
+    from forgetmi.cohort.phantom.mimic import make_mimic_phantom
+    from forgetmi.run.spec import to_plain
 
     own = command_line(MakeMimicOptions, argv, prog="forgetmi cohort make --like mimic",
                        description="Write a folder like MIMIC-CXR's, with generated radiographs and reports of nobody, "
@@ -136,7 +136,7 @@ def _make_mimic(argv: Sequence[str]) -> None:
 
 def check(argv: Sequence[str]) -> None:
     """Read every row and decode every image."""
-    from forgetmi.batch.image import build_image_store
+    from forgetmi.data.image import build_image_store
 
     spec, _ = parse(NoOptions, argv, prog="forgetmi cohort check", only=("cohort", "images"),
                     description="Read every row and decode every image; all faults are reported at once.")
@@ -152,7 +152,7 @@ def check(argv: Sequence[str]) -> None:
 
 def show(argv: Sequence[str]) -> None:
     """Counts of a cohort and of its partition."""
-    from forgetmi.pipeline import load_data
+    from forgetmi.run.pipeline import load_data
 
     spec, _ = parse(NoOptions, argv, prog="forgetmi cohort show", only=("cohort", "partition", "seed", "split_seed"),
                     description="Counts of a cohort, and of the partition these options give.")
@@ -185,7 +185,7 @@ def canaries(argv: Sequence[str]) -> None:
 
     from forgetmi.cohort.canaries import COMMITMENT, SEALED, draw_canaries, write_canaries
     from forgetmi.cohort.identifiers import load_key
-    from forgetmi.spec import to_plain
+    from forgetmi.run.spec import to_plain
 
     spec, own = parse(CanaryOptions, argv, prog="forgetmi cohort canaries", only=("cohort",),
                       description="Before training: draw matched pairs of patients and toss a coin for each, who is "

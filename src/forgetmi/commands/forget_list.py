@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetmi.cohort.stored import read_partition
-from forgetmi.commands.show import say
-from forgetmi.errors import EvidenceError, Fault, PartitionError
-from forgetmi.evidence.entries import Entry, Kind, Step, numbers
-from forgetmi.evidence.ledger import LEDGER, Ledger
-from forgetmi.files import write_text
-from forgetmi.options import parse
-from forgetmi.types import Cohort, Partition
+from forgetmi.cohort.partition_file import read_partition
+from forgetmi.commands.options import parse
+from forgetmi.core.errors import EvidenceError, Fault, PartitionError
+from forgetmi.core.files import write_text
+from forgetmi.core.types import Cohort, Partition
+from forgetmi.requests.entries import Entry, Kind, Step, numbers
+from forgetmi.requests.ledger import LEDGER, Ledger
+from forgetmi.run.console import say
 
 TRAINED, FORGOTTEN, ABSENT = "trained on", "forgotten by an earlier run", "not in this cohort"
 NEVER: Mapping[str, str] = {name: f"never trained on ({name})" for name in ("validation", "holdout", "reference")}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forgetmi.commands.show import say
-from forgetmi.methods.base import MethodInfo
-from forgetmi.options import command_line
-from forgetmi.registry import methods as registry
+from forgetmi.commands.options import command_line
+from forgetmi.core.registry import methods as registry
+from forgetmi.run.console import say
+from forgetmi.unlearning.method import MethodInfo
 
 COLUMNS = ("name", "method", "paper", "reads", "removal", "cost per epoch", "suits")
 INTRODUCTION = """\

@@ -3,88 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from forgetmi.commands.show import say
-from forgetmi.errors import EvidenceError, Fault, SpecError
-from forgetmi.evidence import recompute
-from forgetmi.evidence.build import record_of, same_but_for_signature, stored_record
-from forgetmi.evidence.record import NOT_AUDITED, Record
-from forgetmi.evidence.record_files import read_record, signer_of, write_record
-from forgetmi.evidence.signing import load_private
+from forgetmi.commands.options import command_line
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.types import Evaluation
+from forgetmi.evidence.record import NOT_AUDITED
 from forgetmi.evidence.verify import verify as check_record
-from forgetmi.facts import spec_of
-from forgetmi.options import command_line
-from forgetmi.pipeline import Run, load_data
-from forgetmi.rundir import RunDirectory
-from forgetmi.spec import RunSpec
-from forgetmi.types import Evaluation
-
-
-@dataclass(frozen=True)
-class Recording:
-    """How a run's record is made.
-
-    Args:
-        sign_key: PEM file of an Ed25519 private key to sign the record with.
-        previous: The record (or run directory) before it in the chain.
-    """
-
-    sign_key: Path | None = None
-    previous: Path | None = None
-
-
-def keep_record(done: Run, spec: RunSpec, how: Recording) -> str:
-    """Write a finished run's record, unless the one it has already says the same; returns what to tell.
-
-    A signed record is never replaced by an unsigned one, nor by one that another key signs and that says the same.
-
-    Raises:
-        EvidenceError: The same record is signed by another key already.
-    """
-    key = None if how.sign_key is None else load_private(how.sign_key)
-    record = record_of(done.directory, spec=spec, cohort=done.cohort, partition=done.partition, previous=how.previous,
-                       signer=signer_of(key))
-    old = stored_record(done.directory.root)
-    if old is not None and how.previous is None:  # written again, it keeps its place in the chain
-        record = replace(record, number=old.number, previous=old.previous)
-    path = done.directory.root / "record.json"
-    if old is not None and same_but_for_signature(old, record) and old.previous == record.previous:
-        if old.signer and record.signer not in ("", old.signer):
-            raise EvidenceError(Fault(
-                "the record is signed by another key already", where=f"{done.directory.root.name}/record.json",
-                why=f"it names {old.signer[:16]}, yours is {record.signer[:16]}, and it would say the same",
-                do="Give that key, or none: after a change of keys a record stays valid under the old one."))
-        if old.signer or not record.signer:
-            if not old.signer:
-                write_record(done.directory.root, old)  # a killed signing leaves files that do not fit it
-            return f"Record: {path} ({_said(old)})"
-    if old is not None and old.signer and not record.signer:
-        return (f"Record: {path} is signed and is kept, but the run or its place in the chain has changed since; "
-                "forgetmi record RUN --sign-key KEY makes a new one.")
-    write_record(done.directory.root, record, key=key)
-    return f"Record: {path} ({_said(record)})"
-
-
-def check(how: Recording) -> None:
-    """Find out before hours of work whether the key and the record before can be used.
-
-    Raises:
-        EvidenceError: They cannot.
-    """
-    if how.sign_key is not None:
-        load_private(how.sign_key)
-    if how.previous is not None:
-        read_record(how.previous)
-
-
-def _said(record: Record) -> str:
-    signed = f"signed by key {record.signer[:16]}" if record.signer else "not signed"
-    return f"number {record.number}, verdict {record.decision.outcome}, {signed}"
+from forgetmi.run import recompute
+from forgetmi.run.console import say
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pipeline import Run, load_data
+from forgetmi.run.record import Recording, _said, check, keep_record
+from forgetmi.run.spec import spec_of
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import tyro
 
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.commands.forget_list import process
-from forgetmi.commands.show import say
-from forgetmi.errors import Fault, SpecError
-from forgetmi.evidence.deadlines import Term, deadline
-from forgetmi.evidence.entries import FINAL, STATES, Entry, Scope, State, numbers
-from forgetmi.evidence.ledger import LEDGER, Ledger
-from forgetmi.options import command_line
+from forgetmi.commands.options import command_line
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.requests.deadlines import Term, deadline
+from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, numbers
+from forgetmi.requests.ledger import LEDGER, Ledger
+from forgetmi.run.console import say
 
 GROUNDS = {"gdpr": "GDPR Art. 17, erasure", "uk_biobank": "UK Biobank withdrawal", "own": "withdrawal"}
 _HELP = """usage: forgetmi requests add|list|due|process|close|advise|drift [OPTIONS]
@@ -74,7 +74,7 @@ class AddOptions:
 
 def add(argv: Sequence[str]) -> None:
     """Enter a request."""
-    from forgetmi.evidence.subjects import read_subjects
+    from forgetmi.requests.subjects import read_subjects
 
     own = command_line(AddOptions, argv, prog="forgetmi requests add",
                        description="Enter a withdrawal. Identifiers are read, turned into keyed digests, and not kept.")
@@ -218,8 +218,8 @@ class AdviseOptions:
 
 def advise(argv: Sequence[str]) -> None:
     """Compare the ways to carry requests out."""
-    from forgetmi.evidence.advise import advise as compare
     from forgetmi.evidence.record_files import read_record
+    from forgetmi.requests.advise import advise as compare
 
     own = command_line(AdviseOptions, argv, prog="forgetmi requests advise",
                        description="Compare retraining, SISA and unlearning by the measured cost of finished runs, and "

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from forgetmi.audit_stage import notice
-from forgetmi.commands.record import Recording, check, keep_record
-from forgetmi.commands.show import Board, say, summary
-from forgetmi.cost import Cost
-from forgetmi.errors import Fault, SpecError
-from forgetmi.facts import gather, replace_seed, spec_of
-from forgetmi.files import write_text
-from forgetmi.options import command_line, parse
-from forgetmi.pipeline import UNLEARNED, Run, cost_of, load_data, model_names, price, spent
-from forgetmi.pipeline import run as run_pipeline
-from forgetmi.registry import commands
-from forgetmi.report.manifest import write_manifest
-from forgetmi.report.pages import write_report
+from forgetmi.commands.options import command_line, parse
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.registry import commands
 from forgetmi.report.pdf import write_pdfs
-from forgetmi.rundir import RunDirectory
-from forgetmi.spec import RunSpec, write_yaml
-from forgetmi.track import Kind, track_run
+from forgetmi.run.console import say, summary
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.finish import _report, costs, finish
+from forgetmi.run.pipeline import Run, load_data, model_names
+from forgetmi.run.record import Recording, check, keep_record
+from forgetmi.run.spec import replace_seed, spec_of, write_yaml
+from forgetmi.run.track import Kind, track_run
 
 
 @dataclass(frozen=True)
@@ -91,52 +84,6 @@ def demo(argv: Sequence[str]) -> None:
                     [pair for one in done for pair in costs(spec, one)]))
 
 
-def finish(
-    spec: RunSpec, out: Path, *, command: list[str], how: Recording | None = None,
-    also: Callable[[Run], None] | None = None,
-) -> Run:
-    """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record."""
-    started = time.perf_counter()
-    if spec.audit.enabled:
-        say(notice(RunDirectory(out), spec.audit))
-    with Board() as board:
-        done = run_pipeline(spec, out, show=board.show)
-        _report(done, spec, command)
-        if also is not None:
-            also(done)
-        recorded = keep_record(done, spec, how or Recording())
-    seconds = time.perf_counter() - started
-    say(summary([done.evaluation], [spec.seed], costs(spec, done)))
-    say(f"{seconds:.0f} s now; all stages together {spent(spec, done.directory):.0f} CPU s.\n"
-        f"Report: {done.directory.report}\n"
-        f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
-        f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}\n"
-        f"{recorded}")
-    return done
-
-
-def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
-    """Cost of unlearning and of one retraining; none where nothing was retrained here."""
-    retraining = price(spec, done.directory)
-    return [(cost_of(done.directory, UNLEARNED), retraining)] if retraining else []
-
-
-def _report(done: Run, spec: RunSpec, command: list[str]) -> tuple[Path, ...]:
-    """Write manifest, table and pages; returns the pages."""
-    from forgetmi.evaluation.suite import table
-
-    facts = gather(done.directory, spec, done.cohort, done.partition, command=command)
-    write_manifest(done.directory.manifest, facts.manifest)
-    rows = table(done.evaluation)
-    header = ",".join(rows[0])
-    write_text(done.directory.root / "metrics.csv", "\n".join(
-        [header, *(",".join(_cell(value) for value in row.values()) for row in rows)]) + "\n")
-    return write_report(done.directory.report, facts)
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n') else text
 
 
 @dataclass(frozen=True)
@@ -162,7 +109,7 @@ def report(argv: Sequence[str]) -> None:
         raise SpecError(Fault("the run is not finished", where=own.run.name,
                               why=f"missing: {', '.join(missing) or 'metrics'}",
                               do="Give the run's command again; it goes on where it stopped."))
-    from forgetmi.types import Evaluation
+    from forgetmi.core.types import Evaluation
 
     cohort, partition = load_data(spec)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))

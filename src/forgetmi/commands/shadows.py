@@ -9,15 +9,15 @@ from pathlib import Path
 
 import tyro
 
-from forgetmi.cohort.stored import read_partition
-from forgetmi.commands.show import Board, say
-from forgetmi.errors import Fault, SpecError
-from forgetmi.facts import spec_of
-from forgetmi.files import full_disk_explained
-from forgetmi.options import command_line
-from forgetmi.pipeline import UNLEARNED
-from forgetmi.rundir import RunDirectory
-from forgetmi.shadows import make_pool, plan_for, price_of
+from forgetmi.cohort.partition_file import read_partition
+from forgetmi.commands.options import command_line
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import full_disk_explained
+from forgetmi.core.types import UNLEARNED
+from forgetmi.run.console import Board, say
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.shadows import make_pool, plan_for, price_of
+from forgetmi.run.spec import spec_of
 
 SERVES = ((64, "LiRA, U-LiRA and RULI"), (16, "LiRA, RMIA and IAM"), (2, "RMIA and IAM"))
 

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetmi.commands.show import Board, say
-from forgetmi.errors import Fault, SpecError
-from forgetmi.files import full_disk_explained
-from forgetmi.options import parse
-from forgetmi.spec import RunSpec
-from forgetmi.sweep import Study, best_of, run_sweep
-from forgetmi.sweep_file import grid, read_sweep
-from forgetmi.track import Kind, Tracker
-from forgetmi.trial import OWN, score
-from forgetmi.workers import use_threads
+from forgetmi.commands.options import parse
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import full_disk_explained
+from forgetmi.jobs.pool import use_threads
+from forgetmi.run.console import Board, say
+from forgetmi.run.spec import RunSpec
+from forgetmi.run.track import Kind, Tracker
+from forgetmi.search.sweep import Study, best_of, run_sweep
+from forgetmi.search.sweep_file import grid, read_sweep
+from forgetmi.search.trial import OWN, score
 
 USED = ("cohort", "partition", "images", "text", "model", "training", "method", "given", "retrains", "batch_size",
         "seed", "split_seed", "workers", "threads", "runner", "address", "gpus_per_job", "device")

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from forgetmi.commands.show import Board, say
-from forgetmi.errors import Fault, SpecError
-from forgetmi.options import parse
-from forgetmi.registry import methods
-from forgetmi.spec import to_plain
-from forgetmi.tune import Chosen, Rule, make_plan
-from forgetmi.tune import tune as run_tuning
+from forgetmi.commands.options import parse
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.registry import methods
+from forgetmi.run.console import Board, say
+from forgetmi.run.spec import to_plain
+from forgetmi.search.tune import Chosen, Rule, make_plan
+from forgetmi.search.tune import tune as run_tuning
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from forgetmi.core.types import Floats, Signals
 from forgetmi.evaluation.link import contrast
 from forgetmi.evaluation.signals import log_probabilities, margin
-from forgetmi.types import Floats, Signals
 
 Channel = Literal["image", "text", "both", "link"]
 CHANNELS: tuple[Channel, ...] = ("image", "text", "both", "link")

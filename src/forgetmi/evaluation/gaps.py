@@ -7,11 +7,17 @@ from functools import partial
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import (
+    ORIGINAL,
+    UNLEARNED,
+    Evaluation,
+    Failed,
+    Floats,
+)
 from forgetmi.evaluation.scores import Key, Measure, derive
 from forgetmi.evaluation.signals import Head
 from forgetmi.evaluation.statistics import PatientSample
-from forgetmi.types import Failed, Floats
 
 FLOOR = "retrain"  # under this name stands what the retrained models have in common
 TERMS = (("auc", "forget"), ("f1", "forget"), ("auc", "test"), ("f1", "test"), ("sample_mia", "forget"))
@@ -101,3 +107,21 @@ def gaps(
             derive(f"{name}_{suffix}", partial(floor, aggregate, head), *samples, better="lower", head=head)
             for name, head in GAPS.items() for suffix, aggregate in (("floor", np.mean), ("floor_largest", np.max))]
     return found
+
+
+def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
+    """Whether a model ended where the original was: on each of the gap's five measures within its floor of it.
+
+    False where there is no floor to compare with."""
+    try:
+        floor = evaluation.get("retrain", "gap_floor", head="image")
+        pairs = [(evaluation.get(model, name, head="image", on=on), evaluation.get(ORIGINAL, name, head="image", on=on))
+                 for name, on in FIVE]
+    except KeyError:
+        return False
+    if isinstance(floor, Failed) or any(isinstance(one, Failed) for pair in pairs for one in pair):
+        return False
+    return all(abs(a.value - b.value) <= floor.value for a, b in pairs)  # type: ignore[union-attr]
+
+
+FIVE = (("auc", "forget"), ("f1", "forget"), ("auc", "test"), ("f1", "test"), ("sample_mia", "forget"))

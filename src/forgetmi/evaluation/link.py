@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import Floats, Signals
 from forgetmi.evaluation.signals import pair_cosine
-from forgetmi.types import Floats, Signals
 
 _BLOCK = 4_000_000  # similarities held at once
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.svm import SVC
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Floats, Ints
 from forgetmi.evaluation.statistics import weighted_auc, weighted_mean
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Floats, Ints
 
 PER_SIDE = 2000
 

@@ -13,8 +13,8 @@ from scipy.optimize import nnls
 from scipy.sparse import csr_array
 from scipy.stats import false_discovery_control
 
-from forgetmi.errors import EvaluationError, Fault
-from forgetmi.types import Floats, Ints
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import Floats, Ints
 
 Flags = np.ndarray
 
@@ -163,7 +163,7 @@ def permutation_test(
         signal: Float[p].
         forgotten: Bool[p].
         studies: Int[p].
-        generator: From `forgetmi.seeding`.
+        generator: From `forgetmi.core.seeding`.
         permutations: >= 1; the smallest p-value is 1 / (permutations + 1).
 
     Returns:

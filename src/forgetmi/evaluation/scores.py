@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
+from forgetmi.core.types import Failed, Floats, Score
 from forgetmi.evaluation.statistics import Metric, PatientSample, draws, interval, join
-from forgetmi.types import Failed, Floats, Score
 
 Better = Literal["higher", "lower", "closer"]
 Key = tuple[str, str, str]
@@ -22,7 +22,7 @@ class Measure:
     """A metric on the data and on every resample, before it is compared with the retrained models.
 
     Args:
-        name, head, on, better, note: As in `forgetmi.types.Score`.
+        name, head, on, better, note: As in `forgetmi.core.types.Score`.
         patients, images: How many are in the set measured.
         values: Float[1 + b]; element 0 is the value itself, finite.
         smallest: Patients in the smallest set it rests on.
@@ -55,7 +55,7 @@ def derive(
     """Keep what a computation returns; what it raises becomes the reason of a `Failed`.
 
     Args:
-        name, better, head, on, note: As in `forgetmi.types.Score`.
+        name, better, head, on, note: As in `forgetmi.core.types.Score`.
         values: Makes Float[1 + b], as `forgetmi.evaluation.statistics.draws` does.
         samples: The set measured and, for a comparison, the set it is compared with.
     """

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
-from forgetmi.types import Floats, Ints
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import Floats, Ints
 
 Metric = Callable[[Floats], Floats]
 
@@ -57,9 +57,9 @@ def resample_patients(patient: Ints, *, resamples: int, generator: np.random.Gen
 
     Args:
         patient: Int[n], any code of each image's patient. Resamples follow the order of the codes, so codes must not
-            depend on the identifier key (`forgetmi.types.codes`).
+            depend on the identifier key (`forgetmi.core.types.codes`).
         resamples: How many resamples, >= 0.
-        generator: From `forgetmi.seeding`.
+        generator: From `forgetmi.core.seeding`.
     """
     distinct, local = np.unique(patient, return_inverse=True)
     count = len(distinct)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
@@ -10,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import RETRAIN, Evaluation, Failed, Floats, Ints, Partition, Score, SetName, Signals
 from forgetmi.evaluation.distance import cosine_distance, jensen_shannon, symmetric_kl
 from forgetmi.evaluation.gaps import FLOOR, gaps
 from forgetmi.evaluation.membership import membership_auc, sample_mia
@@ -31,10 +32,7 @@ from forgetmi.evaluation.utility import (
     mean_pairwise_auc,
     severity_mse,
 )
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Evaluation, Failed, Floats, Ints, Partition, Score, SetName, Signals
 
-RETRAIN = re.compile(r"retrain-\d+")
 MEASURED: dict[str, SetName] = {"forget": "forget", "test": "holdout", "retain": "retain"}  # reported name: its set
 Utility = Callable[[Floats, Ints, Floats], Floats]
 UTILITY: dict[str, Utility] = {"auc": macro_auc, "f1": macro_f1, "accuracy": accuracy}

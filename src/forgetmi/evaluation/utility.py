@@ -13,9 +13,9 @@ from itertools import combinations
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import Floats, Ints
 from forgetmi.evaluation.statistics import mean_defined, once, ratio, weighted_auc, weighted_mean
-from forgetmi.types import Floats, Ints
 
 
 def auc_per_class(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:

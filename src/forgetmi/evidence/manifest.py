@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from forgetmi.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.serialization import from_plain
+from forgetmi.core.types import Ints, Partition, Strings
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
 from forgetmi.evidence.record import TrainingData
-from forgetmi.plain import from_plain
-from forgetmi.types import Ints, Partition, Strings
 
 FORMAT = "forgetmi absence 1"
 PROOFS = "absence.json"

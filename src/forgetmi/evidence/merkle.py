@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final
 
-from forgetmi.errors import EvidenceError, Fault
+from forgetmi.core.errors import EvidenceError, Fault
 
 
 def _leaf(content: str) -> bytes:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from forgetmi.plain import LATER
-from forgetmi.spec import RequestSpec
+from forgetmi.core.serialization import LATER
+from forgetmi.evidence.request import RequestSpec
 
 FORMAT = "forgetmi record 1"
 RECORD = "record.json"

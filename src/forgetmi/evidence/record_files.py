@@ -13,11 +13,11 @@ from typing import NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from forgetmi.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.files import full_disk_explained, write_bytes
+from forgetmi.core.serialization import from_plain
 from forgetmi.evidence.record import FORMAT, RECORD, Record
 from forgetmi.evidence.signing import fingerprint, public_pem
-from forgetmi.files import full_disk_explained, write_bytes
-from forgetmi.plain import from_plain
 
 SUMS, SIGNATURE, PUBLIC = "record.sha256", "record.sig", "record.pub.pem"
 OWN_FILES = (RECORD, SUMS, SIGNATURE, PUBLIC)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from forgetmi.errors import EvidenceError, Fault
+from forgetmi.core.errors import EvidenceError, Fault
 
 PASSPHRASE = "FORGETMI_SIGN_PASSPHRASE"
 

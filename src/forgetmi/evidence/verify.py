@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from forgetmi.errors import EvidenceError, Fault
+from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.evidence.manifest import Proofs
 from forgetmi.evidence.manifest import faults as proof_faults
 from forgetmi.evidence.record import RECORD, Record

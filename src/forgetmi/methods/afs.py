@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import classification, distillation
-from forgetmi.methods.steps import Means, adamw, set_lr
-from forgetmi.methods.teacher import Table, frozen, outputs_of
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
 from forgetmi.model.train import Recipe
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import Means, adamw, set_lr
+from forgetmi.unlearning.losses import classification, distillation
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AFS:
     all; their forward pass uses the running batch statistics, so that none of the student's own are learned from the
     forgotten; the task loss is the original's, with its ranking term; optimiser and schedule are the original recipe's;
     the last epoch is the result. The paper's audit (EMA) is left out: by it every image that is classified well counts
-    as a member, and its test is not calibrated; `forgetmi.audit` audits the result.
+    as a member, and its test is not calibrated; `forgetmi.audit.result` audits the result.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

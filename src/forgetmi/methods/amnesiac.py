@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.original import TrainingTask, watched
-from forgetmi.methods.update_log import UpdateLog
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.original import TrainingTask, watched
+from forgetmi.unlearning.update_log import UpdateLog
 
 
 @dataclass(frozen=True)

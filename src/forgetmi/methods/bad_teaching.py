@@ -9,17 +9,17 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import Tensor
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import distillation
-from forgetmi.methods.mixed import forgotten, mixed, portion
-from forgetmi.methods.steps import adamw, minimise, set_mode, split
-from forgetmi.methods.teacher import Table, frozen, outputs_of, tabulate
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.seeding import derive
+from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
-from forgetmi.seeding import derive
-from forgetmi.types import Batch, Outputs
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, minimise, set_mode, split
+from forgetmi.unlearning.losses import distillation
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.mixed import forgotten, mixed, portion
+from forgetmi.unlearning.teacher import Table, frozen, outputs_of, tabulate
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetmi.batch.perturb import wash
-from forgetmi.errors import Fault, MethodError, SpecError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.distil import distil
-from forgetmi.methods.head_space import HeadSpace
-from forgetmi.methods.teacher import Table, frozen, outputs_of
-from forgetmi.methods.transport import Transport, fit_transport
-from forgetmi.methods.wash import Mean, wash_out
+from forgetmi.core.errors import Fault, MethodError, SpecError
+from forgetmi.core.types import Ints
+from forgetmi.data.noise import wash
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Ints
+from forgetmi.unlearning.averaged_embeddings import Mean, wash_out
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.distillation import distil
+from forgetmi.unlearning.head_space import HeadSpace
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.teacher import Table, frozen, outputs_of
+from forgetmi.unlearning.transport import Transport, fit_transport
 
 FEW = 75  # labelled validation images below which the calibration got clearly worse in development
 
@@ -32,7 +32,7 @@ class CalibratedConsensus:
 
     Mild changes of a sample wash out most of what a model memorised of it. What remains is measured on retained
     patients, who are remembered exactly as well as the forgotten ones: the difference between their washed outputs and
-    the clean outputs of validation patients is a map (see `forgetmi.methods.transport`), and the map is applied to the
+    the clean outputs of validation patients is a map (see `forgetmi.unlearning.transport`), and the map is applied to the
     forgotten. Neither a retrained model nor a test patient is read. See docs/calibrated_consensus.md.
 
     A forgotten sample whose label is unknown gets its washed output without transport: training never fitted it to a

@@ -6,13 +6,13 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.frozen_prefix import frozen_prefix
-from forgetmi.methods.last_layers import free_only, last_layers
-from forgetmi.methods.steps import adamw, base, minimise, set_mode
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.frozen_prefix import frozen_prefix
+from forgetmi.unlearning.last_layers import free_only, last_layers
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, base, minimise, set_mode
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

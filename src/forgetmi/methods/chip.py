@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.projection import directions, project, select
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.projection import directions, project, select
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from forgetmi.batch.perturb import Perturbation
-from forgetmi.errors import Fault, SpecError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.distil import distil
-from forgetmi.methods.teacher import frozen, outputs_of
-from forgetmi.methods.wash import wash_out
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.averaged_embeddings import wash_out
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.distillation import distil
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.teacher import frozen, outputs_of
 
 
 @dataclass(frozen=True)

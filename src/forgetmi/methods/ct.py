@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.methods.msg import counted, layers
-from forgetmi.methods.steps import adamw, base, minimise, set_lr, set_mode
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, base, minimise, set_lr, set_mode
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

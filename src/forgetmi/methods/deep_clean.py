@@ -10,14 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.importance import Each, squared_gradients
-from forgetmi.methods.masks import by_encoder, largest_by_encoder, masked, shares
-from forgetmi.methods.steps import adamw, base, minimise
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.importance import Each, squared_gradients
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, base, minimise
+from forgetmi.unlearning.masks import by_encoder, largest_by_encoder, masked, shares
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.steps import adamw, minimise, set_mode
-from forgetmi.methods.teacher import Table, frozen, outputs_of
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, minimise, set_mode
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.frozen_prefix import frozen_prefix
-from forgetmi.methods.last_layers import free_only, last_layers
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.model.modes import learning
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.frozen_prefix import frozen_prefix
+from forgetmi.unlearning.last_layers import free_only, last_layers
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

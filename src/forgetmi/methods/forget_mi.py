@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetmi.batch.perturb import Perturbation
-from forgetmi.methods.access import Loaders, SetLoader
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.calibrate import calibrate_noise
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import away, keep, towards
-from forgetmi.methods.steps import Means, adamw, concatenate, split
-from forgetmi.methods.teacher import Table, frozen, outputs_of, tabulate
-from forgetmi.methods.views import Views, bounds_between, offset, start_distances, views
+from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.joint_views import Views, bounds_between, offset, start_distances, views
+from forgetmi.unlearning.loaders import Loaders, SetLoader
+from forgetmi.unlearning.loop import Means, adamw, concatenate, split
+from forgetmi.unlearning.losses import away, keep, towards
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.noise_calibration import calibrate_noise
+from forgetmi.unlearning.teacher import Table, frozen, outputs_of, tabulate
 
 # UU, MU, UR, MR
 WEIGHTS: dict[str, tuple[float, float, float, float]] = {

@@ -9,15 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import distance
-from forgetmi.methods.steps import adamw, minimise
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.seeding import torch_generator
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
-from forgetmi.seeding import torch_generator
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, minimise
+from forgetmi.unlearning.losses import distance
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import l1_norm
-from forgetmi.methods.steps import adamw, base, minimise, set_mode
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, base, minimise, set_mode
+from forgetmi.unlearning.losses import l1_norm
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders, SetLoader
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.importance import summed_gradient
-from forgetmi.methods.last_layers import last_layers
-from forgetmi.methods.masks import largest, masked
-from forgetmi.methods.steps import adamw, base, minimise, set_lr, set_mode
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.importance import summed_gradient
+from forgetmi.unlearning.last_layers import last_layers
+from forgetmi.unlearning.loaders import Loaders, SetLoader
+from forgetmi.unlearning.loop import adamw, base, minimise, set_lr, set_mode
+from forgetmi.unlearning.masks import largest, masked
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

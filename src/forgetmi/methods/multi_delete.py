@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.derange import derangement
-from forgetmi.methods.steps import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
-from forgetmi.methods.teacher import Table, frozen, outputs_of
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Ints, Outputs
 from forgetmi.model.image_text import ImageText
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Ints, Outputs
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.derangement import derangement
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
 @dataclass(frozen=True)

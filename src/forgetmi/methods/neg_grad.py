@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import classification
-from forgetmi.methods.matched import matched_mean, per_sample
-from forgetmi.methods.steps import adamw, minimise, set_mode
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.label_matched import matched_mean, per_sample
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, minimise, set_mode
+from forgetmi.unlearning.losses import classification
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import classification
-from forgetmi.methods.steps import adamw, base, cycle, minimise, set_mode
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, base, cycle, minimise, set_mode
+from forgetmi.unlearning.losses import classification
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.ridge_head import certified_epsilon, logistic, minimise, newton
-from forgetmi.methods.steps import embeddings
-from forgetmi.methods.teacher import asked, frozen
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.seeding import torch_generator
+from forgetmi.core.types import Batch, Model
 from forgetmi.model.image_text import ImageText
-from forgetmi.seeding import torch_generator
-from forgetmi.types import Batch, Model
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import embeddings
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
+from forgetmi.unlearning.teacher import asked, frozen
 
 HEADS = ("image", "text")
 

@@ -9,17 +9,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import classification
-from forgetmi.methods.mixed import forgotten, mixed, portion
-from forgetmi.methods.relabel import Rule, Unit, relabelling
-from forgetmi.methods.steps import adamw, base, minimise, set_mode, split
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Batch, Ints
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
-from forgetmi.types import Batch, Ints
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, base, minimise, set_mode, split
+from forgetmi.unlearning.losses import classification
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.mixed import forgotten, mixed, portion
+from forgetmi.unlearning.relabel import Rule, Unit, relabelling
 
 
 @dataclass(frozen=True)

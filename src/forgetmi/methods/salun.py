@@ -6,16 +6,16 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.importance import summed_gradient
-from forgetmi.methods.masks import largest_by_encoder, masked, shares
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.methods.random_labels import RandomLabels
-from forgetmi.methods.relabel import Rule, Unit
-from forgetmi.methods.steps import adamw
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.importance import summed_gradient
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw
+from forgetmi.unlearning.masks import largest_by_encoder, masked, shares
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.relabel import Rule, Unit
 
 
 @dataclass(frozen=True)

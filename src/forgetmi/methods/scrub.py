@@ -10,16 +10,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.losses import distillation
-from forgetmi.methods.rewind import History, rewind
-from forgetmi.methods.steps import adamw, minimise, set_lr, set_mode
-from forgetmi.methods.teacher import Table, frozen, outputs_of
+from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
-from forgetmi.types import Batch, Outputs
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode
+from forgetmi.unlearning.losses import distillation
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.rewind import History, rewind
+from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.importance import Each, squared_gradients
-from forgetmi.methods.masks import masked, shares
-from forgetmi.methods.steps import adamw, base, cycle, minimise, set_mode
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
-from forgetmi.types import Batch
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.importance import Each, squared_gradients
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loop import adamw, base, cycle, minimise, set_mode
+from forgetmi.unlearning.masks import masked, shares
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

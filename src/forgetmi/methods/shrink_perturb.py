@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import torch
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

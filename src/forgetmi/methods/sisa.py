@@ -11,18 +11,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from forgetmi.errors import Fault, MethodError
-from forgetmi.methods.access import Loaders
-from forgetmi.methods.base import MethodInfo
-from forgetmi.methods.context import Context
-from forgetmi.methods.original import OwnOriginal, TrainedOriginal, TrainingTask
-from forgetmi.methods.sharded import SliceLog, Slices
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.seeding import derive, numpy_generator
+from forgetmi.core.types import Epochs, Ints
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Recipe, TrainingTrace, fit
-from forgetmi.seeding import derive, numpy_generator
-from forgetmi.types import Epochs, Ints
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.original import OwnOriginal, TrainedOriginal, TrainingTask
+from forgetmi.unlearning.shard_log import SliceLog, Slices
 
 FEWEST = 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from forgetmi.errors import Fault, SpecError
+from forgetmi.core.errors import Fault, SpecError
 from forgetmi.model.image_text import ModelSpec, compact, paper
 from forgetmi.model.text_encoder import pretrained_text
 

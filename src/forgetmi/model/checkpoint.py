@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as to_bytes
 
-from forgetmi.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest
 

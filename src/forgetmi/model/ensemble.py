@@ -9,8 +9,8 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText, ModelSpec
-from forgetmi.types import Batch, Outputs
 
 
 @final

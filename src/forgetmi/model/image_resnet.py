@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from forgetmi import processes
-from forgetmi.errors import Fault, SpecError
+from forgetmi.core import distributed
+from forgetmi.core.errors import Fault, SpecError
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Feature map in, feature map out."""
-        if processes.count() == 1 or not self.training:
+        if distributed.count() == 1 or not self.training:
             return super().forward(input)
         x, channel = input.float(), (slice(None), None, None)
         size = x.numel() / x.shape[1]
-        sums = processes.total(torch.cat([x.sum(dim=(0, 2, 3)), x.new_tensor([size])]))
+        sums = distributed.total(torch.cat([x.sum(dim=(0, 2, 3)), x.new_tensor([size])]))
         size, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
         x = x - mean[channel]
-        variance = processes.total(x.square().sum(dim=(0, 2, 3))) / size
+        variance = distributed.total(x.square().sum(dim=(0, 2, 3))) / size
         with torch.no_grad():
             for kept, now in ((self.running_mean, mean), (self.running_var, variance * (size / (size - 1)))):
                 cast(Tensor, kept).lerp_(now, cast(float, self.momentum))

@@ -10,16 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forgetmi import processes
-from forgetmi.errors import Fault, SpecError
+from forgetmi.core import distributed
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.seeding import scope
+from forgetmi.core.serialization import from_plain
+from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
-from forgetmi.model.initialise import initialise
 from forgetmi.model.prefix import Prefix
 from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec
-from forgetmi.plain import from_plain
-from forgetmi.seeding import scope
-from forgetmi.types import Batch, Outputs
 
 BRANCHES = {"image": "img_model", "text": "text_model", "joint": "gate"}
 
@@ -111,7 +110,7 @@ class ImageText(nn.Module):
         """Run both encoders and the gate; several processes share the batch, and each gets all outputs.
 
         One process in eval mode computes the shares that are asked of it one after the other; see
-        `forgetmi.processes.in_shares`.
+        `forgetmi.core.distributed.in_shares`.
 
         An encoder ("image", "text") named in ``known`` starts from the outputs held there, for the rows held there.
 
@@ -120,7 +119,7 @@ class ImageText(nn.Module):
             text_inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (``text_model.embed``), for
                 methods that disturb or differentiate the input of the text encoder.
         """
-        shares, alone = processes.shares(), processes.count() == 1
+        shares, alone = distributed.shares(), distributed.count() == 1
         if not 1 < shares <= len(batch) or (alone and self.training):
             return _join(self.img_model, self.text_model, self.gate, batch, text_inputs, self.known)
         return self._in_turn(batch, text_inputs, shares) if alone else self._together(batch, text_inputs)
@@ -128,22 +127,22 @@ class ImageText(nn.Module):
     def _in_turn(self, batch: Batch, text_inputs: Tensor | None, shares: int) -> Outputs:
         """All shares of a batch, by one process."""
         # As among processes, the shares' gradients are added up before they meet those of other passes.
-        image, text, gate = processes.averaged(self.img_model, self.text_model, self.gate)
+        image, text, gate = distributed.averaged(self.img_model, self.text_model, self.gate)
         parts = []
         for number in range(shares):
-            own = processes.share(len(batch), number=number, of=shares)
+            own = distributed.share(len(batch), number=number, of=shares)
             parts.append(_join(image, text, gate, _rows(batch, own), None if text_inputs is None else text_inputs[own],
                                self.known))
         return Outputs(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Outputs)))
 
     def _together(self, batch: Batch, text_inputs: Tensor | None) -> Outputs:
         """This process's share of a batch, and the others' from them."""
-        mine = _rows(batch, processes.share(len(batch)))
-        image, text, gate = processes.averaged(self.img_model, self.text_model, self.gate)
-        with processes.own_dropout(self.training):
-            inputs = None if text_inputs is None else processes.part(text_inputs)
+        mine = _rows(batch, distributed.share(len(batch)))
+        image, text, gate = distributed.averaged(self.img_model, self.text_model, self.gate)
+        with distributed.own_dropout(self.training):
+            inputs = None if text_inputs is None else distributed.part(text_inputs)
             outputs = _join(image, text, gate, mine, inputs, self.known)
-        return Outputs(*processes.whole([getattr(outputs, f.name) for f in fields(Outputs)], len(batch)))
+        return Outputs(*distributed.whole([getattr(outputs, f.name) for f in fields(Outputs)], len(batch)))
 
 
 def _rows(batch: Batch, rows: slice) -> Batch:
@@ -161,19 +160,6 @@ def _join(
     return Outputs(image_logits, text_logits, image, text, gate(image, text))
 
 
-def build(spec: ModelSpec, *, seed: int) -> ImageText:
-    """A fresh model whose every weight is a function of (seed, parameter name); see `initialise`.
-
-    Args:
-        spec: Architecture.
-        seed: Root seed.
-
-    Raises:
-        SpecError: The specification cannot be built.
-    """
-    model = ImageText(spec)
-    initialise(model, seed=seed)
-    return model
 
 
 def recompute_activations(model: ImageText, on: bool) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from forgetmi.errors import Fault, SpecError
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.seeding import torch_generator
+from forgetmi.model.image_text import ImageText, ModelSpec
 from forgetmi.model.text_encoder import pretrained_weights
-from forgetmi.seeding import torch_generator
 
 if TYPE_CHECKING:
     from forgetmi.model.image_text import ImageText
@@ -97,3 +98,18 @@ def _reset(module: nn.Module, name: str, seed: int) -> None:
             raise TypeError(f"no initialiser for {type(module).__name__} ({name})")
         case _:
             pass
+
+
+def build(spec: ModelSpec, *, seed: int) -> ImageText:
+    """A fresh model whose every weight is a function of (seed, parameter name); see `initialise`.
+
+    Args:
+        spec: Architecture.
+        seed: Root seed.
+
+    Raises:
+        SpecError: The specification cannot be built.
+    """
+    model = ImageText(spec)
+    initialise(model, seed=seed)
+    return model

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import torch
 
-from forgetmi.cost import Cost, go_on_from, spent
-from forgetmi.errors import CheckpointError, Fault
-from forgetmi.seeding import scope
+from forgetmi.core.cost import Cost, go_on_from, spent
+from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.seeding import scope
 
 
 class Stateful(Protocol):

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from forgetmi import processes
+from forgetmi.core import distributed
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.resume import Stateful
 
@@ -19,7 +19,7 @@ def shard(model: ImageText) -> None:
     """Leave each process its share of every encoder weight, in place; gradients and moments are shared alike.
 
     The weights of a residual block or transformer layer are whole only while it computes, forward or backward.
-    Gradients become means over the processes, as `forgetmi.processes.averaged` makes them. An optimiser is made after.
+    Gradients become means over the processes, as `forgetmi.core.distributed.averaged` makes them. An optimiser is made after.
 
     Args:
         model: The same whole model in every process. The gate stays whole.
@@ -29,7 +29,7 @@ def shard(model: ImageText) -> None:
     image, text = model.img_model, model.text_model
     blocks = [block for name, stage in image.named_children() if name.startswith("layer") for block in stage.children()]
     layers = list(cast(nn.ModuleList, text.bert.encoder.layer))[:-1]  # the last one's parts are called one by one
-    mesh = init_device_mesh(model.device.type, (processes.count(),))
+    mesh = init_device_mesh(model.device.type, (distributed.count(),))
     for encoder, units in ((image, blocks), (text, layers)):
         encoder.register_forward_hook(_own_storage)
         for unit in (*units, encoder):
@@ -104,7 +104,7 @@ def _kept(state: Any) -> Any:
     """Whole tensors in place of shares, on the processor: in the first process alone, though all take part."""
     if isinstance(state, Tensor):
         found = whole(state)
-        return found.cpu() if processes.rank() == 0 else None
+        return found.cpu() if distributed.rank() == 0 else None
     if isinstance(state, dict):
         return {name: _kept(value) for name, value in state.items()}
     return [_kept(value) for value in state] if isinstance(state, list) else state

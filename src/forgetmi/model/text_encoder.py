@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertLayer
 
-from forgetmi.errors import Fault, SpecError
-from forgetmi.seeding import scope
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.seeding import scope
 
 _PAD = 0
 

@@ -16,7 +16,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from forgetmi.errors import Fault, MethodError, SpecError
+from forgetmi.core.errors import Fault, MethodError, SpecError
+from forgetmi.core.types import Batch, Epochs, Outputs, Recorder
 from forgetmi.model.image_text import ImageText, parameter_digest, recompute_activations
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating, learning
@@ -24,7 +25,6 @@ from forgetmi.model.optimiser import TransformersAdamW
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.sharding import gather, resumable, shard, whole
-from forgetmi.types import Batch, Epochs, Outputs, Recorder
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Recipe:
     """How a model is trained; the defaults suit the compact model.
 
     The learning rate rises over ``warmup``, stays, and falls linearly to 0 over ``decay``; warm-up followed by decay
-    over all the rest is ``decay = 1 - warmup``. The published trainers' recipes are in `forgetmi.release.recipes`.
+    over all the rest is ``decay = 1 - warmup``. The published trainers' recipes are in `forgetmi.authors_code.recipes`.
 
     Args:
         epochs: Passes over the training rows, >= 0.

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.transforms import blended_transform_factory
 
-from forgetmi.report.reading import plain
+from forgetmi.core.types import Floats
+from forgetmi.report.score_text import plain
 from forgetmi.report.svg import BAND, INK, LINES, MUTED, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
-from forgetmi.types import Floats
 
 _ORDER = ("chance", "retrain", "original", "unlearned")
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from forgetmi.evaluation.audit_rows import AttackMissing, AttackRow, PatientRow, RelearnCurve
-from forgetmi.evaluation.delta import Estimate
-from forgetmi.report import attack_figures, figures, judgement
+from forgetmi.audit.delta import Estimate
+from forgetmi.audit.rows import AttackMissing, AttackRow, PatientRow, RelearnCurve
+from forgetmi.core.types import Floats
+from forgetmi.report import attack_figures, figures, verdict_text
 from forgetmi.report.attack_figures import Curve, ForestRow, Person, Relearned
 from forgetmi.report.content import Findings
-from forgetmi.report.judgement import CHANNELS, SHORT
-from forgetmi.report.reading import brief, many, plain
-from forgetmi.types import Floats
+from forgetmi.report.score_text import brief, many, plain
+from forgetmi.report.verdict_text import CHANNELS, SHORT
 
 PEOPLE_SHOWN = 40
 GROUPS_SHOWN = 40
@@ -101,7 +101,7 @@ def strips(findings: Findings) -> list[dict[str, Any]]:
         people = sorted(everyone, key=lambda one: -one.channels["any"].score)
         if len(people) > PEOPLE_SHOWN:
             people = [*people[:PEOPLE_SHOWN // 2], *people[-PEOPLE_SHOWN // 2:]]
-        marks = [Person(judgement.short(one.patient), one.channels["any"].score, _person(one),
+        marks = [Person(verdict_text.short(one.patient), one.channels["any"].score, _person(one),
                         f"{one.channels['any'].percentile:.0f} %") for one in people]
         out = [one for one in everyone if one.remembered or one.over_forgotten]
         low, high = np.quantile(unseen, [0.025, 0.975])
@@ -117,7 +117,7 @@ def strips(findings: Findings) -> list[dict[str, Any]]:
 
 
 def _out(some: Sequence[PatientRow]) -> str:
-    return f"{judgement.named(some)} {'stands' if len(some) == 1 else 'stand'} out" if some else "none stands out"
+    return f"{verdict_text.named(some)} {'stands' if len(some) == 1 else 'stand'} out" if some else "none stands out"
 
 
 def _person(one: PatientRow) -> str:
@@ -165,7 +165,7 @@ def harm_forest(findings: Findings) -> dict[str, Any] | None:
     picture = attack_figures.forest_panel(
         "harm", "Served worse or better", rows, neutral=0, span=(-edge, edge), axis="new model − retrained models",
         margin=-findings.subgroup_margin)
-    seen = f"Of {many(len(findings.harm), 'row')}: {judgement.harm_sentence(findings.harm)}."
+    seen = f"Of {many(len(findings.harm), 'row')}: {verdict_text.harm_sentence(findings.harm)}."
     if len(shown) < len(findings.harm):
         seen += f" Drawn: the first {GROUPS_SHOWN}."
     return {"picture": Markup(picture), "seen": seen}

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.cost import Cost
-from forgetmi.evaluation.audit_rows import (
+from forgetmi.audit.rows import (
     AttackMissing,
     AttackRow,
     Control,
@@ -21,10 +20,12 @@ from forgetmi.evaluation.audit_rows import (
     RelearnCurve,
     RetainedRisk,
 )
-from forgetmi.evaluation.subgroups import SubgroupRow
-from forgetmi.evaluation.verdict import Rule, Verdict
+from forgetmi.audit.rule import Rule
+from forgetmi.audit.subgroups import SubgroupRow
+from forgetmi.audit.verdict import Verdict
+from forgetmi.core.cost import Cost
+from forgetmi.core.types import Cohort, Evaluation, ForgetRequest, Partition, Signals, codes
 from forgetmi.report.manifest import Manifest
-from forgetmi.types import Cohort, Evaluation, ForgetRequest, Partition, Signals, codes
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the audit found; the rows are explained in `forgetmi.evaluation.audit_rows`.
+    """What the audit found; the rows are explained in `forgetmi.audit.rows`.
 
     Args:
         rule: The declared rule of the verdict.

@@ -13,8 +13,8 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
+from forgetmi.core.types import Floats
 from forgetmi.report.svg import BAND, INK, LINES, MUTED, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
-from forgetmi.types import Floats
 
 LOWEST_LOSS = 1e-6
 MOST_LABELS = 8  # of a trade-off plot; more would cover each other

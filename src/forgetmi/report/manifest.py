@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from forgetmi.cost import Cost
-from forgetmi.files import write_text
+from forgetmi.core.cost import Cost
+from forgetmi.core.files import write_text
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "safetensors", "pillow", "pydicom")
 _PATH = re.compile(

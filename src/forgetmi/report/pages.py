@@ -13,13 +13,12 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from forgetmi.core.files import write_text
+from forgetmi.core.types import RETRAIN, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR
-from forgetmi.evaluation.suite import RETRAIN
-from forgetmi.files import write_text
-from forgetmi.report import audit_sections, figures, judgement, reading, sections, table
+from forgetmi.report import audit_sections, figures, score_text, sections, table, verdict_text
 from forgetmi.report.content import Example, Findings, ReportFacts, Work
-from forgetmi.report.reading import Reading
-from forgetmi.types import Failed, Score
+from forgetmi.report.score_text import Reading
 
 ENGINEER, LETTER = "engineer.html", "letter.html"
 DIGESTS_SHOWN = 3
@@ -81,15 +80,15 @@ def _render(template: str, facts: ReportFacts, names: Mapping[str, str], context
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters.update(
-        plain=reading.plain, signed=reading.signed, duration=reading.duration, memory=_memory, picture=_picture,
-        option=_option, short=judgement.short, estimate=judgement.estimate, place=judgement.place,
-        numbers=audit_sections.numbers, remarks=audit_sections.remarks, brief=reading.brief)
+        plain=score_text.plain, signed=score_text.signed, duration=score_text.duration, memory=_memory, picture=_picture,
+        option=_option, short=verdict_text.short, estimate=verdict_text.estimate, place=verdict_text.place,
+        numbers=audit_sections.numbers, remarks=audit_sections.remarks, brief=score_text.brief)
     environment.globals.update(
-        many=reading.many, difference=reading.difference,
+        many=score_text.many, difference=score_text.difference,
         signs={kind: Markup(figures.sign(kind)) for kind in figures.SIGNS}, set_names=SET_NAMES,
-        set_uses=SET_USES, set_words=reading.SETS, examples_shown=EXAMPLES_SHOWN, label=reading.label,
-        channels=judgement.CHANNELS, short_channels=judgement.SHORT, directions=audit_sections.DIRECTIONS,
-        answers=judgement.ANSWERS)
+        set_uses=SET_USES, set_words=score_text.SETS, examples_shown=EXAMPLES_SHOWN, label=score_text.label,
+        channels=verdict_text.CHANNELS, short_channels=verdict_text.SHORT, directions=audit_sections.DIRECTIONS,
+        answers=verdict_text.ANSWERS)
     environment.tests.update(
         score=lambda value: isinstance(value, Score), failed=lambda value: isinstance(value, Failed))
     return environment.get_template(template).render(facts=facts, names=names, **context)
@@ -97,7 +96,7 @@ def _render(template: str, facts: ReportFacts, names: Mapping[str, str], context
 
 def _outside(value: Any) -> Any:
     """Text made harmless to its surroundings; it is escaped, or was marked as safe, apart from this."""
-    return type(value)(reading.clean(value)) if isinstance(value, str) else value
+    return type(value)(score_text.clean(value)) if isinstance(value, str) else value
 
 
 def _common(facts: ReportFacts) -> dict[str, Any]:
@@ -109,25 +108,25 @@ def _common(facts: ReportFacts) -> dict[str, Any]:
         "counts": counts, "share_of_training": counts["forget"]["images"] / trained_on,
         "share_of_retraining": _share(facts.work),
         "retrains": sum(RETRAIN.fullmatch(model) is not None for model in facts.evaluation.scores),
-        "answer": judgement.ANSWERS[findings.verdict.outcome] if findings else None, "untested": judgement.UNTESTED,
-        "channel_lines": judgement.channel_lines(findings) if findings else [],
+        "answer": verdict_text.ANSWERS[findings.verdict.outcome] if findings else None, "untested": verdict_text.UNTESTED,
+        "channel_lines": verdict_text.channel_lines(findings) if findings else [],
         "statements": _statements(findings) if findings else [],
         "remembered": [one for one in findings.patients if one.remembered] if findings else [],
-        "retained_sentences": judgement.retained_sentences(findings) if findings else [],
+        "retained_sentences": verdict_text.retained_sentences(findings) if findings else [],
         "digests": [*facts.request.patients, *facts.request.studies][:DIGESTS_SHOWN],
     }
 
 
 def _statements(findings: Findings) -> list[str]:
     """What belongs to the verdict, each sentence once."""
-    return list(dict.fromkeys([*findings.verdict.statements, *findings.statements, *judgement.nobody(findings),
-                               *judgement.controls(findings)]))
+    return list(dict.fromkeys([*findings.verdict.statements, *findings.statements, *verdict_text.nobody(findings),
+                               *verdict_text.controls(findings)]))
 
 
 def _read(facts: ReportFacts, *names: str, on: str | None = None,
           heads: Sequence[str] | None = ("image", "text")) -> list[Reading]:
     sets = None if on is None else (on,)
-    return [one for name in names for one in reading.read(facts.evaluation, (name,), on=sets, heads=heads)]
+    return [one for name in names for one in score_text.read(facts.evaluation, (name,), on=sets, heads=heads)]
 
 
 def _officer(facts: ReportFacts) -> dict[str, Any]:
@@ -136,13 +135,13 @@ def _officer(facts: ReportFacts) -> dict[str, Any]:
     return {
         "tiles": sections.tiles(facts.evaluation),
         "sentences": [
-            *(reading.sentence(one) for on in ("forget", "test")
+            *(score_text.sentence(one) for on in ("forget", "test")
               for one in _read(facts, "auc", on=on, heads=("image",))),
-            *(reading.sentence(one, digits=3) for one in _read(facts, "gap"))],
-        "seen_others": reading.largest_change([*test, *retain]),
+            *(score_text.sentence(one, digits=3) for one in _read(facts, "gap"))],
+        "seen_others": score_text.largest_change([*test, *retain]),
         "utility": [one for one in harm if not one.column],
         "harmed": [one for one in harm if one.column and one.outcome == "harmed"],
-        "subgroup_harm": judgement.harm_sentence([one for one in harm if one.column]),
+        "subgroup_harm": verdict_text.harm_sentence([one for one in harm if one.column]),
     }
 
 
@@ -157,14 +156,14 @@ def _measured(facts: ReportFacts) -> dict[str, Any]:
         "test": test, "retain": retain, "floor": evaluation.scores.get(FLOOR, ()),
         "to_retrains": [*_read(facts, "gap", "gap_joint", heads=None), *_read(facts, "jsf", "loss_spearman")],
         "to_original": [one for on in ("forget", "test") for one in _read(facts, "original_symmetric_kl", on=on)],
-        "seen_withdrawn": reading.nearer([*withdrawn, *flagged]), "seen_others": reading.largest_change(others),
+        "seen_withdrawn": score_text.nearer([*withdrawn, *flagged]), "seen_others": score_text.largest_change(others),
         "dots_withdrawn": sections.dots(
             "dots-withdrawn", "Withdrawn patients", [*withdrawn, *flagged], never_seen=never_seen),
         "dots_others": sections.dots(
             "dots-others", "Everyone else", [one for one in others if one.on == "test" or one.name == "auc"]),
         "trade_off": sections.trade_off(evaluation), "losses": sections.loss_figures(facts.signals, facts.partition),
         "paper_table": table.paper_table(evaluation), "to_html": table.to_html,
-        "every": reading.read(evaluation),
+        "every": score_text.read(evaluation),
     }
 
 

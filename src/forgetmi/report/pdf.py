@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from forgetmi.errors import Fault, SpecError
+from forgetmi.core.errors import Fault, SpecError
 
 
 def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from forgetmi.core.types import RETRAIN, Evaluation, Failed, Floats, Ints, Partition, Score, Signals
 from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
-from forgetmi.evaluation.suite import RETRAIN
-from forgetmi.report import figures, reading
-from forgetmi.report.reading import Reading
-from forgetmi.types import Evaluation, Failed, Floats, Ints, Partition, Score, Signals
+from forgetmi.report import figures, score_text
+from forgetmi.report.score_text import Reading
 
 
 def _mark(score: Score | Failed | None) -> figures.Mark | None:
@@ -31,7 +30,7 @@ def tiles(evaluation: Evaluation) -> list[dict[str, Any]]:
               (0.3, 1.02)), ("gap", "", "Gap to retraining", None))
     found = []
     for name, on, label, span in chosen:
-        for one in reading.read(evaluation, (name,), on=(on,), heads=("image",)):
+        for one in score_text.read(evaluation, (name,), on=(on,), heads=("image",)):
             row = _row(one, label=label)
             marks = [mark.value for mark in (row.original, row.unlearned, *row.retrains) if mark is not None]
             picture = figures.strip(f"strip-{name}-{on}", row, span=span or (0, max(marks, default=1) * 1.15))
@@ -52,7 +51,7 @@ def dots(name: str, heading: str, readings: Sequence[Reading], *, never_seen: Se
     rows = []
     for one in readings:
         if one.retrains or isinstance(one.unlearned, Score):
-            label = one.label if one.on == "forget" else f"{one.label}, {reading.SETS[one.on].split()[0]}"
+            label = one.label if one.on == "forget" else f"{one.label}, {score_text.SETS[one.on].split()[0]}"
             rows.append(_row(one, targets.get(one.head) if one.name == "sample_mia" else None, label))
     return Markup(figures.dot_panel(name, heading, rows, span=(0, 1))) if rows else None
 
@@ -64,11 +63,11 @@ def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
     if not {"original", "unlearned"} <= set(found):
         return None
     old, new = found["original"], found["unlearned"]
-    seen = f"The gap went from {reading.plain(old.x.value, 3)} to {reading.plain(new.x.value, 3)}"
+    seen = f"The gap went from {score_text.plain(old.x.value, 3)} to {score_text.plain(new.x.value, 3)}"
     own = [point.x.value for point in gap if point.kind == "retrain"]
     if own:
-        seen += f" (retrained models among themselves: {reading.plain(min(own), 3)} to {reading.plain(max(own), 3)})"
-    seen += f", and AUC on never-seen patients changed by {reading.signed(new.y.value - old.y.value)}."
+        seen += f" (retrained models among themselves: {score_text.plain(min(own), 3)} to {score_text.plain(max(own), 3)})"
+    seen += f", and AUC on never-seen patients changed by {score_text.signed(new.y.value - old.y.value)}."
     y_label = "AUC on never-seen patients"
     pictures = [figures.trade_off_panel(
         "trade-off", "Distance to retraining against use", gap, x_label="gap to the retrained models",
@@ -112,7 +111,7 @@ def _loss_figure(head: Head, groups: Mapping[str, list[Signals]], partition: Par
                           for rows in ("forget", "holdout")) for group, found in groups.items()}
     pairs = {group: pair for group, pair in pairs.items() if all(map(len, pair))}
     if not pairs:
-        return {"head": reading.HEADS[head], "panels": [], "seen": "No loss could be computed for this head."}
+        return {"head": score_text.HEADS[head], "panels": [], "seen": "No loss could be computed for this head."}
     span = figures.loss_span([losses for pair in pairs.values() for losses in pair])
     top = max(figures.loss_shares(losses, span).max() for pair in pairs.values() for losses in pair)
     panels, ratios = [], []
@@ -122,11 +121,11 @@ def _loss_figure(head: Head, groups: Mapping[str, list[Signals]], partition: Par
             f"loss-{head}-{group}", f"{group.capitalize()}{many}", withdrawn=withdrawn, unseen=unseen, span=span,
             top=float(top))))
         share = np.median(withdrawn) / max(np.median(unseen), figures.LOWEST_LOSS)
-        ratios.append(f"{reading.plain(100 * float(share), 0 if share > 0.1 else 1)} % with the {group} "
+        ratios.append(f"{score_text.plain(100 * float(share), 0 if share > 0.1 else 1)} % with the {group} "
                       f"{'models' if many else 'model'}")
     seen = "The withdrawn patients’ median loss, as a share of the never-seen patients’, is " + \
            ", ".join(ratios[:-1]) + (" and " if len(ratios) > 1 else "") + ratios[-1] + "."
-    return {"head": reading.HEADS[head], "panels": panels, "seen": seen}
+    return {"head": score_text.HEADS[head], "panels": panels, "seen": seen}
 
 
 def _loss(signals: Signals, rows: Ints, head: Head) -> Floats:

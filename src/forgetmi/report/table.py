@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from markupsafe import Markup, escape
 
+from forgetmi.core.types import RETRAIN, Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR
-from forgetmi.evaluation.suite import RETRAIN
-from forgetmi.types import Evaluation, Failed, Score
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (  # heading, score name, set
     ("MIA", "sample_mia", "forget"), ("AUC forget", "auc", "forget"), ("F1 forget", "f1", "forget"),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from forgetmi.evaluation.attacks.evidence import Evidence, Pool, Relearning, Repeats
-from forgetmi.types import Partition, Signals
+from forgetmi.core.types import Partition, Signals
+from forgetmi.evaluation.attacks.adversary import Evidence, Pool, Relearning, Repeats
 
 CLASSES = 4
 SIZES = {"forget": 16, "retain": 40, "validation": 4, "holdout": 40, "reference": 0}

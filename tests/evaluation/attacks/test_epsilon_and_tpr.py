@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from tests.evaluation.attacks.closed_forms import gaussian_tpr
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.attacks.epsilon import one_run, one_run_p_value, two_worlds
 from forgetmi.evaluation.attacks.tpr import clopper_pearson, smallest_fpr, tpr_at_fpr
+from tests.evaluation.attacks.closed_forms import gaussian_tpr
 
 
 @pytest.mark.parametrize(("true", "false", "runs", "expected"), [(50, 1, 100, 1.99), (250, 5, 500, 2.98),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import norm
-from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs, gaussian_auc, gaussian_tpr
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.attacks.gaussian import fit
 from forgetmi.evaluation.attacks.lira import offline, online, patient_auc
 from forgetmi.evaluation.attacks.ruli import bandwidth, log_kernel_density
 from forgetmi.evaluation.attacks.tpr import tpr_at_fpr
 from forgetmi.evaluation.attacks.u_lira import leave_one_out, membership_probability, u_lira
+from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs, gaussian_auc, gaussian_tpr
 
 
 def halves(models: int, records: int, rng: np.random.Generator) -> np.ndarray:

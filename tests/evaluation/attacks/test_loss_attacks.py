@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import log_softmax
-from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs, gaussian_auc
 
-from forgetmi.errors import EvaluationError
+from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.attacks.efficacy import FEATURES, entropy, feature, member_fraction, modified_entropy
 from forgetmi.evaluation.attacks.probe import folds, linear_probe
 from forgetmi.evaluation.attacks.relearn import Epochs, epochs_until, relearn_ratio
 from forgetmi.evaluation.attacks.scrub_attack import StratifiedGroupKFold, scrub_attack
 from forgetmi.evaluation.attacks.tow import average_gap, prediction_change, tug_of_war
+from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs, gaussian_auc
 
 
 def rng(seed: int = 0) -> np.random.Generator:

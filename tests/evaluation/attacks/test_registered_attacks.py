@@ -9,11 +9,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from forgetmi import registry
+from forgetmi.core import registry
+from forgetmi.core.types import Failed, Partition, Signals
+from forgetmi.evaluation.attacks.adversary import Evidence, Pool, Relearning, Repeats
 from forgetmi.evaluation.attacks.base import AttackResult
-from forgetmi.evaluation.attacks.evidence import Evidence, Pool, Relearning, Repeats
 from forgetmi.evaluation.attacks.run import run_attack, run_attacks
-from forgetmi.types import Failed, Partition, Signals
 
 NAMES = registry.attacks.names()
 AUCS = ("population", "lira_online", "lira_offline", "rmia", "u_lira", "ruli_privacy", "ruli_efficacy", "linear_probe")

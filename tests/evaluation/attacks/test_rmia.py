@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs
 
 from forgetmi.evaluation.attacks.rmia import prior, rmia
+from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs
 
 
 def case(seed: int, x: int = 30, z: int = 50, models: int = 2) -> dict[str, np.ndarray]:

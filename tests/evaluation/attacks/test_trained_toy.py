@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi import registry
+from forgetmi.audit.forget_draw import forget_draw
+from forgetmi.audit.rule import Rule
+from forgetmi.audit.verdict import decide
+from forgetmi.core import registry
+from forgetmi.core.types import Partition, Signals
+from forgetmi.evaluation.attacks.adversary import Evidence, Pool
 from forgetmi.evaluation.attacks.base import AttackResult
-from forgetmi.evaluation.attacks.evidence import Evidence, Pool
 from forgetmi.evaluation.attacks.run import run_attack
-from forgetmi.evaluation.forget_draw import forget_draw
-from forgetmi.evaluation.verdict import Rule, decide
-from forgetmi.types import Partition, Signals
 
 PATIENTS, IMAGES, CLASSES, SHADOWS = 200, 2, 4, 32
 SETS = {"forget": (0, 60), "retain": (60, 120), "validation": (120, 124), "holdout": (124, 200)}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-from forgetmi.evaluation.attacks.evidence import Evidence, Need
-from forgetmi.types import Floats
+from forgetmi.core.types import Floats
+from forgetmi.evaluation.attacks.adversary import Evidence, Need
 
 Direction = Literal["higher", "lower", "apart"]
 Reference = Literal["retrained", "theory"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Floats
 from forgetmi.evaluation.attacks.base import Found
 from forgetmi.evaluation.attacks.tpr import tpr_at_fpr
 from forgetmi.evaluation.membership import membership_auc
 from forgetmi.evaluation.statistics import draws, interval, join, resample_patients
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Floats
 
 RESAMPLES = 1000
 

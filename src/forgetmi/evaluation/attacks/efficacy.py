@@ -13,12 +13,12 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Floats, Ints
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.membership import PER_SIDE
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Floats, Ints
 
 Feature = Literal["confidence", "correctness", "entropy", "modified_entropy", "probabilities"]
 FEATURES: tuple[Feature, ...] = ("confidence", "correctness", "entropy", "modified_entropy", "probabilities")

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import binom
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import Floats
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.attacks.tpr import clopper_pearson
-from forgetmi.types import Floats
 
 MOST = 50.0
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import Floats
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
-from forgetmi.types import Floats
 
 DELTA, CAP, PER_UNIT, BUFFER, BUCKET = 1e-5, 50.0, 100, 2.0, 0.5
 USABLE = 64

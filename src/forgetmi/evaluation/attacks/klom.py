@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import rel_entr
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import Floats
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
-from forgetmi.types import Floats
 
 BINS, CLIP, FLOOR = 20, 100.0, 1e-5
 USABLE = 50

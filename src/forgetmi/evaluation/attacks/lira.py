@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import norm
 
+from forgetmi.core.types import Floats
+from forgetmi.evaluation.attacks.adversary import Evidence, Stacked
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.attacks.evidence import Evidence, Stacked
 from forgetmi.evaluation.attacks.gaussian import augmentation_mean, fit, log_density
-from forgetmi.types import Floats
 
 USABLE = 16
 

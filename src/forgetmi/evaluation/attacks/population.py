@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.attacks.evidence import Evidence
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Floats, Ints, Signals
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.attacks.evidence import Evidence
-from forgetmi.seeding import numpy_generator
-from forgetmi.types import Floats, Ints, Signals
 
 FOLDS, PENALTY = 5, 1.0
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.evaluation.attacks.adversary import ASKED, Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.attacks.evidence import ASKED, Evidence
 from forgetmi.evaluation.link import retrieval_rank
 
 

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from forgetmi.core.types import Floats, SetName
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.matching import match
 from forgetmi.evaluation.membership import membership_auc, split_patients
 from forgetmi.evaluation.statistics import once
-from forgetmi.types import Floats, SetName
 
 _TIE = 1e-12
 POPULATION = 100

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import logsumexp
 
+from forgetmi.core.types import Floats
+from forgetmi.evaluation.attacks.adversary import Evidence, Stacked
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.attacks.evidence import Evidence, Stacked
 from forgetmi.evaluation.attacks.gaussian import fit, log_density
 from forgetmi.evaluation.attacks.lira import patient_auc
-from forgetmi.types import Floats
 
 FOR_KERNELS = 30
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from forgetmi import registry
-from forgetmi.errors import EvaluationError
+from forgetmi.core import registry
+from forgetmi.core.errors import EvaluationError
+from forgetmi.core.types import Failed
+from forgetmi.evaluation.attacks.adversary import RETRAIN, Evidence
 from forgetmi.evaluation.attacks.base import Attack, AttackResult, Found
-from forgetmi.evaluation.attacks.evidence import RETRAIN, Evidence
-from forgetmi.types import Failed
 
 
 def run_attack(attack: Attack, evidence: Evidence) -> AttackResult | Failed:

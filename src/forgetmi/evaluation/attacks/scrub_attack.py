@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from forgetmi.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.seeding import derive, numpy_generator
+from forgetmi.core.types import Floats, Ints
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
-from forgetmi.seeding import derive, numpy_generator
-from forgetmi.types import Floats, Ints
 
 FOLDS, CLIP = 5, 100.0
 

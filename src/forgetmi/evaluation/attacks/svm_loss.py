@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.membership import sample_mia
 from forgetmi.evaluation.statistics import once
 

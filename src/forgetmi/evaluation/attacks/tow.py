@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from forgetmi.core.types import Floats, SetName, Signals
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.distance import symmetric_kl
-from forgetmi.types import Floats, SetName, Signals
 
 SETS: tuple[SetName, ...] = ("forget", "retain", "holdout")
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import expit
 
+from forgetmi.core.types import Floats
+from forgetmi.evaluation.attacks.adversary import Evidence
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.attacks.evidence import Evidence
 from forgetmi.evaluation.attacks.gaussian import fit, log_density
-from forgetmi.types import Floats
 
 PER_SIDE = 16
 

@@ -1,0 +1,112 @@
+"""What an audit found: a record that a report shows, a signature covers and anybody can compute again from signals.
+
+Everything in it is plain (numbers, words, keyed digests), in the order in which a reader asks: the verdict, the
+patients behind it, who else was harmed, and each attack with what it was compared with. The rows it is made of are in
+`forgetmi.audit.rows`, where the report can read them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from forgetmi.audit.rows import (
+    AttackMissing,
+    AttackRow,
+    Control,
+    DrawSummary,
+    DuplicateRow,
+    HarmRow,
+    NeverSeen,
+    PatientRow,
+    RelearnCurve,
+    RetainedRisk,
+)
+from forgetmi.audit.rule import AuditSpec
+from forgetmi.audit.subgroups import SubgroupRow
+from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
+from forgetmi.core.serialization import from_plain
+from forgetmi.evaluation.channels import Channel
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The audit of one run, or of several runs with disjoint forget sets pooled.
+
+    Args:
+        declared: What the runs declared before their first signal.
+        rule_digest: SHA-256 of rule.json; noted elsewhere before the run, it proves which came first.
+        cohort: Digest of the cohort.
+        seed: Root seed of the audit's resamples, folds and subsamples.
+        draws: The forget sets.
+        verdict: By the declared rule; near-duplicates are not part of it.
+        controls: The same rule on models whose answer is known; empty with fewer than three retrained models.
+        statements: Sentences that are part of every report of the outcome: what the data could show at all, what was
+            left out, what was harmed.
+        patients: Every forgotten patient, the most remembered first.
+        never_seen: Their scores.
+        duplicates: Copies of what was forgotten.
+        subgroups: AUC of forgotten against never-seen patients by subgroup, of the score on "any", draws pooled.
+        harm: Utility first (no column), then subgroups.
+        retained: Retained patients' risk, one a forget set.
+        relearning: Curves; empty where nothing was relearnt.
+        attacks: What was found, comparable attacks of a model together.
+        missing: What was not made, and why.
+    """
+
+    declared: AuditSpec
+    rule_digest: str
+    cohort: str
+    seed: int
+    draws: tuple[DrawSummary, ...]
+    verdict: Verdict
+    controls: tuple[Control, ...]
+    statements: tuple[str, ...]
+    patients: tuple[PatientRow, ...]
+    never_seen: tuple[NeverSeen, ...]
+    duplicates: tuple[DuplicateRow, ...]
+    subgroups: tuple[SubgroupRow, ...]
+    harm: tuple[HarmRow, ...]
+    retained: tuple[RetainedRisk, ...]
+    relearning: tuple[RelearnCurve, ...]
+    attacks: tuple[AttackRow, ...]
+    missing: tuple[AttackMissing, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict in one word or two."""
+        return self.verdict.outcome
+
+    def channel(self, name: Channel) -> ChannelVerdict:
+        """The verdict on one channel.
+
+        Raises:
+            KeyError: The rule does not judge it.
+        """
+        for one in self.verdict.channels:
+            if one.channel == name:
+                return one
+        raise KeyError(name)
+
+    def of_model(self, model: str, *, channel: str = "", draw: int | None = None) -> Iterable[AttackRow]:
+        """The attacks on one model, of all channels and draws or of one."""
+        return (row for row in self.attacks if row.model == model and channel in ("", row.channel)
+                and draw in (None, row.draw))
+
+    def to_json(self) -> str:
+        """Stable JSON; NaN is never written."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "audit.json") -> Audit:
+        """Read what `to_json` wrote.
+
+        Args:
+            text: The content.
+            where: Name of the file, for messages.
+
+        Raises:
+            SpecError: A field is missing, unknown or of another type.
+        """
+        return from_plain(cls, json.loads(text), where=where, complete=True)

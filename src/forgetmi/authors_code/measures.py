@@ -1,0 +1,72 @@
+"""What the release's evaluation means to compute: as published, it cannot run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forgetmi.authors_code.attack import BatchMeanAttack, batch_mean_attack, image_losses
+from forgetmi.core.types import Ints, Partition, Signals
+from forgetmi.evaluation.distance import cosine_distance
+from forgetmi.evaluation.signals import log_probabilities
+from forgetmi.evaluation.utility import auc_per_class, macro_f1
+
+
+@dataclass(frozen=True)
+class ReleaseMeasures:
+    """One model's numbers, all of its image head.
+
+    Args:
+        auc_forget, auc_test: Mean of the four one-vs-rest AUCs, each rounded to 4 decimals; None where a class is
+            absent.
+        f1_forget, f1_test: Macro F1, 4 decimals.
+        attack: The membership attack on batch means.
+        dissimilarity: 1 - mean cosine of the logits to the retrained model's on retained images; None without one.
+    """
+
+    auc_forget: float | None
+    auc_test: float | None
+    f1_forget: float
+    f1_test: float
+    attack: BatchMeanAttack
+    dissimilarity: float | None
+
+
+def release_measures(
+    signals: Signals, partition: Partition, *, retrained: Signals | None = None,
+) -> ReleaseMeasures:
+    """Measure one model as the release intends to; everything else uses `forgetmi.evaluation`.
+
+    Args:
+        signals: What the model says; images without a label are left out.
+        partition: Its holdout is the test set.
+        retrained: What a retrained model says.
+
+    Raises:
+        EvaluationError: A set has no labelled image.
+
+    Source: evaluation/eval_unlearning of the Forget-MI release (arXiv 2506.23145). Its errors are not reproduced: it
+    cannot be imported, and where it could it would score class numbers as if they were probabilities.
+    """
+    forget, retain, test = (_labelled(signals, rows) for rows in (partition.forget, partition.retain,
+                                                                  partition.holdout))
+    attack = batch_mean_attack(retain=image_losses(signals, retain), test=image_losses(signals, test),
+                               forget=image_losses(signals, forget))
+    far = None if retrained is None else float(np.mean(cosine_distance(
+        signals.select(partition.retain).image_logits, retrained.select(partition.retain).image_logits)))
+    return ReleaseMeasures(_auc(signals.select(forget)), _auc(signals.select(test)), _f1(signals.select(forget)),
+                           _f1(signals.select(test)), attack, far)
+
+
+def _labelled(signals: Signals, rows: Ints) -> Ints:
+    return rows[signals.select(rows).label >= 0]
+
+
+def _auc(signals: Signals) -> float | None:
+    found = float(auc_per_class(np.exp(log_probabilities(signals, "image")), signals.label)[0].round(4).mean())
+    return found if np.isfinite(found) else None
+
+
+def _f1(signals: Signals) -> float:
+    return round(float(macro_f1(np.exp(log_probabilities(signals, "image")), signals.label)[0]), 4)

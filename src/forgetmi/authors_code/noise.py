@@ -1,0 +1,63 @@
+"""The release's noisy copies of forgotten samples, as a perturbation of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from forgetmi.authors_code.image import PixelNoise
+from forgetmi.authors_code.text_noise import noisy_text
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Ints
+from forgetmi.data.noise import Images
+
+
+@final
+@dataclass(frozen=True)
+class ReleaseNoise:
+    """Pixel noise and report noise of the release.
+
+    A report's noise depends on its text alone: the release disturbs each report once, so that all images of a study
+    share the noisy text. Deviation: equal texts of two studies get the same noise, too.
+
+    Zeros that reach from an edge of the image over whole rows or columns are taken for padding and stay 0, because the
+    release adds noise before it pads. Deviation: so does a black edge of the radiograph itself.
+
+    Args:
+        pixels: Noise of the image.
+        text_level: Probability that a word is disturbed, 0 to 1.
+        synonyms: From `forgetmi.authors_code.text_noise.read_synonyms`; empty = no word is replaced.
+        seed: Root seed.
+        draw: Number of the draw of the image noise; report noise is drawn once for ever.
+    """
+
+    pixels: PixelNoise
+    text_level: float
+    synonyms: Mapping[str, str] = field(repr=False)
+    seed: int
+    draw: int = 0
+
+    def images(self, images: Images, rows: Ints) -> Images:
+        """Noisy copies of float32[b, 1, h, w] images of the given cohort rows."""
+        noisy = np.zeros_like(images)
+        for place, image, row in zip(noisy, images, rows, strict=True):
+            rng = numpy_generator(self.seed, "release", "pixels", self.draw, int(row))
+            window = (0, *_content(image[0]))
+            place[window] = self.pixels.apply(image[window], rng)
+        return noisy
+
+    def texts(self, texts: Sequence[str], rows: Ints) -> list[str]:
+        """Noisy copies of b reports."""
+        return [noisy_text(text, level=self.text_level, synonyms=self.synonyms,
+                           rng=numpy_generator(self.seed, "release", "text", text)) for text in texts]
+
+
+def _content(image: Images) -> tuple[slice, slice]:
+    """The smallest window outside which the image is 0."""
+    rows, columns = np.nonzero(image)
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns.min(), columns.max() + 1)

@@ -1,0 +1,137 @@
+"""From one resolved configuration of the authors to a run of ours, in paper or in release mode."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from forgetmi.authors_code.checkpoint import CONFIG, weights_file
+from forgetmi.authors_code.config import AuthorsRun
+from forgetmi.authors_code.convert import from_authors
+from forgetmi.authors_code.forget_mi import ForgetMIRelease
+from forgetmi.authors_code.image import SIZE
+from forgetmi.authors_code.recipes import JOINT_CHESTXRAY
+from forgetmi.cohort.mimic_cxr import MimicCxrCohort
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import default_cache
+from forgetmi.data.image import ImagePreprocessing
+from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
+from forgetmi.model.architecture import Architecture
+from forgetmi.model.checkpoint import FACTS
+from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, TextSpec
+
+Mode = Literal["paper", "release"]
+REPORTS, VOCABULARY = "all_data.tsv", "vocab.txt"
+VALIDATION, VALIDATION_OF_TEST = 0.1, 0.5  # shares of the training side, and of the TEST patients
+_SETTINGS = ("equal", "multimodal", "unimodal", "retention")
+NO_EFFECT_IN_PAPER_MODE = {
+    "synonyms_dir": "the paper's report noise replaces no word by a synonym",
+    "num_cpu_workers": "the noise of a sample does not depend on loader processes",
+}
+
+
+def specification(run: AuthorsRun, *, mode: Mode, root: Path, model_config: Path | None = None) -> RunSpec:
+    """The run that a configuration of the authors asks for.
+
+    With checkpoints, these are the models compared, half of the TEST patients serve as validation patients and the
+    others are reported on, because the checkpoints were trained on everybody else. Without, an original and three
+    retrained models are trained at the paper's size, and a tenth of the training patients are kept for validation.
+
+    Args:
+        run: The configuration.
+        mode: paper (what the text says, made to work) or release (what the published code does).
+        root: Folder that relative paths of the configuration start from.
+        model_config: A config.json for checkpoints that have none beside them.
+
+    Raises:
+        SpecError: Files are not there, or the configuration has no counterpart in paper mode; all faults at once.
+        CheckpointError: A checkpoint cannot be used.
+    """
+    named = {"data_split_path": run.split_list, "forget_set_path": run.forget_list, "img_data_dir": run.images,
+             "text_data_dir": run.reports, "bert_pretrained_dir": run.text_encoder,
+             "base_model_path": run.original, "retrained_model_path": run.retrained}
+    if mode == "release" and run.method.synonyms:
+        named["synonyms_dir"] = Path(run.method.synonyms)
+    faults = [Fault(f"{key} is not there", where=str(root / path), do=_advice(key))
+              for key, path in named.items() if path is not None and not (root / path).exists()]
+    if run.retrained is not None and run.original is None:
+        faults.append(Fault("retrained_model_path is given without base_model_path", do="Give both, or neither."))
+    setting = _setting(run.method)
+    if mode == "paper" and setting is None:
+        faults.append(Fault("the four weights are those of none of the paper's settings",
+                            why="beta : theta : alpha : gamma (UU : MU : UR : MR) must be " + ", ".join(
+                                f"{name} {':'.join(map(str, WEIGHTS[name]))}" for name in _SETTINGS),
+                            do="Change them, or use --mode release."))
+    if faults:
+        raise SpecError(faults)
+    method = ForgetMIRelease(**{**vars(run.method), "synonyms": str(root / run.method.synonyms)}) \
+        if mode == "release" else _paper(run.method, setting or "equal")
+    encoder = root / run.text_encoder
+    given = GivenModels()
+    if run.original is not None:
+        def ours(path: Path) -> Path:
+            return converted(root / path, vocabulary=_inside(encoder, VOCABULARY), max_seq_length=run.max_seq_length,
+                             config=model_config)
+        given = GivenModels(ours(run.original), () if run.retrained is None else (ours(run.retrained),))
+    return RunSpec(
+        cohort=MimicCxrCohort(split=root / run.split_list, root=root / run.images,
+                              reports=_inside(root / run.reports, REPORTS)),
+        partition=PartitionSpec(
+            forget_list=root / run.forget_list, validation=VALIDATION_OF_TEST if run.original else VALIDATION,
+            validation_from="holdout" if run.original else "training"),
+        images=ImagePreprocessing(size=SIZE, fit="center_crop", invert=mode == "paper" and run.original is None),
+        text=TextSpec(max_length=run.max_seq_length),
+        model=Architecture(preset="paper", pretrained="" if run.original else str(encoder)),
+        training=JOINT_CHESTXRAY, method=method, given=given, retrains=0 if run.original else 3,
+        batch_size=run.batch_size, seed=run.seed)
+
+
+def converted(source: Path, *, vocabulary: Path, max_seq_length: int, config: Path | None = None) -> Path:
+    """A checkpoint of the authors as one of ours, in the cache; a known one is not converted again.
+
+    Args:
+        source: See `forgetmi.authors_code.checkpoint.read_checkpoint`.
+        vocabulary: The vocab.txt of the text encoder they started from.
+        max_seq_length: Tokens of a report at most.
+        config: A config.json where none lies beside the weights.
+    """
+    weights = weights_file(source)
+    digest = hashlib.sha256(f"2 {max_seq_length}".encode())  # 2: of the form `from_authors` writes
+    for path in (weights, config or weights.parent / CONFIG, vocabulary):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(b"|")
+    target = default_cache() / "checkpoints" / digest.hexdigest()[:16]
+    if not (target / FACTS).is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        from_authors(source, target, vocabulary=vocabulary, max_seq_length=max_seq_length, config=config)
+    return target
+
+
+def _advice(key: str) -> str:
+    if key.endswith("model_path"):
+        return "Correct the path, or leave the key out to train the model here."
+    return "Correct the path, or name the folder it starts from with --root."
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file of that name in the folder, or what was given where there is none."""
+    return folder / name if (folder / name).is_file() else folder
+
+
+def _setting(method: ForgetMIRelease) -> Literal["equal", "multimodal", "unimodal", "retention"] | None:
+    """The paper's setting of four weights, which only their ratios decide."""
+    weights = (method.beta, method.theta, method.alpha, method.gamma)
+    for name in _SETTINGS:
+        if all(w * sum(WEIGHTS[name]) == p * sum(weights) for w, p in zip(weights, WEIGHTS[name], strict=True)):
+            return name
+    return None
+
+
+def _paper(method: ForgetMIRelease, setting: Literal["equal", "multimodal", "unimodal", "retention"]) -> ForgetMI:
+    return ForgetMI(
+        setting=setting, direction="toward_noise" if method.use_noise else "away", noise="given",
+        noise_mean=method.noise_mean, noise_std=method.noise_std, text_level=method.text_noise_level,
+        epochs=method.epochs, lr=method.lr, weight_decay=method.weight_decay)

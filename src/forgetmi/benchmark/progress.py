@@ -1,0 +1,100 @@
+"""How long a benchmark takes: costs measured on finished models, stated defaults before, and a line of progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from forgetmi.benchmark.grid import Cell
+from forgetmi.benchmark.store import Store
+from forgetmi.run import workflow
+from forgetmi.run.fingerprint import opened
+
+# CPU seconds per image and epoch of the compact model at 64 pixels, and unlearning as a share of one training.
+PER_IMAGE, SHARE = 0.005, 0.3
+
+
+class Estimate:
+    """CPU seconds a model takes, from the mean of finished ones of its kind, else from stated defaults.
+
+    Args:
+        store: Where finished models lie.
+        cells: All models of the grid.
+    """
+
+    def __init__(self, store: Store, cells: Sequence[Cell]) -> None:
+        found: dict[str, list[float]] = {}
+        for cell in cells:
+            outcome = store.outcome(cell.digest)
+            if outcome is not None and not outcome.reason:
+                for kind in (_kind(cell), cell.role):
+                    found.setdefault(kind, []).append(outcome.cost.cpu_seconds)
+        self._means = {kind: sum(values) / len(values) for kind, values in found.items()}
+
+    @property
+    def basis(self) -> str:
+        """What the estimate rests on, in words."""
+        if self._means:
+            return "Estimated from the models that are finished."
+        return (f"Estimated from defaults for the compact model: {PER_IMAGE:g} CPU s an image and epoch, unlearning "
+                f"{SHARE:g} of a training.")
+
+    def seconds(self, cell: Cell) -> float:
+        """CPU seconds of one model."""
+        for kind in (_kind(cell), cell.role):
+            if kind in self._means:
+                return self._means[kind]
+        images = len(workflow.trained_rows(opened(cell.spec)[2]))
+        training = PER_IMAGE * images * cell.spec.training.epochs
+        return training * SHARE if cell.role == "unlearn" else training
+
+
+class Gauge:
+    """Tells how many models are made and how much time is left, on one line.
+
+    Args:
+        cells: The models to make now.
+        estimate: Of each of them.
+        workers: Processes side by side.
+        write: Takes a line.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], estimate: Estimate, *, workers: int, write: Callable[[str], None],
+    ) -> None:
+        self._expected = {cell.digest: estimate.seconds(cell) for cell in cells}
+        self._labels = {cell.digest: cell.label for cell in cells}
+        self._shares = dict.fromkeys(self._expected, 0.0)
+        self._workers = max(1, min(workers or os.cpu_count() or 1, len(cells)))
+        self._write = write
+        self._started = time.perf_counter()
+
+    def show(self, digest: str, done: int, total: int) -> None:
+        """A model is ``done`` of ``total`` steps on its way."""
+        before = self._shares[digest]
+        self._shares[digest] = share = done / max(total, 1)
+        if share >= 1 > before or sys.stderr.isatty():
+            finished = sum(share >= 1 for share in self._shares.values())
+            self._write(f"{finished}/{len(self._shares)} models, {duration(self.left())} left: {self._labels[digest]}")
+
+    def left(self) -> float:
+        """Seconds to go: the estimate, corrected by how fast the work has been so far."""
+        whole = sum(self._expected.values())
+        behind = sum(self._expected[digest] * share for digest, share in self._shares.items())
+        passed = time.perf_counter() - self._started
+        slow = passed / (behind / self._workers) if behind > 0.05 * whole else 1.0
+        return (whole - behind) / self._workers * slow
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or seconds; what is more than nothing is never told as 0."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return "< 1 s" if 0 < seconds < 0.5 else f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 100 else f"{minutes} min"
+
+
+def _kind(cell: Cell) -> str:
+    return f"{cell.role} {cell.setting}"

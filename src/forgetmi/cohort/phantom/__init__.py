@@ -1,0 +1,1 @@
+"""The generated cohort: radiographs and reports of nobody."""

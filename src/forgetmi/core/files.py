@@ -1,0 +1,71 @@
+"""Files that are whole or unchanged, and where things that can be made again are kept."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from forgetmi.core.errors import Fault, ForgetMIError
+
+
+def default_cache() -> Path:
+    """The folder for what can be made again: $FORGETMI_CACHE, else forgetmi under $XDG_CACHE_HOME or ~/.cache."""
+    if chosen := os.environ.get("FORGETMI_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forgetmi"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: a reader sees the old content or the new, never a part."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False) as file:
+        try:
+            file.write(content)
+            file.close()
+            os.chmod(file.name, 0o644)  # temporary files are private; results are as readable as any new file
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically; the folder is made if it is missing.
+
+    Raises:
+        ForgetMIError: The disk is full or the folder cannot be written.
+    """
+    with full_disk_explained(path.name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write stable JSON atomically; NaN is refused."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+@contextmanager
+def full_disk_explained(name: str) -> Iterator[None]:
+    """Turn the system's write errors into one clear fault.
+
+    Args:
+        name: What was being written, for the message.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ForgetMIError(Fault(
+                "the disk is full", where=name, why="nothing was half-written; finished stages are kept",
+                do="Free some space and give the same command again; it goes on where it stopped.",
+            )) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+            raise ForgetMIError(Fault("the output cannot be written", where=name, why=error.strerror or "",
+                                      do="Choose another --out.")) from error
+        raise

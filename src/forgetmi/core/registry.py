@@ -1,0 +1,94 @@
+"""Named parts (cohorts, methods, attacks), found through entry points so that other packages can add theirs."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from forgetmi.core.errors import Fault, SpecError
+
+
+class Registry:
+    """The parts of one kind, by name.
+
+    Built-in parts and those of other packages are read from the same entry-point group; nothing is imported before it
+    is asked for.
+
+    Args:
+        kind: What the parts are, for messages, e.g. ``"method"``.
+        group: Entry-point group, e.g. ``"forgetmi.methods"``.
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._added: dict[str, Any] = {}
+
+    def _entries(self) -> dict[str, EntryPoint]:
+        found: dict[str, EntryPoint] = {}
+        for entry in _installed(self.group, tuple(sys.path)):
+            twin = found.get(entry.name)
+            if twin is not None and twin.value != entry.value:
+                raise SpecError(Fault(
+                    f"two installed packages both name a {self.kind} {entry.name!r}",
+                    why=f"{twin.value} and {entry.value}", do="Uninstall or rename one of them.",
+                ))
+            found[entry.name] = entry
+        return found
+
+    def add(self, name: str, part: Any) -> None:
+        """Add a part for this process only (a notebook, a test); installed packages use an entry point.
+
+        Raises:
+            SpecError: The name is taken.
+        """
+        if name in self._added or name in self._entries():
+            raise SpecError(Fault(f"a {self.kind} named {name!r} exists already", do="Choose another name."))
+        self._added[name] = part
+
+    def remove(self, name: str) -> None:
+        """Take back a part that was added with `add`."""
+        del self._added[name]
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(sorted({*self._entries(), *self._added}))
+
+    def target(self, name: str) -> str:
+        """Where a part is defined, as ``module:name``, without importing it."""
+        if name in self._added:
+            return f"{self._added[name].__module__}:{self._added[name].__qualname__}"
+        return self._entries()[name].value
+
+    def get(self, name: str) -> Any:
+        """The part of that name.
+
+        Raises:
+            SpecError: The name is unknown; the message lists the names and the nearest one.
+        """
+        if name in self._added:
+            return self._added[name]
+        entries = self._entries()
+        if name not in entries:
+            near = get_close_matches(name, self.names(), n=1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise SpecError(Fault(
+                f"there is no {self.kind} named {name!r}", do=f"{hint}Known: {', '.join(self.names())}.",
+            ))
+        return entries[name].load()
+
+
+@lru_cache(maxsize=16)
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group; looking through every installed package takes long, so once for a search path."""
+    return tuple(entry_points(group=group))
+
+
+attacks = Registry("attack", "forgetmi.attacks")
+cohorts = Registry("cohort", "forgetmi.cohorts")
+methods = Registry("method", "forgetmi.methods")
+# Functions of the words after the verb. NAME is a verb of its own; VERB.OPTION takes VERB over where --OPTION is given.
+commands = Registry("command", "forgetmi.commands")

@@ -1,0 +1,198 @@
+"""Batches of samples, and the orders they come in: each a pure function of a seed and the epoch."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self, final
+
+import numpy as np
+
+from forgetmi.core.errors import CohortError, Fault, SpecError
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.types import Batch, Cohort, Ints, Strings, codes
+from forgetmi.data.image import ImageStore
+from forgetmi.data.noise import Perturber
+from forgetmi.data.text import Tokenizer, TokenStore
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Records:
+    """All samples of a cohort, ready to be batched; made by `Records.of`.
+
+    Args:
+        images: The cohort's images.
+        tokens: The cohort's reports as tokens.
+        tokenizer: Tokenizes perturbed reports.
+        report: n texts, kept for perturbation and never shown.
+        label: n class indices, -1 = unknown.
+        study: n codes, equal for images that share a report.
+    """
+
+    images: ImageStore
+    tokens: TokenStore
+    tokenizer: Tokenizer
+    report: Strings
+    label: Ints
+    study: Ints
+
+    def __post_init__(self) -> None:
+        if {len(self.images), len(self.tokens), len(self.report), len(self.study)} != {len(self.label)}:
+            raise CohortError(Fault("images, reports and labels are not of the same cohort",
+                                    why="they have different numbers of rows"))
+
+    @classmethod
+    def of(cls, cohort: Cohort, images: ImageStore, tokenizer: Tokenizer) -> Self:
+        """Tokenize a cohort's reports once and join them to its images.
+
+        Args:
+            cohort: n rows.
+            images: Built from the same cohort.
+            tokenizer: Of the model that will read the batches.
+
+        Raises:
+            CohortError: The images are of another cohort.
+        """
+        return cls(images, TokenStore.build(cohort.report, tokenizer), tokenizer, cohort.report, cohort.label,
+                   codes(cohort.study)[0])
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __repr__(self) -> str:
+        return f"Records({self.images!r}, {self.tokens!r})"
+
+    def batch(self, rows: Ints, *, perturbation: Perturber | None = None) -> Batch:
+        """The samples of b rows, in that order, padded to the longest of their texts.
+
+        Args:
+            rows: Int[b], rows of the cohort.
+            perturbation: Noise; None = the samples as they are.
+
+        Returns:
+            A batch on the CPU.
+        """
+        import torch
+
+        rows = np.asarray(rows, np.int64)
+        images = self.images.images(rows)
+        tokens: list[Any] = [self.tokens.tokens(row) for row in rows]
+        if perturbation is not None:
+            images = perturbation.images(images, rows)
+            plain = [str(self.report[row]) for row in rows]
+            noisy = perturbation.texts(plain, rows)
+            changed = [at for at, (old, new) in enumerate(zip(plain, noisy, strict=True)) if old != new]
+            for at, ids in zip(changed, self.tokenizer.encode([noisy[at] for at in changed]), strict=True):
+                tokens[at] = ids
+        longest = max(map(len, tokens), default=0)
+        ids = np.full((len(rows), longest), self.tokenizer.pad, np.int64)
+        mask = np.zeros((len(rows), longest), np.int64)
+        for at, text in enumerate(tokens):
+            ids[at, :len(text)] = text
+            mask[at, :len(text)] = 1
+        return Batch(
+            image=torch.from_numpy(images), tokens=torch.from_numpy(ids), mask=torch.from_numpy(mask),
+            label=torch.from_numpy(self.label[rows]), study=torch.from_numpy(self.study[rows]),
+            row=torch.from_numpy(rows.copy()),
+        )
+
+
+@final
+class Loader:
+    """Batches over some rows of a cohort; every row exactly once an epoch.
+
+    The order of epoch e depends on (seed, e) alone, not on the epochs before it nor on the number of processes: with
+    several, each takes its share of every entry of `plan`.
+
+    Args:
+        records: The cohort's samples.
+        rows: Int[n], the rows of this set.
+        batch_size: Samples in a batch, >= 1; the last one of an epoch may be smaller.
+        seed: Seed of all orders.
+        shuffle: Whether epochs are shuffled; otherwise they follow `rows`.
+        avoid_single: Whether a last batch of one sample joins the batch before it (then of `batch_size` + 1): batch
+            normalisation cannot train on one sample.
+        readers: Threads that read batches ahead while the device works on another; 0 = each is read when it is asked
+            for. See `readers_for`.
+
+    Raises:
+        SpecError: The batch size is not positive.
+    """
+
+    def __init__(
+        self, records: Records, rows: Ints, *, batch_size: int, seed: int, shuffle: bool = True,
+        avoid_single: bool = False, readers: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise SpecError(Fault(f"batch_size is {batch_size}", do="Choose 1 or more."))
+        self.records = records
+        self.rows = np.array(rows, np.int64)
+        self.rows.flags.writeable = False
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.avoid_single = avoid_single
+        self.readers = readers
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._cut(self.rows))
+
+    def __repr__(self) -> str:
+        return f"Loader({len(self.rows)} rows, batches of {self.batch_size}, seed {self.seed})"
+
+    def _cut(self, rows: Ints) -> list[Ints]:
+        cuts = [*range(0, len(rows), self.batch_size), len(rows)]
+        if self.avoid_single and len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+            del cuts[-2]
+        return [rows[start:stop] for start, stop in pairwise(cuts)]
+
+    def _shuffled(self, *keys: str | int) -> Ints:
+        return self.rows[numpy_generator(self.seed, "loader", *keys).permutation(len(self.rows))]
+
+    def plan(self, epoch: int) -> list[Ints]:
+        """The rows of each batch of an epoch, without loading them."""
+        return self._cut(self._shuffled("epoch", epoch) if self.shuffle else self.rows)
+
+    def epoch(self, epoch: int, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        return self._read(self.plan(epoch), perturbation)
+
+    def window(self, epoch: int, count: int) -> Ints:
+        """`count` rows of one shuffle of all rows; each epoch goes on where the last one stopped, round and round.
+
+        With the same `count` in every epoch, no row comes again before all others came.
+        """
+        order = self._shuffled("window")
+        return order[np.arange(epoch * count, (epoch + 1) * count) % max(1, len(order))]
+
+    def random(self, epoch: int, count: int) -> Ints:
+        """`count` rows drawn afresh for each epoch, without repeats while there are enough."""
+        order = self._shuffled("random", epoch)
+        return order[np.arange(count) % max(1, len(order))]
+
+    def batches(self, rows: Ints, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
+        """Batches over any rows of the cohort, in the order given."""
+        return self._read(self._cut(np.asarray(rows, np.int64)), perturbation)
+
+    def _read(self, plan: list[Ints], perturbation: Perturber | None) -> Iterator[Batch]:
+        if self.readers == 0:
+            for rows in plan:
+                yield self.records.batch(rows, perturbation=perturbation)
+            return
+        waiting, ahead = deque(plan), deque()
+        with ThreadPoolExecutor(self.readers) as pool:
+            while waiting or ahead:
+                while waiting and len(ahead) <= self.readers:
+                    ahead.append(pool.submit(self.records.batch, waiting.popleft(), perturbation=perturbation))
+                yield ahead.popleft().result()
+
+
+def readers_for(device: Any) -> int:
+    """Threads to read ahead with: a processor that trains has no time to spare, an accelerator must not wait."""
+    return 0 if str(device).startswith("cpu") else max(1, min(8, (os.cpu_count() or 1) - 1))

@@ -1,0 +1,255 @@
+"""What an auditor has: signals of models and who was what to each of them; the attacks read nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.types import NEVER_SEEN, Floats, Ints, Partition, SetName, Signals
+from forgetmi.evaluation.channels import Channel, channel_signal
+from forgetmi.evaluation.patients import Patients, by_patient
+from forgetmi.evaluation.signals import cross_entropy, log_probabilities
+
+RETRAIN = re.compile(r"retrain-\d+")
+ASKED: tuple[SetName, ...] = ("forget", "holdout")  # attacks leave reference patients to those that need a population
+Need = Literal["original", "retrained", "references", "shadows", "unlearned shadows", "repeats", "relearning",
+               "canaries", "retain rows"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pool:
+    """Models trained only for the audit, each on some of the patients.
+
+    Args:
+        signals: m models' signals on the forget and holdout rows.
+        inside: Bool[m, c], by patient code of the partition: was trained on, and is still in.
+        forgotten: Bool[m, c]: was trained on, then unlearned. All False in a pool of plain shadow models.
+    """
+
+    signals: tuple[Signals, ...]
+    inside: np.ndarray
+    forgotten: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.inside.shape != self.forgotten.shape or len(self.inside) != len(self.signals):
+            raise EvaluationError(Fault("signals and patient masks of the pool differ in number"))
+        if (self.inside & self.forgotten).any():
+            raise EvaluationError(Fault("a patient of the pool is both trained on and forgotten by one model"))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stacked:
+    """Patient signals as arrays: the forgotten patients first, then the never-seen ones.
+
+    Args:
+        target: Float[p], under the attacked model.
+        stack: Float[m, p], under the models of a pool.
+        inside, forgotten: Bool[m, p], what the patient was to each of them.
+        members: How many of the p are forgotten patients.
+    """
+
+    target: Floats
+    stack: Floats
+    inside: np.ndarray
+    forgotten: np.ndarray
+    members: int
+
+    @property
+    def never_trained(self) -> np.ndarray:
+        """Bool[m, p], neither trained on nor forgotten."""
+        return ~(self.inside | self.forgotten)
+
+    def split(self, scores: Floats) -> tuple[Floats, Floats]:
+        """Scores of the forgotten and of the never-seen patients."""
+        return scores[:self.members], scores[self.members:]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Repeats:
+    """The same forget set, unlearned and retrained many times with different seeds; as many of each."""
+
+    unlearned: tuple[Signals, ...]
+    retrained: tuple[Signals, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Relearning:
+    """A model fine-tuned on some forgotten patients again.
+
+    Args:
+        signals: On the forget rows, before the first epoch (element 0) and after each.
+        taught: Patient codes it was fine-tuned on; the other forgotten patients were only watched.
+    """
+
+    signals: tuple[Signals, ...]
+    taught: Ints
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evidence:
+    """Everything an attack may use, seen through one channel and aimed at one model.
+
+    Args:
+        partition: Who is forgotten, retained, and never seen (held out, or an extra reference); attacks ask about the
+            forgotten and the held-out ones.
+        signals: "original", "unlearned", "retrain-0" ... to signals on at least the forget and holdout rows.
+        channel: Through which the models are seen.
+        target: Name of the attacked model.
+        seed: Root seed of the attacks' subsamples and folds.
+        shadows: Models trained on random halves of the patients.
+        unlearned_shadows: Models trained on random halves, that then forgot some of their patients.
+        repeats: Many unlearned and retrained models of this very request.
+        relearning: Model name to its relearning.
+        canaries: Int[c] by patient code: 1 or 0 = a coin decided that it was, or was not, trained on; -1 = no canary.
+    """
+
+    partition: Partition
+    signals: Mapping[str, Signals]
+    channel: Channel = "image"
+    target: str = "unlearned"
+    seed: int = 0
+    shadows: Pool | None = None
+    unlearned_shadows: Pool | None = None
+    repeats: Repeats | None = None
+    relearning: Mapping[str, Relearning] | None = None
+    canaries: Ints | None = None
+
+    def aimed_at(self, target: str) -> Evidence:
+        """The same evidence with another model attacked."""
+        return replace(self, target=target)
+
+    def lacks(self, needs: frozenset[Need]) -> tuple[Need, ...]:
+        """What is needed and not there."""
+        there = {
+            "original": "original" in self.signals, "retrained": bool(self.retrained),
+            "references": bool(self.retrained) or self.shadows is not None,
+            "shadows": self.shadows is not None, "unlearned shadows": self.unlearned_shadows is not None,
+            "repeats": self.repeats is not None, "canaries": self.canaries is not None,
+            "retain rows": bool(np.isin(self.partition.retain, self.audited.row).all()),
+            "relearning": self.relearning is not None and self.target in self.relearning,
+        }
+        return tuple(sorted(need for need in needs if not there[need]))
+
+    @property
+    def audited(self) -> Signals:
+        """Signals of the attacked model."""
+        return self.signals[self.target]
+
+    @property
+    def retrained(self) -> tuple[Signals, ...]:
+        """Signals of the retrained models, without the attacked one."""
+        names = sorted(filter(self.is_other_retrain, self.signals), key=lambda name: int(name[8:]))
+        return tuple(self.signals[name] for name in names)
+
+    def is_other_retrain(self, name: str) -> bool:
+        """Whether a model of that name is retrained and not the attacked one."""
+        return name != self.target and RETRAIN.fullmatch(name) is not None
+
+    @property
+    def never_seen(self) -> tuple[SetName, ...]:
+        """The sets of never-seen patients that have rows."""
+        return tuple(on for on in NEVER_SEEN if len(self.rows(on)))
+
+    def rows(self, on: SetName) -> Ints:
+        """Rows of a set; for a head's channel only the labelled ones."""
+        rows = self.partition.rows(on)
+        return rows if self.channel == "link" else rows[self.audited.select(rows).label >= 0]
+
+    @cached_property
+    def _patients(self) -> dict[SetName, Patients]:
+        return {}
+
+    def patients(self, on: SetName) -> Patients:
+        """The patients of a set."""
+        if on not in self._patients:
+            rows = self.rows(on)
+            found = self.audited.select(rows)
+            self._patients[on] = by_patient(self.partition.patient[rows], found.study, found.label)
+        return self._patients[on]
+
+    def signal(self, model: Signals, on: SetName) -> Floats:
+        """Float[p]: the channel's signal of each patient of a set under a model."""
+        return self.patients(on).mean(
+            channel_signal(model.select(self.rows(on)), self.channel, gallery=self.gallery(model)))
+
+    def gallery(self, model: Signals) -> Signals:
+        """The forgotten and never-seen rows, whose reports the link is compared with."""
+        return model.select(np.sort(np.concatenate([self.partition.forget, self.partition.holdout])))
+
+    def log_probabilities(self, model: Signals, on: SetName) -> Floats:
+        """Float[n, k] of the images of a set.
+
+        Raises:
+            EvaluationError: The channel is the link, which has no classes.
+        """
+        if self.channel == "link":
+            raise EvaluationError(Fault("the image-report link has no class probabilities"))
+        return log_probabilities(model.select(self.rows(on)), self.channel)
+
+    def label(self, on: SetName) -> Ints:
+        """Int[n], labels of the images of a set."""
+        return self.audited.select(self.rows(on)).label
+
+    def loss(self, model: Signals, on: SetName) -> Floats:
+        """Float[n], cross-entropy of the images of a set."""
+        return cross_entropy(self.log_probabilities(model, on), self.label(on))
+
+    def probability(self, model: Signals, on: SetName) -> Floats:
+        """Float[p], mean probability of the true class of each patient of a set."""
+        return self.patients(on).mean(np.exp(-self.loss(model, on)))
+
+    def outside(self, on: SetName) -> Floats:
+        """Float[m, p], `probability` under models that never saw the patient.
+
+        The retrained models; where there are none, the shadow models that left the patient out, as many for each
+        patient as for the one left out least often.
+        """
+        if self.retrained or self.shadows is None:
+            return np.stack([self.probability(model, on) for model in self.retrained])
+        out = ~self.shadows.inside[:, self.patients(on).code]
+        probability = np.stack([self.probability(model, on) for model in self.shadows.signals])
+        return np.take_along_axis(probability, np.argsort(~out, axis=0, kind="stable"), 0)[:int(out.sum(0).min())]
+
+    def canary_signal(self) -> tuple[Ints, Floats]:
+        """Patient codes of the canaries among the forgotten and the never-seen patients, and their signals."""
+        code = np.concatenate([self.patients(on).code for on in ASKED])
+        chosen = np.asarray(self.canaries)[code] >= 0
+        return code[chosen], self.asked(self.audited)[chosen]
+
+    def pooled(self, kind: Literal["shadows", "unlearned shadows"]) -> Stacked:
+        """The forgotten and the never-seen patients under the attacked model and every model of a pool.
+
+        Raises:
+            EvaluationError: There is no such pool, or the attacked model is itself in it.
+        """
+        pool = self.shadows if kind == "shadows" else self.unlearned_shadows
+        if pool is None:
+            raise EvaluationError(Fault(f"there are no {kind}"))
+        if any(one.model == self.audited.model for one in pool.signals):
+            raise EvaluationError(Fault("the attacked model is one of the shadow models",
+                                        why="an attack fitted on its target reads off the answer"))
+        code = np.concatenate([self.patients(on).code for on in ASKED])
+        return Stacked(self.asked(self.audited), np.stack([self.asked(one) for one in pool.signals]),
+                       pool.inside[:, code], pool.forgotten[:, code], len(self.patients("forget")))
+
+    def repeated(self, on: SetName) -> tuple[Floats, Floats]:
+        """Float[m, p] twice: patients of a set under the repeated unlearned and the repeated retrained models.
+
+        Raises:
+            EvaluationError: There are no repeats.
+        """
+        if self.repeats is None:
+            raise EvaluationError(Fault("there are no repeated unlearned and retrained models"))
+        unlearned, retrained = (np.stack([self.signal(one, on) for one in models])
+                                for models in (self.repeats.unlearned, self.repeats.retrained))
+        return unlearned, retrained
+
+    def asked(self, model: Signals) -> Floats:
+        """Float[f + m]: the channel's signal of the forgotten patients, then of the never-seen ones."""
+        return np.concatenate([self.signal(model, on) for on in ASKED])

@@ -1,0 +1,1 @@
+"""Many jobs at once: processes of one machine, or a Ray cluster."""

@@ -1,0 +1,224 @@
+"""Jobs side by side in processes; by default of one thread each: on two cores two such beat one of two threads."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
+from typing import Any
+
+from forgetmi.core.distributed import launched
+from forgetmi.core.errors import Fault, ForgetMIError, SpecError
+
+Tell = Callable[[int, int], None]
+# Workers are copies of one process that has imported everything, where the system can make such copies safely.
+_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+_channel: Any = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call ``work(*arguments, tell)``.
+
+    Args:
+        name: Unique name.
+        work: An importable function; its last argument is called with (done, in all).
+        arguments: Picklable.
+        after: Name of the job that must be finished first, if it is among those given.
+        killed: An importable function, called here with ``(*arguments, fault)`` when the process of the job was
+            killed, and the other jobs go on; None = that is an error.
+    """
+
+    name: str
+    work: Callable[..., None]
+    arguments: tuple[Any, ...]
+    after: str | None = None
+    killed: Callable[..., None] | None = None
+
+
+
+
+def warm_up() -> None:
+    """Begin the workers' imports on another core while this process still imports and prepares for itself."""
+    if _METHOD == "forkserver" and (os.cpu_count() or 1) > 1:
+        set_forkserver_preload(["forgetmi.run.pipeline"])
+        forkserver.ensure_running()
+
+
+def run_jobs(
+    jobs: Sequence[Job], *, workers: int = 0, threads: int = 1, show: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Run jobs, several at a time; the first error stops the rest and is raised.
+
+    Args:
+        jobs: In order of preference.
+        workers: Processes; 0 = one a core, never more than jobs; 1 = in this process, as under a launcher. One job
+            alone needs no other process, unless it goes on when that is killed.
+        threads: Threads each of them computes with.
+        show: Called with (name, done, in all) as jobs go on.
+
+    Raises:
+        ForgetMIError: The process of a job was killed, and the job does not say what then.
+        SpecError: There is less than one thread.
+    """
+    _check(threads)
+    count = min(workers or os.cpu_count() or 1, len(jobs))
+    show = show or (lambda name, done, total: None)
+    if launched() > 1 or workers == 1 or (count <= 1 and not any(job.killed for job in jobs)):
+        use_threads(threads)
+        for job in _ordered(jobs):
+            job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
+        return
+    seats = [_Seat(threads) for _ in range(count)]
+    try:
+        _schedule(seats, jobs, show)
+    except BaseException:
+        for seat in seats:
+            seat.stop()
+        raise
+    finally:
+        for seat in seats:
+            seat.close()
+
+
+def give_up(job: Job, fault: Fault) -> None:
+    """Leave a job whose process is gone: let it say so itself, or stop.
+
+    Args:
+        job: The job.
+        fault: What became of its process.
+
+    Raises:
+        ForgetMIError: The job has nothing to say.
+    """
+    if job.killed is None:
+        raise ForgetMIError(replace(fault, where=job.name, do=f"{fault.do} Give the same command again to go on."))
+    job.killed(*job.arguments, fault)
+
+
+def use_threads(threads: int) -> None:
+    """Let this process compute with so many threads.
+
+    Raises:
+        SpecError: It is less than one.
+    """
+    import torch
+
+    _check(threads)
+    torch.set_num_threads(threads)
+
+
+def _check(threads: int) -> None:
+    if threads < 1:
+        raise SpecError(Fault(f"threads is {threads}", do="Choose 1 or more."))
+
+
+def _ordered(jobs: Sequence[Job]) -> list[Job]:
+    """Every job after the one it waits for."""
+    return sorted(jobs, key=lambda job: job.after is not None)
+
+
+class _Seat:
+    """One process at a time, in a pool of its own: when it is killed, it is known which job it had."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._open()
+
+    def _open(self) -> None:
+        context = get_context(_METHOD)
+        # Written at once: a finished job has told everything. Not shared: one killed while it writes keeps the lock.
+        self._channel = context.SimpleQueue()
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=context, initializer=_start, initargs=(self._channel, self._threads))
+
+    def submit(self, job: Job) -> Future[None]:
+        try:
+            return self._pool.submit(_work, job)
+        except BrokenProcessPool:  # its process was killed while it had nothing to do
+            self.renew()
+            return self._pool.submit(_work, job)
+
+    def drain(self, show: Callable[[str, int, int], None]) -> None:
+        while not self._channel.empty():
+            show(*self._channel.get())
+
+    def renew(self) -> int | None:
+        """Put another process in the place of one that is gone, and return the exit code of that."""
+        gone = list((self._pool._processes or {}).values())
+        self._pool.shutdown()  # its thread reads the exit code, which can be read once
+        self._open()
+        return gone[0].exitcode if gone else None
+
+    def stop(self) -> None:
+        for process in list((self._pool._processes or {}).values()):
+            process.terminate()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+def _schedule(seats: Sequence[_Seat], jobs: Sequence[Job], show: Callable[[str, int, int], None]) -> None:
+    free, waiting, unfinished = list(seats), list(jobs), {job.name for job in jobs}
+    running: dict[Future[None], tuple[Job, _Seat]] = {}
+    while waiting or running:
+        for job in [job for job in waiting if job.after not in unfinished][:len(free)]:
+            waiting.remove(job)
+            seat = free.pop()
+            running[seat.submit(job)] = job, seat
+        done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+        for _, seat in running.values():
+            seat.drain(show)
+        for future in done:
+            job, seat = running.pop(future)
+            try:
+                future.result()
+            except BrokenProcessPool:
+                give_up(job, _death(seat.renew()))
+                show(job.name, 1, 1)
+            free.append(seat)
+            unfinished.discard(job.name)
+
+
+def _death(code: int | None) -> Fault:
+    """What an exit code says about a process that did not finish its job."""
+    if code is None or code >= 0:
+        return Fault("its process ended before its work", why=f"exit code {code}", do="What it printed may say more.")
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return Fault("its process was killed", why=name, do="Where memory was short, use fewer --workers.")
+
+
+def _start(channel: Any, threads: int) -> None:
+    """Set up a worker: its threads, and an end when the process that started it is gone (kill -9)."""
+    global _channel
+    _channel = channel
+    use_threads(threads)
+    parent = parent_process()  # not os.getppid(): that is the server that forks, which lives as long as its workers
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(job: Job) -> None:
+    try:
+        job.work(*job.arguments, lambda done, total: _channel.put((job.name, done, total)))
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # noqa: BLE001 - sent as it is, it would break the pool as a killed process does
+            raise RuntimeError(type(error).__name__) from error
+        raise

@@ -1,0 +1,113 @@
+"""Jobs as Ray tasks, on a cluster that may span many machines."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.jobs.pool import Job, give_up, use_threads
+
+# What a job on another machine must know of the environment of this process.
+INHERITED = ("FORGETMI_CACHE", "FORGETMI_KEY_FILE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+# How often a job is tried before it is taken for the cause: when its machine is lost, and when its process is killed,
+# which a machine that is shut down does first.
+LOST, KILLED = 5, 2
+
+
+def run_on_ray(
+    jobs: Sequence[Job], *, address: str = "", gpus: float = 0.0, threads: int = 1, show: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Run jobs as Ray tasks; a job whose machine is lost runs again elsewhere.
+
+    Jobs find what is finished already and go on where they were interrupted, so one that runs again does nothing
+    twice. All machines must see the same files under the same names.
+
+    Args:
+        jobs: In order of preference.
+        address: Of a running cluster ("auto" = the one of this machine); empty = a local one for these jobs.
+        gpus: GPUs a job, or a fraction of one.
+        threads: Cores a job, and threads it computes with.
+        show: Called with (name, 1, 1) when a job is done.
+
+    Raises:
+        SpecError: Ray is not installed, or there is no cluster at the address.
+        ForgetMIError: The process of a job was killed, and the job does not say what then.
+    """
+    if not jobs:
+        return
+    ray = _connect(address)
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    # Ray's own retries make no difference between a machine that was lost and a job that kills its process each time.
+    task = ray.remote(_perform).options(num_cpus=threads, num_gpus=gpus, max_retries=0)
+    waiting, unfinished, ends = list(jobs), {job.name for job in jobs}, Counter[tuple[str, int]]()
+    running: dict[Any, Job] = {}
+    try:
+        while waiting or running:
+            for job in [job for job in waiting if job.after not in unfinished]:
+                waiting.remove(job)
+                running[task.remote(job, environment, str(Path.cwd()), threads)] = job
+            done, _ = ray.wait(list(running), timeout=1.0)
+            for ref in done:
+                job = running.pop(ref)
+                end = _end(ray, ref)
+                if end is not None:
+                    fault, tries = end
+                    ends[job.name, tries] += 1
+                    if ends[job.name, tries] < tries:
+                        waiting.append(job)
+                        continue
+                    give_up(job, fault)
+                unfinished.discard(job.name)
+                if show is not None:
+                    show(job.name, 1, 1)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    finally:
+        for ref in running:
+            ray.cancel(ref, force=True)
+        ray.shutdown()
+
+
+def _connect(address: str) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network unless asked
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise SpecError(Fault("Ray is not installed", where="--runner ray",
+                              do="Install it with  pip install 'forgetmi[ray]'.")) from error
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False)
+        else:
+            # "local": without an address Ray looks for a cluster of this machine, and waits long for one that is gone.
+            ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, ValueError) as error:
+        raise SpecError(Fault("there is no Ray cluster at this address", where="--address",
+                              why=type(error).__name__, do="Start one with  ray start --head.")) from error
+    return ray
+
+
+def _end(ray: Any, ref: Any) -> tuple[Fault, int] | None:
+    """What ended the process of a job before its work, and how often that may be; None = the job is done."""
+    memory = "Where memory was short, let fewer jobs share a machine (--threads)."
+    try:
+        ray.get(ref)
+    except ray.exceptions.NodeDiedError:
+        return Fault("its machine was lost", why=f"{LOST} times", do="The job may be what ends machines."), LOST
+    except ray.exceptions.OutOfMemoryError:
+        return Fault("its process was killed", why=f"out of memory, {KILLED} times", do=memory), KILLED
+    except ray.exceptions.WorkerCrashedError:
+        return Fault("its process was killed", why=f"{KILLED} times", do=memory), KILLED
+    return None
+
+
+def _perform(job: Job, environment: dict[str, str], folder: str, threads: int) -> None:
+    """One job in a Ray worker."""
+    os.environ.update(environment)
+    os.chdir(folder)
+    use_threads(threads)
+    job.work(*job.arguments, lambda done, total: None)

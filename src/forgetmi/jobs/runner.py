@@ -1,0 +1,45 @@
+"""Where jobs run: processes of this machine, or a Ray cluster that may span many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from forgetmi.jobs.pool import Job, run_jobs
+from forgetmi.jobs.ray import run_on_ray
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where jobs run and how much of it each may use.
+
+    Args:
+        runner: local (processes of this machine) or ray.
+        workers: Processes side by side; 0 = one a core, at most as many as jobs. Ray decides for itself.
+        threads: Threads a job computes with, >= 1.
+        address: Of a running Ray cluster (auto = this machine's); empty = one is started for these jobs.
+        gpus_per_job: GPUs a Ray job, or a fraction of one, >= 0.
+    """
+
+    runner: Literal["local", "ray"] = "local"
+    workers: int = 0
+    threads: int = 1
+    address: str = ""
+    gpus_per_job: float = 0.0
+
+
+def run_all(
+    jobs: Sequence[Job], resources: Resources, *, show: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Run jobs on the given resources; the first error stops the rest and is raised.
+
+    Args:
+        jobs: In order of preference.
+        resources: Where they run.
+        show: Called with (name, done, in all) as jobs go on; on Ray when a job is done.
+    """
+    if resources.runner == "ray":
+        run_on_ray(jobs, address=resources.address, gpus=resources.gpus_per_job, threads=resources.threads, show=show)
+    else:
+        run_jobs(jobs, workers=resources.workers, threads=resources.threads, show=show)

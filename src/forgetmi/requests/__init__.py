@@ -1,0 +1,1 @@
+"""The ledger of withdrawals: requests, deadlines, lists to process, closing."""

@@ -1,0 +1,92 @@
+"""What a ledger holds: requests, and the runs that met them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal, get_args
+
+from forgetmi.core.errors import Fault, SpecError
+
+State = Literal["open", "processing", "on_hold", "closed", "refused"]
+Scope = Literal["all_studies", "one_modality", "future_training", "legal_hold"]
+Kind = Literal["patient", "study"]
+STATES: tuple[State, ...] = get_args(State)
+FINAL: tuple[State, ...] = ("closed", "refused")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One request.
+
+    Args:
+        number: Its number, from 1.
+        received, due: Days.
+        term: What sets the deadline.
+        ground, scope: As for a run's record.
+        state: Where it stands.
+        batch: Which forget list it went into; None = none yet.
+        record: Digest of the record that met it; "" = none yet.
+        patients, studies: Keyed digests.
+        never_trained: Those of them whom no model was trained on, as found when a forget list was made.
+    """
+
+    number: int
+    received: date
+    due: date
+    term: str
+    ground: str
+    scope: str
+    state: State
+    batch: int | None
+    record: str
+    patients: tuple[str, ...]
+    studies: tuple[str, ...]
+    never_trained: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The number as people write it."""
+        return f"R{self.number:04}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run in the history of a model.
+
+    Args:
+        record: Digest of its record.
+        folder: Its directory.
+        at: When it was recorded.
+        before, after: Digests of the weights.
+        verdict: Of the record.
+        gap, floor: Distance to retraining, and the retrained models' own; None = not measured.
+        auc_before, auc: On never-seen patients, image head, of the model before and after.
+        requests: Numbers of the requests it met.
+    """
+
+    record: str
+    folder: str
+    at: str
+    before: str
+    after: str
+    verdict: str
+    gap: float | None
+    floor: float | None
+    auc_before: float | None
+    auc: float | None
+    requests: tuple[int, ...]
+
+
+def numbers(names: Sequence[str]) -> list[int]:
+    """Numbers of requests from how people write them, e.g. R0003.
+
+    Raises:
+        SpecError: Some are no numbers.
+    """
+    wrong = [name for name in names if not re.fullmatch(r"R?\d{1,9}", name)]
+    if wrong:
+        raise SpecError(Fault(f"{name!r} is no number of a request", do="Write it as R0003.") for name in wrong)
+    return [int(name.removeprefix("R")) for name in names]

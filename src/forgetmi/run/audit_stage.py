@@ -1,0 +1,119 @@
+"""An audit's files: the rule, written first and refused when it differs later; a finished run as arrays; the record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from forgetmi.audit.auditor import Draw, audit
+from forgetmi.audit.result import Audit
+from forgetmi.audit.rule import AuditSpec
+from forgetmi.cohort.canaries import SEALED, read_canaries
+from forgetmi.core.cost import Meter
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import write_text
+from forgetmi.core.serialization import from_plain
+from forgetmi.core.types import Cohort, Partition, Signals
+from forgetmi.data.duplicates import Copy
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.relearn import read_relearning, taught_patients
+
+_LATE = "a rule that is chosen after the signals decides nothing"
+
+
+def declare(directory: RunDirectory, declared: AuditSpec) -> None:
+    """Write what the audit decides by, or go on with the same.
+
+    Raises:
+        SpecError: Another rule was declared, or signals were there before any rule.
+    """
+    if directory.rule.exists():
+        if directory.rule.read_text(encoding="utf-8") != declared.to_json():
+            raise SpecError(Fault(
+                "the audit's rule is not the one declared when this run began", why=_LATE,
+                where=f"{directory.root.name}/rule.json", do="Restore it, or choose another --out."))
+        return
+    if any((directory.root / "signals").glob("*.npz")):
+        raise SpecError(Fault(
+            "the run has signals but declared no rule before them", where=directory.root.name, why=_LATE,
+            do="Run it again with another --out."))
+    write_text(directory.rule, declared.to_json())
+
+
+def notice(directory: RunDirectory, declared: AuditSpec) -> str:
+    """One line with the rule's digest, for whoever must prove later that it came before the signals."""
+    late = any((directory.root / "signals").glob("*.npz"))
+    return f"decision rule sha256 {declared.digest}: " + (
+        "signals are there already; a note of it made elsewhere before them proves that it was fixed beforehand"
+        if late else "note it elsewhere to prove later that it was fixed beforehand")
+
+
+def declared_in(directory: RunDirectory) -> AuditSpec:
+    """The rule a run declared.
+
+    Raises:
+        SpecError: It declared none, or the file is damaged.
+    """
+    try:
+        values = json.loads(directory.rule.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(Fault("the run declared no rule for its audit", where=directory.root.name,
+                              do="Run it again with --audit.enabled.")) from error
+    return from_plain(AuditSpec, values, where=f"{directory.root.name}/rule.json", complete=True)
+
+
+def read_draw(directory: RunDirectory, cohort: Cohort, partition: Partition, *, seed: int) -> Draw:
+    """A finished run as the auditor sees it.
+
+    Args:
+        directory: The run.
+        cohort, partition: As the run loaded them.
+        seed: The run's root seed.
+    """
+    sealed = directory.root / SEALED
+    taught = taught_patients(partition, seed=seed)
+    return Draw(
+        name=directory.root.name, partition=partition, copies=read_copies(directory),
+        canaries=read_canaries(sealed, cohort).by_code(cohort) if sealed.exists() else None,
+        signals={path.stem: Signals.load(path) for path in sorted((directory.root / "signals").glob("*.npz"))},
+        relearning={path.name: read_relearning(path, taught=taught)
+                    for path in sorted((directory.root / "relearn").glob("*")) if path.is_dir()})
+
+
+def read_copies(directory: RunDirectory) -> tuple[Copy, ...]:
+    """Copies of what is forgotten that a finished run found; none where it did not look."""
+    if not directory.duplicates.exists():
+        return ()
+    stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))["copies"]
+    return tuple(Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored)
+
+
+def run_audit(
+    directory: RunDirectory, draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: int,
+) -> tuple[Audit, Meter]:
+    """Audit and write the record; see `forgetmi.audit.auditor.audit`.
+
+    Args:
+        directory: Where audit.json goes.
+        draws, cohort, declared, seed: See there.
+
+    Returns:
+        The record, and what it cost.
+    """
+    with Meter() as meter:
+        found = audit(draws, cohort=cohort, declared=declared, seed=seed)
+        write_text(directory.audit, found.to_json())
+    return found, meter
+
+
+def stored_audit(path: Path) -> Audit:
+    """Read an audit.json.
+
+    Raises:
+        SpecError: It is missing or damaged.
+    """
+    try:
+        return Audit.from_json(path.read_text(encoding="utf-8"), where=path.name)
+    except (OSError, ValueError) as error:
+        raise SpecError(Fault("the audit cannot be read", where=path.name, why=type(error).__name__)) from error

@@ -1,0 +1,140 @@
+"""A run's directory: one specification, one process at a time, every file written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import full_disk_explained, write_text
+
+
+class RunDirectory:
+    """Paths of one run.
+
+    Args:
+        root: The directory; made when first written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def spec(self) -> Path:
+        """The resolved specification."""
+        return self.root / "spec.yaml"
+
+    @property
+    def partition(self) -> Path:
+        """Rows of each set."""
+        return self.root / "partition.json"
+
+    @property
+    def duplicates(self) -> Path:
+        """Copies of what is forgotten, by digest, and what to do."""
+        return self.root / "duplicates.json"
+
+    @property
+    def notices(self) -> Path:
+        """What was converted while images were decoded, and for how many."""
+        return self.root / "notices.json"
+
+    @property
+    def metrics(self) -> Path:
+        """All scores."""
+        return self.root / "metrics.json"
+
+    @property
+    def rule(self) -> Path:
+        """What the audit decides by; a run writes it before its first signal."""
+        return self.root / "rule.json"
+
+    @property
+    def audit(self) -> Path:
+        """What the audit found."""
+        return self.root / "audit.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, digests, seeds, hardware, cost."""
+        return self.root / "manifest.json"
+
+    @property
+    def report(self) -> Path:
+        """The page to read."""
+        return self.root / "report.html"
+
+    def model(self, name: str) -> Path:
+        """Checkpoint directory of one model."""
+        return self.root / "models" / name
+
+    def trace(self, name: str) -> Path:
+        """What was done to make one model, and its cost."""
+        return self.root / "traces" / f"{name}.json"
+
+    def signals(self, name: str) -> Path:
+        """What one model says about every row."""
+        return self.root / "signals" / f"{name}.npz"
+
+    def relearning(self, name: str) -> Path:
+        """Signals of one model while it learns some of the forgotten again, epoch by epoch."""
+        return self.root / "relearn" / name
+
+    def state(self, name: str) -> Path:
+        """Where an interrupted stage resumes from; gone when it is done."""
+        return self.root / "state" / f"{name}.pt"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory; a second process gets a clear error instead of mixing its files in."""
+        import fcntl
+
+        with full_disk_explained(self.root.name):
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = (self.root / ".lock").open("w")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise SpecError(Fault("another process is working in this run directory", where=self.root.name,
+                                      do="Wait for it, or choose another --out.")) from error
+            yield
+
+    def claim(self, spec: str) -> None:
+        """Take the directory for a specification, or go on with the same one.
+
+        Args:
+            spec: The resolved specification as YAML.
+
+        Raises:
+            SpecError: The directory holds another run; the keys that differ are named.
+        """
+        if not self.spec.exists():
+            strangers = sorted(p.name for p in self.root.iterdir() if p.name != ".lock") if self.root.exists() else []
+            if strangers:
+                raise SpecError(Fault("the output directory is not empty and holds no run", where=self.root.name,
+                                      why=f"found {', '.join(strangers[:3])}", do="Choose another --out."))
+            write_text(self.spec, spec)
+            return
+        stored = self.spec.read_text(encoding="utf-8")
+        if stored != spec:
+            differ = sorted(set(_flat(stored)) ^ set(_flat(spec)))
+            keys = sorted({line.split(" = ")[0] for line in differ})
+            raise SpecError(Fault("the output directory holds a run with another specification", where=self.root.name,
+                                  why=f"these differ: {', '.join(keys[:8])}", do="Choose another --out."))
+
+
+def _flat(text: str) -> Iterator[str]:
+    """``key.sub = value`` lines of a YAML mapping."""
+    import yaml
+
+    def walk(value: Any, path: str) -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                yield from walk(item, f"{path}.{key}" if path else str(key))
+        else:
+            yield f"{path} = {value!r}"
+
+    yield from walk(yaml.safe_load(text), "")

@@ -1,0 +1,68 @@
+"""Which pretrained encoder models begin with: what is read from it, not its name; and none is fetched for a plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.model.text_encoder import TextEncoderSpec, pretrained_directory, pretrained_weights
+from forgetmi.run.spec import RunSpec
+
+ABSENT = "absent"  # a given original may name an encoder that this machine lacks, and need it no more
+
+
+def encoder_digest(text: TextEncoderSpec) -> str:
+    """Digest of the weights and sizes that a fresh model takes from the pretrained encoder of its specification.
+
+    Nothing is fetched. The encoder is read once, and again when its files are others by name, size or time.
+
+    Args:
+        text: The specification.
+
+    Returns:
+        64 hex digits; empty = no encoder is named; "absent" = it cannot be read here, so that no fresh model can.
+    """
+    if not text.pretrained:
+        return ""
+    try:
+        folder = pretrained_directory(text.pretrained)
+        files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+        return _digest(replace(text, download=False), folder,
+                       tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files))
+    except SpecError:
+        return ABSENT
+
+
+def offline(spec: RunSpec) -> RunSpec:
+    """The same run, which fetches nothing.
+
+    Args:
+        spec: The run; its pretrained encoder, if it names one, must be on this machine.
+
+    Raises:
+        SpecError: It is not there.
+    """
+    if not (spec.model.pretrained and spec.model.download):
+        return spec
+    try:
+        pretrained_directory(spec.model.pretrained)
+    except SpecError as error:
+        raise SpecError(Fault(
+            "the pretrained text encoder is not on this machine", where="--dry-run",
+            why="a dry run downloads nothing, and the models' keys hold a digest of its weights",
+            do="Fetch it first (hf download NAME), or leave --dry-run out.")) from error
+    return replace(spec, model=replace(spec.model, download=False))
+
+
+@lru_cache(maxsize=4)
+def _digest(text: TextEncoderSpec, folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    """See `encoder_digest`; ``folder`` and ``files`` only tell one state of an encoder from another."""
+    digest = hashlib.sha256(json.dumps(asdict(replace(text, pretrained="")), sort_keys=True).encode())
+    for name, value in sorted(pretrained_weights(text).items()):
+        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,270 @@
+"""What a run is, as frozen dataclasses, and the strict YAML reader and writer for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from forgetmi.audit.rule import AuditSpec
+from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.registry import Registry, cohorts, methods
+from forgetmi.core.serialization import from_plain
+from forgetmi.data.image import ImagePreprocessing
+from forgetmi.evidence.request import RequestSpec
+from forgetmi.jobs.runner import Resources
+from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.model.architecture import Architecture
+from forgetmi.model.train import Recipe
+from forgetmi.run.directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class PartitionSpec:
+    """Who is forgotten, and who is kept aside.
+
+    Args:
+        percent: Percent of the training side's images to forget, as whole patients, above 0 and below 100.
+        draw: Which of several disjoint forget sets of that percentage, from 0; runs of several can be audited together.
+        forget_list: CSV with a column patient_id (or study_id) of those to forget; percent is then not used.
+        canaries: Sealed list of ``forgetmi cohort canaries``: those it names are trained on and forgotten, or held out;
+            percent is then not used.
+        reason: Why, for the report; no identifiers.
+        date: Date of the request, for the report.
+        validation: Share of patients for validation, never trained on or reported.
+        validation_from: training, or holdout for a model that others trained on everybody outside the holdout.
+        holdout: Share of patients held out for reporting; a cohort's own split column wins.
+        after: partition.json of the run before, where several withdrawals follow each other on one model: its held-out
+            patients stay held out, and those forgotten then stay forgotten without being listed again.
+    """
+
+    percent: float = 10.0
+    draw: int = 0
+    forget_list: Path | None = None
+    canaries: Path | None = None
+    reason: str = ""
+    date: str = ""
+    validation: float = 0.15
+    validation_from: Literal["training", "holdout"] = "training"
+    holdout: float = 0.25
+    after: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.after is not None and self.forget_list is None:
+            raise SpecError(Fault("an earlier partition is given without a forget list", where="partition",
+                                  why="who withdraws now must be named", do="Give --partition.forget-list, too."))
+
+
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """How reports become tokens.
+
+    Args:
+        vocabulary: Size of the WordPiece vocabulary trained on the training patients.
+        min_patients: Fewest training patients a piece must come from.
+        max_length: Longest report in tokens; the rest is cut.
+    """
+
+    vocabulary: int = 1000
+    min_patients: int = 5
+    max_length: int = 320
+
+
+@dataclass(frozen=True)
+class GivenModels:
+    """Models that exist already and are not trained again.
+
+    Args:
+        original: Checkpoint directory of the original; its architecture, vocabulary and image size are used then.
+        retrained: Checkpoint directories of models of the same kind trained without the forgotten.
+    """
+
+    original: Path | None = None
+    retrained: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.retrained and self.original is None:
+            raise SpecError(Fault("retrained models are given without the original", where="given",
+                                  why="they must share its architecture and vocabulary", do="Give the original, too."))
+
+
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: train, retrain, unlearn, evaluate, audit, report.
+
+    Args:
+        cohort: Where the data come from (--cohort KIND chooses).
+        partition: Who is forgotten.
+        request: Whose withdrawal this is, for the record.
+        images: How radiographs become pixels.
+        text: How reports become tokens.
+        model: Architecture.
+        training: How the original and every retrained model are trained.
+        method: The unlearning method (--method KIND chooses).
+        given: Models that exist already.
+        retrains: Models retrained here without the forgotten as reference, besides given ones, 0 or more; 2 in all are
+            needed for a gap, 3 advised.
+        audit: What the audit decides by.
+        duplicates: Look for copies of forgotten images and reports under other patients first.
+        batch_size: Samples of each set an unlearning step.
+        seed: Root seed of everything random.
+        split_seed: Seed of the draw of patients; empty = the root seed.
+        resamples: Bootstrap resamples behind the intervals.
+        workers: Training processes side by side; 0 = one a core, at most as many as models.
+        threads: Threads a process computes with, >= 1. Two processes of one thread do more than one process of two.
+        runner: Where models are made: local (processes of this machine) or ray (see --address).
+        address: Of a running Ray cluster (auto = this machine's); empty = one is started for this command.
+        gpus_per_job: GPUs a Ray job, or a fraction of one, >= 0.
+        device: cpu, cuda, or auto.
+    """
+
+    cohort: Any = field(default_factory=SyntheticCohort)
+    partition: PartitionSpec = field(default_factory=PartitionSpec)
+    request: RequestSpec = field(default_factory=RequestSpec)
+    images: ImagePreprocessing = field(default_factory=ImagePreprocessing)
+    text: TextSpec = field(default_factory=TextSpec)
+    model: Architecture = field(default_factory=Architecture)
+    training: Recipe = field(default_factory=Recipe)
+    method: Any = field(default_factory=ForgetMI)
+    given: GivenModels = field(default_factory=GivenModels)
+    retrains: int = 3
+    audit: AuditSpec = field(default_factory=AuditSpec)
+    duplicates: bool = True
+    batch_size: int = 16
+    seed: int = 0
+    split_seed: int | None = None
+    resamples: int = 1000
+    workers: int = 0
+    threads: int = 1
+    runner: Literal["local", "ray"] = "local"
+    address: str = ""
+    gpus_per_job: float = 0.0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "retrains must be from 0 to 1000": 0 <= self.retrains <= 1000,
+            "batch_size must be at least 1": self.batch_size >= 1,
+            "resamples must be at least 0": self.resamples >= 0, "workers must be at least 0": self.workers >= 0,
+            "threads must be at least 1": self.threads >= 1,
+            "gpus_per_job must be at least 0": 0 <= self.gpus_per_job < math.inf,
+        }
+        faults = [Fault(rule, where="run") for rule, holds in rules.items() if not holds]
+        options = _numbers(self)
+        faults += [Fault(f"{name} is not a number", where="run") for name, value in options.items()
+                   if math.isnan(value)]
+        faults += [Fault(f"{name} must be {meant}", where="run") for name, holds, meant in (
+            ("method.epochs", options.get("method.epochs", 0) >= 0, "at least 0"),
+            ("method.lr", not options.get("method.lr", 1) <= 0, "above 0")) if not holds]
+        if faults:
+            raise SpecError(faults)
+
+    @property
+    def resources(self) -> Resources:
+        """Where this run's jobs run."""
+        return Resources(self.runner, self.workers, self.threads, self.address, self.gpus_per_job)
+
+
+def _numbers(part: Any, name: str = "") -> dict[str, float]:
+    """Every number among a part's options, by its name."""
+    if dataclasses.is_dataclass(part):
+        return {key: value for f in dataclasses.fields(part)
+                for key, value in _numbers(getattr(part, f.name), f"{name}.{f.name}".strip(".")).items()}
+    return {name: part} if isinstance(part, int | float) else {}
+
+
+# Fields whose type is chosen by name: in YAML as {kind: NAME, ...}.
+CHOICES: dict[str, Registry] = {"cohort": cohorts, "method": methods}
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as YAML-ready values; registered parts carry their name as ``kind``."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = _kind(type(value))
+        return {"kind": kind, **plain} if kind else plain
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def _kind(cls: type) -> str:
+    for registry in CHOICES.values():
+        for name in registry.names():
+            if registry.target(name) == f"{cls.__module__}:{cls.__qualname__}":
+                return name
+    return ""
+
+
+def write_yaml(spec: Any) -> str:
+    """The resolved specification as YAML, every field written out."""
+    return yaml.safe_dump(to_plain(spec), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> RunSpec:
+    """Read a run specification; fields left out keep their defaults.
+
+    Raises:
+        SpecError: The file is unreadable, a key is unknown (the nearest is named) or a value has the wrong type; all
+            faults at once.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(Fault("the specification cannot be read", where=path.name, why=error.strerror or "")) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:  # their own words quote the file
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SpecError(Fault(
+            "the specification is not valid YAML", where=f"{path.name}{at}",
+            why=type(error).__name__, do="Correct it there: check indentation, quotes and colons.")) from None
+    return from_plain(RunSpec, {} if values is None else values, where=path.name, choices=CHOICES)
+
+
+def spec_of(root: Path) -> RunSpec:
+    """The specification stored in a run directory."""
+    from forgetmi.core.errors import Fault, SpecError
+
+    directory = RunDirectory(root)
+    if not directory.spec.exists():
+        raise SpecError(Fault("this is not a run directory", where=root.name, why="it has no spec.yaml",
+                              do="Give the --out of a forgetmi run."))
+    return read_yaml(directory.spec)
+
+
+def replace_seed(spec: RunSpec, seed: int) -> RunSpec:
+    """The same run on another seed, of the synthetic cohort too where that is the cohort."""
+    cohort = spec.cohort
+    if any(f.name == "seed" for f in dataclasses.fields(cohort)):
+        cohort = dataclasses.replace(cohort, seed=seed)
+    return dataclasses.replace(spec, seed=seed, cohort=cohort)
+
+
+def applied(spec: RunSpec, options: Mapping[str, Any], *, where: str) -> RunSpec:
+    """A run with some options changed, named as on the command line, e.g. ``method.lr``.
+
+    Raises:
+        SpecError: An option is unknown (the nearest is named) or a value does not fit; all faults at once.
+    """
+    plain = to_plain(spec)
+    for name, value in options.items():
+        *path, last = name.replace("-", "_").split(".")
+        at = plain
+        for key in path:
+            at = at.setdefault(key, {}) if isinstance(at, dict) else None
+        if not isinstance(at, dict):
+            raise SpecError(Fault(f"unknown option {name!r}", where=where))
+        at[last] = value
+    return from_plain(RunSpec, plain, where=where, choices=CHOICES)

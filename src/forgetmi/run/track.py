@@ -1,0 +1,113 @@
+"""Numbers of a run for Weights & Biases, MLflow or TensorBoard, through Accelerate's trackers; off unless asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.types import Evaluation, Score
+from forgetmi.run.directory import RunDirectory
+
+Kind = Literal["", "wandb", "mlflow", "tensorboard"]
+NEEDS = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboard"}
+PROJECT = "forgetmi"
+
+
+class Tracker:
+    """One run of a tracker; use it as a context.
+
+    Only numbers and the names this package gives them are handed on: never an identifier, a text or a path. Weights &
+    Biases stays offline unless WANDB_MODE says otherwise or an agent's sweep is under way; MLflow writes a database in
+    the folder unless MLFLOW_TRACKING_URI names a server.
+
+    Args:
+        kind: Which tracker.
+        folder: Where it keeps its files.
+        name: Of the run.
+        settings: Numbers and short words to keep with it; others are left out.
+
+    Raises:
+        SpecError: The tracker is not installed.
+    """
+
+    def __init__(self, kind: Kind, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
+        if find_spec("accelerate") is None or find_spec(NEEDS[kind]) is None:
+            raise SpecError(Fault(f"{kind} is not installed", where="--track",
+                                  do="Install it with  pip install 'forgetmi[track]'."))
+        from accelerate import PartialState, tracking
+
+        self._after = ExitStack()
+        PartialState()  # the trackers ask it which process hands on
+        folder.mkdir(parents=True, exist_ok=True)
+        if kind == "tensorboard":
+            self._tracker: Any = tracking.TensorBoardTracker(name, logging_dir=folder)
+        elif kind == "mlflow":
+            self._tracker = _mlflow(folder, name, self._after)
+        else:
+            if not os.environ.get("WANDB_SWEEP_ID"):
+                os.environ.setdefault("WANDB_MODE", "offline")
+            self._tracker = tracking.WandBTracker(PROJECT, dir=str(folder), name=name, settings=_silent())
+        self._tracker.start()
+        self._tracker.store_init_configuration({key: value for key, value in settings.items()
+                                                if isinstance(value, (int, float, bool))})
+
+    def log(self, values: Mapping[str, float], *, step: int) -> None:
+        """Hand on numbers of one step."""
+        self._tracker.log(dict(values), step=step)
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
+        with self._after:
+            self._tracker.finish()
+
+
+def _mlflow(folder: Path, name: str, after: ExitStack) -> Any:
+    """MLflow with its database in a folder, without the names of user and program that it would find out by itself."""
+    import mlflow  # pyright: ignore[reportMissingImports]
+    from accelerate.tracking import MLflowTracker
+
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+        after.callback(mlflow.set_tracking_uri, None)  # it is the process's, and outlives a run
+    return MLflowTracker(PROJECT, logging_dir="mlflow-artifacts:/", run_name=name,  # a server's own place; none is sent
+                         tags={"mlflow.user": PROJECT, "mlflow.source.name": PROJECT})
+
+
+def _silent() -> Any:
+    """Settings of Weights & Biases that keep what it would find out by itself (paths, arguments, output) to us."""
+    import wandb  # pyright: ignore[reportMissingImports]
+
+    return wandb.Settings(x_disable_meta=True, x_disable_machine_info=True, x_disable_stats=True, disable_code=True,
+                          disable_git=True, x_save_requirements=False, save_code=False, console="off")
+
+
+def track_run(kind: Kind, directory: RunDirectory, names: list[str], *, seed: int) -> None:
+    """Hand on a finished run: losses of every model epoch by epoch, and every score, from its stored files.
+
+    Args:
+        kind: Which tracker.
+        directory: The run.
+        names: Its models.
+        seed: Its root seed.
+    """
+    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    with Tracker(kind, directory.root / "tracking", "run", {"seed": seed}) as tracker:
+        for name in names:
+            trace = json.loads(directory.trace(name).read_text(encoding="utf-8"))
+            for step, losses in enumerate(trace.get("epochs", ())):
+                tracker.log({f"{name}/{key}": value for key, value in losses.items()
+                             if isinstance(value, (int, float))}, step=step)
+        tracker.log({"/".join(filter(None, (name, one.name, one.head, one.on))): one.value
+                     for name, scores in evaluation.scores.items() for one in scores if isinstance(one, Score)},
+                    step=0)

@@ -1,0 +1,1 @@
+"""What unlearning methods share: their contract, guarded loaders, teacher, losses, the loop of steps."""

@@ -1,0 +1,87 @@
+"""What a trained model says about a sample on average over mild changes: most of what it memorised is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.core.types import Ints
+from forgetmi.data.noise import Perturbation
+from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loop import embeddings
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean embedding of each of n samples over some draws.
+
+    Args:
+        vector: Float[n, d].
+        length: Float[n], mean norm of the draws, which is at least the norm of their mean.
+    """
+
+    vector: Tensor
+    length: Tensor
+
+    @property
+    def rescaled(self) -> Tensor:
+        """The mean at the mean norm of the draws: averaging alone does not make a model less confident."""
+        norm = torch.linalg.vector_norm(self.vector, dim=1)
+        return self.vector * (self.length / norm.clamp(min=torch.finfo(norm.dtype).tiny))[:, None]
+
+
+@dataclass(frozen=True)
+class Washed:
+    """Both modalities' mean embeddings of n samples, in the order of their rows.
+
+    Args:
+        label: Int64[n], -1 = unknown (all of them for a method that does not declare labels).
+        image, text: Means over the draws.
+    """
+
+    label: Tensor
+    image: Mean
+    text: Mean
+
+
+def mean_embedding(draws: Sequence[Tensor]) -> Mean:
+    """Mean of the draws and of their norms.
+
+    Args:
+        draws: K >= 1 of Float[n, d].
+    """
+    total = reduce(torch.add, draws)
+    length = reduce(torch.add, [torch.linalg.vector_norm(draw, dim=1) for draw in draws])
+    return Mean(total / len(draws), length / len(draws))
+
+
+@torch.no_grad()
+def wash_out(
+    teacher: nn.Module, loader: SetLoader, rows: Ints, perturbations: Sequence[Perturbation | None],
+) -> Washed:
+    """Mean embedding of some samples under a frozen model, one draw for each perturbation.
+
+    Args:
+        teacher: A frozen model (see `forgetmi.unlearning.teacher.frozen`).
+        loader: The set the rows are of.
+        rows: Int[n], fixed rows in a fixed order, or a resumed run would round differently.
+        perturbations: K >= 1, each with its own ``draw``; None = the samples as they are.
+    """
+    labels: list[Tensor] = []
+    images: list[Mean] = []
+    texts: list[Mean] = []
+    streams = [loader.batches(rows, perturbation=perturbation) for perturbation in perturbations]
+    for versions in zip(*streams, strict=True):
+        image, text, _ = zip(*(embeddings(teacher(batch)) for batch in versions), strict=True)
+        images.append(mean_embedding([draw.float() for draw in image]))
+        texts.append(mean_embedding([draw.float() for draw in text]))
+        labels.append(versions[0].label)
+    return Washed(torch.cat(labels), _joined(images), _joined(texts))
+
+
+def _joined(parts: Sequence[Mean]) -> Mean:
+    return Mean(torch.cat([part.vector for part in parts]), torch.cat([part.length for part in parts]))

@@ -1,0 +1,62 @@
+"""Forward passes in bfloat16, for a model and every copy a method makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from types import MethodType
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from forgetmi.core.types import Batch, Outputs
+from forgetmi.model.image_text import ImageText
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def lower(model: M, *, on: bool = True) -> M:
+    """Let a model's forward passes run in bfloat16 where that is safe, and hand on their outputs in float32.
+
+    Weights, losses and whatever else is made of outputs keep float32. Copies inherit it; `restore` takes it back.
+
+    Args:
+        model: An `ImageText`, or one that consists of them; changed in place.
+        on: Whether to do so at all.
+
+    Returns:
+        The same model.
+    """
+    for part in _parts(model) if on else ():
+        part.__dict__["forward"] = MethodType(_forward, part)
+    return model
+
+
+def restore(model: M) -> M:
+    """Give a model its own forward pass back, in place."""
+    for part in _parts(model):
+        part.__dict__.pop("forward", None)
+    return model
+
+
+@contextmanager
+def lowered(model: nn.Module, *, on: bool) -> Iterator[None]:
+    """`lower` a model for a block; copies made in it stay so."""
+    try:
+        lower(model, on=on)
+        yield
+    finally:
+        restore(model)
+
+
+def _parts(model: nn.Module) -> list[ImageText]:
+    return [module for module in model.modules() if isinstance(module, ImageText)]
+
+
+def _forward(model: ImageText, batch: Batch, *, text_inputs: torch.Tensor | None = None) -> Outputs:
+    # Autocast around one pass alone: it holds casted weights until it ends, and a step makes them stale.
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        outputs = ImageText.forward(model, batch, text_inputs=text_inputs)
+    return Outputs(*(getattr(outputs, f.name).float() for f in fields(Outputs)))

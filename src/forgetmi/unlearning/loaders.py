@@ -1,0 +1,158 @@
+"""What a method may read: each set behind a loader that counts, hides labels unless declared, and refuses the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Batch, Ints, SetName
+from forgetmi.data.loaders import Loader, Records, readers_for
+from forgetmi.data.noise import Perturber
+
+
+class SetLoader:
+    """One set of patients as a method sees it; see `forgetmi.data.loaders.Loader` for what each order means."""
+
+    def __init__(self, loader: Loader, *, labels: bool, patient: Ints, device: torch.device | str) -> None:
+        self._loader = loader
+        self._labels = labels
+        self._patient = patient
+        self._device = device
+        self.seen = 0
+
+    def for_training(self, batch_size: int, *, rows: Ints | None = None, seed: int | None = None) -> SetLoader:
+        """The same set, or some rows of it, in the batches and order of a training from scratch.
+
+        No batch holds a single sample. What is read is not counted here (see `Context.count`).
+
+        Args:
+            batch_size: Samples a batch.
+            rows: Rows of this set, sorted; None = all.
+            seed: Of the order; None = this set's.
+
+        Raises:
+            MethodError: A row is not of this set.
+        """
+        loader = self._loader
+        rows = self.rows if rows is None else self.own(rows)
+        again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed if seed is None else seed,
+                       avoid_single=True, readers=loader.readers)
+        return SetLoader(again, labels=self._labels, patient=self._patient, device=self._device)
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return len(self._loader)
+
+    @property
+    def rows(self) -> Ints:
+        """Rows of this set."""
+        return self._loader.rows
+
+    def patients(self, rows: Ints) -> Ints:
+        """Patient codes of the given rows (numbers, not identifiers)."""
+        return self._patient[rows]
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """All rows once, shuffled for that epoch."""
+        return self._watch(self._loader.epoch(epoch))
+
+    def window(self, epoch: int, count: int) -> Ints:
+        """``count`` rows of one seeded shuffle; each epoch goes on where the last stopped."""
+        return self._loader.window(epoch, count)
+
+    def random(self, epoch: int, count: int) -> Ints:
+        """``count`` rows drawn afresh for that epoch."""
+        return self._loader.random(epoch, count)
+
+    def batches(self, rows: Ints, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
+        """The given rows of this set in order, perturbed if asked.
+
+        Raises:
+            MethodError: A row is not of this set.
+        """
+        return self._watch(self._loader.batches(self.own(rows), perturbation=perturbation))
+
+    def own(self, rows: Ints) -> Ints:
+        """The rows given, all of this set.
+
+        Raises:
+            MethodError: One is not.
+        """
+        outside = np.setdiff1d(rows, self.rows)
+        if len(outside):
+            raise MethodError(Fault(f"{len(outside)} rows asked for are not in this set"))
+        return rows
+
+    def _watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self.seen += len(batch)
+            batch = batch.to(self._device)
+            yield batch if self._labels else replace(batch, label=torch.full_like(batch.label, -1))
+
+
+class Loaders:
+    """The sets a method declared, as attributes ``forget``, ``retain`` and ``validation``.
+
+    Holdout and reference patients are not here at all: a method cannot name them.
+
+    Args:
+        records: Images and tokens of the cohort.
+        rows: Rows of each set.
+        patient: Patient codes of all rows of the cohort.
+        reads: What the method declared.
+        batch_size: Samples a batch.
+        seed: Root seed of the orders.
+        device: Where batches go, the model's.
+    """
+
+    def __init__(
+        self, records: Records, rows: Mapping[SetName, Ints], *, patient: Ints, reads: frozenset[str],
+        batch_size: int, seed: int, device: torch.device | str = "cpu",
+    ) -> None:
+        self.batch_size = batch_size
+        self._reads = reads
+        self._sets = {
+            name: SetLoader(Loader(records, rows[name], batch_size=batch_size, seed=seed, readers=readers_for(device)),
+                            labels="labels" in reads, patient=patient, device=device)
+            for name in ("forget", "retain", "validation") if name in reads
+        }
+
+    def _get(self, name: str) -> SetLoader:
+        if name not in self._sets:
+            raise MethodError(Fault(
+                f"the method reads the {name} set without declaring it", do=f"Add {name!r} to its reads.",
+            ))
+        return self._sets[name]
+
+    @property
+    def forget(self) -> SetLoader:
+        """Patients to be forgotten."""
+        return self._get("forget")
+
+    @property
+    def retain(self) -> SetLoader:
+        """Patients the model was trained on and keeps."""
+        return self._get("retain")
+
+    @property
+    def validation(self) -> SetLoader:
+        """Patients never trained on, never forgotten, never reported."""
+        return self._get("validation")
+
+    def seen(self) -> dict[str, int]:
+        """Samples read so far from each declared set."""
+        return {name: loader.seen for name, loader in self._sets.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, so that an interrupted run reports the same totals."""
+        return self.seen()
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Take the counters back."""
+        for name, seen in state.items():
+            self._sets[name].seen = int(seen)

@@ -1,0 +1,228 @@
+"""The contract of an unlearning method, what it is given, and the one driver that runs it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from forgetmi.core import distributed
+from forgetmi.core.cost import Cost, Meter
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.types import Partition, SetName, Signals
+from forgetmi.data.loaders import Records
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.train import Recipe
+from forgetmi.unlearning.bfloat16 import lower, lowered, restore
+from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.original import OwnOriginal
+from forgetmi.unlearning.teacher import Table, check, recall
+
+Reads = Literal["forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"]
+M = TypeVar("M", bound=nn.Module)
+VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")  # all that a method can see
+SHARES = "shares of a batch"
+CHECKED = 8  # samples by which signals are checked, or all where there are fewer
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a method is, for tables, help and reports.
+
+    Args:
+        title: Name as the field writes it.
+        paper: Source, short: authors, venue, year, arXiv id.
+        summary: One plain sentence a privacy officer can read.
+        reads: What it may read; everything else raises. "teacher": what the original says of samples is a goal or a
+            measure (not only where the student begins).
+        exact: Whether the result never saw the forgotten patients (exact) or only approximates that.
+        cost: Cost per epoch in fine-tune epochs (one forward and backward pass over the retain set), in words.
+        suits: For whom it is the right choice, in words.
+        deterministic: Whether the result is the same for every seed, but for rounding.
+        search: Search space of `forgetmi.search.tune`: a few values of the options that matter most; none that the original's
+            training depends on. Empty = there is nothing to tune.
+        original: How the original must be trained, where its weights alone are not enough ("training log" in reads).
+        recalls: Whether it can read what the original says of samples as they are from the original's signals.
+    """
+
+    title: str
+    paper: str
+    summary: str
+    reads: frozenset[Reads]
+    exact: bool
+    cost: str
+    suits: str
+    deterministic: bool = False
+    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    original: OwnOriginal | None = None
+    recalls: bool = False
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a method did.
+
+    Args:
+        method, options, seed: Which method, with which hyper-parameters.
+        epochs: Mean of each loss term, per epoch.
+        steps: Optimiser steps.
+        samples: Samples read from each declared set (also those that the original alone was asked about).
+        cost: Seconds, CPU seconds, peak memory; calibration and teacher caching included.
+        changed: Names of the tensors that differ from the original's.
+        first_gradient: Norm of the first step's gradient (0 = the method cannot start), None without steps.
+        moved: Euclidean distance of all parameters from the original's.
+        facts: What the method found out (e.g. the calibrated noise); and the shares its batches were computed in and
+            whether signals of the original were read, where that was so.
+    """
+
+    method: str
+    options: dict[str, Any]
+    seed: int
+    epochs: tuple[dict[str, float], ...]
+    steps: int
+    samples: dict[str, int]
+    cost: Cost
+    changed: tuple[str, ...]
+    first_gradient: float | None
+    moved: float
+    facts: dict[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Unlearned(Generic[M]):
+    """A new model, what was done to make it, and the training log that the next request needs (if there is one)."""
+
+    model: M
+    trace: Trace
+    training_log: Any = None
+
+
+class Method(Protocol[M]):
+    """An unlearning method: a frozen dataclass of hyper-parameters with `info` and `apply`.
+
+    Nearly all work on an `ImageText`; one that trains its own original (an ensemble) works on its own kind of model.
+    """
+
+    info: ClassVar[MethodInfo]
+
+    def apply(self, model: M, loaders: Loaders, context: Context) -> M:
+        """A new model; the one given is never changed and shares no storage with it."""
+        ...
+
+
+def unlearn(
+    method: Method[M], model: M, *, records: Records, partition: Partition, seed: int, recipe: Recipe,
+    fresh_model: Callable[[int], ImageText], ordinal: bool = True, batch_size: int = 16, training_log: Any = None,
+    original: Signals | None = None, state: Path | None = None, progress: Callable[[int, int], None] | None = None,
+) -> Unlearned[M]:
+    """Run one method and write down what it did.
+
+    Args:
+        method: The method with its hyper-parameters.
+        model: The original; unchanged on return.
+        records: Images and tokens of the cohort.
+        partition: Only its forget, retain and validation rows reach the method.
+        seed: Root seed of this run.
+        recipe, fresh_model: How the original was made, for methods that retrain. With ``recipe.bf16`` the forward
+            passes of methods with epochs of their own run in bfloat16; see `forgetmi.unlearning.bfloat16`.
+        ordinal: Whether the classes are grades.
+        batch_size: Samples of each set a step.
+        training_log: What the method's recorder kept, if it has one.
+        original: What the original says of every row of the declared sets, if it is at hand; see `recalled`.
+        state: File to save progress to and resume from.
+        progress: Called with (epochs done, epochs in all).
+
+    Returns:
+        The new model, in eval mode, the trace, and the training log without the forgotten.
+
+    Raises:
+        MethodError: The method reads what it did not declare, diverges, or changed its input; ``original`` does not
+            fit.
+    """
+    info, bf16 = method.info, _in_bfloat16(method, recipe)
+    before = parameter_digest(model)
+    loaders = Loaders(
+        records, {name: partition.rows(name) for name in VISIBLE}, patient=partition.patient, reads=info.reads,
+        batch_size=batch_size, seed=seed, device=next(model.parameters()).device)
+    known = None if original is None else recalled(
+        original, method, model, records=records, partition=partition, recipe=recipe)
+    context = Context(
+        seed=seed, reads=info.reads, ordinal=ordinal, _recipe=recipe,
+        _fresh_model=lambda own: lower(fresh_model(own), on=bf16), _training_log=training_log, _known=known,
+        state=state, progress=progress, samples=loaders,
+        key=_key(method, seed, before, partition) + " bf16" * bf16 + " known" * (known is not None),
+    )
+    if known is not None:
+        context.facts["what the original says"] = "read from its signals"
+    if (shares := distributed.shares()) > 1:
+        context.facts[SHARES] = shares
+    with Meter() as meter, lowered(model, on=bf16):
+        result = restore(method.apply(model, loaders, context).eval())
+    if context.facts.get(SHARES, 1) != shares:  # an interrupted run brought its own facts back
+        context.facts[SHARES] = "another number after an interruption"
+    if parameter_digest(model) != before:
+        raise MethodError(Fault(f"{info.title} changed the model it was given", do="Work on a deep copy."))
+    old, new = model.state_dict(), result.state_dict()
+    moved = sum(float((new[name] - old[name]).double().square().sum()) for name, _ in model.named_parameters())
+    return Unlearned(result, Trace(
+        method=info.title, options=asdict(method), seed=seed, epochs=tuple(context.log.epochs),  # type: ignore[call-overload]
+        steps=context.log.steps, samples=loaders.seen(), cost=meter.cost,
+        changed=tuple(name for name in old if not torch.equal(old[name], new[name])),
+        first_gradient=context.log.first_gradient, moved=moved ** 0.5, facts=dict(context.facts),
+    ), context._training_log)
+
+
+def recalled(
+    signals: Signals, method: Method[Any], model: nn.Module, *, records: Records, partition: Partition, recipe: Recipe,
+) -> Table:
+    """What the original said of the sets a method declares, so that it is not asked again about samples as they are.
+
+    Use it before a run writes anything, to refuse signals that do not fit; `unlearn` does so itself, too. The result
+    differs by rounding from one for which the original is asked. A few samples are asked about, because the digest of a
+    cohort does not depend on its pixels.
+
+    Args:
+        signals: What the original said when it was evaluated; nothing about rows of other sets is kept.
+        method: Which method.
+        model: The original, in eval mode.
+        records, partition, recipe: As for `unlearn`.
+
+    Raises:
+        MethodError: The method does not read signals, the run is in bfloat16, or the signals are damaged, lack rows, or
+            are of another model, cohort or images.
+    """
+    if not method.info.recalls:
+        raise MethodError(Fault(f"{method.info.title} does not read the original's signals", do="Leave them out."))
+    if _in_bfloat16(method, recipe):
+        raise MethodError(Fault("the original's signals do not fit", why="they are float32 and the run is bfloat16",
+                                do="Leave them out."))
+    rows = np.sort(np.concatenate([partition.rows(name) for name in VISIBLE if name in method.info.reads]))
+    device = next(model.parameters()).device
+    table = recall(signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device)
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(int))]
+    check(table, model, records.batch(some).to(device))
+    return table
+
+
+def _in_bfloat16(method: Method[Any], recipe: Recipe) -> bool:
+    # A method without epochs of its own is a closed form, which would lose digits, or trains by `fit`, which knows.
+    return recipe.bf16 and "epochs" in asdict(method)  # type: ignore[call-overload]
+
+
+def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:
+    """What an interrupted run must share with the one that resumes it."""
+    digest = hashlib.sha256(f"{type(method).__qualname__} {method!r} {seed} {weights} {partition.cohort}".encode())
+    for name in ("forget", "retain", "validation"):
+        digest.update(partition.rows(name).tobytes() + b"|")
+    return digest.hexdigest()

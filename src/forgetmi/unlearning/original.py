@@ -1,0 +1,96 @@
+"""How the original is trained for a method that needs more of that training than its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from forgetmi.core.types import Ints, Recorder
+from forgetmi.model.ensemble import Ensemble
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.train import Recipe, TrainingTrace
+from forgetmi.unlearning.loaders import SetLoader
+
+
+class TrainingLog(Protocol):
+    """What is kept while an original is trained, and given to unlearning."""
+
+    def save(self, path: Path, /) -> None:
+        """Write a file or folder; a log that was streamed to that folder already is only completed."""
+        ...
+
+
+class LoggingRecorder(Recorder, TrainingLog, Protocol):
+    """A recorder that is itself the log."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTask:
+    """Everything a training of an original needs, and no validation or holdout patient.
+
+    Args:
+        samples: Who is trained on; its ``rows`` are sorted, and no other row can be read through it.
+        forget: Rows that will be forgotten.
+        patient: Patient codes of all rows of the cohort.
+        recipe: How a model is trained.
+        seed: Root seed.
+        ordinal: Whether the classes are grades.
+        fresh_model: From a seed to an untrained model.
+        usual: The usual training of one model, watched by recorders.
+        state: File to save progress to and resume from; None = not resumable.
+        log: File or folder where the log will be saved; a large one is streamed there.
+        progress: Called with (epochs done, epochs in all).
+    """
+
+    samples: SetLoader
+    forget: Ints
+    patient: Ints
+    recipe: Recipe
+    seed: int
+    ordinal: bool
+    fresh_model: Callable[[int], ImageText]
+    usual: Callable[[Sequence[Recorder]], tuple[ImageText, TrainingTrace]]
+    state: Path | None = None
+    log: Path | None = None
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class TrainedOriginal:
+    """An original, what happened while it was trained, and the log its method asked for (if any)."""
+
+    model: ImageText | Ensemble
+    trace: TrainingTrace
+    log: TrainingLog | None = None
+
+
+@dataclass(frozen=True)
+class OwnOriginal:
+    """A method's own way to an original; named in its `MethodInfo`.
+
+    Args:
+        train: From the method's options and the task to the trained original.
+        load: Reads what the log's ``save`` wrote.
+    """
+
+    train: Callable[[Any, TrainingTask], TrainedOriginal]
+    load: Callable[[Path], TrainingLog]
+
+
+def watched(
+    recorder: Callable[[Any, TrainingTask], LoggingRecorder], load: Callable[[Path], TrainingLog],
+) -> OwnOriginal:
+    """The usual training with a recorder beside it.
+
+    Args:
+        recorder: From the method's options and the task to a new recorder.
+        load: Reads what the recorder's ``save`` wrote.
+    """
+    def train(method: Any, task: TrainingTask) -> TrainedOriginal:
+        log = recorder(method, task)
+        model, trace = task.usual([log])
+        return TrainedOriginal(model, trace, log)
+
+    return OwnOriginal(train, load)

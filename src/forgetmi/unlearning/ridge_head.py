@@ -1,0 +1,84 @@
+"""A linear head as a strictly convex problem: its minimiser, the Newton step that removes samples, the certificate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from forgetmi.core.errors import Fault, MethodError
+
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def logistic(features: Tensor, label: Tensor, *, noise: Tensor, ridge: float) -> Objective:
+    """Summed multinomial cross-entropy + ``ridge n / 2 |w|^2 + <noise, w>``, as a map from w to gradient and Hessian.
+
+    Args:
+        features: Float64[n, d].
+        label: Int64[n].
+        noise: Float64[k, d], b of the objective.
+        ridge: lambda, > 0.
+
+    Returns:
+        From Float64[k d] to Float64[k d] and Float64[k d, k d].
+    """
+    classes, width = noise.shape
+
+    def at(weight: Tensor) -> tuple[Tensor, Tensor]:
+        w = weight.view(classes, width)
+        p = (features @ w.T).softmax(dim=1)
+        gradient = (p - nn.functional.one_hot(label, classes)).T @ features + ridge * len(features) * w + noise
+        spread = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        blocks = [[(spread[:, i, j, None] * features).T @ features for j in range(classes)] for i in range(classes)]
+        hessian = torch.cat([torch.cat(row, dim=1) for row in blocks])
+        return gradient.reshape(-1), hessian + ridge * len(features) * torch.eye(len(weight), dtype=hessian.dtype)
+
+    return at
+
+
+def newton(objective: Objective, weight: Tensor) -> Tensor:
+    """One Newton step; exact on a quadratic."""
+    gradient, hessian = objective(weight)
+    return weight - torch.linalg.solve(hessian, gradient)
+
+
+def minimise(objective: Objective, start: Tensor, *, tolerance: float = 1e-9, steps: int = 200) -> Tensor:
+    """The minimiser of a strictly convex objective, by Newton steps that are shortened until the gradient shrinks.
+
+    Raises:
+        MethodError: The gradient does not fall below ``tolerance`` (1 + its norm at the start).
+    """
+    weight = start
+    norm = float(objective(weight)[0].norm())
+    goal = tolerance * (1 + norm)
+    for _ in range(steps):
+        if norm <= goal:
+            return weight
+        step = newton(objective, weight) - weight
+        size, moved = 1.0, weight + step
+        while (new := float(objective(moved)[0].norm())) >= norm and size > 1e-6:
+            size /= 2
+            moved = weight + size * step
+        if size <= 1e-6:
+            break
+        weight, norm = moved, new
+    if norm <= goal:
+        return weight
+    raise MethodError(Fault("the head could not be fitted", why=f"the gradient's norm stays at {norm:.3g}",
+                            do="Use a larger ridge."))
+
+
+def certified_epsilon(residual: float, *, std: float, delta: float) -> float:
+    """Epsilon of the removal: ``sqrt(2 ln(1.5 / delta)) residual / std``.
+
+    Args:
+        residual: Norm of the objective's gradient on the retained after the removal, >= 0.
+        std: Standard deviation of the objective's random linear term, > 0.
+        delta: Above 0 to below 1.
+
+    Source: Guo et al. 2020, theorem 3.
+    """
+    return math.sqrt(2 * math.log(1.5 / delta)) * residual / std

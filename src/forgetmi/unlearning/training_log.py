@@ -1,0 +1,48 @@
+"""Storing what a method kept while its original was trained."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.files import full_disk_explained
+
+
+def save_log(path: Path, kind: str, values: dict[str, Any]) -> None:
+    """Write tensors and plain values, whole or not at all.
+
+    Args:
+        path: File to write.
+        kind: Which method's log this is.
+        values: What `load_log` will return.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with full_disk_explained(path.name):
+        try:
+            with partial.open("wb") as file:
+                torch.save({"kind": kind, "values": values}, file)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def load_log(path: Path, kind: str) -> dict[str, Any]:
+    """Read what `save_log` wrote; tensors stay on the disk until they are used.
+
+    Raises:
+        MethodError: The file is damaged, or another method's.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found, values = stored["kind"], stored["values"]
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise MethodError(Fault("the training log cannot be read", where=path.name,
+                                why=type(error).__name__)) from error
+    if found != kind:
+        raise MethodError(Fault(f"this is a training log of {found}, not of {kind}", where=path.name))
+    return values

@@ -1,0 +1,3 @@
+"""The records of the evidence tests serve the ledger, too."""
+
+from tests.evidence.conftest import *  # noqa: F403

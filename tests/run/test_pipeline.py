@@ -1,0 +1,173 @@
+"""A run as resumable stages: complete, private, and the same after kill -9 as without."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.core.errors import ForgetMIError, SpecError
+from forgetmi.methods.retrain import Retrain
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.finish import finish
+from forgetmi.run.spec import write_yaml
+from tests.runs import SMALL
+
+SAME = ("models/*/model.safetensors", "models/*/vocab.txt", "signals/*.npz", "metrics.json", "metrics.csv",
+        "partition.json", "spec.yaml")
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Digests of everything that must not depend on how a run was interrupted (times and costs may)."""
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for pattern in SAME for path in sorted(root.glob(pattern))}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs") / "whole"
+    finish(SMALL, root, command=["forgetmi", "run"])
+    return root
+
+
+def test_a_run_is_complete(whole: Path) -> None:
+    names = {str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()}
+    models = {"original", "retrain-0", "retrain-1", "unlearned"}
+    assert {f"models/{name}/model.safetensors" for name in models} <= names
+    assert {f"signals/{name}.npz" for name in models} <= names
+    assert {f"traces/{name}.json" for name in models} <= names
+    assert {"spec.yaml", "partition.json", "metrics.json", "metrics.csv", "manifest.json", "report.html"} <= names
+    assert not [name for name in names if "partial" in name or "state/" in name]
+
+
+def test_no_identifier_and_no_report_text_leaves_the_cohort(whole: Path) -> None:
+    cohort = SMALL.cohort.load()
+    folder = Path(str(cohort.image[0]).split("#")[0]).parent
+    table = (folder / "cohort.csv").read_text().splitlines()
+    header = table[0].split(",")
+    raw = {line.split(",")[header.index("patient_id")] for line in table[1:]} - {""}
+    raw |= {line.split(",")[header.index("study_id")] for line in table[1:]} - {""}
+    sentences = {text[:60] for text in cohort.report}
+    for path in whole.rglob("*"):
+        if path.is_file() and path.suffix not in {".safetensors"}:
+            text = path.read_bytes().decode("utf-8", "replace")
+            assert not [one for one in raw if len(one) > 4 and one in text], path.name
+            assert not [one for one in sentences if one in text], path.name
+            assert str(folder) not in text, path.name
+
+
+def test_the_same_run_again_changes_nothing(whole: Path) -> None:
+    before = contents(whole)
+    finish(SMALL, whole, command=["forgetmi", "run"])
+    assert contents(whole) == before
+
+
+@pytest.mark.parametrize("moment", ["state/original.pt", "signals/original.npz", "models/retrain-1/model.json"])
+def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(write_yaml(SMALL))
+    root = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-m", "forgetmi.cli", "run", "--spec", str(spec), "--out", str(root)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    deadline = time.monotonic() + 120
+    while not (root / moment).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (root / "metrics.json").exists()
+    finish(SMALL, root, command=["forgetmi", "run"])
+    assert contents(root) == contents(whole)
+
+
+def test_two_processes_give_the_same_bits_as_one(whole: Path, tmp_path: Path) -> None:
+    root = tmp_path / "two"
+    finish(dataclasses.replace(SMALL, workers=2), root, command=["forgetmi", "run"])
+    one, two = contents(whole), contents(root)
+    assert {name: digest for name, digest in one.items() if name != "spec.yaml"} == \
+        {name: digest for name, digest in two.items() if name != "spec.yaml"}
+
+
+def test_another_seed_gives_other_weights(whole: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(SMALL, seed=4, split_seed=3, retrains=0)
+    finish(other, tmp_path / "other", command=["forgetmi", "run"])
+    key = "models/original/model.safetensors"
+    assert contents(tmp_path / "other")[key] != contents(whole)[key]
+
+
+def test_retrain_as_a_method_equals_a_retrained_reference(whole: Path, tmp_path: Path) -> None:
+    from forgetmi.run.pipeline import model_seed
+
+    seed = model_seed(SMALL, "retrain-0")
+    again = dataclasses.replace(SMALL, method=Retrain(), seed=seed, split_seed=3, retrains=0)
+    finish(again, tmp_path / "again", command=["forgetmi", "run"])
+    assert contents(tmp_path / "again")["models/unlearned/model.safetensors"] == \
+        contents(whole)["models/retrain-0/model.safetensors"]
+
+
+def test_a_directory_of_another_run_is_refused_and_untouched(whole: Path) -> None:
+    before = contents(whole)
+    with pytest.raises(SpecError, match=r"another specification.*retrains"):
+        finish(dataclasses.replace(SMALL, retrains=1), whole, command=[])
+    assert contents(whole) == before
+
+
+def test_changed_data_are_refused(whole: Path) -> None:
+    stored = (whole / "partition.json").read_text()
+    (whole / "partition.json").write_text(stored.replace('"notes": [', '"notes": ["another",', 1))
+    with pytest.raises(ForgetMIError, match="changed since this was begun"):
+        finish(SMALL, whole, command=[])
+    (whole / "partition.json").write_text(stored)
+
+
+def test_a_directory_in_use_is_refused(whole: Path) -> None:
+    with RunDirectory(whole).lock(), pytest.raises(SpecError, match="another process"):
+        finish(SMALL, whole, command=[])
+
+
+def test_a_full_disk_leaves_nothing_half_written(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from forgetmi.model import checkpoint
+
+    real = checkpoint.to_bytes
+    calls = []
+
+    def full(tensors: object) -> bytes:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(tensors)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(checkpoint, "to_bytes", full)
+    root = tmp_path / "full"
+    with pytest.raises(ForgetMIError, match="disk is full"):
+        finish(SMALL, root, command=[])
+    assert len(list((root / "models").iterdir())) == 1
+    finish(SMALL, root, command=[])
+    assert contents(root) == contents(whole)
+
+
+def test_costs_are_recorded(whole: Path) -> None:
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert {stage["stage"] for stage in manifest["stages"]} >= {"original", "retrain-0", "unlearned", "evaluate"}
+    assert all(stage["cpu_seconds"] > 0 for stage in manifest["stages"])
+    assert manifest["seeds"]["root"] == SMALL.seed
+
+
+def test_an_empty_request_and_everybody_are_refused(tmp_path: Path) -> None:
+    cohort = SyntheticCohort(patients=40, seed=3, size=32)
+    for percent in (0.0, 100.0):
+        partition = dataclasses.replace(SMALL.partition, percent=percent)
+        with pytest.raises(ForgetMIError, match="percent"):
+            finish(dataclasses.replace(SMALL, cohort=cohort, partition=partition), tmp_path / "none", command=[])
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,46 @@
+"""What the tests of our own two methods share."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.train import Recipe
+from forgetmi.run import workflow
+from forgetmi.unlearning import method as base
+from forgetmi.unlearning.teacher import Table, frozen, tabulate
+
+RECIPE = Recipe(epochs=15, lr=5e-3)
+STILL = ("gate.", "img_model.fc1.", "text_model.classifier.")
+
+
+@cache
+def trained(small: Any) -> ImageText:
+    """An original whose heads both tell samples apart; never changed."""
+    return workflow.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=1)[0]
+
+
+def apply(small: Any, model: ImageText, method: Any, *, seed: int = 0) -> base.Unlearned:
+    """Run a method."""
+    return base.unlearn(method, model, records=small.prepared.records, partition=small.partition, seed=seed,
+                        recipe=RECIPE, fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
+
+
+def outputs(small: Any, model: ImageText, rows: Any) -> Table:
+    """What a model says of some rows."""
+    return tabulate(frozen(model), [small.prepared.records.batch(rows)])
+
+
+def goal_of(monkeypatch: Any, small: Any, model: ImageText, method: Any) -> tuple[Table, Table]:
+    """The original's outputs on the forgotten and the goal, as a method hands them over."""
+    caught: list[tuple[Table, Table]] = []
+
+    def catch(model: ImageText, teacher: ImageText, *, clean: Table, goal: Table, **more: Any) -> ImageText:
+        caught.append((clean, goal))
+        return copy.deepcopy(model)
+
+    monkeypatch.setattr(f"{type(method).__module__}.distil", catch)
+    apply(small, model, method)
+    return caught[0]

@@ -1,0 +1,106 @@
+"""Unlearning in bfloat16: which forward passes, how close, and what keeps float32."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from forgetmi.core.registry import methods
+from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.train import Recipe
+from forgetmi.unlearning import method as base
+from forgetmi.unlearning.bfloat16 import lower, lowered, restore
+from forgetmi.unlearning.teacher import frozen
+from tests.methods.conftest import Unlearn
+
+BF16 = Recipe(epochs=2, bf16=True)
+
+
+def quick(name: str) -> base.Method:
+    method = methods.get(name)()
+    wanted = {"epochs": 4, "copies": 3}
+    return dataclasses.replace(method, **{f.name: wanted[f.name] for f in dataclasses.fields(method)
+                                          if f.name in wanted})
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """What each convolution and each whole forward pass gives, type by type, and whether a gradient was asked for."""
+    found: dict[str, list[Any]] = {"inside": [], "outside": []}
+    inner, outer = nn.Conv2d.forward, ImageText.__call__
+
+    def inside(self: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        y = inner(self, x)
+        found["inside"].append((y.dtype, y.requires_grad))
+        return y
+
+    def outside(self: ImageText, *given: Any, **more: Any) -> Any:
+        out = outer(self, *given, **more)
+        found["outside"].extend(getattr(out, f.name).dtype for f in dataclasses.fields(out))
+        return out
+
+    monkeypatch.setattr(nn.Conv2d, "forward", inside)
+    monkeypatch.setattr(ImageText, "__call__", outside)
+    return found
+
+
+def test_every_forward_pass_of_forget_mi_and_no_loss_is_in_bfloat16(
+    unlearn: Unlearn, seen: dict[str, list[Any]],
+) -> None:
+    """Student (with gradients), teacher's tables and calibration (without)."""
+    model = unlearn(ForgetMI(epochs=2), recipe=BF16).model
+    assert set(seen["inside"]) == {(torch.bfloat16, True), (torch.bfloat16, False)}
+    assert set(seen["outside"]) == {torch.float32}
+    assert {value.dtype for value in model.state_dict().values()} <= {torch.float32, torch.int64}
+
+
+def test_nothing_is_in_bfloat16_unless_asked_for(unlearn: Unlearn, seen: dict[str, list[Any]]) -> None:
+    unlearn(ForgetMI(epochs=2))
+    assert {dtype for dtype, _ in seen["inside"]} == {torch.float32}
+
+
+def test_nothing_is_left_on_a_model(unlearn: Unlearn, memorised: ImageText) -> None:
+    for model in (unlearn(ForgetMI(epochs=1), recipe=BF16).model, memorised):
+        assert "forward" not in vars(model)
+
+
+def test_an_error_leaves_nothing_on_the_original(memorised: ImageText) -> None:
+    with pytest.raises(KeyboardInterrupt), lowered(memorised, on=True):
+        raise KeyboardInterrupt
+    assert "forward" not in vars(memorised)
+
+
+def test_copies_run_their_own_weights(small: Any, memorised: ImageText) -> None:
+    batch = small.prepared.records.batch(small.partition.retain[:4])
+    model = lower(copy.deepcopy(memorised))
+    teacher = frozen(model)
+    with torch.no_grad():
+        before = model(batch).image_logits
+        model.img_model.fc1.weight.zero_()  # a step, as far as a forward pass can tell
+        assert not bool(torch.equal(model(batch).image_logits, before))
+        assert bool(torch.equal(teacher(batch).image_logits, before))
+        assert bool(torch.equal(restore(teacher)(batch).image_logits, memorised(batch).image_logits))
+
+
+@pytest.mark.parametrize("name", ["forget_mi", "delete", "neg_grad", "jit", "calibrated_consensus", "cf_k"])
+def test_the_result_is_close_to_the_one_in_float32(name: str, small: Any, unlearn: Unlearn) -> None:
+    full, low = unlearn(quick(name)), unlearn(quick(name), recipe=BF16)
+    batch = small.prepared.records.batch(small.partition.holdout)
+    with torch.no_grad():
+        one, other = (model(batch).image_logits.softmax(dim=1) for model in (full.model, low.model))
+    assert parameter_digest(low.model) != parameter_digest(full.model)
+    assert all(bool(torch.isfinite(p).all()) and p.dtype == torch.float32 for p in low.model.parameters())
+    assert float((one - other).abs().mean()) < 0.02
+    assert low.trace.moved == pytest.approx(full.trace.moved, rel=0.2)
+
+
+@pytest.mark.parametrize("name", ["newton_heads", "ssd", "chip"])
+def test_a_closed_form_keeps_every_digit(name: str, unlearn: Unlearn) -> None:
+    full, low = (unlearn(methods.get(name)(), recipe=recipe).model for recipe in (Recipe(epochs=2), BF16))
+    assert parameter_digest(low) == parameter_digest(full)
