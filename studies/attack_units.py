@@ -24,13 +24,20 @@ from forgetmi.report.table import Row, Table, to_markdown
 from forgetmi.run.fingerprint import opened
 from stored_grid import asked_for, made_by
 
-BATCH, IMAGE, STRANGERS, PATIENT = "batches flagged", "images flagged", "never seen flagged", "AUC of patients"
+BATCH, IMAGE, STRANGERS, PATIENT = (
+    "batches flagged",
+    "images flagged",
+    "never seen flagged",
+    "AUC of patients",
+)
 COLUMNS = (BATCH, IMAGE, STRANGERS, PATIENT)
-NOTE = ("Batches flagged: the paper's attack, on losses averaged over 32 images; target: Retrain's value. Images "
-        "flagged: the same kind of classifier on single images; target: never seen flagged, the same share of "
-        "strangers. AUC of patients: forgotten against never-seen patients, by their mean margin; target: Retrain's "
-        "value, near 0.5. Retrain: mean of its models. Brackets: 95 % interval over training seeds (Student's t); with "
-        "one seed over patients, where there is one.")
+NOTE = (
+    "Batches flagged: the paper's attack, on losses averaged over 32 images; target: Retrain's value. Images "
+    "flagged: the same kind of classifier on single images; target: never seen flagged, the same share of "
+    "strangers. AUC of patients: forgotten against never-seen patients, by their mean margin; target: Retrain's "
+    "value, near 0.5. Retrain: mean of its models. Brackets: 95 % interval over training seeds (Student's t); with "
+    "one seed over patients, where there is one."
+)
 
 Key = tuple[str, float, int, int, int]
 Judged = dict[str, Found]
@@ -48,16 +55,29 @@ def judge(signals: Signals, partition: Partition, *, seed: int) -> Judged:
 
     def images() -> tuple[float, float]:
         losses = {on: seen.loss(signals, on) for on in ("retain", "forget", "holdout")}
-        found = sample_mia(retain=losses["retain"], forget=losses["forget"], never_seen=losses["holdout"],
-                           patient=partition.patient[seen.rows("holdout")], seed=seed)
-        return (float(found.flag_rate(once(len(losses["forget"])))[0]),
-                float(found.never_seen_flag_rate(once(len(losses["holdout"])))[0]))
+        found = sample_mia(
+            retain=losses["retain"],
+            forget=losses["forget"],
+            never_seen=losses["holdout"],
+            patient=partition.patient[seen.rows("holdout")],
+            seed=seed,
+        )
+        return (
+            float(found.flag_rate(once(len(losses["forget"])))[0]),
+            float(found.never_seen_flag_rate(once(len(losses["holdout"])))[0]),
+        )
 
     try:
         flagged, strangers = images()
-        patients = compare(seen.signal(signals, "forget"), seen.signal(signals, "holdout"), seed=seed)
-        return {BATCH: Number(release_measures(signals, partition).attack.score), IMAGE: Number(flagged),
-                STRANGERS: Number(strangers), PATIENT: Number(patients.value, patients.interval)}
+        patients = compare(
+            seen.signal(signals, "forget"), seen.signal(signals, "holdout"), seed=seed
+        )
+        return {
+            BATCH: Number(release_measures(signals, partition).attack.score),
+            IMAGE: Number(flagged),
+            STRANGERS: Number(strangers),
+            PATIENT: Number(patients.value, patients.interval),
+        }
     except EvaluationError as error:
         return dict.fromkeys(COLUMNS, Failed("attack", str(error)))
 
@@ -70,7 +90,9 @@ def mean(found: Sequence[Judged]) -> Judged:
     for name in COLUMNS:
         values = [one[name] for one in found]
         failed = next((one for one in values if isinstance(one, Failed)), None)
-        means[name] = failed or Number(float(np.mean([one.value for one in values if isinstance(one, Number)])))
+        means[name] = failed or Number(
+            float(np.mean([one.value for one in values if isinstance(one, Number)]))
+        )
     return means
 
 
@@ -91,24 +113,37 @@ def judge_all(store: Store, grid: Sequence[Point], rows: Sequence[str]) -> dict[
         partition = opened(point.spec)[2]
         for row, number, models in asked(point, rows):
             if models and all(store.finished(cell.digest) for cell in models):
-                found[row, part.percent, part.draw, point.spec.seed, number] = mean([
-                    judge(store.signals(cell.digest), partition, seed=seed) for cell in models])
+                found[row, part.percent, part.draw, point.spec.seed, number] = mean(
+                    [judge(store.signals(cell.digest), partition, seed=seed) for cell in models]
+                )
     return found
 
 
-def table(results: Results, found: dict[Key, Judged], settings: Sequence[Setting], percent: float) -> Table:
+def table(
+    results: Results, found: dict[Key, Judged], settings: Sequence[Setting], percent: float
+) -> Table:
     """The attacks at one percentage."""
+
     def reading(name: str) -> Read:
         def read(one: Measured) -> Found:
             if one.outcome is None or one.outcome.reason:
                 return Failed(one.row, "not run yet" if one.outcome is None else "failed")
             return found[one.row, one.percent, one.draw, one.seed, one.number][name]
+
         return read
 
-    return Table(COLUMNS, tuple(
-        Row(label, tuple(results.cell(name, percent, reading(heading)) for heading in COLUMNS))
-        for name, label in ((ORIGINAL, "Original"), (FLOOR, "Retrain"), *((one.name, one.label) for one in settings))),
-        NOTE)
+    return Table(
+        COLUMNS,
+        tuple(
+            Row(label, tuple(results.cell(name, percent, reading(heading)) for heading in COLUMNS))
+            for name, label in (
+                (ORIGINAL, "Original"),
+                (FLOOR, "Retrain"),
+                *((one.name, one.label) for one in settings),
+            )
+        ),
+        NOTE,
+    )
 
 
 def attacks(options: Sequence[str], *, prog: str) -> str:
@@ -123,7 +158,11 @@ def attacks(options: Sequence[str], *, prog: str) -> str:
     results, found = collect(store, grid), judge_all(store, grid, [one.name for one in settings])
     lines = [made_by(store, axes, grid)]
     for percent, forgotten in results.forgotten.items():
-        lines += ["", f"### {percent:g} %: {'/'.join(str(patients) for patients, _ in forgotten)} forgotten patients, "
-                  f"{'/'.join(str(images) for _, images in forgotten)} images", "",
-                  to_markdown(table(results, found, settings, percent)).rstrip()]
+        lines += [
+            "",
+            f"### {percent:g} %: {'/'.join(str(patients) for patients, _ in forgotten)} forgotten patients, "
+            f"{'/'.join(str(images) for _, images in forgotten)} images",
+            "",
+            to_markdown(table(results, found, settings, percent)).rstrip(),
+        ]
     return "\n".join(lines)

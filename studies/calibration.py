@@ -70,16 +70,27 @@ class Population:
     def signals(self) -> dict[Channel, Floats]:
         """Float[m, p]: the original's, then each retrained model's."""
         names = (ORIGINAL, *self.one.retrains)
-        return {channel: np.stack([seen.signal(seen.signals[name], "holdout") for name in names])
-                for channel, seen in self.evidence.items()}
+        return {
+            channel: np.stack([seen.signal(seen.signals[name], "holdout") for name in names])
+            for channel, seen in self.evidence.items()
+        }
 
     @cached_property
     def correct(self) -> dict[Channel, Floats]:
         """Float[m, p]: share of images predicted right."""
-        return {channel: np.stack([self.people.mean(
-            seen.log_probabilities(seen.signals[name], "holdout").argmax(1) == seen.label("holdout"))
-            for name in (ORIGINAL, *self.one.retrains)])
-            for channel, seen in self.evidence.items() if channel != "link"}
+        return {
+            channel: np.stack(
+                [
+                    self.people.mean(
+                        seen.log_probabilities(seen.signals[name], "holdout").argmax(1)
+                        == seen.label("holdout")
+                    )
+                    for name in (ORIGINAL, *self.one.retrains)
+                ]
+            )
+            for channel, seen in self.evidence.items()
+            if channel != "link"
+        }
 
     @cached_property
     def people(self) -> Patients:
@@ -92,19 +103,36 @@ class Population:
         labelled = np.sort(np.concatenate([sets.holdout, sets.reference]))
         labelled = labelled[self.one.cohort.label[labelled] >= 0]
         every = replace(sets, holdout=labelled, reference=labelled[:0])
-        return {channel: replace(seen, partition=every) for channel, seen in self.one.evidence.items()}
+        return {
+            channel: replace(seen, partition=every) for channel, seen in self.one.evidence.items()
+        }
 
     def seen(self, asked: Ints, others: Ints, audited: int) -> dict[Channel, Seen]:
         """The same for the scores of single patients."""
         names = (ORIGINAL, *self.one.retrains)
         sides = {"forget": asked, "holdout": others}
         every = self.people
-        people = {on: Patients(every.code[at], every.studies[at], every.images[at], every.label[at], every.average[at])
-                  for on, at in sides.items()}
-        return {channel: Seen(cast(Mapping[SetName, Patients], people), {
-            name: {cast(SetName, on): values[at] for on, at in sides.items()}
-            for name, values in zip(names, signal, strict=True)}, names[1 + audited])
-            for channel, signal in self.signals.items()}
+        people = {
+            on: Patients(
+                every.code[at],
+                every.studies[at],
+                every.images[at],
+                every.label[at],
+                every.average[at],
+            )
+            for on, at in sides.items()
+        }
+        return {
+            channel: Seen(
+                cast(Mapping[SetName, Patients], people),
+                {
+                    name: {cast(SetName, on): values[at] for on, at in sides.items()}
+                    for name, values in zip(names, signal, strict=True)
+                },
+                names[1 + audited],
+            )
+            for channel, signal in self.signals.items()
+        }
 
     def draw(self, channel: Channel, asked: Ints, others: Ints, audited: int) -> ForgetDraw:
         """Some never-seen patients in the place of the forgotten; `audited` is a retrained model, from 0."""
@@ -112,9 +140,17 @@ class Population:
         signal = self.signals[channel][:, at]
         rest = [1 + r for r in range(len(self.one.retrains)) if r != audited]
         return ForgetDraw(
-            patient=self.people.code[at], members=len(asked), studies=self.people.studies[at],
-            label=self.people.label[at], unlearned=signal[1 + audited], original=signal[0], retrained=signal[rest],
-            correct=self.correct[channel][[1 + audited, *rest]][:, at] if channel != "link" else None)
+            patient=self.people.code[at],
+            members=len(asked),
+            studies=self.people.studies[at],
+            label=self.people.label[at],
+            unlearned=signal[1 + audited],
+            original=signal[0],
+            retrained=signal[rest],
+            correct=self.correct[channel][[1 + audited, *rest]][:, at]
+            if channel != "link"
+            else None,
+        )
 
 
 def nulls(groups: Sequence[Sequence[Population]], count: int) -> Iterator[Verdict]:
@@ -130,12 +166,19 @@ def nulls(groups: Sequence[Sequence[Population]], count: int) -> Iterator[Verdic
         people = [one.forgotten for one in group]
         outside = len(group[0].one.evidence["link"].patients("holdout"))
         order = generator.permutation(len(group[0].people))
-        order = order[:sum(people) + outside]  # fewer where the cohort has no reference patients
+        order = order[: sum(people) + outside]  # fewer where the cohort has no reference patients
         parts = np.split(order, np.cumsum(people))
         audited = [int(generator.integers(len(one.one.retrains))) for one in group]
-        yield decide(RULE, {channel: [
-            one.draw(channel, part, parts[-1], which)
-            for one, part, which in zip(group, parts, audited, strict=False)] for channel in CHANNELS})
+        yield decide(
+            RULE,
+            {
+                channel: [
+                    one.draw(channel, part, parts[-1], which)
+                    for one, part, which in zip(group, parts, audited, strict=False)
+                ]
+                for channel in CHANNELS
+            },
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +197,19 @@ class Mixed:
         """Through each channel; logits are mixed, of the link the signals, since embeddings share no space."""
         kept = self.one.signals[self.name]
         other = self.one.signals[ORIGINAL]
-        mixed = replace(kept, image_logits=_mix(kept.image_logits, other.image_logits, weight),
-                        text_logits=_mix(kept.text_logits, other.text_logits, weight))
+        mixed = replace(
+            kept,
+            image_logits=_mix(kept.image_logits, other.image_logits, weight),
+            text_logits=_mix(kept.text_logits, other.text_logits, weight),
+        )
         found: dict[Channel, ForgetDraw] = {}
         for channel, seen in self.one.evidence.items():
             seen = seen.aimed_at(self.name)
             if channel == "link":
                 link = forget_draw(seen)
-                found[channel] = replace(link, unlearned=_mix(link.unlearned, link.original, weight))
+                found[channel] = replace(
+                    link, unlearned=_mix(link.unlearned, link.original, weight)
+                )
             else:
                 signals: dict[str, Signals] = {**seen.signals, self.name: mixed}
                 found[channel] = forget_draw(replace(seen, signals=signals))
@@ -172,7 +220,9 @@ def _mix(one: Floats, other: Floats, weight: float) -> Floats:
     return (1 - weight) * one + weight * other
 
 
-def trained(groups: Sequence[Sequence[ForgetSet]], weight: float, *, pooled: bool) -> Iterator[Verdict]:
+def trained(
+    groups: Sequence[Sequence[ForgetSet]], weight: float, *, pooled: bool
+) -> Iterator[Verdict]:
     """Verdicts on retrained models with the original mixed in, on the patients really forgotten.
 
     Args:
@@ -181,10 +231,12 @@ def trained(groups: Sequence[Sequence[ForgetSet]], weight: float, *, pooled: boo
         pooled: Whether a training seed's sets are judged together, retrained model by retrained model.
     """
     for group in groups:
-        for judged in ([group] if pooled else [[one] for one in group]):
+        for judged in [group] if pooled else [[one] for one in group]:
             for name in judged[0].retrains:
                 each = [Mixed(one, name).draws(weight) for one in judged]
-                yield decide(RULE, {channel: [one[channel] for one in each] for channel in CHANNELS})
+                yield decide(
+                    RULE, {channel: [one[channel] for one in each] for channel in CHANNELS}
+                )
 
 
 @dataclass(frozen=True)
@@ -220,21 +272,44 @@ class Gaussian:
             signal = own + generator.normal(size=(2 + self.retrained, len(own)))
             signal[2:] += inside * self.spread * generator.normal(size=(self.retrained, 1))
             signal[:2] += inside * self.shift
-            found.append(ForgetDraw(
-                patient=np.concatenate([1000 * (at + 1) + np.arange(self.forgotten), np.arange(self.never_seen)]),
-                members=self.forgotten, studies=np.concatenate([generator.integers(1, 4, self.forgotten), studies]),
-                label=np.concatenate([generator.integers(0, 4, self.forgotten), label]),
-                unlearned=signal[0], original=signal[1], retrained=signal[2:]))
+            found.append(
+                ForgetDraw(
+                    patient=np.concatenate(
+                        [1000 * (at + 1) + np.arange(self.forgotten), np.arange(self.never_seen)]
+                    ),
+                    members=self.forgotten,
+                    studies=np.concatenate([generator.integers(1, 4, self.forgotten), studies]),
+                    label=np.concatenate([generator.integers(0, 4, self.forgotten), label]),
+                    unlearned=signal[0],
+                    original=signal[1],
+                    retrained=signal[2:],
+                )
+            )
         return found
 
 
 def coverage(case: Gaussian, *, replicates: int, resamples: int) -> tuple[int, int, int, float]:
     """Replicates whose interval holds Delta, lies above it, lies below it; and the mean half-width."""
-    low, high = np.array([(found.low, found.high) for number in range(replicates) for found in [deltas(
-        case.sample(numpy_generator(RULE.seed, "calibration", "coverage", number)), level=RULE.level,
-        resamples=resamples, seed=number).unlearned]]).T
-    return (int(((low <= case.delta) & (case.delta <= high)).sum()), int((low > case.delta).sum()),
-            int((high < case.delta).sum()), float((high - low).mean() / 2))
+    low, high = np.array(
+        [
+            (found.low, found.high)
+            for number in range(replicates)
+            for found in [
+                deltas(
+                    case.sample(numpy_generator(RULE.seed, "calibration", "coverage", number)),
+                    level=RULE.level,
+                    resamples=resamples,
+                    seed=number,
+                ).unlearned
+            ]
+        ]
+    ).T
+    return (
+        int(((low <= case.delta) & (case.delta <= high)).sum()),
+        int((low > case.delta).sum()),
+        int((high < case.delta).sum()),
+        float((high - low).mean() / 2),
+    )
 
 
 def share(hits: int, of: int) -> str:
@@ -251,12 +326,17 @@ def counted(verdicts: Iterable[Verdict]) -> tuple[Counter[Outcome], int, dict[Ch
         for channel in one.channels:
             if channel.deltas is not None:
                 found.setdefault(channel.channel, []).append(channel.deltas.unlearned.value)
-    return Counter(one.outcome for one in every), len(every), {
-        channel: float(np.mean(values)) for channel, values in found.items()}
+    return (
+        Counter(one.outcome for one in every),
+        len(every),
+        {channel: float(np.mean(values)) for channel, values in found.items()},
+    )
 
 
 def false_alarms(
-    groups: Sequence[Sequence[ForgetSet]], populations: Sequence[Sequence[Population]], count: int,
+    groups: Sequence[Sequence[ForgetSet]],
+    populations: Sequence[Sequence[Population]],
+    count: int,
 ) -> list[list[object]]:
     """One line a kind of null and a number of sets pooled."""
     apart = [[one] for group in populations for one in group]
@@ -280,20 +360,38 @@ def naming(populations: Sequence[Population], count: int) -> list[list[object]]:
         generator = numpy_generator(RULE.seed, "calibration", "naming", number)
         order = generator.permutation(len(population.people))
         size = population.forgotten
-        seen = population.seen(order[:size], order[size:], int(generator.integers(len(population.one.retrains))))
+        seen = population.seen(
+            order[:size], order[size:], int(generator.integers(len(population.one.retrains)))
+        )
         found["never-seen patients"].append(score_draw(cast(Evidences, seen), level=LEVEL)["any"])
     for one in (population.one for population in populations):
         for name in one.retrains:
-            seen = {channel: seen_by(evidence, [ORIGINAL, *one.retrains], one.partition, audited=name)
-                    for channel, evidence in one.evidence.items()}
+            seen = {
+                channel: seen_by(evidence, [ORIGINAL, *one.retrains], one.partition, audited=name)
+                for channel, evidence in one.evidence.items()
+            }
             found["retrained"].append(score_draw(cast(Evidences, seen), level=LEVEL)["any"])
     table: list[list[object]] = []
     for name, scored in found.items():
-        remembered, over = ([int((values <= LEVEL).sum()) for values in each] for each in zip(*(
-            (one.found.remembered_adjusted, one.found.over_forgotten_adjusted) for one in scored), strict=True))
-        table.append([name, len(scored), min(int(one.found.compared.min()) for one in scored),
-                      *(share(sum(each > 0 for each in of), len(scored)) for of in (remembered, over)),
-                      max(remembered)])
+        remembered, over = (
+            [int((values <= LEVEL).sum()) for values in each]
+            for each in zip(
+                *(
+                    (one.found.remembered_adjusted, one.found.over_forgotten_adjusted)
+                    for one in scored
+                ),
+                strict=True,
+            )
+        )
+        table.append(
+            [
+                name,
+                len(scored),
+                min(int(one.found.compared.min()) for one in scored),
+                *(share(sum(each > 0 for each in of), len(scored)) for of in (remembered, over)),
+                max(remembered),
+            ]
+        )
     return table
 
 
@@ -312,11 +410,19 @@ def power(groups: Sequence[Sequence[ForgetSet]]) -> list[list[object]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", type=Path, help="page to write the tables into, between its marks")
-    parser.add_argument("--nulls", type=int, default=200, help="nulls on the level of signals, each kind")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--into", type=Path, help="page to write the tables into, between its marks"
+    )
+    parser.add_argument(
+        "--nulls", type=int, default=200, help="nulls on the level of signals, each kind"
+    )
     parser.add_argument("--replicates", type=int, default=1000, help="replicates for the coverage")
-    parser.add_argument("--resamples", type=int, default=500, help="bootstrap resamples of a replicate")
+    parser.add_argument(
+        "--resamples", type=int, default=500, help="bootstrap resamples of a replicate"
+    )
     own, options = parser.parse_known_args(argv)
     grid = read_grid(options, prog="calibration.py")
     groups = [sets for _, sets in grid.by_seed()]
@@ -324,31 +430,84 @@ def main(argv: Sequence[str] | None = None) -> int:
     alarms, found = false_alarms(groups, populations, own.nulls), power(groups)
     named = naming([one for group in populations for one in group], own.nulls)
     covered: list[list[object]] = []
-    for case in (Gaussian(sets, retrained, shift) for sets in WIDTHS["forget sets"] for retrained in WIDTHS["retrained"]
-                 for shift in (0.0, 1.0)):
-        inside, above, below, half = coverage(case, replicates=own.replicates, resamples=own.resamples)
-        covered.append([case.sets, case.retrained, f"{case.delta:.3f}", share(inside, own.replicates),
-                        f"{above / own.replicates:.1%}", f"{below / own.replicates:.1%}", f"{half:.3f}"])
-    text = "\n".join([
-        f"`{command('calibration', [*(argv or sys.argv[1:])])}`", "",
-        f"{grid.said(methods=False)} The rule is the default one, on all four channels; shares with their "
-        "Clopper-Pearson interval. Intervals of the lines on retrained models are too narrow: their verdicts share "
-        "models and patients.", "",
-        "False alarms: retrained models, of which none knows the patients, judged against the other retrained models.",
-        "", *rows(["patients", "n", *OUTCOMES], alarms), "",
-        "Single patients: the same nulls, one forget set at a time, judged patient by patient after correction for all "
-        "patients of the set; a set with anybody named is a false alarm.", "",
-        *rows(["patients", "sets", "compared, least", "somebody \"remembered\"", "somebody \"forgotten too visibly\"",
-               "most named \"remembered\" in a set"], named), "",
-        "Power: the same retrained models with the original's logits mixed in (of the link: its signal), judged on the "
-        "patients really forgotten. Delta is the mean over the pooled verdicts.", "",
-        *rows(["weight of the original", "NOT FORGOTTEN, one set", "NOT FORGOTTEN, sets of a seed pooled",
-               *(f"Delta {channel}" for channel in CHANNELS)], found), "",
-        f"Coverage of the {RULE.level:.0%} interval: {own.replicates} replicates a line with {own.resamples} resamples "
-        "each; Gaussian patients, 16 forgotten ones a set and 67 never-seen ones, retrained models that differ by 0.2 "
-        "standard deviations of what is a model's own.", "",
-        *rows(["sets pooled", "retrained models", "Delta", "covered", "interval above Delta", "interval below Delta",
-               "half-width"], covered)])
+    for case in (
+        Gaussian(sets, retrained, shift)
+        for sets in WIDTHS["forget sets"]
+        for retrained in WIDTHS["retrained"]
+        for shift in (0.0, 1.0)
+    ):
+        inside, above, below, half = coverage(
+            case, replicates=own.replicates, resamples=own.resamples
+        )
+        covered.append(
+            [
+                case.sets,
+                case.retrained,
+                f"{case.delta:.3f}",
+                share(inside, own.replicates),
+                f"{above / own.replicates:.1%}",
+                f"{below / own.replicates:.1%}",
+                f"{half:.3f}",
+            ]
+        )
+    text = "\n".join(
+        [
+            f"`{command('calibration', [*(argv or sys.argv[1:])])}`",
+            "",
+            f"{grid.said(methods=False)} The rule is the default one, on all four channels; shares with their "
+            "Clopper-Pearson interval. Intervals of the lines on retrained models are too narrow: their verdicts share "
+            "models and patients.",
+            "",
+            "False alarms: retrained models, of which none knows the patients, judged against the other retrained models.",
+            "",
+            *rows(["patients", "n", *OUTCOMES], alarms),
+            "",
+            "Single patients: the same nulls, one forget set at a time, judged patient by patient after correction for all "
+            "patients of the set; a set with anybody named is a false alarm.",
+            "",
+            *rows(
+                [
+                    "patients",
+                    "sets",
+                    "compared, least",
+                    'somebody "remembered"',
+                    'somebody "forgotten too visibly"',
+                    'most named "remembered" in a set',
+                ],
+                named,
+            ),
+            "",
+            "Power: the same retrained models with the original's logits mixed in (of the link: its signal), judged on the "
+            "patients really forgotten. Delta is the mean over the pooled verdicts.",
+            "",
+            *rows(
+                [
+                    "weight of the original",
+                    "NOT FORGOTTEN, one set",
+                    "NOT FORGOTTEN, sets of a seed pooled",
+                    *(f"Delta {channel}" for channel in CHANNELS),
+                ],
+                found,
+            ),
+            "",
+            f"Coverage of the {RULE.level:.0%} interval: {own.replicates} replicates a line with {own.resamples} resamples "
+            "each; Gaussian patients, 16 forgotten ones a set and 67 never-seen ones, retrained models that differ by 0.2 "
+            "standard deviations of what is a model's own.",
+            "",
+            *rows(
+                [
+                    "sets pooled",
+                    "retrained models",
+                    "Delta",
+                    "covered",
+                    "interval above Delta",
+                    "interval below Delta",
+                    "half-width",
+                ],
+                covered,
+            ),
+        ]
+    )
     put(own.into, {"calibration": text})
     return 0
 

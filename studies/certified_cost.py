@@ -68,8 +68,12 @@ def activations(model: ImageText, tokens: int) -> int:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
     model.img_model(torch.empty(1, 1, image.size, image.size, device="meta"))
-    per_token = 5 * text.hidden + text.intermediate  # query, key, value, attention output, two feed-forward layers
-    last = tokens * 2 * text.hidden + per_token - 2 * text.hidden  # of the last layer, [CLS] needs all keys and values
+    per_token = (
+        5 * text.hidden + text.intermediate
+    )  # query, key, value, attention output, two feed-forward layers
+    last = (
+        tokens * 2 * text.hidden + per_token - 2 * text.hidden
+    )  # of the last layer, [CLS] needs all keys and values
     return total + (text.layers - 1) * tokens * per_token + last + text.hidden + model.spec.classes
 
 
@@ -93,15 +97,20 @@ def figures(setting: Setting) -> dict[str, str]:
     return {
         "Parameters P": f"{count:,}",
         f"Steps T ({recipe.epochs} epochs, batches of {recipe.batch_size})": f"{steps:,}",
-        "DeltaGrad: weights and gradients of every step, 2 T P x 4 B": readable(2 * steps * count * BYTES),
-        "L-CODEC: weights and gradients of the last two epochs, 4 P x 4 B": readable(4 * count * BYTES),
+        "DeltaGrad: weights and gradients of every step, 2 T P x 4 B": readable(
+            2 * steps * count * BYTES
+        ),
+        "L-CODEC: weights and gradients of the last two epochs, 4 P x 4 B": readable(
+            4 * count * BYTES
+        ),
         "L-CODEC: activations A of one sample": f"{watched:,}",
-        f"L-CODEC: {PERTURBATIONS} perturbed copies of a sample, {PERTURBATIONS} A x 4 B":
-            readable(PERTURBATIONS * watched * BYTES),
-        f"L-CODEC: forward passes, one after another, {PERTURBATIONS} a forgotten image":
-            f"{PERTURBATIONS * setting.forgotten:,}",
-        f"L-CODEC: Hessian of {ROWS} selected feed-forward rows (q = {ROWS} x fan-in), q^2 x 4 B":
-            readable(widest**2 * BYTES),
+        f"L-CODEC: {PERTURBATIONS} perturbed copies of a sample, {PERTURBATIONS} A x 4 B": readable(
+            PERTURBATIONS * watched * BYTES
+        ),
+        f"L-CODEC: forward passes, one after another, {PERTURBATIONS} a forgotten image": f"{PERTURBATIONS * setting.forgotten:,}",
+        f"L-CODEC: Hessian of {ROWS} selected feed-forward rows (q = {ROWS} x fan-in), q^2 x 4 B": readable(
+            widest**2 * BYTES
+        ),
         "Full Newton step: Hessian of all weights, P^2 x 4 B": readable(count**2 * BYTES),
         "Newton step on one head: Hessian of (k (d + 1))^2 x 8 B": readable(head**2 * 2 * BYTES),
     }
@@ -110,14 +119,24 @@ def figures(setting: Setting) -> dict[str, str]:
 def table() -> str:
     """The figures of all settings as Markdown."""
     columns = [figures(setting) for setting in SETTINGS]
-    rows = [f"| | {' | '.join(setting.name for setting in SETTINGS)} |", "|---|" + "---:|" * len(SETTINGS)]
-    return "\n".join(rows + [f"| {name} | {' | '.join(column[name] for column in columns)} |" for name in columns[0]])
+    rows = [
+        f"| | {' | '.join(setting.name for setting in SETTINGS)} |",
+        "|---|" + "---:|" * len(SETTINGS),
+    ]
+    return "\n".join(
+        rows
+        + [f"| {name} | {' | '.join(column[name] for column in columns)} |" for name in columns[0]]
+    )
 
 
 def main() -> None:
     """Print the table, or put it into a page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", type=Path, help="page to write the table into, between its two marks")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--into", type=Path, help="page to write the table into, between its two marks"
+    )
     put(parser.parse_args().into, {"figures": table()})
 
 

@@ -41,7 +41,9 @@ def jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 def sized(image: Image.Image, factor: float) -> Image.Image:
     """The image at another size."""
-    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
+    return image.resize(
+        (round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC
+    )
 
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -51,9 +53,15 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "size 200 %": lambda image: sized(image, 2.0),
     "contrast -20 %": lambda image: ImageEnhance.Contrast(image).enhance(0.8),
     "contrast +20 %": lambda image: ImageEnhance.Contrast(image).enhance(1.2),
-    "50 %, -20 %, JPEG 70": lambda image: jpeg(ImageEnhance.Contrast(sized(image, 0.5)).enhance(0.8), 70),
-    "50 %, +20 %, JPEG 70": lambda image: jpeg(ImageEnhance.Contrast(sized(image, 0.5)).enhance(1.2), 70),
-    "200 %, +20 %, JPEG 70": lambda image: jpeg(ImageEnhance.Contrast(sized(image, 2.0)).enhance(1.2), 70),
+    "50 %, -20 %, JPEG 70": lambda image: jpeg(
+        ImageEnhance.Contrast(sized(image, 0.5)).enhance(0.8), 70
+    ),
+    "50 %, +20 %, JPEG 70": lambda image: jpeg(
+        ImageEnhance.Contrast(sized(image, 0.5)).enhance(1.2), 70
+    ),
+    "200 %, +20 %, JPEG 70": lambda image: jpeg(
+        ImageEnhance.Contrast(sized(image, 2.0)).enhance(1.2), 70
+    ),
 }
 
 
@@ -61,9 +69,23 @@ def cohort_of(locators: list[str]) -> Cohort:
     """Images and nothing else."""
     names = np.array([f"{number:016x}" for number in range(len(locators))], dtype=object)
     blank = np.array([""] * len(locators), dtype=object)
-    return Cohort(name="images", patient=names, study=names, image_id=names, group=names,
-                  image=np.array(locators, dtype=object), report=blank, label=np.zeros(len(locators), np.int64),
-                  split=blank, classes=("a", "b"), ordinal=True, subgroups={}, show_images=False, digest="", key_id="")
+    return Cohort(
+        name="images",
+        patient=names,
+        study=names,
+        image_id=names,
+        group=names,
+        image=np.array(locators, dtype=object),
+        report=blank,
+        label=np.zeros(len(locators), np.int64),
+        split=blank,
+        classes=("a", "b"),
+        ordinal=True,
+        subgroups={},
+        show_images=False,
+        digest="",
+        key_id="",
+    )
 
 
 def false_pairs(store: ImageStore, patient: Ints) -> tuple[list[tuple[int, int]], float]:
@@ -74,7 +96,11 @@ def false_pairs(store: ImageStore, patient: Ints) -> tuple[list[tuple[int, int]]
     for block in blocks:  # each block of patients against everybody after its first row
         start, stop = int(block[0][0]), int(block[-1][1])
         rows, after = np.arange(start, stop), np.arange(start, len(patient))
-        found += [(a, b) for a, b, _, _ in same_images(store, rows, after) if a < b and patient[a] != patient[b]]
+        found += [
+            (a, b)
+            for a, b, _, _ in same_images(store, rows, after)
+            if a < b and patient[a] != patient[b]
+        ]
     return found, time.perf_counter() - started
 
 
@@ -87,10 +113,16 @@ def recall(images: list[Image.Image], everything: list[str], folder: Path) -> Co
             names.append(str(folder / f"{kind.replace(' ', '')}-{number}.png"))
             change(image).save(names[-1])
         store = build_image_store(cohort_of([*everything, *names]), STRETCH, cache=folder)
-        pairs = {(a, b) for a, b, _, _ in same_images(
-            store, np.arange(len(everything)), np.arange(len(everything), len(store)))}
-        found[kind] = sum((number * len(everything) // len(images), len(everything) + number) in pairs
-                          for number in range(len(images)))
+        pairs = {
+            (a, b)
+            for a, b, _, _ in same_images(
+                store, np.arange(len(everything)), np.arange(len(everything), len(store))
+            )
+        }
+        found[kind] = sum(
+            (number * len(everything) // len(images), len(everything) + number) in pairs
+            for number in range(len(images))
+        )
     return found
 
 
@@ -101,7 +133,9 @@ def measure(locators: list[str], patient: Ints, copied: int, folder: Path) -> No
     seconds = time.perf_counter() - started
     print(f"{len(store)} images of {len(np.unique(patient))} patients; prepared in {seconds:.1f} s")
     pairs, seconds = false_pairs(store, patient)
-    print(f"pairs of different patients taken for one image: {len(pairs)} ({seconds:.1f} s, all against all)")
+    print(
+        f"pairs of different patients taken for one image: {len(pairs)} ({seconds:.1f} s, all against all)"
+    )
     for a, b in pairs[:20]:
         print(f"  rows {a} and {b}")
     chosen = [number * len(locators) // copied for number in range(copied)]
@@ -123,8 +157,10 @@ def reports(archive: Path) -> None:
         copies.append(" ".join(words))
     rows, repeated = np.arange(n + len(copies)), Counter(texts)
     found = list(same_reports([*texts, *copies], rows, first, np.setdiff1d(rows, first)))
-    print(f"{n} reports, {len(first)} of them forgotten: {sum(repeated[texts[row]] > 1 for row in first)} occur again "
-          f"word for word; {sum(b < n for _, b, _ in found)} pairs are taken for one report")
+    print(
+        f"{n} reports, {len(first)} of them forgotten: {sum(repeated[texts[row]] > 1 for row in first)} occur again "
+        f"word for word; {sum(b < n for _, b, _ in found)} pairs are taken for one report"
+    )
     hits = {b for a, b, _ in found if b >= n and long[b - n] == a}
     print(f"one word in 25 replaced, 40 words or more: {len(hits)} of {len(long)} found")
 
@@ -132,19 +168,27 @@ def reports(archive: Path) -> None:
 def grey(locator: str) -> Image.Image:
     """An image as 8 bits."""
     path, _, number = locator.partition("#")
-    return Image.fromarray(np.load(path, mmap_mode="r")[int(number)]) if number else Image.open(path).convert("L")
+    return (
+        Image.fromarray(np.load(path, mmap_mode="r")[int(number)])
+        if number
+        else Image.open(path).convert("L")
+    )
 
 
 def main() -> None:
     """Run both parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--phantoms", type=int, default=10_000, help="images of generated patients")
     parser.add_argument("--size", type=int, default=64, help="their side in pixels")
     parser.add_argument("--copied", type=int, default=200, help="images of which copies are made")
     parser.add_argument("--table", type=Path, help="a table of real images")
     parser.add_argument("--image", default="image_path", help="its column of images")
     parser.add_argument("--patient", default="patient_id", help="its column of patients")
-    parser.add_argument("--openi", type=Path, help="the archive of the Indiana collection's reports")
+    parser.add_argument(
+        "--openi", type=Path, help="the archive of the Indiana collection's reports"
+    )
     own = parser.parse_args()
     if own.openi:
         reports(own.openi)
@@ -154,16 +198,27 @@ def main() -> None:
             made = folder / "phantoms"
             make_synthetic(made, patients=own.phantoms // 4, size=own.size, seed=11)
             with (made / TABLE).open() as file:
-                people = np.array([row["patient_id"] for row in csv.DictReader(file)], dtype=object)[:own.phantoms]
+                people = np.array(
+                    [row["patient_id"] for row in csv.DictReader(file)], dtype=object
+                )[: own.phantoms]
             print(f"Phantoms of {own.size} pixels")
-            measure([f"{made / STACK}#{i}" for i in range(len(people))], codes(people)[0], own.copied, folder)
+            measure(
+                [f"{made / STACK}#{i}" for i in range(len(people))],
+                codes(people)[0],
+                own.copied,
+                folder,
+            )
         if own.table:
             with own.table.open(encoding="utf-8") as file:
                 rows = sorted(csv.DictReader(file), key=lambda row: row[own.patient])
             print(f"{own.table.parent.name}")
             people = np.array([row[own.patient] for row in rows], dtype=object)
-            measure([str(own.table.parent / row[own.image]) for row in rows], codes(people)[0],
-                    min(own.copied, len(rows)), folder)
+            measure(
+                [str(own.table.parent / row[own.image]) for row in rows],
+                codes(people)[0],
+                min(own.copied, len(rows)),
+                folder,
+            )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ CANDIDATE = re.compile(
     r"edema|oedema|congest|cephali[sz]|kerley|septal|engorge|plethora|overload|heart failure|\bchf\b|"
     r"vascular(?:ity)? (?:prominence|redistribution)|prominen\w* (?:of the )?(?:\w+ ){0,2}(?:pulmonary )?"
     r"(?:vascul|interstit)|venous hypertension|interstitial|perihilar|bat ?wing|"
-    r"(?:alveolar|hilar) (?:infiltrate|opacit|process)", re.IGNORECASE)
+    r"(?:alveolar|hilar) (?:infiltrate|opacit|process)",
+    re.IGNORECASE,
+)
 DEVELOPMENT = 96  # of 256
 
 
@@ -83,28 +85,51 @@ def against_hand(truth: Ints, given: Ints, texts: list[str]) -> list[str]:
     """The tables against the grades set by hand."""
     enough = [grade for grade in range(len(GRADES)) if np.sum(truth == grade) >= FEW]
     single = np.unique([" ".join(text.lower().split()) for text in texts], return_index=True)[1]
-    lines = [f"Test half: {len(truth)} candidate reports, {len(single)} distinct texts.", "",
-             "| | precision | recall |", "|---|---|---|",
-             f"| affirmed (grade 1 to 3) | {shares(truth > 0, given > 0)} |",
-             f"| the same, each distinct text once | {shares(truth[single] > 0, given[single] > 0)} |", "",
-             "| grade | n | precision | recall | F1 |", "|---|---|---|---|---|"]
+    lines = [
+        f"Test half: {len(truth)} candidate reports, {len(single)} distinct texts.",
+        "",
+        "| | precision | recall |",
+        "|---|---|---|",
+        f"| affirmed (grade 1 to 3) | {shares(truth > 0, given > 0)} |",
+        f"| the same, each distinct text once | {shares(truth[single] > 0, given[single] > 0)} |",
+        "",
+        "| grade | n | precision | recall | F1 |",
+        "|---|---|---|---|---|",
+    ]
     for grade in (*range(len(GRADES)), UNKNOWN):
         name = "left open or not spoken of" if grade == UNKNOWN else GRADES[grade]
         n = int(np.sum(truth == grade))
-        score = f"{f1(truth, given, grade):.3f}" if n >= FEW else f"too few ({f1(truth, given, grade):.3f})"
-        lines.append(f"| {grade} {name} | {n} | {shares(truth == grade, given == grade)} | {score} |")
+        score = (
+            f"{f1(truth, given, grade):.3f}"
+            if n >= FEW
+            else f"too few ({f1(truth, given, grade):.3f})"
+        )
+        lines.append(
+            f"| {grade} {name} | {n} | {shares(truth == grade, given == grade)} | {score} |"
+        )
     named = ", ".join(map(str, enough))
-    lines += ["", f"Macro-F1 over the grades with {FEW} cases or more ({named}): "
-                  f"**{macro_f1(truth, given, enough):.3f}** {interval(truth, given, enough)}; "
-                  "each distinct text once: "
-                  f"{macro_f1(truth[single], given[single], enough):.3f} "
-                  f"{interval(truth[single], given[single], enough)}.", "",
-              "Rows: set by hand; columns: given by the labeler.", "",
-              "| | -1 | 0 | 1 | 2 | 3 |", "|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        f"Macro-F1 over the grades with {FEW} cases or more ({named}): "
+        f"**{macro_f1(truth, given, enough):.3f}** {interval(truth, given, enough)}; "
+        "each distinct text once: "
+        f"{macro_f1(truth[single], given[single], enough):.3f} "
+        f"{interval(truth[single], given[single], enough)}.",
+        "",
+        "Rows: set by hand; columns: given by the labeler.",
+        "",
+        "| | -1 | 0 | 1 | 2 | 3 |",
+        "|---|---|---|---|---|---|",
+    ]
     order = (UNKNOWN, 0, 1, 2, 3)
-    lines += ["| **" + str(row) + "** | "
-              + " | ".join(str(int(np.sum((truth == row) & (given == column)))) for column in order) + " |"
-              for row in order]
+    lines += [
+        "| **"
+        + str(row)
+        + "** | "
+        + " | ".join(str(int(np.sum((truth == row) & (given == column)))) for column in order)
+        + " |"
+        for row in order
+    ]
     return lines
 
 
@@ -112,19 +137,29 @@ def against_codes(reports: list[OpeniReport], given: Ints) -> list[str]:
     """The table against the manual codes, all reports of the test half."""
     coded = np.array([coded_grade(report.codes) for report in reports])
     settled = given >= 0
-    return [f"All {len(reports)} reports of the test half with text, against their manual MeSH codes.", "",
-            "| | precision | recall |", "|---|---|---|",
-            f"| edema or congestion coded, grade 1 to 3 | {shares(coded > 0, given > 0)} |",
-            f"| edema coded, grade 2 or 3 | {shares(coded > 1, given > 1)} |",
-            f"| the first, labeler's open cases left out | {shares((coded > 0)[settled], (given > 0)[settled])} |"]
+    return [
+        f"All {len(reports)} reports of the test half with text, against their manual MeSH codes.",
+        "",
+        "| | precision | recall |",
+        "|---|---|---|",
+        f"| edema or congestion coded, grade 1 to 3 | {shares(coded > 0, given > 0)} |",
+        f"| edema coded, grade 2 or 3 | {shares(coded > 1, given > 1)} |",
+        f"| the first, labeler's open cases left out | {shares((coded > 0)[settled], (given > 0)[settled])} |",
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", type=Path, help="the Open-i reports: tar archive or folder")
-    parser.add_argument("--into", type=Path, help="page to write the tables into, between its marks")
+    parser.add_argument(
+        "--into", type=Path, help="page to write the tables into, between its marks"
+    )
     options = parser.parse_args()
-    reports = [report for report in read_openi_reports(options.reports) if report.text and half(report.text) == "test"]
+    reports = [
+        report
+        for report in read_openi_reports(options.reports)
+        if report.text and half(report.text) == "test"
+    ]
     with HAND.open(newline="") as file:
         hand = {row["report"]: int(row["grade"]) for row in csv.DictReader(file)}
     candidates = [report for report in reports if CANDIDATE.search(report.text)]

@@ -31,10 +31,23 @@ def cohort_of(locators: list[str]) -> Cohort:
     """Images with the same report, one patient each."""
     n = len(locators)
     names = np.array([f"{number:016x}" for number in range(n)], dtype=object)
-    return Cohort(name="images", patient=names, study=names, image_id=names, group=names,
-                  image=np.array(locators, dtype=object), report=np.array([REPORT] * n, dtype=object),
-                  label=np.arange(n) % 4, split=np.array([""] * n, dtype=object), classes=("a", "b", "c", "d"),
-                  ordinal=True, subgroups={}, show_images=False, digest="", key_id="")
+    return Cohort(
+        name="images",
+        patient=names,
+        study=names,
+        image_id=names,
+        group=names,
+        image=np.array(locators, dtype=object),
+        report=np.array([REPORT] * n, dtype=object),
+        label=np.arange(n) % 4,
+        split=np.array([""] * n, dtype=object),
+        classes=("a", "b", "c", "d"),
+        ordinal=True,
+        subgroups={},
+        show_images=False,
+        digest="",
+        key_id="",
+    )
 
 
 def stack(path: Path, images: int, size: int) -> None:
@@ -42,7 +55,8 @@ def stack(path: Path, images: int, size: int) -> None:
     draw = np.random.default_rng(0)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(
-            file, {"descr": "|u1", "fortran_order": False, "shape": (images, size, size)})
+            file, {"descr": "|u1", "fortran_order": False, "shape": (images, size, size)}
+        )
         for _ in range(images):
             file.write(draw.integers(0, 255, size * size, dtype=np.uint8).tobytes())
 
@@ -71,9 +85,12 @@ def images_worker(images: int, size: int, folder: str) -> None:
             for batch in loader.epoch(epoch):
                 assert float(batch.image[0, 0, 0, 0]) >= 0
         later = (time.perf_counter() - started) / 2
-    peak = (meter.cost.peak_memory - before) / 2 ** 20
-    print(f"| {images:,} | {size} | {images * size * size * 2 / 2 ** 20:,.0f} | {peak:,.0f} | "
-          f"{1000 * first / images:.2f} | {1000 * later / images:.2f} |", flush=True)
+    peak = (meter.cost.peak_memory - before) / 2**20
+    print(
+        f"| {images:,} | {size} | {images * size * size * 2 / 2**20:,.0f} | {peak:,.0f} | "
+        f"{1000 * first / images:.2f} | {1000 * later / images:.2f} |",
+        flush=True,
+    )
 
 
 def dicom_worker(images: int, folder: str) -> None:
@@ -100,8 +117,12 @@ def dicom_worker(images: int, folder: str) -> None:
         for row in range(len(files)):
             store.images(np.array([row]))
         later = time.perf_counter() - started
-        print(f"| {size} | " + " | ".join(f"{1000 * seconds / len(files):.1f}" for seconds in (each, first, later))
-              + " |", flush=True)
+        print(
+            f"| {size} | "
+            + " | ".join(f"{1000 * seconds / len(files):.1f}" for seconds in (each, first, later))
+            + " |",
+            flush=True,
+        )
 
 
 def step_worker(folder: str) -> None:
@@ -118,33 +139,55 @@ def step_worker(folder: str) -> None:
     here = Path(folder)
     stack(here / "stack.npy", 8, 2048)
     cohort = cohort_of([f"{here}/stack.npy#{number}" for number in range(8)])
-    store = build_image_store(cohort, ImagePreprocessing(size=2048, fit="center_crop"), cache=here / "cache")
+    store = build_image_store(
+        cohort, ImagePreprocessing(size=2048, fit="center_crop"), cache=here / "cache"
+    )
     tokenizer = Tokenizer(train_wordpiece([REPORT] * 5, list("abcde"), size=60, min_patients=1))
     model = build(paper(4, 31_090), seed=0)
     weights = sum(parameter.numel() for parameter in model.parameters())
     with Meter() as meter:
-        trace = fit(model, Loader(Records.of(cohort, store, tokenizer), np.arange(8), batch_size=4, seed=0),
-                    replace(JOINT_CHESTXRAY, epochs=1), seed=0)
-    seconds, peak = trace.total("cpu_seconds") / trace.total("steps"), meter.cost.peak_memory / 2 ** 30
-    print(f"{weights / 1e6:.0f} M weights, batch 4 at 2048 pixels: {seconds:.0f} CPU s a step, "
-          f"loss {trace.epochs[0]['loss']:.3f}, peak {peak:.1f} GiB", flush=True)
+        trace = fit(
+            model,
+            Loader(Records.of(cohort, store, tokenizer), np.arange(8), batch_size=4, seed=0),
+            replace(JOINT_CHESTXRAY, epochs=1),
+            seed=0,
+        )
+    seconds, peak = (
+        trace.total("cpu_seconds") / trace.total("steps"),
+        meter.cost.peak_memory / 2**30,
+    )
+    print(
+        f"{weights / 1e6:.0f} M weights, batch 4 at 2048 pixels: {seconds:.0f} CPU s a step, "
+        f"loss {trace.epochs[0]['loss']:.3f}, peak {peak:.1f} GiB",
+        flush=True,
+    )
 
 
 def main() -> None:
     """Run what was asked for, each in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dicom", type=int, default=0, help="DICOM files to time")
     parser.add_argument("--step", action="store_true", help="one optimiser step of the full model")
     own = parser.parse_args()
-    jobs: list[tuple[Callable[..., None], tuple[int, ...]]] = [(images_worker, size) for size in SIZES]
+    jobs: list[tuple[Callable[..., None], tuple[int, ...]]] = [
+        (images_worker, size) for size in SIZES
+    ]
     if own.dicom:
         jobs = [(dicom_worker, (own.dicom,))]
-        print("| pixels | decoding each time, ms | first read, ms | later reads, ms |\n|---|---|---|---|", flush=True)
+        print(
+            "| pixels | decoding each time, ms | first read, ms | later reads, ms |\n|---|---|---|---|",
+            flush=True,
+        )
     elif own.step:
         jobs = [(step_worker, ())]
     else:
-        print("| images | pixels | all images, MiB | peak anonymous memory, MiB | first read, ms | later reads, ms |\n"
-              "|---|---|---|---|---|---|", flush=True)
+        print(
+            "| images | pixels | all images, MiB | peak anonymous memory, MiB | first read, ms | later reads, ms |\n"
+            "|---|---|---|---|---|---|",
+            flush=True,
+        )
     for work, arguments in jobs:
         with tempfile.TemporaryDirectory() as folder:
             process = get_context("spawn").Process(target=work, args=(*arguments, folder))

@@ -52,49 +52,95 @@ from ours_models import ORIGINAL, RETRAIN, Model, Setting, groups, jobs
 from pages import command, hardware, put, rows
 
 METHODS = ("calibrated_consensus", "consensus", "forget_mi")
-CHANGES = ("covariance=0", "draws=4", "members=50", "kl=4,batch_size=4", "batch_size=16", "decay=0", "text_level=0.2",
-           "text_level=0.2,sentences=true", "text_level=0.2,sentences=true,batch_size=16,decay=0")
+CHANGES = (
+    "covariance=0",
+    "draws=4",
+    "members=50",
+    "kl=4,batch_size=4",
+    "batch_size=16",
+    "decay=0",
+    "text_level=0.2",
+    "text_level=0.2,sentences=true",
+    "text_level=0.2,sentences=true,batch_size=16,decay=0",
+)
 WASHED = ("shift=0.0625,text_level=0.2",)
-ABLATION = ("calibrated_consensus", *(f"calibrated_consensus:{options}" for options in CHANGES),
-            "consensus", *(f"consensus:{options}" for options in WASHED))
+ABLATION = (
+    "calibrated_consensus",
+    *(f"calibrated_consensus:{options}" for options in CHANGES),
+    "consensus",
+    *(f"consensus:{options}" for options in WASHED),
+)
 SETTINGS = {"methods": METHODS, "relearning": METHODS, "ablation": ABLATION, "few": METHODS}
 MARKS = {"methods": "figures", "relearning": "relearning", "ablation": "ablation", "few": "few"}
 PATIENTS = {"few": 135}
 CHANNELS: tuple[Channel, ...] = ("image", "text")
-COLUMNS = ("gap", "gap joint", "JSf image", "JSf text", "rho image", "rho text", "test AUC change", "time / retrain")
+COLUMNS = (
+    "gap",
+    "gap joint",
+    "JSf image",
+    "JSf text",
+    "rho image",
+    "rho text",
+    "test AUC change",
+    "time / retrain",
+)
 COMPARED = ("gap", "gap joint", "JSf image", "JSf text")
-Measured = Mapping[Setting, Mapping[str, np.ndarray]]  # by set and row of the table: models x columns
+Measured = Mapping[
+    Setting, Mapping[str, np.ndarray]
+]  # by set and row of the table: models x columns
 
 
 def measured(setting: Setting, table: Mapping[str, Sequence[Model]]) -> dict[str, np.ndarray]:
     """The columns of each model of each row of the table."""
     cohort, sets = setting.load()
-    signals = {model: Signals.load(setting.signals(model)) for row in table.values() for model in row}
+    signals = {
+        model: Signals.load(setting.signals(model)) for row in table.values() for model in row
+    }
     retrains = [model for model in signals if model.kind == RETRAIN]
     evaluation = workflow.evaluate(
-        original=signals[Model(ORIGINAL)], unlearned={one.name: said for one, said in signals.items() if one.unlearns},
-        retrained=[signals[one] for one in retrains], partition=sets, ordinal=cohort.ordinal, seed=0, resamples=0)
+        original=signals[Model(ORIGINAL)],
+        unlearned={one.name: said for one, said in signals.items() if one.unlearns},
+        retrained=[signals[one] for one in retrains],
+        partition=sets,
+        ordinal=cohort.ordinal,
+        seed=0,
+        resamples=0,
+    )
     unit = float(np.mean([cost(setting, one) for one in retrains]))
-    return {row: np.array([[*columns(evaluation, one.name), cost(setting, one) / unit] for one in models])
-            for row, models in table.items()}
+    return {
+        row: np.array(
+            [[*columns(evaluation, one.name), cost(setting, one) / unit] for one in models]
+        )
+        for row, models in table.items()
+    }
 
 
 def cost(setting: Setting, model: Model) -> float:
     """CPU seconds of making a model."""
-    return json.loads(setting.place(model).trace(model.name).read_text(encoding="utf-8"))["measured cpu seconds"]
+    return json.loads(setting.place(model).trace(model.name).read_text(encoding="utf-8"))[
+        "measured cpu seconds"
+    ]
 
 
 def columns(evaluation: Evaluation, name: str) -> list[float]:
     """Gap of the image head and of both, divergence and rank correlation of each head, change of the test AUC."""
+
     def value(model: str, metric: str, head: str, on: str) -> float:
         score = evaluation.get(model, metric, head=head, on=on)
         if isinstance(score, Failed):
             raise SystemExit(f"{model}: {metric} could not be measured: {score.reason}")
         return score.value
 
-    return [value(name, "gap", "image", ""), value(name, "gap_joint", "both", ""),
-            *(value(name, metric, head, "forget") for metric in ("jsf", "loss_spearman") for head in ("image", "text")),
-            value(name, "auc", "image", "test") - value(ORIGINAL, "auc", "image", "test")]
+    return [
+        value(name, "gap", "image", ""),
+        value(name, "gap_joint", "both", ""),
+        *(
+            value(name, metric, head, "forget")
+            for metric in ("jsf", "loss_spearman")
+            for head in ("image", "text")
+        ),
+        value(name, "auc", "image", "test") - value(ORIGINAL, "auc", "image", "test"),
+    ]
 
 
 def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Model]]) -> list[str]:
@@ -107,19 +153,40 @@ def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Mod
         patients += len(taught)
         models = [model for row in table.values() for model in row]
         signals = {model.name: Signals.load(setting.signals(model)) for model in models}
-        kept = {model.name: read_relearning(setting.directory.relearning(model.name), taught=taught)
-                for model in models}
+        kept = {
+            model.name: read_relearning(setting.directory.relearning(model.name), taught=taught)
+            for model in models
+        }
         for (row, members), channel in itertools.product(table.items(), CHANNELS):
             for model in members:
-                found.setdefault((row, channel), []).append(_ratio(Evidence(
-                    partition=sets, signals=signals, channel=channel, target=model.name, seed=setting.cohort,
-                    relearning=kept)))
-    lines = [[row, *(text for channel in CHANNELS for text in _summary(found[row, channel]))] for row in table]
+                found.setdefault((row, channel), []).append(
+                    _ratio(
+                        Evidence(
+                            partition=sets,
+                            signals=signals,
+                            channel=channel,
+                            target=model.name,
+                            seed=setting.cohort,
+                            relearning=kept,
+                        )
+                    )
+                )
+    lines = [
+        [row, *(text for channel in CHANNELS for text in _summary(found[row, channel]))]
+        for row in table
+    ]
     why = sorted({one for row in found.values() for one in row if isinstance(one, str)})
-    head = ["", *(f"{channel}: {what}" for channel in CHANNELS for what in ("passes", "over retrained"))]
-    return [f"Forgotten: {', '.join(setting.title for setting in settings)}. Taught again: {patients} of the patients, "
-            f"{audit.relearn_epochs} passes at a rate of {audit.relearn_lr:g}.", "", *rows(head, lines),
-            *(f"\nWithout a ratio: {reason}" for reason in why)]
+    head = [
+        "",
+        *(f"{channel}: {what}" for channel in CHANNELS for what in ("passes", "over retrained")),
+    ]
+    return [
+        f"Forgotten: {', '.join(setting.title for setting in settings)}. Taught again: {patients} of the patients, "
+        f"{audit.relearn_epochs} passes at a rate of {audit.relearn_lr:g}.",
+        "",
+        *rows(head, lines),
+        *(f"\nWithout a ratio: {reason}" for reason in why),
+    ]
 
 
 def _ratio(evidence: Evidence) -> Found | str:
@@ -146,30 +213,60 @@ def page(every: Measured, *, settings: Sequence[str], apart: bool) -> list[str]:
         some = {setting: table for setting, table in every.items() if setting.percent == percent}
         if len(some) > 1:
             tables = list(some.values())
-            lines += _table(f"Mean of {len(some)} sets, {percent:g} %",
-                            {row: np.mean([one[row].mean(axis=0) for one in tables], axis=0) for row in tables[0]})
+            lines += _table(
+                f"Mean of {len(some)} sets, {percent:g} %",
+                {
+                    row: np.mean([one[row].mean(axis=0) for one in tables], axis=0)
+                    for row in tables[0]
+                },
+            )
             lines += compared(tables, settings, percent=percent)
     if apart or not lines:
         for setting, table in every.items():
-            lines += _table(setting.title, {row: values.mean(axis=0) for row, values in table.items()})
+            lines += _table(
+                setting.title, {row: values.mean(axis=0) for row, values in table.items()}
+            )
     return lines[1:]
 
 
 def _table(title: str, table: Mapping[str, np.ndarray]) -> list[str]:
-    return ["", f"**{title}**", "", *rows(["", *COLUMNS], (
-        [row.replace(":", ": "), *(f"{value:.3f}" for value in values)] for row, values in table.items()))]
+    return [
+        "",
+        f"**{title}**",
+        "",
+        *rows(
+            ["", *COLUMNS],
+            (
+                [row.replace(":", ": "), *(f"{value:.3f}" for value in values)]
+                for row, values in table.items()
+            ),
+        ),
+    ]
 
 
-def compared(tables: Sequence[Mapping[str, np.ndarray]], settings: Sequence[str], *, percent: float) -> list[str]:
+def compared(
+    tables: Sequence[Mapping[str, np.ndarray]], settings: Sequence[str], *, percent: float
+) -> list[str]:
     """What each setting's scores are above the first one's, over pairs of a set and a seed: mean and interval."""
     first, *others = settings
     pairs = sum(len(table[first]) for table in tables)
     lines = []
     for row in others:
         above = np.concatenate([table[row] - table[first] for table in tables])
-        lines.append([row.replace(":", ": "), *(_change(above[:, COLUMNS.index(name)]) for name in COMPARED)])
-    return ["", f"**Above {first.replace(':', ': ')}, {percent:g} %** (mean of {pairs} pairs of set and seed, "
-            "95 % interval; in how many pairs higher)", "", *rows(["", *COMPARED], lines)] if others else []
+        lines.append(
+            [row.replace(":", ": "), *(_change(above[:, COLUMNS.index(name)]) for name in COMPARED)]
+        )
+    return (
+        [
+            "",
+            f"**Above {first.replace(':', ': ')}, {percent:g} %** (mean of {pairs} pairs of set and seed, "
+            "95 % interval; in how many pairs higher)",
+            "",
+            *rows(["", *COMPARED], lines),
+        ]
+        if others
+        else []
+    )
 
 
 def _change(values: np.ndarray) -> str:
@@ -181,29 +278,55 @@ def _change(values: np.ndarray) -> str:
 
 def claimed(patients: int) -> dict[str, Any]:
     """What every result under one --out has in common."""
-    defaults = {"forget_mi": ForgetMI(), "consensus": Consensus(), "calibrated_consensus": CalibratedConsensus()}
-    return {"methods": {name: asdict(method) for name, method in defaults.items()}, "retrains": ours_models.RETRAINS,
-            "training": asdict(ours_models.RECIPE), "patients": patients,
-            "relearning": {"epochs": ours_models.AUDIT.relearn_epochs, "lr": ours_models.AUDIT.relearn_lr}}
+    defaults = {
+        "forget_mi": ForgetMI(),
+        "consensus": Consensus(),
+        "calibrated_consensus": CalibratedConsensus(),
+    }
+    return {
+        "methods": {name: asdict(method) for name, method in defaults.items()},
+        "retrains": ours_models.RETRAINS,
+        "training": asdict(ours_models.RECIPE),
+        "patients": patients,
+        "relearning": {
+            "epochs": ours_models.AUDIT.relearn_epochs,
+            "lr": ours_models.AUDIT.relearn_lr,
+        },
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make what is missing, and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--table", choices=tuple(MARKS), default="methods", help="which table")
-    parser.add_argument("--settings", nargs="+", help="methods with options, in place of the table's own")
-    parser.add_argument("--cohorts", type=int, nargs="+", default=[10], help="seeds of the generated cohorts")
-    parser.add_argument("--draws", type=int, nargs="+", default=[0], help="disjoint forget sets, from 0")
-    parser.add_argument("--percents", type=float, nargs="+", default=[10.0], help="images to forget")
+    parser.add_argument(
+        "--settings", nargs="+", help="methods with options, in place of the table's own"
+    )
+    parser.add_argument(
+        "--cohorts", type=int, nargs="+", default=[10], help="seeds of the generated cohorts"
+    )
+    parser.add_argument(
+        "--draws", type=int, nargs="+", default=[0], help="disjoint forget sets, from 0"
+    )
+    parser.add_argument(
+        "--percents", type=float, nargs="+", default=[10.0], help="images to forget"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of each method")
     parser.add_argument("--patients", type=int, help="size of a cohort; 270, or 135 for few")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
-    parser.add_argument("--out", type=Path, required=True, help="folder the models and measurements are kept in")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder the models and measurements are kept in"
+    )
     parser.add_argument("--into", type=Path, help="page to write the table into, between its marks")
     own = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     patients = own.patients or PATIENTS.get(own.table, 270)
-    sets = [Setting(own.out, patients, *each) for each in itertools.product(own.cohorts, own.percents, own.draws)]
+    sets = [
+        Setting(own.out, patients, *each)
+        for each in itertools.product(own.cohorts, own.percents, own.draws)
+    ]
     settings, relearning = own.settings or SETTINGS[own.table], own.table == "relearning"
     table = groups(settings, own.seeds)
     models = [model for row in table.values() for model in row]
@@ -215,19 +338,36 @@ def main(argv: Sequence[str] | None = None) -> None:
             workflow.prepare(cohort=cohort, partition=partition)
             setting.directory.root.mkdir(parents=True, exist_ok=True)
             pipeline.write_partition(setting.directory.partition, partition)
-            run_jobs(list(jobs(setting, models, again=relearning)), workers=own.workers,
-                     show=lambda name, done, total: print(f"{Path(name).relative_to(own.out)} {done}/{total}",
-                                                          file=sys.stderr, flush=True))
-        lines = relearnt_table(sets, table) if relearning else page(
-            {setting: measured(setting, table) for setting in sets}, settings=settings, apart=own.table == "methods")
+            run_jobs(
+                list(jobs(setting, models, again=relearning)),
+                workers=own.workers,
+                show=lambda name, done, total: print(
+                    f"{Path(name).relative_to(own.out)} {done}/{total}", file=sys.stderr, flush=True
+                ),
+            )
+        lines = (
+            relearnt_table(sets, table)
+            if relearning
+            else page(
+                {setting: measured(setting, table) for setting in sets},
+                settings=settings,
+                apart=own.table == "methods",
+            )
+        )
     spent = {setting.signals(model): cost(setting, model) for setting in sets for model in models}
     seeds = ", ".join(map(str, own.seeds))
     retrains = ours_models.RETRAINS
-    text = "\n".join([
-        f"`{command('ours', argv if argv is not None else sys.argv[1:])}`", "",
-        f"Generated cohorts of {patients} patients; {retrains} retrained models a set; a method's row is the mean over "
-        f"its seeds ({seeds}). A retrained model is measured against the other {retrains - 1}. All models took "
-        f"{duration(sum(spent.values()))} of processor time on {hardware()}.", "", *lines])
+    text = "\n".join(
+        [
+            f"`{command('ours', argv if argv is not None else sys.argv[1:])}`",
+            "",
+            f"Generated cohorts of {patients} patients; {retrains} retrained models a set; a method's row is the mean over "
+            f"its seeds ({seeds}). A retrained model is measured against the other {retrains - 1}. All models took "
+            f"{duration(sum(spent.values()))} of processor time on {hardware()}.",
+            "",
+            *lines,
+        ]
+    )
     put(own.into, {MARKS[own.table]: text})
 
 

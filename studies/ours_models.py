@@ -50,7 +50,13 @@ class Model:
 
     def seed(self, root: int) -> int:
         """Its seed, from the cohort's."""
-        return root if self.kind == ORIGINAL else derive(root, self.name) if self.kind == RETRAIN else self.number
+        return (
+            root
+            if self.kind == ORIGINAL
+            else derive(root, self.name)
+            if self.kind == RETRAIN
+            else self.number
+        )
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,17 @@ class Setting:
 
     @property
     def directory(self) -> RunDirectory:
-        return RunDirectory(self.out / f"cohort-{self.cohort}" / f"{self.percent:g}-percent-{self.draw}")
+        return RunDirectory(
+            self.out / f"cohort-{self.cohort}" / f"{self.percent:g}-percent-{self.draw}"
+        )
 
     def place(self, model: Model) -> RunDirectory:
         """Where a model lies: the original is the cohort's, all others are the set's."""
-        return RunDirectory(self.out / f"cohort-{self.cohort}") if model.kind == ORIGINAL else self.directory
+        return (
+            RunDirectory(self.out / f"cohort-{self.cohort}")
+            if model.kind == ORIGINAL
+            else self.directory
+        )
 
     def signals(self, model: Model) -> Path:
         return self.place(model).signals(model.name)
@@ -93,15 +105,31 @@ def make(setting: Setting, model: Model, tell: Tell) -> None:
     if model.unlearns:
         home = setting.place(Model(ORIGINAL))
         if json.loads(home.trace(ORIGINAL).read_text(encoding="utf-8"))["rows"] != trained:
-            raise SystemExit(f"{setting.title}: the cohort's original was trained on other patients")
+            raise SystemExit(
+                f"{setting.title}: the cohort's original was trained on other patients"
+            )
         _, original = workflow.open_checkpoint(home.model(ORIGINAL), cohort=cohort)
-        done = workflow.unlearn(prepared=prepared, partition=sets, model=original.model,
-                           method=read_setting(model.kind).method, recipe=RECIPE, seed=seed, state=place.state(name),
-                           progress=tell)
+        done = workflow.unlearn(
+            prepared=prepared,
+            partition=sets,
+            model=original.model,
+            method=read_setting(model.kind).method,
+            recipe=RECIPE,
+            seed=seed,
+            state=place.state(name),
+            progress=tell,
+        )
         result, trace, seconds = done.model, done.trace.plain(), done.trace.cost.cpu_seconds
     else:
-        result, happened = workflow.train(prepared=prepared, partition=sets, recipe=RECIPE, seed=seed, progress=tell,
-                                     resume=place.state(name), without_forgotten=model.kind == RETRAIN)
+        result, happened = workflow.train(
+            prepared=prepared,
+            partition=sets,
+            recipe=RECIPE,
+            seed=seed,
+            progress=tell,
+            resume=place.state(name),
+            without_forgotten=model.kind == RETRAIN,
+        )
         trace, seconds = {"epochs": happened.epochs, "rows": trained}, happened.total("cpu_seconds")
     prepared.save(place.model(name), result)
     write_json(place.trace(name), {**trace, "measured cpu seconds": seconds})
@@ -113,30 +141,54 @@ def make(setting: Setting, model: Model, tell: Tell) -> None:
 def teach(setting: Setting, model: Model, tell: Tell) -> None:
     """Teach one finished model half of the forgotten patients again, and keep what it says after every pass."""
     cohort, sets = setting.load()
-    prepared, loaded = workflow.open_checkpoint(setting.place(model).model(model.name), cohort=cohort)
+    prepared, loaded = workflow.open_checkpoint(
+        setting.place(model).model(model.name), cohort=cohort
+    )
     state = setting.directory.state(f"relearn-{model.name}")
-    relearn(prepared=prepared, partition=sets, model=loaded.model, recipe=RECIPE, epochs=AUDIT.relearn_epochs,
-            lr=AUDIT.relearn_lr, seed=setting.cohort, folder=setting.directory.relearning(model.name), resume=state,
-            progress=tell)
+    relearn(
+        prepared=prepared,
+        partition=sets,
+        model=loaded.model,
+        recipe=RECIPE,
+        epochs=AUDIT.relearn_epochs,
+        lr=AUDIT.relearn_lr,
+        seed=setting.cohort,
+        folder=setting.directory.relearning(model.name),
+        resume=state,
+        progress=tell,
+    )
     state.unlink(missing_ok=True)
 
 
 def groups(settings: Sequence[str], seeds: Sequence[int]) -> dict[str, list[Model]]:
     """Every model of a set, by row of the table."""
-    return {ORIGINAL: [Model(ORIGINAL)], "retrain (floor)": [Model(RETRAIN, number) for number in range(RETRAINS)],
-            **{kind: [Model(kind, seed) for seed in seeds] for kind in settings}}
+    return {
+        ORIGINAL: [Model(ORIGINAL)],
+        "retrain (floor)": [Model(RETRAIN, number) for number in range(RETRAINS)],
+        **{kind: [Model(kind, seed) for seed in seeds] for kind in settings},
+    }
 
 
 def jobs(setting: Setting, models: Iterable[Model], *, again: bool) -> Iterator[Job]:
     """What is not done yet; unlearning waits for the cohort's original, and relearning for its model."""
-    def job(work: Callable[..., None], model: Model, place: RunDirectory, *, after: Model | None) -> Job:
+
+    def job(
+        work: Callable[..., None], model: Model, place: RunDirectory, *, after: Model | None
+    ) -> Job:
         before = None if after is None else str(setting.place(after).root / after.name)
-        return Job(str(place.root / f"{'relearn-' * (work is teach)}{model.name}"), work, (setting, model), before)
+        return Job(
+            str(place.root / f"{'relearn-' * (work is teach)}{model.name}"),
+            work,
+            (setting, model),
+            before,
+        )
 
     models = list(models)
     for model in models:
         if not setting.signals(model).exists():
-            yield job(make, model, setting.place(model), after=Model(ORIGINAL) if model.unlearns else None)
+            yield job(
+                make, model, setting.place(model), after=Model(ORIGINAL) if model.unlearns else None
+            )
     for model in models if again else ():
         if not relearnt(setting.directory.relearning(model.name), epochs=AUDIT.relearn_epochs):
             yield job(teach, model, setting.directory, after=model)

@@ -54,7 +54,9 @@ def cell(models: Sequence[Measured], read: Callable[[Measured], Found]) -> str:
     found = summary(list(sets.values()))
     if found.value is None:
         return found.reason
-    return f"{found.value:.2f}" + (" [{:.2f}, {:.2f}]".format(*found.interval) if found.interval else "")
+    return f"{found.value:.2f}" + (
+        " [{:.2f}, {:.2f}]".format(*found.interval) if found.interval else ""
+    )
 
 
 def about(grid: Sequence[Point], axes: Axes, results: Results) -> str:
@@ -62,39 +64,70 @@ def about(grid: Sequence[Point], axes: Axes, results: Results) -> str:
     spec = grid[0].spec
     cohort, _, sets = opened(spec)
     summary, counts = CohortSummary.of(cohort), sets.counts()
-    labels = np.bincount(cohort.label[sets.validation][cohort.label[sets.validation] >= 0],
-                         minlength=len(cohort.classes))
-    by_class = ", ".join(f"{count} {name}" for name, count in zip(cohort.classes, labels, strict=True))
+    labels = np.bincount(
+        cohort.label[sets.validation][cohort.label[sets.validation] >= 0],
+        minlength=len(cohort.classes),
+    )
+    by_class = ", ".join(
+        f"{count} {name}" for name, count in zip(cohort.classes, labels, strict=True)
+    )
     forgotten = "; ".join(
-        f"{percent:g} %: " + ", ".join(f"{images} images of {patients} patients" for patients, images in found)
-        for percent, found in results.forgotten.items())
+        f"{percent:g} %: "
+        + ", ".join(f"{images} images of {patients} patients" for patients, images in found)
+        for percent, found in results.forgotten.items()
+    )
     trained = counts["forget"]["images"] + counts["retain"]["images"]
     seeds = ", ".join(map(str, axes.training_seeds))
-    return (f"{summary.images} images of {summary.patients} patients, {trained} images trained on at "
-            f"{spec.images.size} pixels for {spec.training.epochs} epochs, {counts['holdout']['images']} held out; "
-            f"{counts['validation']['images']} validation images ({by_class}). Forgotten, {forgotten}. Training seeds "
-            f"{seeds}; {spec.retrains} retrained models a forget set and seed. In brackets 95 % intervals, over forget "
-            f"sets where there are several, else over patients.")
+    return (
+        f"{summary.images} images of {summary.patients} patients, {trained} images trained on at "
+        f"{spec.images.size} pixels for {spec.training.epochs} epochs, {counts['holdout']['images']} held out; "
+        f"{counts['validation']['images']} validation images ({by_class}). Forgotten, {forgotten}. Training seeds "
+        f"{seeds}; {spec.retrains} retrained models a forget set and seed. In brackets 95 % intervals, over forget "
+        f"sets where there are several, else over patients."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the table."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--into", type=Path, help="page to write the table into, between its marks")
     own, options = parser.parse_known_args(argv)
     axes, store, grid = asked_for(options, prog="ours_real.py")
     results = collect(store, grid)
-    made = [outcome for model in cells(grid) if (outcome := store.outcome(model.digest)) is not None]
+    made = [
+        outcome for model in cells(grid) if (outcome := store.outcome(model.digest)) is not None
+    ]
     spent = duration(sum(outcome.cost.cpu_seconds for outcome in made))
-    text = [f"`{command('ours_real', argv)}`, after `forgetmi benchmark` with the same options", "",
-            f"{about(grid, axes, results)} {len(made)} models took {spent} of processor time on {machine(store)}."]
+    text = [
+        f"`{command('ours_real', argv)}`, after `forgetmi benchmark` with the same options",
+        "",
+        f"{about(grid, axes, results)} {len(made)} models took {spent} of processor time on {machine(store)}.",
+    ]
     for percent in axes.percents:
-        text += ["", f"**{percent:g} %**", "", *rows(["", *COLUMNS], (
-            [NAMES.get(row, row.replace(":", ": ")), *(
-                cell([one for group in results.measured(row, percent) for one in group], read)
-                for read in COLUMNS.values())]
-            for row in ("original", FLOOR, *(setting.name for setting in axes.settings))))]
+        text += [
+            "",
+            f"**{percent:g} %**",
+            "",
+            *rows(
+                ["", *COLUMNS],
+                (
+                    [
+                        NAMES.get(row, row.replace(":", ": ")),
+                        *(
+                            cell(
+                                [one for group in results.measured(row, percent) for one in group],
+                                read,
+                            )
+                            for read in COLUMNS.values()
+                        ),
+                    ]
+                    for row in ("original", FLOOR, *(setting.name for setting in axes.settings))
+                ),
+            ),
+        ]
     put(own.into, {"real": "\n".join(text)})
 
 

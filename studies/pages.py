@@ -9,11 +9,15 @@ from pathlib import Path
 from forgetmi.core.files import write_text
 from forgetmi.report.manifest import collect
 
-PLACES = {"--out": "OUT", "--cohort.path": "COHORT"}  # options whose value says where something lies, and nothing else
+PLACES = {
+    "--out": "OUT",
+    "--cohort.path": "COHORT",
+}  # options whose value says where something lies, and nothing else
 
 
 def shown(argv: Sequence[str]) -> str:
     """Options as a page shows them, without the places of this machine."""
+
     def word(before: str, word: str) -> str:
         name, given, _ = word.partition("=")
         return f"{name}={PLACES[name]}" if given and name in PLACES else PLACES.get(before, word)
@@ -53,7 +57,11 @@ def write_between(page: Path, name: str, text: str) -> None:
         SystemExit: The page has no such marks, or has them twice.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    found = re.fullmatch(f"(.*){re.escape(begin)}.*?{re.escape(end)}(.*)", page.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.fullmatch(
+        f"(.*){re.escape(begin)}.*?{re.escape(end)}(.*)",
+        page.read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
     if found is None or begin in found[1] + found[2]:
         raise SystemExit(f"{page.name} needs the marks {begin} and {end}, once each")
     write_text(page, f"{found[1]}{begin}\n{text}\n{end}{found[2]}")

@@ -43,7 +43,12 @@ RULE = Rule()
 LEVEL = AuditSpec().false_discovery
 MUST_BE: Mapping[str, Outcome] = {"neg_grad_plus": "OVER-FORGOTTEN"}
 NEVER: Outcome = "NOT FORGOTTEN"
-STRENGTHS = (None, 3.0, 5.0, 8.0)  # standard deviations added; None = what the original knows of the patient
+STRENGTHS = (
+    None,
+    3.0,
+    5.0,
+    8.0,
+)  # standard deviations added; None = what the original knows of the patient
 REFERENCES = (0, 150, 300, 600)
 
 
@@ -63,17 +68,35 @@ class Case:
         found = []
         for one in self.verdict.channels:
             change = one.deltas and one.deltas.unlearned
-            found.append(SHORT[one.outcome] + (f" {change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
-                                               if change else ""))
+            found.append(
+                SHORT[one.outcome]
+                + (
+                    f" {change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
+                    if change
+                    else ""
+                )
+            )
         right = {True: "yes", False: "**no**", None: ""}[self.right]
-        return [self.name, str(self.seed), f"{self.verdict.forgotten} ({self.sets})", self.verdict.outcome, *found,
-                self.expected, right]
+        return [
+            self.name,
+            str(self.seed),
+            f"{self.verdict.forgotten} ({self.sets})",
+            self.verdict.outcome,
+            *found,
+            self.expected,
+            right,
+        ]
 
 
 def judge(sets: Sequence[ForgetSet], target: str) -> Verdict:
     """The verdict on one model of each set, pooled."""
-    return decide(RULE, {channel: [forget_draw(one.evidence[channel].aimed_at(target)) for one in sets]
-                         for channel in CHANNELS})
+    return decide(
+        RULE,
+        {
+            channel: [forget_draw(one.evidence[channel].aimed_at(target)) for one in sets]
+            for channel in CHANNELS
+        },
+    )
 
 
 def cases(seed: int, sets: Sequence[ForgetSet], settings: Mapping[str, str]) -> Iterator[Case]:
@@ -82,13 +105,26 @@ def cases(seed: int, sets: Sequence[ForgetSet], settings: Mapping[str, str]) -> 
     yield Case("identity (the original)", seed, len(sets), verdict, NEVER, verdict.outcome == NEVER)
     for name in sets[0].retrains:
         verdict = judge(sets, name)
-        yield Case(f"{name} against the others", seed, len(sets), verdict, f"never {NEVER}", verdict.outcome != NEVER)
+        yield Case(
+            f"{name} against the others",
+            seed,
+            len(sets),
+            verdict,
+            f"never {NEVER}",
+            verdict.outcome != NEVER,
+        )
     for label, kind in settings.items():
         there = [one for one in sets if label in one.signals]
         if there:
             verdict, expected = judge(there, label), MUST_BE.get(kind)
-            yield Case(label, seed, len(there), verdict, expected or "reported",
-                       None if expected is None else verdict.outcome == expected)
+            yield Case(
+                label,
+                seed,
+                len(there),
+                verdict,
+                expected or "reported",
+                None if expected is None else verdict.outcome == expected,
+            )
 
 
 def fewer(one: ForgetSet, count: int) -> Partition:
@@ -99,7 +135,9 @@ def fewer(one: ForgetSet, count: int) -> Partition:
     return replace(one.partition, reference=reference[np.isin(patient[reference], kept)])
 
 
-def planted(seen: Mapping[Channel, Seen], at: int, strength: float | None) -> Mapping[Channel, Seen]:
+def planted(
+    seen: Mapping[Channel, Seen], at: int, strength: float | None
+) -> Mapping[Channel, Seen]:
     """The audited retrained model with one patient's memory added on every channel."""
     found: dict[Channel, Seen] = {}
     for channel, one in seen.items():
@@ -109,7 +147,9 @@ def planted(seen: Mapping[Channel, Seen], at: int, strength: float | None) -> Ma
         else:
             others = np.mean([one.values[name]["holdout"] for name in one.retrained], axis=0)
             signal[at] += strength * np.std(one.values[one.audited]["holdout"] - others)
-        found[channel] = replace(one, values={**one.values, one.audited: {**one.values[one.audited], "forget": signal}})
+        found[channel] = replace(
+            one, values={**one.values, one.audited: {**one.values[one.audited], "forget": signal}}
+        )
     return found
 
 
@@ -123,22 +163,36 @@ def single(sets: Sequence[ForgetSet], references: Sequence[int]) -> list[list[ob
             partition = fewer(one, count)
             seen: dict[Channel, Seen] = {
                 channel: seen_by(evidence, names, partition, audited=one.retrains[0])
-                for channel, evidence in one.evidence.items()}
+                for channel, evidence in one.evidence.items()
+            }
             for strength in STRENGTHS:
                 for at in range(len(seen["link"].patients("forget"))):
-                    scored = score_draw(cast(Evidences, planted(seen, at, strength)), level=LEVEL)["any"]
+                    scored = score_draw(cast(Evidences, planted(seen, at, strength)), level=LEVEL)[
+                        "any"
+                    ]
                     named = scored.found.remembered_adjusted <= LEVEL
-                    place = int(np.flatnonzero(scored.forgotten == seen["link"].patients("forget").code[at])[0])
+                    place = int(
+                        np.flatnonzero(
+                            scored.forgotten == seen["link"].patients("forget").code[at]
+                        )[0]
+                    )
                     hits[strength] += bool(named[place])
                     first[strength] += int(np.argmax(scored.found.forgotten)) == place
                     false[strength] += int(named.sum() - named[place])
                     tried[strength] += 1
                     compared[strength] = max(compared[strength], int(scored.found.compared.max()))
         for strength in STRENGTHS:
-            table.append([
-                "as the original remembers" if strength is None else f"+{strength:g} sd", count, compared[strength],
-                tried[strength], f"{hits[strength] / tried[strength]:.0%}", f"{first[strength] / tried[strength]:.0%}",
-                f"{false[strength] / tried[strength]:.2f}"])
+            table.append(
+                [
+                    "as the original remembers" if strength is None else f"+{strength:g} sd",
+                    count,
+                    compared[strength],
+                    tried[strength],
+                    f"{hits[strength] / tried[strength]:.0%}",
+                    f"{first[strength] / tried[strength]:.0%}",
+                    f"{false[strength] / tried[strength]:.2f}",
+                ]
+            )
     return table
 
 
@@ -151,20 +205,38 @@ def duplicate(one: ForgetSet) -> tuple[list[object], bool]:
     forgotten = one.evidence["link"].patients("forget").code
     code = int(forgotten[0])
     models = {name: one.signals[name] for name in (ORIGINAL, *one.retrains[1:])}
-    known = remembering(one.signals[one.retrains[0]], one.partition.forget[
-        one.partition.patient[one.partition.forget] == code])
+    known = remembering(
+        one.signals[one.retrains[0]],
+        one.partition.forget[one.partition.patient[one.partition.forget] == code],
+    )
     draw = Draw("planted", one.partition, {**models, "unlearned": known})
     retained = int(one.partition.patient[one.partition.retain[0]])
-    copy = Copy("same image", 1.0, one.digest(code), "image", one.digest(retained), "copy", "retain")
+    copy = Copy(
+        "same image", 1.0, one.digest(code), "image", one.digest(retained), "copy", "retain"
+    )
     declared = AuditSpec(rule=RULE, attacks=("population",))
-    without, listed = (audit([each], cohort=one.cohort, declared=declared, seed=one.seed)
-                       for each in (draw, replace(draw, copies=(copy,))))
+    without, listed = (
+        audit([each], cohort=one.cohort, declared=declared, seed=one.seed)
+        for each in (draw, replace(draw, copies=(copy,)))
+    )
     patient = one.digest(code)
-    named, reason = _says(without, "Single patients", patient), _says(listed, "Near-duplicate retained", patient)
+    named, reason = (
+        _says(without, "Single patients", patient),
+        _says(listed, "Near-duplicate retained", patient),
+    )
     failure = _says(listed, "Single patients", patient) or listed.outcome == NEVER
     right = named and reason and not failure and listed.verdict.forgotten == len(forgotten) - 1
-    return [one.seed, one.draw, without.outcome, _yes(named), listed.outcome, _yes(reason), _yes(failure),
-            f"{without.verdict.forgotten} / {listed.verdict.forgotten}", "yes" if right else "**no**"], right
+    return [
+        one.seed,
+        one.draw,
+        without.outcome,
+        _yes(named),
+        listed.outcome,
+        _yes(reason),
+        _yes(failure),
+        f"{without.verdict.forgotten} / {listed.verdict.forgotten}",
+        "yes" if right else "**no**",
+    ], right
 
 
 def remembering(signals: Signals, images: Ints) -> Signals:
@@ -188,8 +260,12 @@ def _yes(true: bool) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the tables; 1 where a case that must hold does not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", type=Path, help="page to write the tables into, between its marks")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--into", type=Path, help="page to write the tables into, between its marks"
+    )
     own, options = parser.parse_known_args(argv)
     grid = read_grid(options, prog="planted.py")
     found = [case for seed, sets in grid.by_seed() for case in cases(seed, sets, grid.settings)]
@@ -198,24 +274,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     references = sorted({min(count, most) for count in REFERENCES})
     holdout = len(grid.sets[0].evidence["link"].patients("holdout"))
     wrong = [case for case in found if case.right is False]
-    text = "\n".join([
-        f"`{command('planted', [*(argv or sys.argv[1:])])}`", "",
-        f"{grid.said(methods=True)} Forget sets of a training seed are pooled; the rule is the default one. {LEGEND}. "
-        f"Numbers are Delta with its {RULE.level:.0%} interval; n = forgotten patients (sets).", "",
-        *rows(["case", "seed", "n", "verdict", *CHANNELS, "expected", "as expected"],
-              [case.cells() for case in found]), "",
-        f"{len(found)} cases, {sum(case.right is not None for case in found)} with a known answer, {len(wrong)} of "
-        "these otherwise than expected.", "",
-        "One remembered patient: a retrained model judged against the others, with the memory of one forgotten patient "
-        "added on every channel - what the original's signals are, or so many standard deviations (of the difference "
-        f"between retrained models on never-seen patients). Every forgotten patient in turn; {holdout} never-seen "
-        "patients besides the reference ones. \"Compared\": the most never-seen patients a p-value rests on.", "",
-        *rows(["memory", "reference patients", "compared", "patients tried", "named", "highest score",
-               "others named, mean"], single(grid.sets, references)), "",
-        "A near-duplicate: one forgotten patient's images are known to the model as surely as anything is, first as "
-        "such, then with a copy listed under a retained patient.", "",
-        *rows(["seed", "draw", "verdict", "named as remembered", "verdict, copy listed", "copy named as the reason",
-               "counted as a failure", "patients in the verdict", "as expected"], [line for line, _ in copied])])
+    text = "\n".join(
+        [
+            f"`{command('planted', [*(argv or sys.argv[1:])])}`",
+            "",
+            f"{grid.said(methods=True)} Forget sets of a training seed are pooled; the rule is the default one. {LEGEND}. "
+            f"Numbers are Delta with its {RULE.level:.0%} interval; n = forgotten patients (sets).",
+            "",
+            *rows(
+                ["case", "seed", "n", "verdict", *CHANNELS, "expected", "as expected"],
+                [case.cells() for case in found],
+            ),
+            "",
+            f"{len(found)} cases, {sum(case.right is not None for case in found)} with a known answer, {len(wrong)} of "
+            "these otherwise than expected.",
+            "",
+            "One remembered patient: a retrained model judged against the others, with the memory of one forgotten patient "
+            "added on every channel - what the original's signals are, or so many standard deviations (of the difference "
+            f"between retrained models on never-seen patients). Every forgotten patient in turn; {holdout} never-seen "
+            'patients besides the reference ones. "Compared": the most never-seen patients a p-value rests on.',
+            "",
+            *rows(
+                [
+                    "memory",
+                    "reference patients",
+                    "compared",
+                    "patients tried",
+                    "named",
+                    "highest score",
+                    "others named, mean",
+                ],
+                single(grid.sets, references),
+            ),
+            "",
+            "A near-duplicate: one forgotten patient's images are known to the model as surely as anything is, first as "
+            "such, then with a copy listed under a retained patient.",
+            "",
+            *rows(
+                [
+                    "seed",
+                    "draw",
+                    "verdict",
+                    "named as remembered",
+                    "verdict, copy listed",
+                    "copy named as the reason",
+                    "counted as a failure",
+                    "patients in the verdict",
+                    "as expected",
+                ],
+                [line for line, _ in copied],
+            ),
+        ]
+    )
     put(own.into, {"planted": text})
     return int(bool(wrong) or not all(right for _, right in copied))
 

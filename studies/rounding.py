@@ -25,15 +25,30 @@ from forgetmi.model.train import Recipe
 from forgetmi.run import workflow
 from pages import command, put, rows
 
-SETTINGS = ("forget_mi:epochs=1", "forget_mi:epochs=5", "forget_mi", "scrub", "calibrated_consensus")
-HEAD = ("method", "steps", "embeddings, halves", "p forgotten, halves", "p test, halves", "p forgotten, seeds",
-        "p test, seeds")
+SETTINGS = (
+    "forget_mi:epochs=1",
+    "forget_mi:epochs=5",
+    "forget_mi",
+    "scrub",
+    "calibrated_consensus",
+)
+HEAD = (
+    "method",
+    "steps",
+    "embeddings, halves",
+    "p forgotten, halves",
+    "p test, halves",
+    "p forgotten, seeds",
+    "p test, seeds",
+)
 
 
 def embeddings_apart(one: Signals, other: Signals) -> float:
     """Largest difference of a coordinate of the image or text embedding (the joint one also has the gate's fit)."""
-    return max(float(np.abs(getattr(one, name) - getattr(other, name)).max())
-               for name in ("image_embedding", "text_embedding"))
+    return max(
+        float(np.abs(getattr(one, name) - getattr(other, name)).max())
+        for name in ("image_embedding", "text_embedding")
+    )
 
 
 def predictions_apart(one: Signals, other: Signals, on: Ints) -> float:
@@ -44,8 +59,12 @@ def predictions_apart(one: Signals, other: Signals, on: Ints) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train one original, unlearn in three ways with each method, compare."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=SETTINGS, help="with options as for forgetmi benchmark")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=SETTINGS, help="with options as for forgetmi benchmark"
+    )
     parser.add_argument("--patients", type=int, default=270, help="size of the generated cohort")
     parser.add_argument("--into", type=Path, help="page with the marks of this table")
     argv = sys.argv[1:] if argv is None else argv
@@ -57,18 +76,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     original, _ = workflow.train(prepared=prepared, partition=sets, recipe=Recipe(), seed=0)
     body = []
     for setting in own.methods:
+
         def unlearned(seed: int, shares: int = 1, method: str = setting) -> tuple[int, Signals]:
-            done = workflow.unlearn(prepared=prepared, partition=sets, model=original, method=read_setting(method).method,
-                               recipe=Recipe(), seed=seed, shares=shares)
+            done = workflow.unlearn(
+                prepared=prepared,
+                partition=sets,
+                model=original,
+                method=read_setting(method).method,
+                recipe=Recipe(),
+                seed=seed,
+                shares=shares,
+            )
             return done.trace.steps, workflow.predict(prepared=prepared, model=done.model)
 
         steps, whole = unlearned(0)
         _, halves = unlearned(0, shares=2)
         _, seed = unlearned(1)
-        body.append((f"`{setting}`", steps, f"{embeddings_apart(whole, halves):.1e}",
-                     *(f"{predictions_apart(whole, other, on):.1e}" for other in (halves, seed)
-                       for on in (sets.forget, sets.holdout))))
-    put(own.into, {"rounding": "\n".join([f"`{command('rounding', argv)}`", "", *rows(HEAD, body)])})
+        body.append(
+            (
+                f"`{setting}`",
+                steps,
+                f"{embeddings_apart(whole, halves):.1e}",
+                *(
+                    f"{predictions_apart(whole, other, on):.1e}"
+                    for other in (halves, seed)
+                    for on in (sets.forget, sets.holdout)
+                ),
+            )
+        )
+    put(
+        own.into, {"rounding": "\n".join([f"`{command('rounding', argv)}`", "", *rows(HEAD, body)])}
+    )
 
 
 if __name__ == "__main__":

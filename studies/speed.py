@@ -1,8 +1,8 @@
 """How fast, as ratios: every pair is measured in one run, in processor seconds of one thread.
 
-    python studies/speed.py           # compact model: cached teacher and frozen layers, padding, bfloat16, set sizes
-    python studies/speed.py --full    # 12 text layers, 2048 pixels: paper mode against release-style execution
-    python studies/speed.py --count   # sample-forwards of whole runs at the sizes of MIMIC-CXR's lists
+python studies/speed.py           # compact model: cached teacher and frozen layers, padding, bfloat16, set sizes
+python studies/speed.py --full    # 12 text layers, 2048 pixels: paper mode against release-style execution
+python studies/speed.py --count   # sample-forwards of whole runs at the sizes of MIMIC-CXR's lists
 """
 
 from __future__ import annotations
@@ -59,10 +59,15 @@ def seconds(work: Callable[[], Any], repeats: int = 3) -> float:
 
 def show(title: str, slow: float, fast: float, unit: str = "ms", scale: float = 1e3) -> None:
     """One row: both figures and their ratio."""
-    print(f"| {title} | {scale * slow:,.1f} {unit} | {scale * fast:,.1f} {unit} | {slow / fast:.2f} |", flush=True)
+    print(
+        f"| {title} | {scale * slow:,.1f} {unit} | {scale * fast:,.1f} {unit} | {slow / fast:.2f} |",
+        flush=True,
+    )
 
 
-def forwards(forget: int, retain: int, *, validation: int = VALIDATION, epochs: int = EPOCHS) -> dict[str, int]:
+def forwards(
+    forget: int, retain: int, *, validation: int = VALIDATION, epochs: int = EPOCHS
+) -> dict[str, int]:
     """Sample-forwards of a whole run of Forget-MI's defaults, all that `forgetmi.run.workflow.unlearn` makes.
 
     With the original's signals at hand (``original``) those "without signals" are not made.
@@ -91,7 +96,9 @@ def count() -> None:
     for percent, (forget, retain) in LISTS.items():
         release = EPOCHS * (6 * forget + 2 * retain)
         sums = accumulate(forwards(forget, retain).values())
-        print(f"| {percent} | {release:,} | {' | '.join(f'{paper:,} | {release / paper:.1f}' for paper in sums)} |")
+        print(
+            f"| {percent} | {release:,} | {' | '.join(f'{paper:,} | {release / paper:.1f}' for paper in sums)} |"
+        )
 
 
 def compact(patients: int) -> None:
@@ -113,17 +120,33 @@ def compact(patients: int) -> None:
         learn(student, concatenate(lost, held))
 
     print("| what | without | with | ratio |\n|---|---|---|---|")
-    show("step, teacher recomputed / cached", seconds(lambda: step(True)), seconds(lambda: step(False)))
-    show("step, two student forwards / one", seconds(lambda: [learn(student, lost), learn(student, held)]),
-         seconds(lambda: learn(student, concatenate(lost, held))))
+    show(
+        "step, teacher recomputed / cached",
+        seconds(lambda: step(True)),
+        seconds(lambda: step(False)),
+    )
+    show(
+        "step, two student forwards / one",
+        seconds(lambda: [learn(student, lost), learn(student, held)]),
+        seconds(lambda: learn(student, concatenate(lost, held))),
+    )
     wide = padded(held, min(LENGTH, prepared.spec.text.positions))
-    show(f"text encoder, padded to {wide.tokens.shape[1]} / to the batch's longest",
-         seconds(lambda: text_step(student, wide)), seconds(lambda: text_step(student, held)))
+    show(
+        f"text encoder, padded to {wide.tokens.shape[1]} / to the batch's longest",
+        seconds(lambda: text_step(student, wide)),
+        seconds(lambda: text_step(student, held)),
+    )
     whole, first = student.text_model.bert, student.text_model
-    show("text encoder forward, all of the last layer / [CLS] alone",
-         seconds(lambda: whole(held.tokens, attention_mask=held.mask)), seconds(lambda: first(held.tokens, held.mask)))
-    show("training step, float32 / bfloat16", seconds(lambda: learn(student, held)),
-         seconds(lambda: learn(student, held, bf16=True)))
+    show(
+        "text encoder forward, all of the last layer / [CLS] alone",
+        seconds(lambda: whole(held.tokens, attention_mask=held.mask)),
+        seconds(lambda: first(held.tokens, held.mask)),
+    )
+    show(
+        "training step, float32 / bfloat16",
+        seconds(lambda: learn(student, held)),
+        seconds(lambda: learn(student, held, bf16=True)),
+    )
     held_layers(prepared, sets)
     sizes(prepared, student, sets)
 
@@ -134,15 +157,29 @@ def held_layers(prepared: workflow.Prepared, sets: Partition) -> None:
 
     def spent(method: type[CFk | EUk], limit: int) -> tuple[float, ImageText]:
         done = workflow.base.unlearn(
-            method(image_k=6, text_k=8, cache_mb=limit), model, records=prepared.records, partition=sets, seed=0,
-            recipe=Recipe(), fresh_model=lambda seed: build(prepared.spec, seed=seed))
+            method(image_k=6, text_k=8, cache_mb=limit),
+            model,
+            records=prepared.records,
+            partition=sets,
+            seed=0,
+            recipe=Recipe(),
+            fresh_model=lambda seed: build(prepared.spec, seed=seed),
+        )
         return done.trace.cost.cpu_seconds, done.model
 
     for method in (CFk, EUk):
         (slow, anew), (fast, held) = (spent(method, limit) for limit in (0, CFk().cache_mb))
         other = held.state_dict()
-        apart = max(float((value - other[name]).abs().max()) for name, value in anew.state_dict().items())
-        show(f"{method.info.title}, frozen layers anew / held (weights apart by {apart:.0e})", slow, fast, "s", 1)
+        apart = max(
+            float((value - other[name]).abs().max()) for name, value in anew.state_dict().items()
+        )
+        show(
+            f"{method.info.title}, frozen layers anew / held (weights apart by {apart:.0e})",
+            slow,
+            fast,
+            "s",
+            1,
+        )
 
 
 def learn(model: ImageText, batch: Batch, *, bf16: bool = False) -> None:
@@ -165,17 +202,40 @@ def sizes(prepared: workflow.Prepared, model: ImageText, sets: Partition) -> Non
 
     def cost(forget: int, retain: int) -> float:
         rest = np.sort(np.concatenate([sets.forget[forget:], sets.retain[retain:]]))
-        part = replace(sets, forget=sets.forget[:forget], retain=sets.retain[:retain], validation=sets.validation,
-                       reference=rest, holdout=sets.holdout, patient=np.arange(len(sets.patient)),
-                       group=np.arange(len(sets.patient)))
-        return seconds(lambda: workflow.base.unlearn(
-            method, model, records=prepared.records, partition=part, seed=0, recipe=Recipe(),
-            fresh_model=lambda seed: build(prepared.spec, seed=seed)), repeats=2)
+        part = replace(
+            sets,
+            forget=sets.forget[:forget],
+            retain=sets.retain[:retain],
+            validation=sets.validation,
+            reference=rest,
+            holdout=sets.holdout,
+            patient=np.arange(len(sets.patient)),
+            group=np.arange(len(sets.patient)),
+        )
+        return seconds(
+            lambda: workflow.base.unlearn(
+                method,
+                model,
+                records=prepared.records,
+                partition=part,
+                seed=0,
+                recipe=Recipe(),
+                fresh_model=lambda seed: build(prepared.spec, seed=seed),
+            ),
+            repeats=2,
+        )
 
     forget, retain = len(sets.forget), len(sets.retain)
-    print("\n| forgotten images | retained images | CPU s an epoch | ms a forgotten image |\n|---|---|---|---|")
-    for lost, kept in ((forget // 4, retain), (forget // 2, retain), (forget, retain), (forget, retain // 2),
-                       (forget, retain // 4)):
+    print(
+        "\n| forgotten images | retained images | CPU s an epoch | ms a forgotten image |\n|---|---|---|---|"
+    )
+    for lost, kept in (
+        (forget // 4, retain),
+        (forget // 2, retain),
+        (forget, retain),
+        (forget, retain // 2),
+        (forget, retain // 4),
+    ):
         spent = cost(lost, kept)
         print(f"| {lost} | {kept} | {spent:.2f} | {1e3 * spent / lost:.1f} |", flush=True)
 
@@ -184,19 +244,38 @@ def full(folder: Path, *, size: int, layers: int, films: tuple[int, int]) -> Non
     """Paper mode and release-style execution of the same updates on DICOM films, extrapolated to MIMIC-CXR's lists."""
     lost, kept = 8, 16
     made = make_mimic_phantom(folder / "tree", patients=12, size=films)
-    files = sorted(map(str, made.root.rglob("*.dcm")))[:lost + kept]
+    files = sorted(map(str, made.root.rglob("*.dcm")))[: lost + kept]
     cohort = SyntheticCohort(patients=12, size=32).load()
     rows = np.arange(len(files))
-    cohort = replace(cohort, **{name: getattr(cohort, name)[rows] for name in (
-        "patient", "study", "image_id", "group", "report", "label", "split")}, image=np.array(files, dtype=object),
-        subgroups={})
+    cohort = replace(
+        cohort,
+        **{
+            name: getattr(cohort, name)[rows]
+            for name in ("patient", "study", "image_id", "group", "report", "label", "split")
+        },
+        image=np.array(files, dtype=object),
+        subgroups={},
+    )
     code = np.arange(len(files))
-    sets = Partition(forget=rows[:lost], retain=rows[lost:], validation=rows[:0], holdout=rows[:0], patient=code,
-                     group=code, cohort="")
+    sets = Partition(
+        forget=rows[:lost],
+        retain=rows[lost:],
+        validation=rows[:0],
+        holdout=rows[:0],
+        patient=code,
+        group=code,
+        cohort="",
+    )
     images = ImagePreprocessing(size=size, fit="center_crop")
     prepared = workflow.prepare(
-        cohort=cohort, partition=sets, images=images, cache=folder, min_patients=1, max_length=LENGTH,
-        architecture=Architecture(preset="paper" if size == 2048 else "compact", layers=layers))
+        cohort=cohort,
+        partition=sets,
+        images=images,
+        cache=folder,
+        min_patients=1,
+        max_length=LENGTH,
+        architecture=Architecture(preset="paper" if size == 2048 else "compact", layers=layers),
+    )
     model = build(prepared.spec, seed=0).eval()
     ours = epochs(ForgetMI(noise="given", epochs=2), prepared, model, sets)
     theirs = epochs(ForgetMIRelease(epochs=2), prepared, model, sets)
@@ -208,7 +287,10 @@ def full(folder: Path, *, size: int, layers: int, films: tuple[int, int]) -> Non
             model(padded(batch, LENGTH))
             teacher(padded(batch, LENGTH))
 
-    decode = seconds(lambda: [images.apply(read_image(file).pixels) for file in files[:4]], repeats=1) / 4
+    decode = (
+        seconds(lambda: [images.apply(read_image(file).pixels) for file in files[:4]], repeats=1)
+        / 4
+    )
     stored = seconds(lambda: prepared.records.images.images(rows[:4]), repeats=1) / 4
     similarity = seconds(passes, repeats=2) / 4
     with torch.no_grad():
@@ -216,7 +298,9 @@ def full(folder: Path, *, size: int, layers: int, films: tuple[int, int]) -> Non
     print("| what | without | with | ratio |\n|---|---|---|---|")
     show("image, DICOM decoded each time / from the store", decode, stored)
     show("step, release-style / paper mode, a forgotten sample", theirs / lost, ours / lost, "s", 1)
-    print("\n| percent | release-style, s an epoch | paper mode, s an epoch | ratio |\n|---|---|---|---|")
+    print(
+        "\n| percent | release-style, s an epoch | paper mode, s an epoch | ratio |\n|---|---|---|---|"
+    )
     for percent, (forget, retain) in LISTS.items():
         release = forget * (theirs / lost + 3 * decode) + retain * (similarity + decode)
         paper = forget * (ours / lost + (once * (1 + min(EPOCHS, retain / forget))) / EPOCHS)
@@ -226,20 +310,32 @@ def full(folder: Path, *, size: int, layers: int, films: tuple[int, int]) -> Non
 def epochs(method: Any, prepared: workflow.Prepared, model: ImageText, sets: Partition) -> float:
     """Processor seconds of a method's second epoch: the release's first makes no update."""
     marks: list[float] = []
-    workflow.base.unlearn(method, model, records=prepared.records, partition=sets, seed=0, recipe=Recipe(), batch_size=4,
-                     fresh_model=lambda seed: build(prepared.spec, seed=seed),
-                     progress=lambda done, total: marks.append(time.process_time()))
+    workflow.base.unlearn(
+        method,
+        model,
+        records=prepared.records,
+        partition=sets,
+        seed=0,
+        recipe=Recipe(),
+        batch_size=4,
+        fresh_model=lambda seed: build(prepared.spec, seed=seed),
+        progress=lambda done, total: marks.append(time.process_time()),
+    )
     return marks[1] - marks[0]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--full", action="store_true", help="the paper's sizes")
     parser.add_argument("--count", action="store_true", help="sample-forwards of whole runs")
     parser.add_argument("--size", type=int, default=2048, help="pixels a side, with --full")
     parser.add_argument("--layers", type=int, default=12, help="text layers, with --full")
-    parser.add_argument("--films", type=int, nargs=2, default=(2544, 3056), help="rows and columns, with --full")
+    parser.add_argument(
+        "--films", type=int, nargs=2, default=(2544, 3056), help="rows and columns, with --full"
+    )
     parser.add_argument("--patients", type=int, default=270, help="size of the generated cohort")
     own = parser.parse_args(argv)
     torch.set_num_threads(1)

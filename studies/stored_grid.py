@@ -27,7 +27,11 @@ from pages import hardware
 
 ORIGINAL = "original"
 SHORT: Mapping[Outcome, str] = {
-    "FORGOTTEN": "F", "NOT FORGOTTEN": "N", "OVER-FORGOTTEN": "O", "NOT RESOLVABLE": "?"}
+    "FORGOTTEN": "F",
+    "NOT FORGOTTEN": "N",
+    "OVER-FORGOTTEN": "O",
+    "NOT RESOLVABLE": "?",
+}
 LEGEND = ", ".join(f"{letter} = {name}" for name, letter in SHORT.items())
 
 
@@ -56,7 +60,10 @@ class ForgetSet:
     @cached_property
     def evidence(self) -> dict[Channel, Evidence]:
         """The set through each channel; aim it at a model."""
-        return {channel: Evidence(self.partition, self.signals, channel, ORIGINAL) for channel in CHANNELS}
+        return {
+            channel: Evidence(self.partition, self.signals, channel, ORIGINAL)
+            for channel in CHANNELS
+        }
 
     def digest(self, code: int) -> str:
         """Keyed digest of a patient code."""
@@ -91,8 +98,10 @@ class Grid:
             methods: Whether the methods' models are used, too.
         """
         people = sum(len(one.evidence["link"].patients("forget")) for one in self.sets)
-        text = (f"Training seeds {', '.join(str(seed) for seed, _ in self.by_seed())}; {len(self.sets)} forget sets, "
-                f"{people} forgotten patients.")
+        text = (
+            f"Training seeds {', '.join(str(seed) for seed, _ in self.by_seed())}; {len(self.sets)} forget sets, "
+            f"{people} forgotten patients."
+        )
         used = [cell for cell in self.asked if methods or cell.role != "unlearn"]
         missing = sum(cell in self.missing for cell in used)
         if missing:
@@ -129,12 +138,17 @@ class Seen:
         return self.values[model][on]
 
 
-def seen_by(evidence: Evidence, names: Sequence[str], partition: Partition, *, audited: str) -> Seen:
+def seen_by(
+    evidence: Evidence, names: Sequence[str], partition: Partition, *, audited: str
+) -> Seen:
     """The patient signals of some models on the sets of a partition."""
     evidence = replace(evidence, partition=partition)
     sides: list[SetName] = ["forget", *evidence.never_seen]
-    return Seen({on: evidence.patients(on) for on in sides},
-                {name: {on: evidence.signal(evidence.signals[name], on) for on in sides} for name in names}, audited)
+    return Seen(
+        {on: evidence.patients(on) for on in sides},
+        {name: {on: evidence.signal(evidence.signals[name], on) for on in sides} for name in names},
+        audited,
+    )
 
 
 def asked_for(argv: Sequence[str], *, prog: str) -> tuple[Axes, Store, list[Point]]:
@@ -144,7 +158,9 @@ def asked_for(argv: Sequence[str], *, prog: str) -> tuple[Axes, Store, list[Poin
         argv: The options that were given to `forgetmi benchmark`, --out among them.
         prog: Name of the script, for messages.
     """
-    spec, own = parse(BenchmarkOptions, argv, prog=prog, only=USED, description="Options of `forgetmi benchmark`.")
+    spec, own = parse(
+        BenchmarkOptions, argv, prog=prog, only=USED, description="Options of `forgetmi benchmark`."
+    )
     axes = read_axes(spec, own)
     return axes, Store(own.out), points(spec, axes)
 
@@ -168,9 +184,11 @@ def made_by(store: Store, axes: Axes, grid: Sequence[Point]) -> str:
     every = cells(grid)
     outcomes = [found for cell in every if (found := store.outcome(cell.digest)) is not None]
     failed = sum(bool(one.reason) for one in outcomes)
-    return (f"Training seeds {', '.join(map(str, axes.training_seeds))}; {len(outcomes)} of {len(every)} models made, "
-            f"{failed} failed; {duration(sum(one.cost.cpu_seconds for one in outcomes))} of processor time in all, on "
-            f"{machine(store)}.")
+    return (
+        f"Training seeds {', '.join(map(str, axes.training_seeds))}; {len(outcomes)} of {len(every)} models made, "
+        f"{failed} failed; {duration(sum(one.cost.cpu_seconds for one in outcomes))} of processor time in all, on "
+        f"{machine(store)}."
+    )
 
 
 def read_grid(argv: Sequence[str], *, prog: str) -> Grid:
@@ -184,16 +202,27 @@ def read_grid(argv: Sequence[str], *, prog: str) -> Grid:
     labels = {setting.name: setting.label for setting in axes.settings}
     sets = [found for point in grid if (found := _read(store, point, labels)) is not None]
     every = {cell.digest: cell for point in grid for cell in _cells(point)}
-    return Grid(tuple(sets), {setting.label: setting.kind for setting in axes.settings},
-                tuple(every.values()), tuple(cell for cell in every.values() if not store.finished(cell.digest)))
+    return Grid(
+        tuple(sets),
+        {setting.label: setting.kind for setting in axes.settings},
+        tuple(every.values()),
+        tuple(cell for cell in every.values() if not store.finished(cell.digest)),
+    )
 
 
 def _cells(point: Point) -> Iterable[Cell]:
-    return (point.original, *point.retrains, *(cell for row in point.unlearned.values() for cell in row))
+    return (
+        point.original,
+        *point.retrains,
+        *(cell for row in point.unlearned.values() for cell in row),
+    )
 
 
 def _read(store: Store, point: Point, labels: Mapping[str, str]) -> ForgetSet | None:
-    named = {ORIGINAL: point.original, **{f"retrain-{at}": cell for at, cell in enumerate(point.retrains)}}
+    named = {
+        ORIGINAL: point.original,
+        **{f"retrain-{at}": cell for at, cell in enumerate(point.retrains)},
+    }
     if not all(store.finished(cell.digest) for cell in named.values()):
         return None
     for name, row in point.unlearned.items():
@@ -201,5 +230,10 @@ def _read(store: Store, point: Point, labels: Mapping[str, str]) -> ForgetSet | 
             if store.finished(cell.digest):
                 named[labels[name] + (f", unlearning seed {cell.number}" if at else "")] = cell
     cohort, _, partition = opened(point.spec)
-    return ForgetSet(point.spec.seed, point.spec.partition.draw, cohort, partition,
-                     {name: store.signals(cell.digest) for name, cell in named.items()})
+    return ForgetSet(
+        point.spec.seed,
+        point.spec.partition.draw,
+        cohort,
+        partition,
+        {name: store.signals(cell.digest) for name, cell in named.items()},
+    )

@@ -51,7 +51,9 @@ class Tuned:
     @property
     def failed(self) -> int:
         """Trials that made no model, or one that cannot be judged, on some seed."""
-        return sum(any(isinstance(one, str) for one in trial["seeds"].values()) for trial in self.trials)
+        return sum(
+            any(isinstance(one, str) for one in trial["seeds"].values()) for trial in self.trials
+        )
 
     @property
     def excluded(self) -> int:
@@ -61,17 +63,29 @@ class Tuned:
     @property
     def ties(self) -> int:
         """Other allowed trials with the very score of the chosen one, which comes first."""
-        return sum(not trial["refused"] and trial["score"] == self.chosen["score"] for trial in self.trials) - 1 \
-            if self.chosen else 0
+        return (
+            sum(
+                not trial["refused"] and trial["score"] == self.chosen["score"]
+                for trial in self.trials
+            )
+            - 1
+            if self.chosen
+            else 0
+        )
 
     def options(self) -> str:
         """What the chosen trial has other than the first one."""
         if self.chosen is None:
             return "none is allowed"
         first = self.trials[0]["options"]
-        changed = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-                            for key, value in self.chosen["options"].items() if value != first[key])
-        return (changed or "the first trial's") + (f" (tie of {self.ties + 1})" if self.ties else "")
+        changed = ", ".join(
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in self.chosen["options"].items()
+            if value != first[key]
+        )
+        return (changed or "the first trial's") + (
+            f" (tie of {self.ties + 1})" if self.ties else ""
+        )
 
     def parts(self, name: str) -> str:
         """Mean over the seeds of a part of the chosen score."""
@@ -85,20 +99,36 @@ class Tuned:
             return "-"
         shares = []
         for seed in self.chosen["seeds"]:
-            retrained = [_seconds(path) for path in self.root.glob(f"seed-{seed}/traces/retrain-*.json")]
+            retrained = [
+                _seconds(path) for path in self.root.glob(f"seed-{seed}/traces/retrain-*.json")
+            ]
             if not retrained:
                 return "-"
-            trial = self.root / "trials" / self.name / f"{self.chosen['trial']}-seed-{seed}" / "trial.json"
+            trial = (
+                self.root
+                / "trials"
+                / self.name
+                / f"{self.chosen['trial']}-seed-{seed}"
+                / "trial.json"
+            )
             shares.append(_seconds(trial) / np.mean(retrained))
         return f"{np.mean(shares):.2f}"
 
     def line(self, parts: Sequence[str]) -> list[str]:
         """One line of the table."""
         first = self.trials[0]["score"]
-        return [f"`{self.name}`", "-" if first is None else f"{first:.3f}", self.options(),
-                "-" if self.chosen is None else f"{self.chosen['score']:.3f}", *map(self.parts, parts),
-                str(len(self.trials)), str(self.failed), str(self.excluded),
-                "-" if self.chosen is None else "no" if self.found["did_not_forget"] else "yes", self.share()]
+        return [
+            f"`{self.name}`",
+            "-" if first is None else f"{first:.3f}",
+            self.options(),
+            "-" if self.chosen is None else f"{self.chosen['score']:.3f}",
+            *map(self.parts, parts),
+            str(len(self.trials)),
+            str(self.failed),
+            str(self.excluded),
+            "-" if self.chosen is None else "no" if self.found["did_not_forget"] else "yes",
+            self.share(),
+        ]
 
 
 def _seconds(path: Path) -> float:
@@ -115,10 +145,14 @@ def read(root: Path) -> tuple[dict[str, Any], list[Tuned]]:
     plan = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"trials": {}}
     missing = [name for name in plan["trials"] if not (root / f"{name}.json").exists()]
     if missing or not plan["trials"]:
-        raise SystemExit(f"{root.name} holds no finished tuning; give the command of forgetmi tune again"
-                         + (f" (not there yet: {', '.join(missing)})" if missing else ""))
-    return plan, [Tuned(root, json.loads((root / f"{name}.json").read_text(encoding="utf-8")))
-                  for name in plan["trials"]]
+        raise SystemExit(
+            f"{root.name} holds no finished tuning; give the command of forgetmi tune again"
+            + (f" (not there yet: {', '.join(missing)})" if missing else "")
+        )
+    return plan, [
+        Tuned(root, json.loads((root / f"{name}.json").read_text(encoding="utf-8")))
+        for name in plan["trials"]
+    ]
 
 
 def table(plan: Mapping[str, Any], tuned: Sequence[Tuned]) -> str:
@@ -127,11 +161,23 @@ def table(plan: Mapping[str, Any], tuned: Sequence[Tuned]) -> str:
     parts = [name for name in PARTS if scored and name in scored[0]["parts"]]
     seeds = ", ".join(str(spec["seed"]) for spec in plan["specs"])
     trials = max(len(method.trials) for method in tuned)
-    said = (f"`forgetmi tune --rule {tuned[0].found['rule']}` with seeds {seeds}: at most {trials} trials a "
-            f"method, {sum(len(method.trials) for method in tuned)} in all. Scores are means over the seeds; "
-            "smaller is better.")
-    head = ["method", "score of the first trial", "chosen options", "score", *(PARTS[name] for name in parts), "trials",
-            "failed", "not allowed", "forgot", "time / retrain"]
+    said = (
+        f"`forgetmi tune --rule {tuned[0].found['rule']}` with seeds {seeds}: at most {trials} trials a "
+        f"method, {sum(len(method.trials) for method in tuned)} in all. Scores are means over the seeds; "
+        "smaller is better."
+    )
+    head = [
+        "method",
+        "score of the first trial",
+        "chosen options",
+        "score",
+        *(PARTS[name] for name in parts),
+        "trials",
+        "failed",
+        "not allowed",
+        "forgot",
+        "time / retrain",
+    ]
     return "\n".join([said, "", *rows(head, (method.line(parts) for method in tuned))])
 
 
@@ -139,8 +185,13 @@ def spaces(plan: Mapping[str, Any]) -> str:
     """What was tried: each method's options that differ between its trials."""
     lines = []
     for name, trials in plan["trials"].items():
-        varied = {key: list(dict.fromkeys(json.dumps(trial[key]) for trial in trials)) for key in trials[0]}
-        several = {key: sorted(values, key=_order) for key, values in varied.items() if len(values) > 1}
+        varied = {
+            key: list(dict.fromkeys(json.dumps(trial[key]) for trial in trials))
+            for key in trials[0]
+        }
+        several = {
+            key: sorted(values, key=_order) for key, values in varied.items() if len(values) > 1
+        }
         tried = "; ".join(f"{key} {', '.join(values)}" for key, values in several.items())
         lines.append([f"`{name}`", len(trials), tried.replace('"', "") or "-"])
     return "\n".join(rows(["method", "trials", "values tried"], lines))
@@ -153,9 +204,13 @@ def _order(value: str) -> tuple[float, str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("directory", type=Path, help="of the tuning")
-    parser.add_argument("--into", type=Path, help="page to write the tables into, between its marks")
+    parser.add_argument(
+        "--into", type=Path, help="page to write the tables into, between its marks"
+    )
     own = parser.parse_args(sys.argv[1:] if argv is None else argv)
     plan, tuned = read(own.directory)
     put(own.into, {"spaces": spaces(plan), "tuned": table(plan, tuned)})

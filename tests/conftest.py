@@ -51,9 +51,15 @@ def small(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
     torch.set_num_threads(1)
     cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
     sets = partition(cohort, forget=12.0, seed=3)
-    prepared = workflow.prepare(cohort=cohort, partition=sets, images=ImagePreprocessing(size=32),
-                           architecture=Architecture(stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1,
-                                                     intermediate=32), min_patients=2)
+    prepared = workflow.prepare(
+        cohort=cohort,
+        partition=sets,
+        images=ImagePreprocessing(size=32),
+        architecture=Architecture(
+            stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1, intermediate=32
+        ),
+        min_patients=2,
+    )
     return Small(cohort, sets, prepared)
 
 

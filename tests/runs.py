@@ -11,9 +11,18 @@ from forgetmi.model.train import Recipe
 from forgetmi.run.spec import PartitionSpec, RunSpec, TextSpec
 
 SMALL = RunSpec(
-    cohort=SyntheticCohort(patients=40, seed=3, size=32), partition=PartitionSpec(percent=12.0),
-    images=ImagePreprocessing(size=32), text=TextSpec(min_patients=2),
-    model=Architecture(stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1, intermediate=32),
-    training=Recipe(epochs=3), method=ForgetMI(epochs=3), retrains=2, seed=3, resamples=50, workers=1,
+    cohort=SyntheticCohort(patients=40, seed=3, size=32),
+    partition=PartitionSpec(percent=12.0),
+    images=ImagePreprocessing(size=32),
+    text=TextSpec(min_patients=2),
+    model=Architecture(
+        stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1, intermediate=32
+    ),
+    training=Recipe(epochs=3),
+    method=ForgetMI(epochs=3),
+    retrains=2,
+    seed=3,
+    resamples=50,
+    workers=1,
     audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
 )

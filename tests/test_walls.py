@@ -22,7 +22,11 @@ FLOORS = (
     ("commands",),
     ("authors_code",),
 )
-FRONT_DOOR = {"__init__", "__main__", "cli"}  # the only modules outside a room; no room imports them
+FRONT_DOOR = {
+    "__init__",
+    "__main__",
+    "cli",
+}  # the only modules outside a room; no room imports them
 
 # Arrows that would run downhill and are forbidden all the same, each with its reason.
 FORBIDDEN = {
@@ -37,7 +41,12 @@ WITHOUT_TORCH = {"audit", "evaluation", "evidence", "requests"}
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))
 MODULE_IN_TEXT = re.compile(r"forgetmi(?:\.[A-Za-z_]\w*)+(?::[A-Za-z_]\w*)?")
-GROUPS = {"attacks", "cohorts", "methods", "commands"}  # entry-point groups are called forgetmi.GROUP
+GROUPS = {
+    "attacks",
+    "cohorts",
+    "methods",
+    "commands",
+}  # entry-point groups are called forgetmi.GROUP
 
 
 def module_of(path: Path, source: Path = SOURCE) -> str:
@@ -94,7 +103,9 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
                 break
             left = {name: targets - free for name, targets in left.items() if name not in free}
         if not direction:  # the same from the other side, so that only the circle itself is left
-            left = {name: {other for other, targets in left.items() if name in targets} for name in left}
+            left = {
+                name: {other for other, targets in left.items() if name in targets} for name in left
+            }
     return [sorted(left)] if left else []
 
 
@@ -135,10 +146,14 @@ def defined(module: str) -> set[str]:
 
 
 def test_every_folder_is_a_room_and_nothing_is_loose() -> None:
-    folders = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    folders = {
+        path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
     assert folders == set(FLOOR)
     assert {path.stem for path in SOURCE.glob("*.py")} == FRONT_DOOR
-    assert {path.name for path in SOURCE.iterdir() if path.is_file()} == {f"{name}.py" for name in FRONT_DOOR} | {"py.typed"}
+    assert {path.name for path in SOURCE.iterdir() if path.is_file()} == {
+        f"{name}.py" for name in FRONT_DOOR
+    } | {"py.typed"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
@@ -153,13 +168,21 @@ def test_arrows_run_downhill(path: Path) -> None:
 def test_rooms_of_arrays_hold_no_tensor(room: str) -> None:
     for path in sorted((SOURCE / room).rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        names = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
         names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not [name for name in names if name.split(".")[0] in ("torch", "transformers")], path
 
 
 def test_no_circle() -> None:
-    arrows = {module_of(path): imported(path.read_text(encoding="utf-8"), MODULES) - {module_of(path)} for path in FILES}
+    arrows = {
+        module_of(path): imported(path.read_text(encoding="utf-8"), MODULES) - {module_of(path)}
+        for path in FILES
+    }
     assert not circles(arrows)
 
 
@@ -169,7 +192,9 @@ def test_every_module_named_in_a_string_exists(path: Path) -> None:
 
 
 def test_every_entry_point_exists() -> None:
-    named = re.findall(r'= "(forgetmi\.[\w.]+:\w+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = re.findall(
+        r'= "(forgetmi\.[\w.]+:\w+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    )
     assert len(named) > 50
     assert not [name for name in named if not exists(name, MODULES)]
 
@@ -178,14 +203,22 @@ def test_the_checks_can_fail() -> None:
     late = "def f():\n    from forgetmi.report.pages import render\n    return render\n"
     assert imported(late, MODULES) == {"forgetmi.report.pages"}
     assert "only lower floors" in wrong_arrow("forgetmi.data.text", "forgetmi.report.pages")
-    assert "only lower floors" in wrong_arrow("forgetmi.data.text", "forgetmi.model.train")  # one floor
+    assert "only lower floors" in wrong_arrow(
+        "forgetmi.data.text", "forgetmi.model.train"
+    )  # one floor
     assert "never sees" in wrong_arrow("forgetmi.methods.scrub", "forgetmi.evaluation.suite")
     assert "front door" in wrong_arrow("forgetmi.run.spec", "forgetmi")
     assert not wrong_arrow("forgetmi.cli", "forgetmi.commands.run")
-    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from forgetmi.run import spec\n"
+    guarded = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from forgetmi.run import spec\n"
+    )
     assert imported(guarded, MODULES) == {"forgetmi.run.spec"}
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == [
+        ["a", "b", "c"]
+    ]
     assert not circles({"a": {"b"}, "b": {"c"}, "c": set()})
     assert missing_names('X = "forgetmi.model.trainXX"', MODULES) == ["forgetmi.model.trainXX"]
-    assert missing_names('X = "forgetmi.commands.run:runn"', MODULES) == ["forgetmi.commands.run:runn"]
+    assert missing_names('X = "forgetmi.commands.run:runn"', MODULES) == [
+        "forgetmi.commands.run:runn"
+    ]
     assert not missing_names('X = "forgetmi.commands.run:run"', MODULES)

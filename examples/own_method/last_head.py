@@ -14,9 +14,15 @@ class LastHead:
     """Fine-tune the image head alone on retained patients."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
-        title="Last head", paper="an example", summary="Trains the image head a little further on everyone else.",
-        reads=frozenset({"retain", "labels"}), exact=False, cost="1/3", suits="learning how to write a method",
-        search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (1, 3)})
+        title="Last head",
+        paper="an example",
+        summary="Trains the image head a little further on everyone else.",
+        reads=frozenset({"retain", "labels"}),
+        exact=False,
+        cost="1/3",
+        suits="learning how to write a method",
+        search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (1, 3)},
+    )
     epochs: int = 1
     lr: float = 1e-3
 
@@ -26,5 +32,7 @@ class LastHead:
         optimiser = adamw(student, lr=self.lr)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             for batch in loaders.retain.epoch(epoch):
-                context.step(base_loss(student(batch), batch, ordinal=context.ordinal).total, optimiser)
+                context.step(
+                    base_loss(student(batch), batch, ordinal=context.ordinal).total, optimiser
+                )
         return student

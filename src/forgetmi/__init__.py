@@ -12,15 +12,34 @@ if TYPE_CHECKING:
 
 # Imported on first use, so that `import forgetmi` costs nothing.
 _WHERE = {
-    "partition": "forgetmi.cohort.partition", "prepare": "forgetmi.run.workflow", "train": "forgetmi.run.workflow",
-    "unlearn": "forgetmi.run.workflow", "predict": "forgetmi.run.workflow", "evaluate": "forgetmi.run.workflow",
-    "write_report": "forgetmi.report.pages", "Cohort": "forgetmi.core.types", "Evaluation": "forgetmi.core.types",
-    "ForgetRequest": "forgetmi.core.types", "Partition": "forgetmi.core.types", "Signals": "forgetmi.core.types",
+    "partition": "forgetmi.cohort.partition",
+    "prepare": "forgetmi.run.workflow",
+    "train": "forgetmi.run.workflow",
+    "unlearn": "forgetmi.run.workflow",
+    "predict": "forgetmi.run.workflow",
+    "evaluate": "forgetmi.run.workflow",
+    "write_report": "forgetmi.report.pages",
+    "Cohort": "forgetmi.core.types",
+    "Evaluation": "forgetmi.core.types",
+    "ForgetRequest": "forgetmi.core.types",
+    "Partition": "forgetmi.core.types",
+    "Signals": "forgetmi.core.types",
 }
 
 __all__ = [
-    "Cohort", "Evaluation", "ForgetRequest", "Partition", "Signals", "evaluate", "load_cohort", "partition", "predict",
-    "prepare", "train", "unlearn", "write_report",
+    "Cohort",
+    "Evaluation",
+    "ForgetRequest",
+    "Partition",
+    "Signals",
+    "evaluate",
+    "load_cohort",
+    "partition",
+    "predict",
+    "prepare",
+    "train",
+    "unlearn",
+    "write_report",
 ]
 
 

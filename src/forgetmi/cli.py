@@ -13,23 +13,59 @@ if TYPE_CHECKING:
 
 # Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.core.registry.commands`.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("forgetmi.commands.run:demo", "the main job on the embedded cohort: train, forget, compare, report"),
-    "run": ("forgetmi.commands.run:run", "the same on any cohort: train, retrain, unlearn, evaluate, report"),
+    "demo": (
+        "forgetmi.commands.run:demo",
+        "the main job on the embedded cohort: train, forget, compare, report",
+    ),
+    "run": (
+        "forgetmi.commands.run:run",
+        "the same on any cohort: train, retrain, unlearn, evaluate, report",
+    ),
     "cohort": ("forgetmi.commands.cohort:cohort", "make, check or show a cohort"),
-    "train": ("forgetmi.commands.stages:train", "train the original, or a model without the forgotten"),
-    "predict": ("forgetmi.commands.stages:predict", "run any checkpoint over any cohort; signals to an .npz"),
+    "train": (
+        "forgetmi.commands.stages:train",
+        "train the original, or a model without the forgotten",
+    ),
+    "predict": (
+        "forgetmi.commands.stages:predict",
+        "run any checkpoint over any cohort; signals to an .npz",
+    ),
     "unlearn": ("forgetmi.commands.stages:unlearn", "make a model that forgets, from a checkpoint"),
     "evaluate": ("forgetmi.commands.stages:evaluate", "measure models from their stored signals"),
     "report": ("forgetmi.commands.run:report", "write the report of a finished run again"),
-    "audit": ("forgetmi.commands.audit:audit", "audit finished runs again, several pooled; no model is run"),
-    "shadows": ("forgetmi.commands.shadows:shadows", "models on random halves of the patients, for audits"),
+    "audit": (
+        "forgetmi.commands.audit:audit",
+        "audit finished runs again, several pooled; no model is run",
+    ),
+    "shadows": (
+        "forgetmi.commands.shadows:shadows",
+        "models on random halves of the patients, for audits",
+    ),
     "record": ("forgetmi.commands.record:record", "make or sign the record of a finished run"),
-    "requests": ("forgetmi.commands.requests:requests", "the ledger of withdrawals: add, list, due, process, close"),
-    "verify": ("forgetmi.commands.record:verify", "check a record, its chain and every file it names"),
-    "sweep": ("forgetmi.commands.sweep:sweep", "a Weights & Biases sweep file without a server, or one of its trials"),
-    "benchmark": ("forgetmi.commands.benchmark:benchmark", "the paper's tables: methods x percentages x seeds"),
-    "tune": ("forgetmi.commands.tune:tune", "choose each method's options, on the same budget for all"),
-    "methods": ("forgetmi.commands.methods:methods", "list the unlearning methods and what each reads"),
+    "requests": (
+        "forgetmi.commands.requests:requests",
+        "the ledger of withdrawals: add, list, due, process, close",
+    ),
+    "verify": (
+        "forgetmi.commands.record:verify",
+        "check a record, its chain and every file it names",
+    ),
+    "sweep": (
+        "forgetmi.commands.sweep:sweep",
+        "a Weights & Biases sweep file without a server, or one of its trials",
+    ),
+    "benchmark": (
+        "forgetmi.commands.benchmark:benchmark",
+        "the paper's tables: methods x percentages x seeds",
+    ),
+    "tune": (
+        "forgetmi.commands.tune:tune",
+        "choose each method's options, on the same budget for all",
+    ),
+    "methods": (
+        "forgetmi.commands.methods:methods",
+        "list the unlearning methods and what each reads",
+    ),
 }
 WITH_WORKERS = ("demo", "run")
 IN_STEP = ("train", "unlearn", "run")  # what several processes of a launcher do together
@@ -86,8 +122,12 @@ def _refused_by_system(error: OSError) -> Fault:
     """What the system would not read or write, in words."""
     from forgetmi.core.errors import Fault
 
-    return Fault("the file or folder cannot be used", where=str(error.filename or ""), why=error.strerror or str(error),
-                 do="Check the path, its permissions and the space left; finished work is kept.")
+    return Fault(
+        "the file or folder cannot be used",
+        where=str(error.filename or ""),
+        why=error.strerror or str(error),
+        do="Check the path, its permissions and the space left; finished work is kept.",
+    )
 
 
 def _in_step(verb: str, rest: Sequence[str]) -> None:
@@ -96,12 +136,20 @@ def _in_step(verb: str, rest: Sequence[str]) -> None:
     from forgetmi.core.errors import Fault, SpecError
 
     if verb not in IN_STEP:
-        raise SpecError(Fault(f"forgetmi {verb} runs in one process", where="torchrun",
-                              do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes."))
+        raise SpecError(
+            Fault(
+                f"forgetmi {verb} runs in one process",
+                where="torchrun",
+                do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes.",
+            )
+        )
     with distributed.together(), distributed.own_output(rest) as words:
         if distributed.sharded() and verb != "train":
-            print("note: trained models are sharded while they train; to unlearn, relearn and evaluate, every process "
-                  "holds the whole model", file=sys.stderr)
+            print(
+                "note: trained models are sharded while they train; to unlearn, relearn and evaluate, every process "
+                "holds the whole model",
+                file=sys.stderr,
+            )
         _function(verb, words)(words)
 
 
@@ -124,7 +172,9 @@ def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]
     known = [*COMMANDS, *(name for name in added if "." not in name)]
     near = get_close_matches(verb, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise SpecError(Fault(f"there is no command {verb!r}", do=f"{hint}Commands: {', '.join(known)}."))
+    raise SpecError(
+        Fault(f"there is no command {verb!r}", do=f"{hint}Commands: {', '.join(known)}.")
+    )
 
 
 def _overview() -> str:
@@ -136,9 +186,11 @@ def _overview() -> str:
         listed[name.replace(".", " --")] = text[:1].lower() + text[1:].rstrip(".")
     width = max(map(len, listed))
     lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in listed.items())
-    return ("usage: forgetmi COMMAND [OPTIONS]\n\n"
-            "Forget whole patients from an image+report model, and measure it.\n\n"
-            f"{lines}\n\nforgetmi COMMAND --help explains each option with its default and unit.")
+    return (
+        "usage: forgetmi COMMAND [OPTIONS]\n\n"
+        "Forget whole patients from an image+report model, and measure it.\n\n"
+        f"{lines}\n\nforgetmi COMMAND --help explains each option with its default and unit."
+    )
 
 
 if __name__ == "__main__":

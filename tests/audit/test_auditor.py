@@ -18,8 +18,18 @@ from forgetmi.data.duplicates import Copy
 from forgetmi.evaluation.attacks.adversary import Relearning
 
 CLASSES = 4
-DECLARED = AuditSpec(rule=Rule(resamples=200), attacks=("population", "rmia", "iam", "relearn", "report_retrieval",
-                                                        "epsilon_one_run", "lira_online"))
+DECLARED = AuditSpec(
+    rule=Rule(resamples=200),
+    attacks=(
+        "population",
+        "rmia",
+        "iam",
+        "relearn",
+        "report_retrieval",
+        "epsilon_one_run",
+        "lira_online",
+    ),
+)
 
 
 BRIEF = replace(DECLARED, attacks=("population",), rule=Rule(resamples=2000))
@@ -28,11 +38,20 @@ BRIEF = replace(DECLARED, attacks=("population",), rule=Rule(resamples=2000))
 class Ward:
     """Patients, and models that remember some of them (Float by patient: 0 = never seen, 1 = trained on)."""
 
-    def __init__(self, *, seed: int = 0, draws: int = 1, forgotten: int = 16, never: int = 60, reference: int = 0,
-                 noise: float = 0.4) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        draws: int = 1,
+        forgotten: int = 16,
+        never: int = 60,
+        reference: int = 0,
+        noise: float = 0.4,
+    ) -> None:
         self.r = np.random.default_rng(seed)
-        self.kind = np.repeat(["forget", "retain", "holdout", "reference"],
-                              [draws * forgotten, 60, never, reference])
+        self.kind = np.repeat(
+            ["forget", "retain", "holdout", "reference"], [draws * forgotten, 60, never, reference]
+        )
         self.forgotten, self.draws, self.noise = forgotten, draws, noise
         self.patient = np.repeat(np.arange(len(self.kind)), 2)
         n = len(self.patient)
@@ -41,10 +60,22 @@ class Ward:
         name = np.array([f"p{code:04d}" for code in range(len(self.kind))], dtype=object)
         study = np.array([f"s{row}" for row in range(n)], dtype=object)
         self.cohort = Cohort(
-            name="ward", patient=name[self.patient], study=study, image_id=study, group=name[self.patient],
-            image=np.full(n, "", dtype=object), report=np.full(n, "", dtype=object), label=self.label,
-            split=np.full(n, "", dtype=object), classes=tuple("abcd"), ordinal=True, show_images=False, digest="ward",
-            key_id="k", subgroups={"sex": np.array(["F", "M"], dtype=object)[self.patient % 2]})
+            name="ward",
+            patient=name[self.patient],
+            study=study,
+            image_id=study,
+            group=name[self.patient],
+            image=np.full(n, "", dtype=object),
+            report=np.full(n, "", dtype=object),
+            label=self.label,
+            split=np.full(n, "", dtype=object),
+            classes=tuple("abcd"),
+            ordinal=True,
+            show_images=False,
+            digest="ward",
+            key_id="k",
+            subgroups={"sex": np.array(["F", "M"], dtype=object)[self.patient % 2]},
+        )
 
     def of(self, *kinds: str) -> np.ndarray:
         return np.isin(self.kind, kinds).astype(float)
@@ -57,33 +88,70 @@ class Ward:
     def model(self, remembered: np.ndarray, *, wrong: np.ndarray | None = None) -> Signals:
         n, p = len(self.patient), self.patient
         target = np.eye(CLASSES)[self.label]
-        logits = [(1.0 + self.level + self.noise * self.r.normal(size=len(self.kind)) + 4 * remembered)[p][:, None]
-                  * target for _ in range(2)]
+        logits = [
+            (1.0 + self.level + self.noise * self.r.normal(size=len(self.kind)) + 4 * remembered)[
+                p
+            ][:, None]
+            * target
+            for _ in range(2)
+        ]
         if wrong is not None:
             logits = [one - 8 * wrong[p][:, None] * target for one in logits]
         own = self.r.normal(size=(n, 6))
         image = own + self.noise * self.r.normal(size=(n, 6))
-        text = self.r.normal(size=(n, 6)) + (remembered + self.noise * self.r.normal(size=len(self.kind)))[p][
-            :, None] * own
-        return Signals(model=f"m{self.r.integers(2**40)}", cohort="ward", row=np.arange(n), patient=self.cohort.patient,
-                       study=self.cohort.study, label=self.label, image_logits=logits[0], text_logits=logits[1],
-                       image_embedding=image.astype(np.float32), text_embedding=text.astype(np.float32),
-                       joint_embedding=image.astype(np.float32))
+        text = (
+            self.r.normal(size=(n, 6))
+            + (remembered + self.noise * self.r.normal(size=len(self.kind)))[p][:, None] * own
+        )
+        return Signals(
+            model=f"m{self.r.integers(2**40)}",
+            cohort="ward",
+            row=np.arange(n),
+            patient=self.cohort.patient,
+            study=self.cohort.study,
+            label=self.label,
+            image_logits=logits[0],
+            text_logits=logits[1],
+            image_embedding=image.astype(np.float32),
+            text_embedding=text.astype(np.float32),
+            joint_embedding=image.astype(np.float32),
+        )
 
-    def draw(self, at: int = 0, *, kept: np.ndarray | float = 0.0, wrong: bool = False, retrains: int = 3,
-             copies: Sequence[Copy] = (), copied: np.ndarray | float = 0.0, retained: float = 1.0) -> Draw:
+    def draw(
+        self,
+        at: int = 0,
+        *,
+        kept: np.ndarray | float = 0.0,
+        wrong: bool = False,
+        retrains: int = 3,
+        copies: Sequence[Copy] = (),
+        copied: np.ndarray | float = 0.0,
+        retained: float = 1.0,
+    ) -> Draw:
         """One forget set; `kept` = what the unlearned model still remembers of it, `copied` = what all models do."""
         asked, everybody = self.asked(at), np.maximum(self.of("forget"), self.of("retain"))
         rest = np.maximum(everybody - asked, copied * asked)
         exposed = rest * np.where(self.of("retain") > 0, retained, 1)
-        signals = {"original": self.model(everybody),
-                   "unlearned": self.model(np.maximum(exposed, kept * asked), wrong=asked if wrong else None)}
+        signals = {
+            "original": self.model(everybody),
+            "unlearned": self.model(
+                np.maximum(exposed, kept * asked), wrong=asked if wrong else None
+            ),
+        }
         signals |= {f"retrain-{r}": self.model(rest) for r in range(retrains)}
-        sets = {name: np.flatnonzero(self.of(name)[self.patient]) for name in ("holdout", "reference")}
+        sets = {
+            name: np.flatnonzero(self.of(name)[self.patient]) for name in ("holdout", "reference")
+        }
         inside = asked[self.patient] > 0
         partition = Partition(
-            forget=np.flatnonzero(inside), validation=np.empty(0, np.int64), patient=self.patient, group=self.patient,
-            retain=np.flatnonzero((everybody[self.patient] > 0) & ~inside), cohort="ward", **sets)
+            forget=np.flatnonzero(inside),
+            validation=np.empty(0, np.int64),
+            patient=self.patient,
+            group=self.patient,
+            retain=np.flatnonzero((everybody[self.patient] > 0) & ~inside),
+            cohort="ward",
+            **sets,
+        )
         return Draw(f"draw-{at}", partition, signals, copies=tuple(copies))
 
 
@@ -104,8 +172,14 @@ def test_an_untouched_model_is_not_forgotten(untouched: Audit) -> None:
     assert untouched.verdict.rule == DECLARED.rule.digest
     assert untouched.rule_digest == DECLARED.digest
     assert {one.model: one.outcome for one in untouched.controls}["original"] == "NOT FORGOTTEN"
-    assert all(one.outcome != "NOT FORGOTTEN" for one in untouched.controls if one.model != "original")
-    population = {row.model: row for row in untouched.attacks if (row.name, row.channel) == ("population", "both")}
+    assert all(
+        one.outcome != "NOT FORGOTTEN" for one in untouched.controls if one.model != "original"
+    )
+    population = {
+        row.model: row
+        for row in untouched.attacks
+        if (row.name, row.channel) == ("population", "both")
+    }
     assert set(population) == {"original", "unlearned", "retrain-0", "retrain-1", "retrain-2"}
     assert population["unlearned"].value > 0.95
     assert len(population["retrain-0"].retrained) == 2
@@ -124,14 +198,21 @@ def test_the_record_is_read_back(untouched: Audit) -> None:
     assert again.to_json() == untouched.to_json()
     assert again.patients == untouched.patients
     assert again.channel("link").outcome == untouched.channel("link").outcome
-    assert {row.name for row in untouched.missing if not row.channel} == {"relearn", "epsilon_one_run", "lira_online"}
+    assert {row.name for row in untouched.missing if not row.channel} == {
+        "relearn",
+        "epsilon_one_run",
+        "lira_online",
+    }
 
 
 def test_too_visible_forgetting_is_over_forgotten() -> None:
     ward = Ward()
     found = judge(ward, ward.draw(wrong=True))
     assert found.outcome == "OVER-FORGOTTEN"
-    assert found.patients[-1].channels["any"].score < 0 or found.patients[-1].channels["image"].score < -2
+    assert (
+        found.patients[-1].channels["any"].score < 0
+        or found.patients[-1].channels["image"].score < -2
+    )
 
 
 def test_four_pooled_forget_sets_can_show_forgetting() -> None:
@@ -148,17 +229,21 @@ def test_a_retained_near_duplicate_is_the_reason_and_no_failure() -> None:
     ward = Ward()
     twins = np.zeros(len(ward.kind))
     twins[[3, 7]] = 1.0
-    copies = [Copy("same image", 0.99, "p0003", "i", "p0020", "j", "retain"),
-              Copy("same file", 1.0, "p0007", "i", "p0021", "j", "retain"),
-              Copy("same image", 0.97, "p0001", "i", "p0080", "j", "holdout")]
+    copies = [
+        Copy("same image", 0.99, "p0003", "i", "p0020", "j", "retain"),
+        Copy("same file", 1.0, "p0007", "i", "p0021", "j", "retain"),
+        Copy("same image", 0.97, "p0001", "i", "p0080", "j", "holdout"),
+    ]
     found = judge(ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies))
     assert found.outcome != "NOT FORGOTTEN"
     assert found.verdict.forgotten == 14
     assert found.draws[0].forgotten == 16
     assert found.draws[0].near_duplicates == 2
     assert {row.patient for row in found.patients if row.near_duplicate} == {"p0003", "p0007"}
-    assert any(said.startswith("Near-duplicate retained: 2 withdrawn") and "p0003, p0007" in said
-               for said in found.statements)
+    assert any(
+        said.startswith("Near-duplicate retained: 2 withdrawn") and "p0003, p0007" in said
+        for said in found.statements
+    )
     assert any("1 patient counted as never seen" in said for said in found.statements)
     assert found.draws[0].left_out == ("p0080",)
     assert found.verdict.never_seen == 59
@@ -176,22 +261,36 @@ def test_patients_forgotten_earlier_water_nothing_down() -> None:
     signals = {"original": ward.model(rest), "unlearned": ward.model(rest)}
     signals |= {f"retrain-{r}": ward.model(rest - asked) for r in range(3)}
     before = np.flatnonzero(gone[ward.patient])
-    copies = [Copy("same image", 0.97, "p0001", "i", "p0099", "j", "holdout"),
-              Copy("same image", 0.97, "p0002", "i", "p0040", "j", "retain")]
+    copies = [
+        Copy("same image", 0.97, "p0001", "i", "p0099", "j", "holdout"),
+        Copy("same image", 0.97, "p0002", "i", "p0040", "j", "retain"),
+    ]
     sets = {"retain": np.setdiff1d(draw.partition.retain, before)}
-    run = replace(draw, signals=signals, copies=tuple(copies), partition=replace(
-        draw.partition, **sets, forget=np.union1d(draw.partition.forget, before), earlier=before))
+    run = replace(
+        draw,
+        signals=signals,
+        copies=tuple(copies),
+        partition=replace(
+            draw.partition, **sets, forget=np.union1d(draw.partition.forget, before), earlier=before
+        ),
+    )
     found = judge(ward, run, declared=BRIEF)
     alone = judge(ward, replace(run, partition=replace(draw.partition, **sets)), declared=BRIEF)
     assert found.outcome == "NOT FORGOTTEN"
-    assert (found.verdict.forgotten, found.draws[0].forgotten, found.draws[0].images) == (16, 16, 32)
+    assert (found.verdict.forgotten, found.draws[0].forgotten, found.draws[0].images) == (
+        16,
+        16,
+        32,
+    )
     assert {row.patient for row in found.patients} == {f"p{code:04d}" for code in range(16, 32)}
     assert not any(row.near_duplicate for row in found.patients)
     assert (found.draws[0].earlier, found.draws[0].left_out) == (16, ("p0099",))
     said = [one for one in found.statements if "earlier requests" in one]
     assert len(said) == 1
     assert "16 patients" in said[0]
-    assert replace(found, draws=alone.draws, statements=alone.statements).to_json() == alone.to_json()
+    assert (
+        replace(found, draws=alone.draws, statements=alone.statements).to_json() == alone.to_json()
+    )
     judge(ward, ward.draw(0), run, declared=BRIEF)  # pooled with the first: nobody counts twice
 
 
@@ -214,7 +313,10 @@ def test_one_remembered_patient_among_sixteen_is_named(reference: int, named: bo
     assert found.patients[0].remembered is named
     assert sum(row.remembered for row in found.patients) <= 2
     assert any("Single patients" in said and "p0005" in said for said in found.statements) is named
-    assert any("could not have been named: that takes 320" in said for said in found.statements) is not named
+    assert (
+        any("could not have been named: that takes 320" in said for said in found.statements)
+        is not named
+    )
     assert found.draws[0].never_seen == 60 + reference
 
 
@@ -242,18 +344,30 @@ def test_retained_patients_at_higher_risk_are_counted() -> None:
     assert any("easier to recognise" in said for said in found.statements)
     calm = judge(ward, ward.draw(), declared=BRIEF)
     assert len(calm.retained[0].risen) <= 3
-    assert calm.retained[0].auc["both"] == pytest.approx(calm.retained[0].auc_retrained["both"], abs=0.1)
+    assert calm.retained[0].auc["both"] == pytest.approx(
+        calm.retained[0].auc_retrained["both"], abs=0.1
+    )
 
 
 def test_relearning_and_canaries_are_used() -> None:
     ward = Ward()
     draw = ward.draw(kept=1.0)
     asked = ward.asked(0)
-    steps = {name: tuple(ward.model(asked * level) for level in levels)
-             for name, levels in (("unlearned", (0.9, 1.1, 1.2)), ("retrain-0", (0.0, 0.5, 1.2)))}
-    canaries = np.where(ward.of("forget") > 0, 1, np.where(ward.of("holdout") > 0, 0, -1)).astype(np.int64)
-    found = judge(ward, replace(draw, canaries=canaries, relearning={
-        name: Relearning(signals, np.arange(8)) for name, signals in steps.items()}))
+    steps = {
+        name: tuple(ward.model(asked * level) for level in levels)
+        for name, levels in (("unlearned", (0.9, 1.1, 1.2)), ("retrain-0", (0.0, 0.5, 1.2)))
+    }
+    canaries = np.where(ward.of("forget") > 0, 1, np.where(ward.of("holdout") > 0, 0, -1)).astype(
+        np.int64
+    )
+    found = judge(
+        ward,
+        replace(
+            draw,
+            canaries=canaries,
+            relearning={name: Relearning(signals, np.arange(8)) for name, signals in steps.items()},
+        ),
+    )
     curves = {row.model: row for row in found.relearning if row.head == "both"}
     assert curves["unlearned"].epochs < curves["retrain-0"].epochs
     assert len(curves["unlearned"].watched) == 3
@@ -266,8 +380,10 @@ def test_order_of_records_and_constant_logits_change_nothing() -> None:
     ward = Ward(never=40)
     draw = ward.draw(kept=0.3)
     order = np.random.default_rng(5).permutation(len(ward.patient))
-    moved = {name: replace(one.select(order), image_logits=one.select(order).image_logits + 3.0)
-             for name, one in draw.signals.items()}
+    moved = {
+        name: replace(one.select(order), image_logits=one.select(order).image_logits + 3.0)
+        for name, one in draw.signals.items()
+    }
     one, two = judge(ward, draw), judge(ward, replace(draw, signals=moved))
     assert one.outcome == two.outcome
     assert one.verdict.statements == two.verdict.statements

@@ -22,35 +22,71 @@ from forgetmi.evaluation.statistics import weighted_auc
 
 
 def draw(
-    seed: int, *, unlearned: float = 0.0, original: float = 2.0, forgotten: int = 16, never: int = 65,
-    noise: float = 0.5, retrains: int = 3, accuracy: float = 0.0, start: int = 0,
+    seed: int,
+    *,
+    unlearned: float = 0.0,
+    original: float = 2.0,
+    forgotten: int = 16,
+    never: int = 65,
+    noise: float = 0.5,
+    retrains: int = 3,
+    accuracy: float = 0.0,
+    start: int = 0,
 ) -> ForgetDraw:
     """Patients with a level of their own, models with noise, forgotten patients shifted by so much."""
     r = np.random.default_rng(seed)
     p = forgotten + never
     member = np.arange(p) < forgotten
     level = r.normal(size=p)
-    signal = [level + noise * r.normal(size=p) + shift * member for shift in (unlearned, original, *[0.0] * retrains)]
+    signal = [
+        level + noise * r.normal(size=p) + shift * member
+        for shift in (unlearned, original, *[0.0] * retrains)
+    ]
     correct = (r.random((1 + retrains, p)) < 0.7).astype(float)
     correct[0] = np.where(r.random(p) < accuracy, 0.0, correct[1])
     patient = np.concatenate([10_000 + start + np.arange(forgotten), np.arange(never)])
-    return ForgetDraw(patient=patient, members=forgotten, studies=r.integers(1, 4, p), label=r.integers(0, 3, p),
-                      unlearned=signal[0], original=signal[1], retrained=np.stack(signal[2:]), correct=correct)
+    return ForgetDraw(
+        patient=patient,
+        members=forgotten,
+        studies=r.integers(1, 4, p),
+        label=r.integers(0, 3, p),
+        unlearned=signal[0],
+        original=signal[1],
+        retrained=np.stack(signal[2:]),
+        correct=correct,
+    )
 
 
 def judge(seed: int, rule: Rule | None = None, draws: int = 1, **options: float) -> Verdict:
     rule = rule or Rule(resamples=400)
-    return decide(rule, {channel: [draw(10_000 * seed + 100 * at + d, start=100 * d, **options)  # type: ignore[arg-type]
-                                   for d in range(draws)] for at, channel in enumerate(rule.channels)})
+    return decide(
+        rule,
+        {
+            channel: [
+                draw(10_000 * seed + 100 * at + d, start=100 * d, **options)  # type: ignore[arg-type]
+                for d in range(draws)
+            ]
+            for at, channel in enumerate(rule.channels)
+        },
+    )
 
 
 def test_the_rule_is_text_with_a_digest() -> None:
     rule = Rule(margin=0.08, channels=("image", "link"))
     assert from_plain(Rule, json.loads(rule.to_json()), where="rule", complete=True) == rule
     assert rule.digest == Rule(margin=0.08, channels=("image", "link")).digest
-    others = [replace(rule, **{name: value}) for name, value in (
-        ("margin", 0.09), ("channels", ("image",)), ("level", 0.9), ("seed", 1), ("forget_margin", 0.2),
-        ("resamples", 999), ("power", 0.9))]
+    others = [
+        replace(rule, **{name: value})
+        for name, value in (
+            ("margin", 0.09),
+            ("channels", ("image",)),
+            ("level", 0.9),
+            ("seed", 1),
+            ("forget_margin", 0.2),
+            ("resamples", 999),
+            ("power", 0.9),
+        )
+    ]
     assert len({rule.digest, *(one.digest for one in others)}) == 8
     assert judge(0, rule).rule == rule.digest
     with pytest.raises(SpecError) as error:
@@ -64,28 +100,38 @@ def test_separation_is_the_weighted_auc() -> None:
     weights = r.integers(0, 3, (20, 18)).astype(float)
     np.testing.assert_allclose(
         separation(members, never, inside=weights[:, :7], outside=weights[:, 7:]),
-        weighted_auc(np.concatenate([members, never]), np.arange(18) < 7, weights))
+        weighted_auc(np.concatenate([members, never]), np.arange(18) < 7, weights),
+    )
 
 
 def test_holm_by_hand() -> None:
     assert holm({"image": 0.01, "text": 0.04, "both": 0.03}, 3) == pytest.approx(
-        {"image": 0.03, "both": 0.06, "text": 0.06})
+        {"image": 0.03, "both": 0.06, "text": 0.06}
+    )
     assert holm({"image": 0.01}, 4) == {"image": 0.04}  # what could not be measured still counts
 
 
-@pytest.mark.parametrize(("forgotten", "never", "half"), [(16, 156, 0.149), (32, 156, 0.110), (60, 156, 0.086),
-                                                          (256, 256, 0.05)])
+@pytest.mark.parametrize(
+    ("forgotten", "never", "half"),
+    [(16, 156, 0.149), (32, 156, 0.110), (60, 156, 0.086), (256, 256, 0.05)],
+)
 def test_detectable_auc(forgotten: int, never: int, half: float) -> None:
     assert detectable_auc(forgotten, never, power=0.5) - 0.5 == pytest.approx(half, abs=0.001)
     assert detectable_auc(forgotten, never) > detectable_auc(forgotten, never, power=0.5)
     assert detectable_auc(2, 2) == 1
 
 
-@pytest.mark.parametrize(("options", "expected"), [
-    ({"unlearned": 2.0}, "NOT FORGOTTEN"), ({"unlearned": -2.0}, "OVER-FORGOTTEN"),
-    ({"accuracy": 0.9}, "OVER-FORGOTTEN"), ({}, "NOT RESOLVABLE"),
-    ({"draws": 4, "noise": 0.15}, "FORGOTTEN"), ({"draws": 4, "noise": 0.15, "original": 0.0}, "NOT RESOLVABLE"),
-])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"unlearned": 2.0}, "NOT FORGOTTEN"),
+        ({"unlearned": -2.0}, "OVER-FORGOTTEN"),
+        ({"accuracy": 0.9}, "OVER-FORGOTTEN"),
+        ({}, "NOT RESOLVABLE"),
+        ({"draws": 4, "noise": 0.15}, "FORGOTTEN"),
+        ({"draws": 4, "noise": 0.15, "original": 0.0}, "NOT RESOLVABLE"),
+    ],
+)
 def test_planted_cases(options: dict[str, float], expected: Outcome) -> None:
     found = judge(1, **options)  # type: ignore[arg-type]
     assert found.outcome == expected, found
@@ -98,27 +144,44 @@ def test_planted_cases(options: dict[str, float], expected: Outcome) -> None:
     if options == {"unlearned": 2.0}:
         assert permutation is not None
         assert permutation < 0.01
-    assert any("there was nothing to test" in said for said in found.statements) == (options.get("original") == 0.0)
+    assert any("there was nothing to test" in said for said in found.statements) == (
+        options.get("original") == 0.0
+    )
 
 
 def test_a_rule_that_asks_for_less_is_said_to() -> None:
     assert not [said for said in judge(1).statements if "The rule" in said]
-    loose = judge(1, Rule(resamples=400, margin=0.49, forget_margin=0.3, level=0.8, channels=("image", "text")))
+    loose = judge(
+        1,
+        Rule(resamples=400, margin=0.49, forget_margin=0.3, level=0.8, channels=("image", "text")),
+    )
     assert loose.outcome == "FORGOTTEN"  # so wide a margin shows nothing
     assert [said for said in loose.statements if "The rule" in said] == [
         "The rule allows a difference up to 0.49 in AUC, more than the 0.1 of the default rule.",
         "The rule allows a difference up to 0.3 in accuracy on forgotten images, more than the 0.1 of the default "
         "rule.",
         "The rule does not judge: both, link. What can be told there is no part of the verdict.",
-        "The rule's confidence is 0.8, less than the 0.95 of the default rule."]
-    assert any("The rule does not judge" in said for said in decide(Rule(channels=("link",)), {}).statements)
+        "The rule's confidence is 0.8, less than the 0.95 of the default rule.",
+    ]
+    assert any(
+        "The rule does not judge" in said
+        for said in decide(Rule(channels=("link",)), {}).statements
+    )
 
 
 def test_memory_on_one_of_many_channels_by_chance_is_no_memory() -> None:
     """The original knows nothing of these patients; without correction one of four intervals lies above 0."""
     rule = Rule(resamples=200)
-    found = decide(rule, {channel: [draw(30_000 + 100 * at + d, start=100 * d, noise=0.15, original=0.0)
-                                    for d in range(4)] for at, channel in enumerate(rule.channels)})
+    found = decide(
+        rule,
+        {
+            channel: [
+                draw(30_000 + 100 * at + d, start=100 * d, noise=0.15, original=0.0)
+                for d in range(4)
+            ]
+            for at, channel in enumerate(rule.channels)
+        },
+    )
     assert any(one.deltas is not None and one.deltas.original.low > 0 for one in found.channels)
     assert {one.outcome for one in found.channels} == {"FORGOTTEN"}
     assert found.outcome == "NOT RESOLVABLE"
@@ -135,7 +198,10 @@ def test_resamples_must_suffice_for_the_smallest_p_value() -> None:
 def test_one_channel_that_remembers_is_enough() -> None:
     rule = Rule(resamples=400)
     good = {channel: [draw(at, noise=0.1)] for at, channel in enumerate(rule.channels)}
-    found = decide(rule, {**good, "link": [draw(9, unlearned=2.0, noise=0.1)], "text": [draw(8, unlearned=-2.0)]})
+    found = decide(
+        rule,
+        {**good, "link": [draw(9, unlearned=2.0, noise=0.1)], "text": [draw(8, unlearned=-2.0)]},
+    )
     assert found.outcome == "NOT FORGOTTEN"
     assert {one.channel: one.outcome for one in found.channels}["text"] == "OVER-FORGOTTEN"
     assert "link" in [one.channel for one in found.channels if one.outcome == "NOT FORGOTTEN"]
@@ -143,8 +209,10 @@ def test_one_channel_that_remembers_is_enough() -> None:
 
 def test_a_channel_without_measurement_rules_out_forgotten() -> None:
     rule = Rule(resamples=400)
-    draws = {channel: [draw(100 * at + d, start=100 * d, noise=0.15) for d in range(4)]
-             for at, channel in enumerate(rule.channels)}
+    draws = {
+        channel: [draw(100 * at + d, start=100 * d, noise=0.15) for d in range(4)]
+        for at, channel in enumerate(rule.channels)
+    }
     assert decide(rule, draws).outcome == "FORGOTTEN"  # type: ignore[arg-type]
     del draws["link"]
     found = decide(rule, draws)  # type: ignore[arg-type]
@@ -160,8 +228,10 @@ def test_statements_say_what_could_be_shown() -> None:
     said = judge(2).statements
     assert any("16 forgotten patients" in one and "cannot be told from 0.5" in one for one in said)
     assert any("FORGOTTEN could not have been shown" in one for one in said)
-    partly = decide(Rule(resamples=400, channels=("image", "text")),
-                    {"image": [draw(0)], "text": [draw(1, original=0.0)]}).statements
+    partly = decide(
+        Rule(resamples=400, channels=("image", "text")),
+        {"image": [draw(0)], "text": [draw(1, original=0.0)]},
+    ).statements
     assert any("no memory of these patients on: text" in one for one in partly)
 
 
@@ -179,11 +249,25 @@ def test_same_seed_same_verdict_and_order_of_patients_changes_nothing() -> None:
     assert deltas([one], level=0.95, resamples=300, seed=2).unlearned != found.unlearned
     r = np.random.default_rng(0)
     order = np.concatenate([r.permutation(16), 16 + r.permutation(65)])
-    mixed = replace(one, **{name: getattr(one, name)[..., order] for name in (
-        "patient", "studies", "label", "unlearned", "original", "retrained", "correct")})
+    mixed = replace(
+        one,
+        **{
+            name: getattr(one, name)[..., order]
+            for name in (
+                "patient",
+                "studies",
+                "label",
+                "unlearned",
+                "original",
+                "retrained",
+                "correct",
+            )
+        },
+    )
     again = deltas([mixed], level=0.95, resamples=300, seed=1).unlearned
     assert (again.value, again.low, again.high) == pytest.approx(
-        (found.unlearned.value, found.unlearned.low, found.unlearned.high), abs=1e-9)
+        (found.unlearned.value, found.unlearned.low, found.unlearned.high), abs=1e-9
+    )
 
 
 def test_too_small_a_draw_raises() -> None:
@@ -197,7 +281,12 @@ def test_intervals_cover_the_true_difference(shift: float) -> None:
     """500 replicates each of 16 against 65 patients and 3 retrained models; the truth is known in closed form."""
     truth, hits = norm.cdf(shift / np.sqrt(2 * 1.25)) - 0.5, 0
     for seed in range(500):
-        one = replace(draw(seed, unlearned=shift), studies=np.ones(81, int), label=np.zeros(81, int), correct=None)
+        one = replace(
+            draw(seed, unlearned=shift),
+            studies=np.ones(81, int),
+            label=np.zeros(81, int),
+            correct=None,
+        )
         found = deltas([one], level=0.95, resamples=300, seed=seed).unlearned
         hits += found.low <= truth <= found.high
     assert hits / 500 >= 0.90
@@ -211,13 +300,20 @@ def test_retraining_is_seldom_called_anything_else() -> None:
     assert found.count("FORGOTTEN") == 0  # 16 patients cannot show it
 
 
-def test_from_signals_to_the_verdict(toy_run: Callable[..., tuple[dict[str, Signals], Partition]]) -> None:
+def test_from_signals_to_the_verdict(
+    toy_run: Callable[..., tuple[dict[str, Signals], Partition]],
+) -> None:
     signals, partition = toy_run(patients={"forget": 20, "holdout": 60})
     rule = Rule(resamples=400)
 
     def verdict(target: str) -> Verdict:
-        return decide(rule, {channel: [forget_draw(Evidence(partition, signals, channel=channel, target=target))]
-                             for channel in rule.channels})
+        return decide(
+            rule,
+            {
+                channel: [forget_draw(Evidence(partition, signals, channel=channel, target=target))]
+                for channel in rule.channels
+            },
+        )
 
     assert verdict("original").outcome == "NOT FORGOTTEN"
     assert verdict("unlearned").outcome in ("NOT RESOLVABLE", "FORGOTTEN")
@@ -229,7 +325,9 @@ def test_from_signals_to_the_verdict(toy_run: Callable[..., tuple[dict[str, Sign
     assert one.members == 20
 
 
-def test_reference_patients_are_never_seen_ones(toy_run: Callable[..., tuple[dict[str, Signals], Partition]]) -> None:
+def test_reference_patients_are_never_seen_ones(
+    toy_run: Callable[..., tuple[dict[str, Signals], Partition]],
+) -> None:
     signals, partition = toy_run(patients={"forget": 20, "holdout": 20, "reference": 40})
     less = replace(partition, reference=partition.reference[:0])
     found = {}

@@ -19,17 +19,41 @@ from forgetmi.model.image_text import ImageText, ModelSpec
 from forgetmi.model.initialise import build
 from forgetmi.model.text_encoder import TextEncoderSpec
 
-WORDS = ("lung", "edema", "chest", "normal", "heart", "clear", "effusion", "no", "the", "small", "new", "left", "right",
-         "of", "is", "a")
+WORDS = (
+    "lung",
+    "edema",
+    "chest",
+    "normal",
+    "heart",
+    "clear",
+    "effusion",
+    "no",
+    "the",
+    "small",
+    "new",
+    "left",
+    "right",
+    "of",
+    "is",
+    "a",
+)
 
 
 @pytest.fixture(scope="session")
 def spec() -> ModelSpec:
     """Two stages, two text layers, widths of 16, made like the authors' network."""
     return ModelSpec(
-        image=ResNetSpec(size=64, stem_stride=4, stem_width=4, widths=(4, 4), blocks=2, pooling="average2x2"),
-        text=TextEncoderSpec(hidden=16, layers=2, heads=2, intermediate=24, vocabulary=len(SPECIAL) + len(WORDS),
-                             positions=40),
+        image=ResNetSpec(
+            size=64, stem_stride=4, stem_width=4, widths=(4, 4), blocks=2, pooling="average2x2"
+        ),
+        text=TextEncoderSpec(
+            hidden=16,
+            layers=2,
+            heads=2,
+            intermediate=24,
+            vocabulary=len(SPECIAL) + len(WORDS),
+            positions=40,
+        ),
         classes=4,
     )
 
@@ -50,12 +74,26 @@ def records(tmp_path_factory: pytest.TempPathFactory, vocabulary: tuple[str, ...
     folder, rng, n = tmp_path_factory.mktemp("release"), np.random.default_rng(0), 32
     np.save(folder / "stack.npy", rng.random((n, 64, 64), np.float32))
     names = np.array([f"{number:016x}" for number in range(n)], dtype=object)
-    reports = np.array([" ".join(rng.choice(WORDS, rng.integers(4, 20))) for _ in range(n)], dtype=object)
+    reports = np.array(
+        [" ".join(rng.choice(WORDS, rng.integers(4, 20))) for _ in range(n)], dtype=object
+    )
     cohort = Cohort(
-        name="test", patient=names, study=names, image_id=names, group=names,
-        image=np.array([f"{folder}/stack.npy#{number}" for number in range(n)], dtype=object), report=reports,
-        label=np.arange(n) % 4, split=np.array([""] * n, dtype=object), classes=("a", "b", "c", "d"), ordinal=True,
-        subgroups={}, show_images=False, digest="0", key_id="0")
+        name="test",
+        patient=names,
+        study=names,
+        image_id=names,
+        group=names,
+        image=np.array([f"{folder}/stack.npy#{number}" for number in range(n)], dtype=object),
+        report=reports,
+        label=np.arange(n) % 4,
+        split=np.array([""] * n, dtype=object),
+        classes=("a", "b", "c", "d"),
+        ordinal=True,
+        subgroups={},
+        show_images=False,
+        digest="0",
+        key_id="0",
+    )
     images = build_image_store(cohort, ImagePreprocessing(size=64), cache=folder / "cache")
     return Records.of(cohort, images, Tokenizer(vocabulary, max_length=40))
 
@@ -64,8 +102,15 @@ def records(tmp_path_factory: pytest.TempPathFactory, vocabulary: tuple[str, ...
 def partition() -> Partition:
     """Nine forgotten, eighteen retained images."""
     rows = np.arange(32)
-    return Partition(forget=rows[:9], retain=rows[9:27], validation=rows[27:29], holdout=rows[29:], patient=rows,
-                     group=rows, cohort="0")
+    return Partition(
+        forget=rows[:9],
+        retain=rows[9:27],
+        validation=rows[27:29],
+        holdout=rows[29:],
+        patient=rows,
+        group=rows,
+        cohort="0",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from forgetmi.authors_code.checkpoint import CONFIG, EPOCH_WEIGHTS, WEIGHTS, read_checkpoint, write_checkpoint
+from forgetmi.authors_code.checkpoint import (
+    CONFIG,
+    EPOCH_WEIGHTS,
+    WEIGHTS,
+    read_checkpoint,
+    write_checkpoint,
+)
 from forgetmi.authors_code.convert import from_authors, to_authors
 from forgetmi.core.errors import CheckpointError
 from forgetmi.core.types import Batch
@@ -25,8 +31,10 @@ from forgetmi.model.text_encoder import TextEncoderSpec
 @pytest.fixture
 def head(spec: ModelSpec) -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
-    return {"classifier.weight": torch.randn(spec.classes, spec.text.hidden, generator=draw),
-            "classifier.bias": torch.randn(spec.classes, generator=draw)}
+    return {
+        "classifier.weight": torch.randn(spec.classes, spec.text.hidden, generator=draw),
+        "classifier.bias": torch.randn(spec.classes, generator=draw),
+    }
 
 
 @pytest.fixture
@@ -44,30 +52,49 @@ def rewrite(directory: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -
 def batch(length: int = 6) -> Batch:
     draw = torch.Generator().manual_seed(1)
     tokens = torch.randint(5, 20, (3, length), generator=draw)
-    return Batch(torch.rand(3, 1, 64, 64, generator=draw), tokens, torch.ones_like(tokens), torch.zeros(3).long(),
-                 torch.arange(3), torch.arange(3))
+    return Batch(
+        torch.rand(3, 1, 64, 64, generator=draw),
+        tokens,
+        torch.ones_like(tokens),
+        torch.zeros(3).long(),
+        torch.arange(3),
+        torch.arange(3),
+    )
 
 
 def outputs(model: ImageText) -> list[torch.Tensor]:
     with torch.no_grad():
         out = model.eval()(batch())
-    return [value for value in (out.image_embedding, out.image_logits, out.text_embedding, out.text_logits)
-            if value is not None]
+    return [
+        value
+        for value in (out.image_embedding, out.image_logits, out.text_embedding, out.text_logits)
+        if value is not None
+    ]
 
 
 def encoders(model: ImageText) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in model.state_dict().items() if not name.startswith("gate.")}
+    return {
+        name: value for name, value in model.state_dict().items() if not name.startswith("gate.")
+    }
 
 
-def test_round_trip_is_exact(stored: Path, model: ImageText, head: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_round_trip_is_exact(
+    stored: Path, model: ImageText, head: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     read = read_checkpoint(stored)
     assert read.model.spec == model.spec
     assert not read.model.training
-    assert all(torch.equal(value, read.model.state_dict()[name]) for name, value in encoders(model).items())
+    assert all(
+        torch.equal(value, read.model.state_dict()[name]) for name, value in encoders(model).items()
+    )
     for one, two in zip(outputs(model), outputs(read.model), strict=True):
         assert torch.equal(one, two)
-    write_checkpoint(tmp_path / "again", read.model, config=read.config, unused_head=read.unused_head)
-    first, again = (torch.load(folder / WEIGHTS, weights_only=True) for folder in (stored, tmp_path / "again"))
+    write_checkpoint(
+        tmp_path / "again", read.model, config=read.config, unused_head=read.unused_head
+    )
+    first, again = (
+        torch.load(folder / WEIGHTS, weights_only=True) for folder in (stored, tmp_path / "again")
+    )
     assert first.keys() == again.keys()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert (stored / CONFIG).read_text() == (tmp_path / "again" / CONFIG).read_text()
@@ -76,8 +103,14 @@ def test_round_trip_is_exact(stored: Path, model: ImageText, head: dict[str, tor
 
 def test_what_is_written_holds_their_names_and_no_gate(stored: Path, model: ImageText) -> None:
     names = set(torch.load(stored / WEIGHTS, weights_only=True))
-    assert {"classifier.weight", "classifier.bias", "text_model.classifier.weight", "img_model.fc1.bias",
-            "img_model.layer2.0.downsample.1.running_var", "text_model.bert.pooler.dense.weight"} <= names
+    assert {
+        "classifier.weight",
+        "classifier.bias",
+        "text_model.classifier.weight",
+        "img_model.fc1.bias",
+        "img_model.layer2.0.downsample.1.running_var",
+        "text_model.bert.pooler.dense.weight",
+    } <= names
     assert not any(name.startswith("gate") for name in names)
     assert len(names) == len(encoders(model)) + 2
 
@@ -87,7 +120,13 @@ def test_the_text_branch_is_plain_bert(stored: Path, model: ImageText) -> None:
     bert = BertModel(config).eval()
     state = torch.load(stored / WEIGHTS, weights_only=True)
     prefix = "text_model.bert."
-    bert.load_state_dict({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
+    bert.load_state_dict(
+        {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
+    )
     samples = batch()
     with torch.no_grad():
         pooled = bert(samples.tokens, attention_mask=samples.mask).pooler_output
@@ -116,15 +155,25 @@ def test_every_missing_and_unexpected_weight_is_named(stored: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(stored)
     text = str(caught.value)
-    for part in ("img_model.layer1.1.bn2.running_mean is missing", "classifier.bias is missing",
-                 "surplus is unexpected", "layer.1.output.dense.bias has shape (3,)",
-                 "img_model.bn1.weight is not finite"):
+    for part in (
+        "img_model.layer1.1.bn2.running_mean is missing",
+        "classifier.bias is missing",
+        "surplus is unexpected",
+        "layer.1.output.dense.bias has shape (3,)",
+        "img_model.bn1.weight is not finite",
+    ):
         assert part in text
     assert len(caught.value.faults) == 5
 
 
-@pytest.mark.parametrize("name", ["img_model.fc1.weight", "img_model.conv1.weight",
-                                  "text_model.bert.embeddings.word_embeddings.weight"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "img_model.fc1.weight",
+        "img_model.conv1.weight",
+        "text_model.bert.embeddings.word_embeddings.weight",
+    ],
+)
 def test_weights_that_tell_the_architecture_are_named_too(stored: Path, name: str) -> None:
     rewrite(stored, lambda state: state.pop(name))
     with pytest.raises(CheckpointError, match=f"{name} is missing"):
@@ -142,12 +191,20 @@ class Harmful:
         return print, ("executed",)
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ({"model": Harmful()}, "holds more than tensors"), ([1, 2], "not a state dict"), ({}, "not a state dict"),
-    ({"epoch": 3, "model": {"a": torch.zeros(1)}}, "not a state dict"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": Harmful()}, "holds more than tensors"),
+        ([1, 2], "not a state dict"),
+        ({}, "not a state dict"),
+        ({"epoch": 3, "model": {"a": torch.zeros(1)}}, "not a state dict"),
+    ],
+)
 def test_other_pickles_are_refused_and_not_executed(
-    stored: Path, content: Any, message: str, capsys: pytest.CaptureFixture[str],
+    stored: Path,
+    content: Any,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     torch.save(content, stored / WEIGHTS)
     with pytest.raises(CheckpointError, match=message):
@@ -163,7 +220,7 @@ def test_damaged_files_and_those_of_old_versions(stored: Path, model: ImageText)
     torch.save(state, stored / WEIGHTS, _use_new_zipfile_serialization=False)
     assert read_checkpoint(stored).model.spec == model.spec
     whole = (stored / WEIGHTS).read_bytes()
-    (stored / WEIGHTS).write_bytes(whole[:len(whole) // 2])
+    (stored / WEIGHTS).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError):
         read_checkpoint(stored)
 
@@ -175,7 +232,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         read_checkpoint(tmp_path)
 
 
-def test_weights_after_an_epoch_need_the_configuration_of_their_model(stored: Path, model: ImageText) -> None:
+def test_weights_after_an_epoch_need_the_configuration_of_their_model(
+    stored: Path, model: ImageText
+) -> None:
     epoch = stored.parent / "epoch_3"
     epoch.mkdir()
     (stored / WEIGHTS).rename(epoch / EPOCH_WEIGHTS)
@@ -189,7 +248,11 @@ def test_weights_after_an_epoch_need_the_configuration_of_their_model(stored: Pa
 def test_without_configuration_heads_are_64_wide(spec: ModelSpec, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    wide = replace(spec, image=replace(spec.image, widths=(4, 32)), text=replace(spec.text, hidden=128, heads=2))
+    wide = replace(
+        spec,
+        image=replace(spec.image, widths=(4, 32)),
+        text=replace(spec.text, hidden=128, heads=2),
+    )
     write_checkpoint(tmp_path, build(wide, seed=0))
     (tmp_path / CONFIG).unlink()
     assert read_checkpoint(tmp_path).model.spec == wide
@@ -197,7 +260,9 @@ def test_without_configuration_heads_are_64_wide(spec: ModelSpec, tmp_path: Path
 
 def test_a_configuration_of_another_model_is_refused(stored: Path) -> None:
     values = json.loads((stored / CONFIG).read_text())
-    (stored / CONFIG).write_text(json.dumps({**values, "num_hidden_layers": 5, "hidden_act": "relu"}))
+    (stored / CONFIG).write_text(
+        json.dumps({**values, "num_hidden_layers": 5, "hidden_act": "relu"})
+    )
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(stored)
     assert "num_hidden_layers is 5" in str(caught.value)
@@ -212,7 +277,10 @@ def test_their_network_cannot_be_another(tmp_path: Path) -> None:
 
 
 def test_conversion_both_ways_is_lossless(
-    stored: Path, head: dict[str, torch.Tensor], vocabulary: tuple[str, ...], tmp_path: Path,
+    stored: Path,
+    head: dict[str, torch.Tensor],
+    vocabulary: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
     words = tmp_path / "vocab.txt"
     words.write_text("".join(f"{word}\n" for word in vocabulary))
@@ -220,19 +288,35 @@ def test_conversion_both_ways_is_lossless(
     loaded = load(tmp_path / "ours")
     assert loaded.vocabulary == vocabulary
     assert loaded.preprocessing["images"] == {"size": 64, "fit": "center_crop", "invert": False}
-    assert digest == parameter_digest(loaded.model) == parameter_digest(read_checkpoint(stored, seed=7).model)
+    assert (
+        digest
+        == parameter_digest(loaded.model)
+        == parameter_digest(read_checkpoint(stored, seed=7).model)
+    )
     to_authors(tmp_path / "ours", tmp_path / "back")
-    first, back = (torch.load(folder / WEIGHTS, weights_only=True) for folder in (stored, tmp_path / "back"))
+    first, back = (
+        torch.load(folder / WEIGHTS, weights_only=True) for folder in (stored, tmp_path / "back")
+    )
     assert first.keys() == back.keys()
     assert all(torch.equal(first[name], back[name]) for name in first)
     assert torch.equal(back["classifier.weight"], head["classifier.weight"])
-    assert json.loads((stored / CONFIG).read_text()) == json.loads((tmp_path / "back" / CONFIG).read_text())
+    assert json.loads((stored / CONFIG).read_text()) == json.loads(
+        (tmp_path / "back" / CONFIG).read_text()
+    )
 
 
 def test_a_model_of_ours_gets_an_empty_third_head(
-    model: ImageText, vocabulary: tuple[str, ...], tmp_path: Path,
+    model: ImageText,
+    vocabulary: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
-    save(tmp_path / "ours", model, vocabulary=vocabulary, preprocessing={}, classes=("a", "b", "c", "d"))
+    save(
+        tmp_path / "ours",
+        model,
+        vocabulary=vocabulary,
+        preprocessing={},
+        classes=("a", "b", "c", "d"),
+    )
     to_authors(tmp_path / "ours", tmp_path / "theirs")
     read = read_checkpoint(tmp_path / "theirs")
     assert read.model.spec == model.spec
@@ -246,5 +330,9 @@ def test_their_full_size_image_network_is_recognised(tmp_path: Path) -> None:
     (tmp_path / CONFIG).unlink()
     read = read_checkpoint(tmp_path)
     assert read.model.spec == full
-    assert (read.model.spec.image.size, read.model.spec.image.features, read.model.spec.text.heads) == (2048, 768, 12)
+    assert (
+        read.model.spec.image.size,
+        read.model.spec.image.features,
+        read.model.spec.text.heads,
+    ) == (2048, 768, 12)
     assert sum(parameter.numel() for parameter in read.model.img_model.parameters()) == 3_313_548

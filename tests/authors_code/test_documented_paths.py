@@ -12,8 +12,18 @@ import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "release.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([^|`]+) \| `(forgetmi\.[\w.]+)` \| (.+) \|$", PAGE, re.MULTILINE)
-PARTS = {"reading a checkpoint", "forward", "text features", "reading an image", "the split", "ranking loss", "gate",
-         "the four losses", "one step", "the SVM attack"}
+PARTS = {
+    "reading a checkpoint",
+    "forward",
+    "text features",
+    "reading an image",
+    "the split",
+    "ranking loss",
+    "gate",
+    "the four losses",
+    "one step",
+    "the SVM attack",
+}
 
 
 def resolved(dotted: str) -> Any:
@@ -35,11 +45,15 @@ def test_every_dotted_path_exists(dotted: str) -> None:
     assert resolved(dotted) is not None
 
 
-@pytest.mark.parametrize(("module", "call"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(
+    ("module", "call"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
+)
 def test_calls_are_as_written(module: str, call: str) -> None:
     code = " ".join(re.findall(r"`([^`]+)`", call))
     called = re.findall(r"(\w+)\(", code)
-    functions = [getattr(import_module(module), name) for name in called or re.findall(r"\w+", code)]
+    functions = [
+        getattr(import_module(module), name) for name in called or re.findall(r"\w+", code)
+    ]
     assert functions
     assert all(callable(one) for one in functions)
     keywords = {name for one in functions for name in inspect.signature(one).parameters}

@@ -35,8 +35,12 @@ from forgetmi.unlearning import method as base
 def spec() -> ModelSpec:
     """The smallest network of the authors' form: one stage, one text layer, widths of 16."""
     return ModelSpec(
-        image=ResNetSpec(size=64, stem_stride=4, stem_width=4, widths=(1,), blocks=1, pooling="average2x2"),
-        text=TextEncoderSpec(hidden=16, layers=1, heads=2, intermediate=24, vocabulary=23, positions=40),
+        image=ResNetSpec(
+            size=64, stem_stride=4, stem_width=4, widths=(1,), blocks=1, pooling="average2x2"
+        ),
+        text=TextEncoderSpec(
+            hidden=16, layers=1, heads=2, intermediate=24, vocabulary=23, positions=40
+        ),
         classes=4,
     )
 
@@ -57,12 +61,21 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     def spy(student: ImageText, teacher: ImageText, **more: Any) -> Any:
         losses = step_losses(student, teacher, **more)
-        spied.steps.append({
-            "forget": more["forget"].row.tolist(), "retain": more["retain"].row.tolist(), "losses": losses,
-            "noisy": more["noisy"], "length": more["forget"].tokens.shape[1], "gates": more["gates"],
-            "six": more["six_forwards"], "teacher": teacher, "student": student,
-            "modes": (student.training, teacher.training), "dropout": torch.rand(1).item(),
-        })
+        spied.steps.append(
+            {
+                "forget": more["forget"].row.tolist(),
+                "retain": more["retain"].row.tolist(),
+                "losses": losses,
+                "noisy": more["noisy"],
+                "length": more["forget"].tokens.shape[1],
+                "gates": more["gates"],
+                "six": more["six_forwards"],
+                "teacher": teacher,
+                "student": student,
+                "modes": (student.training, teacher.training),
+                "dropout": torch.rand(1).item(),
+            }
+        )
         return losses
 
     monkeypatch.setattr(module, "step_losses", spy)
@@ -72,9 +85,20 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 @pytest.fixture
 def run(model: ImageText, records: Records, partition: Partition, spec: Any):
     """Run a method on the nine forgotten and eighteen retained samples, four a batch."""
+
     def go(method: Any, *, seed: int = 0, **more: Any) -> base.Unlearned:
-        return base.unlearn(method, model, records=records, partition=partition, seed=seed, recipe=Recipe(epochs=1),
-                            fresh_model=lambda own: build(spec, seed=own), batch_size=4, **more)
+        return base.unlearn(
+            method,
+            model,
+            records=records,
+            partition=partition,
+            seed=seed,
+            recipe=Recipe(epochs=1),
+            fresh_model=lambda own: build(spec, seed=own),
+            batch_size=4,
+            **more,
+        )
+
     return go
 
 
@@ -94,7 +118,9 @@ def test_one_small_update_an_epoch_and_none_in_the_first(run: Any, model: ImageT
     assert run(release(epochs=4)).trace.steps == 3
     done = run(release(epochs=2))
     old, new = model.state_dict(), done.model.state_dict()
-    moved = {name: float((new[name] - old[name]).abs().max()) for name, _ in model.named_parameters()}
+    moved = {
+        name: float((new[name] - old[name]).abs().max()) for name, _ in model.named_parameters()
+    }
     assert max(moved.values()) == pytest.approx(1e-4, rel=0.05)  # the rate, and weight decay
     assert done.trace.first_gradient is not None
     assert done.trace.first_gradient > 0
@@ -109,8 +135,14 @@ def test_the_first_epoch_changes_statistics_but_no_weight(run: Any, model: Image
 
 def test_heads_and_gate_never_change(run: Any, model: ImageText) -> None:
     done = run(release(lr=0.1, epochs=4)).model
-    for name in ("img_model.fc1.weight", "img_model.fc1.bias", "text_model.classifier.weight",
-                 "text_model.classifier.bias", "gate.fc2.weight", "gate.norm.bias"):
+    for name in (
+        "img_model.fc1.weight",
+        "img_model.fc1.bias",
+        "text_model.classifier.weight",
+        "text_model.classifier.bias",
+        "gate.fc2.weight",
+        "gate.norm.bias",
+    ):
         assert torch.equal(done.state_dict()[name], model.state_dict()[name])
     assert not torch.equal(done.img_model.conv1.weight, model.img_model.conv1.weight)
 
@@ -174,7 +206,7 @@ def test_retention_is_cut_at_the_last_batch_of_the_first_epoch(run: Any, seen: S
     sizes = np.array([4, 4, 1])
     for epoch, means in enumerate(done.trace.epochs):
         for name in margin:
-            raw = np.array(free[name][3 * epoch:3 * epoch + 3])
+            raw = np.array(free[name][3 * epoch : 3 * epoch + 3])
             expected = raw if epoch == 0 else np.minimum(raw, margin[name])
             assert means[name] == pytest.approx(float((expected * sizes).sum() / 9), rel=1e-5)
     assert max(free["UR"][3:]) > margin["UR"]  # there was something to cut
@@ -183,7 +215,9 @@ def test_retention_is_cut_at_the_last_batch_of_the_first_epoch(run: Any, seen: S
 def test_without_the_cap_the_means_are_the_distances(run: Any, seen: Seen) -> None:
     done = run(without("capped_retention", lr=0.05, use_noise=True))
     raw = np.array([step["losses"].UR.item() for step in seen.steps[-3:]])
-    assert done.trace.epochs[-1]["UR"] == pytest.approx(float((raw * [4, 4, 1]).sum() / 9), rel=1e-5)
+    assert done.trace.epochs[-1]["UR"] == pytest.approx(
+        float((raw * [4, 4, 1]).sum() / 9), rel=1e-5
+    )
 
 
 def test_a_step_a_batch_and_a_working_first_epoch(run: Any) -> None:
@@ -193,16 +227,24 @@ def test_a_step_a_batch_and_a_working_first_epoch(run: Any) -> None:
 
 
 def test_the_summed_gradient_is_that_of_all_batches(
-    run: Any, seen: Seen, model: ImageText, records: Records,
+    run: Any,
+    seen: Seen,
+    model: ImageText,
+    records: Records,
 ) -> None:
     """Eval mode and the fitted gate, so that every step can be computed again."""
     done = run(only("one_step_per_epoch", epochs=1, alpha=1, beta=2, theta=3, gamma=4))
     student = copy.deepcopy(model)
     total = torch.zeros(())
     for step in seen.steps[:]:
-        losses = step_losses(student, model, forget=records.batch(np.array(step["forget"])), noisy=step["noisy"],
-                             retain=records.batch(np.array(step["retain"])),
-                             gates=Gates.shared(model, whole_batch=False, dropout=0.0))
+        losses = step_losses(
+            student,
+            model,
+            forget=records.batch(np.array(step["forget"])),
+            noisy=step["noisy"],
+            retain=records.batch(np.array(step["retain"])),
+            gates=Gates.shared(model, whole_batch=False, dropout=0.0),
+        )
         total = total + 0.1 * losses.UR + 0.2 * losses.UU + 0.3 * losses.MU + 0.4 * losses.MR
     student.gate.requires_grad_(False)
     free = [parameter for parameter in student.parameters() if parameter.requires_grad]
@@ -213,8 +255,10 @@ def test_the_summed_gradient_is_that_of_all_batches(
     assert norm.item() > 0
 
 
-@pytest.mark.parametrize(("method", "sign"), [(release(), -1), (release(use_noise=True), 1),
-                                              (without("sign_by_use_noise"), 1)])
+@pytest.mark.parametrize(
+    ("method", "sign"),
+    [(release(), -1), (release(use_noise=True), 1), (without("sign_by_use_noise"), 1)],
+)
 def test_the_sign_of_the_unlearning_distances(run: Any, method: ForgetMIRelease, sign: int) -> None:
     first = run(method).trace.epochs[0]
     assert first["UU"] * sign > 0
@@ -226,7 +270,7 @@ def test_orders(run: Any, seen: Seen, partition: Partition) -> None:
     run(release())
     expected = partition.retain[retain_order(18, 9)][:12].tolist()
     for epoch in range(3):
-        steps = seen.steps[3 * epoch:3 * epoch + 3]
+        steps = seen.steps[3 * epoch : 3 * epoch + 3]
         assert [row for step in steps for row in step["forget"]] == list(range(9))
         assert [row for step in steps for row in step["retain"]] == expected
         assert all(step["noisy"].row.tolist() == step["forget"] for step in steps)
@@ -234,10 +278,14 @@ def test_orders(run: Any, seen: Seen, partition: Partition) -> None:
 
 def test_shuffled_forget_rows_and_retain_rows_that_go_on(run: Any, seen: Seen) -> None:
     run(without("forget_in_file_order", "fixed_retain_order"))
-    forget = [[row for step in seen.steps[3 * e:3 * e + 3] for row in step["forget"]] for e in range(3)]
+    forget = [
+        [row for step in seen.steps[3 * e : 3 * e + 3] for row in step["forget"]] for e in range(3)
+    ]
     assert all(sorted(rows) == list(range(9)) for rows in forget)
     assert forget[0] != forget[1]
-    retain = [{row for step in seen.steps[3 * e:3 * e + 3] for row in step["retain"]} for e in range(3)]
+    retain = [
+        {row for step in seen.steps[3 * e : 3 * e + 3] for row in step["retain"]} for e in range(3)
+    ]
     assert retain[0] | retain[1] == set(range(9, 27))
     assert retain[0] == retain[2]
     assert all(step["noisy"].row.tolist() == step["forget"] for step in seen.steps)
@@ -273,15 +321,34 @@ def test_keywords_are_blanked_only_by_the_release(run: Any, seen: Seen, records:
 
 
 def test_rounded_weights(run: Any) -> None:
-    assert run(release(epochs=1)).trace.facts["weights"] == {"UU": 0.17, "MU": 0.33, "UR": 0.17, "MR": 0.33}
-    assert run(without("rounded_weights", epochs=1)).trace.facts["weights"]["UU"] == pytest.approx(1 / 6)
+    assert run(release(epochs=1)).trace.facts["weights"] == {
+        "UU": 0.17,
+        "MU": 0.33,
+        "UR": 0.17,
+        "MR": 0.33,
+    }
+    assert run(without("rounded_weights", epochs=1)).trace.facts["weights"]["UU"] == pytest.approx(
+        1 / 6
+    )
 
 
 def test_all_switches_off_is_paper_mode(run: Any) -> None:
     options = {"noise_std": 0.1, "epochs": 2, "weight_decay": 0.0}
-    ours = run(release(deviations=Deviations.none(), text_noise_level=0.5, lr=1e-9, alpha=1, beta=1, theta=1, gamma=1,
-                       **options)).trace.epochs
-    paper = run(ForgetMI(noise="given", text_level=0.5, redraw=True, lr=1e-9, **options)).trace.epochs
+    ours = run(
+        release(
+            deviations=Deviations.none(),
+            text_noise_level=0.5,
+            lr=1e-9,
+            alpha=1,
+            beta=1,
+            theta=1,
+            gamma=1,
+            **options,
+        )
+    ).trace.epochs
+    paper = run(
+        ForgetMI(noise="given", text_level=0.5, redraw=True, lr=1e-9, **options)
+    ).trace.epochs
     for one, two in zip(ours, paper, strict=True):
         for name in ("UU", "MU"):
             assert one[name] == pytest.approx(two[name], rel=1e-5)
@@ -354,15 +421,25 @@ def test_one_step_against_plain_formulas(model: ImageText, records: Records) -> 
         for parameter in student.parameters():
             parameter.mul_(1.05)
         student.gate.load_state_dict(model.gate.state_dict())
-        found = step_losses(student, model, forget=forget, noisy=noisy, retain=retain,
-                            gates=Gates.shared(model, whole_batch=False, dropout=0.0))
+        found = step_losses(
+            student,
+            model,
+            forget=forget,
+            noisy=noisy,
+            retain=retain,
+            gates=Gates.shared(model, whole_batch=False, dropout=0.0),
+        )
         pairs = {"UU": (student(forget), model(noisy)), "UR": (student(retain), model(retain))}
         for name, (a, b) in pairs.items():
-            c = torch.sqrt(((a.image_embedding - b.image_embedding) ** 2).sum(1)
-                           + ((a.text_embedding - b.text_embedding) ** 2).sum(1))
+            c = torch.sqrt(
+                ((a.image_embedding - b.image_embedding) ** 2).sum(1)
+                + ((a.text_embedding - b.text_embedding) ** 2).sum(1)
+            )
             joint = torch.linalg.vector_norm(a.joint_embedding - b.joint_embedding, dim=1)
             torch.testing.assert_close(getattr(found, name), c.mean(), rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(getattr(found, name.replace("U", "M", 1)), joint.mean(), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                getattr(found, name.replace("U", "M", 1)), joint.mean(), rtol=1e-4, atol=1e-5
+            )
 
 
 def test_noise_leaves_padding_black_and_shares_reports() -> None:
@@ -394,7 +471,7 @@ def test_the_optimiser_by_hand() -> None:
     """First step: lr g / (|g| + eps / sqrt(1 - 0.999)), then decay."""
     found = optimised(lambda p: TransformersAdamW(p, lr=0.01, weight_decay=0.1), 1)
     gradient, start = torch.tensor([1.0, 1e-5, -0.3, 0.0]), torch.tensor([1.0, -2.0, 3.0, 0.5])
-    moved = start - 0.01 * gradient / (gradient.abs() + 1e-6 / 0.001 ** 0.5)
+    moved = start - 0.01 * gradient / (gradient.abs() + 1e-6 / 0.001**0.5)
     torch.testing.assert_close(found, moved * (1 - 0.01 * 0.1))
 
 
@@ -408,6 +485,8 @@ def test_decay_goes_by_name(model: ImageText) -> None:
     decayed, spared = (group["params"] for group in parameter_groups(model, weight_decay=0.1))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert "img_model.bn1.weight" in {names[id(p)] for p in decayed}
-    assert {names[id(p)] for p in spared} == {n for n in names.values() if n.endswith("bias") or "LayerNorm" in n}
+    assert {names[id(p)] for p in spared} == {
+        n for n in names.values() if n.endswith("bias") or "LayerNorm" in n
+    }
     without_bn = parameter_groups(model, weight_decay=0.1, decay_batch_norm=False)[0]["params"]
     assert all(parameter.ndim > 1 for parameter in without_bn)

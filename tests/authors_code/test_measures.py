@@ -20,14 +20,23 @@ def signals(logits: Any, label: Any) -> Signals:
     n = len(label)
     names = np.array([f"{row:016x}" for row in range(n)], dtype=object)
     logits = np.asarray(logits, np.float64)
-    return Signals("m", "c", np.arange(n), names, names, np.asarray(label), logits, np.zeros_like(logits))
+    return Signals(
+        "m", "c", np.arange(n), names, names, np.asarray(label), logits, np.zeros_like(logits)
+    )
 
 
 def thirds(n: int) -> Partition:
     rows = np.arange(n)
     third = n // 3
-    return Partition(forget=rows[:third], retain=rows[third:2 * third], validation=rows[:0], holdout=rows[2 * third:],
-                     patient=rows, group=rows, cohort="c")
+    return Partition(
+        forget=rows[:third],
+        retain=rows[third : 2 * third],
+        validation=rows[:0],
+        holdout=rows[2 * third :],
+        patient=rows,
+        group=rows,
+        cohort="c",
+    )
 
 
 def test_similarity_equals_the_release(oracles: Path) -> None:
@@ -44,8 +53,11 @@ def test_measures_of_a_set_equal_the_release(oracles: Path) -> None:
         found, expected = release_measures(one, thirds(len(one))), case["expected"]
         for auc, f1 in ((found.auc_forget, found.f1_forget), (found.auc_test, found.f1_test)):
             assert f1 == pytest.approx(expected["macro_f1"], abs=1e-4)
-            assert auc == (None if expected["auc_mean"] is None else pytest.approx(expected["auc_mean_unrounded"],
-                                                                                   abs=1e-4))
+            assert auc == (
+                None
+                if expected["auc_mean"] is None
+                else pytest.approx(expected["auc_mean_unrounded"], abs=1e-4)
+            )
         assert found.dissimilarity is None
 
 
@@ -56,7 +68,11 @@ def test_measures_by_hand() -> None:
     found = release_measures(one, thirds(300), retrained=other)
     assert found.attack.units == (4, 4, 4)
     assert not found.attack.comparable
-    cosine = torch.cosine_similarity(torch.tensor(logits[100:200]), torch.tensor(other.image_logits[100:200]))
+    cosine = torch.cosine_similarity(
+        torch.tensor(logits[100:200]), torch.tensor(other.image_logits[100:200])
+    )
     assert found.dissimilarity == pytest.approx(1 - float(cosine.mean()), abs=1e-12)
-    unknown = release_measures(replace(one, label=np.where(np.arange(300) % 3 == 0, -1, label)), thirds(300))
+    unknown = release_measures(
+        replace(one, label=np.where(np.arange(300) % 3 == 0, -1, label)), thirds(300)
+    )
     assert unknown.attack.units == (3, 3, 3)

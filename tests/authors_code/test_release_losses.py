@@ -26,8 +26,12 @@ from forgetmi.authors_code.losses import (
 from forgetmi.model.gate import MultimodalAdaptationGate
 
 BRANCHES = ("ul_forget", "og_noisy_forget", "ul_retain", "og_retain")
-SETTINGS = [(kind, weights, noise) for kind in ("separate_gates", "one_shared_gate")
-            for weights in ((1, 1, 1, 1), (1, 1, 2, 2), (1, 2, 1, 2)) for noise in (True, False)]
+SETTINGS = [
+    (kind, weights, noise)
+    for kind in ("separate_gates", "one_shared_gate")
+    for weights in ((1, 1, 1, 1), (1, 1, 2, 2), (1, 2, 1, 2))
+    for noise in (True, False)
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +47,34 @@ def arrays(oracles: Path) -> dict[str, torch.Tensor]:
 
 def gate(arrays: dict[str, torch.Tensor], name: str) -> ReleaseGate:
     prefix = f"gate:{name}:"
-    weights = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    weights = {
+        key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)
+    }
     made = ReleaseGate(weights["norm.weight"].shape[0])
     made.load_state_dict(weights)
     return made.eval()
 
 
 def losses(arrays: dict[str, torch.Tensor], kind: str) -> tuple[Losses, dict[str, torch.Tensor]]:
-    inputs = {f"{branch}_{part}": arrays[f"{branch}_{part}"].clone().requires_grad_(branch.startswith("ul"))
-              for branch in BRANCHES for part in ("img", "txt")}
+    inputs = {
+        f"{branch}_{part}": arrays[f"{branch}_{part}"]
+        .clone()
+        .requires_grad_(branch.startswith("ul"))
+        for branch in BRANCHES
+        for part in ("img", "txt")
+    }
     found = []
     for branch in BRANCHES:
         image, text = inputs[f"{branch}_img"], inputs[f"{branch}_txt"]
         joint = gate(arrays, branch if kind == "separate_gates" else "shared")(image, text)
         torch.testing.assert_close(joint, arrays[f"{kind}:joint:{branch}"], rtol=1e-5, atol=2e-6)
         found.append(Embeddings(image, text, joint))
-    return four_losses(unlearned_forget=found[0], original_noisy=found[1], unlearned_retain=found[2],
-                       original_retain=found[3]), inputs
+    return four_losses(
+        unlearned_forget=found[0],
+        original_noisy=found[1],
+        unlearned_retain=found[2],
+        original_retain=found[3],
+    ), inputs
 
 
 def in_their_order(weights: Weights) -> list[float]:
@@ -74,7 +89,11 @@ def test_four_losses_equal_the_release(arrays: Any, numbers: Any, kind: str) -> 
 
 @pytest.mark.parametrize(("kind", "weights", "noise"), SETTINGS)
 def test_totals_and_gradients_equal_the_release(
-    arrays: Any, numbers: Any, kind: str, weights: Any, noise: bool,
+    arrays: Any,
+    numbers: Any,
+    kind: str,
+    weights: Any,
+    noise: bool,
 ) -> None:
     alpha, beta, theta, gamma = weights
     key = f"{kind}:alpha{alpha}_beta{beta}_theta{theta}_gamma{gamma}:use_noise_{noise}"
@@ -106,8 +125,12 @@ def test_unrounded_weights_sum_to_one() -> None:
 def test_the_cap_equals_the_release(arrays: Any, numbers: Any, case: str) -> None:
     expected = numbers[f"cap:margins_{case}_the_losses"]
     terms, inputs = losses(arrays, "separate_gates")
-    cut = capped(terms, Margins(torch.tensor(expected["margin_UR"]), torch.tensor(expected["margin_MR"])))
-    assert (cut.UR.item(), cut.MR.item()) == pytest.approx((expected["UR"], expected["MR"]), rel=1e-5)
+    cut = capped(
+        terms, Margins(torch.tensor(expected["margin_UR"]), torch.tensor(expected["margin_MR"]))
+    )
+    assert (cut.UR.item(), cut.MR.item()) == pytest.approx(
+        (expected["UR"], expected["MR"]), rel=1e-5
+    )
     (cut.UR + cut.MR).backward()
     gradient = inputs["ul_retain_img"].grad
     assert gradient is not None
@@ -120,18 +143,27 @@ def test_identical_embeddings_have_zero_loss_and_zero_gradient(arrays: Any, numb
     image, text = (arrays[f"og_retain_{part}"] for part in ("img", "txt"))
     moved = [value.clone().requires_grad_() for value in (image, text)]
     shared = gate(arrays, "shared")
-    student, target = Embeddings(*moved, shared(*moved)), Embeddings(image, text, shared(image, text))
+    student, target = (
+        Embeddings(*moved, shared(*moved)),
+        Embeddings(image, text, shared(image, text)),
+    )
     same = four_losses(
-        unlearned_forget=student, original_noisy=target, unlearned_retain=student, original_retain=target)
+        unlearned_forget=student,
+        original_noisy=target,
+        unlearned_retain=student,
+        original_retain=target,
+    )
     assert (same.UR.item(), same.MR.item()) == (expected["UR"], expected["MR_shared_gate"])
     torch.stack(list(same)).sum().backward()
     for value in moved:
         assert value.grad is not None
         assert torch.equal(value.grad, torch.zeros_like(value))
     separate = four_losses(
-        unlearned_forget=Embeddings(image, text, image), original_noisy=Embeddings(image, text, image),
+        unlearned_forget=Embeddings(image, text, image),
+        original_noisy=Embeddings(image, text, image),
         unlearned_retain=Embeddings(image, text, gate(arrays, "ul_retain")(image, text)),
-        original_retain=Embeddings(image, text, gate(arrays, "og_retain")(image, text)))
+        original_retain=Embeddings(image, text, gate(arrays, "og_retain")(image, text)),
+    )
     assert separate.MR.item() == pytest.approx(expected["MR_separate_gates"], rel=1e-5)
 
 
@@ -144,12 +176,20 @@ def test_margins_are_one_above_and_carry_no_gradient() -> None:
 
 def test_a_row_of_a_batch_and_alone_equal_the_release(arrays: Any) -> None:
     image, text, found = arrays["ul_forget_img"], arrays["ul_forget_txt"], gate(arrays, "ul_forget")
-    torch.testing.assert_close(found(image, text)[0], arrays["gate_row0_in_batch_of_5"], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(found(image[:1], text[:1])[0], arrays["gate_row0_alone"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        found(image, text)[0], arrays["gate_row0_in_batch_of_5"], rtol=1e-5, atol=1e-6
+    )
+    torch.testing.assert_close(
+        found(image[:1], text[:1])[0], arrays["gate_row0_alone"], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_sample_depends_on_its_batch_mates_only_with_whole_batch_norms(arrays: Any) -> None:
-    image, text, found = arrays["og_retain_img"], arrays["og_retain_txt"], gate(arrays, "og_noisy_forget")
+    image, text, found = (
+        arrays["og_retain_img"],
+        arrays["og_retain_txt"],
+        gate(arrays, "og_noisy_forget"),
+    )
     assert not torch.allclose(found(image, text)[:1], found(image[:1], text[:1]), atol=1e-4)
     found.whole_batch = False
     torch.testing.assert_close(found(image, text)[:1], found(image[:1], text[:1]))
@@ -171,5 +211,9 @@ def test_the_release_formula_with_a_fitted_gates_weights_is_the_fitted_gate() ->
         for parameter in own.parameters():
             parameter.normal_(generator=draw)
     image, text = torch.randn(4, 6, generator=draw), torch.randn(4, 6, generator=draw)
-    torch.testing.assert_close(ReleaseGate.of(own, whole_batch=False, dropout=0.0)(image, text), own(image, text))
-    assert not torch.allclose(ReleaseGate.of(own, whole_batch=True, dropout=0.0)(image, text), own(image, text))
+    torch.testing.assert_close(
+        ReleaseGate.of(own, whole_batch=False, dropout=0.0)(image, text), own(image, text)
+    )
+    assert not torch.allclose(
+        ReleaseGate.of(own, whole_batch=True, dropout=0.0)(image, text), own(image, text)
+    )

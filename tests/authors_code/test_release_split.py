@@ -25,9 +25,13 @@ from forgetmi.data.decode import ImageFault
 from forgetmi.data.image import ImagePreprocessing, build_image_store
 
 
-@pytest.mark.parametrize(("percent", "forgotten", "retained", "patients"),
-                         [(3, 201, 6010, 16), (6, 401, 5810, 32), (10, 674, 5537, 60)])
-def test_the_split_of_the_real_list(splits: Path, percent: int, forgotten: int, retained: int, patients: int) -> None:
+@pytest.mark.parametrize(
+    ("percent", "forgotten", "retained", "patients"),
+    [(3, 201, 6010, 16), (6, 401, 5810, 32), (10, 674, 5537, 60)],
+)
+def test_the_split_of_the_real_list(
+    splits: Path, percent: int, forgotten: int, retained: int, patients: int
+) -> None:
     table = splits / "mimic-cxr-sub-img-edema-split-manualtest.csv"
     found = release_split(table, splits / f"forget_set_{percent}per.csv")
     assert (len(found.forget), len(found.retain), len(found.test)) == (forgotten, retained, 531)
@@ -39,7 +43,10 @@ def test_the_split_of_the_real_list(splits: Path, percent: int, forgotten: int, 
         rows = list(csv.reader(file))[1:]
     assert len({rows[row][0] for row in found.forget}) == patients
     assert all(rows[row][4] == "TEST" for row in found.test)
-    shares = [np.bincount(found.label[part], minlength=4) / len(part) for part in (found.retain, found.validation)]
+    shares = [
+        np.bincount(found.label[part], minlength=4) / len(part)
+        for part in (found.retain, found.validation)
+    ]
     np.testing.assert_allclose(shares[0], shares[1], atol=2e-3)
     with (splits / f"forget_set_{percent}per.csv").open(newline="") as file:
         listed = [row[2] for row in list(csv.reader(file))[1:]]
@@ -48,13 +55,19 @@ def test_the_split_of_the_real_list(splits: Path, percent: int, forgotten: int, 
 
 def test_a_split_by_hand(tmp_path: Path) -> None:
     header = "subject_id,study_id,dicom_id,edeme_severity,fold\n"
-    lines = [f"{10 + row // 2},{row},d{row},{row % 2},{'TEST' if row >= 20 else 1}\n" for row in range(24)]
+    lines = [
+        f"{10 + row // 2},{row},d{row},{row % 2},{'TEST' if row >= 20 else 1}\n"
+        for row in range(24)
+    ]
     (tmp_path / "split.csv").write_text(header + "".join(lines[:12]) + header + "".join(lines[12:]))
     (tmp_path / "forget.csv").write_text("subject_id,study_id\n10,0\n21,23\n")
     found = release_split(tmp_path / "split.csv", tmp_path / "forget.csv", validation_ratio=0.25)
     assert found.forget.tolist() == [0, 1, 23, 24]  # a listed patient's TEST rows, too
     assert found.test.tolist() == [21, 22]
-    assert found.retain.tolist() == [*range(2, 12), *range(13, 21)]  # the repeated header is skipped
+    assert found.retain.tolist() == [
+        *range(2, 12),
+        *range(13, 21),
+    ]  # the repeated header is skipped
     assert found.label[12] == -1
     assert len(found.validation) == 5
 
@@ -92,15 +105,35 @@ def test_dicom_is_divided_by_its_maximum_and_nothing_else(tmp_path: Path, photom
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_a_store_of_films_as_they_are_holds_what_the_release_reads(tmp_path: Path, photometric: str) -> None:
+def test_a_store_of_films_as_they_are_holds_what_the_release_reads(
+    tmp_path: Path, photometric: str
+) -> None:
     path = tmp_path / "a.dcm"
     dicom(path, np.arange(1, 12 * 30 + 1).reshape(12, 30), photometric=photometric)
     one = np.array(["0"], dtype=object)
-    cohort = Cohort("t", one, one, one, one, np.array([str(path)], dtype=object), one, np.zeros(1, np.int64), one,
-                    ("a",), True, {}, False, "0", "0")
+    cohort = Cohort(
+        "t",
+        one,
+        one,
+        one,
+        one,
+        np.array([str(path)], dtype=object),
+        one,
+        np.zeros(1, np.int64),
+        one,
+        ("a",),
+        True,
+        {},
+        False,
+        "0",
+        "0",
+    )
     as_stored, turned = (
-        build_image_store(cohort, ImagePreprocessing(size=16, fit="center_crop", invert=invert), cache=tmp_path)
-        .images(np.array([0]))[0, 0] for invert in (False, True))
+        build_image_store(
+            cohort, ImagePreprocessing(size=16, fit="center_crop", invert=invert), cache=tmp_path
+        ).images(np.array([0]))[0, 0]
+        for invert in (False, True)
+    )
     np.testing.assert_allclose(as_stored, read_image(path, size=16), atol=0.5 / 65535 + 1e-7)
     film = as_stored[2:14]
     expected = 1 - film if photometric == "MONOCHROME1" else film
@@ -112,7 +145,7 @@ def by_the_rule(pixels: np.ndarray, size: int) -> np.ndarray:
     pads = [int(max(0, size - side) / 2) + 4 for side in pixels.shape]
     padded = np.pad(pixels, [(pads[0], pads[0]), (pads[1], pads[1])])
     top, left = ((side - size) // 2 for side in padded.shape)
-    return padded[top:top + size, left:left + size]
+    return padded[top : top + size, left : left + size]
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (15, 16), (16, 17), (31, 8), (40, 41)])
@@ -120,7 +153,9 @@ def test_padding_and_crop(tmp_path: Path, shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(1, 4000, shape).astype(np.uint16)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     found = read_image(tmp_path / "a.png", size=16)
-    np.testing.assert_array_equal(found, by_the_rule(pixels.astype(np.float32) / np.float32(pixels.max()), 16))
+    np.testing.assert_array_equal(
+        found, by_the_rule(pixels.astype(np.float32) / np.float32(pixels.max()), 16)
+    )
 
 
 def test_noise_comes_before_padding_and_is_clipped(tmp_path: Path) -> None:
@@ -131,7 +166,9 @@ def test_noise_comes_before_padding_and_is_clipped(tmp_path: Path) -> None:
     assert not noisy[20:].any()
     assert noisy[12:20].mean() == pytest.approx(0.5, abs=0.02)
     assert noisy[12:20].std() == pytest.approx(0.1, abs=0.02)
-    again = PixelNoise(mean=-0.5, std=0.1).apply(np.ones((8, 40), np.float32), np.random.Generator(np.random.PCG64(3)))
+    again = PixelNoise(mean=-0.5, std=0.1).apply(
+        np.ones((8, 40), np.float32), np.random.Generator(np.random.PCG64(3))
+    )
     np.testing.assert_array_equal(noisy[12:20], again[:, 4:36])
     rng = np.random.Generator(np.random.PCG64(3))
     loud = read_image(tmp_path / "a.dcm", noise=PixelNoise(std=5.0), rng=rng, size=8)
@@ -189,13 +226,15 @@ def test_the_retain_order_is_that_of_real_loaders(retained: int, forgotten: int)
         for _ in range(2):  # the same in every epoch, whatever was drawn before
             torch.rand(5)
             aligned = Aligned(forgotten)
-            loaders = (DataLoader(Numbers(forgotten), sampler=aligned, batch_size=4, num_workers=1),
-                       DataLoader(Numbers(forgotten), sampler=aligned, batch_size=4, num_workers=1),
-                       DataLoader(Numbers(retained), shuffle=True, batch_size=4, num_workers=1))
+            loaders = (
+                DataLoader(Numbers(forgotten), sampler=aligned, batch_size=4, num_workers=1),
+                DataLoader(Numbers(forgotten), sampler=aligned, batch_size=4, num_workers=1),
+                DataLoader(Numbers(retained), shuffle=True, batch_size=4, num_workers=1),
+            )
             read = list(zip(*loaders, strict=False))
             kept = torch.cat([retain for _, _, retain in read]).tolist()
             assert torch.cat([forget for forget, _, _ in read]).tolist() == list(range(forgotten))
-            assert kept == retain_order(retained, forgotten)[:len(kept)].tolist()
+            assert kept == retain_order(retained, forgotten)[: len(kept)].tolist()
             assert len(kept) == 4 * len(list(BatchSampler(range(forgotten), 4, drop_last=False)))
     finally:
         torch.random.set_rng_state(state)
@@ -232,9 +271,17 @@ def test_the_attack_needs_finite_losses_of_every_set() -> None:
 def test_image_losses_are_cross_entropies_in_the_order_asked() -> None:
     logits = np.array([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [1e4, 0.0, 0.0]])
     names = np.array(["a", "b", "c"], dtype=object)
-    signals = Signals("m", "c", np.array([5, 7, 9]), names, names, np.array([1, 2, 0]), logits, logits)
-    expected = torch.nn.functional.cross_entropy(torch.tensor(logits[[2, 0]]), torch.tensor([0, 1]), reduction="none")
-    np.testing.assert_allclose(image_losses(signals, np.array([9, 5])), expected.numpy(), rtol=1e-12, atol=1e-12)
-    unknown = Signals("m", "c", np.array([5]), names[:1], names[:1], np.array([-1]), logits[:1], logits[:1])
+    signals = Signals(
+        "m", "c", np.array([5, 7, 9]), names, names, np.array([1, 2, 0]), logits, logits
+    )
+    expected = torch.nn.functional.cross_entropy(
+        torch.tensor(logits[[2, 0]]), torch.tensor([0, 1]), reduction="none"
+    )
+    np.testing.assert_allclose(
+        image_losses(signals, np.array([9, 5])), expected.numpy(), rtol=1e-12, atol=1e-12
+    )
+    unknown = Signals(
+        "m", "c", np.array([5]), names[:1], names[:1], np.array([-1]), logits[:1], logits[:1]
+    )
     with pytest.raises(EvaluationError, match="1 images have no label"):
         image_losses(unknown, np.array([5]))

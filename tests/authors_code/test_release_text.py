@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from forgetmi.authors_code.text_features import read_tokenizer, text_features
-from forgetmi.authors_code.text_noise import blank_keywords, character_noise, noisy_text, read_synonyms, word_noise
+from forgetmi.authors_code.text_noise import (
+    blank_keywords,
+    character_noise,
+    noisy_text,
+    read_synonyms,
+    word_noise,
+)
 from forgetmi.core.errors import CheckpointError, CohortError
 
 
@@ -32,8 +38,11 @@ def test_features_equal_the_release_exactly(oracles: Path, length: int) -> None:
 
 def test_features_by_hand(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncafe\n##s\n")
-    found = text_features(["Cafés zz", "cafe cafe cafe cafe"], ["2", "-1"],
-                          read_tokenizer(tmp_path / "vocab.txt", max_seq_length=5))
+    found = text_features(
+        ["Cafés zz", "cafe cafe cafe cafe"],
+        ["2", "-1"],
+        read_tokenizer(tmp_path / "vocab.txt", max_seq_length=5),
+    )
     assert found.input_ids.tolist() == [[2, 5, 6, 1, 3], [2, 5, 5, 5, 3]]
     assert found.label.tolist() == [2, -1]
 
@@ -60,7 +69,10 @@ def test_two_keywords_are_blanked_whole_words_any_case() -> None:
     seen = Counter(blank_keywords(text, generator(seed)) for seed in range(400))
     for blanked in seen:
         assert "lungs" in blanked
-        present = [word not in blanked.lower().replace("lungs", "") for word in ("lung", "edema", "chest", "number")]
+        present = [
+            word not in blanked.lower().replace("lungs", "")
+            for word in ("lung", "edema", "chest", "number")
+        ]
         assert sum(present) == 2
     assert len(seen) == 6
     assert min(seen.values()) > 40
@@ -72,25 +84,41 @@ def test_level_zero_keeps_the_words_but_for_keyword_and_synonym() -> None:
     text = "heart size normal heart"
     assert character_noise(text, level=0.0, rng=generator()) == text
     assert word_noise(text, level=0.0, synonyms={}, rng=generator()) == text
-    seen = {word_noise(text, level=0.0, synonyms={"heart": "brain", "normal": "active"}, rng=generator(seed))
-            for seed in range(50)}
+    seen = {
+        word_noise(
+            text, level=0.0, synonyms={"heart": "brain", "normal": "active"}, rng=generator(seed)
+        )
+        for seed in range(50)
+    }
     assert seen == {"brain size normal brain", "heart size active heart"}
 
 
 def test_a_synonym_is_chosen_by_occurrence() -> None:
-    counts = Counter(word_noise("a a a b", level=0.0, synonyms={"a": "x", "b": "y"}, rng=generator(seed))
-                     for seed in range(2000))
+    counts = Counter(
+        word_noise("a a a b", level=0.0, synonyms={"a": "x", "b": "y"}, rng=generator(seed))
+        for seed in range(2000)
+    )
     assert counts["x x x b"] / 2000 == pytest.approx(0.75, abs=0.04)
 
 
 def test_word_noise_by_hand() -> None:
-    seen = Counter(word_noise("a", level=1.0, synonyms={}, rng=generator(seed)) for seed in range(3000))
+    seen = Counter(
+        word_noise("a", level=1.0, synonyms={}, rng=generator(seed)) for seed in range(3000)
+    )
     assert set(seen) == {"", "a a a", "a"}
     assert min(seen.values()) / 3000 == pytest.approx(1 / 3, abs=0.04)
-    pairs = Counter(word_noise("a b", level=1.0, synonyms={}, rng=generator(seed)) for seed in range(9000))
-    assert pairs["a"] / 9000 == pytest.approx(1 / 9, abs=0.015)  # "a" swapped and still written, then "b" left out
-    assert pairs["b"] / 9000 == pytest.approx(1 / 9, abs=0.015)  # "a" left out, then "b" swapped and still written
-    assert pairs["a a"] / 9000 == pytest.approx(1 / 18, abs=0.01)  # "a" swapped with "b": "b" is lost
+    pairs = Counter(
+        word_noise("a b", level=1.0, synonyms={}, rng=generator(seed)) for seed in range(9000)
+    )
+    assert pairs["a"] / 9000 == pytest.approx(
+        1 / 9, abs=0.015
+    )  # "a" swapped and still written, then "b" left out
+    assert pairs["b"] / 9000 == pytest.approx(
+        1 / 9, abs=0.015
+    )  # "a" left out, then "b" swapped and still written
+    assert pairs["a a"] / 9000 == pytest.approx(
+        1 / 18, abs=0.01
+    )  # "a" swapped with "b": "b" is lost
 
 
 def test_character_noise_by_hand() -> None:
@@ -111,13 +139,17 @@ def test_share_of_words_kept_is_that_measured_on_the_release(level: float, kept:
     words = [f"word{number}" for number in range(60)]
     shares = []
     for seed in range(300):
-        left = Counter(noisy_text(" ".join(words), level=level, synonyms={}, rng=generator(seed)).split())
+        left = Counter(
+            noisy_text(" ".join(words), level=level, synonyms={}, rng=generator(seed)).split()
+        )
         shares.append(sum(left[word] > 0 for word in words) / len(words))
     assert float(np.mean(shares)) == pytest.approx(kept, abs=0.03)
 
 
 def test_the_nearest_word_wins_and_the_earlier_row_of_a_tie(tmp_path: Path) -> None:
-    (tmp_path / "s.csv").write_text("first_word,second_word,similarity,frequency\nx,a,0.1,1\ny,a,0.3,1\nz,a,0.3,1\n")
+    (tmp_path / "s.csv").write_text(
+        "first_word,second_word,similarity,frequency\nx,a,0.1,1\ny,a,0.3,1\nz,a,0.3,1\n"
+    )
     assert read_synonyms(tmp_path / "s.csv") == {"a": "y"}
     (tmp_path / "s.csv").write_text("first_word,similarity\nx,0.1\n")
     with pytest.raises(CohortError, match="second_word"):

@@ -67,11 +67,16 @@ def signals(store: Store) -> dict[str, Signals]:
 
 
 def same(a: Signals, b: Signals) -> bool:
-    return a.model == b.model and np.array_equal(a.image_logits, b.image_logits) \
+    return (
+        a.model == b.model
+        and np.array_equal(a.image_logits, b.image_logits)
         and np.array_equal(a.text_logits, b.text_logits)
+    )
 
 
-def test_from_nothing_to_tables(tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_nothing_to_tables(
+    tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "bench"
     options = ("--methods", "retrain", "cf_k:epochs=1", "sisa", broken)
     assert bench(out, *options, "--dry-run") == 0
@@ -105,12 +110,15 @@ def test_from_nothing_to_tables(tmp_path: Path, broken: str, capsys: pytest.Capt
     made = {path for path in before if not json.loads(path.read_text())["reason"]}
     assert bench(out, *options) == 0
     assert {path: path.stat().st_mtime_ns for path in made} == {path: before[path] for path in made}
-    assert {path: path.read_bytes() for path in (out / "tables").iterdir() if "details" not in path.name} == \
-        {path: content for path, content in tables.items() if "details" not in path.name}
+    assert {
+        path: path.read_bytes() for path in (out / "tables").iterdir() if "details" not in path.name
+    } == {path: content for path, content in tables.items() if "details" not in path.name}
 
 
 @pytest.mark.slow
-def test_interrupted_and_gone_on_with_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_and_gone_on_with_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = ("--methods", "cf_k:epochs=2")
     assert bench(tmp_path / "whole", *options) == 0
     steps = 0
@@ -123,6 +131,7 @@ def test_interrupted_and_gone_on_with_gives_the_same(tmp_path: Path, monkeypatch
             if steps in (2, 6, 11):  # while the original is trained, a retrained one, and CF-k runs
                 raise KeyboardInterrupt
             tell(done, total)
+
         keep(store, cell, stop)
 
     monkeypatch.setattr(work, "make", interrupted)
@@ -131,8 +140,9 @@ def test_interrupted_and_gone_on_with_gives_the_same(tmp_path: Path, monkeypatch
     assert set(whole) == set(parts)
     assert len(whole) == 4
     assert all(same(whole[name], parts[name]) for name in whole)
-    assert (tmp_path / "whole" / "tables" / "table1.csv").read_bytes() == \
-        (tmp_path / "parts" / "tables" / "table1.csv").read_bytes()
+    assert (tmp_path / "whole" / "tables" / "table1.csv").read_bytes() == (
+        tmp_path / "parts" / "tables" / "table1.csv"
+    ).read_bytes()
 
 
 def test_models_are_those_of_a_run(tmp_path: Path) -> None:
@@ -148,7 +158,20 @@ def test_models_are_those_of_a_run(tmp_path: Path) -> None:
 
 
 def test_wrong_axes_are_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench(tmp_path / "bench", "--draws", "1", "2", "3", "--retrains", "0", "--partition.percent", "5") == 2
+    assert (
+        bench(
+            tmp_path / "bench",
+            "--draws",
+            "1",
+            "2",
+            "3",
+            "--retrains",
+            "0",
+            "--partition.percent",
+            "5",
+        )
+        == 2
+    )
     said = capsys.readouterr().err
     assert said.count("error:") == 3
     assert "--percents" in said
@@ -157,14 +180,18 @@ def test_wrong_axes_are_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "Did you mean 'epochs'" in capsys.readouterr().err
 
 
-def test_canaries_would_make_every_percentage_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_canaries_would_make_every_percentage_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert bench(tmp_path / "bench", "--partition.canaries", str(tmp_path / "canaries.json")) == 2
     assert "list of canaries is given" in capsys.readouterr().err
 
 
 def test_a_retrained_model_that_failed_is_stated(tmp_path: Path) -> None:
     store = Store(tmp_path / "bench")
-    options = BenchmarkOptions(out=store.root, methods=("cf_k",), percents=(12.0,), training_seeds=(3,), presets=False)
+    options = BenchmarkOptions(
+        out=store.root, methods=("cf_k",), percents=(12.0,), training_seeds=(3,), presets=False
+    )
     grid = points(SPEC, read_axes(SPEC, options))
     first, second = grid[0].retrains
     reasons = []
@@ -176,7 +203,9 @@ def test_a_retrained_model_that_failed_is_stated(tmp_path: Path) -> None:
     assert reasons == [[], ["12 %, retrain failed (1 run): it diverged"]]
 
 
-def test_an_axis_without_values_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_axis_without_values_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(SPEC))
     words = ["benchmark", "--spec", str(spec), "--out", str(tmp_path / "bench"), "--dry-run"]
@@ -189,8 +218,12 @@ def test_an_axis_without_values_is_refused(tmp_path: Path, capsys: pytest.Captur
 
 def test_an_estimate_is_never_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = replace(SPEC, training=replace(SPEC.training, epochs=1))
-    grid = points(spec, read_axes(spec, BenchmarkOptions(tmp_path, ("cf_k",), (12.0,), training_seeds=(3,),
-                                                         presets=False)))
+    grid = points(
+        spec,
+        read_axes(
+            spec, BenchmarkOptions(tmp_path, ("cf_k",), (12.0,), training_seeds=(3,), presets=False)
+        ),
+    )
     plan(Store(tmp_path), grid, workers=1)
     said = capsys.readouterr().out
     assert said.count(": < 1 CPU s\n") == 4
@@ -206,8 +239,15 @@ def test_one_process_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_what_determines_a_model() -> None:
     spec = replace(SPEC, seed=3)
-    options = BenchmarkOptions(Path(), methods=("cf_k", "sisa"), percents=(6.0, 12.0), draws=(2, 1),
-                               training_seeds=(3, 4), unlearning_seeds=(0, 1), presets=False)
+    options = BenchmarkOptions(
+        Path(),
+        methods=("cf_k", "sisa"),
+        percents=(6.0, 12.0),
+        draws=(2, 1),
+        training_seeds=(3, 4),
+        unlearning_seeds=(0, 1),
+        presets=False,
+    )
     grid = points(spec, read_axes(spec, options))
     found = cells(grid)
     roles = [cell.role for cell in found]
@@ -220,22 +260,36 @@ def test_what_determines_a_model() -> None:
     assert len({cell.digest for cell in found}) == len(found)
     validation = {opened(point.spec)[2].validation.tobytes() for point in grid}
     assert len(validation) == 1  # the same patients at every percentage and draw
-    again = cells(points(replace(spec, training=replace(spec.training, lr=2e-3)), read_axes(spec, options)))
+    again = cells(
+        points(replace(spec, training=replace(spec.training, lr=2e-3)), read_axes(spec, options))
+    )
     assert not {cell.digest for cell in again} & {cell.digest for cell in found}
     slower = replace(options, methods=("cf_k:lr=1e-5", "sisa"))
-    changed = {cell.digest for cell in cells(points(spec, read_axes(spec, slower)))} ^ {cell.digest for cell in found}
+    changed = {cell.digest for cell in cells(points(spec, read_axes(spec, slower)))} ^ {
+        cell.digest for cell in found
+    }
     assert len(changed) == 2 * 6 * 2  # CF-k's models alone
 
 
 def test_quick_holds_every_required_method() -> None:
     axes = read_axes(SPEC, BenchmarkOptions(Path(), quick=True, percents=(8.0, 12.0, 20.0)))
     names = [one.name for one in axes.settings]
-    assert names[:7] == ["neg_grad_plus", "scrub", "cf_k", "eu_k", "multi_delete", "forget_mi", "scrub:rewind=error"]
+    assert names[:7] == [
+        "neg_grad_plus",
+        "scrub",
+        "cf_k",
+        "eu_k",
+        "multi_delete",
+        "forget_mi",
+        "scrub:rewind=error",
+    ]
     assert axes.settings[6].method == Scrub(rewind="error")
     everything = [one.name for one in read_axes(SPEC, BenchmarkOptions(Path())).settings]
     assert everything[:7] == names[:7]
     assert set(names) <= set(everything)
-    assert len(cells(points(replace(SPEC, retrains=3), axes))) == 43  # 1 + 3 x (3 + 7 methods + 4 more settings)
+    assert (
+        len(cells(points(replace(SPEC, retrains=3), axes))) == 43
+    )  # 1 + 3 x (3 + 7 methods + 4 more settings)
 
 
 def test_settings_by_name() -> None:

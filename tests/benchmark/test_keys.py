@@ -30,7 +30,21 @@ from tests.runs import SMALL
 
 SPEC = replace(SMALL, partition=PartitionSpec(), method=ForgetMI())
 AXES = Axes((read_setting("cf_k"), read_setting("sisa")), (12.0,), (1,), (3,), (0,))
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "heart", "lungs", "clear", "edema", "no", "the", "is", ".")
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "heart",
+    "lungs",
+    "clear",
+    "edema",
+    "no",
+    "the",
+    "is",
+    ".",
+)
 
 
 def keys(spec: RunSpec) -> list[str]:
@@ -39,8 +53,15 @@ def keys(spec: RunSpec) -> list[str]:
 
 def write_bert(folder: Path, *, seed: int, dropout: float = 0.1) -> None:
     torch.manual_seed(seed)
-    config = BertConfig(vocab_size=len(WORDS), hidden_size=24, num_hidden_layers=1, num_attention_heads=2,
-                        intermediate_size=32, max_position_embeddings=512, hidden_dropout_prob=dropout)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=512,
+        hidden_dropout_prob=dropout,
+    )
     BertModel(config).save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in WORDS))
 
@@ -61,7 +82,9 @@ def _as_a_new_command() -> Iterator[None]:
 
 
 def with_bert(folder: Path, **options: Any) -> RunSpec:
-    return replace(SPEC, model=Architecture(stem_width=8, widths=(8, 16), pretrained=str(folder), **options))
+    return replace(
+        SPEC, model=Architecture(stem_width=8, widths=(8, 16), pretrained=str(folder), **options)
+    )
 
 
 def test_another_number_of_threads_makes_another_model() -> None:
@@ -88,7 +111,10 @@ def test_a_pretrained_encoder_is_known_by_its_configuration(bert: Path) -> None:
 
 def test_a_pretrained_encoder_is_read_once(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, weights = [], text_encoder.pretrained_weights
-    monkeypatch.setattr("forgetmi.run.pretrained.pretrained_weights", lambda text: read.append(text) or weights(text))
+    monkeypatch.setattr(
+        "forgetmi.run.pretrained.pretrained_weights",
+        lambda text: read.append(text) or weights(text),
+    )
     keys(with_bert(bert))
     assert len(read) == 1
 
@@ -104,7 +130,9 @@ def test_leave_to_download_is_no_part_of_a_model(bert: Path) -> None:
     assert fingerprint.opened(asked[0].spec)[1].spec == fingerprint.opened(with_bert(bert))[1].spec
 
 
-def test_a_dry_run_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_dry_run_downloads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     local: list[bool] = []
 
     def fetch(name: str, *, local_files_only: bool) -> str:
@@ -114,7 +142,15 @@ def test_a_dry_run_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(text_encoder, "snapshot_download", fetch)
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(with_bert(Path("nobody/no-such-model"), download=True)))
-    words = ["benchmark", "--spec", str(spec), "--out", str(tmp_path / "bench"), "--methods", "cf_k"]
+    words = [
+        "benchmark",
+        "--spec",
+        str(spec),
+        "--out",
+        str(tmp_path / "bench"),
+        "--methods",
+        "cf_k",
+    ]
     assert main([*words, "--dry-run"]) == 2
     assert local
     assert all(local)
@@ -130,8 +166,20 @@ def test_a_dry_run_knows_the_models_that_were_made(bert: Path, tmp_path: Path, c
     store = Store(tmp_path / "bench")
     for digest in keys(with_bert(bert, download=True)):
         finish(store, digest)
-    options = ["--percents", "12", "--training-seeds", "3", "--no-presets", "--methods", "cf_k", "sisa"]
-    assert main(["benchmark", "--spec", str(spec), "--out", str(store.root), *options, "--dry-run"]) == 0
+    options = [
+        "--percents",
+        "12",
+        "--training-seeds",
+        "3",
+        "--no-presets",
+        "--methods",
+        "cf_k",
+        "sisa",
+    ]
+    assert (
+        main(["benchmark", "--spec", str(spec), "--out", str(store.root), *options, "--dry-run"])
+        == 0
+    )
     assert " models, 0 to make" in capsys.readouterr().out
 
 
@@ -146,7 +194,9 @@ def other_version(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
 
 
 @pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers", "numpy", "scipy"])
-def test_another_version_of_a_library_makes_another_model(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_a_library_makes_another_model(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = keys(SPEC)
     other_version(monkeypatch, library)
     assert not set(keys(SPEC)) & set(before)
@@ -154,7 +204,9 @@ def test_another_version_of_a_library_makes_another_model(library: str, monkeypa
 
 @pytest.mark.parametrize("library", ["numpy", "scipy", "scikit-learn"])
 def test_another_version_of_a_library_measures_anew(
-    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    library: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, point = Store(tmp_path), points(SPEC, AXES)[0]
     for cell in cells([point]):

@@ -27,12 +27,26 @@ def score(name: str, value: float, on: str, reference: float | None = None) -> S
     return Score(name, value, (value - 0.1, value + 0.2), 20, 80, "closer", reference, "image", on)
 
 
-def measured(row: str, seed: int, draw: int, auc: float, *, reason: str = "", cpu: float = 5.0) -> Measured:
+def measured(
+    row: str, seed: int, draw: int, auc: float, *, reason: str = "", cpu: float = 5.0
+) -> Measured:
     model = row if row in ("original", "retrain") else f"{row}#0"
     models = ["retrain-0", "retrain-1"] if row == "retrain" else [model]
-    scores = {name: (score("auc", auc + 0.1 * at, "forget"), score("accuracy", auc, "forget", 0.75))
-              for at, name in enumerate(models)}
-    return Measured(row, 10.0, draw, seed, 0, model, Outcome(reason, Cost(cpu, cpu, 1)), Evaluation(scores), 20.0)
+    scores = {
+        name: (score("auc", auc + 0.1 * at, "forget"), score("accuracy", auc, "forget", 0.75))
+        for at, name in enumerate(models)
+    }
+    return Measured(
+        row,
+        10.0,
+        draw,
+        seed,
+        0,
+        model,
+        Outcome(reason, Cost(cpu, cpu, 1)),
+        Evaluation(scores),
+        20.0,
+    )
 
 
 def auc(one: Measured) -> Number | Failed:
@@ -44,8 +58,14 @@ def results(*models: Measured, patients: int = 20, draws: int = 1) -> Results:
 
 
 def test_interval_over_seeds_is_students_over_means_of_draws() -> None:
-    found = results(measured("m", 0, 0, 0.4), measured("m", 0, 1, 0.6), measured("m", 1, 0, 0.5),
-                    measured("m", 1, 1, 0.5), measured("m", 2, 0, 0.6), measured("m", 2, 1, 0.6))
+    found = results(
+        measured("m", 0, 0, 0.4),
+        measured("m", 0, 1, 0.6),
+        measured("m", 1, 0, 0.5),
+        measured("m", 1, 1, 0.5),
+        measured("m", 2, 0, 0.6),
+        measured("m", 2, 1, 0.6),
+    )
     cell = found.cell("m", 10.0, auc)
     assert cell.value == pytest.approx(1.6 / 3)  # means of the seeds: 0.5, 0.5, 0.6
     half = 4.302653 * np.std([0.5, 0.5, 0.6], ddof=1) / np.sqrt(3)
@@ -53,7 +73,9 @@ def test_interval_over_seeds_is_students_over_means_of_draws() -> None:
 
 
 def test_an_interval_ends_where_the_score_does() -> None:
-    cell = results(*(measured("m", seed, 0, value) for seed, value in enumerate((0.9, 1.0, 1.0)))).cell("m", 10.0, auc)
+    cell = results(
+        *(measured("m", seed, 0, value) for seed, value in enumerate((0.9, 1.0, 1.0)))
+    ).cell("m", 10.0, auc)
     assert cell.interval is not None
     assert 0.8 < cell.interval[0] < 0.9
     assert cell.interval[1] == 1.0
@@ -82,11 +104,14 @@ def test_a_failed_run_is_stated_and_not_left_out() -> None:
     assert found.failures(10.0) == ["10 %, m failed (1 run): it diverged"]
     assert results().cell("m", 10.0, auc).reason == "not run"
     assert results(measured("retrain", 0, 0, 0.5, reason="full disk")).failures(10.0) == [
-        "10 %, retrain failed (1 run): full disk"]
+        "10 %, retrain failed (1 run): full disk"
+    ]
 
 
 @pytest.mark.parametrize(("accuracy", "over"), [(0.65, 1.0), (0.66, 0.0), (0.9, 0.0)])
-def test_over_forgetting_is_accuracy_below_retrain_by_the_margin(accuracy: float, over: float) -> None:
+def test_over_forgetting_is_accuracy_below_retrain_by_the_margin(
+    accuracy: float, over: float
+) -> None:
     assert measured("m", 0, 0, accuracy).over_forgot() == Number(over)
 
 
@@ -95,16 +120,30 @@ def test_cost_is_a_share_of_one_retraining() -> None:
     assert measured("retrain", 0, 0, 0.5).share() == Number(1.0, within=POSITIVE)
 
 
-@pytest.mark.parametrize(("patients", "draws", "enough"), [(15, 1, True), (14, 1, False), (14, 2, False), (5, 3, True)])
+@pytest.mark.parametrize(
+    ("patients", "draws", "enough"), [(15, 1, True), (14, 1, False), (14, 2, False), (5, 3, True)]
+)
 def test_few_patients_need_several_draws(patients: int, draws: int, enough: bool) -> None:
     assert results(patients=patients, draws=draws).resolvable(10.0) is enough
 
 
 def test_tables_show_published_values_beside_measured_ones() -> None:
     settings = [read_setting(name) for name in ("cf_k", "scrub", PRESETS[1], PRESETS[2])]
-    models = [measured(row, 0, 0, value) for row, value in (
-        ("original", 0.9), ("retrain", 0.55), ("cf_k", 0.85), ("scrub", 0.62), (PRESETS[1], 0.7), (PRESETS[2], 0.8))]
-    found = {one.name: one.table for one in all_tables(results(*models), settings, seeds=1, published=True)}
+    models = [
+        measured(row, 0, 0, value)
+        for row, value in (
+            ("original", 0.9),
+            ("retrain", 0.55),
+            ("cf_k", 0.85),
+            ("scrub", 0.62),
+            (PRESETS[1], 0.7),
+            (PRESETS[2], 0.8),
+        )
+    ]
+    found = {
+        one.name: one.table
+        for one in all_tables(results(*models), settings, seeds=1, published=True)
+    }
     rows = {row.label: row.cells for row in found["table1"].rows}
     assert rows["CF-k, published"][1].value == 1.0
     assert rows["Retrain, published"][0].value == 0.190
@@ -114,7 +153,10 @@ def test_tables_show_published_values_beside_measured_ones() -> None:
     weights = [row.label for row in found["table2"].rows]
     assert "Forget-MI (setting multimodal), published" in weights
     assert "SCRUB" not in weights
-    plain = {one.name: one.table for one in all_tables(results(*models), settings, seeds=1, published=False)}
+    plain = {
+        one.name: one.table
+        for one in all_tables(results(*models), settings, seeds=1, published=False)
+    }
     assert not any("published" in row.label for row in plain["table1"].rows)
 
 
@@ -126,7 +168,12 @@ def test_published_rows_are_the_papers_methods() -> None:
 
 def test_noise_study_varies_one_thing_at_a_time() -> None:
     found = [one.method for one in noise_settings((0.1, 0.2), (0.05, 0.2))]
-    assert [(one.noise_mean, one.noise_std) for one in found] == [(0.1, 0.05), (0.2, 0.05), (0.0, 0.05), (0.0, 0.2)]
+    assert [(one.noise_mean, one.noise_std) for one in found] == [
+        (0.1, 0.05),
+        (0.2, 0.05),
+        (0.0, 0.05),
+        (0.0, 0.2),
+    ]
     assert all(one.noise == "given" for one in found)
 
 
@@ -134,19 +181,35 @@ def test_means_of_noise_alone_are_at_the_methods_own_deviation() -> None:
     found = [one.method for one in noise_settings((0.1, 0.2), ())]
     assert found == [ForgetMI(noise="given", noise_mean=mean) for mean in (0.1, 0.2)]
     assert noise_settings((), ()) == []
-    asked = read_axes(RunSpec(), BenchmarkOptions(Path(), methods=("cf_k",), presets=False, noise_means=(0.1,)))
-    assert [one.name for one in asked.settings] == ["cf_k", "forget_mi:noise=given,noise_mean=0.1,noise_std=0.1"]
+    asked = read_axes(
+        RunSpec(), BenchmarkOptions(Path(), methods=("cf_k",), presets=False, noise_means=(0.1,))
+    )
+    assert [one.name for one in asked.settings] == [
+        "cf_k",
+        "forget_mi:noise=given,noise_mean=0.1,noise_std=0.1",
+    ]
 
 
-@pytest.mark.parametrize(("images", "patients", "grades", "papers"), [
-    (6742, 1663, (2883, 1511, 1709, 639), True),
-    (6742, 1663, (2883, 1709, 1511, 639), False),  # the paper's text has the shares of grades 1 and 2 the other way
-    (6742, 1663, (6742,), False),
-    (6741, 1663, (2882, 1511, 1709, 639), False),
-    (6742, 1662, (2883, 1511, 1709, 639), False),
-])
+@pytest.mark.parametrize(
+    ("images", "patients", "grades", "papers"),
+    [
+        (6742, 1663, (2883, 1511, 1709, 639), True),
+        (
+            6742,
+            1663,
+            (2883, 1709, 1511, 639),
+            False,
+        ),  # the paper's text has the shares of grades 1 and 2 the other way
+        (6742, 1663, (6742,), False),
+        (6741, 1663, (2882, 1511, 1709, 639), False),
+        (6742, 1662, (2883, 1511, 1709, 639), False),
+    ],
+)
 def test_the_papers_cohort_is_known_by_its_counts(
-    images: int, patients: int, grades: tuple[int, ...], papers: bool,
+    images: int,
+    patients: int,
+    grades: tuple[int, ...],
+    papers: bool,
 ) -> None:
     assert is_papers(images, patients, grades) is papers
 
@@ -155,12 +218,16 @@ def test_the_counts_of_the_papers_cohort_are_those_of_its_list(shared_data: Path
     with next((shared_data / "mimic_splits").glob("mimic-cxr-sub-img-edema*.csv")).open() as file:
         rows = list(csv.DictReader(file))
     grades = Counter(float(row["edeme_severity"]) for row in rows)
-    assert is_papers(len(rows), len({row["subject_id"] for row in rows}), [grades[grade] for grade in range(4)])
+    assert is_papers(
+        len(rows), len({row["subject_id"] for row in rows}), [grades[grade] for grade in range(4)]
+    )
 
 
 def test_rewound_scrub_comes_after_the_papers_rows() -> None:
     settings = [read_setting(name) for name in REQUIRED if name != "retrain"]
-    models = [measured(row, 0, 0, 0.5) for row in ("original", "retrain", *(one.name for one in settings))]
+    models = [
+        measured(row, 0, 0, 0.5) for row in ("original", "retrain", *(one.name for one in settings))
+    ]
     table = all_tables(results(*models), settings, seeds=1, published=True)[0].table
     rows = [row.label for row in table.rows]
     assert rows[-3:] == ["Forget-MI", "Forget-MI, published", "SCRUB (rewind error)"]
@@ -169,17 +236,30 @@ def test_rewound_scrub_comes_after_the_papers_rows() -> None:
 
 def test_source_of_a_part_is_what_it_imports() -> None:
     found = closure(["forgetmi.methods.cf_k"])
-    assert {"forgetmi.methods.cf_k", "forgetmi.unlearning.method", "forgetmi.model.train", "forgetmi.core.seeding"} <= set(found)
-    assert not {name for name in found if name.startswith(("forgetmi.report", "forgetmi.commands", "forgetmi.benchmark"))}
+    assert {
+        "forgetmi.methods.cf_k",
+        "forgetmi.unlearning.method",
+        "forgetmi.model.train",
+        "forgetmi.core.seeding",
+    } <= set(found)
+    assert not {
+        name
+        for name in found
+        if name.startswith(("forgetmi.report", "forgetmi.commands", "forgetmi.benchmark"))
+    }
     assert "forgetmi.methods.scrub" not in found
     assert all(found.values())
     one, two = source_digest(("forgetmi.methods.cf_k",)), source_digest(("forgetmi.methods.eu_k",))
     assert one != two
     assert one == source_digest(("forgetmi.methods.cf_k",))
-    assert source_digest(("forgetmi.core.seeding",)) != source_digest(("forgetmi.core.seeding",), alone=("forgetmi.core.files",))
+    assert source_digest(("forgetmi.core.seeding",)) != source_digest(
+        ("forgetmi.core.seeding",), alone=("forgetmi.core.files",)
+    )
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (0.3, "< 1 s"), (5, "5 s"), (240, "4 min"),
-                                                (7500, "2 h 5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.3, "< 1 s"), (5, "5 s"), (240, "4 min"), (7500, "2 h 5 min")],
+)
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text

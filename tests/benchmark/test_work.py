@@ -24,7 +24,14 @@ from forgetmi.model.train import Recipe
 from forgetmi.run.spec import PartitionSpec, write_yaml
 from tests.runs import SMALL
 
-SPEC = replace(SMALL, partition=PartitionSpec(), method=ForgetMI(), training=Recipe(epochs=1), retrains=1, resamples=20)
+SPEC = replace(
+    SMALL,
+    partition=PartitionSpec(),
+    method=ForgetMI(),
+    training=Recipe(epochs=1),
+    retrains=1,
+    resamples=20,
+)
 METHODS = ("cf_k:epochs=1", "neg_grad_plus:epochs=1")
 
 
@@ -37,12 +44,30 @@ def deadly(store: Store, cell: Any, tell: Any) -> None:
 def bench(folder: Path, workers: int) -> int:
     spec = folder.parent / "spec.yaml"
     spec.write_text(write_yaml(SPEC))
-    return main(["benchmark", "--spec", str(spec), "--out", str(folder), "--percents", "12", "--training-seeds", "3",
-                 "--no-presets", "--methods", *METHODS, "--workers", str(workers)])
+    return main(
+        [
+            "benchmark",
+            "--spec",
+            str(spec),
+            "--out",
+            str(folder),
+            "--percents",
+            "12",
+            "--training-seeds",
+            "3",
+            "--no-presets",
+            "--methods",
+            *METHODS,
+            "--workers",
+            str(workers),
+        ]
+    )
 
 
 def test_a_model_whose_process_was_killed_is_stated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     store = Store(tmp_path / "bench")
     warm_up()
@@ -63,18 +88,24 @@ def test_a_model_whose_process_was_killed_is_stated(
 
 def test_a_killed_original_is_the_reason_of_what_unlearns_from_it(tmp_path: Path) -> None:
     store = Store(tmp_path / "bench")
-    options = BenchmarkOptions(store.root, methods=METHODS[:1], percents=(12.0,), training_seeds=(3,), presets=False)
+    options = BenchmarkOptions(
+        store.root, methods=METHODS[:1], percents=(12.0,), training_seeds=(3,), presets=False
+    )
     original, _, unlearned = cells(points(SPEC, read_axes(SPEC, options)))
     work.killed(store, original, Fault("its process was killed", why="SIGKILL"))
     make(store, unlearned, lambda done, total: None)
     outcome = store.outcome(unlearned.digest)
     assert outcome is not None
-    assert outcome.reason.startswith("its original could not be made (its process was killed (SIGKILL)")
+    assert outcome.reason.startswith(
+        "its original could not be made (its process was killed (SIGKILL)"
+    )
 
 
 def test_a_process_killed_after_its_model_was_stored_fails_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "bench")
-    options = BenchmarkOptions(store.root, methods=METHODS[:1], percents=(12.0,), training_seeds=(3,), presets=False)
+    options = BenchmarkOptions(
+        store.root, methods=METHODS[:1], percents=(12.0,), training_seeds=(3,), presets=False
+    )
     cell = cells(points(SPEC, read_axes(SPEC, options)))[0]
     store.finish(cell.digest, Outcome("", Cost(1.0, 1.0, 1)), identity={})
     work.killed(store, cell, Fault("its process was killed"))

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forgetmi.cohort.canaries import COMMITMENT, SEALED, draw_canaries, keep_out, read_canaries, write_canaries
+from forgetmi.cohort.canaries import (
+    COMMITMENT,
+    SEALED,
+    draw_canaries,
+    keep_out,
+    read_canaries,
+    write_canaries,
+)
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import CohortError
@@ -37,7 +44,11 @@ def test_pairs_match_and_the_coin_decides_who_is_trained_on(cohort: Cohort) -> N
 
 
 def test_coins_are_fair(cohort: Cohort) -> None:
-    coins = [kept for seed in range(60) for kept in draw_canaries(cohort, pairs=8, seed=seed, key=KEY).included]
+    coins = [
+        kept
+        for seed in range(60)
+        for kept in draw_canaries(cohort, pairs=8, seed=seed, key=KEY).included
+    ]
     assert np.mean(coins) == pytest.approx(0.5, abs=0.06)
 
 

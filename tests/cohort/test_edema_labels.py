@@ -108,25 +108,33 @@ def test_sentence_gets_its_grade(text: str, grade: int) -> None:
     assert edema_grade(text) == grade
 
 
-@pytest.mark.parametrize(("text", "grade"), [
-    ("Diffuse interstitial opacities.", 2),
-    ("Bilateral perihilar infiltrates.", 3),
-    ("Left perihilar infiltrate.", -1),
-    ("Interstitial opacities. No pulmonary edema.", 0),
-    ("Chronic interstitial thickening.", -1),
-    ("Alveolar opacities have improved.", 3),
-    ("Interstitial prominence suggests mild vascular congestion.", 1),
-    ("Perihilar opacities. Mild interstitial edema.", 2),
-])
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ("Diffuse interstitial opacities.", 2),
+        ("Bilateral perihilar infiltrates.", 3),
+        ("Left perihilar infiltrate.", -1),
+        ("Interstitial opacities. No pulmonary edema.", 0),
+        ("Chronic interstitial thickening.", -1),
+        ("Alveolar opacities have improved.", 3),
+        ("Interstitial prominence suggests mild vascular congestion.", 1),
+        ("Perihilar opacities. Mild interstitial edema.", 2),
+    ],
+)
 def test_described_opacities_count_for_patients_with_heart_failure(text: str, grade: int) -> None:
     assert edema_grade(text, heart_failure=True) == grade
 
 
 def test_mentions_tell_where_and_what() -> None:
-    mentions = edema_mentions("Vascular congestion without frank edema. Interstitial edema has improved.")
+    mentions = edema_mentions(
+        "Vascular congestion without frank edema. Interstitial edema has improved."
+    )
     assert [(m.grade, m.status, m.sentence) for m in mentions] == [
-        (1, "affirmed", 0), (3, "negated", 0), (2, "affirmed", 1)]
-    assert "Vascular congestion"[mentions[0].begin:mentions[0].end] == "congestion"
+        (1, "affirmed", 0),
+        (3, "negated", 0),
+        (2, "affirmed", 1),
+    ]
+    assert "Vascular congestion"[mentions[0].begin : mentions[0].end] == "congestion"
 
 
 @given(st.text(max_size=200))
@@ -134,7 +142,10 @@ def test_any_text_has_a_grade(text: str) -> None:
     assert -1 <= edema_grade(text) < len(GRADES)
 
 
-@given(st.sampled_from(CASES), st.sampled_from(["Heart size is normal.", "There is a small pleural effusion."]))
+@given(
+    st.sampled_from(CASES),
+    st.sampled_from(["Heart size is normal.", "There is a small pleural effusion."]),
+)
 def test_an_unrelated_sentence_changes_nothing(case: tuple[str, int], other: str) -> None:
     text, grade = case
     assert edema_grade(f"{other} {text}") == grade
@@ -151,8 +162,11 @@ def test_grades_set_by_hand() -> None:
 
     with HAND.open(newline="") as file:
         hand = {row["report"]: int(row["grade"]) for row in csv.DictReader(file)}
-    given = {f"CXR{report.number}": edema_grade(report.text) for report in read_openi_reports(REPORTS)
-             if f"CXR{report.number}" in hand}
+    given = {
+        f"CXR{report.number}": edema_grade(report.text)
+        for report in read_openi_reports(REPORTS)
+        if f"CXR{report.number}" in hand
+    }
     assert len(given) == len(hand) == 364
     hits = sum(given[one] > 0 and grade > 0 for one, grade in hand.items())
     assert hits / sum(grade > 0 for grade in given.values()) >= 0.9

@@ -41,8 +41,12 @@ def test_columns_agree_with_single_digests(raw: list[str]) -> None:
 
 
 def test_kinds_keys_and_identifiers_are_separate() -> None:
-    found = {Pseudonyms(key).digest(kind, raw) for key in (KEY, KEY[::-1])
-             for kind in ("patient", "study", "image", "group") for raw in ("1", "2")}
+    found = {
+        Pseudonyms(key).digest(kind, raw)
+        for key in (KEY, KEY[::-1])
+        for kind in ("patient", "study", "image", "group")
+        for raw in ("1", "2")
+    }
     assert len(found) == 16
     assert all(len(one) == 16 and set(one) <= set("0123456789abcdef") for one in found)
 
@@ -70,8 +74,14 @@ def test_user_key_is_made_once_for_the_user_alone(home: Path) -> None:
 @pytest.mark.usefixtures("home")
 def test_processes_that_race_get_one_key() -> None:
     code = "from forgetmi.cohort.identifiers import load_key; print(load_key().hex())"
-    racing = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    assert len({process.communicate(timeout=60)[0] for process in racing} | {load_key().hex() + "\n"}) == 1
+    racing = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert (
+        len({process.communicate(timeout=60)[0] for process in racing} | {load_key().hex() + "\n"})
+        == 1
+    )
 
 
 def test_a_faster_process_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +96,9 @@ def test_a_faster_process_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [entry.name for entry in user_key_file().parent.iterdir()] == ["identifiers.key"]
 
 
-def test_named_file_comes_before_the_variable_and_the_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_file_comes_before_the_variable_and_the_user(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (home / "a.key").write_bytes(KEY + b"\r\n")
     (home / "b.key").write_bytes(KEY[::-1])
     monkeypatch.setenv(KEY_VARIABLE, str(home / "b.key"))
@@ -95,9 +107,12 @@ def test_named_file_comes_before_the_variable_and_the_user(home: Path, monkeypat
     assert not user_key_file().exists()
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "cannot be read"), (b"short\n", "5 bytes"), (b"", "0 bytes")])
-def test_named_file_must_hold_a_key(home: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None,
-                                    words: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot be read"), (b"short\n", "5 bytes"), (b"", "0 bytes")]
+)
+def test_named_file_must_hold_a_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, words: str
+) -> None:
     path = home / "named.key"
     if content is not None:
         path.write_bytes(content)

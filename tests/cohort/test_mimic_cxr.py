@@ -15,8 +15,13 @@ from forgetmi.core.types import codes
 SPLITS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mimic_splits"
 PUBLISHED = SPLITS / "mimic-cxr-sub-img-edema-split-manualtest.csv"
 HEADER = "subject_id,study_id,dicom_id,edeme_severity,fold"
-ROWS = ["90000001,95000001,aaaa-01,0,1", "90000001,95000002,aaaa-02,2,1", "90000001,95000002,aaaa-03,2,1",
-        "90000002,95000003,bbbb-01,3,TEST", "90000003,95000004,cccc-01,1,5"]
+ROWS = [
+    "90000001,95000001,aaaa-01,0,1",
+    "90000001,95000002,aaaa-02,2,1",
+    "90000001,95000002,aaaa-03,2,1",
+    "90000002,95000003,bbbb-01,3,TEST",
+    "90000003,95000004,cccc-01,1,5",
+]
 
 
 @pytest.fixture
@@ -37,7 +42,9 @@ def make_tree(root: Path, rows: list[str], ending: str = "dcm") -> Path:
         folder = root / f"p{subject[:2]}" / f"p{subject}"
         (folder / f"s{study}").mkdir(parents=True, exist_ok=True)
         (folder / f"s{study}" / f"{dicom}.{ending}").touch()
-        (folder / f"s{study}.txt").write_text(f" FINDINGS: Study {study[-1]}.\n IMPRESSION: No edema in 2 views.\n")
+        (folder / f"s{study}.txt").write_text(
+            f" FINDINGS: Study {study[-1]}.\n IMPRESSION: No edema in 2 views.\n"
+        )
     return root
 
 
@@ -46,25 +53,45 @@ def write_tsv(path: Path, lines: list[str]) -> Path:
     return path
 
 
-TSV = ["0\t0\t95000001\ta\tfirst .", "1\t2\t95000002\ta\tsecond .", "2\t3\t95000003\ta\tthird .",
-       "3\t1\t95000004\ta\tfourth ."]
+TSV = [
+    "0\t0\t95000001\ta\tfirst .",
+    "1\t2\t95000002\ta\tsecond .",
+    "2\t3\t95000003\ta\tthird .",
+    "3\t1\t95000004\ta\tfourth .",
+]
 
 
-@pytest.mark.parametrize(("layout", "ending", "images"), [
-    ("files", "dcm", "dicom"), ("physionet.org/files/mimic-cxr/2.1.0/files", "dcm", "dicom"),
-    ("2.0.0/files", "jpg", "jpg"), (".", "dcm", "dicom"),
-])
-def test_trees_as_physionet_ships_them(tmp_path: Path, key: Path, layout: str, ending: str, images: str) -> None:
+@pytest.mark.parametrize(
+    ("layout", "ending", "images"),
+    [
+        ("files", "dcm", "dicom"),
+        ("physionet.org/files/mimic-cxr/2.1.0/files", "dcm", "dicom"),
+        ("2.0.0/files", "jpg", "jpg"),
+        (".", "dcm", "dicom"),
+    ],
+)
+def test_trees_as_physionet_ships_them(
+    tmp_path: Path, key: Path, layout: str, ending: str, images: str
+) -> None:
     make_tree(tmp_path / "mimic" / layout, ROWS, ending)
-    cohort = MimicCxrCohort(split=write_split(tmp_path / "split.csv", ROWS), root=tmp_path / "mimic",
-                            images=images, key_file=key).load()  # type: ignore[arg-type]
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", ROWS),
+        root=tmp_path / "mimic",
+        images=images,
+        key_file=key,
+    ).load()  # type: ignore[arg-type]
     assert cohort.label.tolist() == [0, 2, 2, 3, 1]
     assert cohort.split.tolist() == ["train", "train", "train", "holdout", "train"]
     assert cohort.report[0] == "Study 1. No edema in 2 views."
     assert cohort.image[2].endswith(f"p90/p90000001/s95000002/aaaa-03.{ending}")
     assert codes(cohort.study)[0].tolist() == [0, 1, 1, 2, 3]
     assert cohort.ordinal
-    assert cohort.classes == ("no edema", "vascular congestion", "interstitial edema", "alveolar edema")
+    assert cohort.classes == (
+        "no edema",
+        "vascular congestion",
+        "interstitial edema",
+        "alveolar edema",
+    )
     assert cohort.notices == ()
 
 
@@ -77,65 +104,98 @@ def test_both_spellings_and_number_normalisation(tmp_path: Path, key: Path) -> N
 
 def test_reports_from_the_authors_table(tmp_path: Path, key: Path) -> None:
     tsv = write_tsv(tmp_path / "all_data.tsv", [*TSV, "4\t-1\t99999999\ta\tof nobody ."])
-    cohort = MimicCxrCohort(split=write_split(tmp_path / "split.csv", ROWS), reports=tsv, images="none",
-                            key_file=key).load()
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", ROWS), reports=tsv, images="none", key_file=key
+    ).load()
     assert cohort.report.tolist() == ["first .", "second .", "second .", "third .", "fourth ."]
     assert cohort.image.tolist() == [""] * 5
-    assert cohort.notices == ("1 reports of all_data.tsv belong to no study of split.csv and are not used",)
+    assert cohort.notices == (
+        "1 reports of all_data.tsv belong to no study of split.csv and are not used",
+    )
 
 
 def test_tab_within_a_text_is_kept_as_a_blank(tmp_path: Path) -> None:
-    texts, notices = read_all_data(write_tsv(tmp_path / "all_data.tsv", ['0\t0\t95000001\ta\tone\t"two .', *TSV[1:]]))
+    texts, notices = read_all_data(
+        write_tsv(tmp_path / "all_data.tsv", ['0\t0\t95000001\ta\tone\t"two .', *TSV[1:]])
+    )
     assert texts["95000001"] == 'one "two .'
     assert notices == ("1 reports hold tabs, which became blanks (all_data.tsv)",)
 
 
 def test_faults_of_the_authors_table_are_all_told(tmp_path: Path) -> None:
-    path = write_tsv(tmp_path / "all_data.tsv", [*TSV, "short\tline", "9\t0\t95000001\ta\tanother text ."])
+    path = write_tsv(
+        tmp_path / "all_data.tsv", [*TSV, "short\tline", "9\t0\t95000001\ta\tanother text ."]
+    )
     with pytest.raises(CohortError) as caught:
         read_all_data(path)
-    assert [fault.where for fault in caught.value.faults] == ["all_data.tsv line 5", "all_data.tsv line 6"]
+    assert [fault.where for fault in caught.value.faults] == [
+        "all_data.tsv line 5",
+        "all_data.tsv line 6",
+    ]
     assert "another text" not in str(caught.value).replace("the study has another text", "")
 
 
 def test_rows_without_grade_or_report_are_left_out_and_listed(tmp_path: Path, key: Path) -> None:
-    rows = [*ROWS, "90000004,95000005,dddd-01,moderate,2", "90000004,95000006,dddd-02,7,2",
-            "90000005,95000007,eeee-01,1,3"]
-    tsv = write_tsv(tmp_path / "all_data.tsv", [*TSV, "4\t1\t95000005\ta\tfifth .", "5\t1\t95000006\ta\tsixth ."])
-    cohort = MimicCxrCohort(split=write_split(tmp_path / "split.csv", rows), reports=tsv, images="none",
-                            key_file=key).load()
+    rows = [
+        *ROWS,
+        "90000004,95000005,dddd-01,moderate,2",
+        "90000004,95000006,dddd-02,7,2",
+        "90000005,95000007,eeee-01,1,3",
+    ]
+    tsv = write_tsv(
+        tmp_path / "all_data.tsv",
+        [*TSV, "4\t1\t95000005\ta\tfifth .", "5\t1\t95000006\ta\tsixth ."],
+    )
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", rows), reports=tsv, images="none", key_file=key
+    ).load()
     assert len(cohort) == 5
     assert cohort.notices == (
         "2 rows of split.csv have a severity that is no grade (edeme_severity is not 0 to 3) and are left out "
-        "(rows 6-7)", "1 rows of split.csv have no report and are left out (rows 8)")
+        "(rows 6-7)",
+        "1 rows of split.csv have no report and are left out (rows 8)",
+    )
 
 
 def test_unknown_severity_is_kept_as_unknown(tmp_path: Path, key: Path) -> None:
     rows = [ROWS[0].replace(",0,1", ",-1,1"), ROWS[3].replace(",3,TEST", ",,TEST"), ROWS[4]]
     tsv = write_tsv(tmp_path / "all_data.tsv", TSV)
-    cohort = MimicCxrCohort(split=write_split(tmp_path / "split.csv", rows), reports=tsv, images="none",
-                            key_file=key).load()
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", rows), reports=tsv, images="none", key_file=key
+    ).load()
     assert cohort.label.tolist() == [-1, -1, 1]
 
 
-@pytest.mark.parametrize(("extra", "message"), [
-    (HEADER, "the row repeats the header"),
-    ("90000009,95000009,aaaa-01,0,1", "the image identifier occurs twice"),
-    ("90000002,95000003,bbbb-02,3,1", "the patient is in two splits"),
-    ("90000009,95000001,ffff-01,0,1", "the study belongs to two patients"),
-    ("p9000001,95000001,ffff-01,0,1", "the identifier is malformed"),
-    ("90000009,../../etc,ffff-01,0,1", "the identifier is malformed"),
-    ("90000009,95000003,ffff-01,0,6", "the split is not known"),
-])
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (HEADER, "the row repeats the header"),
+        ("90000009,95000009,aaaa-01,0,1", "the image identifier occurs twice"),
+        ("90000002,95000003,bbbb-02,3,1", "the patient is in two splits"),
+        ("90000009,95000001,ffff-01,0,1", "the study belongs to two patients"),
+        ("p9000001,95000001,ffff-01,0,1", "the identifier is malformed"),
+        ("90000009,../../etc,ffff-01,0,1", "the identifier is malformed"),
+        ("90000009,95000003,ffff-01,0,6", "the split is not known"),
+    ],
+)
 def test_bad_split_lists_are_refused_without_identifiers(
-    tmp_path: Path, key: Path, extra: str, message: str,
+    tmp_path: Path,
+    key: Path,
+    extra: str,
+    message: str,
 ) -> None:
     tsv = write_tsv(tmp_path / "all_data.tsv", [*TSV, "4\t1\t95000009\ta\tninth ."])
     with pytest.raises(CohortError, match=message) as caught:
-        MimicCxrCohort(split=write_split(tmp_path / "split.csv", [*ROWS, extra]), reports=tsv, images="none",
-                       key_file=key).load()
+        MimicCxrCohort(
+            split=write_split(tmp_path / "split.csv", [*ROWS, extra]),
+            reports=tsv,
+            images="none",
+            key_file=key,
+        ).load()
     assert "row 6" in str(caught.value)
-    assert not any(identifier in str(caught.value) for identifier in ("9000000", "9500000", "aaaa", "ffff"))
+    assert not any(
+        identifier in str(caught.value) for identifier in ("9000000", "9500000", "aaaa", "ffff")
+    )
 
 
 def test_missing_images_are_told_by_row_and_digest(tmp_path: Path, key: Path) -> None:
@@ -143,8 +203,13 @@ def test_missing_images_are_told_by_row_and_digest(tmp_path: Path, key: Path) ->
     (root / "p90" / "p90000001" / "s95000002" / "aaaa-03.dcm").unlink()
     (root / "p90" / "p90000002" / "s95000003" / "bbbb-01.dcm").unlink()
     with pytest.raises(CohortError) as caught:
-        MimicCxrCohort(split=write_split(tmp_path / "split.csv", ROWS), root=tmp_path, key_file=key).load()
-    assert [fault.where.split(" (")[0] for fault in caught.value.faults] == ["split.csv row 3", "split.csv row 4"]
+        MimicCxrCohort(
+            split=write_split(tmp_path / "split.csv", ROWS), root=tmp_path, key_file=key
+        ).load()
+    assert [fault.where.split(" (")[0] for fault in caught.value.faults] == [
+        "split.csv row 3",
+        "split.csv row 4",
+    ]
     assert "95000002" not in str(caught.value)
 
 
@@ -154,7 +219,9 @@ def test_unreadable_report_names_nobody(tmp_path: Path, key: Path) -> None:
     report.unlink()
     report.mkdir()
     with pytest.raises(CohortError, match="a report file cannot be read") as caught:
-        MimicCxrCohort(split=write_split(tmp_path / "split.csv", ROWS), root=tmp_path, key_file=key).load()
+        MimicCxrCohort(
+            split=write_split(tmp_path / "split.csv", ROWS), root=tmp_path, key_file=key
+        ).load()
     assert "9500000" not in str(caught.value)
     assert caught.value.__suppress_context__
 
@@ -173,29 +240,51 @@ def test_folder_faults(tmp_path: Path, key: Path) -> None:
     with pytest.raises(CohortError, match="2 folders hold p10"):
         MimicCxrCohort(split=split, root=tmp_path / "both", key_file=key).load()
     with pytest.raises(CohortError, match="column 'fold' is missing"):
-        MimicCxrCohort(split=write_split(tmp_path / "a.csv", ["1"], "subject_id"), images="none", key_file=key).load()
+        MimicCxrCohort(
+            split=write_split(tmp_path / "a.csv", ["1"], "subject_id"), images="none", key_file=key
+        ).load()
     empty = write_tsv(tmp_path / "all_data.tsv", ["0\t0\t95000077\ta\tof nobody ."])
     with pytest.raises(CohortError, match="no row of the split list has a grade and a report"):
         MimicCxrCohort(split=split, reports=empty, images="none", key_file=key).load()
 
 
 def test_grades_from_reports(tmp_path: Path, key: Path) -> None:
-    tsv = write_tsv(tmp_path / "all_data.tsv", [
-        "0\t0\t95000001\ta\tNo pulmonary edema .", "1\t2\t95000002\ta\tInterstitial opacities .",
-        "2\t3\t95000003\ta\tMild congestion .", "3\t1\t95000004\ta\tPneumonia ."])
-    cohort = MimicCxrCohort(split=write_split(tmp_path / "split.csv", ROWS), reports=tsv, images="none",
-                            labels="report", key_file=key).load()
+    tsv = write_tsv(
+        tmp_path / "all_data.tsv",
+        [
+            "0\t0\t95000001\ta\tNo pulmonary edema .",
+            "1\t2\t95000002\ta\tInterstitial opacities .",
+            "2\t3\t95000003\ta\tMild congestion .",
+            "3\t1\t95000004\ta\tPneumonia .",
+        ],
+    )
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", ROWS),
+        reports=tsv,
+        images="none",
+        labels="report",
+        key_file=key,
+    ).load()
     assert cohort.label.tolist() == [0, 2, 2, 1, -1]
-    assert cohort.notices[0] == \
-        "grades were read from the reports: 2 of 4 studies have the split list's, 1 have none"
+    assert (
+        cohort.notices[0]
+        == "grades were read from the reports: 2 of 4 studies have the split list's, 1 have none"
+    )
 
 
 def test_subgroups_from_metadata(tmp_path: Path, key: Path) -> None:
-    (tmp_path / "metadata.csv").write_text("dicom_id,ViewPosition\naaaa-01,PA\nbbbb-01,AP\nzzzz,LL\n")
+    (tmp_path / "metadata.csv").write_text(
+        "dicom_id,ViewPosition\naaaa-01,PA\nbbbb-01,AP\nzzzz,LL\n"
+    )
     (tmp_path / "patients.csv").write_text("subject_id,gender\n90000001,F\n")
     cohort = MimicCxrCohort(
-        split=write_split(tmp_path / "split.csv", ROWS), reports=write_tsv(tmp_path / "all_data.tsv", TSV),
-        images="none", metadata=tmp_path / "metadata.csv", patients=tmp_path / "patients.csv", key_file=key).load()
+        split=write_split(tmp_path / "split.csv", ROWS),
+        reports=write_tsv(tmp_path / "all_data.tsv", TSV),
+        images="none",
+        metadata=tmp_path / "metadata.csv",
+        patients=tmp_path / "patients.csv",
+        key_file=key,
+    ).load()
     assert cohort.subgroups["view"].tolist() == ["PA", "", "", "AP", ""]
     assert cohort.subgroups["sex"].tolist() == ["F", "F", "F", "", ""]
 
@@ -206,12 +295,19 @@ def published(tmp_path: Path, key: Path) -> MimicCxrCohort:
         pytest.skip("the published split list is not beside the repository")
     with PUBLISHED.open(newline="") as file:
         studies = {row["study_id"]: row["edeme_severity"] for row in csv.DictReader(file)}
-    tsv = write_tsv(tmp_path / "all_data.tsv",
-                    [f"{i}\t{grade}\t{study}\ta\tText {i} ." for i, (study, grade) in enumerate(studies.items())])
+    tsv = write_tsv(
+        tmp_path / "all_data.tsv",
+        [
+            f"{i}\t{grade}\t{study}\ta\tText {i} ."
+            for i, (study, grade) in enumerate(studies.items())
+        ],
+    )
     return MimicCxrCohort(split=PUBLISHED, reports=tsv, images="none", key_file=key)
 
 
-def test_published_split_list_has_its_documented_counts(published: MimicCxrCohort, key: Path) -> None:
+def test_published_split_list_has_its_documented_counts(
+    published: MimicCxrCohort, key: Path
+) -> None:
     cohort = published.load()
     assert len(cohort) == 6742
     assert len(set(cohort.patient)) == 1663
@@ -228,10 +324,16 @@ def test_published_split_list_has_its_documented_counts(published: MimicCxrCohor
     assert (studies[1], studies[2], studies[33]) == (489, 325, 1)
 
 
-@pytest.mark.parametrize(("percent", "images", "patients"), [(3, 201, 16), (6, 401, 32), (10, 674, 60)])
-def test_published_forget_lists(published: MimicCxrCohort, key: Path, percent: int, images: int, patients: int) -> None:
+@pytest.mark.parametrize(
+    ("percent", "images", "patients"), [(3, 201, 16), (6, 401, 32), (10, 674, 60)]
+)
+def test_published_forget_lists(
+    published: MimicCxrCohort, key: Path, percent: int, images: int, patients: int
+) -> None:
     cohort = published.load()
-    request = read_forget_list(SPLITS / f"forget_set_{percent}per.csv", cohort=cohort, key=b"k" * 32)
+    request = read_forget_list(
+        SPLITS / f"forget_set_{percent}per.csv", cohort=cohort, key=b"k" * 32
+    )
     sets = partition(cohort, forget=request, validation=0.1)
     assert len(sets.forget) == images
     assert len(request.patients) == patients

@@ -13,11 +13,21 @@ from forgetmi.core.errors import CohortError
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "openi_reports" / "reports.tar.gz"
 
 
-def report(number: int, findings: str, impression: str, codes: tuple[str, ...], images: tuple[str, ...] = ()) -> str:
-    return (f'<eCitation><uId id="CXR{number}"/><AbstractText Label="FINDINGS">{findings}</AbstractText>'
-            f'<AbstractText Label="IMPRESSION">{impression}</AbstractText><MeSH>'
-            + "".join(f"<major>{code}</major>" for code in codes) + "</MeSH>"
-            + "".join(f'<parentImage id="{image}"/>' for image in images) + "</eCitation>")
+def report(
+    number: int,
+    findings: str,
+    impression: str,
+    codes: tuple[str, ...],
+    images: tuple[str, ...] = (),
+) -> str:
+    return (
+        f'<eCitation><uId id="CXR{number}"/><AbstractText Label="FINDINGS">{findings}</AbstractText>'
+        f'<AbstractText Label="IMPRESSION">{impression}</AbstractText><MeSH>'
+        + "".join(f"<major>{code}</major>" for code in codes)
+        + "</MeSH>"
+        + "".join(f'<parentImage id="{image}"/>' for image in images)
+        + "</eCitation>"
+    )
 
 
 @pytest.fixture
@@ -32,9 +42,18 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "xml"
     folder.mkdir()
     reports = {
-        1: ("Lungs are clear.", "No acute disease.", ("normal",), ("CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001")),
-        2: ("Large heart.", "Mild interstitial edema.", ("Pulmonary Edema/interstitial/mild", "Cardiomegaly"),
-            ("CXR2_IM-0652-1001",)),
+        1: (
+            "Lungs are clear.",
+            "No acute disease.",
+            ("normal",),
+            ("CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001"),
+        ),
+        2: (
+            "Large heart.",
+            "Mild interstitial edema.",
+            ("Pulmonary Edema/interstitial/mild", "Cardiomegaly"),
+            ("CXR2_IM-0652-1001",),
+        ),
         3: ("", "", ("No Indexing",), ("CXR3_IM-1384-1001",)),
         10: ("", "Vascular congestion.", ("Pulmonary Congestion",), ()),
     }
@@ -45,8 +64,11 @@ def folder(tmp_path: Path) -> Path:
 
 def test_reports_alone_give_one_row_a_report(folder: Path, key: Path) -> None:
     cohort = OpeniCohort(path=folder, key_file=key).load()
-    assert cohort.report.tolist() == ["Lungs are clear.\n\nNo acute disease.",
-                                      "Large heart.\n\nMild interstitial edema.", "Vascular congestion."]
+    assert cohort.report.tolist() == [
+        "Lungs are clear.\n\nNo acute disease.",
+        "Large heart.\n\nMild interstitial edema.",
+        "Vascular congestion.",
+    ]
     assert cohort.label.tolist() == [0, 1, 1]
     assert cohort.classes == ("normal", "abnormal")
     assert not cohort.ordinal
@@ -72,7 +94,9 @@ def test_edema_grades(folder: Path, key: Path, labels: str) -> None:
     assert len(cohort.classes) == 4
 
 
-def test_images_are_matched_by_report_and_image_number(folder: Path, key: Path, tmp_path: Path) -> None:
+def test_images_are_matched_by_report_and_image_number(
+    folder: Path, key: Path, tmp_path: Path
+) -> None:
     images = tmp_path / "png"
     (images / "deep").mkdir(parents=True)
     grey = Image.fromarray(np.zeros((4, 4), np.uint8))
@@ -80,7 +104,10 @@ def test_images_are_matched_by_report_and_image_number(folder: Path, key: Path, 
     grey.save(images / "deep" / "1_IM-0001-4001.dcm.png")
     grey.save(images / "CXR99_IM-0652-1001.png")
     cohort = OpeniCohort(path=folder, images=images, key_file=key).load()
-    assert [Path(image).name for image in cohort.image] == ["CXR1_1_IM-0001-3001.png", "1_IM-0001-4001.dcm.png"]
+    assert [Path(image).name for image in cohort.image] == [
+        "CXR1_1_IM-0001-3001.png",
+        "1_IM-0001-4001.dcm.png",
+    ]
     assert len(set(cohort.study)) == 1
     assert cohort.notices == (
         "1 reports have neither findings nor impression and are left out",
@@ -108,11 +135,20 @@ def test_empty_image_folder_is_refused(folder: Path, key: Path, tmp_path: Path) 
         OpeniCohort(path=folder, images=tmp_path / "none", key_file=key).load()
 
 
-@pytest.mark.parametrize(("codes", "grade"), [
-    (("normal",), 0), (("Cardiomegaly/mild",), 0), (("Pulmonary Congestion/mild",), 1),
-    (("Pulmonary Edema",), 2), (("Pulmonary Edema/interstitial", "Pulmonary Congestion"), 2),
-    (("Pulmonary Edema/pulmonary alveoli",), 3), (("Pulmonary Edema/severe",), 3), (("No Indexing",), -1), ((), -1),
-])
+@pytest.mark.parametrize(
+    ("codes", "grade"),
+    [
+        (("normal",), 0),
+        (("Cardiomegaly/mild",), 0),
+        (("Pulmonary Congestion/mild",), 1),
+        (("Pulmonary Edema",), 2),
+        (("Pulmonary Edema/interstitial", "Pulmonary Congestion"), 2),
+        (("Pulmonary Edema/pulmonary alveoli",), 3),
+        (("Pulmonary Edema/severe",), 3),
+        (("No Indexing",), -1),
+        ((), -1),
+    ],
+)
 def test_coded_grade(codes: tuple[str, ...], grade: int) -> None:
     assert coded_grade(codes) == grade
 

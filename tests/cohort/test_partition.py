@@ -29,44 +29,73 @@ KEY, OTHER = b"0123456789abcdef", b"fedcba9876543210"
 
 
 def cohort_of(
-    patient: list[str], *, study: list[str] | None = None, label: list[int] | None = None,
-    split: list[str] | None = None, group: list[str] | None = None, key: bytes = KEY, classes: int = 4,
+    patient: list[str],
+    *,
+    study: list[str] | None = None,
+    label: list[int] | None = None,
+    split: list[str] | None = None,
+    group: list[str] | None = None,
+    key: bytes = KEY,
+    classes: int = 4,
 ) -> Cohort:
     """A cohort without images, from raw columns."""
     names, n = Pseudonyms(key), len(patient)
     blank = np.full(n, "", dtype=object)
     people = names.digests("patient", patient)
     return Cohort(
-        name="test", patient=people, study=names.digests("study", study or [f"s{i}" for i in range(n)]),
+        name="test",
+        patient=people,
+        study=names.digests("study", study or [f"s{i}" for i in range(n)]),
         image_id=names.digests("image", [f"i{i}" for i in range(n)]),
-        group=people if group is None else names.digests("group", group), image=blank, report=blank,
-        label=np.array(label or [0] * n, np.int64), split=blank if split is None else np.array(split, dtype=object),
-        classes=tuple(map(str, range(classes))), ordinal=True, subgroups={}, show_images=False, digest="digest",
+        group=people if group is None else names.digests("group", group),
+        image=blank,
+        report=blank,
+        label=np.array(label or [0] * n, np.int64),
+        split=blank if split is None else np.array(split, dtype=object),
+        classes=tuple(map(str, range(classes))),
+        ordinal=True,
+        subgroups={},
+        show_images=False,
+        digest="digest",
         key_id=names.key_id,
     )
 
 
-def simulated(patients: int, *, seed: int = 0, key: bytes = KEY, groups: int = 0, split: str = "") -> Cohort:
+def simulated(
+    patients: int, *, seed: int = 0, key: bytes = KEY, groups: int = 0, split: str = ""
+) -> Cohort:
     """Patients with 1 to 20 images each; every third study has a second image; groups link neighbours."""
     rng = numpy_generator(seed, "test", patients)
     each = np.minimum(rng.geometric(0.3, patients), 20)
     patient = np.repeat(np.arange(patients), each)
     study = np.arange(len(patient)) - (np.arange(len(patient)) % 3 == 2) * np.concatenate(
-        [[False], patient[1:] == patient[:-1]])
-    return cohort_of([f"p{i}" for i in patient], study=[f"s{i}" for i in study], key=key,
-                     label=rng.integers(-1, 4, len(patient)).tolist(), split=[split] * len(patient),
-                     group=[f"g{i // groups if groups else i}" for i in patient])
+        [[False], patient[1:] == patient[:-1]]
+    )
+    return cohort_of(
+        [f"p{i}" for i in patient],
+        study=[f"s{i}" for i in study],
+        key=key,
+        label=rng.integers(-1, 4, len(patient)).tolist(),
+        split=[split] * len(patient),
+        group=[f"g{i // groups if groups else i}" for i in patient],
+    )
 
 
 def same(one: Partition, two: Partition) -> bool:
-    return all(np.array_equal(one.rows(name), two.rows(name)) for name in SETS) and one.notes == two.notes
+    return (
+        all(np.array_equal(one.rows(name), two.rows(name)) for name in SETS)
+        and one.notes == two.notes
+    )
 
 
 def mimic(key: bytes = KEY) -> Cohort:
     table = pd.read_csv(MIMIC / "mimic-cxr-sub-img-edema-split-manualtest.csv", dtype=str)
     return cohort_of(
-        table.subject_id.tolist(), study=table.study_id.tolist(), label=table.edeme_severity.astype(int).tolist(),
-        split=["holdout" if fold == "TEST" else "" for fold in table.fold], key=key,
+        table.subject_id.tolist(),
+        study=table.study_id.tolist(),
+        label=table.edeme_severity.astype(int).tolist(),
+        split=["holdout" if fold == "TEST" else "" for fold in table.fold],
+        key=key,
     )
 
 
@@ -74,8 +103,12 @@ needs_mimic = pytest.mark.skipif(not MIMIC.is_dir(), reason="the MIMIC split lis
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(6, 60), st.integers(0, 4), st.integers(0, 3), st.floats(1, 60), st.integers(0, 5))
-def test_everybody_is_on_one_side(patients: int, seed: int, groups: int, percent: float, root: int) -> None:
+@given(
+    st.integers(6, 60), st.integers(0, 4), st.integers(0, 3), st.floats(1, 60), st.integers(0, 5)
+)
+def test_everybody_is_on_one_side(
+    patients: int, seed: int, groups: int, percent: float, root: int
+) -> None:
     cohort = simulated(patients, seed=seed, groups=groups)
     try:
         found = partition(cohort, forget=percent, seed=root)
@@ -93,7 +126,12 @@ def test_everybody_is_on_one_side(patients: int, seed: int, groups: int, percent
         if {one, two} != {"forget", "retain"}:
             assert set(cohort.group[found.rows(one)]).isdisjoint(cohort.group[found.rows(two)])
     assert same(found, partition(cohort, forget=percent, seed=root))
-    assert same(found, partition(simulated(patients, seed=seed, groups=groups, key=OTHER), forget=percent, seed=root))
+    assert same(
+        found,
+        partition(
+            simulated(patients, seed=seed, groups=groups, key=OTHER), forget=percent, seed=root
+        ),
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -107,8 +145,14 @@ def test_closest_sum_against_all_subsets(sizes: list[int], target: float) -> Non
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.sampled_from([4, 6, 7, 9, 15, 22]), min_size=2, max_size=12), st.floats(0, 1), st.integers(0, 9))
-def test_draw_comes_as_close_as_whole_units_allow(sizes: list[int], share: float, seed: int) -> None:
+@given(
+    st.lists(st.sampled_from([4, 6, 7, 9, 15, 22]), min_size=2, max_size=12),
+    st.floats(0, 1),
+    st.integers(0, 9),
+)
+def test_draw_comes_as_close_as_whole_units_allow(
+    sizes: list[int], share: float, seed: int
+) -> None:
     size = np.array(sizes)
     one = np.ones((len(size), 1), np.int64)
     target = share * size.sum()
@@ -120,10 +164,14 @@ def test_draw_comes_as_close_as_whole_units_allow(sizes: list[int], share: float
 
 
 def test_draw_of_a_sum_that_few_sets_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = np.array([11, 21, 31] + [10] * 2000)  # 1003 needs all of the first three: few random orders find them
+    size = np.array(
+        [11, 21, 31] + [10] * 2000
+    )  # 1003 needs all of the first three: few random orders find them
     one = np.ones((len(size), 1), np.int64)
     used = []
-    monkeypatch.setattr("forgetmi.cohort.sampling._look_ahead", lambda *given: used.append(1) or _look_ahead(*given))
+    monkeypatch.setattr(
+        "forgetmi.cohort.sampling._look_ahead", lambda *given: used.append(1) or _look_ahead(*given)
+    )
     found = resembling_draw(size, one, one, target=1003, generator=numpy_generator(0))
     assert found.total == size[found.units].sum() == 1003
     assert found.units[:3].all()
@@ -135,19 +183,32 @@ def test_reported_differences_against_scipy() -> None:
     found = partition(cohort, forget=20)
     training = np.concatenate([found.forget, found.retain])
     table = pd.DataFrame({"patient": cohort.patient, "study": cohort.study, "label": cohort.label})
-    counts = [table.loc[rows].groupby("patient").study.nunique() for rows in (found.forget, training)]
+    counts = [
+        table.loc[rows].groupby("patient").study.nunique() for rows in (found.forget, training)
+    ]
     distance = ks_2samp(*counts).statistic
-    shares = [table.loc[rows].query("label >= 0").label.value_counts(normalize=True)
-              for rows in (found.forget, training)]
+    shares = [
+        table.loc[rows].query("label >= 0").label.value_counts(normalize=True)
+        for rows in (found.forget, training)
+    ]
     assert f"distance of study counts {distance:.3f}" in found.notes[-1]
-    assert f"label shares within {100 * (shares[0] - shares[1]).abs().max():.1f} points" in found.notes[-1]
+    assert (
+        f"label shares within {100 * (shares[0] - shares[1]).abs().max():.1f} points"
+        in found.notes[-1]
+    )
 
 
 def tolerances(cohort: Cohort, found: Partition) -> tuple[float, float]:
     training = np.concatenate([found.forget, found.retain])
-    table = pd.DataFrame({"patient": found.patient, "study": codes(cohort.study)[0], "label": cohort.label})
-    counts = [table.loc[rows].groupby("patient").study.nunique() for rows in (found.forget, training)]
-    shares = [table.loc[rows].label.value_counts(normalize=True) for rows in (found.forget, training)]
+    table = pd.DataFrame(
+        {"patient": found.patient, "study": codes(cohort.study)[0], "label": cohort.label}
+    )
+    counts = [
+        table.loc[rows].groupby("patient").study.nunique() for rows in (found.forget, training)
+    ]
+    shares = [
+        table.loc[rows].label.value_counts(normalize=True) for rows in (found.forget, training)
+    ]
     return float(ks_2samp(*counts).statistic), float((shares[0] - shares[1]).abs().max())
 
 
@@ -190,8 +251,13 @@ def test_real_split_list_does_not_depend_on_the_key() -> None:
 @pytest.mark.skipif(not (SHARED / "covid_cxr").is_dir(), reason="the covid_cxr cohort is not here")
 def test_real_cohort_with_linked_patients(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(KEY)
-    cohort = TableCohort(SHARED / "covid_cxr" / "cohort.csv", image="image_path", report="text", group="source_url",
-                         key_file=tmp_path / "key").load()
+    cohort = TableCohort(
+        SHARED / "covid_cxr" / "cohort.csv",
+        image="image_path",
+        report="text",
+        group="source_url",
+        key_file=tmp_path / "key",
+    ).load()
     for seed in range(3):
         found = partition(cohort, forget=10, seed=seed)
         assert found.counts()["holdout"]["patients"] == 24
@@ -210,12 +276,21 @@ def test_5000_patients_in_seconds() -> None:
 
 
 def test_given_splits_are_kept() -> None:
-    cohort = cohort_of([f"p{i}" for i in range(12)],
-                       split=["holdout"] * 2 + ["validation"] * 2 + ["reference"] * 2 + ["train"] * 3 + [""] * 3)
+    cohort = cohort_of(
+        [f"p{i}" for i in range(12)],
+        split=["holdout"] * 2 + ["validation"] * 2 + ["reference"] * 2 + ["train"] * 3 + [""] * 3,
+    )
     found = partition(cohort, forget=30)
-    assert [found.rows(name).tolist() for name in ("holdout", "validation", "reference")] == [[0, 1], [2, 3], [4, 5]]
+    assert [found.rows(name).tolist() for name in ("holdout", "validation", "reference")] == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+    ]
     assert len(found.forget) == 2
-    assert found.notes[:2] == ("holdout: as given by the cohort", "validation: as given by the cohort")
+    assert found.notes[:2] == (
+        "holdout: as given by the cohort",
+        "validation: as given by the cohort",
+    )
 
 
 def test_validation_is_drawn_from_given_training_patients_and_holdout_is_not() -> None:
@@ -265,46 +340,90 @@ def test_request_keeps_those_asked_in_training() -> None:
         assert set(cohort.patient[found.forget]) == set(names[10:20])
         assert found.whole_patients
         assert len(found.holdout)
-    assert same(found, partition(simulated(60, groups=2, key=OTHER), seed=4, forget=ForgetRequest(
-        patients=tuple(dict.fromkeys(simulated(60, groups=2, key=OTHER).patient))[10:20])))
+    assert same(
+        found,
+        partition(
+            simulated(60, groups=2, key=OTHER),
+            seed=4,
+            forget=ForgetRequest(
+                patients=tuple(dict.fromkeys(simulated(60, groups=2, key=OTHER).patient))[10:20]
+            ),
+        ),
+    )
 
 
 def test_request_for_single_studies() -> None:
     cohort = cohort_of(["a", "a", "a", "b", "c", "d"], study=["1", "2", "2", "3", "4", "5"])
-    found = partition(cohort, forget=ForgetRequest(studies=(cohort.study[1],)), holdout=0, validation=0)
+    found = partition(
+        cohort, forget=ForgetRequest(studies=(cohort.study[1],)), holdout=0, validation=0
+    )
     assert found.forget.tolist() == [1, 2]
     assert found.retain.tolist() == [0, 3, 4, 5]
     assert not found.whole_patients
     assert "single studies" in found.notes[-1]
 
 
-SPLIT = cohort_of(list("abcdef"), split=["train", "train", "validation", "holdout", "reference", "train"])
+SPLIT = cohort_of(
+    list("abcdef"), split=["train", "train", "validation", "holdout", "reference", "train"]
+)
 REFUSED = {
     "zero percent": (SPLIT, {"forget": 0}, ["percentage is 0"]),
     "all percent": (SPLIT, {"forget": 100}, ["percentage is 100"]),
     "negative percent": (SPLIT, {"forget": -1}, ["percentage is -1"]),
     "percent that is no number": (SPLIT, {"forget": float("nan")}, ["percentage is nan"]),
-    "share of one": (SPLIT, {"forget": 5, "holdout": 1.0, "validation": -0.1}, ["holdout is 1", "validation is -0.1"]),
+    "share of one": (
+        SPLIT,
+        {"forget": 5, "holdout": 1.0, "validation": -0.1},
+        ["holdout is 1", "validation is -0.1"],
+    ),
     "draw below 0": (SPLIT, {"forget": 5, "draw": -1}, ["draw is -1"]),
     "draws used up": (SPLIT, {"forget": 30, "draw": 2}, ["forget set"]),
     "empty list": (SPLIT, {"forget": ForgetRequest()}, ["empty"]),
-    "unknown patients": (SPLIT, {"forget": ForgetRequest(patients=("0" * 16, "1" * 16, SPLIT.patient[0]),
-                                                         studies=("2" * 16,))},
-                         ["patient 0000000000000000", "patient 1111111111111111", "study 2222222222222222"]),
-    "never trained on": (SPLIT, {"forget": ForgetRequest(patients=tuple(SPLIT.patient[2:5]))},
-                         [f"{SPLIT.patient[2]} lies in the validation", f"{SPLIT.patient[3]} lies in the holdout",
-                          f"{SPLIT.patient[4]} lies in the reference"]),
-    "everybody in training": (SPLIT, {"forget": ForgetRequest(patients=tuple(SPLIT.patient[[0, 1, 5]]))},
-                              ["nobody would be retained"]),
-    "everybody": (cohort_of(list("abc")), {"forget": ForgetRequest(patients=tuple(cohort_of(list("abc")).patient)),
-                                           "holdout": 0, "validation": 0}, ["nobody would be retained"]),
+    "unknown patients": (
+        SPLIT,
+        {
+            "forget": ForgetRequest(
+                patients=("0" * 16, "1" * 16, SPLIT.patient[0]), studies=("2" * 16,)
+            )
+        },
+        ["patient 0000000000000000", "patient 1111111111111111", "study 2222222222222222"],
+    ),
+    "never trained on": (
+        SPLIT,
+        {"forget": ForgetRequest(patients=tuple(SPLIT.patient[2:5]))},
+        [
+            f"{SPLIT.patient[2]} lies in the validation",
+            f"{SPLIT.patient[3]} lies in the holdout",
+            f"{SPLIT.patient[4]} lies in the reference",
+        ],
+    ),
+    "everybody in training": (
+        SPLIT,
+        {"forget": ForgetRequest(patients=tuple(SPLIT.patient[[0, 1, 5]]))},
+        ["nobody would be retained"],
+    ),
+    "everybody": (
+        cohort_of(list("abc")),
+        {
+            "forget": ForgetRequest(patients=tuple(cohort_of(list("abc")).patient)),
+            "holdout": 0,
+            "validation": 0,
+        },
+        ["nobody would be retained"],
+    ),
     "one patient": (cohort_of(["a", "a"]), {"forget": 10}, ["holdout set"]),
     "two patients": (cohort_of(["a", "b"]), {"forget": 10}, ["validation set"]),
     "no rows": (cohort_of([]), {"forget": 10}, ["no rows"]),
-    "patient in two splits": (cohort_of(["a", "a", "b"], split=["train", "holdout", ""]), {"forget": 10},
-                              [f"patient {Pseudonyms(KEY).digest('patient', 'a')}"]),
-    "family in two splits": (cohort_of(list("abc"), split=["train", "", ""], group=["x", "x", "y"]), {"forget": 10},
-                             [f"patient {Pseudonyms(KEY).digest('patient', 'b')}"]),
+    "patient in two splits": (
+        cohort_of(["a", "a", "b"], split=["train", "holdout", ""]),
+        {"forget": 10},
+        [f"patient {Pseudonyms(KEY).digest('patient', 'a')}"],
+    ),
+    "family in two splits": (
+        cohort_of(list("abc"), split=["train", "", ""], group=["x", "x", "y"]),
+        {"forget": 10},
+        [f"patient {Pseudonyms(KEY).digest('patient', 'b')}"],
+    ),
 }
 
 
@@ -338,33 +457,55 @@ def listed(folder: Path, content: str, cohort: Cohort, **options: str) -> Forget
 FIVE = cohort_of(list("abcde"), study=["s1", "s2", "s3", "s4", "s5"])
 
 
-@pytest.mark.parametrize(("content", "options", "patients", "studies"), [
-    ("patient_id\nb\na\n", {}, "ba", []),
-    ("patient_id,reason\n b ,x\nb,y\n", {}, "b", []),
-    ("subject_id,study_id\na,s1\n", {}, "a", []),
-    ("study_id\ns4\ns1\n", {}, "", ["s4", "s1"]),
-    ("mrn\na\n", {"patient_column": "mrn"}, "a", []),
-    ("patient_id,study_id\na,s1\n", {"study_column": "study_id"}, "", ["s1"]),
-    ("\ufeffpatient_id\r\na\r\n", {}, "a", []),
-])
-def test_forget_lists(tmp_path: Path, content: str, options: dict[str, str], patients: str, studies: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("content", "options", "patients", "studies"),
+    [
+        ("patient_id\nb\na\n", {}, "ba", []),
+        ("patient_id,reason\n b ,x\nb,y\n", {}, "b", []),
+        ("subject_id,study_id\na,s1\n", {}, "a", []),
+        ("study_id\ns4\ns1\n", {}, "", ["s4", "s1"]),
+        ("mrn\na\n", {"patient_column": "mrn"}, "a", []),
+        ("patient_id,study_id\na,s1\n", {"study_column": "study_id"}, "", ["s1"]),
+        ("\ufeffpatient_id\r\na\r\n", {}, "a", []),
+    ],
+)
+def test_forget_lists(
+    tmp_path: Path, content: str, options: dict[str, str], patients: str, studies: list[str]
+) -> None:
     names = Pseudonyms(KEY)
     request = listed(tmp_path, content, FIVE, **options)
     assert request.patients == tuple(names.digest("patient", one) for one in patients)
     assert request.studies == tuple(names.digest("study", one) for one in studies)
 
 
-@pytest.mark.parametrize(("content", "options", "words"), [
-    ("patient_id\na\nSECRET\n\nGONE\n", {}, ["list.csv row 2 (line 3)", "list.csv row 3 (line 5)"]),
-    ("patient_id,x\na,\n,y\n", {}, ["list.csv row 2 (line 3), column 'patient_id': the identifier is blank"]),
-    ("patient_id\na\npatient_id\n", {}, ["repeats the header"]),
-    ("patient_id\n", {}, ["no rows"]),
-    ("mrn\na\n", {}, ["no column patient_id, subject_id or study_id"]),
-    ("patient\na\n", {"patient_column": "patients"}, ["Did you mean 'patient'"]),
-    ("patient_id,study_id\na,s1\n", {"patient_column": "patient_id", "study_column": "study_id"}, ["Name one"]),
-    ("study_id\nSECRET\n", {}, ["study " + Pseudonyms(KEY).digest("study", "SECRET")]),
-])
-def test_forget_lists_refused(tmp_path: Path, content: str, options: dict[str, str], words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("content", "options", "words"),
+    [
+        (
+            "patient_id\na\nSECRET\n\nGONE\n",
+            {},
+            ["list.csv row 2 (line 3)", "list.csv row 3 (line 5)"],
+        ),
+        (
+            "patient_id,x\na,\n,y\n",
+            {},
+            ["list.csv row 2 (line 3), column 'patient_id': the identifier is blank"],
+        ),
+        ("patient_id\na\npatient_id\n", {}, ["repeats the header"]),
+        ("patient_id\n", {}, ["no rows"]),
+        ("mrn\na\n", {}, ["no column patient_id, subject_id or study_id"]),
+        ("patient\na\n", {"patient_column": "patients"}, ["Did you mean 'patient'"]),
+        (
+            "patient_id,study_id\na,s1\n",
+            {"patient_column": "patient_id", "study_column": "study_id"},
+            ["Name one"],
+        ),
+        ("study_id\nSECRET\n", {}, ["study " + Pseudonyms(KEY).digest("study", "SECRET")]),
+    ],
+)
+def test_forget_lists_refused(
+    tmp_path: Path, content: str, options: dict[str, str], words: list[str]
+) -> None:
     with pytest.raises(CohortError) as caught:
         listed(tmp_path, content, FIVE, **options)
     assert len(caught.value.faults) == len(words)

@@ -11,7 +11,15 @@ from forgetmi.cohort.phantom.atlas import REACH, build
 from forgetmi.cohort.phantom.image import Signs, render, signs_of
 from forgetmi.cohort.phantom.patient import Patient, draw_patient
 
-PLAIN = ("congestion", "interstitial", "alveolar", "effusion", "consolidation", "haze", "pneumothorax")
+PLAIN = (
+    "congestion",
+    "interstitial",
+    "alveolar",
+    "effusion",
+    "consolidation",
+    "haze",
+    "pneumothorax",
+)
 
 
 def signs(n: int, side: float = 0.0, **strength: float) -> Signs:
@@ -23,19 +31,29 @@ def film(patient: Patient, size: int = 64, side: float = 0.0, **strength: float)
 
 
 def mean_film(count: int = 25, size: int = 64) -> np.ndarray:
-    return np.mean([film(draw_patient(2, "patient", k, ordinal=True), size)[0] for k in range(count)], axis=0)
+    return np.mean(
+        [film(draw_patient(2, "patient", k, ordinal=True), size)[0] for k in range(count)], axis=0
+    )
 
 
 def test_layout_of_a_chest_film() -> None:
     average = mean_film()
     lung = average[20:34, 10:20].mean(), average[20:34, 44:54].mean()
-    spine, abdomen, shoulder = average[20:34, 30:34].mean(), average[56:62, 14:50].mean(), average[12:20, 1:4].mean()
+    spine, abdomen, shoulder = (
+        average[20:34, 30:34].mean(),
+        average[56:62, 14:50].mean(),
+        average[12:20, 1:4].mean(),
+    )
     assert max(lung) + 0.15 < min(spine, abdomen)
     assert max(lung) < shoulder
     assert average[:3, :4].mean() < 0.15  # air beside the neck
     below = average[36:46]
-    assert below[:, 38:46].mean() > below[:, 18:26].mean()  # the heart lies to the patient's left, the film's right
-    assert average[12:16, 31:33].mean() < average[40:44, 31:33].mean()  # the windpipe is darker than the heart
+    assert (
+        below[:, 38:46].mean() > below[:, 18:26].mean()
+    )  # the heart lies to the patient's left, the film's right
+    assert (
+        average[12:16, 31:33].mean() < average[40:44, 31:33].mean()
+    )  # the windpipe is darker than the heart
 
 
 @pytest.mark.parametrize("size", [32, 128, 256])
@@ -60,14 +78,17 @@ def test_maps_are_single_precision_and_lungs_lie_inside_the_film() -> None:
     assert atlas.lung[:, edge].max() < 0.05
 
 
-@pytest.mark.parametrize(("sign", "window"), [
-    ("congestion", (slice(16, 28), slice(14, 50))),
-    ("interstitial", (slice(38, 46), slice(8, 20))),
-    ("alveolar", (slice(24, 38), slice(16, 24))),
-    ("effusion", (slice(42, 52), slice(8, 20))),
-    ("haze", (slice(20, 38), slice(12, 22))),
-    ("consolidation", (slice(10, 50), slice(6, 58))),
-])
+@pytest.mark.parametrize(
+    ("sign", "window"),
+    [
+        ("congestion", (slice(16, 28), slice(14, 50))),
+        ("interstitial", (slice(38, 46), slice(8, 20))),
+        ("alveolar", (slice(24, 38), slice(16, 24))),
+        ("effusion", (slice(42, 52), slice(8, 20))),
+        ("haze", (slice(20, 38), slice(12, 22))),
+        ("consolidation", (slice(10, 50), slice(6, 58))),
+    ],
+)
 def test_each_sign_shows_where_it_belongs(sign: str, window: tuple[slice, slice]) -> None:
     patients = [draw_patient(4, "patient", k, ordinal=True) for k in range(8)]
     change = np.mean([film(p, **{sign: 1.0})[0] - film(p)[0] for p in patients], axis=0)
@@ -88,21 +109,29 @@ def test_one_sided_signs_stay_on_their_side() -> None:
 def test_signs_follow_the_severity() -> None:
     patient = draw_patient(0, "patient", 0, ordinal=True)
     n = len(patient.study)
-    ramp = [signs_of(replace(patient, image_severity=np.full((n, 1), z)), ordinal=True) for z in (-3, 0.1, 1.0, 3)]
+    ramp = [
+        signs_of(replace(patient, image_severity=np.full((n, 1), z)), ordinal=True)
+        for z in (-3, 0.1, 1.0, 3)
+    ]
     assert ramp[0].congestion[0] == ramp[0].interstitial[0] == ramp[0].alveolar[0] == 0
     assert ramp[1].congestion[0] > 0.5 > ramp[1].interstitial[0] >= ramp[1].alveolar[0] == 0
     assert ramp[2].interstitial[0] > 0.9 > ramp[2].alveolar[0] > 0
     assert ramp[3].alveolar[0] > 1
 
 
-@pytest.mark.parametrize(("cause", "sign"), [(0, "congestion"), (1, "consolidation"), (2, "effusion"),
-                                             (3, "pneumothorax")])
+@pytest.mark.parametrize(
+    ("cause", "sign"),
+    [(0, "congestion"), (1, "consolidation"), (2, "effusion"), (3, "pneumothorax")],
+)
 def test_each_cause_has_its_own_appearance(cause: int, sign: str) -> None:
     patient = draw_patient(0, "patient", 0, ordinal=False)
     severity = np.zeros_like(patient.image_severity)
     severity[:, cause] = 4
     told = signs_of(replace(patient, image_severity=severity), ordinal=False)
-    strength = {name: getattr(told, name)[0] for name in ("congestion", "consolidation", "effusion", "pneumothorax")}
+    strength = {
+        name: getattr(told, name)[0]
+        for name in ("congestion", "consolidation", "effusion", "pneumothorax")
+    }
     assert max(strength, key=strength.__getitem__) == sign
     assert sorted(strength.values())[-2] == 0
 

@@ -33,35 +33,47 @@ def test_sections_are_split_at_headings() -> None:
 
 
 def test_selected_text_leaves_the_indication_out() -> None:
-    assert selected_text(REPORT) == "Mild interstitial edema. Heart size is top normal. 1. Mild edema. 2. No effusion."
+    assert (
+        selected_text(REPORT)
+        == "Mild interstitial edema. Heart size is top normal. 1. Mild edema. 2. No effusion."
+    )
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("FINDINGS: One. IMPRESSION: Two.", "One. Two."),
-    ("IMPRESSION: Two.\nFINDINGS: One.", "One. Two."),
-    ("FINDINGS AND IMPRESSION: Both.", "Both."),
-    ("FINDINGS: Same.\r\nIMPRESSION: Same.\r\n", "Same."),
-    ("FINDINGS: A.\nCONCLUSION: B.\nRECOMMENDATIONS: C.", "A. B. C."),
-    (" WET READ: early\n   FINAL REPORT\n CHEST, AP\n\n Clear  lungs.", "CHEST, AP Clear lungs."),
-    ("Clear lungs.", "Clear lungs."),
-    ("FINDINGS:\nIMPRESSION: Only this.", "Only this."),
-    ("", ""),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FINDINGS: One. IMPRESSION: Two.", "One. Two."),
+        ("IMPRESSION: Two.\nFINDINGS: One.", "One. Two."),
+        ("FINDINGS AND IMPRESSION: Both.", "Both."),
+        ("FINDINGS: Same.\r\nIMPRESSION: Same.\r\n", "Same."),
+        ("FINDINGS: A.\nCONCLUSION: B.\nRECOMMENDATIONS: C.", "A. B. C."),
+        (
+            " WET READ: early\n   FINAL REPORT\n CHEST, AP\n\n Clear  lungs.",
+            "CHEST, AP Clear lungs.",
+        ),
+        ("Clear lungs.", "Clear lungs."),
+        ("FINDINGS:\nIMPRESSION: Only this.", "Only this."),
+        ("", ""),
+    ],
+)
 def test_selected_text(text: str, expected: str) -> None:
     assert selected_text(text) == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("A 3.5 cm nodule.", "A NUMBER cm nodule ."),
-    ("Two effusions, 1,200 mL; second rib", "NUMBER effusions , NUMBER mL ; NUMBER rib"),
-    ("T9-T10 and 3rd rib, 1/2", "T9-T10 and NUMBER rib , NUMBER"),
-    ("on 12/31/2019 at 10:45", "on 12/31/2019 at 10:45"),
-    ("end.. of -- it", "end . of - it"),
-    ("seen on ___, unchanged", "seen on , unchanged"),
-    ("mild-to-moderate edema", "mild-to-moderate edema"),
-    ("patient's", "patient's"),
-    ("no no edema", "no no edema"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A 3.5 cm nodule.", "A NUMBER cm nodule ."),
+        ("Two effusions, 1,200 mL; second rib", "NUMBER effusions , NUMBER mL ; NUMBER rib"),
+        ("T9-T10 and 3rd rib, 1/2", "T9-T10 and NUMBER rib , NUMBER"),
+        ("on 12/31/2019 at 10:45", "on 12/31/2019 at 10:45"),
+        ("end.. of -- it", "end . of - it"),
+        ("seen on ___, unchanged", "seen on , unchanged"),
+        ("mild-to-moderate edema", "mild-to-moderate edema"),
+        ("patient's", "patient's"),
+        ("no no edema", "no no edema"),
+    ],
+)
 def test_normalised(text: str, expected: str) -> None:
     assert normalised(text) == expected
 

@@ -23,7 +23,9 @@ from forgetmi.core.files import default_cache
 
 
 def read(directory: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    return pd.read_csv(directory / TABLE, dtype=str, keep_default_na=False), np.load(directory / STACK)
+    return pd.read_csv(directory / TABLE, dtype=str, keep_default_na=False), np.load(
+        directory / STACK
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,15 @@ def test_same_seed_is_bit_identical_and_another_is_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ordinal", [True, False])
-def test_a_patient_depends_on_neither_the_others_nor_the_references(tmp_path: Path, ordinal: bool) -> None:
+def test_a_patient_depends_on_neither_the_others_nor_the_references(
+    tmp_path: Path, ordinal: bool
+) -> None:
     make_synthetic(tmp_path / "few", patients=5, size=24, ordinal=ordinal)
     make_synthetic(tmp_path / "many", patients=9, size=24, ordinal=ordinal, reference_patients=4)
     few, few_images = read(tmp_path / "few")
     many, many_images = read(tmp_path / "many")
-    pd.testing.assert_frame_equal(few, many.iloc[:len(few)])
-    np.testing.assert_array_equal(few_images, many_images[:len(few)])
+    pd.testing.assert_frame_equal(few, many.iloc[: len(few)])
+    np.testing.assert_array_equal(few_images, many_images[: len(few)])
     reference = many[many["split"] == "reference"]
     assert reference["patient_id"].nunique() == 4
     assert set(reference["patient_id"]).isdisjoint(many[many["split"] == ""]["patient_id"])
@@ -77,7 +81,9 @@ def test_table_form(default: tuple[pd.DataFrame, np.ndarray]) -> None:
     assert tuple(table.columns) == COLUMNS
     assert list(table["image"]) == [f"{STACK}#{i}" for i in range(len(images))]
     assert table["image_id"].is_unique
-    assert (table.groupby("study_id")[["patient_id", "report", "label", "view"]].nunique() == 1).all(axis=None)
+    assert (
+        table.groupby("study_id")[["patient_id", "report", "label", "view"]].nunique() == 1
+    ).all(axis=None)
     assert (table.groupby("patient_id")[["sex", "age"]].nunique() == 1).all(axis=None)
     assert set(table["sex"]) == {"F", "M"}
     assert set(table["view"]) == {"PA", "AP"}
@@ -100,7 +106,9 @@ def test_statistics_of_many_patients(ordinal: bool) -> None:
     label = np.concatenate([p.label[p.study] for p in people])
     shared = sum(len(p.study) - len(p.label) for p in people) / len(label)
     np.testing.assert_allclose(np.bincount(label, minlength=4) / len(label), SHARES, atol=0.02)
-    assert images.mean() == pytest.approx((1 - 0.78**15) / 0.22, rel=0.05)  # mean of the capped geometric
+    assert images.mean() == pytest.approx(
+        (1 - 0.78**15) / 0.22, rel=0.05
+    )  # mean of the capped geometric
     assert images.max() == 15
     assert shared == pytest.approx(0.10, abs=0.015)
 
@@ -113,8 +121,12 @@ def test_severity_is_half_the_patients_and_seen_through_independent_noise() -> N
     covariance = np.cov(np.concatenate([image, text], axis=1).T)
     text_scale = np.sqrt(1 + 0.35**2)
     assert covariance[0, 0] == pytest.approx(1.25, abs=0.1)  # severity and image noise
-    assert covariance[0, 1] == pytest.approx(0.5, abs=0.08)  # only the patient's half is shared between studies
-    assert covariance[0, 2] * text_scale == pytest.approx(1.0, abs=0.08)  # image and text share all but their noise
+    assert covariance[0, 1] == pytest.approx(
+        0.5, abs=0.08
+    )  # only the patient's half is shared between studies
+    assert covariance[0, 2] * text_scale == pytest.approx(
+        1.0, abs=0.08
+    )  # image and text share all but their noise
     assert covariance[2, 2] == pytest.approx(1.0, abs=0.08)
 
 
@@ -124,7 +136,11 @@ def auc(features: np.ndarray, table: pd.DataFrame, penalty: float) -> float:
     late = table["patient_id"].to_numpy() >= "P000180"
     scaled = StandardScaler().fit(features[~late]).transform(features)
     model = LogisticRegression(C=penalty, max_iter=2000).fit(scaled[~late], label[~late])
-    return float(roc_auc_score(label[late], model.predict_proba(scaled[late]), multi_class="ovr", average="macro"))
+    return float(
+        roc_auc_score(
+            label[late], model.predict_proba(scaled[late]), multi_class="ovr", average="macro"
+        )
+    )
 
 
 def test_images_tell_the_grade_weakly(default: tuple[pd.DataFrame, np.ndarray]) -> None:
@@ -157,7 +173,9 @@ def test_reports_differ_and_hold_no_identifier(default: tuple[pd.DataFrame, np.n
     studies = table.drop_duplicates("study_id")
     assert studies["report"].nunique() > 0.98 * len(studies)
     for column in ("patient_id", "study_id", "image_id"):
-        assert not any(raw in report for raw, report in zip(table[column], table["report"], strict=True))
+        assert not any(
+            raw in report for raw, report in zip(table[column], table["report"], strict=True)
+        )
     assert not table["report"].str.contains(r"\d{3,}|\d[/-]\d", regex=True).any()
 
 
@@ -191,14 +209,18 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_synthetic(tmp_path / "cohort", patients=4, reference_patients=1, size=16, progress=stop)
+        make_synthetic(
+            tmp_path / "cohort", patients=4, reference_patients=1, size=16, progress=stop
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_generation_is_never_read(tmp_path: Path, key: Path) -> None:
-    code = ("import os, sys; from pathlib import Path; from forgetmi.cohort import synthetic;"
-            "synthetic.draw_patient = lambda *a, **k: os._exit(9);"
-            "synthetic.SyntheticCohort(patients=3, size=16, cache=Path(sys.argv[1])).load()")
+    code = (
+        "import os, sys; from pathlib import Path; from forgetmi.cohort import synthetic;"
+        "synthetic.draw_patient = lambda *a, **k: os._exit(9);"
+        "synthetic.SyntheticCohort(patients=3, size=16, cache=Path(sys.argv[1])).load()"
+    )
     cache = tmp_path / "cache"
     assert subprocess.run([sys.executable, "-c", code, str(cache)], check=False).returncode == 9
     assert [p.name.startswith(".partial-") for p in (cache / "synthetic").iterdir()] == [True]
@@ -206,12 +228,18 @@ def test_a_killed_generation_is_never_read(tmp_path: Path, key: Path) -> None:
 
 
 def test_two_processes_at_once_give_one_cohort(tmp_path: Path, key: Path) -> None:
-    code = ("import sys; from pathlib import Path; from forgetmi.cohort.synthetic import SyntheticCohort;"
-            "print(SyntheticCohort(patients=20, size=32, cache=Path(sys.argv[1]), key_file=Path(sys.argv[2]))"
-            ".load().digest)")
+    code = (
+        "import sys; from pathlib import Path; from forgetmi.cohort.synthetic import SyntheticCohort;"
+        "print(SyntheticCohort(patients=20, size=32, cache=Path(sys.argv[1]), key_file=Path(sys.argv[2]))"
+        ".load().digest)"
+    )
     cache = tmp_path / "cache"
-    racers = [subprocess.Popen([sys.executable, "-c", code, str(cache), str(key)], stdout=subprocess.PIPE, text=True)
-              for _ in range(2)]
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(cache), str(key)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     answers = [racer.communicate(timeout=120)[0] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0]
     assert answers[0] == answers[1] != ""
@@ -220,7 +248,9 @@ def test_two_processes_at_once_give_one_cohort(tmp_path: Path, key: Path) -> Non
 
 @pytest.mark.parametrize("ordinal", [True, False])
 def test_load_generates_once_and_reads(tmp_path: Path, key: Path, ordinal: bool) -> None:
-    options = SyntheticCohort(patients=5, size=16, ordinal=ordinal, reference_patients=2, cache=tmp_path, key_file=key)
+    options = SyntheticCohort(
+        patients=5, size=16, ordinal=ordinal, reference_patients=2, cache=tmp_path, key_file=key
+    )
     first = options.load()
     (made,) = (tmp_path / "synthetic").iterdir()
     stamp = (made / STACK).stat().st_mtime_ns
@@ -243,7 +273,9 @@ def test_options_have_their_own_place_in_the_cache(tmp_path: Path, key: Path) ->
     assert len(list((tmp_path / "synthetic").iterdir())) == 2
 
 
-def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("FORGETMI_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert default_cache() == tmp_path / "xdg" / "forgetmi"

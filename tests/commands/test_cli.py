@@ -20,12 +20,35 @@ from forgetmi.core.types import Signals
 from forgetmi.run.spec import read_yaml, write_yaml
 from tests.runs import SMALL
 
-MODEL = ["--model.stem-width", "8", "--model.widths", "8", "16", "--model.hidden", "16", "--model.heads", "2",
-         "--model.layers", "1", "--model.intermediate", "32", "--images.size", "32", "--text.min-patients", "2",
-         "--training.epochs", "1"]
+MODEL = [
+    "--model.stem-width",
+    "8",
+    "--model.widths",
+    "8",
+    "16",
+    "--model.hidden",
+    "16",
+    "--model.heads",
+    "2",
+    "--model.layers",
+    "1",
+    "--model.intermediate",
+    "32",
+    "--images.size",
+    "32",
+    "--text.min-patients",
+    "2",
+    "--training.epochs",
+    "1",
+]
 
 
-def table(folder: Path, *, patients: int = 24, change: Callable[[list[dict[str, str]]], None] | None = None) -> Path:
+def table(
+    folder: Path,
+    *,
+    patients: int = 24,
+    change: Callable[[list[dict[str, str]]], None] | None = None,
+) -> Path:
     """A table cohort with two small grey images a patient; ``change`` spoils its rows."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(0)
@@ -34,10 +57,17 @@ def table(folder: Path, *, patients: int = 24, change: Callable[[list[dict[str, 
         for image in range(2):
             name = f"p{patient:02}-{image}.png"
             Image.fromarray(draw.integers(0, 255, (40, 40), dtype=np.uint8)).save(folder / name)
-            rows.append({"patient_id": f"subject{patient:02}", "study_id": f"visit{patient:02}-{image}",
-                         "image_id": f"film{patient:02}-{image}", "image": name, "label": str((patient + image) % 2),
-                         "report": f"Heart size is normal. Lungs are clear in study {image} of grade {patient % 2}.",
-                         "split": ""})
+            rows.append(
+                {
+                    "patient_id": f"subject{patient:02}",
+                    "study_id": f"visit{patient:02}-{image}",
+                    "image_id": f"film{patient:02}-{image}",
+                    "image": name,
+                    "label": str((patient + image) % 2),
+                    "report": f"Heart size is normal. Lungs are clear in study {image} of grade {patient % 2}.",
+                    "split": "",
+                }
+            )
     if change is not None:
         change(rows)
     path = folder / "cohort.csv"
@@ -53,12 +83,37 @@ def spoil(column: str, value: str, row: int = 3) -> Callable[[list[dict[str, str
 
 
 def run(path: Path, out: Path, *more: str) -> int:
-    return main(["run", "--cohort", "table", "--cohort.path", str(path), "--cohort.split", "split", "--out", str(out),
-                 *MODEL, "--method.epochs", "1", "--retrains", "0", "--resamples", "20", "--workers", "1", *more])
+    return main(
+        [
+            "run",
+            "--cohort",
+            "table",
+            "--cohort.path",
+            str(path),
+            "--cohort.split",
+            "split",
+            "--out",
+            str(out),
+            *MODEL,
+            "--method.epochs",
+            "1",
+            "--retrains",
+            "0",
+            "--resamples",
+            "20",
+            "--workers",
+            "1",
+            *more,
+        ]
+    )
 
 
 def leaks(text: str, folder: Path) -> list[str]:
-    return [word for word in ("subject03", "visit03", "film03", "Heart size", str(folder)) if word in text]
+    return [
+        word
+        for word in ("subject03", "visit03", "film03", "Heart size", str(folder))
+        if word in text
+    ]
 
 
 def drop_column(rows: list[dict[str, str]]) -> None:
@@ -70,6 +125,7 @@ def rename_to(name: str, old: str) -> Callable[[list[dict[str, str]]], None]:
     def change(rows: list[dict[str, str]]) -> None:
         for row in rows:
             row[name] = row.pop(old)
+
     return change
 
 
@@ -80,7 +136,10 @@ BAD: dict[str, tuple[Callable[[list[dict[str, str]]], None], str]] = {
     "image missing": (spoil("image", "nowhere.png"), "not found"),
     "empty report": (spoil("report", "  "), "report"),
     "label outside the classes": (spoil("label", "seven"), "label"),
-    "a patient in two splits": (lambda rows: (rows[2].update(split="train"), rows[3].update(split="test")), "split"),
+    "a patient in two splits": (
+        lambda rows: (rows[2].update(split="train"), rows[3].update(split="test")),
+        "split",
+    ),
     "blank patient": (spoil("patient_id", ""), "patient_id"),
 }
 
@@ -127,19 +186,29 @@ def test_a_bad_image_is_named_by_row_and_digest(kind: str, tmp_path: Path, capsy
 
 def test_a_colour_image_is_converted_with_a_notice(tmp_path: Path, capsys: Any) -> None:
     path = table(tmp_path / "data")
-    Image.fromarray(np.full((40, 40, 3), (200, 10, 10), np.uint8)).save(tmp_path / "data" / "p00-0.png")
+    Image.fromarray(np.full((40, 40, 3), (200, 10, 10), np.uint8)).save(
+        tmp_path / "data" / "p00-0.png"
+    )
     assert main(["cohort", "check", "--cohort", "table", "--cohort.path", str(path)]) == 0
     assert "colour" in capsys.readouterr().out
 
 
 def test_an_unrelated_column_named_split_is_refused_with_the_option_that_leaves_it_alone(
-    tmp_path: Path, capsys: Any,
+    tmp_path: Path,
+    capsys: Any,
 ) -> None:
     def arms(rows: list[dict[str, str]]) -> None:
         for number, row in enumerate(rows):
             row["split"] = "ab"[number % 2]
 
-    words = ["cohort", "check", "--cohort", "table", "--cohort.path", str(table(tmp_path / "data", change=arms))]
+    words = [
+        "cohort",
+        "check",
+        "--cohort",
+        "table",
+        "--cohort.path",
+        str(table(tmp_path / "data", change=arms)),
+    ]
     assert main(words) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "column 'split'" in said
@@ -182,18 +251,33 @@ def test_a_forget_list_runs_to_a_report(tmp_path: Path, capsys: Any) -> None:
     path = table(tmp_path / "data")
     wanted = tmp_path / "forget.csv"
     wanted.write_text("patient_id\nsubject03\nsubject04\nsubject07\n")
-    assert run(path, tmp_path / "out", "--partition.forget-list", str(wanted),
-               "--partition.reason", "asked <b>us</b>") == 0
+    assert (
+        run(
+            path,
+            tmp_path / "out",
+            "--partition.forget-list",
+            str(wanted),
+            "--partition.reason",
+            "asked <b>us</b>",
+        )
+        == 0
+    )
     page = (tmp_path / "out" / "report.html").read_text()
     assert "asked &lt;b&gt;us" in page
     assert not leaks(page, tmp_path)
-    assert not leaks((tmp_path / "out" / "spec.yaml").read_text().replace(str(tmp_path), ""), tmp_path)
+    assert not leaks(
+        (tmp_path / "out" / "spec.yaml").read_text().replace(str(tmp_path), ""), tmp_path
+    )
     assert "report.html" in capsys.readouterr().out
 
 
 def test_unknown_keys_of_a_specification_are_named(tmp_path: Path, capsys: Any) -> None:
     spec = tmp_path / "spec.yaml"
-    spec.write_text(write_yaml(SMALL).replace("resamples:", "resampels:").replace("  lr: 0.0003", "  lrr: 0.0003"))
+    spec.write_text(
+        write_yaml(SMALL)
+        .replace("resamples:", "resampels:")
+        .replace("  lr: 0.0003", "  lrr: 0.0003")
+    )
     assert main(["run", "--spec", str(spec), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "Did you mean 'resamples'" in said
@@ -206,19 +290,36 @@ def test_unknown_options_and_names_end_with_two(tmp_path: Path, capsys: Any) -> 
         main(["run", "--out", str(tmp_path / "out"), "--method.lrr", "3"])
     assert stop.value.code == 2
     capsys.readouterr()
-    for words in (["rum"], ["run", "--method", "forget_my", "--out", "x"], ["run", "--cohort", "tabel", "--out", "x"],
-                  ["run", "--spec", str(tmp_path / "no.yaml"), "--out", "x"], ["cohort", "mkae"],
-                  ["report", str(tmp_path)]):
+    for words in (
+        ["rum"],
+        ["run", "--method", "forget_my", "--out", "x"],
+        ["run", "--cohort", "tabel", "--out", "x"],
+        ["run", "--spec", str(tmp_path / "no.yaml"), "--out", "x"],
+        ["cohort", "mkae"],
+        ["report", str(tmp_path)],
+    ):
         assert main(words) == 2
         assert capsys.readouterr().err.startswith("error: ")
 
 
-@pytest.mark.parametrize("words", [["--retrains", "-1"], ["--batch-size", "0"], ["--resamples", "-5"],
-                                   ["--workers", "-1"], ["--threads", "0"], ["--gpus-per-job", "nan"],
-                                   ["--method.epochs", "-1"], ["--method.lr", "0"], ["--method.lr", "nan"],
-                                   ["--retrains", "99999999999999999999"]])
-def test_counts_out_of_range_are_refused_before_anything_is_written(words: list[str], tmp_path: Path,
-                                                                    capsys: Any) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--retrains", "-1"],
+        ["--batch-size", "0"],
+        ["--resamples", "-5"],
+        ["--workers", "-1"],
+        ["--threads", "0"],
+        ["--gpus-per-job", "nan"],
+        ["--method.epochs", "-1"],
+        ["--method.lr", "0"],
+        ["--method.lr", "nan"],
+        ["--retrains", "99999999999999999999"],
+    ],
+)
+def test_counts_out_of_range_are_refused_before_anything_is_written(
+    words: list[str], tmp_path: Path, capsys: Any
+) -> None:
     assert main(["run", "--out", str(tmp_path / "out"), *words]) == 2
     said = capsys.readouterr().err
     assert words[0].strip("-").replace("-", "_") in said
@@ -228,7 +329,21 @@ def test_counts_out_of_range_are_refused_before_anything_is_written(words: list[
 
 def test_what_the_system_refuses_is_one_clear_error(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert main(["cohort", "make", "--out", str(tmp_path / "file" / "cohort"), "--patients", "2", "--size", "16"]) == 2
+    assert (
+        main(
+            [
+                "cohort",
+                "make",
+                "--out",
+                str(tmp_path / "file" / "cohort"),
+                "--patients",
+                "2",
+                "--size",
+                "16",
+            ]
+        )
+        == 2
+    )
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("error: ")
     assert "file" in said
@@ -245,7 +360,9 @@ def test_damaged_signals_are_one_clear_error(content: bytes, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: Any) -> None:
-    with contextlib.suppress(SystemExit):  # commands made of options end the process after their help
+    with contextlib.suppress(
+        SystemExit
+    ):  # commands made of options end the process after their help
         main([command, "--help"])
     assert "usage: forgetmi" in capsys.readouterr().out
 
@@ -257,10 +374,38 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     path = table(folder / "data")
     cohort = ["--cohort", "table", "--cohort.path", str(path), "--partition.percent", "12"]
     assert main(["train", *cohort, *MODEL, "--out", str(folder / "original")]) == 0
-    assert main(["train", *cohort, *MODEL, "--out", str(folder / "retrained"), "--without-forgotten", "--seed", "9",
-                 "--split-seed", "0"]) == 0
-    assert main(["unlearn", *cohort, "--checkpoint", str(folder / "original"), "--out", str(folder / "unlearned"),
-                 "--method.epochs", "1"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                *cohort,
+                *MODEL,
+                "--out",
+                str(folder / "retrained"),
+                "--without-forgotten",
+                "--seed",
+                "9",
+                "--split-seed",
+                "0",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "unlearn",
+                *cohort,
+                "--checkpoint",
+                str(folder / "original"),
+                "--out",
+                str(folder / "unlearned"),
+                "--method.epochs",
+                "1",
+            ]
+        )
+        == 0
+    )
     return folder, cohort
 
 
@@ -269,28 +414,59 @@ def test_the_steps_alone_make_a_measurement(steps: tuple[Path, list[str]], capsy
     for name in ("original", "retrained", "unlearned"):
         out = str(folder / f"{name}.npz")
         assert main(["predict", *cohort[:4], "--checkpoint", str(folder / name), "--out", out]) == 0
-    assert main(["evaluate", *cohort[:4], "--original", str(folder / "original.npz"), "--unlearned",
-                 str(folder / "unlearned.npz"), "--retrained", str(folder / "retrained.npz"), "--partition",
-                 str(folder / "unlearned.partition.json"), "--out", str(folder / "m.json"), "--resamples", "20"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                *cohort[:4],
+                "--original",
+                str(folder / "original.npz"),
+                "--unlearned",
+                str(folder / "unlearned.npz"),
+                "--retrained",
+                str(folder / "retrained.npz"),
+                "--partition",
+                str(folder / "unlearned.partition.json"),
+                "--out",
+                str(folder / "m.json"),
+                "--resamples",
+                "20",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert "m.json" in said
     scores = json.loads((folder / "m.json").read_text())["scores"]
     assert set(scores) >= {"original", "unlearned", "retrain-0"}
 
 
-def test_unlearning_reads_what_the_original_said(steps: tuple[Path, list[str]], capsys: Any) -> None:
+def test_unlearning_reads_what_the_original_said(
+    steps: tuple[Path, list[str]], capsys: Any
+) -> None:
     folder, cohort = steps
     said = str(folder / "said.npz")
-    assert main(["predict", *cohort[:4], "--checkpoint", str(folder / "original"), "--out", said]) == 0
+    assert (
+        main(["predict", *cohort[:4], "--checkpoint", str(folder / "original"), "--out", said]) == 0
+    )
     unlearn = ["unlearn", *cohort, "--checkpoint", str(folder / "original"), "--method.epochs", "1"]
     assert main([*unlearn, "--out", str(folder / "reading"), "--signals", said]) == 0
-    samples = [json.loads((folder / f"{name}.trace.json").read_text())["samples"] for name in ("unlearned", "reading")]
+    samples = [
+        json.loads((folder / f"{name}.trace.json").read_text())["samples"]
+        for name in ("unlearned", "reading")
+    ]
     assert samples[1]["retain"] < samples[0]["retain"]
-    assert main(["predict", *cohort[:4], "--checkpoint", str(folder / "retrained"), "--out", said]) == 0
+    assert (
+        main(["predict", *cohort[:4], "--checkpoint", str(folder / "retrained"), "--out", said])
+        == 0
+    )
     capsys.readouterr()
     wrong = ["--out", str(folder / "wrong"), "--signals", said]
-    for options, why in ((wrong, "another model"), ([*wrong, "--method", "fine_tune"], "does not read the original"),
-                         ([*wrong[:3], str(folder / "unlearned.trace.json")], "cannot be read")):
+    for options, why in (
+        (wrong, "another model"),
+        ([*wrong, "--method", "fine_tune"], "does not read the original"),
+        ([*wrong[:3], str(folder / "unlearned.trace.json")], "cannot be read"),
+    ):
         assert main([*unlearn, *options]) == 2
         assert why in capsys.readouterr().err
     assert not list(folder.glob("*wrong*"))
@@ -298,9 +474,19 @@ def test_unlearning_reads_what_the_original_said(steps: tuple[Path, list[str]], 
 
 def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: Any) -> None:
     folder, cohort = steps
-    unlearn = ["unlearn", *cohort, "--checkpoint", str(folder / "original"), "--method.epochs", "1", "--out"]
+    unlearn = [
+        "unlearn",
+        *cohort,
+        "--checkpoint",
+        str(folder / "original"),
+        "--method.epochs",
+        "1",
+        "--out",
+    ]
     assert main([*unlearn, str(folder / "halves"), "--shares", "2"]) == 0
-    weights = [(folder / name / "model.safetensors").read_bytes() for name in ("unlearned", "halves")]
+    weights = [
+        (folder / name / "model.safetensors").read_bytes() for name in ("unlearned", "halves")
+    ]
     assert weights[0] != weights[1]
     capsys.readouterr()
     assert main([*unlearn, str(folder / "wrong"), "--shares", "0"]) == 2
@@ -312,13 +498,30 @@ def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: A
 
 def test_another_training_side_is_refused(steps: tuple[Path, list[str]], capsys: Any) -> None:
     folder, cohort = steps
-    assert main(["unlearn", *cohort, "--split-seed", "5", "--checkpoint", str(folder / "original"), "--out",
-                 str(folder / "wrong"), "--method.epochs", "1"]) == 2
+    assert (
+        main(
+            [
+                "unlearn",
+                *cohort,
+                "--split-seed",
+                "5",
+                "--checkpoint",
+                str(folder / "original"),
+                "--out",
+                str(folder / "wrong"),
+                "--method.epochs",
+                "1",
+            ]
+        )
+        == 2
+    )
     assert "training side" in capsys.readouterr().err
     assert not (folder / "wrong").exists()
 
 
-def test_a_tampered_checkpoint_is_refused(steps: tuple[Path, list[str]], tmp_path: Path, capsys: Any) -> None:
+def test_a_tampered_checkpoint_is_refused(
+    steps: tuple[Path, list[str]], tmp_path: Path, capsys: Any
+) -> None:
     folder, cohort = steps
     shutil.copytree(folder / "original", tmp_path / "tampered")
     weights = tmp_path / "tampered" / "model.safetensors"
@@ -326,12 +529,17 @@ def test_a_tampered_checkpoint_is_refused(steps: tuple[Path, list[str]], tmp_pat
     content[-5] ^= 1
     weights.write_bytes(content)
     out = str(tmp_path / "x.npz")
-    assert main(["predict", *cohort[:4], "--checkpoint", str(tmp_path / "tampered"), "--out", out]) == 2
+    assert (
+        main(["predict", *cohort[:4], "--checkpoint", str(tmp_path / "tampered"), "--out", out])
+        == 2
+    )
     assert "altered" in capsys.readouterr().err
     assert not (tmp_path / "x.npz").exists()
 
 
-def test_a_checkpoint_of_other_classes_is_refused(steps: tuple[Path, list[str]], tmp_path: Path, capsys: Any) -> None:
+def test_a_checkpoint_of_other_classes_is_refused(
+    steps: tuple[Path, list[str]], tmp_path: Path, capsys: Any
+) -> None:
     folder, _ = steps
 
     def relabel(rows: list[dict[str, str]]) -> None:
@@ -339,8 +547,22 @@ def test_a_checkpoint_of_other_classes_is_refused(steps: tuple[Path, list[str]],
             row["label"] = str(number % 3)
 
     three = table(tmp_path / "three", change=relabel)
-    assert main(["predict", "--cohort", "table", "--cohort.path", str(three), "--checkpoint", str(folder / "original"),
-                 "--out", str(tmp_path / "x.npz")]) == 2
+    assert (
+        main(
+            [
+                "predict",
+                "--cohort",
+                "table",
+                "--cohort.path",
+                str(three),
+                "--checkpoint",
+                str(folder / "original"),
+                "--out",
+                str(tmp_path / "x.npz"),
+            ]
+        )
+        == 2
+    )
     assert "classes" in capsys.readouterr().err
 
 

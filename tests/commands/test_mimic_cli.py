@@ -18,17 +18,63 @@ from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
 from forgetmi.data.decode import Decoded, read_image
 
-SMALL = ["--images.size", "32", "--model.stem-width", "8", "--model.widths", "8", "16", "--model.hidden", "16",
-         "--model.heads", "2", "--model.layers", "1", "--model.intermediate", "32", "--text.min-patients", "2",
-         "--training.epochs", "1", "--method.epochs", "1", "--retrains", "0", "--resamples", "20", "--workers", "1",
-         "--partition.validation", "0.1"]
+SMALL = [
+    "--images.size",
+    "32",
+    "--model.stem-width",
+    "8",
+    "--model.widths",
+    "8",
+    "16",
+    "--model.hidden",
+    "16",
+    "--model.heads",
+    "2",
+    "--model.layers",
+    "1",
+    "--model.intermediate",
+    "32",
+    "--text.min-patients",
+    "2",
+    "--training.epochs",
+    "1",
+    "--method.epochs",
+    "1",
+    "--retrains",
+    "0",
+    "--resamples",
+    "20",
+    "--workers",
+    "1",
+    "--partition.validation",
+    "0.1",
+]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "tree"
-    assert main(["cohort", "make", "--like", "mimic", "--out", str(folder), "--patients", "24", "--size", "48", "56",
-                 "--bits", "12", "--compressed"]) == 0
+    assert (
+        main(
+            [
+                "cohort",
+                "make",
+                "--like",
+                "mimic",
+                "--out",
+                str(folder),
+                "--patients",
+                "24",
+                "--size",
+                "48",
+                "56",
+                "--bits",
+                "12",
+                "--compressed",
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -39,7 +85,15 @@ def tree(made: Path, tmp_path: Path) -> Path:
 
 
 def options(tree: Path, *more: str) -> list[str]:
-    return ["--cohort", "mimic_cxr", "--cohort.split", str(tree / "split.csv"), "--cohort.root", str(tree), *more]
+    return [
+        "--cohort",
+        "mimic_cxr",
+        "--cohort.split",
+        str(tree / "split.csv"),
+        "--cohort.root",
+        str(tree),
+        *more,
+    ]
 
 
 def leaks(text: str, tree: Path) -> list[str]:
@@ -57,7 +111,9 @@ def test_what_is_made_can_be_run_as_it_says(made: Path, tmp_path: Path, capsys: 
 
 
 def test_later_epochs_and_later_runs_read_no_dicom_file(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     films = sorted(tree.rglob("*.dcm"))
     for path in films:
@@ -75,7 +131,9 @@ def test_later_epochs_and_later_runs_read_no_dicom_file(
     monkeypatch.setattr(image_module, "read_image", counting)
     words = ["run", *options(tree), *SMALL, "--training.epochs", "2", "--method.epochs", "2"]
     assert main([*words, "--out", str(tmp_path / "first")]) == 0
-    assert Counter(decoded) == {str(path): 2 for path in films}  # at the model's size, and for the search of copies
+    assert Counter(decoded) == {
+        str(path): 2 for path in films
+    }  # at the model's size, and for the search of copies
     monkeypatch.setattr(image_module, "read_image", refusing)
     monkeypatch.setattr(image_module._Source, "_file_content", property(refusing))
     assert main([*words, "--out", str(tmp_path / "second"), "--seed", "1"]) == 0
@@ -83,16 +141,26 @@ def test_later_epochs_and_later_runs_read_no_dicom_file(
     assert one != two
 
 
-@pytest.mark.parametrize(("more", "word"), [
-    (["--patients", "3"], "patients is 3"), (["--bits", "20"], "bits is 20"), (["--size", "4", "900"], "rows is 4"),
-    (["--split", "nowhere.csv"], "cannot be read")])
-def test_a_tree_that_cannot_be_made_leaves_nothing(more: list[str], word: str, tmp_path: Path, capsys: Any) -> None:
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--patients", "3"], "patients is 3"),
+        (["--bits", "20"], "bits is 20"),
+        (["--size", "4", "900"], "rows is 4"),
+        (["--split", "nowhere.csv"], "cannot be read"),
+    ],
+)
+def test_a_tree_that_cannot_be_made_leaves_nothing(
+    more: list[str], word: str, tmp_path: Path, capsys: Any
+) -> None:
     assert main(["cohort", "make", "--like", "mimic", "--out", str(tmp_path / "tree"), *more]) == 2
     assert word in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_likeness_and_an_existing_folder_are_refused(made: Path, tmp_path: Path, capsys: Any) -> None:
+def test_an_unknown_likeness_and_an_existing_folder_are_refused(
+    made: Path, tmp_path: Path, capsys: Any
+) -> None:
     assert main(["cohort", "make", "--like", "mimik", "--out", str(tmp_path / "x")]) == 2
     assert "table, mimic" in capsys.readouterr().err
     assert main(["cohort", "make", "--like", "mimic", "--out", str(made)]) == 2
@@ -100,8 +168,23 @@ def test_an_unknown_likeness_and_an_existing_folder_are_refused(made: Path, tmp_
 
 
 def test_a_tree_of_given_rows_holds_exactly_these(made: Path, tmp_path: Path) -> None:
-    assert main(["cohort", "make", "--like", "mimic", "--out", str(tmp_path / "tree"), "--images", "none", "--split",
-                 str(made / "split.csv")]) == 0
+    assert (
+        main(
+            [
+                "cohort",
+                "make",
+                "--like",
+                "mimic",
+                "--out",
+                str(tmp_path / "tree"),
+                "--images",
+                "none",
+                "--split",
+                str(made / "split.csv"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "tree" / "split.csv").read_bytes() == (made / "split.csv").read_bytes()
     assert not list((tmp_path / "tree").rglob("*.dcm"))
 
@@ -122,14 +205,18 @@ def refused(tree: Path, more: list[str], capsys: Any) -> str:
     return said
 
 
-def test_a_truncated_dicom_stops_the_run_before_anything_is_written(tree: Path, capsys: Any) -> None:
+def test_a_truncated_dicom_stops_the_run_before_anything_is_written(
+    tree: Path, capsys: Any
+) -> None:
     path = first_image(tree)
     path.write_bytes(path.read_bytes()[:900])
     assert refused(tree, [], capsys).count("row 1, patient ") == 1
 
 
 def test_a_compression_nobody_can_read_names_the_package(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any,
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     monkeypatch.setattr(get_decoder(RLELossless), "_available", {})
     for path in tree.rglob("*.dcm"):
@@ -153,7 +240,8 @@ def spoil_cell(number: int, value: str) -> Callable[[list[str]], None]:
     def change(lines: list[str]) -> None:
         for at in (3, 7):
             cells = lines[at].rstrip("\r").split(",")
-            lines[at] = ",".join([*cells[:number], value, *cells[number + 1:]])
+            lines[at] = ",".join([*cells[:number], value, *cells[number + 1 :]])
+
     return change
 
 
@@ -168,7 +256,10 @@ def test_a_repeated_header_is_refused_by_line(tree: Path, capsys: Any) -> None:
 def test_rows_without_a_grade_are_counted_and_listed(word: str, tree: Path, capsys: Any) -> None:
     edit(tree / "split.csv", spoil_cell(3, word))
     assert main(["cohort", "check", *options(tree)]) == 0
-    assert "2 rows of split.csv have a severity that is no grade" in capsys.readouterr().out.replace("\n", " ")
+    assert (
+        "2 rows of split.csv have a severity that is no grade"
+        in capsys.readouterr().out.replace("\n", " ")
+    )
 
 
 def test_studies_without_a_report_are_counted_and_listed(tree: Path, capsys: Any) -> None:
@@ -180,8 +271,14 @@ def test_studies_without_a_report_are_counted_and_listed(tree: Path, capsys: Any
 
 
 def test_reports_of_no_study_and_tabs_are_told(tree: Path, capsys: Any) -> None:
-    edit(tree / "all_data.tsv", lambda lines: lines.insert(1, "9999\t1\t59999999\ta\tThe heart is\tlarge ."))
-    assert main(["cohort", "check", *options(tree, "--cohort.reports", str(tree / "all_data.tsv"))]) == 0
+    edit(
+        tree / "all_data.tsv",
+        lambda lines: lines.insert(1, "9999\t1\t59999999\ta\tThe heart is\tlarge ."),
+    )
+    assert (
+        main(["cohort", "check", *options(tree, "--cohort.reports", str(tree / "all_data.tsv"))])
+        == 0
+    )
     said = capsys.readouterr().out
     assert "1 reports of all_data.tsv belong to no study" in said
     assert "1 reports hold tabs, which became blanks" in said
@@ -189,14 +286,31 @@ def test_reports_of_no_study_and_tabs_are_told(tree: Path, capsys: Any) -> None:
 
 def test_a_torn_table_of_reports_is_refused(tree: Path, capsys: Any) -> None:
     edit(tree / "all_data.tsv", lambda lines: lines.insert(1, "9999\t1\tno text"))
-    assert "all_data.tsv line 2" in refused(tree, ["--cohort.reports", str(tree / "all_data.tsv")], capsys)
+    assert "all_data.tsv line 2" in refused(
+        tree, ["--cohort.reports", str(tree / "all_data.tsv")], capsys
+    )
 
 
-def test_whoever_was_never_trained_on_cannot_be_forgotten(tree: Path, tmp_path: Path, capsys: Any) -> None:
+def test_whoever_was_never_trained_on_cannot_be_forgotten(
+    tree: Path, tmp_path: Path, capsys: Any
+) -> None:
     rows = read_strings(tree / "split.csv").columns
-    test = next(one for one, fold in zip(rows["subject_id"], rows["fold"], strict=True) if fold == "TEST")
+    test = next(
+        one for one, fold in zip(rows["subject_id"], rows["fold"], strict=True) if fold == "TEST"
+    )
     (tmp_path / "list.csv").write_text(f"subject_id\n{test}\n")
-    assert main(["cohort", "show", *options(tree), "--partition.forget-list", str(tmp_path / "list.csv")]) == 2
+    assert (
+        main(
+            [
+                "cohort",
+                "show",
+                *options(tree),
+                "--partition.forget-list",
+                str(tmp_path / "list.csv"),
+            ]
+        )
+        == 2
+    )
     said = capsys.readouterr().err
     assert "never trained on" in said
     assert test not in said

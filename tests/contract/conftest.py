@@ -29,7 +29,9 @@ def train_once(small: Any) -> Callable[[str], nn.Module]:
     @functools.cache
     def train(kind: str) -> nn.Module:
         method = methods.get(kind)() if kind else Retrain()
-        made = workflow.train_original(prepared=prepared, partition=partition, method=method, recipe=RECIPE, seed=3)
+        made = workflow.train_original(
+            prepared=prepared, partition=partition, method=method, recipe=RECIPE, seed=3
+        )
         LOGS[made.model] = made.log
         return made.model
 
@@ -45,4 +47,6 @@ def quick(name: str, **changes: Any) -> Any:
     """A method with two epochs, where it has epochs."""
     method = methods.get(name)()
     fields, wanted = {f.name for f in dataclasses.fields(method)}, {"epochs": 2, **changes}
-    return dataclasses.replace(method, **{key: value for key, value in wanted.items() if key in fields})
+    return dataclasses.replace(
+        method, **{key: value for key, value in wanted.items() if key in fields}
+    )

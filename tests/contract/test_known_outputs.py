@@ -27,16 +27,28 @@ from tests.contract.conftest import LOGS, RECIPE, quick
 COLUMNS = ("image_logits", "text_logits", "image_embedding", "text_embedding", "joint_embedding")
 
 
-def apply(small: Any, model: ImageText, method: Any, original: Signals | None, **recipe: Any) -> base.Unlearned:
+def apply(
+    small: Any, model: ImageText, method: Any, original: Signals | None, **recipe: Any
+) -> base.Unlearned:
     return base.unlearn(
-        method, model, records=small.prepared.records, partition=small.partition, seed=5, original=original,
-        recipe=dataclasses.replace(RECIPE, **recipe), training_log=LOGS.get(model),
-        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
+        method,
+        model,
+        records=small.prepared.records,
+        partition=small.partition,
+        seed=5,
+        original=original,
+        recipe=dataclasses.replace(RECIPE, **recipe),
+        training_log=LOGS.get(model),
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+    )
 
 
 @pytest.mark.parametrize("name", methods.names())
 def test_the_same_to_rounding_with_fewer_samples_read(
-    name: str, small: Any, original: Any, monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    small: Any,
+    original: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And without test patients, of whom the signals need not say anything."""
     if not isinstance(original, ImageText):
@@ -49,8 +61,12 @@ def test_the_same_to_rounding_with_fewer_samples_read(
         return
     assert "teacher" in method.info.reads
     plain, known = apply(small, original, method, None), apply(small, original, method, signals)
-    tested = signals.select(np.setdiff1d(signals.row, np.concatenate([sets.holdout, sets.reference])))
-    assert parameter_digest(apply(small, original, method, tested).model) == parameter_digest(known.model)
+    tested = signals.select(
+        np.setdiff1d(signals.row, np.concatenate([sets.holdout, sets.reference]))
+    )
+    assert parameter_digest(apply(small, original, method, tested).model) == parameter_digest(
+        known.model
+    )
     assert known.trace.facts["what the original says"] == "read from its signals"
     one, two = plain.model.state_dict(), known.model.state_dict()
     start = original.state_dict()
@@ -59,10 +75,16 @@ def test_the_same_to_rounding_with_fewer_samples_read(
     assert apart < 0.2 * moved
     assert all(known.trace.samples[kind] <= count for kind, count in plain.trace.samples.items())
     spared = sum(plain.trace.samples.values()) - sum(known.trace.samples.values())
-    assert spared > 0 or name == "newton_heads"  # which reads labels, so that it reads each sample anyway
+    assert (
+        spared > 0 or name == "newton_heads"
+    )  # which reads labels, so that it reads each sample anyway
     monkeypatch.setattr(base, "check", lambda *given: None)
-    shifted = dataclasses.replace(signals, **{column: getattr(signals, column)[::-1] for column in COLUMNS})
-    other = apply(small, original, method, shifted).model.state_dict()  # what is looked up is what is used
+    shifted = dataclasses.replace(
+        signals, **{column: getattr(signals, column)[::-1] for column in COLUMNS}
+    )
+    other = apply(
+        small, original, method, shifted
+    ).model.state_dict()  # what is looked up is what is used
     assert max(float((two[key] - other[key]).abs().max()) for key in two) > 10 * apart
 
 
@@ -72,13 +94,22 @@ def said(small: Any, train_once: Any) -> tuple[ImageText, Signals]:
     return model, workflow.predict(prepared=small.prepared, model=model)
 
 
-@pytest.mark.parametrize(("changes", "why"), [
-    ({"model": "0" * 64}, "another model"), ({"cohort": "0" * 64}, "another cohort"),
-    ({"text_embedding": None}, "no embeddings"), ({"image_logits": np.full((145, 4), np.nan)}, "damaged"),
-    ({"text_embedding": np.zeros((3, 16), np.float32)}, "damaged"), ({"text_logits": np.zeros(145)}, "damaged"),
-    ({"text_embedding": np.ones((145, 5), np.float32)}, "something else"),
-    ({"image_embedding": np.ones((145, 16), np.float32)}, "something else")])
-def test_other_signals_are_refused(changes: dict[str, Any], why: str, small: Any, said: Any) -> None:
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model": "0" * 64}, "another model"),
+        ({"cohort": "0" * 64}, "another cohort"),
+        ({"text_embedding": None}, "no embeddings"),
+        ({"image_logits": np.full((145, 4), np.nan)}, "damaged"),
+        ({"text_embedding": np.zeros((3, 16), np.float32)}, "damaged"),
+        ({"text_logits": np.zeros(145)}, "damaged"),
+        ({"text_embedding": np.ones((145, 5), np.float32)}, "something else"),
+        ({"image_embedding": np.ones((145, 16), np.float32)}, "something else"),
+    ],
+)
+def test_other_signals_are_refused(
+    changes: dict[str, Any], why: str, small: Any, said: Any
+) -> None:
     model, signals = said
     with pytest.raises(MethodError, match=why):
         apply(small, model, ForgetMI(epochs=1), dataclasses.replace(signals, **changes))
@@ -87,7 +118,12 @@ def test_other_signals_are_refused(changes: dict[str, Any], why: str, small: Any
 def test_missing_rows_and_bfloat16_are_refused(small: Any, said: Any) -> None:
     model, signals = said
     with pytest.raises(MethodError, match="are not in them"):
-        apply(small, model, ForgetMI(epochs=1), signals.select(np.setdiff1d(signals.row, small.partition.retain[:1])))
+        apply(
+            small,
+            model,
+            ForgetMI(epochs=1),
+            signals.select(np.setdiff1d(signals.row, small.partition.retain[:1])),
+        )
     with pytest.raises(MethodError, match="bfloat16"):
         apply(small, model, ForgetMI(epochs=1), signals, bf16=True)
 
@@ -95,14 +131,23 @@ def test_missing_rows_and_bfloat16_are_refused(small: Any, said: Any) -> None:
 def test_a_table_holds_the_rows_asked_for_and_no_others(small: Any, said: Any) -> None:
     model, signals = said
     sets, reads = small.partition, frozenset({"forget", "retain", "labels", "teacher"})
-    loader = Loaders(small.prepared.records, {kind: sets.rows(kind) for kind in ("forget", "retain")},
-                     patient=sets.patient, reads=reads, batch_size=7, seed=0).retain
+    loader = Loaders(
+        small.prepared.records,
+        {kind: sets.rows(kind) for kind in ("forget", "retain")},
+        patient=sets.patient,
+        reads=reads,
+        batch_size=7,
+        seed=0,
+    ).retain
     both = np.sort(np.concatenate([sets.forget, sets.retain]))
     known = recall(signals, both, weights=signals.model, cohort=signals.cohort)
     with pytest.raises(KeyError):
         known.of(torch.tensor(sets.validation[:1]))
     rows = sets.retain[[5, 0, 3]]
-    read, computed = outputs_of(frozen(model), loader, rows, known), outputs_of(frozen(model), loader, rows, None)
+    read, computed = (
+        outputs_of(frozen(model), loader, rows, known),
+        outputs_of(frozen(model), loader, rows, None),
+    )
     slow = tabulate(frozen(model), [small.prepared.records.batch(np.array([row])) for row in rows])
     for name in ("image", "text", "joint", "image_logits", "text_logits"):
         one, two, three = (getattr(table, name) for table in (read, computed, slow))
@@ -125,7 +170,9 @@ def test_other_images_under_the_same_names_are_noticed(small: Any, said: Any) ->
             return dataclasses.replace(one, image=1 - one.image)
 
     with pytest.raises(MethodError, match="something else of these images now"):
-        base.recalled(signals, ForgetMI(), model, records=Inverted(), partition=small.partition, recipe=RECIPE)
+        base.recalled(
+            signals, ForgetMI(), model, records=Inverted(), partition=small.partition, recipe=RECIPE
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,8 +200,17 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
             raise KeyboardInterrupt
 
     def go(state: Path, original: Signals | None, **more: Any) -> base.Unlearned:
-        return workflow.unlearn(prepared=small.prepared, partition=small.partition, model=said[0], seed=5, recipe=RECIPE,
-                           method=ForgetMI(epochs=3), original=original, state=state, **more)
+        return workflow.unlearn(
+            prepared=small.prepared,
+            partition=small.partition,
+            model=said[0],
+            seed=5,
+            recipe=RECIPE,
+            method=ForgetMI(epochs=3),
+            original=original,
+            state=state,
+            **more,
+        )
 
     for first, then in ((said[1], None), (None, said[1])):
         state = tmp_path / f"{first is None}.pt"
@@ -162,30 +218,52 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
             go(state, first, progress=stop)
         with pytest.raises(CheckpointError):
             go(state, then)
-        assert parameter_digest(go(state, first).model) == parameter_digest(go(tmp_path / "new.pt", first).model)
+        assert parameter_digest(go(state, first).model) == parameter_digest(
+            go(tmp_path / "new.pt", first).model
+        )
         (tmp_path / "new.pt").unlink()
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "shares.pt", None, progress=stop)
-    changed, whole = go(tmp_path / "shares.pt", None, shares=2), go(tmp_path / "new.pt", None, shares=2)
+    changed, whole = (
+        go(tmp_path / "shares.pt", None, shares=2),
+        go(tmp_path / "new.pt", None, shares=2),
+    )
     assert changed.trace.facts[base.SHARES] == "another number after an interruption"
     assert whole.trace.facts[base.SHARES] == 2
 
 
-def test_calibration_reads_the_same_target(small: Any, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibration_reads_the_same_target(
+    small: Any, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(noise_calibration, "FEWEST", 1)
     model, signals = said
     sets = small.partition
-    loaders = Loaders(small.prepared.records, {kind: sets.rows(kind) for kind in base.VISIBLE}, patient=sets.patient,
-                      reads=ForgetMI.info.reads, batch_size=7, seed=0)
+    loaders = Loaders(
+        small.prepared.records,
+        {kind: sets.rows(kind) for kind in base.VISIBLE},
+        patient=sets.patient,
+        reads=ForgetMI.info.reads,
+        batch_size=7,
+        seed=0,
+    )
     known = recall(signals, np.sort(sets.validation), weights=signals.model, cohort=signals.cohort)
-    one, two = (noise_calibration.calibrate_noise(frozen(model), loaders, seed=5, known=given)[2] for given in (None, known))
+    one, two = (
+        noise_calibration.calibrate_noise(frozen(model), loaders, seed=5, known=given)[2]
+        for given in (None, known)
+    )
     assert one["noise"] == two["noise"] == "calibrated"
-    assert two["target cross-entropy (image, text)"] == pytest.approx(one["target cross-entropy (image, text)"],
-                                                                      rel=1e-5)
+    assert two["target cross-entropy (image, text)"] == pytest.approx(
+        one["target cross-entropy (image, text)"], rel=1e-5
+    )
 
 
 def test_who_does_not_declare_a_teacher_has_no_answers(small: Any) -> None:
-    context = Context(seed=0, reads=frozenset({"retain"}), ordinal=True, _recipe=RECIPE,
-                      _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
+    context = Context(
+        seed=0,
+        reads=frozenset({"retain"}),
+        ordinal=True,
+        _recipe=RECIPE,
+        _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+    )
     with pytest.raises(MethodError, match="without declaring"):
         _ = context.known

@@ -29,22 +29,38 @@ NAMES = methods.names()
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 
-def apply(small: Any, model: ImageText, method: Any, *, seed: int = 5, **more: Any) -> base.Unlearned:
+def apply(
+    small: Any, model: ImageText, method: Any, *, seed: int = 5, **more: Any
+) -> base.Unlearned:
     return base.unlearn(
-        method, model, records=small.prepared.records, partition=small.partition, seed=seed, recipe=RECIPE,
-        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), training_log=LOGS.get(model), **more)
+        method,
+        model,
+        records=small.prepared.records,
+        partition=small.partition,
+        seed=seed,
+        recipe=RECIPE,
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+        training_log=LOGS.get(model),
+        **more,
+    )
 
 
-def test_the_input_model_is_untouched_and_shares_no_storage(name: str, small: Any, original: ImageText) -> None:
+def test_the_input_model_is_untouched_and_shares_no_storage(
+    name: str, small: Any, original: ImageText
+) -> None:
     before, mode = parameter_digest(original), original.training
     done = apply(small, original, quick(name))
     assert parameter_digest(original) == before
     assert original.training == mode
     theirs = {value.data_ptr() for value in original.state_dict().values() if value.numel()}
-    assert not theirs & {value.data_ptr() for value in done.model.state_dict().values() if value.numel()}
+    assert not theirs & {
+        value.data_ptr() for value in done.model.state_dict().values() if value.numel()
+    }
 
 
-def test_zero_epochs_return_the_original_bit_for_bit(name: str, small: Any, original: ImageText) -> None:
+def test_zero_epochs_return_the_original_bit_for_bit(
+    name: str, small: Any, original: ImageText
+) -> None:
     method = quick(name, epochs=0)
     if getattr(method, "epochs", None) != 0:
         pytest.skip("the method has no epochs of its own")
@@ -52,7 +68,9 @@ def test_zero_epochs_return_the_original_bit_for_bit(name: str, small: Any, orig
 
 
 def test_same_seed_equal_other_seed_different(name: str, small: Any, original: ImageText) -> None:
-    first, again, other = (apply(small, original, quick(name), seed=seed).model for seed in (5, 5, 6))
+    first, again, other = (
+        apply(small, original, quick(name), seed=seed).model for seed in (5, 5, 6)
+    )
     assert parameter_digest(first) == parameter_digest(again)
     assert parameter_digest(first) != parameter_digest(original)
     if methods.get(name).info.deterministic:
@@ -62,11 +80,15 @@ def test_same_seed_equal_other_seed_different(name: str, small: Any, original: I
         assert parameter_digest(first) != parameter_digest(other)
 
 
-def test_frozen_parts_and_kept_statistics_stay_bit_identical(name: str, small: Any, original: ImageText) -> None:
+def test_frozen_parts_and_kept_statistics_stay_bit_identical(
+    name: str, small: Any, original: ImageText
+) -> None:
     """With bn=eval nothing is written to a buffer, and the gate that teacher and student share does not move."""
     method = quick(name, bn="eval")
     if getattr(method, "bn", None) != "eval":
-        pytest.skip("the method has no choice of statistics: it trains afresh, or has a test of its own")
+        pytest.skip(
+            "the method has no choice of statistics: it trains afresh, or has a test of its own"
+        )
     weights = {key for key, _ in original.named_parameters()}
     changed = set(apply(small, original, method).trace.changed)
     assert changed
@@ -74,7 +96,9 @@ def test_frozen_parts_and_kept_statistics_stay_bit_identical(name: str, small: A
     assert name == "multi_delete" or not any(key.startswith("gate.") for key in changed)
 
 
-def test_only_declared_sets_are_read(name: str, small: Any, original: ImageText, monkeypatch: Any) -> None:
+def test_only_declared_sets_are_read(
+    name: str, small: Any, original: ImageText, monkeypatch: Any
+) -> None:
     read: set[int] = set()
     batch = type(small.prepared.records).batch
 
@@ -85,8 +109,12 @@ def test_only_declared_sets_are_read(name: str, small: Any, original: ImageText,
     monkeypatch.setattr(type(small.prepared.records), "batch", spy)
     apply(small, original, quick(name))
     declared = methods.get(name).info.reads
-    allowed = {int(row) for kind in ("forget", "retain", "validation") if kind in declared
-               for row in small.partition.rows(kind)}
+    allowed = {
+        int(row)
+        for kind in ("forget", "retain", "validation")
+        if kind in declared
+        for row in small.partition.rows(kind)
+    }
     assert read <= allowed
     assert not read & set(small.partition.holdout.tolist())
 
@@ -111,7 +139,9 @@ def test_a_training_of_its_own_reads_no_one_else(name: str, small: Any, monkeypa
     monkeypatch.setattr(type(small.prepared.records), "batch", spy)
     own = dataclasses.replace(method.info.original, train=watched)
     monkeypatch.setattr(type(method), "info", dataclasses.replace(method.info, original=own))
-    workflow.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=RECIPE)
+    workflow.train_original(
+        prepared=small.prepared, partition=small.partition, method=method, recipe=RECIPE
+    )
     assert read
     assert not read & set(small.partition.holdout.tolist())
     assert set(told[0].samples.rows) <= {*small.partition.forget, *small.partition.retain}
@@ -123,8 +153,14 @@ def test_a_training_of_its_own_reads_no_one_else(name: str, small: Any, monkeypa
 def test_undeclared_sets_raise(name: str, small: Any) -> None:
     declared = methods.get(name).info.reads
     rows = {kind: small.partition.rows(kind) for kind in ("forget", "retain", "validation")}
-    loaders = Loaders(small.prepared.records, rows, patient=small.partition.patient, reads=declared, batch_size=8,
-                      seed=0)
+    loaders = Loaders(
+        small.prepared.records,
+        rows,
+        patient=small.partition.patient,
+        reads=declared,
+        batch_size=8,
+        seed=0,
+    )
     for kind in {"forget", "retain", "validation"} - declared:
         with pytest.raises(MethodError, match="without declaring"):
             getattr(loaders, kind)
@@ -135,11 +171,18 @@ def test_undeclared_sets_raise(name: str, small: Any) -> None:
 
 def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
     declared = methods.get(name).info.reads
-    context = Context(seed=0, reads=declared, ordinal=True, _recipe=RECIPE,
-                      _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
+    context = Context(
+        seed=0,
+        reads=declared,
+        ordinal=True,
+        _recipe=RECIPE,
+        _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+    )
     asked: dict[str, list[Callable[[], Any]]] = {
-        "recipe": [lambda: context.recipe], "fresh model": [lambda: context.fresh_model(1)],
-        "training log": [lambda: context.training_log, lambda: context.keep_log(None)]}
+        "recipe": [lambda: context.recipe],
+        "fresh model": [lambda: context.fresh_model(1)],
+        "training log": [lambda: context.training_log, lambda: context.keep_log(None)],
+    }
     for what, ways in asked.items():
         for way in ways:
             if what in declared:
@@ -153,7 +196,10 @@ def test_who_asks_the_original_declares_a_teacher(name: str, small: Any) -> None
     """Its answers are got by freezing it, or by measuring it before the first step."""
     kind = methods.get(name)
     source = inspect.getsource(inspect.getmodule(kind) or kind)
-    asks = any(way in source for way in ("frozen(model", "per_sample(model", "deepcopy(model).requires_grad_(False)"))
+    asks = any(
+        way in source
+        for way in ("frozen(model", "per_sample(model", "deepcopy(model).requires_grad_(False)")
+    )
     assert asks == ("teacher" in kind.info.reads)
 
 
@@ -185,10 +231,18 @@ class Stopped:
 
 
 def test_an_interrupted_run_resumes_to_the_same_weights(
-    name: str, small: Any, original: ImageText, tmp_path: Path, monkeypatch: Any,
+    name: str,
+    small: Any,
+    original: ImageText,
+    tmp_path: Path,
+    monkeypatch: Any,
 ) -> None:
     """In the last epoch, or, without a loop over epochs, half-way through what is read."""
-    method, records, before = quick(name, epochs=3), type(small.prepared.records), parameter_digest(original)
+    method, records, before = (
+        quick(name, epochs=3),
+        type(small.prepared.records),
+        parameter_digest(original),
+    )
     batch = records.batch
     whole = Stopped(batch)
     monkeypatch.setattr(records, "batch", lambda *given, **more: whole.read(*given, **more))
@@ -215,7 +269,9 @@ def test_unknown_options_are_refused(name: str, small: Any) -> None:
         from_plain(methods.get(name), {"no_such_option": 1}, where="spec.yaml")
 
 
-def test_the_trace_is_complete_and_true(name: str, small: Any, original: ImageText, monkeypatch: Any) -> None:
+def test_the_trace_is_complete_and_true(
+    name: str, small: Any, original: ImageText, monkeypatch: Any
+) -> None:
     read, batch = [], type(small.prepared.records).batch
 
     def spy(self: Any, rows: Any, **more: Any) -> Any:
@@ -237,9 +293,12 @@ def test_the_trace_is_complete_and_true(name: str, small: Any, original: ImageTe
     assert done.trace.cost.cpu_seconds > 0
     json.dumps(done.trace.plain(), allow_nan=False)
     assert done.trace.cost.peak_memory > 1e6
-    assert set(done.trace.samples) == {"forget", "retain", "validation"} & methods.get(name).info.reads
+    assert (
+        set(done.trace.samples) == {"forget", "retain", "validation"} & methods.get(name).info.reads
+    )
     assert done.trace.samples == {
-        kind: int(np.isin(read, small.partition.rows(kind)).sum()) for kind in done.trace.samples}
+        kind: int(np.isin(read, small.partition.rows(kind)).sum()) for kind in done.trace.samples
+    }
     assert all(np.isfinite(value) for epoch in done.trace.epochs for value in epoch.values())
 
 
@@ -250,13 +309,17 @@ def test_runs_under_autocast(name: str, small: Any, original: ImageText) -> None
         assert not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
-def test_one_forgotten_sample_works_or_is_refused(name: str, small: Any, original: ImageText) -> None:
+def test_one_forgotten_sample_works_or_is_refused(
+    name: str, small: Any, original: ImageText
+) -> None:
     row = small.partition.forget[:1]
     rest = np.setdiff1d(small.partition.forget, row)
     patient = small.partition.patient.copy()
     patient[row] = patient.max() + 1
     retain = np.sort(np.concatenate([small.partition.retain, rest]))
-    one = dataclasses.replace(small.partition, forget=row, retain=retain, patient=patient, group=patient)
+    one = dataclasses.replace(
+        small.partition, forget=row, retain=retain, patient=patient, group=patient
+    )
     lone = dataclasses.replace(small, partition=one)
     try:
         done = apply(lone, original, quick(name))

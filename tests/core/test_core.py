@@ -26,8 +26,14 @@ from forgetmi.jobs.pool import Job, run_jobs
 
 def part(**changes: Any) -> Partition:
     values: dict[str, Any] = {
-        "forget": np.array([0, 1]), "retain": np.array([2, 3]), "validation": np.array([4]), "holdout": np.array([5]),
-        "patient": np.array([0, 0, 1, 1, 2, 3]), "group": np.array([0, 0, 1, 1, 2, 3]), "cohort": "c"}
+        "forget": np.array([0, 1]),
+        "retain": np.array([2, 3]),
+        "validation": np.array([4]),
+        "holdout": np.array([5]),
+        "patient": np.array([0, 0, 1, 1, 2, 3]),
+        "group": np.array([0, 0, 1, 1, 2, 3]),
+        "cohort": "c",
+    }
     return Partition(**{**values, **changes})
 
 
@@ -60,9 +66,17 @@ def test_codes_follow_first_appearance() -> None:
 
 def signals() -> Signals:
     draw = np.random.default_rng(0)
-    return Signals(model="m", cohort="c", row=np.array([5, 2, 9]), patient=np.array(["p", "q", "p"]),
-                   study=np.array(["a", "b", "c"]), label=np.array([0, 1, -1]), image_logits=draw.normal(size=(3, 2)),
-                   text_logits=draw.normal(size=(3, 2)), image_embedding=draw.normal(size=(3, 4)).astype(np.float32))
+    return Signals(
+        model="m",
+        cohort="c",
+        row=np.array([5, 2, 9]),
+        patient=np.array(["p", "q", "p"]),
+        study=np.array(["a", "b", "c"]),
+        label=np.array([0, 1, -1]),
+        image_logits=draw.normal(size=(3, 2)),
+        text_logits=draw.normal(size=(3, 2)),
+        image_embedding=draw.normal(size=(3, 4)).astype(np.float32),
+    )
 
 
 def test_signals_survive_the_disk_and_select_rows(tmp_path: Path) -> None:
@@ -105,8 +119,19 @@ def test_registry_refuses_twins_and_names_the_nearest() -> None:
 
 
 def test_seeds_depend_on_every_key_and_scope_restores() -> None:
-    assert len({seeding.derive(0), seeding.derive(1), seeding.derive(0, "a"), seeding.derive(0, "a", 1),
-                seeding.derive(0, "a", "1"), seeding.derive(0, "a1")}) == 6
+    assert (
+        len(
+            {
+                seeding.derive(0),
+                seeding.derive(1),
+                seeding.derive(0, "a"),
+                seeding.derive(0, "a", 1),
+                seeding.derive(0, "a", "1"),
+                seeding.derive(0, "a1"),
+            }
+        )
+        == 6
+    )
     assert seeding.derive(3, "train", 2) == seeding.derive(3, "train", 2)
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -132,12 +157,24 @@ class Outer:
 
 
 def test_plain_values_are_read_strictly() -> None:
-    built = from_plain(Outer, {"name": "x", "inner": {"rate": "1e-4"}, "sizes": [1, 2], "path": "p"}, where="f")
+    built = from_plain(
+        Outer, {"name": "x", "inner": {"rate": "1e-4"}, "sizes": [1, 2], "path": "p"}, where="f"
+    )
     assert built == Outer("x", Inner(1e-4), "a", (1, 2), Path("p"))
     with pytest.raises(SpecError) as caught:
-        from_plain(Outer, {"nmae": "x", "inner": {"rate": "fast"}, "kind": "c", "sizes": [1, "2"]}, where="f")
+        from_plain(
+            Outer,
+            {"nmae": "x", "inner": {"rate": "fast"}, "kind": "c", "sizes": [1, "2"]},
+            where="f",
+        )
     text = str(caught.value)
-    for word in ("Did you mean 'name'", "inner.rate", "one of 'a', 'b'", "sizes[1]", "'name' is missing"):
+    for word in (
+        "Did you mean 'name'",
+        "inner.rate",
+        "one of 'a', 'b'",
+        "sizes[1]",
+        "'name' is missing",
+    ):
         assert word in text
     with pytest.raises(SpecError, match="'kind' is missing"):
         from_plain(Outer, {"name": "x"}, where="f", complete=True)
@@ -179,7 +216,9 @@ def test_meters_go_on_from_what_they_showed_when_progress_was_saved() -> None:
     assert spent() is None
 
 
-def test_a_saved_peak_is_not_lost_to_a_reading_that_began_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_peak_is_not_lost_to_a_reading_that_began_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     reading, saved, again = (threading.Event() for _ in range(3))
 
     def slow() -> int:
@@ -210,8 +249,11 @@ def fail(tell: Any) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_jobs_wait_for_what_they_need(workers: int, tmp_path: Path) -> None:
     path, shown = tmp_path / "log", []
-    run_jobs([Job("late", note, (path, "late"), after="early"), Job("early", note, (path, "early"))], workers=workers,
-             show=lambda *what: shown.append(what))
+    run_jobs(
+        [Job("late", note, (path, "late"), after="early"), Job("early", note, (path, "early"))],
+        workers=workers,
+        show=lambda *what: shown.append(what),
+    )
     assert path.read_text().split() == ["early", "late"]
     assert ("late", 1, 1) in shown
     with pytest.raises(MethodError, match="went wrong"):

@@ -32,8 +32,17 @@ from tests.core.together import (
     unlearned_in_double,
 )
 
-KINDS = ("forget_mi", "forget_mi bf16", "jit", "chip", *(f"{name} shares" for name in (
-    "forget_mi", "calibrated_consensus", "scrub", "clip_erase", "jit", "chip")), "forget_mi shares bf16")
+KINDS = (
+    "forget_mi",
+    "forget_mi bf16",
+    "jit",
+    "chip",
+    *(
+        f"{name} shares"
+        for name in ("forget_mi", "calibrated_consensus", "scrub", "clip_erase", "jit", "chip")
+    ),
+    "forget_mi shares bf16",
+)
 AGREE = {"double": 1e-7, "forget_mi bf16": 3e-2}  # all else: 1e-4, in equal shares 0
 
 
@@ -61,8 +70,11 @@ def compare(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> Non
     assert one.keys() == other.keys()
     apart = {name: float((value - other[name]).abs().max()) for name, value in one.items()}
     kinds = {name: name.rpartition(" ")[0] for name in one}
-    assert not {name: most for name, most in apart.items()
-                if not most <= AGREE.get(kinds[name], 0.0 if "shares" in kinds[name] else 1e-4)}
+    assert not {
+        name: most
+        for name, most in apart.items()
+        if not most <= AGREE.get(kinds[name], 0.0 if "shares" in kinds[name] else 1e-4)
+    }
 
 
 def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path) -> None:
@@ -75,7 +87,14 @@ def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path
 
     sets, made = prepared()
     with pytest.raises(KeyboardInterrupt):  # one process trains the first epoch
-        workflow.train(prepared=made, partition=sets, recipe=RECIPE, seed=0, resume=tmp_path / "started.pt", progress=stop)
+        workflow.train(
+            prepared=made,
+            partition=sets,
+            recipe=RECIPE,
+            seed=0,
+            resume=tmp_path / "started.pt",
+            progress=stop,
+        )
     with pytest.raises(KeyboardInterrupt):  # and unlearns for one
         unlearned_in_double(tmp_path / UNLEARNING, stop)
     for rank in ("0", "1"):
@@ -83,36 +102,64 @@ def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path
         for name in TRAININGS:
             shutil.copy(tmp_path / "started.pt", tmp_path / rank / f"{name}.pt")
     first, second = both(tmp_path, KINDS)
-    assert all(torch.equal(value, second[name]) for name, value in first.items())  # the two never differ at all
+    assert all(
+        torch.equal(value, second[name]) for name, value in first.items()
+    )  # the two never differ at all
     alone = compute(tmp_path / "alone", KINDS)
     compare(alone, first)
-    assert bool((first["forget_mi bf16 image_embedding"] != first["forget_mi image_embedding"]).any())
+    assert bool(
+        (first["forget_mi bf16 image_embedding"] != first["forget_mi image_embedding"]).any()
+    )
     last = unlearned_in_double(left(tmp_path / "0" / UNLEARNING), lambda done, total: None)
-    compare({name: alone[name] for name in last}, last)  # one process does the last epoch where two stopped
+    compare(
+        {name: alone[name] for name in last}, last
+    )  # one process does the last epoch where two stopped
     for name in TRAININGS:
-        _, trace = workflow.train(prepared=made, partition=sets, recipe=RECIPE, seed=0,
-                             resume=left(tmp_path / "0" / f"{name}.pt"))
+        _, trace = workflow.train(
+            prepared=made,
+            partition=sets,
+            recipe=RECIPE,
+            seed=0,
+            resume=left(tmp_path / "0" / f"{name}.pt"),
+        )
         losses = torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
         compare({name: losses}, {name: first[f"{name} losses"]})
 
 
 @pytest.mark.slow
 def test_no_method_brings_processes_apart(tmp_path: Path) -> None:
-    training = {"afs", "ct", "eu_k", "forget_mi_release", "msg", "shrink_perturb"}  # with statistics of whole batches
-    kinds = tuple(f"{name} shares" for name in methods.names() if methods.get(name).info.title != "Retrain"
-                  and "training log" not in methods.get(name).info.reads)
+    training = {
+        "afs",
+        "ct",
+        "eu_k",
+        "forget_mi_release",
+        "msg",
+        "shrink_perturb",
+    }  # with statistics of whole batches
+    kinds = tuple(
+        f"{name} shares"
+        for name in methods.names()
+        if methods.get(name).info.title != "Retrain"
+        and "training log" not in methods.get(name).info.reads
+    )
     for name in ("alone", "0", "1"):
         (tmp_path / name).mkdir()
     first, second = both(tmp_path, kinds)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert all(f"{kind} image_logits" in first for kind in kinds)
     alone = compute(tmp_path / "alone", kinds)
-    compare(*({name: value for name, value in found.items() if name.partition(" ")[0] not in training}
-              for found in (alone, first)))
+    compare(
+        *(
+            {name: value for name, value in found.items() if name.partition(" ")[0] not in training}
+            for found in (alone, first)
+        )
+    )
 
 
 @pytest.mark.parametrize(("launched", "samples"), [(1, 5), (3, 3), (4, 10), (3, 2)])
-def test_a_share_is_everybodys_once(launched: int, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_share_is_everybodys_once(
+    launched: int, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(distributed, "count", lambda: launched)
     taken, sizes = [], set()
     for rank in range(launched):
@@ -142,7 +189,10 @@ def test_shares_are_those_of_as_many_processes(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_in_training_mode_a_batch_is_whole(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = build(small.prepared.spec, seed=0), small.prepared.records.batch(small.partition.retain[:5])
+    model, batch = (
+        build(small.prepared.spec, seed=0),
+        small.prepared.records.batch(small.partition.retain[:5]),
+    )
     sizes: list[int] = []
     model.gate.register_forward_hook(lambda module, given, out: sizes.append(len(out)))
     with distributed.in_shares(2):
@@ -171,7 +221,8 @@ def test_one_process_shards_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_commands_run_in_one_process(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["methods"]) == 2
@@ -180,16 +231,50 @@ def test_other_commands_run_in_one_process(
 
 @pytest.mark.slow
 def test_torchrun_trains_and_unlearns(tmp_path: Path) -> None:
-    options = ["--cohort.patients", "30", "--cohort.size", "32", "--images.size", "32", "--device", "cpu",
-               "--training.epochs", "1", "--model.widths", "8", "16", "--text.min-patients", "2"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
-              str(free_port()), "-m", "forgetmi"]
+    options = [
+        "--cohort.patients",
+        "30",
+        "--cohort.size",
+        "32",
+        "--images.size",
+        "32",
+        "--device",
+        "cpu",
+        "--training.epochs",
+        "1",
+        "--model.widths",
+        "8",
+        "16",
+        "--text.min-patients",
+        "2",
+    ]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        str(free_port()),
+        "-m",
+        "forgetmi",
+    ]
     train = [*launch, "train", "--out", str(tmp_path / "m" / "original"), *options]
     done = subprocess.run(train, capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout.count("Checkpoint:") == 1
     names = {path.name for path in (tmp_path / "m").iterdir()}
     assert names == {"original", "original.partition.json", "original.trace.json"}
-    run = [*launch, "run", "--out", str(tmp_path / "run"), *options, "--retrains", "2", "--method.epochs", "1"]
+    run = [
+        *launch,
+        "run",
+        "--out",
+        str(tmp_path / "run"),
+        *options,
+        "--retrains",
+        "2",
+        "--method.epochs",
+        "1",
+    ]
     done = subprocess.run(run, capture_output=True, text=True, env=os.environ, check=True)
     assert (tmp_path / "run" / "report.html").exists()
     assert done.stdout.count("Report:") == 1

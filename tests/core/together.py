@@ -48,9 +48,14 @@ def prepared() -> tuple[Any, Any]:
     cohort = SyntheticCohort(patients=30, seed=3, size=32).load()
     sets = partition(cohort, forget=12.0, seed=3)
     return sets, workflow.prepare(
-        cohort=cohort, partition=sets, images=ImagePreprocessing(size=32), min_patients=2,
-        architecture=Architecture(stem_width=8, widths=(8, 16), blocks=1, hidden=16, heads=2, layers=2,
-                                  intermediate=32))
+        cohort=cohort,
+        partition=sets,
+        images=ImagePreprocessing(size=32),
+        min_patients=2,
+        architecture=Architecture(
+            stem_width=8, widths=(8, 16), blocks=1, hidden=16, heads=2, layers=2, intermediate=32
+        ),
+    )
 
 
 def says(name: str, outputs: Outputs, *, joint: bool) -> Found:
@@ -67,8 +72,13 @@ def one_step(model: ImageText, batch: Any, *, training: bool) -> Found:
     outputs = model(batch, text_inputs=words)
     yield from says(name, outputs, joint=True)
     loss = base_loss(outputs, batch).total + 0.01 * sum(p.abs().sum() for p in model.parameters())
-    named = [("words", words), *((key, p) for key, p in model.named_parameters() if "word_embeddings" not in key)]
-    for (key, _), gradient in zip(named, torch.autograd.grad(loss, [p for _, p in named]), strict=True):
+    named = [
+        ("words", words),
+        *((key, p) for key, p in model.named_parameters() if "word_embeddings" not in key),
+    ]
+    for (key, _), gradient in zip(
+        named, torch.autograd.grad(loss, [p for _, p in named]), strict=True
+    ):
         yield f"{name} {key}", gradient
     for key, value in model.named_buffers():
         yield f"{name} {key}", value.float()
@@ -80,8 +90,9 @@ def trained(folder: Path, name: str, batch: Any) -> Found:
     sets, made = prepared()
     state = folder / f"{name}.pt"
     with patch.dict(os.environ, TRAININGS[name]):
-        model, trace = workflow.train(prepared=made, partition=sets, recipe=RECIPE, seed=0, resume=state,
-                                 progress=keep(state))
+        model, trace = workflow.train(
+            prepared=made, partition=sets, recipe=RECIPE, seed=0, resume=state, progress=keep(state)
+        )
     yield f"{name} losses", torch.tensor([float(epoch["loss"] or 0.0) for epoch in trace.epochs])
     with torch.no_grad():
         yield from says(name, model(batch), joint=False)
@@ -90,7 +101,9 @@ def trained(folder: Path, name: str, batch: Any) -> Found:
 def keep_start(folder: Path) -> None:
     """A trained original, the same for one process and for several."""
     sets, made = prepared()
-    original, _ = workflow.train(prepared=made, partition=sets, recipe=dataclasses.replace(RECIPE, epochs=12), seed=2)
+    original, _ = workflow.train(
+        prepared=made, partition=sets, recipe=dataclasses.replace(RECIPE, epochs=12), seed=2
+    )
     torch.save(original.state_dict(), folder / START)
 
 
@@ -110,8 +123,15 @@ def unlearned_in_double(state: Path, progress: Callable[[int, int], None]) -> di
         return dataclasses.replace(one, image=one.image.double())
 
     with patch.object(Records, "batch", batch):
-        done = workflow.unlearn(prepared=made, partition=sets, model=build(made.spec, seed=4).eval().double(),
-                           method=ForgetMI(epochs=3), batch_size=4, state=state, progress=progress)
+        done = workflow.unlearn(
+            prepared=made,
+            partition=sets,
+            model=build(made.spec, seed=4).eval().double(),
+            method=ForgetMI(epochs=3),
+            batch_size=4,
+            state=state,
+            progress=progress,
+        )
         with torch.no_grad():
             return dict(says("double", done.model(made.records.batch(sets.retain[:7])), joint=True))
 
@@ -123,6 +143,7 @@ def left(state: Path) -> Path:
 
 def keep(state: Path) -> Callable[[int, int], None]:
     """Called with (epochs done, epochs in all): keep what was saved before the last epoch."""
+
     def at_the_end(done: int, total: int) -> None:
         if done == total:
             shutil.copy(state, left(state))
@@ -132,8 +153,10 @@ def keep(state: Path) -> Callable[[int, int], None]:
 
 def spread_steps(model: ImageText, batch: Any) -> Found:
     """A step of each optimiser with activations computed again; of several processes each holds half."""
-    encoders = {name: (encoder, sum(p.numel() for p in encoder.parameters()))
-                for name, encoder in (("image", model.img_model), ("text", model.text_model))}
+    encoders = {
+        name: (encoder, sum(p.numel() for p in encoder.parameters()))
+        for name, encoder in (("image", model.img_model), ("text", model.text_model))
+    }
     recompute_activations(model, True)
     spread = distributed.count() > 1
     if spread:
@@ -142,10 +165,17 @@ def spread_steps(model: ImageText, batch: Any) -> Found:
         weights = [*model.img_model.parameters(), *model.text_model.parameters()]
         optimiser = make(weights, lr=1e-4)
         base_loss(model(batch), batch).total.backward()
-        norms = [whole(clip_grad_norm_(weights, 0.1)) for _ in range(2)]  # the second is what clipping left
+        norms = [
+            whole(clip_grad_norm_(weights, 0.1)) for _ in range(2)
+        ]  # the second is what clipping left
         yield f"spread norms {make.__name__}", torch.stack(norms)
         optimiser.step()
-        held = [value for state in optimiser.state.values() for value in state.values() if isinstance(value, Tensor)]
+        held = [
+            value
+            for state in optimiser.state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ]
         optimiser.zero_grad()
         if spread:
             moments = sum(value.to_local().numel() for value in held if isinstance(value, DTensor))
@@ -175,8 +205,15 @@ def unlearned(kind: str, folder: Path, batch: Any) -> Found:
     unlearn = workflow.unlearn if "shares" in how else without_gate_fit(workflow.unlearn)
     if "shares" in how:
         start.load_state_dict(torch.load(folder.parent / START))
-    done = unlearn(prepared=made, partition=sets, model=start, method=method, recipe=recipe, batch_size=9,
-                   shares=2 if "shares" in how else 1)
+    done = unlearn(
+        prepared=made,
+        partition=sets,
+        model=start,
+        method=method,
+        recipe=recipe,
+        batch_size=9,
+        shares=2 if "shares" in how else 1,
+    )
     with torch.no_grad(), distributed.in_shares(2 if "shares" in how else 1):
         yield from says(kind, done.model(batch), joint="shares" in how)
 
@@ -198,10 +235,18 @@ def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
     return found
 
 
-def child(rank: int, port: int, folder: Path, kinds: tuple[str, ...], call: Callable[..., Any] = compute) -> None:
+def child(
+    rank: int, port: int, folder: Path, kinds: tuple[str, ...], call: Callable[..., Any] = compute
+) -> None:
     """One of two processes; the first keeps what was found."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-                   "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
     if rank > 0:
         sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     with distributed.together():

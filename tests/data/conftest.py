@@ -22,19 +22,35 @@ def strings(values: Sequence[str]) -> np.ndarray:
 @pytest.fixture
 def make_cohort() -> MakeCohort:
     """A cohort of the given locators and reports; rows are patients of their own unless said otherwise."""
+
     def make(
-        locators: Sequence[str], reports: Sequence[str] | None = None, *, patients: Sequence[str] | None = None,
+        locators: Sequence[str],
+        reports: Sequence[str] | None = None,
+        *,
+        patients: Sequence[str] | None = None,
         studies: Sequence[str] | None = None,
     ) -> Cohort:
         n = len(locators)
         names = strings([f"{number:016x}" for number in range(n)])
         who = names if patients is None else strings(patients)
         return Cohort(
-            name="test", patient=who, study=names if studies is None else strings(studies), image_id=names, group=who,
-            image=strings(locators), report=strings(reports or ["clear lungs."] * n), label=np.arange(n) % 3,
-            split=strings([""] * n), classes=("a", "b", "c"), ordinal=True, subgroups={}, show_images=False, digest="0",
+            name="test",
+            patient=who,
+            study=names if studies is None else strings(studies),
+            image_id=names,
+            group=who,
+            image=strings(locators),
+            report=strings(reports or ["clear lungs."] * n),
+            label=np.arange(n) % 3,
+            split=strings([""] * n),
+            classes=("a", "b", "c"),
+            ordinal=True,
+            subgroups={},
+            show_images=False,
+            digest="0",
             key_id="0",
         )
+
     return make
 
 

@@ -32,7 +32,9 @@ GREY8 = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 GREY16 = np.array([[0, 1, 40000], [65535, 300, 7]], np.uint16)
 
 
-def dicom(pixels: np.ndarray, *, syntax=ExplicitVRLittleEndian, photometric="MONOCHROME2", **tags) -> Dataset:
+def dicom(
+    pixels: np.ndarray, *, syntax=ExplicitVRLittleEndian, photometric="MONOCHROME2", **tags
+) -> Dataset:
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -87,13 +89,20 @@ EXACT = {
     "npy fortran order": ("x.npy", np.asfortranarray(GREY8), GREY8 / 255),
     "dicom8 by its maximum": ("x.dcm", dicom(GREY8), GREY8 / 235),
     "dicom16": ("x.dcm", dicom(GREY16), GREY16 / 65535),
-    "dicom 12 of 16 bits": ("x.dcm", dicom(GREY16 >> 4, BitsStored=12, HighBit=11), (GREY16 >> 4) / 4095),
+    "dicom 12 of 16 bits": (
+        "x.dcm",
+        dicom(GREY16 >> 4, BitsStored=12, HighBit=11),
+        (GREY16 >> 4) / 4095,
+    ),
     "dicom inverted": ("x.dcm", dicom(GREY16, photometric="MONOCHROME1"), 1 - GREY16 / 65535),
     "dicom implicit": ("x.dcm", dicom(GREY16, syntax=ImplicitVRLittleEndian), GREY16 / 65535),
     "dicom big endian": ("x.dcm", dicom(GREY16, syntax=ExplicitVRBigEndian), GREY16 / 65535),
     "dicom run lengths": ("x.dcm", dicom(GREY16, syntax=RLELossless), GREY16 / 65535),
-    "dicom jpeg 2000": ("x.dcm", dicom(np.tile(GREY16, (32, 24)), syntax=JPEG2000Lossless),
-                        np.tile(GREY16, (32, 24)) / 65535),
+    "dicom jpeg 2000": (
+        "x.dcm",
+        dicom(np.tile(GREY16, (32, 24)), syntax=JPEG2000Lossless),
+        np.tile(GREY16, (32, 24)) / 65535,
+    ),
     "dicom, other ending": ("x.img", dicom(GREY16), GREY16 / 65535),
     "png, other ending": ("x.dcm", encoded(Image.fromarray(GREY8), "PNG"), GREY8 / 255),
     "all zero": ("x.npy", np.zeros((2, 2), np.uint16), np.zeros((2, 2))),
@@ -122,10 +131,20 @@ def test_jpeg_close_to_what_was_stored(tmp_path: Path) -> None:
 
 COLOUR = np.dstack([GREY8, 255 - GREY8, GREY8 // 2])
 CONVERTED = {
-    "rgb": ("x.png", Image.fromarray(COLOUR), np.asarray(Image.fromarray(COLOUR).convert("L")) / 255, "colour"),
+    "rgb": (
+        "x.png",
+        Image.fromarray(COLOUR),
+        np.asarray(Image.fromarray(COLOUR).convert("L")) / 255,
+        "colour",
+    ),
     "grey stored as rgb": ("x.png", Image.fromarray(np.dstack([GREY8] * 3)), GREY8 / 255, "colour"),
     "palette": ("x.png", Image.fromarray(GREY8).convert("P"), GREY8 / 255, "colour"),
-    "grey with transparency": ("x.png", Image.fromarray(np.dstack([GREY8, GREY8])), GREY8 / 255, "transparency"),
+    "grey with transparency": (
+        "x.png",
+        Image.fromarray(np.dstack([GREY8, GREY8])),
+        GREY8 / 255,
+        "transparency",
+    ),
     "signed": ("x.npy", GREY8.astype(np.int16) - 100, GREY8 / 235, "negative"),
     "signed dicom": ("x.dcm", dicom(GREY8.astype(np.int16) - 100), GREY8 / 235, "negative"),
     "rgb dicom": ("x.dcm", dicom(np.dstack([GREY8] * 3), photometric="RGB"), GREY8 / 235, "colour"),
@@ -145,9 +164,9 @@ FAULTS = {
     "absent": ("x.png", None, "cannot be read"),
     "empty": ("x.png", b"", "empty"),
     "text": ("x.png", b"not an image" * 30, "no PNG"),
-    "truncated png": ("x.png", PNG[:len(PNG) // 2], "truncated"),
+    "truncated png": ("x.png", PNG[: len(PNG) // 2], "truncated"),
     "png, only its mark": ("x.png", PNG[:8], "truncated"),
-    "truncated jpeg": ("x.jpg", JPEG[:len(JPEG) // 2], "truncated"),
+    "truncated jpeg": ("x.jpg", JPEG[: len(JPEG) // 2], "truncated"),
     "gif": ("x.gif", encoded(Image.fromarray(GREY8), "GIF"), "no PNG"),
     "npy of objects": ("x.npy", np.array([{}, {}], dtype=object), "Python objects"),
     "npy of words": ("x.npy", np.array([["a"]]), "grey values"),
@@ -196,8 +215,9 @@ def test_dicom_without_preamble_is_read_by_its_ending(tmp_path: Path) -> None:
     del image.file_meta
     buffer = io.BytesIO()
     dcmwrite(buffer, image, implicit_vr=True, little_endian=True)
-    np.testing.assert_allclose(read_image(write(tmp_path / "x.dcm", buffer.getvalue())).pixels, GREY16 / 65535,
-                               atol=1e-7)
+    np.testing.assert_allclose(
+        read_image(write(tmp_path / "x.dcm", buffer.getvalue())).pixels, GREY16 / 65535, atol=1e-7
+    )
 
 
 def test_missing_decoder_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,13 +233,17 @@ def test_transfer_syntax_that_holds_no_image(tmp_path: Path) -> None:
     image = dicom(GREY16)
     image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # MPEG2 video
     image["PixelData"].is_undefined_length = True
-    image.PixelData = b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0\x04\x00\x00\x00\x00\x00\x00\x00"
+    image.PixelData = (
+        b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0\x04\x00\x00\x00\x00\x00\x00\x00"
+    )
     with pytest.raises(ImageFault, match="transfer syntax"):
         read_image(write(tmp_path / "x.dcm", image))
 
 
 def test_no_warning_or_log_line_leaves_the_decoder(
-    tmp_path: Path, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     image = dicom(GREY16, BitsStored=16)
     image.PixelData += b"surplus!"
@@ -251,20 +275,28 @@ def test_stack_reads_one_image(tmp_path: Path) -> None:
         read_image(write(tmp_path / "false.npy", PNG) + "#0")
 
 
-@pytest.mark.parametrize(("locator", "expected"), [
-    ("a/stack.npy#17", ("a/stack.npy", 17)), ("a/stack.NPY#0", ("a/stack.NPY", 0)), ("a#3.png", ("a#3.png", None)),
-    ("a.png#3", ("a.png#3", None)), ("a.npy#", ("a.npy#", None)), ("a.npy#-1", ("a.npy#-1", None)),
-])
+@pytest.mark.parametrize(
+    ("locator", "expected"),
+    [
+        ("a/stack.npy#17", ("a/stack.npy", 17)),
+        ("a/stack.NPY#0", ("a/stack.NPY", 0)),
+        ("a#3.png", ("a#3.png", None)),
+        ("a.png#3", ("a.png#3", None)),
+        ("a.npy#", ("a.npy#", None)),
+        ("a.npy#-1", ("a.npy#-1", None)),
+    ],
+)
 def test_split_locator(locator: str, expected: tuple[str, int | None]) -> None:
     assert split_locator(locator) == expected
 
 
 @settings(deadline=None)
 @given(st.sampled_from([PNG, JPEG]), st.integers(0, 400), st.binary(min_size=1, max_size=40))
-def test_damage_gives_an_image_or_a_fault(tmp_path_factory: pytest.TempPathFactory, whole: bytes, at: int,
-                                          junk: bytes) -> None:
+def test_damage_gives_an_image_or_a_fault(
+    tmp_path_factory: pytest.TempPathFactory, whole: bytes, at: int, junk: bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.bin"
-    path.write_bytes(whole[:at] + junk + whole[at + len(junk):])
+    path.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
     try:
         pixels = read_image(str(path)).pixels
     except ImageFault:

@@ -36,6 +36,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def counting(locator: str) -> Decoded:
         calls.append(locator)
         return read_image(locator)
+
     monkeypatch.setattr(image_module, "read_image", counting)
     return calls
 
@@ -45,7 +46,9 @@ def test_pad_keeps_the_aspect_and_centres_on_zeros(height: int, width: int, size
     out = ImagePreprocessing(size=size).apply(np.full((height, width), 0.75, np.float32))
     rows, columns = np.flatnonzero(out.any(1)), np.flatnonzero(out.any(0))
     assert max(len(rows), len(columns)) == size
-    assert abs(len(rows) * width - len(columns) * height) <= max(height, width)  # to half a pixel of the short side
+    assert abs(len(rows) * width - len(columns) * height) <= max(
+        height, width
+    )  # to half a pixel of the short side
     assert abs(rows[0] - (size - 1 - rows[-1])) <= 1
     assert abs(columns[0] - (size - 1 - columns[-1])) <= 1
     np.testing.assert_allclose(out[np.ix_(rows, columns)], 0.75, atol=1e-6)
@@ -70,11 +73,15 @@ def test_pad_stays_within_zero_and_one() -> None:
     assert out.max() == 1.0
 
 
-@pytest.mark.parametrize(("side", "before", "kept"), [(20, 0, 16), (16, 0, 16), (10, 3, 10), (11, 2, 11), (15, 1, 15)])
+@pytest.mark.parametrize(
+    ("side", "before", "kept"), [(20, 0, 16), (16, 0, 16), (10, 3, 10), (11, 2, 11), (15, 1, 15)]
+)
 def test_center_crop_is_that_of_the_release(side: int, before: int, kept: int) -> None:
     pixels = np.arange(1, side * side + 1, dtype=np.float32).reshape(side, side) / (side * side)
     out = ImagePreprocessing(size=16, fit="center_crop").apply(pixels)
-    margin = max(0, 16 - side) // 2 + 4  # each side, then the centre from floor((height - size) / 2)
+    margin = (
+        max(0, 16 - side) // 2 + 4
+    )  # each side, then the centre from floor((height - size) / 2)
     start = (side + 2 * margin - 16) // 2 - margin
     expected = np.zeros((16, 16), np.float32)
     for y in range(16):
@@ -89,7 +96,7 @@ def test_center_crop_is_that_of_the_release(side: int, before: int, kept: int) -
 @pytest.mark.parametrize("shape", [(30, 64), (64, 30), (16, 16)])
 def test_stretch_fills_the_square(shape: tuple[int, int]) -> None:
     pixels = np.full(shape, 0.5, np.float32)
-    pixels[:shape[0] // 2] = 0.25
+    pixels[: shape[0] // 2] = 0.25
     made = ImagePreprocessing(size=16, fit="stretch").apply(pixels)
     assert made.shape == (16, 16)
     assert np.allclose(made[:6], 0.25, atol=0.02)
@@ -121,8 +128,11 @@ def test_a_cohort_without_images_gives_zeros(make_cohort, tmp_path) -> None:
 
 def test_each_distinct_image_is_decoded_once(make_cohort, pictures, tmp_path, decoded) -> None:
     copy = shutil.copy(pictures[0], tmp_path / "copy.png")
-    store = build_image_store(make_cohort([pictures[0], str(copy), pictures[1], pictures[0]]), SMALL,
-                              cache=tmp_path / "cache")
+    store = build_image_store(
+        make_cohort([pictures[0], str(copy), pictures[1], pictures[0]]),
+        SMALL,
+        cache=tmp_path / "cache",
+    )
     assert len(decoded) == 2
     assert sum(len(shard) for shard in store.shards) == 2
     for _ in range(2):
@@ -132,18 +142,27 @@ def test_each_distinct_image_is_decoded_once(make_cohort, pictures, tmp_path, de
 
 @pytest.mark.parametrize("chosen", [[0, 1, 2], [5, 3, 1], list(range(7, -1, -1)), [4, 4, 4]])
 def test_known_images_are_neither_read_nor_decoded_again(
-    make_cohort, pictures, tmp_path, decoded, monkeypatch, chosen,
+    make_cohort,
+    pictures,
+    tmp_path,
+    decoded,
+    monkeypatch,
+    chosen,
 ) -> None:
     build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
     assert len(decoded) == 8
     opened: list[str] = []
     monkeypatch.setattr(image_module._Source, "_slice_content", opened.append)
     monkeypatch.setattr(image_module.hashlib, "file_digest", lambda *_: opened.append("read"))
-    store = build_image_store(make_cohort([pictures[at] for at in chosen]), SMALL, cache=tmp_path / "cache")
+    store = build_image_store(
+        make_cohort([pictures[at] for at in chosen]), SMALL, cache=tmp_path / "cache"
+    )
     assert (len(decoded), opened) == (8, [])
     monkeypatch.undo()
     whole = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "elsewhere")
-    np.testing.assert_array_equal(store.images(np.arange(len(chosen))), whole.images(np.array(chosen)))
+    np.testing.assert_array_equal(
+        store.images(np.arange(len(chosen))), whole.images(np.array(chosen))
+    )
 
 
 def test_a_larger_cohort_decodes_only_what_is_new(make_cohort, pictures, tmp_path, decoded) -> None:
@@ -153,9 +172,13 @@ def test_a_larger_cohort_decodes_only_what_is_new(make_cohort, pictures, tmp_pat
     assert len(store.shards) == 2
 
 
-def test_another_preprocessing_has_images_of_its_own(make_cohort, pictures, tmp_path, decoded) -> None:
+def test_another_preprocessing_has_images_of_its_own(
+    make_cohort, pictures, tmp_path, decoded
+) -> None:
     build_image_store(make_cohort(pictures[:2]), SMALL, cache=tmp_path / "cache")
-    other = build_image_store(make_cohort(pictures[:2]), ImagePreprocessing(size=12), cache=tmp_path / "cache")
+    other = build_image_store(
+        make_cohort(pictures[:2]), ImagePreprocessing(size=12), cache=tmp_path / "cache"
+    )
     assert other.images(np.array([0])).shape == (1, 1, 12, 12)
     assert len(decoded) == 4
 
@@ -176,9 +199,13 @@ def test_a_file_just_written_is_not_taken_on_trust(make_cohort, tmp_path) -> Non
     for value in (10, 200):
         np.save(path, np.full((16, 16), value, np.uint8))
         stamp = stamp or path.stat().st_mtime_ns
-        os.utime(path, ns=(stamp, stamp))  # a second write within the clock's resolution, of the same size
+        os.utime(
+            path, ns=(stamp, stamp)
+        )  # a second write within the clock's resolution, of the same size
         stores.append(build_image_store(make_cohort([str(path)]), SMALL, cache=tmp_path / "cache"))
-    assert [store.images(np.array([0])).max() * 255 for store in stores] == pytest.approx([10, 200], abs=0.01)
+    assert [store.images(np.array([0])).max() * 255 for store in stores] == pytest.approx(
+        [10, 200], abs=0.01
+    )
 
 
 @pytest.mark.parametrize("size", [16, 12])
@@ -190,8 +217,11 @@ def test_a_stack_is_read_like_single_images(make_cohort, tmp_path, size, dtype) 
     np.save(tmp_path / "stack.npy", stack)
     order = [3, 8, 0, 4, 7]
     preprocessing = ImagePreprocessing(size=size)
-    store = build_image_store(make_cohort([f"{tmp_path / 'stack.npy'}#{at}" for at in order]), preprocessing,
-                              cache=tmp_path / "cache")
+    store = build_image_store(
+        make_cohort([f"{tmp_path / 'stack.npy'}#{at}" for at in order]),
+        preprocessing,
+        cache=tmp_path / "cache",
+    )
     assert sum(len(shard) for shard in store.shards) == 4  # 4 and 7 are the same picture
     for image, at in zip(store.images(np.arange(5)), order, strict=True):
         np.save(tmp_path / "one.npy", stack[at])
@@ -199,12 +229,20 @@ def test_a_stack_is_read_like_single_images(make_cohort, tmp_path, size, dtype) 
         np.testing.assert_allclose(image[0], expected, atol=0.5 / 65535 + 1e-7)
 
 
-def test_every_fault_is_reported_by_row_and_never_by_path(make_cohort, pictures, tmp_path, decoded) -> None:
+def test_every_fault_is_reported_by_row_and_never_by_path(
+    make_cohort, pictures, tmp_path, decoded
+) -> None:
     whole = Path(pictures[1]).read_bytes()
     Path(pictures[1]).write_bytes(whole[: len(whole) // 2])
     np.save(tmp_path / "stack.npy", np.zeros((2, 16, 16), np.uint8))
-    locators = [pictures[0], pictures[1], str(tmp_path / "gone-p10000032.png"), f"{tmp_path / 'stack.npy'}#7",
-                pictures[1], pictures[2]]
+    locators = [
+        pictures[0],
+        pictures[1],
+        str(tmp_path / "gone-p10000032.png"),
+        f"{tmp_path / 'stack.npy'}#7",
+        pictures[1],
+        pictures[2],
+    ]
     with pytest.raises(CohortError) as caught:
         build_image_store(make_cohort(locators), SMALL, cache=tmp_path / "cache")
     faults = caught.value.faults
@@ -222,14 +260,22 @@ def test_every_fault_is_reported_by_row_and_never_by_path(make_cohort, pictures,
     assert len(store) == 3
 
 
-def test_notices_are_counted_also_from_the_cache(make_cohort, pictures, tmp_path, monkeypatch) -> None:
+def test_notices_are_counted_also_from_the_cache(
+    make_cohort, pictures, tmp_path, monkeypatch
+) -> None:
     def noticing(locator: str) -> Decoded:
         return Decoded(read_image(locator).pixels, "colour" if locator in pictures[:2] else "")
+
     monkeypatch.setattr(image_module, "read_image", noticing)
     for _ in range(2):
-        store = build_image_store(make_cohort([*pictures[:4], pictures[0]]), SMALL, cache=tmp_path / "cache")
+        store = build_image_store(
+            make_cohort([*pictures[:4], pictures[0]]), SMALL, cache=tmp_path / "cache"
+        )
         assert dict(store.notices) == {"colour": 3}
-    assert dict(build_image_store(make_cohort(pictures[2:4]), SMALL, cache=tmp_path / "cache").notices) == {}
+    assert (
+        dict(build_image_store(make_cohort(pictures[2:4]), SMALL, cache=tmp_path / "cache").notices)
+        == {}
+    )
 
 
 def test_memory_stays_at_a_few_images(make_cohort, tmp_path) -> None:
@@ -258,8 +304,12 @@ def test_no_path_is_written_to_the_cache(make_cohort, pictures, tmp_path) -> Non
 
 def test_progress_counts_to_the_end(make_cohort, pictures, tmp_path) -> None:
     steps: list[tuple[int, int]] = []
-    build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache",
-                      progress=lambda done, total: steps.append((done, total)))
+    build_image_store(
+        make_cohort(pictures),
+        SMALL,
+        cache=tmp_path / "cache",
+        progress=lambda done, total: steps.append((done, total)),
+    )
     assert steps == [(done, 8) for done in range(1, 9)]
 
 
@@ -276,7 +326,11 @@ def test_many_shards_read_as_one(make_cohort, pictures, tmp_path, monkeypatch) -
 
 @pytest.mark.parametrize("full_after", [0, 2, 5])
 def test_a_full_disk_is_said_and_leaves_nothing_wrong(
-    make_cohort, pictures, tmp_path, monkeypatch, full_after,
+    make_cohort,
+    pictures,
+    tmp_path,
+    monkeypatch,
+    full_after,
 ) -> None:
     monkeypatch.setattr(shards_module, "_SHARD_IMAGES", 2)
     real, written = tempfile.NamedTemporaryFile, [0]
@@ -291,8 +345,10 @@ def test_a_full_disk_is_said_and_leaves_nothing_wrong(
                 write(bytes(content)[:100])
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return write(content)
+
         file.write = guarded
         return file
+
     monkeypatch.setattr(shards_module.tempfile, "NamedTemporaryFile", limited)
     with pytest.raises(CohortError, match="cache cannot be written") as caught:
         build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
@@ -324,8 +380,12 @@ _BUILD = textwrap.dedent("""
 
 
 def _build(cache: Path, die_at: int, locators: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", _BUILD, str(cache), str(die_at), *locators], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", _BUILD, str(cache), str(die_at), *locators],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def test_a_killed_build_is_taken_up_again(make_cohort, pictures, tmp_path, decoded) -> None:
@@ -334,7 +394,9 @@ def test_a_killed_build_is_taken_up_again(make_cohort, pictures, tmp_path, decod
     left = list((tmp_path / "cache").rglob("*.partial"))
     assert len(left) == 1
     store = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
-    assert len(decoded) == 5  # the shard of three that was finished is used, the other two images are not
+    assert (
+        len(decoded) == 5
+    )  # the shard of three that was finished is used, the other two images are not
     clean = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "clean")
     np.testing.assert_array_equal(store.images(np.arange(8)), clean.images(np.arange(8)))
     os.utime(left[0], (1e9, 1e9))
@@ -372,5 +434,7 @@ def test_the_repr_shows_no_path(make_cohort, pictures, tmp_path) -> None:
 def test_a_16_bit_image_keeps_its_own_maximum(make_cohort, tmp_path) -> None:
     values = np.linspace(0, 4000, 256).round().astype(np.uint16).reshape(16, 16)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    store = build_image_store(make_cohort([str(tmp_path / "deep.png")]), SMALL, cache=tmp_path / "cache")
+    store = build_image_store(
+        make_cohort([str(tmp_path / "deep.png")]), SMALL, cache=tmp_path / "cache"
+    )
     np.testing.assert_allclose(store.images(np.array([0]))[0, 0], values / 4000, atol=1e-5)

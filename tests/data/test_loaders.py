@@ -14,7 +14,11 @@ from forgetmi.data.loaders import Loader, Records, readers_for
 from forgetmi.data.noise import Perturbation
 from forgetmi.data.text import SPECIAL, Tokenizer
 
-VOCABULARY = (*SPECIAL, *"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"))
+VOCABULARY = (
+    *SPECIAL,
+    *"abcdefghijklmnopqrstuvwxyz",
+    *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
+)
 REPORTS = ["a b c", "d", "e f", "a b c", "", "g h i j k l m n", "x y", "d"]
 
 
@@ -31,8 +35,10 @@ def loader(records: Records) -> Loader:
 
 
 def equal(one, two) -> bool:
-    return all(torch.equal(getattr(one, name), getattr(two, name))
-               for name in ("image", "tokens", "mask", "label", "study", "row"))
+    return all(
+        torch.equal(getattr(one, name), getattr(two, name))
+        for name in ("image", "tokens", "mask", "label", "study", "row")
+    )
 
 
 def test_a_batch_holds_its_rows_in_order(records: Records) -> None:
@@ -43,8 +49,13 @@ def test_a_batch_holds_its_rows_in_order(records: Records) -> None:
     assert batch.tokens.tolist() == [[2, 5, 6, 7, 3], [2, 8, 3, 0, 0], [2, 5, 6, 7, 3]]
     assert batch.mask.tolist() == [[1] * 5, [1, 1, 1, 0, 0], [1] * 5]
     np.testing.assert_array_equal(batch.image.numpy(), records.images.images(np.array([3, 1, 0])))
-    assert (batch.image.dtype, batch.tokens.dtype, batch.mask.dtype, batch.label.dtype, batch.study.dtype) \
-        == (torch.float32, *[torch.int64] * 4)
+    assert (
+        batch.image.dtype,
+        batch.tokens.dtype,
+        batch.mask.dtype,
+        batch.label.dtype,
+        batch.study.dtype,
+    ) == (torch.float32, *[torch.int64] * 4)
 
 
 def test_padding_goes_to_the_longest_text_of_the_batch(records: Records) -> None:
@@ -72,20 +83,31 @@ def test_perturbed_reports_are_tokenized_anew(records: Records) -> None:
     rows, noise = np.arange(8), Perturbation(text_level=0.7, image_std=0.1, seed=1)
     batch = records.batch(rows, perturbation=noise)
     for at, text in enumerate(noise.texts(REPORTS, rows)):
-        assert batch.tokens[at][batch.mask[at] == 1].tolist() == records.tokenizer.encode([text])[0].tolist()
-    np.testing.assert_array_equal(batch.image.numpy(), noise.images(records.images.images(rows), rows))
+        assert (
+            batch.tokens[at][batch.mask[at] == 1].tolist()
+            == records.tokenizer.encode([text])[0].tolist()
+        )
+    np.testing.assert_array_equal(
+        batch.image.numpy(), noise.images(records.images.images(rows), rows)
+    )
     assert not equal(batch, records.batch(rows))
 
 
 @given(st.permutations(range(8)), st.integers(0, 8))
 def test_a_samples_noise_does_not_depend_on_the_batch(order: list[int], cut: int) -> None:
-    records, noise = _plain_records(), Perturbation(text_level=0.5, image_std=0.3, shift=0.1, seed=1, draw=2)
+    records, noise = (
+        _plain_records(),
+        Perturbation(text_level=0.5, image_std=0.3, shift=0.1, seed=1, draw=2),
+    )
     whole = records.batch(np.arange(8), perturbation=noise)
     for rows in (order[:cut], order[cut:]):
         part = records.batch(np.array(rows, np.int64), perturbation=noise)
         assert torch.equal(part.image, whole.image[rows])
         for at, row in enumerate(rows):
-            assert part.tokens[at][part.mask[at] == 1].tolist() == whole.tokens[row][whole.mask[row] == 1].tolist()
+            assert (
+                part.tokens[at][part.mask[at] == 1].tolist()
+                == whole.tokens[row][whole.mask[row] == 1].tolist()
+            )
 
 
 def _plain_records() -> Records:
@@ -93,10 +115,19 @@ def _plain_records() -> Records:
     from forgetmi.data.text import TokenStore
 
     pixels = np.random.default_rng(0).integers(0, 65536, (8, 12, 12), np.uint16)
-    images = ImageStore(ImagePreprocessing(size=12), (pixels,), np.zeros(8, np.int64), np.arange(8), {}, "0",
-                        np.full(8, "", dtype=object))
+    images = ImageStore(
+        ImagePreprocessing(size=12),
+        (pixels,),
+        np.zeros(8, np.int64),
+        np.arange(8),
+        {},
+        "0",
+        np.full(8, "", dtype=object),
+    )
     reports, tokenizer = np.array(REPORTS, object), Tokenizer(VOCABULARY)
-    return Records(images, TokenStore.build(reports, tokenizer), tokenizer, reports, np.arange(8), np.arange(8))
+    return Records(
+        images, TokenStore.build(reports, tokenizer), tokenizer, reports, np.arange(8), np.arange(8)
+    )
 
 
 def test_images_of_another_cohort_are_refused(records: Records, make_cohort) -> None:
@@ -109,8 +140,17 @@ def test_no_report_is_shown(records: Records, loader: Loader) -> None:
 
 
 @given(st.integers(0, 40), st.integers(1, 9), st.booleans(), st.booleans(), st.integers(0, 5))
-def test_an_epoch_holds_every_row_once(n: int, size: int, shuffle: bool, avoid: bool, epoch: int) -> None:
-    loader = Loader(_plain_records(), np.arange(n) * 3, batch_size=size, seed=1, shuffle=shuffle, avoid_single=avoid)
+def test_an_epoch_holds_every_row_once(
+    n: int, size: int, shuffle: bool, avoid: bool, epoch: int
+) -> None:
+    loader = Loader(
+        _plain_records(),
+        np.arange(n) * 3,
+        batch_size=size,
+        seed=1,
+        shuffle=shuffle,
+        avoid_single=avoid,
+    )
     plan = loader.plan(epoch)
     rows = np.concatenate([np.empty(0, np.int64), *plan])
     assert sorted(rows.tolist()) == (np.arange(n) * 3).tolist()
@@ -133,8 +173,11 @@ def test_the_order_is_a_function_of_seed_and_epoch(records: Records) -> None:
     for epoch in range(5):
         list(two.epoch(epoch))
     assert [batch.row.tolist() for batch in two.epoch(5)] == late
-    orders = {tuple(np.concatenate(loader.plan(epoch)))
-              for loader in (one, Loader(records, rows, batch_size=3, seed=8)) for epoch in range(3)}
+    orders = {
+        tuple(np.concatenate(loader.plan(epoch)))
+        for loader in (one, Loader(records, rows, batch_size=3, seed=8))
+        for epoch in range(3)
+    }
     assert len(orders) == 6
 
 
@@ -149,15 +192,20 @@ def test_windows_cover_every_row_before_one_comes_again(n: int, count: int, seed
     loader = Loader(_plain_records(), np.arange(100, 100 + n), batch_size=4, seed=seed)
     stream = np.concatenate([loader.window(epoch, count) for epoch in range(-(-3 * n // count))])
     for start in range(0, 3 * n, n):
-        assert sorted(stream[start:start + n].tolist()) == list(range(100, 100 + n))
-    assert loader.window(1, count).tolist() == stream[count:2 * count].tolist() or len(stream) < 2 * count
+        assert sorted(stream[start : start + n].tolist()) == list(range(100, 100 + n))
+    assert (
+        loader.window(1, count).tolist() == stream[count : 2 * count].tolist()
+        or len(stream) < 2 * count
+    )
 
 
 def test_a_window_is_shuffled(records: Records) -> None:
     rows = np.arange(200)
     assert Loader(records, rows, batch_size=4, seed=0).window(0, 200).tolist() != rows.tolist()
-    assert Loader(records, rows, batch_size=4, seed=0).window(0, 9).tolist() \
+    assert (
+        Loader(records, rows, batch_size=4, seed=0).window(0, 9).tolist()
         != Loader(records, rows, batch_size=4, seed=1).window(0, 9).tolist()
+    )
 
 
 @given(st.integers(1, 30), st.integers(0, 60), st.integers(0, 5))
@@ -172,7 +220,9 @@ def test_random_rows_are_drawn_afresh_without_repeats(n: int, count: int, epoch:
 
 def test_random_rows_are_uniform_over_epochs(records: Records) -> None:
     loader = Loader(records, np.arange(8), batch_size=4, seed=3)
-    times = np.bincount(np.concatenate([loader.random(epoch, 2) for epoch in range(2000)]), minlength=8)
+    times = np.bincount(
+        np.concatenate([loader.random(epoch, 2) for epoch in range(2000)]), minlength=8
+    )
     assert abs(times - 500).max() < 5 * np.sqrt(500 * 0.75)
 
 
@@ -200,15 +250,21 @@ def test_noise_can_be_shared_over_processes(loader: Loader) -> None:
     noise = Perturbation(image_std=0.2, text_level=0.5, seed=1)
     for rows in loader.plan(0):
         whole = loader.records.batch(rows, perturbation=noise)
-        shares = [loader.records.batch(share, perturbation=noise) for share in np.array_split(rows, 2)]
+        shares = [
+            loader.records.batch(share, perturbation=noise) for share in np.array_split(rows, 2)
+        ]
         assert torch.equal(torch.cat([share.image for share in shares]), whole.image)
         assert torch.cat([share.row for share in shares]).tolist() == whole.row.tolist()
 
 
 def test_batches_read_ahead_are_the_same_in_the_same_order(records: Records) -> None:
     noisy = Perturbation(image_std=0.1, text_level=0.5, seed=2)
-    plain, ahead = (Loader(records, np.arange(8), batch_size=3, seed=4, readers=readers) for readers in (0, 3))
-    for one, other in zip(plain.epoch(1, perturbation=noisy), ahead.epoch(1, perturbation=noisy), strict=True):
+    plain, ahead = (
+        Loader(records, np.arange(8), batch_size=3, seed=4, readers=readers) for readers in (0, 3)
+    )
+    for one, other in zip(
+        plain.epoch(1, perturbation=noisy), ahead.epoch(1, perturbation=noisy), strict=True
+    ):
         assert torch.equal(one.row, other.row)
         assert torch.equal(one.image, other.image)
         assert torch.equal(one.tokens, other.tokens)

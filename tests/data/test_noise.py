@@ -17,7 +17,9 @@ from forgetmi.core.errors import SpecError
 from forgetmi.data.noise import Perturbation, wash
 
 ROWS = np.arange(400)
-DIGITS = " ".join(f"{number:04d}" for number in range(1000, 1050))  # 50 words without letters: any change shows
+DIGITS = " ".join(
+    f"{number:04d}" for number in range(1000, 1050)
+)  # 50 words without letters: any change shows
 REPORT = "70 year old man. The lungs are clear. No effusion. Heart size is normal. Mild edema."
 
 
@@ -52,7 +54,9 @@ def test_one_modality_alone() -> None:
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 0.05), (0.1, 0.02), (-0.2, 0.01), (0.1, 0.0)])
 def test_pixel_noise_has_the_mean_and_deviation_asked_for(mean: float, std: float) -> None:
-    images = np.full((40, 1, 32, 32), 0.5, np.float32)  # far enough from 0 and 1 that nothing is clipped
+    images = np.full(
+        (40, 1, 32, 32), 0.5, np.float32
+    )  # far enough from 0 and 1 that nothing is clipped
     noise = Perturbation(image_mean=mean, image_std=std, seed=5).images(images, ROWS[:40]) - 0.5
     n = noise.size
     assert abs(noise.mean() - mean) < 4 * std / np.sqrt(n) + 1e-6
@@ -74,18 +78,37 @@ def test_pixel_noise_is_clipped_and_the_input_is_kept() -> None:
 @settings(deadline=None, max_examples=25)
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_a_sample_is_the_same_in_every_batch(order: list[int], cut: int) -> None:
-    images, texts, noise = random_images(12, 20), [REPORT] * 12, Perturbation(
-        image_std=0.1, text_level=0.5, rotation=0.1, scale=0.1, shift=0.1, shuffle=True, drop=0.5, seed=9, draw=1)
+    images, texts, noise = (
+        random_images(12, 20),
+        [REPORT] * 12,
+        Perturbation(
+            image_std=0.1,
+            text_level=0.5,
+            rotation=0.1,
+            scale=0.1,
+            shift=0.1,
+            shuffle=True,
+            drop=0.5,
+            seed=9,
+            draw=1,
+        ),
+    )
     rows = np.arange(100, 112)
     whole, whole_texts = noise.images(images, rows), noise.texts(texts, rows)
     for chosen in (order[:cut], order[cut:]):
         np.testing.assert_array_equal(noise.images(images[chosen], rows[chosen]), whole[chosen])
-        assert noise.texts([texts[at] for at in chosen], rows[chosen]) == [whole_texts[at] for at in chosen]
+        assert noise.texts([texts[at] for at in chosen], rows[chosen]) == [
+            whole_texts[at] for at in chosen
+        ]
 
 
 def test_seed_draw_and_row_all_count() -> None:
     images, rows = np.full((2, 1, 16, 16), 0.5, np.float32), np.array([0, 1])
-    seen = [Perturbation(image_std=0.1, text_level=0.5, seed=seed, draw=draw) for seed in (0, 1) for draw in (0, 1)]
+    seen = [
+        Perturbation(image_std=0.1, text_level=0.5, seed=seed, draw=draw)
+        for seed in (0, 1)
+        for draw in (0, 1)
+    ]
     pictures = [image.tobytes() for noise in seen for image in noise.images(images, rows)]
     assert len(set(pictures)) == 8
     texts = [text for noise in seen for text in noise.texts([DIGITS] * 2, rows)]
@@ -93,22 +116,41 @@ def test_seed_draw_and_row_all_count() -> None:
 
 
 def test_another_process_makes_the_same_noise() -> None:
-    code = ("import numpy as np; from forgetmi.data.noise import wash; "
-            "x = np.random.default_rng(3).random((3, 1, 16, 16), np.float32); r = np.arange(3); "
-            "print(wash(seed=3).images(x, r).tobytes().hex(), *wash(seed=3).texts(['A b. C d. E f.'] * 3, r), sep='|')")
-    other = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True,
-                           env={**os.environ, "PYTHONHASHSEED": "0"}).stdout.strip().split("|")
+    code = (
+        "import numpy as np; from forgetmi.data.noise import wash; "
+        "x = np.random.default_rng(3).random((3, 1, 16, 16), np.float32); r = np.arange(3); "
+        "print(wash(seed=3).images(x, r).tobytes().hex(), *wash(seed=3).texts(['A b. C d. E f.'] * 3, r), sep='|')"
+    )
+    other = (
+        subprocess.run(
+            [sys.executable, "-c", code],
+            text=True,
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
+        .stdout.strip()
+        .split("|")
+    )
     images, texts = random_images(3, 16), ["A b. C d. E f."] * 3
-    assert other == [wash(seed=3).images(images, ROWS[:3]).tobytes().hex(), *wash(seed=3).texts(texts, ROWS[:3])]
+    assert other == [
+        wash(seed=3).images(images, ROWS[:3]).tobytes().hex(),
+        *wash(seed=3).texts(texts, ROWS[:3]),
+    ]
 
 
 def noisy_words(level: float) -> tuple[list[list[str]], list[list[str]]]:
     """Reports of 50 digit words under noise, split by the kind of noise (only character noise touches spelling)."""
     known = set(DIGITS.split())
-    texts = [text.split() for text in Perturbation(text_level=level, seed=2).texts([DIGITS] * len(ROWS), ROWS)]
+    texts = [
+        text.split()
+        for text in Perturbation(text_level=level, seed=2).texts([DIGITS] * len(ROWS), ROWS)
+    ]
     spelled = [known.issuperset(words) for words in texts]
-    return ([words for words, same in zip(texts, spelled, strict=True) if not same],
-            [words for words, same in zip(texts, spelled, strict=True) if same])
+    return (
+        [words for words, same in zip(texts, spelled, strict=True) if not same],
+        [words for words, same in zip(texts, spelled, strict=True) if same],
+    )
 
 
 def test_character_and_word_noise_are_equally_likely() -> None:
@@ -121,7 +163,9 @@ def test_character_noise_changes_the_share_of_words_asked_for(level: float) -> N
     characters, _ = noisy_words(level)
     original = DIGITS.split()
     assert all(len(words) == 50 for words in characters)
-    changed = sum(new != old for words in characters for new, old in zip(words, original, strict=True))
+    changed = sum(
+        new != old for words in characters for new, old in zip(words, original, strict=True)
+    )
     # A swap of two equal neighbouring digits does not show; count it out.
     equal = np.mean([word[at] == word[at + 1] for word in original for at in range(3)])
     assert within(changed, 50 * len(characters), level * (1 - equal / 4))
@@ -130,9 +174,18 @@ def test_character_noise_changes_the_share_of_words_asked_for(level: float) -> N
 def test_the_four_character_changes_are_equally_likely() -> None:
     kinds: Counter[str] = Counter()
     texts = Perturbation(text_level=1.0, seed=4).texts([" ".join(["0123"] * 50)] * 200, ROWS[:200])
-    for word in (word for text in texts for word in text.split() if word != "0123" or len(set(text.split())) > 1):
+    for word in (
+        word
+        for text in texts
+        for word in text.split()
+        if word != "0123" or len(set(text.split())) > 1
+    ):
         letters = sum(letter.isalpha() for letter in word)
-        kinds[{(5, 1): "insert", (3, 0): "delete", (4, 1): "substitute", (4, 0): "swap"}[len(word), letters]] += 1
+        kinds[
+            {(5, 1): "insert", (3, 0): "delete", (4, 1): "substitute", (4, 0): "swap"}[
+                len(word), letters
+            ]
+        ] += 1
     assert chi_square(kinds, 4) > 1e-4
 
 
@@ -157,7 +210,9 @@ def test_one_letter_words_survive_character_noise() -> None:
             kept += sum(word == "7" for word in words)
             changed += sum(word != "7" for word in words)
             assert all(len(word) == 2 or word == "7" or word.isalpha() for word in words)
-    assert within(kept, kept + changed, 0.5)  # delete and swap spare them, insert and substitute do not
+    assert within(
+        kept, kept + changed, 0.5
+    )  # delete and swap spare them, insert and substitute do not
 
 
 def test_word_noise_deletes_repeats_and_swaps_with_the_level_asked_for() -> None:
@@ -188,12 +243,20 @@ def test_word_swaps_happen_with_the_level_asked_for() -> None:
 
 def test_level_one_changes_every_word_but_not_more() -> None:
     assert Perturbation(text_level=1.0).texts(["", "   "], ROWS[:2]) == ["", ""]
-    lengths = {len(text.split()) for text in Perturbation(text_level=1.0).texts(["word"] * 100, ROWS[:100])}
+    lengths = {
+        len(text.split()) for text in Perturbation(text_level=1.0).texts(["word"] * 100, ROWS[:100])
+    }
     assert lengths == {0, 1, 2}
 
 
 def test_sentences_are_shuffled_around_the_header() -> None:
-    sentences = ["70 year old man.", "The lungs are clear.", "No effusion.", "Heart size is normal.", "Mild edema."]
+    sentences = [
+        "70 year old man.",
+        "The lungs are clear.",
+        "No effusion.",
+        "Heart size is normal.",
+        "Mild edema.",
+    ]
     texts = Perturbation(shuffle=True, seed=1).texts([REPORT] * 3000, np.arange(3000))
     orders: Counter[tuple[int, ...]] = Counter()
     first = 0
@@ -207,7 +270,9 @@ def test_sentences_are_shuffled_around_the_header() -> None:
     assert chi_square(orders, 48) > 1e-4  # 4! orders of the others, the header on either side
 
 
-@pytest.mark.parametrize(("text", "left"), [("A b. C d. E f.", "A b. C d."), ("A b. C d.", "A b. C d.")])
+@pytest.mark.parametrize(
+    ("text", "left"), [("A b. C d. E f.", "A b. C d."), ("A b. C d.", "A b. C d.")]
+)
 def test_only_one_of_more_than_two_sentences_is_dropped(text: str, left: str) -> None:
     assert set(Perturbation(drop=1.0).texts([text] * 20, ROWS[:20])) == {left}
     dropped = sum(out != text for out in Perturbation(drop=0.3).texts([text] * 400, ROWS))
@@ -215,12 +280,16 @@ def test_only_one_of_more_than_two_sentences_is_dropped(text: str, left: str) ->
 
 
 def test_a_decimal_point_does_not_end_a_sentence() -> None:
-    assert Perturbation(drop=1.0).texts(["A 1.5 cm nodule. Clear."], ROWS[:1]) == ["A 1.5 cm nodule. Clear."]
+    assert Perturbation(drop=1.0).texts(["A 1.5 cm nodule. Clear."], ROWS[:1]) == [
+        "A 1.5 cm nodule. Clear."
+    ]
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
 def test_the_affine_change_is_that_of_scipy(shape: tuple[int, int]) -> None:
-    images = ndimage.gaussian_filter(np.random.default_rng(0).random((6, 1, *shape)), (0, 0, 2, 2)).astype(np.float32)
+    images = ndimage.gaussian_filter(
+        np.random.default_rng(0).random((6, 1, *shape)), (0, 0, 2, 2)
+    ).astype(np.float32)
     noise = Perturbation(rotation=0.3, scale=0.2, shift=0.1, seed=3)
     out = noise.images(images, ROWS[:6])
     centre = (np.array(shape) - 1) / 2
@@ -228,8 +297,13 @@ def test_the_affine_change_is_that_of_scipy(shape: tuple[int, int]) -> None:
         cos, sin, across, down = noise._placement(row)
         matrix = np.array([[cos, -sin], [sin, cos]])
         shift = np.array([down * shape[0], across * shape[1]]) / 2
-        expected = ndimage.affine_transform(images[row, 0].astype(float), matrix, centre - matrix @ (centre + shift),
-                                            order=1, mode="nearest")
+        expected = ndimage.affine_transform(
+            images[row, 0].astype(float),
+            matrix,
+            centre - matrix @ (centre + shift),
+            order=1,
+            mode="nearest",
+        )
         np.testing.assert_allclose(out[row, 0], expected, atol=2e-5)
 
 
@@ -249,13 +323,23 @@ def test_border_values_go_on_outside() -> None:
 
 
 def test_the_wash_is_what_it_says() -> None:
-    assert wash(seed=4, draw=2) == Perturbation(rotation=0.08, scale=0.06, shift=3 / 64, text_level=0.1, seed=4, draw=2)
+    assert wash(seed=4, draw=2) == Perturbation(
+        rotation=0.08, scale=0.06, shift=3 / 64, text_level=0.1, seed=4, draw=2
+    )
     assert wash(text_level=0.2, sentences=True) == Perturbation(
-        rotation=0.08, scale=0.06, shift=3 / 64, shuffle=True, drop=0.3, text_level=0.2)
+        rotation=0.08, scale=0.06, shift=3 / 64, shuffle=True, drop=0.3, text_level=0.2
+    )
 
 
 def test_impossible_levels_are_all_reported() -> None:
     with pytest.raises(SpecError) as caught:
-        Perturbation(image_mean=float("nan"), image_std=-1, text_level=1.5, rotation=-1, scale=float("inf"), shift=2,
-                     drop=-0.1)
+        Perturbation(
+            image_mean=float("nan"),
+            image_std=-1,
+            text_level=1.5,
+            rotation=-1,
+            scale=float("inf"),
+            shift=2,
+            drop=-0.1,
+        )
     assert len(caught.value.faults) == 7

@@ -20,8 +20,28 @@ import forgetmi.data.text as text_module
 from forgetmi.core.errors import CheckpointError, SpecError
 from forgetmi.data.text import SPECIAL, Tokenizer, TokenStore, train_wordpiece
 
-WORDS = ("edema", "edematous", "effusion", "effusions", "pleural", "lungs", "lung", "clear", "cardiac", "cardiomegaly",
-         "mild", "mildly", "vascular", "congestion", "no", "pneumothorax", "Ödem", "x", "1.5", "q-wave")
+WORDS = (
+    "edema",
+    "edematous",
+    "effusion",
+    "effusions",
+    "pleural",
+    "lungs",
+    "lung",
+    "clear",
+    "cardiac",
+    "cardiomegaly",
+    "mild",
+    "mildly",
+    "vascular",
+    "congestion",
+    "no",
+    "pneumothorax",
+    "Ödem",
+    "x",
+    "1.5",
+    "q-wave",
+)
 
 
 def corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -30,21 +50,30 @@ def corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
     return reports, [f"patient {number}" for number in rng.integers(0, max(1, n // 3), n)]
 
 
-def slow_wordpiece(reports: list[str], patients: list[str], size: int, least: int) -> tuple[str, ...]:
+def slow_wordpiece(
+    reports: list[str], patients: list[str], size: int, least: int
+) -> tuple[str, ...]:
     """The same rule with everything counted anew for each merge."""
     tokenizer = Tokenizer(SPECIAL)._fast  # only its normalisation and word splitting are used
     owners: dict[str, set[str]] = {}
     for report, patient in zip(reports, patients, strict=True):
-        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(report)):
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(
+            tokenizer.normalizer.normalize_str(report)
+        ):
             owners.setdefault(word, set()).add(patient)
-    split = {word: [letter if at == 0 else "##" + letter for at, letter in enumerate(word)] for word in owners}
+    split = {
+        word: [letter if at == 0 else "##" + letter for at, letter in enumerate(word)]
+        for word in owners
+    }
     support: dict[str, set[str]] = {}
     for word, pieces in split.items():
         for piece in pieces:
             support.setdefault(piece, set()).update(owners[word])
-    frequent = sorted((piece for piece in support if len(support[piece]) >= least),
-                      key=lambda piece: (-len(support[piece]), piece))
-    vocabulary = [*SPECIAL, *sorted(frequent[:size - 5])]
+    frequent = sorted(
+        (piece for piece in support if len(support[piece]) >= least),
+        key=lambda piece: (-len(support[piece]), piece),
+    )
+    vocabulary = [*SPECIAL, *sorted(frequent[: size - 5])]
     split = {word: pieces for word, pieces in split.items() if set(pieces) <= set(vocabulary)}
     while len(vocabulary) < size:
         count: Counter[tuple[str, str]] = Counter()
@@ -62,7 +91,7 @@ def slow_wordpiece(reports: list[str], patients: list[str], size: int, least: in
             at = 0
             while at < len(pieces) - 1:
                 if (pieces[at], pieces[at + 1]) == best:
-                    pieces[at:at + 2] = [merged]
+                    pieces[at : at + 2] = [merged]
                 at += 1
         if merged not in vocabulary:
             vocabulary.append(merged)
@@ -70,7 +99,9 @@ def slow_wordpiece(reports: list[str], patients: list[str], size: int, least: in
 
 
 def test_a_vocabulary_by_hand() -> None:
-    vocabulary = train_wordpiece(["Ab ab", "ab abc", "abc", "z"], ["p", "q", "q", "q"], size=100, min_patients=2)
+    vocabulary = train_wordpiece(
+        ["Ab ab", "ab abc", "abc", "z"], ["p", "q", "q", "q"], size=100, min_patients=2
+    )
     # "ab" has 2 patients, "abc" and "z" one: "c" and "z" are known from one patient only.
     assert vocabulary == (*SPECIAL, "##b", "a", "ab")
 
@@ -79,8 +110,9 @@ def test_a_vocabulary_by_hand() -> None:
 @given(st.integers(1, 60), st.integers(6, 120), st.integers(1, 6), st.integers(0, 1000))
 def test_it_is_the_slow_one(n: int, size: int, least: int, seed: int) -> None:
     reports, patients = corpus(n, seed)
-    assert train_wordpiece(reports, patients, size=size, min_patients=least) \
-        == slow_wordpiece(reports, patients, size, least)
+    assert train_wordpiece(reports, patients, size=size, min_patients=least) == slow_wordpiece(
+        reports, patients, size, least
+    )
 
 
 @settings(deadline=None, max_examples=20)
@@ -88,8 +120,9 @@ def test_it_is_the_slow_one(n: int, size: int, least: int, seed: int) -> None:
 def test_the_order_of_rows_does_not_matter(order: list[int], twice: bool) -> None:
     reports, patients = corpus(60)
     rows = order + order[:20] if twice else order  # several images of one study repeat its report
-    assert train_wordpiece([reports[row] for row in rows], [patients[row] for row in rows], size=80) \
-        == train_wordpiece(reports, patients, size=80)
+    assert train_wordpiece(
+        [reports[row] for row in rows], [patients[row] for row in rows], size=80
+    ) == train_wordpiece(reports, patients, size=80)
 
 
 def test_no_piece_comes_from_few_patients() -> None:
@@ -99,12 +132,17 @@ def test_no_piece_comes_from_few_patients() -> None:
     vocabulary = train_wordpiece(reports, patients, size=200)
     owners: dict[str, set[str]] = {}
     for report, patient in zip(reports, patients, strict=True):
-        for word in report.lower().replace("ö", "o").replace(".", " . ").replace("-", " - ").split():
+        for word in (
+            report.lower().replace("ö", "o").replace(".", " . ").replace("-", " - ").split()
+        ):
             owners.setdefault(word, set()).add(patient)
     for piece in vocabulary[5:]:
         letters = piece.removeprefix("##")
-        holding = [who for word, who in owners.items()
-                   if (letters in word[1:] if piece.startswith("##") else word.startswith(letters))]
+        holding = [
+            who
+            for word, who in owners.items()
+            if (letters in word[1:] if piece.startswith("##") else word.startswith(letters))
+        ]
         assert len(set().union(*holding)) >= 5, piece
     assert "z" not in vocabulary
     assert "zebrafish" not in vocabulary
@@ -114,10 +152,18 @@ def test_no_piece_comes_from_few_patients() -> None:
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
 def test_another_process_learns_the_same(hash_seed: str) -> None:
     reports, patients = corpus(200)
-    code = ("import json, sys; from forgetmi.data.text import train_wordpiece; "
-            "print(json.dumps(train_wordpiece(*json.load(sys.stdin), size=150)))")
-    other = subprocess.run([sys.executable, "-c", code], input=json.dumps([reports, patients]), text=True,
-                           capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed})
+    code = (
+        "import json, sys; from forgetmi.data.text import train_wordpiece; "
+        "print(json.dumps(train_wordpiece(*json.load(sys.stdin), size=150)))"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps([reports, patients]),
+        text=True,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+    )
     assert tuple(json.loads(other.stdout)) == train_wordpiece(reports, patients, size=150)
 
 
@@ -145,11 +191,18 @@ def test_encode_cuts_and_frames() -> None:
 ODD = (" ", "\n\t", "[MASK]", "\x1c", "\u0301", "肺", "a" * 101)
 
 
-@given(st.lists(st.one_of(st.text(), st.sampled_from([*WORDS, *ODD]))).map("".join), st.booleans(),
-       st.sampled_from([None, True, False]))
+@given(
+    st.lists(st.one_of(st.text(), st.sampled_from([*WORDS, *ODD]))).map("".join),
+    st.booleans(),
+    st.sampled_from([None, True, False]),
+)
 def test_encode_is_the_librarys(text: str, lowercase: bool, strip_accents: bool | None) -> None:
-    tokenizer = Tokenizer((*SPECIAL, *"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdemnoö"), "肺"),
-                          lowercase=lowercase, strip_accents=strip_accents, max_length=10**6)
+    tokenizer = Tokenizer(
+        (*SPECIAL, *"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdemnoö"), "肺"),
+        lowercase=lowercase,
+        strip_accents=strip_accents,
+        max_length=10**6,
+    )
     assert tokenizer.encode([text])[0].tolist() == tokenizer._fast.encode(text).ids
 
 
@@ -174,8 +227,12 @@ def test_a_bad_vocabulary_reports_every_fault() -> None:
 
 def test_the_digest_follows_every_field_and_the_repr_shows_no_token() -> None:
     plain = Tokenizer((*SPECIAL, "secret"))
-    others = [Tokenizer((*SPECIAL, "other")), Tokenizer(plain.vocabulary, 8),
-              Tokenizer(plain.vocabulary, lowercase=False), Tokenizer(plain.vocabulary, strip_accents=True)]
+    others = [
+        Tokenizer((*SPECIAL, "other")),
+        Tokenizer(plain.vocabulary, 8),
+        Tokenizer(plain.vocabulary, lowercase=False),
+        Tokenizer(plain.vocabulary, strip_accents=True),
+    ]
     assert len({one.digest for one in (plain, *others)}) == 5
     assert plain.digest == Tokenizer((*SPECIAL, "secret")).digest
     assert "secret" not in repr(plain)
@@ -183,11 +240,15 @@ def test_the_digest_follows_every_field_and_the_repr_shows_no_token() -> None:
 
 @pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_a_hugging_face_folder_gives_the_same_tokens(tmp_path: Path, kind: str, lowercase: bool) -> None:
+def test_a_hugging_face_folder_gives_the_same_tokens(
+    tmp_path: Path, kind: str, lowercase: bool
+) -> None:
     from transformers import BertTokenizer
 
     vocabulary = [*SPECIAL, "mild", "Mild", "ed", "##ema", "odem", "."]
-    theirs = BertTokenizer(vocab={token: at for at, token in enumerate(vocabulary)}, do_lower_case=lowercase)
+    theirs = BertTokenizer(
+        vocab={token: at for at, token in enumerate(vocabulary)}, do_lower_case=lowercase
+    )
     if kind == "tokenizer.json":
         theirs.save_pretrained(tmp_path)
     else:
@@ -201,9 +262,13 @@ def test_a_hugging_face_folder_gives_the_same_tokens(tmp_path: Path, kind: str, 
 
 
 @pytest.mark.parametrize("content", [None, "[PAD]\na\n", "roberta", "{"])
-def test_a_folder_without_a_wordpiece_vocabulary_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_folder_without_a_wordpiece_vocabulary_is_refused(
+    tmp_path: Path, content: str | None
+) -> None:
     if content == "roberta":
-        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}, "normalizer": {"type": "NFC"}}))
+        (tmp_path / "tokenizer.json").write_text(
+            json.dumps({"model": {"type": "BPE"}, "normalizer": {"type": "NFC"}})
+        )
     elif content == "{":
         (tmp_path / "tokenizer.json").write_text(content)
     elif content is not None:
@@ -216,9 +281,16 @@ def test_the_store_tokenizes_equal_reports_once(monkeypatch: pytest.MonkeyPatch)
     tokenizer = Tokenizer((*SPECIAL, "a", "b"))
     asked: list[str] = []
     encode = Tokenizer.encode
-    monkeypatch.setattr(Tokenizer, "encode", lambda self, texts: asked.extend(texts) or encode(self, texts))
+    monkeypatch.setattr(
+        Tokenizer, "encode", lambda self, texts: asked.extend(texts) or encode(self, texts)
+    )
     store = TokenStore.build(np.array(["a b", "b", "a b", ""], object), tokenizer)
     assert asked == ["a b", "b", ""]
-    assert [store.tokens(row).tolist() for row in range(4)] == [[2, 5, 6, 3], [2, 6, 3], [2, 5, 6, 3], [2, 3]]
+    assert [store.tokens(row).tolist() for row in range(4)] == [
+        [2, 5, 6, 3],
+        [2, 6, 3],
+        [2, 5, 6, 3],
+        [2, 3],
+    ]
     assert len(store) == 4
     assert store.flat.dtype == np.int32

@@ -15,7 +15,9 @@ Run = tuple[dict[str, Signals], Partition]
 
 
 def _digests(kind: str, numbers: np.ndarray, key: str) -> np.ndarray:
-    return np.array([hashlib.sha256(f"{key}{kind}{number}".encode()).hexdigest()[:16] for number in numbers])
+    return np.array(
+        [hashlib.sha256(f"{key}{kind}{number}".encode()).hexdigest()[:16] for number in numbers]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +25,14 @@ def toy_run() -> Callable[..., Run]:
     """Makes (signals, partition); options: key, patients per set, images per patient, retrains, embeddings."""
 
     def make(
-        *, key: str = "a", patients: Mapping[str, int] | None = None, images: int = 4, retrains: int = 3, seed: int = 0,
-        embeddings: bool = True, unknown: int = 0,
+        *,
+        key: str = "a",
+        patients: Mapping[str, int] | None = None,
+        images: int = 4,
+        retrains: int = 3,
+        seed: int = 0,
+        embeddings: bool = True,
+        unknown: int = 0,
     ) -> Run:
         sizes = {"forget": 10, "retain": 50, "validation": 5, "holdout": 30, **(patients or {})}
         patient = np.repeat(np.arange(sum(sizes.values())), images)
@@ -46,10 +54,19 @@ def toy_run() -> Callable[..., Run]:
                     embedding = (rng.normal(0, 1, (n, 6)) + seen).astype(np.float32)
                 head |= {f"{branch}_logits": logits, f"{branch}_embedding": embedding}
             return Signals(
-                model=name, cohort="toy", row=np.arange(n), patient=_digests("patient", patient, key),
-                study=_digests("study", patient, key), label=stored, **head)
+                model=name,
+                cohort="toy",
+                row=np.arange(n),
+                patient=_digests("patient", patient, key),
+                study=_digests("study", patient, key),
+                label=stored,
+                **head,
+            )
 
-        found = {"original": signals("o", ("forget", "retain"), 4.0), "unlearned": signals("u", ("retain",), 4.0)}
+        found = {
+            "original": signals("o", ("forget", "retain"), 4.0),
+            "unlearned": signals("u", ("retain",), 4.0),
+        }
         found |= {f"retrain-{r}": signals(f"r{r}", ("retain",), 4.0) for r in range(retrains)}
         rows = {name: np.flatnonzero(kind == name) for name in sizes}
         return found, Partition(patient=patient, group=patient, cohort="toy", **rows)

@@ -8,7 +8,9 @@ import pytest
 from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.gaps import gap, retrain_gap
 
-RETRAINS = np.array([[[0.0], [0.3]], [[0.6], [0.3]], [[0.3], [0.9]]])  # three models, two metrics, one resample
+RETRAINS = np.array(
+    [[[0.0], [0.3]], [[0.6], [0.3]], [[0.3], [0.9]]]
+)  # three models, two metrics, one resample
 
 
 def test_gap_by_hand() -> None:
@@ -27,7 +29,9 @@ def test_a_retrain_is_one_and_a_half_times_as_far_from_the_other_two_as_from_all
 
 
 def test_a_fresh_retrain_has_the_same_expected_gap_as_the_floor() -> None:
-    draws = np.random.default_rng(0).normal(size=(4, 5, 20_000))  # three retrained models and one like them
+    draws = np.random.default_rng(0).normal(
+        size=(4, 5, 20_000)
+    )  # three retrained models and one like them
     floor = np.mean([retrain_gap(draws[:3], r) for r in range(3)])
     assert gap(draws[3], draws[:3]).mean() == pytest.approx(floor, rel=0.01)
 

@@ -22,10 +22,17 @@ def signals(seed: int = 0, patients: int = 12, tied: float = 0.0) -> Signals:
     image = r.normal(size=text.shape) + tied * text
     n = len(patient)
     return Signals(
-        model="m", cohort="c", row=np.arange(n), patient=np.array([f"p{p}" for p in patient]),
-        study=np.array([f"s{s}" for s in study]), label=r.integers(0, 3, n), image_logits=r.normal(size=(n, 3)),
-        text_logits=r.normal(size=(n, 3)), image_embedding=image.astype(np.float32),
-        text_embedding=text.astype(np.float32))
+        model="m",
+        cohort="c",
+        row=np.arange(n),
+        patient=np.array([f"p{p}" for p in patient]),
+        study=np.array([f"s{s}" for s in study]),
+        label=r.integers(0, 3, n),
+        image_logits=r.normal(size=(n, 3)),
+        text_logits=r.normal(size=(n, 3)),
+        image_embedding=image.astype(np.float32),
+        text_embedding=text.astype(np.float32),
+    )
 
 
 def slow(one: Signals) -> tuple[list[float], list[float]]:
@@ -33,10 +40,14 @@ def slow(one: Signals) -> tuple[list[float], list[float]]:
     assert one.text_embedding is not None
     contrasts, ranks = [], []
     for i in range(len(one)):
+
         def cosine(j: int, i: int = i) -> float:
             a, b = one.image_embedding[i].astype(float), one.text_embedding[j].astype(float)  # type: ignore[index]
             return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-        reports = {one.study[j]: cosine(j) for j in range(len(one)) if one.patient[j] != one.patient[i]}
+
+        reports = {
+            one.study[j]: cosine(j) for j in range(len(one)) if one.patient[j] != one.patient[i]
+        }
         contrasts.append(cosine(i) - float(np.mean(list(reports.values()))))
         ranks.append(1 + sum(value > cosine(i) for value in reports.values()))
     return contrasts, ranks
@@ -93,5 +104,9 @@ def test_channels() -> None:
     one = signals(6)
     for channel in CHANNELS:
         found = channel_signal(one, channel, gallery=one)
-        expected = link.contrast(one, one) if channel == "link" else margin(log_probabilities(one, channel), one.label)
+        expected = (
+            link.contrast(one, one)
+            if channel == "link"
+            else margin(log_probabilities(one, channel), one.label)
+        )
         np.testing.assert_array_equal(found, expected)

@@ -21,9 +21,23 @@ def cohort() -> Cohort:
     n = len(LENGTHS)
     names = np.array([f"digest{i}" for i in range(n)])
     blank = np.full(n, "")
-    return Cohort("toy", patient=names, study=names, image_id=names, group=names, image=blank,
-                  report=np.array(["x" * length for length in LENGTHS]), label=np.arange(n) % 3 - 1, split=blank,
-                  classes=("a", "b"), ordinal=False, subgroups={}, show_images=False, digest="toy", key_id="k")
+    return Cohort(
+        "toy",
+        patient=names,
+        study=names,
+        image_id=names,
+        group=names,
+        image=blank,
+        report=np.array(["x" * length for length in LENGTHS]),
+        label=np.arange(n) % 3 - 1,
+        split=blank,
+        classes=("a", "b"),
+        ordinal=False,
+        subgroups={},
+        show_images=False,
+        digest="toy",
+        key_id="k",
+    )
 
 
 class Source:
@@ -37,8 +51,14 @@ class Source:
         self.padding += int((longest - LENGTHS[rows]).sum())
         row = torch.from_numpy(np.asarray(rows))
         mask = (torch.arange(int(longest))[None] < torch.from_numpy(LENGTHS[rows])[:, None]).long()
-        return Batch(image=row.float()[:, None, None, None].expand(-1, 1, 2, 2), tokens=mask * (row[:, None] + 1),
-                     mask=mask, label=row % 3 - 1, study=row, row=row)
+        return Batch(
+            image=row.float()[:, None, None, None].expand(-1, 1, 2, 2),
+            tokens=mask * (row[:, None] + 1),
+            mask=mask,
+            label=row % 3 - 1,
+            study=row,
+            row=row,
+        )
 
 
 class Net(nn.Module):
@@ -63,7 +83,9 @@ def test_rows_come_back_in_the_order_asked_for() -> None:
     model, rows = Net(), np.array([3, 9, 0, 4, 1, 7])
     found = collect(model, Source(), rows, cohort=cohort(), model_digest="m", batch_size=2)
     model.eval()
-    single = np.stack([model(Source().batch(np.array([row]))).image_logits[0].detach().numpy() for row in rows])
+    single = np.stack(
+        [model(Source().batch(np.array([row]))).image_logits[0].detach().numpy() for row in rows]
+    )
     np.testing.assert_allclose(found.image_logits, single, atol=1e-6)
     np.testing.assert_array_equal(found.text_logits[:, 0], rows + 1)
     np.testing.assert_array_equal(found.row, rows)
@@ -80,7 +102,7 @@ def test_batches_by_length_need_less_padding() -> None:
     rows = np.arange(10)
     collect(Net(), sorted_source, rows, cohort=cohort(), model_digest="m", batch_size=2)
     for at in range(0, 10, 2):
-        plain.batch(rows[at:at + 2])
+        plain.batch(rows[at : at + 2])
     assert sorted_source.padding < plain.padding / 3
 
 
@@ -105,8 +127,15 @@ def test_each_layer_gets_its_own_training_flag_back() -> None:
 def test_plain_functions_and_missing_embeddings() -> None:
     done: list[int] = []
     net = Net(embeddings=False).eval()
-    found = collect(lambda batch: net(batch), Source(), np.arange(5), cohort=cohort(), model_digest="m", batch_size=2,
-                    on_batch=done.append)
+    found = collect(
+        lambda batch: net(batch),
+        Source(),
+        np.arange(5),
+        cohort=cohort(),
+        model_digest="m",
+        batch_size=2,
+        on_batch=done.append,
+    )
     assert found.image_embedding is None
     assert done == [2, 4, 5]
     with pytest.raises(EvaluationError, match="no embeddings"):
@@ -121,15 +150,33 @@ def test_rows_must_be_distinct_and_present() -> None:
 
 def _signals(image: np.ndarray, text: np.ndarray, **more: np.ndarray) -> Signals:
     n = len(image)
-    return Signals("m", "c", np.arange(n), np.full(n, "p"), np.full(n, "s"), np.zeros(n, np.int64), image, text, **more)
+    return Signals(
+        "m",
+        "c",
+        np.arange(n),
+        np.full(n, "p"),
+        np.full(n, "s"),
+        np.zeros(n, np.int64),
+        image,
+        text,
+        **more,
+    )
 
 
 def test_losses_agree_with_scikit_learn_and_stay_exact_when_sure() -> None:
     rng = np.random.default_rng(0)
-    image, text, label = rng.normal(0, 3, (20, 4)), rng.normal(0, 3, (20, 4)), rng.integers(0, 4, 20)
+    image, text, label = (
+        rng.normal(0, 3, (20, 4)),
+        rng.normal(0, 3, (20, 4)),
+        rng.integers(0, 4, 20),
+    )
     found = _signals(image, text)
     both = (softmax(image, axis=1) + softmax(text, axis=1)) / 2
-    for head, p in (("image", softmax(image, axis=1)), ("text", softmax(text, axis=1)), ("both", both)):
+    for head, p in (
+        ("image", softmax(image, axis=1)),
+        ("text", softmax(text, axis=1)),
+        ("both", both),
+    ):
         log_p = log_probabilities(found, head)
         np.testing.assert_allclose(np.exp(log_p), p, rtol=1e-12)
         losses = cross_entropy(log_p, label)
@@ -152,8 +199,11 @@ def test_pair_cosine_closed_form() -> None:
     flat = np.zeros((2, 2))
     right = np.array([[1.0, 0.0], [3.0, 4.0]], np.float32)
     up = np.array([[0.0, 2.0], [6.0, 8.0]], np.float32)
-    np.testing.assert_allclose(pair_cosine(_signals(flat, flat, image_embedding=right, text_embedding=up)), [0, 1],
-                               atol=1e-12)
+    np.testing.assert_allclose(
+        pair_cosine(_signals(flat, flat, image_embedding=right, text_embedding=up)),
+        [0, 1],
+        atol=1e-12,
+    )
     with pytest.raises(EvaluationError, match="width"):
         pair_cosine(_signals(flat, flat, image_embedding=right, text_embedding=up[:, :1]))
     with pytest.raises(EvaluationError, match="zero or not finite"):

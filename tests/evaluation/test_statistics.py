@@ -31,7 +31,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 @settings(max_examples=30, deadline=None)
 def test_weighted_metrics_equal_those_of_repeated_data(seed: int, n: int, levels: int) -> None:
     r = rng(seed)
-    score, other = r.integers(0, levels, n).astype(float), r.integers(0, levels, n).astype(float)  # many ties
+    score, other = (
+        r.integers(0, levels, n).astype(float),
+        r.integers(0, levels, n).astype(float),
+    )  # many ties
     positive, weights = r.random(n) < 0.5, r.integers(0, 4, (5, n)).astype(float)
     auc, rho = weighted_auc(score, positive, weights), weighted_spearman(score, other, weights)
     mean = weighted_mean(score, weights)
@@ -60,7 +63,9 @@ def test_a_resample_draws_whole_patients_and_element_zero_is_the_data() -> None:
     assert found[0] == pytest.approx(values.mean())
     assert found[1:].min() == 1
     assert found[1:].max() == 6
-    assert draws(sample.without_resamples(), lambda weights: weighted_mean(values, weights)).shape == (1,)
+    assert draws(
+        sample.without_resamples(), lambda weights: weighted_mean(values, weights)
+    ).shape == (1,)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +74,9 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     score, positive = r.normal(size=60), r.random(60) < 0.4
     whole = draws(sample, lambda weights: weighted_auc(score, positive, weights))
     monkeypatch.setattr("forgetmi.evaluation.statistics._BLOCK", 7 * 60)
-    np.testing.assert_array_equal(draws(sample, lambda weights: weighted_auc(score, positive, weights)), whole)
+    np.testing.assert_array_equal(
+        draws(sample, lambda weights: weighted_auc(score, positive, weights)), whole
+    )
 
 
 def test_joined_samples_keep_their_own_patients() -> None:
@@ -85,7 +92,9 @@ def test_joined_samples_keep_their_own_patients() -> None:
 
 def test_same_seed_same_resamples() -> None:
     patient = np.arange(20)
-    one, two, three = (resample_patients(patient, resamples=30, generator=rng(s)).multiplicity for s in (5, 5, 6))
+    one, two, three = (
+        resample_patients(patient, resamples=30, generator=rng(s)).multiplicity for s in (5, 5, 6)
+    )
     np.testing.assert_array_equal(one, two)
     assert (one != three).any()
 
@@ -94,7 +103,9 @@ def test_identical_patients_give_zero_width() -> None:
     patient = np.repeat(np.arange(8), 4)
     values = np.tile([0.0, 1.0, 2.0, 5.0], 8)
     sample = resample_patients(patient, resamples=200, generator=rng())
-    bounds, why = interval(draws(sample, lambda weights: weighted_mean(values, weights)), patients=8)
+    bounds, why = interval(
+        draws(sample, lambda weights: weighted_mean(values, weights)), patients=8
+    )
     assert bounds == pytest.approx((2.0, 2.0), abs=1e-12)
     assert why == ""
 
@@ -112,7 +123,10 @@ def test_no_interval_is_said_not_invented() -> None:
     assert bounds is not None
     assert np.isfinite(bounds).all()
     with pytest.raises(EvaluationError, match="no images"):
-        draws(resample_patients(np.array([], np.int64), resamples=3, generator=rng()), lambda weights: weights)
+        draws(
+            resample_patients(np.array([], np.int64), resamples=3, generator=rng()),
+            lambda weights: weights,
+        )
 
 
 def test_means_leave_out_what_is_undefined() -> None:
@@ -122,9 +136,14 @@ def test_means_leave_out_what_is_undefined() -> None:
     assert weighted_mean(np.array([1.0, 2.0]), once(2))[0] == 1.5
 
 
-@pytest.mark.parametrize(("unit", "runs", "least", "most"), [("patient", 300, 0.90, 0.98), ("image", 100, 0.0, 0.85)])
+@pytest.mark.parametrize(
+    ("unit", "runs", "least", "most"), [("patient", 300, 0.90, 0.98), ("image", 100, 0.0, 0.85)]
+)
 def test_coverage_with_16_against_65_patients_whose_images_resemble_each_other(
-    unit: str, runs: int, least: float, most: float,
+    unit: str,
+    runs: int,
+    least: float,
+    most: float,
 ) -> None:
     """Shift d between the sets: the true AUC is the normal distribution function at d / sqrt(2).
 
@@ -135,9 +154,17 @@ def test_coverage_with_16_against_65_patients_whose_images_resemble_each_other(
     for _ in range(runs):
         patient = np.repeat(np.arange(81), r.integers(2, 7, 81))
         positive = patient < 16
-        score = np.sqrt(0.5) * (r.normal(size=81)[patient] + r.normal(size=len(patient))) + shift * positive
+        score = (
+            np.sqrt(0.5) * (r.normal(size=81)[patient] + r.normal(size=len(patient)))
+            + shift * positive
+        )
         code = patient if unit == "patient" else np.arange(len(patient))
-        sample = join(*(resample_patients(code[at], resamples=400, generator=r) for at in (positive, ~positive)))
+        sample = join(
+            *(
+                resample_patients(code[at], resamples=400, generator=r)
+                for at in (positive, ~positive)
+            )
+        )
         found = draws(sample, lambda weights, s=score, p=positive: weighted_auc(s, p, weights))
         bounds, _ = interval(found, patients=16)
         assert bounds is not None

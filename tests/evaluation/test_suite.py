@@ -36,37 +36,59 @@ def evaluation(toy_run: Toy) -> Evaluation:
 
 def test_every_score_is_there_once(evaluation: Evaluation) -> None:
     utility = ("auc", "f1", "accuracy", "pairwise_auc", "ordinal_auc", "severity_mse")
-    expected = {*product(utility, HEADS, ("forget", "test", "retain")), ("pair_auc", "both", "forget"),
-                *product(("sample_mia", "jsf", "loss_spearman"), HEADS, ("forget",)),
-                *product(("never_seen_flag_rate",), HEADS, ("test",)),
-                *product(("loss_auc",), HEADS, ("forget", "retain")), ("gap", "image", ""), ("gap_joint", "both", "")}
-    to_original = {*product(("original_symmetric_kl",), HEADS, ("forget", "test", "retain")),
-                   *product(("original_cosine",), ("image", "text"), ("forget", "test", "retain"))}
+    expected = {
+        *product(utility, HEADS, ("forget", "test", "retain")),
+        ("pair_auc", "both", "forget"),
+        *product(("sample_mia", "jsf", "loss_spearman"), HEADS, ("forget",)),
+        *product(("never_seen_flag_rate",), HEADS, ("test",)),
+        *product(("loss_auc",), HEADS, ("forget", "retain")),
+        ("gap", "image", ""),
+        ("gap_joint", "both", ""),
+    }
+    to_original = {
+        *product(("original_symmetric_kl",), HEADS, ("forget", "test", "retain")),
+        *product(("original_cosine",), ("image", "text"), ("forget", "test", "retain")),
+    }
     for model in ("original", "unlearned", "retrain-0", "retrain-1", "retrain-2"):
         keys = [(one.name, one.head, one.on) for one in evaluation.scores[model]]
         assert len(keys) == len(set(keys))
         assert set(keys) == expected | (set() if model == "original" else to_original)
         assert all(isinstance(one, Score) for one in evaluation.scores[model])
     assert {(one.name, one.head) for one in evaluation.scores["retrain"]} == {
-        ("gap_floor", "image"), ("gap_floor_largest", "image"),
-        ("gap_joint_floor", "both"), ("gap_joint_floor_largest", "both")}
+        ("gap_floor", "image"),
+        ("gap_floor_largest", "image"),
+        ("gap_joint_floor", "both"),
+        ("gap_joint_floor_largest", "both"),
+    }
 
 
 def test_what_earlier_requests_had_forgotten_is_not_measured(toy_run: Toy) -> None:
     signals, partition = toy_run()
     patients = np.unique(partition.patient[partition.forget])
-    before = partition.forget[np.isin(partition.patient[partition.forget], patients[:len(patients) // 2])]
+    before = partition.forget[
+        np.isin(partition.patient[partition.forget], patients[: len(patients) // 2])
+    ]
     alone = replace(partition, forget=np.setdiff1d(partition.forget, before))
-    assert run((signals, replace(partition, earlier=before))).to_json() == run((signals, alone)).to_json()
+    assert (
+        run((signals, replace(partition, earlier=before))).to_json()
+        == run((signals, alone)).to_json()
+    )
 
 
 def test_the_toy_is_judged_rightly(evaluation: Evaluation, toy_run: Toy) -> None:
     for head in HEADS:
         assert score(evaluation, "original", "sample_mia", head=head, on="forget").value > 0.7
-        low, high = score(evaluation, "unlearned", "loss_auc", head=head, on="forget").interval or (1, 0)
+        low, high = score(evaluation, "unlearned", "loss_auc", head=head, on="forget").interval or (
+            1,
+            0,
+        )
         assert low < 0.5 < high
     floor = score(evaluation, "retrain", "gap_floor", head="image").value
-    gaps = {model: score(evaluation, model, "gap", head="image") for model in evaluation.scores if model != "retrain"}
+    gaps = {
+        model: score(evaluation, model, "gap", head="image")
+        for model in evaluation.scores
+        if model != "retrain"
+    }
     assert gaps["original"].value > 4 * floor > gaps["unlearned"].value
     assert gaps["unlearned"].reference == pytest.approx(floor)
     assert floor == pytest.approx(np.mean([gaps[f"retrain-{r}"].value for r in range(3)]))
@@ -75,18 +97,30 @@ def test_the_toy_is_judged_rightly(evaluation: Evaluation, toy_run: Toy) -> None
     auc = score(evaluation, "unlearned", "auc", head="both", on="test")
     signals, partition = toy_run()
     held = signals["unlearned"].select(partition.holdout)
-    assert auc.value == pytest.approx(macro_auc(np.exp(log_probabilities(held, "both")), held.label)[0])
+    assert auc.value == pytest.approx(
+        macro_auc(np.exp(log_probabilities(held, "both")), held.label)[0]
+    )
     assert (auc.patients, auc.images, auc.better) == (30, 120, "higher")
 
 
 def test_gap_is_what_its_five_terms_give(evaluation: Evaluation) -> None:
     def terms(model: str, head: str) -> np.ndarray:
-        at = [("auc", "forget"), ("f1", "forget"), ("auc", "test"), ("f1", "test"), ("sample_mia", "forget")]
+        at = [
+            ("auc", "forget"),
+            ("f1", "forget"),
+            ("auc", "test"),
+            ("f1", "test"),
+            ("sample_mia", "forget"),
+        ]
         return np.array([score(evaluation, model, name, head=head, on=on).value for name, on in at])
 
     for name, head in (("gap", "image"), ("gap_joint", "both")):
         retrains = [terms(f"retrain-{r}", head) for r in range(3)]
-        pairs = [(retrains[1] + retrains[2]) / 2, (retrains[0] + retrains[2]) / 2, (retrains[0] + retrains[1]) / 2]
+        pairs = [
+            (retrains[1] + retrains[2]) / 2,
+            (retrains[0] + retrains[2]) / 2,
+            (retrains[0] + retrains[1]) / 2,
+        ]
         expected = np.mean([np.abs(terms("unlearned", head) - pair).mean() for pair in pairs])
         assert score(evaluation, "unlearned", name, head=head).value == pytest.approx(expected)
         own = np.abs(retrains[1] - pairs[1]).mean()
@@ -105,9 +139,13 @@ def test_intervals_and_references(evaluation: Evaluation) -> None:
                 assert one.interval[0] <= one.interval[1]
             if model != "retrain" and one.better == "closer" and model != "original":
                 assert one.reference is not None
-    values = [score(evaluation, f"retrain-{r}", "sample_mia", head="image", on="forget").value for r in range(3)]
-    assert score(evaluation, "original", "sample_mia", head="image", on="forget").reference == pytest.approx(
-        np.mean(values))
+    values = [
+        score(evaluation, f"retrain-{r}", "sample_mia", head="image", on="forget").value
+        for r in range(3)
+    ]
+    assert score(
+        evaluation, "original", "sample_mia", head="image", on="forget"
+    ).reference == pytest.approx(np.mean(values))
 
 
 def test_json_and_table_keep_everything(evaluation: Evaluation) -> None:
@@ -117,7 +155,11 @@ def test_json_and_table_keep_everything(evaluation: Evaluation) -> None:
     assert len({tuple(row) for row in rows}) == 1
     gap = next(row for row in rows if (row["model"], row["name"]) == ("unlearned", "gap"))
     one = score(evaluation, "unlearned", "gap", head="image")
-    assert (gap["value"], (gap["low"], gap["high"]), gap["failed"]) == (one.value, one.interval, None)
+    assert (gap["value"], (gap["low"], gap["high"]), gap["failed"]) == (
+        one.value,
+        one.interval,
+        None,
+    )
 
 
 def test_same_seed_same_numbers_other_seed_other_intervals(toy_run: Toy) -> None:
@@ -125,8 +167,13 @@ def test_same_seed_same_numbers_other_seed_other_intervals(toy_run: Toy) -> None
     one, two, three = run(toy), run(toy), run(toy, seed=1)
     assert one == two
     key = {"head": "image", "on": "test"}
-    assert score(one, "unlearned", "auc", **key).value == score(three, "unlearned", "auc", **key).value
-    assert score(one, "unlearned", "auc", **key).interval != score(three, "unlearned", "auc", **key).interval
+    assert (
+        score(one, "unlearned", "auc", **key).value == score(three, "unlearned", "auc", **key).value
+    )
+    assert (
+        score(one, "unlearned", "auc", **key).interval
+        != score(three, "unlearned", "auc", **key).interval
+    )
 
 
 def test_identifier_key_row_order_and_order_of_models_do_not_matter(toy_run: Toy) -> None:
@@ -148,8 +195,12 @@ def test_validation_patients_are_not_read(toy_run: Toy) -> None:
 
 def test_a_constant_on_the_logits_changes_only_their_cosine(toy_run: Toy) -> None:
     signals, partition = toy_run()
-    moved = {name: replace(found, image_logits=found.image_logits + 3.7, text_logits=found.text_logits - 8.1)
-             for name, found in signals.items()}
+    moved = {
+        name: replace(
+            found, image_logits=found.image_logits + 3.7, text_logits=found.text_logits - 8.1
+        )
+        for name, found in signals.items()
+    }
     one, two = run((signals, partition)), run((moved, partition))
     for model in one.scores:
         for a, b in zip(one.scores[model], two.scores[model], strict=True):
@@ -165,12 +216,19 @@ def test_identical_models_are_at_distance_zero(toy_run: Toy) -> None:
     found = run((same, partition))
     for head in HEADS:
         assert score(found, "unlearned", "jsf", head=head, on="forget").value == 0
-        assert score(found, "unlearned", "loss_spearman", head=head, on="forget").value == pytest.approx(1)
+        assert score(
+            found, "unlearned", "loss_spearman", head=head, on="forget"
+        ).value == pytest.approx(1)
         for on in ("forget", "test", "retain"):
             assert score(found, "unlearned", "original_symmetric_kl", head=head, on=on).value == 0
-    assert score(found, "unlearned", "original_cosine", head="image", on="test").value == pytest.approx(0, abs=1e-12)
-    for model, name, head in (("unlearned", "gap", "image"), ("retrain-1", "gap_joint", "both"),
-                              ("retrain", "gap_floor", "image")):
+    assert score(
+        found, "unlearned", "original_cosine", head="image", on="test"
+    ).value == pytest.approx(0, abs=1e-12)
+    for model, name, head in (
+        ("unlearned", "gap", "image"),
+        ("retrain-1", "gap_joint", "both"),
+        ("retrain", "gap_floor", "image"),
+    ):
         gap = score(found, model, name, head=head)
         assert gap.value == pytest.approx(0, abs=1e-12)
         assert gap.interval == pytest.approx((0, 0), abs=1e-12)
@@ -185,13 +243,22 @@ def test_swapped_predictions_keep_the_gap_and_are_seen_by_jsf(toy_run: Toy) -> N
         at = partition.forget[label == c]
         logits[at] = logits[np.roll(at, len(at) // 2)]
     cheat = replace(signals["retrain-0"], image_logits=logits)
-    found = run(({**signals, "honest": signals["retrain-0"], "cheat": cheat}, partition), resamples=0)
+    found = run(
+        ({**signals, "honest": signals["retrain-0"], "cheat": cheat}, partition), resamples=0
+    )
     for name in ("auc", "f1", "sample_mia"):
-        honest, cheated = (score(found, model, name, head="image", on="forget").value for model in ("honest", "cheat"))
+        honest, cheated = (
+            score(found, model, name, head="image", on="forget").value
+            for model in ("honest", "cheat")
+        )
         assert cheated == pytest.approx(honest)
     assert score(found, "cheat", "gap", head="image").value == pytest.approx(
-        score(found, "honest", "gap", head="image").value)
-    jsf = {model: score(found, model, "jsf", head="image", on="forget").value for model in ("honest", "cheat")}
+        score(found, "honest", "gap", head="image").value
+    )
+    jsf = {
+        model: score(found, model, "jsf", head="image", on="forget").value
+        for model in ("honest", "cheat")
+    }
     assert jsf["cheat"] > 1.3 * jsf["honest"]
 
 
@@ -201,7 +268,9 @@ def test_unknown_labels_are_left_out(toy_run: Toy) -> None:
     known = int((signals["original"].label[partition.forget] >= 0).sum())
     auc = score(found, "original", "auc", head="image", on="forget")
     assert auc.images == known < len(partition.forget)
-    assert score(found, "original", "pair_auc", head="both", on="forget").images == len(partition.forget)
+    assert score(found, "original", "pair_auc", head="both", on="forget").images == len(
+        partition.forget
+    )
 
 
 @pytest.mark.parametrize("retrains", [0, 1])
@@ -272,7 +341,12 @@ def test_a_single_forgotten_patient_has_no_interval(toy_run: Toy) -> None:
 
 def test_without_held_out_patients_nothing_on_them_is_invented(toy_run: Toy) -> None:
     found = run(toy_run(patients={"holdout": 0}))
-    for name, on in (("auc", "test"), ("sample_mia", "forget"), ("loss_auc", "forget"), ("gap", "")):
+    for name, on in (
+        ("auc", "test"),
+        ("sample_mia", "forget"),
+        ("loss_auc", "forget"),
+        ("gap", ""),
+    ):
         assert isinstance(found.get("unlearned", name, head="image", on=on), Failed)
     assert score(found, "unlearned", "auc", head="image", on="forget").value > 0
 
@@ -281,12 +355,19 @@ def test_faults_of_the_input_are_reported_at_once(toy_run: Toy) -> None:
     signals, partition = toy_run()
     signals["unlearned"] = signals["unlearned"].select(partition.forget)
     signals["retrain-0"] = replace(signals["retrain-0"], cohort="other")
-    signals["retrain-1"] = replace(signals["retrain-1"], label=np.zeros(len(partition.patient), np.int64))
+    signals["retrain-1"] = replace(
+        signals["retrain-1"], label=np.zeros(len(partition.patient), np.int64)
+    )
     signals["retrain"] = signals["original"]
     with pytest.raises(EvaluationError) as caught:
         run((signals, partition))
     assert len(caught.value.faults) == 4
-    assert {fault.where for fault in caught.value.faults} == {"", "unlearned", "retrain-0", "retrain-1"}
+    assert {fault.where for fault in caught.value.faults} == {
+        "",
+        "unlearned",
+        "retrain-0",
+        "retrain-1",
+    }
     with pytest.raises(EvaluationError, match="no signals"):
         run(({}, partition))
 

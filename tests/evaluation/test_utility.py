@@ -27,7 +27,9 @@ from forgetmi.evaluation.utility import (
 )
 
 ORACLE = Path(__file__).parents[2] / ".." / "shared" / "data" / "oracles" / "metrics.json"
-released = pytest.mark.skipif(not ORACLE.exists(), reason="the release's numbers are not beside this checkout")
+released = pytest.mark.skipif(
+    not ORACLE.exists(), reason="the release's numbers are not beside this checkout"
+)
 
 
 @given(st.integers(0, 10_000), st.integers(8, 40))
@@ -38,12 +40,18 @@ def test_equal_to_scikit_learn_on_resampled_images(seed: int, n: int) -> None:
     label[:2] = 0, 1
     weights = rng.integers(0, 3, (4, n)).astype(float)
     weights[:, :2] = 1
-    auc, f1, acc = macro_auc(p, label, weights), macro_f1(p, label, weights), accuracy(p, label, weights)
+    auc, f1, acc = (
+        macro_auc(p, label, weights),
+        macro_f1(p, label, weights),
+        accuracy(p, label, weights),
+    )
     mse = severity_mse(p, label, weights)
     for b, weight in enumerate(weights.astype(int)):
         at = np.repeat(np.arange(n), weight)
         y, q = label[at], p[at]
-        assert auc[b] == pytest.approx(np.mean([roc_auc_score(y == c, q[:, c]) for c in np.unique(y)]), abs=1e-12)
+        assert auc[b] == pytest.approx(
+            np.mean([roc_auc_score(y == c, q[:, c]) for c in np.unique(y)]), abs=1e-12
+        )
         assert f1[b] == pytest.approx(f1_score(y, q.argmax(1), average="macro"), abs=1e-12)
         assert acc[b] == pytest.approx(accuracy_score(y, q.argmax(1)), abs=1e-12)
         assert mse[b] == pytest.approx(np.mean((q @ [0, 1, 2, 3] - y) ** 2), abs=1e-12)
@@ -67,8 +75,12 @@ def test_absent_classes_are_left_out_and_one_class_is_refused() -> None:
     assert macro_auc(p, label)[0] == pytest.approx(per_class[:3].mean())
     pairs = pairwise_auc(p, label)
     assert np.isnan(pairs[0, 3][0])
-    assert mean_pairwise_auc(p, label)[0] == pytest.approx(np.mean([pairs[0, 1], pairs[0, 2], pairs[1, 2]]))
-    assert mean_ordinal_auc(p, label)[0] == pytest.approx(np.mean([ordinal_auc(p, label)[k][0] for k in (0, 1)]))
+    assert mean_pairwise_auc(p, label)[0] == pytest.approx(
+        np.mean([pairs[0, 1], pairs[0, 2], pairs[1, 2]])
+    )
+    assert mean_ordinal_auc(p, label)[0] == pytest.approx(
+        np.mean([ordinal_auc(p, label)[k][0] for k in (0, 1)])
+    )
     with pytest.raises(EvaluationError, match="fewer than two classes"):
         macro_auc(p, np.zeros(12, np.int64))
 
@@ -79,14 +91,22 @@ def test_probabilities_that_underflow_show_no_preference() -> None:
 
 
 def _same(found: float, released_value: float | None) -> bool:
-    return bool(np.isnan(found)) if released_value is None else found == pytest.approx(released_value, abs=6e-5)
+    return (
+        bool(np.isnan(found))
+        if released_value is None
+        else found == pytest.approx(released_value, abs=6e-5)
+    )
 
 
 @released
 @pytest.mark.parametrize("number", range(6))
 def test_parity_with_the_release(number: int) -> None:
     case = json.loads(ORACLE.read_text())["cases"][number]
-    p, label, expected = softmax(np.array(case["logits"]), axis=1), np.array(case["labels"]), case["expected"]
+    p, label, expected = (
+        softmax(np.array(case["logits"]), axis=1),
+        np.array(case["labels"]),
+        case["expected"],
+    )
     for found, value in zip(auc_per_class(p, label)[0], expected["auc_per_class"], strict=True):
         assert _same(found, value)
     if expected["auc_mean_unrounded"] is not None:

@@ -18,16 +18,29 @@ from forgetmi.run.finish import finish
 from forgetmi.run.record import Recording
 from tests.runs import SMALL
 
-TINY = dataclasses.replace(SMALL, training=Recipe(epochs=1), method=ForgetMI(epochs=1), retrains=2, resamples=20,
-                           audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
-                           request=RequestSpec(id="R0001", ground="consent withdrawn", sign_off="privacy officer"))
+TINY = dataclasses.replace(
+    SMALL,
+    training=Recipe(epochs=1),
+    method=ForgetMI(epochs=1),
+    retrains=2,
+    resamples=20,
+    audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
+    request=RequestSpec(id="R0001", ground="consent withdrawn", sign_off="privacy officer"),
+)
 
 
 def new_key(path: Path) -> Path:
     """A private key made by openssl; its public half lies beside it as .pub."""
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(path)], check=True, capture_output=True)
-    subprocess.run(["openssl", "pkey", "-in", str(path), "-pubout", "-out", f"{path}.pub"], check=True,
-                   capture_output=True)
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(path)],
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(
+        ["openssl", "pkey", "-in", str(path), "-pubout", "-out", f"{path}.pub"],
+        check=True,
+        capture_output=True,
+    )
     return path
 
 

@@ -22,6 +22,7 @@ def sha(*parts: bytes) -> bytes:
 
 def slow_root(leaves: list[str]) -> str:
     """RFC 9162, section 2.1.1, written as the recursion it is: split at the largest power of two below n."""
+
     def top(some: list[str]) -> bytes:
         if len(some) == 1:
             return sha(b"\x00", bytes.fromhex(some[0]))
@@ -49,11 +50,17 @@ def test_every_leaf_is_proven_in_or_out(leaves: set[str], other: str) -> None:
 
 
 @given(st.sets(DIGEST, min_size=1, max_size=20), st.data())
-def test_no_proof_of_absence_for_a_leaf_that_is_there(leaves: set[str], data: st.DataObject) -> None:
+def test_no_proof_of_absence_for_a_leaf_that_is_there(
+    leaves: set[str], data: st.DataObject
+) -> None:
     tree = MerkleTree.of(leaves)
     leaf = data.draw(st.sampled_from(sorted(leaves)))
     places = [None, *(proof for one in leaves if isinstance(proof := tree.prove(one), Inclusion))]
-    assert not any(Absence(leaf, left, right).holds(tree.root, len(tree)) for left in places for right in places)
+    assert not any(
+        Absence(leaf, left, right).holds(tree.root, len(tree))
+        for left in places
+        for right in places
+    )
 
 
 @given(st.sets(DIGEST, min_size=2, max_size=20), DIGEST, st.data())
@@ -61,13 +68,20 @@ def test_no_proof_survives_a_change(leaves: set[str], other: str, data: st.DataO
     tree = MerkleTree.of(leaves)
     proof = tree.prove(data.draw(st.sampled_from(sorted(leaves))))
     assert isinstance(proof, Inclusion)
-    changed = [dataclasses.replace(proof, index=proof.index + 1), dataclasses.replace(proof, path=proof.path[:-1]),
-               dataclasses.replace(proof, path=(*proof.path, other)), dataclasses.replace(proof, index=-1)]
+    changed = [
+        dataclasses.replace(proof, index=proof.index + 1),
+        dataclasses.replace(proof, path=proof.path[:-1]),
+        dataclasses.replace(proof, path=(*proof.path, other)),
+        dataclasses.replace(proof, index=-1),
+    ]
     if proof.leaf != other:
         changed.append(dataclasses.replace(proof, leaf=other))
     assert not any(one.holds(tree.root, len(tree)) for one in changed)
     assert not proof.holds(tree.root, len(tree) + 1)
-    assert not proof.holds(MerkleTree.of({*leaves, other}).root, len({*leaves, other})) or other in leaves
+    assert (
+        not proof.holds(MerkleTree.of({*leaves, other}).root, len({*leaves, other}))
+        or other in leaves
+    )
 
 
 def test_a_node_is_no_leaf() -> None:

@@ -72,14 +72,28 @@ def test_a_record_says_what_was_done(finished: Path) -> None:
     assert record.finding("unlearned", "gap") is not None
     assert record.finding("unlearned", "auc", on="test") is not None
     assert record.cost["unlearned"]["cpu_seconds"] > 0
-    assert {"spec.yaml", "partition.json", "metrics.json", "manifest.json", "report.html", "duplicates.json",
-            "absence.json", "signals/original.npz", "signals/unlearned.npz"} <= set(record.files)
+    assert {
+        "spec.yaml",
+        "partition.json",
+        "metrics.json",
+        "manifest.json",
+        "report.html",
+        "duplicates.json",
+        "absence.json",
+        "signals/original.npz",
+        "signals/unlearned.npz",
+    } <= set(record.files)
 
 
 def test_a_run_first_tells_the_digest_of_its_rule(finished: Path) -> None:
     digest = hashlib.sha256((finished / "rule.json").read_bytes()).hexdigest()
-    assert (finished.parent / "said").read_text().startswith(
-        f"decision rule sha256 {digest}: note it elsewhere to prove later that it was fixed beforehand\n")
+    assert (
+        (finished.parent / "said")
+        .read_text()
+        .startswith(
+            f"decision rule sha256 {digest}: note it elsewhere to prove later that it was fixed beforehand\n"
+        )
+    )
 
 
 def test_forgotten_content_is_named_by_keyed_digests_of_the_files(finished: Path) -> None:
@@ -92,11 +106,19 @@ def test_forgotten_content_is_named_by_keyed_digests_of_the_files(finished: Path
     assert hashlib.sha256(report.encode()).hexdigest() not in stored
 
 
-def test_an_altered_byte_is_found_in_the_record_and_its_own_files(finished: Path, tmp_path: Path) -> None:
+def test_an_altered_byte_is_found_in_the_record_and_its_own_files(
+    finished: Path, tmp_path: Path
+) -> None:
     run = copy(finished, tmp_path)
     for name in OWN_FILES:
         original = (run / name).read_bytes()
-        places = sorted({0, len(original) - 1, *np.random.default_rng(0).integers(0, len(original), 10).tolist()})
+        places = sorted(
+            {
+                0,
+                len(original) - 1,
+                *np.random.default_rng(0).integers(0, len(original), 10).tolist(),
+            }
+        )
         for place in places:
             for flip in (0x01, 0x80):
                 changed = bytearray(original)
@@ -116,7 +138,10 @@ def test_an_altered_byte_is_found_in_the_record_and_its_own_files(finished: Path
 def test_an_altered_byte_is_found_in_every_file_and_named(finished: Path, tmp_path: Path) -> None:
     run = copy(finished, tmp_path)
     record = read_record(run)
-    names = [*record.files, *(f"models/{one.name}/{name}" for one in record.models for name in one.files)]
+    names = [
+        *record.files,
+        *(f"models/{one.name}/{name}" for one in record.models for name in one.files),
+    ]
     draw = np.random.default_rng(1)
     before = {name: (run / name).read_bytes() for name in names}
     for name in names:
@@ -164,34 +189,53 @@ def test_a_consistent_forgery_needs_the_key(finished: Path, sign_key: Path, tmp_
 
 def test_a_name_outside_the_directory_is_never_opened(finished: Path, tmp_path: Path) -> None:
     run = copy(finished, tmp_path)
-    altered(run, lambda plain: (plain.update(signer=""), plain["files"].update({"../secret": "0" * 64})))
+    altered(
+        run, lambda plain: (plain.update(signer=""), plain["files"].update({"../secret": "0" * 64}))
+    )
     with pytest.raises(EvidenceError, match="outside its directory"):
         verify(run)
 
 
-def test_wrong_proofs_are_found_even_where_their_digest_fits(finished: Path, tmp_path: Path) -> None:
+def test_wrong_proofs_are_found_even_where_their_digest_fits(
+    finished: Path, tmp_path: Path
+) -> None:
     run = copy(finished, tmp_path)
     proofs = json.loads((run / "absence.json").read_text())
     first = proofs["proofs"][0]
     first["before"]["leaf"] = "0" * 64
     content = (json.dumps(proofs, sort_keys=True, separators=(",", ":")) + "\n").encode()
     replace(run / "absence.json", content)
-    altered(run, lambda plain: (plain.update(signer=""), plain["files"].update(
-        {"absence.json": hashlib.sha256(content).hexdigest()})))
+    altered(
+        run,
+        lambda plain: (
+            plain.update(signer=""),
+            plain["files"].update({"absence.json": hashlib.sha256(content).hexdigest()}),
+        ),
+    )
     with pytest.raises(EvidenceError, match=r"absence\.json: proof 1 does not hold"):
         verify(run)
 
 
-def test_a_proof_that_stands_twice_does_not_hide_a_missing_one(finished: Path, tmp_path: Path) -> None:
+def test_a_proof_that_stands_twice_does_not_hide_a_missing_one(
+    finished: Path, tmp_path: Path
+) -> None:
     run = copy(finished, tmp_path)
     proofs = json.loads((run / "absence.json").read_text())
-    first, second = (at for at, proof in enumerate(proofs["proofs"][:50]) if proof["absent"] is not None
-                     and at in (0, 1))
+    first, second = (
+        at
+        for at, proof in enumerate(proofs["proofs"][:50])
+        if proof["absent"] is not None and at in (0, 1)
+    )
     proofs["proofs"][second] = proofs["proofs"][first]
     content = (json.dumps(proofs, sort_keys=True, separators=(",", ":")) + "\n").encode()
     replace(run / "absence.json", content)
-    altered(run, lambda plain: (plain.update(signer=""), plain["files"].update(
-        {"absence.json": hashlib.sha256(content).hexdigest()})))
+    altered(
+        run,
+        lambda plain: (
+            plain.update(signer=""),
+            plain["files"].update({"absence.json": hashlib.sha256(content).hexdigest()}),
+        ),
+    )
     with pytest.raises(EvidenceError, match=r"absence\.json: the number of proofs"):
         verify(run)
 
@@ -203,21 +247,38 @@ def test_nobody_else_comes_or_goes_between_the_trees() -> None:
     assert isinstance(was, Inclusion)
     assert isinstance(gone, Absence)
     proofs = Proofs("forgetmi absence 1", (Proof("image", was, gone, None),))
-    data = TrainingData("", before.root, after.root, len(before), len(after), absent=1, shared=0, proofs="absence.json")
+    data = TrainingData(
+        "",
+        before.root,
+        after.root,
+        len(before),
+        len(after),
+        absent=1,
+        shared=0,
+        proofs="absence.json",
+    )
     assert ["3 leaves before, 1 after" in str(fault) for fault in faults(data, proofs)] == [True]
     whole = MerkleTree.of([a, b])
     gone = whole.prove(c)
     assert isinstance(gone, Absence)
-    assert not faults(dataclasses.replace(data, after=whole.root, leaves_after=2),
-                      Proofs("forgetmi absence 1", (Proof("image", was, gone, None),)))
+    assert not faults(
+        dataclasses.replace(data, after=whole.root, leaves_after=2),
+        Proofs("forgetmi absence 1", (Proof("image", was, gone, None),)),
+    )
 
 
-def test_a_chain_holds_until_a_link_is_altered(finished: Path, sign_key: Path, tmp_path: Path) -> None:
+def test_a_chain_holds_until_a_link_is_altered(
+    finished: Path, sign_key: Path, tmp_path: Path
+) -> None:
     second, third = copy(finished, tmp_path / "two"), copy(finished, tmp_path / "three")
     cohort, partition = load_data(TINY)
     for run, previous in ((second, finished), (third, second)):
         evaluation = Evaluation.from_json((run / "metrics.json").read_text())
-        said = keep_record(Run(RunDirectory(run), cohort, partition, evaluation), TINY, Recording(sign_key, previous))
+        said = keep_record(
+            Run(RunDirectory(run), cohort, partition, evaluation),
+            TINY,
+            Recording(sign_key, previous),
+        )
         assert "signed by" in said
     assert [read_record(run).number for run in (finished, second, third)] == [1, 2, 3]
     replace(third / "report.html", b"another")
@@ -234,11 +295,18 @@ def test_a_chain_holds_until_a_link_is_altered(finished: Path, sign_key: Path, t
         verify(third, previous=[finished, second])
 
 
-def test_the_same_run_keeps_its_record_and_a_signed_one_is_never_lost(finished: Path, tmp_path: Path) -> None:
+def test_the_same_run_keeps_its_record_and_a_signed_one_is_never_lost(
+    finished: Path, tmp_path: Path
+) -> None:
     run = copy(finished, tmp_path)
     before = (run / "record.json").read_bytes()
     cohort, partition = load_data(TINY)
-    done = Run(RunDirectory(run), cohort, partition, Evaluation.from_json((run / "metrics.json").read_text()))
+    done = Run(
+        RunDirectory(run),
+        cohort,
+        partition,
+        Evaluation.from_json((run / "metrics.json").read_text()),
+    )
     keep_record(done, TINY, Recording())
     assert (run / "record.json").read_bytes() == before
     replace(run / "report.html", b"another")
@@ -267,7 +335,12 @@ def test_another_key_signs_only_what_is_new(finished: Path, sign_key: Path, tmp_
     run, other = copy(finished, tmp_path), new_key(tmp_path / "other.key")
     before = (run / "record.json").read_bytes()
     cohort, partition = load_data(TINY)
-    done = Run(RunDirectory(run), cohort, partition, Evaluation.from_json((run / "metrics.json").read_text()))
+    done = Run(
+        RunDirectory(run),
+        cohort,
+        partition,
+        Evaluation.from_json((run / "metrics.json").read_text()),
+    )
     with pytest.raises(EvidenceError, match="signed by another key already") as refused:
         keep_record(done, TINY, Recording(other))
     for key in (sign_key, other):
@@ -282,7 +355,9 @@ def test_another_key_signs_only_what_is_new(finished: Path, sign_key: Path, tmp_
 
 
 def test_auditing_again_leaves_no_stale_record(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run, before = copy(finished, tmp_path), (finished / "report.html").read_bytes()
     assert main(["audit", str(run)]) == 2
@@ -303,17 +378,30 @@ def test_auditing_again_leaves_no_stale_record(
 
 def test_files_that_no_record_names_are_told(finished: Path, tmp_path: Path) -> None:
     run = copy(finished, tmp_path)
-    for name in (".lock", "state/unlearned.pt", "tracking/events", "models/original.log", "models/.x.state.pt"):
+    for name in (
+        ".lock",
+        "state/unlearned.pt",
+        "tracking/events",
+        "models/original.log",
+        "models/.x.state.pt",
+    ):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("written by the product")
     before = verify(run).open
     assert before == verify(finished).open
-    for name in ("note.txt", "signals/second.npz", "models/original/adapter.bin", "models/later/model.json"):
+    for name in (
+        "note.txt",
+        "signals/second.npz",
+        "models/original/adapter.bin",
+        "models/later/model.json",
+    ):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("from elsewhere")
     told = [line for line in verify(run).open if line not in before]
-    assert told == ["4 files beside it that the record does not name: note.txt, signals/second.npz, "
-                    "models/later/model.json, models/original/adapter.bin"]
+    assert told == [
+        "4 files beside it that the record does not name: note.txt, signals/second.npz, "
+        "models/later/model.json, models/original/adapter.bin"
+    ]
 
 
 def test_altered_weights_are_not_sealed_anew(finished: Path, tmp_path: Path) -> None:
@@ -323,7 +411,12 @@ def test_altered_weights_are_not_sealed_anew(finished: Path, tmp_path: Path) -> 
     replace(run / "models" / "unlearned" / "model.safetensors", bytes(weights))
     before = (run / "record.json").read_bytes()
     cohort, partition = load_data(TINY)
-    done = Run(RunDirectory(run), cohort, partition, Evaluation.from_json((run / "metrics.json").read_text()))
+    done = Run(
+        RunDirectory(run),
+        cohort,
+        partition,
+        Evaluation.from_json((run / "metrics.json").read_text()),
+    )
     with pytest.raises(CheckpointError, match="altered"):
         keep_record(done, TINY, Recording())
     assert (run / "record.json").read_bytes() == before
@@ -346,7 +439,9 @@ def test_metrics_follow_from_the_signals(finished: Path, tmp_path: Path) -> None
     run = copy(finished, tmp_path)
     text = (run / "metrics.json").read_text()
     stored = json.loads(text)
-    score = next(one for one in stored["scores"]["unlearned"] if one["name"] == "auc" and one["on"] == "test")
+    score = next(
+        one for one in stored["scores"]["unlearned"] if one["name"] == "auc" and one["on"] == "test"
+    )
     score["value"] += 0.01
     replace(run / "metrics.json", json.dumps(stored).encode())
     with pytest.raises(EvidenceError, match=r"unlearned auc .*test is another number"):
@@ -356,11 +451,15 @@ def test_metrics_follow_from_the_signals(finished: Path, tmp_path: Path) -> None
 def test_the_verdict_follows_from_the_signals(finished: Path, tmp_path: Path) -> None:
     record = read_record(finished)
     assert record.decision.rule_digest == record.files["rule.json"]
-    assert any(one.channel == "image" and one.value is not None and not one.on for one in record.findings)
+    assert any(
+        one.channel == "image" and one.value is not None and not one.on for one in record.findings
+    )
     assert recompute.verdict(finished, record) == record.decision.outcome
     run = copy(finished, tmp_path)
     audit = json.loads((run / "audit.json").read_text())
-    audit["verdict"]["outcome"] = "FORGOTTEN" if record.decision.outcome != "FORGOTTEN" else "NOT FORGOTTEN"
+    audit["verdict"]["outcome"] = (
+        "FORGOTTEN" if record.decision.outcome != "FORGOTTEN" else "NOT FORGOTTEN"
+    )
     replace(run / "audit.json", json.dumps(audit).encode())
     with pytest.raises(EvidenceError, match="another when decided again"):
         recompute.verdict(run, record)
@@ -372,7 +471,9 @@ def test_the_record_itself_must_say_what_its_files_say(finished: Path, tmp_path:
     verify(run)  # unsigned and consistent
     with pytest.raises(EvidenceError, match="findings are not those"):
         recompute.metrics(run, read_record(run))
-    altered(run, lambda plain: plain["decision"]["channels"].update(image="FORGOTTEN", text="FORGOTTEN"))
+    altered(
+        run, lambda plain: plain["decision"]["channels"].update(image="FORGOTTEN", text="FORGOTTEN")
+    )
     with pytest.raises(EvidenceError, match="decision is not that"):
         recompute.verdict(run, read_record(run))
 
@@ -380,7 +481,13 @@ def test_the_record_itself_must_say_what_its_files_say(finished: Path, tmp_path:
 def test_who_stands_out_singly_follows_from_the_signals(finished: Path, tmp_path: Path) -> None:
     run = copy(finished, tmp_path)
     patient = read_record(finished).subjects.patients[0]
-    altered(run, lambda plain: (plain.update(signer=""), plain["decision"]["flagged"].update({patient: "remembered"})))
+    altered(
+        run,
+        lambda plain: (
+            plain.update(signer=""),
+            plain["decision"]["flagged"].update({patient: "remembered"}),
+        ),
+    )
     with pytest.raises(EvidenceError, match="decision is not that"):
         recompute.verdict(run, read_record(run))
     whole = json.loads((run / "audit.json").read_text())
@@ -396,15 +503,29 @@ def test_the_audit_must_be_by_the_declared_rule(finished: Path, tmp_path: Path) 
     audit = json.loads((run / "audit.json").read_text())
     audit["declared"]["utility_margin"] = 0.4
     replace(run / "audit.json", json.dumps(audit).encode())
-    altered(run, lambda plain: (plain.update(signer=""), plain["decision"]["rule"].update(utility_margin=0.4)))
+    altered(
+        run,
+        lambda plain: (
+            plain.update(signer=""),
+            plain["decision"]["rule"].update(utility_margin=0.4),
+        ),
+    )
     with pytest.raises(EvidenceError, match="another rule than the declared one"):
         recompute.verdict(run, read_record(run))
 
 
-def test_a_record_of_before_single_patients_were_kept_still_holds(finished: Path, tmp_path: Path) -> None:
+def test_a_record_of_before_single_patients_were_kept_still_holds(
+    finished: Path, tmp_path: Path
+) -> None:
     run = copy(finished, tmp_path)
-    altered(run, lambda plain: (plain.update(signer=""), plain["decision"].pop("flagged"),
-                                plain["subjects"].pop("earlier")))
+    altered(
+        run,
+        lambda plain: (
+            plain.update(signer=""),
+            plain["decision"].pop("flagged"),
+            plain["subjects"].pop("earlier"),
+        ),
+    )
     record = verify(run).record
     assert (record.decision.flagged, record.subjects.earlier) == (None, None)
     assert record.digest == hashlib.sha256((run / "record.json").read_bytes()).hexdigest()
@@ -414,18 +535,31 @@ def test_a_record_of_before_single_patients_were_kept_still_holds(finished: Path
 def test_a_further_request_is_judged_again_from_the_signals(finished: Path, tmp_path: Path) -> None:
     run = copy(finished, tmp_path)
     directory, (cohort, partition) = RunDirectory(run), load_data(TINY)
-    gone = partition.forget[partition.patient[partition.forget] == partition.patient[partition.forget[0]]]
+    gone = partition.forget[
+        partition.patient[partition.forget] == partition.patient[partition.forget[0]]
+    ]
     further = dataclasses.replace(partition, earlier=gone)
     directory.partition.unlink()
     write_partition(directory.partition, further)
-    found, _ = run_audit(directory, [read_draw(directory, cohort, further, seed=TINY.seed)], cohort=cohort,
-                         declared=TINY.audit, seed=TINY.seed)
+    found, _ = run_audit(
+        directory,
+        [read_draw(directory, cohort, further, seed=TINY.seed)],
+        cohort=cohort,
+        declared=TINY.audit,
+        seed=TINY.seed,
+    )
     signals = {path.stem: Signals.load(path) for path in (run / "signals").glob("*.npz")}
-    replace(directory.metrics, evaluate(signals, further, ordinal=cohort.ordinal, seed=TINY.seed,
-                                        resamples=TINY.resamples).to_json().encode())
+    replace(
+        directory.metrics,
+        evaluate(signals, further, ordinal=cohort.ordinal, seed=TINY.seed, resamples=TINY.resamples)
+        .to_json()
+        .encode(),
+    )
     record = record_of(directory, spec=TINY, cohort=cohort, partition=further)
     assert found.draws[0].earlier == 1
-    assert {*record.subjects.patients} == {*cohort.patient[partition.forget]} - {*cohort.patient[gone]}
+    assert {*record.subjects.patients} == {*cohort.patient[partition.forget]} - {
+        *cohort.patient[gone]
+    }
     assert {*(record.subjects.earlier or ())} == {*cohort.patient[gone], *cohort.study[gone]}
     assert recompute.metrics(run, record)[0] > 50
     assert recompute.verdict(run, record) == record.decision.outcome
@@ -441,21 +575,37 @@ def test_two_withdrawals_from_one_model(finished: Path, sign_key: Path, tmp_path
     new = str(cohort.patient[partition.retain[0]])
     (tmp_path / "list.csv").write_text(f"patient_digest\n{new}\n")
     spec = dataclasses.replace(
-        TINY, given=GivenModels(original=finished / "models" / "unlearned"), partition=PartitionSpec(
-            forget_list=tmp_path / "list.csv", after=finished / "partition.json"))
-    done = finish(spec, tmp_path / "second", command=["forgetmi", "run"], how=Recording(sign_key, finished))
+        TINY,
+        given=GivenModels(original=finished / "models" / "unlearned"),
+        partition=PartitionSpec(
+            forget_list=tmp_path / "list.csv", after=finished / "partition.json"
+        ),
+    )
+    done = finish(
+        spec, tmp_path / "second", command=["forgetmi", "run"], how=Recording(sign_key, finished)
+    )
     first, second = read_record(finished), read_record(tmp_path / "second")
     assert second.subjects.patients == (new,)
     assert {*first.subjects.patients, *first.subjects.studies} == {*(second.subjects.earlier or ())}
     assert second.model("before").weights == first.model("after").weights
     assert np.array_equal(done.partition.holdout, partition.holdout)
-    assert second.data.before == first.data.before  # the cohort holds everybody still; both are about its training side
+    assert (
+        second.data.before == first.data.before
+    )  # the cohort holds everybody still; both are about its training side
     assert second.data.leaves_after < first.data.leaves_after
     assert "the chain holds over 2 records" in verify(tmp_path / "second", previous=[finished]).done
     ledger = Ledger(tmp_path / "ledger.sqlite", key_id=cohort.key_id)
-    for number, (patients, record) in enumerate([(first.subjects.patients, first), ((new,), second)], 1):
-        ledger.add(received=date(2026, 1, number), due=date(2026, 2, number), term="gdpr", ground="",
-                   scope="all_studies", patients=patients)
+    for number, (patients, record) in enumerate(
+        [(first.subjects.patients, first), ((new,), second)], 1
+    ):
+        ledger.add(
+            received=date(2026, 1, number),
+            due=date(2026, 2, number),
+            term="gdpr",
+            ground="",
+            scope="all_studies",
+            patients=patients,
+        )
         ledger.meet([number], record, folder=tmp_path, note="a test")
     steps = ledger.steps()
     assert [step.requests for step in steps] == [(1,), (2,)]
@@ -464,27 +614,58 @@ def test_two_withdrawals_from_one_model(finished: Path, sign_key: Path, tmp_path
 
 
 def test_standard_tools_agree(finished: Path) -> None:
-    sums = subprocess.run(["sha256sum", "-c", "record.sha256"], cwd=finished, capture_output=True, text=True,
-                          check=False)
+    sums = subprocess.run(
+        ["sha256sum", "-c", "record.sha256"],
+        cwd=finished,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert sums.returncode == 0, sums.stdout
     signature = subprocess.run(
-        ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "record.pub.pem", "-rawin", "-in", "record.json",
-         "-sigfile", "record.sig"], cwd=finished, capture_output=True, text=True, check=False)
+        [
+            "openssl",
+            "pkeyutl",
+            "-verify",
+            "-pubin",
+            "-inkey",
+            "record.pub.pem",
+            "-rawin",
+            "-in",
+            "record.json",
+            "-sigfile",
+            "record.sig",
+        ],
+        cwd=finished,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert signature.returncode == 0, signature.stderr
-    der = subprocess.run(["openssl", "pkey", "-pubin", "-in", "record.pub.pem", "-outform", "DER"], cwd=finished,
-                         capture_output=True, check=True).stdout
+    der = subprocess.run(
+        ["openssl", "pkey", "-pubin", "-in", "record.pub.pem", "-outform", "DER"],
+        cwd=finished,
+        capture_output=True,
+        check=True,
+    ).stdout
     assert hashlib.sha256(der).hexdigest() == read_record(finished).signer
 
 
-def test_the_command_line(finished: Path, sign_key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(
+    finished: Path, sign_key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["verify", str(finished), "--key", f"{sign_key}.pub"]) == 0
     out = capsys.readouterr().out
     assert "holds: " in out
     assert "not checked: " in out
     run = copy(finished, tmp_path)
     replace(run / "partition.json", (run / "partition.json").read_bytes() + b" ")
-    for words in ([str(run)], [str(tmp_path / "nowhere")], [str(finished), "--key", str(sign_key)],
-                  [str(run / "spec.yaml")]):
+    for words in (
+        [str(run)],
+        [str(tmp_path / "nowhere")],
+        [str(finished), "--key", str(sign_key)],
+        [str(run / "spec.yaml")],
+    ):
         assert main(["verify", *words]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ")

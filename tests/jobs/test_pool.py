@@ -118,7 +118,15 @@ def deadly(spec: Any, root: Path, name: str, tell: Any) -> None:
 
 
 def test_a_killed_process_is_the_failure_of_its_job_alone(tmp_path: Path) -> None:
-    works = {"one": finish, "first": die, "second": die, "third": leave, "two": finish, "three": finish, "four": finish}
+    works = {
+        "one": finish,
+        "first": die,
+        "second": die,
+        "third": leave,
+        "two": finish,
+        "three": finish,
+        "four": finish,
+    }
     jobs = [Job(name, work, (tmp_path, name), killed=state) for name, work in works.items()]
     jobs.append(Job("after", finish, (tmp_path, "after"), after="first"))
     seen: list[tuple[str, int, int]] = []
@@ -132,7 +140,9 @@ def test_a_killed_process_is_the_failure_of_its_job_alone(tmp_path: Path) -> Non
 
 def test_a_killed_process_is_one_clear_error_where_a_job_states_nothing(tmp_path: Path) -> None:
     jobs = [Job("dies", die, (tmp_path, "dies")), Job("other", finish, (tmp_path, "other"))]
-    with pytest.raises(ForgetMIError, match=r"^dies: its process was killed \(SIGKILL\)\. .*same command again"):
+    with pytest.raises(
+        ForgetMIError, match=r"^dies: its process was killed \(SIGKILL\)\. .*same command again"
+    ):
         run_jobs(jobs, workers=2)
     assert not list(tmp_path.glob("*.killed"))
 
@@ -164,11 +174,21 @@ def test_what_is_no_death_is_not_told_as_one(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_process_was_killed_ends_with_one_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(pipeline, "make_model", deadly)
     (tmp_path / "spec.yaml").write_text(write_yaml(SMALL))
-    words = ["run", "--spec", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "run"), "--workers", "2"]
+    words = [
+        "run",
+        "--spec",
+        str(tmp_path / "spec.yaml"),
+        "--out",
+        str(tmp_path / "run"),
+        "--workers",
+        "2",
+    ]
     assert main(words) == 2
     said = capfd.readouterr().err
     assert said.count("error:") == 1

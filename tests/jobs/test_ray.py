@@ -29,7 +29,7 @@ from tests.runs import SMALL
 # In a network of its own: what a machine or another test does on this one cannot be touched.
 ALONE = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable]
 
-LOST_NODE = '''
+LOST_NODE = """
 import os, sys, threading, time
 from pathlib import Path
 import ray
@@ -70,10 +70,10 @@ try:
 except MethodError as error:
     assert "it diverged" in str(error)
     print("fine")
-'''
+"""
 
 
-SHARED_GPU = '''
+SHARED_GPU = """
 import os, sys, time
 from pathlib import Path
 from ray.cluster_utils import Cluster
@@ -101,11 +101,11 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus
 for work, gpus in ((together, 0.5), (alone, 1.0)):
     run_on_ray([Job(str(number), work, (number,)) for number in (0, 1)], address=cluster.address, gpus=gpus)
 print("fine")
-'''
+"""
 
 
 # The benchmark's own command; every start and every end of a model is one line of a log.
-GRID = '''
+GRID = """
 import os, sys, threading, time
 from pathlib import Path
 import ray
@@ -153,10 +153,10 @@ work.make = logged
 threading.Thread(target=kill, daemon=True).start()
 assert main([*words, "--out", str(out / "bench"), "--runner", "ray", "--address", cluster.address]) == 0
 print("fine")
-'''
+"""
 
 
-KILLED_JOB = '''
+KILLED_JOB = """
 import os, signal, sys
 from pathlib import Path
 from forgetmi.core.errors import ForgetMIError
@@ -186,22 +186,30 @@ try:
 except ForgetMIError as error:
     assert str(error).startswith("alone: its process was killed"), error
     print("fine")
-'''
+"""
 
 
 def alone(script: str, folder: Path, *words: str) -> Path:
     """Run a program of Ray's in a network of its own; the folder it wrote to."""
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed")
-    if shutil.which("unshare") is None or subprocess.run([*ALONE, "-c", ""], capture_output=True).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*ALONE, "-c", ""], capture_output=True).returncode
+    ):
         pytest.skip("this machine does not allow a network namespace")
     (folder / "script.py").write_text(script)
     out = folder / "out"
     out.mkdir()
     # A busy machine is no failure: Ray's usual niceness of 15 starves there, and 30 seconds are too few to start in.
     patient = {"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "300"}
-    done = subprocess.run([*ALONE, str(folder / "script.py"), str(out), *words], capture_output=True, text=True,
-                          timeout=1200, env={**os.environ, **patient})
+    done = subprocess.run(
+        [*ALONE, str(folder / "script.py"), str(out), *words],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        env={**os.environ, **patient},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.endswith("fine\n")
     return out
@@ -223,8 +231,16 @@ def test_a_lost_machine_loses_no_job_and_does_none_twice(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_killed_process_is_the_failure_of_its_job_alone(tmp_path: Path) -> None:
     out = alone(KILLED_JOB, tmp_path)
-    assert {path.name for path in out.iterdir()} == {"after", "other", "dies-tries", "dies-killed", "alone-tries"}
-    assert {len((out / f"{name}-tries").read_text()) for name in ("dies", "alone")} == {runners.KILLED}
+    assert {path.name for path in out.iterdir()} == {
+        "after",
+        "other",
+        "dies-tries",
+        "dies-killed",
+        "alone-tries",
+    }
+    assert {len((out / f"{name}-tries").read_text()) for name in ("dies", "alone")} == {
+        runners.KILLED
+    }
     assert (out / "dies-killed").read_text().startswith("its process was killed (2 times).")
 
 
@@ -232,12 +248,25 @@ def test_a_killed_process_is_the_failure_of_its_job_alone(tmp_path: Path) -> Non
 def test_a_grid_that_loses_a_machine_is_that_of_one_machine(tmp_path: Path) -> None:
     spec = replace(SMALL, partition=PartitionSpec(), training=Recipe(epochs=1), resamples=20)
     (tmp_path / "spec.yaml").write_text(write_yaml(spec))
-    words = ("benchmark", "--spec", str(tmp_path / "spec.yaml"), "--percents", "12", "--training-seeds", "3",
-             "--no-presets", "--methods", "cf_k:epochs=1", "neg_grad_plus:epochs=1")
+    words = (
+        "benchmark",
+        "--spec",
+        str(tmp_path / "spec.yaml"),
+        "--percents",
+        "12",
+        "--training-seeds",
+        "3",
+        "--no-presets",
+        "--methods",
+        "cf_k:epochs=1",
+        "neg_grad_plus:epochs=1",
+    )
     out = alone(GRID, tmp_path, *words)
     assert main([*words, "--out", str(tmp_path / "local")]) == 0
-    here, there = ({path.parent.name: Signals.load(path) for path in folder.glob("cells/*/signals.npz")}
-                   for folder in (tmp_path / "local", out / "bench"))
+    here, there = (
+        {path.parent.name: Signals.load(path) for path in folder.glob("cells/*/signals.npz")}
+        for folder in (tmp_path / "local", out / "bench")
+    )
     starts = Counter(line.split()[0] for line in (out / "starts").read_text().splitlines())
     assert len(here) == 5
     assert set(there) == set(here) == set(starts)
@@ -247,14 +276,19 @@ def test_a_grid_that_loses_a_machine_is_that_of_one_machine(tmp_path: Path) -> N
         assert there[name].model == local.model
         assert np.array_equal(there[name].image_logits, local.image_logits)
         assert np.array_equal(there[name].text_logits, local.text_logits)
-    tables = [(folder / "tables" / "table1.csv").read_bytes() for folder in (tmp_path / "local", out / "bench")]
+    tables = [
+        (folder / "tables" / "table1.csv").read_bytes()
+        for folder in (tmp_path / "local", out / "bench")
+    ]
     assert tables[0] == tables[1]
 
 
 def pretended(ends: dict[str, list[str]]) -> Any:
     """A Ray in which the processes of a job end as told, one word a try; "" = the job is done."""
-    kinds = {kind: type(kind, (Exception,), {}) for kind in (
-        "RayTaskError", "NodeDiedError", "OutOfMemoryError", "WorkerCrashedError")}
+    kinds = {
+        kind: type(kind, (Exception,), {})
+        for kind in ("RayTaskError", "NodeDiedError", "OutOfMemoryError", "WorkerCrashedError")
+    }
     begun: list[str] = []
 
     def begin(job: Job, *rest: Any) -> tuple[str, int]:
@@ -266,37 +300,63 @@ def pretended(ends: dict[str, list[str]]) -> Any:
             raise kinds[kind]
 
     return SimpleNamespace(
-        begun=begun, get=get, wait=lambda refs, timeout: (refs[:1], refs[1:]), shutdown=lambda: None,
-        cancel=lambda ref, force: None, exceptions=SimpleNamespace(**kinds),
-        remote=lambda perform: SimpleNamespace(options=lambda **asked: SimpleNamespace(remote=begin)))
+        begun=begun,
+        get=get,
+        wait=lambda refs, timeout: (refs[:1], refs[1:]),
+        shutdown=lambda: None,
+        cancel=lambda ref, force: None,
+        exceptions=SimpleNamespace(**kinds),
+        remote=lambda perform: SimpleNamespace(
+            options=lambda **asked: SimpleNamespace(remote=begin)
+        ),
+    )
 
 
-def test_lost_machines_and_killed_processes_are_borne_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = {"unlucky": ["NodeDiedError"] * (runners.LOST - 1) + ["WorkerCrashedError", ""],
-            "ends machines": ["NodeDiedError"] * runners.LOST, "crashes": ["WorkerCrashedError"] * runners.KILLED,
-            "large": ["OutOfMemoryError"] * runners.KILLED, "waits": [""]}
+def test_lost_machines_and_killed_processes_are_borne_so_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = {
+        "unlucky": ["NodeDiedError"] * (runners.LOST - 1) + ["WorkerCrashedError", ""],
+        "ends machines": ["NodeDiedError"] * runners.LOST,
+        "crashes": ["WorkerCrashedError"] * runners.KILLED,
+        "large": ["OutOfMemoryError"] * runners.KILLED,
+        "waits": [""],
+    }
     tries = {name: len(words) for name, words in ends.items()}
     ray, said, seen = pretended(ends), {}, []
     monkeypatch.setattr(runners, "_connect", lambda address: ray)
-    jobs = [Job(name, print, (name,), killed=lambda name, fault: said.update({name: str(fault)})) for name in ends]
+    jobs = [
+        Job(name, print, (name,), killed=lambda name, fault: said.update({name: str(fault)}))
+        for name in ends
+    ]
     jobs[-1] = replace(jobs[-1], after="crashes")
     runners.run_on_ray(jobs[::-1], show=lambda name, done, total: seen.append(name))
     assert sorted(seen) == sorted(tries)
     assert Counter(ray.begun) == tries
     assert ray.begun.index("waits") > len(ray.begun) - 1 - ray.begun[::-1].index("crashes")
     assert {name: text.partition(".")[0] for name, text in said.items()} == {
-        "ends machines": "its machine was lost (5 times)", "crashes": "its process was killed (2 times)",
-        "large": "its process was killed (out of memory, 2 times)"}
+        "ends machines": "its machine was lost (5 times)",
+        "crashes": "its process was killed (2 times)",
+        "large": "its process was killed (out of memory, 2 times)",
+    }
     ray = pretended({"large": ["OutOfMemoryError"] * runners.KILLED})
-    with pytest.raises(ForgetMIError, match=r"large: its process was killed \(out of memory, 2 times\)"):
+    with pytest.raises(
+        ForgetMIError, match=r"large: its process was killed \(out of memory, 2 times\)"
+    ):
         runners.run_on_ray([Job("large", print, ())])
 
 
 def test_a_job_begins_after_the_one_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pretended({name: [""] for name in "abcd"})
     monkeypatch.setattr(runners, "_connect", lambda address: ray)
-    runners.run_on_ray([Job("c", print, (), after="b"), Job("b", print, (), after="a"), Job("a", print, ()),
-                        Job("d", print, (), after="elsewhere")])
+    runners.run_on_ray(
+        [
+            Job("c", print, (), after="b"),
+            Job("b", print, (), after="a"),
+            Job("a", print, ()),
+            Job("d", print, (), after="elsewhere"),
+        ]
+    )
     assert ray.begun == ["a", "d", "b", "c"]
 
 

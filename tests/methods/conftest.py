@@ -18,14 +18,30 @@ Unlearn = Callable[..., base.Unlearned]
 @pytest.fixture(scope="session")
 def memorised(small: Any) -> ImageText:
     """Trained long enough to know the forgotten better than patients it never saw."""
-    return workflow.train(prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=14, lr=3e-3), seed=3)[0]
+    return workflow.train(
+        prepared=small.prepared,
+        partition=small.partition,
+        recipe=Recipe(epochs=14, lr=3e-3),
+        seed=3,
+    )[0]
 
 
 @pytest.fixture
 def unlearn(small: Any, memorised: ImageText) -> Unlearn:
     """Run a method on it."""
-    def run(method: base.Method, *, seed: int = 5, recipe: Recipe | None = None, **more: Any) -> base.Unlearned:
+
+    def run(
+        method: base.Method, *, seed: int = 5, recipe: Recipe | None = None, **more: Any
+    ) -> base.Unlearned:
         return base.unlearn(
-            method, memorised, records=small.prepared.records, partition=small.partition, seed=seed,
-            recipe=recipe or Recipe(epochs=2), fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), **more)
+            method,
+            memorised,
+            records=small.prepared.records,
+            partition=small.partition,
+            seed=seed,
+            recipe=recipe or Recipe(epochs=2),
+            fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+            **more,
+        )
+
     return run

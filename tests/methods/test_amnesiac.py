@@ -27,21 +27,42 @@ RECIPE = Recipe(epochs=1, batch_size=8)
 
 def train(small: Any, bucket: Ints, **more: Any) -> tuple[ImageText, UpdateLog]:
     log = UpdateLog(bucket)
-    model, _ = workflow.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log],
-                         **more)
+    model, _ = workflow.train(
+        prepared=small.prepared,
+        partition=small.partition,
+        recipe=RECIPE,
+        seed=3,
+        observers=[log],
+        **more,
+    )
     return model, log
 
 
-def take_back(small: Any, model: ImageText, log: Any, *, epochs: int = 0, state: Path | None = None) -> method.Unlearned:
+def take_back(
+    small: Any, model: ImageText, log: Any, *, epochs: int = 0, state: Path | None = None
+) -> method.Unlearned:
     return method.unlearn(
-        Amnesiac(repair_epochs=epochs), model, records=small.prepared.records, partition=small.partition, seed=5,
-        recipe=RECIPE, fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), training_log=log, state=state)
+        Amnesiac(repair_epochs=epochs),
+        model,
+        records=small.prepared.records,
+        partition=small.partition,
+        seed=5,
+        recipe=RECIPE,
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+        training_log=log,
+        state=state,
+    )
 
 
 def weights(model: ImageText) -> torch.Tensor:
     """All weights but the gate's, which training does not touch and which is fitted after it."""
-    return torch.cat([value.detach().flatten() for name, value in model.named_parameters()
-                      if not name.startswith("gate.")])
+    return torch.cat(
+        [
+            value.detach().flatten()
+            for name, value in model.named_parameters()
+            if not name.startswith("gate.")
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +73,23 @@ def by_patient(small: Any) -> tuple[ImageText, UpdateLog]:
 def test_each_step_goes_to_the_set_of_its_buckets() -> None:
     model = nn.Linear(1, 1, bias=False)
     log = UpdateLog(np.array([0, 0, 1, 2]))
-    for rows, change in (([0, 1], 1.0), ([1, 2], 10.0), ([1, 0], 100.0), ([3], 1000.0), ([2, 0], 1e4)):
+    for rows, change in (
+        ([0, 1], 1.0),
+        ([1, 2], 10.0),
+        ([1, 0], 100.0),
+        ([3], 1000.0),
+        ([2, 0], 1e4),
+    ):
         batch: Any = SimpleNamespace(row=torch.tensor(rows))
         log.before_step(model, batch)
         with torch.no_grad():
             model.weight += change
         log.after_step(model, batch)
-    assert {key: round(float(value)) for key, value in log.sums.items()} == {(0,): 101, (0, 1): 10_010, (2,): 1000}
+    assert {key: round(float(value)) for key, value in log.sums.items()} == {
+        (0,): 101,
+        (0, 1): 10_010,
+        (2,): 1000,
+    }
     assert log.steps == {(0,): 2, (0, 1): 2, (2,): 1}
     assert log.affected(np.array([2])) == [(0, 1)]
     assert log.affected(np.array([0])) == [(0,), (0, 1)]
@@ -73,14 +104,25 @@ def test_all_affected_gives_the_initial_weights_back(small: Any) -> None:
     start = workflow.build(small.prepared.spec, seed=3)
     assert (weights(model) - weights(start)).abs().max() > 3e-3
     assert torch.allclose(weights(done.model), weights(start), atol=1e-5)
-    assert done.trace.facts["steps taken back"] == done.trace.facts["steps logged"] == sum(log.steps.values())
+    assert (
+        done.trace.facts["steps taken back"]
+        == done.trace.facts["steps logged"]
+        == sum(log.steps.values())
+    )
 
 
 def test_an_interrupted_rollback_takes_nothing_back_twice(
-    small: Any, by_patient: tuple[ImageText, UpdateLog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    small: Any,
+    by_patient: tuple[ImageText, UpdateLog],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, log = by_patient
-    whole, before, updates = take_back(small, model, log, epochs=1), parameter_digest(model), UpdateLog.updates
+    whole, before, updates = (
+        take_back(small, model, log, epochs=1),
+        parameter_digest(model),
+        UpdateLog.updates,
+    )
     assert len(log.affected(small.partition.forget)) > 1
 
     def stop(self: UpdateLog, rows: Ints) -> Iterator[torch.Tensor]:
@@ -97,15 +139,19 @@ def test_an_interrupted_rollback_takes_nothing_back_twice(
 
 
 def test_none_affected_changes_nothing(small: Any) -> None:
-    model, log = train(small, np.isin(np.arange(len(small.cohort)), small.partition.forget).astype(np.int64),
-                       without_forgotten=True)
+    model, log = train(
+        small,
+        np.isin(np.arange(len(small.cohort)), small.partition.forget).astype(np.int64),
+        without_forgotten=True,
+    )
     done = take_back(small, model, log)
     assert parameter_digest(done.model) == parameter_digest(model)
     assert done.trace.facts["steps taken back"] == 0
 
 
 def test_what_is_taken_back_and_what_stays_is_the_whole_training(
-    small: Any, by_patient: tuple[ImageText, UpdateLog],
+    small: Any,
+    by_patient: tuple[ImageText, UpdateLog],
 ) -> None:
     model, log = by_patient
     start, done = workflow.build(small.prepared.spec, seed=3), take_back(small, model, log)
@@ -113,15 +159,27 @@ def test_what_is_taken_back_and_what_stays_is_the_whole_training(
     assert 0 < len(stays.sums) < len(log.sums)
     model_end, lost = weights(model), weights(model) - weights(done.model)
     kept = torch.stack(list(stays.sums.values())).sum(0)
-    gate = sum(value.numel() for name, value in model.named_parameters() if name.startswith("gate."))
-    moved = torch.cat([part.flatten() for (name, _), part in zip(
-        model.named_parameters(), kept.split([p.numel() for p in model.parameters()]), strict=True)
-        if not name.startswith("gate.")])
+    gate = sum(
+        value.numel() for name, value in model.named_parameters() if name.startswith("gate.")
+    )
+    moved = torch.cat(
+        [
+            part.flatten()
+            for (name, _), part in zip(
+                model.named_parameters(),
+                kept.split([p.numel() for p in model.parameters()]),
+                strict=True,
+            )
+            if not name.startswith("gate.")
+        ]
+    )
     assert len(moved) == len(kept) - gate
     assert torch.allclose(lost + moved, model_end - weights(start), atol=1e-5)
 
 
-def test_running_statistics_are_left_to_the_repair(small: Any, by_patient: tuple[ImageText, UpdateLog]) -> None:
+def test_running_statistics_are_left_to_the_repair(
+    small: Any, by_patient: tuple[ImageText, UpdateLog]
+) -> None:
     model, log = by_patient
     plain, repaired = (take_back(small, model, log, epochs=epochs) for epochs in (0, 1))
     assert not any("running_" in name or "num_batches" in name for name in plain.trace.changed)
@@ -130,7 +188,9 @@ def test_running_statistics_are_left_to_the_repair(small: Any, by_patient: tuple
     assert repaired.trace.samples == {"forget": 0, "retain": len(small.partition.retain)}
 
 
-def test_a_log_survives_its_file(tmp_path: Path, small: Any, by_patient: tuple[ImageText, UpdateLog]) -> None:
+def test_a_log_survives_its_file(
+    tmp_path: Path, small: Any, by_patient: tuple[ImageText, UpdateLog]
+) -> None:
     model, log = by_patient
     log.save(tmp_path / "log.pt")
     again = UpdateLog.load(tmp_path / "log.pt")
@@ -152,10 +212,18 @@ def test_a_log_survives_its_file(tmp_path: Path, small: Any, by_patient: tuple[I
 def test_a_log_that_grows_too_large_stops_the_training(small: Any) -> None:
     log = UpdateLog(small.partition.patient, limit=1e6)
     with pytest.raises(MethodError, match="fewer buckets"):
-        workflow.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=3, observers=[log])
+        workflow.train(
+            prepared=small.prepared,
+            partition=small.partition,
+            recipe=RECIPE,
+            seed=3,
+            observers=[log],
+        )
 
 
-def test_without_its_log_or_with_another_models_it_is_refused(small: Any, memorised: ImageText) -> None:
+def test_without_its_log_or_with_another_models_it_is_refused(
+    small: Any, memorised: ImageText
+) -> None:
     with pytest.raises(MethodError, match="needs the log"):
         take_back(small, memorised, None)
     with pytest.raises(MethodError, match="another architecture"):
@@ -163,8 +231,14 @@ def test_without_its_log_or_with_another_models_it_is_refused(small: Any, memori
 
 
 def original(small: Any, buckets: Any, **more: Any) -> Any:
-    return workflow.train_original(prepared=small.prepared, partition=small.partition, method=Amnesiac(buckets=buckets),
-                              recipe=Recipe(epochs=3, batch_size=8), seed=3, **more)
+    return workflow.train_original(
+        prepared=small.prepared,
+        partition=small.partition,
+        method=Amnesiac(buckets=buckets),
+        recipe=Recipe(epochs=3, batch_size=8),
+        seed=3,
+        **more,
+    )
 
 
 def test_two_buckets_take_back_what_one_a_patient_does(small: Any) -> None:
@@ -177,7 +251,9 @@ def test_two_buckets_take_back_what_one_a_patient_does(small: Any) -> None:
 
 
 @pytest.mark.parametrize("buckets", ["request", "patients"])
-def test_an_interrupted_training_resumes_to_the_same_log(tmp_path: Path, small: Any, buckets: str) -> None:
+def test_an_interrupted_training_resumes_to_the_same_log(
+    tmp_path: Path, small: Any, buckets: str
+) -> None:
     whole = original(small, buckets, log=tmp_path / "whole.log")
 
     def stop(done: int, total: int) -> None:

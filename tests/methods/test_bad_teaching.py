@@ -19,19 +19,34 @@ from forgetmi.unlearning import method as base
 from forgetmi.unlearning.losses import distillation
 
 
-def run(small: Any, original: ImageText, teacher: ImageText, method: BadTeaching, **more: Any) -> base.Unlearned:
-    return base.unlearn(method, original, records=small.prepared.records, partition=small.partition, seed=5,
-                        recipe=Recipe(), fresh_model=lambda own: copy.deepcopy(teacher), **more)
+def run(
+    small: Any, original: ImageText, teacher: ImageText, method: BadTeaching, **more: Any
+) -> base.Unlearned:
+    return base.unlearn(
+        method,
+        original,
+        records=small.prepared.records,
+        partition=small.partition,
+        seed=5,
+        recipe=Recipe(),
+        fresh_model=lambda own: copy.deepcopy(teacher),
+        **more,
+    )
 
 
 def test_divergence_by_hand_on_two_samples() -> None:
-    student, teacher = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[2.0, 0.0], [1.0, 0.0]])
+    student, teacher = (
+        torch.tensor([[0.0, 0.0], [1.0, 0.0]]),
+        torch.tensor([[2.0, 0.0], [1.0, 0.0]]),
+    )
     p = torch.tensor([2.0, 0.0], dtype=torch.float64).softmax(0)
     expected = float((p * (p / 0.5).log()).sum()) / 2
     assert float(distillation(student, teacher)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_with_the_original_as_bad_teacher_it_is_plain_distillation(small: Any, memorised: ImageText) -> None:
+def test_with_the_original_as_bad_teacher_it_is_plain_distillation(
+    small: Any, memorised: ImageText
+) -> None:
     done = run(small, memorised, memorised, BadTeaching(epochs=1, lr=1e-9))
     assert all(abs(value) < 1e-5 for value in done.trace.epochs[0].values())
 
@@ -42,20 +57,28 @@ def test_the_first_loss_is_the_mean_over_both_sets(small: Any, memorised: ImageT
     forget = small.prepared.records.batch(small.partition.forget)
     with torch.no_grad():
         ours, theirs = memorised(forget), bad.eval()(forget)
-        kl = sum(float(distillation(getattr(ours, head), getattr(theirs, head)))
-                 for head in ("image_logits", "text_logits"))
+        kl = sum(
+            float(distillation(getattr(ours, head), getattr(theirs, head)))
+            for head in ("image_logits", "text_logits")
+        )
     whole = len(forget) + round(0.3 * len(small.partition.retain))
     assert done.trace.epochs[0]["forget"] == pytest.approx(kl * len(forget) / whole, rel=1e-3)
     assert done.trace.epochs[0]["retain"] == pytest.approx(0, abs=1e-5)
 
 
-def test_the_forgotten_move_towards_the_bad_teacher(small: Any, memorised: ImageText, unlearn: Any) -> None:
+def test_the_forgotten_move_towards_the_bad_teacher(
+    small: Any, memorised: ImageText, unlearn: Any
+) -> None:
     done = unlearn(BadTeaching(epochs=3))
     assert done.trace.epochs[-1]["forget"] < 0.7 * done.trace.epochs[0]["forget"]
-    batch = next(Loader(small.prepared.records, small.partition.forget, batch_size=64, seed=0).epoch(0))
+    batch = next(
+        Loader(small.prepared.records, small.partition.forget, batch_size=64, seed=0).epoch(0)
+    )
     with torch.no_grad():
-        before, after = (float(model(batch).image_logits.softmax(1).max(1).values.mean())
-                         for model in (memorised, done.model))
+        before, after = (
+            float(model(batch).image_logits.softmax(1).max(1).values.mean())
+            for model in (memorised, done.model)
+        )
     assert after < before
 
 
@@ -74,9 +97,18 @@ def test_the_bad_teacher_does_not_start_like_the_original(small: Any, memorised:
         seeds.append(own)
         return workflow.build(small.prepared.spec, seed=own)
 
-    base.unlearn(BadTeaching(epochs=1), memorised, records=small.prepared.records, partition=small.partition, seed=3,
-                 recipe=Recipe(), fresh_model=fresh)
-    first, own = (parameter_digest(workflow.build(small.prepared.spec, seed=seed)) for seed in (3, *seeds))
+    base.unlearn(
+        BadTeaching(epochs=1),
+        memorised,
+        records=small.prepared.records,
+        partition=small.partition,
+        seed=3,
+        recipe=Recipe(),
+        fresh_model=fresh,
+    )
+    first, own = (
+        parameter_digest(workflow.build(small.prepared.spec, seed=seed)) for seed in (3, *seeds)
+    )
     assert first != own
 
 

@@ -29,10 +29,20 @@ def original(small: Any) -> ImageText:
     return trained(small)
 
 
-@pytest.mark.parametrize("wrong", [
-    {"draws": 0}, {"members": -1}, {"covariance": 1.5}, {"covariance": -0.1}, {"prior": -1.0}, {"kl": -1.0},
-    {"batch_size": 0}, {"text_level": 1.5}, {"decay": -0.1},
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"draws": 0},
+        {"members": -1},
+        {"covariance": 1.5},
+        {"covariance": -0.1},
+        {"prior": -1.0},
+        {"kl": -1.0},
+        {"batch_size": 0},
+        {"text_level": 1.5},
+        {"decay": -0.1},
+    ],
+)
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=next(iter(wrong))):
         CalibratedConsensus(**wrong)
@@ -45,7 +55,13 @@ def test_all_wrong_options_are_told_at_once() -> None:
 
 
 def slow_goal(
-    small: Any, model: ImageText, name: str, *, draws: int, share: float, **reports: Any,
+    small: Any,
+    model: ImageText,
+    name: str,
+    *,
+    draws: int,
+    share: float,
+    **reports: Any,
 ) -> torch.Tensor:
     """The goal of one modality from the formulas, one set at a time and in logits instead of coordinates."""
     records, sets = small.prepared.records, small.partition
@@ -53,29 +69,44 @@ def slow_goal(
     weight, bias = head.weight.detach().double(), head.bias.detach().double()
 
     def embedded(rows: Any, perturbation: Any = None) -> torch.Tensor:
-        return getattr(tabulate(frozen(model), [records.batch(rows, perturbation=perturbation)]), name).double()
+        return getattr(
+            tabulate(frozen(model), [records.batch(rows, perturbation=perturbation)]), name
+        ).double()
 
     def centred(z: torch.Tensor) -> np.ndarray:
         logits = z @ weight.T + bias
         return (logits - logits.mean(1, keepdim=True)).numpy()
 
     def washed(rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        each = torch.stack([embedded(rows, wash(seed=0, draw=draw, **reports)) for draw in range(draws)])
+        each = torch.stack(
+            [embedded(rows, wash(seed=0, draw=draw, **reports)) for draw in range(draws)]
+        )
         mean = each.mean(0)
         return mean, mean * (each.norm(dim=2).mean(0) / mean.norm(dim=1))[:, None]
 
     basis, label = centred_basis(4), small.cohort.label
-    fitted = fit_transport(centred(washed(sets.retain)[1]) @ basis, label[sets.retain],
-                           centred(embedded(sets.validation)) @ basis, label[sets.validation], classes=4)
+    fitted = fit_transport(
+        centred(washed(sets.retain)[1]) @ basis,
+        label[sets.retain],
+        centred(embedded(sets.validation)) @ basis,
+        label[sets.validation],
+        classes=4,
+    )
     mean, rescaled = washed(sets.forget)
     wanted = fitted.apply(centred(rescaled) @ basis, label[sets.forget], covariance=share) @ basis.T
     flat = weight - weight.mean(0)
     return mean + torch.from_numpy(wanted - centred(mean)) @ torch.linalg.pinv(flat).T
 
 
-@pytest.mark.parametrize(("share", "reports"), [(0.0, {}), (1.0, {}), (1.0, {"text_level": 0.2, "sentences": True})])
+@pytest.mark.parametrize(
+    ("share", "reports"), [(0.0, {}), (1.0, {}), (1.0, {"text_level": 0.2, "sentences": True})]
+)
 def test_the_goal_against_a_slow_oracle(
-    small: Any, original: ImageText, monkeypatch: Any, share: float, reports: dict[str, Any],
+    small: Any,
+    original: ImageText,
+    monkeypatch: Any,
+    share: float,
+    reports: dict[str, Any],
 ) -> None:
     method = CalibratedConsensus(draws=2, members=0, covariance=share, **reports)
     _, goal = goal_of(monkeypatch, small, original, method)
@@ -91,7 +122,9 @@ def test_the_goal_has_the_goal_logits(small: Any, original: ImageText, monkeypat
 
 
 def test_without_changes_and_without_a_difference_the_goal_is_the_original(
-    small: Any, original: ImageText, monkeypatch: Any,
+    small: Any,
+    original: ImageText,
+    monkeypatch: Any,
 ) -> None:
     """Validation = retain and unchanged copies: members and unseen are the same, there is nothing to undo."""
     fit = ours.fit_transport
@@ -102,7 +135,9 @@ def test_without_changes_and_without_a_difference_the_goal_is_the_original(
     assert torch.allclose(goal.text, clean.text, atol=1e-4)
 
 
-def test_samples_without_a_label_keep_their_washed_output(small: Any, original: ImageText, monkeypatch: Any) -> None:
+def test_samples_without_a_label_keep_their_washed_output(
+    small: Any, original: ImageText, monkeypatch: Any
+) -> None:
     _, with_labels = goal_of(monkeypatch, small, original, CalibratedConsensus(draws=2))
     label = small.prepared.records.label.copy()
     label[small.partition.forget[0]] = -1
@@ -111,8 +146,15 @@ def test_samples_without_a_label_keep_their_washed_output(small: Any, original: 
     _, without = goal_of(monkeypatch, partly, original, CalibratedConsensus(draws=2))
     assert torch.equal(with_labels.image[1:], without.image[1:])
     assert float((with_labels.image[0] - without.image[0]).abs().max()) > 1e-4
-    each = torch.stack([tabulate(frozen(original), [records.batch(
-        small.partition.forget[:1], perturbation=wash(seed=0, draw=draw))]).image for draw in range(2)])
+    each = torch.stack(
+        [
+            tabulate(
+                frozen(original),
+                [records.batch(small.partition.forget[:1], perturbation=wash(seed=0, draw=draw))],
+            ).image
+            for draw in range(2)
+        ]
+    )
     rescaled = each.mean(0) * each.norm(dim=2).mean() / each.mean(0).norm()
     logits = [original.img_model.fc1(z).detach() for z in (without.image[:1], rescaled)]
     assert torch.allclose(*(one - one.mean() for one in logits), atol=1e-4)
@@ -129,19 +171,25 @@ def test_the_trace_says_what_it_was_calibrated_on(small: Any, original: ImageTex
     facts = apply(small, original, CalibratedConsensus(draws=1, epochs=1)).trace.facts
     assert facts["calibrated on"]["validation images"] == len(small.partition.validation)
     assert "rough" in facts["calibrated on"]["remark"]  # the small cohort has few
-    assert sum(facts["image transport"]["validation images by class"]) == len(small.partition.validation)
+    assert sum(facts["image transport"]["validation images by class"]) == len(
+        small.partition.validation
+    )
     assert len(facts["text transport"]["scale by direction"]) == 3
 
 
 def test_heads_and_gate_never_move(small: Any, original: ImageText) -> None:
     done = apply(small, original, CalibratedConsensus(draws=2, epochs=3, lr=1e-2))
     assert not [name for name in done.trace.changed if name.startswith(STILL)]
-    assert {"img_model.conv1.weight", "text_model.bert.pooler.dense.weight"} <= set(done.trace.changed)
+    assert {"img_model.conv1.weight", "text_model.bert.pooler.dense.weight"} <= set(
+        done.trace.changed
+    )
     assert all("running" not in name for name in done.trace.changed)
 
 
 @pytest.mark.parametrize("kl", [0.0, 1.0])
-def test_the_forgotten_move_towards_the_goal(small: Any, original: ImageText, monkeypatch: Any, kl: float) -> None:
+def test_the_forgotten_move_towards_the_goal(
+    small: Any, original: ImageText, monkeypatch: Any, kl: float
+) -> None:
     method = CalibratedConsensus(draws=2, epochs=8, lr=2e-3, kl=kl)
     with monkeypatch.context() as patch:
         clean, goal = goal_of(patch, small, original, method)
@@ -154,7 +202,10 @@ def test_the_forgotten_move_towards_the_goal(small: Any, original: ImageText, mo
 def without_validation(small: Any, rows: Any) -> Any:
     sets = small.partition
     rest = np.setdiff1d(sets.validation, rows)
-    return replace(small, partition=replace(sets, validation=rows, reference=np.concatenate([sets.reference, rest])))
+    return replace(
+        small,
+        partition=replace(sets, validation=rows, reference=np.concatenate([sets.reference, rest])),
+    )
 
 
 def test_no_validation_patients_is_a_clear_error(small: Any, original: ImageText) -> None:
@@ -165,7 +216,10 @@ def test_no_validation_patients_is_a_clear_error(small: Any, original: ImageText
 def test_validation_without_labels_is_a_clear_error(small: Any, original: ImageText) -> None:
     label = small.prepared.records.label.copy()
     label[small.partition.validation] = -1
-    blind = replace(small, prepared=replace(small.prepared, records=replace(small.prepared.records, label=label)))
+    blind = replace(
+        small,
+        prepared=replace(small.prepared, records=replace(small.prepared.records, label=label)),
+    )
     with pytest.raises(MethodError, match="validation patients with labels"):
         apply(blind, original, CalibratedConsensus(draws=1))
 
@@ -181,11 +235,21 @@ def test_a_single_validation_patient_is_enough_to_run(small: Any, original: Imag
 def test_nominal_labels(small: Any) -> None:
     cohort = SyntheticCohort(patients=30, seed=4, size=32, ordinal=False).load()
     sets = partition(cohort, forget=15.0, seed=4)
-    prepared = workflow.prepare(cohort=cohort, partition=sets, images=ImagePreprocessing(size=32),
-                           architecture=Architecture(stem_width=4, widths=(4, 8), hidden=8, heads=2, layers=1,
-                                                     intermediate=16), min_patients=2)
+    prepared = workflow.prepare(
+        cohort=cohort,
+        partition=sets,
+        images=ImagePreprocessing(size=32),
+        architecture=Architecture(
+            stem_width=4, widths=(4, 8), hidden=8, heads=2, layers=1, intermediate=16
+        ),
+        min_patients=2,
+    )
     model = workflow.build(prepared.spec, seed=0)
-    done = workflow.unlearn(prepared=prepared, partition=sets, model=model,
-                       method=CalibratedConsensus(draws=2, epochs=2))
+    done = workflow.unlearn(
+        prepared=prepared,
+        partition=sets,
+        model=model,
+        method=CalibratedConsensus(draws=2, epochs=2),
+    )
     assert done.trace.steps > 0
     assert len(done.trace.facts["image transport"]["scale by direction"]) == len(cohort.classes) - 1

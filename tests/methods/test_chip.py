@@ -29,7 +29,9 @@ def test_selection_by_hand() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 6), st.integers(2, 5), st.floats(0.05, 1.0))
-def test_directions_are_orthonormal_and_the_fewest(seed: int, patients: int, width: int, variance: float) -> None:
+def test_directions_are_orthonormal_and_the_fewest(
+    seed: int, patients: int, width: int, variance: float
+) -> None:
     apart = torch.randn(patients, width, generator=torch.Generator().manual_seed(seed))
     basis = directions(apart, variance=variance)
     count = basis.shape[1]
@@ -70,31 +72,48 @@ def test_patients_who_do_not_differ_change_nothing() -> None:
     assert torch.equal(same, weight)
 
 
-def test_activations_are_means_over_the_map_and_over_real_tokens(small: Any, memorised: ImageText) -> None:
+def test_activations_are_means_over_the_map_and_over_real_tokens(
+    small: Any, memorised: ImageText
+) -> None:
     chosen = targets(memorised, 2)
-    assert list(chosen) == ["img_model.layer3.0.conv2", "img_model.layer3.1.conv2",
-                            "text_model.bert.encoder.layer.0.output.dense", "text_model.bert.pooler.dense"]
+    assert list(chosen) == [
+        "img_model.layer3.0.conv2",
+        "img_model.layer3.1.conv2",
+        "text_model.bert.encoder.layer.0.output.dense",
+        "text_model.bert.pooler.dense",
+    ]
     spec = memorised.spec
     model = build(replace(spec, text=replace(spec.text, layers=2)), seed=0).eval()
     chosen = targets(model, 3)
     batch, seen = small.prepared.records.batch(small.partition.forget[:3]), {}
     found = activations(model, chosen, [batch])
-    handles = [layer.register_forward_hook(lambda module, given, out, name=name: seen.update({name: out.clone()}))
-               for name, layer in chosen.items()]
+    handles = [
+        layer.register_forward_hook(
+            lambda module, given, out, name=name: seen.update({name: out.clone()})
+        )
+        for name, layer in chosen.items()
+    ]
     with torch.no_grad():
         model(batch)
     for handle in handles:
         handle.remove()
-    words, last = "text_model.bert.encoder.layer.0.output.dense", "text_model.bert.encoder.layer.1.output.dense"
+    words, last = (
+        "text_model.bert.encoder.layer.0.output.dense",
+        "text_model.bert.encoder.layer.1.output.dense",
+    )
     torch.testing.assert_close(found[last], seen[last][:, 0])  # [CLS] alone
     for at in range(3):
         real = seen[words][at][batch.mask[at] == 1]
         assert torch.allclose(found[words][at], real.mean(0), atol=1e-5)
         picture = seen["img_model.layer3.1.conv2"][at]
-        assert torch.allclose(found["img_model.layer3.1.conv2"][at], picture.flatten(1).mean(1), atol=1e-5)
+        assert torch.allclose(
+            found["img_model.layer3.1.conv2"][at], picture.flatten(1).mean(1), atol=1e-5
+        )
 
 
-def test_only_the_chosen_layers_rows_move_and_once_is_enough(small: Any, memorised: ImageText, unlearn: Any) -> None:
+def test_only_the_chosen_layers_rows_move_and_once_is_enough(
+    small: Any, memorised: ImageText, unlearn: Any
+) -> None:
     done = unlearn(CHIP(share=0.25, layers=1))
     chosen = targets(memorised, 1)
     assert set(done.trace.changed) == {f"{name}.weight" for name in chosen}
@@ -109,10 +128,15 @@ def test_only_the_chosen_layers_rows_move_and_once_is_enough(small: Any, memoris
         assert int(left) == int(rows.sum()) - rank
     assert done.trace.steps == 0
     forgotten = len(small.partition.forget)
-    assert done.trace.samples == {"forget": forgotten, "retain": min(3 * forgotten, len(small.partition.retain))}
+    assert done.trace.samples == {
+        "forget": forgotten,
+        "retain": min(3 * forgotten, len(small.partition.retain)),
+    }
 
 
-@pytest.mark.parametrize("wrong", [{"share": 0.0}, {"variance": 1.5}, {"layers": 0}, {"siblings": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"share": 0.0}, {"variance": 1.5}, {"layers": 0}, {"siblings": 0}]
+)
 def test_impossible_options_are_refused(wrong: Any) -> None:
     with pytest.raises(MethodError):
         CHIP(**wrong)

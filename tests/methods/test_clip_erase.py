@@ -19,7 +19,11 @@ from forgetmi.unlearning.loop import embeddings
 
 
 def outputs(image: Any, text: Any, joint: Any) -> Outputs:
-    return Outputs(torch.zeros(2, 4), torch.zeros(2, 4), *(torch.tensor(value) for value in (image, text, joint)))
+    return Outputs(
+        torch.zeros(2, 4),
+        torch.zeros(2, 4),
+        *(torch.tensor(value) for value in (image, text, joint)),
+    )
 
 
 def test_similarity_by_hand_ignores_opposed_pairs() -> None:
@@ -36,8 +40,14 @@ def test_drift_by_hand() -> None:
 
 def drawn(draw: torch.Generator, count: int, width: int, joint: int) -> Outputs:
     none = torch.zeros(count, 4)
-    return Outputs(none, none, *(torch.randn(count, own, generator=draw, dtype=torch.float64)
-                                 for own in (width, width, joint)))
+    return Outputs(
+        none,
+        none,
+        *(
+            torch.randn(count, own, generator=draw, dtype=torch.float64)
+            for own in (width, width, joint)
+        ),
+    )
 
 
 def dot(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -48,7 +58,10 @@ def dot(a: torch.Tensor, b: torch.Tensor) -> float:
 @given(st.integers(0, 2**31), st.integers(1, 6), st.integers(1, 5))
 def test_similarity_against_a_loop(seed: int, count: int, width: int) -> None:
     out = drawn(torch.Generator().manual_seed(seed), count, width, 1)
-    cosines = [dot(a, b) / math.sqrt(dot(a, a) * dot(b, b)) for a, b in zip(*embeddings(out)[:2], strict=True)]
+    cosines = [
+        dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
+        for a, b in zip(*embeddings(out)[:2], strict=True)
+    ]
     slow = sum(max(0.0, cosine) for cosine in cosines) / count
     assert float(pair_similarity(out)) == pytest.approx(slow, rel=1e-9, abs=1e-12)
 
@@ -60,13 +73,21 @@ def test_drift_against_a_loop(seed: int, count: int, width: int, joint: int) -> 
     new, old = (drawn(draw, count, width, joint) for _ in range(2))
     slow = 0.0
     for at in range(count):
-        image, text, both = (a[at] - b[at] for a, b in zip(embeddings(new), embeddings(old), strict=True))
-        slow += (math.sqrt(dot(image, image) + dot(text, text)) + math.sqrt(dot(both, both))) / count
-    assert float(drift(new, old)) == pytest.approx(slow, abs=1e-6)  # smooth at 0: see `losses.distance`
+        image, text, both = (
+            a[at] - b[at] for a, b in zip(embeddings(new), embeddings(old), strict=True)
+        )
+        slow += (
+            math.sqrt(dot(image, image) + dot(text, text)) + math.sqrt(dot(both, both))
+        ) / count
+    assert float(drift(new, old)) == pytest.approx(
+        slow, abs=1e-6
+    )  # smooth at 0: see `losses.distance`
 
 
 @pytest.mark.parametrize("bn", ["eval", "train"])
-def test_without_its_two_terms_it_is_fine_tuning(unlearn: Any, bn: Literal["eval", "train"]) -> None:
+def test_without_its_two_terms_it_is_fine_tuning(
+    unlearn: Any, bn: Literal["eval", "train"]
+) -> None:
     erased = unlearn(CLIPErase(forget=0.0, consistency=0.0, epochs=2, lr=1e-3, bn=bn))
     plain = unlearn(FineTune(epochs=2, lr=1e-3, bn=bn))
     assert parameter_digest(erased.model) == parameter_digest(plain.model)
@@ -77,13 +98,17 @@ def test_without_its_two_terms_it_is_fine_tuning(unlearn: Any, bn: Literal["eval
 @torch.no_grad()
 def link(small: Any, model: ImageText) -> float:
     """Mean cosine of the forgotten pairs."""
-    batches = Loader(small.prepared.records, small.partition.forget, batch_size=64, seed=0, shuffle=False).epoch(0)
+    batches = Loader(
+        small.prepared.records, small.partition.forget, batch_size=64, seed=0, shuffle=False
+    ).epoch(0)
     cosines = []
     for batch in batches:
         out = model(batch)
         assert out.image_embedding is not None
         assert out.text_embedding is not None
-        cosines.append(torch.nn.functional.cosine_similarity(out.image_embedding, out.text_embedding, dim=1))
+        cosines.append(
+            torch.nn.functional.cosine_similarity(out.image_embedding, out.text_embedding, dim=1)
+        )
     return float(torch.cat(cosines).mean())
 
 
@@ -94,5 +119,8 @@ def test_the_forgotten_pairs_come_apart(small: Any, memorised: ImageText, unlear
 
 
 def test_consistency_holds_the_retained(unlearn: Any) -> None:
-    held, free = (unlearn(CLIPErase(epochs=2, forget=1.0, consistency=weight)).trace for weight in (10.0, 1e-6))
+    held, free = (
+        unlearn(CLIPErase(epochs=2, forget=1.0, consistency=weight)).trace
+        for weight in (10.0, 1e-6)
+    )
     assert held.epochs[-1]["consistency"] / 10.0 < free.epochs[-1]["consistency"] / 1e-6

@@ -34,24 +34,41 @@ def test_it_needs_a_draw_and_a_sample_a_step(name: str, wrong: int) -> None:
         Consensus(**{name: wrong})
 
 
-def test_one_unchanged_draw_is_a_fixed_point(small: Any, original: ImageText, monkeypatch: Any) -> None:
-    clean, goal = goal_of(monkeypatch, small, original, Consensus(draws=1, shift=0.0, text_level=0.0))
+def test_one_unchanged_draw_is_a_fixed_point(
+    small: Any, original: ImageText, monkeypatch: Any
+) -> None:
+    clean, goal = goal_of(
+        monkeypatch, small, original, Consensus(draws=1, shift=0.0, text_level=0.0)
+    )
     assert torch.equal(goal.image, clean.image)
     assert torch.equal(goal.text, clean.text)
 
 
 def test_nothing_to_change_gives_no_gradient(small: Any, original: ImageText) -> None:
-    still, moving = (apply(small, original, replace(method, epochs=1)).trace.first_gradient or 0.0
-                     for method in (Consensus(draws=1, shift=0.0, text_level=0.0), Consensus(draws=2)))
+    still, moving = (
+        apply(small, original, replace(method, epochs=1)).trace.first_gradient or 0.0
+        for method in (Consensus(draws=1, shift=0.0, text_level=0.0), Consensus(draws=2))
+    )
     assert still < 1e-2 * moving
 
 
-def test_the_goal_is_the_rescaled_mean_of_the_draws(small: Any, original: ImageText, monkeypatch: Any) -> None:
+def test_the_goal_is_the_rescaled_mean_of_the_draws(
+    small: Any, original: ImageText, monkeypatch: Any
+) -> None:
     method = Consensus(draws=3, shift=0.1, text_level=0.5)
     clean, goal = goal_of(monkeypatch, small, original, method)
     rows = small.partition.forget
-    found = [tabulate(frozen(original), [small.prepared.records.batch(
-        rows, perturbation=Perturbation(shift=0.1, text_level=0.5, seed=0, draw=draw))]) for draw in range(3)]
+    found = [
+        tabulate(
+            frozen(original),
+            [
+                small.prepared.records.batch(
+                    rows, perturbation=Perturbation(shift=0.1, text_level=0.5, seed=0, draw=draw)
+                )
+            ],
+        )
+        for draw in range(3)
+    ]
     for name in ("image", "text"):
         stacked = torch.stack([getattr(table, name) for table in found])
         mean = stacked.mean(0)
@@ -63,17 +80,26 @@ def test_the_goal_is_the_rescaled_mean_of_the_draws(small: Any, original: ImageT
 def test_heads_and_gate_never_move_and_the_rest_does(small: Any, original: ImageText) -> None:
     done = apply(small, original, Consensus(draws=2, epochs=3, lr=1e-2))
     assert not [name for name in done.trace.changed if name.startswith(STILL)]
-    assert {"img_model.conv1.weight", "text_model.bert.pooler.dense.weight"} <= set(done.trace.changed)
-    assert all("running" not in name for name in done.trace.changed)  # batch-norm statistics are kept
+    assert {"img_model.conv1.weight", "text_model.bert.pooler.dense.weight"} <= set(
+        done.trace.changed
+    )
+    assert all(
+        "running" not in name for name in done.trace.changed
+    )  # batch-norm statistics are kept
     assert all(parameter.requires_grad for parameter in done.model.parameters())
 
 
 def test_it_reads_neither_labels_nor_validation(small: Any, original: ImageText) -> None:
     assert Consensus.info.reads == {"forget", "retain", "teacher"}
-    assert set(apply(small, original, Consensus(draws=1, epochs=1)).trace.samples) == {"forget", "retain"}
+    assert set(apply(small, original, Consensus(draws=1, epochs=1)).trace.samples) == {
+        "forget",
+        "retain",
+    }
 
 
-def test_the_forgotten_come_nearer_to_the_goal(small: Any, original: ImageText, monkeypatch: Any) -> None:
+def test_the_forgotten_come_nearer_to_the_goal(
+    small: Any, original: ImageText, monkeypatch: Any
+) -> None:
     method = Consensus(draws=4, epochs=40, batch_size=16, lr=3e-3)
     with monkeypatch.context() as patch:
         clean, goal = goal_of(patch, small, original, method)
@@ -83,25 +109,56 @@ def test_the_forgotten_come_nearer_to_the_goal(small: Any, original: ImageText, 
         way = float(distance(getattr(clean, name), getattr(goal, name)).mean())
         left = float(distance(getattr(after, name), getattr(goal, name)).mean())
         assert left < 0.75 * way
-    assert done.trace.epochs[0]["image forget"] == pytest.approx(1.0, abs=1e-3)  # the first step starts at the original
+    assert done.trace.epochs[0]["image forget"] == pytest.approx(
+        1.0, abs=1e-3
+    )  # the first step starts at the original
 
 
 def context(small: Any, reads: frozenset[Any]) -> tuple[Context, Loaders]:
-    loaders = Loaders(small.prepared.records, {kind: small.partition.rows(kind) for kind in ("forget", "retain")},
-                      patient=small.partition.patient, reads=reads, batch_size=8, seed=0)
-    return Context(seed=0, reads=reads, ordinal=True, _recipe=RECIPE, _fresh_model=lambda seed: workflow.build(
-        small.prepared.spec, seed=seed), samples=loaders), loaders
+    loaders = Loaders(
+        small.prepared.records,
+        {kind: small.partition.rows(kind) for kind in ("forget", "retain")},
+        patient=small.partition.patient,
+        reads=reads,
+        batch_size=8,
+        seed=0,
+    )
+    return Context(
+        seed=0,
+        reads=reads,
+        ordinal=True,
+        _recipe=RECIPE,
+        _fresh_model=lambda seed: workflow.build(small.prepared.spec, seed=seed),
+        samples=loaders,
+    ), loaders
 
 
 @pytest.mark.parametrize("kl", [0.0, 2.0])
-def test_the_first_loss_against_a_slow_computation(small: Any, original: ImageText, kl: float) -> None:
+def test_the_first_loss_against_a_slow_computation(
+    small: Any, original: ImageText, kl: float
+) -> None:
     """With rate 0 the student stays the original: the epoch's means can be computed sample by sample."""
     told, loaders = context(small, Consensus.info.reads)
     teacher = frozen(original)
     clean = tabulate(teacher, loaders.forget.batches(loaders.forget.rows))
-    goal = replace(clean, image=clean.image + 0.5, text=clean.text * 2, image_logits=clean.image_logits * 0.5)
-    distillation.distil(original, teacher, clean=clean, goal=goal, loaders=loaders, context=told, epochs=1, batch_size=3,
-                  lr=0.0, text_lr_factor=1.0, weight_decay=0.0, clip=0.0, kl=kl)
+    goal = replace(
+        clean, image=clean.image + 0.5, text=clean.text * 2, image_logits=clean.image_logits * 0.5
+    )
+    distillation.distil(
+        original,
+        teacher,
+        clean=clean,
+        goal=goal,
+        loaders=loaders,
+        context=told,
+        epochs=1,
+        batch_size=3,
+        lr=0.0,
+        text_lr_factor=1.0,
+        weight_decay=0.0,
+        clip=0.0,
+        kl=kl,
+    )
     terms = told.log.epochs[0]
     assert terms["image forget"] == pytest.approx(1.0, abs=1e-4)
     assert terms["text forget"] == pytest.approx(1.0, abs=1e-4)
@@ -109,23 +166,35 @@ def test_the_first_loss_against_a_slow_computation(small: Any, original: ImageTe
     assert ("KL forget" in terms) == bool(kl)
     if kl:
         p, q = goal.image_logits.softmax(1), clean.image_logits.softmax(1)
-        slow = [sum(float(a) * (float(a.log()) - float(b.log())) for a, b in zip(one, two, strict=True))
-                for one, two in zip(p, q, strict=True)]
+        slow = [
+            sum(float(a) * (float(a.log()) - float(b.log())) for a, b in zip(one, two, strict=True))
+            for one, two in zip(p, q, strict=True)
+        ]
         assert terms["KL forget"] == pytest.approx(kl * sum(slow) / len(slow), rel=1e-2)
         assert terms["KL retain"] == pytest.approx(0.0, abs=1e-4)
 
 
 def test_the_text_encoder_learns_at_its_own_rate(small: Any, original: ImageText) -> None:
-    done = apply(small, original, Consensus(draws=2, epochs=1, text_lr_factor=1e-9, weight_decay=0.0))
+    done = apply(
+        small, original, Consensus(draws=2, epochs=1, text_lr_factor=1e-9, weight_decay=0.0)
+    )
     old, new = original.state_dict(), done.model.state_dict()
-    moved = {branch: max(float((new[name] - old[name]).abs().max()) for name in old if name.startswith(branch)
-                         and old[name].is_floating_point()) for branch in ("img_model.", "text_model.")}
+    moved = {
+        branch: max(
+            float((new[name] - old[name]).abs().max())
+            for name in old
+            if name.startswith(branch) and old[name].is_floating_point()
+        )
+        for branch in ("img_model.", "text_model.")
+    }
     assert moved["img_model."] > 1e-4
     assert moved["text_model."] < 1e-7
 
 
 def test_steps_take_a_few_forgotten_and_as_many_retained(
-    small: Any, original: ImageText, monkeypatch: Any,
+    small: Any,
+    original: ImageText,
+    monkeypatch: Any,
 ) -> None:
     """Pieces of the run's own batches: all forgotten once an epoch, the rate falling to 0 from half-way on."""
     told, loaders = context(small, Consensus.info.reads)  # batches of 8
@@ -134,8 +203,13 @@ def test_steps_take_a_few_forgotten_and_as_many_retained(
     seen: list[list[int]] = []
     rates: list[list[float]] = []
 
-    def watch(batches: Any, objective: Any, optimiser: Any, context: Any, *, clip: float) -> dict[str, float]:
-        halves = [(batch.row[:len(batch) // 2].tolist(), batch.row[len(batch) // 2:].tolist()) for batch in batches]
+    def watch(
+        batches: Any, objective: Any, optimiser: Any, context: Any, *, clip: float
+    ) -> dict[str, float]:
+        halves = [
+            (batch.row[: len(batch) // 2].tolist(), batch.row[len(batch) // 2 :].tolist())
+            for batch in batches
+        ]
         assert all(len(lost) == len(kept) <= 3 for lost, kept in halves)
         assert all(set(kept) <= set(small.partition.retain.tolist()) for _, kept in halves)
         seen.append([row for lost, _ in halves for row in lost])
@@ -143,8 +217,21 @@ def test_steps_take_a_few_forgotten_and_as_many_retained(
         return {}
 
     monkeypatch.setattr(distillation, "minimise", watch)
-    run = partial(distillation.distil, original, teacher, clean=clean, goal=clean, loaders=loaders, context=told, epochs=4,
-                  batch_size=3, lr=0.1, text_lr_factor=4.0, weight_decay=0.0, clip=0.0)
+    run = partial(
+        distillation.distil,
+        original,
+        teacher,
+        clean=clean,
+        goal=clean,
+        loaders=loaders,
+        context=told,
+        epochs=4,
+        batch_size=3,
+        lr=0.1,
+        text_lr_factor=4.0,
+        weight_decay=0.0,
+        clip=0.0,
+    )
     run()
     assert [sorted(epoch) for epoch in seen] == [sorted(rows.tolist())] * 4
     assert [rate[0] for rate in rates] == pytest.approx([0.1, 0.1, 0.1, 0.05])
@@ -152,4 +239,6 @@ def test_steps_take_a_few_forgotten_and_as_many_retained(
     rates.clear()
     run(decay=1.0)
     run(decay=0.0)
-    assert [rate[0] for rate in rates] == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.1, 0.1, 0.1, 0.1])
+    assert [rate[0] for rate in rates] == pytest.approx(
+        [0.1, 0.075, 0.05, 0.025, 0.1, 0.1, 0.1, 0.1]
+    )

@@ -26,7 +26,9 @@ def test_twice_is_the_identity_bit_for_bit(memorised: ImageText, text_k: int) ->
     assert parameter_digest(student) == parameter_digest(memorised)
 
 
-def test_kernels_and_square_matrices_at_the_top_are_transposed_and_nothing_else(memorised: ImageText) -> None:
+def test_kernels_and_square_matrices_at_the_top_are_transposed_and_nothing_else(
+    memorised: ImageText,
+) -> None:
     student = copy.deepcopy(memorised)
     changed = transpose(student, text_k=8)
     old, new, found = memorised.state_dict(), student.state_dict(), set()
@@ -35,8 +37,11 @@ def test_kernels_and_square_matrices_at_the_top_are_transposed_and_nothing_else(
             assert torch.equal(new[name], values.transpose(-1, -2)), name
             assert new[name].is_contiguous()
             found.add(name.removesuffix(".weight"))
-    kernels = {name for name, module in memorised.named_modules()
-               if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)}
+    kernels = {
+        name
+        for name, module in memorised.named_modules()
+        if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
+    }
     assert kernels <= found
     assert len(found) == changed
     assert found - kernels <= set(layers(memorised, text_k=8))

@@ -16,7 +16,9 @@ from forgetmi.methods.delete import Delete, divergence, without_truth
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**31), st.integers(2, 5), st.floats(0, 0.99))
-def test_the_target_has_no_truth_and_keeps_all_other_ratios(seed: int, classes: int, truth: float) -> None:
+def test_the_target_has_no_truth_and_keeps_all_other_ratios(
+    seed: int, classes: int, truth: float
+) -> None:
     draw = torch.Generator().manual_seed(seed)
     logits = 5 * torch.randn(6, classes, generator=draw, dtype=torch.float64)
     label = torch.randint(classes, (6,), generator=draw)
@@ -26,8 +28,10 @@ def test_the_target_has_no_truth_and_keeps_all_other_ratios(seed: int, classes: 
     assert torch.allclose(soft[~rest], torch.full((6,), truth, dtype=torch.float64))
     for target in (plain, soft):
         assert torch.allclose(target.sum(1), torch.ones(6, dtype=torch.float64))
-        p = (logits.softmax(1) * rest)
-        assert torch.allclose(target * rest / (target * rest).sum(1, keepdim=True), p / p.sum(1, keepdim=True))
+        p = logits.softmax(1) * rest
+        assert torch.allclose(
+            target * rest / (target * rest).sum(1, keepdim=True), p / p.sum(1, keepdim=True)
+        )
 
 
 def test_divergence_by_hand() -> None:
@@ -35,16 +39,26 @@ def test_divergence_by_hand() -> None:
     student = torch.zeros(3, 3)
     # q = (0, 1/2, 1/2) and (1/2, 1/2, 0); p = 1/3 each; the third label is unknown.
     expected = float(torch.tensor(1.5).log())
-    assert float(divergence(student, teacher, torch.tensor([0, 2, -1]))) == pytest.approx(expected, rel=1e-5)
+    assert float(divergence(student, teacher, torch.tensor([0, 2, -1]))) == pytest.approx(
+        expected, rel=1e-5
+    )
     assert float(divergence(student, teacher, torch.tensor([-1, -1, -1]))) == 0.0
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**31), st.lists(st.integers(-1, 1), min_size=1, max_size=6), st.integers(2, 5),
-       st.sampled_from([0.0, 0.2, 0.7]))
-def test_divergence_against_a_loop(seed: int, labels: list[int], classes: int, truth: float) -> None:
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.integers(-1, 1), min_size=1, max_size=6),
+    st.integers(2, 5),
+    st.sampled_from([0.0, 0.2, 0.7]),
+)
+def test_divergence_against_a_loop(
+    seed: int, labels: list[int], classes: int, truth: float
+) -> None:
     draw = torch.Generator().manual_seed(seed)
-    student, teacher = (3 * torch.randn(len(labels), classes, generator=draw, dtype=torch.float64) for _ in range(2))
+    student, teacher = (
+        3 * torch.randn(len(labels), classes, generator=draw, dtype=torch.float64) for _ in range(2)
+    )
     known, total = sum(label >= 0 for label in labels), 0.0
     for ours, theirs, label in zip(student.tolist(), teacher.tolist(), labels, strict=True):
         others = sum(math.exp(z) for at, z in enumerate(theirs) if at != label)
@@ -52,7 +66,9 @@ def test_divergence_against_a_loop(seed: int, labels: list[int], classes: int, t
             q = truth if at == label else (1 - truth) * math.exp(theirs[at]) / others
             p = math.exp(ours[at]) / sum(map(math.exp, ours))
             total += q * math.log(q / p) / known if q > 0 else 0.0
-    assert float(divergence(student, teacher, torch.tensor(labels), truth=truth)) == pytest.approx(total, abs=1e-9)
+    assert float(divergence(student, teacher, torch.tensor(labels), truth=truth)) == pytest.approx(
+        total, abs=1e-9
+    )
 
 
 def test_at_convergence_the_truth_is_gone_and_the_others_keep_their_ratios() -> None:

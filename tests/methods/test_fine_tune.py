@@ -16,12 +16,18 @@ from forgetmi.model.losses import base_loss
 @torch.no_grad()
 def training_loss(small: Any, model: ImageText, rows: Ints) -> float:
     batches = Loader(small.prepared.records, rows, batch_size=16, seed=0, shuffle=False).epoch(0)
-    return sum(float(base_loss(model(batch), batch).total) * len(batch) for batch in batches) / len(rows)
+    return sum(float(base_loss(model(batch), batch).total) * len(batch) for batch in batches) / len(
+        rows
+    )
 
 
-def test_the_training_loss_on_the_retained_does_not_rise(small: Any, memorised: ImageText, unlearn: Any) -> None:
+def test_the_training_loss_on_the_retained_does_not_rise(
+    small: Any, memorised: ImageText, unlearn: Any
+) -> None:
     done = unlearn(FineTune(epochs=3, lr=3e-4))
-    before, after = (training_loss(small, model, small.partition.retain) for model in (memorised, done.model))
+    before, after = (
+        training_loss(small, model, small.partition.retain) for model in (memorised, done.model)
+    )
     assert after < before
 
 

@@ -33,18 +33,36 @@ GIVEN = ForgetMI(epochs=2, noise="given", noise_std=0.3, text_level=0.5)
 
 @pytest.fixture(scope="module")
 def original(small: Any) -> ImageText:
-    return workflow.train(prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=2), seed=3)[0]
+    return workflow.train(
+        prepared=small.prepared, partition=small.partition, recipe=Recipe(epochs=2), seed=3
+    )[0]
 
 
-def run(small: Any, model: ImageText, method: ForgetMI, seed: int = 5, **more: Any) -> base.Unlearned:
-    return base.unlearn(method, model, records=small.prepared.records, partition=small.partition, seed=seed,
-                        recipe=Recipe(), fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), **more)
+def run(
+    small: Any, model: ImageText, method: ForgetMI, seed: int = 5, **more: Any
+) -> base.Unlearned:
+    return base.unlearn(
+        method,
+        model,
+        records=small.prepared.records,
+        partition=small.partition,
+        seed=seed,
+        recipe=Recipe(),
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+        **more,
+    )
 
 
 def sets(small: Any, size: int = 16) -> Loaders:
     rows = {name: small.partition.rows(name) for name in ("forget", "retain", "validation")}
-    return Loaders(small.prepared.records, rows, patient=small.partition.patient, reads=ForgetMI.info.reads,
-                   batch_size=size, seed=5)
+    return Loaders(
+        small.prepared.records,
+        rows,
+        patient=small.partition.patient,
+        reads=ForgetMI.info.reads,
+        batch_size=size,
+        seed=5,
+    )
 
 
 def test_the_published_settings() -> None:
@@ -67,18 +85,28 @@ def test_the_first_epoch_reports_the_four_distances(small: Any, original: ImageT
     with torch.no_grad():
         for row in rows:
             one = np.array([row])
-            clean, noisy = (embeddings(teacher(records.batch(one, perturbation=p))) for p in (None, noise))
+            clean, noisy = (
+                embeddings(teacher(records.batch(one, perturbation=p))) for p in (None, noise)
+            )
             c.append(float((torch.cat(clean[:2], 1) - torch.cat(noisy[:2], 1)).norm()))
             j.append(float((clean[2] - noisy[2]).norm()))
     assert logged["UU"] == pytest.approx(np.mean(c), rel=1e-3)
     assert logged["MU"] == pytest.approx(np.mean(j), rel=1e-3)
-    assert logged["UR"] == logged["MR"] == 0.0  # not rounding: whoever is where the original has them is left alone
+    assert (
+        logged["UR"] == logged["MR"] == 0.0
+    )  # not rounding: whoever is where the original has them is left alone
 
 
-def test_pulling_lowers_the_distance_to_the_noisy_copy_and_away_raises_it(small: Any, original: ImageText) -> None:
+def test_pulling_lowers_the_distance_to_the_noisy_copy_and_away_raises_it(
+    small: Any, original: ImageText
+) -> None:
     pulled = run(small, original, dataclasses.replace(GIVEN, epochs=6)).trace.epochs
-    near = dataclasses.replace(GIVEN, epochs=6, direction="away", noise_std=0.02, text_level=0.1, lr=1e-3)
-    pushed = run(small, original, near).trace.epochs  # weak noise: most samples start within the bound
+    near = dataclasses.replace(
+        GIVEN, epochs=6, direction="away", noise_std=0.02, text_level=0.1, lr=1e-3
+    )
+    pushed = run(
+        small, original, near
+    ).trace.epochs  # weak noise: most samples start within the bound
     assert pulled[-1]["UU"] < pulled[0]["UU"]
     assert -pushed[-1]["UU"] > -pushed[0]["UU"]
 
@@ -99,7 +127,12 @@ def test_the_bound_is_the_median_over_pairs_of_patients(small: Any, original: Im
     c, _ = bounds_between(hold, retain.patients, (1.0, 1.0, 1.0))
     patient = small.partition.patient[rows]
     view = torch.cat([hold.image, hold.text], dim=1)
-    slow = [float((view[a] - view[b]).norm()) for a in range(20) for b in range(a) if patient[a] != patient[b]]
+    slow = [
+        float((view[a] - view[b]).norm())
+        for a in range(20)
+        for b in range(a)
+        if patient[a] != patient[b]
+    ]
     assert c == pytest.approx(float(torch.tensor(slow).median()), rel=1e-4)
 
 
@@ -108,7 +141,7 @@ def test_no_noise_starts_from_the_offset(small: Any, original: ImageText) -> Non
     done = run(small, original, method)
     assert done.trace.facts["noise"] == "none"
     # C joins two embeddings that are each moved by 1e-3; J is one.
-    assert -done.trace.epochs[0]["UU"] == pytest.approx(2 ** 0.5 * 1e-3, rel=0.05)
+    assert -done.trace.epochs[0]["UU"] == pytest.approx(2**0.5 * 1e-3, rel=0.05)
     assert -done.trace.epochs[0]["MU"] == pytest.approx(1e-3, rel=0.05)
     assert done.trace.first_gradient is not None
     assert done.trace.first_gradient > 0
@@ -116,24 +149,41 @@ def test_no_noise_starts_from_the_offset(small: Any, original: ImageText) -> Non
 
 def test_without_noise_pulling_asks_for_nothing(small: Any, original: ImageText) -> None:
     """Standard deviation and level 0: the target is the sample itself, so every term starts at 0."""
-    method = ForgetMI(epochs=1, noise="given", noise_std=0.0, text_level=0.0, lr=1e-12, weight_decay=0.0)
+    method = ForgetMI(
+        epochs=1, noise="given", noise_std=0.0, text_level=0.0, lr=1e-12, weight_decay=0.0
+    )
     assert all(value < 1e-3 for value in run(small, original, method).trace.epochs[0].values())
 
 
 def test_heads_gate_and_statistics_stay(small: Any, original: ImageText) -> None:
     changed = set(run(small, original, GIVEN).trace.changed)
     assert changed
-    assert not [name for name in changed if name.startswith(("gate.", "img_model.fc1", "text_model.classifier"))]
+    assert not [
+        name
+        for name in changed
+        if name.startswith(("gate.", "img_model.fc1", "text_model.classifier"))
+    ]
     assert not [name for name in changed if "running" in name or "num_batches" in name]
     moved = set(run(small, original, dataclasses.replace(GIVEN, bn="train")).trace.changed)
     assert [name for name in moved if "running_mean" in name]
 
 
-@pytest.mark.parametrize("change", [{"redraw": True}, {"retain": "random"}, {"normalise": True}, {"noise_std": 0.5},
-                                    {"setting": "retention"}, {"direction": "away"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"redraw": True},
+        {"retain": "random"},
+        {"normalise": True},
+        {"noise_std": 0.5},
+        {"setting": "retention"},
+        {"direction": "away"},
+    ],
+)
 def test_every_option_matters(change: dict[str, Any], small: Any, original: ImageText) -> None:
-    one, other = (parameter_digest(run(small, original, method).model)
-                  for method in (GIVEN, dataclasses.replace(GIVEN, **change)))
+    one, other = (
+        parameter_digest(run(small, original, method).model)
+        for method in (GIVEN, dataclasses.replace(GIVEN, **change))
+    )
     assert one != other
 
 
@@ -160,7 +210,9 @@ def test_one_fused_pass_equals_two(small: Any, original: ImageText) -> None:
                 assert float(distance(a, b).max()) < 1e-4
 
 
-def test_calibration_matches_unseen_patients(small: Any, original: ImageText, monkeypatch: Any) -> None:
+def test_calibration_matches_unseen_patients(
+    small: Any, original: ImageText, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(noise_calibration, "FEWEST", 1)
     loaders, teacher = sets(small), frozen(original)
     std, level, found = noise_calibration.calibrate_noise(teacher, loaders, seed=5)
@@ -183,7 +235,9 @@ def test_calibration_matches_unseen_patients(small: Any, original: ImageText, mo
     assert level in noise_calibration.TEXT_LEVEL
     distances = []
     for other, text in zip(noise_calibration.IMAGE_STD, noise_calibration.TEXT_LEVEL, strict=True):
-        noisy = records.batch(forget, perturbation=Perturbation(image_std=other, text_level=text, seed=5))
+        noisy = records.batch(
+            forget, perturbation=Perturbation(image_std=other, text_level=text, seed=5)
+        )
         with torch.no_grad():
             loss = torch.nn.functional.cross_entropy(teacher(noisy).image_logits, noisy.label)
         distances.append(abs(float(loss) - slow[0]))
@@ -199,7 +253,9 @@ def test_few_forgotten_images_fall_back(small: Any, original: ImageText) -> None
 
 def test_the_teacher_shares_nothing_with_the_student(original: ImageText) -> None:
     teacher = frozen(original)
-    assert not {p.data_ptr() for p in teacher.parameters()} & {p.data_ptr() for p in original.parameters()}
+    assert not {p.data_ptr() for p in teacher.parameters()} & {
+        p.data_ptr() for p in original.parameters()
+    }
     assert not any(p.requires_grad for p in teacher.parameters())
     assert not teacher.training
     before, student = parameter_digest(teacher), copy.deepcopy(original)
@@ -216,8 +272,10 @@ def test_a_loss_that_is_no_number_stops_at_once(small: Any, original: ImageText)
 
 # The shares of UU, MU, UR and MR in the total, worked out by hand.
 SHARES = {
-    "no_noise": (1 / 4, 1 / 4, 1 / 4, 1 / 4), "equal": (1 / 4, 1 / 4, 1 / 4, 1 / 4),
-    "multimodal": (1 / 6, 1 / 3, 1 / 6, 1 / 3), "unimodal": (1 / 3, 1 / 6, 1 / 3, 1 / 6),
+    "no_noise": (1 / 4, 1 / 4, 1 / 4, 1 / 4),
+    "equal": (1 / 4, 1 / 4, 1 / 4, 1 / 4),
+    "multimodal": (1 / 6, 1 / 3, 1 / 6, 1 / 3),
+    "unimodal": (1 / 3, 1 / 6, 1 / 3, 1 / 6),
     "retention": (1 / 6, 1 / 6, 1 / 3, 1 / 3),
 }
 Said = tuple[torch.Tensor, ...]
@@ -225,7 +283,12 @@ Said = tuple[torch.Tensor, ...]
 
 def said(model: ImageText, small: Any, row: int, noise: Perturbation | None = None) -> Said:
     """Image, text and joint embedding of one sample, run alone."""
-    return tuple(one[0] for one in embeddings(model(small.prepared.records.batch(np.array([row]), perturbation=noise))))
+    return tuple(
+        one[0]
+        for one in embeddings(
+            model(small.prepared.records.batch(np.array([row]), perturbation=noise))
+        )
+    )
 
 
 def length(*steps: torch.Tensor) -> torch.Tensor:
@@ -240,44 +303,87 @@ def apart(a: Said, b: Said, scale: tuple[float, ...]) -> tuple[torch.Tensor, tor
     return length(image, text), length(joint)
 
 
-def slow_total(small: Any, student: ImageText, teacher: ImageText, method: ForgetMI) -> torch.Tensor:
+def slow_total(
+    small: Any, student: ImageText, teacher: ImageText, method: ForgetMI
+) -> torch.Tensor:
     """Of the first step over all forgotten and as many retained samples, one at a time."""
     forget = small.partition.forget.tolist()
     retain = sets(small).retain.window(0, len(forget)).tolist()
-    noise, scale, bounds, sign = Perturbation(image_std=0.1, text_level=0.5, seed=5), (1.0, 1.0, 1.0), None, 1
+    noise, scale, bounds, sign = (
+        Perturbation(image_std=0.1, text_level=0.5, seed=5),
+        (1.0, 1.0, 1.0),
+        None,
+        1,
+    )
     with torch.no_grad():
         hold = {row: said(teacher, small, row) for row in retain}
         clean = {row: said(teacher, small, row) for row in forget}
         goal = {row: said(teacher, small, row, noise) for row in forget}
         if method.setting == "no_noise":
-            moved = offset(tabulate(teacher, sets(small).forget.batches(small.partition.forget)), seed=5)
-            goal = {row: tuple(one[0] for one in embeddings(moved.of(torch.tensor([row])))) for row in forget}
+            moved = offset(
+                tabulate(teacher, sets(small).forget.batches(small.partition.forget)), seed=5
+            )
+            goal = {
+                row: tuple(one[0] for one in embeddings(moved.of(torch.tensor([row]))))
+                for row in forget
+            }
         if method.normalise:
-            scale = tuple(statistics.mean(float(length(goal[row][at] - clean[row][at])) for row in forget)
-                          for at in range(3))
+            scale = tuple(
+                statistics.mean(float(length(goal[row][at] - clean[row][at])) for row in forget)
+                for at in range(3)
+            )
     if method.setting == "no_noise" or method.direction == "away":
-        between = [apart(hold[a], hold[b], scale) for a, b in itertools.combinations(retain, 2)
-                   if small.partition.patient[a] != small.partition.patient[b]]
-        sign, bounds = -1, [statistics.median_low(float(pair[at]) for pair in between) for at in range(2)]
+        between = [
+            apart(hold[a], hold[b], scale)
+            for a, b in itertools.combinations(retain, 2)
+            if small.partition.patient[a] != small.partition.patient[b]
+        ]
+        sign, bounds = (
+            -1,
+            [statistics.median_low(float(pair[at]) for pair in between) for at in range(2)],
+        )
     total = torch.zeros(())
     for row in forget:
-        for share, one, bound in zip(SHARES[method.setting][:2], apart(said(student, small, row), goal[row], scale),
-                                     bounds or (float("inf"),) * 2, strict=True):
+        for share, one, bound in zip(
+            SHARES[method.setting][:2],
+            apart(said(student, small, row), goal[row], scale),
+            bounds or (float("inf"),) * 2,
+            strict=True,
+        ):
             total = total + sign * share * one.clamp(max=bound) / len(forget)
     for row in retain:
-        for share, one in zip(SHARES[method.setting][2:], apart(said(student, small, row), hold[row], scale),
-                              strict=True):
+        for share, one in zip(
+            SHARES[method.setting][2:],
+            apart(said(student, small, row), hold[row], scale),
+            strict=True,
+        ):
             total = total + share * one / len(retain)
     return total
 
 
-@pytest.mark.parametrize(("setting", "direction", "normalise"), [
-    ("no_noise", "away", False), ("equal", "toward_noise", False), ("equal", "away", False),
-    ("multimodal", "toward_noise", False), ("multimodal", "away", False), ("unimodal", "toward_noise", False),
-    ("unimodal", "away", False), ("retention", "toward_noise", False), ("retention", "away", False),
-    ("multimodal", "toward_noise", True), ("unimodal", "away", True)])
+@pytest.mark.parametrize(
+    ("setting", "direction", "normalise"),
+    [
+        ("no_noise", "away", False),
+        ("equal", "toward_noise", False),
+        ("equal", "away", False),
+        ("multimodal", "toward_noise", False),
+        ("multimodal", "away", False),
+        ("unimodal", "toward_noise", False),
+        ("unimodal", "away", False),
+        ("retention", "toward_noise", False),
+        ("retention", "away", False),
+        ("multimodal", "toward_noise", True),
+        ("unimodal", "away", True),
+    ],
+)
 def test_the_first_step_has_the_total_of_the_formula_and_its_gradient(
-    setting: Any, direction: Any, normalise: bool, small: Any, original: ImageText, monkeypatch: Any,
+    setting: Any,
+    direction: Any,
+    normalise: bool,
+    small: Any,
+    original: ImageText,
+    monkeypatch: Any,
 ) -> None:
     """The teacher is not quite the student: else UR and MR would start at 0, and their weights would not show."""
     other, draw = copy.deepcopy(original), torch.Generator().manual_seed(1)
@@ -286,21 +392,42 @@ def test_the_first_step_has_the_total_of_the_formula_and_its_gradient(
             p.mul_(1 + 0.02 * torch.randn(p.shape, generator=draw))
     losses, gradients, step = [], [], Context.step
 
-    def spy(self: Context, loss: torch.Tensor, optimiser: torch.optim.Optimizer, *, clip: float = 0.0) -> None:
+    def spy(
+        self: Context, loss: torch.Tensor, optimiser: torch.optim.Optimizer, *, clip: float = 0.0
+    ) -> None:
         step(self, loss, optimiser, clip=clip)
         losses.append(loss.detach())
-        gradients.append([p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None])
+        gradients.append(
+            [
+                p.grad
+                for group in optimiser.param_groups
+                for p in group["params"]
+                if p.grad is not None
+            ]
+        )
 
     monkeypatch.setattr(Context, "step", spy)
     monkeypatch.setattr(forget_mi, "frozen", lambda model: frozen(other))
-    method = ForgetMI(setting=setting, direction=direction, normalise=normalise, noise="given", noise_std=0.1,
-                      text_level=0.5, epochs=1, clip=0.0)
+    method = ForgetMI(
+        setting=setting,
+        direction=direction,
+        normalise=normalise,
+        noise="given",
+        noise_std=0.1,
+        text_level=0.5,
+        epochs=1,
+        clip=0.0,
+    )
     done = run(small, original, method, batch_size=1000)
     student = copy.deepcopy(original).eval()
     student.gate.requires_grad_(False)
     total = slow_total(small, student, frozen(other), method)
     total.backward()
-    expected = [p.grad for p in sorted(student.parameters(), key=lambda p: p.ndim <= 1) if p.grad is not None]
+    expected = [
+        p.grad
+        for p in sorted(student.parameters(), key=lambda p: p.ndim <= 1)
+        if p.grad is not None
+    ]
     assert len(losses) == 1
     assert float(losses[0]) == pytest.approx(float(total.detach()), rel=1e-4, abs=1e-5)
     found, slow = (torch.cat([one.flatten() for one in each]) for each in (gradients[0], expected))
@@ -312,7 +439,11 @@ def test_six_terms_of_zero_have_finite_gradients(small: Any, original: ImageText
     student = copy.deepcopy(original).eval()
     batch = small.prepared.records.batch(small.partition.forget)
     ours = views(student(batch), (1.0, 1.0, 1.0))
-    terms = [*map(towards, ours, ours), *map(keep, ours, ours), *(away(one, one, bound=1.0) for one in ours)]
+    terms = [
+        *map(towards, ours, ours),
+        *map(keep, ours, ours),
+        *(away(one, one, bound=1.0) for one in ours),
+    ]
     assert [float(term.detach()) for term in terms] == [0.0] * 6
     torch.stack(terms).sum().backward()
     gradients = [p.grad for p in student.parameters() if p.grad is not None]
@@ -322,18 +453,24 @@ def test_six_terms_of_zero_have_finite_gradients(small: Any, original: ImageText
 
 @pytest.mark.parametrize("direction", ["toward_noise", "away"])
 def test_with_the_samples_themselves_as_goal_there_is_nothing_to_follow(
-    direction: Literal["toward_noise", "away"], small: Any, original: ImageText,
+    direction: Literal["toward_noise", "away"],
+    small: Any,
+    original: ImageText,
 ) -> None:
     method = dataclasses.replace(GIVEN, direction=direction, weight_decay=0.0)
-    still, moved = (run(small, original, one) for one in (
-        dataclasses.replace(method, noise_std=0.0, text_level=0.0), method))
+    still, moved = (
+        run(small, original, one)
+        for one in (dataclasses.replace(method, noise_std=0.0, text_level=0.0), method)
+    )
     assert all(bool(torch.isfinite(p).all()) for p in still.model.parameters())
     # Only the first gradient: what is left of it is rounding, which AdamW enlarges to whole steps.
     assert 20 * still.trace.first_gradient < moved.trace.first_gradient
 
 
 def test_without_its_unlearning_terms_the_original_is_a_fixed_point(
-    small: Any, original: ImageText, monkeypatch: Any,
+    small: Any,
+    original: ImageText,
+    monkeypatch: Any,
 ) -> None:
     method = dataclasses.replace(GIVEN, weight_decay=0.0)
     moved = run(small, original, method).trace

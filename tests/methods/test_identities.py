@@ -30,7 +30,9 @@ def afresh(seed: int) -> int:
 
 
 @pytest.mark.parametrize("bn", ["eval", "train"])
-def test_fine_tuning_is_the_limit_of_four_methods(unlearn: Any, bn: Literal["eval", "train"]) -> None:
+def test_fine_tuning_is_the_limit_of_four_methods(
+    unlearn: Any, bn: Literal["eval", "train"]
+) -> None:
     epochs, lr = 2, 1e-3
     plain = unlearn(FineTune(epochs=epochs, lr=lr, bn=bn))
     assert plain.trace.moved > 0
@@ -46,9 +48,16 @@ def test_fine_tuning_is_the_limit_of_four_methods(unlearn: Any, bn: Literal["eva
 
 
 def test_the_ways_out_of_fine_tuning_lead_elsewhere(unlearn: Any) -> None:
-    found = {parameter_digest(unlearn(method).model) for method in (
-        FineTune(epochs=1, lr=1e-3), NegGradPlus(alpha=0.99, epochs=1, lr=1e-3), CFk(epochs=1, lr=1e-3),
-        Scrub(alpha=0.1, max_epochs=0, decay_epochs=(), epochs=1, lr=1e-3), L1Sparse(epochs=1, lr=1e-3))}
+    found = {
+        parameter_digest(unlearn(method).model)
+        for method in (
+            FineTune(epochs=1, lr=1e-3),
+            NegGradPlus(alpha=0.99, epochs=1, lr=1e-3),
+            CFk(epochs=1, lr=1e-3),
+            Scrub(alpha=0.1, max_epochs=0, decay_epochs=(), epochs=1, lr=1e-3),
+            L1Sparse(epochs=1, lr=1e-3),
+        )
+    }
     assert len(found) == 5
 
 
@@ -70,20 +79,43 @@ def test_eu_k_of_all_layers_is_retraining_with_a_seed_of_its_own(small: Any, unl
 
 def test_eu_k_of_all_layers_is_the_reference_model(small: Any, memorised: ImageText) -> None:
     recipe = Recipe(epochs=2, batch_size=12)
-    whole = workflow.unlearn(prepared=small.prepared, partition=small.partition, model=memorised, recipe=recipe, seed=7,
-                        method=EUk(image_k=ALL, text_k=ALL))
-    reference, _ = workflow.train(prepared=small.prepared, partition=small.partition, recipe=recipe, seed=afresh(7),
-                             without_forgotten=True)
+    whole = workflow.unlearn(
+        prepared=small.prepared,
+        partition=small.partition,
+        model=memorised,
+        recipe=recipe,
+        seed=7,
+        method=EUk(image_k=ALL, text_k=ALL),
+    )
+    reference, _ = workflow.train(
+        prepared=small.prepared,
+        partition=small.partition,
+        recipe=recipe,
+        seed=afresh(7),
+        without_forgotten=True,
+    )
     found = whole.model.state_dict()
-    compared = [name for name in found if not name.startswith("gate.")]  # fitted afterwards, with the run's seed
+    compared = [
+        name for name in found if not name.startswith("gate.")
+    ]  # fitted afterwards, with the run's seed
     assert len(compared) > 50
     assert all(torch.equal(found[name], reference.state_dict()[name]) for name in compared)
 
 
-@pytest.mark.parametrize("method", [
-    FineTune(lr=0.0, epochs=1), NegGrad(lr=0.0, epochs=1), NegGradPlus(lr=0.0, epochs=1), Scrub(lr=0.0, epochs=1),
-    CFk(lr=0.0, epochs=1), L1Sparse(lr=0.0, epochs=1)])
-def test_without_a_learning_rate_nothing_moves(unlearn: Any, memorised: ImageText, method: Method) -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        FineTune(lr=0.0, epochs=1),
+        NegGrad(lr=0.0, epochs=1),
+        NegGradPlus(lr=0.0, epochs=1),
+        Scrub(lr=0.0, epochs=1),
+        CFk(lr=0.0, epochs=1),
+        L1Sparse(lr=0.0, epochs=1),
+    ],
+)
+def test_without_a_learning_rate_nothing_moves(
+    unlearn: Any, memorised: ImageText, method: Method
+) -> None:
     done = unlearn(method)
     assert done.trace.steps > 0
     assert parameter_digest(done.model) == parameter_digest(memorised)

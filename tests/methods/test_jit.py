@@ -15,7 +15,10 @@ from forgetmi.methods.jit import JiT, disturb, lipschitz
 
 def test_the_constant_by_hand() -> None:
     clean, noisy = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[4.0, 6.0], [5.0, 12.0]])
-    x, moved = torch.zeros(2, 1, 2, 2), torch.tensor([[[[1.0, 1.0], [-1.0, 1.0]]], [[[0.0, 3.0], [4.0, 0.0]]]])
+    x, moved = (
+        torch.zeros(2, 1, 2, 2),
+        torch.tensor([[[[1.0, 1.0], [-1.0, 1.0]]], [[[0.0, 3.0], [4.0, 0.0]]]]),
+    )
     assert float(lipschitz(clean, noisy, x, moved)) == pytest.approx((5 / 2 + 13 / 5) / 2)
 
 
@@ -23,7 +26,10 @@ def test_the_constant_by_hand() -> None:
 @given(st.integers(0, 2**31), st.floats(1e-3, 10))
 def test_a_linear_map_is_bounded_by_its_norm(seed: int, std: float) -> None:
     draw = torch.Generator().manual_seed(seed)
-    weight, x, step = (torch.randn(*shape, generator=draw, dtype=torch.float64) for shape in ((3, 6), (4, 6), (4, 6)))
+    weight, x, step = (
+        torch.randn(*shape, generator=draw, dtype=torch.float64)
+        for shape in ((3, 6), (4, 6), (4, 6))
+    )
     moved = x + std * step
     found = float(lipschitz(x @ weight.T, moved @ weight.T, x, moved))
     exact = (((moved - x) @ weight.T).norm(dim=1) / (moved - x).norm(dim=1)).mean()
@@ -64,7 +70,9 @@ def test_small_noise_is_finite(unlearn: Any, std: float) -> None:
         assert done.trace.epochs == ({"image": 0.0, "text": 0.0},)
 
 
-def test_the_model_becomes_flatter_around_the_forgotten_reading_no_one_else(small: Any, unlearn: Any) -> None:
+def test_the_model_becomes_flatter_around_the_forgotten_reading_no_one_else(
+    small: Any, unlearn: Any
+) -> None:
     trace = unlearn(JiT(copies=3, epochs=10, lr=1e-3)).trace
     assert sum(trace.epochs[-1].values()) < 0.6 * sum(trace.epochs[0].values())
     assert trace.samples == {"forget": 10 * len(small.partition.forget)}

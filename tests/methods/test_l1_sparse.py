@@ -29,7 +29,9 @@ def test_the_norm_by_hand() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**31), st.lists(st.lists(st.integers(1, 4), max_size=3), min_size=1, max_size=4))
+@given(
+    st.integers(0, 2**31), st.lists(st.lists(st.integers(1, 4), max_size=3), min_size=1, max_size=4)
+)
 def test_the_norm_against_a_loop(seed: int, shapes: list[list[int]]) -> None:
     draw = torch.Generator().manual_seed(seed)
     tensors = [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]
@@ -42,20 +44,30 @@ def test_the_norm_against_a_loop(seed: int, shapes: list[list[int]]) -> None:
 
 def test_the_penalty_falls_linearly_to_zero_at_the_stated_epoch() -> None:
     method = L1Sparse(epochs=6, plain_epochs=2)
-    assert [method.factor(epoch) for epoch in range(6)] == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0, 0.0])
+    assert [method.factor(epoch) for epoch in range(6)] == pytest.approx(
+        [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    )
 
 
-def test_the_log_shows_the_penalty_of_each_encoder_weighted(memorised: ImageText, unlearn: Any) -> None:
-    trace = unlearn(L1Sparse(image_alpha=0.1, text_alpha=0.01, epochs=2, plain_epochs=1, lr=0.0)).trace
-    image, text = (float(l1_norm(p for p in part.parameters() if p.ndim > 1).detach())
-                   for part in (memorised.img_model, memorised.text_model))
+def test_the_log_shows_the_penalty_of_each_encoder_weighted(
+    memorised: ImageText, unlearn: Any
+) -> None:
+    trace = unlearn(
+        L1Sparse(image_alpha=0.1, text_alpha=0.01, epochs=2, plain_epochs=1, lr=0.0)
+    ).trace
+    image, text = (
+        float(l1_norm(p for p in part.parameters() if p.ndim > 1).detach())
+        for part in (memorised.img_model, memorised.text_model)
+    )
     assert trace.epochs[0]["l1"] == pytest.approx(0.1 * image + 0.01 * text, rel=1e-5)
     assert "l1" not in trace.epochs[1]
 
 
 def test_weights_shrink(memorised: ImageText, unlearn: Any) -> None:
-    sparse, plain = (unlearn(method).model for method in (
-        L1Sparse(image_alpha=1e-2, text_alpha=1e-2, epochs=3), FineTune(epochs=3)))
+    sparse, plain = (
+        unlearn(method).model
+        for method in (L1Sparse(image_alpha=1e-2, text_alpha=1e-2, epochs=3), FineTune(epochs=3))
+    )
     assert norm(sparse) < min(norm(plain), norm(memorised))
 
 

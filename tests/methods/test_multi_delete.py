@@ -29,30 +29,52 @@ def test_losses_by_hand() -> None:
     zero = outputs([[0, 0]], [[0, 0]], [[0, 0]])
     forgotten = outputs([[2, 0]], [[0, 4]], [[1, 3]])
     retained = outputs([[9, 9]], [[9, 9]], [[2, 2]])
-    assert losses(forgotten, zero, retained, zero).tolist() == pytest.approx([(1 + 9) / 2, (4 + 4) / 2, (4 + 16) / 4])
+    assert losses(forgotten, zero, retained, zero).tolist() == pytest.approx(
+        [(1 + 9) / 2, (4 + 4) / 2, (4 + 16) / 4]
+    )
     assert losses(forgotten, forgotten, retained, retained).tolist() == [0, 0, 0]
 
 
 def drawn(draw: torch.Generator, count: int, widths: tuple[int, int, int]) -> Outputs:
-    return Outputs(NONE, NONE, *(torch.randn(count, width, generator=draw, dtype=torch.float64) for width in widths))
+    return Outputs(
+        NONE,
+        NONE,
+        *(torch.randn(count, width, generator=draw, dtype=torch.float64) for width in widths),
+    )
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 4), st.tuples(*[st.integers(1, 4)] * 3))
-def test_losses_against_a_loop(seed: int, forgotten: int, retained: int, widths: tuple[int, int, int]) -> None:
+@given(
+    st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 4), st.tuples(*[st.integers(1, 4)] * 3)
+)
+def test_losses_against_a_loop(
+    seed: int, forgotten: int, retained: int, widths: tuple[int, int, int]
+) -> None:
     draw = torch.Generator().manual_seed(seed)
-    lost, goal, kept, held = (drawn(draw, count, widths) for count in (forgotten, forgotten, retained, retained))
+    lost, goal, kept, held = (
+        drawn(draw, count, widths) for count in (forgotten, forgotten, retained, retained)
+    )
 
     def mean_square(*pairs: Any) -> float:
-        squares = [(x - y) ** 2 for a, b in pairs for one, other in zip(a.tolist(), b.tolist(), strict=True)
-                   for x, y in zip(one, other, strict=True)]
+        squares = [
+            (x - y) ** 2
+            for a, b in pairs
+            for one, other in zip(a.tolist(), b.tolist(), strict=True)
+            for x, y in zip(one, other, strict=True)
+        ]
         return sum(squares) / len(squares)
 
-    assert losses(lost, goal, kept, held).tolist() == pytest.approx([
-        mean_square((lost.joint_embedding, goal.joint_embedding)),
-        mean_square((kept.joint_embedding, held.joint_embedding)),
-        mean_square((lost.image_embedding, goal.image_embedding), (lost.text_embedding, goal.text_embedding)),
-    ], rel=1e-9)
+    assert losses(lost, goal, kept, held).tolist() == pytest.approx(
+        [
+            mean_square((lost.joint_embedding, goal.joint_embedding)),
+            mean_square((kept.joint_embedding, held.joint_embedding)),
+            mean_square(
+                (lost.image_embedding, goal.image_embedding),
+                (lost.text_embedding, goal.text_embedding),
+            ),
+        ],
+        rel=1e-9,
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -79,30 +101,46 @@ def forgotten(small: Any) -> Batch:
     return small.prepared.records.batch(small.partition.forget)
 
 
-def test_all_losses_are_zero_at_the_original_with_its_own_reports(memorised: ImageText, forgotten: Batch) -> None:
+def test_all_losses_are_zero_at_the_original_with_its_own_reports(
+    memorised: ImageText, forgotten: Batch
+) -> None:
     teacher = frozen(memorised)
     own = tabulate(teacher, [forgotten])
     goal = decoupled(teacher, own, own.of(forgotten.row))
     out = memorised(forgotten)
-    assert torch.allclose(losses(out, goal.of(forgotten.row), out, own.of(forgotten.row)), torch.zeros(3), atol=1e-10)
+    assert torch.allclose(
+        losses(out, goal.of(forgotten.row), out, own.of(forgotten.row)), torch.zeros(3), atol=1e-10
+    )
 
 
-def test_decoupling_takes_the_own_image_and_the_foreign_report(memorised: ImageText, forgotten: Batch) -> None:
+def test_decoupling_takes_the_own_image_and_the_foreign_report(
+    memorised: ImageText, forgotten: Batch
+) -> None:
     teacher = frozen(memorised)
     own = tabulate(teacher, [forgotten])
     foreign = forgotten.row.flip(0)
     goal = decoupled(teacher, own, own.of(foreign))
-    mixed = Batch(image=forgotten.image, tokens=forgotten.tokens.flip(0), mask=forgotten.mask.flip(0),
-                  label=forgotten.label, study=forgotten.study, row=forgotten.row)
+    mixed = Batch(
+        image=forgotten.image,
+        tokens=forgotten.tokens.flip(0),
+        mask=forgotten.mask.flip(0),
+        label=forgotten.label,
+        study=forgotten.study,
+        row=forgotten.row,
+    )
     with torch.no_grad():
         expected = memorised(mixed)
     assert expected.joint_embedding is not None
-    assert torch.allclose(goal.of(forgotten.row).joint_embedding, expected.joint_embedding, atol=1e-5)  # type: ignore[arg-type]
+    assert torch.allclose(
+        goal.of(forgotten.row).joint_embedding, expected.joint_embedding, atol=1e-5
+    )  # type: ignore[arg-type]
     assert torch.equal(goal.image, own.image)
 
 
 @pytest.mark.parametrize("partners", ["retain", "forget"])
-def test_decoupling_comes_closer_and_the_student_trains_its_own_gate(unlearn: Any, partners: Any) -> None:
+def test_decoupling_comes_closer_and_the_student_trains_its_own_gate(
+    unlearn: Any, partners: Any
+) -> None:
     done = unlearn(MultiDelete(partners=partners, md=1.0, lr=3e-4))
     assert done.trace.epochs[-1]["MD"] < done.trace.epochs[0]["MD"]
     assert "gate.fc2.weight" in done.trace.changed
@@ -116,12 +154,20 @@ def test_without_decoupling_the_original_is_a_fixed_point(unlearn: Any) -> None:
     assert still.trace.first_gradient < 1e-5 < moved.trace.first_gradient
 
 
-def test_holding_each_modality_holds_the_image_head(small: Any, memorised: ImageText, unlearn: Any) -> None:
+def test_holding_each_modality_holds_the_image_head(
+    small: Any, memorised: ImageText, unlearn: Any
+) -> None:
     def shift(ukr: float) -> float:
         done = unlearn(MultiDelete(ukr=ukr, weight_decay=0.0, lr=1e-4, epochs=20))
-        batches = list(Loader(small.prepared.records, small.partition.forget, batch_size=64, seed=0).epoch(0))
+        batches = list(
+            Loader(small.prepared.records, small.partition.forget, batch_size=64, seed=0).epoch(0)
+        )
         with torch.no_grad():
-            return max(float((done.model(b).image_logits - memorised(b).image_logits).abs().max()) for b in batches)
+            return max(
+                float((done.model(b).image_logits - memorised(b).image_logits).abs().max())
+                for b in batches
+            )
+
     held, free = shift(1e5), shift(0.0)
     assert held < 0.06
     assert 5 * held < free

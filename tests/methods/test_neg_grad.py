@@ -18,17 +18,32 @@ from forgetmi.model.image_text import ImageText
 
 def loss(small: Any, model: ImageText) -> torch.Tensor:
     """Cross-entropy of both heads on the forgotten, one batch in the order of epoch 0."""
-    batch = next(Loader(small.prepared.records, small.partition.forget, batch_size=1000, seed=5).epoch(0))
+    batch = next(
+        Loader(small.prepared.records, small.partition.forget, batch_size=1000, seed=5).epoch(0)
+    )
     out = model(batch)
-    return sum((torch.nn.functional.cross_entropy(logits, batch.label)
-                for logits in (out.image_logits, out.text_logits)), torch.zeros(()))
+    return sum(
+        (
+            torch.nn.functional.cross_entropy(logits, batch.label)
+            for logits in (out.image_logits, out.text_logits)
+        ),
+        torch.zeros(()),
+    )
 
 
 def test_a_step_adds_the_gradient(
-    small: Any, memorised: ImageText, unlearn: Any, monkeypatch: pytest.MonkeyPatch,
+    small: Any,
+    memorised: ImageText,
+    unlearn: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(neg_grad, "adamw", lambda model, lr, weight_decay: torch.optim.SGD(
-        [p for p in model.parameters() if p.requires_grad], lr=lr))
+    monkeypatch.setattr(
+        neg_grad,
+        "adamw",
+        lambda model, lr, weight_decay: torch.optim.SGD(
+            [p for p in model.parameters() if p.requires_grad], lr=lr
+        ),
+    )
     done = unlearn(NegGrad(epochs=1, lr=0.01, clip=0.0, stop="never"), batch_size=1000)
     assert done.trace.steps == 1
     reference = copy.deepcopy(memorised).eval()
@@ -36,10 +51,14 @@ def test_a_step_adds_the_gradient(
     for (name, now), old in zip(done.model.named_parameters(), reference.parameters(), strict=True):
         expected = old if old.grad is None else old + 0.01 * old.grad
         assert torch.allclose(now, expected, rtol=1e-6, atol=1e-9), name
-    assert done.trace.epochs[0]["forget"] == pytest.approx(-float(loss(small, memorised).detach()), rel=1e-6)
+    assert done.trace.epochs[0]["forget"] == pytest.approx(
+        -float(loss(small, memorised).detach()), rel=1e-6
+    )
 
 
-def test_the_loss_on_the_forgotten_rises_step_by_step(small: Any, memorised: ImageText, unlearn: Any) -> None:
+def test_the_loss_on_the_forgotten_rises_step_by_step(
+    small: Any, memorised: ImageText, unlearn: Any
+) -> None:
     losses = [float(loss(small, memorised).detach())]
     for epochs in (1, 2, 3, 4):
         done = unlearn(NegGrad(epochs=epochs, lr=1e-5, stop="never"), batch_size=1000)

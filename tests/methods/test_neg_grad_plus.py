@@ -22,44 +22,66 @@ def test_classification_by_hand() -> None:
     image = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0], [9.0, 0.0]])
     text = torch.tensor([[0.0, 0.0], [0.0, math.log(7.0)], [9.0, 0.0]])
     expected = (-math.log(3 / 4) - math.log(1 / 2)) / 2 + (-math.log(1 / 2) - math.log(7 / 8)) / 2
-    assert float(classification(Outputs(image, text), torch.tensor([0, 1, -1]))) == pytest.approx(expected)
+    assert float(classification(Outputs(image, text), torch.tensor([0, 1, -1]))) == pytest.approx(
+        expected
+    )
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**31), st.lists(st.integers(-1, 1), min_size=1, max_size=6), st.integers(2, 5))
+@given(
+    st.integers(0, 2**31), st.lists(st.integers(-1, 1), min_size=1, max_size=6), st.integers(2, 5)
+)
 def test_classification_against_a_loop(seed: int, labels: list[int], classes: int) -> None:
     draw = torch.Generator().manual_seed(seed)
-    image, text = (4 * torch.randn(len(labels), classes, generator=draw, dtype=torch.float64) for _ in range(2))
+    image, text = (
+        4 * torch.randn(len(labels), classes, generator=draw, dtype=torch.float64) for _ in range(2)
+    )
     known, total = sum(label >= 0 for label in labels), 0.0
     for head in (image.tolist(), text.tolist()):
         for logits, label in zip(head, labels, strict=True):
             if label >= 0:
                 total -= math.log(math.exp(logits[label]) / sum(map(math.exp, logits))) / known
-    assert float(classification(Outputs(image, text), torch.tensor(labels))) == pytest.approx(total, rel=1e-9)
+    assert float(classification(Outputs(image, text), torch.tensor(labels))) == pytest.approx(
+        total, rel=1e-9
+    )
 
 
-def test_the_first_step_has_the_objective_of_the_formula(small: Any, memorised: ImageText, unlearn: Any) -> None:
+def test_the_first_step_has_the_objective_of_the_formula(
+    small: Any, memorised: ImageText, unlearn: Any
+) -> None:
     done = unlearn(NegGradPlus(alpha=0.7, epochs=1), batch_size=1000)
     retained, forgotten = (
         next(Loader(small.prepared.records, rows, batch_size=1000, seed=5).epoch(0))
-        for rows in (small.partition.retain, small.partition.forget))
+        for rows in (small.partition.retain, small.partition.forget)
+    )
     with torch.no_grad():
         retain = float(base_loss(memorised(retained), retained).total)
         forget = float(classification(memorised(forgotten), forgotten.label))
     assert done.trace.epochs == (
-        {"retain": pytest.approx(0.7 * retain, rel=1e-5), "forget": pytest.approx(-0.3 * forget, rel=1e-5)},)
+        {
+            "retain": pytest.approx(0.7 * retain, rel=1e-5),
+            "forget": pytest.approx(-0.3 * forget, rel=1e-5),
+        },
+    )
 
 
-def test_an_epoch_is_one_pass_over_the_retained_with_forget_batches_cycled(small: Any, unlearn: Any) -> None:
+def test_an_epoch_is_one_pass_over_the_retained_with_forget_batches_cycled(
+    small: Any, unlearn: Any
+) -> None:
     trace = unlearn(NegGradPlus(epochs=1), batch_size=8).trace
     retained, forgotten = len(small.partition.retain), len(small.partition.forget)
     steps = math.ceil(retained / 8)
     each = [min(8, forgotten - start) for start in range(0, forgotten, 8)]
     assert trace.steps == steps
-    assert trace.samples == {"retain": retained, "forget": sum(each[i % len(each)] for i in range(steps))}
+    assert trace.samples == {
+        "retain": retained,
+        "forget": sum(each[i % len(each)] for i in range(steps)),
+    }
 
 
-def test_each_pass_over_the_forgotten_is_shuffled_anew(small: Any, unlearn: Any, monkeypatch: Any) -> None:
+def test_each_pass_over_the_forgotten_is_shuffled_anew(
+    small: Any, unlearn: Any, monkeypatch: Any
+) -> None:
     passes: list[int] = []
     epoch = Loader.epoch
 

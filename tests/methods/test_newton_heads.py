@@ -16,10 +16,16 @@ from forgetmi.methods.newton_heads import NewtonHeads
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
 
-HEADS = {f"{layer}.{part}" for layer in ("img_model.fc1", "text_model.classifier") for part in ("weight", "bias")}
+HEADS = {
+    f"{layer}.{part}"
+    for layer in ("img_model.fc1", "text_model.classifier")
+    for part in ("weight", "bias")
+}
 
 
-def problem(seed: int = 0, samples: int = 40, width: int = 4, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+def problem(
+    seed: int = 0, samples: int = 40, width: int = 4, classes: int = 3
+) -> tuple[Tensor, Tensor, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     features = torch.randn(samples, width, generator=draw, dtype=torch.float64)
     label = torch.randint(classes, (samples,), generator=draw)
@@ -56,15 +62,21 @@ def test_gradient_and_hessian_against_automatic_differentiation() -> None:
 
 def test_the_fit_agrees_with_an_outside_solver() -> None:
     x, label, noise = problem(samples=80)
-    ours = minimise(logistic(x, label, noise=0 * noise, ridge=0.02), torch.zeros(12, dtype=torch.float64)).view(3, 4)
-    theirs = LogisticRegression(C=1 / (0.02 * 80), fit_intercept=False, tol=1e-10, max_iter=5000).fit(
-        x.numpy(), label.numpy())
+    ours = minimise(
+        logistic(x, label, noise=0 * noise, ridge=0.02), torch.zeros(12, dtype=torch.float64)
+    ).view(3, 4)
+    theirs = LogisticRegression(
+        C=1 / (0.02 * 80), fit_intercept=False, tol=1e-10, max_iter=5000
+    ).fit(x.numpy(), label.numpy())
     assert np.allclose(ours.numpy(), theirs.coef_, atol=1e-5)
 
 
 def test_the_step_shrinks_the_residual_and_nears_the_refit() -> None:
     x, label, noise = problem(samples=200)
-    whole, fewer = (logistic(x[rows], label[rows], noise=noise, ridge=0.02) for rows in (slice(None), slice(5, None)))
+    whole, fewer = (
+        logistic(x[rows], label[rows], noise=noise, ridge=0.02)
+        for rows in (slice(None), slice(5, None))
+    )
     start = minimise(whole, torch.zeros(12, dtype=torch.float64))
     exact, removed = minimise(fewer, start), newton(fewer, start)
     assert float(fewer(removed)[0].norm()) < 0.05 * float(fewer(start)[0].norm())
@@ -79,10 +91,14 @@ def test_epsilon_by_hand() -> None:
 def test_a_head_without_a_minimum_in_reach_is_refused() -> None:
     x, label, noise = problem()
     with pytest.raises(MethodError, match="larger ridge"):
-        minimise(logistic(x, label, noise=noise, ridge=0.1), torch.ones(12, dtype=torch.float64), steps=0)
+        minimise(
+            logistic(x, label, noise=noise, ridge=0.1), torch.ones(12, dtype=torch.float64), steps=0
+        )
 
 
-def test_heads_alone_change_and_the_encoders_do_not(small: Any, memorised: ImageText, unlearn: Any) -> None:
+def test_heads_alone_change_and_the_encoders_do_not(
+    small: Any, memorised: ImageText, unlearn: Any
+) -> None:
     done = unlearn(NewtonHeads())
     assert set(done.trace.changed) == HEADS
     batch = small.prepared.records.batch(small.partition.forget)
@@ -94,11 +110,16 @@ def test_heads_alone_change_and_the_encoders_do_not(small: Any, memorised: Image
         facts = done.trace.facts[head]
         assert facts["residual gradient after"] < facts["residual gradient before"]
         assert facts["epsilon"] == pytest.approx(
-            math.sqrt(2 * math.log(1.5 / 1e-4)) * facts["residual gradient after"] / NewtonHeads().std)
+            math.sqrt(2 * math.log(1.5 / 1e-4))
+            * facts["residual gradient after"]
+            / NewtonHeads().std
+        )
 
 
 def test_more_noise_certifies_more(unlearn: Any) -> None:
-    little, much = (unlearn(NewtonHeads(std=std)).trace.facts["text"]["epsilon"] for std in (0.1, 10.0))
+    little, much = (
+        unlearn(NewtonHeads(std=std)).trace.facts["text"]["epsilon"] for std in (0.1, 10.0)
+    )
     assert much < little
 
 
@@ -109,7 +130,9 @@ def test_impossible_options_are_refused(wrong: Any) -> None:
 
 
 def test_certified_heads_on_encoders_that_remember_still_know_the_forgotten(
-    small: Any, memorised: ImageText, unlearn: Any,
+    small: Any,
+    memorised: ImageText,
+    unlearn: Any,
 ) -> None:
     done = unlearn(NewtonHeads())
     assert all(done.trace.facts[head]["epsilon"] < 10 for head in ("image", "text"))

@@ -26,18 +26,26 @@ from tests.unlearning.reading import loaders
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 6), st.integers(0, 2**31), st.data())
-def test_other_labels_differ_and_neighbours_are_next(classes: int, seed: int, data: st.DataObject) -> None:
+def test_other_labels_differ_and_neighbours_are_next(
+    classes: int, seed: int, data: st.DataObject
+) -> None:
     label = data.draw(st.integers(0, classes - 1))
-    other, neighbour, free = (random_label(label, classes, rule=rule, generator=np.random.default_rng(seed))
-                              for rule in ("other", "neighbour", "any"))
+    other, neighbour, free = (
+        random_label(label, classes, rule=rule, generator=np.random.default_rng(seed))
+        for rule in ("other", "neighbour", "any")
+    )
     assert other != label
     assert abs(neighbour - label) == 1
     assert all(0 <= one < classes for one in (other, neighbour, free))
 
 
-@pytest.mark.parametrize(("rule", "allowed"), [("other", {0, 1, 3}), ("neighbour", {1, 3}), ("any", {0, 1, 2, 3})])
+@pytest.mark.parametrize(
+    ("rule", "allowed"), [("other", {0, 1, 3}), ("neighbour", {1, 3}), ("any", {0, 1, 2, 3})]
+)
 def test_allowed_labels_are_drawn_alike(rule: Rule, allowed: set[int]) -> None:
-    found = Counter(random_label(2, 4, rule=rule, generator=np.random.default_rng(seed)) for seed in range(3000))
+    found = Counter(
+        random_label(2, 4, rule=rule, generator=np.random.default_rng(seed)) for seed in range(3000)
+    )
     assert set(found) == allowed
     expected = 3000 / len(allowed)
     assert all(abs(count - expected) < 5 * expected**0.5 for count in found.values())
@@ -48,13 +56,21 @@ def test_unknown_labels_stay(rule: Rule) -> None:
     assert random_label(-1, 4, rule=rule, generator=np.random.default_rng(0)) == -1
 
 
-def relabelled(small: Any, method: RandomLabels, *, seed: int = 5, epoch: int = 0) -> tuple[Batch, Batch]:
+def relabelled(
+    small: Any, method: RandomLabels, *, seed: int = 5, epoch: int = 0
+) -> tuple[Batch, Batch]:
     """Every forgotten and retained sample, with the drawn and with its own labels."""
     rows = np.concatenate([small.partition.forget, small.partition.retain])
     batch = small.prepared.records.batch(rows)
     forget = loaders(small, "labels").forget
-    return relabelling(forget, 4, rule=method.labels, unit=method.unit, seed=seed,
-                       draw=epoch if method.redraw else 0)(batch), batch
+    return relabelling(
+        forget,
+        4,
+        rule=method.labels,
+        unit=method.unit,
+        seed=seed,
+        draw=epoch if method.redraw else 0,
+    )(batch), batch
 
 
 @pytest.mark.parametrize("unit", ["study", "patient"])
@@ -63,7 +79,11 @@ def test_the_retained_keep_their_labels_and_units_share_a_shift(small: Any, unit
     first = len(small.partition.forget)
     assert torch.equal(drawn.label[first:], own.label[first:])
     assert bool((drawn.label[:first] != own.label[:first]).all())
-    of = own.study[:first] if unit == "study" else torch.from_numpy(small.partition.patient[small.partition.forget])
+    of = (
+        own.study[:first]
+        if unit == "study"
+        else torch.from_numpy(small.partition.patient[small.partition.forget])
+    )
     shift = (drawn.label - own.label)[:first] % 4
     assert all(len(shift[of == one].unique()) == 1 for one in of.unique())
     assert len(shift.unique()) > 1
@@ -79,7 +99,10 @@ def test_the_draw_depends_on_the_seed_and_on_the_epoch_if_asked(small: Any) -> N
 
 @pytest.mark.parametrize("order", ["mixed", "passes"])
 def test_the_first_losses_have_the_value_of_the_formula(
-    small: Any, memorised: ImageText, unlearn: Any, order: Literal["mixed", "passes"],
+    small: Any,
+    memorised: ImageText,
+    unlearn: Any,
+    order: Literal["mixed", "passes"],
 ) -> None:
     method = RandomLabels(epochs=1, order=order, lr=1e-12)
     done = unlearn(method, batch_size=1000)
@@ -87,22 +110,33 @@ def test_the_first_losses_have_the_value_of_the_formula(
     drawn, _ = relabelled(small, method)
     sets, batch = loaders(small, "labels", batch_size=1000), small.prepared.records.batch
     # Impostors of the ranking loss are the next samples: the order within the batch matters.
-    order_of = {"passes": lambda: next(sets.retain.epoch(0)).row,
-                "mixed": lambda: next(mixed(sets, retain, seed=5, epoch=0)).row[len(forget):]}
+    order_of = {
+        "passes": lambda: next(sets.retain.epoch(0)).row,
+        "mixed": lambda: next(mixed(sets, retain, seed=5, epoch=0)).row[len(forget) :],
+    }
     with torch.no_grad():
-        ce = float(classification(memorised(batch(forget)), drawn.label[:len(forget)]))
+        ce = float(classification(memorised(batch(forget)), drawn.label[: len(forget)]))
         held = batch(order_of[order]().numpy())
         base = float(base_loss(memorised(held), held).total)
     whole = len(forget) + len(retain)
     share = (len(forget) / whole, len(retain) / whole) if order == "mixed" else (1, 1)
     assert done.trace.epochs == (
-        {"forget": pytest.approx(share[0] * ce, rel=1e-4), "retain": pytest.approx(share[1] * base, rel=1e-4)},)
+        {
+            "forget": pytest.approx(share[0] * ce, rel=1e-4),
+            "retain": pytest.approx(share[1] * base, rel=1e-4),
+        },
+    )
 
 
 @pytest.mark.parametrize("order", ["mixed", "passes"])
-def test_both_sets_are_read_once_an_epoch(small: Any, unlearn: Any, order: Literal["mixed", "passes"]) -> None:
+def test_both_sets_are_read_once_an_epoch(
+    small: Any, unlearn: Any, order: Literal["mixed", "passes"]
+) -> None:
     trace = unlearn(RandomLabels(epochs=1, order=order)).trace
-    assert trace.samples == {"forget": len(small.partition.forget), "retain": len(small.partition.retain)}
+    assert trace.samples == {
+        "forget": len(small.partition.forget),
+        "retain": len(small.partition.retain),
+    }
 
 
 def test_the_forgotten_are_taught_something_wrong(unlearn: Any) -> None:

@@ -24,27 +24,41 @@ def test_distillation_by_hand() -> None:
     teacher, student = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[0.0, 0.0]])
     expected = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert float(distillation(student, teacher)) == pytest.approx(expected)
-    assert float(distillation(2 * student, 2 * teacher, temperature=2.0)) == pytest.approx(4 * expected)
+    assert float(distillation(2 * student, 2 * teacher, temperature=2.0)) == pytest.approx(
+        4 * expected
+    )
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.5, 5.0))
 def test_distillation_against_a_loop(seed: int, temperature: float) -> None:
     draw = torch.Generator().manual_seed(seed)
-    student, teacher = (3 * torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(2))
+    student, teacher = (
+        3 * torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(2)
+    )
     total = 0.0
     for z_u, z_o in zip(student.tolist(), teacher.tolist(), strict=True):
-        q, p = ([math.exp(z / temperature) / sum(math.exp(w / temperature) for w in row) for z in row]
-                for row in (z_u, z_o))
+        q, p = (
+            [math.exp(z / temperature) / sum(math.exp(w / temperature) for w in row) for z in row]
+            for row in (z_u, z_o)
+        )
         total += temperature**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
-    assert float(distillation(student, teacher, temperature=temperature)) == pytest.approx(total / 4, rel=1e-9)
-    assert float(distillation(teacher, teacher, temperature=temperature)) == pytest.approx(0.0, abs=1e-12)
+    assert float(distillation(student, teacher, temperature=temperature)) == pytest.approx(
+        total / 4, rel=1e-9
+    )
+    assert float(distillation(teacher, teacher, temperature=temperature)) == pytest.approx(
+        0.0, abs=1e-12
+    )
 
 
 def test_without_max_passes_it_is_distillation_and_training_on_the_retained(
-    small: Any, memorised: ImageText, unlearn: Any,
+    small: Any,
+    memorised: ImageText,
+    unlearn: Any,
 ) -> None:
-    done = unlearn(Scrub(max_epochs=0, decay_epochs=(), epochs=2, alpha=0.3, gamma=0.8, temperature=3.0))
+    done = unlearn(
+        Scrub(max_epochs=0, decay_epochs=(), epochs=2, alpha=0.3, gamma=0.8, temperature=3.0)
+    )
     student, teacher = copy.deepcopy(memorised).eval(), copy.deepcopy(memorised).eval()
     student.gate.requires_grad_(False)
     optimiser = adamw(student, lr=5e-4)
@@ -55,15 +69,22 @@ def test_without_max_passes_it_is_distillation_and_training_on_the_retained(
             with torch.no_grad():
                 told = teacher(batch)
             loss = 0.8 * base_loss(out, batch).total
-            for own, other in ((out.image_logits, told.image_logits), (out.text_logits, told.text_logits)):
+            for own, other in (
+                (out.image_logits, told.image_logits),
+                (out.text_logits, told.text_logits),
+            ):
                 p, q = (other / 3).softmax(dim=1), (own / 3).softmax(dim=1)
                 loss = loss + 0.3 * 9 * (p * (p.log() - q.log())).sum(dim=1).mean()
             optimiser.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_([p for p in student.parameters() if p.requires_grad], 5.0)
+            torch.nn.utils.clip_grad_norm_(
+                [p for p in student.parameters() if p.requires_grad], 5.0
+            )
             optimiser.step()
     for name, value in done.model.state_dict().items():
-        if not name.endswith("key.bias"):  # the softmax ignores it: its gradient is rounding, which AdamW enlarges
+        if not name.endswith(
+            "key.bias"
+        ):  # the softmax ignores it: its gradient is rounding, which AdamW enlarges
             assert torch.allclose(value, student.state_dict()[name], rtol=1e-3, atol=2e-4), name
     assert done.trace.moved > 0.05
 
@@ -72,11 +93,16 @@ def test_max_passes_come_in_the_first_epochs_alone(small: Any, unlearn: Any) -> 
     trace = unlearn(Scrub(max_epochs=2, epochs=3)).trace
     assert ["max" in epoch for epoch in trace.epochs] == [True, True, False]
     assert all({"retain", "min"} <= set(epoch) for epoch in trace.epochs)
-    assert trace.samples["forget"] == 3 * len(small.partition.forget)  # the teacher once, two max passes
+    assert trace.samples["forget"] == 3 * len(
+        small.partition.forget
+    )  # the teacher once, two max passes
 
 
 def test_a_max_pass_first_starts_cold(unlearn: Any) -> None:
-    cold, warm = (unlearn(Scrub(epochs=1, first=first)).trace.epochs[0]["max gradient"] for first in ("max", "min"))
+    cold, warm = (
+        unlearn(Scrub(epochs=1, first=first)).trace.epochs[0]["max gradient"]
+        for first in ("max", "min")
+    )
     assert cold < 1e-3 * warm
 
 
@@ -99,10 +125,14 @@ def test_rewinding_returns_the_state_closest_to_the_reference(unlearn: Any, meas
     gaps = [abs(mean - facts["reference"]) for mean in means]
     assert len(means) == 5
     assert gaps[at] == min(gaps)
-    assert parameter_digest(done.model) == parameter_digest(unlearn(Scrub(epochs=at, **options)).model)
+    assert parameter_digest(done.model) == parameter_digest(
+        unlearn(Scrub(epochs=at, **options)).model
+    )
 
 
-def test_an_interrupted_rewinding_run_resumes_to_the_same_state(unlearn: Any, tmp_path: Any) -> None:
+def test_an_interrupted_rewinding_run_resumes_to_the_same_state(
+    unlearn: Any, tmp_path: Any
+) -> None:
     method = Scrub(epochs=3, lr=2e-3, rewind="cross_entropy")
     whole = unlearn(method)
 
@@ -118,18 +148,31 @@ def test_an_interrupted_rewinding_run_resumes_to_the_same_state(unlearn: Any, tm
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(-10, 10)), min_size=1, max_size=8),
-       st.lists(st.integers(0, 5), min_size=1, max_size=8))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.floats(-10, 10)), min_size=1, max_size=8),
+    st.lists(st.integers(0, 5), min_size=1, max_size=8),
+)
 def test_matched_mean_against_a_loop(pairs: list[tuple[int, float]], like: list[int]) -> None:
     """Each of the other labels asks for the mean of its class, if there is one."""
     asked = [[value for label, value in pairs if label == wanted] for wanted in like]
-    means = [sum(values) / len(values) for values in asked if values] or [sum(v for _, v in pairs) / len(pairs)]
-    label, value = torch.tensor([a for a, _ in pairs]), torch.tensor([b for _, b in pairs], dtype=torch.float64)
-    assert matched_mean(label, value, torch.tensor(like)) == pytest.approx(sum(means) / len(means), rel=1e-9, abs=1e-9)
+    means = [sum(values) / len(values) for values in asked if values] or [
+        sum(v for _, v in pairs) / len(pairs)
+    ]
+    label, value = (
+        torch.tensor([a for a, _ in pairs]),
+        torch.tensor([b for _, b in pairs], dtype=torch.float64),
+    )
+    assert matched_mean(label, value, torch.tensor(like)) == pytest.approx(
+        sum(means) / len(means), rel=1e-9, abs=1e-9
+    )
 
 
 def test_matched_mean_by_hand() -> None:
     label, value = torch.tensor([0, 0, 1, 2]), torch.tensor([1.0, 3.0, 10.0, 99.0])
-    assert matched_mean(label, value, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.75 * 2 + 0.25 * 10)
-    assert matched_mean(label, value, torch.tensor([0, 3, 3])) == pytest.approx(2.0)  # class 3 is not among them
+    assert matched_mean(label, value, torch.tensor([0, 0, 0, 1])) == pytest.approx(
+        0.75 * 2 + 0.25 * 10
+    )
+    assert matched_mean(label, value, torch.tensor([0, 3, 3])) == pytest.approx(
+        2.0
+    )  # class 3 is not among them
     assert matched_mean(label, value, torch.tensor([3])) == pytest.approx(113 / 4)

@@ -32,12 +32,18 @@ def test_the_original_s_own_first_weights_are_not_mixed_in(small: Any, unlearn: 
     """Even where the run's root seed is the one that the original was initialised with."""
     untrained = unlearn(ShrinkPerturb(keep=0.0, repair_epochs=0), seed=3).model.state_dict()
     first = workflow.build(small.prepared.spec, seed=3).state_dict()
-    weights = [name for name in first if name.endswith("weight") and first[name].ndim > 1 and "gate" not in name]
+    weights = [
+        name
+        for name in first
+        if name.endswith("weight") and first[name].ndim > 1 and "gate" not in name
+    ]
     assert len(weights) > 20
     assert not any(torch.equal(untrained[name], first[name]) for name in weights)
 
 
-def test_all_of_the_original_and_no_repair_is_the_identity(unlearn: Any, memorised: ImageText) -> None:
+def test_all_of_the_original_and_no_repair_is_the_identity(
+    unlearn: Any, memorised: ImageText
+) -> None:
     done = unlearn(ShrinkPerturb(keep=1.0, repair_epochs=0))
     assert parameter_digest(done.model) == parameter_digest(memorised)
     assert (done.trace.steps, done.trace.samples) == (0, {"retain": 0})
@@ -45,9 +51,18 @@ def test_all_of_the_original_and_no_repair_is_the_identity(unlearn: Any, memoris
 
 def test_nothing_of_the_original_and_all_epochs_is_retraining(unlearn: Any) -> None:
     recipe = Recipe(epochs=2, warmup=0.0, decay=0.0)
-    mixed, anew = (unlearn(method, recipe=recipe, seed=seed).model.state_dict() for method, seed in (
-        (ShrinkPerturb(keep=0.0, repair_epochs=2), 5), (Retrain(), derive(5, "unlearn", "afresh"))))
-    compared = [name for name in anew if not name.startswith("gate.") and not name.endswith("num_batches_tracked")]
+    mixed, anew = (
+        unlearn(method, recipe=recipe, seed=seed).model.state_dict()
+        for method, seed in (
+            (ShrinkPerturb(keep=0.0, repair_epochs=2), 5),
+            (Retrain(), derive(5, "unlearn", "afresh")),
+        )
+    )
+    compared = [
+        name
+        for name in anew
+        if not name.startswith("gate.") and not name.endswith("num_batches_tracked")
+    ]
     assert len(compared) > 50
     assert all(torch.equal(mixed[name], anew[name]) for name in compared)
 

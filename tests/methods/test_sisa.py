@@ -28,25 +28,55 @@ METHOD = Sisa(shards=3, slices=2)
 
 
 def train(
-    small: Any, method: Sisa = METHOD, *, without_forgotten: bool = False, recipe: Recipe = RECIPE, **more: Any,
+    small: Any,
+    method: Sisa = METHOD,
+    *,
+    without_forgotten: bool = False,
+    recipe: Recipe = RECIPE,
+    **more: Any,
 ) -> tuple[Any, Any]:
-    made = workflow.train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=recipe, seed=5,
-                              without_forgotten=without_forgotten, **more)
+    made = workflow.train_original(
+        prepared=small.prepared,
+        partition=small.partition,
+        method=method,
+        recipe=recipe,
+        seed=5,
+        without_forgotten=without_forgotten,
+        **more,
+    )
     return made.model, made.log
 
 
 def forget(
-    small: Any, model: Any, log: Any, method: Any = METHOD, partition: Partition | None = None,
+    small: Any,
+    model: Any,
+    log: Any,
+    method: Any = METHOD,
+    partition: Partition | None = None,
 ) -> base.Unlearned[Any]:
     return base.unlearn(
-        method, model, records=small.prepared.records, partition=partition or small.partition, seed=5, recipe=RECIPE,
-        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own), training_log=log)
+        method,
+        model,
+        records=small.prepared.records,
+        partition=partition or small.partition,
+        seed=5,
+        recipe=RECIPE,
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+        training_log=log,
+    )
 
 
 def equal(one: SliceLog, two: SliceLog) -> bool:
-    return (np.array_equal(one.shard, two.shard) and np.array_equal(one.slice, two.slice)
-            and all(torch.equal(a[name], b[name]) for left, right in zip(one.weights, two.weights, strict=True)
-                    for a, b in zip(left, right, strict=True) for name in a))
+    return (
+        np.array_equal(one.shard, two.shard)
+        and np.array_equal(one.slice, two.slice)
+        and all(
+            torch.equal(a[name], b[name])
+            for left, right in zip(one.weights, two.weights, strict=True)
+            for a, b in zip(left, right, strict=True)
+            for name in a
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +97,22 @@ def test_one_shard_of_one_slice_is_retraining(small: Any, memorised: ImageText) 
     assert parameter_digest(alone.member(0)) == parameter_digest(anew)
     batch = small.prepared.records.batch(small.partition.holdout[:4])
     with torch.no_grad():
-        assert torch.allclose(alone(batch).image_logits, anew(batch).image_logits.log_softmax(1), atol=1e-6)
+        assert torch.allclose(
+            alone(batch).image_logits, anew(batch).image_logits.log_softmax(1), atol=1e-6
+        )
 
 
-def test_unlearning_equals_training_without_the_forgotten(small: Any, done: base.Unlearned[Any]) -> None:
+def test_unlearning_equals_training_without_the_forgotten(
+    small: Any, done: base.Unlearned[Any]
+) -> None:
     model, log = train(small, without_forgotten=True)
     assert parameter_digest(done.model) == parameter_digest(model)
     assert equal(done.training_log, log)
 
 
 def test_the_log_handed_back_serves_the_next_request(
-    small: Any, original: tuple[Ensemble, SliceLog],
+    small: Any,
+    original: tuple[Ensemble, SliceLog],
 ) -> None:
     sets = small.partition
     first = sets.forget[sets.patient[sets.forget] == sets.patient[sets.forget[0]]]
@@ -90,11 +125,14 @@ def test_the_log_handed_back_serves_the_next_request(
 
 
 def test_unaffected_parts_stay_bit_identical(
-    small: Any, original: tuple[Ensemble, SliceLog],
+    small: Any,
+    original: tuple[Ensemble, SliceLog],
 ) -> None:
     sets, (model, log) = small.partition, original
     rows = sets.forget[sets.patient[sets.forget] == sets.patient[sets.forget[0]]]
-    one = dataclasses.replace(sets, forget=rows, retain=np.union1d(sets.retain, np.setdiff1d(sets.forget, rows)))
+    one = dataclasses.replace(
+        sets, forget=rows, retain=np.union1d(sets.retain, np.setdiff1d(sets.forget, rows))
+    )
     done = forget(small, model, log, partition=one)
     (hit,) = set(log.shard[rows])
     for number in range(METHOD.shards):
@@ -103,11 +141,16 @@ def test_unaffected_parts_stay_bit_identical(
     assert done.trace.facts["shards affected"] == 1
     assert done.trace.facts["slices trained again"] == METHOD.slices - log.slice[rows].min()
     before, kept = int(log.slice[rows].min()), done.training_log.weights[hit]
-    assert all(torch.equal(kept[at][name], log.weights[hit][at][name]) for at in range(before) for name in kept[at])
+    assert all(
+        torch.equal(kept[at][name], log.weights[hit][at][name])
+        for at in range(before)
+        for name in kept[at]
+    )
 
 
 def test_a_patient_is_in_one_place_whoever_else_is_trained_on(
-    small: Any, original: tuple[Ensemble, SliceLog],
+    small: Any,
+    original: tuple[Ensemble, SliceLog],
 ) -> None:
     sets, log = small.partition, original[1]
     trained = workflow.trained_rows(sets)
@@ -132,15 +175,25 @@ def test_probabilities_are_averaged(small: Any, original: tuple[Ensemble, SliceL
     model, batch = original[0], small.prepared.records.batch(small.partition.holdout[:6])
     with torch.no_grad():
         out = model(batch)
-        mean = torch.stack([model.member(at)(batch).text_logits.softmax(1) for at in range(3)]).mean(0)
+        mean = torch.stack(
+            [model.member(at)(batch).text_logits.softmax(1) for at in range(3)]
+        ).mean(0)
     assert torch.allclose(out.text_logits.exp(), mean, atol=1e-6)
     assert torch.allclose(out.image_logits.exp().sum(1), torch.ones(6), atol=1e-6)
-    signals = collect(model, small.prepared.records, small.partition.holdout[:6], cohort=small.cohort, model_digest="")
+    signals = collect(
+        model,
+        small.prepared.records,
+        small.partition.holdout[:6],
+        cohort=small.cohort,
+        model_digest="",
+    )
     assert signals.image_embedding is None
 
 
 def test_the_log_survives_its_file_and_holds_the_model(
-    tmp_path: Path, small: Any, original: tuple[Ensemble, SliceLog],
+    tmp_path: Path,
+    small: Any,
+    original: tuple[Ensemble, SliceLog],
 ) -> None:
     model, log = original
     log.save(tmp_path / "log.pt")
@@ -151,7 +204,10 @@ def test_the_log_survives_its_file_and_holds_the_model(
 
 
 def test_other_models_logs_and_options_are_refused(
-    small: Any, original: tuple[Ensemble, SliceLog], memorised: ImageText, done: base.Unlearned[Any],
+    small: Any,
+    original: tuple[Ensemble, SliceLog],
+    memorised: ImageText,
+    done: base.Unlearned[Any],
 ) -> None:
     model, log = original
     for given, kept in ((memorised, log), (model, None)):
@@ -167,15 +223,24 @@ def test_other_models_logs_and_options_are_refused(
 
 def test_the_front_door_takes_an_ensemble(small: Any, original: tuple[Ensemble, SliceLog]) -> None:
     model, log = original
-    done = workflow.unlearn(prepared=small.prepared, partition=small.partition, model=model, method=METHOD, recipe=RECIPE,
-                       seed=5, training_log=log)
+    done = workflow.unlearn(
+        prepared=small.prepared,
+        partition=small.partition,
+        model=model,
+        method=METHOD,
+        recipe=RECIPE,
+        seed=5,
+        training_log=log,
+    )
     said = workflow.predict(prepared=small.prepared, model=done.model, rows=small.partition.holdout)
     assert np.allclose(np.exp(said.text_logits).sum(1), 1.0, atol=1e-5)
     assert said.model == parameter_digest(done.model)
 
 
 def test_an_interrupted_training_resumes_to_the_same_bits(
-    tmp_path: Path, small: Any, original: tuple[Ensemble, SliceLog],
+    tmp_path: Path,
+    small: Any,
+    original: tuple[Ensemble, SliceLog],
 ) -> None:
     model, log = original
 
@@ -192,7 +257,9 @@ def test_an_interrupted_training_resumes_to_the_same_bits(
 
 
 def test_the_checkpoint_of_an_ensemble_survives_its_file(
-    tmp_path: Path, small: Any, original: tuple[Ensemble, SliceLog],
+    tmp_path: Path,
+    small: Any,
+    original: tuple[Ensemble, SliceLog],
 ) -> None:
     small.prepared.save(tmp_path / "model", original[0], role="original")
     prepared, loaded = workflow.open_checkpoint(tmp_path / "model", cohort=small.cohort)

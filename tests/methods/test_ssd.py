@@ -27,11 +27,14 @@ def test_dampening_by_hand() -> None:
 
 
 @pytest.mark.parametrize("each", ["sample", "batch"])
-def test_no_weight_grows_and_the_others_stay(small: Any, memorised: ImageText, unlearn: Any, each: Any) -> None:
+def test_no_weight_grows_and_the_others_stay(
+    small: Any, memorised: ImageText, unlearn: Any, each: Any
+) -> None:
     done = unlearn(SSD(alpha=2.0, each=each))
     sets = loaders(small, "labels")
-    (forget, lost), (retain, held) = (squared_gradients(memorised, one, each=each)
-                                      for one in (sets.forget, sets.retain))
+    (forget, lost), (retain, held) = (
+        squared_gradients(memorised, one, each=each) for one in (sets.forget, sets.retain)
+    )
     old, new = dict(memorised.named_parameters()), dict(done.model.named_parameters())
     moved = 0
     for name in forget:
@@ -59,7 +62,9 @@ def test_at_the_bound_nothing_can_be_selected(memorised: ImageText, unlearn: Any
 def test_without_a_remainder_the_selected_become_zero(memorised: ImageText, unlearn: Any) -> None:
     cleared, shrunk = unlearn(SSD(dampening=0.0)), unlearn(SSD())
     old = dict(memorised.named_parameters())
-    for (name, zero), some in zip(cleared.model.named_parameters(), shrunk.model.parameters(), strict=True):
+    for (name, zero), some in zip(
+        cleared.model.named_parameters(), shrunk.model.parameters(), strict=True
+    ):
         changed = zero != old[name]
         assert not bool(zero[changed].any())
         assert not bool((some != old[name])[~changed].any())

@@ -25,7 +25,9 @@ class Samples:
         tokens = torch.randint(5, 50, (n, length), generator=draw)
         tokens[:, 1] = 5 + label
         mask = (torch.arange(length) < torch.randint(4, length + 1, (n, 1), generator=draw)).long()
-        image = 0.5 * torch.rand(n, 1, size, size, generator=draw) + (label / 8)[:, None, None, None]
+        image = (
+            0.5 * torch.rand(n, 1, size, size, generator=draw) + (label / 8)[:, None, None, None]
+        )
         self.all = Batch(image, tokens * mask, mask, label, torch.arange(n), torch.arange(n))
         self.rows = np.arange(n)
         self.batch_size = batch_size
@@ -52,7 +54,11 @@ def samples() -> Callable[..., Samples]:
 def spec() -> ModelSpec:
     """A model of a few thousand parameters with every kind of layer and with dropout."""
     return ModelSpec(
-        image=ResNetSpec(size=32, stem_stride=2, stem_width=4, widths=(4, 8), blocks=2, pooling="global"),
-        text=TextEncoderSpec(hidden=12, layers=1, heads=2, intermediate=16, vocabulary=50, positions=16),
+        image=ResNetSpec(
+            size=32, stem_stride=2, stem_width=4, widths=(4, 8), blocks=2, pooling="global"
+        ),
+        text=TextEncoderSpec(
+            hidden=12, layers=1, heads=2, intermediate=16, vocabulary=50, positions=16
+        ),
         classes=4,
     )

@@ -13,14 +13,29 @@ from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
 
 CLASSES = ("none", "mild", "moderate", "severe")
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a\u2028b", "c\rd", *(f"w{i}" for i in range(43)))
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a\u2028b",
+    "c\rd",
+    *(f"w{i}" for i in range(43)),
+)
 
 
 @pytest.fixture
 def stored(spec, tmp_path):
     model = build(spec, seed=0)
-    digest = checkpoint.save(tmp_path / "model", model, vocabulary=WORDS, preprocessing={"size": 32, "fit": "pad"},
-                             classes=CLASSES, extra={"seed": 0, "parts": (1, 2)})
+    digest = checkpoint.save(
+        tmp_path / "model",
+        model,
+        vocabulary=WORDS,
+        preprocessing={"size": 32, "fit": "pad"},
+        classes=CLASSES,
+        extra={"seed": 0, "parts": (1, 2)},
+    )
     return tmp_path / "model", model, digest
 
 
@@ -41,7 +56,9 @@ def test_round_trip(stored, samples):
 
 def test_saving_replaces_the_whole_checkpoint(stored, spec):
     directory, _, old = stored
-    new = checkpoint.save(directory, build(spec, seed=1), vocabulary=WORDS, preprocessing={}, classes=CLASSES)
+    new = checkpoint.save(
+        directory, build(spec, seed=1), vocabulary=WORDS, preprocessing={}, classes=CLASSES
+    )
     assert new != old
     assert checkpoint.load(directory).digest == new
     assert [path.name for path in directory.parent.iterdir()] == ["model"]
@@ -51,18 +68,31 @@ def test_foreign_files_are_never_replaced(stored, spec):
     directory, _, digest = stored
     (directory / "notes.txt").write_text("mine")
     with pytest.raises(CheckpointError, match="other files"):
-        checkpoint.save(directory, build(spec, seed=1), vocabulary=WORDS, preprocessing={}, classes=CLASSES)
+        checkpoint.save(
+            directory, build(spec, seed=1), vocabulary=WORDS, preprocessing={}, classes=CLASSES
+        )
     assert checkpoint.load(directory).digest == digest
 
 
 def test_parts_must_fit(spec, tmp_path):
     with pytest.raises(CheckpointError) as caught:
-        checkpoint.save(tmp_path / "model", build(spec, seed=0), vocabulary=["a\n"], classes=["x"],
-                        preprocessing={"when": object()}, extra={})
+        checkpoint.save(
+            tmp_path / "model",
+            build(spec, seed=0),
+            vocabulary=["a\n"],
+            classes=["x"],
+            preprocessing={"when": object()},
+            extra={},
+        )
     assert len(caught.value.faults) == 4
     with pytest.raises(CheckpointError, match="plain JSON"):
-        checkpoint.save(tmp_path / "model", build(spec, seed=0), vocabulary=WORDS, classes=CLASSES,
-                        preprocessing={"x": float("nan")})
+        checkpoint.save(
+            tmp_path / "model",
+            build(spec, seed=0),
+            vocabulary=WORDS,
+            classes=CLASSES,
+            preprocessing={"x": float("nan")},
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -72,7 +102,10 @@ def test_missing_files_are_all_named(stored):
     (directory / "vocab.txt").unlink()
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(directory)
-    assert [fault.what for fault in caught.value.faults] == ["model.json is missing", "vocab.txt is missing"]
+    assert [fault.what for fault in caught.value.faults] == [
+        "model.json is missing",
+        "vocab.txt is missing",
+    ]
 
 
 def test_another_architecture_is_named(stored):

@@ -17,12 +17,17 @@ ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "unlearning
 
 
 @torch.no_grad()
-def slow_gate(gate: MultimodalAdaptationGate, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+def slow_gate(
+    gate: MultimodalAdaptationGate, image: torch.Tensor, text: torch.Tensor
+) -> torch.Tensor:
     rows = []
     for e_i, e_t in zip(image, text, strict=True):
         g = 1 / (1 + torch.exp(-(gate.fc1.weight[0] @ torch.cat([e_i, e_t]) + gate.fc1.bias[0])))
         h = gate.fc2.weight @ torch.cat([e_i, g * e_t]) + gate.fc2.bias
-        alpha = min(gate.beta * float(e_i.square().sum().sqrt()) / (float(h.square().sum().sqrt()) + 1e-8), 1.0)
+        alpha = min(
+            gate.beta * float(e_i.square().sum().sqrt()) / (float(h.square().sum().sqrt()) + 1e-8),
+            1.0,
+        )
         x = e_i + alpha * h
         x = (x - x.mean()) / (x.var(unbiased=False) + gate.norm.eps).sqrt()
         rows.append(x * gate.norm.weight + gate.norm.bias)
@@ -34,7 +39,9 @@ def test_equals_the_definition(beta):
     torch.manual_seed(0)
     gate = MultimodalAdaptationGate(12, beta=beta)
     image, text = torch.randn(5, 12), torch.randn(5, 12)
-    torch.testing.assert_close(gate(image, text), slow_gate(gate, image, text), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gate(image, text), slow_gate(gate, image, text), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_batch_mates_do_not_matter():
@@ -42,17 +49,25 @@ def test_batch_mates_do_not_matter():
     gate = MultimodalAdaptationGate(12)
     image, text = 10.0 ** torch.arange(-2, 3)[:, None] * torch.randn(5, 12), torch.randn(5, 12)
     for i in range(5):
-        torch.testing.assert_close(gate(image, text)[i], gate(image[i:i + 1], text[i:i + 1])[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            gate(image, text)[i], gate(image[i : i + 1], text[i : i + 1])[0], rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.skipif(not ORACLE.exists(), reason="the release's oracle numbers are not here")
 def test_single_sample_equals_the_release():
     stored = np.load(ORACLE)
     gate = MultimodalAdaptationGate(24, beta=float(stored["gate:ul_forget:beta"][0]))
-    gate.load_state_dict({key: torch.from_numpy(stored[f"gate:ul_forget:{key}"]) for key in gate.state_dict()})
+    gate.load_state_dict(
+        {key: torch.from_numpy(stored[f"gate:ul_forget:{key}"]) for key in gate.state_dict()}
+    )
     image, text = (torch.from_numpy(stored[f"ul_forget_{part}"]) for part in ("img", "txt"))
-    torch.testing.assert_close(gate(image, text)[0].detach(), torch.from_numpy(stored["gate_row0_alone"]),
-                               rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        gate(image, text)[0].detach(),
+        torch.from_numpy(stored["gate_row0_alone"]),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_zero_embeddings_stay_finite():
@@ -74,7 +89,9 @@ def test_fit_changes_only_the_gate_and_repeats(spec, samples):
     fit_gate(model, loader, seed=7, steps=20)
     assert torch.equal(torch.get_rng_state(), untouched)
     assert [m.training for m in model.modules()] == modes
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {
+        name for name, value in model.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert changed
     assert all(name.startswith("gate.") for name in changed)
     first = parameter_digest(model)

@@ -21,7 +21,9 @@ def test_paper_sizes():
     assert logits.shape == (1, 4)
 
 
-@pytest.mark.parametrize(("side", "features"), [(1537, 768), (2048, 768), (2560, 768), (1536, 192), (2561, 1728)])
+@pytest.mark.parametrize(
+    ("side", "features"), [(1537, 768), (2048, 768), (2560, 768), (1536, 192), (2561, 1728)]
+)
 def test_features_follow_the_last_map(side, features):
     model = ResNetSpec(size=side)
     maps = model.map_side() // 2
@@ -30,7 +32,9 @@ def test_features_follow_the_last_map(side, features):
 
 def test_map_side_equals_the_real_one():
     for side in range(17, 50, 3):
-        spec = ResNetSpec(size=side, stem_stride=3, stem_width=2, widths=(2, 2), blocks=1, pooling="global")
+        spec = ResNetSpec(
+            size=side, stem_stride=3, stem_width=2, widths=(2, 2), blocks=1, pooling="global"
+        )
         seen = []
         model = ImageResNet(spec, 2).eval()
         model.pool.register_forward_pre_hook(lambda _, x, seen=seen: seen.append(x[0].shape[-1]))
@@ -45,9 +49,14 @@ def test_release_key_layout():
     for stage in range(1, 8):
         for block in (0, 1):
             for i in (1, 2):
-                expected |= {f"layer{stage}.{block}.conv{i}.weight",
-                             *(f"layer{stage}.{block}.bn{i}.{n}" for n in norm)}
-        expected |= {f"layer{stage}.0.downsample.0.weight", *(f"layer{stage}.0.downsample.1.{n}" for n in norm)}
+                expected |= {
+                    f"layer{stage}.{block}.conv{i}.weight",
+                    *(f"layer{stage}.{block}.bn{i}.{n}" for n in norm),
+                }
+        expected |= {
+            f"layer{stage}.0.downsample.0.weight",
+            *(f"layer{stage}.0.downsample.1.{n}" for n in norm),
+        }
     assert keys == expected
 
 
@@ -57,7 +66,9 @@ def test_compact_size():
 
 
 def test_too_small_for_the_pooling_is_refused_at_construction():
-    with pytest.raises(SpecError, match=r"images of 64 pixels are too small.*Use at least 513 pixels"):
+    with pytest.raises(
+        SpecError, match=r"images of 64 pixels are too small.*Use at least 513 pixels"
+    ):
         ResNetSpec(size=64)
     assert ResNetSpec(size=513).map_side() == 2
 

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from forgetmi.core.errors import SpecError
-from forgetmi.model.image_text import ImageText, ModelSpec, compact, depth_order, paper, parameter_digest
+from forgetmi.model.image_text import (
+    ImageText,
+    ModelSpec,
+    compact,
+    depth_order,
+    paper,
+    parameter_digest,
+)
 from forgetmi.model.initialise import build, initialise
 
 
@@ -16,7 +23,9 @@ def test_forward_shapes_and_gate(spec, samples):
     model = build(spec, seed=0).eval()
     out = model(samples(5, batch_size=5).all)
     assert out.image_logits.shape == out.text_logits.shape == (5, 4)
-    assert out.image_embedding.shape == out.text_embedding.shape == out.joint_embedding.shape == (5, 8)
+    assert (
+        out.image_embedding.shape == out.text_embedding.shape == out.joint_embedding.shape == (5, 8)
+    )
     assert torch.equal(out.joint_embedding, model.gate(out.image_embedding, out.text_embedding))
 
 
@@ -34,18 +43,32 @@ def test_build_is_a_function_of_the_seed_and_leaves_the_generator_alone(spec):
     first, again, other = (build(spec, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
     assert parameter_digest(first) == parameter_digest(again) != parameter_digest(other)
-    assert all(value.is_contiguous() and value.dtype in (torch.float32, torch.int64)
-               for value in first.state_dict().values())
+    assert all(
+        value.is_contiguous() and value.dtype in (torch.float32, torch.int64)
+        for value in first.state_dict().values()
+    )
 
 
 def test_every_drawn_parameter_has_its_own_stream(spec):
     model = build(spec, seed=0)
-    drawn = [p.flatten()[:4] for name, p in model.named_parameters() if p.ndim > 1 and "embeddings" not in name]
+    drawn = [
+        p.flatten()[:4]
+        for name, p in model.named_parameters()
+        if p.ndim > 1 and "embeddings" not in name
+    ]
     assert len({tuple(values.tolist()) for values in drawn}) == len(drawn)
 
 
-@pytest.mark.parametrize("names", [["img_model.layer2"], ["img_model.fc1", "text_model.classifier"], ["gate"],
-                                   ["text_model.bert.encoder.layer.0", "img_model.bn1"], None])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["img_model.layer2"],
+        ["img_model.fc1", "text_model.classifier"],
+        ["gate"],
+        ["text_model.bert.encoder.layer.0", "img_model.bn1"],
+        None,
+    ],
+)
 def test_initialise_by_name_equals_a_fresh_model(spec, names):
     fresh, model = build(spec, seed=9).state_dict(), build(spec, seed=1)
     with torch.no_grad():
@@ -88,11 +111,18 @@ def test_depth_order_is_the_order_of_the_forward_pass(spec, samples):
     for branch, root in (("image", "img_model."), ("text", "text_model."), ("joint", "gate.")):
         run = [name for name in seen if name.startswith(root)]
         assert sorted(run) == sorted(order[branch])
-        deep = [[n for n in names if not any(side in n for side in sides)] for names in (run, order[branch])]
+        deep = [
+            [n for n in names if not any(side in n for side in sides)]
+            for names in (run, order[branch])
+        ]
         assert deep[0] == deep[1]
     owned = {name for name, _ in model.named_parameters()}
-    listed = {f"{layer}.{own}" for names in order.values() for layer in names
-              for own, _ in model.get_submodule(layer).named_parameters(recurse=False)}
+    listed = {
+        f"{layer}.{own}"
+        for names in order.values()
+        for layer in names
+        for own, _ in model.get_submodule(layer).named_parameters(recurse=False)
+    }
     assert owned == listed
     assert isinstance(model.get_submodule(order["image"][-1]), nn.Linear)
 
@@ -130,4 +160,5 @@ def test_release_branch_names():
         names = {name.split(".")[0] for name in ImageText(compact(4, 60)).state_dict()}
     assert names == {"img_model", "text_model", "gate"}
     assert {"text_model.classifier.weight", "text_model.bert.pooler.dense.weight"} <= set(
-        ImageText(compact(4, 60)).state_dict())
+        ImageText(compact(4, 60)).state_dict()
+    )

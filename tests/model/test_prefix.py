@@ -19,8 +19,11 @@ def test_both_parts_of_an_encoder_are_the_whole(spec, samples):
     encoders = {"image": model.img_model, "text": model.text_model}
     for name, encoder in encoders.items():
         for start in range(1, len(encoder.steps()) + 1):
-            first = encoder.encode(batch.image, stop=start) if name == "image" else \
-                encoder.encode(batch.tokens, batch.mask, stop=start)
+            first = (
+                encoder.encode(batch.image, stop=start)
+                if name == "image"
+                else encoder.encode(batch.tokens, batch.mask, stop=start)
+            )
             prefix = Prefix(start)
             prefix.keep(batch, first)
             model.known = {name: prefix}
@@ -40,7 +43,11 @@ def test_rows_that_are_not_held_are_refused(spec, samples):
 
 def test_steps_are_fixed_up_to_the_first_that_moves_learns_or_drops():
     def steps(number: int, module: nn.Module) -> int:
-        parts = [(nn.Linear(2, 2),), (nn.Sequential(nn.BatchNorm2d(2)), nn.Dropout(0.0)), (nn.ReLU(),)]
+        parts = [
+            (nn.Linear(2, 2),),
+            (nn.Sequential(nn.BatchNorm2d(2)), nn.Dropout(0.0)),
+            (nn.ReLU(),),
+        ]
         for modules in parts:
             nn.ModuleList(modules).requires_grad_(False).eval()
         parts[number] = (*parts[number], module)

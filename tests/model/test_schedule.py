@@ -19,7 +19,9 @@ from forgetmi.model.train import Recipe
 @given(some.lists(some.floats(0.1, 3.0), max_size=40), some.integers(1, 5))
 def test_plateau_is_pytorchs(losses: list[float], patience: int) -> None:
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, threshold=1e-6, patience=patience, eps=0.0)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, threshold=1e-6, patience=patience, eps=0.0
+    )
     for loss in losses:
         schedule.step(loss)
     assert plateau_factor(losses, patience) == pytest.approx(optimiser.param_groups[0]["lr"])
@@ -31,7 +33,11 @@ def test_joint_chestxray_rate_is_linear_warm_up_from_zero(total: int) -> None:
     """get_linear_schedule_with_warmup, whose last steps are never 0."""
     warm = 0.1 * total
     for step in range(total):
-        expected = step / max(1.0, warm) if step < warm else max(0.0, (total - step) / max(1.0, total - warm))
+        expected = (
+            step / max(1.0, warm)
+            if step < warm
+            else max(0.0, (total - step) / max(1.0, total - warm))
+        )
         assert JOINT_CHESTXRAY.lr_factor(step, total) == pytest.approx(expected)
     assert JOINT_CHESTXRAY.lr_factor(0, total) == 0.0
     assert {FORGET_MI.lr_factor(step, total) for step in range(total)} == {1.0}
@@ -45,8 +51,8 @@ def test_bert_optimiser_by_hand() -> None:
     for gradient in (3.0, -1.0):
         weight.grad = torch.tensor([gradient])
         optimiser.step()
-        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient ** 2
-        value -= 0.1 * mean / (square ** 0.5 + 1e-6)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        value -= 0.1 * mean / (square**0.5 + 1e-6)
         value -= 0.1 * 0.5 * value
         assert float(weight.detach()) == pytest.approx(value, rel=1e-5)
 
@@ -63,14 +69,19 @@ def test_shift_moves_whole_pixels_and_brings_zeros() -> None:
     seen = set()
     for old, new in zip(images[:, 0], moved[:, 0], strict=True):
         inside = torch.nonzero(new)
-        (top, left), (bottom, right) = inside.min(0).values.tolist(), (inside.max(0).values + 1).tolist()
+        (top, left), (bottom, right) = (
+            inside.min(0).values.tolist(),
+            (inside.max(0).values + 1).tolist(),
+        )
         down = top if top else bottom - 24
         across = left if left else right - 20
         seen.add((down, across))
         assert abs(down) <= 12
         assert abs(across) <= 12
         window = new[top:bottom, left:right]
-        assert torch.equal(window, old[max(0, -down):24 - max(0, down), max(0, -across):20 - max(0, across)])
+        assert torch.equal(
+            window, old[max(0, -down) : 24 - max(0, down), max(0, -across) : 20 - max(0, across)]
+        )
         assert int((new > 0).sum()) == window.numel()
     assert len(seen) > 30
     assert np.std([down for down, _ in seen]) == pytest.approx(6.0, rel=0.35)
@@ -80,7 +91,9 @@ def test_shift_depends_on_seed_epoch_and_row_alone() -> None:
     images = torch.rand(8, 1, 16, 16)
     whole = shifted(batch(images), std=4.0, seed=1, epoch=2).image
     part = batch(images)
-    one = Batch(*(getattr(part, name)[3:5] for name in ("image", "tokens", "mask", "label", "study", "row")))
+    one = Batch(
+        *(getattr(part, name)[3:5] for name in ("image", "tokens", "mask", "label", "study", "row"))
+    )
     assert torch.equal(shifted(one, std=4.0, seed=1, epoch=2).image, whole[3:5])
     assert not torch.equal(shifted(batch(images), std=4.0, seed=1, epoch=3).image, whole)
     assert not torch.equal(shifted(batch(images), std=4.0, seed=2, epoch=2).image, whole)

@@ -15,8 +15,14 @@ from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec, pretrained
 
 @pytest.fixture
 def pretrained(tmp_path: Path) -> Path:
-    config = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-                        max_position_embeddings=16)
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=16,
+    )
     BertModel(config).save_pretrained(tmp_path / "bert")
     return tmp_path / "bert"
 
@@ -40,15 +46,20 @@ def test_padding_does_not_matter(spec):
 @pytest.mark.parametrize("layers", [1, 3])
 def test_outputs_and_gradients_are_those_of_the_whole_encoder(spec, layers: int):
     text = TextEncoder(replace(spec.text, layers=layers), width=8, classes=4).eval()
-    tokens = torch.randint(5, spec.text.vocabulary, (3, 7), generator=torch.Generator().manual_seed(0))
+    tokens = torch.randint(
+        5, spec.text.vocabulary, (3, 7), generator=torch.Generator().manual_seed(0)
+    )
     mask = (torch.arange(7) < torch.tensor([[7], [4], [1]])).long()
     whole = text.projection(text.bert(tokens, attention_mask=mask).pooler_output)
     found, _ = text(tokens, mask)
     torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-6)
     weights = torch.randn(whole.shape, generator=torch.Generator().manual_seed(1))
     parameters = list(text.bert.parameters())
-    for one, two in zip(torch.autograd.grad((found * weights).sum(), parameters),
-                        torch.autograd.grad((whole * weights).sum(), parameters), strict=True):
+    for one, two in zip(
+        torch.autograd.grad((found * weights).sum(), parameters),
+        torch.autograd.grad((whole * weights).sum(), parameters),
+        strict=True,
+    ):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
@@ -60,8 +71,12 @@ def test_recomputed_activations_change_no_gradient(spec, samples):
         torch.manual_seed(0)  # dropout
         outputs = model(samples(4, batch_size=4).all)
         (outputs.image_logits.sum() + outputs.text_logits.square().sum()).backward()
-        found.append(({name: p.grad for name, p in model.named_parameters() if p.grad is not None},
-                      {name: value.clone() for name, value in model.named_buffers()}))
+        found.append(
+            (
+                {name: p.grad for name, p in model.named_parameters() if p.grad is not None},
+                {name: value.clone() for name, value in model.named_buffers()},
+            )
+        )
     for (kept, before), (computed, after) in ((found[0], found[1]), (found[2], found[3])):
         assert kept.keys() == computed.keys()
         assert all(torch.equal(kept[name], computed[name]) for name in kept)
@@ -110,17 +125,27 @@ def test_pretrained_weights_are_used_and_restored(pretrained: Path, spec: ModelS
 
 
 def test_weights_the_directory_lacks_are_keyed_by_the_seed(tmp_path: Path, spec: ModelSpec):
-    config = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-                        max_position_embeddings=16)
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=16,
+    )
     BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "headless")
     text = pretrained_text(str(tmp_path / "headless"))
     plain = build(replace(spec, text=replace(text, pretrained="")), seed=5)
     model = build(replace(spec, text=text), seed=5)
-    assert torch.equal(model.text_model.bert.pooler.dense.weight, plain.text_model.bert.pooler.dense.weight)
+    assert torch.equal(
+        model.text_model.bert.pooler.dense.weight, plain.text_model.bert.pooler.dense.weight
+    )
 
 
 def test_other_width_is_projected(pretrained: Path, spec: ModelSpec, samples):
-    wide = replace(spec, text=pretrained_text(str(pretrained)), image=replace(spec.image, widths=(4, 20)))
+    wide = replace(
+        spec, text=pretrained_text(str(pretrained)), image=replace(spec.image, widths=(4, 20))
+    )
     model = build(wide, seed=0).eval()
     outputs = model(samples(3, batch_size=3).all)
     assert outputs.text_embedding.shape == outputs.image_embedding.shape == (3, 20)

@@ -21,7 +21,9 @@ CLOCKS = ("seconds", "cpu_seconds")
 
 
 def timeless(trace):
-    return [{key: value for key, value in epoch.items() if key not in CLOCKS} for epoch in trace.epochs]
+    return [
+        {key: value for key, value in epoch.items() if key not in CLOCKS} for epoch in trace.epochs
+    ]
 
 
 class Interrupted(Exception):
@@ -32,13 +34,19 @@ def stop_after(epochs: int):
     def progress(done: int, total: int) -> None:
         if done == epochs:
             raise Interrupted
+
     return progress
 
 
 def test_it_learns_and_leaves_eval_mode(spec, samples):
     model = build(spec, seed=0)
-    trace = fit(model, samples(32, batch_size=8), Recipe(epochs=12, lr=1e-2, validate_every=1), seed=0,
-                validation=samples(24, batch_size=8))
+    trace = fit(
+        model,
+        samples(32, batch_size=8),
+        Recipe(epochs=12, lr=1e-2, validate_every=1),
+        seed=0,
+        validation=samples(24, batch_size=8),
+    )
     first, last = trace.epochs[0], trace.epochs[-1]
     assert last["loss"] < 0.7 * first["loss"]
     assert last["loss"] == pytest.approx(last["image"] + last["text"] + last["ranking"], rel=1e-5)
@@ -68,14 +76,24 @@ def test_resumed_equals_uninterrupted(spec, samples, tmp_path, done):
     expected = fit(whole, loader, recipe, seed=1, validation=loader)
     file = tmp_path / "progress.pt"
     with pytest.raises(Interrupted):  # before epoch `done` is saved: it is run again
-        fit(build(spec, seed=0), loader, recipe, seed=1, validation=loader, resume=file, progress=stop_after(done))
+        fit(
+            build(spec, seed=0),
+            loader,
+            recipe,
+            seed=1,
+            validation=loader,
+            resume=file,
+            progress=stop_after(done),
+        )
     assert file.exists() == (done > 1)
     model = build(spec, seed=0)
     trace = fit(model, loader, recipe, seed=1, validation=loader, resume=file)
     assert parameter_digest(model) == parameter_digest(whole)
     assert timeless(trace) == timeless(expected)
     again = build(spec, seed=0)
-    assert fit(again, loader, recipe, seed=1, validation=loader, resume=file) == trace  # nothing left to do
+    assert (
+        fit(again, loader, recipe, seed=1, validation=loader, resume=file) == trace
+    )  # nothing left to do
     assert parameter_digest(again) == parameter_digest(whole)
     assert [path.name for path in tmp_path.iterdir()] == ["progress.pt"]
 
@@ -84,7 +102,9 @@ def test_foreign_or_damaged_progress_is_refused(spec, samples, tmp_path):
     file, loader = tmp_path / "progress.pt", samples(12, batch_size=6)
     fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file)
     for model_seed, seed, recipe, source in (
-        (1, 0, Recipe(epochs=1), loader), (0, 1, Recipe(epochs=1), loader), (0, 0, Recipe(epochs=2), loader),
+        (1, 0, Recipe(epochs=1), loader),
+        (0, 1, Recipe(epochs=1), loader),
+        (0, 0, Recipe(epochs=2), loader),
         (0, 0, Recipe(epochs=1), samples(18, batch_size=9)),
     ):
         with pytest.raises(CheckpointError, match="of another run"):
@@ -107,8 +127,10 @@ def test_epoch_loop_gives_the_generator_back_when_closed():
     draws = [(next(loop), float(torch.rand(()))) for _ in range(2)]
     loop.close()
     assert torch.equal(torch.get_rng_state(), before)
-    assert draws == [(epoch, float(torch.rand(()))) for epoch in EpochLoop(2, state={}, file=None, key="", seed=0,
-                                                                           stage="x")]
+    assert draws == [
+        (epoch, float(torch.rand(())))
+        for epoch in EpochLoop(2, state={}, file=None, key="", seed=0, stage="x")
+    ]
 
 
 @pytest.mark.parametrize("metered", [True, False])
@@ -156,8 +178,17 @@ def test_zero_epochs_change_nothing(spec, samples):
 def test_one_step_equals_adamw_by_hand(spec, samples):
     text = replace(spec.text, dropout=0.0, attention_dropout=0.0)
     loader = samples(8, batch_size=8)
-    recipe = Recipe(epochs=1, lr=1e-2, weight_decay=0.1, decay_all=False, clip=0.01, text_lr_factor=0.5, warmup=0,
-                    decay=0, ranking_weight=0.3)
+    recipe = Recipe(
+        epochs=1,
+        lr=1e-2,
+        weight_decay=0.1,
+        decay_all=False,
+        clip=0.01,
+        text_lr_factor=0.5,
+        warmup=0,
+        decay=0,
+        ranking_weight=0.3,
+    )
     model = build(replace(spec, text=text), seed=0)
     twin = copy.deepcopy(model).train()
     fit(model, loader, recipe, seed=0)
@@ -174,7 +205,9 @@ def test_one_step_equals_adamw_by_hand(spec, samples):
         lr = 1e-2 * (0.5 if name.startswith("text_model.") else 1.0)
         grad = moved[name].grad * 0.01 / norm
         kept = old * (1 - lr * 0.1) if old.ndim > 1 else old
-        torch.testing.assert_close(p.detach(), kept - lr * grad / (grad.abs() + 1e-8), rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(
+            p.detach(), kept - lr * grad / (grad.abs() + 1e-8), rtol=1e-4, atol=2e-5
+        )
 
 
 def test_accumulated_gradients_are_averaged(spec, samples):
@@ -184,8 +217,11 @@ def test_accumulated_gradients_are_averaged(spec, samples):
     twin = copy.deepcopy(model).train()
     trace = fit(model, loader, recipe, seed=0)
     assert trace.total("steps") == 3
-    optimiser = torch.optim.AdamW([p for n, p in twin.named_parameters() if not n.startswith("gate.")], lr=1e-3,
-                                  weight_decay=0.01)
+    optimiser = torch.optim.AdamW(
+        [p for n, p in twin.named_parameters() if not n.startswith("gate.")],
+        lr=1e-3,
+        weight_decay=0.01,
+    )
     batches = list(loader.epoch(0))
     for pair in (batches[:2], batches[2:4], batches[4:]):
         optimiser.zero_grad()
@@ -217,7 +253,11 @@ def test_bf16_trains_close_to_fp32(spec, samples):
     losses = []
     for bf16 in (False, True):
         model = build(spec, seed=0)
-        losses.append(fit(model, samples(16, batch_size=8), Recipe(epochs=3, bf16=bf16), seed=0).epochs[-1]["loss"])
+        losses.append(
+            fit(model, samples(16, batch_size=8), Recipe(epochs=3, bf16=bf16), seed=0).epochs[-1][
+                "loss"
+            ]
+        )
         assert all(p.dtype == torch.float32 for p in model.parameters())
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
@@ -263,9 +303,23 @@ def test_observers_are_resumed_with_the_training(spec, samples, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[first], resume=tmp_path / "x",
-            progress=stop)
-    fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[second], resume=tmp_path / "x")
+        fit(
+            build(spec, seed=0),
+            loader,
+            Recipe(epochs=3),
+            seed=0,
+            observers=[first],
+            resume=tmp_path / "x",
+            progress=stop,
+        )
+    fit(
+        build(spec, seed=0),
+        loader,
+        Recipe(epochs=3),
+        seed=0,
+        observers=[second],
+        resume=tmp_path / "x",
+    )
     assert (second.moves, second.rows) == (whole.moves, whole.rows)
 
 
@@ -273,15 +327,31 @@ def test_looks_at_validation_patients_change_nothing(spec, samples):
     found = {}
     for every in (0, 1, 2):
         model = build(spec, seed=0)
-        trace = fit(model, samples(8, batch_size=4), Recipe(epochs=3, validate_every=every), seed=0,
-                    validation=samples(6, batch_size=3))
-        found[every] = parameter_digest(model), ["validation_loss" in epoch for epoch in trace.epochs]
+        trace = fit(
+            model,
+            samples(8, batch_size=4),
+            Recipe(epochs=3, validate_every=every),
+            seed=0,
+            validation=samples(6, batch_size=3),
+        )
+        found[every] = (
+            parameter_digest(model),
+            ["validation_loss" in epoch for epoch in trace.epochs],
+        )
     assert {digest for digest, _ in found.values()} == {found[0][0]}
-    assert [looked for _, looked in found.values()] == [[False, False, True], [True] * 3, [False, True, True]]
+    assert [looked for _, looked in found.values()] == [
+        [False, False, True],
+        [True] * 3,
+        [False, True, True],
+    ]
 
 
 def test_validation_without_labels_or_with_one_class_is_none_not_a_number(spec, samples):
-    loader, unknown, single = samples(8, batch_size=4), samples(6, batch_size=3), samples(6, batch_size=3)
+    loader, unknown, single = (
+        samples(8, batch_size=4),
+        samples(6, batch_size=3),
+        samples(6, batch_size=3),
+    )
     unknown.all.label[:] = -1
     single.all.label[:] = 2
     model = build(spec, seed=0)

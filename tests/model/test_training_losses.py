@@ -41,15 +41,21 @@ def slow_ranking_loss(image, text, label, study, kind, ordinal) -> float:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), n=st.integers(1, 9), kind=st.sampled_from(["dot", "cosine", "l2"]),
-       ordinal=st.booleans())
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(1, 9),
+    kind=st.sampled_from(["dot", "cosine", "l2"]),
+    ordinal=st.booleans(),
+)
 def test_ranking_equals_the_slow_loop(seed, n, kind, ordinal):
     draw = torch.Generator().manual_seed(seed)
     image, text = (torch.randn(n, 6, generator=draw, dtype=torch.float64) for _ in range(2))
     label = torch.randint(-1, 4, (n,), generator=draw)
     study = torch.randint(0, 3, (n,), generator=draw)
     fast = ranking_loss(image, text, label, study, similarity=kind, ordinal=ordinal)
-    slow = slow_ranking_loss(image.tolist(), text.tolist(), label.tolist(), study.tolist(), kind, ordinal)
+    slow = slow_ranking_loss(
+        image.tolist(), text.tolist(), label.tolist(), study.tolist(), kind, ordinal
+    )
     assert float(fast) == pytest.approx(slow, rel=1e-9, abs=1e-9)
 
 
@@ -59,29 +65,44 @@ def test_ranking_equals_the_release(kind):
     cases = json.loads(ORACLE.read_text())["cases"]
     assert len(cases) == 9
     for case in cases:
-        image, text = (torch.tensor(case[name], requires_grad=True) for name in ("z_image", "z_text"))
-        loss = ranking_loss(image, text, torch.tensor(case["labels"]).long(), torch.tensor(case["report_id"]),
-                            similarity=kind)
+        image, text = (
+            torch.tensor(case[name], requires_grad=True) for name in ("z_image", "z_text")
+        )
+        loss = ranking_loss(
+            image,
+            text,
+            torch.tensor(case["labels"]).long(),
+            torch.tensor(case["report_id"]),
+            similarity=kind,
+        )
         expected = case["expected"][kind]
-        assert float(loss.detach()) == pytest.approx(expected["total"], rel=1e-5, abs=1e-6), case["name"]
+        assert float(loss.detach()) == pytest.approx(expected["total"], rel=1e-5, abs=1e-6), case[
+            "name"
+        ]
         loss.backward()
         for name, tensor in (("grad_z_image", image), ("grad_z_text", text)):
             if name in expected:
                 wanted = torch.tensor(expected[name])
-                assert float((tensor.grad - wanted).norm()) <= 1e-5 * float(wanted.norm()) + 1e-7, case["name"]
+                assert float((tensor.grad - wanted).norm()) <= 1e-5 * float(wanted.norm()) + 1e-7, (
+                    case["name"]
+                )
 
 
 def test_nominal_margin_ignores_the_names():
     image, text, study = torch.zeros(3, 2), torch.zeros(3, 2), torch.arange(3)
     label = torch.tensor([0, 3, 1])
     assert float(ranking_loss(image, text, label, study, ordinal=False)) == pytest.approx(1.0)
-    assert float(ranking_loss(image, text, label, study, ordinal=True)) == pytest.approx(2 * (3 + 2 + 1) / 3)
+    assert float(ranking_loss(image, text, label, study, ordinal=True)) == pytest.approx(
+        2 * (3 + 2 + 1) / 3
+    )
 
 
 def test_cross_entropy_is_the_mean_over_known_labels():
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
     expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
-    assert float(cross_entropy(logits, torch.tensor([0, 0, -1]))) == pytest.approx(expected, rel=1e-6)
+    assert float(cross_entropy(logits, torch.tensor([0, 0, -1]))) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_cross_entropy_without_labels_is_zero_with_zero_gradient():
@@ -101,6 +122,8 @@ def test_base_loss_adds_its_parts():
     assert float(loss.image) == float(cross_entropy(l_i, label))
     assert float(loss.text) == float(cross_entropy(l_t, label))
     assert float(loss.ranking) == float(ranking_loss(z_i, z_t, label, study))
-    assert float(loss.total) == pytest.approx(float(loss.image + loss.text + 0.25 * loss.ranking), rel=1e-6)
+    assert float(loss.total) == pytest.approx(
+        float(loss.image + loss.text + 0.25 * loss.ranking), rel=1e-6
+    )
     with pytest.raises(TypeError, match="embeddings"):
         base_loss(Outputs(l_i, l_t), batch)

@@ -24,23 +24,42 @@ SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
 def draw(kind: str) -> str:
     match kind:
         case "roc":
-            return attack_figures.roc_panel("r", "Radiograph", [
-                Curve("original", SCORES + 1, SCORES), Curve("unlearned", SCORES, SCORES)])
+            return attack_figures.roc_panel(
+                "r",
+                "Radiograph",
+                [Curve("original", SCORES + 1, SCORES), Curve("unlearned", SCORES, SCORES)],
+            )
         case "strip":
-            people = [Person("0123abcd", 4.2, "remembered", "100 %"), Person("$x_1$ <b>", -0.5, "", "30 %")]
+            people = [
+                Person("0123abcd", 4.2, "remembered", "100 %"),
+                Person("$x_1$ <b>", -0.5, "", "30 %"),
+            ]
             return attack_figures.strip_panel("s", "Patients", people, never_seen=SCORES)
         case "forest":
-            rows = [ForestRow("sex"), ForestRow("F", 0.62, (0.5, 0.7)), ForestRow("M", note="too few to say"),
-                    ForestRow("zero", 0.0)]
-            return attack_figures.forest_panel("f", "Subgroups", rows, axis="AUC", neutral=0.5, span=(0, 1), margin=0.2)
+            rows = [
+                ForestRow("sex"),
+                ForestRow("F", 0.62, (0.5, 0.7)),
+                ForestRow("M", note="too few to say"),
+                ForestRow("zero", 0.0),
+            ]
+            return attack_figures.forest_panel(
+                "f", "Subgroups", rows, axis="AUC", neutral=0.5, span=(0, 1), margin=0.2
+            )
         case _:
-            return attack_figures.relearn_panel("l", "Relearning", [Relearned("unlearned", SCORES)], threshold=0.2)
+            return attack_figures.relearn_panel(
+                "l", "Relearning", [Relearned("unlearned", SCORES)], threshold=0.2
+            )
 
 
-@pytest.mark.parametrize(("kind", "words"), [
-    ("roc", "original: true-positive rate 1.00 without a false alarm"), ("strip", "0123abcd 4.20, stands out"),
-    ("forest", "F: 0.62 (0.50 to 0.70). M: too few to say. zero: 0.00."), ("relearn", "0.1 before, 0.9 after 4 epochs"),
-])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("roc", "original: true-positive rate 1.00 without a false alarm"),
+        ("strip", "0123abcd 4.20, stands out"),
+        ("forest", "F: 0.62 (0.50 to 0.70). M: too few to say. zero: 0.00."),
+        ("relearn", "0.1 before, 0.9 after 4 epochs"),
+    ],
+)
 def test_figures_are_stable_and_said_in_words(kind: str, words: str) -> None:
     picture = draw(kind)
     assert picture == draw(kind)
@@ -52,10 +71,19 @@ def test_figures_are_stable_and_said_in_words(kind: str, words: str) -> None:
 
 def test_rates_by_hand() -> None:
     false, true = rates(Curve("unlearned", np.array([3.0, 1.0]), np.array([2.0, 1.0, 0.0, 0.0])))
-    assert list(zip(false, true, strict=True)) == [(0, 0), (0, 0.5), (0.25, 0.5), (0.5, 1.0), (1, 1)]
+    assert list(zip(false, true, strict=True)) == [
+        (0, 0),
+        (0, 0.5),
+        (0.25, 0.5),
+        (0.5, 1.0),
+        (1, 1),
+    ]
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=12))
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+)
 @settings(max_examples=50, deadline=None)
 def test_area_under_the_rates_is_the_auc(inside: list[int], outside: list[int]) -> None:
     members, unseen = np.array(inside, float), np.array(outside, float)
@@ -79,13 +107,17 @@ def test_text_from_outside_is_cleaned_and_shortened() -> None:
     assert brief("short\n text") == "short text"
 
 
-def test_pdf_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pdf_without_its_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "weasyprint", None)
     with pytest.raises(SpecError, match=r"forgetmi\[pdf\]"):
         write_pdfs([tmp_path / "report.html"])
 
 
-def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     class Printer:
         def __init__(self, *, string: str, url_fetcher: tuple[str, ...]) -> None:
             self.string, self.allowed = string, url_fetcher
@@ -94,8 +126,13 @@ def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(monkeypatch: pytes
             target.write_text(f"%PDF {self.string} {self.allowed}")
 
     monkeypatch.setitem(sys.modules, "weasyprint", types.SimpleNamespace(HTML=Printer))  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "weasyprint.urls", types.SimpleNamespace(  # type: ignore[arg-type]
-        URLFetcher=lambda allowed_protocols: allowed_protocols))
+    monkeypatch.setitem(
+        sys.modules,
+        "weasyprint.urls",
+        types.SimpleNamespace(  # type: ignore[arg-type]
+            URLFetcher=lambda allowed_protocols: allowed_protocols
+        ),
+    )
     (tmp_path / "report.html").write_text("page")
     assert write_pdfs([tmp_path / "report.html"]) == (tmp_path / "report.pdf",)
     assert (tmp_path / "report.pdf").read_text() == "%PDF page ('data',)"

@@ -13,12 +13,18 @@ from forgetmi.report import figures
 from forgetmi.report.svg import ORIGINAL, UNLEARNED
 
 ROW = figures.DotRow(
-    "AUC, image head", figures.Mark(0.988, (0.97, 1.0)), figures.Mark(0.754, (0.66, 0.84)),
-    (figures.Mark(0.722), figures.Mark(0.689), figures.Mark(0.657)), 0.7)
+    "AUC, image head",
+    figures.Mark(0.988, (0.97, 1.0)),
+    figures.Mark(0.754, (0.66, 0.84)),
+    (figures.Mark(0.722), figures.Mark(0.689), figures.Mark(0.657)),
+    0.7,
+)
 LOSSES = np.geomspace(1e-4, 5, 81)
-POINTS = (figures.Point("original", "Original", figures.Mark(0.279), figures.Mark(0.722, (0.68, 0.76))),
-          figures.Point("unlearned", "Unlearned", figures.Mark(0.042, (0.03, 0.08)), figures.Mark(0.719)),
-          figures.Point("retrain", "", figures.Mark(0.046), figures.Mark(0.709, (0.67, 0.75))))
+POINTS = (
+    figures.Point("original", "Original", figures.Mark(0.279), figures.Mark(0.722, (0.68, 0.76))),
+    figures.Point("unlearned", "Unlearned", figures.Mark(0.042, (0.03, 0.08)), figures.Mark(0.719)),
+    figures.Point("retrain", "", figures.Mark(0.046), figures.Mark(0.709, (0.67, 0.75))),
+)
 
 
 def draw(kind: str) -> str:
@@ -29,7 +35,9 @@ def draw(kind: str) -> str:
             return figures.strip("s", ROW, span=(0, 1))
         case "loss":
             span = figures.loss_span([LOSSES])
-            return figures.loss_panel("l", "Original", withdrawn=LOSSES, unseen=LOSSES * 2, span=span, top=0.2)
+            return figures.loss_panel(
+                "l", "Original", withdrawn=LOSSES, unseen=LOSSES * 2, span=span, top=0.2
+            )
         case _:
             return figures.trade_off_panel("t", "Trade", POINTS, x_label="gap", y_label="AUC")
 
@@ -64,7 +72,9 @@ def test_description_tells_the_numbers_of_the_picture() -> None:
 
 
 def test_what_was_not_measured_is_not_drawn() -> None:
-    empty = figures.dot_panel("d", "Withdrawn", [figures.DotRow("AUC", None, figures.Mark(0.5), ())], span=(0, 1))
+    empty = figures.dot_panel(
+        "d", "Withdrawn", [figures.DotRow("AUC", None, figures.Mark(0.5), ())], span=(0, 1)
+    )
     assert "original not measured, unlearned 0.500." in empty
     assert ORIGINAL not in empty
     assert UNLEARNED in empty
@@ -75,7 +85,10 @@ def test_dollar_signs_are_no_formulas() -> None:
     assert "cost in $ or $$ &lt;b&gt;" in figures.dot_panel("d", "h", [row], span=(0, 1))
 
 
-@given(st.lists(st.floats(0, 50), min_size=1, max_size=60), st.lists(st.floats(0, 50), min_size=1, max_size=60))
+@given(
+    st.lists(st.floats(0, 50), min_size=1, max_size=60),
+    st.lists(st.floats(0, 50), min_size=1, max_size=60),
+)
 @settings(deadline=None, max_examples=60)
 def test_every_image_is_in_a_bin(one: list[float], two: list[float]) -> None:
     losses = [np.array(one), np.array(two)]
@@ -91,11 +104,20 @@ def test_signs_of_the_key_are_hidden_from_screen_readers(kind: str) -> None:
 
 
 def test_many_models_are_numbered_from_left_to_right_and_named_beside_the_axes() -> None:
-    few, many = ([figures.Point("unlearned", f"Model {at}", figures.Mark(0.3 - at / 100), figures.Mark(0.7))
-                  for at in range(count)] for count in (figures.MOST_LABELS, figures.MOST_LABELS + 1))
+    few, many = (
+        [
+            figures.Point(
+                "unlearned", f"Model {at}", figures.Mark(0.3 - at / 100), figures.Mark(0.7)
+            )
+            for at in range(count)
+        ]
+        for count in (figures.MOST_LABELS, figures.MOST_LABELS + 1)
+    )
 
     def words(points: list[figures.Point]) -> list[str]:
-        root = ET.fromstring(figures.trade_off_panel("t", "Trade", points, x_label="gap", y_label="AUC"))
+        root = ET.fromstring(
+            figures.trade_off_panel("t", "Trade", points, x_label="gap", y_label="AUC")
+        )
         return [element.text or "" for element in root.iter("text")]
 
     assert {f"Model {at}" for at in range(figures.MOST_LABELS)} <= set(words(few))

@@ -18,10 +18,20 @@ from forgetmi.report.manifest import Manifest, collect, without_folders, write_m
 
 def make(**changes: object) -> Manifest:
     given = {
-        "seeds": {"run": 3, "retrain-0": 4}, "cohort": "c0" * 32, "models": {"original": "0a" * 32}, "spec": "5e" * 32,
+        "seeds": {"run": 3, "retrain-0": 4},
+        "cohort": "c0" * 32,
+        "models": {"original": "0a" * 32},
+        "spec": "5e" * 32,
         "stages": {"train": Cost(2.0, 1.5, 10), "evaluate": Cost(0.5, 0.5, 5)},
-        "command": ["/home/someone/.venv/bin/forgetmi", "unlearn", "--out=/data/someone/runs/7", "lists/withdrawn.csv"],
-        "warnings": ["/home/someone/site-packages/torch/x.py:3: slow"], **changes}
+        "command": [
+            "/home/someone/.venv/bin/forgetmi",
+            "unlearn",
+            "--out=/data/someone/runs/7",
+            "lists/withdrawn.csv",
+        ],
+        "warnings": ["/home/someone/site-packages/torch/x.py:3: slow"],
+        **changes,
+    }
     return collect(**given)  # type: ignore[arg-type]
 
 
@@ -56,13 +66,16 @@ def test_manifest_holds_no_folder_user_or_host() -> None:
     assert f'"{getpass.getuser()}"' not in text
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("../a/b.csv and ./c/d and ~/e/f", "b.csv and d and f"),
-    ("'/data/my films/x.csv' is missing", "'x.csv' is missing"),
-    (r"C:\Users\me\f.csv", "f.csv"),
-    ("2/3 of the rows, and/or 0.5", "2/3 of the rows, and/or 0.5"),
-    ("/work/", "work"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("../a/b.csv and ./c/d and ~/e/f", "b.csv and d and f"),
+        ("'/data/my films/x.csv' is missing", "'x.csv' is missing"),
+        (r"C:\Users\me\f.csv", "f.csv"),
+        ("2/3 of the rows, and/or 0.5", "2/3 of the rows, and/or 0.5"),
+        ("/work/", "work"),
+    ],
+)
 def test_folders_are_taken_out(text: str, expected: str) -> None:
     assert without_folders(text) == expected
 

@@ -19,7 +19,13 @@ from forgetmi.audit.verdict import Outcome
 from forgetmi.core.cost import Cost
 from forgetmi.core.types import Evaluation, Failed, ForgetRequest, Score
 from forgetmi.report.content import Copies, CopyRow, Example, MethodSummary, ReportFacts
-from forgetmi.report.pages import DIGESTS_SHOWN, render_engineer, render_letter, render_report, write_report
+from forgetmi.report.pages import (
+    DIGESTS_SHOWN,
+    render_engineer,
+    render_letter,
+    render_report,
+    write_report,
+)
 from forgetmi.report.verdict_text import ANSWERS
 from tests.report.conftest import make_findings
 
@@ -62,10 +68,14 @@ def read(page: str) -> Reader:
     return reader
 
 
-def change(facts: ReportFacts, edit: Callable[[str, Score | Failed], Score | Failed | None]) -> ReportFacts:
+def change(
+    facts: ReportFacts, edit: Callable[[str, Score | Failed], Score | Failed | None]
+) -> ReportFacts:
     """The facts with every score edited; None drops it."""
-    scores = {model: tuple(new for score in found if (new := edit(model, score)) is not None)
-              for model, found in facts.evaluation.scores.items()}
+    scores = {
+        model: tuple(new for score in found if (new := edit(model, score)) is not None)
+        for model, found in facts.evaluation.scores.items()
+    }
     return replace(facts, evaluation=Evaluation(scores, facts.evaluation.notes))
 
 
@@ -76,11 +86,16 @@ NEIGHBOURS = {"report.html", "engineer.html", "engineer.html#manifest", "letter.
 @pytest.fixture(scope="module")
 def pages(facts: ReportFacts, audited: ReportFacts) -> dict[str, str]:
     """Every page, without and with an audit."""
-    return {f"{name}{suffix}": render(one) for suffix, one in (("", facts), ("+audit", audited))
-            for name, render in RENDER.items()}
+    return {
+        f"{name}{suffix}": render(one)
+        for suffix, one in (("", facts), ("+audit", audited))
+        for name, render in RENDER.items()
+    }
 
 
-@pytest.fixture(scope="module", params=[f"{name}{suffix}" for suffix in ("", "+audit") for name in RENDER])
+@pytest.fixture(
+    scope="module", params=[f"{name}{suffix}" for suffix in ("", "+audit") for name in RENDER]
+)
 def page(request: pytest.FixtureRequest, pages: dict[str, str]) -> str:
     return pages[request.param]
 
@@ -89,8 +104,10 @@ def test_page_needs_nothing_from_outside(page: str) -> None:
     reader = read(page)
     assert "script" not in reader.tags
     assert not {"link", "iframe", "object", "embed", "form"} & set(reader.tags)
-    assert all(address.startswith(("#", "data:image/jpeg;base64,")) or address in NEIGHBOURS
-               for address in reader.addresses)
+    assert all(
+        address.startswith(("#", "data:image/jpeg;base64,")) or address in NEIGHBOURS
+        for address in reader.addresses
+    )
     assert "http:" not in page
     assert "https:" not in page
     assert "@import" not in page
@@ -101,7 +118,9 @@ def test_page_needs_nothing_from_outside(page: str) -> None:
 def test_page_is_small_and_its_identifiers_are_unique(page: str) -> None:
     reader = read(page)
     assert len(page.encode()) < 900_000
-    named = [one for one in reader.ids if not one.startswith(("m", "p"))]  # markers of the keys' signs repeat
+    named = [
+        one for one in reader.ids if not one.startswith(("m", "p"))
+    ]  # markers of the keys' signs repeat
     assert len(named) == len(set(named))
 
 
@@ -110,7 +129,9 @@ def test_every_figure_is_described_and_read_with_a_sentence(pages: dict[str, str
         figures = re.findall(r"<figure.*?</figure>", pages[name], re.DOTALL)
         drawn = [figure for figure in figures if "<svg" in figure]
         assert len(drawn) >= (4 if name == "engineer" else 9)
-        assert all("<b>What to see:</b>" in figure and figure.count("<desc") >= 1 for figure in drawn)
+        assert all(
+            "<b>What to see:</b>" in figure and figure.count("<desc") >= 1 for figure in drawn
+        )
 
 
 def test_every_inner_address_exists(pages: dict[str, str]) -> None:
@@ -122,10 +143,18 @@ def test_every_inner_address_exists(pages: dict[str, str]) -> None:
             assert not anchor or anchor in there
 
 
-def test_same_facts_give_the_same_bytes(audited: ReportFacts, pages: dict[str, str], tmp_path: Path) -> None:
+def test_same_facts_give_the_same_bytes(
+    audited: ReportFacts, pages: dict[str, str], tmp_path: Path
+) -> None:
     files = write_report(tmp_path / "report.html", audited)
-    assert [file.read_bytes() for file in files] == [pages[f"{name}+audit"].encode() for name in RENDER]
-    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "engineer.html", "letter.html"}
+    assert [file.read_bytes() for file in files] == [
+        pages[f"{name}+audit"].encode() for name in RENDER
+    ]
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "report.html",
+        "engineer.html",
+        "letter.html",
+    }
 
 
 def test_pages_find_each_other_under_another_name(facts: ReportFacts) -> None:
@@ -133,8 +162,10 @@ def test_pages_find_each_other_under_another_name(facts: ReportFacts) -> None:
     assert 'href="march.html"' in render_letter(facts, names=names)
 
 
-def test_page_holds_no_identifier_but_the_first_digests_of_the_request(facts: ReportFacts, pages: dict[str, str],
-                                                                       ) -> None:
+def test_page_holds_no_identifier_but_the_first_digests_of_the_request(
+    facts: ReportFacts,
+    pages: dict[str, str],
+) -> None:
     assert not any("secret-" in page for page in pages.values())
     page = pages["report"]
     shown = [digest for digest in facts.request.patients if digest in page]
@@ -149,7 +180,15 @@ def test_without_an_audit_nothing_is_concluded(facts: ReportFacts) -> None:
     bare = replace(facts, evaluation=Evaluation(facts.evaluation.scores), copies=None, signals={})
     texts = {name: read(render(bare)).text for name, render in RENDER.items()}
     for own in texts.values():
-        for word in ("FORGOTTEN", "successful,", "compliant", "passed", "failed", "erased", "guarantee"):
+        for word in (
+            "FORGOTTEN",
+            "successful,",
+            "compliant",
+            "passed",
+            "failed",
+            "erased",
+            "guarantee",
+        ):
             assert word not in own
     own = texts["report"].lower()
     assert "no audit was made" in own
@@ -164,46 +203,72 @@ OUTCOMES: tuple[Outcome, ...] = ("FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN",
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_the_verdict_is_the_rules_and_no_other_word_for_it(facts: ReportFacts, outcome: Outcome) -> None:
+def test_the_verdict_is_the_rules_and_no_other_word_for_it(
+    facts: ReportFacts, outcome: Outcome
+) -> None:
     findings = make_findings(outcome)
-    findings = replace(findings, statements=(), controls=(), verdict=replace(findings.verdict, statements=()))
+    findings = replace(
+        findings, statements=(), controls=(), verdict=replace(findings.verdict, statements=())
+    )
     page = read(render_report(replace(facts, findings=findings, signals={}))).text
     said = re.findall(r"NOT FORGOTTEN|OVER-FORGOTTEN|NOT RESOLVABLE|FORGOTTEN", page)
-    assert said == [outcome] * 4 + ["NOT RESOLVABLE"]  # overall, three channels, and the one that was not measured
+    assert said == [outcome] * 4 + [
+        "NOT RESOLVABLE"
+    ]  # overall, three channels, and the one that was not measured
     assert ANSWERS[outcome].means in page
     letter = read(render_letter(replace(facts, findings=findings, signals={}))).text
     assert ANSWERS[outcome].letter in letter
     assert ("next step and date" in letter) is (outcome != "FORGOTTEN")
 
 
-def test_power_controls_copies_harm_and_risk_are_on_the_first_page(pages: dict[str, str], audited: ReportFacts) -> None:
+def test_power_controls_copies_harm_and_risk_are_on_the_first_page(
+    pages: dict[str, str], audited: ReportFacts
+) -> None:
     text = read(pages["report+audit"]).text
-    for part in ("With 16 withdrawn patients an AUC below 0.72 cannot be told from 0.5.",
-                 "One patient with a copy elsewhere was left out.",
-                 "it calls the original model NOT FORGOTTEN, as it must",
-                 "of 1 retrained model, left out in turn, it calls 1 NOT RESOLVABLE", "Take it out of training.",
-                 "2 harmed, 2 not resolvable, 2 too few to say", "Harmed: sex: F, accuracy, radiograph",
-                 "1 became easier to recognise as training data", "stands out as remembered",
-                 "within one month of the request"):
+    for part in (
+        "With 16 withdrawn patients an AUC below 0.72 cannot be told from 0.5.",
+        "One patient with a copy elsewhere was left out.",
+        "it calls the original model NOT FORGOTTEN, as it must",
+        "of 1 retrained model, left out in turn, it calls 1 NOT RESOLVABLE",
+        "Take it out of training.",
+        "2 harmed, 2 not resolvable, 2 too few to say",
+        "Harmed: sex: F, accuracy, radiograph",
+        "1 became easier to recognise as training data",
+        "stands out as remembered",
+        "within one month of the request",
+    ):
         assert part in text
     assert audited.findings is not None
     assert audited.findings.patients[0].patient[:8] in text
-    nobody = replace(audited.findings, patients=tuple(
-        replace(one, remembered=False) for one in audited.findings.patients))
+    nobody = replace(
+        audited.findings,
+        patients=tuple(replace(one, remembered=False) for one in audited.findings.patients),
+    )
     text = read(render_report(replace(audited, findings=nobody, signals={}))).text
     assert "None of 16 withdrawn patients stands out" in text
     assert "stands out as remembered" not in text
 
 
 def test_the_engineers_page_has_every_attack_patient_and_subgroup(
-    pages: dict[str, str], audited: ReportFacts,
+    pages: dict[str, str],
+    audited: ReportFacts,
 ) -> None:
     findings, text = audited.findings, read(pages["engineer+audit"]).text
     assert findings is not None
     assert all(one.patient[:8] in text for one in findings.patients)
-    for part in ("Population attack", "RMIA, offline", "SVM loss attack for comparison with published tables",
-                 "16 withdrawn, 67 never seen", "LiRA, online (radiograph, report): needs shadows", "too few to say",
-                 "not within 3 epochs", "1/67", "F (9 | 30)", "unknown (1 | 4)", "has a copy elsewhere"):
+    for part in (
+        "Population attack",
+        "RMIA, offline",
+        "SVM loss attack for comparison with published tables",
+        "16 withdrawn, 67 never seen",
+        "LiRA, online (radiograph, report): needs shadows",
+        "too few to say",
+        "not within 3 epochs",
+        "1/67",
+        "F (9 | 30)",
+        "unknown (1 | 4)",
+        "has a copy elsewhere",
+    ):
         assert part in text
     assert text.index("SVM loss attack") > text.index("RMIA, offline")
 
@@ -211,14 +276,24 @@ def test_the_engineers_page_has_every_attack_patient_and_subgroup(
 def test_several_forget_sets_are_pooled_and_named(audited: ReportFacts) -> None:
     findings = audited.findings
     assert findings is not None
-    second = [replace(one, draw=1) for one in (*findings.attacks, *findings.never_seen, *findings.patients,
-                                                *findings.relearning)]
+    second = [
+        replace(one, draw=1)
+        for one in (
+            *findings.attacks,
+            *findings.never_seen,
+            *findings.patients,
+            *findings.relearning,
+        )
+    ]
     attacks = tuple(one for one in second if hasattr(one, "title"))
     pooled = replace(
-        findings, draws=(findings.draws[0], replace(findings.draws[0], name="another")),
-        verdict=replace(findings.verdict, draws=2), attacks=(*findings.attacks, *attacks),
+        findings,
+        draws=(findings.draws[0], replace(findings.draws[0], name="another")),
+        verdict=replace(findings.verdict, draws=2),
+        attacks=(*findings.attacks, *attacks),
         patients=(*findings.patients, *(one for one in second if isinstance(one, PatientRow))),
-        never_seen=(*findings.never_seen, *(one for one in second if isinstance(one, NeverSeen))))
+        never_seen=(*findings.never_seen, *(one for one in second if isinstance(one, NeverSeen))),
+    )
     page = render_engineer(replace(audited, findings=pooled, signals={}))
     assert "Each withdrawn patient, another" in page
     assert read(page).text.count("another") > 6
@@ -228,37 +303,73 @@ def test_several_forget_sets_are_pooled_and_named(audited: ReportFacts) -> None:
 def test_numbers_come_from_the_scores(facts: ReportFacts, pages: dict[str, str]) -> None:
     def edit(model: str, score: Score | Failed) -> Score | Failed:
         if isinstance(score, Score) and (model, score.name, score.head, score.on) == (
-                "unlearned", "auc", "image", "forget"):
+            "unlearned",
+            "auc",
+            "image",
+            "forget",
+        ):
             return replace(score, value=0.6437, interval=(0.5129, 0.7648))
         return score
+
     changed = change(replace(facts, signals={}), edit)
     text = read(render_report(changed)).text + read(render_engineer(changed)).text
     before = read(pages["report"]).text + read(pages["engineer"]).text
-    for number in ("0.6440.513 to 0.765", "is now 0.64 (95 % interval 0.51 to 0.76)", "0.6437 (0.5129 to 0.7648)"):
+    for number in (
+        "0.6440.513 to 0.765",
+        "is now 0.64 (95 % interval 0.51 to 0.76)",
+        "0.6437 (0.5129 to 0.7648)",
+    ):
         assert number in text
         assert number not in before
 
 
 def test_a_changed_fact_changes_the_page(facts: ReportFacts, pages: dict[str, str]) -> None:
     other = ReportFacts(
-        title="Another title", cohort=replace(facts.cohort, name="films of Elsewhere", classes=("yes", "no")),
-        partition=facts.partition, request=ForgetRequest(("ab" * 8,), (), "moved abroad", "2031-01-02"),
-        method=MethodSummary("Retrain", "Trained anew.", "no paper", {"rounds": 17}, exact=True), work=facts.work,
-        evaluation=Evaluation(facts.evaluation.scores, ("A note on all.",)), signals={}, derived_from_forgotten=(),
-        manifest=replace(facts.manifest, seeds={"root": 4711}, accelerator="Abacus 9"))
+        title="Another title",
+        cohort=replace(facts.cohort, name="films of Elsewhere", classes=("yes", "no")),
+        partition=facts.partition,
+        request=ForgetRequest(("ab" * 8,), (), "moved abroad", "2031-01-02"),
+        method=MethodSummary("Retrain", "Trained anew.", "no paper", {"rounds": 17}, exact=True),
+        work=facts.work,
+        evaluation=Evaluation(facts.evaluation.scores, ("A note on all.",)),
+        signals={},
+        derived_from_forgotten=(),
+        manifest=replace(facts.manifest, seeds={"root": 4711}, accelerator="Abacus 9"),
+    )
     changed = read(render_report(other)).text + read(render_engineer(other)).text
     before = read(pages["report"]).text + read(pages["engineer"]).text
-    for part in ("Another title", "films of Elsewhere", "yes, no", "ab" * 8, "moved abroad", "2031-01-02",
-                 "Retrain took", "Trained anew.", "rounds 17", "without ever reading the withdrawn patients",
-                 "A note on all.", "no outputs of the models were given", "None are shown", "root 4711", "Abacus 9",
-                 "Nothing besides the model’s starting point was named"):
+    for part in (
+        "Another title",
+        "films of Elsewhere",
+        "yes, no",
+        "ab" * 8,
+        "moved abroad",
+        "2031-01-02",
+        "Retrain took",
+        "Trained anew.",
+        "rounds 17",
+        "without ever reading the withdrawn patients",
+        "A note on all.",
+        "no outputs of the models were given",
+        "None are shown",
+        "root 4711",
+        "Abacus 9",
+        "Nothing besides the model’s starting point was named",
+    ):
         assert part in changed
         assert part not in before
 
 
 def test_cost_and_share_of_a_retraining(facts: ReportFacts, pages: dict[str, str]) -> None:
-    assert "33 % of the processor time of one retraining" in read(pages["report"]).text  # 12.1 of 36.9 seconds
-    work = replace(facts.work, cost=Cost(300, 290, 3 * 2**30), retrain=Cost(8000, 7500, 1), warnings=("Did not move.",))
+    assert (
+        "33 % of the processor time of one retraining" in read(pages["report"]).text
+    )  # 12.1 of 36.9 seconds
+    work = replace(
+        facts.work,
+        cost=Cost(300, 290, 3 * 2**30),
+        retrain=Cost(8000, 7500, 1),
+        warnings=("Did not move.",),
+    )
     changed = replace(facts, work=work, signals={})
     text = read(render_engineer(changed)).text + read(render_report(changed)).text
     assert "5 minutes on the clock" in text
@@ -266,7 +377,9 @@ def test_cost_and_share_of_a_retraining(facts: ReportFacts, pages: dict[str, str
     assert "3.0 GiB" in text
     assert "unlearning took 4 % of it" in text
     assert "Did not move." in text
-    alone = read(render_engineer(replace(facts, work=replace(facts.work, retrain=None), signals={}))).text
+    alone = read(
+        render_engineer(replace(facts, work=replace(facts.work, retrain=None), signals={}))
+    ).text
     assert "no retraining was made in this run" in alone
 
 
@@ -275,6 +388,7 @@ def test_what_failed_is_shown_with_its_reason(facts: ReportFacts) -> None:
         if score.name in ("sample_mia", "auc") and score.head == "image" and model != "original":
             return Failed(score.name, f"too few patients for {score.name}", score.head, score.on)
         return score
+
     changed = replace(change(facts, edit), signals={})
     text = read(render_report(changed)).text + read(render_engineer(changed)).text
     assert "not measured: too few patients for sample_mia" in text
@@ -293,7 +407,11 @@ def test_without_retrained_models_nothing_is_called_near(facts: ReportFacts) -> 
 
 
 def test_with_one_retrained_model_its_own_interval_is_shown(facts: ReportFacts) -> None:
-    kept = {model: scores for model, scores in facts.evaluation.scores.items() if model[-2:] not in ("-1", "-2")}
+    kept = {
+        model: scores
+        for model, scores in facts.evaluation.scores.items()
+        if model[-2:] not in ("-1", "-2")
+    }
     changed = replace(facts, evaluation=Evaluation(kept), signals={})
     text = read(render_report(changed)).text + read(render_engineer(changed)).text
     assert "1 retrained model reaches" in text
@@ -305,24 +423,51 @@ def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
     findings = make_findings()
     assert findings.harm
     return replace(
-        facts, title=text, request=replace(facts.request, reason=text, date=text),
+        facts,
+        title=text,
+        request=replace(facts.request, reason=text, date=text),
         cohort=replace(facts.cohort, name=text, classes=(text, LONG), notices=(text,)),
-        method=MethodSummary(text, text, text, {text: text}), copies=Copies((1, 2), (3, 4), (
-            CopyRow(text, 0.9, text, text, text, text),)),
-        work=replace(facts.work, warnings=(text,)), derived_from_forgotten=(text,),
-        evaluation=Evaluation({"original": (Failed("auc", text, "image", "forget"),), "unlearned": ()}, (text,)),
-        manifest=replace(facts.manifest, command=text, warnings=(text,), models={text: text}), signals={},
+        method=MethodSummary(text, text, text, {text: text}),
+        copies=Copies((1, 2), (3, 4), (CopyRow(text, 0.9, text, text, text, text),)),
+        work=replace(facts.work, warnings=(text,)),
+        derived_from_forgotten=(text,),
+        evaluation=Evaluation(
+            {"original": (Failed("auc", text, "image", "forget"),), "unlearned": ()}, (text,)
+        ),
+        manifest=replace(facts.manifest, command=text, warnings=(text,), models={text: text}),
+        signals={},
         examples=(Example(np.zeros((8, 8)), text),),
         findings=replace(
-            findings, rule_digest=text, draws=(replace(findings.draws[0], name=text),), statements=(text,),
-            verdict=replace(findings.verdict, channels=tuple(
-                replace(one, reason=text) for one in findings.verdict.channels)),
-            subgroups=tuple(replace(one, column=text, value=text, note=text and one.note and text)
-                            for one in findings.subgroups),
-            harm=tuple(replace(one, column=one.column and text, value=text) for one in findings.harm),
-            attacks=tuple(replace(one, title=text, source=text, measures=text, note=text,
-                                  counts={text: 3}, details={text: 1.0}) for one in findings.attacks),
-            missing=tuple(replace(one, title=text, reason=text) for one in findings.missing)))
+            findings,
+            rule_digest=text,
+            draws=(replace(findings.draws[0], name=text),),
+            statements=(text,),
+            verdict=replace(
+                findings.verdict,
+                channels=tuple(replace(one, reason=text) for one in findings.verdict.channels),
+            ),
+            subgroups=tuple(
+                replace(one, column=text, value=text, note=text and one.note and text)
+                for one in findings.subgroups
+            ),
+            harm=tuple(
+                replace(one, column=one.column and text, value=text) for one in findings.harm
+            ),
+            attacks=tuple(
+                replace(
+                    one,
+                    title=text,
+                    source=text,
+                    measures=text,
+                    note=text,
+                    counts={text: 3},
+                    details={text: 1.0},
+                )
+                for one in findings.attacks
+            ),
+            missing=tuple(replace(one, title=text, reason=text) for one in findings.missing),
+        ),
+    )
 
 
 def test_hostile_texts_stay_text(facts: ReportFacts) -> None:
@@ -346,32 +491,61 @@ def test_text_from_outside_does_not_turn_or_break_its_surroundings(facts: Report
 
 def test_examples_keep_the_page_small(facts: ReportFacts) -> None:
     noise = np.random.default_rng(0).random((512, 384))
-    page = render_report(replace(facts, examples=tuple(Example(noise, f"example {i}") for i in range(20))))
+    page = render_report(
+        replace(facts, examples=tuple(Example(noise, f"example {i}") for i in range(20)))
+    )
     assert read(page).tags.count("img") == 6
     assert len(page.encode()) < 600_000
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
+CHROMIUM = (
+    shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+    or ""
+)
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium to draw the pages with")
-def test_pages_fit_a_phone_and_a_desktop(facts: ReportFacts, pages: dict[str, str], tmp_path: Path) -> None:
+def test_pages_fit_a_phone_and_a_desktop(
+    facts: ReportFacts, pages: dict[str, str], tmp_path: Path
+) -> None:
     long = hostile_facts(facts, LONG)
     frames = [(pages[f"{name}+audit"], width) for name in RENDER for width in (320, 390, 768, 1280)]
     frames += [(render(long), 390) for render in RENDER.values()]
-    drawn = "".join(f'<iframe style="width:{width}px;height:800px" srcdoc="{html.escape(one)}"></iframe>'
-                    for one, width in frames)
+    drawn = "".join(
+        f'<iframe style="width:{width}px;height:800px" srcdoc="{html.escape(one)}"></iframe>'
+        for one, width in frames
+    )
     harness = tmp_path / "harness.html"
     harness.write_text(
         f"<!doctype html><meta charset=utf-8>{drawn}<p id=result></p><script>addEventListener('load', () => {{"
         "result.textContent = [...document.querySelectorAll('iframe')].map(frame => { const root = "
         "frame.contentDocument.documentElement; return root.scrollWidth + '/' + root.clientWidth; }).join(' '); })"
-        "</script>", encoding="utf-8")
+        "</script>",
+        encoding="utf-8",
+    )
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}",
-         "--virtual-time-budget=5000", "--dump-dom", harness.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True)
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            harness.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     found = re.search(r'<p id="result">([^<]*)</p>', done.stdout)
     assert found is not None
     sizes = [tuple(map(int, pair.split("/"))) for pair in found[1].split()]

@@ -8,7 +8,15 @@ import io
 import pytest
 
 from forgetmi.core.types import Evaluation, Failed, Score
-from forgetmi.report.table import COLUMNS, Table, paper_table, to_csv, to_html, to_latex, to_markdown
+from forgetmi.report.table import (
+    COLUMNS,
+    Table,
+    paper_table,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
+)
 
 Row = tuple[float, float, float, float, float]
 ORIGINAL: Row = (0.84, 0.988, 0.905, 0.722, 0.455)
@@ -18,16 +26,24 @@ NEGGRAD: Row = (0.50, 0.71, 0.30, 0.69, 0.30)
 
 
 def scores(values: Row) -> tuple[Score, ...]:
-    return tuple(Score(name, value, (value - 0.05, value + 0.05), 16, 81, "closer", head="image", on=on)
-                 for value, (_, name, on) in zip(values, COLUMNS, strict=True))
+    return tuple(
+        Score(name, value, (value - 0.05, value + 0.05), 16, 81, "closer", head="image", on=on)
+        for value, (_, name, on) in zip(values, COLUMNS, strict=True)
+    )
 
 
 @pytest.fixture
 def evaluation() -> Evaluation:
-    return Evaluation({
-        "original": scores(ORIGINAL), "forget_mi": scores(FORGET_MI), "neggrad": scores(NEGGRAD),
-        "retrain-0": scores(RETRAINS[0]), "retrain-1": scores(RETRAINS[1]),
-        "retrain": (Score("gap_floor", 0.04, None, 1, 1, "lower", head="image"),)})
+    return Evaluation(
+        {
+            "original": scores(ORIGINAL),
+            "forget_mi": scores(FORGET_MI),
+            "neggrad": scores(NEGGRAD),
+            "retrain-0": scores(RETRAINS[0]),
+            "retrain-1": scores(RETRAINS[1]),
+            "retrain": (Score("gap_floor", 0.04, None, 1, 1, "lower", head="image"),),
+        }
+    )
 
 
 @pytest.fixture
@@ -37,14 +53,22 @@ def table(evaluation: Evaluation) -> Table:
 
 def test_rows_follow_the_paper_and_retrains_are_merged(table: Table) -> None:
     assert [row.label for row in table.rows] == ["Original", "Retrain (2)", "Forget-MI", "NegGrad+"]
-    assert [cell.value for cell in table.rows[1].cells] == pytest.approx([0.35, 0.69, 0.38, 0.705, 0.35])
+    assert [cell.value for cell in table.rows[1].cells] == pytest.approx(
+        [0.35, 0.69, 0.38, 0.705, 0.35]
+    )
     assert table.rows[1].cells[0].interval == (0.30, 0.40)
     assert table.rows[0].cells[1].interval == pytest.approx((0.938, 1.038))
 
 
 def test_the_closest_method_is_marked_in_each_column(table: Table) -> None:
     assert [cell.closest for cell in table.rows[2].cells] == [True, False, True, True, True]
-    assert [cell.closest for cell in table.rows[3].cells] == [False, True, False, True, False]  # .72 and .69 tie
+    assert [cell.closest for cell in table.rows[3].cells] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]  # .72 and .69 tie
     assert not any(cell.closest for row in table.rows[:2] for cell in row.cells)
 
 
@@ -76,8 +100,10 @@ def test_what_failed_is_named_and_never_closest(evaluation: Evaluation) -> None:
 def test_markdown_is_a_table(table: Table) -> None:
     lines = to_markdown(table).splitlines()
     assert lines[0] == "| model | MIA | AUC forget | F1 forget | AUC test | F1 test |"
-    assert lines[4] == ("| Forget-MI | **0.320 [0.270, 0.370]** | 0.750 [0.700, 0.800] | **0.340 [0.290, 0.390]** | "
-                        "**0.720 [0.670, 0.770]** | **0.360 [0.310, 0.410]** |")
+    assert lines[4] == (
+        "| Forget-MI | **0.320 [0.270, 0.370]** | 0.750 [0.700, 0.800] | **0.340 [0.290, 0.390]** | "
+        "**0.720 [0.670, 0.770]** | **0.360 [0.310, 0.410]** |"
+    )
     assert len({line.count("|") for line in lines[:6]}) == 1
 
 
@@ -85,7 +111,11 @@ def test_csv_keeps_full_precision(table: Table) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert len(rows) == 4 * len(COLUMNS)
     first = next(row for row in rows if row["model"] == "Forget-MI" and row["column"] == "MIA")
-    assert (float(first["value"]), float(first["low"]), float(first["high"])) == (0.32, 0.32 - 0.05, 0.32 + 0.05)
+    assert (float(first["value"]), float(first["low"]), float(first["high"])) == (
+        0.32,
+        0.32 - 0.05,
+        0.32 + 0.05,
+    )
     assert first["closest"] == "1"
 
 

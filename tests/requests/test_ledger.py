@@ -48,13 +48,27 @@ for number in range(int(sys.argv[2])):
 
 
 def enter(ledger: Ledger, *patients: str, received: date = date(2026, 1, 31)) -> int:
-    return ledger.add(received=received, due=deadline(received, "gdpr"), term="gdpr", ground="Art. 17",
-                      scope="all_studies", patients=patients).number
+    return ledger.add(
+        received=received,
+        due=deadline(received, "gdpr"),
+        term="gdpr",
+        ground="Art. 17",
+        scope="all_studies",
+        patients=patients,
+    ).number
 
 
-@pytest.mark.parametrize(("received", "last"), [
-    ("2026-01-31", "2026-02-28"), ("2024-01-31", "2024-02-29"), ("2026-01-28", "2026-02-28"),
-    ("2026-12-31", "2027-01-31"), ("2026-03-31", "2026-04-30"), ("2026-06-15", "2026-07-15")])
+@pytest.mark.parametrize(
+    ("received", "last"),
+    [
+        ("2026-01-31", "2026-02-28"),
+        ("2024-01-31", "2024-02-29"),
+        ("2026-01-28", "2026-02-28"),
+        ("2026-12-31", "2027-01-31"),
+        ("2026-03-31", "2026-04-30"),
+        ("2026-06-15", "2026-07-15"),
+    ],
+)
 def test_one_month_by_the_calendar(received: str, last: str) -> None:
     assert deadline(date.fromisoformat(received), "gdpr") == date.fromisoformat(last)
 
@@ -63,7 +77,9 @@ def test_one_month_by_the_calendar(received: str, last: str) -> None:
 def test_a_month_is_the_next_month_and_at_most_its_last_day(received: date) -> None:
     last = deadline(received, "gdpr")
     assert (last.year * 12 + last.month) - (received.year * 12 + received.month) == 1
-    assert last.day == received.day or (last.day < received.day and (last + timedelta(days=1)).day == 1)
+    assert last.day == received.day or (
+        last.day < received.day and (last + timedelta(days=1)).day == 1
+    )
 
 
 def test_other_terms_count_days() -> None:
@@ -78,12 +94,15 @@ def test_other_terms_count_days() -> None:
 
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "two.sqlite"
-    both = [subprocess.Popen([sys.executable, "-c", ADD, str(path), "50", who]) for who in ("a", "b")]
+    both = [
+        subprocess.Popen([sys.executable, "-c", ADD, str(path), "50", who]) for who in ("a", "b")
+    ]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     entries = Ledger(path).entries()
     assert sorted(entry.number for entry in entries) == list(range(1, 101))
     assert {digest for entry in entries for digest in entry.patients} == {
-        f"{who}-{number}-{part}" for who in "ab" for number in range(50) for part in range(3)}
+        f"{who}-{number}-{part}" for who in "ab" for number in range(50) for part in range(3)
+    }
 
 
 def test_a_killed_process_leaves_whole_requests(tmp_path: Path) -> None:
@@ -100,7 +119,9 @@ def test_a_killed_process_leaves_whole_requests(tmp_path: Path) -> None:
         ledger = Ledger(path)
         entries = ledger.entries()
         assert len(entries) >= before + 5
-        assert all(len(entry.patients) == 3 and len(ledger.history(entry.number)) == 1 for entry in entries)
+        assert all(
+            len(entry.patients) == 3 and len(ledger.history(entry.number)) == 1 for entry in entries
+        )
         assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
         before = len(entries)
 
@@ -128,8 +149,14 @@ def test_states_and_history(tmp_path: Path) -> None:
         ledger.move([two], "closed", note="")
     with pytest.raises(EvidenceError, match="no request R0009"):
         ledger.entries([9])
-    held = ledger.add(received=date(2026, 1, 1), due=date(2026, 2, 1), term="gdpr", ground="", scope="legal_hold",
-                      studies=["s"])
+    held = ledger.add(
+        received=date(2026, 1, 1),
+        due=date(2026, 2, 1),
+        term="gdpr",
+        ground="",
+        scope="legal_hold",
+        studies=["s"],
+    )
     assert held.state == "on_hold"
 
 
@@ -145,8 +172,12 @@ def test_another_key_and_other_files_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "absent").exists()
 
 
-@pytest.mark.parametrize(("patients", "shards", "slices"), [(1, 2, 2), (2, 2, 2), (3, 1, 2), (2, 3, 1), (0, 2, 2)])
-def test_the_share_of_sisa_is_the_mean_over_all_placements(patients: int, shards: int, slices: int) -> None:
+@pytest.mark.parametrize(
+    ("patients", "shards", "slices"), [(1, 2, 2), (2, 2, 2), (3, 1, 2), (2, 3, 1), (0, 2, 2)]
+)
+def test_the_share_of_sisa_is_the_mean_over_all_placements(
+    patients: int, shards: int, slices: int
+) -> None:
     cells = list(itertools.product(range(shards), range(slices)))
     total = []
     for placed in itertools.product(cells, repeat=patients):
@@ -161,7 +192,9 @@ def test_advice_compares_measured_seconds(finished: Path) -> None:
     options = {option.way: option for option in advise([record], patients=2)}
     assert set(options) == {"retrain without the withdrawn patients", "forget_mi", "sisa"}
     costs = [record.cost[name]["cpu_seconds"] for name in ("retrain-0", "retrain-1")]
-    assert options["retrain without the withdrawn patients"].cpu_seconds == pytest.approx(np.mean(costs))
+    assert options["retrain without the withdrawn patients"].cpu_seconds == pytest.approx(
+        np.mean(costs)
+    )
     assert options["forget_mi"].cpu_seconds == record.cost["unlearned"]["cpu_seconds"]
     assert options["sisa"].basis.startswith("estimated")
     assert "verdicts so far" in options["forget_mi"].risk
@@ -182,7 +215,9 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
     now = second.of_request()
     assert set(cohort.patient[now.forget]) == set(new)
     assert np.array_equal(now.retain, second.retain)
-    third = sequel(second, ForgetRequest(patients=(str(cohort.patient[second.retain[0]]),)), cohort=cohort)
+    third = sequel(
+        second, ForgetRequest(patients=(str(cohort.patient[second.retain[0]]),)), cohort=cohort
+    )
     assert np.array_equal(third.earlier, second.forget)
     assert first.of_request() is first
     with pytest.raises(PartitionError, match="not a part of the forget set"):
@@ -190,7 +225,9 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
     with pytest.raises(PartitionError, match="or is all of it"):
         dataclasses.replace(first, earlier=first.forget)
     with pytest.raises(PartitionError, match="never trained on"):
-        sequel(first, ForgetRequest(patients=(str(cohort.patient[first.holdout[0]]),)), cohort=cohort)
+        sequel(
+            first, ForgetRequest(patients=(str(cohort.patient[first.holdout[0]]),)), cohort=cohort
+        )
     with pytest.raises(PartitionError, match="forgotten already"):
         sequel(second, ForgetRequest(patients=new), cohort=cohort)
 
@@ -198,49 +235,69 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
 def test_what_was_forgotten_earlier_is_stored(tmp_path: Path) -> None:
     cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
     first = make_partition(cohort, forget=12.0, seed=3)
-    second = sequel(first, ForgetRequest(patients=(str(cohort.patient[first.retain[0]]),)), cohort=cohort)
+    second = sequel(
+        first, ForgetRequest(patients=(str(cohort.patient[first.retain[0]]),)), cohort=cohort
+    )
     for name, made in (("first", first), ("second", second)):
         write_partition(tmp_path / name, made)
         assert np.array_equal(read_partition(tmp_path / name, cohort).earlier, made.earlier)
-    assert "earlier" not in json.loads((tmp_path / "first").read_text())  # as it was before there were further requests
+    assert "earlier" not in json.loads(
+        (tmp_path / "first").read_text()
+    )  # as it was before there were further requests
     with pytest.raises(PartitionError, match="these differ: earlier"):
         write_partition(tmp_path / "second", dataclasses.replace(second, earlier=()))
 
 
 def test_an_old_record_does_not_meet_a_later_request(finished: Path, tmp_path: Path) -> None:
     record = read_record(finished)
-    record = dataclasses.replace(record, decision=dataclasses.replace(record.decision, outcome="FORGOTTEN"))
+    record = dataclasses.replace(
+        record, decision=dataclasses.replace(record.decision, outcome="FORGOTTEN")
+    )
     ledger = Ledger(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
     number = enter(ledger, *record.subjects.patients, received=date(2026, 2, 1))
     old = dataclasses.replace(record, written="2026-01-31T23:59:59+00:00")
     with pytest.raises(EvidenceError, match="older than R0001"):
         ledger.meet([number], old, folder=tmp_path)
     assert ledger.entries([number])[0].state == "open"
-    ledger.meet([number], dataclasses.replace(record, written="2026-02-01T00:00:00+00:00"), folder=tmp_path)
+    ledger.meet(
+        [number], dataclasses.replace(record, written="2026-02-01T00:00:00+00:00"), folder=tmp_path
+    )
     assert ledger.entries([number])[0].state == "closed"
 
 
 def test_who_stands_out_singly_is_not_plainly_met(finished: Path, tmp_path: Path) -> None:
     record = read_record(finished)
     one, two, three = record.subjects.patients[:3]
-    decision = dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={
-        one: "remembered", two: "copy retained"})
+    decision = dataclasses.replace(
+        record.decision, outcome="FORGOTTEN", flagged={one: "remembered", two: "copy retained"}
+    )
     ledger = Ledger(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
-    asked = [enter(ledger, *patients, received=date(2026, 1, 1)) for patients in ((one,), (two, three), (three,))]
+    asked = [
+        enter(ledger, *patients, received=date(2026, 1, 1))
+        for patients in ((one,), (two, three), (three,))
+    ]
     said = ledger.meet(asked, dataclasses.replace(record, decision=decision), folder=tmp_path)
     notes = [ledger.history(number)[-1][2] for number in asked]
     assert set(said) == set(asked[:2])
-    assert notes[0].startswith(f"verdict FORGOTTEN; patient {one}: flagged as remembered (unlearn again or retrain")
+    assert notes[0].startswith(
+        f"verdict FORGOTTEN; patient {one}: flagged as remembered (unlearn again or retrain"
+    )
     assert f"patient {two}: not part of the verdict" in notes[1]
     assert notes[2] == "verdict FORGOTTEN"
     older = enter(ledger, three, received=date(2026, 1, 1))
-    ledger.meet([older], dataclasses.replace(record, decision=dataclasses.replace(decision, flagged=None)),
-                folder=tmp_path)
+    ledger.meet(
+        [older],
+        dataclasses.replace(record, decision=dataclasses.replace(decision, flagged=None)),
+        folder=tmp_path,
+    )
     assert "does not say whether single patients" in ledger.history(older)[-1][2]
 
 
 def test_who_was_never_trained_on_or_is_forgotten_is_answered(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     record, cohort = read_record(finished), SyntheticCohort(patients=40, seed=3, size=32).load()
@@ -251,28 +308,57 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
     for patients in (record.subjects.patients, (held,), (kept, held, gone), (gone,)):
         enter(ledger, *patients, received=date(2026, 1, 1))
     ledger.meet([1], record, folder=finished, note="a test")
-    words = ["--cohort", "synthetic", "--cohort.patients", "40", "--cohort.seed", "3", "--cohort.size", "32"]
+    words = [
+        "--cohort",
+        "synthetic",
+        "--cohort.patients",
+        "40",
+        "--cohort.seed",
+        "3",
+        "--cohort.size",
+        "32",
+    ]
     assert main(["requests", "process", "--out", "forget.csv", *words]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "R0002 is left out: of those it names, 1 never trained on (holdout): there is nothing to unlearn" in said
+    assert (
+        "R0002 is left out: of those it names, 1 never trained on (holdout): there is nothing to unlearn"
+        in said
+    )
     assert "R0003: 1 of 3 are never trained on (holdout)" in said
     assert "R0003: 1 of 3 are forgotten by an earlier run" in said
-    assert "R0004 is left out: of those it names, 1 forgotten by an earlier run: close it by the record" in said
+    assert (
+        "R0004 is left out: of those it names, 1 forgotten by an earlier run: close it by the record"
+        in said
+    )
     assert Path("forget.csv").read_text().splitlines()[1:] == [f"{kept},R0003"]
-    for patient, message in ((held, "never trained on"), (gone, "forgotten already")):  # what forgetmi run says of them
+    for patient, message in (
+        (held, "never trained on"),
+        (gone, "forgotten already"),
+    ):  # what forgetmi run says of them
         with pytest.raises(PartitionError, match=message):
             sequel(before, ForgetRequest(patients=(patient,)), cohort=cohort)
-    assert main(["requests", "close", "R0002", "--note", "the model was never trained on them"]) == 0
+    assert (
+        main(["requests", "close", "R0002", "--note", "the model was never trained on them"]) == 0
+    )
     then = dataclasses.replace(
-        record, subjects=dataclasses.replace(record.subjects, patients=(kept,), earlier=record.subjects.patients),
-        decision=dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={}))
+        record,
+        subjects=dataclasses.replace(
+            record.subjects, patients=(kept,), earlier=record.subjects.patients
+        ),
+        decision=dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={}),
+    )
     with pytest.raises(EvidenceError, match="verdict is about nobody R0004 names"):
         ledger.meet([4], then, folder=tmp_path)
     with pytest.raises(EvidenceError, match="some whom R0003 names may have been trained on here"):
         ledger.meet([3], then, folder=tmp_path)  # as before, it starts from the first original
     after = record.model("after").weights
-    then = dataclasses.replace(then, models=tuple(
-        dataclasses.replace(one, weights=after) if one.role == "before" else one for one in then.models))
+    then = dataclasses.replace(
+        then,
+        models=tuple(
+            dataclasses.replace(one, weights=after) if one.role == "before" else one
+            for one in then.models
+        ),
+    )
     remark = ledger.meet([3], then, folder=tmp_path)[3]
     assert "1 of 3 were forgotten by an earlier run" in remark
     assert "1 of 3 were never trained on" in remark
@@ -280,11 +366,23 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
 
 
 def test_a_withdrawal_from_the_list_to_the_record(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
-    words = ["--cohort", "synthetic", "--cohort.patients", "40", "--cohort.seed", "3", "--cohort.size", "32"]
+    words = [
+        "--cohort",
+        "synthetic",
+        "--cohort.patients",
+        "40",
+        "--cohort.seed",
+        "3",
+        "--cohort.size",
+        "32",
+    ]
     forgotten = read_record(finished).subjects.patients
     table = Path(str(cohort.image[0]).split("#")[0]).parent / "cohort.csv"
     header, *lines = table.read_text().splitlines()
@@ -305,10 +403,20 @@ def test_a_withdrawal_from_the_list_to_the_record(
     assert "R0002 is left out: nobody it names is in this cohort" in out
     assert "--request.id R0001" in out
     key = Path(os.environ["FORGETMI_KEY_FILE"]).read_bytes()
-    assert set(read_forget_list(Path("forget.csv"), cohort=cohort, key=key).patients) == {digest[one] for one in asked}
+    assert set(read_forget_list(Path("forget.csv"), cohort=cohort, key=key).patients) == {
+        digest[one] for one in asked
+    }
     assert main(["requests", "close", "R1", "--record", str(finished)]) == 2
     assert "the verdict is" in capsys.readouterr().err
-    words = ["requests", "close", "R1", "--record", str(finished), "--note", "accepted by the officer"]
+    words = [
+        "requests",
+        "close",
+        "R1",
+        "--record",
+        str(finished),
+        "--note",
+        "accepted by the officer",
+    ]
     stranger = new_key(tmp_path / "stranger.key")
     assert main([*words, "--key", f"{stranger}.pub"]) == 2
     assert "another key than the one to trust" in capsys.readouterr().err
@@ -323,24 +431,31 @@ def test_a_withdrawal_from_the_list_to_the_record(
     assert main(["requests", "list", "--as-json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert {one["request"]: one["state"] for one in listed} == {"R0001": "closed", "R0002": "open"}
-    stored = b"".join(path.read_bytes() for path in Path().glob("requests.sqlite*")) + Path("forget.csv").read_bytes()
+    stored = (
+        b"".join(path.read_bytes() for path in Path().glob("requests.sqlite*"))
+        + Path("forget.csv").read_bytes()
+    )
     assert not [one for one in [*asked, "nobody-known"] if one.encode() in stored]
 
 
-def test_wrong_input_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_input_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("who.csv").write_text("patient_id\nsubject07\n\" \"\n")
+    Path("who.csv").write_text('patient_id\nsubject07\n" "\n')
     Path("other.csv").write_text("name\nsubject07\n")
     Path("good.csv").write_text("patient_id\nsubject07\n")
     cases = {
-        "is blank": ["add", "--who", "who.csv"], "no column": ["add", "--who", "other.csv"],
+        "is blank": ["add", "--who", "who.csv"],
+        "no column": ["add", "--who", "other.csv"],
         "cannot be read": ["add", "--who", "absent.csv"],
         "is no day": ["add", "--who", "good.csv", "--received", "soon"],
         "hold this row's identifier": ["add", "--who", "good.csv", "--note", "about subject07"],
-        "number of days": ["add", "--who", "good.csv", "--term", "own"], "there is no ledger": ["list"],
+        "number of days": ["add", "--who", "good.csv", "--term", "own"],
+        "there is no ledger": ["list"],
         "Give 0 or more": ["due", "--within", "-1"],
-        "needs an action": ["ad"], "no number of a request": ["close", "seven", "--note", "x"],
+        "needs an action": ["ad"],
+        "no number of a request": ["close", "seven", "--note", "x"],
     }
     for message, words in cases.items():
         assert main(["requests", *words]) == 2, words

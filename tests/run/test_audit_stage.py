@@ -28,9 +28,24 @@ from forgetmi.run.spec import RunSpec
 from tests.runs import SMALL
 
 SPEC = dataclasses.replace(
-    SMALL, training=Recipe(epochs=1), method=ForgetMI(epochs=1), duplicates=False, audit=AuditSpec(
-        rule=Rule(resamples=200), relearn_epochs=2,
-        attacks=("population", "rmia", "iam", "lira_online", "u_lira", "relearn", "report_retrieval")))
+    SMALL,
+    training=Recipe(epochs=1),
+    method=ForgetMI(epochs=1),
+    duplicates=False,
+    audit=AuditSpec(
+        rule=Rule(resamples=200),
+        relearn_epochs=2,
+        attacks=(
+            "population",
+            "rmia",
+            "iam",
+            "lira_online",
+            "u_lira",
+            "relearn",
+            "report_retrieval",
+        ),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +53,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two forget sets of one cohort."""
     root = tmp_path_factory.mktemp("audits")
     for draw in (0, 1):
-        run(dataclasses.replace(SPEC, partition=dataclasses.replace(SPEC.partition, draw=draw)),
-            root / f"draw-{draw}")
+        run(
+            dataclasses.replace(SPEC, partition=dataclasses.replace(SPEC.partition, draw=draw)),
+            root / f"draw-{draw}",
+        )
     return [root / "draw-0", root / "draw-1"]
 
 
@@ -47,7 +64,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def pages(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Where pages would be written; what is on them is tested with the report."""
     written: list[Path] = []
-    monkeypatch.setattr("forgetmi.commands.audit.write_report", lambda path, facts: written.append(path))
+    monkeypatch.setattr(
+        "forgetmi.commands.audit.write_report", lambda path, facts: written.append(path)
+    )
     return written
 
 
@@ -64,15 +83,31 @@ def test_a_run_is_audited(runs: list[Path]) -> None:
     assert {row.model for row in audit.relearning} == {"unlearned", "retrain-0"}
     assert all(len(row.taught) == 3 for row in audit.relearning)
     assert {"relearn-unlearned", "relearn-retrain-0", "audit"} <= set(stage_names(SPEC, directory))
-    assert {row.name for row in audit.of_model("unlearned", channel="link")} >= {"population", "report_retrieval"}
-    assert [one.model for one in audit.controls] == ["original"]  # a third retrained model is wanted to leave one out
+    assert {row.name for row in audit.of_model("unlearned", channel="link")} >= {
+        "population",
+        "report_retrieval",
+    }
+    assert [one.model for one in audit.controls] == [
+        "original"
+    ]  # a third retrained model is wanted to leave one out
     assert not list((runs[0] / "state").glob("*"))
 
 
 def test_what_a_run_cost_is_the_cost_of_every_stage(runs: list[Path]) -> None:
-    told = {path.stem: json.loads(path.read_text())["cost"]["cpu_seconds"] for path in (runs[0] / "traces").glob("*")}
-    assert set(told) == {"original", "retrain-0", "retrain-1", "unlearned", "relearn-unlearned", "relearn-retrain-0",
-                         "evaluate", "audit"}
+    told = {
+        path.stem: json.loads(path.read_text())["cost"]["cpu_seconds"]
+        for path in (runs[0] / "traces").glob("*")
+    }
+    assert set(told) == {
+        "original",
+        "retrain-0",
+        "retrain-1",
+        "unlearned",
+        "relearn-unlearned",
+        "relearn-retrain-0",
+        "evaluate",
+        "audit",
+    }
     assert spent(SPEC, RunDirectory(runs[0])) == pytest.approx(sum(told.values()))
 
 
@@ -89,10 +124,15 @@ def test_the_rule_is_older_than_any_signal_and_stays(runs: list[Path], tmp_path:
     assert not (tmp_path / "rule.json").exists()
 
 
-def test_the_rules_digest_is_told_and_what_a_note_of_it_proves(runs: list[Path], tmp_path: Path) -> None:
+def test_the_rules_digest_is_told_and_what_a_note_of_it_proves(
+    runs: list[Path], tmp_path: Path
+) -> None:
     early, late = (notice(RunDirectory(root), SPEC.audit) for root in (tmp_path / "new", runs[0]))
     digest = hashlib.sha256((runs[0] / "rule.json").read_bytes()).hexdigest()
-    assert early == f"decision rule sha256 {digest}: note it elsewhere to prove later that it was fixed beforehand"
+    assert (
+        early
+        == f"decision rule sha256 {digest}: note it elsewhere to prove later that it was fixed beforehand"
+    )
     assert late.startswith(f"decision rule sha256 {digest}: signals are there already")
 
 
@@ -104,30 +144,45 @@ def test_auditing_again_gives_the_same_bytes(runs: list[Path], pages: list[Path]
 
 
 def test_two_forget_sets_are_pooled(
-    runs: list[Path], pages: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    runs: list[Path],
+    pages: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["audit", *map(str, runs), "--out", str(tmp_path / "both")]) == 0
     both, one = found(tmp_path / "both"), found(runs[0])
     assert both.verdict.draws == 2
-    assert both.verdict.forgotten == sum(draw.forgotten for draw in both.draws) > one.verdict.forgotten
+    assert (
+        both.verdict.forgotten == sum(draw.forgotten for draw in both.draws) > one.verdict.forgotten
+    )
     assert {row.draw for row in both.attacks} == {0, 1}
     assert "Verdict: " in capsys.readouterr().out
     assert pages == [tmp_path / "both" / "report.html"]
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["audit", "{0}", "{1}"], "--out is needed"), (["audit", "{0}", "{0}", "--out", "{tmp}"], "same patient"),
-    (["audit", "{tmp}"], "not a run directory"),
-    (["audit", "{0}", "--shadows", "{1}", "--out", "{tmp}"], "no directory of shadow models"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["audit", "{0}", "{1}"], "--out is needed"),
+        (["audit", "{0}", "{0}", "--out", "{tmp}"], "same patient"),
+        (["audit", "{tmp}"], "not a run directory"),
+        (["audit", "{0}", "--shadows", "{1}", "--out", "{tmp}"], "no directory of shadow models"),
+    ],
+)
 def test_wrong_requests_are_explained(
-    words: list[str], message: str, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+    runs: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([word.format(*runs, tmp=tmp_path) for word in words]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_changed_rule_file_is_refused(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_rule_file_is_refused(
+    runs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     rule = runs[1] / "rule.json"
     text = rule.read_text()
     rule.write_text(text.replace('"margin": 0.1,', '"margin": 0.4,'))
@@ -146,10 +201,14 @@ def partition_of(runs: list[Path]) -> Partition:
 def test_every_patient_is_in_half_of_the_shadow_models(models: int, runs: list[Path]) -> None:
     partition = partition_of(runs)
     masks = inside(plan_for(partition, models=models, unlearnings=0, seed=1), partition)
-    asked = np.unique(partition.patient[np.concatenate([partition.forget, partition.retain, partition.holdout])])
+    asked = np.unique(
+        partition.patient[np.concatenate([partition.forget, partition.retain, partition.holdout])]
+    )
     assert (masks[:, asked].sum(0) == models // 2).all()
     assert not np.delete(masks, asked, axis=1).any()
-    assert (masks != inside(plan_for(partition, models=models, unlearnings=0, seed=2), partition)).any()
+    assert (
+        masks != inside(plan_for(partition, models=models, unlearnings=0, seed=2), partition)
+    ).any()
 
 
 def test_shadow_forget_sets_are_disjoint_and_of_the_asked(runs: list[Path]) -> None:
@@ -174,19 +233,30 @@ def test_a_pool_of_other_sets_is_refused(tmp_path: Path) -> None:
     kept, aside = first.patient[first.retain], first.patient[first.validation]
     leaves, enters = next((a, b) for a in kept for b in aside if size[a] == size[b])
     swapped = dataclasses.replace(
-        first, retain=np.flatnonzero(np.isin(first.patient, [*kept[kept != leaves], enters])),
-        validation=np.flatnonzero(np.isin(first.patient, [*aside[aside != enters], leaves])))
+        first,
+        retain=np.flatnonzero(np.isin(first.patient, [*kept[kept != leaves], enters])),
+        validation=np.flatnonzero(np.isin(first.patient, [*aside[aside != enters], leaves])),
+    )
     for partition, unlearnings, message in (
-            (first, 1, "0 of 2"), (other, 1, "other sets"), (other, 0, "0 of 2"), (swapped, 0, "other sets")):
-        write_json(tmp_path / "plan.json", dataclasses.asdict(
-            plan_for(first, models=2, unlearnings=unlearnings, seed=0)))
+        (first, 1, "0 of 2"),
+        (other, 1, "other sets"),
+        (other, 0, "0 of 2"),
+        (swapped, 0, "other sets"),
+    ):
+        write_json(
+            tmp_path / "plan.json",
+            dataclasses.asdict(plan_for(first, models=2, unlearnings=unlearnings, seed=0)),
+        )
         with pytest.raises(SpecError, match=message):
             read_pools(tmp_path, cohort=cohort, partition=partition)
 
 
 @pytest.mark.slow
 def test_shadow_models_serve_the_attacks_and_resume(
-    runs: list[Path], pages: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    runs: list[Path],
+    pages: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pool = tmp_path / "pool"
     words = ["shadows", str(runs[0]), "--out", str(pool), "--models", "4", "--unlearnings", "1"]
@@ -204,11 +274,15 @@ def test_shadow_models_serve_the_attacks_and_resume(
     assert (unlearned.forgotten.sum(1) == len(np.unique(partition.patient[partition.forget]))).all()
     lost = pool / "signals" / "shadow-000.npz"
     lost.unlink()
-    assert main(["audit", str(runs[0]), "--shadows", str(pool), "--out", str(tmp_path / "early")]) == 2
+    assert (
+        main(["audit", str(runs[0]), "--shadows", str(pool), "--out", str(tmp_path / "early")]) == 2
+    )
     assert "3 of 4 shadow models" in capsys.readouterr().err
     assert main(words) == 0
     assert {path: path.read_bytes() for path in files} == files
-    assert main(["audit", str(runs[0]), "--shadows", str(pool), "--out", str(tmp_path / "audit")]) == 0
+    assert (
+        main(["audit", str(runs[0]), "--shadows", str(pool), "--out", str(tmp_path / "audit")]) == 0
+    )
     audit = found(tmp_path / "audit")
     assert audit.draws[0].shadows == 4
     assert pages
@@ -224,7 +298,10 @@ def test_the_declaration_is_text_with_a_digest() -> None:
     from forgetmi.core.serialization import from_plain
 
     declared = AuditSpec(rule=Rule(margin=0.07), attacks=("rmia",), relearn_epochs=3)
-    assert from_plain(AuditSpec, json.loads(declared.to_json()), where="rule", complete=True) == declared
+    assert (
+        from_plain(AuditSpec, json.loads(declared.to_json()), where="rule", complete=True)
+        == declared
+    )
     assert declared.digest != RunSpec().audit.digest
     with pytest.raises(SpecError) as error:
         AuditSpec(utility_margin=0.6, subgroup_margin=0.0, relearn_lr=0.0, attacks=("rmai",))

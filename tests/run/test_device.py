@@ -17,5 +17,7 @@ def test_a_gpu_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPa
     spec = RunSpec(device="cuda")
     with pytest.raises(SpecError, match="no GPU"):
         device_of(spec)
-    assert device_of(replace(spec, runner="ray")) == "cuda"  # the cluster's machines have it, not this one
+    assert (
+        device_of(replace(spec, runner="ray")) == "cuda"
+    )  # the cluster's machines have it, not this one
     assert device_of(replace(spec, device="auto")) == "cpu"

@@ -22,14 +22,24 @@ from forgetmi.run.finish import finish
 from forgetmi.run.spec import write_yaml
 from tests.runs import SMALL
 
-SAME = ("models/*/model.safetensors", "models/*/vocab.txt", "signals/*.npz", "metrics.json", "metrics.csv",
-        "partition.json", "spec.yaml")
+SAME = (
+    "models/*/model.safetensors",
+    "models/*/vocab.txt",
+    "signals/*.npz",
+    "metrics.json",
+    "metrics.csv",
+    "partition.json",
+    "spec.yaml",
+)
 
 
 def contents(root: Path) -> dict[str, str]:
     """Digests of everything that must not depend on how a run was interrupted (times and costs may)."""
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for pattern in SAME for path in sorted(root.glob(pattern))}
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for pattern in SAME
+        for path in sorted(root.glob(pattern))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +55,14 @@ def test_a_run_is_complete(whole: Path) -> None:
     assert {f"models/{name}/model.safetensors" for name in models} <= names
     assert {f"signals/{name}.npz" for name in models} <= names
     assert {f"traces/{name}.json" for name in models} <= names
-    assert {"spec.yaml", "partition.json", "metrics.json", "metrics.csv", "manifest.json", "report.html"} <= names
+    assert {
+        "spec.yaml",
+        "partition.json",
+        "metrics.json",
+        "metrics.csv",
+        "manifest.json",
+        "report.html",
+    } <= names
     assert not [name for name in names if "partial" in name or "state/" in name]
 
 
@@ -71,13 +88,19 @@ def test_the_same_run_again_changes_nothing(whole: Path) -> None:
     assert contents(whole) == before
 
 
-@pytest.mark.parametrize("moment", ["state/original.pt", "signals/original.npz", "models/retrain-1/model.json"])
+@pytest.mark.parametrize(
+    "moment", ["state/original.pt", "signals/original.npz", "models/retrain-1/model.json"]
+)
 def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(SMALL))
     root = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-m", "forgetmi.cli", "run", "--spec", str(spec), "--out", str(root)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "forgetmi.cli", "run", "--spec", str(spec), "--out", str(root)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ,
+    )
     deadline = time.monotonic() + 120
     while not (root / moment).exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -93,8 +116,9 @@ def test_two_processes_give_the_same_bits_as_one(whole: Path, tmp_path: Path) ->
     root = tmp_path / "two"
     finish(dataclasses.replace(SMALL, workers=2), root, command=["forgetmi", "run"])
     one, two = contents(whole), contents(root)
-    assert {name: digest for name, digest in one.items() if name != "spec.yaml"} == \
-        {name: digest for name, digest in two.items() if name != "spec.yaml"}
+    assert {name: digest for name, digest in one.items() if name != "spec.yaml"} == {
+        name: digest for name, digest in two.items() if name != "spec.yaml"
+    }
 
 
 def test_another_seed_gives_other_weights(whole: Path, tmp_path: Path) -> None:
@@ -110,8 +134,10 @@ def test_retrain_as_a_method_equals_a_retrained_reference(whole: Path, tmp_path:
     seed = model_seed(SMALL, "retrain-0")
     again = dataclasses.replace(SMALL, method=Retrain(), seed=seed, split_seed=3, retrains=0)
     finish(again, tmp_path / "again", command=["forgetmi", "run"])
-    assert contents(tmp_path / "again")["models/unlearned/model.safetensors"] == \
-        contents(whole)["models/retrain-0/model.safetensors"]
+    assert (
+        contents(tmp_path / "again")["models/unlearned/model.safetensors"]
+        == contents(whole)["models/retrain-0/model.safetensors"]
+    )
 
 
 def test_a_directory_of_another_run_is_refused_and_untouched(whole: Path) -> None:
@@ -134,7 +160,9 @@ def test_a_directory_in_use_is_refused(whole: Path) -> None:
         finish(SMALL, whole, command=[])
 
 
-def test_a_full_disk_leaves_nothing_half_written(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_half_written(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     from forgetmi.model import checkpoint
@@ -159,7 +187,12 @@ def test_a_full_disk_leaves_nothing_half_written(whole: Path, tmp_path: Path, mo
 
 def test_costs_are_recorded(whole: Path) -> None:
     manifest = json.loads((whole / "manifest.json").read_text())
-    assert {stage["stage"] for stage in manifest["stages"]} >= {"original", "retrain-0", "unlearned", "evaluate"}
+    assert {stage["stage"] for stage in manifest["stages"]} >= {
+        "original",
+        "retrain-0",
+        "unlearned",
+        "evaluate",
+    }
     assert all(stage["cpu_seconds"] > 0 for stage in manifest["stages"])
     assert manifest["seeds"]["root"] == SMALL.seed
 
@@ -169,5 +202,9 @@ def test_an_empty_request_and_everybody_are_refused(tmp_path: Path) -> None:
     for percent in (0.0, 100.0):
         partition = dataclasses.replace(SMALL.partition, percent=percent)
         with pytest.raises(ForgetMIError, match="percent"):
-            finish(dataclasses.replace(SMALL, cohort=cohort, partition=partition), tmp_path / "none", command=[])
+            finish(
+                dataclasses.replace(SMALL, cohort=cohort, partition=partition),
+                tmp_path / "none",
+                command=[],
+            )
     assert not (tmp_path / "none").exists()

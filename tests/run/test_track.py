@@ -19,7 +19,10 @@ from tests.runs import SMALL
 
 def finished(root: Path) -> RunDirectory:
     directory = RunDirectory(root)
-    write_json(directory.trace("original"), {"epochs": [{"loss": 1.5, "auc": None}, {"loss": 0.5, "auc": 0.7}]})
+    write_json(
+        directory.trace("original"),
+        {"epochs": [{"loss": 1.5, "auc": None}, {"loss": 0.5, "auc": 0.7}]},
+    )
     score = Score("gap", 0.125, None, 20, 80, "lower", head="image", note="words that stay here")
     write_text(directory.metrics, Evaluation({"unlearned": (score,)}).to_json())
     return directory
@@ -39,7 +42,9 @@ def test_tensorboard_has_the_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of its database library
-def test_mlflow_has_the_numbers_in_the_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_has_the_numbers_in_the_runs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -57,10 +62,13 @@ def test_mlflow_has_the_numbers_in_the_runs_folder(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("kind", ["tensorboard", *(pytest.param(kind, marks=pytest.mark.slow)
-                                                   for kind in ("wandb", "mlflow"))])
-def test_no_identifier_text_or_path_is_in_a_trackers_files(kind: str, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    ["tensorboard", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("wandb", "mlflow"))],
+)
+def test_no_identifier_text_or_path_is_in_a_trackers_files(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if find_spec(kind) is None:
         pytest.skip(f"{kind} is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -68,7 +76,9 @@ def test_no_identifier_text_or_path_is_in_a_trackers_files(kind: str, tmp_path: 
         monkeypatch.delenv(name, raising=False)
     cohort, _ = load_data(replace(SMALL))
     track_run(kind, finished(tmp_path / "run"), ["original"], seed=7)  # type: ignore[arg-type]
-    content = b"".join(path.read_bytes() for path in (tmp_path / "run" / "tracking").rglob("*") if path.is_file())
+    content = b"".join(
+        path.read_bytes() for path in (tmp_path / "run" / "tracking").rglob("*") if path.is_file()
+    )
     assert b"loss" in content
     for values in (cohort.patient, cohort.study, cohort.image_id, cohort.report, cohort.image):
         assert not any(str(value).encode() in content for value in set(values) if value)

@@ -33,8 +33,10 @@ from forgetmi.unlearning.original import watched
 from tests.run.test_pipeline import contents
 from tests.runs import SMALL
 
-RUNS = {"sisa": dataclasses.replace(SMALL, method=Sisa(shards=2, slices=2)),
-        "amnesiac": dataclasses.replace(SMALL, method=Amnesiac(repair_epochs=1))}
+RUNS = {
+    "sisa": dataclasses.replace(SMALL, method=Sisa(shards=2, slices=2)),
+    "amnesiac": dataclasses.replace(SMALL, method=Amnesiac(repair_epochs=1)),
+}
 
 
 @pytest.fixture(scope="module", params=sorted(RUNS))
@@ -45,7 +47,10 @@ def whole(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 
 
 def logs(root: Path) -> dict[str, int]:
-    return {str(path.relative_to(root)): path.stat().st_size for path in sorted(root.glob("models/*.log/*"))}
+    return {
+        str(path.relative_to(root)): path.stat().st_size
+        for path in sorted(root.glob("models/*.log/*"))
+    }
 
 
 def test_a_run_completes_with_a_report(whole: tuple[str, Path], capsys: Any) -> None:
@@ -57,9 +62,28 @@ def test_a_run_completes_with_a_report(whole: tuple[str, Path], capsys: Any) -> 
         assert isinstance(load(root / "models" / model).model, Ensemble) == (name == "sisa")
         assert (root / "models" / f"{model}.log").exists()
     key = Path(os.environ["FORGETMI_KEY_FILE"])
-    assert main(["predict", "--checkpoint", str(root / "models" / "unlearned"), "--out", str(root.parent / "x.npz"),
-                 "--cohort.patients", "40", "--cohort.seed", "3", "--cohort.size", "32"]) == 0, key
-    said, stored = Signals.load(root.parent / "x.npz"), Signals.load(root / "signals" / "unlearned.npz")
+    assert (
+        main(
+            [
+                "predict",
+                "--checkpoint",
+                str(root / "models" / "unlearned"),
+                "--out",
+                str(root.parent / "x.npz"),
+                "--cohort.patients",
+                "40",
+                "--cohort.seed",
+                "3",
+                "--cohort.size",
+                "32",
+            ]
+        )
+        == 0
+    ), key
+    said, stored = (
+        Signals.load(root.parent / "x.npz"),
+        Signals.load(root / "signals" / "unlearned.npz"),
+    )
     assert np.array_equal(said.image_logits, stored.image_logits)
 
 
@@ -69,10 +93,18 @@ def test_a_killed_run_resumes_to_the_same_bits(whole: tuple[str, Path], tmp_path
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(RUNS[name]))
     root = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-m", "forgetmi.cli", "run", "--spec", str(spec), "--out", str(root)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "forgetmi.cli", "run", "--spec", str(spec), "--out", str(root)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ,
+    )
     deadline = time.monotonic() + 120
-    while not (root / "state/original.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (root / "state/original.pt").exists()
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.002)
     assert process.poll() is None, "the run ended before it could be killed"
     process.send_signal(signal.SIGKILL)
@@ -83,13 +115,17 @@ def test_a_killed_run_resumes_to_the_same_bits(whole: tuple[str, Path], tmp_path
     assert logs(root) == logs(first)
 
 
-def test_the_log_beside_a_checkpoint_serves_a_given_original(whole: tuple[str, Path], tmp_path: Path) -> None:
+def test_the_log_beside_a_checkpoint_serves_a_given_original(
+    whole: tuple[str, Path], tmp_path: Path
+) -> None:
     name, root = whole
     given = dataclasses.replace(RUNS[name].given, original=root / "models" / "original")
     again = dataclasses.replace(RUNS[name], given=given, retrains=0)
     finish(again, tmp_path / "again", command=["forgetmi", "run"])
-    assert contents(tmp_path / "again")["models/unlearned/model.safetensors"] == \
-        contents(root)["models/unlearned/model.safetensors"]
+    assert (
+        contents(tmp_path / "again")["models/unlearned/model.safetensors"]
+        == contents(root)["models/unlearned/model.safetensors"]
+    )
 
 
 class Steps:
@@ -126,8 +162,15 @@ class Shrink:
     """Shrinks weights by the share of steps that the forgotten had a part in."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
-        title="Shrink", paper="a test", summary="Shrinks.", reads=frozenset({"forget", "training log"}), exact=False,
-        cost="0", suits="tests", original=watched(lambda method, task: Steps(), Steps.load))
+        title="Shrink",
+        paper="a test",
+        summary="Shrinks.",
+        reads=frozenset({"forget", "training log"}),
+        exact=False,
+        cost="0",
+        suits="tests",
+        original=watched(lambda method, task: Steps(), Steps.load),
+    )
 
     def apply(self, model: Any, loaders: Any, context: Any) -> Any:
         seen = context.training_log.seen

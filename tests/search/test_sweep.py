@@ -40,17 +40,24 @@ def spec_file(folder: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("given", "oracle"), [
-    (Distribution("uniform", 2, 5), stats.uniform(2, 3)),
-    (Distribution("log_uniform_values", 1e-5, 1e-1), stats.loguniform(1e-5, 1e-1)),
-    (Distribution("inv_log_uniform_values", 1e-5, 1e-1), stats.loguniform(1e-5, 1e-1)),
-    (Distribution("log_uniform", -3, 1), stats.loguniform(np.exp(-3), np.exp(1))),
-    (Distribution("normal", mu=1, sigma=2), stats.norm(1, 2)),
-    (Distribution("log_normal", mu=1, sigma=0.5), stats.lognorm(0.5, scale=np.exp(1))),
-])
-def test_distributions_are_those_of_their_names(given: Distribution, oracle: stats.rv_frozen) -> None:  # type: ignore[name-defined]
+@pytest.mark.parametrize(
+    ("given", "oracle"),
+    [
+        (Distribution("uniform", 2, 5), stats.uniform(2, 3)),
+        (Distribution("log_uniform_values", 1e-5, 1e-1), stats.loguniform(1e-5, 1e-1)),
+        (Distribution("inv_log_uniform_values", 1e-5, 1e-1), stats.loguniform(1e-5, 1e-1)),
+        (Distribution("log_uniform", -3, 1), stats.loguniform(np.exp(-3), np.exp(1))),
+        (Distribution("normal", mu=1, sigma=2), stats.norm(1, 2)),
+        (Distribution("log_normal", mu=1, sigma=0.5), stats.lognorm(0.5, scale=np.exp(1))),
+    ],
+)
+def test_distributions_are_those_of_their_names(
+    given: Distribution, oracle: stats.rv_frozen
+) -> None:  # type: ignore[name-defined]
     shares = np.linspace(0.02, 0.98, 25)
-    assert [given.at(share) for share in shares] == pytest.approx(list(oracle.ppf(shares)), rel=1e-9)
+    assert [given.at(share) for share in shares] == pytest.approx(
+        list(oracle.ppf(shares)), rel=1e-9
+    )
 
 
 def test_inverse_log_uniform_of_the_exponents() -> None:
@@ -63,12 +70,16 @@ def test_whole_numbers_come_equally_often_and_steps_are_rounded() -> None:
     drawn = [Distribution("int_uniform", 2, 4).at(share) for share in shares]
     assert np.bincount(drawn).tolist() == [0, 0, 2000, 2000, 2000]
     assert Distribution("int_uniform", 2, 4).at(1.0) == 4
-    assert {round(float(Distribution("q_uniform", 0, 1, q=0.25).at(share)), 9) for share in shares} == {
-        0, 0.25, 0.5, 0.75, 1}
+    assert {
+        round(float(Distribution("q_uniform", 0, 1, q=0.25).at(share)), 9) for share in shares
+    } == {0, 0.25, 0.5, 0.75, 1}
 
 
 def test_a_file_as_it_is(tmp_path: Path) -> None:
-    found = read_sweep(file(tmp_path, """
+    found = read_sweep(
+        file(
+            tmp_path,
+            """
 program: train.py
 method: bayes
 metric: {name: own, goal: minimize}
@@ -81,7 +92,9 @@ parameters:
   method.k: {values: [1, 2]}
   batch_size: {value: 8}
   method.clip: {distribution: q_normal, mu: 5, sigma: 1}
-"""))
+""",
+        )
+    )
     assert (found.method, found.metric, found.maximise, found.most) == ("bayes", "own", False, 12)
     assert found.early is not None
     assert (found.early.bands[:3], found.early.factor) == ((2, 6, 18), 3)
@@ -94,7 +107,10 @@ parameters:
 
 def test_every_fault_of_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        read_sweep(file(tmp_path, """
+        read_sweep(
+            file(
+                tmp_path,
+                """
 method: grid
 metric: {name: own, goal: up}
 run_cap: 0
@@ -104,7 +120,9 @@ parameters:
   b: {distribution: gamma, min: 0, max: 1}
   c: {min: 3, max: 1}
   d: {values: []}
-"""))
+""",
+            )
+        )
     assert len(caught.value.faults) == 7
     with pytest.raises(SpecError, match="Did you mean 'parameters'"):
         read_sweep(file(tmp_path, "parameters: {}\nparameter: {}\n"))
@@ -114,12 +132,17 @@ parameters:
 
 def test_grid_varies_the_last_parameter_fastest() -> None:
     assert grid({"a": (1, 2), "b": ("x", "y")}) == [
-        {"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
+        {"a": 1, "b": "x"},
+        {"a": 1, "b": "y"},
+        {"a": 2, "b": "x"},
+        {"a": 2, "b": "y"},
+    ]
 
 
 def test_options_are_named_as_on_the_command_line() -> None:
     assert applied(SPEC, {"method.lr": 1e-5, "batch-size": 4}, where="x") == replace(
-        SPEC, method=replace(SPEC.method, lr=1e-5), batch_size=4)
+        SPEC, method=replace(SPEC.method, lr=1e-5), batch_size=4
+    )
     with pytest.raises(SpecError, match=r"Did you mean 'method'"):
         applied(SPEC, {"methd.lr": 1e-5}, where="x")
     with pytest.raises(SpecError, match=r"method\.epochs"):
@@ -127,9 +150,13 @@ def test_options_are_named_as_on_the_command_line() -> None:
 
 
 def test_best_is_what_may_be_chosen() -> None:
-    tried = [Tried(0, {}, 0.1, "complete", "AUC lost"), Tried(1, {}, 0.3, "complete", ""),
-             Tried(2, {}, 0.2, "pruned", ""), Tried(3, {}, None, "failed", "diverged"),
-             Tried(4, {}, 0.4, "complete", "")]
+    tried = [
+        Tried(0, {}, 0.1, "complete", "AUC lost"),
+        Tried(1, {}, 0.3, "complete", ""),
+        Tried(2, {}, 0.2, "pruned", ""),
+        Tried(3, {}, None, "failed", "diverged"),
+        Tried(4, {}, 0.4, "complete", ""),
+    ]
     assert best_of(tried, maximise=False) == tried[1]
     assert best_of(tried, maximise=True) == tried[4]
     assert best_of(tried[2:4], maximise=False) is None
@@ -137,27 +164,48 @@ def test_best_is_what_may_be_chosen() -> None:
     assert split_objective("jsf:text:forget") == ("jsf", "text", "forget")
 
 
-def test_grid_of_a_file_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_grid_of_a_file_goes_on_where_it_was_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("optuna")
     text = "method: grid\nparameters:\n  method.lr: {values: [0.0001, 0.001]}\n  method.epochs: {values: [1, 2]}\n"
-    words = ["sweep", str(file(tmp_path, text)), "--spec", spec_file(tmp_path), "--out", str(tmp_path / "out"),
-             "--storage", "journal"]
+    words = [
+        "sweep",
+        str(file(tmp_path, text)),
+        "--spec",
+        spec_file(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--storage",
+        "journal",
+    ]
     assert main([*words, "--trials", "3"]) == 0
     first = json.loads((tmp_path / "out" / "trials.json").read_text())
     assert main(words) == 0
     tried = json.loads((tmp_path / "out" / "trials.json").read_text())
-    assert [one for one in tried if one["number"] < 3] == [one for one in first if one["state"] == "complete"]
-    assert sorted((one["options"]["method.lr"], one["options"]["method.epochs"]) for one in tried) == [
-        (0.0001, 1), (0.0001, 2), (0.001, 1), (0.001, 2)]
+    assert [one for one in tried if one["number"] < 3] == [
+        one for one in first if one["state"] == "complete"
+    ]
+    assert sorted(
+        (one["options"]["method.lr"], one["options"]["method.epochs"]) for one in tried
+    ) == [(0.0001, 1), (0.0001, 2), (0.001, 1), (0.001, 2)]
     assert all(one["state"] == "complete" and one["value"] > 0 for one in tried)
     chosen = any(not one["refused"] for one in tried)
-    assert ("Best by own" in capsys.readouterr().out) == (tmp_path / "out" / "best.yaml").exists() == chosen
+    assert (
+        ("Best by own" in capsys.readouterr().out)
+        == (tmp_path / "out" / "best.yaml").exists()
+        == chosen
+    )
 
 
-def test_one_trial_without_a_file_scores_like_the_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_trial_without_a_file_scores_like_the_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("optuna")
-    text = ("method: bayes\nearly_terminate: {type: hyperband, min_iter: 1, eta: 2}\nparameters:\n"
-            "  method.lr: {value: 0.0002}\n  method.epochs: {value: 2}\n")
+    text = (
+        "method: bayes\nearly_terminate: {type: hyperband, min_iter: 1, eta: 2}\nparameters:\n"
+        "  method.lr: {value: 0.0002}\n  method.epochs: {value: 2}\n"
+    )
     words = ["--spec", spec_file(tmp_path), "--out", str(tmp_path / "out")]
     assert main(["sweep", str(file(tmp_path, text)), *words, "--trials", "1"]) == 0
     value = json.loads((tmp_path / "out" / "trials.json").read_text())[0]["value"]
@@ -171,7 +219,8 @@ def test_one_trial_without_a_file_scores_like_the_sweep(tmp_path: Path, capsys: 
 
 
 def test_an_original_is_used_again_only_for_the_same_data_and_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_synthetic(tmp_path / "data", patients=20, seed=1, size=32)
     table = tmp_path / "data" / "cohort.csv"
@@ -184,7 +233,11 @@ def test_an_original_is_used_again_only_for_the_same_data_and_source(
 
     first, text = home(), table.read_text()
     assert home() == home(replace(spec, method=CFk(epochs=3))) == first
-    found = {first, home(replace(spec, retrains=2)), home(replace(spec, text=replace(spec.text, min_patients=3)))}
+    found = {
+        first,
+        home(replace(spec, retrains=2)),
+        home(replace(spec, text=replace(spec.text, min_patients=3))),
+    }
     table.write_text(text.replace("normal", "usual"))
     found.add(home())
     table.write_text(text)
@@ -194,12 +247,16 @@ def test_an_original_is_used_again_only_for_the_same_data_and_source(
     found.add(home())
     np.save(stack, pixels)
     assert home() == first
-    monkeypatch.setattr("forgetmi.benchmark.grid.source_digest", lambda *names, **more: "another source")
+    monkeypatch.setattr(
+        "forgetmi.benchmark.grid.source_digest", lambda *names, **more: "another source"
+    )
     found.add(home())
     assert len(found) == 6
 
 
-def test_a_bad_trial_is_given_up_after_its_first_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_trial_is_given_up_after_its_first_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("optuna")
     made = []
 
@@ -208,20 +265,52 @@ def test_a_bad_trial_is_given_up_after_its_first_epochs(tmp_path: Path, monkeypa
         return spec.method.lr, ""  # the smaller, the better
 
     monkeypatch.setattr(sweep, "score", score)
-    text = ("method: grid\nearly_terminate: {type: hyperband, min_iter: 1, eta: 2}\nparameters:\n"
-            "  method.lr: {values: [0.2, 0.3, 0.1]}\n  method.epochs: {value: 4}\n")
-    assert main(["sweep", str(file(tmp_path, text)), "--spec", spec_file(tmp_path), "--out", str(tmp_path / "out"),
-                 "--workers", "1", "--storage", "journal"]) == 0
+    text = (
+        "method: grid\nearly_terminate: {type: hyperband, min_iter: 1, eta: 2}\nparameters:\n"
+        "  method.lr: {values: [0.2, 0.3, 0.1]}\n  method.epochs: {value: 4}\n"
+    )
+    assert (
+        main(
+            [
+                "sweep",
+                str(file(tmp_path, text)),
+                "--spec",
+                spec_file(tmp_path),
+                "--out",
+                str(tmp_path / "out"),
+                "--workers",
+                "1",
+                "--storage",
+                "journal",
+            ]
+        )
+        == 0
+    )
     assert made == [(0.2, 1), (0.2, 2), (0.2, 4), (0.3, 1), (0.1, 1), (0.1, 2), (0.1, 4)]
     tried = json.loads((tmp_path / "out" / "trials.json").read_text())
-    assert [(one["state"], one["value"]) for one in tried] == [("complete", 0.2), ("pruned", 0.3), ("complete", 0.1)]
+    assert [(one["state"], one["value"]) for one in tried] == [
+        ("complete", 0.2),
+        ("pruned", 0.3),
+        ("complete", 0.1),
+    ]
     assert "lr: 0.1" in (tmp_path / "out" / "best.yaml").read_text()
 
 
-def test_a_sweep_of_unknown_options_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_of_unknown_options_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("optuna")
-    text = "method: random\nparameters:\n  method.rate: {values: [0.1]}\n  seed: {values: [1, two]}\n"
-    words = ["sweep", str(file(tmp_path, text)), "--spec", spec_file(tmp_path), "--out", str(tmp_path / "out")]
+    text = (
+        "method: random\nparameters:\n  method.rate: {values: [0.1]}\n  seed: {values: [1, two]}\n"
+    )
+    words = [
+        "sweep",
+        str(file(tmp_path, text)),
+        "--spec",
+        spec_file(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 2
     assert capsys.readouterr().err.count("error:") == 2
     assert not (tmp_path / "out").exists()

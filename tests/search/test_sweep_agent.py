@@ -26,9 +26,17 @@ from tests.runs import SMALL
 
 SPEC = replace(SMALL, method=CFk(epochs=1), retrains=0, split_seed=9)
 PARAMETERS: dict[str, Any] = {
-    "training.bf16": True, "training.decay_all": False, "model.widths": [8, 16], "split_seed": None, "method.lr": 1e-05,
-    "method.epochs": 7, "model.pooling": "global", "given.original": "runs/1.0", "partition.date": "2026-01-01",
-    "given.retrained": ["a", "b"], "audit": None,
+    "training.bf16": True,
+    "training.decay_all": False,
+    "model.widths": [8, 16],
+    "split_seed": None,
+    "method.lr": 1e-05,
+    "method.epochs": 7,
+    "model.pooling": "global",
+    "given.original": "runs/1.0",
+    "partition.date": "2026-01-01",
+    "given.retrained": ["a", "b"],
+    "audit": None,
 }
 
 
@@ -82,7 +90,9 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, float]]
 
 
 @pytest.mark.parametrize("name", [name for name in PARAMETERS if name != "audit"])
-def test_a_parameter_of_the_agent_is_that_of_the_file(name: str, tmp_path: Path, tried: list[RunSpec]) -> None:
+def test_a_parameter_of_the_agent_is_that_of_the_file(
+    name: str, tmp_path: Path, tried: list[RunSpec]
+) -> None:
     one = {name: PARAMETERS[name]}
     if name == "given.retrained":
         one["given.original"] = "original"
@@ -91,14 +101,51 @@ def test_a_parameter_of_the_agent_is_that_of_the_file(name: str, tmp_path: Path,
     assert tried != [SPEC]
 
 
-def test_nested_parameters_of_the_agent_and_options_of_a_person(tmp_path: Path, tried: list[RunSpec]) -> None:
+def test_nested_parameters_of_the_agent_and_options_of_a_person(
+    tmp_path: Path, tried: list[RunSpec]
+) -> None:
     nested = words_of({"method": {"lr": 0.5, "epochs": 4}, "model": {"widths": [4]}})
-    assert main([*sweep_command(tmp_path, "--method", "cf_k", "--seed", "5"), *nested, "--training.bf16"]) == 0
-    assert tried == [applied(replace(SPEC, method=CFk()), {
-        "method.lr": 0.5, "method.epochs": 4, "model.widths": [4], "seed": 5, "training.bf16": True}, where="x")]
-    assert main([*sweep_command(tmp_path), "--method=cf_k", "--batch-size=4", "--training.bf16=true",
-                 "--given.original=a", "--given.retrained=b"]) == 0
-    assert (tried[1].batch_size, tried[1].training.bf16, tried[1].given.retrained) == (4, True, (Path("b"),))
+    assert (
+        main(
+            [
+                *sweep_command(tmp_path, "--method", "cf_k", "--seed", "5"),
+                *nested,
+                "--training.bf16",
+            ]
+        )
+        == 0
+    )
+    assert tried == [
+        applied(
+            replace(SPEC, method=CFk()),
+            {
+                "method.lr": 0.5,
+                "method.epochs": 4,
+                "model.widths": [4],
+                "seed": 5,
+                "training.bf16": True,
+            },
+            where="x",
+        )
+    ]
+    assert (
+        main(
+            [
+                *sweep_command(tmp_path),
+                "--method=cf_k",
+                "--batch-size=4",
+                "--training.bf16=true",
+                "--given.original=a",
+                "--given.retrained=b",
+            ]
+        )
+        == 0
+    )
+    assert (tried[1].batch_size, tried[1].training.bf16, tried[1].given.retrained) == (
+        4,
+        True,
+        (Path("b"),),
+    )
 
 
 @pytest.mark.slow
@@ -108,13 +155,22 @@ def test_the_agents_own_words_are_those_of_these_tests() -> None:
     assert utils.create_sweep_command_args(given)["args"] == words_of(PARAMETERS)
 
 
-@pytest.mark.parametrize(("word", "said"), [
-    ("--training.bf=True", "Did you mean 'bf16'?"), ("--method.epochs=2.5", "got 2.5, expected int"),
-    ("--training.bf16=perhaps", "expected bool"), ("--seed.of.what=1", "unknown option"),
-    ("--model.widths=[8, x]", "expected int"),
-])
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("--training.bf=True", "Did you mean 'bf16'?"),
+        ("--method.epochs=2.5", "got 2.5, expected int"),
+        ("--training.bf16=perhaps", "expected bool"),
+        ("--seed.of.what=1", "unknown option"),
+        ("--model.widths=[8, x]", "expected int"),
+    ],
+)
 def test_a_parameter_that_is_wrong_is_an_error(
-    word: str, said: str, tmp_path: Path, tried: list[RunSpec], capsys: pytest.CaptureFixture[str],
+    word: str,
+    said: str,
+    tmp_path: Path,
+    tried: list[RunSpec],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(sweep_command(tmp_path, word)) == 2
     assert said in capsys.readouterr().err
@@ -122,15 +178,27 @@ def test_a_parameter_that_is_wrong_is_an_error(
 
 
 def test_an_option_without_a_default_may_be_a_parameter() -> None:
-    spec, own = parse(command.SweepOptions, [
-        "--out=x", "--cohort=table", "--cohort.path=a.csv", "--cohort.classes=['no', 'yes']"],
-        prog="forgetmi sweep", description="", only=command.USED, agent=True)
-    assert (own.out, spec.cohort.path, spec.cohort.classes) == (Path("x"), Path("a.csv"), ("no", "yes"))
+    spec, own = parse(
+        command.SweepOptions,
+        ["--out=x", "--cohort=table", "--cohort.path=a.csv", "--cohort.classes=['no', 'yes']"],
+        prog="forgetmi sweep",
+        description="",
+        only=command.USED,
+        agent=True,
+    )
+    assert (own.out, spec.cohort.path, spec.cohort.classes) == (
+        Path("x"),
+        Path("a.csv"),
+        ("no", "yes"),
+    )
 
 
 @pytest.mark.parametrize("name", ["own", "gap:image", "jsf:image:forget"])
 def test_an_agents_trial_logs_the_metric_under_the_name_given(
-    name: str, tmp_path: Path, tried: list[RunSpec], logged: list[tuple[str, dict[str, float]]],
+    name: str,
+    tmp_path: Path,
+    tried: list[RunSpec],
+    logged: list[tuple[str, dict[str, float]]],
 ) -> None:
     more = [] if name == "own" else ["--objective", name]
     assert main([*sweep_command(tmp_path, *more), *words_of({"method.lr": 0.1})]) == 0
@@ -138,7 +206,9 @@ def test_an_agents_trial_logs_the_metric_under_the_name_given(
 
 
 def test_the_files_of_the_documentation_name_the_metric_that_is_logged(
-    tmp_path: Path, tried: list[RunSpec], logged: list[tuple[str, dict[str, float]]],
+    tmp_path: Path,
+    tried: list[RunSpec],
+    logged: list[tuple[str, dict[str, float]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -148,8 +218,10 @@ def test_the_files_of_the_documentation_name_the_metric_that_is_logged(
     for block in blocks:
         (tmp_path / "sweep.yaml").write_text(block)
         found = read_sweep(tmp_path / "sweep.yaml")
-        drawn = {name: choice[0] if isinstance(choice, tuple) else choice.at(0.5)
-                 for name, choice in found.parameters.items()}
+        drawn = {
+            name: choice[0] if isinstance(choice, tuple) else choice.at(0.5)
+            for name, choice in found.parameters.items()
+        }
         program, *words = map(str, yaml.safe_load(block)["command"])
         assert (program, words.pop()) == ("forgetmi", "${args}")
         assert main([*words, *words_of(drawn)]) == 0
@@ -163,7 +235,10 @@ def no_models(*given: object, **more: object) -> None:
 
 @pytest.mark.parametrize("name", ["val_loss", "gap:imag", "severity_mse:image:everywhere"])
 def test_a_metric_that_does_not_exist_is_refused_before_any_work(
-    name: str, tmp_path: Path, logged: list[tuple[str, dict[str, float]]], monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    tmp_path: Path,
+    logged: list[tuple[str, dict[str, float]]],
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("forgetmi.search.trial.make_model", no_models)
@@ -176,14 +251,18 @@ def test_a_metric_that_does_not_exist_is_refused_before_any_work(
     assert not logged
     pytest.importorskip("optuna")
     file = tmp_path / "sweep.yaml"
-    file.write_text(f"method: random\nmetric: {{name: '{name}'}}\nparameters: {{method.lr: {{value: 0.1}}}}\n")
+    file.write_text(
+        f"method: random\nmetric: {{name: '{name}'}}\nparameters: {{method.lr: {{value: 0.1}}}}\n"
+    )
     assert main(["sweep", str(file), *words[1:]]) == 2
     assert f"there is no score '{name}'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_a_score_of_grades_is_refused_where_classes_are_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("forgetmi.search.trial.make_model", no_models)
     monkeypatch.setattr("forgetmi.search.trial._ordinal", lambda cohort: False)
@@ -192,25 +271,40 @@ def test_a_score_of_grades_is_refused_where_classes_are_none(
 
 
 @pytest.mark.parametrize("ordinal", [True, False])
-def test_the_scores_known_beforehand_are_those_of_an_evaluation(small: Small, ordinal: bool) -> None:
+def test_the_scores_known_beforehand_are_those_of_an_evaluation(
+    small: Small, ordinal: bool
+) -> None:
     cohort, sets, prepared = small.cohort, small.partition, small.prepared
     assert isinstance(cohort, Cohort)
     assert isinstance(sets, Partition)
     assert isinstance(prepared, workflow.Prepared)
     said = workflow.predict(prepared=prepared, model=build(prepared.spec, seed=1))
-    found = workflow.evaluate(original=said, unlearned=said, retrained=[said, said], partition=sets, ordinal=ordinal, seed=1)
-    assert scores_of(ordinal=ordinal) == {(one.name, one.head, one.on) for one in found.scores["unlearned"]}
+    found = workflow.evaluate(
+        original=said,
+        unlearned=said,
+        retrained=[said, said],
+        partition=sets,
+        ordinal=ordinal,
+        seed=1,
+    )
+    assert scores_of(ordinal=ordinal) == {
+        (one.name, one.head, one.on) for one in found.scores["unlearned"]
+    }
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_trial_of_an_agent_ends_in_wandbs_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_of_an_agent_ends_in_wandbs_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_RUN_ID", "run1")
     words = words_of({"training.bf16": False, "model.widths": [8, 16, 16], "method.lr": 1e-4})
-    assert main([*sweep_command(tmp_path, "--objective", "original_cosine:image:forget"), *words]) == 0
+    assert (
+        main([*sweep_command(tmp_path, "--objective", "original_cosine:image:forget"), *words]) == 0
+    )
     assert wandb.run is None
     (stored,) = (tmp_path / "out").rglob("*.wandb")
     assert b"original_cosine:image:forget" in stored.read_bytes()

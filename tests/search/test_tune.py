@@ -25,7 +25,9 @@ from tests.runs import SMALL
 
 
 def test_trials_begin_with_the_given_options_and_depend_on_the_seed_alone() -> None:
-    first, again, other = (candidates(Scrub(lr=2e-4), "scrub", count=8, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (
+        candidates(Scrub(lr=2e-4), "scrub", count=8, seed=seed) for seed in (0, 0, 1)
+    )
     assert first == again != other
     assert first[0] == Scrub(lr=2e-4)
     assert len(set(first)) == 8
@@ -47,15 +49,24 @@ def said(image: list[float], text: list[float]) -> Signals:
     return Signals("m", "c", np.arange(6), names, names, label, logits(image), logits(text))
 
 
-SETS = Partition(forget=np.array([0, 1]), retain=np.array([5]), validation=np.array([2, 3, 4]), cohort="c",
-                 holdout=np.array([], np.int64), patient=np.arange(6), group=np.arange(6))
+SETS = Partition(
+    forget=np.array([0, 1]),
+    retain=np.array([5]),
+    validation=np.array([2, 3, 4]),
+    cohort="c",
+    holdout=np.array([], np.int64),
+    patient=np.arange(6),
+    group=np.arange(6),
+)
 
 
 def test_the_rule_for_ones_own_cohort_by_hand() -> None:
     original = said([0.9, 0.9, 0.8, 0.8, 0.5, 0.5], [0.9, 0.9, 0.6, 0.6, 0.5, 0.5])
     tried = said([0.6, 0.6, 0.8, 0.8, 0.5, 0.5], [0.7, 0.7, 0.6, 0.6, 0.5, 0.5])
     worse = said([0.6, 0.6, 0.2, 0.2, 0.5, 0.5], [0.7, 0.7, 0.6, 0.6, 0.5, 0.5])
-    found = against_validation({"original": original, "tried": tried, "same": original, "worse": worse}, SETS)
+    found = against_validation(
+        {"original": original, "tried": tried, "same": original, "worse": worse}, SETS
+    )
     one, same, bad = found["tried"], found["same"], found["worse"]
     assert isinstance(one, Judgement)
     assert isinstance(same, Judgement)
@@ -73,9 +84,18 @@ def test_the_rule_for_ones_own_cohort_by_hand() -> None:
 
 
 def test_what_was_forgotten_earlier_is_no_part_of_the_rule() -> None:
-    now = dataclasses.replace(SETS, forget=np.array([0, 1, 5]), retain=np.array([6]), earlier=np.array([5]),
-                              patient=np.arange(7), group=np.arange(7))
-    models = {"original": said([0.9] * 6, [0.9] * 6), "tried": said([0.6, 0.6, 0.8, 0.8, 0.5, 0.01], [0.7] * 6)}
+    now = dataclasses.replace(
+        SETS,
+        forget=np.array([0, 1, 5]),
+        retain=np.array([6]),
+        earlier=np.array([5]),
+        patient=np.arange(7),
+        group=np.arange(7),
+    )
+    models = {
+        "original": said([0.9] * 6, [0.9] * 6),
+        "tried": said([0.6, 0.6, 0.8, 0.8, 0.5, 0.01], [0.7] * 6),
+    }
     assert own_rows(now).tolist() == [0, 1, 2, 3, 4]
     assert against_validation(models, now) == against_validation(models, SETS)
 
@@ -97,7 +117,10 @@ def results(root: Path) -> dict[str, bytes]:
 
 def test_every_trial_is_kept_and_the_best_is_ready_for_a_run(whole: Path) -> None:
     kept = json.loads((whole / "fine_tune.json").read_text())
-    trials = [json.loads((whole / f"trials/fine_tune/{n}-seed-3/trial.json").read_text()) for n in range(3)]
+    trials = [
+        json.loads((whole / f"trials/fine_tune/{n}-seed-3/trial.json").read_text())
+        for n in range(3)
+    ]
     assert [one["options"] for one in kept["trials"]] == [one["options"] for one in trials]
     assert trials[0]["options"]["epochs"] == 1
     for record, trial in zip(kept["trials"], trials, strict=True):
@@ -114,7 +137,11 @@ def test_no_test_patient_is_looked_at(whole: Path) -> None:
     _, partition = load_data(SMALL)
     looked = Signals.load(whole / "trials/fine_tune/0-seed-3/signals.npz").row
     assert set(looked) == set(partition.forget) | set(partition.validation)
-    every = [Signals.load(path) for path in whole.rglob("*.npz") if path.parent.name in ("signals", "0-seed-3")]
+    every = [
+        Signals.load(path)
+        for path in whole.rglob("*.npz")
+        if path.parent.name in ("signals", "0-seed-3")
+    ]
     assert len(every) > 1
     assert not any(np.isin(one.row, partition.holdout).any() for one in every)
 
@@ -143,8 +170,27 @@ def test_an_interrupted_tuning_goes_on_and_does_nothing_twice(whole: Path, tmp_p
 def test_shipped_defaults_are_judged_by_retrained_models(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "spec.yaml").write_text(write_yaml(SMALL))
     root = tmp_path / "out"
-    assert main(["tune", "--spec", str(tmp_path / "spec.yaml"), "--out", str(root), "--rule", "shipped", "--seeds", "3",
-                 "--trials", "1", "--methods", "ssd", "retrain"]) == 0
+    assert (
+        main(
+            [
+                "tune",
+                "--spec",
+                str(tmp_path / "spec.yaml"),
+                "--out",
+                str(root),
+                "--rule",
+                "shipped",
+                "--seeds",
+                "3",
+                "--trials",
+                "1",
+                "--methods",
+                "ssd",
+                "retrain",
+            ]
+        )
+        == 0
+    )
     assert "ssd" in capsys.readouterr().out
     kept = json.loads((root / "ssd.json").read_text())
     cohort, partition = load_data(SMALL)
@@ -153,8 +199,10 @@ def test_shipped_defaults_are_judged_by_retrained_models(tmp_path: Path, capsys:
     assert set(models) == {"original", "retrain-0", "retrain-1"}
     models["ssd"] = Signals.load(root / "trials/ssd/0-seed-3/signals.npz")
     scores = suite.evaluate(models, partition, ordinal=cohort.ordinal, seed=3, resamples=0)
-    expected = sum(scores.get("ssd", name, head="image", on=on).value  # type: ignore[union-attr]
-                   for name, on in (("gap", ""), ("jsf", "forget")))
+    expected = sum(
+        scores.get("ssd", name, head="image", on=on).value  # type: ignore[union-attr]
+        for name, on in (("gap", ""), ("jsf", "forget"))
+    )
     assert kept["trials"][0]["score"] == pytest.approx(expected)
     assert not json.loads((root / "retrain.json").read_text())["trials"][0]["refused"]
 

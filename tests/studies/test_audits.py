@@ -23,12 +23,31 @@ from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Signals
 from forgetmi.run.fingerprint import opened
 
-OPTIONS = ["--cohort.patients", "70", "--cohort.size", "32", "--images.size", "32", "--cohort.reference-patients",
-           "120", "--no-presets", "--percents", "10", "--draws", "2", "--training-seeds", "0", "--methods", "forget_mi",
-           "neg_grad_plus:alpha=0.8"]
+OPTIONS = [
+    "--cohort.patients",
+    "70",
+    "--cohort.size",
+    "32",
+    "--images.size",
+    "32",
+    "--cohort.reference-patients",
+    "120",
+    "--no-presets",
+    "--percents",
+    "10",
+    "--draws",
+    "2",
+    "--training-seeds",
+    "0",
+    "--methods",
+    "forget_mi",
+    "neg_grad_plus:alpha=0.8",
+]
 
 
-def made_up(point: bench_grid.Point, cell: bench_grid.Cell, *, remembers: bool, forgot_too_much: bool) -> Signals:
+def made_up(
+    point: bench_grid.Point, cell: bench_grid.Cell, *, remembers: bool, forgot_too_much: bool
+) -> Signals:
     """A model that knows its training patients by a larger margin."""
     cohort, _, partition = opened(point.spec)
     r = numpy_generator(0, cell.label)  # a digest changes with the source
@@ -40,13 +59,24 @@ def made_up(point: bench_grid.Point, cell: bench_grid.Cell, *, remembers: bool, 
         known[partition.forget] = -3
     shared = numpy_generator(0, "patients").normal(size=partition.patient.max() + 1)
     label = cohort.label
-    logits = [(1 + shared[partition.patient] + 0.3 * r.normal(size=len(rows)) + 3 * known)[:, None]
-              * np.eye(len(cohort.classes))[np.maximum(label, 0)] for _ in range(2)]
+    logits = [
+        (1 + shared[partition.patient] + 0.3 * r.normal(size=len(rows)) + 3 * known)[:, None]
+        * np.eye(len(cohort.classes))[np.maximum(label, 0)]
+        for _ in range(2)
+    ]
     own = r.normal(size=(len(rows), 4))
     return Signals(
-        model=cell.digest, cohort=cohort.digest, row=rows, patient=cohort.patient, study=cohort.study, label=label,
-        image_logits=logits[0], text_logits=logits[1], image_embedding=own.astype(np.float32),
-        text_embedding=(r.normal(size=own.shape) + known[:, None] * own).astype(np.float32))
+        model=cell.digest,
+        cohort=cohort.digest,
+        row=rows,
+        patient=cohort.patient,
+        study=cohort.study,
+        label=label,
+        image_logits=logits[0],
+        text_logits=logits[1],
+        image_embedding=own.astype(np.float32),
+        text_embedding=(r.normal(size=own.shape) + known[:, None] * own).astype(np.float32),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +92,28 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
                 if "forget_mi" in cell.setting and point.spec.partition.draw == 1:
                     continue
                 store.folder(cell.digest).mkdir(parents=True, exist_ok=True)
-                store.keep(cell.digest, made_up(point, cell, remembers=cell.role == "original",
-                                                forgot_too_much="neg_grad" in cell.setting), {})
+                store.keep(
+                    cell.digest,
+                    made_up(
+                        point,
+                        cell,
+                        remembers=cell.role == "original",
+                        forgot_too_much="neg_grad" in cell.setting,
+                    ),
+                    {},
+                )
                 store.finish(cell.digest, Outcome("", Cost(1.0, 1.0, 0), "w"), identity={})
         yield given
 
 
-def test_planted_cases_get_their_verdicts(options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_cases_get_their_verdicts(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = tmp_path / "page.md"
     monkeypatch.setattr(planted, "REFERENCES", (0, 120))
-    page.write_text("before\n<!-- planted: begin -->\nold\n<!-- planted: end -->\nafter\n", encoding="utf-8")
+    page.write_text(
+        "before\n<!-- planted: begin -->\nold\n<!-- planted: end -->\nafter\n", encoding="utf-8"
+    )
     status = planted.main(["--into", str(page), *options])
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
@@ -80,7 +122,11 @@ def test_planted_cases_get_their_verdicts(options: list[str], tmp_path: Path, mo
     assert "--out OUT" in text
     assert options[1] not in text
     assert "Left out, failed or not made yet: 1 of 11 models." in text
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line[:1] == "|"
+    ]
     verdict = {line[0]: (line[3], line[-1]) for line in lines if len(line) == 10}
     assert verdict["identity (the original)"] == ("NOT FORGOTTEN", "yes")
     assert verdict["NegGrad+ (alpha 0.8)"] == ("OVER-FORGOTTEN", "yes")
@@ -93,21 +139,29 @@ def test_planted_cases_get_their_verdicts(options: list[str], tmp_path: Path, mo
     assert lines[-1][3:7] == ["yes", "NOT RESOLVABLE", "yes", "no"]
 
 
-def test_a_must_that_fails_is_written_and_told(options: list[str], monkeypatch: pytest.MonkeyPatch,
-                                               capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_must_that_fails_is_written_and_told(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(planted, "MUST_BE", {"forget_mi": "NOT FORGOTTEN"})
     monkeypatch.setattr(planted, "REFERENCES", (0,))
     assert planted.main(options) == 1
     assert "**no**" in capsys.readouterr().out
 
 
-def test_calibration_counts_what_it_says(options: list[str], monkeypatch: pytest.MonkeyPatch,
-                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibration_counts_what_it_says(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(calibration, "WEIGHTS", (0.1, 1.0))
     monkeypatch.setattr(calibration, "RULE", Rule(resamples=200))
-    assert calibration.main(["--nulls", "4", "--replicates", "20", "--resamples", "200", *options]) == 0
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()
-             if line[:1] == "|"]
+    assert (
+        calibration.main(["--nulls", "4", "--replicates", "20", "--resamples", "200", *options])
+        == 0
+    )
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in capsys.readouterr().out.splitlines()
+        if line[:1] == "|"
+    ]
     counts = {line[0]: int(line[1]) for line in lines if len(line) == 6 and line[1].isdigit()}
     assert counts["never-seen patients, one set"] == 4
     assert counts["retrained, one set"] == 6
@@ -124,7 +178,7 @@ def test_a_mixture_is_the_model_at_0_and_the_original_at_1(options: list[str]) -
         at_1 = mixed.draws(1.0)[channel]
         np.testing.assert_allclose(at_1.unlearned, at_1.original, atol=1e-12)
         assert len(at_0.retrained) == 2
-        assert np.abs(at_0.unlearned - at_0.original)[:at_0.members].mean() > 0.1
+        assert np.abs(at_0.unlearned - at_0.original)[: at_0.members].mean() > 0.1
 
 
 def test_a_null_treats_never_seen_patients_as_forgotten(options: list[str]) -> None:
@@ -146,5 +200,8 @@ def test_a_null_treats_never_seen_patients_as_forgotten(options: list[str]) -> N
 def test_gaussian_delta_is_the_mean_over_many_patients() -> None:
     case = calibration.Gaussian(sets=1, retrained=40, shift=1.0, forgotten=2000, never_seen=2000)
     draw = case.sample(np.random.default_rng(0))[0]
-    separations = [float((one[:2000, None] > one[None, 2000:]).mean()) for one in (draw.unlearned, *draw.retrained)]
+    separations = [
+        float((one[:2000, None] > one[None, 2000:]).mean())
+        for one in (draw.unlearned, *draw.retrained)
+    ]
     assert separations[0] - np.mean(separations[1:]) == pytest.approx(case.delta, abs=0.03)

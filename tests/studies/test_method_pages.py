@@ -55,21 +55,39 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copy(path, tmp_path)
     about = tmp_path / f"own_method-{project['version']}.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    (about / "entry_points.txt").write_text("".join(
-        f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in entries.items())
-        for group, entries in project["entry-points"].items()))
+    (about / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    (about / "entry_points.txt").write_text(
+        "".join(
+            f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in entries.items())
+            for group, entries in project["entry-points"].items()
+        )
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-def test_another_packages_method_is_found_and_works(installed: None, small: Any, capsys: Any) -> None:
+def test_another_packages_method_is_found_and_works(
+    installed: None, small: Any, capsys: Any
+) -> None:
     assert main(["methods"]) == 0
     assert "last_head  -  Last head" in capsys.readouterr().out
-    assert main(["run", "--method", "last_head", "--method.epochs", "2", "--out", "unused", "--dry-run"]) == 0
+    assert (
+        main(
+            ["run", "--method", "last_head", "--method.epochs", "2", "--out", "unused", "--dry-run"]
+        )
+        == 0
+    )
     assert "kind: last_head\n  epochs: 2" in capsys.readouterr().out
     original = workflow.build(small.prepared.spec, seed=0).eval()
-    done = workflow.unlearn(prepared=small.prepared, partition=small.partition, model=original,
-                       method=methods.get("last_head")(epochs=2))
+    done = workflow.unlearn(
+        prepared=small.prepared,
+        partition=small.partition,
+        model=original,
+        method=methods.get("last_head")(epochs=2),
+    )
     assert {name for name in done.trace.changed if not name.startswith("gate.")} == {
-        "img_model.fc1.weight", "img_model.fc1.bias"}
+        "img_model.fc1.weight",
+        "img_model.fc1.bias",
+    }
     assert "last_head" not in page()

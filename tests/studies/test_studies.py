@@ -28,10 +28,16 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize("options", [[], ["--recompute"]])
-def test_the_program_for_gpus_runs_anywhere(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_for_gpus_runs_anywhere(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     sizes = {"size": 64, "layers": 1, "batch": 4, "images": 8, "side": 64}
-    load("gpu").main(["--device", "cpu", *(f"--{name}={value}" for name, value in sizes.items()), *options])
-    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].strip("|").split("|")]
+    load("gpu").main(
+        ["--device", "cpu", *(f"--{name}={value}" for name, value in sizes.items()), *options]
+    )
+    cells = [
+        cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].strip("|").split("|")
+    ]
     assert cells[:4] == ["processor", "64", "1", "4"]
     assert float(cells[4]) > 0
     assert 0 < int(cells[5].split(" %")[0]) <= 200
@@ -39,19 +45,30 @@ def test_the_program_for_gpus_runs_anywhere(options: list[str], capsys: pytest.C
 
 def test_sample_forwards_are_those_of_the_release(capsys: pytest.CaptureFixture[str]) -> None:
     load("speed").main(["--count"])
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()[2:]]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in capsys.readouterr().out.splitlines()[2:]
+    ]
     # the release's own loop, read and counted: 397 k, 421 k and 454 k sample-forwards in 30 epochs
     assert [round(int(row[1].replace(",", "")) / 1000) for row in rows] == [397, 421, 454]
     assert [float(row[3]) for row in rows] == [32.9, 17.5, 11.2]
     assert [[float(row[at]) for row in rows] for at in (5, 7, 9, 11)] == [
-        [32.4, 17.2, 11.0], [21.7, 13.9, 9.7], [19.6, 12.3, 8.5], [14.7, 10.3, 7.6]]
+        [32.4, 17.2, 11.0],
+        [21.7, 13.9, 9.7],
+        [19.6, 12.3, 8.5],
+        [14.7, 10.3, 7.6],
+    ]
 
 
 @pytest.mark.parametrize("noise", ["calibrated", "given"])
 @pytest.mark.parametrize("signals", [False, True])
 @pytest.mark.parametrize("epochs", [2, 9])  # the retained are seen in part, and more than once
 def test_sample_forwards_are_those_of_a_run(
-    epochs: int, signals: bool, noise: str, small: Any, monkeypatch: pytest.MonkeyPatch,
+    epochs: int,
+    signals: bool,
+    noise: str,
+    small: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sets = small.partition
     forget, retain, validation = len(sets.forget), len(sets.retain), len(sets.validation)
@@ -67,19 +84,30 @@ def test_sample_forwards_are_those_of_a_run(
     original = workflow.build(small.prepared.spec, seed=0).eval()
     said = workflow.predict(prepared=small.prepared, model=original) if signals else None
     monkeypatch.setattr(ImageText, "forward", counted)
-    done = workflow.unlearn(prepared=small.prepared, partition=sets, model=original, original=said,
-                       method=dataclasses.replace(ForgetMI(), epochs=epochs, noise=noise))
+    done = workflow.unlearn(
+        prepared=small.prepared,
+        partition=sets,
+        model=original,
+        original=said,
+        method=dataclasses.replace(ForgetMI(), epochs=epochs, noise=noise),
+    )
     calibrated = "noise" in done.trace.facts
     assert calibrated is (noise == "calibrated")
     told = load("speed").forwards(forget, retain, validation=validation, epochs=epochs)
     needless = validation + told["with calibration"] if not calibrated else 0
     if signals:
-        needless = told["without signals"] - method.CHECKED + (0 if calibrated else told["with calibration"])
+        needless = (
+            told["without signals"]
+            - method.CHECKED
+            + (0 if calibrated else told["with calibration"])
+        )
     assert sum(passed) == sum(told.values()) - needless
     # A trace counts samples read by the method: labels of forgotten and validation too, the gate's fit not.
     assert done.trace.samples == {
-        "forget": (epochs + (12 if calibrated else 1)) * forget, "validation": validation if calibrated else 0,
-        "retain": epochs * forget + (0 if signals else min(epochs * forget, retain))}
+        "forget": (epochs + (12 if calibrated else 1)) * forget,
+        "validation": validation if calibrated else 0,
+        "retain": epochs * forget + (0 if signals else min(epochs * forget, retain)),
+    }
 
 
 def test_rounding_moves_a_model_less_than_another_seed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,4 +116,6 @@ def test_rounding_moves_a_model_less_than_another_seed(capsys: pytest.CaptureFix
     name, _, embeddings, *apart = [cell.strip() for cell in row.strip("|").split("|")]
     assert name == "`forget_mi:epochs=4,lr=0.001`"
     assert float(embeddings) > 0
-    assert all(float(halves) < float(seeds) for halves, seeds in zip(apart[:2], apart[2:], strict=True))
+    assert all(
+        float(halves) < float(seeds) for halves, seeds in zip(apart[:2], apart[2:], strict=True)
+    )

@@ -19,13 +19,22 @@ STILL = ("gate.", "img_model.fc1.", "text_model.classifier.")
 @cache
 def trained(small: Any) -> ImageText:
     """An original whose heads both tell samples apart; never changed."""
-    return workflow.train(prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=1)[0]
+    return workflow.train(
+        prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=1
+    )[0]
 
 
 def apply(small: Any, model: ImageText, method: Any, *, seed: int = 0) -> base.Unlearned:
     """Run a method."""
-    return base.unlearn(method, model, records=small.prepared.records, partition=small.partition, seed=seed,
-                        recipe=RECIPE, fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own))
+    return base.unlearn(
+        method,
+        model,
+        records=small.prepared.records,
+        partition=small.partition,
+        seed=seed,
+        recipe=RECIPE,
+        fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+    )
 
 
 def outputs(small: Any, model: ImageText, rows: Any) -> Table:
@@ -37,7 +46,9 @@ def goal_of(monkeypatch: Any, small: Any, model: ImageText, method: Any) -> tupl
     """The original's outputs on the forgotten and the goal, as a method hands them over."""
     caught: list[tuple[Table, Table]] = []
 
-    def catch(model: ImageText, teacher: ImageText, *, clean: Table, goal: Table, **more: Any) -> ImageText:
+    def catch(
+        model: ImageText, teacher: ImageText, *, clean: Table, goal: Table, **more: Any
+    ) -> ImageText:
         caught.append((clean, goal))
         return copy.deepcopy(model)
 

@@ -10,5 +10,11 @@ from forgetmi.unlearning.loaders import Loaders
 def loaders(small: Any, *reads: str, batch_size: int = 16, seed: int = 5) -> Loaders:
     """The forget, retain and validation sets, with labels if asked for ("labels")."""
     names = ("forget", "retain", "validation")
-    return Loaders(small.prepared.records, {name: small.partition.rows(name) for name in names},
-                   patient=small.partition.patient, reads=frozenset({*names, *reads}), batch_size=batch_size, seed=seed)
+    return Loaders(
+        small.prepared.records,
+        {name: small.partition.rows(name) for name in names},
+        patient=small.partition.patient,
+        reads=frozenset({*names, *reads}),
+        batch_size=batch_size,
+        seed=seed,
+    )

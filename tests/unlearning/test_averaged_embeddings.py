@@ -115,4 +115,6 @@ def test_head_space_reaches_the_coordinates_asked_for(seed: int, classes: int) -
 def test_head_space_leaves_an_embedding_that_is_there_already() -> None:
     head = nn.Linear(8, 4)
     near = torch.randn(6, 8, generator=torch.Generator().manual_seed(2))
-    assert torch.allclose(HeadSpace(head).embedding(near, HeadSpace(head).coordinates(near)), near, atol=1e-6)
+    assert torch.allclose(
+        HeadSpace(head).embedding(near, HeadSpace(head).coordinates(near)), near, atol=1e-6
+    )

@@ -25,8 +25,9 @@ BF16 = Recipe(epochs=2, bf16=True)
 def quick(name: str) -> base.Method:
     method = methods.get(name)()
     wanted = {"epochs": 4, "copies": 3}
-    return dataclasses.replace(method, **{f.name: wanted[f.name] for f in dataclasses.fields(method)
-                                          if f.name in wanted})
+    return dataclasses.replace(
+        method, **{f.name: wanted[f.name] for f in dataclasses.fields(method) if f.name in wanted}
+    )
 
 
 @pytest.fixture
@@ -51,7 +52,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
 
 
 def test_every_forward_pass_of_forget_mi_and_no_loss_is_in_bfloat16(
-    unlearn: Unlearn, seen: dict[str, list[Any]],
+    unlearn: Unlearn,
+    seen: dict[str, list[Any]],
 ) -> None:
     """Student (with gradients), teacher's tables and calibration (without)."""
     model = unlearn(ForgetMI(epochs=2), recipe=BF16).model
@@ -60,7 +62,9 @@ def test_every_forward_pass_of_forget_mi_and_no_loss_is_in_bfloat16(
     assert {value.dtype for value in model.state_dict().values()} <= {torch.float32, torch.int64}
 
 
-def test_nothing_is_in_bfloat16_unless_asked_for(unlearn: Unlearn, seen: dict[str, list[Any]]) -> None:
+def test_nothing_is_in_bfloat16_unless_asked_for(
+    unlearn: Unlearn, seen: dict[str, list[Any]]
+) -> None:
     unlearn(ForgetMI(epochs=2))
     assert {dtype for dtype, _ in seen["inside"]} == {torch.float32}
 
@@ -85,22 +89,30 @@ def test_copies_run_their_own_weights(small: Any, memorised: ImageText) -> None:
         model.img_model.fc1.weight.zero_()  # a step, as far as a forward pass can tell
         assert not bool(torch.equal(model(batch).image_logits, before))
         assert bool(torch.equal(teacher(batch).image_logits, before))
-        assert bool(torch.equal(restore(teacher)(batch).image_logits, memorised(batch).image_logits))
+        assert bool(
+            torch.equal(restore(teacher)(batch).image_logits, memorised(batch).image_logits)
+        )
 
 
-@pytest.mark.parametrize("name", ["forget_mi", "delete", "neg_grad", "jit", "calibrated_consensus", "cf_k"])
+@pytest.mark.parametrize(
+    "name", ["forget_mi", "delete", "neg_grad", "jit", "calibrated_consensus", "cf_k"]
+)
 def test_the_result_is_close_to_the_one_in_float32(name: str, small: Any, unlearn: Unlearn) -> None:
     full, low = unlearn(quick(name)), unlearn(quick(name), recipe=BF16)
     batch = small.prepared.records.batch(small.partition.holdout)
     with torch.no_grad():
         one, other = (model(batch).image_logits.softmax(dim=1) for model in (full.model, low.model))
     assert parameter_digest(low.model) != parameter_digest(full.model)
-    assert all(bool(torch.isfinite(p).all()) and p.dtype == torch.float32 for p in low.model.parameters())
+    assert all(
+        bool(torch.isfinite(p).all()) and p.dtype == torch.float32 for p in low.model.parameters()
+    )
     assert float((one - other).abs().mean()) < 0.02
     assert low.trace.moved == pytest.approx(full.trace.moved, rel=0.2)
 
 
 @pytest.mark.parametrize("name", ["newton_heads", "ssd", "chip"])
 def test_a_closed_form_keeps_every_digit(name: str, unlearn: Unlearn) -> None:
-    full, low = (unlearn(methods.get(name)(), recipe=recipe).model for recipe in (Recipe(epochs=2), BF16))
+    full, low = (
+        unlearn(methods.get(name)(), recipe=recipe).model for recipe in (Recipe(epochs=2), BF16)
+    )
     assert parameter_digest(low) == parameter_digest(full)

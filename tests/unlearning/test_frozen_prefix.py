@@ -29,11 +29,19 @@ def deeper(small: Any) -> workflow.Prepared:
     return replace(small.prepared, spec=replace(small.prepared.spec, text=text))
 
 
-def run(small: Any, prepared: workflow.Prepared, method: base.Method, recipe: Recipe | None = None) -> base.Unlearned:
+def run(
+    small: Any, prepared: workflow.Prepared, method: base.Method, recipe: Recipe | None = None
+) -> base.Unlearned:
     """Unlearn from an untrained model."""
     return base.unlearn(
-        method, workflow.build(prepared.spec, seed=3).eval(), records=prepared.records, partition=small.partition, seed=5,
-        recipe=recipe or Recipe(epochs=3), fresh_model=lambda seed: workflow.build(prepared.spec, seed=seed))
+        method,
+        workflow.build(prepared.spec, seed=3).eval(),
+        records=prepared.records,
+        partition=small.partition,
+        seed=5,
+        recipe=recipe or Recipe(epochs=3),
+        fresh_model=lambda seed: workflow.build(prepared.spec, seed=seed),
+    )
 
 
 def apart(one: ImageText, two: ImageText) -> float:
@@ -42,18 +50,30 @@ def apart(one: ImageText, two: ImageText) -> float:
     return max(float((value - other[name]).abs().max()) for name, value in one.state_dict().items())
 
 
-@pytest.mark.parametrize(("image_k", "text_k", "image_steps", "text_steps"), [
-    (6, 8, 5, 3),  # the last stage and the last transformer layer
-    (3, 5, 6, 3),  # within the last transformer layer: the cut is before it
-    (2, 10, 6, 2),  # within the last residual block, and within the last layer but one
-    (1, 1, 8, 5),  # the heads alone
-    (0, 2, 8, 4),  # the image branch rests
-])
+@pytest.mark.parametrize(
+    ("image_k", "text_k", "image_steps", "text_steps"),
+    [
+        (6, 8, 5, 3),  # the last stage and the last transformer layer
+        (3, 5, 6, 3),  # within the last transformer layer: the cut is before it
+        (2, 10, 6, 2),  # within the last residual block, and within the last layer but one
+        (1, 1, 8, 5),  # the heads alone
+        (0, 2, 8, 4),  # the image branch rests
+    ],
+)
 @pytest.mark.parametrize("method", [CFk, EUk])
 def test_held_or_computed_anew_the_weights_are_the_same(
-    small: Any, deeper: workflow.Prepared, method: Any, image_k: int, text_k: int, image_steps: int, text_steps: int,
+    small: Any,
+    deeper: workflow.Prepared,
+    method: Any,
+    image_k: int,
+    text_k: int,
+    image_steps: int,
+    text_steps: int,
 ) -> None:
-    held, anew = (run(small, deeper, method(image_k=image_k, text_k=text_k, cache_mb=limit)) for limit in (512, 0))
+    held, anew = (
+        run(small, deeper, method(image_k=image_k, text_k=text_k, cache_mb=limit))
+        for limit in (512, 0)
+    )
     assert apart(held.model, anew.model) < 1e-6
     assert held.trace.moved > 0.01
     assert held.trace.facts[HELD] == {"image": image_steps, "text": text_steps}
@@ -64,7 +84,10 @@ def test_held_or_computed_anew_the_weights_are_the_same(
 
 
 def test_batch_norms_that_learn_are_computed_anew(small: Any, deeper: workflow.Prepared) -> None:
-    held, anew = (run(small, deeper, CFk(image_k=3, text_k=5, bn="train", cache_mb=limit)) for limit in (512, 0))
+    held, anew = (
+        run(small, deeper, CFk(image_k=3, text_k=5, bn="train", cache_mb=limit))
+        for limit in (512, 0)
+    )
     assert held.trace.facts[HELD] == {"image": 6, "text": 3}
     assert apart(held.model, anew.model) < 1e-6
     assert any("running_mean" in name for name in held.trace.changed)
@@ -74,11 +97,16 @@ def test_what_changes_from_pass_to_pass_is_not_held(small: Any, deeper: workflow
     text = replace(deeper.spec.text, dropout=0.1)
     dropping = replace(deeper, spec=replace(deeper.spec, text=text))
 
-    def held(method: base.Method, prepared: workflow.Prepared = deeper, **recipe: Any) -> dict[str, int]:
+    def held(
+        method: base.Method, prepared: workflow.Prepared = deeper, **recipe: Any
+    ) -> dict[str, int]:
         return run(small, prepared, method, Recipe(epochs=2, **recipe)).trace.facts[HELD]
 
     assert held(EUk(image_k=6, text_k=8), dropping) == {"image": 5}
-    assert held(CFk(image_k=6, epochs=2), dropping) == {"image": 5, "text": 3}  # in eval mode nothing is dropped
+    assert held(CFk(image_k=6, epochs=2), dropping) == {
+        "image": 5,
+        "text": 3,
+    }  # in eval mode nothing is dropped
     assert held(EUk(image_k=6, text_k=8), shift=1.0) == {"text": 3}
     assert held(EUk(image_k=6, text_k=8), bf16=True) == {}
     assert held(CFk(image_k=6, epochs=1)) == {}
@@ -87,23 +115,40 @@ def test_what_changes_from_pass_to_pass_is_not_held(small: Any, deeper: workflow
 def test_the_larger_part_is_given_up_first(small: Any, deeper: workflow.Prepared) -> None:
     rows = small.partition.retain
     images = len(rows) * 16 * 4  # the pooled embedding, float32
-    texts = sum(len(deeper.records.tokens.tokens(row)) for row in rows) * 16 * 4  # every token but padding
+    texts = (
+        sum(len(deeper.records.tokens.tokens(row)) for row in rows) * 16 * 4
+    )  # every token but padding
     student = workflow.build(deeper.spec, seed=3).eval()
     free_only(student, ("img_model.fc1", "text_model.bert.encoder.layer.2"))
-    loader = Loaders(deeper.records, {"retain": rows}, patient=small.partition.patient, reads=frozenset({"retain"}),
-                     batch_size=16, seed=0).retain
+    loader = Loaders(
+        deeper.records,
+        {"retain": rows},
+        patient=small.partition.patient,
+        reads=frozenset({"retain"}),
+        batch_size=16,
+        seed=0,
+    ).retain
 
     def held(size: int) -> tuple[dict[str, int], list[str]]:
-        context = Context(seed=0, reads=frozenset(), ordinal=True, _recipe=Recipe(),
-                          _fresh_model=lambda seed: workflow.build(deeper.spec, seed=seed))
+        context = Context(
+            seed=0,
+            reads=frozenset(),
+            ordinal=True,
+            _recipe=Recipe(),
+            _fresh_model=lambda seed: workflow.build(deeper.spec, seed=seed),
+        )
         with frozen_prefix(student, loader, context, passes=2, limit=size / 2**20):
-            assert {name: prefix.start for name, prefix in student.known.items()} == context.facts[HELD]
+            assert {name: prefix.start for name, prefix in student.known.items()} == context.facts[
+                HELD
+            ]
             assert sum(prefix.size for prefix in student.known.values()) <= size
             with torch.no_grad():
                 with_table = student(deeper.records.batch(rows[:9])).joint_embedding
         assert student.known == {}
         with torch.no_grad():
-            assert torch.allclose(student(deeper.records.batch(rows[:9])).joint_embedding, with_table, atol=1e-6)
+            assert torch.allclose(
+                student(deeper.records.batch(rows[:9])).joint_embedding, with_table, atol=1e-6
+            )
         return context.facts[HELD], context.facts[OVER]
 
     assert texts > images

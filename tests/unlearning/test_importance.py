@@ -21,10 +21,16 @@ def slow(model: ImageText, small: Any, rows: Any) -> list[dict[str, Tensor]]:
         batch = small.prepared.records.batch(rows[rows == row])
         model.zero_grad()
         out = model(batch)
-        (nn.functional.cross_entropy(out.image_logits, batch.label)
-         + nn.functional.cross_entropy(out.text_logits, batch.label)).backward()
-        found.append({name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
-                      for name, p in parameters.items()})
+        (
+            nn.functional.cross_entropy(out.image_logits, batch.label)
+            + nn.functional.cross_entropy(out.text_logits, batch.label)
+        ).backward()
+        found.append(
+            {
+                name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+                for name, p in parameters.items()
+            }
+        )
     model.zero_grad()
     return found
 
@@ -38,7 +44,9 @@ def test_of_single_samples_and_their_sum(small: Any, memorised: ImageText) -> No
     assert set(squares) == set(total) == set(encoder_parameters(memorised))
     for name in squares:
         expected = torch.stack([one[name] for one in gradients])
-        assert torch.allclose(squares[name], expected.square().mean(dim=0), rtol=1e-3, atol=1e-7), name
+        assert torch.allclose(squares[name], expected.square().mean(dim=0), rtol=1e-3, atol=1e-7), (
+            name
+        )
         assert torch.allclose(total[name], expected.sum(dim=0), rtol=1e-3, atol=1e-4), name
         assert bool((squares[name] >= 0).all())
 
@@ -49,12 +57,16 @@ def test_of_batches_is_the_square_of_the_mean(small: Any, memorised: ImageText) 
     total = summed_gradient(memorised, forget.batches(forget.rows))
     assert count == 1
     for name in squares:
-        assert torch.allclose(squares[name], (total[name] / len(forget.rows)).square(), rtol=1e-3, atol=1e-7), name
+        assert torch.allclose(
+            squares[name], (total[name] / len(forget.rows)).square(), rtol=1e-3, atol=1e-7
+        ), name
 
 
 def test_batches_of_one_are_single_samples(small: Any, memorised: ImageText) -> None:
     forget = loaders(small, "labels", batch_size=1).forget
-    one, other = (squared_gradients(memorised, forget, each=each)[0] for each in ("batch", "sample"))
+    one, other = (
+        squared_gradients(memorised, forget, each=each)[0] for each in ("batch", "sample")
+    )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

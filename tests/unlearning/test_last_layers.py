@@ -18,39 +18,73 @@ from forgetmi.model.train import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.last_layers import last_layers
 
-STAGE = ("0.conv1", "0.bn1", "0.conv2", "0.bn2", "0.downsample.0", "0.downsample.1",
-         "1.conv1", "1.bn1", "1.conv2", "1.bn2")
+STAGE = (
+    "0.conv1",
+    "0.bn1",
+    "0.conv2",
+    "0.bn2",
+    "0.downsample.0",
+    "0.downsample.1",
+    "1.conv1",
+    "1.bn1",
+    "1.conv2",
+    "1.bn2",
+)
 
 
 def below(model: ImageText, names: tuple[str, ...]) -> list[str]:
     """Names of all weights and buffers outside the named modules and the gate."""
-    return [key for key in model.state_dict()
-            if not key.startswith("gate.") and not any(key.startswith(f"{name}.") for name in names)]
+    return [
+        key
+        for key in model.state_dict()
+        if not key.startswith("gate.") and not any(key.startswith(f"{name}.") for name in names)
+    ]
 
 
 def test_six_and_eight_are_the_head_and_the_last_stage_or_transformer_layer() -> None:
-    spec = ModelSpec(ResNetSpec(size=32, stem_width=4, widths=(4, 8, 8), pooling="global"),
-                     TextEncoderSpec(hidden=8, layers=2, heads=2, intermediate=16, vocabulary=20, positions=8))
+    spec = ModelSpec(
+        ResNetSpec(size=32, stem_width=4, widths=(4, 8, 8), pooling="global"),
+        TextEncoderSpec(hidden=8, layers=2, heads=2, intermediate=16, vocabulary=20, positions=8),
+    )
     names = last_layers(workflow.build(spec, seed=0), image_k=6, text_k=8)
     layer = "text_model.bert.encoder.layer.1."
     assert names == (
-        *(f"img_model.layer3.{name}" for name in STAGE), "img_model.fc1",
-        *(f"{layer}{name}" for name in ("attention.self.query", "attention.self.key", "attention.self.value",
-                                        "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense",
-                                        "output.dense", "output.LayerNorm")),
-        "text_model.bert.pooler.dense", "text_model.classifier")
+        *(f"img_model.layer3.{name}" for name in STAGE),
+        "img_model.fc1",
+        *(
+            f"{layer}{name}"
+            for name in (
+                "attention.self.query",
+                "attention.self.key",
+                "attention.self.value",
+                "attention.output.dense",
+                "attention.output.LayerNorm",
+                "intermediate.dense",
+                "output.dense",
+                "output.LayerNorm",
+            )
+        ),
+        "text_model.bert.pooler.dense",
+        "text_model.classifier",
+    )
 
 
 def test_norm_layers_are_not_counted(memorised: ImageText) -> None:
     assert last_layers(memorised, image_k=1, text_k=0) == ("img_model.fc1",)
-    assert last_layers(memorised, image_k=2, text_k=0) == ("img_model.layer3.1.conv2", "img_model.layer3.1.bn2",
-                                                           "img_model.fc1")
+    assert last_layers(memorised, image_k=2, text_k=0) == (
+        "img_model.layer3.1.conv2",
+        "img_model.layer3.1.bn2",
+        "img_model.fc1",
+    )
     assert last_layers(memorised, image_k=0, text_k=1) == ("text_model.classifier",)
 
 
 def test_all_layers_are_the_whole_of_both_branches(memorised: ImageText) -> None:
     assert below(memorised, last_layers(memorised, image_k=999, text_k=999)) == []
-    counted = sum(isinstance(module, torch.nn.Conv2d | torch.nn.Linear) for module in memorised.img_model.modules())
+    counted = sum(
+        isinstance(module, torch.nn.Conv2d | torch.nn.Linear)
+        for module in memorised.img_model.modules()
+    )
     exactly, fewer = (last_layers(memorised, image_k=counted - less, text_k=0) for less in (0, 1))
     assert exactly[0] == "img_model.conv1"
     assert set(exactly) - set(fewer) == {"img_model.conv1", "img_model.bn1"}
@@ -76,16 +110,23 @@ def test_cf_k_moves_nothing_below_the_cut(memorised: ImageText, unlearn: Any, bn
 
 
 def test_eu_k_starts_the_last_layers_afresh_and_keeps_the_others(
-    small: Any, memorised: ImageText, unlearn: Any,
+    small: Any,
+    memorised: ImageText,
+    unlearn: Any,
 ) -> None:
     start = unlearn(EUk(image_k=6, text_k=2), seed=11, recipe=Recipe(epochs=0)).model.state_dict()
     afresh = derive(11, "unlearn", "afresh")
-    fresh, old = workflow.build(small.prepared.spec, seed=afresh).state_dict(), memorised.state_dict()
+    fresh, old = (
+        workflow.build(small.prepared.spec, seed=afresh).state_dict(),
+        memorised.state_dict(),
+    )
     moving = last_layers(memorised, image_k=6, text_k=2)
     kept = below(memorised, moving)
     for name in start:
         assert torch.equal(start[name], old[name] if name in kept else fresh[name]), name
-    assert not torch.equal(start["img_model.layer3.0.bn1.running_mean"], old["img_model.layer3.0.bn1.running_mean"])
+    assert not torch.equal(
+        start["img_model.layer3.0.bn1.running_mean"], old["img_model.layer3.0.bn1.running_mean"]
+    )
     assert not torch.equal(start["img_model.fc1.weight"], old["img_model.fc1.weight"])
 
 

@@ -30,7 +30,9 @@ def test_distance_is_euclidean_above_one(seed: int, length: float) -> None:
     draw = torch.Generator().manual_seed(seed)
     a, step = (torch.randn(4, 6, generator=draw, dtype=torch.float64) for _ in range(2))
     b = a + length * step / step.norm(dim=1, keepdim=True)
-    assert torch.allclose(distance(a, b), torch.full((4,), length, dtype=torch.float64), atol=1e-8, rtol=0)
+    assert torch.allclose(
+        distance(a, b), torch.full((4,), length, dtype=torch.float64), atol=1e-8, rtol=0
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -38,10 +40,14 @@ def test_distance_is_euclidean_above_one(seed: int, length: float) -> None:
 def test_both_directions_against_a_loop(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     a, b = (torch.randn(5, 3, generator=draw, dtype=torch.float64) for _ in range(2))
-    each = [math.sqrt(sum((float(x) - float(y)) ** 2 for x, y in zip(p, q, strict=True)))
-            for p, q in zip(a, b, strict=True)]
+    each = [
+        math.sqrt(sum((float(x) - float(y)) ** 2 for x, y in zip(p, q, strict=True)))
+        for p, q in zip(a, b, strict=True)
+    ]
     assert float(towards(a, b)) == pytest.approx(sum(each) / 5, abs=1e-6)
-    assert float(away(a, b, bound=2.0)) == pytest.approx(-sum(min(one, 2.0) for one in each) / 5, abs=1e-6)
+    assert float(away(a, b, bound=2.0)) == pytest.approx(
+        -sum(min(one, 2.0) for one in each) / 5, abs=1e-6
+    )
 
 
 @settings(max_examples=30, deadline=None)

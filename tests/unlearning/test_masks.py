@@ -19,21 +19,28 @@ from forgetmi.unlearning.masks import largest, largest_by_encoder, masked, share
 def test_largest_against_a_stable_sort(values: list[int], share: float) -> None:
     scores = {"a": torch.tensor(values[:1]).float(), "b": torch.tensor(values[1:]).float()[:, None]}
     found = largest(scores, share)
-    order = np.argsort(-np.array(values), kind="stable")[:math.floor(share * len(values))]
+    order = np.argsort(-np.array(values), kind="stable")[: math.floor(share * len(values))]
     expected = np.isin(np.arange(len(values)), order)
     assert torch.cat([mask.flatten() for mask in found.values()]).tolist() == expected.tolist()
-    assert {name: mask.shape for name, mask in found.items()} == {name: s.shape for name, s in scores.items()}
+    assert {name: mask.shape for name, mask in found.items()} == {
+        name: s.shape for name, s in scores.items()
+    }
 
 
 def test_encoders_are_ranked_apart() -> None:
-    scores = {"img_model.a": torch.tensor([1.0, 2.0, 3.0, 4.0]), "text_model.a": torch.tensor([[50.0, 60.0]])}
+    scores = {
+        "img_model.a": torch.tensor([1.0, 2.0, 3.0, 4.0]),
+        "text_model.a": torch.tensor([[50.0, 60.0]]),
+    }
     masks = largest_by_encoder(scores, 0.5)
     assert masks["img_model.a"].tolist() == [False, False, True, True]
     assert masks["text_model.a"].tolist() == [[False, True]]
     assert shares(masks) == {"image": 0.5, "text": 0.5}
 
 
-def train(mask: Tensor | None, *, outside: float = 0.0, steps: int = 3, clip: bool = True) -> tuple[nn.Linear, dict]:
+def train(
+    mask: Tensor | None, *, outside: float = 0.0, steps: int = 3, clip: bool = True
+) -> tuple[nn.Linear, dict]:
     model = nn.Linear(4, 3)
     with torch.no_grad():
         model.weight.copy_(torch.linspace(-1, 1, 12).reshape(3, 4))
@@ -90,7 +97,10 @@ def test_outside_weights_take_a_part_of_the_step() -> None:
 def test_the_mask_ends_with_the_block() -> None:
     model = nn.Linear(2, 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
-    with pytest.raises(KeyError), masked(model, optimiser, {"weight": torch.zeros(1, 2, dtype=torch.bool)}):
+    with (
+        pytest.raises(KeyError),
+        masked(model, optimiser, {"weight": torch.zeros(1, 2, dtype=torch.bool)}),
+    ):
         raise KeyError
     before = model.weight.detach().clone()
     model(torch.ones(1, 2)).sum().backward()

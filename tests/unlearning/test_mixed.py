@@ -28,7 +28,9 @@ def test_every_row_comes_once_forgotten_first(small: Any, size: int) -> None:
 def test_the_order_depends_on_seed_and_epoch_alone(small: Any) -> None:
     def rows(seed: int, epoch: int) -> list[int]:
         sets = loaders(small, batch_size=16)
-        return torch.cat([b.row for b in mixed(sets, small.partition.retain, seed=seed, epoch=epoch)]).tolist()
+        return torch.cat(
+            [b.row for b in mixed(sets, small.partition.retain, seed=seed, epoch=epoch)]
+        ).tolist()
 
     assert rows(1, 2) == rows(1, 2)
     assert len({tuple(rows(*key)) for key in ((1, 2), (1, 3), (2, 2))}) == 3

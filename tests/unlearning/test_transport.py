@@ -28,10 +28,13 @@ def samples(seed: int, name: str, *, rows: int = 80, spread: float = 1.0) -> tup
     label = np.arange(rows) % CLASSES
     mix = rng.standard_normal((CLASSES - 1, CLASSES - 1))
     return 3 * rng.standard_normal((CLASSES, CLASSES - 1))[label] + spread * rng.standard_normal(
-        (rows, CLASSES - 1)) @ mix, label
+        (rows, CLASSES - 1)
+    ) @ mix, label
 
 
-def slow(members: Floats, label: Ints, unseen: Floats, unseen_label: Ints, prior: float) -> tuple[Floats, Floats]:
+def slow(
+    members: Floats, label: Ints, unseen: Floats, unseen_label: Ints, prior: float
+) -> tuple[Floats, Floats]:
     """Shifts and matrix written out with loops and scipy's matrix root; every class in both sets."""
     k, d = CLASSES, members.shape[1]
     basis = centred_basis(k)
@@ -49,8 +52,12 @@ def slow(members: Floats, label: Ints, unseen: Floats, unseen_label: Ints, prior
     one_hot = [np.eye(k)[c] - 1 / k for c in range(k)]
     top = sum(count[c] * float(one_hot[c] @ basis @ apart[c]) for c in range(k))
     common = top / sum(count[c] * float(one_hot[c] @ one_hot[c]) for c in range(k))
-    shift = np.array([(count[c] * apart[c] + prior * common * one_hot[c] @ basis) / (count[c] + prior)
-                      for c in range(k)])
+    shift = np.array(
+        [
+            (count[c] * apart[c] + prior * common * one_hot[c] @ basis) / (count[c] + prior)
+            for c in range(k)
+        ]
+    )
     shared = (scatter[0] + scatter[1]) / sum(freedom)
     s, t = ((scatter[side] + prior * shared) / (freedom[side] + prior) for side in (0, 1))
     root = np.real(sqrtm(s))
@@ -62,7 +69,9 @@ def test_the_basis_is_orthonormal_and_centred(classes: int) -> None:
     basis = centred_basis(classes)
     assert np.allclose(basis.T @ basis, np.eye(classes - 1))
     assert np.allclose(basis.sum(0), 0)
-    assert np.allclose(basis @ basis.T, np.eye(classes) - 1 / classes)  # row c is the centred one-hot of class c
+    assert np.allclose(
+        basis @ basis.T, np.eye(classes) - 1 / classes
+    )  # row c is the centred one-hot of class c
 
 
 def test_the_map_in_one_dimension_is_the_ratio_of_the_deviations() -> None:
@@ -70,7 +79,9 @@ def test_the_map_in_one_dimension_is_the_ratio_of_the_deviations() -> None:
 
 
 def test_the_map_of_commuting_covariances_by_hand() -> None:
-    assert np.allclose(gaussian_map(np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 4.0, 1.0])), np.diag([2, 1, 1 / 3]))
+    assert np.allclose(
+        gaussian_map(np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 4.0, 1.0])), np.diag([2, 1, 1 / 3])
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -108,7 +119,9 @@ def test_fit_against_a_slow_oracle(seed: int, prior: float) -> None:
 def test_members_take_the_means_and_the_covariance_of_the_unseen(seed: int) -> None:
     members, label = samples(seed, "members")
     unseen, unseen_label = samples(seed, "unseen", rows=48, spread=0.3)
-    moved = fit_transport(members, label, unseen, unseen_label, classes=CLASSES, prior=0).apply(members, label)
+    moved = fit_transport(members, label, unseen, unseen_label, classes=CLASSES, prior=0).apply(
+        members, label
+    )
     pooled = []
     for points, labels in ((moved, label), (unseen, unseen_label)):
         means = np.array([points[labels == c].mean(0) for c in range(CLASSES)])
@@ -133,7 +146,9 @@ def test_without_covariance_each_class_is_only_shifted() -> None:
     unseen, unseen_label = samples(1, "unseen", rows=48)
     found = fit_transport(members, label, unseen, unseen_label, classes=CLASSES)
     assert np.allclose(found.apply(members, label, covariance=0) - members, found.shift[label])
-    half = (found.apply(members, label, covariance=0) + found.apply(members, label, covariance=1)) / 2
+    half = (
+        found.apply(members, label, covariance=0) + found.apply(members, label, covariance=1)
+    ) / 2
     assert np.allclose(found.apply(members, label, covariance=0.5), half)
 
 
@@ -151,9 +166,13 @@ def test_the_fewer_unseen_samples_the_closer_to_the_common_shift() -> None:
     unseen, unseen_label = samples(3, "unseen", rows=160)
     off = []
     for many in (1, 5, 40):
-        some = np.concatenate([np.flatnonzero(unseen_label != 2), np.flatnonzero(unseen_label == 2)[:many]])
+        some = np.concatenate(
+            [np.flatnonzero(unseen_label != 2), np.flatnonzero(unseen_label == 2)[:many]]
+        )
         same = unseen.copy()
-        same[unseen_label == 2] = unseen[unseen_label == 2].mean(0)  # every draw of the class has the same mean
+        same[unseen_label == 2] = unseen[unseen_label == 2].mean(
+            0
+        )  # every draw of the class has the same mean
         found = fit_transport(members, label, same[some], unseen_label[some], classes=CLASSES)
         own = same[unseen_label == 2][0] - members[label == 2].mean(0)
         off.append(float(np.linalg.norm(found.shift[2] - own)))
@@ -162,7 +181,9 @@ def test_the_fewer_unseen_samples_the_closer_to_the_common_shift() -> None:
 
 def test_the_common_shift_is_found_where_there_is_one() -> None:
     members, label = samples(4, "members")
-    found = fit_transport(members, label, members - 1.7 * centred_basis(CLASSES)[label], label, classes=CLASSES)
+    found = fit_transport(
+        members, label, members - 1.7 * centred_basis(CLASSES)[label], label, classes=CLASSES
+    )
     assert found.common == pytest.approx(-1.7)
     assert np.allclose(found.shift, -1.7 * centred_basis(CLASSES))
     assert np.allclose(found.matrix, np.eye(3), atol=1e-7)
@@ -174,7 +195,9 @@ def test_a_class_without_members_is_only_shifted() -> None:
     rest = label != 1
     found = fit_transport(members[rest], label[rest], unseen, unseen_label, classes=CLASSES)
     point = np.array([[1.0, -2.0, 0.5]])
-    assert np.allclose(found.apply(point, np.array([1])) - point, found.common * centred_basis(CLASSES)[1])
+    assert np.allclose(
+        found.apply(point, np.array([1])) - point, found.common * centred_basis(CLASSES)[1]
+    )
 
 
 def test_a_point_without_a_label_stays() -> None:
@@ -189,8 +212,13 @@ def test_samples_without_a_label_are_left_out() -> None:
     unseen, unseen_label = samples(7, "unseen", rows=48)
     found = fit_transport(members, label, unseen, unseen_label, classes=CLASSES)
     more = np.full((5, 3), 1e6)
-    again = fit_transport(np.concatenate([members, more]), np.append(label, np.full(5, -1)),
-                          np.concatenate([unseen, more]), np.append(unseen_label, np.full(5, -1)), classes=CLASSES)
+    again = fit_transport(
+        np.concatenate([members, more]),
+        np.append(label, np.full(5, -1)),
+        np.concatenate([unseen, more]),
+        np.append(unseen_label, np.full(5, -1)),
+        classes=CLASSES,
+    )
     assert np.array_equal(found.shift, again.shift)
     assert np.array_equal(found.matrix, again.matrix)
 
@@ -198,8 +226,11 @@ def test_samples_without_a_label_are_left_out() -> None:
 def test_one_unseen_sample_a_class_gives_no_covariance_map() -> None:
     members, label = samples(8, "members")
     unseen, unseen_label = samples(8, "unseen", rows=4)
-    assert np.allclose(fit_transport(members, label, unseen, unseen_label, classes=CLASSES).matrix, np.eye(3),
-                       atol=1e-7)
+    assert np.allclose(
+        fit_transport(members, label, unseen, unseen_label, classes=CLASSES).matrix,
+        np.eye(3),
+        atol=1e-7,
+    )
     few = fit_transport(members[:4], label[:4], *samples(8, "unseen", rows=48), classes=CLASSES)
     assert np.allclose(few.matrix, np.eye(3), atol=1e-7)
 
@@ -207,9 +238,17 @@ def test_one_unseen_sample_a_class_gives_no_covariance_map() -> None:
 def test_few_unseen_samples_are_regularised() -> None:
     """Five unseen samples leave one direction; alone they would flatten the other two."""
     rng = numpy_generator(9, "round")
-    members, unseen, label = rng.standard_normal((80, 3)), rng.standard_normal((5, 3)), np.arange(80) % CLASSES
-    flat, steady = (np.linalg.eigvalsh(fit_transport(members, label, unseen, label[:5], classes=CLASSES,
-                                                     prior=prior).matrix) for prior in (0.0, 5.0))
+    members, unseen, label = (
+        rng.standard_normal((80, 3)),
+        rng.standard_normal((5, 3)),
+        np.arange(80) % CLASSES,
+    )
+    flat, steady = (
+        np.linalg.eigvalsh(
+            fit_transport(members, label, unseen, label[:5], classes=CLASSES, prior=prior).matrix
+        )
+        for prior in (0.0, 5.0)
+    )
     assert flat[1] < 1e-6
     assert steady[0] > 0.7
     assert steady[-1] < 1.4
@@ -218,18 +257,31 @@ def test_few_unseen_samples_are_regularised() -> None:
 def test_one_class_alone() -> None:
     members, label = samples(10, "members")
     unseen, unseen_label = samples(10, "unseen", rows=48)
-    found = fit_transport(members[label == 2], label[label == 2], unseen[unseen_label == 2],
-                          unseen_label[unseen_label == 2], classes=CLASSES, prior=0)
+    found = fit_transport(
+        members[label == 2],
+        label[label == 2],
+        unseen[unseen_label == 2],
+        unseen_label[unseen_label == 2],
+        classes=CLASSES,
+        prior=0,
+    )
     moved = found.apply(members[label == 2], label[label == 2])
     assert np.allclose(moved.mean(0), unseen[unseen_label == 2].mean(0))
     assert np.allclose(np.cov(moved.T), np.cov(unseen[unseen_label == 2].T))
 
 
-@pytest.mark.parametrize(("mine", "theirs"), [([0, 1], [2, 3]), ([-1], [0, 1]), ([0, 1], [-1]), ([0, 1], [])])
+@pytest.mark.parametrize(
+    ("mine", "theirs"), [([0, 1], [2, 3]), ([-1], [0, 1]), ([0, 1], [-1]), ([0, 1], [])]
+)
 def test_nothing_in_common_is_refused(mine: list[int], theirs: list[int]) -> None:
     with pytest.raises(MethodError, match="validation patients with labels"):
-        fit_transport(np.zeros((len(mine), 3)), np.array(mine), np.zeros((len(theirs), 3)),
-                      np.array(theirs, np.int64), classes=CLASSES)
+        fit_transport(
+            np.zeros((len(mine), 3)),
+            np.array(mine),
+            np.zeros((len(theirs), 3)),
+            np.array(theirs, np.int64),
+            classes=CLASSES,
+        )
 
 
 def test_it_does_not_depend_on_the_order_of_the_samples() -> None:

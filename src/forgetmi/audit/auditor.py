@@ -104,33 +104,74 @@ def audit(draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: i
     controls = _controls(judged, declared)
     summaries = tuple(one.summary for one in found)
     return Audit(
-        declared=declared, rule_digest=declared.digest, cohort=cohort.digest, seed=seed,
-        draws=summaries, verdict=verdict, controls=controls,
-        statements=statements(verdict, draws=summaries, controls=controls, patients=patients, harm=harm,
-                              retained=retained, level=declared.false_discovery),
-        patients=tuple(sorted(patients, key=lambda row: -row.channels["any"].score if "any" in row.channels else 0.0)),
-        never_seen=tuple(row for one in judged for row in one.background), duplicates=duplicates,
-        subgroups=subgroup_rows([(one.first, one.scored) for one in judged], cohort=cohort, seed=seed,
-                                resamples=declared.rule.resamples),
-        harm=harm, retained=retained, relearning=tuple(row for one in judged for row in one.relearning),
+        declared=declared,
+        rule_digest=declared.digest,
+        cohort=cohort.digest,
+        seed=seed,
+        draws=summaries,
+        verdict=verdict,
+        controls=controls,
+        statements=statements(
+            verdict,
+            draws=summaries,
+            controls=controls,
+            patients=patients,
+            harm=harm,
+            retained=retained,
+            level=declared.false_discovery,
+        ),
+        patients=tuple(
+            sorted(
+                patients,
+                key=lambda row: -row.channels["any"].score if "any" in row.channels else 0.0,
+            )
+        ),
+        never_seen=tuple(row for one in judged for row in one.background),
+        duplicates=duplicates,
+        subgroups=subgroup_rows(
+            [(one.first, one.scored) for one in judged],
+            cohort=cohort,
+            seed=seed,
+            resamples=declared.rule.resamples,
+        ),
+        harm=harm,
+        retained=retained,
+        relearning=tuple(row for one in judged for row in one.relearning),
         attacks=tuple(row for one in judged for row in one.attacks),
-        missing=tuple(row for one in judged for row in one.missing))
+        missing=tuple(row for one in judged for row in one.missing),
+    )
 
 
 def _require(draws: Sequence[Draw], cohort: Cohort) -> None:
     faults = [] if draws else [Fault("there is nothing to audit")]
     for draw in draws:
-        if draw.partition.cohort != cohort.digest or any(one.cohort != cohort.digest for one in draw.signals.values()):
-            faults.append(Fault("the run is of another cohort", where=draw.name,
-                                do="Pool runs that share the cohort and differ in who is forgotten."))
+        if draw.partition.cohort != cohort.digest or any(
+            one.cohort != cohort.digest for one in draw.signals.values()
+        ):
+            faults.append(
+                Fault(
+                    "the run is of another cohort",
+                    where=draw.name,
+                    do="Pool runs that share the cohort and differ in who is forgotten.",
+                )
+            )
         if {ORIGINAL, UNLEARNED} - set(draw.signals):
             faults.append(Fault("the run has no original or no unlearned model", where=draw.name))
     if not faults:
-        everybody = np.concatenate([np.unique(draw.partition.patient[draw.partition.of_request().forget])
-                                    for draw in draws])
+        everybody = np.concatenate(
+            [
+                np.unique(draw.partition.patient[draw.partition.of_request().forget])
+                for draw in draws
+            ]
+        )
         if len(np.unique(everybody)) < len(everybody):
-            faults.append(Fault("two of the runs forget the same patient", why="a patient would count twice",
-                                do="Give runs with disjoint forget sets (--partition.draw 0, 1, 2 ...)."))
+            faults.append(
+                Fault(
+                    "two of the runs forget the same patient",
+                    why="a patient would count twice",
+                    do="Give runs with disjoint forget sets (--partition.draw 0, 1, 2 ...).",
+                )
+            )
     if faults:
         raise EvaluationError(faults)
 
@@ -140,9 +181,16 @@ class _Draw:
 
     def __init__(self, at: int, draw: Draw, cohort: Cohort, declared: AuditSpec, seed: int) -> None:
         names = codes(cohort.patient)[1]
-        sets, level = audited_sets(draw.partition, draw.copies, names=names), declared.false_discovery
-        self.duplicates = [DuplicateRow(at, copy.patient, copy.other_patient, copy.other_set, copy.kind,
-                                        copy.similarity) for copy in draw.copies]
+        sets, level = (
+            audited_sets(draw.partition, draw.copies, names=names),
+            declared.false_discovery,
+        )
+        self.duplicates = [
+            DuplicateRow(
+                at, copy.patient, copy.other_patient, copy.other_set, copy.kind, copy.similarity
+            )
+            for copy in draw.copies
+        ]
         self.patients: list[PatientRow] = []
         self.evidences: Evidences = {}
         self.scored: dict[Seen, Scored] = {}
@@ -157,12 +205,24 @@ class _Draw:
             if partition is None:
                 continue
             evidence = Evidence(
-                partition, draw.signals, seed=seed, shadows=draw.shadows, unlearned_shadows=draw.unlearned_shadows,
-                relearning=draw.relearning, canaries=draw.canaries)
+                partition,
+                draw.signals,
+                seed=seed,
+                shadows=draw.shadows,
+                unlearned_shadows=draw.unlearned_shadows,
+                relearning=draw.relearning,
+                canaries=draw.canaries,
+            )
             evidences = through(evidence, declared.rule.channels)
             scored = score_draw(evidences, level=level)
-            self.patients += patient_rows(scored, evidence=evidence, cohort=cohort, draw=at, level=level,
-                                          near_duplicate=near_duplicate)
+            self.patients += patient_rows(
+                scored,
+                evidence=evidence,
+                cohort=cohort,
+                draw=at,
+                level=level,
+                near_duplicate=near_duplicate,
+            )
             if near_duplicate:
                 continue
             self.evidences, self.scored, self.background = evidences, scored, background(scored, at)
@@ -172,12 +232,16 @@ class _Draw:
             self.attacks, self.missing = _attacks(evidence, declared, at)
         own = sets.partition
         self.summary = DrawSummary(
-            name=draw.name, forgotten=len(np.unique(own.patient[own.forget])), images=len(own.forget),
+            name=draw.name,
+            forgotten=len(np.unique(own.patient[own.forget])),
+            images=len(own.forget),
             near_duplicates=sum(row.near_duplicate for row in self.patients),
             never_seen=sum(len(np.unique(own.patient[own.rows(on)])) for on in NEVER_SEEN),
             models={name: one.model for name, one in draw.signals.items()},
-            shadows=0 if draw.shadows is None else len(draw.shadows.signals), left_out=sets.left_out,
-            earlier=sets.earlier)
+            shadows=0 if draw.shadows is None else len(draw.shadows.signals),
+            left_out=sets.left_out,
+            earlier=sets.earlier,
+        )
 
     @property
     def first(self) -> Evidence:
@@ -205,41 +269,66 @@ def _controls(draws: Sequence[_Draw], declared: AuditSpec) -> tuple[Control, ...
     common = set.intersection(*(set(filter(RETRAIN.fullmatch, one.first.signals)) for one in draws))
     names = sorted(common, key=lambda name: int(name[8:])) if len(common) >= 3 else []
     found = []
-    for name in ([ORIGINAL, *names] if len(common) >= 2 else ()):
+    for name in [ORIGINAL, *names] if len(common) >= 2 else ():
         verdict = _verdict(draws, declared, name)
-        found.append(Control(name, verdict.outcome, {one.channel: one.outcome for one in verdict.channels}))
+        found.append(
+            Control(name, verdict.outcome, {one.channel: one.outcome for one in verdict.channels})
+        )
     return tuple(found)
 
 
-def _attacks(evidence: Evidence, declared: AuditSpec, draw: int) -> tuple[list[AttackRow], list[AttackMissing]]:
+def _attacks(
+    evidence: Evidence, declared: AuditSpec, draw: int
+) -> tuple[list[AttackRow], list[AttackMissing]]:
     rows: list[AttackRow] = []
     missing: list[AttackMissing] = []
-    targets = [UNLEARNED, ORIGINAL, *sorted(filter(RETRAIN.fullmatch, evidence.signals), key=lambda one: int(one[8:]))]
+    targets = [
+        UNLEARNED,
+        ORIGINAL,
+        *sorted(filter(RETRAIN.fullmatch, evidence.signals), key=lambda one: int(one[8:])),
+    ]
     for name in declared.attacks or registry.attacks.names():
         attack = registry.attacks.get(name)()
         lacking = evidence.lacks(attack.info.needs)
         if lacking:
-            missing.append(AttackMissing(draw, name, attack.info.title, "", f"needs {', '.join(lacking)}"))
+            missing.append(
+                AttackMissing(draw, name, attack.info.title, "", f"needs {', '.join(lacking)}")
+            )
             continue
         for channel, seen in through(evidence, CHANNELS).items():
             for model, found in run_on(attack, seen, targets).items():
                 if isinstance(found, AttackResult):
                     rows.append(_row(found, channel, draw))
                 elif model == UNLEARNED:
-                    missing.append(AttackMissing(draw, name, attack.info.title, channel, found.reason))
+                    missing.append(
+                        AttackMissing(draw, name, attack.info.title, channel, found.reason)
+                    )
     return rows, missing
 
 
 def _row(result: AttackResult, channel: Channel, draw: int) -> AttackRow:
     info, found = result.info, result.found
     return AttackRow(
-        draw=draw, model=result.target, channel=channel, name=info.name, title=info.title, source=info.source,
-        measures=info.measures, direction=info.direction, reference=info.reference, forgotten=info.forgotten,
-        value=float(found.value), interval=found.interval, bound=found.bound, unit=found.unit,
+        draw=draw,
+        model=result.target,
+        channel=channel,
+        name=info.name,
+        title=info.title,
+        source=info.source,
+        measures=info.measures,
+        direction=info.direction,
+        reference=info.reference,
+        forgotten=info.forgotten,
+        value=float(found.value),
+        interval=found.interval,
+        bound=found.bound,
+        unit=found.unit,
         counts={name: int(count) for name, count in found.counts.items()},
         details={name: float(value) for name, value in found.details.items() if isfinite(value)},
         scores={name: _rounded(values) for name, values in found.scores.items()},
-        retrained=tuple(float(value) for value in result.reference), note=found.note)
+        retrained=tuple(float(value) for value in result.reference),
+        note=found.note,
+    )
 
 
 def _rounded(values: Floats) -> tuple[float, ...]:
@@ -255,14 +344,27 @@ def _curves(evidence: Evidence, draw: int) -> list[RelearnCurve]:
                 taught = np.isin(people.code, found.taught)
                 if not taught.any() or taught.all():
                     continue
-                loss = np.stack([people.mean(seen.loss(one, "forget"))
-                                 for one in (seen.signals[ORIGINAL], *found.signals)])
+                loss = np.stack(
+                    [
+                        people.mean(seen.loss(one, "forget"))
+                        for one in (seen.signals[ORIGINAL], *found.signals)
+                    ]
+                )
                 sides = [loss[:, chosen].mean(1) for chosen in (taught, ~taught)]
                 reached = epochs_until(sides[0][1:], float(sides[0][0]))
-                curves.append(RelearnCurve(
-                    draw=draw, model=model, head=head, taught=_rounded(sides[0][1:]), watched=_rounded(sides[1][1:]),
-                    taught_threshold=float(sides[0][0]), watched_threshold=float(sides[1][0]), epochs=reached.number,
-                    censored=reached.censored))
+                curves.append(
+                    RelearnCurve(
+                        draw=draw,
+                        model=model,
+                        head=head,
+                        taught=_rounded(sides[0][1:]),
+                        watched=_rounded(sides[1][1:]),
+                        taught_threshold=float(sides[0][0]),
+                        watched_threshold=float(sides[1][0]),
+                        epochs=reached.number,
+                        censored=reached.censored,
+                    )
+                )
         except EvaluationError:
             continue  # a head that diverged, or no labels; the relearn attack says so
     return curves

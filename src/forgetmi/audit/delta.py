@@ -12,7 +12,12 @@ from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Floats
 from forgetmi.evaluation.matching import match
-from forgetmi.evaluation.statistics import UNDEFINED_ALLOWED, ratio, resample_patients, weighted_mean
+from forgetmi.evaluation.statistics import (
+    UNDEFINED_ALLOWED,
+    ratio,
+    resample_patients,
+    weighted_mean,
+)
 
 NAMES = ("unlearned", "original", "performance")
 
@@ -64,31 +69,47 @@ def deltas(draws: Sequence[ForgetDraw], *, level: float, resamples: int, seed: i
     Raises:
         EvaluationError: A draw is too small, or S is undefined in more than 5 % of the resamples.
     """
-    faults = [Fault(f"forget draw {at} has {one.members} forgotten and {len(one.patient) - one.members} never-seen "
-                    f"patients and {len(one.retrained)} retrained models", why="at least two of each are needed")
-              for at, one in enumerate(draws) if min(one.members, len(one.patient) - one.members,
-                                                     len(one.retrained)) < 2]
+    faults = [
+        Fault(
+            f"forget draw {at} has {one.members} forgotten and {len(one.patient) - one.members} never-seen "
+            f"patients and {len(one.retrained)} retrained models",
+            why="at least two of each are needed",
+        )
+        for at, one in enumerate(draws)
+        if min(one.members, len(one.patient) - one.members, len(one.retrained)) < 2
+    ]
     if faults or not draws:
         raise EvaluationError(faults or [Fault("there is no forget draw")])
-    codes = np.unique(np.concatenate([one.patient[one.members:] for one in draws]))
-    never = resample_patients(codes, resamples=resamples, generator=numpy_generator(seed, "verdict", "never seen"))
+    codes = np.unique(np.concatenate([one.patient[one.members :] for one in draws]))
+    never = resample_patients(
+        codes, resamples=resamples, generator=numpy_generator(seed, "verdict", "never seen")
+    )
     total, effective = sum(one.members for one in draws), np.inf
     pooled: dict[str, Floats] = {}
     for at, one in enumerate(draws):
         asked, others = _sides(one, one.patient)
         matching = match(label=_sides(one, one.label), studies=_sides(one, one.studies))
         effective = min(effective, matching.effective)
-        forgotten = resample_patients(asked, resamples=resamples,
-                                      generator=numpy_generator(seed, "verdict", "forgotten", at))
+        forgotten = resample_patients(
+            asked, resamples=resamples, generator=numpy_generator(seed, "verdict", "forgotten", at)
+        )
         outside = never.multiplicity[:, np.searchsorted(codes, others)] * matching.weights
-        models = model_weights(len(one.retrained), resamples, numpy_generator(seed, "verdict", "retrained", at))
+        models = model_weights(
+            len(one.retrained), resamples, numpy_generator(seed, "verdict", "retrained", at)
+        )
         inside = forgotten.multiplicity[:, forgotten.patient]
-        for name, values in _differences(one, inside=inside, outside=outside, models=models).items():
+        for name, values in _differences(
+            one, inside=inside, outside=outside, models=models
+        ).items():
             pooled[name] = pooled.get(name, 0.0) + values * one.members / total
     estimates = {name: _estimate(values, level) for name, values in pooled.items() if name in NAMES}
     return Deltas(
-        unlearned=estimates["unlearned"], original=estimates["original"], performance=estimates.get("performance"),
-        separation=(float(pooled["S"][0]), float(pooled["S retrained"][0])), effective=float(effective))
+        unlearned=estimates["unlearned"],
+        original=estimates["original"],
+        performance=estimates.get("performance"),
+        separation=(float(pooled["S"][0]), float(pooled["S retrained"][0])),
+        effective=float(effective),
+    )
 
 
 def separation(members: Floats, never_seen: Floats, *, inside: Floats, outside: Floats) -> Floats:
@@ -106,7 +127,7 @@ def separation(members: Floats, never_seen: Floats, *, inside: Floats, outside: 
 
 
 def _sides(draw: ForgetDraw, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return values[:draw.members], values[draw.members:]
+    return values[: draw.members], values[draw.members :]
 
 
 def model_weights(models: int, resamples: int, generator: np.random.Generator) -> Floats:
@@ -117,20 +138,29 @@ def model_weights(models: int, resamples: int, generator: np.random.Generator) -
     Returns:
         Float[1 + b, r]; each row sums to 1.
     """
-    drawn = generator.multinomial(models - 1, np.full(models, 1 / models), size=resamples) / (models - 1)
+    drawn = generator.multinomial(models - 1, np.full(models, 1 / models), size=resamples) / (
+        models - 1
+    )
     return np.concatenate([np.full((1, models), 1 / models), drawn])
 
 
-def _differences(draw: ForgetDraw, *, inside: Floats, outside: Floats, models: Floats) -> dict[str, Floats]:
+def _differences(
+    draw: ForgetDraw, *, inside: Floats, outside: Floats, models: Floats
+) -> dict[str, Floats]:
     """Each number under every resample, Float[1 + b]."""
     unlearned, original, *retrained = (
         separation(*_sides(draw, signal), inside=inside, outside=outside)
-        for signal in (draw.unlearned, draw.original, *draw.retrained))
+        for signal in (draw.unlearned, draw.original, *draw.retrained)
+    )
     reference = (models * np.stack(retrained, axis=1)).sum(1)
-    found = {"unlearned": unlearned - reference, "original": original - reference, "S": unlearned,
-             "S retrained": reference}
+    found = {
+        "unlearned": unlearned - reference,
+        "original": original - reference,
+        "S": unlearned,
+        "S retrained": reference,
+    }
     if draw.correct is not None:
-        own, *others = (weighted_mean(correct[:draw.members], inside) for correct in draw.correct)
+        own, *others = (weighted_mean(correct[: draw.members], inside) for correct in draw.correct)
         found["performance"] = own - (models * np.stack(others, axis=1)).sum(1)
     return found
 
@@ -138,7 +168,11 @@ def _differences(draw: ForgetDraw, *, inside: Floats, outside: Floats, models: F
 def _estimate(values: Floats, level: float) -> Estimate:
     resampled = values[1:][~np.isnan(values[1:])]
     if len(resampled) < (1 - UNDEFINED_ALLOWED) * (len(values) - 1):
-        raise EvaluationError(Fault("too many resamples hold no never-seen patient", do="Use more of them."))
+        raise EvaluationError(
+            Fault("too many resamples hold no never-seen patient", do="Use more of them.")
+        )
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    above, below = ((1 + side.sum()) / (1 + len(resampled)) for side in (resampled <= 0, resampled >= 0))
+    above, below = (
+        (1 + side.sum()) / (1 + len(resampled)) for side in (resampled <= 0, resampled >= 0)
+    )
     return Estimate(float(values[0]), float(low), float(high), float(above), float(below))

@@ -47,15 +47,27 @@ def forget_draw(evidence: Evidence) -> ForgetDraw:
         return np.concatenate([evidence.signal(model, on) for on in sets])
 
     def correct(model: Signals) -> Floats:
-        return np.concatenate([evidence.patients(on).mean(
-            evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)) for on in sets])
+        return np.concatenate(
+            [
+                evidence.patients(on).mean(
+                    evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)
+                )
+                for on in sets
+            ]
+        )
 
     retrained = evidence.retrained
     return ForgetDraw(
-        patient=np.concatenate([side.code for side in sides]), members=len(sides[0]),
+        patient=np.concatenate([side.code for side in sides]),
+        members=len(sides[0]),
         studies=np.concatenate([side.studies for side in sides]),
         label=np.concatenate([side.label for side in sides]),
-        unlearned=signal(evidence.audited), original=signal(evidence.signals["original"]),
-        retrained=np.array([signal(model) for model in retrained]).reshape(len(retrained), sum(map(len, sides))),
-        correct=None if evidence.channel == "link" else np.stack(
-            [correct(model) for model in (evidence.audited, *retrained)]))
+        unlearned=signal(evidence.audited),
+        original=signal(evidence.signals["original"]),
+        retrained=np.array([signal(model) for model in retrained]).reshape(
+            len(retrained), sum(map(len, sides))
+        ),
+        correct=None
+        if evidence.channel == "link"
+        else np.stack([correct(model) for model in (evidence.audited, *retrained)]),
+    )

@@ -14,7 +14,13 @@ from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Floats, Ints, Signals
 from forgetmi.evaluation.signals import Head, log_probabilities
-from forgetmi.evaluation.statistics import UNDEFINED_ALLOWED, Metric, draws, resample_patients, weighted_mean
+from forgetmi.evaluation.statistics import (
+    UNDEFINED_ALLOWED,
+    Metric,
+    draws,
+    resample_patients,
+    weighted_mean,
+)
 from forgetmi.evaluation.utility import macro_auc
 
 Harm = Literal["within margin", "harmed", "not resolvable"]
@@ -50,7 +56,13 @@ class Difference:
 
 
 def utility_difference(
-    unlearned: Signals, retrained: Sequence[Signals], *, patient: Ints, head: Head, seed: int, resamples: int,
+    unlearned: Signals,
+    retrained: Sequence[Signals],
+    *,
+    patient: Ints,
+    head: Head,
+    seed: int,
+    resamples: int,
 ) -> Difference:
     """Macro AUC on labelled images.
 
@@ -64,23 +76,40 @@ def utility_difference(
     Raises:
         EvaluationError: Too few models, patients or classes, or logits are not finite.
     """
-    metrics = [partial(macro_auc, np.exp(log_probabilities(one, head)), one.label) for one in (unlearned, *retrained)]
+    metrics = [
+        partial(macro_auc, np.exp(log_probabilities(one, head)), one.label)
+        for one in (unlearned, *retrained)
+    ]
     return _difference(metrics, patient, seed=seed, resamples=resamples)
 
 
 def accuracy_difference(
-    unlearned: Signals, retrained: Sequence[Signals], *, patient: Ints, head: Head, seed: int, resamples: int,
+    unlearned: Signals,
+    retrained: Sequence[Signals],
+    *,
+    patient: Ints,
+    head: Head,
+    seed: int,
+    resamples: int,
 ) -> Difference:
     """Share of images predicted right, which is defined in small subgroups, too; arguments as `utility_difference`."""
-    right = [(log_probabilities(one, head).argmax(1) == one.label).astype(np.float64) for one in
-             (unlearned, *retrained)]
-    return _difference([partial(weighted_mean, one) for one in right], patient, seed=seed, resamples=resamples)
+    right = [
+        (log_probabilities(one, head).argmax(1) == one.label).astype(np.float64)
+        for one in (unlearned, *retrained)
+    ]
+    return _difference(
+        [partial(weighted_mean, one) for one in right], patient, seed=seed, resamples=resamples
+    )
 
 
-def _difference(metrics: Sequence[Metric], patient: Ints, *, seed: int, resamples: int) -> Difference:
+def _difference(
+    metrics: Sequence[Metric], patient: Ints, *, seed: int, resamples: int
+) -> Difference:
     if len(metrics) < 3 or len(np.unique(patient)) < 2:
         raise EvaluationError(Fault("at least two retrained models and two patients are needed"))
-    sample = resample_patients(patient, resamples=resamples, generator=numpy_generator(seed, "harm", "patients"))
+    sample = resample_patients(
+        patient, resamples=resamples, generator=numpy_generator(seed, "harm", "patients")
+    )
     models = model_weights(len(metrics) - 1, resamples, numpy_generator(seed, "harm", "retrained"))
     own, *others = (draws(sample, metric) for metric in metrics)
     reference = (models * np.stack(others, axis=1)).sum(1)
@@ -89,5 +118,10 @@ def _difference(metrics: Sequence[Metric], patient: Ints, *, seed: int, resample
     if np.isnan(differences[0]) or len(defined) < (1 - UNDEFINED_ALLOWED) * resamples:
         raise EvaluationError(Fault("the metric is undefined on these patients"))
     low, high = np.quantile(defined, [0.025, 0.975])
-    return Difference(float(own[0]), float(reference[0]), float(differences[0]), (float(low), float(high)),
-                      float((1 + (defined >= 0).sum()) / (1 + len(defined))))
+    return Difference(
+        float(own[0]),
+        float(reference[0]),
+        float(differences[0]),
+        (float(low), float(high)),
+        float((1 + (defined >= 0).sum()) / (1 + len(defined))),
+    )

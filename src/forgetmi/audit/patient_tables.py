@@ -11,7 +11,15 @@ import numpy as np
 
 from forgetmi.audit.harm import Difference, accuracy_difference, utility_difference
 from forgetmi.audit.retained import rise
-from forgetmi.audit.rows import HarmRow, NeverSeen, PatientRow, PatientScore, RetainedRisk, RetainedRow, Seen
+from forgetmi.audit.rows import (
+    HarmRow,
+    NeverSeen,
+    PatientRow,
+    PatientScore,
+    RetainedRisk,
+    RetainedRow,
+    Seen,
+)
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.subgroups import SubgroupRow, patient_values, study_bands, subgroup_table
 from forgetmi.core.errors import EvaluationError
@@ -58,16 +66,30 @@ def score_draw(evidences: Evidences, *, level: float) -> dict[Seen, Scored]:
     studies: dict[int, int] = {}
     for channel, evidence in evidences.items():
         try:
-            asked, others = evidence.patients("forget"), [evidence.patients(on) for on in evidence.never_seen]
-            signal = np.stack([np.concatenate([evidence.signal(model, on) for on in ("forget", *evidence.never_seen)])
-                               for model in (evidence.audited, *evidence.retrained)])
+            asked, others = (
+                evidence.patients("forget"),
+                [evidence.patients(on) for on in evidence.never_seen],
+            )
+            signal = np.stack(
+                [
+                    np.concatenate(
+                        [evidence.signal(model, on) for on in ("forget", *evidence.never_seen)]
+                    )
+                    for model in (evidence.audited, *evidence.retrained)
+                ]
+            )
             counts = np.concatenate([side.studies for side in (asked, *others)])
-            found = score_patients(unlearned=signal[0], retrained=signal[1:], studies=counts, level=level,
-                                   forgotten=np.arange(signal.shape[1]) < len(asked))
+            found = score_patients(
+                unlearned=signal[0],
+                retrained=signal[1:],
+                studies=counts,
+                level=level,
+                forgotten=np.arange(signal.shape[1]) < len(asked),
+            )
         except EvaluationError:
             continue  # the verdict says which channels cannot be measured, and why
         code = np.concatenate([side.code for side in (asked, *others)])
-        scored[channel] = Scored(code[:len(asked)], code[len(asked):], found)
+        scored[channel] = Scored(code[: len(asked)], code[len(asked) :], found)
         studies |= dict(zip(code.tolist(), counts.tolist(), strict=True))
     if scored:
         scored["any"] = _any(list(scored.values()), studies, level=level)
@@ -79,14 +101,31 @@ def _any(channels: Sequence[Scored], studies: Mapping[int, int], *, level: float
     others = reduce(np.intersect1d, [one.never_seen for one in channels])
 
     def largest(side: str, codes_of: Ints) -> Floats:
-        return np.max([_at(getattr(one, side), getattr(one.found, "forgotten" if side == "forgotten" else side),
-                           codes_of) for one in channels], axis=0)
+        return np.max(
+            [
+                _at(
+                    getattr(one, side),
+                    getattr(one.found, "forgotten" if side == "forgotten" else side),
+                    codes_of,
+                )
+                for one in channels
+            ],
+            axis=0,
+        )
 
     largest_score = np.concatenate([largest("forgotten", forgotten), largest("never_seen", others)])
     code = np.concatenate([forgotten, others])
-    return Scored(forgotten, others, score_patients(
-        unlearned=largest_score, retrained=np.zeros((1, len(code))), level=level,
-        studies=np.array([studies[int(one)] for one in code]), forgotten=np.arange(len(code)) < len(forgotten)))
+    return Scored(
+        forgotten,
+        others,
+        score_patients(
+            unlearned=largest_score,
+            retrained=np.zeros((1, len(code))),
+            level=level,
+            studies=np.array([studies[int(one)] for one in code]),
+            forgotten=np.arange(len(code)) < len(forgotten),
+        ),
+    )
 
 
 def _at(code: Ints, values: Floats, wanted: Ints) -> Floats:
@@ -100,17 +139,27 @@ def standing_out(scored: Mapping[Seen, Scored], *, level: float) -> tuple[set[in
     if "any" not in scored:
         return set(), set()
     code, found = scored["any"].forgotten, scored["any"].found
-    return (set(code[found.remembered_adjusted <= level].tolist()),
-            set(code[found.over_forgotten_adjusted <= level].tolist()))
+    return (
+        set(code[found.remembered_adjusted <= level].tolist()),
+        set(code[found.over_forgotten_adjusted <= level].tolist()),
+    )
 
 
 def patient_rows(
-    scored: Mapping[Seen, Scored], *, evidence: Evidence, cohort: Cohort, draw: int, near_duplicate: bool, level: float,
+    scored: Mapping[Seen, Scored],
+    *,
+    evidence: Evidence,
+    cohort: Cohort,
+    draw: int,
+    near_duplicate: bool,
+    level: float,
 ) -> list[PatientRow]:
     """One row per forgotten patient of some evidence, the most remembered first."""
     names = codes(cohort.patient)[1]
     rows = evidence.partition.forget
-    people = by_patient(evidence.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows])
+    people = by_patient(
+        evidence.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows]
+    )
     remembered, over_forgotten = standing_out(scored, level=level)
     table = []
     for at, code in enumerate(people.code.tolist()):
@@ -119,28 +168,49 @@ def patient_rows(
             place = np.flatnonzero(one.forgotten == code)
             if len(place):
                 found[channel] = _patient_score(one.found, int(place[0]))
-        table.append(PatientRow(
-            patient=str(names[code]), draw=draw, studies=int(people.studies[at]), images=int(people.images[at]),
-            near_duplicate=near_duplicate, remembered=code in remembered, over_forgotten=code in over_forgotten,
-            channels=found))
-    return sorted(table, key=lambda row: -row.channels["any"].score if "any" in row.channels else np.inf)
+        table.append(
+            PatientRow(
+                patient=str(names[code]),
+                draw=draw,
+                studies=int(people.studies[at]),
+                images=int(people.images[at]),
+                near_duplicate=near_duplicate,
+                remembered=code in remembered,
+                over_forgotten=code in over_forgotten,
+                channels=found,
+            )
+        )
+    return sorted(
+        table, key=lambda row: -row.channels["any"].score if "any" in row.channels else np.inf
+    )
 
 
 def _patient_score(found: PatientScores, at: int) -> PatientScore:
     return PatientScore(
-        score=float(found.forgotten[at]), percentile=float(found.percentile[at]), p=float(found.remembered[at]),
-        p_adjusted=float(found.remembered_adjusted[at]), p_over=float(found.over_forgotten[at]),
-        p_over_adjusted=float(found.over_forgotten_adjusted[at]), compared=int(found.compared[at]))
+        score=float(found.forgotten[at]),
+        percentile=float(found.percentile[at]),
+        p=float(found.remembered[at]),
+        p_adjusted=float(found.remembered_adjusted[at]),
+        p_over=float(found.over_forgotten[at]),
+        p_over_adjusted=float(found.over_forgotten_adjusted[at]),
+        compared=int(found.compared[at]),
+    )
 
 
 def background(scored: Mapping[Seen, Scored], draw: int) -> list[NeverSeen]:
     """The never-seen patients' scores through each channel."""
-    return [NeverSeen(draw, channel, tuple(round(float(score), 6) for score in one.found.never_seen))
-            for channel, one in scored.items()]
+    return [
+        NeverSeen(draw, channel, tuple(round(float(score), 6) for score in one.found.never_seen))
+        for channel, one in scored.items()
+    ]
 
 
 def subgroup_rows(
-    draws: Sequence[tuple[Evidence, Mapping[Seen, Scored]]], *, cohort: Cohort, seed: int, resamples: int,
+    draws: Sequence[tuple[Evidence, Mapping[Seen, Scored]]],
+    *,
+    cohort: Cohort,
+    seed: int,
+    resamples: int,
 ) -> tuple[SubgroupRow, ...]:
     """AUC by subgroup of the score on "any"; a never-seen patient's score is the mean over the forget sets."""
     found = [(evidence, scored["any"]) for evidence, scored in draws if "any" in scored]
@@ -153,8 +223,14 @@ def subgroup_rows(
     columns: dict[str, tuple[Strings, Strings]] = {}
     for name, values in _columns(cohort, patient).items():
         columns[name] = values[asked], values[others]
-    return subgroup_table(forgotten=np.concatenate([one.found.forgotten for _, one in found]), never_seen=mean,
-                          columns=columns, seed=seed, least=LEAST, resamples=resamples)
+    return subgroup_table(
+        forgotten=np.concatenate([one.found.forgotten for _, one in found]),
+        never_seen=mean,
+        columns=columns,
+        seed=seed,
+        least=LEAST,
+        resamples=resamples,
+    )
 
 
 def _columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
@@ -165,18 +241,43 @@ def _columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
     return {**own, "label": label.astype(str), "studies": study_bands(people.studies)}
 
 
-def harm_rows(evidence: Evidence, *, cohort: Cohort, declared: AuditSpec, draw: int, seed: int) -> list[HarmRow]:
+def harm_rows(
+    evidence: Evidence, *, cohort: Cohort, declared: AuditSpec, draw: int, seed: int
+) -> list[HarmRow]:
     """Utility on all held-out patients head by head, then accuracy (both heads together) by subgroup of them."""
     rows = evidence.partition.holdout[cohort.label[evidence.partition.holdout] >= 0]
     patient, models = evidence.partition.patient[rows], (evidence.audited, *evidence.retrained)
     unlearned, *retrained = (one.select(rows) for one in models)
 
-    def row(column: str, value: str, head: str, metric: str, patients: int, margin: float,
-            found: Difference | None, why: str, tests: int = 1) -> HarmRow:
+    def row(
+        column: str,
+        value: str,
+        head: str,
+        metric: str,
+        patients: int,
+        margin: float,
+        found: Difference | None,
+        why: str,
+        tests: int = 1,
+    ) -> HarmRow:
         if found is None:
-            return HarmRow(draw, column, value, head, metric, patients, None, None, None, None, margin, why)  # type: ignore[arg-type]
-        return HarmRow(draw, column, value, head, metric, patients, found.unlearned, found.retrained, found.value,
-                       found.interval, margin, found.outcome(margin, tests=tests))
+            return HarmRow(
+                draw, column, value, head, metric, patients, None, None, None, None, margin, why
+            )  # type: ignore[arg-type]
+        return HarmRow(
+            draw,
+            column,
+            value,
+            head,
+            metric,
+            patients,
+            found.unlearned,
+            found.retrained,
+            found.value,
+            found.interval,
+            margin,
+            found.outcome(margin, tests=tests),
+        )
 
     table = []
     options = {"seed": seed, "resamples": declared.rule.resamples}
@@ -185,22 +286,50 @@ def harm_rows(evidence: Evidence, *, cohort: Cohort, declared: AuditSpec, draw: 
             found = utility_difference(unlearned, retrained, patient=patient, head=head, **options)
         except EvaluationError:
             found = None
-        table.append(row("", "", head, "auc", len(np.unique(patient)), declared.utility_margin, found,
-                         "not resolvable"))
-    groups = [(column, str(value), np.flatnonzero(values[patient] == value))
-              for column, values in _columns(cohort, evidence.partition.patient).items()
-              for value in np.unique(values[patient])]
+        table.append(
+            row(
+                "",
+                "",
+                head,
+                "auc",
+                len(np.unique(patient)),
+                declared.utility_margin,
+                found,
+                "not resolvable",
+            )
+        )
+    groups = [
+        (column, str(value), np.flatnonzero(values[patient] == value))
+        for column, values in _columns(cohort, evidence.partition.patient).items()
+        for value in np.unique(values[patient])
+    ]
     large = sum(len(np.unique(patient[at])) >= LEAST for _, _, at in groups)
     for column, value, at in groups:
         count, found = len(np.unique(patient[at])), None
         if count >= LEAST:
             try:
-                found = accuracy_difference(_take(unlearned, at), [_take(one, at) for one in retrained],
-                                            patient=patient[at], head="both", **options)
+                found = accuracy_difference(
+                    _take(unlearned, at),
+                    [_take(one, at) for one in retrained],
+                    patient=patient[at],
+                    head="both",
+                    **options,
+                )
             except EvaluationError:
                 found = None
-        table.append(row(column, value, "both", "accuracy", count, declared.subgroup_margin, found,
-                         "not resolvable" if count >= LEAST else "too few to say", large))
+        table.append(
+            row(
+                column,
+                value,
+                "both",
+                "accuracy",
+                count,
+                declared.subgroup_margin,
+                found,
+                "not resolvable" if count >= LEAST else "too few to say",
+                large,
+            )
+        )
     return table
 
 
@@ -208,7 +337,9 @@ def _take(signals: Signals, at: Ints) -> Signals:
     return signals.select(signals.row[at])
 
 
-def retained_risk(evidences: Evidences, *, cohort: Cohort, draw: int, level: float) -> RetainedRisk | None:
+def retained_risk(
+    evidences: Evidences, *, cohort: Cohort, draw: int, level: float
+) -> RetainedRisk | None:
     """Retained patients' exposure after unlearning, against retraining; None where it cannot be told."""
     names = codes(cohort.patient)[1]
     kept: list[tuple[Channel, Floats, Floats]] = []
@@ -216,8 +347,14 @@ def retained_risk(evidences: Evidences, *, cohort: Cohort, draw: int, level: flo
     for channel, evidence in evidences.items():
         models = (evidence.audited, *evidence.retrained)
         try:
-            sides = [np.stack([evidence.signal(model, on) for model in models]) for on in ("retain", "holdout")]
-        except (EvaluationError, KeyError):  # undefined on this channel; signals without the retained rows
+            sides = [
+                np.stack([evidence.signal(model, on) for model in models])
+                for on in ("retain", "holdout")
+            ]
+        except (
+            EvaluationError,
+            KeyError,
+        ):  # undefined on this channel; signals without the retained rows
             continue
         own = evidence.patients("retain").code
         if people is not None and len(people) != len(own):
@@ -226,18 +363,42 @@ def retained_risk(evidences: Evidences, *, cohort: Cohort, draw: int, level: flo
         kept.append((channel, sides[0], sides[1]))
     if people is None:
         return None
-    auc = {channel: [_auc(inside[m], outside[m]) for m in range(len(inside))] for channel, inside, outside in kept}
-    retain, never = np.stack([inside for _, inside, _ in kept]), np.stack([out.mean(1) for _, _, out in kept])
+    auc = {
+        channel: [_auc(inside[m], outside[m]) for m in range(len(inside))]
+        for channel, inside, outside in kept
+    }
+    retain, never = (
+        np.stack([inside for _, inside, _ in kept]),
+        np.stack([out.mean(1) for _, _, out in kept]),
+    )
     try:
-        found = rise(unlearned=retain[:, 0], retrained=retain[:, 1:], never_unlearned=never[:, 0],
-                     never_retrained=never[:, 1:])
+        found = rise(
+            unlearned=retain[:, 0],
+            retrained=retain[:, 1:],
+            never_unlearned=never[:, 0],
+            never_retrained=never[:, 1:],
+        )
     except EvaluationError:
         return None
     flagged = sorted(np.flatnonzero(found.p_adjusted <= level), key=lambda at: -found.score[at])
-    risen = tuple(RetainedRow(draw, str(names[people[at]]), kept[int(found.channel[at])][0], float(found.score[at]),
-                              float(found.p_adjusted[at])) for at in flagged)
-    return RetainedRisk(draw, len(people), found.smallest_p, {name: values[0] for name, values in auc.items()},
-                        {name: float(np.mean(values[1:])) for name, values in auc.items()}, risen)
+    risen = tuple(
+        RetainedRow(
+            draw,
+            str(names[people[at]]),
+            kept[int(found.channel[at])][0],
+            float(found.score[at]),
+            float(found.p_adjusted[at]),
+        )
+        for at in flagged
+    )
+    return RetainedRisk(
+        draw,
+        len(people),
+        found.smallest_p,
+        {name: values[0] for name, values in auc.items()},
+        {name: float(np.mean(values[1:])) for name, values in auc.items()},
+        risen,
+    )
 
 
 def _auc(inside: Floats, outside: Floats) -> float:

@@ -89,14 +89,21 @@ class Audit:
                 return one
         raise KeyError(name)
 
-    def of_model(self, model: str, *, channel: str = "", draw: int | None = None) -> Iterable[AttackRow]:
+    def of_model(
+        self, model: str, *, channel: str = "", draw: int | None = None
+    ) -> Iterable[AttackRow]:
         """The attacks on one model, of all channels and draws or of one."""
-        return (row for row in self.attacks if row.model == model and channel in ("", row.channel)
-                and draw in (None, row.draw))
+        return (
+            row
+            for row in self.attacks
+            if row.model == model and channel in ("", row.channel) and draw in (None, row.draw)
+        )
 
     def to_json(self) -> str:
         """Stable JSON; NaN is never written."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+        return (
+            json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+        )
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "audit.json") -> Audit:

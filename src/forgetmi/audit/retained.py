@@ -29,7 +29,9 @@ class Rise:
     smallest_p: float
 
 
-def rise(*, unlearned: Floats, retrained: Floats, never_unlearned: Floats, never_retrained: Floats) -> Rise:
+def rise(
+    *, unlearned: Floats, retrained: Floats, never_unlearned: Floats, never_retrained: Floats
+) -> Rise:
     """Find retained patients who stand out more under the unlearned model than one retrained model does among others.
 
     The reference are the retrained models themselves, each against the rest, over all retained patients and with the
@@ -52,15 +54,30 @@ def rise(*, unlearned: Floats, retrained: Floats, never_unlearned: Floats, never
         raw = own - others.mean(1)
         return (raw - (never - never_others.mean(1))[:, None]) / np.sqrt(1 + 1 / others.shape[1])
 
-    among = np.stack([change(
-        retrained[:, r], np.delete(retrained, r, 1), never_retrained[:, r], np.delete(never_retrained, r, 1))
-        for r in range(models)], axis=1)
-    spread = np.sqrt((among ** 2).mean((1, 2)))
+    among = np.stack(
+        [
+            change(
+                retrained[:, r],
+                np.delete(retrained, r, 1),
+                never_retrained[:, r],
+                np.delete(never_retrained, r, 1),
+            )
+            for r in range(models)
+        ],
+        axis=1,
+    )
+    spread = np.sqrt((among**2).mean((1, 2)))
     if not (spread > 0).all():
-        raise EvaluationError(Fault("the retrained models do not differ", why="there is no scale to judge by"))
+        raise EvaluationError(
+            Fault("the retrained models do not differ", why="there is no scale to judge by")
+        )
     found = change(unlearned, retrained, never_unlearned, never_retrained) / spread[:, None]
     null = np.sort((among / spread[:, None, None]).max(0).ravel())
     score = found.max(0)
     above = len(null) - np.searchsorted(null, score, "left")
-    return Rise(score, found.argmax(0).astype(np.int64), false_discovery_control((1 + above) / (1 + len(null))),
-                1 / (1 + len(null)))
+    return Rise(
+        score,
+        found.argmax(0).astype(np.int64),
+        false_discovery_control((1 + above) / (1 + len(null))),
+        1 / (1 + len(null)),
+    )

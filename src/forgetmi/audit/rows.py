@@ -15,7 +15,9 @@ from forgetmi.core.serialization import LATER
 from forgetmi.evaluation.attacks.base import Direction, Reference
 from forgetmi.evaluation.channels import Channel
 
-Seen = Literal["image", "text", "both", "link", "any"]  # "any" = the channel that gives a patient away most
+Seen = Literal[
+    "image", "text", "both", "link", "any"
+]  # "any" = the channel that gives a patient away most
 Harm = Literal["within margin", "harmed", "not resolvable", "too few to say"]
 
 

@@ -37,14 +37,23 @@ class Rule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        wrong = [name for name, good in (
-            ("channels", self.channels and len(set(self.channels)) == len(self.channels)),
-            ("margin", 0 < self.margin < 0.5), ("forget_margin", 0 < self.forget_margin < 1),
-            ("level", 0 < self.level < 1), ("power", 0 < self.power < 1), ("resamples", self.resamples >= self._fewest),
-        ) if not good]
+        wrong = [
+            name
+            for name, good in (
+                ("channels", self.channels and len(set(self.channels)) == len(self.channels)),
+                ("margin", 0 < self.margin < 0.5),
+                ("forget_margin", 0 < self.forget_margin < 1),
+                ("level", 0 < self.level < 1),
+                ("power", 0 < self.power < 1),
+                ("resamples", self.resamples >= self._fewest),
+            )
+            if not good
+        ]
         if wrong:
-            raise SpecError(Fault(f"the decision rule's {name} is out of range", do="See its documentation.")
-                            for name in wrong)
+            raise SpecError(
+                Fault(f"the decision rule's {name} is out of range", do="See its documentation.")
+                for name in wrong
+            )
 
     @property
     def _fewest(self) -> float:
@@ -91,11 +100,21 @@ class AuditSpec:
     relearn_lr: float = 3e-4
 
     def __post_init__(self) -> None:
-        wrong = [name for name, good in (
-            ("utility_margin", 0 < self.utility_margin < 0.5), ("subgroup_margin", 0 < self.subgroup_margin < 1),
-            ("false_discovery", 0 < self.false_discovery < 1), ("relearn_epochs", 0 <= self.relearn_epochs <= 1000),
-            ("relearn_lr", self.relearn_lr > 0)) if not good]
-        faults = [Fault(f"the audit's {name} is out of range", do="See its documentation.") for name in wrong]
+        wrong = [
+            name
+            for name, good in (
+                ("utility_margin", 0 < self.utility_margin < 0.5),
+                ("subgroup_margin", 0 < self.subgroup_margin < 1),
+                ("false_discovery", 0 < self.false_discovery < 1),
+                ("relearn_epochs", 0 <= self.relearn_epochs <= 1000),
+                ("relearn_lr", self.relearn_lr > 0),
+            )
+            if not good
+        ]
+        faults = [
+            Fault(f"the audit's {name} is out of range", do="See its documentation.")
+            for name in wrong
+        ]
         for name in self.attacks:
             try:
                 attacks.get(name)
@@ -106,7 +125,9 @@ class AuditSpec:
 
     def to_json(self) -> str:
         """Canonical text, the content of rule.json; read back with `forgetmi.core.serialization.from_plain`."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return (
+            json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        )
 
     @property
     def digest(self) -> str:

@@ -51,5 +51,7 @@ def audited_sets(partition: Partition, copies: Sequence[Copy], *, names: Strings
     earlier = np.setdiff1d(partition.patient[partition.earlier], partition.patient[now.forget])
     return AuditedSets(
         partition=replace(now, **{on: now.rows(on)[~seen[now.rows(on)]] for on in NEVER_SEEN}),
-        copied=now.forget[kept[now.forget]], earlier=len(earlier),
-        left_out=tuple(map(str, dict.fromkeys(name[strangers[seen[strangers]]]))))
+        copied=now.forget[kept[now.forget]],
+        earlier=len(earlier),
+        left_out=tuple(map(str, dict.fromkeys(name[strangers[seen[strangers]]]))),
+    )

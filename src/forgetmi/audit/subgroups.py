@@ -57,12 +57,19 @@ def patient_values(values: Strings, patient: Ints) -> Strings:
 
 def study_bands(studies: Ints) -> Strings:
     """Study counts in words: 1, 2, 3-4, 5-9, 10 or more."""
-    return np.array([band for _, band in STUDIES])[np.searchsorted([most for most, _ in STUDIES], studies)]
+    return np.array([band for _, band in STUDIES])[
+        np.searchsorted([most for most, _ in STUDIES], studies)
+    ]
 
 
 def subgroup_table(
-    *, forgotten: Floats, never_seen: Floats, columns: Mapping[str, tuple[Strings, Strings]], seed: int,
-    least: int = 10, resamples: int = 1000,
+    *,
+    forgotten: Floats,
+    never_seen: Floats,
+    columns: Mapping[str, tuple[Strings, Strings]],
+    seed: int,
+    least: int = 10,
+    resamples: int = 1000,
 ) -> tuple[SubgroupRow, ...]:
     """AUC of the per-patient score within each subgroup.
 
@@ -79,14 +86,24 @@ def subgroup_table(
     rows = []
     for column, (asked, others) in columns.items():
         for value in np.unique(np.concatenate([asked, others])):
-            sides = [scores[of == value] for scores, of in ((forgotten, asked), (never_seen, others))]
+            sides = [
+                scores[of == value] for scores, of in ((forgotten, asked), (never_seen, others))
+            ]
             inside, outside = len(sides[0]), len(sides[1])
             if min(inside, outside) < least:
                 rows.append(SubgroupRow(column, str(value), inside, outside, None, None, TOO_FEW))
                 continue
-            samples = [resample_patients(np.arange(len(side)), resamples=resamples, generator=numpy_generator(
-                seed, "subgroups", column, str(value), at)) for at, side in enumerate(sides)]
+            samples = [
+                resample_patients(
+                    np.arange(len(side)),
+                    resamples=resamples,
+                    generator=numpy_generator(seed, "subgroups", column, str(value), at),
+                )
+                for at, side in enumerate(sides)
+            ]
             values = draws(join(*samples), partial(membership_auc, *sides))
             bounds, why = interval(values, patients=min(inside, outside))
-            rows.append(SubgroupRow(column, str(value), inside, outside, float(values[0]), bounds, why))
+            rows.append(
+                SubgroupRow(column, str(value), inside, outside, float(values[0]), bounds, why)
+            )
     return tuple(rows)

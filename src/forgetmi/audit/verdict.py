@@ -22,8 +22,6 @@ Outcome = Literal["FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN", "NOT RESOLVABL
 FEW = 20  # forgotten patients below which a permutation test stands beside the interval
 
 
-
-
 @dataclass(frozen=True)
 class ChannelVerdict:
     """One channel.
@@ -85,29 +83,60 @@ def decide(rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]]) -> Verdict
     found: dict[Channel, Deltas | str] = {}
     for channel in rule.channels:
         try:
-            found[channel] = deltas(draws.get(channel, ()), level=rule.level, resamples=rule.resamples, seed=rule.seed)
+            found[channel] = deltas(
+                draws.get(channel, ()), level=rule.level, resamples=rule.resamples, seed=rule.seed
+            )
         except EvaluationError as error:
             found[channel] = str(error)
-    measured: dict[Channel, Deltas] = {channel: one for channel, one in found.items() if isinstance(one, Deltas)}
-    above: dict[Channel, float] = {channel: one.unlearned.p_above for channel, one in measured.items()}
-    below: dict[Channel, float] = {channel: one.unlearned.p_below for channel, one in measured.items()}
+    measured: dict[Channel, Deltas] = {
+        channel: one for channel, one in found.items() if isinstance(one, Deltas)
+    }
+    above: dict[Channel, float] = {
+        channel: one.unlearned.p_above for channel, one in measured.items()
+    }
+    below: dict[Channel, float] = {
+        channel: one.unlearned.p_below for channel, one in measured.items()
+    }
     remembered, over = holm(above, len(rule.channels)), holm(below, len(rule.channels))
-    known = holm({channel: one.original.p_above for channel, one in measured.items()}, len(rule.channels))
-    memory: list[Channel] = [channel for channel in measured if known[channel] <= (1 - rule.level) / 2]
+    known = holm(
+        {channel: one.original.p_above for channel, one in measured.items()}, len(rule.channels)
+    )
+    memory: list[Channel] = [
+        channel for channel in measured if known[channel] <= (1 - rule.level) / 2
+    ]
     judged: list[ChannelVerdict] = []
     for channel, one in found.items():
         if isinstance(one, str):
             judged.append(ChannelVerdict(channel, "NOT RESOLVABLE", one))
             continue
         outcome, reason = _judge(rule, one, remembered[channel], over[channel])
-        judged.append(ChannelVerdict(channel, outcome, reason, one, remembered[channel], over[channel],
-                                     _permutation(draws[channel], rule.seed)))
+        judged.append(
+            ChannelVerdict(
+                channel,
+                outcome,
+                reason,
+                one,
+                remembered[channel],
+                over[channel],
+                _permutation(draws[channel], rule.seed),
+            )
+        )
     one_channel = max(draws.values(), key=len, default=())
     forgotten = sum(one.members for one in one_channel)
-    never_seen = len(np.unique(np.concatenate([one.patient[one.members:] for one in one_channel]))) \
-        if one_channel else 0
-    return Verdict(_overall([one.outcome for one in judged], bool(memory)), tuple(judged), rule.digest,
-                   forgotten, never_seen, len(one_channel), _statements(rule, measured, memory, forgotten))
+    never_seen = (
+        len(np.unique(np.concatenate([one.patient[one.members :] for one in one_channel])))
+        if one_channel
+        else 0
+    )
+    return Verdict(
+        _overall([one.outcome for one in judged], bool(memory)),
+        tuple(judged),
+        rule.digest,
+        forgotten,
+        never_seen,
+        len(one_channel),
+        _statements(rule, measured, memory, forgotten),
+    )
 
 
 def _overall(outcomes: Sequence[Outcome], memory: bool) -> Outcome:
@@ -133,7 +162,9 @@ def holm(p: Mapping[Channel, float], tests: int) -> dict[Channel, float]:
     return adjusted
 
 
-def detectable_auc(forgotten: float, never_seen: float, *, level: float = 0.95, power: float = 0.80) -> float:
+def detectable_auc(
+    forgotten: float, never_seen: float, *, level: float = 0.95, power: float = 0.80
+) -> float:
     """The smallest AUC that a two-sided test of this level tells from 0.5 with this power.
 
     Normal approximation with the null variance (n + m + 1) / (12 n m) (Mann and Whitney 1947).
@@ -171,42 +202,69 @@ def _words(one: Estimate) -> str:
 def _permutation(draws: Sequence[ForgetDraw], seed: int) -> float | None:
     if sum(one.members for one in draws) >= FEW:
         return None
-    return max(permutation_test(
-        signal=one.unlearned, forgotten=np.arange(len(one.patient)) < one.members, studies=one.studies,
-        generator=numpy_generator(seed, "verdict", "permutation", at)) for at, one in enumerate(draws))
+    return max(
+        permutation_test(
+            signal=one.unlearned,
+            forgotten=np.arange(len(one.patient)) < one.members,
+            studies=one.studies,
+            generator=numpy_generator(seed, "verdict", "permutation", at),
+        )
+        for at, one in enumerate(draws)
+    )
 
 
-def _statements(rule: Rule, measured: Mapping[Channel, Deltas], memory: list[Channel], forgotten: int,
-                ) -> tuple[str, ...]:
+def _statements(
+    rule: Rule,
+    measured: Mapping[Channel, Deltas],
+    memory: list[Channel],
+    forgotten: int,
+) -> tuple[str, ...]:
     loose = _loose(rule)
     if not measured:
-        return ("Nothing could be measured against retrained models: whether these patients were forgotten is "
-                "unverifiable.", *loose)
+        return (
+            "Nothing could be measured against retrained models: whether these patients were forgotten is "
+            "unverifiable.",
+            *loose,
+        )
     effective = min(one.effective for one in measured.values())
     auc = detectable_auc(forgotten, effective, level=rule.level, power=rule.power)
     half = max((one.unlearned.high - one.unlearned.low) / 2 for one in measured.values())
-    said = [f"With {forgotten} forgotten patients and never-seen ones worth {effective:.0f}, an AUC below {auc:.2f} "
-            "cannot be told from 0.5."]
+    said = [
+        f"With {forgotten} forgotten patients and never-seen ones worth {effective:.0f}, an AUC below {auc:.2f} "
+        "cannot be told from 0.5."
+    ]
     if half >= rule.margin:
-        said.append(f"The intervals reach up to {half:.2f} to either side, the margin is {rule.margin:g}: FORGOTTEN "
-                    "could not have been shown. More forgotten patients (several disjoint forget draws) narrow them.")
+        said.append(
+            f"The intervals reach up to {half:.2f} to either side, the margin is {rule.margin:g}: FORGOTTEN "
+            "could not have been shown. More forgotten patients (several disjoint forget draws) narrow them."
+        )
     if not memory:
         said.append("The original shows no memory of these patients, so there was nothing to test.")
     elif len(memory) < len(measured):
         silent = ", ".join(channel for channel in measured if channel not in memory)
-        said.append(f"The original shows no memory of these patients on: {silent}; nothing was tested there.")
+        said.append(
+            f"The original shows no memory of these patients on: {silent}; nothing was tested there."
+        )
     return (*said, *loose)
 
 
 def _loose(rule: Rule) -> list[str]:
     """In what the declared rule asks for less than the default one."""
-    said = [f"The rule allows a difference up to {margin:g} in {what}, more than the {usual:g} of the default rule."
-            for what, margin, usual in (("AUC", rule.margin, Rule.margin),
-                                        ("accuracy on forgotten images", rule.forget_margin, Rule.forget_margin))
-            if margin > usual]
+    said = [
+        f"The rule allows a difference up to {margin:g} in {what}, more than the {usual:g} of the default rule."
+        for what, margin, usual in (
+            ("AUC", rule.margin, Rule.margin),
+            ("accuracy on forgotten images", rule.forget_margin, Rule.forget_margin),
+        )
+        if margin > usual
+    ]
     if left_out := [channel for channel in CHANNELS if channel not in rule.channels]:
-        said.append(f"The rule does not judge: {', '.join(left_out)}. What can be told there is no part of the "
-                    "verdict.")
+        said.append(
+            f"The rule does not judge: {', '.join(left_out)}. What can be told there is no part of the "
+            "verdict."
+        )
     if rule.level < Rule.level:
-        said.append(f"The rule's confidence is {rule.level:g}, less than the {Rule.level:g} of the default rule.")
+        said.append(
+            f"The rule's confidence is {rule.level:g}, less than the {Rule.level:g} of the default rule."
+        )
     return said

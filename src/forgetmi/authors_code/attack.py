@@ -11,8 +11,10 @@ from sklearn.svm import SVC
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.types import Floats, Ints, Signals
 
-NOTE = ("Not comparable between models or forget sets: one unscaled loss, means of batches, no class weights. With "
-        "equal loss distributions everything is called a member and the score is 1.")
+NOTE = (
+    "Not comparable between models or forget sets: one unscaled loss, means of batches, no class weights. With "
+    "equal loss distributions everything is called a member and the score is 1."
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,12 @@ class BatchMeanAttack:
 
 
 def batch_mean_attack(
-    *, retain: Floats, test: Floats, forget: Floats, unit: Literal["batch", "sample"] = "batch", size: int = 32,
+    *,
+    retain: Floats,
+    test: Floats,
+    forget: Floats,
+    unit: Literal["batch", "sample"] = "batch",
+    size: int = 32,
 ) -> BatchMeanAttack:
     """Fit on retain (member) against test (non-member) and ask about forget.
 
@@ -53,21 +60,31 @@ def batch_mean_attack(
     gamma "auto", on one unscaled number.
     """
     sets = {"retain": retain, "test": test, "forget": forget}
-    faults = [Fault(f"the attack needs losses of the {name} set", why="it is empty" if not len(losses) else
-                    "a loss is not finite") for name, losses in sets.items()
-              if not len(losses) or not np.isfinite(losses).all()]
+    faults = [
+        Fault(
+            f"the attack needs losses of the {name} set",
+            why="it is empty" if not len(losses) else "a loss is not finite",
+        )
+        for name, losses in sets.items()
+        if not len(losses) or not np.isfinite(losses).all()
+    ]
     if faults:
         raise EvaluationError(faults)
-    inside, outside, asked = (_units(np.asarray(losses, np.float64), unit, size) for losses in sets.values())
+    inside, outside, asked = (
+        _units(np.asarray(losses, np.float64), unit, size) for losses in sets.values()
+    )
     machine = SVC(C=3.0, kernel="rbf", gamma="auto").fit(
-        np.concatenate([inside, outside])[:, None], np.repeat([1, 0], [len(inside), len(outside)]))
-    return BatchMeanAttack(float(machine.predict(asked[:, None]).mean()), (len(inside), len(outside), len(asked)), unit)
+        np.concatenate([inside, outside])[:, None], np.repeat([1, 0], [len(inside), len(outside)])
+    )
+    return BatchMeanAttack(
+        float(machine.predict(asked[:, None]).mean()), (len(inside), len(outside), len(asked)), unit
+    )
 
 
 def _units(losses: Floats, unit: str, size: int) -> Floats:
     if unit == "sample":
         return losses
-    return np.array([losses[start:start + size].mean() for start in range(0, len(losses), size)])
+    return np.array([losses[start : start + size].mean() for start in range(0, len(losses), size)])
 
 
 def image_losses(signals: Signals, rows: Ints) -> Floats:
@@ -79,7 +96,9 @@ def image_losses(signals: Signals, rows: Ints) -> Floats:
     chosen = signals.select(rows)
     unknown = int((chosen.label < 0).sum())
     if unknown:
-        raise EvaluationError(Fault(f"{unknown} images have no label", why="the release's attack needs all of them"))
+        raise EvaluationError(
+            Fault(f"{unknown} images have no label", why="the release's attack needs all of them")
+        )
     logits = chosen.image_logits
     top = logits.max(axis=1, keepdims=True)
     normaliser = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))

@@ -27,8 +27,18 @@ from forgetmi.run.pipeline import Run, model_names, retrained_names
 from forgetmi.run.spec import GivenModels, RunSpec, write_yaml
 
 GRID, MEASURES = "grid.csv", "release.json"
-_RUN_FIELDS = ("cohort", "partition", "images", "text", "model", "training", "retrains", "resamples", "workers",
-               "device")
+_RUN_FIELDS = (
+    "cohort",
+    "partition",
+    "images",
+    "text",
+    "model",
+    "training",
+    "retrains",
+    "resamples",
+    "workers",
+    "device",
+)
 
 
 @dataclass(frozen=True)
@@ -53,18 +63,32 @@ class AuthorsOptions:
 def run_authors(argv: Sequence[str]) -> None:
     """The same from the authors' config.yaml, with --mode paper or release."""
     words, chosen = take(argv, {"authors-config", "mode", "root", "model-config", "draws"})
-    own = command_line(AuthorsOptions, [f"--{name}={value}" for name, value in chosen.items()], prog="forgetmi run",
-                       description="Run the authors' config.yaml.")
+    own = command_line(
+        AuthorsOptions,
+        [f"--{name}={value}" for name, value in chosen.items()],
+        prog="forgetmi run",
+        description="Run the authors' config.yaml.",
+    )
     config = read_authors_config(own.authors_config, draws=own.draws)
-    made = [parse(RunOptions, words, prog="forgetmi run --authors-config FILE", only=_RUN_FIELDS,
-                  start=specification(one, mode=own.mode, root=own.root, model_config=own.model_config),
-                  description="Run the authors' config.yaml. --mode paper|release chooses what the text says or what "
-                              "the published code does; --root DIR is where relative paths start; --model-config FILE "
-                              "is for checkpoints without one; --draws N draws from distributions. The options below "
-                              "override what follows from the file.")
-            for one in config.runs]
+    made = [
+        parse(
+            RunOptions,
+            words,
+            prog="forgetmi run --authors-config FILE",
+            only=_RUN_FIELDS,
+            start=specification(one, mode=own.mode, root=own.root, model_config=own.model_config),
+            description="Run the authors' config.yaml. --mode paper|release chooses what the text says or what "
+            "the published code does; --root DIR is where relative paths start; --model-config FILE "
+            "is for checkpoints without one; --draws N draws from distributions. The options below "
+            "override what follows from the file.",
+        )
+        for one in config.runs
+    ]
     specs, out, dry = [spec for spec, _ in made], made[0][1].out, made[0][1].dry_run
-    for key, why in {**config.without_effect, **(NO_EFFECT_IN_PAPER_MODE if own.mode == "paper" else {})}.items():
+    for key, why in {
+        **config.without_effect,
+        **(NO_EFFECT_IN_PAPER_MODE if own.mode == "paper" else {}),
+    }.items():
         say(f"without effect: {key} ({why})")
     if dry:
         print("---\n".join(write_yaml(spec) for spec in specs), end="")
@@ -76,25 +100,38 @@ def run_authors(argv: Sequence[str]) -> None:
 
 def _finish(spec: RunSpec, out: Path, mode: Mode, *, command: list[str]) -> Run:
     """Run a specification; in release mode, measure every model as the release means to, too."""
+
     def measure(done: Run) -> None:
         signals = {name: Signals.load(done.directory.signals(name)) for name in model_names(spec)}
         retrained = next((signals[name] for name in retrained_names(spec)), None)
-        write_json(out / MEASURES, {name: asdict(release_measures(one, done.partition, retrained=retrained))
-                                    for name, one in signals.items()})
+        write_json(
+            out / MEASURES,
+            {
+                name: asdict(release_measures(one, done.partition, retrained=retrained))
+                for name, one in signals.items()
+            },
+        )
         say(f"As the release measures it: {out / MEASURES}")
 
     return finish(spec, out, command=command, also=measure if mode == "release" else None)
 
 
 def _grid(
-    specs: Sequence[RunSpec], varied: Sequence[dict[str, Any]], out: Path, mode: Mode, *, command: list[str],
+    specs: Sequence[RunSpec],
+    varied: Sequence[dict[str, Any]],
+    out: Path,
+    mode: Mode,
+    *,
+    command: list[str],
 ) -> None:
     """One folder a run; models that two runs share are trained once."""
     rows: list[dict[str, Any]] = []
     for number, (spec, values) in enumerate(zip(specs, varied, strict=True)):
         name = f"{number:03d}"
         say(f"{name}: {', '.join(f'{key} = {value}' for key, value in values.items())}")
-        done = _finish(_with_models_of(specs[:number], spec, out), out / name, mode, command=command)
+        done = _finish(
+            _with_models_of(specs[:number], spec, out), out / name, mode, command=command
+        )
         rows += [{"run": name, **values, **row} for row in table(done.evaluation)]
     write_text(out / GRID, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
     say(f"All {len(specs)} runs: {out / GRID}")
@@ -103,17 +140,30 @@ def _grid(
 def _with_models_of(earlier: Sequence[RunSpec], spec: RunSpec, out: Path) -> RunSpec:
     """The same run with the models of an earlier one that differs in nothing but how it unlearns."""
     for number, one in enumerate(earlier):
-        if spec.given.original is None and replace(one, method=spec.method, batch_size=spec.batch_size) == spec:
+        if (
+            spec.given.original is None
+            and replace(one, method=spec.method, batch_size=spec.batch_size) == spec
+        ):
             model = RunDirectory(out / f"{number:03d}").model
-            return replace(spec, retrains=0, given=GivenModels(
-                model(ORIGINAL), tuple(model(name) for name in retrained_names(one))))
+            return replace(
+                spec,
+                retrains=0,
+                given=GivenModels(
+                    model(ORIGINAL), tuple(model(name) for name in retrained_names(one))
+                ),
+            )
     return spec
 
 
 def _differences(runs: Sequence[AuthorsRun]) -> list[dict[str, Any]]:
     """For each run, the values in which not all are equal."""
-    flat = [{**asdict(run.method), **{key: value for key, value in vars(run).items() if key != "method"}}
-            for run in runs]
+    flat = [
+        {
+            **asdict(run.method),
+            **{key: value for key, value in vars(run).items() if key != "method"},
+        }
+        for run in runs
+    ]
     keys = [key for key in flat[0] if any(one[key] != flat[0][key] for one in flat)]
     return [{key: one[key] for key in keys} for one in flat]
 
@@ -146,19 +196,37 @@ def checkpoint(argv: Sequence[str]) -> None:
             say("usage: forgetmi checkpoint convert [OPTIONS]")
             return
         raise SpecError(Fault("checkpoint needs an action", do="There is one: convert."))
-    own = command_line(ConvertOptions, argv[1:], prog="forgetmi checkpoint convert",
-                       description="Convert a checkpoint of the authors into ours, or back, without loss.")
+    own = command_line(
+        ConvertOptions,
+        argv[1:],
+        prog="forgetmi checkpoint convert",
+        description="Convert a checkpoint of the authors into ours, or back, without loss.",
+    )
     with full_disk_explained(own.out.name):
         if own.to == "authors":
             to_authors(own.source, own.out)
-            say(f"Checkpoint for the authors' code: {own.out} (without the gate, of which they draw new ones)")
+            say(
+                f"Checkpoint for the authors' code: {own.out} (without the gate, of which they draw new ones)"
+            )
             return
         if own.vocabulary is None:
-            raise SpecError(Fault("--vocabulary is missing", why="the authors' checkpoint does not hold it",
-                                  do="Name the vocab.txt of the text encoder they started from."))
+            raise SpecError(
+                Fault(
+                    "--vocabulary is missing",
+                    why="the authors' checkpoint does not hold it",
+                    do="Name the vocab.txt of the text encoder they started from.",
+                )
+            )
         own.out.parent.mkdir(parents=True, exist_ok=True)
-        digest = from_authors(own.source, own.out, vocabulary=own.vocabulary, max_seq_length=own.max_length,
-                              config=own.model_config)
-    say(f"Checkpoint: {own.out} (weights {digest[:12]}; its gate will be fitted when it is used)\n"
+        digest = from_authors(
+            own.source,
+            own.out,
+            vocabulary=own.vocabulary,
+            max_seq_length=own.max_length,
+            config=own.model_config,
+        )
+    say(
+        f"Checkpoint: {own.out} (weights {digest[:12]}; its gate will be fitted when it is used)\n"
         f"Next: forgetmi unlearn --checkpoint {own.out} --cohort mimic_cxr --partition.validation-from holdout "
-        "--partition.validation 0.5 --out DIRECTORY")
+        "--partition.validation 0.5 --out DIRECTORY"
+    )

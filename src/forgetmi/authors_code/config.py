@@ -62,7 +62,8 @@ class AuthorsRun:
     """
 
     method: ForgetMIRelease = field(
-        default_factory=lambda: ForgetMIRelease(synonyms="data_splits/Synonyms.csv"))
+        default_factory=lambda: ForgetMIRelease(synonyms="data_splits/Synonyms.csv")
+    )
     batch_size: int = 16
     seed: int = 42
     max_seq_length: int = 320
@@ -114,19 +115,29 @@ def _text(value: Any) -> str:
 
 _METHOD: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "use_noise": ("use_noise", _switch, "true or false"),
-    "noise_mean": ("noise_mean", number, "a number"), "noise_std": ("noise_std", number, "a number"),
-    "text_noise_level": ("text_noise_level", number, "a number"), "synonyms_dir": ("synonyms", _text, "a path"),
-    "alpha": ("alpha", number, "a number"), "beta": ("beta", number, "a number"),
-    "theta": ("theta", number, "a number"), "gamma": ("gamma", number, "a number"),
-    "unlearn_epochs": ("epochs", _whole, "a whole number"), "learning_rate": ("lr", number, "a number"),
+    "noise_mean": ("noise_mean", number, "a number"),
+    "noise_std": ("noise_std", number, "a number"),
+    "text_noise_level": ("text_noise_level", number, "a number"),
+    "synonyms_dir": ("synonyms", _text, "a path"),
+    "alpha": ("alpha", number, "a number"),
+    "beta": ("beta", number, "a number"),
+    "theta": ("theta", number, "a number"),
+    "gamma": ("gamma", number, "a number"),
+    "unlearn_epochs": ("epochs", _whole, "a whole number"),
+    "learning_rate": ("lr", number, "a number"),
     "weight_decay": ("weight_decay", number, "a number"),
 }
 _RUN: dict[str, tuple[str, Callable[[Any], Any], str]] = {
-    "unlearn_batch_size": ("batch_size", _whole, "a whole number"), "random_seed": ("seed", _whole, "a whole number"),
-    "max_seq_length": ("max_seq_length", _whole, "a whole number"), "base_model_path": ("original", _path, "a path"),
-    "retrained_model_path": ("retrained", _path, "a path"), "bert_pretrained_dir": ("text_encoder", _path, "a path"),
-    "text_data_dir": ("reports", _path, "a path"), "img_data_dir": ("images", _path, "a path"),
-    "data_split_path": ("split_list", _path, "a path"), "forget_set_path": ("forget_list", _path, "a path"),
+    "unlearn_batch_size": ("batch_size", _whole, "a whole number"),
+    "random_seed": ("seed", _whole, "a whole number"),
+    "max_seq_length": ("max_seq_length", _whole, "a whole number"),
+    "base_model_path": ("original", _path, "a path"),
+    "retrained_model_path": ("retrained", _path, "a path"),
+    "bert_pretrained_dir": ("text_encoder", _path, "a path"),
+    "text_data_dir": ("reports", _path, "a path"),
+    "img_data_dir": ("images", _path, "a path"),
+    "data_split_path": ("split_list", _path, "a path"),
+    "forget_set_path": ("forget_list", _path, "a path"),
     "output_dir": ("output", _path, "a path"),
 }
 _OTHER = ("output_channel_encoding", "num_cpu_workers")
@@ -164,19 +175,34 @@ def _resolve(chosen: Mapping[str, Any], where: str, faults: list[Fault]) -> Auth
                 try:
                     found[ours] = convert(chosen[key])
                 except (KeyError, TypeError, ValueError):
-                    faults.append(Fault(f"parameter {key!r} is {chosen[key]!r}", where=where,
-                                        why=f"{kind} is expected"))
+                    faults.append(
+                        Fault(
+                            f"parameter {key!r} is {chosen[key]!r}",
+                            where=where,
+                            why=f"{kind} is expected",
+                        )
+                    )
         return found
 
     before = len(faults)
     if chosen.get("output_channel_encoding", "multiclass") != "multiclass":
-        faults.append(Fault(f"parameter 'output_channel_encoding' is {chosen['output_channel_encoding']!r}",
-                            where=where, why="only 'multiclass' is supported"))
+        faults.append(
+            Fault(
+                f"parameter 'output_channel_encoding' is {chosen['output_channel_encoding']!r}",
+                where=where,
+                why="only 'multiclass' is supported",
+            )
+        )
     method, run = converted(_METHOD), converted(_RUN)
-    workers = converted({"num_cpu_workers": ("workers", _whole, "a whole number")}).get("workers", 8)
+    workers = converted({"num_cpu_workers": ("workers", _whole, "a whole number")}).get(
+        "workers", 8
+    )
     smallest = (("unlearn_batch_size", "batch_size", 1), ("max_seq_length", "max_seq_length", 2))
-    faults += [Fault(f"parameter {key!r} is {run[ours]}", where=where, do=f"Choose {least} or more.")
-               for key, ours, least in smallest if ours in run and run[ours] < least]
+    faults += [
+        Fault(f"parameter {key!r} is {run[ours]}", where=where, do=f"Choose {least} or more.")
+        for key, ours, least in smallest
+        if ours in run and run[ours] < least
+    ]
     try:
         made = replace(AuthorsRun().method, **method)
         made = replace(made, deviations=replace(made.deviations, repeated_image_noise=workers > 0))

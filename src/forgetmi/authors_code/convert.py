@@ -18,8 +18,14 @@ from forgetmi.model.image_text import ImageText
 
 
 def from_authors(
-    source: Path, target: Path, *, vocabulary: Path, max_seq_length: int = LENGTH, config: Path | None = None,
-    classes: Sequence[str] = GRADES, seed: int = 0,
+    source: Path,
+    target: Path,
+    *,
+    vocabulary: Path,
+    max_seq_length: int = LENGTH,
+    config: Path | None = None,
+    classes: Sequence[str] = GRADES,
+    seed: int = 0,
 ) -> str:
     """Write the authors' checkpoint as one of ours; config.json and the unused third head are kept in it.
 
@@ -45,16 +51,35 @@ def from_authors(
     tokenizer = read_tokenizer(vocabulary, max_seq_length=max_seq_length)
     spec = read.model.spec
     if max_seq_length > spec.text.positions:
-        raise CheckpointError(Fault(f"reports of {max_seq_length} tokens do not fit", where=source.name,
-                                    why=f"the text encoder has {spec.text.positions} positions",
-                                    do="Choose a smaller largest length."))
+        raise CheckpointError(
+            Fault(
+                f"reports of {max_seq_length} tokens do not fit",
+                where=source.name,
+                why=f"the text encoder has {spec.text.positions} positions",
+                do="Choose a smaller largest length.",
+            )
+        )
     preprocessing = {
-        "images": asdict(ImagePreprocessing(size=spec.image.size, fit="center_crop", invert=False)), "ordinal": True,
-        "text": {"max_length": tokenizer.max_length, "lowercase": tokenizer.lowercase,
-                 "strip_accents": tokenizer.strip_accents}}
-    kept = {"config": read.config, "unused_head": {name: value.tolist() for name, value in read.unused_head.items()}}
-    return save(target, read.model, vocabulary=tokenizer.vocabulary, preprocessing=preprocessing, classes=classes,
-                extra={"source": kept, "gate": NO_GATE})
+        "images": asdict(ImagePreprocessing(size=spec.image.size, fit="center_crop", invert=False)),
+        "ordinal": True,
+        "text": {
+            "max_length": tokenizer.max_length,
+            "lowercase": tokenizer.lowercase,
+            "strip_accents": tokenizer.strip_accents,
+        },
+    }
+    kept = {
+        "config": read.config,
+        "unused_head": {name: value.tolist() for name, value in read.unused_head.items()},
+    }
+    return save(
+        target,
+        read.model,
+        vocabulary=tokenizer.vocabulary,
+        preprocessing=preprocessing,
+        classes=classes,
+        extra={"source": kept, "gate": NO_GATE},
+    )
 
 
 def to_authors(source: Path, target: Path) -> None:
@@ -69,9 +94,18 @@ def to_authors(source: Path, target: Path) -> None:
     """
     loaded = load(source)
     if not isinstance(loaded.model, ImageText):
-        raise CheckpointError(Fault("an ensemble has no form in the authors' code", where=source.name,
-                                    do="Give the checkpoint of a single model."))
+        raise CheckpointError(
+            Fault(
+                "an ensemble has no form in the authors' code",
+                where=source.name,
+                do="Give the checkpoint of a single model.",
+            )
+        )
     kept = loaded.extra.get("source") or {"config": None, "unused_head": None}
     head = kept["unused_head"]
-    write_checkpoint(target, loaded.model, config=kept["config"],
-                     unused_head=head and {name: torch.tensor(value) for name, value in head.items()})
+    write_checkpoint(
+        target,
+        loaded.model,
+        config=kept["config"],
+        unused_head=head and {name: torch.tensor(value) for name, value in head.items()},
+    )

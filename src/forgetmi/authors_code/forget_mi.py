@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from forgetmi.authors_code.deviations import Deviations
 from forgetmi.authors_code.image import PixelNoise
-from forgetmi.authors_code.losses import Losses, Margins, capped, margins_after, normalised_weights, signed, total_loss
+from forgetmi.authors_code.losses import (
+    Losses,
+    Margins,
+    capped,
+    margins_after,
+    normalised_weights,
+    signed,
+    total_loss,
+)
 from forgetmi.authors_code.noise import ReleaseNoise
 from forgetmi.authors_code.optimiser import TransformersAdamW, parameter_groups
 from forgetmi.authors_code.sampler import SEED, retain_order
@@ -60,7 +68,7 @@ class ForgetMIRelease:
         title="Forget-MI (release)",
         paper="Hardan et al., MICCAI 2025, arXiv 2506.23145, released code",
         summary="The published code of Forget-MI, step for step: one small update per pass over the forgotten data, "
-                "with random gates and a sign that depends on one switch.",
+        "with random gates and a sign that depends on one switch.",
         reads=frozenset({"forget", "retain", "teacher"}),
         exact=False,
         cost="3.3 x |forget| / |retain|",
@@ -83,12 +91,32 @@ class ForgetMIRelease:
     deviations: Deviations = field(default_factory=Deviations)
 
     def __post_init__(self) -> None:
-        faults = [Fault(f"{name} is {getattr(self, name)}", where="forget_mi_release", do="Choose 0 or more.")
-                  for name in ("noise_std", "alpha", "beta", "theta", "gamma", "epochs", "lr", "weight_decay")
-                  if not getattr(self, name) >= 0]
+        faults = [
+            Fault(
+                f"{name} is {getattr(self, name)}",
+                where="forget_mi_release",
+                do="Choose 0 or more.",
+            )
+            for name in (
+                "noise_std",
+                "alpha",
+                "beta",
+                "theta",
+                "gamma",
+                "epochs",
+                "lr",
+                "weight_decay",
+            )
+            if not getattr(self, name) >= 0
+        ]
         if not 0 <= self.text_noise_level <= 1:
-            faults.append(Fault(f"text_noise_level is {self.text_noise_level}", where="forget_mi_release",
-                                do="Choose 0 to 1."))
+            faults.append(
+                Fault(
+                    f"text_noise_level is {self.text_noise_level}",
+                    where="forget_mi_release",
+                    do="Choose 0 to 1.",
+                )
+            )
         if not faults and self.alpha + self.beta + self.theta + self.gamma == 0:
             faults.append(Fault("all four weights are 0", where="forget_mi_release"))
         if faults:
@@ -103,20 +131,40 @@ class ForgetMIRelease:
             return student
         student.gate.requires_grad_(False)
         optimiser, margins = self._optimiser(student), _Kept()
-        weights = normalised_weights(alpha=self.alpha, beta=self.beta, theta=self.theta, gamma=self.gamma,
-                                     rounded=on.rounded_weights)
+        weights = normalised_weights(
+            alpha=self.alpha,
+            beta=self.beta,
+            theta=self.theta,
+            gamma=self.gamma,
+            rounded=on.rounded_weights,
+        )
         synonyms = read_synonyms(Path(self.synonyms)) if self.synonyms and on.keyword_noise else {}
         context.facts.update(weights=weights._asdict(), synonyms=len(synonyms))
-        changing = {"student": student, "teacher": teacher, "optimiser": optimiser, "margins": margins}
+        changing = {
+            "student": student,
+            "teacher": teacher,
+            "optimiser": optimiser,
+            "margins": margins,
+        }
         for epoch in context.epochs(self.epochs, **changing):
             learns = epoch > 0 or not on.idle_first_epoch
             noise = self._noise(synonyms, context.seed, epoch)
             means, current = Means(Losses._fields), None
             with self._randomness():
                 for forget, noisy, retain in self._batches(model, loaders, noise, epoch):
-                    distances = step_losses(student, teacher, forget=forget, noisy=noisy, retain=retain,
-                                            gates=self._gates(model), six_forwards=on.six_forwards)
-                    current, losses = distances, self._losses(distances, margins.value if epoch > 0 else None)
+                    distances = step_losses(
+                        student,
+                        teacher,
+                        forget=forget,
+                        noisy=noisy,
+                        retain=retain,
+                        gates=self._gates(model),
+                        six_forwards=on.six_forwards,
+                    )
+                    current, losses = (
+                        distances,
+                        self._losses(distances, margins.value if epoch > 0 else None),
+                    )
                     means.add(torch.stack(losses), len(forget))
                     if learns:
                         _backward(total_loss(losses, weights), context)
@@ -141,23 +189,42 @@ class ForgetMIRelease:
 
     def _optimiser(self, student: ImageText) -> torch.optim.Optimizer:
         on = self.deviations
-        groups = parameter_groups(student, weight_decay=self.weight_decay, decay_batch_norm=on.decayed_batch_norm)
-        return TransformersAdamW(groups, lr=self.lr) if on.transformers_adamw else torch.optim.AdamW(groups, lr=self.lr)
+        groups = parameter_groups(
+            student, weight_decay=self.weight_decay, decay_batch_norm=on.decayed_batch_norm
+        )
+        return (
+            TransformersAdamW(groups, lr=self.lr)
+            if on.transformers_adamw
+            else torch.optim.AdamW(groups, lr=self.lr)
+        )
 
     def _noise(self, synonyms: dict[str, str], seed: int, epoch: int) -> Perturber:
         draw = 0 if self.deviations.repeated_image_noise else epoch
         if self.deviations.keyword_noise:
             pixels = PixelNoise(self.noise_mean, self.noise_std)
             return ReleaseNoise(pixels, self.text_noise_level, synonyms, seed, draw)
-        return Perturbation(image_mean=self.noise_mean, image_std=self.noise_std, text_level=self.text_noise_level,
-                            seed=seed, draw=draw)
+        return Perturbation(
+            image_mean=self.noise_mean,
+            image_std=self.noise_std,
+            text_level=self.text_noise_level,
+            seed=seed,
+            draw=draw,
+        )
 
     def _randomness(self) -> AbstractContextManager[None]:
         """The global generators within one epoch: gates and dropout."""
-        return scope(SEED, "release", "epoch") if self.deviations.repeated_randomness else nullcontext()
+        return (
+            scope(SEED, "release", "epoch")
+            if self.deviations.repeated_randomness
+            else nullcontext()
+        )
 
     def _batches(
-        self, model: ImageText, loaders: Loaders, noise: Perturber, epoch: int,
+        self,
+        model: ImageText,
+        loaders: Loaders,
+        noise: Perturber,
+        epoch: int,
     ) -> Iterator[tuple[Batch, Batch, Batch]]:
         """Forgotten samples, their noisy copies and retained ones; ends with the forget set."""
         on, size = self.deviations, loaders.batch_size
@@ -170,9 +237,14 @@ class ForgetMIRelease:
         if not on.forget_in_file_order:
             rows = loaders.forget.random(epoch, len(rows))
         length = min(LENGTH, model.spec.text.positions) if on.padded_texts else 0
-        sets = (loaders.forget.batches(rows), loaders.forget.batches(rows, perturbation=noise),
-                loaders.retain.batches(kept))
-        for triple in zip(*sets, strict=False):  # fewer retained than forgotten samples end the epoch, too
+        sets = (
+            loaders.forget.batches(rows),
+            loaders.forget.batches(rows, perturbation=noise),
+            loaders.retain.batches(kept),
+        )
+        for triple in zip(
+            *sets, strict=False
+        ):  # fewer retained than forgotten samples end the epoch, too
             forget, noisy, retain = (padded(batch.to(model.device), length) for batch in triple)
             yield forget, noisy, retain
 
@@ -193,15 +265,22 @@ class _Kept:
 def _backward(loss: Tensor, context: Context) -> None:
     """Add this batch's gradient to those of the batches before."""
     if not bool(torch.isfinite(loss)):
-        raise MethodError(Fault(f"the loss became {float(loss.detach())}", where=f"epoch {len(context.log.epochs)}",
-                                do="Use a smaller learning rate."))
+        raise MethodError(
+            Fault(
+                f"the loss became {float(loss.detach())}",
+                where=f"epoch {len(context.log.epochs)}",
+                do="Use a smaller learning rate.",
+            )
+        )
     loss.backward()
 
 
 def _update(optimiser: torch.optim.Optimizer, context: Context) -> None:
     if context.log.first_gradient is None:
         moving = [p for group in optimiser.param_groups for p in group["params"]]
-        context.log.first_gradient = float(nn.utils.clip_grad_norm_(moving, float("inf")))  # measures, clips nothing
+        context.log.first_gradient = float(
+            nn.utils.clip_grad_norm_(moving, float("inf"))
+        )  # measures, clips nothing
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     context.log.steps += 1

@@ -38,7 +38,9 @@ class ReleaseGate(nn.Module):
     @classmethod
     def of(cls, gate: MultimodalAdaptationGate, *, whole_batch: bool, dropout: float) -> Self:
         """The release's formula with the weights of a fitted gate."""
-        made = cls(gate.fc2.out_features, whole_batch=whole_batch, dropout=dropout).to(gate.fc1.weight)
+        made = cls(gate.fc2.out_features, whole_batch=whole_batch, dropout=dropout).to(
+            gate.fc1.weight
+        )
         with torch.no_grad():
             made.beta.fill_(gate.beta)
         made.load_state_dict({**gate.state_dict(), "beta": made.beta.detach()})

@@ -36,7 +36,11 @@ class PixelNoise:
 
 
 def read_image(
-    path: Path, *, noise: PixelNoise | None = None, rng: np.random.Generator | None = None, size: int = SIZE,
+    path: Path,
+    *,
+    noise: PixelNoise | None = None,
+    rng: np.random.Generator | None = None,
+    size: int = SIZE,
 ) -> Pixels:
     """Read, scale, disturb, pad and crop one image as the release does.
 
@@ -67,8 +71,11 @@ def read_image(
             pixels = _decode(path, kind)
     except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
         advice = f"{DAMAGED} Compressed files need the extra: pip install 'forgetmi[dicom]'."
-        raise ImageFault(f"the {kind or 'file'} image cannot be read", type(error).__name__,
-                         advice if kind == ".dcm" else DAMAGED) from None  # the cause may quote the path
+        raise ImageFault(
+            f"the {kind or 'file'} image cannot be read",
+            type(error).__name__,
+            advice if kind == ".dcm" else DAMAGED,
+        ) from None  # the cause may quote the path
     if pixels.ndim != 2:
         raise ImageFault("it is not one grey image", f"its shape is {pixels.shape}")
     if kind != ".npy":

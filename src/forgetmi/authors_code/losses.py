@@ -44,7 +44,10 @@ class Margins(NamedTuple):
 
 
 def four_losses(
-    *, unlearned_forget: Embeddings, original_noisy: Embeddings, unlearned_retain: Embeddings,
+    *,
+    unlearned_forget: Embeddings,
+    original_noisy: Embeddings,
+    unlearned_retain: Embeddings,
     original_retain: Embeddings,
 ) -> Losses:
     """UU, MU, UR and MR: batch means of Euclidean distances, all of them positive here.
@@ -57,7 +60,9 @@ def four_losses(
     Source: Hardan et al. 2025 (arXiv 2506.23145), equations 1 to 4, as in the release. Deviation: the distance is
     smooth at 0, where the release's gradient is not a number; equal to 1e-9 above a distance of 1.
     """
-    return Losses(*_pair(unlearned_forget, original_noisy), *_pair(unlearned_retain, original_retain))
+    return Losses(
+        *_pair(unlearned_forget, original_noisy), *_pair(unlearned_retain, original_retain)
+    )
 
 
 def _pair(student: Embeddings, target: Embeddings) -> tuple[Tensor, Tensor]:
@@ -65,7 +70,9 @@ def _pair(student: Embeddings, target: Embeddings) -> tuple[Tensor, Tensor]:
     return towards(*both), towards(student.joint, target.joint)
 
 
-def normalised_weights(*, alpha: float, beta: float, theta: float, gamma: float, rounded: bool = True) -> Weights:
+def normalised_weights(
+    *, alpha: float, beta: float, theta: float, gamma: float, rounded: bool = True
+) -> Weights:
     """Divide the weights by their sum, and round to two decimals as the release does (the sum may become 0.99).
 
     Args:
@@ -73,7 +80,9 @@ def normalised_weights(*, alpha: float, beta: float, theta: float, gamma: float,
         rounded: Whether to round.
     """
     sum_ = alpha + beta + theta + gamma
-    ur, uu, mu, mr = (round(w / sum_, 2) if rounded else w / sum_ for w in (alpha, beta, theta, gamma))
+    ur, uu, mu, mr = (
+        round(w / sum_, 2) if rounded else w / sum_ for w in (alpha, beta, theta, gamma)
+    )
     return Weights(UU=uu, MU=mu, UR=ur, MR=mr)
 
 
@@ -87,7 +96,9 @@ def capped(losses: Losses, margins: Margins) -> Losses:
 
     Source: the release calls it a hinge. It switches retention off exactly where it is violated most.
     """
-    return losses._replace(UR=torch.minimum(losses.UR, margins.UR), MR=torch.minimum(losses.MR, margins.MR))
+    return losses._replace(
+        UR=torch.minimum(losses.UR, margins.UR), MR=torch.minimum(losses.MR, margins.MR)
+    )
 
 
 def signed(losses: Losses, *, use_noise: bool) -> Losses:
@@ -97,4 +108,6 @@ def signed(losses: Losses, *, use_noise: bool) -> Losses:
 
 def total_loss(losses: Losses, weights: Weights) -> Tensor:
     """Weighted sum of `signed` and `capped` losses, to be minimised."""
-    return (weights.UR * losses.UR + weights.UU * losses.UU) + (weights.MU * losses.MU + weights.MR * losses.MR)
+    return (weights.UR * losses.UR + weights.UU * losses.UU) + (
+        weights.MU * losses.MU + weights.MR * losses.MR
+    )

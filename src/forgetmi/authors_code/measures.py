@@ -34,7 +34,10 @@ class ReleaseMeasures:
 
 
 def release_measures(
-    signals: Signals, partition: Partition, *, retrained: Signals | None = None,
+    signals: Signals,
+    partition: Partition,
+    *,
+    retrained: Signals | None = None,
 ) -> ReleaseMeasures:
     """Measure one model as the release intends to; everything else uses `forgetmi.evaluation`.
 
@@ -49,14 +52,34 @@ def release_measures(
     Source: evaluation/eval_unlearning of the Forget-MI release (arXiv 2506.23145). Its errors are not reproduced: it
     cannot be imported, and where it could it would score class numbers as if they were probabilities.
     """
-    forget, retain, test = (_labelled(signals, rows) for rows in (partition.forget, partition.retain,
-                                                                  partition.holdout))
-    attack = batch_mean_attack(retain=image_losses(signals, retain), test=image_losses(signals, test),
-                               forget=image_losses(signals, forget))
-    far = None if retrained is None else float(np.mean(cosine_distance(
-        signals.select(partition.retain).image_logits, retrained.select(partition.retain).image_logits)))
-    return ReleaseMeasures(_auc(signals.select(forget)), _auc(signals.select(test)), _f1(signals.select(forget)),
-                           _f1(signals.select(test)), attack, far)
+    forget, retain, test = (
+        _labelled(signals, rows) for rows in (partition.forget, partition.retain, partition.holdout)
+    )
+    attack = batch_mean_attack(
+        retain=image_losses(signals, retain),
+        test=image_losses(signals, test),
+        forget=image_losses(signals, forget),
+    )
+    far = (
+        None
+        if retrained is None
+        else float(
+            np.mean(
+                cosine_distance(
+                    signals.select(partition.retain).image_logits,
+                    retrained.select(partition.retain).image_logits,
+                )
+            )
+        )
+    )
+    return ReleaseMeasures(
+        _auc(signals.select(forget)),
+        _auc(signals.select(test)),
+        _f1(signals.select(forget)),
+        _f1(signals.select(test)),
+        attack,
+        far,
+    )
 
 
 def _labelled(signals: Signals, rows: Ints) -> Ints:
@@ -64,7 +87,9 @@ def _labelled(signals: Signals, rows: Ints) -> Ints:
 
 
 def _auc(signals: Signals) -> float | None:
-    found = float(auc_per_class(np.exp(log_probabilities(signals, "image")), signals.label)[0].round(4).mean())
+    found = float(
+        auc_per_class(np.exp(log_probabilities(signals, "image")), signals.label)[0].round(4).mean()
+    )
     return found if np.isfinite(found) else None
 
 

@@ -51,8 +51,15 @@ class ReleaseNoise:
 
     def texts(self, texts: Sequence[str], rows: Ints) -> list[str]:
         """Noisy copies of b reports."""
-        return [noisy_text(text, level=self.text_level, synonyms=self.synonyms,
-                           rng=numpy_generator(self.seed, "release", "text", text)) for text in texts]
+        return [
+            noisy_text(
+                text,
+                level=self.text_level,
+                synonyms=self.synonyms,
+                rng=numpy_generator(self.seed, "release", "text", text),
+            )
+            for text in texts
+        ]
 
 
 def _content(image: Images) -> tuple[slice, slice]:

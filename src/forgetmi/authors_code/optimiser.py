@@ -13,7 +13,9 @@ __all__ = ["TransformersAdamW", "parameter_groups"]
 NO_DECAY = ("bias", "LayerNorm.weight")
 
 
-def parameter_groups(model: nn.Module, *, weight_decay: float, decay_batch_norm: bool = True) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, *, weight_decay: float, decay_batch_norm: bool = True
+) -> list[dict[str, Any]]:
     """Parameters that may move: decayed, and not decayed because of ``bias`` or ``LayerNorm`` in their name.
 
     Args:
@@ -24,6 +26,11 @@ def parameter_groups(model: nn.Module, *, weight_decay: float, decay_batch_norm:
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            spared = any(part in name for part in NO_DECAY) or (parameter.ndim == 1 and not decay_batch_norm)
+            spared = any(part in name for part in NO_DECAY) or (
+                parameter.ndim == 1 and not decay_batch_norm
+            )
             groups[spared].append(parameter)
-    return [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
+    return [
+        {"params": groups[0], "weight_decay": weight_decay},
+        {"params": groups[1], "weight_decay": 0.0},
+    ]

@@ -14,8 +14,21 @@ from forgetmi.model.train import Recipe
 
 # Warm-up over a tenth of the steps, then linearly to 0; films shifted at random.
 JOINT_CHESTXRAY = Recipe(
-    epochs=300, batch_size=4, lr=2e-5, weight_decay=0.1, decay_all=False, decay_batch_norm=True, optimiser="bert",
-    clip=0.0, warmup=0.1, decay=0.9, zero_start=True, shift=200.0)
+    epochs=300,
+    batch_size=4,
+    lr=2e-5,
+    weight_decay=0.1,
+    decay_all=False,
+    decay_batch_norm=True,
+    optimiser="bert",
+    clip=0.0,
+    warmup=0.1,
+    decay=0.9,
+    zero_start=True,
+    shift=200.0,
+)
 
 # A constant rate, divided by ten where the training loss stops falling; no shift.
-FORGET_MI = replace(JOINT_CHESTXRAY, lr=1e-5, warmup=0.0, decay=0.0, zero_start=False, plateau=10, shift=0.0)
+FORGET_MI = replace(
+    JOINT_CHESTXRAY, lr=1e-5, warmup=0.0, decay=0.0, zero_start=False, plateau=10, shift=0.0
+)

@@ -31,7 +31,9 @@ NO_EFFECT_IN_PAPER_MODE = {
 }
 
 
-def specification(run: AuthorsRun, *, mode: Mode, root: Path, model_config: Path | None = None) -> RunSpec:
+def specification(
+    run: AuthorsRun, *, mode: Mode, root: Path, model_config: Path | None = None
+) -> RunSpec:
     """The run that a configuration of the authors asks for.
 
     With checkpoints, these are the models compared, half of the TEST patients serve as validation patients and the
@@ -48,46 +50,88 @@ def specification(run: AuthorsRun, *, mode: Mode, root: Path, model_config: Path
         SpecError: Files are not there, or the configuration has no counterpart in paper mode; all faults at once.
         CheckpointError: A checkpoint cannot be used.
     """
-    named = {"data_split_path": run.split_list, "forget_set_path": run.forget_list, "img_data_dir": run.images,
-             "text_data_dir": run.reports, "bert_pretrained_dir": run.text_encoder,
-             "base_model_path": run.original, "retrained_model_path": run.retrained}
+    named = {
+        "data_split_path": run.split_list,
+        "forget_set_path": run.forget_list,
+        "img_data_dir": run.images,
+        "text_data_dir": run.reports,
+        "bert_pretrained_dir": run.text_encoder,
+        "base_model_path": run.original,
+        "retrained_model_path": run.retrained,
+    }
     if mode == "release" and run.method.synonyms:
         named["synonyms_dir"] = Path(run.method.synonyms)
-    faults = [Fault(f"{key} is not there", where=str(root / path), do=_advice(key))
-              for key, path in named.items() if path is not None and not (root / path).exists()]
+    faults = [
+        Fault(f"{key} is not there", where=str(root / path), do=_advice(key))
+        for key, path in named.items()
+        if path is not None and not (root / path).exists()
+    ]
     if run.retrained is not None and run.original is None:
-        faults.append(Fault("retrained_model_path is given without base_model_path", do="Give both, or neither."))
+        faults.append(
+            Fault(
+                "retrained_model_path is given without base_model_path", do="Give both, or neither."
+            )
+        )
     setting = _setting(run.method)
     if mode == "paper" and setting is None:
-        faults.append(Fault("the four weights are those of none of the paper's settings",
-                            why="beta : theta : alpha : gamma (UU : MU : UR : MR) must be " + ", ".join(
-                                f"{name} {':'.join(map(str, WEIGHTS[name]))}" for name in _SETTINGS),
-                            do="Change them, or use --mode release."))
+        faults.append(
+            Fault(
+                "the four weights are those of none of the paper's settings",
+                why="beta : theta : alpha : gamma (UU : MU : UR : MR) must be "
+                + ", ".join(f"{name} {':'.join(map(str, WEIGHTS[name]))}" for name in _SETTINGS),
+                do="Change them, or use --mode release.",
+            )
+        )
     if faults:
         raise SpecError(faults)
-    method = ForgetMIRelease(**{**vars(run.method), "synonyms": str(root / run.method.synonyms)}) \
-        if mode == "release" else _paper(run.method, setting or "equal")
+    method = (
+        ForgetMIRelease(**{**vars(run.method), "synonyms": str(root / run.method.synonyms)})
+        if mode == "release"
+        else _paper(run.method, setting or "equal")
+    )
     encoder = root / run.text_encoder
     given = GivenModels()
     if run.original is not None:
+
         def ours(path: Path) -> Path:
-            return converted(root / path, vocabulary=_inside(encoder, VOCABULARY), max_seq_length=run.max_seq_length,
-                             config=model_config)
-        given = GivenModels(ours(run.original), () if run.retrained is None else (ours(run.retrained),))
+            return converted(
+                root / path,
+                vocabulary=_inside(encoder, VOCABULARY),
+                max_seq_length=run.max_seq_length,
+                config=model_config,
+            )
+
+        given = GivenModels(
+            ours(run.original), () if run.retrained is None else (ours(run.retrained),)
+        )
     return RunSpec(
-        cohort=MimicCxrCohort(split=root / run.split_list, root=root / run.images,
-                              reports=_inside(root / run.reports, REPORTS)),
+        cohort=MimicCxrCohort(
+            split=root / run.split_list,
+            root=root / run.images,
+            reports=_inside(root / run.reports, REPORTS),
+        ),
         partition=PartitionSpec(
-            forget_list=root / run.forget_list, validation=VALIDATION_OF_TEST if run.original else VALIDATION,
-            validation_from="holdout" if run.original else "training"),
-        images=ImagePreprocessing(size=SIZE, fit="center_crop", invert=mode == "paper" and run.original is None),
+            forget_list=root / run.forget_list,
+            validation=VALIDATION_OF_TEST if run.original else VALIDATION,
+            validation_from="holdout" if run.original else "training",
+        ),
+        images=ImagePreprocessing(
+            size=SIZE, fit="center_crop", invert=mode == "paper" and run.original is None
+        ),
         text=TextSpec(max_length=run.max_seq_length),
         model=Architecture(preset="paper", pretrained="" if run.original else str(encoder)),
-        training=JOINT_CHESTXRAY, method=method, given=given, retrains=0 if run.original else 3,
-        batch_size=run.batch_size, seed=run.seed)
+        training=JOINT_CHESTXRAY,
+        method=method,
+        given=given,
+        retrains=0 if run.original else 3,
+        batch_size=run.batch_size,
+        seed=run.seed,
+    )
 
 
-def converted(source: Path, *, vocabulary: Path, max_seq_length: int, config: Path | None = None) -> Path:
+def converted(
+    source: Path, *, vocabulary: Path, max_seq_length: int, config: Path | None = None
+) -> Path:
     """A checkpoint of the authors as one of ours, in the cache; a known one is not converted again.
 
     Args:
@@ -106,7 +150,9 @@ def converted(source: Path, *, vocabulary: Path, max_seq_length: int, config: Pa
     target = default_cache() / "checkpoints" / digest.hexdigest()[:16]
     if not (target / FACTS).is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        from_authors(source, target, vocabulary=vocabulary, max_seq_length=max_seq_length, config=config)
+        from_authors(
+            source, target, vocabulary=vocabulary, max_seq_length=max_seq_length, config=config
+        )
     return target
 
 
@@ -121,17 +167,31 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name if (folder / name).is_file() else folder
 
 
-def _setting(method: ForgetMIRelease) -> Literal["equal", "multimodal", "unimodal", "retention"] | None:
+def _setting(
+    method: ForgetMIRelease,
+) -> Literal["equal", "multimodal", "unimodal", "retention"] | None:
     """The paper's setting of four weights, which only their ratios decide."""
     weights = (method.beta, method.theta, method.alpha, method.gamma)
     for name in _SETTINGS:
-        if all(w * sum(WEIGHTS[name]) == p * sum(weights) for w, p in zip(weights, WEIGHTS[name], strict=True)):
+        if all(
+            w * sum(WEIGHTS[name]) == p * sum(weights)
+            for w, p in zip(weights, WEIGHTS[name], strict=True)
+        ):
             return name
     return None
 
 
-def _paper(method: ForgetMIRelease, setting: Literal["equal", "multimodal", "unimodal", "retention"]) -> ForgetMI:
+def _paper(
+    method: ForgetMIRelease, setting: Literal["equal", "multimodal", "unimodal", "retention"]
+) -> ForgetMI:
     return ForgetMI(
-        setting=setting, direction="toward_noise" if method.use_noise else "away", noise="given",
-        noise_mean=method.noise_mean, noise_std=method.noise_std, text_level=method.text_noise_level,
-        epochs=method.epochs, lr=method.lr, weight_decay=method.weight_decay)
+        setting=setting,
+        direction="toward_noise" if method.use_noise else "away",
+        noise="given",
+        noise_mean=method.noise_mean,
+        noise_std=method.noise_std,
+        text_level=method.text_noise_level,
+        epochs=method.epochs,
+        lr=method.lr,
+        weight_decay=method.weight_decay,
+    )

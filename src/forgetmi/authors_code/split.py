@@ -35,7 +35,9 @@ class ReleaseSplit:
     label: Ints
 
 
-def release_split(split_list: Path, forget_list: Path, *, validation_ratio: float = 0.1) -> ReleaseSplit:
+def release_split(
+    split_list: Path, forget_list: Path, *, validation_ratio: float = 0.1
+) -> ReleaseSplit:
     """Split the release's list as its data_split does.
 
     Folds 1 to 5 play no part. `forgetmi.cohort.partition` is what everything else uses: its validation patients are
@@ -54,7 +56,9 @@ def release_split(split_list: Path, forget_list: Path, *, validation_ratio: floa
     table, listed = _read(split_list), _read(forget_list)
     faults = []
     if table.shape[1] != _COLUMNS:
-        faults.append(Fault(f"{table.shape[1]} columns, {_COLUMNS} expected", where=split_list.name))
+        faults.append(
+            Fault(f"{table.shape[1]} columns, {_COLUMNS} expected", where=split_list.name)
+        )
     if "subject_id" not in listed:
         faults.append(Fault("column 'subject_id' is missing", where=forget_list.name))
     if faults:
@@ -65,13 +69,22 @@ def release_split(split_list: Path, forget_list: Path, *, validation_ratio: floa
     forgotten = table.iloc[:, 0].isin(listed["subject_id"]).to_numpy()
     test = (table.iloc[:, -1] == "TEST").to_numpy()
     retain = np.flatnonzero(known & ~forgotten & ~test)
-    _, validation = train_test_split(retain, test_size=validation_ratio, random_state=42, stratify=label[retain])
-    return ReleaseSplit(np.flatnonzero(known & forgotten), retain, np.asarray(validation),
-                        np.flatnonzero(known & ~forgotten & test), label)
+    _, validation = train_test_split(
+        retain, test_size=validation_ratio, random_state=42, stratify=label[retain]
+    )
+    return ReleaseSplit(
+        np.flatnonzero(known & forgotten),
+        retain,
+        np.asarray(validation),
+        np.flatnonzero(known & ~forgotten & test),
+        label,
+    )
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise CohortError(Fault("the list cannot be read", where=path.name, why=type(error).__name__)) from error
+        raise CohortError(
+            Fault("the list cannot be read", where=path.name, why=type(error).__name__)
+        ) from error

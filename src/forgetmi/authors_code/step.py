@@ -27,7 +27,12 @@ class Gates(NamedTuple):
     def fresh(cls, model: ImageText, *, whole_batch: bool = True, dropout: float = 0.1) -> Self:
         """Four gates with random weights from the global generator, in train mode."""
         width = model.spec.image.features
-        return cls(*(ReleaseGate(width, whole_batch=whole_batch, dropout=dropout).to(model.device) for _ in range(4)))
+        return cls(
+            *(
+                ReleaseGate(width, whole_batch=whole_batch, dropout=dropout).to(model.device)
+                for _ in range(4)
+            )
+        )
 
     @classmethod
     def shared(cls, model: ImageText, *, whole_batch: bool, dropout: float) -> Self:
@@ -37,7 +42,13 @@ class Gates(NamedTuple):
 
 
 def step_losses(
-    student: ImageText, teacher: ImageText, *, forget: Batch, noisy: Batch, retain: Batch, gates: Gates,
+    student: ImageText,
+    teacher: ImageText,
+    *,
+    forget: Batch,
+    noisy: Batch,
+    retain: Batch,
+    gates: Gates,
     six_forwards: bool = True,
 ) -> Losses:
     """The four distances of one step; the student's gradient flows through them.
@@ -73,11 +84,16 @@ def step_losses(
 def _embeddings(out: Outputs, gate: ReleaseGate) -> Embeddings:
     if out.image_embedding is None or out.text_embedding is None:
         raise MethodError(Fault("this method needs a model with image and text embeddings"))
-    return Embeddings(out.image_embedding, out.text_embedding, gate(out.image_embedding, out.text_embedding))
+    return Embeddings(
+        out.image_embedding, out.text_embedding, gate(out.image_embedding, out.text_embedding)
+    )
 
 
 def padded(batch: Batch, length: int) -> Batch:
     """The batch with texts padded to that many tokens; longer ones are left as they are."""
     missing = max(0, length - batch.tokens.shape[1])
-    return replace(batch, tokens=nn.functional.pad(batch.tokens, (0, missing)),
-                   mask=nn.functional.pad(batch.mask, (0, missing)))
+    return replace(
+        batch,
+        tokens=nn.functional.pad(batch.tokens, (0, missing)),
+        mask=nn.functional.pad(batch.mask, (0, missing)),
+    )

@@ -44,14 +44,22 @@ def read_tokenizer(vocabulary: Path, *, max_seq_length: int = LENGTH) -> Tokeniz
         CheckpointError: The file is no BERT vocabulary.
     """
     try:
-        lines = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a piece may be U+2028
-        return Tokenizer(tuple(lines), max_length=max_seq_length, lowercase=True, strip_accents=True)
+        lines = (
+            vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        )  # a piece may be U+2028
+        return Tokenizer(
+            tuple(lines), max_length=max_seq_length, lowercase=True, strip_accents=True
+        )
     except (OSError, UnicodeDecodeError, SpecError) as error:
         why = str(error) if isinstance(error, SpecError) else type(error).__name__
-        raise CheckpointError(Fault("the vocabulary cannot be used", where=vocabulary.name, why=why)) from error
+        raise CheckpointError(
+            Fault("the vocabulary cannot be used", where=vocabulary.name, why=why)
+        ) from error
 
 
-def text_features(reports: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> TextFeatures:
+def text_features(
+    reports: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer
+) -> TextFeatures:
     """Features as the release computes them for all reports of its table.
 
     Use it to compare with the release; everything else pads a batch to its longest report only.
@@ -67,13 +75,22 @@ def text_features(reports: Sequence[str], labels: Sequence[str], tokenizer: Toke
     Source: convert_examples_to_features of the Forget-MI release (arXiv 2506.23145), from joint_chestxray. Deviation:
     in this process, not in a pool, and not cached under a name that forgets how they were made.
     """
-    unknown = [Fault(f"label {label!r} is not a grade", where=f"report {row}", do=f"Use one of {', '.join(_LABELS)}.")
-               for row, label in enumerate(labels) if label not in _LABELS]
+    unknown = [
+        Fault(
+            f"label {label!r} is not a grade",
+            where=f"report {row}",
+            do=f"Use one of {', '.join(_LABELS)}.",
+        )
+        for row, label in enumerate(labels)
+        if label not in _LABELS
+    ]
     if unknown:
         raise CohortError(unknown)
     ids = np.zeros((len(reports), tokenizer.max_length), np.int64)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(tokenizer.encode(reports)):
-        ids[row, :len(tokens)] = tokens
-        mask[row, :len(tokens)] = 1
-    return TextFeatures(ids, mask, np.zeros_like(ids), np.array([int(label) for label in labels], np.int64))
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return TextFeatures(
+        ids, mask, np.zeros_like(ids), np.array([int(label) for label in labels], np.int64)
+    )

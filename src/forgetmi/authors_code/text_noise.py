@@ -16,8 +16,18 @@ import pandas as pd
 
 from forgetmi.core.errors import CohortError, Fault
 
-KEYWORDS = ("atelectasis", "lung", "edema", "cardiomegaly", "silhouette", "pneumothorax", "markings", "disease",
-            "NUMBER", "chest")
+KEYWORDS = (
+    "atelectasis",
+    "lung",
+    "edema",
+    "cardiomegaly",
+    "silhouette",
+    "pneumothorax",
+    "markings",
+    "disease",
+    "NUMBER",
+    "chest",
+)
 BLANK = "[NOISE]"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _COLUMNS = ("first_word", "second_word", "similarity")
@@ -35,8 +45,14 @@ def read_synonyms(path: Path) -> dict[str, str]:
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise CohortError(Fault("the synonyms cannot be read", where=path.name, why=type(error).__name__)) from error
-    missing = [Fault(f"column {name!r} is missing", where=path.name) for name in _COLUMNS if name not in table]
+        raise CohortError(
+            Fault("the synonyms cannot be read", where=path.name, why=type(error).__name__)
+        ) from error
+    missing = [
+        Fault(f"column {name!r} is missing", where=path.name)
+        for name in _COLUMNS
+        if name not in table
+    ]
     if missing:
         raise CohortError(missing)
     best = table.loc[table.groupby("second_word", sort=False)["similarity"].idxmax()]
@@ -55,7 +71,9 @@ def blank_keywords(text: str, rng: np.random.Generator) -> str:
     return re.sub(rf"\b({'|'.join(chosen)})\b", BLANK, text, flags=re.IGNORECASE)
 
 
-def word_noise(text: str, *, level: float, synonyms: Mapping[str, str], rng: np.random.Generator) -> str:
+def word_noise(
+    text: str, *, level: float, synonyms: Mapping[str, str], rng: np.random.Generator
+) -> str:
     """Replace one word by its synonym, then disturb each word with probability ``level``.
 
     One occurrence of a word that has a synonym (exact spelling) is chosen at random; the word is replaced everywhere.
@@ -110,17 +128,19 @@ def _misspell(word: str, rng: np.random.Generator) -> str:
         return word[:at] + letter + word[at:]
     if kind == 1:
         at = rng.integers(len(word))
-        return word[:at] + letter + word[at + 1:]
+        return word[:at] + letter + word[at + 1 :]
     if len(word) == 1:
         return word
     if kind == 2:
         at = rng.integers(len(word))
-        return word[:at] + word[at + 1:]
+        return word[:at] + word[at + 1 :]
     at = rng.integers(len(word) - 1)
-    return word[:at] + word[at + 1] + word[at] + word[at + 2:]
+    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
 
-def noisy_text(text: str, *, level: float, synonyms: Mapping[str, str], rng: np.random.Generator) -> str:
+def noisy_text(
+    text: str, *, level: float, synonyms: Mapping[str, str], rng: np.random.Generator
+) -> str:
     """A report as the release disturbs it: keywords blanked, then word or character noise, each half of the time.
 
     Args:

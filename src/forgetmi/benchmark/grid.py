@@ -47,7 +47,11 @@ class Setting:
         """Name for a table."""
         info: MethodInfo = self.method.info
         options = self.name.partition(":")[2]
-        return f"{info.title} ({options.replace(',', ', ').replace('=', ' ')})" if options else info.title
+        return (
+            f"{info.title} ({options.replace(',', ', ').replace('=', ' ')})"
+            if options
+            else info.title
+        )
 
     @property
     def kind(self) -> str:
@@ -82,18 +86,25 @@ class Cell:
         """Root seed of this model."""
         if self.role == "retrain":
             return model_seed(self.spec, f"retrain-{self.number}")
-        return self.spec.seed if self.number == 0 else derive(self.spec.seed, "unlearn", self.number)
+        return (
+            self.spec.seed if self.number == 0 else derive(self.spec.seed, "unlearn", self.number)
+        )
 
     @property
     def label(self) -> str:
         """Name for people."""
         forgotten = f"{self.spec.partition.percent:g} %, draw {self.spec.partition.draw}"
         if self.role == "original":
-            return f"original for {self.setting}, {forgotten}, seed {self.spec.seed}" if self.setting else \
-                f"original, seed {self.spec.seed}"
+            return (
+                f"original for {self.setting}, {forgotten}, seed {self.spec.seed}"
+                if self.setting
+                else f"original, seed {self.spec.seed}"
+            )
         if self.role == "retrain":
             return f"retrained {self.number}, {forgotten}, seed {self.spec.seed}"
-        return f"{self.setting}, {forgotten}, seed {self.spec.seed}" + (f".{self.number}" if self.number else "")
+        return f"{self.setting}, {forgotten}, seed {self.spec.seed}" + (
+            f".{self.number}" if self.number else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -142,8 +153,15 @@ def read_setting(text: str) -> Setting:
     """
     kind, _, options = text.partition(":")
     pairs = [pair.partition("=") for pair in options.split(",") if pair]
-    faults = [Fault(f"{''.join(pair)!r} is no option", where=text, do="Write NAME:option=value,option=value.")
-              for pair in pairs if not pair[1]]
+    faults = [
+        Fault(
+            f"{''.join(pair)!r} is no option",
+            where=text,
+            do="Write NAME:option=value,option=value.",
+        )
+        for pair in pairs
+        if not pair[1]
+    ]
     if faults:
         raise SpecError(faults)
     values = {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
@@ -175,7 +193,9 @@ def cells(grid: Sequence[Point]) -> list[Cell]:
         unlearned = [cell for row in point.unlearned.values() for cell in row]
         for cell in (point.original, *point.own.values(), *point.retrains, *unlearned):
             found.setdefault(cell.digest, cell)
-    return sorted(found.values(), key=lambda cell: ("original", "retrain", "unlearn").index(cell.role))
+    return sorted(
+        found.values(), key=lambda cell: ("original", "retrain", "unlearn").index(cell.role)
+    )
 
 
 def _specs(spec: RunSpec, axes: Axes) -> Iterator[RunSpec]:
@@ -183,18 +203,41 @@ def _specs(spec: RunSpec, axes: Axes) -> Iterator[RunSpec]:
     for seed in axes.training_seeds:
         for percent, draws in zip(axes.percents, axes.draws, strict=True):
             for draw in range(draws):
-                yield replace(spec, seed=seed, split_seed=split,
-                              partition=replace(spec.partition, percent=percent, draw=draw))
+                yield replace(
+                    spec,
+                    seed=seed,
+                    split_seed=split,
+                    partition=replace(spec.partition, percent=percent, draw=draw),
+                )
 
 
 def _point(spec: RunSpec, axes: Axes) -> Point:
     usual = _cell("original", replace(spec, method=RunSpec().method))
     runs = {setting.name: replace(spec, method=setting.method) for setting in axes.settings}
-    own = {name: _cell("original", run, setting=name) for name, run in runs.items() if _keeps_log(run.method)}
+    own = {
+        name: _cell("original", run, setting=name)
+        for name, run in runs.items()
+        if _keeps_log(run.method)
+    }
     return Point(
-        spec, usual, tuple(_cell("retrain", spec, number=number) for number in range(spec.retrains)),
-        {name: tuple(_cell("unlearn", run, number=number, setting=name, original=own.get(name, usual).digest)
-                     for number in axes.unlearning_seeds) for name, run in runs.items()}, own)
+        spec,
+        usual,
+        tuple(_cell("retrain", spec, number=number) for number in range(spec.retrains)),
+        {
+            name: tuple(
+                _cell(
+                    "unlearn",
+                    run,
+                    number=number,
+                    setting=name,
+                    original=own.get(name, usual).digest,
+                )
+                for number in axes.unlearning_seeds
+            )
+            for name, run in runs.items()
+        },
+        own,
+    )
 
 
 def _keeps_log(method: Any) -> bool:
@@ -202,23 +245,33 @@ def _keeps_log(method: Any) -> bool:
     return "training log" in method.info.reads
 
 
-def _cell(role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", original: str = "") -> Cell:
+def _cell(
+    role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", original: str = ""
+) -> Cell:
     cell = Cell(role, spec, number, setting, "", original, "")
     _, prepared, partition = opened(spec)
     trained = workflow.trained_rows(partition, without_forgotten=role == "retrain")
     identity: dict[str, Any] = {
-        **behind(prepared, partition, spec.method if setting else None), "role": role, "seed": cell.seed,
-        "model": _plain(replace(spec.model, download=False)), "training": _plain(spec.training),
-        "trained on": _rows(trained), "validation": _rows(partition.validation), "device": device_of(spec),
+        **behind(prepared, partition, spec.method if setting else None),
+        "role": role,
+        "seed": cell.seed,
+        "model": _plain(replace(spec.model, download=False)),
+        "training": _plain(spec.training),
+        "trained on": _rows(trained),
+        "validation": _rows(partition.validation),
+        "device": device_of(spec),
         "threads": spec.threads,
     }
     if setting:  # the method has a part in it
-        identity |= {"method": _plain(spec.method), "forget": _rows(partition.forget),
-                     "retain": _rows(partition.retain), "batch_size": spec.batch_size, "original": original}
+        identity |= {
+            "method": _plain(spec.method),
+            "forget": _rows(partition.forget),
+            "retain": _rows(partition.retain),
+            "batch_size": spec.batch_size,
+            "original": original,
+        }
     text = json.dumps(identity, sort_keys=True)
     return replace(cell, digest=hashlib.sha256(text.encode()).hexdigest()[:32], identity=text)
-
-
 
 
 @lru_cache(maxsize=256)
@@ -228,6 +281,3 @@ def _plain(part: Any) -> Any:
 
 def _rows(rows: Ints) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()
-
-
-

@@ -24,8 +24,15 @@ Panels = dict[str, str]
 
 
 def write_all(
-    store: Store, results: Results, tables: Sequence[Titled], grid: Sequence[Point], settings: Sequence[Setting], *,
-    cohort: str, lead: str, foot: str,
+    store: Store,
+    results: Results,
+    tables: Sequence[Titled],
+    grid: Sequence[Point],
+    settings: Sequence[Setting],
+    *,
+    cohort: str,
+    lead: str,
+    foot: str,
 ) -> None:
     """Write tables, figures, results.csv and benchmark.html.
 
@@ -43,7 +50,9 @@ def write_all(
     write_text(store.root / "results.csv", long_csv(results))
     trade_offs = {percent: trade_off(results, settings, percent) for percent in results.forgotten}
     first = {point.spec.partition.percent: point for point in reversed(grid)}
-    losses = {percent: loss_panels(store, first[percent], settings) for percent in results.forgotten}
+    losses = {
+        percent: loss_panels(store, first[percent], settings) for percent in results.forgotten
+    }
     for percent, picture in trade_offs.items():
         if picture:
             _write_svg(store.root / "figures" / f"trade-off-{percent:g}.svg", picture)
@@ -51,59 +60,115 @@ def write_all(
         for name, picture in panels.items():
             _write_svg(store.root / "figures" / f"loss-{percent:g}-{name}.svg", picture)
     wide = len(settings) + 2 > figures.MOST_LABELS  # the original and Retrain have labels, too
-    write_text(store.root / "benchmark.html", _page(
-        cohort=cohort, lead=lead, foot=foot, tables=tables, to_html=FORMATS["html"],
-        trade_offs=[{"percent": f"{percent:g}", "picture": Markup(picture), "wide": wide}
-                    for percent, picture in trade_offs.items() if picture],
-        losses=[{"percent": f"{percent:g}", "panels": [Markup(picture) for picture in panels.values()]}
-                for percent, panels in losses.items() if panels]))
+    write_text(
+        store.root / "benchmark.html",
+        _page(
+            cohort=cohort,
+            lead=lead,
+            foot=foot,
+            tables=tables,
+            to_html=FORMATS["html"],
+            trade_offs=[
+                {"percent": f"{percent:g}", "picture": Markup(picture), "wide": wide}
+                for percent, picture in trade_offs.items()
+                if picture
+            ],
+            losses=[
+                {
+                    "percent": f"{percent:g}",
+                    "panels": [Markup(picture) for picture in panels.values()],
+                }
+                for percent, panels in losses.items()
+                if panels
+            ],
+        ),
+    )
 
 
 def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> str:
     """Gap to retraining against AUC on never-seen patients, one point a method; empty where nothing was measured."""
+
     def point(row: str, kind: str, label: str) -> figures.Point | None:
-        x, y = (results.cell(row, percent, read) for read in (
-            lambda one: one.floor("image") if row == FLOOR else one.score("gap", "image", ""),
-            lambda one: one.score("auc", "image", "test")))
+        x, y = (
+            results.cell(row, percent, read)
+            for read in (
+                lambda one: one.floor("image") if row == FLOOR else one.score("gap", "image", ""),
+                lambda one: one.score("auc", "image", "test"),
+            )
+        )
         if x.value is None or y.value is None:
             return None
         return figures.Point(kind, label, figures.Mark(x.value), figures.Mark(y.value, y.interval))
 
-    points = [point(ORIGINAL, "original", "Original"), point(FLOOR, "retrain", "Retrain"),
-              *(point(one.name, "unlearned", one.label) for one in settings)]
+    points = [
+        point(ORIGINAL, "original", "Original"),
+        point(FLOOR, "retrain", "Retrain"),
+        *(point(one.name, "unlearned", one.label) for one in settings),
+    ]
     found = [one for one in points if one is not None]
-    return figures.trade_off_panel(f"trade-off-{percent:g}", "", found, x_label="gap to the retrained models",
-                                   y_label="AUC on never-seen patients") if found else ""
+    return (
+        figures.trade_off_panel(
+            f"trade-off-{percent:g}",
+            "",
+            found,
+            x_label="gap to the retrained models",
+            y_label="AUC on never-seen patients",
+        )
+        if found
+        else ""
+    )
 
 
 def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Panels:
     """Loss distributions of the forgotten and the never seen, one panel a model, on one pair of axes."""
     labels = {one.name: one.label for one in settings}
-    models = [("original", "Original", [point.original]), ("retrain", "Retrain", list(point.retrains)),
-              *((row.replace(":", "-"), labels[row], list(cells[:1])) for row, cells in point.unlearned.items()
-                if row in labels)]
+    models = [
+        ("original", "Original", [point.original]),
+        ("retrain", "Retrain", list(point.retrains)),
+        *(
+            (row.replace(":", "-"), labels[row], list(cells[:1]))
+            for row, cells in point.unlearned.items()
+            if row in labels
+        ),
+    ]
     _, _, partition = opened(point.spec)
     pairs: dict[str, tuple[str, Floats, Floats]] = {}
     for name, label, cells in models:
         signals = [store.signals(cell.digest) for cell in cells if store.finished(cell.digest)]
-        pair = [np.concatenate([_losses(one, rows) for one in signals] or [np.empty(0)])
-                for rows in (partition.forget, partition.holdout)]
+        pair = [
+            np.concatenate([_losses(one, rows) for one in signals] or [np.empty(0)])
+            for rows in (partition.forget, partition.holdout)
+        ]
         if len(pair[0]) and len(pair[1]):
             pairs[name] = label, pair[0], pair[1]
     if not pairs:
         return {}
     span = figures.loss_span([losses for _, *pair in pairs.values() for losses in pair])
-    top = max(float(figures.loss_shares(losses, span).max()) for _, *pair in pairs.values() for losses in pair)
-    return {name: figures.loss_panel(f"loss-{point.spec.partition.percent:g}-{name}", label, withdrawn=lost,
-                                     unseen=unseen, span=span, top=top)
-            for name, (label, lost, unseen) in pairs.items()}
+    top = max(
+        float(figures.loss_shares(losses, span).max())
+        for _, *pair in pairs.values()
+        for losses in pair
+    )
+    return {
+        name: figures.loss_panel(
+            f"loss-{point.spec.partition.percent:g}-{name}",
+            label,
+            withdrawn=lost,
+            unseen=unseen,
+            span=span,
+            top=top,
+        )
+        for name, (label, lost, unseen) in pairs.items()
+    }
 
 
 def _losses(signals: Signals, rows: Ints) -> Floats:
     """Cross-entropy of the labelled images among some rows (image head), where the logits are finite."""
     found = signals.select(rows)
     found = found.select(found.row[(found.label >= 0) & np.isfinite(found.image_logits).all(1)])
-    return cross_entropy(log_probabilities(found, "image"), found.label) if len(found) else np.empty(0)
+    return (
+        cross_entropy(log_probabilities(found, "image"), found.label) if len(found) else np.empty(0)
+    )
 
 
 def _write_svg(path: Path, picture: str) -> None:
@@ -113,5 +178,8 @@ def _write_svg(path: Path, picture: str) -> None:
 
 def _page(**facts: object) -> str:
     loader = jinja2.PackageLoader("forgetmi", "bench/templates")
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(
-        "benchmark.html.jinja").render(**facts)
+    return (
+        jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+        .get_template("benchmark.html.jinja")
+        .render(**facts)
+    )

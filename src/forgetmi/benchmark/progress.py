@@ -38,8 +38,10 @@ class Estimate:
         """What the estimate rests on, in words."""
         if self._means:
             return "Estimated from the models that are finished."
-        return (f"Estimated from defaults for the compact model: {PER_IMAGE:g} CPU s an image and epoch, unlearning "
-                f"{SHARE:g} of a training.")
+        return (
+            f"Estimated from defaults for the compact model: {PER_IMAGE:g} CPU s an image and epoch, unlearning "
+            f"{SHARE:g} of a training."
+        )
 
     def seconds(self, cell: Cell) -> float:
         """CPU seconds of one model."""
@@ -62,7 +64,12 @@ class Gauge:
     """
 
     def __init__(
-        self, cells: Sequence[Cell], estimate: Estimate, *, workers: int, write: Callable[[str], None],
+        self,
+        cells: Sequence[Cell],
+        estimate: Estimate,
+        *,
+        workers: int,
+        write: Callable[[str], None],
     ) -> None:
         self._expected = {cell.digest: estimate.seconds(cell) for cell in cells}
         self._labels = {cell.digest: cell.label for cell in cells}
@@ -77,7 +84,9 @@ class Gauge:
         self._shares[digest] = share = done / max(total, 1)
         if share >= 1 > before or sys.stderr.isatty():
             finished = sum(share >= 1 for share in self._shares.values())
-            self._write(f"{finished}/{len(self._shares)} models, {duration(self.left())} left: {self._labels[digest]}")
+            self._write(
+                f"{finished}/{len(self._shares)} models, {duration(self.left())} left: {self._labels[digest]}"
+            )
 
     def left(self) -> float:
         """Seconds to go: the estimate, corrected by how fast the work has been so far."""

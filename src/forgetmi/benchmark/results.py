@@ -65,8 +65,11 @@ class Measured:
         failed = self._missing()
         if failed is not None:
             return failed
-        models = [name for name in self._scores().scores if RETRAIN.fullmatch(name)] if self.row == FLOOR \
+        models = (
+            [name for name in self._scores().scores if RETRAIN.fullmatch(name)]
+            if self.row == FLOOR
             else [self.model]
+        )
         found = [self._get(model, name, head, on) for model in models]
         bad = next((one for one in found if isinstance(one, Failed)), None)
         if bad is not None or not found:
@@ -90,14 +93,22 @@ class Measured:
         """1 where accuracy on forgotten images is below the retrained models' by the verdict's margin, else 0."""
         found = self._missing() or self._get(self.model, "accuracy", "image", "forget")
         if isinstance(found, Failed) or found.reference is None:
-            return found if isinstance(found, Failed) else Failed("accuracy", "no model was retrained")
+            return (
+                found if isinstance(found, Failed) else Failed("accuracy", "no model was retrained")
+            )
         return Number(float(found.value <= found.reference - Rule().forget_margin))
 
     def seconds(self) -> Found:
         """CPU seconds; of the retrained models those of one."""
         failed = self._missing()
-        seconds = self.retraining if self.row == FLOOR else self.outcome and self.outcome.cost.cpu_seconds
-        return failed or (Failed("seconds", "not run yet") if seconds is None else Number(seconds, within=POSITIVE))
+        seconds = (
+            self.retraining if self.row == FLOOR else self.outcome and self.outcome.cost.cpu_seconds
+        )
+        return failed or (
+            Failed("seconds", "not run yet")
+            if seconds is None
+            else Number(seconds, within=POSITIVE)
+        )
 
     def share(self) -> Found:
         """CPU seconds as a share of one retraining."""
@@ -161,8 +172,10 @@ class Results:
             if one.percent == percent and one.outcome is not None and one.outcome.reason:
                 key = one.row, one.outcome.reason
                 found[key] = found.get(key, 0) + 1
-        return [f"{percent:g} %, {row} failed ({count} run{'' if count == 1 else 's'}): {reason}"
-                for (row, reason), count in found.items()]
+        return [
+            f"{percent:g} %, {row} failed ({count} run{'' if count == 1 else 's'}): {reason}"
+            for (row, reason), count in found.items()
+        ]
 
     def resolvable(self, percent: float) -> bool:
         """Whether enough patients are forgotten, in one draw or in several, for a number worth reading."""
@@ -190,7 +203,10 @@ def summary(groups: Sequence[Sequence[Found]]) -> Cell:
     values = np.array([one.value for one in means])
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     low, high = means[0].within
-    return Cell(float(values.mean()), (max(low, float(values.mean()) - half), min(high, float(values.mean()) + half)))
+    return Cell(
+        float(values.mean()),
+        (max(low, float(values.mean()) - half), min(high, float(values.mean()) + half)),
+    )
 
 
 def collect(store: Store, grid: Sequence[Point]) -> Results:
@@ -204,22 +220,36 @@ def collect(store: Store, grid: Sequence[Point]) -> Results:
     for asked, spec in {point.spec.partition: point.spec for point in grid}.items():
         count = opened(spec)[2].counts()["forget"]
         forgotten.setdefault(asked.percent, {})[asked.draw] = count["patients"], count["images"]
-    return Results(tuple(one for point in grid for one in _of(store, point)),
-                   {percent: tuple(found.values()) for percent, found in forgotten.items()})
+    return Results(
+        tuple(one for point in grid for one in _of(store, point)),
+        {percent: tuple(found.values()) for percent, found in forgotten.items()},
+    )
 
 
 def _of(store: Store, point: Point) -> Iterator[Measured]:
     retrained = [store.outcome(cell.digest) for cell in point.retrains]
     done = [outcome for outcome in retrained if outcome and not outcome.reason]
     # One that could not be had is stated: every distance of this point rests on fewer of them.
-    reference = next((outcome for outcome in retrained if not outcome or outcome.reason), done[0] if done else None)
+    reference = next(
+        (outcome for outcome in retrained if not outcome or outcome.reason),
+        done[0] if done else None,
+    )
     retraining = float(np.mean([outcome.cost.cpu_seconds for outcome in done])) if done else None
     scores = {original: evaluation_of(store, point, original) for original in originals(point)}
     asked = point.spec.partition
 
     def one(row: str, model: str, cell: Model, original: str) -> Measured:
-        return Measured(row, asked.percent, asked.draw, point.spec.seed, cell.number, model,
-                        store.outcome(cell.digest), scores[original], retraining)
+        return Measured(
+            row,
+            asked.percent,
+            asked.draw,
+            point.spec.seed,
+            cell.number,
+            model,
+            store.outcome(cell.digest),
+            scores[original],
+            retraining,
+        )
 
     usual = point.original
     yield one(ORIGINAL, ORIGINAL, usual, usual.digest)

@@ -29,7 +29,10 @@ JUDGES = ("numpy", "scipy", "scikit-learn")  # libraries that scores depend on
 def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
     """A job for every model that is not there yet; unlearning waits for its original."""
     todo = [cell for cell in cells if not store.finished(cell.digest)]
-    return [Job(cell.digest, make, (store, cell), after=cell.original or None, killed=killed) for cell in todo]
+    return [
+        Job(cell.digest, make, (store, cell), after=cell.original or None, killed=killed)
+        for cell in todo
+    ]
 
 
 def make(store: Store, cell: Cell, tell: Tell) -> None:
@@ -49,7 +52,9 @@ def make(store: Store, cell: Cell, tell: Tell) -> None:
     reason, weights, cost = "", "", None
     with Meter() as meter:
         try:
-            model, trace, cost = _MAKERS[cell.role](store, cell, lambda done, total: tell(done, total + 1))
+            model, trace, cost = _MAKERS[cell.role](
+                store, cell, lambda done, total: tell(done, total + 1)
+            )
             _, prepared, _ = opened(cell.spec)
             store.keep(cell.digest, workflow.predict(prepared=prepared, model=model), trace)
             weights = parameter_digest(model)
@@ -58,7 +63,11 @@ def make(store: Store, cell: Cell, tell: Tell) -> None:
         except Exception as error:  # noqa: BLE001 - a model that cannot be had is named, and the others are made
             reason = explain(error)
     if not store.finished(cell.digest):  # by a machine that was thought to be lost
-        store.finish(cell.digest, Outcome(reason, cost or meter.cost, weights), identity=json.loads(cell.identity))
+        store.finish(
+            cell.digest,
+            Outcome(reason, cost or meter.cost, weights),
+            identity=json.loads(cell.identity),
+        )
     store.state(cell.digest).unlink(missing_ok=True)
     tell(1, 1)
 
@@ -72,7 +81,9 @@ def killed(store: Store, cell: Cell, fault: Fault) -> None:
         fault: What became of the process.
     """
     if not store.finished(cell.digest):
-        store.finish(cell.digest, Outcome(str(fault), Cost(0.0, 0.0, 0)), identity=json.loads(cell.identity))
+        store.finish(
+            cell.digest, Outcome(str(fault), Cost(0.0, 0.0, 0)), identity=json.loads(cell.identity)
+        )
 
 
 def explain(error: Exception) -> str:
@@ -80,7 +91,10 @@ def explain(error: Exception) -> str:
     if isinstance(error, ForgetMIError):
         return " ".join(str(fault) for fault in error.faults)
     frames = traceback.extract_tb(error.__traceback__)
-    at = next((frame for frame in reversed(frames) if "forgetmi" in Path(frame.filename).parts), frames[-1])
+    at = next(
+        (frame for frame in reversed(frames) if "forgetmi" in Path(frame.filename).parts),
+        frames[-1],
+    )
     return f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}"
 
 
@@ -89,8 +103,16 @@ def _original(store: Store, cell: Cell, tell: Tell) -> Made:
     home = store.model(cell.digest)
     with Meter() as meter:
         made = workflow.train_original(
-            prepared=prepared, partition=partition, method=cell.spec.method, recipe=cell.spec.training, seed=cell.seed,
-            resume=store.state(cell.digest), log=workflow.log_beside(home), progress=tell, device=device_of(cell.spec))
+            prepared=prepared,
+            partition=partition,
+            method=cell.spec.method,
+            recipe=cell.spec.training,
+            seed=cell.seed,
+            resume=store.state(cell.digest),
+            log=workflow.log_beside(home),
+            progress=tell,
+            device=device_of(cell.spec),
+        )
     prepared.save(home, made.model, role=cell.role, seed=cell.seed)
     return made.model, {"epochs": made.trace.epochs, "steps": made.trace.total("steps")}, meter.cost
 
@@ -99,37 +121,65 @@ def _retrain(store: Store, cell: Cell, tell: Tell) -> Made:
     _, prepared, partition = opened(cell.spec)
     with Meter() as meter:
         model, happened = workflow.train(
-            prepared=prepared, partition=partition, recipe=cell.spec.training, seed=cell.seed, without_forgotten=True,
-            resume=store.state(cell.digest), progress=tell, device=device_of(cell.spec))
+            prepared=prepared,
+            partition=partition,
+            recipe=cell.spec.training,
+            seed=cell.seed,
+            without_forgotten=True,
+            resume=store.state(cell.digest),
+            progress=tell,
+            device=device_of(cell.spec),
+        )
     return model, {"epochs": happened.epochs, "steps": happened.total("steps")}, meter.cost
 
 
 def _unlearn(store: Store, cell: Cell, tell: Tell) -> Made:
     before = store.outcome(cell.original)
     if before is None or before.reason:
-        raise MethodError(Fault("its original could not be made", why=before.reason if before else "it is missing"))
+        raise MethodError(
+            Fault(
+                "its original could not be made", why=before.reason if before else "it is missing"
+            )
+        )
     cohort, prepared, partition = opened(cell.spec)
     _, original = workflow.open_checkpoint(store.model(cell.original), cohort=cohort, like=prepared)
     device = device_of(cell.spec)
     with Meter() as meter:
         done = workflow.unlearn(
-            prepared=prepared, partition=partition, model=original.model.to(device), method=cell.spec.method,
-            recipe=cell.spec.training, seed=cell.seed, batch_size=cell.spec.batch_size,
+            prepared=prepared,
+            partition=partition,
+            model=original.model.to(device),
+            method=cell.spec.method,
+            recipe=cell.spec.training,
+            seed=cell.seed,
+            batch_size=cell.spec.batch_size,
             training_log=workflow.open_log(store.model(cell.original), cell.spec.method),
-            state=store.state(cell.digest), progress=tell, device=device)
+            state=store.state(cell.digest),
+            progress=tell,
+            device=device,
+        )
     return done.model, done.trace.plain(), meter.cost
 
 
 _MAKERS: dict[str, Callable[[Store, Cell, Tell], Made]] = {
-    "original": _original, "retrain": _retrain, "unlearn": _unlearn}
+    "original": _original,
+    "retrain": _retrain,
+    "unlearn": _unlearn,
+}
 
 
 def measure_jobs(store: Store, grid: Sequence[Point]) -> list[Job]:
     """A job for every group of finished models that was not measured yet."""
-    found = {evaluation_digest(store, point, original): (point, original)
-             for point in grid for original in originals(point)}
-    return [Job(digest, measure, (store, point, original, digest)) for digest, (point, original) in found.items()
-            if digest and not store.evaluation(digest).exists()]
+    found = {
+        evaluation_digest(store, point, original): (point, original)
+        for point in grid
+        for original in originals(point)
+    }
+    return [
+        Job(digest, measure, (store, point, original, digest))
+        for digest, (point, original) in found.items()
+        if digest and not store.evaluation(digest).exists()
+    ]
 
 
 def measure(store: Store, point: Point, original: str, digest: str, tell: Tell) -> None:
@@ -146,21 +196,40 @@ def measure(store: Store, point: Point, original: str, digest: str, tell: Tell) 
     retrains = [cell for cell in point.retrains if store.finished(cell.digest)]
     evaluation = workflow.evaluate(
         original=store.signals(original),
-        unlearned={name_of(cell): store.signals(cell.digest) for cell in started_from(point, original)
-                   if store.finished(cell.digest)},
-        retrained=[store.signals(cell.digest) for cell in retrains], partition=partition, ordinal=cohort.ordinal,
-        seed=point.spec.split_seed or 0, resamples=point.spec.resamples)
+        unlearned={
+            name_of(cell): store.signals(cell.digest)
+            for cell in started_from(point, original)
+            if store.finished(cell.digest)
+        },
+        retrained=[store.signals(cell.digest) for cell in retrains],
+        partition=partition,
+        ordinal=cohort.ordinal,
+        seed=point.spec.split_seed or 0,
+        resamples=point.spec.resamples,
+    )
     write_text(store.evaluation(digest), evaluation.to_json())
     tell(1, 1)
 
 
 def evaluation_digest(store: Store, point: Point, original: str) -> str:
     """Digest of everything that determines the scores of a group; empty = nothing can be measured yet."""
-    there = [cell.digest for cell in (*point.retrains, *started_from(point, original)) if store.finished(cell.digest)]
+    there = [
+        cell.digest
+        for cell in (*point.retrains, *started_from(point, original))
+        if store.finished(cell.digest)
+    ]
     if not store.finished(original):
         return ""
-    text = json.dumps([original, there, point.spec.split_seed, point.spec.resamples,
-                       source_digest(("forgetmi.evaluation.suite",)), versions(JUDGES)])
+    text = json.dumps(
+        [
+            original,
+            there,
+            point.spec.split_seed,
+            point.spec.resamples,
+            source_digest(("forgetmi.evaluation.suite",)),
+            versions(JUDGES),
+        ]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -172,8 +241,14 @@ def evaluation_of(store: Store, point: Point, original: str) -> Evaluation | Non
 
 def originals(point: Point) -> list[str]:
     """Digests of the originals of a point, the usual one first."""
-    return list(dict.fromkeys([point.original.digest, *(cell.original for row in point.unlearned.values()
-                                                        for cell in row)]))
+    return list(
+        dict.fromkeys(
+            [
+                point.original.digest,
+                *(cell.original for row in point.unlearned.values() for cell in row),
+            ]
+        )
+    )
 
 
 def started_from(point: Point, original: str) -> list[Cell]:

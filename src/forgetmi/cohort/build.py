@@ -18,8 +18,16 @@ from forgetmi.core.types import Cohort, Ints, Strings, codes
 from forgetmi.data.decode import split_locator
 
 SPLITS: Mapping[str, str] = {
-    "": "", "train": "train", "training": "train", "validation": "validation", "valid": "validation",
-    "val": "validation", "dev": "validation", "holdout": "holdout", "test": "holdout", "reference": "reference",
+    "": "",
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "holdout": "holdout",
+    "test": "holdout",
+    "reference": "reference",
 }
 UNKNOWN = frozenset({"", "-1", "-1.0", "nan"})
 
@@ -61,8 +69,14 @@ class RawRows:
 
 
 def build_cohort(
-    rows: RawRows, *, name: str, pseudonyms: Pseudonyms, classes: tuple[str, ...] = (), ordinal: bool,
-    image_root: Path = Path(), show_images: bool = False,
+    rows: RawRows,
+    *,
+    name: str,
+    pseudonyms: Pseudonyms,
+    classes: tuple[str, ...] = (),
+    ordinal: bool,
+    image_root: Path = Path(),
+    show_images: bool = False,
 ) -> Cohort:
     """Check raw rows and turn them into a cohort of keyed digests.
 
@@ -82,7 +96,9 @@ def build_cohort(
     Raises:
         CohortError: With every fault of every row, 20 of a kind spelled out and the rest counted.
     """
-    patient, study, image_id = (_stripped(values) for values in (rows.patient, rows.study, rows.image_id))
+    patient, study, image_id = (
+        _stripped(values) for values in (rows.patient, rows.study, rows.image_id)
+    )
     group = None if rows.group is None else _stripped(rows.group)
     who = pseudonyms.digests("patient", patient)
     findings = _Findings(rows, who, list(rows.faults))
@@ -90,10 +106,22 @@ def build_cohort(
         findings.faults.append(Fault("the cohort has no rows"))
     for role, values in (("patient", patient), ("study", study), ("image_id", image_id)):
         findings.add(_blank(values), role, "the identifier is blank")
-    findings.add(_blank(_stripped(rows.report)), "report", "the report is empty", do="Leave out rows without a report.")
-    findings.add(_repeats(image_id), "image_id", "the image identifier occurs twice", against=image_id)
-    findings.add(_changes(study, patient), "study", "the study belongs to two patients", against=study,
-                 do="Make study identifiers unique across patients.")
+    findings.add(
+        _blank(_stripped(rows.report)),
+        "report",
+        "the report is empty",
+        do="Leave out rows without a report.",
+    )
+    findings.add(
+        _repeats(image_id), "image_id", "the image identifier occurs twice", against=image_id
+    )
+    findings.add(
+        _changes(study, patient),
+        "study",
+        "the study belongs to two patients",
+        against=study,
+        do="Make study identifiers unique across patients.",
+    )
     label, names = _labels(rows, findings, classes)
     split = _splits(rows, findings, patient, group)
     locators = _locators(rows, findings, image_root)
@@ -101,11 +129,24 @@ def build_cohort(
         raise CohortError(findings.faults)
     units = who if group is None else np.where(group == "", who, pseudonyms.digests("group", group))
     return Cohort(
-        name=name, patient=who, study=pseudonyms.digests("study", study),
-        image_id=pseudonyms.digests("image", image_id), group=units, image=locators, report=rows.report, label=label,
-        split=split, classes=names, ordinal=ordinal, subgroups=rows.subgroups, show_images=show_images,
-        digest=_content_digest(rows, (patient, study, image_id, units), label, split, names, ordinal),
-        key_id=pseudonyms.key_id, notices=(*rows.notices, *_notices(rows, label, study, patient)),
+        name=name,
+        patient=who,
+        study=pseudonyms.digests("study", study),
+        image_id=pseudonyms.digests("image", image_id),
+        group=units,
+        image=locators,
+        report=rows.report,
+        label=label,
+        split=split,
+        classes=names,
+        ordinal=ordinal,
+        subgroups=rows.subgroups,
+        show_images=show_images,
+        digest=_content_digest(
+            rows, (patient, study, image_id, units), label, split, names, ordinal
+        ),
+        key_id=pseudonyms.key_id,
+        notices=(*rows.notices, *_notices(rows, label, study, patient)),
     )
 
 
@@ -118,7 +159,14 @@ class _Findings:
     faults: list[Fault]
 
     def add(
-        self, at: Ints, role: str, what: str, *, why: str = "", do: str = "", against: Strings | None = None,
+        self,
+        at: Ints,
+        role: str,
+        what: str,
+        *,
+        why: str = "",
+        do: str = "",
+        against: Strings | None = None,
         shown: Strings | None = None,
     ) -> None:
         """Record one kind of fault at the given rows; with `against`, each contradicts the first row of that value.
@@ -133,7 +181,14 @@ class _Findings:
             if shown is not None:
                 reason = f"it is {shown[i]!r}; {reason}"
             person = f", patient {self.who[i]}" if str(self.rows.patient[i]).strip() else ""
-            found.append(Fault(what, where=f"{self.rows.where(i)}, column {column!r}{person}", why=reason, do=do))
+            found.append(
+                Fault(
+                    what,
+                    where=f"{self.rows.where(i)}, column {column!r}{person}",
+                    why=reason,
+                    do=do,
+                )
+            )
         self.faults.extend(capped(found, len(at), f"{what} (column {column!r})"))
 
 
@@ -161,7 +216,9 @@ def _changes(unit: Strings, value: Strings | Ints) -> Ints:
     return np.flatnonzero((value != value[_first(unit)]) & (unit != ""))
 
 
-def _labels(rows: RawRows, findings: _Findings, classes: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
+def _labels(
+    rows: RawRows, findings: _Findings, classes: tuple[str, ...]
+) -> tuple[Ints, tuple[str, ...]]:
     """Class indices and class names; a fault for each row whose label is neither a class name nor a class index."""
     code, distinct = codes(_stripped(rows.label))
     known = [value for value in distinct if value.lower() not in UNKNOWN]
@@ -170,20 +227,38 @@ def _labels(rows: RawRows, findings: _Findings, classes: tuple[str, ...]) -> tup
     else:
         found = sorted({number for value in known if (number := _integer(value)) is not None})
         classes = tuple(str(number) for number in range(len(found)))
-        form = [] if len(found) > 1 and found == list(range(len(found))) else [Fault(
-            "the labels are not the integers 0, 1, 2, ... without a gap",
-            where=f"column {rows.columns.get('label', 'label')!r}", why=f"{len(found)} different integers occur",
-            do="Name the classes, in order, with the option `classes`.",
-        )]
+        form = (
+            []
+            if len(found) > 1 and found == list(range(len(found)))
+            else [
+                Fault(
+                    "the labels are not the integers 0, 1, 2, ... without a gap",
+                    where=f"column {rows.columns.get('label', 'label')!r}",
+                    why=f"{len(found)} different integers occur",
+                    do="Name the classes, in order, with the option `classes`.",
+                )
+            ]
+        )
     findings.faults.extend(form)
     index = {name: i for i, name in enumerate(classes)}
     numbers = {str(i): i for i in range(len(classes))}
     outside = len(classes)
-    value = np.array([-1 if one.lower() in UNKNOWN else index.get(one, numbers.get(str(_integer(one)), outside))
-                      for one in distinct], np.int64)[code]
+    value = np.array(
+        [
+            -1
+            if one.lower() in UNKNOWN
+            else index.get(one, numbers.get(str(_integer(one)), outside))
+            for one in distinct
+        ],
+        np.int64,
+    )[code]
     if not form:
-        findings.add(np.flatnonzero(value == outside), "label", "the label is not one of the classes",
-                     why=f"classes {', '.join(classes)}, by name or by number from 0; blank, -1 or nan = unknown")
+        findings.add(
+            np.flatnonzero(value == outside),
+            "label",
+            "the label is not one of the classes",
+            why=f"classes {', '.join(classes)}, by name or by number from 0; blank, -1 or nan = unknown",
+        )
     return value, classes
 
 
@@ -197,11 +272,22 @@ def _class_faults(classes: tuple[str, ...]) -> list[Fault]:
     if len(classes) < 2:
         faults.append(Fault("fewer than two classes are named", where="option classes"))
     if len(set(classes)) < len(classes) or any(name.strip().lower() in UNKNOWN for name in classes):
-        faults.append(Fault("class names are repeated, or mean 'unknown'", where="option classes",
-                            do="Give each class a name of its own other than -1 and nan."))
+        faults.append(
+            Fault(
+                "class names are repeated, or mean 'unknown'",
+                where="option classes",
+                do="Give each class a name of its own other than -1 and nan.",
+            )
+        )
     if any(_integer(name) not in (None, i) for i, name in enumerate(classes)):
-        faults.append(Fault("a class is named by a number other than its place", where="option classes",
-                            why="the label could mean either", do="Number the classes from 0, or use words."))
+        faults.append(
+            Fault(
+                "a class is named by a number other than its place",
+                where="option classes",
+                why="the label could mean either",
+                do="Number the classes from 0, or use words.",
+            )
+        )
     return faults
 
 
@@ -213,23 +299,46 @@ def _splits(rows: RawRows, findings: _Findings, patient: Strings, group: Strings
     code, distinct = codes(cells)
     split = np.array([SPLITS.get(one.lower()) for one in distinct], dtype=object)[code]
     strange = np.array([word is None for word in split], dtype=bool)
-    findings.add(np.flatnonzero(strange), "split", "the split is not known",
-                 why=f"accepted: blank, {', '.join(word for word in SPLITS if word)}", do=rows.no_split,
-                 shown=cells if strange.any() and _words(distinct, rows) else None)
+    findings.add(
+        np.flatnonzero(strange),
+        "split",
+        "the split is not known",
+        why=f"accepted: blank, {', '.join(word for word in SPLITS if word)}",
+        do=rows.no_split,
+        shown=cells if strange.any() and _words(distinct, rows) else None,
+    )
     torn = _changes(patient, split)
-    findings.add(torn, "split", "the patient is in two splits", against=patient,
-                 do=f"Give every row of a patient the same split. {rows.no_split}".rstrip())
+    findings.add(
+        torn,
+        "split",
+        "the patient is in two splits",
+        against=patient,
+        do=f"Give every row of a patient the same split. {rows.no_split}".rstrip(),
+    )
     if group is not None:
-        findings.add(np.setdiff1d(_changes(group, split), torn), "split", "the group is in two splits", against=group,
-                     do=f"Give every row of a group the same split. {rows.no_split}".rstrip())
+        findings.add(
+            np.setdiff1d(_changes(group, split), torn),
+            "split",
+            "the group is in two splits",
+            against=group,
+            do=f"Give every row of a group the same split. {rows.no_split}".rstrip(),
+        )
     return split
 
 
 def _words(distinct: Strings, rows: RawRows) -> bool:
     """Whether a column's values can only be words of a split: few, short, and none like an identifier or a report."""
-    if len(distinct) > 2 * len(SPLITS) or any(len(one) > 20 or re.search(r"\d{3}", one) for one in distinct):
+    if len(distinct) > 2 * len(SPLITS) or any(
+        len(one) > 20 or re.search(r"\d{3}", one) for one in distinct
+    ):
         return False
-    private = (rows.patient, rows.study, rows.image_id, rows.report, *([] if rows.group is None else [rows.group]))
+    private = (
+        rows.patient,
+        rows.study,
+        rows.image_id,
+        rows.report,
+        *([] if rows.group is None else [rows.group]),
+    )
     return {value.strip() for column in private for value in column}.isdisjoint({*distinct} - {""})
 
 
@@ -238,14 +347,22 @@ def _locators(rows: RawRows, findings: _Findings, image_root: Path) -> Strings:
     if rows.image is None:
         return np.full(len(rows.patient), "", dtype=object)
     cells = _stripped(rows.image)
-    findings.add(_blank(cells), "image", "the image is blank", do="Leave out rows without an image.")
+    findings.add(
+        _blank(cells), "image", "the image is blank", do="Leave out rows without an image."
+    )
     root = str(image_root.resolve())
     code, distinct = codes(cells)
-    locators = np.array([os.path.join(root, cell) if cell else "" for cell in distinct], dtype=object)
+    locators = np.array(
+        [os.path.join(root, cell) if cell else "" for cell in distinct], dtype=object
+    )
     folders: dict[str, frozenset[str]] = {}
     absent = np.array([bool(one) and not _is_file(one, folders) for one in locators], dtype=bool)
-    findings.add(np.flatnonzero(absent[code]), "image", "the image file was not found",
-                 do="Check the image folder (option image_root).")
+    findings.add(
+        np.flatnonzero(absent[code]),
+        "image",
+        "the image file was not found",
+        do="Check the image folder (option image_root).",
+    )
     return locators[code]
 
 
@@ -268,21 +385,34 @@ def _notices(rows: RawRows, label: Ints, study: Strings, patient: Strings) -> tu
         "rows have no known label": int(np.sum(label == -1)),
         "studies have images with different labels": len(set(study[_changes(study, label)])),
         "studies have images with different reports": len(set(study[_changes(study, rows.report)])),
-        "reports hold characters that were lost in an earlier conversion (U+FFFD)":
-            sum("\ufffd" in report for report in rows.report),
-        "rows use an image file of another patient": len(_changes(pixels, patient)) if len(pixels) else 0,
+        "reports hold characters that were lost in an earlier conversion (U+FFFD)": sum(
+            "\ufffd" in report for report in rows.report
+        ),
+        "rows use an image file of another patient": len(_changes(pixels, patient))
+        if len(pixels)
+        else 0,
     }
     return tuple(f"{count} {what}" for what, count in counts.items() if count)
 
 
-def _content_digest(rows: RawRows, units: Sequence[Strings], label: Ints, split: Strings, classes: tuple[str, ...],
-                    ordinal: bool) -> str:
+def _content_digest(
+    rows: RawRows,
+    units: Sequence[Strings],
+    label: Ints,
+    split: Strings,
+    classes: tuple[str, ...],
+    ordinal: bool,
+) -> str:
     """SHA-256 over what the cohort says; of identifiers only which rows share one, so that no key matters."""
     content = hashlib.sha256(repr((classes, ordinal, sorted(rows.subgroups))).encode())
     for numbers in (*(codes(unit)[0] for unit in units), label):
         content.update(numbers.astype("<i8").tobytes())
-    texts = [rows.report, split, *([] if rows.image is None else [rows.image]),
-             *(rows.subgroups[name] for name in sorted(rows.subgroups))]
+    texts = [
+        rows.report,
+        split,
+        *([] if rows.image is None else [rows.image]),
+        *(rows.subgroups[name] for name in sorted(rows.subgroups)),
+    ]
     for column in texts:
         content.update(np.array([len(text) for text in column], "<i8").tobytes())
         content.update("".join(column).encode())

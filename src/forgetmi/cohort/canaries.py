@@ -46,8 +46,10 @@ class Canaries:
 
     def request(self) -> ForgetRequest:
         """Who is to be forgotten: every canary that was trained on."""
-        return ForgetRequest(tuple(one for one, kept in zip(self.patients, self.included, strict=True) if kept),
-                             reason="canaries drawn by coin before training")
+        return ForgetRequest(
+            tuple(one for one, kept in zip(self.patients, self.included, strict=True) if kept),
+            reason="canaries drawn by coin before training",
+        )
 
     def by_code(self, cohort: Cohort) -> Ints:
         """Int[c] by patient code: 1 = trained on, 0 = never seen, -1 = no canary."""
@@ -77,13 +79,25 @@ def draw_canaries(cohort: Cohort, *, pairs: int, seed: int, key: bytes) -> Canar
     found: list[tuple[str, str]] = []
     for kind in sorted(kinds):
         order = random.permutation(len(kinds[kind]))
-        found += [(kinds[kind][a], kinds[kind][b]) for a, b in zip(order[::2], order[1::2], strict=False)]
+        found += [
+            (kinds[kind][a], kinds[kind][b]) for a, b in zip(order[::2], order[1::2], strict=False)
+        ]
     if not 1 <= pairs <= len(found):
-        raise CohortError(Fault(f"{pairs} pairs of canaries cannot be drawn", do=f"Ask for 1 to {len(found)}.",
-                                why=f"{len(found)} pairs of free patients agree in study count and label"))
+        raise CohortError(
+            Fault(
+                f"{pairs} pairs of canaries cannot be drawn",
+                do=f"Ask for 1 to {len(found)}.",
+                why=f"{len(found)} pairs of free patients agree in study count and label",
+            )
+        )
     chosen = [found[at] for at in random.permutation(len(found))[:pairs]]
     patients = tuple(str(one) for pair in chosen for one in pair)
-    return Canaries(cohort.digest, patients, tuple(bool(coin) for coin in random.integers(0, 2, 2 * pairs)), salt)
+    return Canaries(
+        cohort.digest,
+        patients,
+        tuple(bool(coin) for coin in random.integers(0, 2, 2 * pairs)),
+        salt,
+    )
 
 
 def _free(cohort: Cohort) -> dict[str, tuple[int, int]]:
@@ -95,7 +109,11 @@ def _free(cohort: Cohort) -> dict[str, tuple[int, int]]:
     for code, name in enumerate(names):
         rows = np.flatnonzero(patient == code)
         label = cohort.label[rows][cohort.label[rows] >= 0]
-        if np.isin(cohort.split[rows], ("", "train")).all() and (people_of[group[rows]] == 1).all() and len(label):
+        if (
+            np.isin(cohort.split[rows], ("", "train")).all()
+            and (people_of[group[rows]] == 1).all()
+            and len(label)
+        ):
             free[str(name)] = len(np.unique(study[rows])), int(np.bincount(label).argmax())
     return free
 
@@ -112,7 +130,12 @@ def keep_out(canaries: Canaries, partition: Partition, cohort: Cohort) -> Partit
         raise PartitionError(Fault("a canary that was trained on is not among the forgotten"))
     sides = {name: np.setdiff1d(partition.rows(name), rows) for name in ("retain", "validation")}
     note = f"canaries: {len(canaries.patients)} drawn by coin, sealed as {canaries.commitment[:16]}"
-    return replace(partition, **sides, holdout=np.union1d(partition.holdout, rows), notes=(*partition.notes, note))
+    return replace(
+        partition,
+        **sides,
+        holdout=np.union1d(partition.holdout, rows),
+        notes=(*partition.notes, note),
+    )
 
 
 def write_canaries(directory: Path, canaries: Canaries) -> None:
@@ -128,14 +151,27 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
         CohortError: It cannot be read, is of another cohort, or is not the one its commitment was published for.
     """
     try:
-        found = from_plain(Canaries, json.loads(path.read_text(encoding="utf-8")), where=path.name, complete=True)
+        found = from_plain(
+            Canaries, json.loads(path.read_text(encoding="utf-8")), where=path.name, complete=True
+        )
     except (OSError, ValueError) as error:
-        raise CohortError(Fault("the canaries cannot be read", where=path.name, why=type(error).__name__,
-                                do="Give the canaries.json of forgetmi cohort canaries.")) from error
+        raise CohortError(
+            Fault(
+                "the canaries cannot be read",
+                where=path.name,
+                why=type(error).__name__,
+                do="Give the canaries.json of forgetmi cohort canaries.",
+            )
+        ) from error
     if found.cohort != cohort.digest:
         raise CohortError(Fault("the canaries are of another cohort", where=path.name))
     published = path.with_name(COMMITMENT)
     if published.exists() and published.read_text(encoding="utf-8").strip() != found.commitment:
-        raise CohortError(Fault("the canaries were changed after they were sealed", where=path.name,
-                                why=f"{COMMITMENT} beside it says otherwise"))
+        raise CohortError(
+            Fault(
+                "the canaries were changed after they were sealed",
+                where=path.name,
+                why=f"{COMMITMENT} beside it says otherwise",
+            )
+        )
     return found

@@ -53,8 +53,13 @@ class StringTable:
             if name not in self.columns:
                 near = get_close_matches(name, self.columns, n=1)
                 hint = f"Did you mean {near[0]!r}? " if near else ""
-                faults.append(Fault(f"column {name!r} is missing", where=self.file,
-                                    do=f"{hint}The file has: {', '.join(self.columns)}."))
+                faults.append(
+                    Fault(
+                        f"column {name!r} is missing",
+                        where=self.file,
+                        do=f"{hint}The file has: {', '.join(self.columns)}.",
+                    )
+                )
         return faults
 
 
@@ -70,9 +75,19 @@ def read_strings(path: Path) -> StringTable:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CohortError(Fault("the file cannot be read", where=str(path),
-                                why=error.strerror or type(error).__name__, do="Check the path.")) from None
-    table = _parquet(path.name, data) if path.suffix.lower() in {".parquet", ".pq"} else _csv(path.name, data)
+        raise CohortError(
+            Fault(
+                "the file cannot be read",
+                where=str(path),
+                why=error.strerror or type(error).__name__,
+                do="Check the path.",
+            )
+        ) from None
+    table = (
+        _parquet(path.name, data)
+        if path.suffix.lower() in {".parquet", ".pq"}
+        else _csv(path.name, data)
+    )
     if len(table) == 0 and not table.faults:
         raise CohortError(Fault("the table has no rows", where=table.file))
     return table
@@ -90,11 +105,20 @@ def _csv(file: str, data: bytes) -> StringTable:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise CohortError(Fault("the file is not UTF-8", where=f"{file} line {line}",
-                                do="Save the table as UTF-8.")) from None
+        raise CohortError(
+            Fault(
+                "the file is not UTF-8", where=f"{file} line {line}", do="Save the table as UTF-8."
+            )
+        ) from None
     if "\0" in text:
-        raise CohortError(Fault("the file holds NUL characters", where=file, why="it is not a text table",
-                                do="Save the table as CSV in UTF-8."))
+        raise CohortError(
+            Fault(
+                "the file holds NUL characters",
+                where=file,
+                why="it is not a text table",
+                do="Save the table as CSV in UTF-8.",
+            )
+        )
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
@@ -121,30 +145,71 @@ def _csv(file: str, data: bytes) -> StringTable:
                 number.append(count)
                 lines.append(line)
     except csv.Error:
-        raise CohortError(Fault("the row cannot be read", where=f"{file} line {begin}",
-                                why="a quotation mark is not closed, or a cell is longer than 131,072 characters",
-                                do="Quote every cell that holds a comma, a line end or a quotation mark.")) from None
+        raise CohortError(
+            Fault(
+                "the row cannot be read",
+                where=f"{file} line {begin}",
+                why="a quotation mark is not closed, or a cell is longer than 131,072 characters",
+                do="Quote every cell that holds a comma, a line end or a quotation mark.",
+            )
+        ) from None
     faults = _header_faults(file, header)
     if faults:
         raise CohortError(faults)
-    form = capped([Fault(f"the row has {cells} cells, the header {len(header)}", where=f"{file} row {i} (line {line})",
-                         do="Quote cells that hold a comma or a line end.") for i, line, cells in ragged[:MOST]],
-                  len(ragged), "rows with another number of cells than the header")
-    form += capped([Fault("the row repeats the header", where=f"{file} row {i} (line {line})", do="Remove it.")
-                    for i, line in repeated[:MOST]], len(repeated), "rows that repeat the header")
-    columns = {name: np.array(cells, dtype=object)
-               for name, cells in zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True)}
-    return StringTable(file, columns, np.array(number, np.int64), np.array(lines, np.int64), tuple(form))
+    form = capped(
+        [
+            Fault(
+                f"the row has {cells} cells, the header {len(header)}",
+                where=f"{file} row {i} (line {line})",
+                do="Quote cells that hold a comma or a line end.",
+            )
+            for i, line, cells in ragged[:MOST]
+        ],
+        len(ragged),
+        "rows with another number of cells than the header",
+    )
+    form += capped(
+        [
+            Fault(
+                "the row repeats the header", where=f"{file} row {i} (line {line})", do="Remove it."
+            )
+            for i, line in repeated[:MOST]
+        ],
+        len(repeated),
+        "rows that repeat the header",
+    )
+    columns = {
+        name: np.array(cells, dtype=object)
+        for name, cells in zip(
+            header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True
+        )
+    }
+    return StringTable(
+        file, columns, np.array(number, np.int64), np.array(lines, np.int64), tuple(form)
+    )
 
 
 def _header_faults(file: str, header: list[str]) -> list[Fault]:
     if not header:
         return [Fault("the file is empty", where=file)]
-    faults = [Fault(f"column {name!r} occurs {times} times", where=file, do="Give each column a name of its own.")
-              for name, times in Counter(header).items() if times > 1 and name]
+    faults = [
+        Fault(
+            f"column {name!r} occurs {times} times",
+            where=file,
+            do="Give each column a name of its own.",
+        )
+        for name, times in Counter(header).items()
+        if times > 1 and name
+    ]
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        faults.append(Fault("the header has one column only", where=file, why="cells are not separated by commas",
-                            do="Save the table with commas between the cells."))
+        faults.append(
+            Fault(
+                "the header has one column only",
+                where=file,
+                why="cells are not separated by commas",
+                do="Save the table with commas between the cells.",
+            )
+        )
     return faults
 
 
@@ -159,8 +224,11 @@ def _parquet(file: str, data: bytes) -> StringTable:
     if faults := _header_faults(file, table.column_names):
         raise CohortError(faults)
     columns = {name: _text(table.column(name)) for name in table.column_names}
-    return StringTable(file, {name: cells for name, cells in columns.items() if cells is not None},
-                       np.arange(1, table.num_rows + 1))
+    return StringTable(
+        file,
+        {name: cells for name, cells in columns.items() if cells is not None},
+        np.arange(1, table.num_rows + 1),
+    )
 
 
 def _text(column: Any) -> Strings | None:

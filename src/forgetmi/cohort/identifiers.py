@@ -79,10 +79,14 @@ def load_key(path: Path | None = None) -> bytes:
     try:
         key = path.read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise CohortError(Fault(
-            "the identifier key file cannot be read", where=str(path), why=error.strerror or type(error).__name__,
-            do="Give the file the cohort was first read with, or leave the option out to use your own.",
-        )) from None
+        raise CohortError(
+            Fault(
+                "the identifier key file cannot be read",
+                where=str(path),
+                why=error.strerror or type(error).__name__,
+                do="Give the file the cohort was first read with, or leave the option out to use your own.",
+            )
+        ) from None
     if len(key) < MINIMUM_BYTES:
         raise CohortError(_too_short(len(key), where=str(path)))
     return key
@@ -98,9 +102,12 @@ def user_key_file() -> Path:
 
 
 def _too_short(length: int, where: str = "") -> Fault:
-    return Fault(f"the identifier key has {length} bytes", where=where,
-                 why=f"{MINIMUM_BYTES} or more are needed, or identifiers could be guessed",
-                 do="Make one with 32 random bytes, e.g. `openssl rand -hex 32`.")
+    return Fault(
+        f"the identifier key has {length} bytes",
+        where=where,
+        why=f"{MINIMUM_BYTES} or more are needed, or identifiers could be guessed",
+        do="Make one with 32 random bytes, e.g. `openssl rand -hex 32`.",
+    )
 
 
 def _make_key(path: Path) -> None:
@@ -111,13 +118,19 @@ def _make_key(path: Path) -> None:
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".identifiers-")  # mode 0600
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32) + "\n")
-        with contextlib.suppress(FileExistsError):  # a link, unlike a rename, leaves the key of a faster process alone
+        with contextlib.suppress(
+            FileExistsError
+        ):  # a link, unlike a rename, leaves the key of a faster process alone
             os.link(partial, path)
     except OSError as error:
-        raise CohortError(Fault(
-            "your identifier key file cannot be made", where=str(path), why=error.strerror or type(error).__name__,
-            do=f"Name a key file, or set {KEY_VARIABLE}.",
-        )) from None
+        raise CohortError(
+            Fault(
+                "your identifier key file cannot be made",
+                where=str(path),
+                why=error.strerror or type(error).__name__,
+                do=f"Name a key file, or set {KEY_VARIABLE}.",
+            )
+        ) from None
     finally:
         if partial is not None:
             os.unlink(partial)

@@ -20,8 +20,11 @@ from forgetmi.core.types import Cohort, Strings, codes
 
 SEVERITY = ("edema_severity", "edeme_severity")  # the published split list has the second spelling
 ENDINGS = {"dicom": "dcm", "jpg": "jpg"}
-_FORMS = {"subject_id": re.compile(r"\d{8}"), "study_id": re.compile(r"\d{8}"),
-          "dicom_id": re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]*")}
+_FORMS = {
+    "subject_id": re.compile(r"\d{8}"),
+    "study_id": re.compile(r"\d{8}"),
+    "dicom_id": re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]*"),
+}
 _BRANCH = re.compile(r"p\d\d")
 _DEPTH = 5
 
@@ -75,24 +78,44 @@ class MimicCxrCohort:
         severity = next((name for name in SEVERITY if name in table.columns), SEVERITY[0])
         if missing := table.missing([*_FORMS, severity, "fold"]):
             raise CohortError(missing, table.faults)
-        cells = {name: np.array([cell.strip() for cell in table.columns[name]], dtype=object)
-                 for name in (*_FORMS, severity, "fold")}
+        cells = {
+            name: np.array([cell.strip() for cell in table.columns[name]], dtype=object)
+            for name in (*_FORMS, severity, "fold")
+        }
         if malformed := _malformed(table, cells):
             raise CohortError(malformed, table.faults)
         root = None if self.root is None else _tree(self.root, "root")
         if root is None and self.images != "none":
-            raise CohortError(Fault("no image folder is given", where="option root",
-                                    do="Name the folder of images, or read reports alone with images=\"none\"."))
+            raise CohortError(
+                Fault(
+                    "no image folder is given",
+                    where="option root",
+                    do='Name the folder of images, or read reports alone with images="none".',
+                )
+            )
         text, notices = self._texts(table, cells, root)
-        graded = np.array([cell.lower() in UNKNOWN or cell in {"0", "1", "2", "3", "0.0", "1.0", "2.0", "3.0"}
-                           for cell in cells[severity]], dtype=bool)
+        graded = np.array(
+            [
+                cell.lower() in UNKNOWN or cell in {"0", "1", "2", "3", "0.0", "1.0", "2.0", "3.0"}
+                for cell in cells[severity]
+            ],
+            dtype=bool,
+        )
         told = np.array([bool(one) for one in text], dtype=bool)
-        notices += _left_out(table, ~graded, f"have a severity that is no grade ({severity} is not 0 to 3)")
+        notices += _left_out(
+            table, ~graded, f"have a severity that is no grade ({severity} is not 0 to 3)"
+        )
         notices += _left_out(table, graded & ~told, "have no report")
         kept = np.flatnonzero(graded & told)
         if len(kept) == 0:
-            raise CohortError(Fault("no row of the split list has a grade and a report", where=table.file,
-                                    do="Check the options split and reports."), table.faults)
+            raise CohortError(
+                Fault(
+                    "no row of the split list has a grade and a report",
+                    where=table.file,
+                    do="Check the options split and reports.",
+                ),
+                table.faults,
+            )
         kept_cells = {name: values[kept] for name, values in cells.items()}
         label = kept_cells[severity]
         if self.labels == "report":
@@ -100,19 +123,37 @@ class MimicCxrCohort:
             notices += note
         return build_cohort(
             RawRows(
-                patient=kept_cells["subject_id"], study=kept_cells["study_id"], image_id=kept_cells["dicom_id"],
-                report=text[kept], label=label, image=self._image_paths(kept_cells),
+                patient=kept_cells["subject_id"],
+                study=kept_cells["study_id"],
+                image_id=kept_cells["dicom_id"],
+                report=text[kept],
+                label=label,
+                image=self._image_paths(kept_cells),
                 split=np.array([_side(fold) for fold in kept_cells["fold"]], dtype=object),
-                subgroups=self._subgroups(kept_cells), where=lambda i: table.where(int(kept[i])),
-                columns={"patient": "subject_id", "study": "study_id", "image_id": "dicom_id", "label": severity,
-                         "split": "fold"},
-                faults=table.faults, notices=notices,
+                subgroups=self._subgroups(kept_cells),
+                where=lambda i: table.where(int(kept[i])),
+                columns={
+                    "patient": "subject_id",
+                    "study": "study_id",
+                    "image_id": "dicom_id",
+                    "label": severity,
+                    "split": "fold",
+                },
+                faults=table.faults,
+                notices=notices,
             ),
-            name=self.name, pseudonyms=pseudonyms, classes=GRADES, ordinal=True, image_root=root or Path(),
+            name=self.name,
+            pseudonyms=pseudonyms,
+            classes=GRADES,
+            ordinal=True,
+            image_root=root or Path(),
         )
 
     def _texts(
-        self, table: StringTable, cells: dict[str, Strings], root: Path | None,
+        self,
+        table: StringTable,
+        cells: dict[str, Strings],
+        root: Path | None,
     ) -> tuple[Strings, tuple[str, ...]]:
         """Each row's report, "" where there is none."""
         subject, study = cells["subject_id"], cells["study_id"]
@@ -120,16 +161,27 @@ class MimicCxrCohort:
             found, notices = read_all_data(self.reports)
             unused = len(found.keys() - set(study))
             if unused:
-                notices += (f"{unused} reports of {self.reports.name} belong to no study of {table.file} and are not "
-                            "used",)
+                notices += (
+                    f"{unused} reports of {self.reports.name} belong to no study of {table.file} and are not "
+                    "used",
+                )
             return np.array([found.get(one, "") for one in study], dtype=object), notices
         if self.reports is None and root is None:
-            raise CohortError(Fault("no reports are given", where="option reports",
-                                    do="Name the folder of reports, or all_data.tsv."))
+            raise CohortError(
+                Fault(
+                    "no reports are given",
+                    where="option reports",
+                    do="Name the folder of reports, or all_data.tsv.",
+                )
+            )
         tree = root if self.reports is None else _tree(self.reports, "reports")
         assert tree is not None
-        code, distinct = codes(np.array([f"p{s[:2]}/p{s}/s{t}.txt" for s, t in zip(subject, study, strict=True)],
-                                        dtype=object))
+        code, distinct = codes(
+            np.array(
+                [f"p{s[:2]}/p{s}/s{t}.txt" for s, t in zip(subject, study, strict=True)],
+                dtype=object,
+            )
+        )
         return np.array([self._text(tree / one) for one in distinct], dtype=object)[code], ()
 
     def _text(self, path: Path) -> str:
@@ -138,28 +190,44 @@ class MimicCxrCohort:
         except FileNotFoundError:
             return ""
         except OSError as error:  # whose own message would name the path, and so the patient
-            raise CohortError(Fault("a report file cannot be read", where="option reports",
-                                    why=error.strerror or type(error).__name__,
-                                    do="Check that all of the folder can be read.")) from None
+            raise CohortError(
+                Fault(
+                    "a report file cannot be read",
+                    where="option reports",
+                    why=error.strerror or type(error).__name__,
+                    do="Check that all of the folder can be read.",
+                )
+            ) from None
         return normalised(selected_text(written)) if self.normalise else selected_text(written)
 
     def _image_paths(self, cells: dict[str, Strings]) -> Strings | None:
         if self.images == "none":
             return None
         ending = ENDINGS[self.images]
-        return np.array([f"p{subject[:2]}/p{subject}/s{study}/{dicom}.{ending}" for subject, study, dicom in
-                         zip(cells["subject_id"], cells["study_id"], cells["dicom_id"], strict=True)], dtype=object)
+        return np.array(
+            [
+                f"p{subject[:2]}/p{subject}/s{study}/{dicom}.{ending}"
+                for subject, study, dicom in zip(
+                    cells["subject_id"], cells["study_id"], cells["dicom_id"], strict=True
+                )
+            ],
+            dtype=object,
+        )
 
     def _subgroups(self, cells: dict[str, Strings]) -> dict[str, Strings]:
         groups = {}
-        for name, path, key, column in (("view", self.metadata, "dicom_id", "ViewPosition"),
-                                        ("sex", self.patients, "subject_id", "gender")):
+        for name, path, key, column in (
+            ("view", self.metadata, "dicom_id", "ViewPosition"),
+            ("sex", self.patients, "subject_id", "gender"),
+        ):
             if path is not None:
                 table = read_strings(path)
                 if missing := table.missing([key, column]):
                     raise CohortError(missing, table.faults)
                 known = dict(zip(table.columns[key], table.columns[column], strict=True))
-                groups[name] = np.array([known.get(one, "").strip() for one in cells[key]], dtype=object)
+                groups[name] = np.array(
+                    [known.get(one, "").strip() for one in cells[key]], dtype=object
+                )
         return groups
 
 
@@ -189,14 +257,25 @@ def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         cells = line.split("\t")
         where = f"{path.name} line {number}"
         if len(cells) < 5:
-            faults.append(Fault(f"the line has {len(cells)} cells instead of five", where=where,
-                                do="Separate number, label, study, letter and text by tabs."))
+            faults.append(
+                Fault(
+                    f"the line has {len(cells)} cells instead of five",
+                    where=where,
+                    do="Separate number, label, study, letter and text by tabs.",
+                )
+            )
             continue
         study, text = cells[2].strip(), " ".join(" ".join(cells[4:]).split())
         torn += len(cells) > 5
         empty += not text
         if texts.setdefault(study, text) != text:
-            faults.append(Fault("the study has another text on an earlier line", where=where, do="Remove one of them."))
+            faults.append(
+                Fault(
+                    "the study has another text on an earlier line",
+                    where=where,
+                    do="Remove one of them.",
+                )
+            )
     if faults:
         raise CohortError(capped(faults[:MOST], len(faults), f"lines of {path.name}"))
     counts = ((torn, "reports hold tabs, which became blanks"), (empty, "reports are empty"))
@@ -210,20 +289,33 @@ def _tree(folder: Path, option: str) -> Path:
         found = []
         below = []
         for one in level:
-            children = sorted(child for child in one.iterdir() if child.is_dir()) if one.is_dir() else []
+            children = (
+                sorted(child for child in one.iterdir() if child.is_dir()) if one.is_dir() else []
+            )
             if any(_BRANCH.fullmatch(child.name) for child in children):
                 found.append(one)
             else:
                 below += children
         if len(found) > 1:
-            raise CohortError(Fault(f"{len(found)} folders hold p10, p11, ...", where=f"option {option}",
-                                    why="e.g. two versions side by side", do="Name one of them."))
+            raise CohortError(
+                Fault(
+                    f"{len(found)} folders hold p10, p11, ...",
+                    where=f"option {option}",
+                    why="e.g. two versions side by side",
+                    do="Name one of them.",
+                )
+            )
         if found:
             return found[0]
         level = below
-    raise CohortError(Fault("no folder p10, p11, ... was found", where=f"option {option}",
-                            why=f"searched {_DEPTH} levels below the folder",
-                            do="Name the folder that PhysioNet's \"files\" lies in."))
+    raise CohortError(
+        Fault(
+            "no folder p10, p11, ... was found",
+            where=f"option {option}",
+            why=f"searched {_DEPTH} levels below the folder",
+            do='Name the folder that PhysioNet\'s "files" lies in.',
+        )
+    )
 
 
 def _malformed(table: StringTable, cells: dict[str, Strings]) -> list[Fault]:
@@ -231,9 +323,18 @@ def _malformed(table: StringTable, cells: dict[str, Strings]) -> list[Fault]:
     for name, form in _FORMS.items():
         wrong = [i for i, cell in enumerate(cells[name]) if not form.fullmatch(cell)]
         what = "the identifier is malformed"
-        faults += capped([Fault(what, where=f"{table.where(i)}, column {name!r}",
-                                do="Use MIMIC-CXR's own identifiers, without p and s in front.") for i in wrong[:MOST]],
-                         len(wrong), f"{what} (column {name!r})")
+        faults += capped(
+            [
+                Fault(
+                    what,
+                    where=f"{table.where(i)}, column {name!r}",
+                    do="Use MIMIC-CXR's own identifiers, without p and s in front.",
+                )
+                for i in wrong[:MOST]
+            ],
+            len(wrong),
+            f"{what} (column {name!r})",
+        )
     return faults
 
 
@@ -255,12 +356,19 @@ def _ranges(rows: npt.NDArray[np.int64]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _report_labels(study: Strings, text: Strings, listed: Strings) -> tuple[Strings, tuple[str, ...]]:
+def _report_labels(
+    study: Strings, text: Strings, listed: Strings
+) -> tuple[Strings, tuple[str, ...]]:
     """Grades read from the reports, and how many studies agree with the split list."""
     code, _ = codes(study)
     first = np.unique(code, return_index=True)[1]
     grades = np.array([edema_grade(str(text[i]), heart_failure=True) for i in first], np.int64)
-    agree = sum(str(grade) == str(listed[i]).removesuffix(".0") for grade, i in zip(grades, first, strict=True))
-    note = f"grades were read from the reports: {agree} of {len(first)} studies have the split list's, " \
-           f"{int(np.sum(grades < 0))} have none"
+    agree = sum(
+        str(grade) == str(listed[i]).removesuffix(".0")
+        for grade, i in zip(grades, first, strict=True)
+    )
+    note = (
+        f"grades were read from the reports: {agree} of {len(first)} studies have the split list's, "
+        f"{int(np.sum(grades < 0))} have none"
+    )
     return np.array([str(grade) for grade in grades], dtype=object)[code], (note,)

@@ -21,7 +21,9 @@ from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.types import Cohort
 
 _NUMBER = re.compile(r"CXR(\d+)")
-_IMAGE = re.compile(r"(?:CXR)?(\d+)(?:_\d+)?_(IM-[\d-]+)(?:\.dcm)?\.(?:png|jpe?g|dcm)", re.IGNORECASE)
+_IMAGE = re.compile(
+    r"(?:CXR)?(\d+)(?:_\d+)?_(IM-[\d-]+)(?:\.dcm)?\.(?:png|jpe?g|dcm)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,25 @@ def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
     for file, content in _xml_files(path):
         report = _report(content)
         if report is None:
-            faults.append(Fault("the file is not a report of the Indiana collection", where=file,
-                                do="Give a folder or archive of its XML reports alone."))
+            faults.append(
+                Fault(
+                    "the file is not a report of the Indiana collection",
+                    where=file,
+                    do="Give a folder or archive of its XML reports alone.",
+                )
+            )
         elif report.number in reports:
-            faults.append(Fault("the report occurs twice", where=file, do="Remove one of the two files."))
+            faults.append(
+                Fault("the report occurs twice", where=file, do="Remove one of the two files.")
+            )
         else:
             reports[report.number] = report
     if not reports and not faults:
         faults.append(Fault("there is no XML report", where=path.name, do="Check the path."))
     if faults:
-        raise CohortError(capped(faults[:MOST], len(faults), "files that are no reports, or twice there"))
+        raise CohortError(
+            capped(faults[:MOST], len(faults), "files that are no reports, or twice there")
+        )
     return tuple(reports[number] for number in sorted(reports))
 
 
@@ -86,8 +97,14 @@ def _xml_files(path: Path) -> Iterator[tuple[str, bytes]]:
                 if content is not None:
                     yield Path(member.name).name, content.read()
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise CohortError(Fault("the reports cannot be read", where=path.name, why=type(error).__name__,
-                                do="Give the folder of XML reports, or the tar archive as distributed.")) from None
+        raise CohortError(
+            Fault(
+                "the reports cannot be read",
+                where=path.name,
+                why=type(error).__name__,
+                do="Give the folder of XML reports, or the tar archive as distributed.",
+            )
+        ) from None
 
 
 def _report(content: bytes) -> OpeniReport | None:
@@ -99,9 +116,14 @@ def _report(content: bytes) -> OpeniReport | None:
     number = _NUMBER.fullmatch("" if identity is None else identity.get("id", ""))
     if number is None:
         return None
-    section = {part.get("Label", ""): " ".join((part.text or "").split()) for part in root.iter("AbstractText")}
+    section = {
+        part.get("Label", ""): " ".join((part.text or "").split())
+        for part in root.iter("AbstractText")
+    }
     return OpeniReport(
-        number=int(number[1]), findings=section.get("FINDINGS", ""), impression=section.get("IMPRESSION", ""),
+        number=int(number[1]),
+        findings=section.get("FINDINGS", ""),
+        impression=section.get("IMPRESSION", ""),
         codes=tuple((code.text or "").strip() for code in root.iter("major")),
         images=tuple(image.get("id", "") for image in root.iter("parentImage")),
     )
@@ -126,7 +148,11 @@ def coded_grade(codes: tuple[str, ...]) -> int:
 
 def _normality(report: OpeniReport) -> int:
     """0 normal, 1 abnormal, -1 not coded."""
-    return -1 if not report.codes or report.codes == ("No Indexing",) else int(report.codes != ("normal",))
+    return (
+        -1
+        if not report.codes or report.codes == ("No Indexing",)
+        else int(report.codes != ("normal",))
+    )
 
 
 @dataclass(frozen=True)
@@ -166,35 +192,56 @@ class OpeniCohort:
         pseudonyms = Pseudonyms(load_key(self.key_file))
         reports = read_openi_reports(self.path)
         told = [report for report in reports if report.text]
-        notices = _counted(len(reports) - len(told), "reports have neither findings nor impression and are left out")
+        notices = _counted(
+            len(reports) - len(told),
+            "reports have neither findings nor impression and are left out",
+        )
         if self.images is None:
             rows = [(report, f"CXR{report.number}", "") for report in told]
         else:
             files = _image_files(self.images)
-            rows = [(report, image, file) for report in told for image in report.images
-                    if (file := files.get(_image_key(image)))]
-            notices += _counted(sum(len(report.images) for report in told) - len(rows),
-                                "images that reports name are not in the image folder and are left out")
-            notices += _counted(len(told) - len({report.number for report, _, _ in rows}),
-                                "reports have no image in the image folder and are left out")
+            rows = [
+                (report, image, file)
+                for report in told
+                for image in report.images
+                if (file := files.get(_image_key(image)))
+            ]
+            notices += _counted(
+                sum(len(report.images) for report in told) - len(rows),
+                "images that reports name are not in the image folder and are left out",
+            )
+            notices += _counted(
+                len(told) - len({report.number for report, _, _ in rows}),
+                "reports have no image in the image folder and are left out",
+            )
         number = np.array([f"CXR{report.number}" for report, _, _ in rows], dtype=object)
         where = [f"CXR report {i + 1} of {len(rows)}" for i in range(len(rows))]
         return build_cohort(
             RawRows(
-                patient=number, study=number, image_id=np.array([image for _, image, _ in rows], dtype=object),
+                patient=number,
+                study=number,
+                image_id=np.array([image for _, image, _ in rows], dtype=object),
                 report=np.array([report.text for report, _, _ in rows], dtype=object),
                 label=np.array([str(self._label(report)) for report, _, _ in rows], dtype=object),
-                image=None if self.images is None else np.array([file for _, _, file in rows], dtype=object),
-                where=where.__getitem__, notices=notices,
+                image=None
+                if self.images is None
+                else np.array([file for _, _, file in rows], dtype=object),
+                where=where.__getitem__,
+                notices=notices,
             ),
-            name=self.name, pseudonyms=pseudonyms, ordinal=self.labels != "normal", show_images=self.show_images,
+            name=self.name,
+            pseudonyms=pseudonyms,
+            ordinal=self.labels != "normal",
+            show_images=self.show_images,
             classes=("normal", "abnormal") if self.labels == "normal" else GRADES,
         )
 
     def _label(self, report: OpeniReport) -> int:
         if self.labels == "normal":
             return _normality(report)
-        return coded_grade(report.codes) if self.labels == "coded_edema" else edema_grade(report.text)
+        return (
+            coded_grade(report.codes) if self.labels == "coded_edema" else edema_grade(report.text)
+        )
 
 
 def _counted(count: int, what: str) -> tuple[str, ...]:
@@ -215,6 +262,10 @@ def _image_files(folder: Path) -> dict[tuple[str, str], str]:
             if _IMAGE.fullmatch(file):
                 found.setdefault(_image_key(file), os.path.join(os.path.abspath(parent), file))
     if not found:
-        raise CohortError(Fault("the image folder holds no image of the collection",
-                                do="Images are named after their identifiers, e.g. CXR3_IM-1384-1001.png."))
+        raise CohortError(
+            Fault(
+                "the image folder holds no image of the collection",
+                do="Images are named after their identifiers, e.g. CXR3_IM-1384-1001.png.",
+            )
+        )
     return found

@@ -38,12 +38,19 @@ class Draw:
         return max(self.distance / KS_TOLERANCE, self.label_shift / LABEL_TOLERANCE)
 
     def __str__(self) -> str:
-        return (f"distance of study counts {self.distance:.3f}, label shares within "
-                f"{100 * self.label_shift:.1f} points (best of {DRAWS:,} draws)")
+        return (
+            f"distance of study counts {self.distance:.3f}, label shares within "
+            f"{100 * self.label_shift:.1f} points (best of {DRAWS:,} draws)"
+        )
 
 
 def resembling_draw(
-    size: Ints, studies: Ints, labels: Ints, *, target: float, generator: np.random.Generator,
+    size: Ints,
+    studies: Ints,
+    labels: Ints,
+    *,
+    target: float,
+    generator: np.random.Generator,
     available: Flags | None = None,
 ) -> Draw:
     """Draw whole units whose sizes add up to a target and who resemble all units.
@@ -65,7 +72,9 @@ def resembling_draw(
     for _ in range(0, DRAWS, BLOCK):
         order = np.argsort(generator.random((BLOCK, len(free))), axis=1)
         taken = _first_fit(size[free], order, goal)
-        best = _better(best, _spread(taken[taken @ size[free] == goal], free, len(size)), size, studies, labels)
+        best = _better(
+            best, _spread(taken[taken @ size[free] == goal], free, len(size)), size, studies, labels
+        )
     if best is None:  # a sum that only few sets of units give
         taken = _look_ahead(size[free], generator.permutation(len(free)), goal)[None]
         best = _better(None, _spread(taken, free, len(size)), size, studies, labels)
@@ -124,7 +133,9 @@ def _spread(taken: Flags, free: Ints, units: int) -> Flags:
     return wide
 
 
-def _better(best: Draw | None, taken: Flags, size: Ints, studies: Ints, labels: Ints) -> Draw | None:
+def _better(
+    best: Draw | None, taken: Flags, size: Ints, studies: Ints, labels: Ints
+) -> Draw | None:
     """The one of the draws, or the best before them, that resembles all units most."""
     if len(taken) == 0:
         return best

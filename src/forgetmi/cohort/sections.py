@@ -6,9 +6,13 @@ import re
 
 WANTED = ("finding", "impression", "conclusion", "recommendation")
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z /,&()'-]{2,60}?)[ \t]*:", re.MULTILINE)
-_INLINE = re.compile(r"(?<=[.:])[ \t]+((?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|RECOMMENDATIONS?)[ \t]*:)")
+_INLINE = re.compile(
+    r"(?<=[.:])[ \t]+((?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|RECOMMENDATIONS?)[ \t]*:)"
+)
 _TITLE = re.compile(r"^[ \t]*(FINAL REPORT|FINAL ADDENDUM|WET READ.*)[ \t]*$", re.MULTILINE)
-_TOKEN = re.compile(r"(?<![\d.])[+~±-]?\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?|\d+|[^\W_]+(?:['-][^\W_]+)*|\S")
+_TOKEN = re.compile(
+    r"(?<![\d.])[+~±-]?\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?|\d+|[^\W_]+(?:['-][^\W_]+)*|\S"
+)
 _NUMBER = re.compile(r"[+~±-]?(?:\d[\d.,]*|\d+/\d+|\d+(?:st|nd|rd|th))")
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve"
 _TEENS = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
@@ -35,8 +39,11 @@ def sections(text: str) -> tuple[tuple[str, str], ...]:
     headings = ["", *(mark[1].lower() for mark in marks)]
     begins = [0, *(mark.end() for mark in marks)]
     ends = [*(mark.start() for mark in marks), len(lines)]
-    return tuple((heading, body) for heading, begin, end in zip(headings, begins, ends, strict=True)
-                 if (body := " ".join(lines[begin:end].split())))
+    return tuple(
+        (heading, body)
+        for heading, begin, end in zip(headings, begins, ends, strict=True)
+        if (body := " ".join(lines[begin:end].split()))
+    )
 
 
 def selected_text(text: str) -> str:
@@ -57,7 +64,7 @@ def selected_text(text: str) -> str:
     wanted = dict.fromkeys(body for word in WANTED for heading, body in found if word in heading)
     if wanted:
         return " ".join(wanted)
-    return " ".join(text[_final(text):].split())
+    return " ".join(text[_final(text) :].split())
 
 
 def _final(text: str) -> int:
@@ -80,8 +87,11 @@ def normalised(text: str) -> str:
         (abbreviations with full stops) are cut differently.
     """
     tokens = _TOKEN.findall(re.sub(r"_{2,}|\bDEID\b", " ", text))
-    kept = [token for token, after in zip(tokens, [*tokens[1:], ""], strict=False)
-            if token != after or token[0].isalnum() or len(token) > 1]
+    kept = [
+        token
+        for token, after in zip(tokens, [*tokens[1:], ""], strict=False)
+        if token != after or token[0].isalnum() or len(token) > 1
+    ]
     return " ".join("NUMBER" if _is_number(token) else token for token in kept)
 
 

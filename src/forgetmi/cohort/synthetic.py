@@ -27,7 +27,18 @@ from forgetmi.core.seeding import derive
 from forgetmi.core.types import Cohort
 
 TABLE, STACK = "cohort.csv", "images.npy"
-COLUMNS = ("patient_id", "study_id", "image_id", "image", "report", "label", "split", "sex", "age", "view")
+COLUMNS = (
+    "patient_id",
+    "study_id",
+    "image_id",
+    "image",
+    "report",
+    "label",
+    "split",
+    "sex",
+    "age",
+    "view",
+)
 _MOST_PATIENTS = 1_000_000
 _AGES = ((50, "under 50"), (65, "50 to 64"), (80, "65 to 79"), (200, "80 and over"))
 _README = """# A generated cohort
@@ -70,26 +81,47 @@ class SyntheticCohort:
         Raises:
             CohortError: An option is out of its range.
         """
-        options = {"patients": self.patients, "seed": self.seed, "size": self.size, "ordinal": self.ordinal,
-                   "reference_patients": self.reference_patients}
-        digest = hashlib.sha256(f"{sorted(options.items())} {_generator()}".encode()).hexdigest()[:24]
+        options = {
+            "patients": self.patients,
+            "seed": self.seed,
+            "size": self.size,
+            "ordinal": self.ordinal,
+            "reference_patients": self.reference_patients,
+        }
+        digest = hashlib.sha256(f"{sorted(options.items())} {_generator()}".encode()).hexdigest()[
+            :24
+        ]
         directory = (self.cache or default_cache()) / "synthetic" / digest
         if not (directory / TABLE).exists():
             make_synthetic(directory, **options)
         return synthetic_table(directory, ordinal=self.ordinal, key_file=self.key_file).load()
 
 
-def synthetic_table(directory: Path, *, ordinal: bool = True, key_file: Path | None = None) -> TableCohort:
+def synthetic_table(
+    directory: Path, *, ordinal: bool = True, key_file: Path | None = None
+) -> TableCohort:
     """How to read what `make_synthetic` wrote."""
     return TableCohort(
-        path=directory / TABLE, split="split", subgroups=("sex", "age", "view"), classes=GRADES if ordinal else CAUSES,
-        ordinal=ordinal, show_images=True, key_file=key_file, name="synthetic",
+        path=directory / TABLE,
+        split="split",
+        subgroups=("sex", "age", "view"),
+        classes=GRADES if ordinal else CAUSES,
+        ordinal=ordinal,
+        show_images=True,
+        key_file=key_file,
+        name="synthetic",
     )
 
 
 def make_synthetic(
-    directory: Path, *, patients: int = 270, seed: int = 0, size: int = 64, ordinal: bool = True,
-    reference_patients: int = 0, progress: Callable[[int, int], None] | None = None,
+    directory: Path,
+    *,
+    patients: int = 270,
+    seed: int = 0,
+    size: int = 64,
+    ordinal: bool = True,
+    reference_patients: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a cohort: cohort.csv, images.npy and a README.
 
@@ -106,8 +138,11 @@ def make_synthetic(
     """
     faults = [
         Fault(f"{name} is {value}", why=f"it must lie between {low} and {high}")
-        for name, value, low, high in (("patients", patients, 1, _MOST_PATIENTS), ("size", size, 16, 2048),
-                                       ("reference_patients", reference_patients, 0, _MOST_PATIENTS))
+        for name, value, low, high in (
+            ("patients", patients, 1, _MOST_PATIENTS),
+            ("size", size, 16, 2048),
+            ("reference_patients", reference_patients, 0, _MOST_PATIENTS),
+        )
         if not low <= value <= high
     ]
     if faults:
@@ -115,9 +150,13 @@ def make_synthetic(
     people = [("patient", patients), ("reference", reference_patients)]
     total = sum(image_count(seed, kind, k) for kind, count in people for k in range(count))
     with _complete_or_absent(directory) as partial:
-        with (partial / STACK).open("wb") as stack, (partial / TABLE).open("w", encoding="utf-8", newline="") as table:
+        with (
+            (partial / STACK).open("wb") as stack,
+            (partial / TABLE).open("w", encoding="utf-8", newline="") as table,
+        ):
             np.lib.format.write_array_header_1_0(
-                stack, {"descr": "|u1", "fortran_order": False, "shape": (total, size, size)})
+                stack, {"descr": "|u1", "fortran_order": False, "shape": (total, size, size)}
+            )
             rows = csv.writer(table, lineterminator="\n")
             rows.writerow(COLUMNS)
             image, done = 0, 0
@@ -125,18 +164,34 @@ def make_synthetic(
                 for k in range(count):
                     films, cells = _patient(seed, kind, k, size=size, ordinal=ordinal)
                     stack.write(films.tobytes())
-                    rows.writerows((*ids, f"{STACK}#{image + i}", *rest) for i, (ids, rest) in enumerate(cells))
+                    rows.writerows(
+                        (*ids, f"{STACK}#{image + i}", *rest) for i, (ids, rest) in enumerate(cells)
+                    )
                     image += len(films)
                     done += 1
                     if progress is not None:
                         progress(done, patients + reference_patients)
-        (partial / "README.md").write_text(_README.format(
-            table=TABLE, stack=STACK, size=size, patients=patients, reference=reference_patients, seed=seed,
-            kind="ordinal" if ordinal else "nominal"), encoding="utf-8")
+        (partial / "README.md").write_text(
+            _README.format(
+                table=TABLE,
+                stack=STACK,
+                size=size,
+                patients=patients,
+                reference=reference_patients,
+                seed=seed,
+                kind="ordinal" if ordinal else "nominal",
+            ),
+            encoding="utf-8",
+        )
 
 
 def _patient(
-    seed: int, kind: str, k: int, *, size: int, ordinal: bool,
+    seed: int,
+    kind: str,
+    k: int,
+    *,
+    size: int,
+    ordinal: bool,
 ) -> tuple[np.ndarray, list[tuple[tuple[str, str, str], tuple[str, ...]]]]:
     """Images and table cells (before and after the image column) of one patient."""
     patient = draw_patient(seed, kind, k, ordinal=ordinal)
@@ -149,8 +204,19 @@ def _patient(
     cells = []
     for i, j in enumerate(patient.study):
         ids = (person, f"{person}-S{j:02d}", f"{person}-I{i:02d}")
-        cells.append((ids, (reports[j], classes[patient.label[j]], "reference" if kind == "reference" else "",
-                            "F" if patient.female else "M", age, "AP" if patient.portable[j] else "PA")))
+        cells.append(
+            (
+                ids,
+                (
+                    reports[j],
+                    classes[patient.label[j]],
+                    "reference" if kind == "reference" else "",
+                    "F" if patient.female else "M",
+                    age,
+                    "AP" if patient.portable[j] else "PA",
+                ),
+            )
+        )
     return films, cells
 
 

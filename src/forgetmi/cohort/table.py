@@ -69,25 +69,53 @@ class TableCohort:
         pseudonyms = Pseudonyms(load_key(self.key_file))
         table = read_strings(self.path)
         split = ("split" if "split" in table.columns else "") if self.split is None else self.split
-        named = {"patient": self.patient_id, "study": self.study_id, "image_id": self.image_id, "image": self.image,
-                 "report": self.report, "label": self.label, "split": split, "group": self.group}
+        named = {
+            "patient": self.patient_id,
+            "study": self.study_id,
+            "image_id": self.image_id,
+            "image": self.image,
+            "report": self.report,
+            "label": self.label,
+            "split": split,
+            "group": self.group,
+        }
         optional = {"study", "image_id", "split", "group"}
         wanted = [column for role, column in named.items() if column or role not in optional]
         if missing := table.missing([*wanted, *self.subgroups]):
             raise CohortError(missing, table.faults)
         cells = {role: table.columns[column] for role, column in named.items() if column}
         numbered = np.array([f"row {i}" for i in table.row], dtype=object)
-        cells.setdefault("study", np.array(
-            [f"{patient} {row}" for patient, row in zip(cells["patient"], numbered, strict=True)], dtype=object))
+        cells.setdefault(
+            "study",
+            np.array(
+                [
+                    f"{patient} {row}"
+                    for patient, row in zip(cells["patient"], numbered, strict=True)
+                ],
+                dtype=object,
+            ),
+        )
         cells.setdefault("image_id", numbered)
         return build_cohort(
             RawRows(
-                patient=cells["patient"], study=cells["study"], image_id=cells["image_id"], report=cells["report"],
-                label=cells["label"], image=cells["image"], split=cells.get("split"), group=cells.get("group"),
+                patient=cells["patient"],
+                study=cells["study"],
+                image_id=cells["image_id"],
+                report=cells["report"],
+                label=cells["label"],
+                image=cells["image"],
+                split=cells.get("split"),
+                group=cells.get("group"),
                 subgroups={column: table.columns[column] for column in self.subgroups},
-                where=table.where, columns=named, faults=table.faults,
+                where=table.where,
+                columns=named,
+                faults=table.faults,
                 no_split='If the column is something else, leave it alone with --cohort.split "".',
             ),
-            name=self.name or self.path.stem, pseudonyms=pseudonyms, classes=self.classes, ordinal=self.ordinal,
-            image_root=self.image_root or self.path.parent, show_images=self.show_images,
+            name=self.name or self.path.stem,
+            pseudonyms=pseudonyms,
+            classes=self.classes,
+            ordinal=self.ordinal,
+            image_root=self.image_root or self.path.parent,
+            show_images=self.show_images,
         )

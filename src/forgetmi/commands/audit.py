@@ -42,14 +42,25 @@ class AuditOptions:
 
 def audit(argv: Sequence[str]) -> None:
     """Audit finished runs again from their stored signals; no model is run."""
-    own = command_line(AuditOptions, argv, prog="forgetmi audit",
-                       description="Audit finished runs again from their stored signals, several pooled; no model is "
-                                   "run. The rule is the one the runs declared beforehand.")
+    own = command_line(
+        AuditOptions,
+        argv,
+        prog="forgetmi audit",
+        description="Audit finished runs again from their stored signals, several pooled; no model is "
+        "run. The rule is the one the runs declared beforehand.",
+    )
     if not own.runs:
-        raise SpecError(Fault("no run is given", where="command line", do="Give the --out of one or more runs."))
+        raise SpecError(
+            Fault("no run is given", where="command line", do="Give the --out of one or more runs.")
+        )
     if own.out is None and (len(own.runs) > 1 or own.shadows is not None):
-        raise SpecError(Fault("--out is needed for several runs or with shadow models", where="command line",
-                              why="a run's own audit is not replaced by another"))
+        raise SpecError(
+            Fault(
+                "--out is needed for several runs or with shadow models",
+                where="command line",
+                why="a run's own audit is not replaced by another",
+            )
+        )
     recorded = _recorded(own)
     found, out = _audit(own), own.out or own.runs[0]
     say(f"{summary(found)}\nAudit: {RunDirectory(out).audit}\nReport: {RunDirectory(out).report}")
@@ -65,13 +76,25 @@ def _recorded(own: AuditOptions) -> bool:
     """
     if own.out is not None:
         if RunDirectory(own.out).spec.exists():
-            raise SpecError(Fault("--out is the directory of a run", where=own.out.name,
-                                  why="a run's own audit is not replaced by another", do="Choose another --out."))
+            raise SpecError(
+                Fault(
+                    "--out is the directory of a run",
+                    where=own.out.name,
+                    why="a run's own audit is not replaced by another",
+                    do="Choose another --out.",
+                )
+            )
         return False
     record = stored_record(own.runs[0])
     if record is not None and record.signer:
-        raise SpecError(Fault("the run's record is signed", where=f"{own.runs[0].name}/record.json",
-                              why="it names the report, which would be written anew", do="Give --out DIR."))
+        raise SpecError(
+            Fault(
+                "the run's record is signed",
+                where=f"{own.runs[0].name}/record.json",
+                why="it names the report, which would be written anew",
+                do="Give --out DIR.",
+            )
+        )
     return record is not None
 
 
@@ -86,41 +109,72 @@ def _renew(root: Path) -> str:
 def _audit(own: AuditOptions) -> Audit:
     directories = [RunDirectory(run) for run in own.runs]
     specs = [spec_of(run) for run in own.runs]
-    faults = [fault for directory, spec in zip(directories, specs, strict=True) for fault in _unfit(directory, spec)]
+    faults = [
+        fault
+        for directory, spec in zip(directories, specs, strict=True)
+        for fault in _unfit(directory, spec)
+    ]
     if faults:
         raise SpecError(faults)
     rules = [declared_in(directory) for directory in directories]
-    faults = [Fault("the run declared another rule than the first", where=directory.root.name,
-                    do="Pool runs that declared the same rule.")
-              for directory, rule in zip(directories, rules, strict=True) if rule.digest != rules[0].digest]
+    faults = [
+        Fault(
+            "the run declared another rule than the first",
+            where=directory.root.name,
+            do="Pool runs that declared the same rule.",
+        )
+        for directory, rule in zip(directories, rules, strict=True)
+        if rule.digest != rules[0].digest
+    ]
     if faults:
         raise SpecError(faults)
     say(notice(directories[0], rules[0]))
     cohort = specs[0].cohort.load()
-    draws = [read_draw(directory, cohort, read_partition(directory.partition, cohort), seed=spec.seed)
-             for directory, spec in zip(directories, specs, strict=True)]
+    draws = [
+        read_draw(directory, cohort, read_partition(directory.partition, cohort), seed=spec.seed)
+        for directory, spec in zip(directories, specs, strict=True)
+    ]
     if own.shadows is not None:
         plain, unlearned = read_pools(own.shadows, cohort=cohort, partition=draws[0].partition)
         draws = [replace(draw, shadows=plain, unlearned_shadows=unlearned) for draw in draws]
     out = RunDirectory(own.out or own.runs[0])
     found, _ = run_audit(out, draws, cohort=cohort, declared=rules[0], seed=specs[0].seed)
-    write_report(out.report, gather(directories[0], specs[0], cohort, draws[0].partition, audit=found,
-                                    command=["forgetmi", "audit", *map(str, own.runs)]))
+    write_report(
+        out.report,
+        gather(
+            directories[0],
+            specs[0],
+            cohort,
+            draws[0].partition,
+            audit=found,
+            command=["forgetmi", "audit", *map(str, own.runs)],
+        ),
+    )
     return found
 
 
 def _unfit(directory: RunDirectory, spec: RunSpec) -> Iterator[Fault]:
     """Why a run cannot be audited."""
-    if not directory.metrics.exists() or any(not directory.signals(one).exists() for one in model_names(spec)):
-        yield Fault("the run is not finished", where=directory.root.name,
-                    do="Give the run's command again; it goes on where it stopped.")
+    if not directory.metrics.exists() or any(
+        not directory.signals(one).exists() for one in model_names(spec)
+    ):
+        yield Fault(
+            "the run is not finished",
+            where=directory.root.name,
+            do="Give the run's command again; it goes on where it stopped.",
+        )
     elif declared_in(directory) != spec.audit:
-        yield Fault("rule.json is not the rule of the run's specification", where=directory.root.name,
-                    why="one of them was changed after the run began")
+        yield Fault(
+            "rule.json is not the rule of the run's specification",
+            where=directory.root.name,
+            why="one of them was changed after the run began",
+        )
 
 
 def summary(found: Audit) -> str:
     """The verdict in a few lines."""
-    lines = [f"Verdict: {found.outcome} ({found.verdict.forgotten} patients, {found.verdict.draws} forget sets)"]
+    lines = [
+        f"Verdict: {found.outcome} ({found.verdict.forgotten} patients, {found.verdict.draws} forget sets)"
+    ]
     lines += [f"  {one.channel:<6}{one.outcome:<16}{one.reason}" for one in found.verdict.channels]
     return "\n".join([*lines, *(f"  {said}" for said in found.statements)])

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetmi.benchmark.grid import REQUIRED, RETRAIN, Axes, Point, all_methods, cells, points, read_setting
+from forgetmi.benchmark.grid import (
+    REQUIRED,
+    RETRAIN,
+    Axes,
+    Point,
+    all_methods,
+    cells,
+    points,
+    read_setting,
+)
 from forgetmi.benchmark.page import write_all
 from forgetmi.benchmark.progress import Estimate, Gauge, duration
 from forgetmi.benchmark.published import is_papers
@@ -30,8 +39,25 @@ from forgetmi.run.fingerprint import opened
 from forgetmi.run.pretrained import offline
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, write_yaml
 
-USED = ("cohort", "partition", "images", "text", "model", "training", "retrains", "batch_size", "seed", "split_seed",
-        "resamples", "workers", "threads", "runner", "address", "gpus_per_job", "device")
+USED = (
+    "cohort",
+    "partition",
+    "images",
+    "text",
+    "model",
+    "training",
+    "retrains",
+    "batch_size",
+    "seed",
+    "split_seed",
+    "resamples",
+    "workers",
+    "threads",
+    "runner",
+    "address",
+    "gpus_per_job",
+    "device",
+)
 SEEDS = (0, 1, 2)
 
 
@@ -72,11 +98,18 @@ class BenchmarkOptions:
 
 def benchmark(argv: Sequence[str]) -> None:
     """Compare methods over percentages and seeds, and write the tables."""
-    spec, own = parse(BenchmarkOptions, argv, prog="forgetmi benchmark", only=USED, description=(
-        "Train originals and retrained references, unlearn with every method at every forget percentage and seed, and "
-        "write the paper's tables and figure. Every model is kept under a digest of what determines it: interrupted at "
-        "any moment, the same command goes on, and a larger grid in the same directory uses what is there. A model "
-        "that cannot be made is stated in the tables and does not stop the others."))
+    spec, own = parse(
+        BenchmarkOptions,
+        argv,
+        prog="forgetmi benchmark",
+        only=USED,
+        description=(
+            "Train originals and retrained references, unlearn with every method at every forget percentage and seed, and "
+            "write the paper's tables and figure. Every model is kept under a digest of what determines it: interrupted at "
+            "any moment, the same command goes on, and a larger grid in the same directory uses what is there. A model "
+            "that cannot be made is stated in the tables and does not stop the others."
+        ),
+    )
     axes = read_axes(spec, own)
     store = Store(own.out)
     if own.dry_run:
@@ -87,7 +120,14 @@ def benchmark(argv: Sequence[str]) -> None:
         grid = points(spec, axes)
         if not own.tables_only:
             work(store, grid, spec)
-        write(store, spec, axes, grid, command=["forgetmi", "benchmark", *argv], seconds=time.perf_counter() - started)
+        write(
+            store,
+            spec,
+            axes,
+            grid,
+            command=["forgetmi", "benchmark", *argv],
+            seconds=time.perf_counter() - started,
+        )
 
 
 def read_axes(spec: RunSpec, own: BenchmarkOptions) -> Axes:
@@ -97,23 +137,55 @@ def read_axes(spec: RunSpec, own: BenchmarkOptions) -> Axes:
         SpecError: Options do not fit together; all faults at once.
     """
     draws = own.draws * len(own.percents) if len(own.draws) == 1 else own.draws
-    seeds = (SEEDS[:1] if own.quick else SEEDS) if own.training_seeds is None else own.training_seeds
+    seeds = (
+        (SEEDS[:1] if own.quick else SEEDS) if own.training_seeds is None else own.training_seeds
+    )
     asked, default = spec.partition, PartitionSpec()
-    faults = [Fault(what, where="benchmark", do=do) for what, do, wrong in (
-        ("a forget list or a list of canaries is given", "Leave it out: forget sets are drawn.",
-         asked.forget_list is not None or asked.canaries is not None),
-        ("a single forget percentage or draw is given", "Use --percents and --draws.",
-         (asked.percent, asked.draw) != (default.percent, default.draw)),
-        ("trained models are given", "Leave them out: every model is made here.", spec.given != GivenModels()),
-        ("--draws has another number of values than --percents", "Give one for all, or one each.",
-         len(draws) != len(own.percents)),
-        ("a number of draws is below 1", "Give 1 or more.", min(draws, default=0) < 1),
-        ("no retrained model is asked for", "Set --retrains to 2 or more; 3 are advised.", spec.retrains < 1),
-        ("there is nothing to do", "Give at least one percentage and one seed.",
-         not (own.percents and seeds and own.unlearning_seeds)),
-        ("a value of an axis is given twice", "Give each once.", any(
-            len(set(values)) < len(values) for values in (own.percents, seeds, own.unlearning_seeds))),
-    ) if wrong]
+    faults = [
+        Fault(what, where="benchmark", do=do)
+        for what, do, wrong in (
+            (
+                "a forget list or a list of canaries is given",
+                "Leave it out: forget sets are drawn.",
+                asked.forget_list is not None or asked.canaries is not None,
+            ),
+            (
+                "a single forget percentage or draw is given",
+                "Use --percents and --draws.",
+                (asked.percent, asked.draw) != (default.percent, default.draw),
+            ),
+            (
+                "trained models are given",
+                "Leave them out: every model is made here.",
+                spec.given != GivenModels(),
+            ),
+            (
+                "--draws has another number of values than --percents",
+                "Give one for all, or one each.",
+                len(draws) != len(own.percents),
+            ),
+            ("a number of draws is below 1", "Give 1 or more.", min(draws, default=0) < 1),
+            (
+                "no retrained model is asked for",
+                "Set --retrains to 2 or more; 3 are advised.",
+                spec.retrains < 1,
+            ),
+            (
+                "there is nothing to do",
+                "Give at least one percentage and one seed.",
+                not (own.percents and seeds and own.unlearning_seeds),
+            ),
+            (
+                "a value of an axis is given twice",
+                "Give each once.",
+                any(
+                    len(set(values)) < len(values)
+                    for values in (own.percents, seeds, own.unlearning_seeds)
+                ),
+            ),
+        )
+        if wrong
+    ]
     if faults:
         raise SpecError(faults)
     names = own.methods or (REQUIRED if own.quick else all_methods())
@@ -131,12 +203,20 @@ def plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
     todo = [cell for cell in found if not store.finished(cell.digest)]
     for cell in found:
         seconds = estimate.seconds(cell)
-        state = "done" if cell not in todo else "< 1 CPU s" if seconds < 0.5 else f"about {seconds:.0f} CPU s"
+        state = (
+            "done"
+            if cell not in todo
+            else "< 1 CPU s"
+            if seconds < 0.5
+            else f"about {seconds:.0f} CPU s"
+        )
         say(f"{cell.digest[:12]}  {cell.label}: {state}")
     gauge = Gauge(todo, estimate, workers=workers, write=say)
     total = sum(estimate.seconds(cell) for cell in todo)
-    say(f"{len(found)} models, {len(todo)} to make: {duration(total)} of processor time, "
-        f"{duration(gauge.left())} here. {estimate.basis}")
+    say(
+        f"{len(found)} models, {len(todo)} to make: {duration(total)} of processor time, "
+        f"{duration(gauge.left())} here. {estimate.basis}"
+    )
 
 
 def work(store: Store, grid: Sequence[Point], spec: RunSpec) -> None:
@@ -149,41 +229,64 @@ def work(store: Store, grid: Sequence[Point], spec: RunSpec) -> None:
 
 
 def write(
-    store: Store, spec: RunSpec, axes: Axes, grid: Sequence[Point], *, command: Sequence[str], seconds: float,
+    store: Store,
+    spec: RunSpec,
+    axes: Axes,
+    grid: Sequence[Point],
+    *,
+    command: Sequence[str],
+    seconds: float,
 ) -> None:
     """Write tables, figures, page and manifest, and say where they are and what failed."""
     cohort = opened(grid[0].spec)[0]
     found, results = cells(grid), collect(store, grid)
     outcomes = {cell.digest: store.outcome(cell.digest) for cell in found}
     made = {digest: outcome for digest, outcome in outcomes.items() if outcome is not None}
-    failed = [f"{cell.label}: {made[cell.digest].reason}" for cell in found
-              if cell.digest in made and made[cell.digest].reason]
+    failed = [
+        f"{cell.label}: {made[cell.digest].reason}"
+        for cell in found
+        if cell.digest in made and made[cell.digest].reason
+    ]
     cpu = sum(outcome.cost.cpu_seconds for outcome in made.values())
     summary = CohortSummary.of(cohort)
     grades = [int((cohort.label == grade).sum()) for grade in range(len(cohort.classes))]
-    tables = all_tables(results, axes.settings, seeds=len(axes.training_seeds),
-                        published=is_papers(summary.images, summary.patients, grades))
+    tables = all_tables(
+        results,
+        axes.settings,
+        seeds=len(axes.training_seeds),
+        published=is_papers(summary.images, summary.patients, grades),
+    )
     manifest = describe(
-        seeds={f"training-{seed}": seed for seed in axes.training_seeds}, cohort=cohort.digest,
+        seeds={f"training-{seed}": seed for seed in axes.training_seeds},
+        cohort=cohort.digest,
         models={cell.label: made[cell.digest].weights for cell in found if cell.digest in made},
-        spec=hashlib.sha256(write_yaml(spec).encode()).hexdigest(), warnings=failed, command=command,
-        stages={cell.label: made[cell.digest].cost for cell in found if cell.digest in made})
-    lead = (f"{summary.name}: {summary.images} images of {summary.patients} patients. Each method at each percentage "
-            f"against models retrained without the forgotten ({spec.retrains} a seed and forget set), "
-            f"{_many(len(axes.training_seeds), 'training seed')}, "
-            f"{_many(len(axes.unlearning_seeds), 'unlearning seed')}.")
-    foot = (f"{len(made)} models, {duration(cpu)} of processor time in all, on {manifest.processor}, "
-            f"{manifest.cores} cores{', ' + manifest.accelerator if manifest.accelerator else ''}. "
-            f"Command: {manifest.command}")
+        spec=hashlib.sha256(write_yaml(spec).encode()).hexdigest(),
+        warnings=failed,
+        command=command,
+        stages={cell.label: made[cell.digest].cost for cell in found if cell.digest in made},
+    )
+    lead = (
+        f"{summary.name}: {summary.images} images of {summary.patients} patients. Each method at each percentage "
+        f"against models retrained without the forgotten ({spec.retrains} a seed and forget set), "
+        f"{_many(len(axes.training_seeds), 'training seed')}, "
+        f"{_many(len(axes.unlearning_seeds), 'unlearning seed')}."
+    )
+    foot = (
+        f"{len(made)} models, {duration(cpu)} of processor time in all, on {manifest.processor}, "
+        f"{manifest.cores} cores{', ' + manifest.accelerator if manifest.accelerator else ''}. "
+        f"Command: {manifest.command}"
+    )
     shown = [one for one in axes.settings if ":" not in one.name] or list(axes.settings)
     write_manifest(store.root / "manifest.json", manifest)
     write_text(store.root / "spec.yaml", write_yaml(spec))
     write_all(store, results, tables, grid, shown, cohort=summary.name, lead=lead, foot=foot)
     for line in failed:
         say(f"failed: {line}")
-    say(f"{len(made)} of {len(found)} models made, {len(failed)} failed; {duration(seconds)} now, "
+    say(
+        f"{len(made)} of {len(found)} models made, {len(failed)} failed; {duration(seconds)} now, "
         f"{duration(cpu)} of processor time in all.\nPage: {store.root / 'benchmark.html'}\n"
-        f"Tables: {store.root / 'tables'}   Single numbers: {store.root / 'results.csv'}")
+        f"Tables: {store.root / 'tables'}   Single numbers: {store.root / 'results.csv'}"
+    )
 
 
 def _many(count: int, what: str) -> str:

@@ -22,11 +22,13 @@ def cohort(argv: Sequence[str]) -> None:
     actions = {"make": make, "check": check, "show": show, "canaries": canaries}
     if not argv or argv[0] not in actions:
         if argv and argv[0] in ("-h", "--help"):
-            say("usage: forgetmi cohort make|check|show|canaries [OPTIONS]\n\n"
+            say(
+                "usage: forgetmi cohort make|check|show|canaries [OPTIONS]\n\n"
                 "  make   write a generated cohort anybody can read, or with --like mimic a tree like MIMIC-CXR's\n"
                 "  check  read every row and decode every image; report all faults at once\n"
                 "  show   counts of a cohort and of its partition\n"
-                "  canaries  before training: patients of whom a coin decides who is trained on and later forgotten")
+                "  canaries  before training: patients of whom a coin decides who is trained on and later forgotten"
+            )
             return
         raise SpecError(Fault("cohort needs an action", do="One of: make, check, show, canaries."))
     actions[argv[0]](argv[1:])
@@ -59,7 +61,9 @@ def make(argv: Sequence[str]) -> None:
     shapes = {"table": _make_table, "mimic": _make_mimic}
     like = chosen.get("like", "table")
     if like not in shapes:
-        raise SpecError(Fault(f"no cohort like {like!r} can be made", do=f"One of: {', '.join(shapes)}."))
+        raise SpecError(
+            Fault(f"no cohort like {like!r} can be made", do=f"One of: {', '.join(shapes)}.")
+        )
     shapes[like](words)
 
 
@@ -69,16 +73,28 @@ def _make_table(argv: Sequence[str]) -> None:
     from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
     from forgetmi.run.spec import to_plain
 
-    own = command_line(MakeOptions, argv, prog="forgetmi cohort make",
-                       description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
-                                   "--like mimic writes a tree like MIMIC-CXR's, with options of its own.")
+    own = command_line(
+        MakeOptions,
+        argv,
+        prog="forgetmi cohort make",
+        description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
+        "--like mimic writes a tree like MIMIC-CXR's, with options of its own.",
+    )
     with Board() as board:
-        make_synthetic(own.out, patients=own.patients, seed=own.seed, size=own.size, ordinal=own.ordinal,
-                       reference_patients=own.reference_patients,
-                       progress=lambda done, total: board.show("patients", done, total))
+        make_synthetic(
+            own.out,
+            patients=own.patients,
+            seed=own.seed,
+            size=own.size,
+            ordinal=own.ordinal,
+            reference_patients=own.reference_patients,
+            progress=lambda done, total: board.show("patients", done, total),
+        )
     table = synthetic_table(own.out, ordinal=own.ordinal)
     write_text(own.out / "spec.yaml", yaml.safe_dump({"cohort": to_plain(table)}))
-    say(f"Cohort: {own.out / 'cohort.csv'}\nUse it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine")
+    say(
+        f"Cohort: {own.out / 'cohort.csv'}\nUse it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine"
+    )
 
 
 @dataclass(frozen=True)
@@ -113,37 +129,81 @@ def _make_mimic(argv: Sequence[str]) -> None:
     from forgetmi.cohort.phantom.mimic import make_mimic_phantom
     from forgetmi.run.spec import to_plain
 
-    own = command_line(MakeMimicOptions, argv, prog="forgetmi cohort make --like mimic",
-                       description="Write a folder like MIMIC-CXR's, with generated radiographs and reports of nobody, "
-                                   "to try everything without access.")
+    own = command_line(
+        MakeMimicOptions,
+        argv,
+        prog="forgetmi cohort make --like mimic",
+        description="Write a folder like MIMIC-CXR's, with generated radiographs and reports of nobody, "
+        "to try everything without access.",
+    )
     with Board() as board, full_disk_explained(own.out.name):
         made = make_mimic_phantom(
-            own.out, split=own.split, patients=own.patients, size=own.size, bits=own.bits, images=own.images,
-            compressed=own.compressed, seed=own.seed, progress=lambda done, total: board.show("patients", done, total))
-    reader = MimicCxrCohort(split=made.split, root=made.root, images=own.images, metadata=made.metadata,
-                            patients=made.patients)
-    write_text(own.out / "spec.yaml", yaml.safe_dump({"cohort": to_plain(reader), "partition": {
-        "forget_list": str(made.forget[10]), "validation": 0.1}}))
+            own.out,
+            split=own.split,
+            patients=own.patients,
+            size=own.size,
+            bits=own.bits,
+            images=own.images,
+            compressed=own.compressed,
+            seed=own.seed,
+            progress=lambda done, total: board.show("patients", done, total),
+        )
+    reader = MimicCxrCohort(
+        split=made.split,
+        root=made.root,
+        images=own.images,
+        metadata=made.metadata,
+        patients=made.patients,
+    )
+    write_text(
+        own.out / "spec.yaml",
+        yaml.safe_dump(
+            {
+                "cohort": to_plain(reader),
+                "partition": {"forget_list": str(made.forget[10]), "validation": 0.1},
+            }
+        ),
+    )
     rows = read_strings(made.split).columns
-    counts = ", ".join(f"{len(set(rows[name]))} {what}" for name, what in (
-        ("subject_id", "patients"), ("study_id", "studies"), ("dicom_id", "images")))
-    shape = {"dicom": f"DICOM of {own.size[0]} x {own.size[1]} pixels, {own.bits} bits", "none": "reports alone",
-             "jpg": f"JPEG of {own.size[0]} x {own.size[1]} pixels"}[own.images]
+    counts = ", ".join(
+        f"{len(set(rows[name]))} {what}"
+        for name, what in (
+            ("subject_id", "patients"),
+            ("study_id", "studies"),
+            ("dicom_id", "images"),
+        )
+    )
+    shape = {
+        "dicom": f"DICOM of {own.size[0]} x {own.size[1]} pixels, {own.bits} bits",
+        "none": "reports alone",
+        "jpg": f"JPEG of {own.size[0]} x {own.size[1]} pixels",
+    }[own.images]
     lists = (made.split, made.all_data, made.metadata, made.patients, *made.forget.values())
-    say(f"{made.root}: {counts}; {shape}; generated, of nobody\n  {', '.join(path.name for path in lists)}\n"
-        f"Use it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mimic")
+    say(
+        f"{made.root}: {counts}; {shape}; generated, of nobody\n  {', '.join(path.name for path in lists)}\n"
+        f"Use it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mimic"
+    )
 
 
 def check(argv: Sequence[str]) -> None:
     """Read every row and decode every image."""
     from forgetmi.data.image import build_image_store
 
-    spec, _ = parse(NoOptions, argv, prog="forgetmi cohort check", only=("cohort", "images"),
-                    description="Read every row and decode every image; all faults are reported at once.")
+    spec, _ = parse(
+        NoOptions,
+        argv,
+        prog="forgetmi cohort check",
+        only=("cohort", "images"),
+        description="Read every row and decode every image; all faults are reported at once.",
+    )
     found: Cohort = spec.cohort.load()
     with Board() as board:
-        store = build_image_store(found, spec.images, cache=default_cache(),
-                                  progress=lambda done, total: board.show("images", done, total))
+        store = build_image_store(
+            found,
+            spec.images,
+            cache=default_cache(),
+            progress=lambda done, total: board.show("images", done, total),
+        )
     say(describe(found))
     for notice, rows in store.notices.items():
         say(f"  note: {notice} ({rows} images)")
@@ -154,8 +214,13 @@ def show(argv: Sequence[str]) -> None:
     """Counts of a cohort and of its partition."""
     from forgetmi.run.pipeline import load_data
 
-    spec, _ = parse(NoOptions, argv, prog="forgetmi cohort show", only=("cohort", "partition", "seed", "split_seed"),
-                    description="Counts of a cohort, and of the partition these options give.")
+    spec, _ = parse(
+        NoOptions,
+        argv,
+        prog="forgetmi cohort show",
+        only=("cohort", "partition", "seed", "split_seed"),
+        description="Counts of a cohort, and of the partition these options give.",
+    )
     found, partition = load_data(spec)
     say(describe(found))
     for name, count in partition.counts().items():
@@ -187,29 +252,50 @@ def canaries(argv: Sequence[str]) -> None:
     from forgetmi.cohort.identifiers import load_key
     from forgetmi.run.spec import to_plain
 
-    spec, own = parse(CanaryOptions, argv, prog="forgetmi cohort canaries", only=("cohort",),
-                      description="Before training: draw matched pairs of patients and toss a coin for each, who is "
-                                  "trained on and later forgotten, or never seen. The audit of such a run bounds "
-                                  "epsilon from below.")
+    spec, own = parse(
+        CanaryOptions,
+        argv,
+        prog="forgetmi cohort canaries",
+        only=("cohort",),
+        description="Before training: draw matched pairs of patients and toss a coin for each, who is "
+        "trained on and later forgotten, or never seen. The audit of such a run bounds "
+        "epsilon from below.",
+    )
     found: Cohort = spec.cohort.load()
     if (own.out / SEALED).exists():
-        raise SpecError(Fault("canaries are sealed there already", where=own.out.name, do="Choose another --out."))
-    drawn = draw_canaries(found, pairs=own.pairs, seed=own.seed, key=load_key(getattr(spec.cohort, "key_file", None)))
+        raise SpecError(
+            Fault(
+                "canaries are sealed there already", where=own.out.name, do="Choose another --out."
+            )
+        )
+    drawn = draw_canaries(
+        found, pairs=own.pairs, seed=own.seed, key=load_key(getattr(spec.cohort, "key_file", None))
+    )
     write_canaries(own.out, drawn)
-    write_text(own.out / "spec.yaml", yaml.safe_dump({
-        "cohort": to_plain(spec.cohort), "partition": {"canaries": str(own.out / SEALED)}}))
-    say(f"{len(drawn.patients)} canaries sealed in {own.out / SEALED}: keep it closed until the audit.\n"
+    write_text(
+        own.out / "spec.yaml",
+        yaml.safe_dump(
+            {"cohort": to_plain(spec.cohort), "partition": {"canaries": str(own.out / SEALED)}}
+        ),
+    )
+    say(
+        f"{len(drawn.patients)} canaries sealed in {own.out / SEALED}: keep it closed until the audit.\n"
         f"Publish {own.out / COMMITMENT}: {drawn.commitment}\n"
-        f"Train with them:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine")
+        f"Train with them:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine"
+    )
 
 
 def describe(cohort: Cohort) -> str:
     """A cohort in a few lines, without anything about a single patient."""
     known = cohort.label[cohort.label >= 0]
-    shares = ", ".join(f"{name} {np.mean(known == number):.0%}" for number, name in enumerate(cohort.classes))
-    lines = [f"{cohort.name}: {len(cohort)} images, {len(codes(cohort.study)[1])} studies, "
-             f"{len(codes(cohort.patient)[1])} patients",
-             f"  classes ({'grades' if cohort.ordinal else 'names'}): {shares}; "
-             f"unknown: {len(cohort) - len(known)} images",
-             f"  content digest {cohort.digest[:16]}"]
+    shares = ", ".join(
+        f"{name} {np.mean(known == number):.0%}" for number, name in enumerate(cohort.classes)
+    )
+    lines = [
+        f"{cohort.name}: {len(cohort)} images, {len(codes(cohort.study)[1])} studies, "
+        f"{len(codes(cohort.patient)[1])} patients",
+        f"  classes ({'grades' if cohort.ordinal else 'names'}): {shares}; "
+        f"unknown: {len(cohort) - len(known)} images",
+        f"  content digest {cohort.digest[:16]}",
+    ]
     return "\n".join([*lines, *(f"  note: {notice}" for notice in cohort.notices)])

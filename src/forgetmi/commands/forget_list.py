@@ -19,7 +19,9 @@ from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.run.console import say
 
 TRAINED, FORGOTTEN, ABSENT = "trained on", "forgotten by an earlier run", "not in this cohort"
-NEVER: Mapping[str, str] = {name: f"never trained on ({name})" for name in ("validation", "holdout", "reference")}
+NEVER: Mapping[str, str] = {
+    name: f"never trained on ({name})" for name in ("validation", "holdout", "reference")
+}
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,22 @@ class ProcessOptions:
 
 def process(argv: Sequence[str]) -> None:
     """Gather open requests into one forget list."""
-    spec, own = parse(ProcessOptions, argv, prog="forgetmi requests process", only=("cohort",),
-                      description="Match open requests with a cohort and write one forget list for forgetmi run.")
+    spec, own = parse(
+        ProcessOptions,
+        argv,
+        prog="forgetmi requests process",
+        only=("cohort",),
+        description="Match open requests with a cohort and write one forget list for forgetmi run.",
+    )
     cohort = spec.cohort.load()
     ledger = Ledger(own.ledger, key_id=cohort.key_id)
     standing = _standing(cohort, own.kind, _in_service(ledger.steps(), cohort))
     taken: list[Entry] = []
     rows: list[str] = []
     never: dict[int, list[str]] = {}
-    for entry in ledger.entries(numbers(own.only), states=("open", "processing") if own.only else ("open",)):
+    for entry in ledger.entries(
+        numbers(own.only), states=("open", "processing") if own.only else ("open",)
+    ):
         digests = entry.patients if own.kind == "patient" else entry.studies
         found = [standing.get(digest, ABSENT) for digest in digests]
         if reason := _left_out(entry, own.kind, found):
@@ -59,15 +68,28 @@ def process(argv: Sequence[str]) -> None:
             if where != TRAINED:
                 say(f"{entry.name}: {found.count(where)} of {len(found)} are {where}")
         taken.append(entry)
-        rows += [f"{digest},{entry.name}" for digest, where in zip(digests, found, strict=True) if where == TRAINED]
-        never[entry.number] = [digest for digest, where in zip(digests, found, strict=True) if where in NEVER.values()]
+        rows += [
+            f"{digest},{entry.name}"
+            for digest, where in zip(digests, found, strict=True)
+            if where == TRAINED
+        ]
+        never[entry.number] = [
+            digest for digest, where in zip(digests, found, strict=True) if where in NEVER.values()
+        ]
     if not taken:
-        raise EvidenceError(Fault("no request can be carried out", where=own.ledger.name,
-                                  do="See forgetmi requests list."))
+        raise EvidenceError(
+            Fault(
+                "no request can be carried out",
+                where=own.ledger.name,
+                do="See forgetmi requests list.",
+            )
+        )
     write_text(own.out, "\n".join([f"{own.kind}_digest,request", *rows]) + "\n")
     batch = ledger.process([entry.number for entry in taken], never_trained=never)
-    say(f"Forget list {batch}: {own.out} ({len(taken)} requests, {len(rows)} {own.kind} digests)\n"
-        f"Next, with the cohort's options:  {_next(own.out, taken, ledger.steps())}")
+    say(
+        f"Forget list {batch}: {own.out} ({len(taken)} requests, {len(rows)} {own.kind} digests)\n"
+        f"Next, with the cohort's options:  {_next(own.out, taken, ledger.steps())}"
+    )
 
 
 def _in_service(steps: Sequence[Step], cohort: Cohort) -> Partition | None:
@@ -91,7 +113,9 @@ def _standing(cohort: Cohort, kind: Kind, in_service: Partition | None) -> dict[
             side[in_service.rows(name)] = words  # type: ignore[arg-type]
     digests = (cohort.patient if kind == "patient" else cohort.study).astype(str)
     kept = side == TRAINED
-    return dict(zip(digests.tolist(), side.tolist(), strict=True)) | dict.fromkeys(digests[kept].tolist(), TRAINED)
+    return dict(zip(digests.tolist(), side.tolist(), strict=True)) | dict.fromkeys(
+        digests[kept].tolist(), TRAINED
+    )
 
 
 def _left_out(entry: Entry, kind: Kind, found: Sequence[str]) -> str:
@@ -107,17 +131,33 @@ def _left_out(entry: Entry, kind: Kind, found: Sequence[str]) -> str:
     words = ", ".join(f"{found.count(where)} {where}" for where in dict.fromkeys(found))
     if FORGOTTEN in found:
         return f"of those it names, {words}: close it by the record of the run that forgot them"
-    return (f"of those it names, {words}: there is nothing to unlearn. Take them out of the data, then: forgetmi "
-            f"requests close {entry.name} --note 'the model was never trained on them'")
+    return (
+        f"of those it names, {words}: there is nothing to unlearn. Take them out of the data, then: forgetmi "
+        f"requests close {entry.name} --note 'the model was never trained on them'"
+    )
 
 
 def _next(out: Path, taken: Sequence[Entry], steps: Sequence[Step]) -> str:
-    words = ["forgetmi", "run", "--partition.forget-list", str(out), "--request.id",
-             ",".join(entry.name for entry in taken), "--partition.date",
-             min(entry.received for entry in taken).isoformat(), "--request.ground",
-             "; ".join(dict.fromkeys(entry.ground for entry in taken))]
+    words = [
+        "forgetmi",
+        "run",
+        "--partition.forget-list",
+        str(out),
+        "--request.id",
+        ",".join(entry.name for entry in taken),
+        "--partition.date",
+        min(entry.received for entry in taken).isoformat(),
+        "--request.ground",
+        "; ".join(dict.fromkeys(entry.ground for entry in taken)),
+    ]
     if steps:  # the model in service has forgotten others before
         before = Path(steps[-1].folder)
-        words += ["--given.original", str(before / "models" / "unlearned"), "--partition.after",
-                  str(before / "partition.json"), "--previous", str(before / "record.json")]
+        words += [
+            "--given.original",
+            str(before / "models" / "unlearned"),
+            "--partition.after",
+            str(before / "partition.json"),
+            "--previous",
+            str(before / "record.json"),
+        ]
     return shlex.join([*words, "--out", "DIRECTORY"])

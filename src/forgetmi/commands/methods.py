@@ -36,24 +36,40 @@ class MethodsOptions:
 
 def methods(argv: Sequence[str]) -> None:
     """List the registered methods."""
-    own = command_line(MethodsOptions, argv, prog="forgetmi methods",
-                       description="List the unlearning methods: source, what each reads, cost, exact or approximate.")
+    own = command_line(
+        MethodsOptions,
+        argv,
+        prog="forgetmi methods",
+        description="List the unlearning methods: source, what each reads, cost, exact or approximate.",
+    )
     if own.markdown:
         say(page().rstrip("\n"))
         return
     for name in registry.names():
         info: MethodInfo = registry.get(name).info
-        say(f"{name}  -  {info.title} ({info.paper})\n    {info.summary}\n"
+        say(
+            f"{name}  -  {info.title} ({info.paper})\n    {info.summary}\n"
             f"    reads {', '.join(sorted(info.reads))}; {_removal(info)}; "
-            f"cost an epoch, in fine-tune epochs: {info.cost}\n    suits {info.suits}\n")
+            f"cost an epoch, in fine-tune epochs: {info.cost}\n    suits {info.suits}\n"
+        )
 
 
 def page() -> str:
     """The page of the documentation, on this package's own methods."""
     names = [name for name in registry.names() if registry.target(name).startswith("forgetmi.")]
     infos: dict[str, MethodInfo] = {name: registry.get(name).info for name in names}
-    rows = [(f"`{name}`", info.title, info.paper, ", ".join(sorted(info.reads)), _removal(info), info.cost, info.suits)
-            for name, info in infos.items()]
+    rows = [
+        (
+            f"`{name}`",
+            info.title,
+            info.paper,
+            ", ".join(sorted(info.reads)),
+            _removal(info),
+            info.cost,
+            info.suits,
+        )
+        for name, info in infos.items()
+    ]
     table = [COLUMNS, ("---",) * len(COLUMNS), *rows]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
     words = [f"- **{info.title}** (`{name}`): {info.summary}" for name, info in infos.items()]

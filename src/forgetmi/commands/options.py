@@ -19,8 +19,14 @@ from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
 
 
 def parse(
-    extra: type, argv: Sequence[str], *, prog: str, description: str, only: Sequence[str] = (),
-    start: RunSpec | None = None, agent: bool = False,
+    extra: type,
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    only: Sequence[str] = (),
+    start: RunSpec | None = None,
+    agent: bool = False,
 ) -> tuple[RunSpec, Any]:
     """Options of a command that works on a run specification.
 
@@ -54,15 +60,32 @@ def parse(
     given, required = _given(start, pairs)
     words += required
     hints = typing.get_type_hints(RunSpec)
-    combined = dataclasses.make_dataclass("Options", [
-        *((f.name, typing.get_type_hints(extra)[f.name], _same(f)) for f in dataclasses.fields(extra)),
-        *((f.name, _type(hints[f.name], getattr(start, f.name)), field(default=getattr(start, f.name)))  # type: ignore[arg-type]
-          for f in used),
-    ], frozen=True, kw_only=True)
+    combined = dataclasses.make_dataclass(
+        "Options",
+        [
+            *(
+                (f.name, typing.get_type_hints(extra)[f.name], _same(f))
+                for f in dataclasses.fields(extra)
+            ),
+            *(
+                (
+                    f.name,
+                    _type(hints[f.name], getattr(start, f.name)),
+                    field(default=getattr(start, f.name)),
+                )  # type: ignore[arg-type]
+                for f in used
+            ),
+        ],
+        frozen=True,
+        kw_only=True,
+    )
     combined.__doc__ = _documentation(extra)
     if not chosen_elsewhere:
-        kinds = "; ".join(f"--{key} KIND with KIND one of {', '.join(registry.names())}"
-                          for key, registry in CHOICES.items() if not only or key in only)
+        kinds = "; ".join(
+            f"--{key} KIND with KIND one of {', '.join(registry.names())}"
+            for key, registry in CHOICES.items()
+            if not only or key in only
+        )
         description += f"\n\n--spec FILE gives the starting values. {kinds}."
     parsed = command_line(combined, words, prog=prog, description=description)
     values = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(combined)}
@@ -71,14 +94,17 @@ def parse(
     return applied(spec, given, where="command line") if given else spec, extra(**own)
 
 
-
-
 def command_line(cls: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
     """A dataclass of options from words; wrong ones end the process with code 2."""
     import tyro
 
-    return tyro.cli(cls, args=list(argv), prog=prog, description=description,
-                    config=(tyro.conf.HelptextFromCommentsOff,))
+    return tyro.cli(
+        cls,
+        args=list(argv),
+        prog=prog,
+        description=description,
+        config=(tyro.conf.HelptextFromCommentsOff,),
+    )
 
 
 def take_pairs(argv: Sequence[str], parts: Collection[str]) -> tuple[list[str], dict[str, str]]:
@@ -88,7 +114,12 @@ def take_pairs(argv: Sequence[str], parts: Collection[str]) -> tuple[list[str], 
     for word in argv:
         name, equals, value = word.removeprefix("--").partition("=")
         part = name.partition(".")[0].replace("-", "_")
-        if word.startswith("--") and equals and part in parts and (name not in CHOICES or value.startswith("{")):
+        if (
+            word.startswith("--")
+            and equals
+            and part in parts
+            and (name not in CHOICES or value.startswith("{"))
+        ):
             found[name] = value
         else:
             rest.append(word)
@@ -102,12 +133,19 @@ def read_value(text: str, kind: Any) -> Any:
         text: The value.
         kind: Type of the option; where that is text, text stays as it is.
     """
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    kinds = (
+        typing.get_args(kind)
+        if typing.get_origin(kind) in (typing.Union, types.UnionType)
+        else (kind,)
+    )
     if type(None) in kinds and text in ("None", "null"):
         return None
     if str in kinds or Path in kinds or text in typing.get_args(kind):
         return text
-    if typing.get_origin(kind) is tuple and text[:1] not in ("[", "("):  # one value, as on any command line
+    if typing.get_origin(kind) is tuple and text[:1] not in (
+        "[",
+        "(",
+    ):  # one value, as on any command line
         return (read_value(text, typing.get_args(kind)[0]),)
     try:
         return ast.literal_eval(text)
@@ -150,7 +188,11 @@ def _given(start: RunSpec, pairs: Mapping[str, str]) -> tuple[dict[str, Any], li
         if getattr(part, last, None) is tyro.MISSING:
             required.append(f"--{name}={text}")
         else:
-            kind = typing.get_type_hints(type(part)).get(last, Any) if dataclasses.is_dataclass(part) else Any
+            kind = (
+                typing.get_type_hints(type(part)).get(last, Any)
+                if dataclasses.is_dataclass(part)
+                else Any
+            )
             given |= _single(name, read_value(text, kind), getattr(part, last, None))
     return given, required
 
@@ -159,16 +201,22 @@ def _single(name: str, value: Any, now: Any) -> dict[str, Any]:
     """Options one by one, where nested parameters come as one mapping for a part."""
     if not (isinstance(value, dict) and dataclasses.is_dataclass(now)):
         return {name: value}
-    return {full: one for key, inner in value.items()
-            for full, one in _single(f"{name}.{key}", inner, getattr(now, str(key), None)).items()}
+    return {
+        full: one
+        for key, inner in value.items()
+        for full, one in _single(f"{name}.{key}", inner, getattr(now, str(key), None)).items()
+    }
 
 
 def _default(cls: type) -> Any:
     """A part with its defaults; required options stay `dataclasses.MISSING` for the command line to fill."""
     import tyro
 
-    required = {f.name: tyro.MISSING for f in dataclasses.fields(cls)
-                if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    required = {
+        f.name: tyro.MISSING
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
     made = object.__new__(cls)
     for f in dataclasses.fields(cls):
         if f.name in required:
@@ -193,9 +241,11 @@ def _same(f: dataclasses.Field[Any]) -> Any:
 
 def _documentation(extra: type) -> str:
     """The argument descriptions of both dataclasses under one heading."""
+
     def arguments(cls: type) -> str:
         text = sys.modules[cls.__module__].__dict__[cls.__name__].__doc__ or ""
         return text.split("Args:\n", 1)[1].rstrip() if "Args:\n" in text else ""
+
     return f"Options.\n\nArgs:\n{arguments(extra)}\n{arguments(RunSpec)}\n"
 
 

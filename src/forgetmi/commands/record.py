@@ -39,14 +39,24 @@ class RecordOptions:
 
 def record(argv: Sequence[str]) -> None:
     """Make (and sign) the record of a finished run."""
-    own = command_line(RecordOptions, argv, prog="forgetmi record",
-                       description="Make the record of a finished run, e.g. to sign it after its report was read.")
+    own = command_line(
+        RecordOptions,
+        argv,
+        prog="forgetmi record",
+        description="Make the record of a finished run, e.g. to sign it after its report was read.",
+    )
     how = Recording(own.sign_key, own.previous)
     check(how)
     spec, directory = spec_of(own.run), RunDirectory(own.run)
     if not directory.report.exists():
-        raise SpecError(Fault("the run is not finished", where=own.run.name, why="it has no report",
-                              do="Give the run's command again; it goes on where it stopped."))
+        raise SpecError(
+            Fault(
+                "the run is not finished",
+                where=own.run.name,
+                why="it has no report",
+                do="Give the run's command again; it goes on where it stopped.",
+            )
+        )
     cohort, partition = load_data(spec)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     say(keep_record(Run(directory, cohort, partition, evaluation), spec, how))
@@ -71,22 +81,39 @@ class VerifyOptions:
 
 def verify(argv: Sequence[str]) -> None:
     """Check a record, its chain, and every file it names."""
-    own = command_line(VerifyOptions, argv, prog="forgetmi verify",
-                       description="Check a record's form, digest, signature and chain, every file it names and every "
-                                   "proof; with --recompute, compute a part again from the stored signals.")
+    own = command_line(
+        VerifyOptions,
+        argv,
+        prog="forgetmi verify",
+        description="Check a record's form, digest, signature and chain, every file it names and every "
+        "proof; with --recompute, compute a part again from the stored signals.",
+    )
     checked = check_record(own.record, key=own.key, previous=own.previous)
     root = own.record if own.record.is_dir() else own.record.parent
     done, unchecked = list(checked.done), list(checked.open)
     if own.recompute == "metrics":
         numbers, largest = recompute.metrics(root, checked.record)
-        done.append(f"{numbers} numbers computed again from the stored signals are the same"
-                    + (f" (largest difference {largest:.0e})" if largest else ""))
+        done.append(
+            f"{numbers} numbers computed again from the stored signals are the same"
+            + (f" (largest difference {largest:.0e})" if largest else "")
+        )
     else:
         unchecked.append("whether the metrics follow from the signals: --recompute metrics")
     if own.recompute == "verdict":
-        done.append(f"the verdict follows from the stored signals: {recompute.verdict(root, checked.record)}")
+        done.append(
+            f"the verdict follows from the stored signals: {recompute.verdict(root, checked.record)}"
+        )
     elif checked.record.decision.outcome != NOT_AUDITED:
         unchecked.append("whether the verdict follows from the signals: --recompute verdict")
-    unchecked.append("whether the signals are those of the models: that needs the models, the cohort and its key")
-    say("\n".join([f"{_said(checked.record)}", *(f"  holds: {line}" for line in done),
-                   *(f"  not checked: {line}" for line in unchecked)]))
+    unchecked.append(
+        "whether the signals are those of the models: that needs the models, the cohort and its key"
+    )
+    say(
+        "\n".join(
+            [
+                f"{_said(checked.record)}",
+                *(f"  holds: {line}" for line in done),
+                *(f"  not checked: {line}" for line in unchecked),
+            ]
+        )
+    )

@@ -21,7 +21,11 @@ from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, number
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.run.console import say
 
-GROUNDS = {"gdpr": "GDPR Art. 17, erasure", "uk_biobank": "UK Biobank withdrawal", "own": "withdrawal"}
+GROUNDS = {
+    "gdpr": "GDPR Art. 17, erasure",
+    "uk_biobank": "UK Biobank withdrawal",
+    "own": "withdrawal",
+}
 _HELP = """usage: forgetmi requests add|list|due|process|close|advise|drift [OPTIONS]
 
   add      enter a request; its deadline is set, and only keyed digests are kept
@@ -35,8 +39,15 @@ _HELP = """usage: forgetmi requests add|list|due|process|close|advise|drift [OPT
 
 def requests(argv: Sequence[str]) -> None:
     """Keep the ledger of withdrawals."""
-    actions = {"add": add, "list": show, "due": due, "process": process, "close": close, "advise": advise,
-               "drift": drift}
+    actions = {
+        "add": add,
+        "list": show,
+        "due": due,
+        "process": process,
+        "close": close,
+        "advise": advise,
+        "drift": drift,
+    }
     if not argv or argv[0] not in actions:
         if argv and argv[0] in ("-h", "--help"):
             say(_HELP)
@@ -76,16 +87,28 @@ def add(argv: Sequence[str]) -> None:
     """Enter a request."""
     from forgetmi.requests.subjects import read_subjects
 
-    own = command_line(AddOptions, argv, prog="forgetmi requests add",
-                       description="Enter a withdrawal. Identifiers are read, turned into keyed digests, and not kept.")
+    own = command_line(
+        AddOptions,
+        argv,
+        prog="forgetmi requests add",
+        description="Enter a withdrawal. Identifiers are read, turned into keyed digests, and not kept.",
+    )
     received = _day(own.received, "--received")
     last = deadline(received, own.term, days=own.days)
     pseudonyms = Pseudonyms(load_key(own.key_file))
     ground = own.ground or GROUNDS[own.term]
     patients, studies = read_subjects(own.who, pseudonyms, words=(ground, own.note))
     ledger = Ledger(own.ledger, key_id=pseudonyms.key_id)
-    entry = ledger.add(received=received, due=last, term=own.term, ground=ground, scope=own.scope, patients=patients,
-                       studies=studies, note=own.note)
+    entry = ledger.add(
+        received=received,
+        due=last,
+        term=own.term,
+        ground=ground,
+        scope=own.scope,
+        patients=patients,
+        studies=studies,
+        note=own.note,
+    )
     say(f"{entry.name}: {_who(entry)}, {entry.scope}, {entry.state}, due {entry.due}")
     for twin in ledger.twins(entry):
         say(f"  note: {twin.name} ({twin.state}) names some of the same")
@@ -108,13 +131,29 @@ class ListOptions:
 
 def show(argv: Sequence[str]) -> None:
     """All requests."""
-    own = command_line(ListOptions, argv, prog="forgetmi requests list",
-                       description="All requests and where they stand, by deadline.")
+    own = command_line(
+        ListOptions,
+        argv,
+        prog="forgetmi requests list",
+        description="All requests and where they stand, by deadline.",
+    )
     ledger = Ledger(own.ledger)
     entries = ledger.entries(states=STATES if own.state == "all" else (own.state,))
     if own.as_json:
-        say(json.dumps([{**dataclasses.asdict(entry), "request": entry.name, "history": ledger.history(entry.number)}
-                        for entry in entries], indent=1, default=str))
+        say(
+            json.dumps(
+                [
+                    {
+                        **dataclasses.asdict(entry),
+                        "request": entry.name,
+                        "history": ledger.history(entry.number),
+                    }
+                    for entry in entries
+                ],
+                indent=1,
+                default=str,
+            )
+        )
         return
     say("\n".join(_line(entry) for entry in entries) or "no requests")
 
@@ -136,14 +175,24 @@ class DueOptions:
 
 def due(argv: Sequence[str]) -> None:
     """Deadlines."""
-    own = command_line(DueOptions, argv, prog="forgetmi requests due",
-                       description="Requests that are not closed, the most urgent first.")
+    own = command_line(
+        DueOptions,
+        argv,
+        prog="forgetmi requests due",
+        description="Requests that are not closed, the most urgent first.",
+    )
     if own.within < 0:
         raise SpecError(Fault(f"{own.within} days", where="--within", do="Give 0 or more."))
     today = _day(own.today, "--today")
-    entries = [entry for entry in Ledger(own.ledger).entries(states=[one for one in STATES if one not in FINAL])
-               if (entry.due - today).days <= own.within]
-    say("\n".join(f"{_left((entry.due - today).days):>18}  {_line(entry)}" for entry in entries) or "nothing is due")
+    entries = [
+        entry
+        for entry in Ledger(own.ledger).entries(states=[one for one in STATES if one not in FINAL])
+        if (entry.due - today).days <= own.within
+    ]
+    say(
+        "\n".join(f"{_left((entry.due - today).days):>18}  {_line(entry)}" for entry in entries)
+        or "nothing is due"
+    )
 
 
 def _left(days: int) -> str:
@@ -174,8 +223,12 @@ class CloseOptions:
 
 def close(argv: Sequence[str]) -> None:
     """Close requests."""
-    own = command_line(CloseOptions, argv, prog="forgetmi requests close",
-                       description="Close requests by a run's record; or refuse them, hold them, open them again.")
+    own = command_line(
+        CloseOptions,
+        argv,
+        prog="forgetmi requests close",
+        description="Close requests by a run's record; or refuse them, hold them, open them again.",
+    )
     asked = numbers(own.request)
     if not asked:
         raise SpecError(Fault("no request is named", do="Give numbers, e.g. R0003."))
@@ -184,7 +237,9 @@ def close(argv: Sequence[str]) -> None:
         state: State = own.state
         ledger.move(asked, state, note=own.note)
     elif own.state != "closed":
-        raise SpecError(Fault("a record closes requests", where="--state", do="Leave one of the two out."))
+        raise SpecError(
+            Fault("a record closes requests", where="--state", do="Leave one of the two out.")
+        )
     else:
         from forgetmi.evidence.verify import verify
 
@@ -192,9 +247,18 @@ def close(argv: Sequence[str]) -> None:
         checked = verify(own.record, key=own.key)
         said = ledger.meet(asked, checked.record, folder=folder.resolve(), note=own.note)
         unchecked = checked.open
-    say("\n".join([*(_line(entry) + (f"\n  note: {said[entry.number]}" if entry.number in said else "")
-                     for entry in ledger.entries(asked)),
-                   *(f"  not checked: {line}" for line in unchecked)]))
+    say(
+        "\n".join(
+            [
+                *(
+                    _line(entry)
+                    + (f"\n  note: {said[entry.number]}" if entry.number in said else "")
+                    for entry in ledger.entries(asked)
+                ),
+                *(f"  not checked: {line}" for line in unchecked),
+            ]
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -221,20 +285,33 @@ def advise(argv: Sequence[str]) -> None:
     from forgetmi.evidence.record_files import read_record
     from forgetmi.requests.advise import advise as compare
 
-    own = command_line(AdviseOptions, argv, prog="forgetmi requests advise",
-                       description="Compare retraining, SISA and unlearning by the measured cost of finished runs, and "
-                                   "by risk.")
+    own = command_line(
+        AdviseOptions,
+        argv,
+        prog="forgetmi requests advise",
+        description="Compare retraining, SISA and unlearning by the measured cost of finished runs, and "
+        "by risk.",
+    )
     if min(own.shards, own.slices) < 1 or own.patients < 0:
-        raise SpecError(Fault("a number is out of range", do="Shards and slices from 1, patients from 0."))
-    patients = own.patients or len({digest for entry in Ledger(own.ledger).entries(states=("open",))
-                                    for digest in entry.patients})
+        raise SpecError(
+            Fault("a number is out of range", do="Shards and slices from 1, patients from 0.")
+        )
+    patients = own.patients or len(
+        {
+            digest
+            for entry in Ledger(own.ledger).entries(states=("open",))
+            for digest in entry.patients
+        }
+    )
     records = [read_record(path) for path in own.runs]
     say(f"for {patients} patients in one batch:")
     for option in compare(records, patients=patients, shards=own.shards, slices=own.slices):
         seconds = "-" if option.cpu_seconds is None else f"{option.cpu_seconds:.0f} CPU s"
         share = "" if option.share is None else f", {option.share:.2f} of a retraining"
         say(f"  {option.way}: {seconds}{share} ({option.basis})\n    risk: {option.risk}")
-    say("Several requests in one batch cost about one run: gather them as far as their deadlines allow.")
+    say(
+        "Several requests in one batch cost about one run: gather them as far as their deadlines allow."
+    )
 
 
 @dataclass(frozen=True)
@@ -250,20 +327,28 @@ class DriftOptions:
 
 def drift(argv: Sequence[str]) -> None:
     """What the requests so far have done to the model."""
-    own = command_line(DriftOptions, argv, prog="forgetmi requests drift",
-                       description="The runs that met requests, in order, and how the model in service changed.")
+    own = command_line(
+        DriftOptions,
+        argv,
+        prog="forgetmi requests drift",
+        description="The runs that met requests, in order, and how the model in service changed.",
+    )
     steps = Ledger(own.ledger).steps()
     for number, step in enumerate(steps):
         if number and step.before != steps[number - 1].after:
             say("  (this run did not start from the model of the run before)")
-        say(f"{step.at[:10]}  {step.before[:8]} -> {step.after[:8]}  {len(step.requests)} requests  "
+        say(
+            f"{step.at[:10]}  {step.before[:8]} -> {step.after[:8]}  {len(step.requests)} requests  "
             f"AUC {_number(step.auc_before)} -> {_number(step.auc)}  gap {_number(step.gap)} "
-            f"(retrained models {_number(step.floor)})  {step.verdict}")
+            f"(retrained models {_number(step.floor)})  {step.verdict}"
+        )
     if not steps:
         say("no run has met a request yet")
     elif steps[0].auc_before is not None and steps[-1].auc is not None:
-        say(f"AUC on never-seen patients since the first request: {steps[-1].auc - steps[0].auc_before:+.3f}. When it "
-            "drifts below what you can accept, retrain once without everybody who withdrew.")
+        say(
+            f"AUC on never-seen patients since the first request: {steps[-1].auc - steps[0].auc_before:+.3f}. When it "
+            "drifts below what you can accept, retrain once without everybody who withdrew."
+        )
 
 
 def _number(value: float | None) -> str:
@@ -271,8 +356,10 @@ def _number(value: float | None) -> str:
 
 
 def _line(entry: Entry) -> str:
-    return (f"{entry.name}  {entry.state:<10}  due {entry.due}  received {entry.received}  {_who(entry)}  "
-            f"{entry.scope}  {entry.ground}" + (f"  record {entry.record[:16]}" if entry.record else ""))
+    return (
+        f"{entry.name}  {entry.state:<10}  due {entry.due}  received {entry.received}  {_who(entry)}  "
+        f"{entry.scope}  {entry.ground}" + (f"  record {entry.record[:16]}" if entry.record else "")
+    )
 
 
 def _who(entry: Entry) -> str:
@@ -285,4 +372,6 @@ def _day(text: str, option: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise SpecError(Fault(f"{text!r} is no day", where=option, do="Write it as YYYY-MM-DD.")) from None
+        raise SpecError(
+            Fault(f"{text!r} is no day", where=option, do="Write it as YYYY-MM-DD.")
+        ) from None

@@ -43,10 +43,18 @@ class RunOptions:
 
 def run(argv: Sequence[str]) -> None:
     """Train, retrain, unlearn, evaluate, report from one specification."""
-    also = "".join(f" --{name.removeprefix('run.')} FILE reads another kind of configuration."
-                   for name in commands.names() if name.startswith("run."))
-    spec, own = parse(RunOptions, argv, prog="forgetmi run", description="Train the original and the retrained "
-                      f"references, unlearn, evaluate and report.{also}")
+    also = "".join(
+        f" --{name.removeprefix('run.')} FILE reads another kind of configuration."
+        for name in commands.names()
+        if name.startswith("run.")
+    )
+    spec, own = parse(
+        RunOptions,
+        argv,
+        prog="forgetmi run",
+        description="Train the original and the retrained "
+        f"references, unlearn, evaluate and report.{also}",
+    )
     if own.dry_run:
         print(write_yaml(spec), end="")
         return
@@ -72,18 +80,33 @@ class DemoOptions:
 
 def demo(argv: Sequence[str]) -> None:
     """The main job on the embedded cohort."""
-    spec, own = parse(DemoOptions, argv, prog="forgetmi demo",
-                      description="Train a model on the embedded cohort, forget 10 % of it as whole patients, compare "
-                                  "with three retrained models, and write a report.")
+    spec, own = parse(
+        DemoOptions,
+        argv,
+        prog="forgetmi demo",
+        description="Train a model on the embedded cohort, forget 10 % of it as whole patients, compare "
+        "with three retrained models, and write a report.",
+    )
     if not own.seeds:
-        raise SpecError(Fault("no seeds are given", where="--seeds", do="Give at least one, e.g. --seeds 0 1 2."))
-    done = [finish(replace_seed(spec, seed), own.out / f"seed-{seed}", command=["forgetmi", "demo", *argv])
-            for seed in own.seeds]
+        raise SpecError(
+            Fault(
+                "no seeds are given", where="--seeds", do="Give at least one, e.g. --seeds 0 1 2."
+            )
+        )
+    done = [
+        finish(
+            replace_seed(spec, seed), own.out / f"seed-{seed}", command=["forgetmi", "demo", *argv]
+        )
+        for seed in own.seeds
+    ]
     if len(done) > 1:
-        say(summary([one.evaluation for one in done], list(own.seeds),
-                    [pair for one in done for pair in costs(spec, one)]))
-
-
+        say(
+            summary(
+                [one.evaluation for one in done],
+                list(own.seeds),
+                [pair for one in done for pair in costs(spec, one)],
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -101,14 +124,23 @@ class ReportOptions:
 
 def report(argv: Sequence[str]) -> None:
     """Write a finished run's report again from its stored arrays; no model is run."""
-    own = command_line(ReportOptions, argv, prog="forgetmi report",
-                       description="Write the report of a finished run again; no model is run.")
+    own = command_line(
+        ReportOptions,
+        argv,
+        prog="forgetmi report",
+        description="Write the report of a finished run again; no model is run.",
+    )
     spec, directory = spec_of(own.run), RunDirectory(own.run)
     missing = [name for name in model_names(spec) if not directory.signals(name).exists()]
     if missing or not directory.metrics.exists():
-        raise SpecError(Fault("the run is not finished", where=own.run.name,
-                              why=f"missing: {', '.join(missing) or 'metrics'}",
-                              do="Give the run's command again; it goes on where it stopped."))
+        raise SpecError(
+            Fault(
+                "the run is not finished",
+                where=own.run.name,
+                why=f"missing: {', '.join(missing) or 'metrics'}",
+                do="Give the run's command again; it goes on where it stopped.",
+            )
+        )
     from forgetmi.core.types import Evaluation
 
     cohort, partition = load_data(spec)
@@ -119,5 +151,3 @@ def report(argv: Sequence[str]) -> None:
         pages += write_pdfs(pages)
     say("Report: " + "\n        ".join(map(str, pages)))
     say(f"{keep_record(done, spec, Recording())}")
-
-

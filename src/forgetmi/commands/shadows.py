@@ -47,22 +47,35 @@ class ShadowOptions:
 
 def shadows(argv: Sequence[str]) -> None:
     """Train shadow models for an audit."""
-    own = command_line(ShadowOptions, argv, prog="forgetmi shadows",
-                       description="Train models on random halves of a run's patients, as references of LiRA, RMIA, "
-                                   "IAM, U-LiRA and RULI; forgetmi audit --shadows DIRECTORY uses them.")
+    own = command_line(
+        ShadowOptions,
+        argv,
+        prog="forgetmi shadows",
+        description="Train models on random halves of a run's patients, as references of LiRA, RMIA, "
+        "IAM, U-LiRA and RULI; forgetmi audit --shadows DIRECTORY uses them.",
+    )
     spec, run = spec_of(own.run), RunDirectory(own.run)
     if not run.signals(UNLEARNED).exists():
-        raise SpecError(Fault("the run is not finished", where=own.run.name,
-                              do="Give the run's command again; it goes on where it stopped."))
+        raise SpecError(
+            Fault(
+                "the run is not finished",
+                where=own.run.name,
+                do="Give the run's command again; it goes on where it stopped.",
+            )
+        )
     partition = read_partition(run.partition, spec.cohort.load())
     plan = plan_for(partition, models=own.models, unlearnings=own.unlearnings, seed=own.seed)
     cost = price_of(plan, spec, run, training=own.training_cost)
     side_by_side = min(spec.workers or os.cpu_count() or 1, plan.models)
     serves = next(name for least, name in SERVES if plan.models >= least)
-    say(f"{plan.models} shadow models (they serve {serves}) with {plan.unlearnings} unlearnings each: about "
-        f"{cost:.0f} CPU s, {cost / side_by_side / 60:.0f} minutes with {side_by_side} side by side.")
+    say(
+        f"{plan.models} shadow models (they serve {serves}) with {plan.unlearnings} unlearnings each: about "
+        f"{cost:.0f} CPU s, {cost / side_by_side / 60:.0f} minutes with {side_by_side} side by side."
+    )
     if own.estimate:
         return
     with Board() as board, full_disk_explained(own.out.name):
         make_pool(plan, spec, run, own.out, show=board.show)
-    say(f"Shadow models: {own.out}\nUse them: forgetmi audit {own.run} --shadows {own.out} --out DIRECTORY")
+    say(
+        f"Shadow models: {own.out}\nUse them: forgetmi audit {own.run} --shadows {own.out} --out DIRECTORY"
+    )

@@ -38,30 +38,63 @@ class TrainOptions:
 def train(argv: Sequence[str]) -> None:
     """Train one model."""
     spec, own = parse(
-        TrainOptions, argv, prog="forgetmi train",
+        TrainOptions,
+        argv,
+        prog="forgetmi train",
         description="Train the original, or a model without the forgotten. --method matters for methods that need more "
-                    "of the original's training than its weights: what they keep then lies beside the checkpoint.",
-        only=("cohort", "partition", "images", "text", "model", "training", "method", "seed", "split_seed",
-              "threads", "device"))
+        "of the original's training than its weights: what they keep then lies beside the checkpoint.",
+        only=(
+            "cohort",
+            "partition",
+            "images",
+            "text",
+            "model",
+            "training",
+            "method",
+            "seed",
+            "split_seed",
+            "threads",
+            "device",
+        ),
+    )
     use_threads(spec.threads)
     cohort, partition = load_data(spec)
     with Board() as board, full_disk_explained(own.out.name):
-        prepared = prepare(spec, cohort, partition, lambda done, total: board.show("images", done, total))
+        prepared = prepare(
+            spec, cohort, partition, lambda done, total: board.show("images", done, total)
+        )
         own.out.parent.mkdir(parents=True, exist_ok=True)
         write_partition(beside(own.out, "partition.json"), partition)
         state = own.out.parent / f".{own.out.name}.state.pt"
         with Meter() as meter:
             made = workflow.train_original(
-                prepared=prepared, partition=partition, method=spec.method, recipe=spec.training, seed=spec.seed,
-                resume=state, log=workflow.log_beside(own.out), without_forgotten=own.without_forgotten,
-                device=device_of(spec), progress=lambda done, total: board.show("train", done, total))
-        digest = prepared.save(own.out, made.model, role="retrained" if own.without_forgotten else "original",
-                               seed=spec.seed, recipe=asdict(spec.training))
-        write_json(beside(own.out, "trace.json"), {"epochs": made.trace.epochs, "cost": asdict(meter.cost)})
+                prepared=prepared,
+                partition=partition,
+                method=spec.method,
+                recipe=spec.training,
+                seed=spec.seed,
+                resume=state,
+                log=workflow.log_beside(own.out),
+                without_forgotten=own.without_forgotten,
+                device=device_of(spec),
+                progress=lambda done, total: board.show("train", done, total),
+            )
+        digest = prepared.save(
+            own.out,
+            made.model,
+            role="retrained" if own.without_forgotten else "original",
+            seed=spec.seed,
+            recipe=asdict(spec.training),
+        )
+        write_json(
+            beside(own.out, "trace.json"), {"epochs": made.trace.epochs, "cost": asdict(meter.cost)}
+        )
         state.unlink(missing_ok=True)
-    say(f"Checkpoint: {own.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
+    say(
+        f"Checkpoint: {own.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
         f"Partition: {beside(own.out, 'partition.json')}\n"
-        f"Next: forgetmi unlearn --checkpoint {own.out} --out DIRECTORY with the same cohort options")
+        f"Next: forgetmi unlearn --checkpoint {own.out} --out DIRECTORY with the same cohort options"
+    )
 
 
 def beside(directory: Path, name: str) -> Path:
@@ -84,17 +117,27 @@ class PredictOptions:
 
 def predict(argv: Sequence[str]) -> None:
     """Run a checkpoint over a cohort."""
-    spec, own = parse(PredictOptions, argv, prog="forgetmi predict", only=("cohort", "threads", "device"),
-                      description="Run a checkpoint over every row of a cohort and store what it says.")
+    spec, own = parse(
+        PredictOptions,
+        argv,
+        prog="forgetmi predict",
+        only=("cohort", "threads", "device"),
+        description="Run a checkpoint over every row of a cohort and store what it says.",
+    )
     use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
     with Board() as board, full_disk_explained(own.out.name):
         prepared, loaded = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
-        signals = workflow.predict(prepared=prepared, model=loaded.model.to(device_of(spec)),
-                              progress=lambda done: board.show("images", done, len(cohort)))
+        signals = workflow.predict(
+            prepared=prepared,
+            model=loaded.model.to(device_of(spec)),
+            progress=lambda done: board.show("images", done, len(cohort)),
+        )
         own.out.parent.mkdir(parents=True, exist_ok=True)
         signals.save(own.out)
-    say(f"Signals of {len(signals)} images: {own.out}\nOpen with numpy.load or forgetmi.Signals.load.")
+    say(
+        f"Signals of {len(signals)} images: {own.out}\nOpen with numpy.load or forgetmi.Signals.load."
+    )
 
 
 @dataclass(frozen=True)
@@ -120,11 +163,24 @@ class UnlearnOptions:
 def unlearn(argv: Sequence[str]) -> None:
     """Make a model that forgets."""
     spec, own = parse(
-        UnlearnOptions, argv, prog="forgetmi unlearn",
+        UnlearnOptions,
+        argv,
+        prog="forgetmi unlearn",
         description="Make a model that forgets, from the original's checkpoint. Give the cohort and partition options "
-                    "the original was trained with; --partition.forget-list names who is forgotten now.",
-        only=("cohort", "partition", "training", "method", "duplicates", "batch_size", "seed",
-              "split_seed", "threads", "device"))
+        "the original was trained with; --partition.forget-list names who is forgotten now.",
+        only=(
+            "cohort",
+            "partition",
+            "training",
+            "method",
+            "duplicates",
+            "batch_size",
+            "seed",
+            "split_seed",
+            "threads",
+            "device",
+        ),
+    )
     use_threads(spec.threads)
     with distributed.in_shares(own.shares):
         _unlearn(spec, own)
@@ -137,44 +193,75 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
     if trained.exists():
         before = read_partition(trained, cohort)
         if set(workflow.trained_rows(before)) != set(workflow.trained_rows(partition)):
-            raise SpecError(Fault(
-                "these options give another training side than the checkpoint was trained on", where=trained.name,
-                why="patients would be called never-seen that the model has seen, or the reverse",
-                do="Give the seed, sizes of sets and split the original was trained with.",
-            ))
+            raise SpecError(
+                Fault(
+                    "these options give another training side than the checkpoint was trained on",
+                    where=trained.name,
+                    why="patients would be called never-seen that the model has seen, or the reverse",
+                    do="Give the seed, sizes of sets and split the original was trained with.",
+                )
+            )
     with Board() as board, full_disk_explained(own.out.name):
         prepared, original = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
         original.model.to(device_of(spec))
         settled = workflow.settle_gate(prepared, original, partition, seed=spec.seed)
         if said is not None:
             if settled:
-                raise SpecError(Fault(
-                    "the original's signals do not fit", where="--signals", do="Leave the option out.",
-                    why="the checkpoint came without a gate, and they were made before one was fitted to it"))
-            recalled(said, spec.method, original.model, records=prepared.records, partition=partition,
-                     recipe=spec.training)
+                raise SpecError(
+                    Fault(
+                        "the original's signals do not fit",
+                        where="--signals",
+                        do="Leave the option out.",
+                        why="the checkpoint came without a gate, and they were made before one was fitted to it",
+                    )
+                )
+            recalled(
+                said,
+                spec.method,
+                original.model,
+                records=prepared.records,
+                partition=partition,
+                recipe=spec.training,
+            )
         own.out.parent.mkdir(parents=True, exist_ok=True)
         write_partition(beside(own.out, "partition.json"), partition)
         if spec.duplicates:
-            found = find_duplicates(cohort, partition, cache=default_cache(),
-                                    progress=lambda done, total: board.show("copies", done, total))
+            found = find_duplicates(
+                cohort,
+                partition,
+                cache=default_cache(),
+                progress=lambda done, total: board.show("copies", done, total),
+            )
             write_json(beside(own.out, "duplicates.json"), found.plain())
             for warning in found.warnings():
                 say(f"warning: {warning}")
         state = own.out.parent / f".{own.out.name}.state.pt"
         done = workflow.unlearn(
-            prepared=prepared, partition=partition, model=original.model, method=spec.method,
-            recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=state, device=device_of(spec),
-            training_log=workflow.open_log(own.checkpoint, spec.method), original=said,
-            progress=lambda step, total: board.show("unlearn", step, total))
+            prepared=prepared,
+            partition=partition,
+            model=original.model,
+            method=spec.method,
+            recipe=spec.training,
+            seed=spec.seed,
+            batch_size=spec.batch_size,
+            state=state,
+            device=device_of(spec),
+            training_log=workflow.open_log(own.checkpoint, spec.method),
+            original=said,
+            progress=lambda step, total: board.show("unlearn", step, total),
+        )
         if done.training_log is not None:
             done.training_log.save(workflow.log_beside(own.out))
-        digest = prepared.save(own.out, done.model, role="unlearned", seed=spec.seed, from_weights=original.digest)
+        digest = prepared.save(
+            own.out, done.model, role="unlearned", seed=spec.seed, from_weights=original.digest
+        )
         write_json(beside(own.out, "trace.json"), done.trace.plain())
         state.unlink(missing_ok=True)
-    say(f"Checkpoint: {own.out} (weights {digest[:12]}, {done.trace.steps} steps, "
+    say(
+        f"Checkpoint: {own.out} (weights {digest[:12]}, {done.trace.steps} steps, "
         f"{done.trace.cost.cpu_seconds:.0f} CPU s)\nWhat was done: {beside(own.out, 'trace.json')}\n"
-        f"Next: forgetmi predict --checkpoint {own.out} --out FILE.npz, then forgetmi evaluate")
+        f"Next: forgetmi predict --checkpoint {own.out} --out FILE.npz, then forgetmi evaluate"
+    )
 
 
 @dataclass(frozen=True)
@@ -198,14 +285,24 @@ class EvaluateOptions:
 
 def evaluate(argv: Sequence[str]) -> None:
     """Measure models from their stored signals; no model is run."""
-    spec, own = parse(EvaluateOptions, argv, prog="forgetmi evaluate", only=("cohort", "seed", "resamples"),
-                      description="Measure models from their stored signals; no model is run.")
+    spec, own = parse(
+        EvaluateOptions,
+        argv,
+        prog="forgetmi evaluate",
+        only=("cohort", "seed", "resamples"),
+        description="Measure models from their stored signals; no model is run.",
+    )
     cohort: Cohort = spec.cohort.load()
     partition = read_partition(own.partition, cohort)
     evaluation = workflow.evaluate(
-        original=Signals.load(own.original), unlearned=Signals.load(own.unlearned),
-        retrained=[Signals.load(path) for path in own.retrained], partition=partition, ordinal=cohort.ordinal,
-        seed=spec.seed, resamples=spec.resamples)
+        original=Signals.load(own.original),
+        unlearned=Signals.load(own.unlearned),
+        retrained=[Signals.load(path) for path in own.retrained],
+        partition=partition,
+        ordinal=cohort.ordinal,
+        seed=spec.seed,
+        resamples=spec.resamples,
+    )
     write_text(own.out, evaluation.to_json())
     from forgetmi.run.console import summary
 

@@ -18,8 +18,26 @@ from forgetmi.search.sweep import Study, best_of, run_sweep
 from forgetmi.search.sweep_file import grid, read_sweep
 from forgetmi.search.trial import OWN, score
 
-USED = ("cohort", "partition", "images", "text", "model", "training", "method", "given", "retrains", "batch_size",
-        "seed", "split_seed", "workers", "threads", "runner", "address", "gpus_per_job", "device")
+USED = (
+    "cohort",
+    "partition",
+    "images",
+    "text",
+    "model",
+    "training",
+    "method",
+    "given",
+    "retrains",
+    "batch_size",
+    "seed",
+    "split_seed",
+    "workers",
+    "threads",
+    "runner",
+    "address",
+    "gpus_per_job",
+    "device",
+)
 
 
 @dataclass(frozen=True)
@@ -48,10 +66,18 @@ class SweepOptions:
 def sweep(argv: Sequence[str]) -> None:
     """Try the options of a sweep file, or make one trial."""
     words = ["--file", *argv] if argv and not argv[0].startswith("-") else list(argv)
-    spec, own = parse(SweepOptions, words, prog="forgetmi sweep", only=USED, agent=True, description=(
-        "forgetmi sweep FILE runs a Weights & Biases sweep file without a server: grid, random or bayes, many workers "
-        "on one study, early_terminate. Its parameters are named like the options below, e.g. method.lr. Without FILE "
-        "it makes one trial, so that the same command is the program of wandb sweep and wandb agent."))
+    spec, own = parse(
+        SweepOptions,
+        words,
+        prog="forgetmi sweep",
+        only=USED,
+        agent=True,
+        description=(
+            "forgetmi sweep FILE runs a Weights & Biases sweep file without a server: grid, random or bayes, many workers "
+            "on one study, early_terminate. Its parameters are named like the options below, e.g. method.lr. Without FILE "
+            "it makes one trial, so that the same command is the program of wandb sweep and wandb agent."
+        ),
+    )
     with full_disk_explained(own.out.name):
         if own.file is None:
             one_trial(spec, own)
@@ -67,24 +93,38 @@ def whole(spec: RunSpec, own: SweepOptions, file: Path) -> None:
         every = len(grid(found.parameters))
         count = min(own.trials or found.most or every, every)
     objective = own.objective or found.metric or OWN
-    study = Study(own.out, spec, found, objective, found.maximise and objective == found.metric, count, own.storage)
+    study = Study(
+        own.out,
+        spec,
+        found,
+        objective,
+        found.maximise and objective == found.metric,
+        count,
+        own.storage,
+    )
     with Board() as board:
         tried = run_sweep(study, show=board.show)
     best = best_of(tried, maximise=study.maximise)
     for one in tried:
         value = "-" if one.value is None else f"{one.value:.4f}"
-        say(f"{one.number:>4}  {value:>9}  {one.state}{': ' + one.refused if one.refused else ''}  {one.options}")
+        say(
+            f"{one.number:>4}  {value:>9}  {one.state}{': ' + one.refused if one.refused else ''}  {one.options}"
+        )
     if best is None:
         say(f"No trial may be chosen. All: {own.out / 'trials.json'}")
     else:
-        say(f"Best by {objective}: trial {best.number} ({best.value:.4f}) {best.options}\n"
-            f"Use it with  forgetmi run --spec {own.out / 'best.yaml'}   All: {own.out / 'trials.json'}")
+        say(
+            f"Best by {objective}: trial {best.number} ({best.value:.4f}) {best.options}\n"
+            f"Use it with  forgetmi run --spec {own.out / 'best.yaml'}   All: {own.out / 'trials.json'}"
+        )
 
 
 def one_trial(spec: RunSpec, own: SweepOptions) -> None:
     """One trial of the options given; an agent's own run is told its score."""
     if own.trials > 1:
-        raise SpecError(Fault("several trials are asked for without a sweep file", do="Give the FILE first."))
+        raise SpecError(
+            Fault("several trials are asked for without a sweep file", do="Give the FILE first.")
+        )
     use_threads(spec.threads)
     objective = own.objective or OWN
     value, refused = score(spec, own.out, objective=objective, tell=lambda done, total: None)

@@ -39,16 +39,45 @@ class TuneOptions:
 def tune(argv: Sequence[str]) -> None:
     """Choose each method's options on the same budget."""
     spec, own = parse(
-        TuneOptions, argv, prog="forgetmi tune",
+        TuneOptions,
+        argv,
+        prog="forgetmi tune",
         description="Try options of one or several methods, the same number for each, and write the best as NAME.yaml "
-                    "for --spec. Test patients and retrained models are read by the rule shipped alone.",
-        only=("cohort", "partition", "images", "text", "model", "training", "method", "given", "retrains", "batch_size",
-              "seed", "split_seed", "workers", "threads", "runner", "address", "gpus_per_job", "device"))
-    chosen = {name: methods.get(name)() for name in own.methods} or {to_plain(spec.method)["kind"]: spec.method}
+        "for --spec. Test patients and retrained models are read by the rule shipped alone.",
+        only=(
+            "cohort",
+            "partition",
+            "images",
+            "text",
+            "model",
+            "training",
+            "method",
+            "given",
+            "retrains",
+            "batch_size",
+            "seed",
+            "split_seed",
+            "workers",
+            "threads",
+            "runner",
+            "address",
+            "gpus_per_job",
+            "device",
+        ),
+    )
+    chosen = {name: methods.get(name)() for name in own.methods} or {
+        to_plain(spec.method)["kind"]: spec.method
+    }
     if len(chosen) < len(own.methods):
         raise SpecError(Fault("a method is named twice", where="--methods"))
     if not own.seeds:
-        raise SpecError(Fault("no seeds are given", where="--seeds", do="Give at least one, or leave the option out."))
+        raise SpecError(
+            Fault(
+                "no seeds are given",
+                where="--seeds",
+                do="Give at least one, or leave the option out.",
+            )
+        )
     plan = make_plan(own.out, spec, chosen, rule=own.rule, seeds=own.seeds, trials=own.trials)
     with Board() as board:
         found = run_tuning(plan, show=board.show)
@@ -58,16 +87,25 @@ def tune(argv: Sequence[str]) -> None:
 
 def summary(found: Sequence[Chosen], trials: dict[str, int]) -> str:
     """One line a method: score of the defaults, the best score, and what the best options are."""
-    lines = [f"{'method':<22}{'trials':>7}{'defaults':>10}{'best':>8}  options that differ from the defaults"]
+    lines = [
+        f"{'method':<22}{'trials':>7}{'defaults':>10}{'best':>8}  options that differ from the defaults"
+    ]
     for one in found:
-        scores = [f"{value:.3f}" if value is not None else "-" for value in (one.default, one.score)]
+        scores = [
+            f"{value:.3f}" if value is not None else "-" for value in (one.default, one.score)
+        ]
         note = f"no trial is allowed: {one.refused}" if one.refused else _changed(one)
-        lines.append(f"{one.name:<22}{trials[one.name]:>7}{scores[0]:>10}{scores[1]:>8}  {note}"
-                     + ("" if one.forgot or one.refused else "  (did not forget)"))
+        lines.append(
+            f"{one.name:<22}{trials[one.name]:>7}{scores[0]:>10}{scores[1]:>8}  {note}"
+            + ("" if one.forgot or one.refused else "  (did not forget)")
+        )
     return "\n".join(lines)
 
 
 def _changed(one: Chosen) -> str:
     before: dict[str, Any] = asdict(methods.get(one.name)())
     after: dict[str, Any] = asdict(one.method)
-    return ", ".join(f"{key}={value}" for key, value in after.items() if value != before[key]) or "none"
+    return (
+        ", ".join(f"{key}={value}" for key, value in after.items() if value != before[key])
+        or "none"
+    )

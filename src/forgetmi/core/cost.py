@@ -46,7 +46,9 @@ class Meter:
         self._interval = interval
         self._stop = threading.Event()
         self._peak = 0
-        self._lock = threading.Lock()  # the peak is raised by the watching thread and by `go_on_from`
+        self._lock = (
+            threading.Lock()
+        )  # the peak is raised by the watching thread and by `go_on_from`
         self.cost = Cost(0.0, 0.0, 0)
 
     def _watch(self) -> None:
@@ -66,7 +68,10 @@ class Meter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.cost = self.now()
         _RUNNING.remove(self)
@@ -76,7 +81,11 @@ class Meter:
     def now(self) -> Cost:
         """The cost so far of the block that runs."""
         wall, cpu = self._started
-        return Cost(time.perf_counter() - wall, time.process_time() - cpu, max(self._peak, anonymous_memory()))
+        return Cost(
+            time.perf_counter() - wall,
+            time.process_time() - cpu,
+            max(self._peak, anonymous_memory()),
+        )
 
     def _add(self, seconds: float, cpu_seconds: float, peak: int) -> None:
         wall, cpu = self._started
@@ -103,4 +112,6 @@ def go_on_from(cost: Cost) -> None:
     if _RUNNING:
         here = _RUNNING[-1].now()
         for meter in _RUNNING:
-            meter._add(cost.seconds - here.seconds, cost.cpu_seconds - here.cpu_seconds, cost.peak_memory)
+            meter._add(
+                cost.seconds - here.seconds, cost.cpu_seconds - here.cpu_seconds, cost.peak_memory
+            )

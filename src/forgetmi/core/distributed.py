@@ -68,9 +68,14 @@ def in_shares(asked: int) -> Iterator[None]:
     """
     global _shares
     if asked < 1 or (count() > 1 and asked not in (1, count())):
-        raise SpecError(Fault(f"a batch cannot be computed in {asked} shares", where="--shares",
-                              why=f"there are {count()} processes with one share each" if count() > 1 else "",
-                              do="Leave the option out." if count() > 1 else "Choose 1 or more."))
+        raise SpecError(
+            Fault(
+                f"a batch cannot be computed in {asked} shares",
+                where="--shares",
+                why=f"there are {count()} processes with one share each" if count() > 1 else "",
+                do="Leave the option out." if count() > 1 else "Choose 1 or more.",
+            )
+        )
     before, _shares = _shares, asked
     try:
         yield
@@ -95,12 +100,19 @@ def together() -> Iterator[None]:
         SpecError: The launcher asks for DeepSpeed.
     """
     if _asked("DEEPSPEED"):
-        raise SpecError(Fault("DeepSpeed is not supported", where="accelerate",
-                              do="Launch with FSDP (accelerate launch --use_fsdp) to spread a model over processes."))
+        raise SpecError(
+            Fault(
+                "DeepSpeed is not supported",
+                where="accelerate",
+                do="Launch with FSDP (accelerate launch --use_fsdp) to spread a model over processes.",
+            )
+        )
     from accelerate import PartialState
 
     gpu = torch.cuda.is_available()
-    PartialState(cpu=not gpu, timeout=_PATIENCE, **({"backend": "cuda:nccl,cpu:gloo"} if gpu else {}))
+    PartialState(
+        cpu=not gpu, timeout=_PATIENCE, **({"backend": "cuda:nccl,cpu:gloo"} if gpu else {})
+    )
     try:
         yield
         dist.barrier()
@@ -117,8 +129,11 @@ def own_output(words: Sequence[str]) -> Iterator[list[str]]:
     Args:
         words: Arguments of a command with the option ``--out``, in a folder all processes can read.
     """
-    joined = [f"--out={words[at + 1]}" if word == "--out" else word for at, word in enumerate(words)
-              if at == 0 or words[at - 1] != "--out"]
+    joined = [
+        f"--out={words[at + 1]}" if word == "--out" else word
+        for at, word in enumerate(words)
+        if at == 0 or words[at - 1] != "--out"
+    ]
     at = next((at for at, word in enumerate(joined) if word.startswith("--out=")), None)
     if at is None:  # the command itself says what is missing
         yield joined
@@ -139,10 +154,15 @@ def own_output(words: Sequence[str]) -> Iterator[list[str]]:
 def _copy(out: Path, folder: Path) -> None:
     """Copy an output and the files beside it that belong to it."""
     for path in out.parent.glob("*") if out.parent.is_dir() else ():
-        if path.name.removeprefix(".") == out.name or path.name.removeprefix(".").startswith(f"{out.name}."):
+        if path.name.removeprefix(".") == out.name or path.name.removeprefix(".").startswith(
+            f"{out.name}."
+        ):
             copied = folder / path.name
-            _ = shutil.copytree(path, copied, ignore=shutil.ignore_patterns(".lock")) if path.is_dir() \
+            _ = (
+                shutil.copytree(path, copied, ignore=shutil.ignore_patterns(".lock"))
+                if path.is_dir()
                 else shutil.copyfile(path, copied)
+            )
 
 
 class _Averaged(torch.autograd.Function):
@@ -150,7 +170,9 @@ class _Averaged(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        ctx.set_materialize_grads(False)  # a weight without a gradient stays without one: it must not decay
+        ctx.set_materialize_grads(
+            False
+        )  # a weight without a gradient stays without one: it must not decay
         return tuple(weight.view_as(weight) for weight in weights)
 
     @staticmethod
@@ -162,7 +184,9 @@ class _Averaged(torch.autograd.Function):
         dist.all_reduce(flat)
         flat /= count()
         means = iter(flat.split([gradient.numel() for gradient in there]))
-        return tuple(None if gradient is None else next(means).view_as(gradient) for gradient in gradients)
+        return tuple(
+            None if gradient is None else next(means).view_as(gradient) for gradient in gradients
+        )
 
 
 class _Whole(torch.autograd.Function):
@@ -171,7 +195,9 @@ class _Whole(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, samples: int, *parts: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        ctx.set_materialize_grads(False)  # what no loss reads has no gradient, as in one process: it must not decay
+        ctx.set_materialize_grads(
+            False
+        )  # what no loss reads has no gradient, as in one process: it must not decay
         ctx.own = share(samples)
         widths = [part.shape[1] for part in parts]
         own = torch.cat(parts, dim=1)
@@ -243,8 +269,12 @@ def averaged(*modules: nn.Module) -> list[Callable[..., Any]]:
     Args:
         modules: Without weights in common. Sharded ones see to that by themselves.
     """
-    named = [[(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
-             if not isinstance(module, FSDPModule) else [] for module in modules]
+    named = [
+        [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+        if not isinstance(module, FSDPModule)
+        else []
+        for module in modules
+    ]
     weights = [weight for pairs in named for _, weight in pairs]
     views = iter(cast(tuple[Tensor, ...], _Averaged.apply(*weights)) if weights else ())
     own = [{name: next(views) for name, _ in pairs} for pairs in named]
@@ -262,7 +292,9 @@ def own_dropout(training: bool) -> Iterator[None]:
         yield
         return
     seed = int(torch.randint(2**62, ()))
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
+    with torch.random.fork_rng(
+        devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []
+    ):
         torch.manual_seed(seed + rank())
         yield
 

@@ -23,11 +23,15 @@ def default_cache() -> Path:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: a reader sees the old content or the new, never a part."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
+    ) as file:
         try:
             file.write(content)
             file.close()
-            os.chmod(file.name, 0o644)  # temporary files are private; results are as readable as any new file
+            os.chmod(
+                file.name, 0o644
+            )  # temporary files are private; results are as readable as any new file
             os.replace(file.name, path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
@@ -61,11 +65,21 @@ def full_disk_explained(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ForgetMIError(Fault(
-                "the disk is full", where=name, why="nothing was half-written; finished stages are kept",
-                do="Free some space and give the same command again; it goes on where it stopped.",
-            )) from error
+            raise ForgetMIError(
+                Fault(
+                    "the disk is full",
+                    where=name,
+                    why="nothing was half-written; finished stages are kept",
+                    do="Free some space and give the same command again; it goes on where it stopped.",
+                )
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
-            raise ForgetMIError(Fault("the output cannot be written", where=name, why=error.strerror or "",
-                                      do="Choose another --out.")) from error
+            raise ForgetMIError(
+                Fault(
+                    "the output cannot be written",
+                    where=name,
+                    why=error.strerror or "",
+                    do="Choose another --out.",
+                )
+            ) from error
         raise

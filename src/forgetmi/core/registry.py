@@ -32,10 +32,13 @@ class Registry:
         for entry in _installed(self.group, tuple(sys.path)):
             twin = found.get(entry.name)
             if twin is not None and twin.value != entry.value:
-                raise SpecError(Fault(
-                    f"two installed packages both name a {self.kind} {entry.name!r}",
-                    why=f"{twin.value} and {entry.value}", do="Uninstall or rename one of them.",
-                ))
+                raise SpecError(
+                    Fault(
+                        f"two installed packages both name a {self.kind} {entry.name!r}",
+                        why=f"{twin.value} and {entry.value}",
+                        do="Uninstall or rename one of them.",
+                    )
+                )
             found[entry.name] = entry
         return found
 
@@ -46,7 +49,9 @@ class Registry:
             SpecError: The name is taken.
         """
         if name in self._added or name in self._entries():
-            raise SpecError(Fault(f"a {self.kind} named {name!r} exists already", do="Choose another name."))
+            raise SpecError(
+                Fault(f"a {self.kind} named {name!r} exists already", do="Choose another name.")
+            )
         self._added[name] = part
 
     def remove(self, name: str) -> None:
@@ -75,9 +80,12 @@ class Registry:
         if name not in entries:
             near = get_close_matches(name, self.names(), n=1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise SpecError(Fault(
-                f"there is no {self.kind} named {name!r}", do=f"{hint}Known: {', '.join(self.names())}.",
-            ))
+            raise SpecError(
+                Fault(
+                    f"there is no {self.kind} named {name!r}",
+                    do=f"{hint}Known: {', '.join(self.names())}.",
+                )
+            )
         return entries[name].load()
 
 

@@ -14,11 +14,18 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.registry import Registry
 
 T = TypeVar("T")
-LATER = {"later": True}  # metadata of a field with a default that files written before there was such a field lack
+LATER = {
+    "later": True
+}  # metadata of a field with a default that files written before there was such a field lack
 
 
 def from_plain(
-    cls: type[T], values: Any, *, where: str, complete: bool = False, choices: Mapping[str, Registry] | None = None,
+    cls: type[T],
+    values: Any,
+    *,
+    where: str,
+    complete: bool = False,
+    choices: Mapping[str, Registry] | None = None,
 ) -> T:
     """A dataclass from plain values.
 
@@ -58,7 +65,10 @@ class _Reader:
         if not isinstance(values, dict):
             self._fault(f"{path or 'the content'} must be a mapping of keys", why=f"got {values!r}")
             return None
-        hints, fields = typing.get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls) if f.init}
+        hints, fields = (
+            typing.get_type_hints(cls),
+            {f.name: f for f in dataclasses.fields(cls) if f.init},
+        )
         before, arguments = len(self.faults), {}
         for key, value in values.items():
             here = f"{path}.{key}" if path else str(key)
@@ -70,8 +80,12 @@ class _Reader:
                 arguments[key] = self._choose(self.choices[key], value, here)
             else:
                 arguments[key] = self.convert(hints[key], value, here)
-        required = [name for name, f in fields.items() if (self.complete and not f.metadata.get("later")) or (
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING)]
+        required = [
+            name
+            for name, f in fields.items()
+            if (self.complete and not f.metadata.get("later"))
+            or (f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING)
+        ]
         for name in required:
             if name not in values:
                 self._fault(f"key {f'{path}.{name}' if path else name!r} is missing")
@@ -104,25 +118,39 @@ class _Reader:
         if origin in (typing.Union, types.UnionType):
             if value is None and type(None) in inner:
                 return None
-            return self.convert(next(option for option in inner if option is not type(None)), value, path)
+            return self.convert(
+                next(option for option in inner if option is not type(None)), value, path
+            )
         if origin is Literal and value in inner:
             return value
         if origin is tuple and isinstance(value, (list, tuple)):
             kinds = [inner[0]] * len(value) if inner[1:] == (Ellipsis,) else list(inner)
             if len(kinds) == len(value):
-                return tuple(self.convert(k, v, f"{path}[{i}]")
-                             for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+                return tuple(
+                    self.convert(k, v, f"{path}[{i}]")
+                    for i, (k, v) in enumerate(zip(kinds, value, strict=True))
+                )
         if origin is Mapping and isinstance(value, dict):
-            return {str(key): self.convert(inner[1], item, f"{path}.{key}") for key, item in value.items()}
+            return {
+                str(key): self.convert(inner[1], item, f"{path}.{key}")
+                for key, item in value.items()
+            }
         if kind is Path and isinstance(value, str):
             return Path(value)
         if kind is float and (number := _number(value)) is not None:
             return number
         if kind in (int, str, bool) and type(value) is kind:
             return value
-        near = get_close_matches(str(value), [str(option) for option in inner], n=1) if origin is Literal else []
-        self._fault(f"{path} does not fit", why=f"got {value!r}, expected {_words(kind)}",
-                    do=f"Did you mean {near[0]!r}?" if near else "")
+        near = (
+            get_close_matches(str(value), [str(option) for option in inner], n=1)
+            if origin is Literal
+            else []
+        )
+        self._fault(
+            f"{path} does not fit",
+            why=f"got {value!r}, expected {_words(kind)}",
+            do=f"Did you mean {near[0]!r}?" if near else "",
+        )
         return None
 
 

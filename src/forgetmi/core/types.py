@@ -25,7 +25,10 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 SetName = Literal["forget", "retain", "validation", "holdout", "reference"]
 SETS: tuple[SetName, ...] = ("forget", "retain", "validation", "holdout", "reference")
-NEVER_SEEN: tuple[SetName, ...] = ("holdout", "reference")  # nothing is trained on them, nor chosen by them
+NEVER_SEEN: tuple[SetName, ...] = (
+    "holdout",
+    "reference",
+)  # nothing is trained on them, nor chosen by them
 
 
 def codes(values: Strings) -> tuple[Ints, Strings]:
@@ -95,15 +98,23 @@ class Cohort:
         for name in ("patient", "study", "image_id", "group", "image", "report", "label", "split"):
             object.__setattr__(self, name, _read_only(getattr(self, name)))
             if len(getattr(self, name)) != len(self.label):
-                raise CohortError(Fault(f"column {name} has {len(getattr(self, name))} rows, label {len(self.label)}"))
-        object.__setattr__(self, "subgroups", {key: _read_only(value) for key, value in self.subgroups.items()})
+                raise CohortError(
+                    Fault(
+                        f"column {name} has {len(getattr(self, name))} rows, label {len(self.label)}"
+                    )
+                )
+        object.__setattr__(
+            self, "subgroups", {key: _read_only(value) for key, value in self.subgroups.items()}
+        )
 
     def __len__(self) -> int:
         return len(self.label)
 
     def __repr__(self) -> str:
-        return (f"Cohort({self.name!r}, {len(self)} images, {len(codes(self.study)[1])} studies, "
-                f"{len(codes(self.patient)[1])} patients, digest {self.digest[:12]})")
+        return (
+            f"Cohort({self.name!r}, {len(self)} images, {len(codes(self.study)[1])} studies, "
+            f"{len(codes(self.patient)[1])} patients, digest {self.digest[:12]})"
+        )
 
 
 @dataclass(frozen=True)
@@ -160,25 +171,40 @@ class Partition:
     def __post_init__(self) -> None:
         for name in (*SETS, "patient", "group", "earlier"):
             object.__setattr__(self, name, _read_only(np.asarray(getattr(self, name), np.int64)))
-        faults = [Fault(f"the {name} set is empty", do="Forget fewer patients, or use a larger cohort.")
-                  for name in ("forget", "retain") if len(getattr(self, name)) == 0]
-        if len(self.earlier) and not np.isin(self.forget, self.earlier).sum() == len(self.earlier) < len(self.forget):
-            faults.append(Fault("what was forgotten earlier is not a part of the forget set", why="or is all of it"))
+        faults = [
+            Fault(f"the {name} set is empty", do="Forget fewer patients, or use a larger cohort.")
+            for name in ("forget", "retain")
+            if len(getattr(self, name)) == 0
+        ]
+        if len(self.earlier) and not np.isin(self.forget, self.earlier).sum() == len(
+            self.earlier
+        ) < len(self.forget):
+            faults.append(
+                Fault(
+                    "what was forgotten earlier is not a part of the forget set",
+                    why="or is all of it",
+                )
+            )
         for i, one in enumerate(SETS):
-            for two in SETS[i + 1:]:
+            for two in SETS[i + 1 :]:
                 a, b = getattr(self, one), getattr(self, two)
                 if np.intersect1d(a, b).size:
-                    faults.append(Fault(f"{np.intersect1d(a, b).size} rows are in both {one} and {two}"))
+                    faults.append(
+                        Fault(f"{np.intersect1d(a, b).size} rows are in both {one} and {two}")
+                    )
                     continue
                 if not self.whole_patients and (one, two) == ("forget", "retain"):
                     continue
                 for unit, code in (("patients", self.patient), ("groups", self.group)):
                     shared = np.intersect1d(code[a], code[b]).size
                     if shared and (unit == "patients" or (one, two) != ("forget", "retain")):
-                        faults.append(Fault(
-                            f"{shared} {unit} are in both {one} and {two}",
-                            why="a person must be wholly on one side", do="Assign every row of a patient to one set.",
-                        ))
+                        faults.append(
+                            Fault(
+                                f"{shared} {unit} are in both {one} and {two}",
+                                why="a person must be wholly on one side",
+                                do="Assign every row of a patient to one set.",
+                            )
+                        )
                         break
         if faults:
             raise PartitionError(faults)
@@ -195,16 +221,27 @@ class Partition:
         if not len(self.earlier):
             return self
         forget = np.setdiff1d(self.forget, self.earlier)
-        whole = self.whole_patients or not np.isin(self.patient[forget], self.patient[self.retain]).any()
+        whole = (
+            self.whole_patients
+            or not np.isin(self.patient[forget], self.patient[self.retain]).any()
+        )
         return replace(self, forget=forget, whole_patients=whole, earlier=np.empty(0, np.int64))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and patients in each set."""
-        return {name: {"images": len(self.rows(name)), "patients": len(np.unique(self.patient[self.rows(name)]))}
-                for name in SETS}
+        return {
+            name: {
+                "images": len(self.rows(name)),
+                "patients": len(np.unique(self.patient[self.rows(name)])),
+            }
+            for name in SETS
+        }
 
     def __repr__(self) -> str:
-        parts = [f"{name} {n['patients']} patients/{n['images']} images" for name, n in self.counts().items()]
+        parts = [
+            f"{name} {n['patients']} patients/{n['images']} images"
+            for name, n in self.counts().items()
+        ]
         return f"Partition({', '.join(parts)})"
 
 
@@ -334,8 +371,14 @@ class Signals:
         if np.any(place >= len(order)) or np.any(self.row[order][place] != rows):
             raise KeyError("these signals do not hold every row asked for")
         at = order[place]
-        return replace(self, **{f.name: getattr(self, f.name)[at] for f in fields(self)
-                                if isinstance(getattr(self, f.name), np.ndarray)})
+        return replace(
+            self,
+            **{
+                f.name: getattr(self, f.name)[at]
+                for f in fields(self)
+                if isinstance(getattr(self, f.name), np.ndarray)
+            },
+        )
 
     def save(self, path: Path) -> None:
         """Write an .npz, atomically; holds keyed digests, no identifier and no text."""
@@ -345,8 +388,11 @@ class Signals:
         for f in fields(self):
             value = getattr(self, f.name)
             if value is not None:
-                arrays[f.name] = np.asarray(value, dtype=str) if f.name in {"model", "cohort", "patient", "study"} \
+                arrays[f.name] = (
+                    np.asarray(value, dtype=str)
+                    if f.name in {"model", "cohort", "patient", "study"}
                     else value
+                )
         partial = path.with_name(f".{path.name}.partial.npz")
         with partial.open("wb") as file:
             np.savez(file, **arrays)
@@ -363,11 +409,24 @@ class Signals:
             with np.load(path, allow_pickle=False) as stored:
                 values: dict[str, Any] = {name: stored[name] for name in stored.files}
             return cls(**{**values, "model": str(values["model"]), "cohort": str(values["cohort"])})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
-            raise EvaluationError(Fault(
-                "the signals cannot be read", where=path.name, why=type(error).__name__,
-                do="Give a file that forgetmi wrote; remove a damaged one from a run, and the run makes it again.",
-            )) from error
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            EOFError,
+            BadZipFile,
+            zlib.error,
+        ) as error:
+            raise EvaluationError(
+                Fault(
+                    "the signals cannot be read",
+                    where=path.name,
+                    why=type(error).__name__,
+                    do="Give a file that forgetmi wrote; remove a damaged one from a run, and the run makes it again.",
+                )
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -433,13 +492,25 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Stable JSON; NaN is never written."""
+
         def plain(score: Score | Failed) -> dict[str, Any]:
             values = {f.name: getattr(score, f.name) for f in fields(score)}
             if isinstance(score, Score) and not math.isfinite(score.value):
                 raise ValueError(f"{score.name} on {score.on} is not finite; report it as Failed")
             return {"kind": "score" if isinstance(score, Score) else "failed", **values}
-        return json.dumps({"scores": {m: [plain(s) for s in scores] for m, scores in self.scores.items()},
-                           "notes": list(self.notes)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+        return (
+            json.dumps(
+                {
+                    "scores": {m: [plain(s) for s in scores] for m, scores in self.scores.items()},
+                    "notes": list(self.notes),
+                },
+                indent=1,
+                sort_keys=True,
+                allow_nan=False,
+            )
+            + "\n"
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
@@ -448,6 +519,7 @@ class Evaluation:
         Raises:
             EvaluationError: It is damaged, or something else.
         """
+
         def rich(values: dict[str, Any]) -> Score | Failed:
             values = dict(values)
             kind = values.pop("kind")
@@ -456,14 +528,22 @@ class Evaluation:
             if values["interval"] is not None:
                 values["interval"] = tuple(values["interval"])
             return Score(**values)
+
         try:
             stored = json.loads(text)
-            return cls({m: tuple(rich(s) for s in scores) for m, scores in stored["scores"].items()},
-                       tuple(stored["notes"]))
+            return cls(
+                {m: tuple(rich(s) for s in scores) for m, scores in stored["scores"].items()},
+                tuple(stored["notes"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EvaluationError(Fault(
-                "the measurement cannot be read", where="metrics.json", why=type(error).__name__,
-                do="Restore the file, or give the run's command again, which makes it anew.")) from error
+            raise EvaluationError(
+                Fault(
+                    "the measurement cannot be read",
+                    where="metrics.json",
+                    why=type(error).__name__,
+                    do="Restore the file, or give the run's command again, which makes it anew.",
+                )
+            ) from error
 
 
 ORIGINAL, UNLEARNED = "original", "unlearned"

@@ -21,8 +21,18 @@ DAMAGED = "Replace the file by an undamaged copy, or leave its row out."
 NUMPY = b"\x93NUMPY"
 ENDINGS = (".dcm", ".dicom")  # read as DICOM even without the preamble that marks it
 TAGS: list[Any] = [  # nothing else is parsed: no name, number or date of a patient is ever read
-    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData", "ExtendedOffsetTable",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+    "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
 ]
 
@@ -87,8 +97,11 @@ def read_image(locator: str) -> Decoded:
             data = head if head.startswith(NUMPY) else head + opened.read()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise ImageFault("the image file cannot be read", reason or type(error).__name__,
-                         "Check the image folder and the file's permissions.") from None
+        raise ImageFault(
+            "the image file cannot be read",
+            reason or type(error).__name__,
+            "Check the image folder and the file's permissions.",
+        ) from None
     with silence():
         if head.startswith(NUMPY):
             return _npy(path, index)
@@ -98,7 +111,9 @@ def read_image(locator: str) -> Decoded:
             return _picture(data)
         if head[128:] == b"DICM" or path.suffix.lower() in ENDINGS:
             return _dicom(data)
-    raise ImageFault("the file is no PNG, JPEG, NPY or DICOM image" if head else "the image file is empty")
+    raise ImageFault(
+        "the file is no PNG, JPEG, NPY or DICOM image" if head else "the image file is empty"
+    )
 
 
 @contextmanager
@@ -119,25 +134,38 @@ def _npy(path: Path, index: int | None) -> Decoded:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise ImageFault("the NPY file is damaged, or holds Python objects", type(error).__name__) from None
+        raise ImageFault(
+            "the NPY file is damaged, or holds Python objects", type(error).__name__
+        ) from None
     if index is not None:
         if array.ndim != 3 or index >= len(array):
-            raise ImageFault(f"the stack has no image {index}", f"its shape is {array.shape}",
-                             "Number the images of a stack (n, h, w) from 0.")
+            raise ImageFault(
+                f"the stack has no image {index}",
+                f"its shape is {array.shape}",
+                "Number the images of a stack (n, h, w) from 0.",
+            )
         array = array[index]
     if array.ndim != 2 or 0 in array.shape:
-        raise ImageFault("the array is not one grey image", f"its shape is {array.shape}",
-                         "Store (h, w), or (n, h, w) and name the image as in stack.npy#17.")
+        raise ImageFault(
+            "the array is not one grey image",
+            f"its shape is {array.shape}",
+            "Store (h, w), or (n, h, w) and name the image as in stack.npy#17.",
+        )
     if array.dtype == np.uint8:
         return Decoded(np.asarray(array, np.float32) / np.float32(255))
     if np.issubdtype(array.dtype, np.integer):
         return _by_maximum(np.asarray(array))
     if not np.issubdtype(array.dtype, np.floating):
-        raise ImageFault("the array does not hold grey values", f"its type is {array.dtype}",
-                         "Store integers, or floats from 0 to 1.")
+        raise ImageFault(
+            "the array does not hold grey values",
+            f"its type is {array.dtype}",
+            "Store integers, or floats from 0 to 1.",
+        )
     values = np.asarray(array)
     if not (values.min() >= 0 and values.max() <= 1):  # also where there is a NaN
-        raise ImageFault("the array's floats are not all from 0 to 1", do="Scale the image to [0, 1].")
+        raise ImageFault(
+            "the array's floats are not all from 0 to 1", do="Scale the image to [0, 1]."
+        )
     return Decoded(values.astype(np.float32))
 
 
@@ -149,8 +177,15 @@ def _picture(data: bytes) -> Decoded:
             image.load()
             if image.mode.startswith("I"):
                 return _by_maximum(np.asarray(image))
-            notice = "" if image.mode in ("L", "1") else (
-                "transparency dropped" if image.mode == "LA" else "colour image converted to grey")
+            notice = (
+                ""
+                if image.mode in ("L", "1")
+                else (
+                    "transparency dropped"
+                    if image.mode == "LA"
+                    else "colour image converted to grey"
+                )
+            )
             pixels = np.asarray(image.convert("L"), np.float32) / np.float32(255)
     except Image.DecompressionBombError:
         raise ImageFault("the image is far too large to be a radiograph") from None
@@ -167,7 +202,10 @@ def _dicom(data: bytes) -> Decoded:
     try:
         image = dcmread(io.BytesIO(data), force=True, specific_tags=TAGS)
         if "PixelData" not in image:
-            raise ImageFault("the DICOM file has no pixel data", "it is another kind of object, or ends too early")
+            raise ImageFault(
+                "the DICOM file has no pixel data",
+                "it is another kind of object, or ends too early",
+            )
         syntax = image.file_meta.setdefault("TransferSyntaxUID", ImplicitVRLittleEndian).value
         _check(image, syntax)
         pixels = np.asarray(pixel_array(image))
@@ -189,21 +227,32 @@ def _check(image: Any, syntax: Any) -> None:
     from pydicom.pixels.decoders.base import get_decoder
 
     if int(image.get("NumberOfFrames") or 1) != 1:
-        raise ImageFault("the DICOM file holds several frames", f"{int(image.NumberOfFrames)} frames",
-                         "Store each radiograph as a file of its own.")
+        raise ImageFault(
+            "the DICOM file holds several frames",
+            f"{int(image.NumberOfFrames)} frames",
+            "Store each radiograph as a file of its own.",
+        )
     if image.BitsAllocated not in (8, 16):
-        raise ImageFault("the DICOM image is not of 8 to 16 bits", f"{int(image.BitsAllocated)} bits a pixel",
-                         "Convert it to 8 or 16 bits.")
+        raise ImageFault(
+            "the DICOM image is not of 8 to 16 bits",
+            f"{int(image.BitsAllocated)} bits a pixel",
+            "Convert it to 8 or 16 bits.",
+        )
     if image.PhotometricInterpretation == "PALETTE COLOR":
         raise ImageFault("the DICOM image uses a colour table", do="Convert it to grey values.")
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
-        raise ImageFault("the DICOM image's transfer syntax is not one of images",
-                         do="Store it uncompressed, or as RLE, JPEG or JPEG 2000.") from None
+        raise ImageFault(
+            "the DICOM image's transfer syntax is not one of images",
+            do="Store it uncompressed, or as RLE, JPEG or JPEG 2000.",
+        ) from None
     if not available:
-        raise ImageFault("no decoder for the DICOM image's compression is installed", syntax.name,
-                         "Install the extra: pip install 'forgetmi[dicom]'.")
+        raise ImageFault(
+            "no decoder for the DICOM image's compression is installed",
+            syntax.name,
+            "Install the extra: pip install 'forgetmi[dicom]'.",
+        )
 
 
 def _by_maximum(values: npt.NDArray[Any], notice: str = "") -> Decoded:

@@ -29,13 +29,18 @@ RADIUS = 48  # differing bits of 255 up to which two images are compared on pixe
 SAME_IMAGE = 0.935  # correlation from which they are one image
 _SHRINKAGE = 16  # images that speak against the mean of a small cohort
 _SAMPLE, _CHUNK = 2048, 1024
-SHINGLE, RARE, DISTINCTIVE, SAME_REPORT = 5, 5, 16, 0.5  # words; patients; shared rare shingles; Jaccard index
+SHINGLE, RARE, DISTINCTIVE, SAME_REPORT = (
+    5,
+    5,
+    16,
+    0.5,
+)  # words; patients; shared rare shingles; Jaccard index
 
 _ADVICE: dict[str, str] = {
     "retain": "Look at both. If they are one film or one report, the copy keeps the withdrawn patient's data in "
-              "training: find out whose it is, and add that patient to the list or take the copy out of the data.",
+    "training: find out whose it is, and add that patient to the list or take the copy out of the data.",
     "other": "Look at both. If they are one film or one report, a patient counted as never seen was seen: take them "
-             "out of the cohort, or their results look like remembering.",
+    "out of the cohort, or their results look like remembering.",
 }
 
 
@@ -77,26 +82,45 @@ class Duplicates:
 
     def plain(self) -> dict[str, Any]:
         """As JSON values, each copy with what to do."""
-        copies = [{**asdict(copy), "do": _ADVICE["retain" if copy.other_set == "retain" else "other"]}
-                  for copy in self.copies]
-        return {"warnings": self.warnings(), "images_compared": list(self.images),
-                "reports_compared": list(self.reports), "copies": copies}
+        copies = [
+            {**asdict(copy), "do": _ADVICE["retain" if copy.other_set == "retain" else "other"]}
+            for copy in self.copies
+        ]
+        return {
+            "warnings": self.warnings(),
+            "images_compared": list(self.images),
+            "reports_compared": list(self.reports),
+            "copies": copies,
+        }
 
     def warnings(self) -> list[str]:
         """One sentence for each kind of place copies are in."""
         found = []
         for what, kinds in (("images", ("same file", "same image")), ("reports", ("same report",))):
             for kept, where in ((True, "stay in training"), (False, "count as never seen")):
-                some = [copy for copy in self.copies if copy.kind in kinds and (copy.other_set == "retain") == kept]
-                items, patients = {copy.item for copy in some}, {copy.other_patient for copy in some}
+                some = [
+                    copy
+                    for copy in self.copies
+                    if copy.kind in kinds and (copy.other_set == "retain") == kept
+                ]
+                items, patients = (
+                    {copy.item for copy in some},
+                    {copy.other_patient for copy in some},
+                )
                 if some:
-                    found.append(f"Of the withdrawn patients' {what}, {len(items)} have copies under {len(patients)} "
-                                 f"patients who {where}; duplicates.json lists them by digest.")
+                    found.append(
+                        f"Of the withdrawn patients' {what}, {len(items)} have copies under {len(patients)} "
+                        f"patients who {where}; duplicates.json lists them by digest."
+                    )
         return found
 
 
 def find_duplicates(
-    cohort: Cohort, partition: Partition, *, cache: Path, progress: Callable[[int, int], None] | None = None,
+    cohort: Cohort,
+    partition: Partition,
+    *,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Duplicates:
     """List what is forgotten and lives on as a copy elsewhere.
 
@@ -114,26 +138,52 @@ def find_duplicates(
     Raises:
         CohortError: Images cannot be read.
     """
-    store = build_image_store(cohort, ImagePreprocessing(size=SIDE, fit="stretch"), cache=cache, progress=progress)
+    store = build_image_store(
+        cohort, ImagePreprocessing(size=SIDE, fit="stretch"), cache=cache, progress=progress
+    )
     side = np.full(len(cohort), "", dtype=object)
     for name in SETS:
         side[partition.rows(name)] = name
     forgotten = side == "forget"
     there = store.shard >= 0
-    first, others = np.flatnonzero(forgotten & there), np.flatnonzero(~forgotten & (side != "") & there)
-    copies = [Copy(kind, round(alike, 4), str(cohort.patient[a]), str(cohort.image_id[a]), str(cohort.patient[b]),
-                   str(cohort.image_id[b]), side[b]) for a, b, kind, alike in same_images(store, first, others)]
+    first, others = (
+        np.flatnonzero(forgotten & there),
+        np.flatnonzero(~forgotten & (side != "") & there),
+    )
+    copies = [
+        Copy(
+            kind,
+            round(alike, 4),
+            str(cohort.patient[a]),
+            str(cohort.image_id[a]),
+            str(cohort.patient[b]),
+            str(cohort.image_id[b]),
+            side[b],
+        )
+        for a, b, kind, alike in same_images(store, first, others)
+    ]
     study = codes(cohort.study)[0]
     one = np.unique(study, return_index=True)[1]
     mine, rest = one[forgotten[one]], one[~forgotten[one] & (side[one] != "")]
-    copies += [Copy("same report", round(alike, 4), str(cohort.patient[a]), str(cohort.study[a]),
-                    str(cohort.patient[b]), str(cohort.study[b]), side[b])
-               for a, b, alike in same_reports(cohort.report, codes(cohort.patient)[0], mine, rest)]
+    copies += [
+        Copy(
+            "same report",
+            round(alike, 4),
+            str(cohort.patient[a]),
+            str(cohort.study[a]),
+            str(cohort.patient[b]),
+            str(cohort.study[b]),
+            side[b],
+        )
+        for a, b, alike in same_reports(cohort.report, codes(cohort.patient)[0], mine, rest)
+    ]
     copies.sort(key=lambda copy: (-copy.similarity, copy.item, copy.other_item))
     return Duplicates(tuple(copies), (len(first), len(others)), (len(mine), len(rest)))
 
 
-def same_images(store: ImageStore, first: Ints, others: Ints) -> Iterator[tuple[int, int, Kind, float]]:
+def same_images(
+    store: ImageStore, first: Ints, others: Ints
+) -> Iterator[tuple[int, int, Kind, float]]:
     """Pairs of rows that show one image.
 
     Time grows with len(first) x len(others), but a comparison is 255 bits; memory does not grow with `others`.
@@ -150,7 +200,9 @@ def same_images(store: ImageStore, first: Ints, others: Ints) -> Iterator[tuple[
         return
     sample = np.concatenate([first, others])
     sample = sample[np.linspace(0, len(sample) - 1, min(_SAMPLE, len(sample))).astype(np.int64)]
-    mean = np.mean(_bands(store, sample), axis=0) * np.float32(len(sample) / (len(sample) + _SHRINKAGE))
+    mean = np.mean(_bands(store, sample), axis=0) * np.float32(
+        len(sample) / (len(sample) + _SHRINKAGE)
+    )
     place = {}
     for row in first.tolist():
         place.setdefault((store.shard[row], store.slot[row]), []).append(row)
@@ -171,7 +223,7 @@ def same_images(store: ImageStore, first: Ints, others: Ints) -> Iterator[tuple[
 
 def _chunks(rows: Ints) -> Iterator[Ints]:
     for start in range(0, len(rows), _CHUNK):
-        yield rows[start:start + _CHUNK]
+        yield rows[start : start + _CHUNK]
 
 
 @lru_cache(1)
@@ -179,7 +231,9 @@ def _weights() -> Features:
     """The band-pass on cosine frequencies: what a film shows between its finest grain and its overall shading."""
     frequency = np.pi * np.arange(_KEPT) / SIDE
     square = frequency[:, None] ** 2 + frequency[None] ** 2
-    return (np.exp(-_FINEST ** 2 * square / 2) - np.exp(-_COARSEST ** 2 * square / 2)).astype(np.float32)
+    return (np.exp(-(_FINEST**2) * square / 2) - np.exp(-(_COARSEST**2) * square / 2)).astype(
+        np.float32
+    )
 
 
 def _bands(store: ImageStore, rows: Ints) -> Features:
@@ -209,7 +263,10 @@ def _hash(features: Features) -> Features:
 
 
 def same_reports(
-    reports: Strings | Sequence[str], patient: Ints, first: Ints, others: Ints,
+    reports: Strings | Sequence[str],
+    patient: Ints,
+    first: Ints,
+    others: Ints,
 ) -> Iterator[tuple[int, int, float]]:
     """Pairs of rows whose reports are nearly the same and say something that few patients' reports say.
 
@@ -224,13 +281,22 @@ def same_reports(
     """
     rows = np.concatenate([first, others])
     shingles = [_shingles(str(reports[row])) for row in rows]
-    table = pd.DataFrame({"shingle": np.concatenate([*shingles, np.empty(0, np.uint64)]),
-                          "row": np.repeat(rows, [len(one) for one in shingles])})
+    table = pd.DataFrame(
+        {
+            "shingle": np.concatenate([*shingles, np.empty(0, np.uint64)]),
+            "row": np.repeat(rows, [len(one) for one in shingles]),
+        }
+    )
     table["patient"] = patient[table["row"].to_numpy()]
     spread = table.groupby("shingle")["patient"].transform("nunique").to_numpy()
     rare = table.loc[spread <= RARE, ["shingle", "row"]]
     mine = rare["row"].isin(first)
-    shared = rare[mine].merge(rare[~mine], on="shingle", suffixes=("", "_other")).groupby(["row", "row_other"]).size()
+    shared = (
+        rare[mine]
+        .merge(rare[~mine], on="shingle", suffixes=("", "_other"))
+        .groupby(["row", "row_other"])
+        .size()
+    )
     of = {int(row): shingle for row, shingle in zip(rows, shingles, strict=True)}
     for a, b in shared.index[shared >= DISTINCTIVE]:
         both = len(np.intersect1d(of[a], of[b], assume_unique=True))
@@ -240,7 +306,7 @@ def same_reports(
 
 
 _WORD = re.compile(r"[^\W_]+")
-_MIX = np.array([pow(0x9E3779B97F4A7C15, power, 2 ** 64) for power in range(SHINGLE)], np.uint64)
+_MIX = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(SHINGLE)], np.uint64)
 
 
 def _shingles(text: str) -> npt.NDArray[np.uint64]:
@@ -248,9 +314,13 @@ def _shingles(text: str) -> npt.NDArray[np.uint64]:
     words = np.array([_number(word) for word in _WORD.findall(text.lower())], np.uint64)
     if len(words) < SHINGLE:
         return np.empty(0, np.uint64)
-    return np.unique((np.lib.stride_tricks.sliding_window_view(words, SHINGLE) * _MIX).sum(axis=1, dtype=np.uint64))
+    return np.unique(
+        (np.lib.stride_tricks.sliding_window_view(words, SHINGLE) * _MIX).sum(
+            axis=1, dtype=np.uint64
+        )
+    )
 
 
-@lru_cache(2 ** 18)
+@lru_cache(2**18)
 def _number(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")

@@ -45,9 +45,13 @@ class ImagePreprocessing:
     def __post_init__(self) -> None:
         faults = []
         if not 8 <= self.size <= 4096:
-            faults.append(Fault(f"image size {self.size} is out of range", do="Choose 8 to 4096 pixels."))
+            faults.append(
+                Fault(f"image size {self.size} is out of range", do="Choose 8 to 4096 pixels.")
+            )
         if self.fit not in FITS:
-            faults.append(Fault(f"there is no image fit {self.fit!r}", do=f"Choose one of {', '.join(FITS)}."))
+            faults.append(
+                Fault(f"there is no image fit {self.fit!r}", do=f"Choose one of {', '.join(FITS)}.")
+            )
         if faults:
             raise SpecError(faults)
 
@@ -55,7 +59,9 @@ class ImagePreprocessing:
     def digest(self) -> str:
         """Digest of what decides the stored pixels; a change of the rules here or in `decode` needs a new number."""
         stored = "" if self.invert else " as stored"
-        return hashlib.sha256(f"forgetmi image 1 {self.fit} {self.size}{stored}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"forgetmi image 1 {self.fit} {self.size}{stored}".encode()
+        ).hexdigest()
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Bring one image to the model's size.
@@ -73,7 +79,8 @@ def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
     if pixels.shape == (height, width):
         return pixels
     resized = Image.fromarray(np.ascontiguousarray(pixels, np.float32)).resize(
-        (width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        (width, height), Image.Resampling.LANCZOS, reducing_gap=3.0
+    )
     return np.asarray(resized, np.float32).clip(0.0, 1.0)  # Lanczos overshoots at edges
 
 
@@ -84,11 +91,13 @@ def _stretch(pixels: Pixels, size: int) -> Pixels:
 def _pad(pixels: Pixels, size: int) -> Pixels:
     height, width = pixels.shape
     longest = max(height, width)
-    pixels = _resize(pixels, max(1, round(height * size / longest)), max(1, round(width * size / longest)))
+    pixels = _resize(
+        pixels, max(1, round(height * size / longest)), max(1, round(width * size / longest))
+    )
     height, width = pixels.shape
     out = np.zeros((size, size), np.float32)
     top, left = (size - height) // 2, (size - width) // 2
-    out[top:top + height, left:left + width] = pixels
+    out[top : top + height, left : left + width] = pixels
     return out
 
 
@@ -96,10 +105,14 @@ def _center_crop(pixels: Pixels, size: int) -> Pixels:
     margins = [max(0, size - side) // 2 + 4 for side in pixels.shape]
     padded = np.pad(pixels, [(margin, margin) for margin in margins])
     top, left = ((side - size) // 2 for side in padded.shape)
-    return np.ascontiguousarray(padded[top:top + size, left:left + size], np.float32)
+    return np.ascontiguousarray(padded[top : top + size, left : left + size], np.float32)
 
 
-FITS: dict[str, Callable[[Pixels, int], Pixels]] = {"pad": _pad, "center_crop": _center_crop, "stretch": _stretch}
+FITS: dict[str, Callable[[Pixels, int], Pixels]] = {
+    "pad": _pad,
+    "center_crop": _center_crop,
+    "stretch": _stretch,
+}
 
 
 @final
@@ -129,7 +142,9 @@ class ImageStore:
         return len(self.shard)
 
     def __repr__(self) -> str:
-        return f"ImageStore({len(self)} rows, {self.preprocessing.size} px, digest {self.digest[:12]})"
+        return (
+            f"ImageStore({len(self)} rows, {self.preprocessing.size} px, digest {self.digest[:12]})"
+        )
 
     def images(self, rows: Ints) -> npt.NDArray[np.float32]:
         """Images of b rows of the cohort.
@@ -150,7 +165,11 @@ class ImageStore:
 
 
 def build_image_store(
-    cohort: Cohort, preprocessing: ImagePreprocessing, *, cache: Path, progress: Progress | None = None,
+    cohort: Cohort,
+    preprocessing: ImagePreprocessing,
+    *,
+    cache: Path,
+    progress: Progress | None = None,
 ) -> ImageStore:
     """Decode what the cache does not hold yet and open all images of a cohort.
 
@@ -173,9 +192,14 @@ def build_image_store(
     with _cache_faults():
         folder = cache / "images" / preprocessing.digest[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        seen, writer = SeenFiles(cache / "images" / "seen.bin"), ShardWriter(folder, preprocessing.size)
+        seen, writer = (
+            SeenFiles(cache / "images" / "seen.bin"),
+            ShardWriter(folder, preprocessing.size),
+        )
         try:
-            contents, faults = _ingest([str(text) for text in locators], preprocessing, seen, writer, progress)
+            contents, faults = _ingest(
+                [str(text) for text in locators], preprocessing, seen, writer, progress
+            )
         finally:
             writer.close()
             seen.save()
@@ -190,10 +214,13 @@ def _cache_faults() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CohortError(Fault(
-            "the image cache cannot be written", why=error.strerror or type(error).__name__,
-            do="Free space or name another cache folder, then run again; images finished so far are kept.",
-        )) from error
+        raise CohortError(
+            Fault(
+                "the image cache cannot be written",
+                why=error.strerror or type(error).__name__,
+                do="Free space or name another cache folder, then run again; images finished so far are kept.",
+            )
+        ) from error
 
 
 def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fault]:
@@ -203,7 +230,14 @@ def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fa
     for number, fault in sorted(faults.items()):
         row, more = first[number], times[number] - 1
         where = f"{cohort.name} row {row + 1}, patient {cohort.patient[row]}, image {cohort.image_id[row]}"
-        out.append(Fault(fault.what, f"{where} (and {more} more of this file)" if more else where, fault.why, fault.do))
+        out.append(
+            Fault(
+                fault.what,
+                f"{where} (and {more} more of this file)" if more else where,
+                fault.why,
+                fault.do,
+            )
+        )
     return out
 
 
@@ -246,12 +280,21 @@ class _Source:
         digest.update(np.ascontiguousarray(self.stack[index]).data)
         return digest.digest()
 
-    def stored(self, locator: str, index: int, preprocessing: ImagePreprocessing) -> tuple[Stored, str]:
+    def stored(
+        self, locator: str, index: int, preprocessing: ImagePreprocessing
+    ) -> tuple[Stored, str]:
         """The image as it is stored, and the decoder's notice."""
         size = preprocessing.size
-        if index >= 0 and self.stack is not None and self.stack.dtype == np.uint8 and index < len(self.stack) \
-                and self.stack.shape[1:] == (size, size):
-            return self.stack[index].astype(np.uint16) * np.uint16(257), ""  # v / 255 = 257 v / 65535
+        if (
+            index >= 0
+            and self.stack is not None
+            and self.stack.dtype == np.uint8
+            and index < len(self.stack)
+            and self.stack.shape[1:] == (size, size)
+        ):
+            return self.stack[index].astype(np.uint16) * np.uint16(
+                257
+            ), ""  # v / 255 = 257 v / 65535
         decoded = read_image(locator)
         back = decoded.inverted and not preprocessing.invert
         pixels = preprocessing.apply(np.float32(1) - decoded.pixels if back else decoded.pixels)
@@ -259,25 +302,37 @@ class _Source:
 
 
 def _ingest(
-    locators: list[str], preprocessing: ImagePreprocessing, seen: SeenFiles, writer: ShardWriter,
+    locators: list[str],
+    preprocessing: ImagePreprocessing,
+    seen: SeenFiles,
+    writer: ShardWriter,
     progress: Progress | None,
 ) -> tuple[list[bytes], dict[int, Fault]]:
     """Store each distinct image; content digest of each locator (b"" = none) and faults, by number of the locator."""
     contents, faults = [b""] * len(locators), dict[int, Fault]()
     source: _Source | None = None
-    for done, (path, index, number) in enumerate(sorted(map(_parse, locators, range(len(locators)))), 1):
+    for done, (path, index, number) in enumerate(
+        sorted(map(_parse, locators, range(len(locators)))), 1
+    ):
         if path:
             try:
                 if source is None or source.path != path:
                     source = _Source(path, seen)
                 content = source.content(index)
-                image = None if content in writer else source.stored(locators[number], index, preprocessing)
+                image = (
+                    None
+                    if content in writer
+                    else source.stored(locators[number], index, preprocessing)
+                )
             except ImageFault as error:
                 faults[number] = error.fault
                 continue
             except OSError as error:
-                faults[number] = Fault("the image file cannot be read", why=error.strerror or type(error).__name__,
-                                       do="Check the image column and the folder it is relative to.")
+                faults[number] = Fault(
+                    "the image file cannot be read",
+                    why=error.strerror or type(error).__name__,
+                    do="Check the image column and the folder it is relative to.",
+                )
                 continue
             contents[number] = content
             if image is not None:
@@ -293,12 +348,19 @@ def _parse(locator: str, number: int) -> tuple[str, int, int]:
     return path, -1 if index is None else index, number
 
 
-def _open(folder: Path, preprocessing: ImagePreprocessing, code: Ints, contents: list[bytes]) -> ImageStore:
+def _open(
+    folder: Path, preprocessing: ImagePreprocessing, code: Ints, contents: list[bytes]
+) -> ImageStore:
     """Find every content in the shards; only the shards needed are opened."""
     shards = read_shards(folder, preprocessing.size)
-    place = {content: (number, slot) for number, shard in enumerate(shards)
-             for slot, content in enumerate(shard.contents)}
-    places = np.array([place[content] if content else (-1, -1) for content in contents], np.int64).reshape(-1, 2)
+    place = {
+        content: (number, slot)
+        for number, shard in enumerate(shards)
+        for slot, content in enumerate(shard.contents)
+    }
+    places = np.array(
+        [place[content] if content else (-1, -1) for content in contents], np.int64
+    ).reshape(-1, 2)
     shard_of, slot = places[code].T
     needed = np.unique(shard_of[shard_of >= 0])
     notices: Counter[str] = Counter()
@@ -309,7 +371,11 @@ def _open(folder: Path, preprocessing: ImagePreprocessing, code: Ints, contents:
     for number in code:
         digest.update(contents[number] or bytes(32))
     return ImageStore(
-        preprocessing, tuple(shards[number].pixels(preprocessing.size) for number in needed),
-        np.where(shard_of < 0, -1, np.searchsorted(needed, shard_of)), slot, +notices, digest.hexdigest(),
+        preprocessing,
+        tuple(shards[number].pixels(preprocessing.size) for number in needed),
+        np.where(shard_of < 0, -1, np.searchsorted(needed, shard_of)),
+        slot,
+        +notices,
+        digest.hexdigest(),
         np.array([content.hex() for content in contents], dtype=object)[code],
     )

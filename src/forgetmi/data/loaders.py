@@ -42,9 +42,15 @@ class Records:
     study: Ints
 
     def __post_init__(self) -> None:
-        if {len(self.images), len(self.tokens), len(self.report), len(self.study)} != {len(self.label)}:
-            raise CohortError(Fault("images, reports and labels are not of the same cohort",
-                                    why="they have different numbers of rows"))
+        if {len(self.images), len(self.tokens), len(self.report), len(self.study)} != {
+            len(self.label)
+        }:
+            raise CohortError(
+                Fault(
+                    "images, reports and labels are not of the same cohort",
+                    why="they have different numbers of rows",
+                )
+            )
 
     @classmethod
     def of(cls, cohort: Cohort, images: ImageStore, tokenizer: Tokenizer) -> Self:
@@ -58,8 +64,14 @@ class Records:
         Raises:
             CohortError: The images are of another cohort.
         """
-        return cls(images, TokenStore.build(cohort.report, tokenizer), tokenizer, cohort.report, cohort.label,
-                   codes(cohort.study)[0])
+        return cls(
+            images,
+            TokenStore.build(cohort.report, tokenizer),
+            tokenizer,
+            cohort.report,
+            cohort.label,
+            codes(cohort.study)[0],
+        )
 
     def __len__(self) -> int:
         return len(self.label)
@@ -86,18 +98,25 @@ class Records:
             images = perturbation.images(images, rows)
             plain = [str(self.report[row]) for row in rows]
             noisy = perturbation.texts(plain, rows)
-            changed = [at for at, (old, new) in enumerate(zip(plain, noisy, strict=True)) if old != new]
-            for at, ids in zip(changed, self.tokenizer.encode([noisy[at] for at in changed]), strict=True):
+            changed = [
+                at for at, (old, new) in enumerate(zip(plain, noisy, strict=True)) if old != new
+            ]
+            for at, ids in zip(
+                changed, self.tokenizer.encode([noisy[at] for at in changed]), strict=True
+            ):
                 tokens[at] = ids
         longest = max(map(len, tokens), default=0)
         ids = np.full((len(rows), longest), self.tokenizer.pad, np.int64)
         mask = np.zeros((len(rows), longest), np.int64)
         for at, text in enumerate(tokens):
-            ids[at, :len(text)] = text
-            mask[at, :len(text)] = 1
+            ids[at, : len(text)] = text
+            mask[at, : len(text)] = 1
         return Batch(
-            image=torch.from_numpy(images), tokens=torch.from_numpy(ids), mask=torch.from_numpy(mask),
-            label=torch.from_numpy(self.label[rows]), study=torch.from_numpy(self.study[rows]),
+            image=torch.from_numpy(images),
+            tokens=torch.from_numpy(ids),
+            mask=torch.from_numpy(mask),
+            label=torch.from_numpy(self.label[rows]),
+            study=torch.from_numpy(self.study[rows]),
             row=torch.from_numpy(rows.copy()),
         )
 
@@ -125,8 +144,15 @@ class Loader:
     """
 
     def __init__(
-        self, records: Records, rows: Ints, *, batch_size: int, seed: int, shuffle: bool = True,
-        avoid_single: bool = False, readers: int = 0,
+        self,
+        records: Records,
+        rows: Ints,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        avoid_single: bool = False,
+        readers: int = 0,
     ) -> None:
         if batch_size < 1:
             raise SpecError(Fault(f"batch_size is {batch_size}", do="Choose 1 or more."))
@@ -189,7 +215,11 @@ class Loader:
         with ThreadPoolExecutor(self.readers) as pool:
             while waiting or ahead:
                 while waiting and len(ahead) <= self.readers:
-                    ahead.append(pool.submit(self.records.batch, waiting.popleft(), perturbation=perturbation))
+                    ahead.append(
+                        pool.submit(
+                            self.records.batch, waiting.popleft(), perturbation=perturbation
+                        )
+                    )
                 yield ahead.popleft().result()
 
 

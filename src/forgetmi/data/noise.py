@@ -61,10 +61,16 @@ class Perturbation:
     draw: int = 0
 
     def __post_init__(self) -> None:
-        faults = [Fault(f"{name} is {getattr(self, name)}", do="Choose a finite number, 0 or more.")
-                  for name in ("image_std", "rotation", "scale") if not 0 <= getattr(self, name) < math.inf]
-        faults += [Fault(f"{name} is {getattr(self, name)}", do="Choose a number from 0 to 1.")
-                   for name in ("text_level", "shift", "drop") if not 0 <= getattr(self, name) <= 1]
+        faults = [
+            Fault(f"{name} is {getattr(self, name)}", do="Choose a finite number, 0 or more.")
+            for name in ("image_std", "rotation", "scale")
+            if not 0 <= getattr(self, name) < math.inf
+        ]
+        faults += [
+            Fault(f"{name} is {getattr(self, name)}", do="Choose a number from 0 to 1.")
+            for name in ("text_level", "shift", "drop")
+            if not 0 <= getattr(self, name) <= 1
+        ]
         if not math.isfinite(self.image_mean):
             faults.append(Fault(f"image_mean is {self.image_mean}", do="Choose a finite number."))
         if faults:
@@ -81,12 +87,15 @@ class Perturbation:
             float32[b, 1, h, w] in [0, 1].
         """
         if self.rotation or self.scale or self.shift:
-            images = _affine(images, np.array([self._placement(row) for row in rows], np.float32).reshape(-1, 4))
+            images = _affine(
+                images, np.array([self._placement(row) for row in rows], np.float32).reshape(-1, 4)
+            )
         if self.image_mean or self.image_std:
             noise = np.empty_like(images)
             for place, row in zip(noise, rows, strict=True):
-                numpy_generator(self.seed, "perturb", "pixels", self.draw, int(row)).standard_normal(
-                    dtype=np.float32, out=place)
+                numpy_generator(
+                    self.seed, "perturb", "pixels", self.draw, int(row)
+                ).standard_normal(dtype=np.float32, out=place)
             noise *= np.float32(self.image_std)
             noise += np.float32(self.image_mean)
             noise += images
@@ -120,11 +129,15 @@ class Perturbation:
         if self.shuffle or self.drop:
             text = _rearrange(text, rng, shuffle=self.shuffle, drop=self.drop)
         if self.text_level:
-            text = (_noise_characters if rng.random() < 0.5 else _noise_words)(text, self.text_level, rng)
+            text = (_noise_characters if rng.random() < 0.5 else _noise_words)(
+                text, self.text_level, rng
+            )
         return text
 
 
-def wash(*, text_level: float = 0.1, sentences: bool = False, seed: int = 0, draw: int = 0) -> Perturbation:
+def wash(
+    *, text_level: float = 0.1, sentences: bool = False, seed: int = 0, draw: int = 0
+) -> Perturbation:
     """The mild changes under which a trained model no longer shows what it memorised of a sample.
 
     Args:
@@ -136,8 +149,16 @@ def wash(*, text_level: float = 0.1, sentences: bool = False, seed: int = 0, dra
     Returns:
         Rotation of 0.08 rad, size of 6 %, shift of 3 pixels in 64, character or word noise.
     """
-    return Perturbation(rotation=0.08, scale=0.06, shift=3 / 64, shuffle=sentences, drop=0.3 if sentences else 0.0,
-                        text_level=text_level, seed=seed, draw=draw)
+    return Perturbation(
+        rotation=0.08,
+        scale=0.06,
+        shift=3 / 64,
+        shuffle=sentences,
+        drop=0.3 if sentences else 0.0,
+        text_level=text_level,
+        seed=seed,
+        draw=draw,
+    )
 
 
 def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:
@@ -155,7 +176,9 @@ def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:
     x, y = x - across, y - down
     aspect = height / width
     grid = torch.stack([cos * x + sin * y * aspect, cos * y - sin * x / aspect], dim=-1)
-    return grid_sample(torch.from_numpy(images), grid, padding_mode="border", align_corners=False).numpy()
+    return grid_sample(
+        torch.from_numpy(images), grid, padding_mode="border", align_corners=False
+    ).numpy()
 
 
 def _rearrange(text: str, rng: np.random.Generator, *, shuffle: bool, drop: float) -> str:
@@ -184,14 +207,14 @@ def _change_word(word: str, kind: int, place: float, letter: str) -> str:
         return word[:at] + letter + word[at:]
     if kind == 1:
         at = int(place * n)
-        return word[:at] + letter + word[at + 1:]
+        return word[:at] + letter + word[at + 1 :]
     if n == 1:
         return word  # one-letter words are spared by delete and swap
     if kind == 2:
         at = int(place * n)
-        return word[:at] + word[at + 1:]
+        return word[:at] + word[at + 1 :]
     at = int(place * (n - 1))
-    return word[:at] + word[at + 1] + word[at] + word[at + 2:]
+    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
 
 def _noise_words(text: str, level: float, rng: np.random.Generator) -> str:

@@ -27,7 +27,9 @@ Stored = npt.NDArray[np.uint16]
 _SHARD_IMAGES = 16_384
 _SHARD_BYTES = 2**30
 _ABANDONED_S = 86_400.0
-_SETTLED_NS = 2 * 10**9  # a younger file may change again within the resolution of its modification time
+_SETTLED_NS = (
+    2 * 10**9
+)  # a younger file may change again within the resolution of its modification time
 
 
 @final
@@ -93,7 +95,9 @@ class ShardWriter:
     def add(self, content: bytes, pixels: Stored, notice: str = "") -> None:
         """Append one image under its content digest."""
         if self._file is None:
-            self._file = tempfile.NamedTemporaryFile(dir=self._folder, suffix=".partial", delete=False)  # noqa: SIM115
+            self._file = tempfile.NamedTemporaryFile(
+                dir=self._folder, suffix=".partial", delete=False
+            )
         self._file.write(pixels.data)
         if notice:
             self._notices.setdefault(notice, []).append(len(self._contents))
@@ -109,7 +113,9 @@ class ShardWriter:
         file, contents, notices = self._file, self._contents, self._notices
         self._file, self._contents, self._notices = None, [], {}
         try:
-            file.truncate(self._bytes * len(contents))  # a write that failed may have left a part of an image
+            file.truncate(
+                self._bytes * len(contents)
+            )  # a write that failed may have left a part of an image
             file.close()
             digests = [content.hex() for content in contents]
             name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
@@ -146,7 +152,9 @@ class SeenFiles:
         """
         status = path.stat()
         text = f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
-        return hashlib.sha256(text.encode()).digest()[:24], time.time_ns() - status.st_mtime_ns > _SETTLED_NS
+        return hashlib.sha256(text.encode()).digest()[
+            :24
+        ], time.time_ns() - status.st_mtime_ns > _SETTLED_NS
 
     def get(self, key: bytes) -> bytes | None:
         """The content digest kept under a 32-byte key."""
@@ -166,4 +174,6 @@ class SeenFiles:
 
 def _read_pairs(path: Path) -> dict[bytes, bytes]:
     stored = path.read_bytes() if path.exists() else b""
-    return {stored[at:at + 32]: stored[at + 32:at + 64] for at in range(0, len(stored) - 63, 64)}
+    return {
+        stored[at : at + 32]: stored[at + 32 : at + 64] for at in range(0, len(stored) - 63, 64)
+    }

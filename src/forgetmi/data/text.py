@@ -25,12 +25,18 @@ from forgetmi.core.types import Ints, Strings, codes
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 Pair = tuple[str, str]
-_BLANKS = re.compile(r"[ \t\r\n]+")  # BERT's rules look at nothing beyond these, so that a text may be cut there first
+_BLANKS = re.compile(
+    r"[ \t\r\n]+"
+)  # BERT's rules look at nothing beyond these, so that a text may be cut there first
 _KNOWN_CHUNKS = 2**16
 
 
 def train_wordpiece(
-    reports: Sequence[str] | Strings, patients: Sequence[str] | Strings, *, size: int = 1000, min_patients: int = 5,
+    reports: Sequence[str] | Strings,
+    patients: Sequence[str] | Strings,
+    *,
+    size: int = 1000,
+    min_patients: int = 5,
 ) -> tuple[str, ...]:
     """Learn a WordPiece vocabulary in which every piece was seen in the reports of several patients.
 
@@ -52,20 +58,26 @@ def train_wordpiece(
         SpecError: `size` or `min_patients` leaves nothing to learn.
     """
     if size <= len(SPECIAL) or min_patients < 1:
-        raise SpecError(Fault(f"no vocabulary can be learned with size {size} and min_patients {min_patients}",
-                              do=f"Choose a size above {len(SPECIAL)} and 1 or more patients."))
+        raise SpecError(
+            Fault(
+                f"no vocabulary can be learned with size {size} and min_patients {min_patients}",
+                do=f"Choose a size above {len(SPECIAL)} and 1 or more patients.",
+            )
+        )
     words = _patients_of_words(reports, patients)
     support: dict[str, set[int]] = defaultdict(set)
     for word, owners in words.items():
         for piece in _characters(word):
             support[piece] |= owners
     alphabet = {piece for piece, owners in support.items() if len(owners) >= min_patients}
-    kept = sorted(alphabet, key=lambda piece: (-len(support[piece]), piece))[:size - len(SPECIAL)]
+    kept = sorted(alphabet, key=lambda piece: (-len(support[piece]), piece))[: size - len(SPECIAL)]
     vocabulary = [*SPECIAL, *sorted(kept)]
     known = set(vocabulary)
     # A word with a character that is not known is one [UNK] for the tokenizer, whatever else is in the vocabulary.
     usable = sorted(word for word in words if known.issuperset(_characters(word)))
-    merges = _Merges([_characters(word) for word in usable], [words[word] for word in usable], min_patients)
+    merges = _Merges(
+        [_characters(word) for word in usable], [words[word] for word in usable], min_patients
+    )
     while len(vocabulary) < size and (pair := merges.best()) is not None:
         merged = merges.merge(pair)
         if merged not in known:
@@ -74,8 +86,13 @@ def train_wordpiece(
     return tuple(vocabulary)
 
 
-def _patients_of_words(reports: Sequence[str] | Strings, patients: Sequence[str] | Strings) -> dict[str, set[int]]:
-    normalise, split = BertNormalizer(lowercase=True).normalize_str, BertPreTokenizer().pre_tokenize_str
+def _patients_of_words(
+    reports: Sequence[str] | Strings, patients: Sequence[str] | Strings
+) -> dict[str, set[int]]:
+    normalise, split = (
+        BertNormalizer(lowercase=True).normalize_str,
+        BertPreTokenizer().pre_tokenize_str,
+    )
     patient, _ = codes(np.asarray(patients, object))
     owners: dict[str, set[int]] = defaultdict(set)
     for report, who in zip(reports, patient.tolist(), strict=True):
@@ -187,9 +204,15 @@ class Tokenizer:
         faults = []
         present = set(self.vocabulary)
         if missing := [token for token in SPECIAL if token not in present]:
-            faults.append(Fault(f"the vocabulary lacks {', '.join(missing)}", do="Use a BERT-style vocabulary."))
+            faults.append(
+                Fault(
+                    f"the vocabulary lacks {', '.join(missing)}", do="Use a BERT-style vocabulary."
+                )
+            )
         if len(present) != len(self.vocabulary):
-            faults.append(Fault("the vocabulary holds a token twice", do="Give every token one id."))
+            faults.append(
+                Fault("the vocabulary holds a token twice", do="Give every token one id.")
+            )
         if self.max_length < 2:
             faults.append(Fault(f"max_length is {self.max_length}", do="Choose 2 or more."))
         if faults:
@@ -213,7 +236,8 @@ class Tokenizer:
     def _fast(self) -> BertWordPieceTokenizer:
         return BertWordPieceTokenizer(
             {token: number for number, token in enumerate(self.vocabulary)},
-            lowercase=self.lowercase, strip_accents=self.strip_accents,
+            lowercase=self.lowercase,
+            strip_accents=self.strip_accents,
         )
 
     @cached_property
@@ -232,8 +256,11 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
         """Token ids of each text: [CLS], the pieces cut to `max_length` - 2, [SEP]."""
         first, last = self.vocabulary.index("[CLS]"), self.vocabulary.index("[SEP]")
-        pieces = ([number for chunk in _BLANKS.split(text) for number in self._ids(chunk)] for text in texts)
-        return [np.array([first, *ids[:self.max_length - 2], last], np.int64) for ids in pieces]
+        pieces = (
+            [number for chunk in _BLANKS.split(text) for number in self._ids(chunk)]
+            for text in texts
+        )
+        return [np.array([first, *ids[: self.max_length - 2], last], np.int64) for ids in pieces]
 
     @classmethod
     def from_pretrained_directory(cls, directory: Path, *, max_length: int = 320) -> Self:
@@ -249,31 +276,45 @@ class Tokenizer:
         try:
             return cls(max_length=max_length, **_read_pretrained(directory))
         except (OSError, ValueError, KeyError, TypeError, SpecError) as error:
-            raise CheckpointError(Fault(
-                "the folder holds no WordPiece tokenizer", where=directory.name,
-                why=str(error) if isinstance(error, SpecError) else f"{type(error).__name__} while reading it",
-                do="Name a BERT-style model with tokenizer.json or vocab.txt.",
-            )) from error
+            raise CheckpointError(
+                Fault(
+                    "the folder holds no WordPiece tokenizer",
+                    where=directory.name,
+                    why=str(error)
+                    if isinstance(error, SpecError)
+                    else f"{type(error).__name__} while reading it",
+                    do="Name a BERT-style model with tokenizer.json or vocab.txt.",
+                )
+            ) from error
 
 
 def _read_pretrained(directory: Path) -> dict[str, Any]:
     whole = directory / "tokenizer.json"
     if whole.exists():
         stored = json.loads(whole.read_text(encoding="utf-8"))
-        if stored["model"]["type"] != "WordPiece" or stored["normalizer"]["type"] != "BertNormalizer":
+        if (
+            stored["model"]["type"] != "WordPiece"
+            or stored["normalizer"]["type"] != "BertNormalizer"
+        ):
             raise SpecError(Fault(f"the tokenizer is of type {stored['model']['type']}"))
         ids = dict(stored["model"]["vocab"])
         if sorted(ids.values()) != list(range(len(ids))):
             raise SpecError(Fault("the token ids are not 0, 1, 2, ..."))
-        return {"vocabulary": tuple(sorted(ids, key=ids.__getitem__)),
-                "lowercase": bool(stored["normalizer"]["lowercase"]),
-                "strip_accents": stored["normalizer"]["strip_accents"]}
+        return {
+            "vocabulary": tuple(sorted(ids, key=ids.__getitem__)),
+            "lowercase": bool(stored["normalizer"]["lowercase"]),
+            "strip_accents": stored["normalizer"]["strip_accents"],
+        }
     config = directory / "tokenizer_config.json"
     options = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
     lines = (directory / "vocab.txt").read_text(encoding="utf-8").split("\n")
-    return {"vocabulary": tuple(line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)),
-            "lowercase": bool(options.get("do_lower_case", True)),
-            "strip_accents": options.get("strip_accents")}
+    return {
+        "vocabulary": tuple(
+            line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)
+        ),
+        "lowercase": bool(options.get("do_lower_case", True)),
+        "strip_accents": options.get("strip_accents"),
+    }
 
 
 @final
@@ -303,9 +344,11 @@ class TokenStore:
         return len(self.text)
 
     def __repr__(self) -> str:
-        return f"TokenStore({len(self)} rows, {len(self.offsets) - 1} texts, {len(self.flat)} tokens)"
+        return (
+            f"TokenStore({len(self)} rows, {len(self.offsets) - 1} texts, {len(self.flat)} tokens)"
+        )
 
     def tokens(self, row: int) -> npt.NDArray[np.int32]:
         """Token ids of one row's report."""
         text = self.text[row]
-        return self.flat[self.offsets[text]:self.offsets[text + 1]]
+        return self.flat[self.offsets[text] : self.offsets[text + 1]]

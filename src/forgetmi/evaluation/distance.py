@@ -24,7 +24,9 @@ def cosine_distance(a: Floats, b: Floats) -> Floats:
     """
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     if not norm.all():
-        raise EvaluationError(Fault("the logits of some images are all zero, which have no direction"))
+        raise EvaluationError(
+            Fault("the logits of some images are all zero, which have no direction")
+        )
     return 1 - (a * b).sum(1) / norm
 
 

@@ -20,7 +20,13 @@ from forgetmi.evaluation.signals import Head
 from forgetmi.evaluation.statistics import PatientSample
 
 FLOOR = "retrain"  # under this name stands what the retrained models have in common
-TERMS = (("auc", "forget"), ("f1", "forget"), ("auc", "test"), ("f1", "test"), ("sample_mia", "forget"))
+TERMS = (
+    ("auc", "forget"),
+    ("f1", "forget"),
+    ("auc", "test"),
+    ("f1", "test"),
+    ("sample_mia", "forget"),
+)
 GAPS: dict[str, Head] = {"gap": "image", "gap_joint": "both"}
 
 
@@ -41,7 +47,9 @@ def gap(values: Floats, retrains: Floats) -> Floats:
         EvaluationError: Fewer than two retrained models.
     """
     _enough(retrains)
-    return np.mean([np.abs(values - _others(retrains, r)).mean(0) for r in range(len(retrains))], axis=0)
+    return np.mean(
+        [np.abs(values - _others(retrains, r)).mean(0) for r in range(len(retrains))], axis=0
+    )
 
 
 def retrain_gap(retrains: Floats, one: int) -> Floats:
@@ -64,12 +72,19 @@ def _others(retrains: Floats, left_out: int) -> Floats:
 
 def _enough(retrains: Floats) -> None:
     if len(retrains) < 2:
-        raise EvaluationError(Fault(f"the gap needs at least two retrained models, there are {len(retrains)}",
-                                    do="Train another one with a different seed."))
+        raise EvaluationError(
+            Fault(
+                f"the gap needs at least two retrained models, there are {len(retrains)}",
+                do="Train another one with a different seed.",
+            )
+        )
 
 
 def gaps(
-    measured: Mapping[str, Mapping[Key, Measure | Failed]], *, retrains: list[str], samples: tuple[PatientSample, ...],
+    measured: Mapping[str, Mapping[Key, Measure | Failed]],
+    *,
+    retrains: list[str],
+    samples: tuple[PatientSample, ...],
 ) -> dict[str, list[Measure | Failed]]:
     """Each model's gap of the image head and of both heads, and under "retrain" the floor.
 
@@ -80,10 +95,14 @@ def gaps(
         retrains: Names of the retrained models.
         samples: The forget and test images the terms rest on.
     """
+
     def terms(model: str, head: Head) -> Floats:
         found = [measured[model][name, head, on] for name, on in TERMS]
-        missing = [Fault(f"{one.name} on {one.on} is missing", where=model, why=one.reason)
-                   for one in found if isinstance(one, Failed)]
+        missing = [
+            Fault(f"{one.name} on {one.on} is missing", where=model, why=one.reason)
+            for one in found
+            if isinstance(one, Failed)
+        ]
         if missing:
             raise EvaluationError(missing)
         return np.stack([one.values for one in found if isinstance(one, Measure)])
@@ -100,12 +119,25 @@ def gaps(
         own = references(head)
         return aggregate([retrain_gap(own, at) for at in range(len(own))], axis=0)
 
-    found = {model: [derive(name, partial(of, model, head), *samples, better="lower", head=head)
-                     for name, head in GAPS.items()] for model in measured}
+    found = {
+        model: [
+            derive(name, partial(of, model, head), *samples, better="lower", head=head)
+            for name, head in GAPS.items()
+        ]
+        for model in measured
+    }
     if retrains:
         found[FLOOR] = [
-            derive(f"{name}_{suffix}", partial(floor, aggregate, head), *samples, better="lower", head=head)
-            for name, head in GAPS.items() for suffix, aggregate in (("floor", np.mean), ("floor_largest", np.max))]
+            derive(
+                f"{name}_{suffix}",
+                partial(floor, aggregate, head),
+                *samples,
+                better="lower",
+                head=head,
+            )
+            for name, head in GAPS.items()
+            for suffix, aggregate in (("floor", np.mean), ("floor_largest", np.max))
+        ]
     return found
 
 
@@ -115,8 +147,13 @@ def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
     False where there is no floor to compare with."""
     try:
         floor = evaluation.get("retrain", "gap_floor", head="image")
-        pairs = [(evaluation.get(model, name, head="image", on=on), evaluation.get(ORIGINAL, name, head="image", on=on))
-                 for name, on in FIVE]
+        pairs = [
+            (
+                evaluation.get(model, name, head="image", on=on),
+                evaluation.get(ORIGINAL, name, head="image", on=on),
+            )
+            for name, on in FIVE
+        ]
     except KeyError:
         return False
     if isinstance(floor, Failed) or any(isinstance(one, Failed) for pair in pairs for one in pair):
@@ -124,4 +161,10 @@ def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
     return all(abs(a.value - b.value) <= floor.value for a, b in pairs)  # type: ignore[union-attr]
 
 
-FIVE = (("auc", "forget"), ("f1", "forget"), ("auc", "test"), ("f1", "test"), ("sample_mia", "forget"))
+FIVE = (
+    ("auc", "forget"),
+    ("f1", "forget"),
+    ("auc", "test"),
+    ("f1", "test"),
+    ("sample_mia", "forget"),
+)

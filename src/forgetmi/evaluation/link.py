@@ -34,7 +34,10 @@ def contrast(queries: Signals, gallery: Signals) -> Floats:
         EvaluationError: The model has no embeddings, or the gallery has no other patient's report.
     """
     own = pair_cosine(queries)
-    mean = [np.where(other, cosine, 0).sum(1) / other.sum(1) for cosine, other in _blocks(queries, gallery)]
+    mean = [
+        np.where(other, cosine, 0).sum(1) / other.sum(1)
+        for cosine, other in _blocks(queries, gallery)
+    ]
     return own - np.concatenate(mean)
 
 
@@ -55,14 +58,19 @@ def retrieval_rank(queries: Signals, gallery: Signals, *, among: int | None = No
     """
     own, ranks, at = pair_cosine(queries)[:, None], [], 0
     for cosine, other in _blocks(queries, gallery):
-        mine = own[at:at + len(cosine)]
+        mine = own[at : at + len(cosine)]
         at += len(cosine)
         same = np.abs(cosine - mine) <= 1e-12
         ahead = (other * (np.where(same, 0.5, cosine > mine))).sum(1)
         count = other.sum(1)
         if among is not None and count.min() < among - 1:
-            raise EvaluationError(Fault(f"a rank among {among} needs {among - 1} other reports, there are "
-                                        f"{count.min()}", do="Rank among fewer."))
+            raise EvaluationError(
+                Fault(
+                    f"a rank among {among} needs {among - 1} other reports, there are "
+                    f"{count.min()}",
+                    do="Rank among fewer.",
+                )
+            )
         ranks.append(1 + ahead * (1 if among is None else (among - 1) / count))
     return np.concatenate(ranks)
 
@@ -71,13 +79,15 @@ def _blocks(queries: Signals, gallery: Signals) -> Iterator[tuple[Floats, np.nda
     """For some images at a time: cosine with each distinct report, and whether it is another patient's."""
     pair_cosine(gallery)  # refuses zero or missing embeddings
     _, first = np.unique(gallery.study, return_index=True)
-    text, image = (np.asarray(part, np.float64) for part in (gallery.text_embedding, queries.image_embedding))
+    text, image = (
+        np.asarray(part, np.float64) for part in (gallery.text_embedding, queries.image_embedding)
+    )
     text = text[first] / np.linalg.norm(text[first], axis=1, keepdims=True)
     image = image / np.linalg.norm(image, axis=1, keepdims=True)
     owner = gallery.patient[first]
     step = max(1, _BLOCK // len(first))
     for at in range(0, len(image), step):
-        other = queries.patient[at:at + step, None] != owner
+        other = queries.patient[at : at + step, None] != owner
         if not other.any(1).all():
             raise EvaluationError(Fault("there is no other patient's report to compare with"))
-        yield image[at:at + step] @ text.T, other
+        yield image[at : at + step] @ text.T, other

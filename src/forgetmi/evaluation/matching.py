@@ -27,7 +27,10 @@ class Matching:
 
 
 def match(
-    *, label: tuple[Ints, Ints], studies: tuple[Ints, Ints] | None = None, least: int = 5,
+    *,
+    label: tuple[Ints, Ints],
+    studies: tuple[Ints, Ints] | None = None,
+    least: int = 5,
 ) -> Matching:
     """Weight never-seen patients so that their study counts and labels are distributed as the forgotten patients'.
 
@@ -76,6 +79,10 @@ def _common(inside: Ints, outside: Ints, least: int) -> tuple[Ints, Ints]:
 
     def place(label: Ints) -> Ints:
         at = np.clip(np.searchsorted(frequent, label), 0, max(len(frequent) - 1, 0))
-        return np.where(frequent[at] == label, at, len(frequent)) if len(frequent) else np.zeros(len(label), np.int64)
+        return (
+            np.where(frequent[at] == label, at, len(frequent))
+            if len(frequent)
+            else np.zeros(len(label), np.int64)
+        )
 
     return place(inside), place(outside)

@@ -37,7 +37,10 @@ class Decisions:
 
     def never_seen_flag_rate(self, weights: Floats) -> Floats:
         """The same for never-seen patients: mean of both halves' rates, under weights Float[b, m]."""
-        halves = [weighted_mean(self.never_seen[self.half == h], weights[:, self.half == h]) for h in (0, 1)]
+        halves = [
+            weighted_mean(self.never_seen[self.half == h], weights[:, self.half == h])
+            for h in (0, 1)
+        ]
         return (halves[0] + halves[1]) / 2
 
 
@@ -53,13 +56,21 @@ def split_patients(patient: Ints, *, seed: int) -> Ints:
     """
     distinct, local = np.unique(patient, return_inverse=True)
     if len(distinct) < 2:
-        raise EvaluationError(Fault("the attack needs at least two never-seen patients", why="each judges the other"))
+        raise EvaluationError(
+            Fault("the attack needs at least two never-seen patients", why="each judges the other")
+        )
     shuffled = numpy_generator(seed, "evaluate", "membership", "halves").permutation(len(distinct))
     return (shuffled >= len(distinct) // 2).astype(np.int64)[local]
 
 
 def sample_mia(
-    *, retain: Floats, forget: Floats, never_seen: Floats, patient: Ints, seed: int, per_side: int = PER_SIDE,
+    *,
+    retain: Floats,
+    forget: Floats,
+    never_seen: Floats,
+    patient: Ints,
+    seed: int,
+    per_side: int = PER_SIDE,
 ) -> Decisions:
     """The SVM attack of Forget-MI, per image and balanced.
 
@@ -96,9 +107,12 @@ def sample_mia(
         feature = np.concatenate([inside, outside])
         centre, spread = feature.mean(), feature.std()
         if spread < 1e-12:
-            raise EvaluationError(Fault("all losses are equal", why="the attack has nothing to separate"))
+            raise EvaluationError(
+                Fault("all losses are equal", why="the attack has nothing to separate")
+            )
         attack = SVC(C=3.0, kernel="rbf", gamma="scale").fit(
-            ((feature - centre) / spread)[:, None], np.repeat([1, 0], size))
+            ((feature - centre) / spread)[:, None], np.repeat([1, 0], size)
+        )
         flagged += attack.predict(((asked - centre) / spread)[:, None]) / 2
         other = half != fitted_on
         judged[other] = attack.predict(((control[other] - centre) / spread)[:, None])

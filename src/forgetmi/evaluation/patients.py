@@ -70,8 +70,12 @@ def by_patient(patient: Ints, study: np.ndarray, label: Ints) -> Patients:
     known = label >= 0
     np.add.at(votes, (owner[known], label[known]), 1)
     return Patients(
-        code=code, studies=studies, images=np.bincount(owner), label=np.where(votes.any(1), votes.argmax(1), -1),
-        average=csr_array((weight, (owner, np.arange(len(owner)))), shape=(len(code), len(owner))))
+        code=code,
+        studies=studies,
+        images=np.bincount(owner),
+        label=np.where(votes.any(1), votes.argmax(1), -1),
+        average=csr_array((weight, (owner, np.arange(len(owner)))), shape=(len(code), len(owner))),
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,7 +101,12 @@ class PatientScores:
 
 
 def score_patients(
-    *, unlearned: Floats, retrained: Floats, studies: Ints, forgotten: Flags, level: float = 0.05,
+    *,
+    unlearned: Floats,
+    retrained: Floats,
+    studies: Ints,
+    forgotten: Flags,
+    level: float = 0.05,
 ) -> PatientScores:
     """Find single patients a model still remembers (or has forgotten too visibly).
 
@@ -118,10 +127,18 @@ def score_patients(
         EvaluationError: No forgotten patient, fewer than 10 never-seen ones, no retrained model, or no scatter.
     """
     asked, others = np.flatnonzero(forgotten), np.flatnonzero(~forgotten)
-    faults = [Fault(what) for what, wrong in (
-        ("there is no forgotten patient", not len(asked)), ("there is no retrained model", not len(retrained)),
-        (f"{len(others)} never-seen patients are too few to standardise on; at least 10 are needed", len(others) < 10),
-    ) if wrong]
+    faults = [
+        Fault(what)
+        for what, wrong in (
+            ("there is no forgotten patient", not len(asked)),
+            ("there is no retrained model", not len(retrained)),
+            (
+                f"{len(others)} never-seen patients are too few to standardise on; at least 10 are needed",
+                len(others) < 10,
+            ),
+        )
+        if wrong
+    ]
     if faults:
         raise EvaluationError(faults)
     counts = np.clip(studies, studies[others].min(), studies[others].max())  # never extrapolated
@@ -135,9 +152,15 @@ def score_patients(
     low = (1 + (near & (outside <= inside[:, None])).sum(1)) / (1 + compared)
     below = (outside < inside[:, None]).mean(1) + (outside == inside[:, None]).mean(1) / 2
     return PatientScores(
-        forgotten=inside, never_seen=outside, percentile=100 * below, remembered=high, over_forgotten=low,
-        remembered_adjusted=false_discovery_control(high), over_forgotten_adjusted=false_discovery_control(low),
-        compared=compared)
+        forgotten=inside,
+        never_seen=outside,
+        percentile=100 * below,
+        remembered=high,
+        over_forgotten=low,
+        remembered_adjusted=false_discovery_control(high),
+        over_forgotten_adjusted=false_discovery_control(low),
+        compared=compared,
+    )
 
 
 def _standardise(raw: Floats, log_count: Floats, inverse_count: Floats, on: Ints) -> Floats:
@@ -147,12 +170,21 @@ def _standardise(raw: Floats, log_count: Floats, inverse_count: Floats, on: Ints
     spread = np.column_stack([np.ones_like(inverse_count), inverse_count])
     variance = spread @ nnls(spread[on], residual[on] ** 2)[0]
     if not (variance > 1e-24).all():
-        raise EvaluationError(Fault("never-seen patients all have the same score", why="there is no scale to judge by"))
+        raise EvaluationError(
+            Fault(
+                "never-seen patients all have the same score", why="there is no scale to judge by"
+            )
+        )
     return residual / np.sqrt(variance)
 
 
 def permutation_test(
-    *, signal: Floats, forgotten: Flags, studies: Ints, generator: np.random.Generator, permutations: int = 2000,
+    *,
+    signal: Floats,
+    forgotten: Flags,
+    studies: Ints,
+    generator: np.random.Generator,
+    permutations: int = 2000,
 ) -> float:
     """Two-sided p-value of "forgotten and never-seen patients of equal study count are exchangeable".
 

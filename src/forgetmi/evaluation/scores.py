@@ -42,14 +42,26 @@ class Measure:
         """The value with its interval, beside the mean over the retrained models."""
         bounds, why = interval(self.values, patients=self.smallest)
         return Score(
-            name=self.name, value=float(self.values[0]), interval=bounds, patients=self.patients, images=self.images,
-            better=self.better, reference=reference, head=self.head, on=self.on,
+            name=self.name,
+            value=float(self.values[0]),
+            interval=bounds,
+            patients=self.patients,
+            images=self.images,
+            better=self.better,
+            reference=reference,
+            head=self.head,
+            on=self.on,
             note="; ".join(text for text in (self.note, why) if text),
         )
 
 
 def derive(
-    name: str, values: Callable[[], Floats], *samples: PatientSample, better: Better, head: str = "", on: str = "",
+    name: str,
+    values: Callable[[], Floats],
+    *samples: PatientSample,
+    better: Better,
+    head: str = "",
+    on: str = "",
     note: str = "",
 ) -> Measure | Failed:
     """Keep what a computation returns; what it raises becomes the reason of a `Failed`.
@@ -65,12 +77,26 @@ def derive(
         return Failed(name, str(error), head, on)
     if not np.isfinite(found[0]):
         return Failed(name, "undefined on these images", head, on)
-    return Measure(name, head, on, better, found, samples[0].patients, len(samples[0]),
-                   min(sample.patients for sample in samples), note)
+    return Measure(
+        name,
+        head,
+        on,
+        better,
+        found,
+        samples[0].patients,
+        len(samples[0]),
+        min(sample.patients for sample in samples),
+        note,
+    )
 
 
 def measure(
-    name: str, metric: Callable[[], Metric], *samples: PatientSample, better: Better, head: str = "", on: str = "",
+    name: str,
+    metric: Callable[[], Metric],
+    *samples: PatientSample,
+    better: Better,
+    head: str = "",
+    on: str = "",
     note: str = "",
 ) -> Measure | Failed:
     """Apply a metric to the data and every resample; see `derive`.
@@ -79,8 +105,15 @@ def measure(
         metric: Makes the metric; called once, so that what does not depend on the weights is computed once. The metric
             gets the weights of all samples, one after the other.
     """
-    return derive(name, lambda: draws(reduce(join, samples), metric()), *samples, better=better, head=head, on=on,
-                  note=note)
+    return derive(
+        name,
+        lambda: draws(reduce(join, samples), metric()),
+        *samples,
+        better=better,
+        head=head,
+        on=on,
+        note=note,
+    )
 
 
 def key_of(measured: Measure | Failed) -> Key:

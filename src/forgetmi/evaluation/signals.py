@@ -29,8 +29,12 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
     logits = signals.image_logits if head == "image" else signals.text_logits
     bad = int((~np.isfinite(logits).all(1)).sum())
     if bad:
-        raise EvaluationError(Fault(f"the {head} logits of {bad} of {len(logits)} images are not finite",
-                                    why="the model diverged"))
+        raise EvaluationError(
+            Fault(
+                f"the {head} logits of {bad} of {len(logits)} images are not finite",
+                why="the model diverged",
+            )
+        )
     return log_softmax(logits, axis=1)
 
 
@@ -64,9 +68,15 @@ def pair_cosine(signals: Signals) -> Floats:
     if image is None or text is None:
         raise EvaluationError(Fault("the model has no embeddings", why="e.g. an ensemble"))
     if image.shape != text.shape:
-        raise EvaluationError(Fault("image and text embeddings differ in width", why=f"{image.shape} and {text.shape}"))
+        raise EvaluationError(
+            Fault(
+                "image and text embeddings differ in width", why=f"{image.shape} and {text.shape}"
+            )
+        )
     a, b = image.astype(np.float64), text.astype(np.float64)
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     if not np.isfinite(norm).all() or not norm.all():
-        raise EvaluationError(Fault("some embeddings are zero or not finite", why="the model diverged or collapsed"))
+        raise EvaluationError(
+            Fault("some embeddings are zero or not finite", why="the model diverged or collapsed")
+        )
     return (a * b).sum(1) / norm

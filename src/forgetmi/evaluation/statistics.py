@@ -52,7 +52,9 @@ class PatientSample:
         return replace(self, multiplicity=self.multiplicity[:1])
 
 
-def resample_patients(patient: Ints, *, resamples: int, generator: np.random.Generator) -> PatientSample:
+def resample_patients(
+    patient: Ints, *, resamples: int, generator: np.random.Generator
+) -> PatientSample:
     """Draw the patients of a set with replacement.
 
     Args:
@@ -91,7 +93,9 @@ def draws(sample: PatientSample, metric: Metric) -> Floats:
         raise EvaluationError(Fault("there are no images to measure on"))
     step = max(1, _BLOCK // len(sample))
     blocks = range(0, len(sample.multiplicity), step)
-    return np.concatenate([metric(sample.multiplicity[at:at + step][:, sample.patient]) for at in blocks])
+    return np.concatenate(
+        [metric(sample.multiplicity[at : at + step][:, sample.patient]) for at in blocks]
+    )
 
 
 def interval(values: Floats, *, patients: int) -> tuple[tuple[float, float] | None, str]:
@@ -124,7 +128,9 @@ def once(count: int) -> Floats:
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
     """Element-wise quotient, NaN where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+    return np.divide(
+        numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0
+    )
 
 
 def mean_defined(values: Floats) -> Floats:
@@ -142,7 +148,11 @@ def _tie_groups(values: Floats) -> tuple[Ints, Ints, Ints]:
     """Ascending order, and for each place in it where its group of equal values starts and ends (exclusive)."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    return order, np.searchsorted(ordered, ordered, "left"), np.searchsorted(ordered, ordered, "right")
+    return (
+        order,
+        np.searchsorted(ordered, ordered, "left"),
+        np.searchsorted(ordered, ordered, "right"),
+    )
 
 
 def _cumulative(weights: Floats) -> Floats:

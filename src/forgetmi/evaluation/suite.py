@@ -11,12 +11,29 @@ import numpy as np
 
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import RETRAIN, Evaluation, Failed, Floats, Ints, Partition, Score, SetName, Signals
+from forgetmi.core.types import (
+    RETRAIN,
+    Evaluation,
+    Failed,
+    Floats,
+    Ints,
+    Partition,
+    Score,
+    SetName,
+    Signals,
+)
 from forgetmi.evaluation.distance import cosine_distance, jensen_shannon, symmetric_kl
 from forgetmi.evaluation.gaps import FLOOR, gaps
 from forgetmi.evaluation.membership import membership_auc, sample_mia
 from forgetmi.evaluation.scores import Better, Key, Measure, key_of, measure
-from forgetmi.evaluation.signals import HEADS, Head, cross_entropy, log_probabilities, margin, pair_cosine
+from forgetmi.evaluation.signals import (
+    HEADS,
+    Head,
+    cross_entropy,
+    log_probabilities,
+    margin,
+    pair_cosine,
+)
 from forgetmi.evaluation.statistics import (
     Metric,
     PatientSample,
@@ -33,11 +50,17 @@ from forgetmi.evaluation.utility import (
     severity_mse,
 )
 
-MEASURED: dict[str, SetName] = {"forget": "forget", "test": "holdout", "retain": "retain"}  # reported name: its set
+MEASURED: dict[str, SetName] = {
+    "forget": "forget",
+    "test": "holdout",
+    "retain": "retain",
+}  # reported name: its set
 Utility = Callable[[Floats, Ints, Floats], Floats]
 UTILITY: dict[str, Utility] = {"auc": macro_auc, "f1": macro_f1, "accuracy": accuracy}
 ORDINAL: dict[str, Utility] = {
-    "pairwise_auc": mean_pairwise_auc, "ordinal_auc": mean_ordinal_auc, "severity_mse": severity_mse,
+    "pairwise_auc": mean_pairwise_auc,
+    "ordinal_auc": mean_ordinal_auc,
+    "severity_mse": severity_mse,
 }
 
 
@@ -86,7 +109,12 @@ class _Run:
 
 
 def evaluate(
-    signals: Mapping[str, Signals], partition: Partition, *, ordinal: bool, seed: int, resamples: int = 1000,
+    signals: Mapping[str, Signals],
+    partition: Partition,
+    *,
+    ordinal: bool,
+    seed: int,
+    resamples: int = 1000,
     on_step: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Measure every model on the forgotten, the held-out ("test") and the retained patients.
@@ -112,9 +140,13 @@ def evaluate(
         EvaluationError: Signals are of another cohort, lack rows, or disagree in classes or labels; all faults at once.
     """
     _check(signals, partition)
-    sets = _sets(next(iter(signals.values())), partition.of_request(), seed=seed, resamples=resamples)
+    sets = _sets(
+        next(iter(signals.values())), partition.of_request(), seed=seed, resamples=resamples
+    )
     runs = {name: _Run(found, sets) for name, found in signals.items()}
-    retrains = sorted((name for name in runs if RETRAIN.fullmatch(name)), key=lambda name: int(name.split("-")[1]))
+    retrains = sorted(
+        (name for name in runs if RETRAIN.fullmatch(name)), key=lambda name: int(name.split("-")[1])
+    )
     measured: dict[str, dict[Key, Measure | Failed]] = {}
     for name, run in runs.items():
         found = list(_pairs(run))
@@ -126,13 +158,21 @@ def evaluate(
         measured[name] = {key_of(one): one for one in found}
         if on_step is not None:
             on_step(name)
-    for name, found in gaps(measured, retrains=retrains, samples=(sets["forget"].images, sets["test"].images)).items():
+    for name, found in gaps(
+        measured, retrains=retrains, samples=(sets["forget"].images, sets["test"].images)
+    ).items():
         measured.setdefault(name, {}).update({key_of(one): one for one in found})
     reference = _references([measured[name] for name in retrains])
     return Evaluation(
-        {name: tuple(one if isinstance(one, Failed) else one.score(reference.get(key)) for key, one in found.items())
-         for name, found in measured.items()},
-        _notes(sets, retrains, resamples))
+        {
+            name: tuple(
+                one if isinstance(one, Failed) else one.score(reference.get(key))
+                for key, one in found.items()
+            )
+            for name, found in measured.items()
+        },
+        _notes(sets, retrains, resamples),
+    )
 
 
 def table(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -147,7 +187,11 @@ def table(evaluation: Evaluation) -> list[dict[str, Any]]:
     for model, scores in evaluation.scores.items():
         for score in scores:
             stored = asdict(score)
-            row = {"model": model, **{name: stored.get(name) for name in columns}, "failed": stored.get("reason")}
+            row = {
+                "model": model,
+                **{name: stored.get(name) for name in columns},
+                "failed": stored.get("reason"),
+            }
             row["low"], row["high"] = row.pop("interval") or (None, None)
             rows.append(row)
     return rows
@@ -158,20 +202,32 @@ def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
         raise EvaluationError(Fault("there are no signals to evaluate"))
     faults = []
     if FLOOR in signals:
-        faults.append(Fault(f"a model may not be named {FLOOR!r}", do=f"Name retrained models {FLOOR}-0, {FLOOR}-1."))
+        faults.append(
+            Fault(
+                f"a model may not be named {FLOOR!r}",
+                do=f"Name retrained models {FLOOR}-0, {FLOOR}-1.",
+            )
+        )
     rows = np.concatenate([partition.rows(source) for source in MEASURED.values()])
     expected: tuple[int, list[int]] | None = None
     for name, found in signals.items():
         if found.cohort != partition.cohort:
             faults.append(Fault("the signals are of another cohort than the partition", where=name))
         elif missing := len(np.setdiff1d(rows, found.row)):
-            faults.append(Fault(f"{missing} of the {len(rows)} rows to measure are missing", where=name,
-                                do="Collect signals of the forget, retain and holdout rows."))
+            faults.append(
+                Fault(
+                    f"{missing} of the {len(rows)} rows to measure are missing",
+                    where=name,
+                    do="Collect signals of the forget, retain and holdout rows.",
+                )
+            )
         else:
             own = found.image_logits.shape[1], found.select(rows).label.tolist()
             expected = own if expected is None else expected
             if own != expected:
-                faults.append(Fault("the classes or labels differ from the other models'", where=name))
+                faults.append(
+                    Fault("the classes or labels differ from the other models'", where=name)
+                )
     if faults:
         raise EvaluationError(faults)
 
@@ -181,8 +237,10 @@ def _sets(signals: Signals, partition: Partition, *, seed: int, resamples: int) 
     for on, source in MEASURED.items():
         rows = partition.rows(source)
         images = resample_patients(
-            partition.patient[rows], resamples=0 if on == "retain" else resamples,
-            generator=numpy_generator(seed, "evaluate", "bootstrap", on))
+            partition.patient[rows],
+            resamples=0 if on == "retain" else resamples,
+            generator=numpy_generator(seed, "evaluate", "bootstrap", on),
+        )
         known = signals.select(rows).label >= 0
         sets[on] = _Set(rows, rows[known], images, images.take(known))
     return sets
@@ -193,10 +251,23 @@ def _utility(run: _Run, head: Head, *, ordinal: bool) -> Iterator[Measure | Fail
         said = run.said[head, on]
         classes, present = said.signals.image_logits.shape[1], len(np.unique(said.signals.label))
         for name, metric in {**UTILITY, **(ORDINAL if ordinal else {})}.items():
-            better: Better = "closer" if on == "forget" else "lower" if name == "severity_mse" else "higher"
-            note = f"{present} of {classes} classes present" if name.endswith("auc") and present < classes else ""
-            yield measure(name, partial(_predicted, metric, said), found.images, better=better, head=head, on=on,
-                          note=note)
+            better: Better = (
+                "closer" if on == "forget" else "lower" if name == "severity_mse" else "higher"
+            )
+            note = (
+                f"{present} of {classes} classes present"
+                if name.endswith("auc") and present < classes
+                else ""
+            )
+            yield measure(
+                name,
+                partial(_predicted, metric, said),
+                found.images,
+                better=better,
+                head=head,
+                on=on,
+                note=note,
+            )
 
 
 def _predicted(metric: Utility, said: _Predictions) -> Metric:
@@ -211,40 +282,97 @@ def _membership(run: _Run, head: Head, *, seed: int) -> Iterator[Measure | Faile
 
     try:
         losses = {on: run.said[head, on].loss for on in run.sets}
-        attack = sample_mia(retain=losses["retain"], forget=losses["forget"], never_seen=losses["test"],
-                            patient=test.patient, seed=seed)
+        attack = sample_mia(
+            retain=losses["retain"],
+            forget=losses["forget"],
+            never_seen=losses["test"],
+            patient=test.patient,
+            seed=seed,
+        )
     except EvaluationError as error:
         yield Failed("sample_mia", str(error), head, "forget")
         yield Failed("never_seen_flag_rate", str(error), head, "test")
     else:
         note = "attacks fitted on {} and {} images a side".format(*attack.sizes)
-        yield measure("sample_mia", lambda: attack.flag_rate, forget, better="closer", head=head, on="forget",
-                      note=f"{note}; target: never_seen_flag_rate")
-        yield measure("never_seen_flag_rate", lambda: attack.never_seen_flag_rate, test, better="closer", head=head,
-                      on="test", note=note)
-    yield measure("loss_auc", partial(loss_auc, "forget"), forget, test, better="closer", head=head, on="forget",
-                  note="P(loss on forget < loss on test)")
-    yield measure("loss_auc", partial(loss_auc, "retain"), retain, test.without_resamples(), better="closer",
-                  head=head, on="retain", note="P(loss on retain < loss on test)")
+        yield measure(
+            "sample_mia",
+            lambda: attack.flag_rate,
+            forget,
+            better="closer",
+            head=head,
+            on="forget",
+            note=f"{note}; target: never_seen_flag_rate",
+        )
+        yield measure(
+            "never_seen_flag_rate",
+            lambda: attack.never_seen_flag_rate,
+            test,
+            better="closer",
+            head=head,
+            on="test",
+            note=note,
+        )
+    yield measure(
+        "loss_auc",
+        partial(loss_auc, "forget"),
+        forget,
+        test,
+        better="closer",
+        head=head,
+        on="forget",
+        note="P(loss on forget < loss on test)",
+    )
+    yield measure(
+        "loss_auc",
+        partial(loss_auc, "retain"),
+        retain,
+        test.without_resamples(),
+        better="closer",
+        head=head,
+        on="retain",
+        note="P(loss on retain < loss on test)",
+    )
 
 
 def _pairs(run: _Run) -> Iterator[Measure | Failed]:
     def pair_auc() -> Metric:
         return partial(membership_auc, pair_cosine(run.all["forget"]), pair_cosine(run.all["test"]))
 
-    yield measure("pair_auc", pair_auc, run.sets["forget"].all_images, run.sets["test"].all_images, better="closer",
-                  head="both", on="forget", note="P(image-report cosine on forget > on test)")
+    yield measure(
+        "pair_auc",
+        pair_auc,
+        run.sets["forget"].all_images,
+        run.sets["test"].all_images,
+        better="closer",
+        head="both",
+        on="forget",
+        note="P(image-report cosine on forget > on test)",
+    )
 
 
 def _to_original(run: _Run, head: Head, original: _Run) -> Iterator[Measure | Failed]:
     for on, found in run.sets.items():
         better: Better = "closer" if on == "forget" else "lower"
         one, two = run.said[head, on], original.said[head, on]
-        yield measure("original_symmetric_kl", partial(_symmetric_kl, one, two), found.images, better=better,
-                      head=head, on=on, note="nats")
+        yield measure(
+            "original_symmetric_kl",
+            partial(_symmetric_kl, one, two),
+            found.images,
+            better=better,
+            head=head,
+            on=on,
+            note="nats",
+        )
         if head != "both":  # the mean of both heads has probabilities, no logits
-            yield measure("original_cosine", partial(_cosine, one, two), found.images, better=better, head=head, on=on,
-                          note="1 - cosine of the logits")
+            yield measure(
+                "original_cosine",
+                partial(_cosine, one, two),
+                found.images,
+                better=better,
+                head=head,
+                on=on,
+                note="1 - cosine of the logits",
+            )
 
 
 def _symmetric_kl(one: _Predictions, two: _Predictions) -> Metric:
@@ -252,7 +380,10 @@ def _symmetric_kl(one: _Predictions, two: _Predictions) -> Metric:
 
 
 def _cosine(one: _Predictions, two: _Predictions) -> Metric:
-    a, b = ((said.signals.image_logits if said.head == "image" else said.signals.text_logits) for said in (one, two))
+    a, b = (
+        (said.signals.image_logits if said.head == "image" else said.signals.text_logits)
+        for said in (one, two)
+    )
     return partial(weighted_mean, cosine_distance(a, b))
 
 
@@ -262,14 +393,21 @@ def _to_retrains(run: _Run, head: Head, retrains: list[_Run]) -> Iterator[Measur
 
     def jsf() -> Metric:
         _require(others)
-        return partial(weighted_mean, np.mean([jensen_shannon(said.log, other.log) for other in others], axis=0))
+        return partial(
+            weighted_mean,
+            np.mean([jensen_shannon(said.log, other.log) for other in others], axis=0),
+        )
 
     def spearman() -> Metric:
         _require(others)
         losses = [other.loss for other in others]
-        return lambda weights: np.mean([weighted_spearman(said.loss, loss, weights) for loss in losses], axis=0)
+        return lambda weights: np.mean(
+            [weighted_spearman(said.loss, loss, weights) for loss in losses], axis=0
+        )
 
-    yield measure("jsf", jsf, sample, better="lower", head=head, on="forget", note="nats, at most ln 2")
+    yield measure(
+        "jsf", jsf, sample, better="lower", head=head, on="forget", note="nats, at most ln 2"
+    )
     yield measure("loss_spearman", spearman, sample, better="higher", head=head, on="forget")
 
 
@@ -297,8 +435,12 @@ def _notes(sets: Mapping[str, _Set], retrains: list[str], resamples: int) -> tup
         "beside gap_floor, the retrained models' own gap.",
     ]
     if patients < 20:
-        notes.append(f"Only {patients} forgotten patients have labels: intervals cover less than they state.")
+        notes.append(
+            f"Only {patients} forgotten patients have labels: intervals cover less than they state."
+        )
     if len(retrains) < 2:
-        notes.append(f"{len(retrains)} retrained models: without at least two no gap can be given, and nothing shows "
-                     "how much retraining itself varies.")
+        notes.append(
+            f"{len(retrains)} retrained models: without at least two no gap can be given, and nothing shows "
+            "how much retraining itself varies."
+        )
     return tuple(notes)

@@ -26,7 +26,9 @@ def auc_per_class(probabilities: Floats, label: Ints, weights: Floats | None = N
     """
     weights = once(len(label)) if weights is None else weights
     classes = range(probabilities.shape[1])
-    return np.stack([weighted_auc(probabilities[:, c], label == c, weights) for c in classes], axis=1)
+    return np.stack(
+        [weighted_auc(probabilities[:, c], label == c, weights) for c in classes], axis=1
+    )
 
 
 def macro_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:
@@ -40,7 +42,9 @@ def macro_auc(probabilities: Floats, label: Ints, weights: Floats | None = None)
     return mean_defined(auc_per_class(probabilities, label, weights))
 
 
-def _counts(probabilities: Floats, label: Ints, weights: Floats | None) -> tuple[Floats, Floats, Floats]:
+def _counts(
+    probabilities: Floats, label: Ints, weights: Floats | None
+) -> tuple[Floats, Floats, Floats]:
     """Per class: weight predicted right, weight labelled so, weight predicted so; Float[b, k] each."""
     weights = once(len(label)) if weights is None else weights
     names = np.eye(probabilities.shape[1])
@@ -63,7 +67,9 @@ def accuracy(probabilities: Floats, label: Ints, weights: Floats | None = None) 
     return ratio(right.sum(1), truth.sum(1))
 
 
-def pairwise_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> dict[tuple[int, int], Floats]:
+def pairwise_auc(
+    probabilities: Floats, label: Ints, weights: Floats | None = None
+) -> dict[tuple[int, int], Floats]:
     """AUC of class j against class i on the images of these two, scored by p_j / (p_i + p_j), for each i < j.
 
     Returns:
@@ -74,25 +80,33 @@ def pairwise_auc(probabilities: Floats, label: Ints, weights: Floats | None = No
     for i, j in combinations(range(probabilities.shape[1]), 2):
         at = np.flatnonzero((label == i) | (label == j))
         p_i, p_j = probabilities[at, i], probabilities[at, j]
-        score = np.nan_to_num(ratio(p_j, p_i + p_j), nan=0.5)  # both probabilities underflow: no preference
+        score = np.nan_to_num(
+            ratio(p_j, p_i + p_j), nan=0.5
+        )  # both probabilities underflow: no preference
         found[i, j] = weighted_auc(score, label[at] == j, weights[:, at])
     return found
 
 
-def ordinal_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> dict[int, Floats]:
+def ordinal_auc(
+    probabilities: Floats, label: Ints, weights: Floats | None = None
+) -> dict[int, Floats]:
     """AUC of "grade above k", scored by the sum of the probabilities above k, for k = 0 .. classes - 2.
 
     Returns:
         Threshold to Float[b], NaN where no image is above or none is below.
     """
     weights = once(len(label)) if weights is None else weights
-    return {k: weighted_auc(probabilities[:, k + 1:].sum(1), label > k, weights)
-            for k in range(probabilities.shape[1] - 1)}
+    return {
+        k: weighted_auc(probabilities[:, k + 1 :].sum(1), label > k, weights)
+        for k in range(probabilities.shape[1] - 1)
+    }
 
 
 def mean_pairwise_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:
     """Mean of `pairwise_auc` over the pairs present."""
-    return mean_defined(np.stack(list(pairwise_auc(probabilities, label, weights).values()), axis=1))
+    return mean_defined(
+        np.stack(list(pairwise_auc(probabilities, label, weights).values()), axis=1)
+    )
 
 
 def mean_ordinal_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:

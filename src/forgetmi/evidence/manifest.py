@@ -64,9 +64,13 @@ class Proofs:
         except SpecError as error:
             raise EvidenceError(error.faults) from None
         except ValueError as error:
-            raise EvidenceError(Fault("it is no JSON", where=PROOFS, why=type(error).__name__)) from None
+            raise EvidenceError(
+                Fault("it is no JSON", where=PROOFS, why=type(error).__name__)
+            ) from None
         if found.format != FORMAT:
-            raise EvidenceError(Fault("it is of another form", where=PROOFS, why=f"this version reads {FORMAT}"))
+            raise EvidenceError(
+                Fault("it is of another form", where=PROOFS, why=f"this version reads {FORMAT}")
+            )
         return found
 
 
@@ -89,12 +93,18 @@ def contents(images: Strings, reports: Strings) -> list[tuple[tuple[str, str], .
         reports: Texts.
     """
     text = {report: hashlib.sha256(report.encode()).hexdigest() for report in set(reports.tolist())}
-    return [((("image", image),) if image else ()) + (("report", text[report]),)
-            for image, report in zip(images.tolist(), reports.tolist(), strict=True)]
+    return [
+        ((("image", image),) if image else ()) + (("report", text[report]),)
+        for image, report in zip(images.tolist(), reports.tolist(), strict=True)
+    ]
 
 
 def training_data(
-    partition: Partition, *, images: Strings, reports: Strings, key: bytes,
+    partition: Partition,
+    *,
+    images: Strings,
+    reports: Strings,
+    key: bytes,
 ) -> tuple[TrainingData, Proofs]:
     """The manifest before and after, and what became of each forgotten image and report.
 
@@ -120,13 +130,27 @@ def training_data(
     for content in forgotten:
         was, found = before.prove(leaves[content]), after.prove(leaves[content])
         assert isinstance(was, Inclusion)
-        proofs.append(Proof(content[0], was, found if isinstance(found, Absence) else None,
-                            found if isinstance(found, Inclusion) else None))
-    proofs.sort(key=lambda proof: proof.before.leaf)  # the order of the rows says nothing about a digest
+        proofs.append(
+            Proof(
+                content[0],
+                was,
+                found if isinstance(found, Absence) else None,
+                found if isinstance(found, Inclusion) else None,
+            )
+        )
+    proofs.sort(
+        key=lambda proof: proof.before.leaf
+    )  # the order of the rows says nothing about a digest
     absent = sum(proof.absent is not None for proof in proofs)
     return TrainingData(
-        cohort=partition.cohort, before=before.root, after=after.root, leaves_before=len(before),
-        leaves_after=len(after), absent=absent, shared=len(proofs) - absent, proofs=PROOFS,
+        cohort=partition.cohort,
+        before=before.root,
+        after=after.root,
+        leaves_before=len(before),
+        leaves_after=len(after),
+        absent=absent,
+        shared=len(proofs) - absent,
+        proofs=PROOFS,
     ), Proofs(FORMAT, tuple(proofs))
 
 
@@ -134,21 +158,43 @@ def faults(data: TrainingData, proofs: Proofs) -> list[Fault]:
     """What does not hold of the proofs a record names; empty = all hold."""
     found = []
     for number, proof in enumerate(proofs.proofs, 1):
-        leaves = {part.leaf for part in (proof.before, proof.absent, proof.shared) if part is not None}
-        good = _hexadecimal(proof) and len(leaves) == 1 and proof.before.holds(data.before, data.leaves_before) and (
-            (proof.absent is None) != (proof.shared is None)) and all(
-            part.holds(data.after, data.leaves_after) for part in (proof.absent, proof.shared) if part is not None)
+        leaves = {
+            part.leaf for part in (proof.before, proof.absent, proof.shared) if part is not None
+        }
+        good = (
+            _hexadecimal(proof)
+            and len(leaves) == 1
+            and proof.before.holds(data.before, data.leaves_before)
+            and ((proof.absent is None) != (proof.shared is None))
+            and all(
+                part.holds(data.after, data.leaves_after)
+                for part in (proof.absent, proof.shared)
+                if part is not None
+            )
+        )
         if not good:
-            found.append(Fault(f"proof {number} does not hold", where=data.proofs,
-                               why="it does not lead to the root in the record"))
-    counts = sum(proof.absent is not None for proof in proofs.proofs), \
-        sum(proof.shared is not None for proof in proofs.proofs)
+            found.append(
+                Fault(
+                    f"proof {number} does not hold",
+                    where=data.proofs,
+                    why="it does not lead to the root in the record",
+                )
+            )
+    counts = (
+        sum(proof.absent is not None for proof in proofs.proofs),
+        sum(proof.shared is not None for proof in proofs.proofs),
+    )
     distinct = {proof.before.leaf for proof in proofs.proofs}
     if counts != (data.absent, data.shared) or len(distinct) < len(proofs.proofs):
         found.append(Fault("the number of proofs is not the record's", where=data.proofs))
     if data.leaves_before != data.leaves_after + data.absent:
-        found.append(Fault("the trees before and after differ by more than the forgotten", where=data.proofs,
-                           why=f"{data.leaves_before} leaves before, {data.leaves_after} after, {data.absent} absent"))
+        found.append(
+            Fault(
+                "the trees before and after differ by more than the forgotten",
+                where=data.proofs,
+                why=f"{data.leaves_before} leaves before, {data.leaves_after} after, {data.absent} absent",
+            )
+        )
     return found
 
 

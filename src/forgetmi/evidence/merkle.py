@@ -78,11 +78,17 @@ class Absence:
         if self.left is None and self.right is None:
             return count == 0 and root == _root(0, b"")
         index = 0 if self.left is None else self.left.index + 1
-        if self.left is not None and not (self.left.leaf < self.leaf and self.left.holds(root, count)):
+        if self.left is not None and not (
+            self.left.leaf < self.leaf and self.left.holds(root, count)
+        ):
             return False
         if self.right is None:
             return index == count
-        return self.right.index == index and self.leaf < self.right.leaf and self.right.holds(root, count)
+        return (
+            self.right.index == index
+            and self.leaf < self.right.leaf
+            and self.right.holds(root, count)
+        )
 
 
 @final
@@ -138,4 +144,8 @@ class MerkleTree:
         at = bisect_left(self.leaves, digest)
         if digest in self:
             return self._at(at)
-        return Absence(digest, self._at(at - 1) if at else None, self._at(at) if at < len(self.leaves) else None)
+        return Absence(
+            digest,
+            self._at(at - 1) if at else None,
+            self._at(at) if at < len(self.leaves) else None,
+        )

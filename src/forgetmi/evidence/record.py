@@ -272,10 +272,18 @@ class Record:
         """The model before or after."""
         return next(one for one in self.models if one.role == role)
 
-    def finding(self, model: str, name: str, *, channel: str = "image", on: str = "") -> float | None:
+    def finding(
+        self, model: str, name: str, *, channel: str = "image", on: str = ""
+    ) -> float | None:
         """A number that was found; None where there is none."""
-        return next((one.value for one in self.findings
-                     if (one.model, one.name, one.channel, one.on) == (model, name, channel, on)), None)
+        return next(
+            (
+                one.value
+                for one in self.findings
+                if (one.model, one.name, one.channel, one.on) == (model, name, channel, on)
+            ),
+            None,
+        )
 
 
 def canonical(value: Any) -> bytes:

@@ -36,8 +36,12 @@ def run_files(root: Path) -> list[str]:
     locks and other hidden files), and the record's own files.
     """
     names = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file()]
-    return [name.as_posix() for name in names if name.parts[0] not in ("models", "state", "tracking", *OWN_FILES)
-            and not any(part.startswith(".") for part in name.parts)]
+    return [
+        name.as_posix()
+        for name in names
+        if name.parts[0] not in ("models", "state", "tracking", *OWN_FILES)
+        and not any(part.startswith(".") for part in name.parts)
+    ]
 
 
 def write_record(folder: Path, record: Record, *, key: Ed25519PrivateKey | None = None) -> None:
@@ -78,8 +82,14 @@ def read_record(path: Path) -> Record:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise EvidenceError(Fault("the record cannot be read", where=path.name, why=error.strerror or "",
-                                  do="Give a record.json, or the directory of a finished run.")) from None
+        raise EvidenceError(
+            Fault(
+                "the record cannot be read",
+                where=path.name,
+                why=error.strerror or "",
+                do="Give a record.json, or the directory of a finished run.",
+            )
+        ) from None
     try:
         plain = json.loads(content.decode("ascii"), parse_constant=_refused)
         record = from_plain(Record, plain, where=path.name, complete=True)
@@ -87,12 +97,23 @@ def read_record(path: Path) -> Record:
             raise ValueError("it is not in canonical form")
     except SpecError as error:
         raise EvidenceError(error.faults) from None
-    except ValueError as error:  # JSON and Unicode errors are value errors, too; their texts may quote the file
-        why = "it is no JSON in ASCII" if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)) else str(error)
-        raise EvidenceError(Fault("the record was altered", where=path.name, why=why,
-                                  do="Use the original file.")) from None
+    except (
+        ValueError
+    ) as error:  # JSON and Unicode errors are value errors, too; their texts may quote the file
+        why = (
+            "it is no JSON in ASCII"
+            if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError))
+            else str(error)
+        )
+        raise EvidenceError(
+            Fault("the record was altered", where=path.name, why=why, do="Use the original file.")
+        ) from None
     if record.format != FORMAT:
-        raise EvidenceError(Fault("the record is of another form", where=path.name, why=f"this version reads {FORMAT}"))
+        raise EvidenceError(
+            Fault(
+                "the record is of another form", where=path.name, why=f"this version reads {FORMAT}"
+            )
+        )
     return record
 
 

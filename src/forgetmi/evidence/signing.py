@@ -34,9 +34,14 @@ def load_private(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(_bytes(path), passphrase.encode() if passphrase else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise EvidenceError(Fault("the signing key cannot be used", where=path.name, why=type(error).__name__,
-                                  do=f"Give a PEM file of a private key; its passphrase, if any, in {PASSPHRASE}.",
-                                  )) from None
+        raise EvidenceError(
+            Fault(
+                "the signing key cannot be used",
+                where=path.name,
+                why=type(error).__name__,
+                do=f"Give a PEM file of a private key; its passphrase, if any, in {PASSPHRASE}.",
+            )
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise _other_kind(path)
     return key
@@ -51,8 +56,14 @@ def load_public(path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(_bytes(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise EvidenceError(Fault("the public key cannot be used", where=path.name, why=type(error).__name__,
-                                  do="Give a PEM file of an Ed25519 public key.")) from None
+        raise EvidenceError(
+            Fault(
+                "the public key cannot be used",
+                where=path.name,
+                why=type(error).__name__,
+                do="Give a PEM file of an Ed25519 public key.",
+            )
+        ) from None
     if not isinstance(key, Ed25519PublicKey):
         raise _other_kind(path)
     return key
@@ -65,7 +76,9 @@ def public_pem(key: Ed25519PublicKey) -> bytes:
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 of the public key in DER form: ``openssl pkey -pubin -in FILE -outform DER | sha256sum``."""
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return hashlib.sha256(
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()
 
 
 def fits(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
@@ -81,10 +94,22 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise EvidenceError(Fault("the key cannot be read", where=path.name, why=error.strerror or "",
-                                  do="Check the path.")) from None
+        raise EvidenceError(
+            Fault(
+                "the key cannot be read",
+                where=path.name,
+                why=error.strerror or "",
+                do="Check the path.",
+            )
+        ) from None
 
 
 def _other_kind(path: Path) -> EvidenceError:
-    return EvidenceError(Fault("the key is of another kind", where=path.name, why="records are signed with Ed25519",
-                               do="Make one: openssl genpkey -algorithm ed25519 -out sign.key"))
+    return EvidenceError(
+        Fault(
+            "the key is of another kind",
+            where=path.name,
+            why="records are signed with Ed25519",
+            do="Make one: openssl genpkey -algorithm ed25519 -out sign.key",
+        )
+    )

@@ -43,8 +43,6 @@ class Job:
     killed: Callable[..., None] | None = None
 
 
-
-
 def warm_up() -> None:
     """Begin the workers' imports on another core while this process still imports and prepares for itself."""
     if _METHOD == "forkserver" and (os.cpu_count() or 1) > 1:
@@ -53,7 +51,11 @@ def warm_up() -> None:
 
 
 def run_jobs(
-    jobs: Sequence[Job], *, workers: int = 0, threads: int = 1, show: Callable[[str, int, int], None] | None = None,
+    jobs: Sequence[Job],
+    *,
+    workers: int = 0,
+    threads: int = 1,
+    show: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Run jobs, several at a time; the first error stops the rest and is raised.
 
@@ -99,7 +101,9 @@ def give_up(job: Job, fault: Fault) -> None:
         ForgetMIError: The job has nothing to say.
     """
     if job.killed is None:
-        raise ForgetMIError(replace(fault, where=job.name, do=f"{fault.do} Give the same command again to go on."))
+        raise ForgetMIError(
+            replace(fault, where=job.name, do=f"{fault.do} Give the same command again to go on.")
+        )
     job.killed(*job.arguments, fault)
 
 
@@ -137,7 +141,8 @@ class _Seat:
         # Written at once: a finished job has told everything. Not shared: one killed while it writes keeps the lock.
         self._channel = context.SimpleQueue()
         self._pool = ProcessPoolExecutor(
-            1, mp_context=context, initializer=_start, initargs=(self._channel, self._threads))
+            1, mp_context=context, initializer=_start, initargs=(self._channel, self._threads)
+        )
 
     def submit(self, job: Job) -> Future[None]:
         try:
@@ -165,11 +170,13 @@ class _Seat:
         self._pool.shutdown()
 
 
-def _schedule(seats: Sequence[_Seat], jobs: Sequence[Job], show: Callable[[str, int, int], None]) -> None:
+def _schedule(
+    seats: Sequence[_Seat], jobs: Sequence[Job], show: Callable[[str, int, int], None]
+) -> None:
     free, waiting, unfinished = list(seats), list(jobs), {job.name for job in jobs}
     running: dict[Future[None], tuple[Job, _Seat]] = {}
     while waiting or running:
-        for job in [job for job in waiting if job.after not in unfinished][:len(free)]:
+        for job in [job for job in waiting if job.after not in unfinished][: len(free)]:
             waiting.remove(job)
             seat = free.pop()
             running[seat.submit(job)] = job, seat
@@ -190,12 +197,18 @@ def _schedule(seats: Sequence[_Seat], jobs: Sequence[Job], show: Callable[[str, 
 def _death(code: int | None) -> Fault:
     """What an exit code says about a process that did not finish its job."""
     if code is None or code >= 0:
-        return Fault("its process ended before its work", why=f"exit code {code}", do="What it printed may say more.")
+        return Fault(
+            "its process ended before its work",
+            why=f"exit code {code}",
+            do="What it printed may say more.",
+        )
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return Fault("its process was killed", why=name, do="Where memory was short, use fewer --workers.")
+    return Fault(
+        "its process was killed", why=name, do="Where memory was short, use fewer --workers."
+    )
 
 
 def _start(channel: Any, threads: int) -> None:
@@ -203,7 +216,9 @@ def _start(channel: Any, threads: int) -> None:
     global _channel
     _channel = channel
     use_threads(threads)
-    parent = parent_process()  # not os.getppid(): that is the server that forks, which lives as long as its workers
+    parent = (
+        parent_process()
+    )  # not os.getppid(): that is the server that forks, which lives as long as its workers
 
     def watch() -> None:
         if parent is not None:

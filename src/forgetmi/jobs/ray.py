@@ -19,7 +19,12 @@ LOST, KILLED = 5, 2
 
 
 def run_on_ray(
-    jobs: Sequence[Job], *, address: str = "", gpus: float = 0.0, threads: int = 1, show: Callable[[str, int, int], None] | None = None,
+    jobs: Sequence[Job],
+    *,
+    address: str = "",
+    gpus: float = 0.0,
+    threads: int = 1,
+    show: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Run jobs as Ray tasks; a job whose machine is lost runs again elsewhere.
 
@@ -77,8 +82,13 @@ def _connect(address: str) -> Any:
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise SpecError(Fault("Ray is not installed", where="--runner ray",
-                              do="Install it with  pip install 'forgetmi[ray]'.")) from error
+        raise SpecError(
+            Fault(
+                "Ray is not installed",
+                where="--runner ray",
+                do="Install it with  pip install 'forgetmi[ray]'.",
+            )
+        ) from error
     try:
         if address:
             ray.init(address=address, log_to_driver=False)
@@ -86,8 +96,14 @@ def _connect(address: str) -> Any:
             # "local": without an address Ray looks for a cluster of this machine, and waits long for one that is gone.
             ray.init(address="local", include_dashboard=False, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
-        raise SpecError(Fault("there is no Ray cluster at this address", where="--address",
-                              why=type(error).__name__, do="Start one with  ray start --head.")) from error
+        raise SpecError(
+            Fault(
+                "there is no Ray cluster at this address",
+                where="--address",
+                why=type(error).__name__,
+                do="Start one with  ray start --head.",
+            )
+        ) from error
     return ray
 
 
@@ -97,9 +113,13 @@ def _end(ray: Any, ref: Any) -> tuple[Fault, int] | None:
     try:
         ray.get(ref)
     except ray.exceptions.NodeDiedError:
-        return Fault("its machine was lost", why=f"{LOST} times", do="The job may be what ends machines."), LOST
+        return Fault(
+            "its machine was lost", why=f"{LOST} times", do="The job may be what ends machines."
+        ), LOST
     except ray.exceptions.OutOfMemoryError:
-        return Fault("its process was killed", why=f"out of memory, {KILLED} times", do=memory), KILLED
+        return Fault(
+            "its process was killed", why=f"out of memory, {KILLED} times", do=memory
+        ), KILLED
     except ray.exceptions.WorkerCrashedError:
         return Fault("its process was killed", why=f"{KILLED} times", do=memory), KILLED
     return None

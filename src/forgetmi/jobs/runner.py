@@ -30,7 +30,10 @@ class Resources:
 
 
 def run_all(
-    jobs: Sequence[Job], resources: Resources, *, show: Callable[[str, int, int], None] | None = None,
+    jobs: Sequence[Job],
+    resources: Resources,
+    *,
+    show: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Run jobs on the given resources; the first error stops the rest and is raised.
 
@@ -40,6 +43,12 @@ def run_all(
         show: Called with (name, done, in all) as jobs go on; on Ray when a job is done.
     """
     if resources.runner == "ray":
-        run_on_ray(jobs, address=resources.address, gpus=resources.gpus_per_job, threads=resources.threads, show=show)
+        run_on_ray(
+            jobs,
+            address=resources.address,
+            gpus=resources.gpus_per_job,
+            threads=resources.threads,
+            show=show,
+        )
     else:
         run_jobs(jobs, workers=resources.workers, threads=resources.threads, show=show)

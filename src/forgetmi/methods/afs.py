@@ -52,7 +52,7 @@ class AFS:
         title="AFS",
         paper="Zhou et al., Nature Communications 2023, vol. 14",
         summary="A new model learns from the old one's answers on part of everyone else's data and is kept from "
-                "knowing the forgotten patients.",
+        "knowing the forgotten patients.",
         reads=frozenset({"forget", "retain", "labels", "teacher", "recipe", "fresh model"}),
         recalls=True,
         exact=False,
@@ -70,9 +70,13 @@ class AFS:
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1 or self.temperature <= 0 or self.query_batches < 1:
-            raise MethodError(Fault(
-                "fraction must be in (0, 1], temperature above 0 and query_batches at least 1", where="afs",
-                why=f"got {self.fraction}, {self.temperature} and {self.query_batches}"))
+            raise MethodError(
+                Fault(
+                    "fraction must be in (0, 1], temperature above 0 and query_batches at least 1",
+                    where="afs",
+                    why=f"got {self.fraction}, {self.temperature} and {self.query_batches}",
+                )
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -95,23 +99,40 @@ class AFS:
                 retain.seen += len(batch)
                 terms = self._lesson(student, batch, taught, recipe, context)
                 if self.risk > 0:
-                    terms.append(self.risk * exposure(student, self._query(loaders, step), len(loaders.forget)))
+                    terms.append(
+                        self.risk
+                        * exposure(student, self._query(loaders, step), len(loaders.forget))
+                    )
                 context.step(sum(terms[1:], terms[0]), optimiser, clip=recipe.clip)
                 means.add(torch.stack(terms), len(batch))
             context.log.epochs.append(means.read())
         return student
 
     def _lesson(
-        self, student: ImageText, batch: Batch, taught: Table, recipe: Recipe, context: Context,
+        self,
+        student: ImageText,
+        batch: Batch,
+        taught: Table,
+        recipe: Recipe,
+        context: Context,
     ) -> list[Tensor]:
         out, answer = student(batch), taught.of(batch.row)
-        task = base_loss(out, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight).total
-        copied = [distillation(ours, theirs, temperature=self.temperature) for ours, theirs in (
-            (out.image_logits, answer.image_logits), (out.text_logits, answer.text_logits))]
+        task = base_loss(
+            out, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight
+        ).total
+        copied = [
+            distillation(ours, theirs, temperature=self.temperature)
+            for ours, theirs in (
+                (out.image_logits, answer.image_logits),
+                (out.text_logits, answer.text_logits),
+            )
+        ]
         return [task, self.kd * (copied[0] + copied[1])]
 
     def _query(self, loaders: Loaders, step: int) -> Iterator[Batch]:
-        rows = loaders.forget.window(step, min(self.query_batches * loaders.batch_size, len(loaders.forget.rows)))
+        rows = loaders.forget.window(
+            step, min(self.query_batches * loaders.batch_size, len(loaders.forget.rows))
+        )
         return loaders.forget.batches(rows)
 
 

@@ -46,7 +46,7 @@ class Amnesiac:
         title="Amnesiac",
         paper="Graves et al., AAAI 2021, arXiv 2010.10981",
         summary="Every training step in which a forgotten patient took part is taken back, from a log kept during "
-                "training, and the damage is repaired with everyone else's data.",
+        "training, and the damage is repaired with everyone else's data.",
         reads=frozenset({"forget", "retain", "labels", "recipe", "training log"}),
         exact=False,
         cost="1 of the repair; the subtraction is free",
@@ -62,16 +62,24 @@ class Amnesiac:
         """What watches the original's training."""
         if self.buckets == "patients":
             return UpdateLog(task.patient, folder=task.log)
-        return UpdateLog(np.isin(np.arange(len(task.patient)), task.forget).astype(np.int64), folder=task.log)
+        return UpdateLog(
+            np.isin(np.arange(len(task.patient)), task.forget).astype(np.int64), folder=task.log
+        )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         log, rows, student = context.training_log, loaders.forget.rows, copy.deepcopy(model)
         if not isinstance(log, UpdateLog):
-            raise MethodError(Fault("Amnesiac needs the log of the original's training",
-                                    do="Train it with forgetmi train --method amnesiac, or api.train_original."))
+            raise MethodError(
+                Fault(
+                    "Amnesiac needs the log of the original's training",
+                    do="Train it with forgetmi train --method amnesiac, or api.train_original.",
+                )
+            )
         subtract(student, log.updates(rows))
-        context.facts["steps taken back"] = sum(log.steps[buckets] for buckets in log.affected(rows))
+        context.facts["steps taken back"] = sum(
+            log.steps[buckets] for buckets in log.affected(rows)
+        )
         context.facts["steps logged"] = sum(log.steps.values())
         context.keep_log(log.without(rows))
         repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)
@@ -93,7 +101,13 @@ def subtract(model: ImageText, updates: Iterable[Tensor]) -> None:
     sizes = [parameter.numel() for parameter in parameters]
     for update in updates:
         if update.numel() != sum(sizes):
-            raise MethodError(Fault("the training log is of another architecture",
-                                    why=f"{update.numel()} weights logged, {sum(sizes)} in the model"))
-        for parameter, part in zip(parameters, update.to(parameters[0].device).split(sizes), strict=True):
+            raise MethodError(
+                Fault(
+                    "the training log is of another architecture",
+                    why=f"{update.numel()} weights logged, {sum(sizes)} in the model",
+                )
+            )
+        for parameter, part in zip(
+            parameters, update.to(parameters[0].device).split(sizes), strict=True
+        ):
             parameter.sub_(part.view_as(parameter))

@@ -49,7 +49,7 @@ class BadTeaching:
         title="Bad Teaching",
         paper="Chundawat et al., AAAI 2023, arXiv 2205.08096",
         summary="Makes the model answer about the forgotten patients like one that has learned nothing, and like the "
-                "original about everyone else.",
+        "original about everyone else.",
         reads=frozenset({"forget", "retain", "teacher", "fresh model"}),
         recalls=True,
         exact=False,
@@ -68,7 +68,9 @@ class BadTeaching:
 
     def __post_init__(self) -> None:
         if not (0 < self.fraction <= 1 and self.temperature > 0):
-            raise MethodError(Fault("fraction must be in (0, 1] and temperature above 0", where="bad_teaching"))
+            raise MethodError(
+                Fault("fraction must be in (0, 1] and temperature above 0", where="bad_teaching")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -80,23 +82,39 @@ class BadTeaching:
         forget, retain = loaders.forget, loaders.retain
         kept = np.sort(retain.random(0, max(1, round(self.fraction * len(retain.rows)))))
         # Never the original's own initial weights, even where both were made with one root seed.
-        incompetent = frozen(context.fresh_model(derive(context.seed, "unlearn", "incompetent teacher")))
+        incompetent = frozen(
+            context.fresh_model(derive(context.seed, "unlearn", "incompetent teacher"))
+        )
         bad = tabulate(incompetent, forget.batches(forget.rows))
         good = outputs_of(frozen(model), retain, kept, context.known)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(minimise(
-                mixed(loaders, kept, seed=context.seed, epoch=epoch),
-                lambda batch: self._terms(student, batch, forgotten(batch, forget.rows), bad, good),
-                optimiser, context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    mixed(loaders, kept, seed=context.seed, epoch=epoch),
+                    lambda batch: self._terms(
+                        student, batch, forgotten(batch, forget.rows), bad, good
+                    ),
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student
 
-    def _terms(self, student: ImageText, batch: Batch, first: int, bad: Table, good: Table) -> dict[str, Tensor]:
+    def _terms(
+        self, student: ImageText, batch: Batch, first: int, bad: Table, good: Table
+    ) -> dict[str, Tensor]:
         """Mean divergence over a batch, as the shares of both sets."""
         lost, held = split(student(batch), first)
-        return {"forget": portion(lambda: self._kd(lost, bad.of(batch.row[:first])), first, batch),
-                "retain": portion(lambda: self._kd(held, good.of(batch.row[first:])), len(batch) - first, batch)}
+        return {
+            "forget": portion(lambda: self._kd(lost, bad.of(batch.row[:first])), first, batch),
+            "retain": portion(
+                lambda: self._kd(held, good.of(batch.row[first:])), len(batch) - first, batch
+            ),
+        }
 
     def _kd(self, out: Outputs, teacher: Outputs) -> Tensor:
-        return (distillation(out.image_logits, teacher.image_logits, temperature=self.temperature)
-                + distillation(out.text_logits, teacher.text_logits, temperature=self.temperature))
+        return distillation(
+            out.image_logits, teacher.image_logits, temperature=self.temperature
+        ) + distillation(out.text_logits, teacher.text_logits, temperature=self.temperature)

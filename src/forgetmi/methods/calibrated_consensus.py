@@ -61,12 +61,12 @@ class CalibratedConsensus:
         title="Calibrated consensus",
         paper="forgetmi, docs/calibrated_consensus.md",
         summary="Makes the model treat each forgotten patient as it treats patients it never saw: how it treats those "
-                "differently from the ones it remembers is measured on other patients and undone on the forgotten.",
+        "differently from the ones it remembers is measured on other patients and undone on the forgotten.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
         recalls=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x "
-             "(|forget| + members) / |retain|",
+        "(|forget| + members) / |retain|",
         suits="withdrawals where the training data and about a hundred labelled never-trained images are at hand",
         search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
@@ -87,12 +87,20 @@ class CalibratedConsensus:
     clip: float = 5.0
 
     def __post_init__(self) -> None:
-        rules = {"draws must be at least 1": self.draws >= 1, "members must be at least 0": self.members >= 0,
-                 **{f"{name} must be in [0, 1]": 0 <= getattr(self, name) <= 1
-                    for name in ("covariance", "text_level", "decay")},
-                 "prior must be at least 0": self.prior >= 0, "kl must be at least 0": self.kl >= 0,
-                 "batch_size must be at least 1": self.batch_size >= 1}
-        if faults := [Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds]:
+        rules = {
+            "draws must be at least 1": self.draws >= 1,
+            "members must be at least 0": self.members >= 0,
+            **{
+                f"{name} must be in [0, 1]": 0 <= getattr(self, name) <= 1
+                for name in ("covariance", "text_level", "decay")
+            },
+            "prior must be at least 0": self.prior >= 0,
+            "kl must be at least 0": self.kl >= 0,
+            "batch_size must be at least 1": self.batch_size >= 1,
+        }
+        if faults := [
+            Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds
+        ]:
             raise SpecError(faults)
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
@@ -100,34 +108,63 @@ class CalibratedConsensus:
         if self.epochs == 0:
             return copy.deepcopy(model)
         if not len(loaders.validation.rows):
-            raise MethodError(Fault(
-                "there are no validation patients", why="the way the model treats unseen patients is read off them",
-                do="Set a validation share, or use the method consensus, which needs none."))
+            raise MethodError(
+                Fault(
+                    "there are no validation patients",
+                    why="the way the model treats unseen patients is read off them",
+                    do="Set a validation share, or use the method consensus, which needs none.",
+                )
+            )
         teacher = frozen(model)
         clean = outputs_of(teacher, loaders.forget, loaders.forget.rows, context.known)
         goal = self._goal(teacher, clean, loaders, context)
-        return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
-                      batch_size=self.batch_size, lr=self.lr, text_lr_factor=self.text_lr_factor,
-                      weight_decay=self.weight_decay, clip=self.clip, kl=self.kl, decay=self.decay)
+        return distil(
+            model,
+            teacher,
+            clean=clean,
+            goal=goal,
+            loaders=loaders,
+            context=context,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            text_lr_factor=self.text_lr_factor,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            kl=self.kl,
+            decay=self.decay,
+        )
 
     def _goal(self, teacher: ImageText, clean: Table, loaders: Loaders, context: Context) -> Table:
         """What the student shall say of the forgotten."""
         forget, retain, validation = loaders.forget, loaders.retain, loaders.validation
-        changes = [wash(text_level=self.text_level, sentences=self.sentences, seed=context.seed, draw=draw)
-                   for draw in range(self.draws)]
+        changes = [
+            wash(text_level=self.text_level, sentences=self.sentences, seed=context.seed, draw=draw)
+            for draw in range(self.draws)
+        ]
         lost = wash_out(teacher, forget, forget.rows, changes)
         count = min(self.members or len(retain.rows), len(retain.rows))
         members = wash_out(teacher, retain, np.sort(retain.random(0, count)), changes)
         unseen = wash_out(teacher, validation, validation.rows, [None])
         labels = [part.label.cpu().numpy() for part in (lost, members, unseen)]
         goal: dict[str, Tensor] = {}
-        for name, head in (("image", teacher.img_model.fc1), ("text", teacher.text_model.classifier)):
+        for name, head in (
+            ("image", teacher.img_model.fc1),
+            ("text", teacher.text_model.classifier),
+        ):
             space = HeadSpace(head)
             means: list[Mean] = [getattr(part, name) for part in (lost, members, unseen)]
             transport = fit_transport(
-                space.coordinates(means[1].rescaled), labels[1], space.coordinates(means[2].vector), labels[2],
-                classes=head.out_features, prior=self.prior)
-            wanted = transport.apply(space.coordinates(means[0].rescaled), labels[0], covariance=self.covariance)
+                space.coordinates(means[1].rescaled),
+                labels[1],
+                space.coordinates(means[2].vector),
+                labels[2],
+                classes=head.out_features,
+                prior=self.prior,
+            )
+            wanted = transport.apply(
+                space.coordinates(means[0].rescaled), labels[0], covariance=self.covariance
+            )
             goal[name] = space.embedding(means[0].vector, wanted)
             with torch.no_grad():
                 goal[f"{name}_logits"] = head(goal[name]).float()
@@ -137,12 +174,19 @@ class CalibratedConsensus:
 
 
 def _facts(transport: Transport) -> dict[str, Any]:
-    return {"common true-label shift in logits": transport.common,
-            "scale by direction": np.linalg.eigvalsh(transport.matrix).round(4).tolist(),
-            "validation images by class": transport.rows.tolist()}
+    return {
+        "common true-label shift in logits": transport.common,
+        "scale by direction": np.linalg.eigvalsh(transport.matrix).round(4).tolist(),
+        "validation images by class": transport.rows.tolist(),
+    }
 
 
 def _counts(members: Ints, unseen: Ints) -> dict[str, Any]:
     found = int((unseen >= 0).sum())
-    return {"members": int((members >= 0).sum()), "validation images": found,
-            "remark": "" if found >= FEW else f"fewer than {FEW} labelled validation images: a rough calibration"}
+    return {
+        "members": int((members >= 0).sum()),
+        "validation images": found,
+        "remark": ""
+        if found >= FEW
+        else f"fewer than {FEW} labelled validation images: a rough calibration",
+    }

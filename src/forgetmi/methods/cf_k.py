@@ -68,9 +68,17 @@ class CFk:
         context.facts["layers that move"] = len(moving)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         set_mode(student, self.bn)
-        with frozen_prefix(student, loaders.retain, context, passes=self.epochs, limit=self.cache_mb):
+        with frozen_prefix(
+            student, loaders.retain, context, passes=self.epochs, limit=self.cache_mb
+        ):
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-                context.log.epochs.append(minimise(
-                    loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
-                    context, clip=self.clip))
+                context.log.epochs.append(
+                    minimise(
+                        loaders.retain.epoch(epoch),
+                        lambda batch: {"retain": base(student, batch, context)},
+                        optimiser,
+                        context,
+                        clip=self.clip,
+                    )
+                )
         return student.requires_grad_(True)

@@ -45,7 +45,7 @@ class CHIP:
         title="CHIP",
         paper="Wu et al., 2025, arXiv 2512.09867",
         summary="The neurons that react most to the forgotten patients are kept from reacting to what sets them "
-                "apart; nothing is trained.",
+        "apart; nothing is trained.",
         reads=frozenset({"forget", "retain"}),
         exact=False,
         cost="(1 + siblings) / 3 x |forget| / |retain|, once",
@@ -59,9 +59,18 @@ class CHIP:
     siblings: int = 3
 
     def __post_init__(self) -> None:
-        if not (0 < self.share <= 1 and 0 < self.variance <= 1 and self.layers >= 1 and self.siblings >= 1):
-            raise MethodError(Fault("share and variance must be in (0, 1], layers and siblings at least 1",
-                                    where="chip"))
+        if not (
+            0 < self.share <= 1
+            and 0 < self.variance <= 1
+            and self.layers >= 1
+            and self.siblings >= 1
+        ):
+            raise MethodError(
+                Fault(
+                    "share and variance must be in (0, 1], layers and siblings at least 1",
+                    where="chip",
+                )
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -75,7 +84,10 @@ class CHIP:
         for name, layer in chosen.items():
             neurons = select(lost[name], held[name], share=self.share)
             siblings = held[name][:, neurons].mean(dim=0)
-            apart = [lost[name][patients == one][:, neurons].mean(dim=0) - siblings for one in patients.unique()]
+            apart = [
+                lost[name][patients == one][:, neurons].mean(dim=0) - siblings
+                for one in patients.unique()
+            ]
             basis = directions(torch.stack(apart), variance=self.variance)
             project(layer.weight, neurons, basis)
             context.facts[name] = {"neurons": len(neurons), "directions removed": basis.shape[1]}
@@ -85,13 +97,20 @@ class CHIP:
 def targets(model: ImageText, layers: int) -> dict[str, nn.Module]:
     """The layers that are changed, by name: those nearest the output of each branch."""
     image = [name for name, _ in model.img_model.named_modules() if name.endswith(".conv2")]
-    text = [*(f"encoder.layer.{at}.output.dense" for at in range(model.spec.text.layers)), "pooler.dense"]
-    names = [f"img_model.{name}" for name in image[-layers:]] + [f"text_model.bert.{name}" for name in text[-layers:]]
+    text = [
+        *(f"encoder.layer.{at}.output.dense" for at in range(model.spec.text.layers)),
+        "pooler.dense",
+    ]
+    names = [f"img_model.{name}" for name in image[-layers:]] + [
+        f"text_model.bert.{name}" for name in text[-layers:]
+    ]
     return {name: model.get_submodule(name) for name in names}
 
 
 @torch.no_grad()
-def activations(model: ImageText, layers: dict[str, nn.Module], batches: Iterable[Batch]) -> dict[str, Tensor]:
+def activations(
+    model: ImageText, layers: dict[str, nn.Module], batches: Iterable[Batch]
+) -> dict[str, Tensor]:
     """Output of each layer for each sample, averaged over places of the image or tokens of the text.
 
     Of the text's last layer only [CLS], the token its output is made of, is there.
@@ -106,7 +125,9 @@ def activations(model: ImageText, layers: dict[str, nn.Module], batches: Iterabl
     """
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     for batch in batches:
-        with _watched(layers) as outputs:  # the branches, not the model: every process needs all samples
+        with _watched(
+            layers
+        ) as outputs:  # the branches, not the model: every process needs all samples
             model.img_model(batch.image)
             model.text_model(batch.tokens, batch.mask)
         for name, value in outputs.items():

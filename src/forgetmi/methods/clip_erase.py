@@ -49,7 +49,7 @@ class CLIPErase:
         title="CLIPErase",
         paper="Yang et al., ACL 2025, arXiv 2410.23330",
         summary="The link between each forgotten image and its report is dissolved while training goes on with "
-                "everyone else's data.",
+        "everyone else's data.",
         reads=frozenset({"forget", "retain", "labels", "teacher"}),
         recalls=True,
         exact=False,
@@ -74,18 +74,33 @@ class CLIPErase:
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         retain, forget = loaders.retain, loaders.forget
-        hold = outputs_of(frozen(model), retain, retain.rows, context.known) if self.consistency > 0 else None
+        hold = (
+            outputs_of(frozen(model), retain, retain.rows, context.known)
+            if self.consistency > 0
+            else None
+        )
         passes = -(-len(retain) // max(1, len(forget)))
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             lost = cycle(forget, epoch * passes)
-            context.log.epochs.append(minimise(
-                retain.epoch(epoch), lambda batch, lost=lost: self._terms(student, batch, lost, hold, context),
-                optimiser, context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    retain.epoch(epoch),
+                    lambda batch, lost=lost: self._terms(student, batch, lost, hold, context),
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student
 
     def _terms(
-        self, student: ImageText, batch: Batch, lost: Iterator[Batch], hold: Table | None, context: Context,
+        self,
+        student: ImageText,
+        batch: Batch,
+        lost: Iterator[Batch],
+        hold: Table | None,
+        context: Context,
     ) -> dict[str, Tensor]:
         out = student(batch)
         terms = {"retain": base_loss(out, batch, ordinal=context.ordinal).total}
@@ -105,4 +120,6 @@ def pair_similarity(out: Outputs) -> Tensor:
 def drift(out: Outputs, original: Outputs) -> Tensor:
     """UR + MR: mean distance of the concatenated and of the joint embeddings from the original's; a scalar, >= 0."""
     (image, text, joint), (image_o, text_o, joint_o) = embeddings(out), embeddings(original)
-    return keep(torch.cat([image, text], dim=1), torch.cat([image_o, text_o], dim=1)) + keep(joint, joint_o)
+    return keep(torch.cat([image, text], dim=1), torch.cat([image_o, text_o], dim=1)) + keep(
+        joint, joint_o
+    )

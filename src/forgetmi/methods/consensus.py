@@ -43,13 +43,17 @@ class Consensus:
         title="Consensus",
         paper="forgetmi, docs/calibrated_consensus.md",
         summary="Makes the model say of each forgotten image and report what it says on average of changed "
-                "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
+        "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
         reads=frozenset({"forget", "retain", "teacher"}),
         recalls=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x |forget| / |retain|",
         suits="small cohorts without labelled validation patients; use calibrated_consensus where there are some",
-        search={"lr": (2e-4, 5e-4, 1e-3), "epochs": (10, 20, 30), "shift": (2 / 64, 4 / 64, 8 / 64)},
+        search={
+            "lr": (2e-4, 5e-4, 1e-3),
+            "epochs": (10, 20, 30),
+            "shift": (2 / 64, 4 / 64, 8 / 64),
+        },
     )
 
     draws: int = 12
@@ -63,8 +67,11 @@ class Consensus:
     clip: float = 5.0
 
     def __post_init__(self) -> None:
-        faults = [Fault(f"{name} is {getattr(self, name)}", do="Choose 1 or more.")
-                  for name in ("draws", "batch_size") if getattr(self, name) < 1]
+        faults = [
+            Fault(f"{name} is {getattr(self, name)}", do="Choose 1 or more.")
+            for name in ("draws", "batch_size")
+            if getattr(self, name) < 1
+        ]
         if faults:
             raise SpecError(faults)
 
@@ -73,11 +80,24 @@ class Consensus:
         if self.epochs == 0:
             return copy.deepcopy(model)
         teacher, forget = frozen(model), loaders.forget
-        changes = [Perturbation(shift=self.shift, text_level=self.text_level, seed=context.seed, draw=draw)
-                   for draw in range(self.draws)]
+        changes = [
+            Perturbation(shift=self.shift, text_level=self.text_level, seed=context.seed, draw=draw)
+            for draw in range(self.draws)
+        ]
         washed = wash_out(teacher, forget, forget.rows, changes)
         clean = outputs_of(teacher, forget, forget.rows, context.known)
         goal = replace(clean, image=washed.image.rescaled, text=washed.text.rescaled)
-        return distil(model, teacher, clean=clean, goal=goal, loaders=loaders, context=context, epochs=self.epochs,
-                      batch_size=self.batch_size, lr=self.lr, text_lr_factor=self.text_lr_factor,
-                      weight_decay=self.weight_decay, clip=self.clip)
+        return distil(
+            model,
+            teacher,
+            clean=clean,
+            goal=goal,
+            loaders=loaders,
+            context=context,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            text_lr_factor=self.text_lr_factor,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+        )

@@ -62,7 +62,9 @@ class CT:
 
     def __post_init__(self) -> None:
         if self.text_k < 0:
-            raise MethodError(Fault("text_k must be at least 0", where="ct", why=f"got {self.text_k}"))
+            raise MethodError(
+                Fault("text_k must be at least 0", where="ct", why=f"got {self.text_k}")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -76,9 +78,15 @@ class CT:
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_lr(optimiser, self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2)
             set_mode(student, self.bn)
-            context.log.epochs.append(minimise(
-                counted(loaders.retain, lessons.epoch(epoch)), lambda batch: {"retain": base(student, batch, context)},
-                optimiser, context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    counted(loaders.retain, lessons.epoch(epoch)),
+                    lambda batch: {"retain": base(student, batch, context)},
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student
 
 

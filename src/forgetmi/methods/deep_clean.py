@@ -46,7 +46,7 @@ class DeepClean:
         title="DeepClean",
         paper="Shi et al., 2024, arXiv 2311.10448",
         summary="The few weights that matter to the forgotten patients and to hardly anyone else are cleared and "
-                "learned again from everyone else's data.",
+        "learned again from everyone else's data.",
         reads=frozenset({"forget", "retain", "labels"}),
         exact=False,
         cost="1, and 1 + |forget| / |retain| once (in batches of one with each = sample)",
@@ -63,15 +63,19 @@ class DeepClean:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise MethodError(Fault("share must be in [0, 1]", where="deep_clean", why=f"got {self.share}"))
+            raise MethodError(
+                Fault("share must be in [0, 1]", where="deep_clean", why=f"got {self.share}")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
         if self.epochs == 0:
             return student
-        forget, retain = (squared_gradients(student, one, each=self.each)[0]
-                          for one in (loaders.forget, loaders.retain))
+        forget, retain = (
+            squared_gradients(student, one, each=self.each)[0]
+            for one in (loaders.forget, loaders.retain)
+        )
         masks = choose(forget, retain, share=self.share)
         context.facts["share of weights cleared"] = shares(masks)
         for name, parameter in student.named_parameters():
@@ -80,13 +84,21 @@ class DeepClean:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         with masked(student, optimiser, masks):
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-                context.log.epochs.append(minimise(
-                    loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
-                    context, clip=self.clip))
+                context.log.epochs.append(
+                    minimise(
+                        loaders.retain.epoch(epoch),
+                        lambda batch: {"retain": base(student, batch, context)},
+                        optimiser,
+                        context,
+                        clip=self.clip,
+                    )
+                )
         return student.requires_grad_(True)
 
 
-def choose(forget: Mapping[str, Tensor], retain: Mapping[str, Tensor], *, share: float) -> dict[str, Tensor]:
+def choose(
+    forget: Mapping[str, Tensor], retain: Mapping[str, Tensor], *, share: float
+) -> dict[str, Tensor]:
     """The weight matrices' elements with the largest ratio of importance, each encoder ranked for itself.
 
     Args:
@@ -97,9 +109,12 @@ def choose(forget: Mapping[str, Tensor], retain: Mapping[str, Tensor], *, share:
         Bool tensors, by name.
     """
     ratio: dict[str, Tensor] = {}
-    for encoder in by_encoder({name: values for name, values in retain.items() if values.ndim > 1}).values():
+    for encoder in by_encoder(
+        {name: values for name, values in retain.items() if values.ndim > 1}
+    ).values():
         mean = sum(float(values.double().sum()) for values in encoder.values()) / sum(
-            values.numel() for values in encoder.values())
+            values.numel() for values in encoder.values()
+        )
         least = 1e-8 * mean or torch.finfo(torch.float32).tiny
         ratio |= {name: forget[name] / (values + least) for name, values in encoder.items()}
     return largest_by_encoder(ratio, share)

@@ -45,7 +45,7 @@ class Delete:
         title="DELETE",
         paper="Zhou et al., CVPR 2025, arXiv 2503.23751",
         summary="The model gives up the right answer for each forgotten patient and keeps the original's opinion about "
-                "all other answers.",
+        "all other answers.",
         reads=frozenset({"forget", "labels", "teacher"}),
         recalls=True,
         exact=False,
@@ -63,7 +63,9 @@ class Delete:
 
     def __post_init__(self) -> None:
         if not 0 <= self.truth < 1:
-            raise MethodError(Fault("truth must be in [0, 1)", where="delete", why=f"got {self.truth}"))
+            raise MethodError(
+                Fault("truth must be in [0, 1)", where="delete", why=f"got {self.truth}")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -76,15 +78,27 @@ class Delete:
         table = outputs_of(frozen(model), forget, forget.rows, context.known)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(minimise(
-                forget.epoch(epoch), lambda batch: self._terms(student, batch, table), optimiser, context,
-                clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    forget.epoch(epoch),
+                    lambda batch: self._terms(student, batch, table),
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student
 
     def _terms(self, student: ImageText, batch: Batch, table: Table) -> dict[str, Tensor]:
         out, original = student(batch), table.of(batch.row)
-        return {"image": divergence(out.image_logits, original.image_logits, batch.label, truth=self.truth),
-                "text": divergence(out.text_logits, original.text_logits, batch.label, truth=self.truth)}
+        return {
+            "image": divergence(
+                out.image_logits, original.image_logits, batch.label, truth=self.truth
+            ),
+            "text": divergence(
+                out.text_logits, original.text_logits, batch.label, truth=self.truth
+            ),
+        }
 
 
 def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:

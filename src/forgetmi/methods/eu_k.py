@@ -44,7 +44,7 @@ class EUk:
         title="EU-k",
         paper="Goel et al., 2022, arXiv 2201.06640",
         summary="The last layers are trained from the start on everyone else's data; all earlier layers stay as they "
-                "are.",
+        "are.",
         reads=frozenset({"retain", "labels", "recipe"}),
         exact=False,
         cost="0.35 to 0.7, for all epochs of the original training",
@@ -66,6 +66,13 @@ class EUk:
         recipe = context.recipe
         changing = ("image", "text") if recipe.bf16 else ("image",) if recipe.shift > 0 else ()
         learning(student)
-        with frozen_prefix(student, loaders.retain, context, passes=recipe.epochs, limit=self.cache_mb, but=changing):
+        with frozen_prefix(
+            student,
+            loaders.retain,
+            context,
+            passes=recipe.epochs,
+            limit=self.cache_mb,
+            but=changing,
+        ):
             context.train(student, loaders.retain, seed=context.fresh_seed)
         return student.requires_grad_(True)

@@ -57,7 +57,13 @@ class FineTune:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(minimise(
-                loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)}, optimiser,
-                context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    loaders.retain.epoch(epoch),
+                    lambda batch: {"retain": base(student, batch, context)},
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student

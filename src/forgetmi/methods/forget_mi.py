@@ -23,7 +23,10 @@ from forgetmi.unlearning.teacher import Table, frozen, outputs_of, tabulate
 
 # UU, MU, UR, MR
 WEIGHTS: dict[str, tuple[float, float, float, float]] = {
-    "no_noise": (1, 1, 1, 1), "equal": (1, 1, 1, 1), "multimodal": (1, 2, 1, 2), "unimodal": (2, 1, 2, 1),
+    "no_noise": (1, 1, 1, 1),
+    "equal": (1, 1, 1, 1),
+    "multimodal": (1, 2, 1, 2),
+    "unimodal": (2, 1, 2, 1),
     "retention": (1, 1, 2, 2),
 }
 
@@ -64,14 +67,17 @@ class ForgetMI:
         title="Forget-MI",
         paper="Hardan et al., MICCAI 2025, arXiv 2506.23145",
         summary="Moves what the model says about each forgotten image, report and pair to what the original says about "
-                "a noisy copy of it, while other patients' embeddings are held where they were.",
+        "a noisy copy of it, while other patients' embeddings are held where they were.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
         recalls=True,
         exact=False,
         cost="2 x |forget| / |retain|; once up to 1/3 for the teacher and 10/3 x |forget| / |retain| to calibrate",
         suits="comparison with the paper; withdrawals where the training data are at hand but retraining is not",
-        search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (15, 30), "setting": ("equal", "multimodal", "unimodal",
-                "retention")},
+        search={
+            "lr": (1e-4, 3e-4, 1e-3),
+            "epochs": (15, 30),
+            "setting": ("equal", "multimodal", "unimodal", "retention"),
+        },
     )
 
     setting: Literal["no_noise", "equal", "multimodal", "unimodal", "retention"] = "equal"
@@ -114,10 +120,14 @@ class ForgetMI:
             means = Means(("UU", "MU", "UR", "MR"))
             for lost, held in zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True):
                 unlearned, retained = split(student(concatenate(lost, held)), len(lost))
-                terms = torch.stack([
-                    *self._unlearning(views(unlearned, scale), views(goal.of(lost.row), scale), bounds),
-                    *map(keep, views(retained, scale), views(hold.of(held.row), scale)),
-                ])
+                terms = torch.stack(
+                    [
+                        *self._unlearning(
+                            views(unlearned, scale), views(goal.of(lost.row), scale), bounds
+                        ),
+                        *map(keep, views(retained, scale), views(hold.of(held.row), scale)),
+                    ]
+                )
                 context.step((terms * weights.to(terms)).sum(), optimiser, clip=self.clip)
                 means.add(terms, len(lost))
             context.log.epochs.append(means.read())
@@ -127,7 +137,9 @@ class ForgetMI:
     def _pulls(self) -> bool:
         return self.direction == "toward_noise" and self.setting != "no_noise"
 
-    def _unlearning(self, student: Views, target: Views, bounds: tuple[float, float] | None) -> list[Tensor]:
+    def _unlearning(
+        self, student: Views, target: Views, bounds: tuple[float, float] | None
+    ) -> list[Tensor]:
         if bounds is None:
             return [towards(a, b) for a, b in zip(student, target, strict=True)]
         return [away(a, b, bound=m) for a, b, m in zip(student, target, bounds, strict=True)]
@@ -138,11 +150,17 @@ class ForgetMI:
             return None
         std, level = self.noise_std, self.text_level
         if self.noise == "calibrated":
-            std, level, found = calibrate_noise(teacher, loaders, seed=context.seed, known=context.known)
+            std, level, found = calibrate_noise(
+                teacher, loaders, seed=context.seed, known=context.known
+            )
             context.facts.update(found)
-        return Perturbation(image_mean=self.noise_mean, image_std=std, text_level=level, seed=context.seed)
+        return Perturbation(
+            image_mean=self.noise_mean, image_std=std, text_level=level, seed=context.seed
+        )
 
-    def _goal(self, teacher: ImageText, forget: SetLoader, noise: Perturbation | None, context: Context) -> Table:
+    def _goal(
+        self, teacher: ImageText, forget: SetLoader, noise: Perturbation | None, context: Context
+    ) -> Table:
         """What the original says about the noisy copies; without noise, about the samples themselves plus a fixed
         offset of length 1e-3, because the gradient of a distance that is 0 is 0."""
         if noise is not None:

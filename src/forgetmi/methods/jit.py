@@ -50,7 +50,7 @@ class JiT:
         title="JiT",
         paper="Foster et al., 2024, arXiv 2402.01401",
         summary="The model is made indifferent to small changes of the forgotten patients' images and reports; nothing "
-                "else is read.",
+        "else is read.",
         reads=frozenset({"forget"}),
         exact=False,
         cost="(1 + copies / 3) x |forget| / |retain|",
@@ -68,7 +68,9 @@ class JiT:
 
     def __post_init__(self) -> None:
         if not (self.copies >= 1 and self.image_std >= 0 and self.text_std >= 0):
-            raise MethodError(Fault("copies must be at least 1, both deviations at least 0", where="jit"))
+            raise MethodError(
+                Fault("copies must be at least 1, both deviations at least 0", where="jit")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -78,9 +80,15 @@ class JiT:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             draw = torch_generator(context.seed, "unlearn", "lipschitz", epoch)
-            context.log.epochs.append(minimise(
-                loaders.forget.epoch(epoch), lambda batch, draw=draw: self._terms(student, batch, draw), optimiser,
-                context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    loaders.forget.epoch(epoch),
+                    lambda batch, draw=draw: self._terms(student, batch, draw),
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student.requires_grad_(True)
 
     def _terms(self, student: ImageText, batch: Batch, draw: torch.Generator) -> dict[str, Tensor]:
@@ -94,9 +102,14 @@ class JiT:
             text = torch.lerp(words, disturb(words, std=spread, generator=draw), real)
             with torch.no_grad():
                 noisy = student(replace(batch, image=image), text_inputs=text)
-            found.append(torch.stack([
-                lipschitz(clean.image_logits, noisy.image_logits, batch.image, image),
-                lipschitz(clean.text_logits, noisy.text_logits, words, text)]))
+            found.append(
+                torch.stack(
+                    [
+                        lipschitz(clean.image_logits, noisy.image_logits, batch.image, image),
+                        lipschitz(clean.text_logits, noisy.text_logits, words, text),
+                    ]
+                )
+            )
         mean = torch.stack(found).mean(dim=0)
         return {"image": mean[0], "text": mean[1]}
 

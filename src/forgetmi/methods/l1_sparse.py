@@ -44,7 +44,7 @@ class L1Sparse:
         title="l1-sparse",
         paper="Jia et al., NeurIPS 2023, arXiv 2304.04934",
         summary="Training goes on with everyone else's data while superfluous weights shrink, which makes the "
-                "rest fade faster.",
+        "rest fade faster.",
         reads=frozenset({"retain", "labels"}),
         exact=False,
         cost="1",
@@ -73,15 +73,28 @@ class L1Sparse:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(minimise(
-                loaders.retain.epoch(epoch),
-                lambda batch, epoch=epoch: {
-                    "retain": base(student, batch, context), **self._penalty(student, self.factor(epoch))},
-                optimiser, context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    loaders.retain.epoch(epoch),
+                    lambda batch, epoch=epoch: {
+                        "retain": base(student, batch, context),
+                        **self._penalty(student, self.factor(epoch)),
+                    },
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student
 
     def _penalty(self, student: ImageText, factor: float) -> dict[str, Tensor]:
-        encoders = ((factor * self.image_alpha, student.img_model), (factor * self.text_alpha, student.text_model))
-        parts = [weight * l1_norm(p for p in encoder.parameters() if p.ndim > 1)
-                 for weight, encoder in encoders if weight > 0]
+        encoders = (
+            (factor * self.image_alpha, student.img_model),
+            (factor * self.text_alpha, student.text_model),
+        )
+        parts = [
+            weight * l1_norm(p for p in encoder.parameters() if p.ndim > 1)
+            for weight, encoder in encoders
+            if weight > 0
+        ]
         return {"l1": torch.stack(parts).sum()} if parts else {}

@@ -74,8 +74,16 @@ class MSG:
     bn: Literal["train", "eval"] = "train"
 
     def __post_init__(self) -> None:
-        if not all(0 <= value <= 1 for value in (self.image_share, self.text_share, self.kept)) or self.text_k < 0:
-            raise MethodError(Fault("image_share, text_share, kept must be in [0, 1], text_k at least 0", where="msg"))
+        if (
+            not all(0 <= value <= 1 for value in (self.image_share, self.text_share, self.kept))
+            or self.text_k < 0
+        ):
+            raise MethodError(
+                Fault(
+                    "image_share, text_share, kept must be in [0, 1], text_k at least 0",
+                    where="msg",
+                )
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -92,9 +100,15 @@ class MSG:
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
                 set_lr(optimiser, self.lr * triangle(epoch, self.epochs))
                 set_mode(student, self.bn)
-                context.log.epochs.append(minimise(
-                    counted(loaders.retain, lessons.epoch(epoch)),
-                    lambda batch: {"retain": base(student, batch, context)}, optimiser, context, clip=self.clip))
+                context.log.epochs.append(
+                    minimise(
+                        counted(loaders.retain, lessons.epoch(epoch)),
+                        lambda batch: {"retain": base(student, batch, context)},
+                        optimiser,
+                        context,
+                        clip=self.clip,
+                    )
+                )
         return student
 
     def choose(self, model: ImageText, loaders: Loaders) -> dict[str, Tensor]:
@@ -103,8 +117,10 @@ class MSG:
         like = np.sort(retain.random(0, min(len(forget.rows), len(retain.rows))))
         asked = ((forget, forget.rows), (retain, like))
         lost, held = (summed_gradient(model, one.batches(rows)) for one, rows in asked)
-        wanted = {f"{name}.weight": self.image_share if name.startswith("img_model.") else self.text_share
-                  for name in layers(model, text_k=self.text_k)}
+        wanted = {
+            f"{name}.weight": self.image_share if name.startswith("img_model.") else self.text_share
+            for name in layers(model, text_k=self.text_k)
+        }
         masks: dict[str, Tensor] = {}
         for name, share in wanted.items():
             masks |= largest({name: -(held[name] - lost[name]).abs()}, share)
@@ -120,12 +136,21 @@ def counted(loader: SetLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
 
 def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:
     """Names of all convolutions of the image encoder and of the last linear layers of the text encoder."""
-    image = tuple(f"img_model.{name}" for name, module in model.img_model.named_modules()
-                  if isinstance(module, nn.Conv2d))
+    image = tuple(
+        f"img_model.{name}"
+        for name, module in model.img_model.named_modules()
+        if isinstance(module, nn.Conv2d)
+    )
     if text_k == 0:
         return image
-    return (*image, *(name for name in last_layers(model, image_k=0, text_k=text_k)
-                      if isinstance(model.get_submodule(name), nn.Linear)))
+    return (
+        *image,
+        *(
+            name
+            for name in last_layers(model, image_k=0, text_k=text_k)
+            if isinstance(model.get_submodule(name), nn.Linear)
+        ),
+    )
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ class MultiDelete:
         title="MultiDelete",
         paper="Cheng and Amiri, ECCV 2024, arXiv 2311.12047",
         summary="Unties each forgotten image from its report, while what the model makes of each alone, and of "
-                "everyone else, is held.",
+        "everyone else, is held.",
         reads=frozenset({"forget", "retain", "teacher"}),
         recalls=True,
         exact=False,
@@ -116,7 +116,11 @@ class MultiDelete:
         rows = loaders.forget.rows
         if self.partners == "retain":
             return loaders.retain.random(epoch, len(rows))
-        return rows[derangement(loaders.forget.patients(rows), numpy_generator(seed, "unlearn", "partners", epoch))]
+        return rows[
+            derangement(
+                loaders.forget.patients(rows), numpy_generator(seed, "unlearn", "partners", epoch)
+            )
+        ]
 
 
 def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, held: Outputs) -> Tensor:
@@ -130,11 +134,15 @@ def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, held: Outputs) 
     """
     image, text, joint = embeddings(forgotten)
     image_goal, text_goal, joint_goal = embeddings(goal)
-    return torch.stack([
-        nn.functional.mse_loss(joint, joint_goal),
-        nn.functional.mse_loss(embeddings(retained)[2], embeddings(held)[2]),
-        nn.functional.mse_loss(torch.cat([image, text], dim=1), torch.cat([image_goal, text_goal], dim=1)),
-    ])
+    return torch.stack(
+        [
+            nn.functional.mse_loss(joint, joint_goal),
+            nn.functional.mse_loss(embeddings(retained)[2], embeddings(held)[2]),
+            nn.functional.mse_loss(
+                torch.cat([image, text], dim=1), torch.cat([image_goal, text_goal], dim=1)
+            ),
+        ]
+    )
 
 
 @torch.no_grad()

@@ -44,7 +44,7 @@ class NegGrad:
         title="NegGrad",
         paper="Golatkar et al., CVPR 2020, arXiv 1911.04933",
         summary="Pushes the model towards wrong answers on the forgotten patients until it does no better on them than "
-                "on patients it never saw.",
+        "on patients it never saw.",
         reads=frozenset({"forget", "validation", "labels", "teacher"}),
         exact=False,
         cost="|forget| / |retain|; with the stop rule one more forward pass over the forget set a step",
@@ -73,15 +73,25 @@ class NegGrad:
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(minimise(
-                _until(reached, loaders.forget.epoch(epoch)),
-                lambda batch: {"forget": -classification(student(batch), batch.label)}, optimiser, context,
-                clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    _until(reached, loaders.forget.epoch(epoch)),
+                    lambda batch: {"forget": -classification(student(batch), batch.label)},
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
             if reached():
                 break
         if target is not None:
-            context.facts.update({"target cross-entropy": target, "reached": _mean(student, loaders),
-                                  "stopped": reached()})
+            context.facts.update(
+                {
+                    "target cross-entropy": target,
+                    "reached": _mean(student, loaders),
+                    "stopped": reached(),
+                }
+            )
         return student
 
     def _target(self, model: ImageText, loaders: Loaders) -> float | None:

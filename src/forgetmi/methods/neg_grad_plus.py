@@ -68,12 +68,20 @@ class NegGradPlus:
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             lost = cycle(forget, epoch * passes)
-            context.log.epochs.append(minimise(
-                retain.epoch(epoch), lambda batch, lost=lost: self._terms(student, batch, lost, context), optimiser,
-                context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    retain.epoch(epoch),
+                    lambda batch, lost=lost: self._terms(student, batch, lost, context),
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student
 
-    def _terms(self, student: ImageText, batch: Batch, lost: Iterator[Batch], context: Context) -> dict[str, Tensor]:
+    def _terms(
+        self, student: ImageText, batch: Batch, lost: Iterator[Batch], context: Context
+    ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         if self.alpha != 0:
             terms["retain"] = self.alpha * base(student, batch, context)

@@ -50,7 +50,7 @@ class NewtonHeads:
         title="Newton heads",
         paper="Guo et al., ICML 2020, arXiv 1911.03030",
         summary="The final linear step of each branch is recomputed as if the forgotten had not been there, with a "
-                "certificate; the encoders before it are left as they are and still remember.",
+        "certificate; the encoders before it are left as they are and still remember.",
         reads=frozenset({"forget", "retain", "labels", "teacher"}),
         recalls=True,
         exact=False,
@@ -65,30 +65,44 @@ class NewtonHeads:
 
     def __post_init__(self) -> None:
         if not (self.ridge > 0 and self.std > 0 and 0 < self.delta < 1):
-            raise MethodError(Fault("ridge and std must be above 0 and delta in (0, 1)", where="newton_heads"))
+            raise MethodError(
+                Fault("ridge and std must be above 0 and delta in (0, 1)", where="newton_heads")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student, teacher = copy.deepcopy(model), frozen(model)
         ask = asked(teacher, context.known)
-        lost, held = (_features(ask, one.batches(one.rows)) for one in (loaders.forget, loaders.retain))
+        lost, held = (
+            _features(ask, one.batches(one.rows)) for one in (loaders.forget, loaders.retain)
+        )
         if len(held["label"]) == 0:
             raise MethodError(Fault("no retained image has a label", why="a head cannot be fitted"))
-        layers: dict[str, nn.Linear] = {"image": student.img_model.fc1, "text": student.text_model.classifier}
+        layers: dict[str, nn.Linear] = {
+            "image": student.img_model.fc1,
+            "text": student.text_model.classifier,
+        }
         label = torch.cat([held["label"], lost["label"]])
         for head in HEADS:
             noise = self.std * torch.randn(
-                layers[head].out_features, layers[head].in_features + 1, dtype=torch.float64,
-                generator=torch_generator(context.seed, "unlearn", "newton heads", head))
-            everyone = logistic(torch.cat([held[head], lost[head]]), label, noise=noise, ridge=self.ridge)
+                layers[head].out_features,
+                layers[head].in_features + 1,
+                dtype=torch.float64,
+                generator=torch_generator(context.seed, "unlearn", "newton heads", head),
+            )
+            everyone = logistic(
+                torch.cat([held[head], lost[head]]), label, noise=noise, ridge=self.ridge
+            )
             others = logistic(held[head], held["label"], noise=noise, ridge=self.ridge)
             fitted = minimise(everyone, torch.zeros(noise.numel(), dtype=torch.float64))
             removed = newton(others, fitted)
             residual, before = (float(others(weight)[0].norm()) for weight in (removed, fitted))
             _write(layers[head], removed.view_as(noise))
             context.facts[head] = {
-                "residual gradient before": before, "residual gradient after": residual,
-                "epsilon": certified_epsilon(residual, std=self.std, delta=self.delta), "delta": self.delta,
+                "residual gradient before": before,
+                "residual gradient after": residual,
+                "epsilon": certified_epsilon(residual, std=self.std, delta=self.delta),
+                "delta": self.delta,
                 "distance to an exact refit": float((removed - minimise(others, removed)).norm()),
             }
         return student

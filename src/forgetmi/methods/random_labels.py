@@ -54,7 +54,7 @@ class RandomLabels:
         title="Random labels",
         paper="Graves et al., AAAI 2021, arXiv 2010.10981",
         summary="Teaches the model wrong answers about the forgotten patients while training goes on with everyone "
-                "else's data.",
+        "else's data.",
         reads=frozenset({"forget", "retain", "labels"}),
         exact=False,
         cost="1 + |forget| / |retain|",
@@ -76,11 +76,17 @@ class RandomLabels:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)
-        self.train(student, adamw(student, lr=self.lr, weight_decay=self.weight_decay), loaders, context)
+        self.train(
+            student, adamw(student, lr=self.lr, weight_decay=self.weight_decay), loaders, context
+        )
         return student
 
     def train(
-        self, student: ImageText, optimiser: torch.optim.Optimizer, loaders: Loaders, context: Context,
+        self,
+        student: ImageText,
+        optimiser: torch.optim.Optimizer,
+        loaders: Loaders,
+        context: Context,
     ) -> None:
         """The method's epochs, in place.
 
@@ -94,24 +100,45 @@ class RandomLabels:
             MethodError: Neighbours are asked for among nominal classes.
         """
         if self.labels == "neighbour" and not context.ordinal:
-            raise MethodError(Fault("nominal classes have no neighbours", do="Choose labels other or any."))
+            raise MethodError(
+                Fault("nominal classes have no neighbours", do="Choose labels other or any.")
+            )
         classes = student.spec.classes
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            relabel = relabelling(loaders.forget, classes, rule=self.labels, unit=self.unit, seed=context.seed,
-                                  draw=epoch if self.redraw else 0)
+            relabel = relabelling(
+                loaders.forget,
+                classes,
+                rule=self.labels,
+                unit=self.unit,
+                seed=context.seed,
+                draw=epoch if self.redraw else 0,
+            )
             if self.order == "passes":
                 log = minimise(
                     map(relabel, loaders.forget.epoch(epoch)),
                     lambda batch: {"forget": classification(student(batch), batch.label)},
-                    optimiser, context, clip=self.clip)
-                log |= minimise(loaders.retain.epoch(epoch), lambda batch: {"retain": base(student, batch, context)},
-                                optimiser, context, clip=self.clip)
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+                log |= minimise(
+                    loaders.retain.epoch(epoch),
+                    lambda batch: {"retain": base(student, batch, context)},
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
             else:
                 log = minimise(
-                    map(relabel, mixed(loaders, loaders.retain.rows, seed=context.seed, epoch=epoch)),
-                    lambda batch: _both(student, batch, loaders.forget.rows, context), optimiser, context,
-                    clip=self.clip)
+                    map(
+                        relabel, mixed(loaders, loaders.retain.rows, seed=context.seed, epoch=epoch)
+                    ),
+                    lambda batch: _both(student, batch, loaders.forget.rows, context),
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
             context.log.epochs.append(log)
 
 
@@ -120,5 +147,9 @@ def _both(student: ImageText, batch: Batch, rows: Ints, context: Context) -> dic
     first = forgotten(batch, rows)
     lost, held = split(student(batch), first)
     rest = replace(batch, label=batch.label[first:], study=batch.study[first:])
-    return {"forget": portion(lambda: classification(lost, batch.label[:first]), first, batch),
-            "retain": portion(lambda: base_loss(held, rest, ordinal=context.ordinal).total, len(batch) - first, batch)}
+    return {
+        "forget": portion(lambda: classification(lost, batch.label[:first]), first, batch),
+        "retain": portion(
+            lambda: base_loss(held, rest, ordinal=context.ordinal).total, len(batch) - first, batch
+        ),
+    }

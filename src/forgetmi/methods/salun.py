@@ -44,7 +44,7 @@ class SalUn:
         title="SalUn",
         paper="Fan et al., ICLR 2024, arXiv 2310.12508",
         summary="Teaches the model wrong answers about the forgotten patients by changing only the weights that "
-                "matter most to them.",
+        "matter most to them.",
         reads=frozenset({"forget", "retain", "labels"}),
         exact=False,
         cost="1 + |forget| / |retain|, and |forget| / |retain| once",
@@ -65,7 +65,9 @@ class SalUn:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise MethodError(Fault("share must be in [0, 1]", where="salun", why=f"got {self.share}"))
+            raise MethodError(
+                Fault("share must be in [0, 1]", where="salun", why=f"got {self.share}")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -75,11 +77,21 @@ class SalUn:
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         gradient = summed_gradient(student, loaders.forget.batches(loaders.forget.rows))
-        masks = largest_by_encoder({name: values.abs() for name, values in gradient.items()}, self.share)
+        masks = largest_by_encoder(
+            {name: values.abs() for name, values in gradient.items()}, self.share
+        )
         context.facts["share of weights that may move"] = shares(masks)
         relabelling = RandomLabels(
-            labels=self.labels, unit=self.unit, redraw=self.redraw, order=self.order, epochs=self.epochs, lr=self.lr,
-            weight_decay=self.weight_decay, clip=self.clip, bn=self.bn)
+            labels=self.labels,
+            unit=self.unit,
+            redraw=self.redraw,
+            order=self.order,
+            epochs=self.epochs,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            bn=self.bn,
+        )
         with masked(student, optimiser, masks):
             relabelling.train(student, optimiser, loaders, context)
         return student

@@ -60,7 +60,7 @@ class Scrub:
         title="SCRUB",
         paper="Kurmanji et al., NeurIPS 2023, arXiv 2302.09880",
         summary="Makes the model disagree with the original about the forgotten patients and agree with it about "
-                "everyone else.",
+        "everyone else.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
         recalls=True,
         exact=False,
@@ -96,18 +96,29 @@ class Scrub:
         history = History()
         if self.rewind != "off":
             history.keep(student)
-        for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser, history=history):
+        for epoch in context.epochs(
+            self.epochs, student=student, optimiser=optimiser, history=history
+        ):
             set_lr(optimiser, self.rate(epoch))
             set_mode(student, self.bn)
             log: dict[str, float] = {}
             for part in ("max", "min") if self.first == "max" else ("min", "max"):
                 if part == "min":
-                    log |= minimise(retain.epoch(epoch), lambda batch: self._descend(student, batch, held, context),
-                                    optimiser, context, clip=self.clip)
+                    log |= minimise(
+                        retain.epoch(epoch),
+                        lambda batch: self._descend(student, batch, held, context),
+                        optimiser,
+                        context,
+                        clip=self.clip,
+                    )
                 elif lost is not None and epoch < self.max_epochs:
-                    log |= minimise(_watch(forget.epoch(epoch), optimiser, log),
-                                    lambda batch: {"max": -self._kd(student(batch), lost, batch)},
-                                    optimiser, context, clip=self.clip)
+                    log |= minimise(
+                        _watch(forget.epoch(epoch), optimiser, log),
+                        lambda batch: {"max": -self._kd(student(batch), lost, batch)},
+                        optimiser,
+                        context,
+                        clip=self.clip,
+                    )
             context.log.epochs.append(log)
             if self.rewind != "off":
                 history.keep(student)
@@ -121,19 +132,33 @@ class Scrub:
 
     def _kd(self, out: Outputs, table: Table, batch: Batch) -> Tensor:
         original = table.of(batch.row)
-        return (distillation(out.image_logits, original.image_logits, temperature=self.temperature)
-                + distillation(out.text_logits, original.text_logits, temperature=self.temperature))
+        return distillation(
+            out.image_logits, original.image_logits, temperature=self.temperature
+        ) + distillation(out.text_logits, original.text_logits, temperature=self.temperature)
 
-    def _descend(self, student: ImageText, batch: Batch, table: Table | None, context: Context) -> dict[str, Tensor]:
+    def _descend(
+        self, student: ImageText, batch: Batch, table: Table | None, context: Context
+    ) -> dict[str, Tensor]:
         out = student(batch)
         terms = {"retain": self.gamma * base_loss(out, batch, ordinal=context.ordinal).total}
-        return terms if table is None else {**terms, "min": self.alpha * self._kd(out, table, batch)}
+        return (
+            terms if table is None else {**terms, "min": self.alpha * self._kd(out, table, batch)}
+        )
 
 
-def _watch(batches: Iterable[Batch], optimiser: torch.optim.Optimizer, log: dict[str, float]) -> Iterator[Batch]:
+def _watch(
+    batches: Iterable[Batch], optimiser: torch.optim.Optimizer, log: dict[str, float]
+) -> Iterator[Batch]:
     """Pass batches on; after the first one's step, note the norm of its gradient."""
     for number, batch in enumerate(batches):
         yield batch
         if number == 0:
-            gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-            log["max gradient"] = float(torch.stack([gradient.norm() for gradient in gradients]).norm())
+            gradients = [
+                p.grad
+                for group in optimiser.param_groups
+                for p in group["params"]
+                if p.grad is not None
+            ]
+            log["max gradient"] = float(
+                torch.stack([gradient.norm() for gradient in gradients]).norm()
+            )

@@ -58,7 +58,7 @@ class SFRon:
         title="SFRon",
         paper="Huang et al., NeurIPS 2024, arXiv 2409.19732",
         summary="Training goes on with everyone else's data, interrupted by steps that undo what the model knows about "
-                "the forgotten patients in the weights that matter most to them.",
+        "the forgotten patients in the weights that matter most to them.",
         reads=frozenset({"forget", "retain", "labels"}),
         exact=False,
         cost="1 + 1/every, and 1 + |forget| / |retain| once",
@@ -81,7 +81,9 @@ class SFRon:
 
     def __post_init__(self) -> None:
         if not (self.alpha >= 0 and self.adapt >= 0 and self.every >= 1 and self.ratio >= 0):
-            raise MethodError(Fault("alpha, adapt and ratio must be at least 0, every at least 1", where="sfron"))
+            raise MethodError(
+                Fault("alpha, adapt and ratio must be at least 0, every at least 1", where="sfron")
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""
@@ -90,39 +92,59 @@ class SFRon:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
-        retain, masks = loaders.retain, self._masks(student, loaders, context) if self.alpha > 0 else {}
+        retain, masks = (
+            loaders.retain,
+            self._masks(student, loaders, context) if self.alpha > 0 else {},
+        )
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             batches = retain.epoch(epoch)
             if self.alpha > 0:
                 batches = self._climbing(batches, student, masks, loaders, context, epoch)
-            context.log.epochs.append(minimise(
-                batches, lambda batch: {"retain": base(student, batch, context)}, optimiser, context, clip=self.clip))
+            context.log.epochs.append(
+                minimise(
+                    batches,
+                    lambda batch: {"retain": base(student, batch, context)},
+                    optimiser,
+                    context,
+                    clip=self.clip,
+                )
+            )
         return student
 
     def _masks(self, student: ImageText, loaders: Loaders, context: Context) -> dict[str, Tensor]:
-        forget, retain = (squared_gradients(student, one, each=self.each)[0]
-                          for one in (loaders.forget, loaders.retain))
+        forget, retain = (
+            squared_gradients(student, one, each=self.each)[0]
+            for one in (loaders.forget, loaders.retain)
+        )
         masks = {name: forget[name] >= self.ratio * retain[name] for name in forget}
         context.facts["share of weights the climb may move"] = shares(masks)
         return masks
 
     def _climbing(
-        self, batches: Iterable[Batch], student: ImageText, masks: Mapping[str, Tensor], loaders: Loaders,
-        context: Context, epoch: int,
+        self,
+        batches: Iterable[Batch],
+        student: ImageText,
+        masks: Mapping[str, Tensor],
+        loaders: Loaders,
+        context: Context,
+        epoch: int,
     ) -> Iterator[Batch]:
         """Pass retained batches on, with a climb before each ``every``-th, counted over all epochs."""
         steps = len(loaders.retain)
         passes = math.ceil(math.ceil(steps / self.every) / max(1, len(loaders.forget)))
         lost = cycle(loaders.forget, epoch * passes)
-        climber = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=self.forget_lr)
+        climber = torch.optim.SGD(
+            [p for p in student.parameters() if p.requires_grad], lr=self.forget_lr
+        )
         for step, batch in enumerate(batches, start=epoch * steps):
             if step % self.every == 0:
                 forgotten = next(lost)
                 out = student(forgotten)
                 alpha = self.alpha * (1 + math.cos(math.pi * step / (self.epochs * steps))) / 2
-                loss = (adaptive(out.image_logits, forgotten.label, power=self.adapt)
-                        + adaptive(out.text_logits, forgotten.label, power=self.adapt))
+                loss = adaptive(out.image_logits, forgotten.label, power=self.adapt) + adaptive(
+                    out.text_logits, forgotten.label, power=self.adapt
+                )
                 with masked(student, climber, masks):
                     context.step(-alpha * loss, climber, clip=self.forget_clip)
             yield batch

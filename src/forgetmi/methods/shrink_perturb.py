@@ -36,7 +36,7 @@ class ShrinkPerturb:
         title="Shrink and perturb",
         paper="after Ash & Adams, NeurIPS 2020, arXiv 1910.08475",
         summary="The model is set part of the way back to an untrained one and then trained briefly on everyone else's "
-                "data.",
+        "data.",
         reads=frozenset({"retain", "labels", "recipe", "fresh model"}),
         exact=False,
         cost="1",
@@ -49,8 +49,13 @@ class ShrinkPerturb:
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep <= 1 or self.repair_epochs < 0:
-            raise MethodError(Fault("keep must be in [0, 1] and repair_epochs at least 0", where="shrink_perturb",
-                                    why=f"got {self.keep} and {self.repair_epochs}"))
+            raise MethodError(
+                Fault(
+                    "keep must be in [0, 1] and repair_epochs at least 0",
+                    where="shrink_perturb",
+                    why=f"got {self.keep} and {self.repair_epochs}",
+                )
+            )
 
     def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
         """Run the method; see the class."""

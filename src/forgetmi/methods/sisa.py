@@ -53,7 +53,7 @@ class Sisa:
         title="SISA",
         paper="Bourtoule et al., IEEE S&P 2021, arXiv 1912.03817",
         summary="The model was built from parts that each saw only some patients; the parts that saw the forgotten are "
-                "trained again without them.",
+        "trained again without them.",
         reads=frozenset({"forget", "retain", "labels", "recipe", "fresh model", "training log"}),
         exact=True,
         cost="affected shards / shards x 1/2 to 1 of a training, by the first slice affected",
@@ -73,18 +73,35 @@ class Sisa:
         patient, seed, rows = task.patient, task.seed, task.samples.rows
         place = numpy_generator(seed, "sisa").permutation(int(patient.max()) + 1)[patient]
         trained = np.isin(np.arange(len(patient)), rows)
-        done = Slices(np.where(trained, place % self.shards, -1),
-                      np.where(trained, place // self.shards % self.slices, -1),
-                      [[{} for _ in range(self.slices)] for _ in range(self.shards)])
-        model = Ensemble([task.fresh_model(shard_seed(seed, number)) for number in range(self.shards)])
+        done = Slices(
+            np.where(trained, place % self.shards, -1),
+            np.where(trained, place // self.shards % self.slices, -1),
+            [[{} for _ in range(self.slices)] for _ in range(self.shards)],
+        )
+        model = Ensemble(
+            [task.fresh_model(shard_seed(seed, number)) for number in range(self.shards)]
+        )
         steps = [(number, last) for number in range(self.shards) for last in range(self.slices)]
         key = f"{self!r} {task.recipe!r} {seed} {task.ordinal} {rows.tobytes()!r} {patient.tobytes()!r}"
-        loop = EpochLoop(len(steps), state={"model": model, "slices": done}, file=task.state, seed=seed, stage="train",
-                         key=hashlib.sha256(key.encode()).hexdigest())
+        loop = EpochLoop(
+            len(steps),
+            state={"model": model, "slices": done},
+            file=task.state,
+            seed=seed,
+            stage="train",
+            key=hashlib.sha256(key.encode()).hexdigest(),
+        )
         with closing(iter(loop)) as numbers:
             for at in numbers:
-                self._one(model.member(steps[at][0]), done, *steps[at], recipe=task.recipe, ordinal=task.ordinal,
-                          seed=seed, batches=lambda rows, size: task.samples.for_training(size, rows=rows))
+                self._one(
+                    model.member(steps[at][0]),
+                    done,
+                    *steps[at],
+                    recipe=task.recipe,
+                    ordinal=task.ordinal,
+                    seed=seed,
+                    batches=lambda rows, size: task.samples.for_training(size, rows=rows),
+                )
                 if task.progress is not None:
                     task.progress(at + 1, len(steps))
         return TrainedOriginal(model.eval(), TrainingTrace(tuple(done.epochs)), done.log())
@@ -93,8 +110,13 @@ class Sisa:
         """Run the method; see the class."""
         log, lost, retain = context.training_log, loaders.forget.rows, loaders.retain
         self._check(model, log, np.union1d(lost, retain.rows))
-        first = {int(number): int(log.slice[lost][log.shard[lost] == number].min()) for number in set(log.shard[lost])}
-        steps = [(number, last) for number in sorted(first) for last in range(first[number], self.slices)]
+        first = {
+            int(number): int(log.slice[lost][log.shard[lost] == number].min())
+            for number in set(log.shard[lost])
+        }
+        steps = [
+            (number, last) for number in sorted(first) for last in range(first[number], self.slices)
+        ]
         gone = np.isin(np.arange(len(log.shard)), lost)
         done = Slices(np.where(gone, -1, log.shard), np.where(gone, -1, log.slice), log.weights)
         student = copy.deepcopy(model)
@@ -105,15 +127,31 @@ class Sisa:
                 member.load_state_dict(context.fresh_model(shard_seed(seed, number)).state_dict())
             elif last == first[number]:
                 member.load_state_dict(log.weights[number][last - 1])
-            trace = self._one(member, done, number, last, recipe=context.recipe, ordinal=context.ordinal, seed=seed,
-                              batches=lambda rows, size: retain.for_training(size, rows=rows))
+            trace = self._one(
+                member,
+                done,
+                number,
+                last,
+                recipe=context.recipe,
+                ordinal=context.ordinal,
+                seed=seed,
+                batches=lambda rows, size: retain.for_training(size, rows=rows),
+            )
             context.count(trace, retain)
         context.facts.update({"shards affected": len(first), "slices trained again": len(steps)})
         context.keep_log(done.log())
         return student
 
     def _one(
-        self, member: ImageText, done: Slices, number: int, last: int, *, recipe: Recipe, ordinal: bool, seed: int,
+        self,
+        member: ImageText,
+        done: Slices,
+        number: int,
+        last: int,
+        *,
+        recipe: Recipe,
+        ordinal: bool,
+        seed: int,
         batches: Callable[[Ints, int], Epochs],
     ) -> TrainingTrace:
         """Train one shard's model on its patients up to a slice, and keep its weights."""
@@ -121,22 +159,41 @@ class Sisa:
         recipe = replace(recipe, epochs=min(recipe.epochs, max(1, round(share))))
         rows, trace = done.rows(number, last), TrainingTrace(())
         if len(rows) >= FEWEST:
-            trace = fit(member, batches(rows, recipe.batch_size), recipe, ordinal=ordinal,
-                        seed=shard_seed(seed, number))
-        done.weights[number][last] = {name: value.detach().clone() for name, value in member.state_dict().items()}
+            trace = fit(
+                member,
+                batches(rows, recipe.batch_size),
+                recipe,
+                ordinal=ordinal,
+                seed=shard_seed(seed, number),
+            )
+        done.weights[number][last] = {
+            name: value.detach().clone() for name, value in member.state_dict().items()
+        }
         done.epochs.extend(trace.epochs)
         return trace
 
     def _check(self, model: Any, log: Any, trained: Ints) -> None:
         if not isinstance(log, SliceLog) or not isinstance(model, Ensemble):
-            raise MethodError(Fault("SISA works on its own original alone",
-                                    do="Train it with forgetmi train --method sisa, or api.train_original."))
+            raise MethodError(
+                Fault(
+                    "SISA works on its own original alone",
+                    do="Train it with forgetmi train --method sisa, or api.train_original.",
+                )
+            )
         found = len(log.weights), len(log.weights[0])
         if found != (self.shards, self.slices):
-            raise MethodError(Fault(f"the original has {found[0]} shards of {found[1]} slices",
-                                    why=f"{self.shards} of {self.slices} were asked for"))
+            raise MethodError(
+                Fault(
+                    f"the original has {found[0]} shards of {found[1]} slices",
+                    why=f"{self.shards} of {self.slices} were asked for",
+                )
+            )
         if not np.array_equal(np.flatnonzero(log.shard >= 0), trained):
-            raise MethodError(Fault("the training log is of a training on other rows than forget and retain together"))
+            raise MethodError(
+                Fault(
+                    "the training log is of a training on other rows than forget and retain together"
+                )
+            )
 
 
 def shard_seed(seed: int, number: int) -> int:

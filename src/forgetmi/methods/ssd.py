@@ -46,7 +46,7 @@ class SSD:
         title="SSD",
         paper="Foster et al., AAAI 2024, arXiv 2308.07707",
         summary="Weights that matter much more to the forgotten patients than to everyone are made smaller; nothing "
-                "is trained.",
+        "is trained.",
         reads=frozenset({"forget", "retain", "labels"}),
         exact=False,
         cost="1 + |forget| / |retain|, once",
@@ -67,19 +67,31 @@ class SSD:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         (forget, lost), (retain, held) = (
-            squared_gradients(student, one, each=self.each) for one in (loaders.forget, loaders.retain))
-        everyone = {name: (lost * forget[name] + held * retain[name]) / (lost + held) for name in forget}
+            squared_gradients(student, one, each=self.each)
+            for one in (loaders.forget, loaders.retain)
+        )
+        everyone = {
+            name: (lost * forget[name] + held * retain[name]) / (lost + held) for name in forget
+        }
         selected = {name: forget[name] > self.alpha * everyone[name] for name in forget}
-        context.facts.update({"share of weights dampened": shares(selected),
-                              "alpha that selects nothing": 1 + held / lost})
+        context.facts.update(
+            {
+                "share of weights dampened": shares(selected),
+                "alpha that selects nothing": 1 + held / lost,
+            }
+        )
         dampen(student, forget, everyone, selected, dampening=self.dampening)
         return student
 
 
 @torch.no_grad()
 def dampen(
-    model: torch.nn.Module, forget: Mapping[str, Tensor], everyone: Mapping[str, Tensor],
-    selected: Mapping[str, Tensor], *, dampening: float,
+    model: torch.nn.Module,
+    forget: Mapping[str, Tensor],
+    everyone: Mapping[str, Tensor],
+    selected: Mapping[str, Tensor],
+    *,
+    dampening: float,
 ) -> None:
     """Multiply the selected weights by ``min(dampening * everyone / forget, 1)``, in place.
 

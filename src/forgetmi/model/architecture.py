@@ -60,16 +60,35 @@ class Architecture:
         """
         sizes = ("hidden", "layers", "heads", "intermediate")
         if self.pretrained and (set_here := [name for name in sizes if getattr(self, name)]):
-            raise SpecError(Fault(f"{', '.join(set_here)} cannot be chosen for a pretrained text encoder",
-                                  where="model", why="its own sizes are taken", do="Leave them or pretrained out."))
-        base = compact(classes, vocabulary, size=size, positions=longest) if self.preset == "compact" \
+            raise SpecError(
+                Fault(
+                    f"{', '.join(set_here)} cannot be chosen for a pretrained text encoder",
+                    where="model",
+                    why="its own sizes are taken",
+                    do="Leave them or pretrained out.",
+                )
+            )
+        base = (
+            compact(classes, vocabulary, size=size, positions=longest)
+            if self.preset == "compact"
             else paper(classes, vocabulary)
-        chosen = {name: value for name, value in asdict(self).items() if value not in (0, (), "", -1.0, False)}
-        image = {name: chosen[name] for name in ("stem_stride", "stem_width", "widths", "blocks", "pooling")
-                 if name in chosen}
+        )
+        chosen = {
+            name: value
+            for name, value in asdict(self).items()
+            if value not in (0, (), "", -1.0, False)
+        }
+        image = {
+            name: chosen[name]
+            for name in ("stem_stride", "stem_width", "widths", "blocks", "pooling")
+            if name in chosen
+        }
         text = {name: chosen[name] for name in sizes if name in chosen}
         if self.dropout >= 0:
             text |= {"dropout": self.dropout, "attention_dropout": self.dropout}
-        words = pretrained_text(self.pretrained, download=self.download) if self.pretrained \
+        words = (
+            pretrained_text(self.pretrained, download=self.download)
+            if self.pretrained
             else replace(base.text, positions=max(longest, base.text.positions), **text)
+        )
         return replace(base, image=replace(base.image, size=size, **image), text=words)

@@ -23,7 +23,13 @@ class BatchSource(Protocol):
 
 
 def collect(
-    model: Model, records: BatchSource, rows: Ints, *, cohort: Cohort, model_digest: str, batch_size: int = 64,
+    model: Model,
+    records: BatchSource,
+    rows: Ints,
+    *,
+    cohort: Cohort,
+    model_digest: str,
+    batch_size: int = 64,
     on_batch: Callable[[int], None] | None = None,
 ) -> Signals:
     """Run a model once over rows of a cohort and keep everything the metrics and attacks need.
@@ -52,11 +58,13 @@ def collect(
     length = np.array([len(cohort.report[row]) for row in rows])
     order = np.lexsort((rows, length))
     collected: dict[str, list[Tensor]] = {}
-    module = model if isinstance(model, nn.Module) else nn.Module()  # a plain function has neither mode nor device
+    module = (
+        model if isinstance(model, nn.Module) else nn.Module()
+    )  # a plain function has neither mode nor device
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     with evaluating(module), torch.inference_mode():
         for at in range(0, len(rows), batch_size):
-            outputs = model(records.batch(rows[order[at:at + batch_size]]).to(device))
+            outputs = model(records.batch(rows[order[at : at + batch_size]]).to(device))
             for name in ("image_logits", "text_logits", *_EMBEDDINGS):
                 value = getattr(outputs, name)
                 if value is not None:
@@ -67,7 +75,13 @@ def collect(
     back = np.argsort(order)
     arrays = {name: torch.cat(parts).numpy()[back] for name, parts in collected.items()}
     return Signals(
-        model=model_digest, cohort=cohort.digest, row=rows, patient=cohort.patient[rows], study=cohort.study[rows],
-        label=cohort.label[rows], image_logits=arrays["image_logits"], text_logits=arrays["text_logits"],
+        model=model_digest,
+        cohort=cohort.digest,
+        row=rows,
+        patient=cohort.patient[rows],
+        study=cohort.study[rows],
+        label=cohort.label[rows],
+        image_logits=arrays["image_logits"],
+        text_logits=arrays["text_logits"],
         **{name: arrays.get(name) for name in _EMBEDDINGS},
     )

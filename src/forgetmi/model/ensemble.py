@@ -42,9 +42,14 @@ class Ensemble(nn.Module):
     def forward(self, batch: Batch) -> Outputs:
         """Log of the members' mean probabilities, Float[b, k] for each head."""
         outputs: list[Outputs] = [member(batch) for member in self.members]
-        return Outputs(_mean([out.image_logits for out in outputs]), _mean([out.text_logits for out in outputs]))
+        return Outputs(
+            _mean([out.image_logits for out in outputs]),
+            _mean([out.text_logits for out in outputs]),
+        )
 
 
 def _mean(logits: list[Tensor]) -> Tensor:
     """Log of the mean of the probabilities."""
-    return torch.stack([one.log_softmax(dim=1) for one in logits]).logsumexp(dim=0) - math.log(len(logits))
+    return torch.stack([one.log_softmax(dim=1) for one in logits]).logsumexp(dim=0) - math.log(
+        len(logits)
+    )

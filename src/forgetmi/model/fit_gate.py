@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from forgetmi.model.image_text import ImageText
 
 
-def fit_gate(model: ImageText, loader: Epochs, *, seed: int, steps: int = 300, lr: float = 1e-3) -> None:
+def fit_gate(
+    model: ImageText, loader: Epochs, *, seed: int, steps: int = 300, lr: float = 1e-3
+) -> None:
     """Fit the gate, in place, so that a throw-away class head can read the label from the joint embedding.
 
     The gate starts from its initial weights; the encoders and heads do not change. Their embeddings are computed once,
@@ -40,14 +42,20 @@ def fit_gate(model: ImageText, loader: Epochs, *, seed: int, steps: int = 300, l
             batch = batch.to(model.device)
             known = batch.label >= 0
             outputs = model(batch)
-            parts.append((batch.label[known], outputs.image_embedding[known], outputs.text_embedding[known]))
+            parts.append(
+                (batch.label[known], outputs.image_embedding[known], outputs.text_embedding[known])
+            )
     label, image, text = (torch.cat(part) for part in zip(*parts, strict=True))
     if len(label) == 0:
-        raise MethodError(Fault("the gate cannot be fitted", why="no row has a label", do="Use rows with labels."))
+        raise MethodError(
+            Fault("the gate cannot be fitted", why="no row has a label", do="Use rows with labels.")
+        )
     initialise(model, seed=seed, names=("gate",))
     gate = copy.deepcopy(model.gate).requires_grad_(True)
-    weight, bias = (torch.zeros(*shape, device=model.device, requires_grad=True)
-                    for shape in ((model.spec.classes, image.shape[1]), (model.spec.classes,)))
+    weight, bias = (
+        torch.zeros(*shape, device=model.device, requires_grad=True)
+        for shape in ((model.spec.classes, image.shape[1]), (model.spec.classes,))
+    )
     optimiser = torch.optim.Adam([*gate.parameters(), weight, bias], lr=lr)
     draw = torch_generator(seed, "gate", "rows")
     for step in range(steps):
@@ -55,7 +63,12 @@ def fit_gate(model: ImageText, loader: Epochs, *, seed: int, steps: int = 300, l
         logits = nn.functional.linear(gate(image[rows], text[rows]), weight, bias)
         loss = nn.functional.cross_entropy(logits, label[rows])
         if not bool(torch.isfinite(loss)):
-            raise MethodError(Fault(f"the gate's loss became {float(loss)} at step {step}", why=f"learning rate {lr}"))
+            raise MethodError(
+                Fault(
+                    f"the gate's loss became {float(loss)} at step {step}",
+                    why=f"learning rate {lr}",
+                )
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

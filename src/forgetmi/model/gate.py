@@ -44,9 +44,8 @@ class MultimodalAdaptationGate(nn.Module):
         """
         weight = torch.sigmoid(self.fc1(torch.cat([image, text], dim=1)))
         shift = self.fc2(torch.cat([image, weight * text], dim=1))
-        length, longest = (torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (shift, self.beta * image))
+        length, longest = (
+            torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (shift, self.beta * image)
+        )
         alpha = (longest / (length + 1e-8)).clamp(max=1.0)
         return self.norm(image + alpha * shift)
-
-
-

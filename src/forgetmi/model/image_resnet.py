@@ -36,22 +36,40 @@ class ResNetSpec:
     pooling: Literal["average2x2", "global"] = "average2x2"
 
     def __post_init__(self) -> None:
-        counts = {"size": self.size, "stem_stride": self.stem_stride, "stem_width": self.stem_width,
-                  "blocks": self.blocks, **{f"widths[{i}]": width for i, width in enumerate(self.widths)}}
-        faults = [Fault(f"{name} must be at least 1", where="image encoder", why=f"got {value}")
-                  for name, value in counts.items() if value < 1]
+        counts = {
+            "size": self.size,
+            "stem_stride": self.stem_stride,
+            "stem_width": self.stem_width,
+            "blocks": self.blocks,
+            **{f"widths[{i}]": width for i, width in enumerate(self.widths)},
+        }
+        faults = [
+            Fault(f"{name} must be at least 1", where="image encoder", why=f"got {value}")
+            for name, value in counts.items()
+            if value < 1
+        ]
         if not self.widths:
-            faults.append(Fault("widths is empty", where="image encoder", do="Give one width a stage."))
+            faults.append(
+                Fault("widths is empty", where="image encoder", do="Give one width a stage.")
+            )
         if self.pooling not in ("average2x2", "global"):
-            faults.append(Fault("pooling must be average2x2 or global", where="image encoder",
-                                why=f"got {self.pooling!r}"))
+            faults.append(
+                Fault(
+                    "pooling must be average2x2 or global",
+                    where="image encoder",
+                    why=f"got {self.pooling!r}",
+                )
+            )
         if not faults and self.pooling == "average2x2" and self.map_side() < 2:
             smallest = next(side for side in range(self.size, 1 << 20) if self.map_side(side) >= 2)
-            faults.append(Fault(
-                f"images of {self.size} pixels are too small for {len(self.widths)} stages with 2x2 pooling",
-                where="image encoder", why=f"the last map is {self.map_side()} pixel wide, 2 are needed",
-                do=f"Use at least {smallest} pixels, fewer stages, or global pooling.",
-            ))
+            faults.append(
+                Fault(
+                    f"images of {self.size} pixels are too small for {len(self.widths)} stages with 2x2 pooling",
+                    where="image encoder",
+                    why=f"the last map is {self.map_side()} pixel wide, 2 are needed",
+                    do=f"Use at least {smallest} pixels, fewer stages, or global pooling.",
+                )
+            )
         if faults:
             raise SpecError(faults)
 
@@ -65,7 +83,9 @@ class ResNetSpec:
     @property
     def features(self) -> int:
         """Width of the image embedding."""
-        return self.widths[-1] * ((self.map_side() // 2) ** 2 if self.pooling == "average2x2" else 1)
+        return self.widths[-1] * (
+            (self.map_side() // 2) ** 2 if self.pooling == "average2x2" else 1
+        )
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -82,7 +102,10 @@ class BatchNorm(nn.BatchNorm2d):
         x = x - mean[channel]
         variance = distributed.total(x.square().sum(dim=(0, 2, 3))) / size
         with torch.no_grad():
-            for kept, now in ((self.running_mean, mean), (self.running_var, variance * (size / (size - 1)))):
+            for kept, now in (
+                (self.running_mean, mean),
+                (self.running_var, variance * (size / (size - 1))),
+            ):
                 cast(Tensor, kept).lerp_(now, cast(float, self.momentum))
             cast(Tensor, self.num_batches_tracked).add_(1)
         x = x * ((variance + self.eps).rsqrt() * self.weight)[channel] + self.bias[channel]
@@ -99,8 +122,13 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = nn.Sequential() if stride == 1 else nn.Sequential(
-            nn.Conv2d(channels, width, 1, stride=stride, bias=False), BatchNorm(width))
+        self.downsample = (
+            nn.Sequential()
+            if stride == 1
+            else nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride=stride, bias=False), BatchNorm(width)
+            )
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature map in, feature map out."""
@@ -125,12 +153,17 @@ class ImageResNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.recompute = False
-        self.conv1 = nn.Conv2d(1, spec.stem_width, 7, stride=spec.stem_stride, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(
+            1, spec.stem_width, 7, stride=spec.stem_stride, padding=3, bias=False
+        )
         self.bn1 = BatchNorm(spec.stem_width)
         self.relu = nn.ReLU(inplace=True)
         channels = spec.stem_width
         for stage, width in enumerate(spec.widths, start=1):
-            blocks = [BasicBlock(channels if i == 0 else width, width, 2 if i == 0 else 1) for i in range(spec.blocks)]
+            blocks = [
+                BasicBlock(channels if i == 0 else width, width, 2 if i == 0 else 1)
+                for i in range(spec.blocks)
+            ]
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
             channels = width
         self.pool = nn.AvgPool2d(2) if spec.pooling == "average2x2" else nn.AdaptiveAvgPool2d(1)
@@ -149,8 +182,13 @@ class ImageResNet(nn.Module):
         """
         again = self.recompute and not self.training and torch.is_grad_enabled()
         steps: list[Callable[[Tensor], Tensor]] = [
-            self._stem, *(partial(checkpoint, block, use_reentrant=False) if again else block
-                          for block in self._blocks()), self._pool]
+            self._stem,
+            *(
+                partial(checkpoint, block, use_reentrant=False) if again else block
+                for block in self._blocks()
+            ),
+            self._pool,
+        ]
         for step in steps[start:stop]:
             x = step(x)
         return x
@@ -168,19 +206,32 @@ class ImageResNet(nn.Module):
         Raises:
             SpecError: The images have another size than the pooling was made for.
         """
-        if start == 0 and self.spec.pooling == "average2x2" and any(
-                self.spec.map_side(side) // 2 != self.spec.map_side() // 2 for side in image.shape[2:]):
-            raise SpecError(Fault(
-                f"images of {image.shape[2]}x{image.shape[3]} pixels do not fit this model", where="image encoder",
-                why=f"it was made for {self.spec.size}x{self.spec.size}", do="Prepare the images at that size.",
-            ))
+        if (
+            start == 0
+            and self.spec.pooling == "average2x2"
+            and any(
+                self.spec.map_side(side) // 2 != self.spec.map_side() // 2
+                for side in image.shape[2:]
+            )
+        ):
+            raise SpecError(
+                Fault(
+                    f"images of {image.shape[2]}x{image.shape[3]} pixels do not fit this model",
+                    where="image encoder",
+                    why=f"it was made for {self.spec.size}x{self.spec.size}",
+                    do="Prepare the images at that size.",
+                )
+            )
         embedding = self.encode(image, start=start)
         return embedding, self.fc1(embedding)
 
     def _blocks(self) -> list[nn.Module]:
         """The residual blocks, by depth."""
-        return [block for stage in range(1, len(self.spec.widths) + 1)
-                for block in self.get_submodule(f"layer{stage}").children()]
+        return [
+            block
+            for stage in range(1, len(self.spec.widths) + 1)
+            for block in self.get_submodule(f"layer{stage}").children()
+        ]
 
     def _stem(self, image: Tensor) -> Tensor:
         return self.relu(self.bn1(self.conv1(image)))

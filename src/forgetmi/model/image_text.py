@@ -65,9 +65,19 @@ def compact(classes: int, vocabulary: int, *, size: int = 64, positions: int = 1
         positions: Longest text in tokens.
     """
     return ModelSpec(
-        image=ResNetSpec(size=size, stem_stride=2, stem_width=16, widths=(16, 32, 64, 128), pooling="global"),
-        text=TextEncoderSpec(hidden=128, layers=2, heads=4, intermediate=256, vocabulary=vocabulary,
-                             positions=positions, dropout=0.0, attention_dropout=0.0),
+        image=ResNetSpec(
+            size=size, stem_stride=2, stem_width=16, widths=(16, 32, 64, 128), pooling="global"
+        ),
+        text=TextEncoderSpec(
+            hidden=128,
+            layers=2,
+            heads=4,
+            intermediate=256,
+            vocabulary=vocabulary,
+            positions=positions,
+            dropout=0.0,
+            attention_dropout=0.0,
+        ),
         classes=classes,
     )
 
@@ -96,7 +106,9 @@ class ImageText(nn.Module):
         super().__init__()
         self.spec = spec
         with scope(0, "construct"):
-            self.text_model = TextEncoder(spec.text, width=spec.image.features, classes=spec.classes)
+            self.text_model = TextEncoder(
+                spec.text, width=spec.image.features, classes=spec.classes
+            )
             self.img_model = ImageResNet(spec.image, spec.classes)
             self.gate = MultimodalAdaptationGate(spec.image.features)
         self.known: Mapping[str, Prefix] = {}
@@ -122,7 +134,11 @@ class ImageText(nn.Module):
         shares, alone = distributed.shares(), distributed.count() == 1
         if not 1 < shares <= len(batch) or (alone and self.training):
             return _join(self.img_model, self.text_model, self.gate, batch, text_inputs, self.known)
-        return self._in_turn(batch, text_inputs, shares) if alone else self._together(batch, text_inputs)
+        return (
+            self._in_turn(batch, text_inputs, shares)
+            if alone
+            else self._together(batch, text_inputs)
+        )
 
     def _in_turn(self, batch: Batch, text_inputs: Tensor | None, shares: int) -> Outputs:
         """All shares of a batch, by one process."""
@@ -131,9 +147,19 @@ class ImageText(nn.Module):
         parts = []
         for number in range(shares):
             own = distributed.share(len(batch), number=number, of=shares)
-            parts.append(_join(image, text, gate, _rows(batch, own), None if text_inputs is None else text_inputs[own],
-                               self.known))
-        return Outputs(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Outputs)))
+            parts.append(
+                _join(
+                    image,
+                    text,
+                    gate,
+                    _rows(batch, own),
+                    None if text_inputs is None else text_inputs[own],
+                    self.known,
+                )
+            )
+        return Outputs(
+            *(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Outputs))
+        )
 
     def _together(self, batch: Batch, text_inputs: Tensor | None) -> Outputs:
         """This process's share of a batch, and the others' from them."""
@@ -142,7 +168,9 @@ class ImageText(nn.Module):
         with distributed.own_dropout(self.training):
             inputs = None if text_inputs is None else distributed.part(text_inputs)
             outputs = _join(image, text, gate, mine, inputs, self.known)
-        return Outputs(*distributed.whole([getattr(outputs, f.name) for f in fields(Outputs)], len(batch)))
+        return Outputs(
+            *distributed.whole([getattr(outputs, f.name) for f in fields(Outputs)], len(batch))
+        )
 
 
 def _rows(batch: Batch, rows: slice) -> Batch:
@@ -150,16 +178,18 @@ def _rows(batch: Batch, rows: slice) -> Batch:
 
 
 def _join(
-    image_branch: Callable[..., Any], text_branch: Callable[..., Any], gate: Callable[..., Any], batch: Batch,
-    text_inputs: Tensor | None, known: Mapping[str, Prefix],
+    image_branch: Callable[..., Any],
+    text_branch: Callable[..., Any],
+    gate: Callable[..., Any],
+    batch: Batch,
+    text_inputs: Tensor | None,
+    known: Mapping[str, Prefix],
 ) -> Outputs:
     pixels, first = known["image"].of(batch) if "image" in known else (batch.image, 0)
     image, image_logits = image_branch(pixels, start=first)
     tokens, first = known["text"].of(batch) if "text" in known else (batch.tokens, 0)
     text, text_logits = text_branch(tokens, batch.mask, inputs=text_inputs, start=first)
     return Outputs(image_logits, text_logits, image, text, gate(image, text))
-
-
 
 
 def recompute_activations(model: ImageText, on: bool) -> None:
@@ -177,9 +207,14 @@ def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
         For each of "image", "text" and "joint": convolutions, linear layers and embeddings with the norm layers that
         lie between them, by forward depth (a block's shortcut after its second convolution).
     """
-    return {branch: tuple(f"{root}.{name}" for name, module in model.get_submodule(root).named_modules()
-                          if any(True for _ in module.parameters(recurse=False)))
-            for branch, root in BRANCHES.items()}
+    return {
+        branch: tuple(
+            f"{root}.{name}"
+            for name, module in model.get_submodule(root).named_modules()
+            if any(True for _ in module.parameters(recurse=False))
+        )
+        for branch, root in BRANCHES.items()
+    }
 
 
 def parameter_digest(model: nn.Module) -> str:

@@ -25,13 +25,17 @@ _STD = 0.02
 
 def keyed_normal(parameter: Tensor, *, std: float, seed: int, name: str) -> None:
     """Fill with N(0, std^2) drawn from the stream of that name, the same on every device."""
-    drawn = torch.empty(parameter.shape).normal_(0.0, std, generator=torch_generator(seed, "init", name))
+    drawn = torch.empty(parameter.shape).normal_(
+        0.0, std, generator=torch_generator(seed, "init", name)
+    )
     parameter.copy_(drawn)
 
 
 def keyed_uniform(parameter: Tensor, *, bound: float, seed: int, name: str) -> None:
     """Fill with U(-bound, bound) drawn from the stream of that name, the same on every device."""
-    drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=torch_generator(seed, "init", name))
+    drawn = torch.empty(parameter.shape).uniform_(
+        -bound, bound, generator=torch_generator(seed, "init", name)
+    )
     parameter.copy_(drawn)
 
 
@@ -54,12 +58,22 @@ def initialise(model: ImageText, *, seed: int, names: Iterable[str] | None = Non
     """
     modules = dict(model.named_modules())
     asked = tuple(modules) if names is None else tuple(names)
-    faults = [Fault(f"the model has no module {name!r}", do=_nearest(name, modules)) for name in asked
-              if name not in modules]
+    faults = [
+        Fault(f"the model has no module {name!r}", do=_nearest(name, modules))
+        for name in asked
+        if name not in modules
+    ]
     if faults:
         raise SpecError(faults)
-    chosen = [name for name in modules if any(name == one or name.startswith(f"{one}.") for one in asked)] \
-        if names is not None else list(modules)
+    chosen = (
+        [
+            name
+            for name in modules
+            if any(name == one or name.startswith(f"{one}.") for one in asked)
+        ]
+        if names is not None
+        else list(modules)
+    )
     for name in chosen:
         _reset(modules[name], name, seed)
     bert = tuple(f"{name}." for name in chosen if f"{name}.".startswith(_BERT))
@@ -80,7 +94,9 @@ def _reset(module: nn.Module, name: str, seed: int) -> None:
     match module:
         case nn.Conv2d():
             fan_out = module.out_channels * math.prod(module.kernel_size)
-            keyed_normal(module.weight, std=math.sqrt(2 / fan_out), seed=seed, name=f"{name}.weight")
+            keyed_normal(
+                module.weight, std=math.sqrt(2 / fan_out), seed=seed, name=f"{name}.weight"
+            )
         case nn.BatchNorm2d() | nn.LayerNorm():
             module.reset_parameters()
         case nn.Embedding():

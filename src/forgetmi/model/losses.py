@@ -27,8 +27,13 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def ranking_loss(
-    image_embedding: Tensor, text_embedding: Tensor, label: Tensor, study: Tensor, *,
-    similarity: Similarity = "dot", ordinal: bool = True,
+    image_embedding: Tensor,
+    text_embedding: Tensor,
+    label: Tensor,
+    study: Tensor,
+    *,
+    similarity: Similarity = "dot",
+    ordinal: bool = True,
 ) -> Tensor:
     """Hinge loss that ranks a sample's own report and image above the next sample's.
 
@@ -81,7 +86,9 @@ class BaseLoss(NamedTuple):
     ranking: Tensor
 
 
-def base_loss(outputs: Outputs, batch: Batch, *, ordinal: bool = True, ranking_weight: float = 1.0) -> BaseLoss:
+def base_loss(
+    outputs: Outputs, batch: Batch, *, ordinal: bool = True, ranking_weight: float = 1.0
+) -> BaseLoss:
     """Cross-entropy of both heads plus the ranking loss.
 
     Args:
@@ -99,5 +106,7 @@ def base_loss(outputs: Outputs, batch: Batch, *, ordinal: bool = True, ranking_w
         raise TypeError("the ranking loss needs a model with embeddings")
     image = cross_entropy(outputs.image_logits, batch.label)
     text = cross_entropy(outputs.text_logits, batch.label)
-    ranking = ranking_loss(outputs.image_embedding, outputs.text_embedding, batch.label, batch.study, ordinal=ordinal)
+    ranking = ranking_loss(
+        outputs.image_embedding, outputs.text_embedding, batch.label, batch.study, ordinal=ordinal
+    )
     return BaseLoss(image + text + ranking_weight * ranking, image, text, ranking)

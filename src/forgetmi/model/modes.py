@@ -27,5 +27,7 @@ def learning(model: nn.Module) -> None:
     """
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and not any(p.requires_grad for p in module.parameters()):
+        if isinstance(module, nn.BatchNorm2d) and not any(
+            p.requires_grad for p in module.parameters()
+        ):
             module.eval()

@@ -29,11 +29,25 @@ class TransformersAdamW(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Any], *, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-6,
-        weight_decay: float = 0.0, correct_bias: bool = True,
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        correct_bias: bool = True,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-                                  "correct_bias": correct_bias})
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "correct_bias": correct_bias,
+            },
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -47,13 +61,19 @@ class TransformersAdamW(Optimizer):
                     continue
                 state = self.state[parameter]
                 if not state:
-                    state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
+                    state.update(
+                        step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter)
+                    )
                 state["step"] += 1
                 state["mean"].mul_(first).add_(parameter.grad, alpha=1 - first)
-                state["square"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
+                state["square"].mul_(second).addcmul_(
+                    parameter.grad, parameter.grad, value=1 - second
+                )
                 size = group["lr"]
                 if group["correct_bias"]:
                     size *= math.sqrt(1 - second ** state["step"]) / (1 - first ** state["step"])
-                parameter.addcdiv_(state["mean"], state["square"].sqrt().add_(group["eps"]), value=-size)
+                parameter.addcdiv_(
+                    state["mean"], state["square"].sqrt().add_(group["eps"]), value=-size
+                )
                 if group["weight_decay"] > 0:
                     parameter.add_(parameter, alpha=-group["lr"] * group["weight_decay"])

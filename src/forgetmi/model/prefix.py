@@ -20,13 +20,22 @@ def fixed_steps(steps: Sequence[Sequence[nn.Module]]) -> int:
     Args:
         steps: The modules of each step, by depth.
     """
-    return next((number for number, parts in enumerate(steps)
-                 if not all(_fixed(module) for part in parts for module in part.modules())), len(steps))
+    return next(
+        (
+            number
+            for number, parts in enumerate(steps)
+            if not all(_fixed(module) for part in parts for module in part.modules())
+        ),
+        len(steps),
+    )
 
 
 def _fixed(module: nn.Module) -> bool:
     random = (isinstance(module, nn.Dropout) and module.p > 0) or isinstance(module, nn.BatchNorm2d)
-    return not ((random and module.training) or any(p.requires_grad for p in module.parameters(recurse=False)))
+    return not (
+        (random and module.training)
+        or any(p.requires_grad for p in module.parameters(recurse=False))
+    )
 
 
 @final
@@ -45,7 +54,9 @@ class Prefix:
     def keep(self, batch: Batch, values: Tensor) -> None:
         """Hold the outputs for a batch's rows; of a sequence the tokens alone, without padding."""
         sequence = values.ndim == 3
-        for row, value, length in zip(batch.row.tolist(), values.cpu(), batch.mask.sum(1).tolist(), strict=True):
+        for row, value, length in zip(
+            batch.row.tolist(), values.cpu(), batch.mask.sum(1).tolist(), strict=True
+        ):
             own = (value[:length] if sequence else value).clone()
             self._values[row] = own
             self.size += own.nbytes
@@ -57,6 +68,8 @@ class Prefix:
             KeyError: A row is not held.
         """
         values = pad_sequence([self._values[row] for row in batch.row.tolist()], batch_first=True)
-        if values.ndim == 3:  # the step after the last layer reads the first token alone, whatever follows it
+        if (
+            values.ndim == 3
+        ):  # the step after the last layer reads the first token alone, whatever follows it
             values = nn.functional.pad(values, (0, 0, 0, batch.mask.shape[1] - values.shape[1]))
         return values.to(batch.image.device), self.start

@@ -42,7 +42,14 @@ class EpochLoop:
     """
 
     def __init__(
-        self, total: int, *, state: Mapping[str, Stateful], file: Path | None, key: str, seed: int, stage: str,
+        self,
+        total: int,
+        *,
+        state: Mapping[str, Stateful],
+        file: Path | None,
+        key: str,
+        seed: int,
+        stage: str,
     ) -> None:
         self._total = total
         self._state = state
@@ -65,8 +72,15 @@ class EpochLoop:
         cost = spent()
         try:
             with partial.open("wb") as file:
-                torch.save({"key": self._key, "done": done, "state": state,
-                            "cost": None if cost is None else asdict(cost)}, file)
+                torch.save(
+                    {
+                        "key": self._key,
+                        "done": done,
+                        "state": state,
+                        "cost": None if cost is None else asdict(cost),
+                    },
+                    file,
+                )
             os.replace(partial, self._file)
         except RuntimeError as error:  # torch covers the system's error (a full disk) with its own
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
@@ -82,12 +96,31 @@ class EpochLoop:
             saved = torch.load(self._file, map_location="cpu", weights_only=True)
             key, done, state = saved["key"], saved["done"], saved["state"]
             cost = None if saved["cost"] is None else Cost(**saved["cost"])
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-            raise CheckpointError(Fault("the saved progress cannot be read", where=where, why=type(error).__name__,
-                                        do=do)) from error
+        except (
+            OSError,
+            RuntimeError,
+            EOFError,
+            pickle.UnpicklingError,
+            KeyError,
+            TypeError,
+        ) as error:
+            raise CheckpointError(
+                Fault(
+                    "the saved progress cannot be read",
+                    where=where,
+                    why=type(error).__name__,
+                    do=do,
+                )
+            ) from error
         if key != self._key or set(state) != set(self._state) or not 0 <= done <= self._total:
-            raise CheckpointError(Fault("the saved progress is of another run", where=where, do=do,
-                                        why="options, seed, initial weights or data differ"))
+            raise CheckpointError(
+                Fault(
+                    "the saved progress is of another run",
+                    where=where,
+                    do=do,
+                    why="options, seed, initial weights or data differ",
+                )
+            )
         for name, part in self._state.items():
             part.load_state_dict(state[name])
         if cost is not None:

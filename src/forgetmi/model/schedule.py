@@ -50,6 +50,15 @@ def shifted(batch: Batch, *, std: float, seed: int, epoch: int) -> Batch:
         drawn = numpy_generator(seed, "train", "shift", epoch, row).normal(0.0, std, 2)
         down, across = (int(pixels) if abs(pixels) <= 2 * std else 0 for pixels in drawn)
         if abs(down) < height and abs(across) < width:
-            image[number, :, max(0, down):height + min(0, down), max(0, across):width + min(0, across)] = batch.image[
-                number, :, max(0, -down):height + min(0, -down), max(0, -across):width + min(0, -across)]
+            image[
+                number,
+                :,
+                max(0, down) : height + min(0, down),
+                max(0, across) : width + min(0, across),
+            ] = batch.image[
+                number,
+                :,
+                max(0, -down) : height + min(0, -down),
+                max(0, -across) : width + min(0, -across),
+            ]
     return replace(batch, image=image)

@@ -27,8 +27,15 @@ def shard(model: ImageText) -> None:
     Source: `torch.distributed.fsdp.fully_shard` (FSDP2); Rajbhandari et al. 2020 (ZeRO stage 3, arXiv 1910.02054).
     """
     image, text = model.img_model, model.text_model
-    blocks = [block for name, stage in image.named_children() if name.startswith("layer") for block in stage.children()]
-    layers = list(cast(nn.ModuleList, text.bert.encoder.layer))[:-1]  # the last one's parts are called one by one
+    blocks = [
+        block
+        for name, stage in image.named_children()
+        if name.startswith("layer")
+        for block in stage.children()
+    ]
+    layers = list(cast(nn.ModuleList, text.bert.encoder.layer))[
+        :-1
+    ]  # the last one's parts are called one by one
     mesh = init_device_mesh(model.device.type, (distributed.count(),))
     for encoder, units in ((image, blocks), (text, layers)):
         encoder.register_forward_hook(_own_storage)
@@ -36,7 +43,9 @@ def shard(model: ImageText) -> None:
             fully_shard(unit, mesh=mesh, reshard_after_forward=True)
 
 
-def _own_storage(module: nn.Module, arguments: Any, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _own_storage(
+    module: nn.Module, arguments: Any, outputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
     """What an encoder says, none of it a view: the weights' way back begins at these tensors."""
     return tuple(one.clone() for one in outputs)
 
@@ -48,7 +57,10 @@ def gather(model: ImageText) -> None:
     own = model.state_dict(keep_vars=True)
     for name, value in plain.state_dict(keep_vars=True).items():
         value.copy_(whole(own[name])).requires_grad_(own[name].requires_grad)
-    plain.img_model.recompute, plain.text_model.recompute = model.img_model.recompute, model.text_model.recompute
+    plain.img_model.recompute, plain.text_model.recompute = (
+        model.img_model.recompute,
+        model.text_model.recompute,
+    )
     model.img_model, model.text_model = plain.img_model, plain.text_model
 
 
@@ -72,8 +84,9 @@ class WholeModel:
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         """Take a share of each tensor."""
-        self._model.load_state_dict({name: _share(state_dict[name], own)
-                                     for name, own in self._model.state_dict().items()})
+        self._model.load_state_dict(
+            {name: _share(state_dict[name], own) for name, own in self._model.state_dict().items()}
+        )
 
 
 class WholeOptimiser:
@@ -89,15 +102,21 @@ class WholeOptimiser:
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         """Take a share of each moment."""
         weights = [weight for group in self._optimiser.param_groups for weight in group["params"]]
-        state = {at: {name: _share(value, weights[at]) for name, value in kept.items()}
-                 for at, kept in state_dict["state"].items()}
+        state = {
+            at: {name: _share(value, weights[at]) for name, value in kept.items()}
+            for at, kept in state_dict["state"].items()
+        }
         self._optimiser.load_state_dict({**state_dict, "state": state})
 
 
-def resumable(model: ImageText, optimiser: torch.optim.Optimizer, *, sharded: bool) -> dict[str, Stateful]:
+def resumable(
+    model: ImageText, optimiser: torch.optim.Optimizer, *, sharded: bool
+) -> dict[str, Stateful]:
     """Both as parts of an `EpochLoop`, whose file does not tell whether they were sharded."""
-    return {"model": WholeModel(model) if sharded else model,
-            "optimiser": WholeOptimiser(optimiser) if sharded else optimiser}
+    return {
+        "model": WholeModel(model) if sharded else model,
+        "optimiser": WholeOptimiser(optimiser) if sharded else optimiser,
+    }
 
 
 def _kept(state: Any) -> Any:
@@ -114,4 +133,6 @@ def _share(value: Any, like: Tensor) -> Any:
     """A process's share of what all have, if it is of a sharded tensor's shape."""
     if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return distribute_tensor(
+        value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+    )

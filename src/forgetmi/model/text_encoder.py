@@ -52,13 +52,28 @@ class TextEncoderSpec:
 
     def __post_init__(self) -> None:
         counts = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions")
-        faults = [Fault(f"{name} must be at least 1", where="text encoder", why=f"got {getattr(self, name)}")
-                  for name in counts if getattr(self, name) < 1]
-        faults += [Fault(f"{name} must be in [0, 1)", where="text encoder", why=f"got {getattr(self, name)}")
-                   for name in ("dropout", "attention_dropout") if not 0 <= getattr(self, name) < 1]
+        faults = [
+            Fault(
+                f"{name} must be at least 1", where="text encoder", why=f"got {getattr(self, name)}"
+            )
+            for name in counts
+            if getattr(self, name) < 1
+        ]
+        faults += [
+            Fault(
+                f"{name} must be in [0, 1)", where="text encoder", why=f"got {getattr(self, name)}"
+            )
+            for name in ("dropout", "attention_dropout")
+            if not 0 <= getattr(self, name) < 1
+        ]
         if not faults and self.hidden % self.heads:
-            faults.append(Fault("hidden must be a multiple of heads", where="text encoder",
-                                why=f"got {self.hidden} and {self.heads}"))
+            faults.append(
+                Fault(
+                    "hidden must be a multiple of heads",
+                    where="text encoder",
+                    why=f"got {self.hidden} and {self.heads}",
+                )
+            )
         if faults:
             raise SpecError(faults)
 
@@ -81,12 +96,19 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.recompute = False
-        self.bert = BertModel(BertConfig(
-            vocab_size=spec.vocabulary, hidden_size=spec.hidden, num_hidden_layers=spec.layers,
-            num_attention_heads=spec.heads, intermediate_size=spec.intermediate, pad_token_id=_PAD,
-            max_position_embeddings=spec.positions, hidden_dropout_prob=spec.dropout,
-            attention_probs_dropout_prob=spec.attention_dropout,
-        ))
+        self.bert = BertModel(
+            BertConfig(
+                vocab_size=spec.vocabulary,
+                hidden_size=spec.hidden,
+                num_hidden_layers=spec.layers,
+                num_attention_heads=spec.heads,
+                intermediate_size=spec.intermediate,
+                pad_token_id=_PAD,
+                max_position_embeddings=spec.positions,
+                hidden_dropout_prob=spec.dropout,
+                attention_probs_dropout_prob=spec.attention_dropout,
+            )
+        )
         self.bert.set_attn_implementation("eager")
         self.dropout = nn.Dropout(spec.dropout)
         self.projection = nn.Identity() if spec.hidden == width else nn.Linear(spec.hidden, width)
@@ -98,11 +120,20 @@ class TextEncoder(nn.Module):
 
     def steps(self) -> tuple[tuple[nn.Module, ...], ...]:
         """The modules of each step from the tokens to the embedding: embeddings, every layer, pooling."""
-        return (self.bert.embeddings,), *((layer,) for layer in self._layers()), (
-            cast(nn.Module, self.bert.pooler), self.dropout, self.projection)
+        return (
+            (self.bert.embeddings,),
+            *((layer,) for layer in self._layers()),
+            (cast(nn.Module, self.bert.pooler), self.dropout, self.projection),
+        )
 
     def encode(
-        self, x: Tensor, mask: Tensor, *, inputs: Tensor | None = None, start: int = 0, stop: int | None = None,
+        self,
+        x: Tensor,
+        mask: Tensor,
+        *,
+        inputs: Tensor | None = None,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Tensor:
         """Run some of the `steps`, the first of them at least where ``start`` is 0.
 
@@ -113,20 +144,31 @@ class TextEncoder(nn.Module):
             start, stop: First step, and the one to stop before; None = all up to the embedding.
         """
         if start == 0:
-            words: dict[str, Any] = {"input_ids": x} if inputs is None else {"inputs_embeds": inputs}
+            words: dict[str, Any] = (
+                {"input_ids": x} if inputs is None else {"inputs_embeds": inputs}
+            )
             x = self.bert.embeddings(**words)
-        padding = torch.zeros_like(mask, dtype=x.dtype).masked_fill(mask == 0, torch.finfo(x.dtype).min)
+        padding = torch.zeros_like(mask, dtype=x.dtype).masked_fill(
+            mask == 0, torch.finfo(x.dtype).min
+        )
         padding = padding[:, None, None, :]
         *lower, last = self._layers()
         steps: list[Callable[[Tensor], Tensor]] = [
             *(partial(self._layer, layer, padding=padding) for layer in lower),
-            partial(_first_token, last, padding=padding), self._pool]
-        for step in steps[max(0, start - 1):None if stop is None else stop - 1]:
+            partial(_first_token, last, padding=padding),
+            self._pool,
+        ]
+        for step in steps[max(0, start - 1) : None if stop is None else stop - 1]:
             x = step(x)
         return x
 
     def forward(
-        self, tokens: Tensor, mask: Tensor, *, inputs: Tensor | None = None, start: int = 0,
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        *,
+        inputs: Tensor | None = None,
+        start: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Embed and classify.
 
@@ -143,10 +185,14 @@ class TextEncoder(nn.Module):
             SpecError: The texts are longer than the model's positions.
         """
         if mask.shape[1] > self.spec.positions:
-            raise SpecError(Fault(
-                f"a text has {mask.shape[1]} tokens", where="text encoder",
-                why=f"the model holds {self.spec.positions} positions", do="Cut reports when they are tokenised.",
-            ))
+            raise SpecError(
+                Fault(
+                    f"a text has {mask.shape[1]} tokens",
+                    where="text encoder",
+                    why=f"the model holds {self.spec.positions} positions",
+                    do="Cut reports when they are tokenised.",
+                )
+            )
         embedding = self.encode(tokens, mask, inputs=inputs, start=start)
         return embedding, self.classifier(embedding)
 
@@ -179,7 +225,11 @@ def _first_token(layer: BertLayer, hidden: Tensor, padding: Tensor) -> Tensor:
     def heads(values: Tensor) -> Tensor:
         return values.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
 
-    query, key, value = heads(attention.query(first)), heads(attention.key(hidden)), heads(attention.value(hidden))
+    query, key, value = (
+        heads(attention.query(first)),
+        heads(attention.key(hidden)),
+        heads(attention.value(hidden)),
+    )
     weights = attention.dropout((query @ key.mT * attention.scaling + padding).softmax(dim=-1))
     attended = (weights @ value).transpose(1, 2).flatten(2)
     return layer.feed_forward_chunk(layer.attention.output(attended, first))
@@ -200,8 +250,14 @@ def pretrained_directory(pretrained: str, *, download: bool = False) -> Path:
     try:
         return Path(snapshot_download(pretrained, local_files_only=not download))
     except (OSError, ValueError) as error:
-        raise SpecError(Fault("the pretrained text encoder cannot be found", where="text encoder",
-                              why=type(error).__name__, do=_how(download))) from error
+        raise SpecError(
+            Fault(
+                "the pretrained text encoder cannot be found",
+                where="text encoder",
+                why=type(error).__name__,
+                do=_how(download),
+            )
+        ) from error
 
 
 def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSpec:
@@ -217,23 +273,46 @@ def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSp
     try:
         config = AutoConfig.from_pretrained(pretrained, local_files_only=not download)
     except (OSError, ValueError) as error:
-        raise SpecError(Fault("the pretrained text encoder cannot be read", where="text encoder",
-                              why=type(error).__name__, do=_how(download))) from error
+        raise SpecError(
+            Fault(
+                "the pretrained text encoder cannot be read",
+                where="text encoder",
+                why=type(error).__name__,
+                do=_how(download),
+            )
+        ) from error
     if not isinstance(config, BertConfig):
-        raise SpecError(Fault("the pretrained text encoder is not a BERT model", where="text encoder",
-                              why=f"its type is {config.model_type!r}", do="Use one with the BERT architecture."))
+        raise SpecError(
+            Fault(
+                "the pretrained text encoder is not a BERT model",
+                where="text encoder",
+                why=f"its type is {config.model_type!r}",
+                do="Use one with the BERT architecture.",
+            )
+        )
     usual = BertConfig()
-    faults = [Fault(f"the pretrained text encoder has {name} = {getattr(config, name)!r}", where="text encoder",
-                    why=f"only {getattr(usual, name)!r} is supported")
-              for name in ("hidden_act", "layer_norm_eps", "type_vocab_size", "pad_token_id")
-              if getattr(config, name) != getattr(usual, name)]
+    faults = [
+        Fault(
+            f"the pretrained text encoder has {name} = {getattr(config, name)!r}",
+            where="text encoder",
+            why=f"only {getattr(usual, name)!r} is supported",
+        )
+        for name in ("hidden_act", "layer_norm_eps", "type_vocab_size", "pad_token_id")
+        if getattr(config, name) != getattr(usual, name)
+    ]
     if faults:
         raise SpecError(faults)
     return TextEncoderSpec(
-        hidden=config.hidden_size, layers=config.num_hidden_layers, heads=config.num_attention_heads,
-        intermediate=config.intermediate_size, vocabulary=config.vocab_size, positions=config.max_position_embeddings,
-        dropout=config.hidden_dropout_prob, attention_dropout=config.attention_probs_dropout_prob,
-        pretrained=pretrained, download=download,
+        hidden=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        intermediate=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        positions=config.max_position_embeddings,
+        dropout=config.hidden_dropout_prob,
+        attention_dropout=config.attention_probs_dropout_prob,
+        pretrained=pretrained,
+        download=download,
     )
 
 
@@ -245,20 +324,45 @@ def pretrained_weights(spec: TextEncoderSpec) -> dict[str, Tensor]:
     """
     found = pretrained_text(spec.pretrained, download=spec.download)
     sizes = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions")
-    faults = [Fault(f"the pretrained text encoder has {name} = {getattr(found, name)}", where="text encoder",
-                    why=f"the specification says {getattr(spec, name)}")
-              for name in sizes if getattr(found, name) != getattr(spec, name)]
+    faults = [
+        Fault(
+            f"the pretrained text encoder has {name} = {getattr(found, name)}",
+            where="text encoder",
+            why=f"the specification says {getattr(spec, name)}",
+        )
+        for name in sizes
+        if getattr(found, name) != getattr(spec, name)
+    ]
     if faults:
         raise SpecError(faults)
     try:
         with scope(0, "construct"):
-            bert, info = cast(tuple[BertModel, dict[str, Any]], BertModel.from_pretrained(
-                spec.pretrained, local_files_only=not spec.download, dtype=torch.float32, output_loading_info=True))
+            bert, info = cast(
+                tuple[BertModel, dict[str, Any]],
+                BertModel.from_pretrained(
+                    spec.pretrained,
+                    local_files_only=not spec.download,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                ),
+            )
     except (OSError, ValueError) as error:
-        raise SpecError(Fault("the pretrained weights cannot be read", where="text encoder",
-                              why=type(error).__name__, do=_how(spec.download))) from error
-    return {name: value for name, value in bert.state_dict().items() if name not in info["missing_keys"]}
+        raise SpecError(
+            Fault(
+                "the pretrained weights cannot be read",
+                where="text encoder",
+                why=type(error).__name__,
+                do=_how(spec.download),
+            )
+        ) from error
+    return {
+        name: value for name, value in bert.state_dict().items() if name not in info["missing_keys"]
+    }
 
 
 def _how(download: bool) -> str:
-    return "Check the directory or hub id." if download else "Name a local directory, or allow the download."
+    return (
+        "Check the directory or hub id."
+        if download
+        else "Name a local directory, or allow the download."
+    )

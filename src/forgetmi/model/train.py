@@ -80,19 +80,25 @@ class Recipe:
 
     def __post_init__(self) -> None:
         rules = {
-            "epochs must be at least 0": self.epochs >= 0, "batch_size must be at least 2": self.batch_size >= 2,
-            "lr must be above 0": self.lr > 0, "weight_decay must be at least 0": self.weight_decay >= 0,
-            "clip must be at least 0": self.clip >= 0, "warmup must be in [0, 1]": 0 <= self.warmup <= 1,
+            "epochs must be at least 0": self.epochs >= 0,
+            "batch_size must be at least 2": self.batch_size >= 2,
+            "lr must be above 0": self.lr > 0,
+            "weight_decay must be at least 0": self.weight_decay >= 0,
+            "clip must be at least 0": self.clip >= 0,
+            "warmup must be in [0, 1]": 0 <= self.warmup <= 1,
             "decay must be in [0, 1]": 0 <= self.decay <= 1,
             "warmup and decay together must be at most 1": self.warmup + self.decay <= 1 + 1e-9,
             "ranking_weight must be at least 0": self.ranking_weight >= 0,
             "text_lr_factor must be above 0": self.text_lr_factor > 0,
             "accumulation must be at least 1": self.accumulation >= 1,
             "validate_every must be at least 0": self.validate_every >= 0,
-            "plateau must be at least 0": self.plateau >= 0, "shift must be at least 0": self.shift >= 0,
+            "plateau must be at least 0": self.plateau >= 0,
+            "shift must be at least 0": self.shift >= 0,
             "optimiser must be adamw or bert": self.optimiser in ("adamw", "bert"),
         }
-        faults = [Fault(rule, where="training recipe") for rule, holds in rules.items() if not holds]
+        faults = [
+            Fault(rule, where="training recipe") for rule, holds in rules.items() if not holds
+        ]
         if faults:
             raise SpecError(faults)
 
@@ -108,7 +114,9 @@ class Recipe:
             step: Number of the step, from 0.
             total: Steps in all.
         """
-        rising = (step if self.zero_start and self.warmup > 0 else step + 1) / max(1.0, self.warmup * total)
+        rising = (step if self.zero_start and self.warmup > 0 else step + 1) / max(
+            1.0, self.warmup * total
+        )
         falling = (total - step) / max(1.0, self.decay * total)
         return min(1.0, rising, falling)
 
@@ -145,9 +153,17 @@ class _Records:
 
 
 def fit(
-    model: ImageText, loader: Epochs, recipe: Recipe, *, seed: int, ordinal: bool = True,
-    validation: Epochs | None = None, resume: Path | None = None, observers: Sequence[Recorder] = (),
-    progress: Callable[[int, int], None] | None = None, sharded: bool = False,
+    model: ImageText,
+    loader: Epochs,
+    recipe: Recipe,
+    *,
+    seed: int,
+    ordinal: bool = True,
+    validation: Epochs | None = None,
+    resume: Path | None = None,
+    observers: Sequence[Recorder] = (),
+    progress: Callable[[int, int], None] | None = None,
+    sharded: bool = False,
 ) -> TrainingTrace:
     """Train a model in place, on its own device; it is in eval mode on return. Frozen layers stay as they are.
 
@@ -173,12 +189,21 @@ def fit(
         CheckpointError: ``resume`` is damaged or of another run.
     """
     if observers and recipe.accumulation > 1:
-        raise MethodError(Fault("a watched training cannot accumulate batches",
-                                why="each observer keeps its own record of single steps",
-                                do="Train with accumulation 1."))
+        raise MethodError(
+            Fault(
+                "a watched training cannot accumulate batches",
+                why="each observer keeps its own record of single steps",
+                do="Train with accumulation 1.",
+            )
+        )
     if observers and sharded:
-        raise MethodError(Fault("a watched training cannot be sharded", why="observers read whole weights",
-                                do="Launch without FSDP."))
+        raise MethodError(
+            Fault(
+                "a watched training cannot be sharded",
+                why="observers read whole weights",
+                do="Launch without FSDP.",
+            )
+        )
     if len(loader.rows) == 0:
         raise MethodError(Fault("there are no training rows"))
     recompute_activations(model, recipe.recompute)
@@ -190,16 +215,36 @@ def fit(
     optimiser = _optimiser(model, recipe)
     watching = {f"observer {number}": observer for number, observer in enumerate(observers)}
     parts = resumable(model, optimiser, sharded=sharded)
-    loop = EpochLoop(recipe.epochs, state={**parts, "records": records, **watching}, file=resume,
-                     key=hashlib.sha256(key.encode()).hexdigest(), seed=seed, stage="train")
+    loop = EpochLoop(
+        recipe.epochs,
+        state={**parts, "records": records, **watching},
+        file=resume,
+        key=hashlib.sha256(key.encode()).hexdigest(),
+        seed=seed,
+        stage="train",
+    )
     with closing(iter(loop)) as epochs:
         for epoch in epochs:
             wall, cpu = time.perf_counter(), time.process_time()
             learning(model)
-            rate = recipe.lr * plateau_factor([float(one["loss"] or 0.0) for one in records.epochs], recipe.plateau)
-            record = _epoch(model, loader, recipe, optimiser, rate=rate, epoch=epoch, seed=seed, ordinal=ordinal,
-                            observers=observers)
-            record |= {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+            rate = recipe.lr * plateau_factor(
+                [float(one["loss"] or 0.0) for one in records.epochs], recipe.plateau
+            )
+            record = _epoch(
+                model,
+                loader,
+                recipe,
+                optimiser,
+                rate=rate,
+                epoch=epoch,
+                seed=seed,
+                ordinal=ordinal,
+                observers=observers,
+            )
+            record |= {
+                "seconds": time.perf_counter() - wall,
+                "cpu_seconds": time.process_time() - cpu,
+            }
             if validation is not None and recipe.validates(epoch):
                 record |= _validate(model, validation)
             records.epochs.append(record)
@@ -217,20 +262,33 @@ def _optimiser(model: ImageText, recipe: Recipe) -> torch.optim.Optimizer:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not name.startswith("gate."):
             factor = recipe.text_lr_factor if name.startswith("text_model.") else 1.0
-            spared = not recipe.decay_all and (("bias" in name or "LayerNorm" in name) if recipe.decay_batch_norm
-                                               else parameter.ndim == 1)
+            spared = not recipe.decay_all and (
+                ("bias" in name or "LayerNorm" in name)
+                if recipe.decay_batch_norm
+                else parameter.ndim == 1
+            )
             decay = 0.0 if spared else recipe.weight_decay
             groups.setdefault((factor, decay), []).append(parameter)
-    parts = [{"params": parameters, "factor": factor, "weight_decay": decay}
-             for (factor, decay), parameters in groups.items()]
+    parts = [
+        {"params": parameters, "factor": factor, "weight_decay": decay}
+        for (factor, decay), parameters in groups.items()
+    ]
     if recipe.optimiser == "bert":
         return TransformersAdamW(parts, lr=recipe.lr, correct_bias=False)
     return torch.optim.AdamW(parts, lr=recipe.lr, fused=True)
 
 
 def _epoch(
-    model: ImageText, loader: Epochs, recipe: Recipe, optimiser: torch.optim.Optimizer, *, rate: float, epoch: int,
-    seed: int, ordinal: bool, observers: Sequence[Recorder],
+    model: ImageText,
+    loader: Epochs,
+    recipe: Recipe,
+    optimiser: torch.optim.Optimizer,
+    *,
+    rate: float,
+    epoch: int,
+    seed: int,
+    ordinal: bool,
+    observers: Sequence[Recorder],
 ) -> dict[str, float | None]:
     """One pass over the loader; means of the loss and its parts."""
     per_epoch = math.ceil(len(loader) / recipe.accumulation)
@@ -255,13 +313,18 @@ def _epoch(
         if waiting < share:
             continue
         waiting = 0
-        norm = whole(nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf))
+        norm = whole(
+            nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf)
+        )
         lr = rate * recipe.lr_factor(step, recipe.epochs * per_epoch)
         if not math.isfinite(float(norm + sums[0])):
-            raise MethodError(Fault(
-                f"training diverged at step {step} (epoch {epoch})", do="Use a smaller learning rate.",
-                why=f"loss {float(losses[0].detach())}, gradient norm {float(norm)}, learning rate {lr:.3g}",
-            ))
+            raise MethodError(
+                Fault(
+                    f"training diverged at step {step} (epoch {epoch})",
+                    do="Use a smaller learning rate.",
+                    why=f"loss {float(losses[0].detach())}, gradient norm {float(norm)}, learning rate {lr:.3g}",
+                )
+            )
         for group in optimiser.param_groups:
             group["lr"] = lr * group["factor"]
         optimiser.step()
@@ -269,8 +332,11 @@ def _epoch(
         for observer in observers:
             observer.after_step(model, batch)
     means = (sums / samples).tolist()
-    return {**dict(zip(("loss", "image", "text", "ranking"), means, strict=True)),
-            "steps": step - epoch * per_epoch, "samples": samples}
+    return {
+        **dict(zip(("loss", "image", "text", "ranking"), means, strict=True)),
+        "steps": step - epoch * per_epoch,
+        "samples": samples,
+    }
 
 
 def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) -> Tensor:
@@ -278,15 +344,20 @@ def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) ->
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
         outputs = model(batch)
     outputs = Outputs(*(getattr(outputs, f.name).float() for f in fields(outputs)))
-    return torch.stack(base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight))
+    return torch.stack(
+        base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight)
+    )
 
 
 def _refuse_single(batch: Batch) -> None:
     if len(batch) < 2:
-        raise MethodError(Fault(
-            "a training batch has a single sample", why="batch statistics and the ranking loss need at least 2",
-            do="Make the loader with Loader(..., avoid_single=True), or choose another batch size.",
-        ))
+        raise MethodError(
+            Fault(
+                "a training batch has a single sample",
+                why="batch statistics and the ranking loss need at least 2",
+                do="Make the loader with Loader(..., avoid_single=True), or choose another batch size.",
+            )
+        )
 
 
 @torch.no_grad()
@@ -305,7 +376,10 @@ def _validate(model: ImageText, loader: Epochs) -> dict[str, float | None]:
     if len(y) == 0:
         return {"validation_loss": None, "validation_auc_image": None, "validation_auc_text": None}
     loss = sum(float(nn.functional.cross_entropy(logits.double(), y)) for logits in heads.values())
-    return {"validation_loss": loss, **{f"validation_auc_{head}": _auc(logits, y) for head, logits in heads.items()}}
+    return {
+        "validation_loss": loss,
+        **{f"validation_auc_{head}": _auc(logits, y) for head, logits in heads.items()},
+    }
 
 
 def _auc(logits: Tensor, label: Tensor) -> float | None:

@@ -12,7 +12,18 @@ from matplotlib.transforms import blended_transform_factory
 
 from forgetmi.core.types import Floats
 from forgetmi.report.score_text import plain
-from forgetmi.report.svg import BAND, INK, LINES, MUTED, RULE, SHAPES, STYLE, UNLEARNED, panel, to_svg
+from forgetmi.report.svg import (
+    BAND,
+    INK,
+    LINES,
+    MUTED,
+    RULE,
+    SHAPES,
+    STYLE,
+    UNLEARNED,
+    panel,
+    to_svg,
+)
 
 _ORDER = ("chance", "retrain", "original", "unlearned")
 
@@ -34,7 +45,10 @@ class Curve:
 def rates(curve: Curve) -> tuple[Floats, Floats]:
     """False- and true-positive rates at every threshold, from none accused to all; only strict excess accuses."""
     thresholds = np.unique(np.concatenate([curve.members, curve.never_seen]))[::-1]
-    found = [np.append((side[:, None] > thresholds).mean(0), 1.0) for side in (curve.never_seen, curve.members)]
+    found = [
+        np.append((side[:, None] > thresholds).mean(0), 1.0)
+        for side in (curve.never_seen, curve.members)
+    ]
     return found[0], found[1]
 
 
@@ -60,23 +74,40 @@ def roc_panel(name: str, heading: str, curves: Sequence[Curve]) -> str:
         axes.plot([least, 1], [least, 1], **LINES["chance"], zorder=1)
         for curve in sorted(curves, key=lambda one: _ORDER.index(one.kind)):
             false, true = rates(curve)
-            axes.step(np.maximum(false, left), np.maximum(true, lowest / 2), where="post", **LINES[curve.kind],
-                      zorder=2 + _ORDER.index(curve.kind))
+            axes.step(
+                np.maximum(false, left),
+                np.maximum(true, lowest / 2),
+                where="post",
+                **LINES[curve.kind],
+                zorder=2 + _ORDER.index(curve.kind),
+            )
         for set_ticks, count in ((axes.set_xticks, never_seen), (axes.set_yticks, members)):
-            others = [tick for tick in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if tick > 1.7 / count]
+            others = [
+                tick
+                for tick in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+                if tick > 1.7 / count
+            ]
             set_ticks([1 / count, *others], [f"1/{count}", *(f"{tick:g}" for tick in others)])
         axes.minorticks_off()
         axes.grid(color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
-        return to_svg(figure, name, heading, (
-            f"{members} withdrawn and {never_seen} never-seen patients; the smallest false-positive rate they allow "
-            f"is {least:.3g}. " + " ".join(_found(curve) for curve in curves)))
+        return to_svg(
+            figure,
+            name,
+            heading,
+            (
+                f"{members} withdrawn and {never_seen} never-seen patients; the smallest false-positive rate they allow "
+                f"is {least:.3g}. " + " ".join(_found(curve) for curve in curves)
+            ),
+        )
 
 
 def _found(curve: Curve) -> str:
     false, true = rates(curve)
-    parts = [f"{true[false <= rate].max():.2f} {words}" for rate, words in (
-        (0.0, "without a false alarm"), (0.1, "at 10 % false alarms"))]
+    parts = [
+        f"{true[false <= rate].max():.2f} {words}"
+        for rate, words in ((0.0, "without a false alarm"), (0.1, "at 10 % false alarms"))
+    ]
     return f"{curve.kind}: true-positive rate {' and '.join(parts)}."
 
 
@@ -107,13 +138,21 @@ def strip_panel(name: str, heading: str, people: Sequence[Person], *, never_seen
         never_seen: Float[m], their scores.
     """
     low, high = np.quantile(never_seen, [0.025, 0.975])
-    edge = 1.08 * max(3.0, *(abs(one.score) for one in people), *np.abs(np.quantile(never_seen, [0.005, 0.995])))
+    edge = 1.08 * max(
+        3.0, *(abs(one.score) for one in people), *np.abs(np.quantile(never_seen, [0.005, 0.995]))
+    )
     top = len(people) + 3.2
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.75, 0.85 + 0.185 * top)
         axes.axvspan(float(low), float(high), color=BAND, alpha=0.55, linewidth=0, zorder=0)
         counts, edges = np.histogram(np.clip(never_seen, -edge, edge), np.linspace(-edge, edge, 31))
-        axes.stairs(len(people) + 2.4 * counts / counts.max(), edges, baseline=len(people), fill=True, color="#8b96a1")
+        axes.stairs(
+            len(people) + 2.4 * counts / counts.max(),
+            edges,
+            baseline=len(people),
+            fill=True,
+            color="#8b96a1",
+        )
         axes.axvline(0, color=MUTED, linewidth=0.9)
         beside = blended_transform_factory(axes.transAxes, axes.transData)
         for place, one in enumerate(people):
@@ -121,17 +160,53 @@ def strip_panel(name: str, heading: str, people: Sequence[Person], *, never_seen
             axes.plot([0, one.score], [y, y], color=UNLEARNED, linewidth=0.9, alpha=0.6, zorder=2)
             shape = {**SHAPES[one.mark or "unlearned"], **({} if one.mark else {"markersize": 5})}
             axes.plot([one.score], [y], **shape, linestyle="none", zorder=4, clip_on=False)
-            axes.text(-0.02, y, one.label, transform=beside, ha="right", va="center", fontsize=9, color=INK,
-                      family="monospace")
-            axes.text(1.02, y, one.beside, transform=beside, ha="left", va="center", fontsize=9, color=MUTED)
-        axes.text(-0.02, len(people) + 1.2, "never seen", transform=beside, ha="right", va="center", fontsize=9,
-                  color=MUTED)
+            axes.text(
+                -0.02,
+                y,
+                one.label,
+                transform=beside,
+                ha="right",
+                va="center",
+                fontsize=9,
+                color=INK,
+                family="monospace",
+            )
+            axes.text(
+                1.02,
+                y,
+                one.beside,
+                transform=beside,
+                ha="left",
+                va="center",
+                fontsize=9,
+                color=MUTED,
+            )
+        axes.text(
+            -0.02,
+            len(people) + 1.2,
+            "never seen",
+            transform=beside,
+            ha="right",
+            va="center",
+            fontsize=9,
+            color=MUTED,
+        )
         axes.set(xlim=(-edge, edge), ylim=(-0.4, top), yticks=[], title=heading)
         axes.set_xlabel("← more of a stranger  |  more remembered →")
         axes.spines["left"].set_visible(False)
-        return to_svg(figure, name, heading, (
-            f"{len(never_seen)} never-seen patients, 95 % of them between {low:.2f} and {high:.2f}. "
-            + "; ".join(f"{one.label} {one.score:.2f}{', stands out' if one.mark else ''}" for one in people) + "."))
+        return to_svg(
+            figure,
+            name,
+            heading,
+            (
+                f"{len(never_seen)} never-seen patients, 95 % of them between {low:.2f} and {high:.2f}. "
+                + "; ".join(
+                    f"{one.label} {one.score:.2f}{', stands out' if one.mark else ''}"
+                    for one in people
+                )
+                + "."
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -145,7 +220,13 @@ class ForestRow:
 
 
 def forest_panel(
-    name: str, heading: str, rows: Sequence[ForestRow], *, axis: str, neutral: float, span: tuple[float, float],
+    name: str,
+    heading: str,
+    rows: Sequence[ForestRow],
+    *,
+    axis: str,
+    neutral: float,
+    span: tuple[float, float],
     margin: float | None = None,
 ) -> str:
     """Values with intervals, one row a subgroup, against a neutral value; what cannot be said is written out.
@@ -168,23 +249,59 @@ def forest_panel(
         for place, row in enumerate(rows):
             y = len(rows) - 1 - place
             if row.value is None:
-                axes.text(0.0 if not row.note else 1.0, y, row.note or row.label, transform=beside, va="center",
-                          ha="left" if not row.note else "right", fontsize=9.5, color=MUTED if row.note else INK,
-                          fontweight="normal" if row.note else "bold")
+                axes.text(
+                    0.0 if not row.note else 1.0,
+                    y,
+                    row.note or row.label,
+                    transform=beside,
+                    va="center",
+                    ha="left" if not row.note else "right",
+                    fontsize=9.5,
+                    color=MUTED if row.note else INK,
+                    fontweight="normal" if row.note else "bold",
+                )
             else:
                 if row.interval is not None:
                     axes.plot(row.interval, [y, y], color=UNLEARNED, linewidth=1.5, zorder=2)
-                axes.plot([row.value], [y], **SHAPES["unlearned"], linestyle="none", zorder=3, clip_on=False)
-                axes.text(1.02, y, plain(row.value), transform=beside, va="center", fontsize=9.5, color=MUTED)
+                axes.plot(
+                    [row.value],
+                    [y],
+                    **SHAPES["unlearned"],
+                    linestyle="none",
+                    zorder=3,
+                    clip_on=False,
+                )
+                axes.text(
+                    1.02,
+                    y,
+                    plain(row.value),
+                    transform=beside,
+                    va="center",
+                    fontsize=9.5,
+                    color=MUTED,
+                )
             if row.value is not None or row.note:
-                axes.text(-0.02, y, row.label, transform=beside, va="center", ha="right", fontsize=9.5, color=INK)
+                axes.text(
+                    -0.02,
+                    y,
+                    row.label,
+                    transform=beside,
+                    va="center",
+                    ha="right",
+                    fontsize=9.5,
+                    color=INK,
+                )
         axes.set(xlim=span, ylim=(-0.6, len(rows) - 0.4), yticks=[], title=heading)
         axes.set_xlabel(axis)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
-        return to_svg(figure, name, heading, " ".join(_forest_words(row) for row in rows
-                                                     if row.note or row.value is not None))
+        return to_svg(
+            figure,
+            name,
+            heading,
+            " ".join(_forest_words(row) for row in rows if row.note or row.value is not None),
+        )
 
 
 def _forest_words(row: ForestRow) -> str:
@@ -215,12 +332,27 @@ def relearn_panel(name: str, heading: str, curves: Sequence[Relearned], *, thres
         figure, axes = panel(4.15, 2.85)
         axes.axhline(threshold, **LINES["original"])
         for curve in curves:
-            axes.plot(np.arange(len(curve.losses)), curve.losses, **LINES[curve.kind], markersize=4, clip_on=False,
-                      marker=SHAPES[curve.kind]["marker"], zorder=2 + _ORDER.index(curve.kind))
+            axes.plot(
+                np.arange(len(curve.losses)),
+                curve.losses,
+                **LINES[curve.kind],
+                markersize=4,
+                clip_on=False,
+                marker=SHAPES[curve.kind]["marker"],
+                zorder=2 + _ORDER.index(curve.kind),
+            )
         axes.set(title=heading, xlabel="epochs of relearning", ylabel="mean loss of the patients")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
         axes.grid(axis="y", color=RULE, linewidth=0.7)
-        return to_svg(figure, name, heading, f"The original's loss is {threshold:.3g}. " + " ".join(
-            f"{curve.kind}: {curve.losses[0]:.3g} before, {curve.losses[-1]:.3g} after "
-            f"{len(curve.losses) - 1} epochs." for curve in curves))
+        return to_svg(
+            figure,
+            name,
+            heading,
+            f"The original's loss is {threshold:.3g}. "
+            + " ".join(
+                f"{curve.kind}: {curve.losses[0]:.3g} before, {curve.losses[-1]:.3g} after "
+                f"{len(curve.losses) - 1} epochs."
+                for curve in curves
+            ),
+        )

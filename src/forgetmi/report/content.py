@@ -49,8 +49,14 @@ class CohortSummary:
     @classmethod
     def of(cls, cohort: Cohort) -> CohortSummary:
         """The summary of a cohort."""
-        return cls(cohort.name, len(cohort), len(codes(cohort.study)[1]), len(codes(cohort.patient)[1]),
-                   cohort.classes, cohort.notices)
+        return cls(
+            cohort.name,
+            len(cohort),
+            len(codes(cohort.study)[1]),
+            len(codes(cohort.patient)[1]),
+            cohort.classes,
+            cohort.notices,
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,17 @@ from typing import Any
 from forgetmi.core.cost import Cost
 from forgetmi.core.files import write_text
 
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "safetensors", "pillow", "pydicom")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "transformers",
+    "safetensors",
+    "pillow",
+    "pydicom",
+)
 _PATH = re.compile(
     r"""(?<=['"])(?:[A-Za-z]:|~|\.{1,2})?[\\/][^'"]+(?=['"])"""  # a quoted path may hold blanks
     r"""|(?<![\w.])(?:[A-Za-z]:|~|\.{1,2})?(?:[\\/][^\s\\/:'",;=]+)+[\\/]?"""
@@ -37,7 +47,9 @@ def _last(path: str) -> str:
 
 
 def _argument(argument: str) -> str:
-    option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    option, equals, value = (
+        argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    )
     return option + equals + _last(value)
 
 
@@ -94,8 +106,14 @@ class Manifest:
 
 
 def collect(
-    *, seeds: Mapping[str, int], cohort: str, models: Mapping[str, str], spec: str,
-    stages: Mapping[str, Cost], warnings: Sequence[str] = (), command: Sequence[str] = (),
+    *,
+    seeds: Mapping[str, int],
+    cohort: str,
+    models: Mapping[str, str],
+    spec: str,
+    stages: Mapping[str, Cost],
+    warnings: Sequence[str] = (),
+    command: Sequence[str] = (),
 ) -> Manifest:
     """Describe this process and machine; call it once, in the process that did the work.
 
@@ -111,13 +129,21 @@ def collect(
     import torch
 
     return Manifest(
-        package=_version("forgetmi"), python=platform.python_version(),
+        package=_version("forgetmi"),
+        python=platform.python_version(),
         libraries={name: found for name in LIBRARIES if (found := _version(name))},
-        platform=f"{platform.system()} {platform.machine()}", processor=_processor(),
+        platform=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
         accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
-        cores=os.cpu_count() or 1, threads=torch.get_num_threads(), seeds=dict(seeds), cohort=cohort,
-        models=dict(models), spec=spec, command=" ".join(map(_argument, command)),
-        stages=dict(stages), warnings=tuple(without_folders(warning) for warning in warnings),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        seeds=dict(seeds),
+        cohort=cohort,
+        models=dict(models),
+        spec=spec,
+        command=" ".join(map(_argument, command)),
+        stages=dict(stages),
+        warnings=tuple(without_folders(warning) for warning in warnings),
     )
 
 

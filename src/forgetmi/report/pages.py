@@ -24,10 +24,20 @@ ENGINEER, LETTER = "engineer.html", "letter.html"
 DIGESTS_SHOWN = 3
 EXAMPLES_SHOWN = 6
 EXAMPLE_SIZE = 224
-SET_NAMES = {"forget": "Withdrawn", "retain": "Remaining", "validation": "Validation", "holdout": "Test, never seen",
-             "reference": "Reference, never seen"}
-SET_USES = {"forget": "to be removed", "retain": "trained on, kept", "validation": "used to adjust, not reported on",
-            "holdout": "reported on", "reference": "reported on"}
+SET_NAMES = {
+    "forget": "Withdrawn",
+    "retain": "Remaining",
+    "validation": "Validation",
+    "holdout": "Test, never seen",
+    "reference": "Reference, never seen",
+}
+SET_USES = {
+    "forget": "to be removed",
+    "retain": "trained on, kept",
+    "validation": "used to adjust, not reported on",
+    "holdout": "reported on",
+    "reference": "reported on",
+}
 
 
 def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
@@ -66,7 +76,12 @@ def render_report(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> st
 
 def render_engineer(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
     """The page for who checks: every attack, patient, subgroup and measurement; see `render_report`."""
-    return _render("engineer.html.jinja", facts, names, {**_common(facts), **_measured(facts), **_audited(facts)})
+    return _render(
+        "engineer.html.jinja",
+        facts,
+        names,
+        {**_common(facts), **_measured(facts), **_audited(facts)},
+    )
 
 
 def render_letter(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
@@ -74,23 +89,48 @@ def render_letter(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> st
     return _render("letter.html.jinja", facts, names, _common(facts))
 
 
-def _render(template: str, facts: ReportFacts, names: Mapping[str, str], context: Mapping[str, Any]) -> str:
+def _render(
+    template: str, facts: ReportFacts, names: Mapping[str, str], context: Mapping[str, Any]
+) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, finalize=_outside,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        finalize=_outside,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
-        plain=score_text.plain, signed=score_text.signed, duration=score_text.duration, memory=_memory, picture=_picture,
-        option=_option, short=verdict_text.short, estimate=verdict_text.estimate, place=verdict_text.place,
-        numbers=audit_sections.numbers, remarks=audit_sections.remarks, brief=score_text.brief)
+        plain=score_text.plain,
+        signed=score_text.signed,
+        duration=score_text.duration,
+        memory=_memory,
+        picture=_picture,
+        option=_option,
+        short=verdict_text.short,
+        estimate=verdict_text.estimate,
+        place=verdict_text.place,
+        numbers=audit_sections.numbers,
+        remarks=audit_sections.remarks,
+        brief=score_text.brief,
+    )
     environment.globals.update(
-        many=score_text.many, difference=score_text.difference,
-        signs={kind: Markup(figures.sign(kind)) for kind in figures.SIGNS}, set_names=SET_NAMES,
-        set_uses=SET_USES, set_words=score_text.SETS, examples_shown=EXAMPLES_SHOWN, label=score_text.label,
-        channels=verdict_text.CHANNELS, short_channels=verdict_text.SHORT, directions=audit_sections.DIRECTIONS,
-        answers=verdict_text.ANSWERS)
+        many=score_text.many,
+        difference=score_text.difference,
+        signs={kind: Markup(figures.sign(kind)) for kind in figures.SIGNS},
+        set_names=SET_NAMES,
+        set_uses=SET_USES,
+        set_words=score_text.SETS,
+        examples_shown=EXAMPLES_SHOWN,
+        label=score_text.label,
+        channels=verdict_text.CHANNELS,
+        short_channels=verdict_text.SHORT,
+        directions=audit_sections.DIRECTIONS,
+        answers=verdict_text.ANSWERS,
+    )
     environment.tests.update(
-        score=lambda value: isinstance(value, Score), failed=lambda value: isinstance(value, Failed))
+        score=lambda value: isinstance(value, Score), failed=lambda value: isinstance(value, Failed)
+    )
     return environment.get_template(template).render(facts=facts, names=names, **context)
 
 
@@ -105,10 +145,12 @@ def _common(facts: ReportFacts) -> dict[str, Any]:
     trained_on = counts["forget"]["images"] + counts["retain"]["images"]
     findings = facts.findings
     return {
-        "counts": counts, "share_of_training": counts["forget"]["images"] / trained_on,
+        "counts": counts,
+        "share_of_training": counts["forget"]["images"] / trained_on,
         "share_of_retraining": _share(facts.work),
         "retrains": sum(RETRAIN.fullmatch(model) is not None for model in facts.evaluation.scores),
-        "answer": verdict_text.ANSWERS[findings.verdict.outcome] if findings else None, "untested": verdict_text.UNTESTED,
+        "answer": verdict_text.ANSWERS[findings.verdict.outcome] if findings else None,
+        "untested": verdict_text.UNTESTED,
         "channel_lines": verdict_text.channel_lines(findings) if findings else [],
         "statements": _statements(findings) if findings else [],
         "remembered": [one for one in findings.patients if one.remembered] if findings else [],
@@ -119,14 +161,30 @@ def _common(facts: ReportFacts) -> dict[str, Any]:
 
 def _statements(findings: Findings) -> list[str]:
     """What belongs to the verdict, each sentence once."""
-    return list(dict.fromkeys([*findings.verdict.statements, *findings.statements, *verdict_text.nobody(findings),
-                               *verdict_text.controls(findings)]))
+    return list(
+        dict.fromkeys(
+            [
+                *findings.verdict.statements,
+                *findings.statements,
+                *verdict_text.nobody(findings),
+                *verdict_text.controls(findings),
+            ]
+        )
+    )
 
 
-def _read(facts: ReportFacts, *names: str, on: str | None = None,
-          heads: Sequence[str] | None = ("image", "text")) -> list[Reading]:
+def _read(
+    facts: ReportFacts,
+    *names: str,
+    on: str | None = None,
+    heads: Sequence[str] | None = ("image", "text"),
+) -> list[Reading]:
     sets = None if on is None else (on,)
-    return [one for name in names for one in score_text.read(facts.evaluation, (name,), on=sets, heads=heads)]
+    return [
+        one
+        for name in names
+        for one in score_text.read(facts.evaluation, (name,), on=sets, heads=heads)
+    ]
 
 
 def _officer(facts: ReportFacts) -> dict[str, Any]:
@@ -135,9 +193,13 @@ def _officer(facts: ReportFacts) -> dict[str, Any]:
     return {
         "tiles": sections.tiles(facts.evaluation),
         "sentences": [
-            *(score_text.sentence(one) for on in ("forget", "test")
-              for one in _read(facts, "auc", on=on, heads=("image",))),
-            *(score_text.sentence(one, digits=3) for one in _read(facts, "gap"))],
+            *(
+                score_text.sentence(one)
+                for on in ("forget", "test")
+                for one in _read(facts, "auc", on=on, heads=("image",))
+            ),
+            *(score_text.sentence(one, digits=3) for one in _read(facts, "gap")),
+        ],
         "seen_others": score_text.largest_change([*test, *retain]),
         "utility": [one for one in harm if not one.column],
         "harmed": [one for one in harm if one.column and one.outcome == "harmed"],
@@ -152,17 +214,32 @@ def _measured(facts: ReportFacts) -> dict[str, Any]:
     test, retain = (_read(facts, "auc", "f1", on=on) for on in ("test", "retain"))
     others = [*test, *retain]
     return {
-        "withdrawn": withdrawn, "membership": [*flagged, *never_seen, *_read(facts, "loss_auc", on="forget")],
-        "test": test, "retain": retain, "floor": evaluation.scores.get(FLOOR, ()),
-        "to_retrains": [*_read(facts, "gap", "gap_joint", heads=None), *_read(facts, "jsf", "loss_spearman")],
-        "to_original": [one for on in ("forget", "test") for one in _read(facts, "original_symmetric_kl", on=on)],
-        "seen_withdrawn": score_text.nearer([*withdrawn, *flagged]), "seen_others": score_text.largest_change(others),
+        "withdrawn": withdrawn,
+        "membership": [*flagged, *never_seen, *_read(facts, "loss_auc", on="forget")],
+        "test": test,
+        "retain": retain,
+        "floor": evaluation.scores.get(FLOOR, ()),
+        "to_retrains": [
+            *_read(facts, "gap", "gap_joint", heads=None),
+            *_read(facts, "jsf", "loss_spearman"),
+        ],
+        "to_original": [
+            one for on in ("forget", "test") for one in _read(facts, "original_symmetric_kl", on=on)
+        ],
+        "seen_withdrawn": score_text.nearer([*withdrawn, *flagged]),
+        "seen_others": score_text.largest_change(others),
         "dots_withdrawn": sections.dots(
-            "dots-withdrawn", "Withdrawn patients", [*withdrawn, *flagged], never_seen=never_seen),
+            "dots-withdrawn", "Withdrawn patients", [*withdrawn, *flagged], never_seen=never_seen
+        ),
         "dots_others": sections.dots(
-            "dots-others", "Everyone else", [one for one in others if one.on == "test" or one.name == "auc"]),
-        "trade_off": sections.trade_off(evaluation), "losses": sections.loss_figures(facts.signals, facts.partition),
-        "paper_table": table.paper_table(evaluation), "to_html": table.to_html,
+            "dots-others",
+            "Everyone else",
+            [one for one in others if one.on == "test" or one.name == "auc"],
+        ),
+        "trade_off": sections.trade_off(evaluation),
+        "losses": sections.loss_figures(facts.signals, facts.partition),
+        "paper_table": table.paper_table(evaluation),
+        "to_html": table.to_html,
         "every": score_text.read(evaluation),
     }
 
@@ -172,9 +249,12 @@ def _audited(facts: ReportFacts) -> dict[str, Any]:
     if findings is None:
         return {}
     return {
-        "deltas": audit_sections.deltas(findings), "groups": audit_sections.attack_groups(findings),
-        "rocs": audit_sections.roc_figures(findings), "strips": audit_sections.strips(findings),
-        "subgroups": audit_sections.subgroup_forest(findings), "harm": audit_sections.harm_forest(findings),
+        "deltas": audit_sections.deltas(findings),
+        "groups": audit_sections.attack_groups(findings),
+        "rocs": audit_sections.roc_figures(findings),
+        "strips": audit_sections.strips(findings),
+        "subgroups": audit_sections.subgroup_forest(findings),
+        "harm": audit_sections.harm_forest(findings),
         "relearning": audit_sections.relearn_figures(findings),
         "missing": audit_sections.missing_lines(findings.missing),
     }
@@ -196,7 +276,9 @@ def _option(value: Any) -> str:
 
 def _picture(example: Example) -> str:
     """A small JPEG as a data address."""
-    levels = np.round(np.clip(np.nan_to_num(np.asarray(example.pixels, np.float64)), 0, 1) * 255).astype(np.uint8)
+    levels = np.round(
+        np.clip(np.nan_to_num(np.asarray(example.pixels, np.float64)), 0, 1) * 255
+    ).astype(np.uint8)
     image = Image.fromarray(levels)
     image.thumbnail((EXAMPLE_SIZE, EXAMPLE_SIZE))
     buffer = io.BytesIO()

@@ -22,12 +22,23 @@ def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
         from weasyprint import HTML  # pyright: ignore[reportMissingImports]
         from weasyprint.urls import URLFetcher  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError) as error:
-        why = "weasyprint is not installed" if isinstance(error, ImportError) else "weasyprint does not find pango"
-        raise SpecError(Fault(
-            "PDF pages need an extra", where="--pdf", why=why,
-            do="pip install 'forgetmi[pdf]', and pango from the system (Debian: libpango-1.0-0 libpangoft2-1.0-0). "
-               "Or print the HTML pages from a browser.")) from error
-    inline = URLFetcher(allowed_protocols=("data",))  # pictures that stand in the page, nothing else
+        why = (
+            "weasyprint is not installed"
+            if isinstance(error, ImportError)
+            else "weasyprint does not find pango"
+        )
+        raise SpecError(
+            Fault(
+                "PDF pages need an extra",
+                where="--pdf",
+                why=why,
+                do="pip install 'forgetmi[pdf]', and pango from the system (Debian: libpango-1.0-0 libpangoft2-1.0-0). "
+                "Or print the HTML pages from a browser.",
+            )
+        ) from error
+    inline = URLFetcher(
+        allowed_protocols=("data",)
+    )  # pictures that stand in the page, nothing else
     written = []
     for page in pages:
         target, partial = page.with_suffix(".pdf"), page.with_name(f".{page.stem}.pdf.partial")

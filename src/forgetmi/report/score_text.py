@@ -11,8 +11,10 @@ import numpy as np
 from forgetmi.core.types import RETRAIN, Evaluation, Failed, Score
 
 NOT_RESOLVABLE = "not resolvable"
-_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"  # not text
-                       "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # bidirectional controls
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"  # not text
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)  # bidirectional controls
 
 
 @dataclass(frozen=True)
@@ -23,37 +25,73 @@ class Term:
     meaning: str
 
 
-_GAP = ("Mean difference to the retrained models over five measures (AUC and F1 on withdrawn and on test patients, "
-        "membership flag rate). An average: it can be small while single predictions are far off.")
+_GAP = (
+    "Mean difference to the retrained models over five measures (AUC and F1 on withdrawn and on test patients, "
+    "membership flag rate). An average: it can be small while single predictions are far off."
+)
 _FLOOR, _LARGEST = "Own gap, mean", "Own gap, largest"
 TERMS = {
-    "auc": Term("AUC", "How well the model puts the right class first: 0.5 is guessing, 1 is perfect."),
-    "f1": Term("F1", "How well the chosen classes match the labels, averaged over the classes: 1 is perfect."),
+    "auc": Term(
+        "AUC", "How well the model puts the right class first: 0.5 is guessing, 1 is perfect."
+    ),
+    "f1": Term(
+        "F1",
+        "How well the chosen classes match the labels, averaged over the classes: 1 is perfect.",
+    ),
     "accuracy": Term("Accuracy", "Share of images whose class the model gets right."),
     "pairwise_auc": Term("Pairwise AUC", "AUC of each pair of grades, averaged."),
     "ordinal_auc": Term("Ordinal AUC", "AUC of being above each grade, averaged."),
-    "severity_mse": Term("Severity error", "Mean squared error of the expected grade: 0 is perfect."),
-    "sample_mia": Term("Membership flag rate", "Share of images that a membership test takes for training data. Its "
-                       "target is the rate of never-seen patients and of retrained models, not 0."),
-    "never_seen_flag_rate": Term("Flag rate, never-seen", "The same share for patients whom no model was trained on: "
-                                 "the false alarms of the test."),
-    "loss_auc": Term("Loss AUC", "How often an image is more familiar to the model than one of a never-seen patient: "
-                     "0.5 is no difference; below 0.5 gives a patient away as well."),
-    "pair_auc": Term("Pairing AUC", "The same for how tightly image and report are linked: 0.5 is no difference."),
+    "severity_mse": Term(
+        "Severity error", "Mean squared error of the expected grade: 0 is perfect."
+    ),
+    "sample_mia": Term(
+        "Membership flag rate",
+        "Share of images that a membership test takes for training data. Its "
+        "target is the rate of never-seen patients and of retrained models, not 0.",
+    ),
+    "never_seen_flag_rate": Term(
+        "Flag rate, never-seen",
+        "The same share for patients whom no model was trained on: the false alarms of the test.",
+    ),
+    "loss_auc": Term(
+        "Loss AUC",
+        "How often an image is more familiar to the model than one of a never-seen patient: "
+        "0.5 is no difference; below 0.5 gives a patient away as well.",
+    ),
+    "pair_auc": Term(
+        "Pairing AUC", "The same for how tightly image and report are linked: 0.5 is no difference."
+    ),
     "gap": Term("Gap to retraining", _GAP),
     "gap_joint": Term("Gap to retraining", _GAP),
-    "gap_floor": Term(_FLOOR, ""), "gap_joint_floor": Term(_FLOOR, ""),
-    "gap_floor_largest": Term(_LARGEST, ""), "gap_joint_floor_largest": Term(_LARGEST, ""),
-    "jsf": Term("JSf", "Mean disagreement with the retrained models, image by image (Jensen-Shannon divergence): "
-                "0 is the same prediction, 0.69 is certain of different classes."),
-    "loss_spearman": Term("Rank agreement of losses", "Whether the same images are easy and hard as for the retrained "
-                          "models (Spearman correlation): 1 is the same order, 0 is no relation."),
-    "original_symmetric_kl": Term("Divergence from the original", "How much predictions differ from the original’s: "
-                                  "0 is the same; differences of confident predictions weigh heavily."),
-    "original_cosine": Term("Angle to the original", "One minus the cosine of the outputs: 0 is the same direction."),
+    "gap_floor": Term(_FLOOR, ""),
+    "gap_joint_floor": Term(_FLOOR, ""),
+    "gap_floor_largest": Term(_LARGEST, ""),
+    "gap_joint_floor_largest": Term(_LARGEST, ""),
+    "jsf": Term(
+        "JSf",
+        "Mean disagreement with the retrained models, image by image (Jensen-Shannon divergence): "
+        "0 is the same prediction, 0.69 is certain of different classes.",
+    ),
+    "loss_spearman": Term(
+        "Rank agreement of losses",
+        "Whether the same images are easy and hard as for the retrained "
+        "models (Spearman correlation): 1 is the same order, 0 is no relation.",
+    ),
+    "original_symmetric_kl": Term(
+        "Divergence from the original",
+        "How much predictions differ from the original’s: "
+        "0 is the same; differences of confident predictions weigh heavily.",
+    ),
+    "original_cosine": Term(
+        "Angle to the original", "One minus the cosine of the outputs: 0 is the same direction."
+    ),
 }
 HEADS = {"image": "image head", "text": "report head", "both": "both heads"}
-SETS = {"forget": "withdrawn patients", "test": "never-seen test patients", "retain": "remaining patients"}
+SETS = {
+    "forget": "withdrawn patients",
+    "test": "never-seen test patients",
+    "retain": "remaining patients",
+}
 
 
 @dataclass(frozen=True)
@@ -115,8 +153,13 @@ def label(one: Score | Failed | Reading) -> str:
     return f"{term(one.name)}, {HEADS.get(one.head, one.head)}" if one.head else term(one.name)
 
 
-def read(evaluation: Evaluation, names: Iterable[str] | None = None, *, on: Iterable[str] | None = None,
-         heads: Iterable[str] | None = None) -> list[Reading]:
+def read(
+    evaluation: Evaluation,
+    names: Iterable[str] | None = None,
+    *,
+    on: Iterable[str] | None = None,
+    heads: Iterable[str] | None = None,
+) -> list[Reading]:
     """All readings of a run's models, in the evaluation's order, that match; None = any.
 
     Args:
@@ -125,19 +168,36 @@ def read(evaluation: Evaluation, names: Iterable[str] | None = None, *, on: Iter
     """
     wanted = [None if one is None else set(one) for one in (names, heads, on)]
     keys = dict.fromkeys(
-        (s.name, s.head, s.on) for model, scores in evaluation.scores.items()
-        if model in ("original", "unlearned") or RETRAIN.fullmatch(model) for s in scores)
-    kept = [key for key in keys if all(w is None or part in w for part, w in zip(key, wanted, strict=True))]
+        (s.name, s.head, s.on)
+        for model, scores in evaluation.scores.items()
+        if model in ("original", "unlearned") or RETRAIN.fullmatch(model)
+        for s in scores
+    )
+    kept = [
+        key
+        for key in keys
+        if all(w is None or part in w for part, w in zip(key, wanted, strict=True))
+    ]
     return [_reading(evaluation, *key) for key in kept]
 
 
 def _reading(evaluation: Evaluation, name: str, head: str, on: str) -> Reading:
     def of(model: str) -> Score | Failed | None:
-        found = [s for s in evaluation.scores.get(model, ()) if (s.name, s.head, s.on) == (name, head, on)]
+        found = [
+            s
+            for s in evaluation.scores.get(model, ())
+            if (s.name, s.head, s.on) == (name, head, on)
+        ]
         return found[0] if found else None
+
     retrains = [of(model) for model in evaluation.scores if RETRAIN.fullmatch(model)]
     return Reading(
-        name, head, on, of("original"), of("unlearned"), tuple(s for s in retrains if isinstance(s, Score)),
+        name,
+        head,
+        on,
+        of("original"),
+        of("unlearned"),
+        tuple(s for s in retrains if isinstance(s, Score)),
         tuple(s for s in retrains if isinstance(s, Failed)),
     )
 
@@ -160,7 +220,9 @@ def told_apart(one: Score, others: Sequence[Score]) -> bool:
         return False
     low, high = min(other.value for other in others), max(other.value for other in others)
     clear = one.interval[1] < low or one.interval[0] > high
-    return clear and not any(o.interval[0] <= one.value <= o.interval[1] for o in others if o.interval is not None)
+    return clear and not any(
+        o.interval[0] <= one.value <= o.interval[1] for o in others if o.interval is not None
+    )
 
 
 @dataclass(frozen=True)
@@ -172,16 +234,20 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """"resolvable" or "not resolvable"."""
+        """ "resolvable" or "not resolvable"."""
         return "resolvable" if self.resolvable else NOT_RESOLVABLE
 
 
-def difference(one: Score | Failed | None, others: Sequence[Score | Failed | None]) -> Difference | None:
+def difference(
+    one: Score | Failed | None, others: Sequence[Score | Failed | None]
+) -> Difference | None:
     """How a model differs from others on one measure; None where a value is missing."""
     scores = [other for other in others if isinstance(other, Score)]
     if not isinstance(one, Score) or not scores:
         return None
-    return Difference(signed(one.value - float(np.mean([s.value for s in scores]))), told_apart(one, scores))
+    return Difference(
+        signed(one.value - float(np.mean([s.value for s in scores]))), told_apart(one, scores)
+    )
 
 
 def clean(text: str) -> str:
@@ -192,7 +258,7 @@ def clean(text: str) -> str:
 def brief(text: str, letters: int = 22) -> str:
     """Text that fits beside a figure; the end of a longer one is cut."""
     whole = " ".join(clean(text).split())
-    return whole if len(whole) <= letters else whole[:letters - 1] + "…"
+    return whole if len(whole) <= letters else whole[: letters - 1] + "…"
 
 
 def plain(value: float, digits: int = 2) -> str:
@@ -211,15 +277,19 @@ def with_interval(score: Score, digits: int = 2) -> str:
     """A value with its 95 % interval in words."""
     if score.interval is None:
         return plain(score.value, digits)
-    return f"{plain(score.value, digits)} (95 % interval {plain(score.interval[0], digits)} to " \
-           f"{plain(score.interval[1], digits)})"
+    return (
+        f"{plain(score.value, digits)} (95 % interval {plain(score.interval[0], digits)} to "
+        f"{plain(score.interval[1], digits)})"
+    )
 
 
 def many(number: int, noun: str) -> str:
     """A count with its noun: "1 patient", "1,198 images", "3 studies"."""
     if number == 1:
         return f"1 {noun}"
-    return f"{number:,} {noun.removesuffix('y')}ies" if noun.endswith("dy") else f"{number:,} {noun}s"
+    return (
+        f"{number:,} {noun.removesuffix('y')}ies" if noun.endswith("dy") else f"{number:,} {noun}s"
+    )
 
 
 def duration(seconds: float) -> str:
@@ -232,7 +302,9 @@ def duration(seconds: float) -> str:
 def sentence(reading: Reading, *, digits: int = 2) -> str:
     """Before, after and retrained on one measure, and what the intervals allow to say."""
     head = f" of the {HEADS.get(reading.head, reading.head)}" if reading.head else ""
-    start = (f"On the {SETS.get(reading.on, reading.on)}, " if reading.on else "") + reading.term + head
+    start = (
+        (f"On the {SETS.get(reading.on, reading.on)}, " if reading.on else "") + reading.term + head
+    )
     for kind, score in (("original", reading.original), ("unlearned", reading.unlearned)):
         if not isinstance(score, Score):
             return f"{start}: not measured for the {kind} model: {score.reason if score else 'no value was given'}"
@@ -243,7 +315,11 @@ def sentence(reading: Reading, *, digits: int = 2) -> str:
         return f"{text}; there is no retrained model to compare with."
     _, low, high = reading.retrained
     n = len(reading.retrains)
-    span = f"reaches {plain(low, digits)}" if n == 1 else f"reach {plain(low, digits)} to {plain(high, digits)}"
+    span = (
+        f"reaches {plain(low, digits)}"
+        if n == 1
+        else f"reach {plain(low, digits)} to {plain(high, digits)}"
+    )
     moved = told_apart(reading.unlearned, [reading.original])
     away = told_apart(reading.unlearned, reading.retrains)
     if moved or away:
@@ -256,7 +332,11 @@ def sentence(reading: Reading, *, digits: int = 2) -> str:
 
 def nearer(readings: Sequence[Reading]) -> str:
     """How many measures lie nearer to the retrained models than to the original, and how many are not resolvable."""
-    full = [r for r in readings if isinstance(r.original, Score) and isinstance(r.unlearned, Score) and r.retrains]
+    full = [
+        r
+        for r in readings
+        if isinstance(r.original, Score) and isinstance(r.unlearned, Score) and r.retrains
+    ]
     if not full:
         return "no measure has a value for the original, the unlearned and a retrained model."
     near = apart = 0
@@ -267,19 +347,26 @@ def nearer(readings: Sequence[Reading]) -> str:
         near += abs(r.unlearned.value - r.retrained[0]) < abs(r.unlearned.value - r.original.value)
         apart += told_apart(r.unlearned, r.retrains)
     lie = "lies" if near == 1 else "lie"
-    return f"{near} of {many(len(full), 'measure')} {lie} nearer to the mean of the retrained models than to " \
-           f"the original; on {len(full) - apart} of {len(full)} the difference to them is {NOT_RESOLVABLE}."
+    return (
+        f"{near} of {many(len(full), 'measure')} {lie} nearer to the mean of the retrained models than to "
+        f"the original; on {len(full) - apart} of {len(full)} the difference to them is {NOT_RESOLVABLE}."
+    )
 
 
 def largest_change(readings: Sequence[Reading]) -> str:
     """The largest change between original and unlearned among some measures."""
-    changes = [(r.unlearned.value - r.original.value, r) for r in readings
-               if isinstance(r.original, Score) and isinstance(r.unlearned, Score)]
+    changes = [
+        (r.unlearned.value - r.original.value, r)
+        for r in readings
+        if isinstance(r.original, Score) and isinstance(r.unlearned, Score)
+    ]
     if not changes:
         return "no measure has a value for both the original and the unlearned model."
     change, r = max(changes, key=lambda pair: abs(pair[0]))
     assert isinstance(r.original, Score)
     assert isinstance(r.unlearned, Score)
     resolved = "resolvable" if told_apart(r.unlearned, [r.original]) else NOT_RESOLVABLE
-    return f"the largest change is {signed(change)} ({r.label}, {SETS.get(r.on, r.on)}: {plain(r.original.value, 3)} " \
-           f"before, {plain(r.unlearned.value, 3)} now), {resolved}."
+    return (
+        f"the largest change is {signed(change)} ({r.label}, {SETS.get(r.on, r.on)}: {plain(r.original.value, 3)} "
+        f"before, {plain(r.unlearned.value, 3)} now), {resolved}."
+    )

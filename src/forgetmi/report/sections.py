@@ -20,26 +20,41 @@ def _mark(score: Score | Failed | None) -> figures.Mark | None:
 
 def _row(one: Reading, target: float | None = None, label: str = "") -> figures.DotRow:
     retrains = tuple(figures.Mark(score.value, score.interval) for score in one.retrains)
-    return figures.DotRow(label or one.label, _mark(one.original), _mark(one.unlearned), retrains, target)
+    return figures.DotRow(
+        label or one.label, _mark(one.original), _mark(one.unlearned), retrains, target
+    )
 
 
 def tiles(evaluation: Evaluation) -> list[dict[str, Any]]:
     """The key numbers of the summary box, each with a strip that places it between original and retrained."""
-    chosen = (("auc", "forget", "AUC on withdrawn patients", (0.3, 1.02)), ("sample_mia", "forget",
-              "Withdrawn images flagged as members", (-0.02, 1.02)), ("auc", "test", "AUC on never-seen patients",
-              (0.3, 1.02)), ("gap", "", "Gap to retraining", None))
+    chosen = (
+        ("auc", "forget", "AUC on withdrawn patients", (0.3, 1.02)),
+        ("sample_mia", "forget", "Withdrawn images flagged as members", (-0.02, 1.02)),
+        ("auc", "test", "AUC on never-seen patients", (0.3, 1.02)),
+        ("gap", "", "Gap to retraining", None),
+    )
     found = []
     for name, on, label, span in chosen:
         for one in score_text.read(evaluation, (name,), on=(on,), heads=("image",)):
             row = _row(one, label=label)
-            marks = [mark.value for mark in (row.original, row.unlearned, *row.retrains) if mark is not None]
-            picture = figures.strip(f"strip-{name}-{on}", row, span=span or (0, max(marks, default=1) * 1.15))
+            marks = [
+                mark.value
+                for mark in (row.original, row.unlearned, *row.retrains)
+                if mark is not None
+            ]
+            picture = figures.strip(
+                f"strip-{name}-{on}", row, span=span or (0, max(marks, default=1) * 1.15)
+            )
             digits = 3 if name == "gap" else 2
-            found.append({"label": label, "reading": one, "strip": Markup(picture), "digits": digits})
+            found.append(
+                {"label": label, "reading": one, "strip": Markup(picture), "digits": digits}
+            )
     return found
 
 
-def dots(name: str, heading: str, readings: Sequence[Reading], *, never_seen: Sequence[Reading] = ()) -> Markup | None:
+def dots(
+    name: str, heading: str, readings: Sequence[Reading], *, never_seen: Sequence[Reading] = ()
+) -> Markup | None:
     """The dots of one panel, None where nothing was measured.
 
     Args:
@@ -47,12 +62,20 @@ def dots(name: str, heading: str, readings: Sequence[Reading], *, never_seen: Se
         readings: From top to bottom.
         never_seen: Flag rates of never-seen patients, the targets of the membership rows.
     """
-    targets = {one.head: one.unlearned.value for one in never_seen if isinstance(one.unlearned, Score)}
+    targets = {
+        one.head: one.unlearned.value for one in never_seen if isinstance(one.unlearned, Score)
+    }
     rows = []
     for one in readings:
         if one.retrains or isinstance(one.unlearned, Score):
-            label = one.label if one.on == "forget" else f"{one.label}, {score_text.SETS[one.on].split()[0]}"
-            rows.append(_row(one, targets.get(one.head) if one.name == "sample_mia" else None, label))
+            label = (
+                one.label
+                if one.on == "forget"
+                else f"{one.label}, {score_text.SETS[one.on].split()[0]}"
+            )
+            rows.append(
+                _row(one, targets.get(one.head) if one.name == "sample_mia" else None, label)
+            )
     return Markup(figures.dot_panel(name, heading, rows, span=(0, 1))) if rows else None
 
 
@@ -69,13 +92,26 @@ def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
         seen += f" (retrained models among themselves: {score_text.plain(min(own), 3)} to {score_text.plain(max(own), 3)})"
     seen += f", and AUC on never-seen patients changed by {score_text.signed(new.y.value - old.y.value)}."
     y_label = "AUC on never-seen patients"
-    pictures = [figures.trade_off_panel(
-        "trade-off", "Distance to retraining against use", gap, x_label="gap to the retrained models",
-        y_label=y_label)]
+    pictures = [
+        figures.trade_off_panel(
+            "trade-off",
+            "Distance to retraining against use",
+            gap,
+            x_label="gap to the retrained models",
+            y_label=y_label,
+        )
+    ]
     if {"original", "unlearned"} <= {point.kind for point in asked}:
-        pictures.append(figures.trade_off_panel(
-            "trade-off-forget", "Withdrawn against never-seen", asked, x_label="AUC on withdrawn patients",
-            y_label=y_label, distance=False))
+        pictures.append(
+            figures.trade_off_panel(
+                "trade-off-forget",
+                "Withdrawn against never-seen",
+                asked,
+                x_label="AUC on withdrawn patients",
+                y_label=y_label,
+                distance=False,
+            )
+        )
     return {"pictures": [Markup(picture) for picture in pictures], "seen": seen}
 
 
@@ -85,11 +121,17 @@ def _points(evaluation: Evaluation, name: str, on: str) -> list[figures.Point]:
     for model in evaluation.scores:
         kind = "retrain" if RETRAIN.fullmatch(model) else model
         try:
-            x, y = (evaluation.get(model, measure, head="image", on=where)
-                    for measure, where in ((name, on), ("auc", "test")))
+            x, y = (
+                evaluation.get(model, measure, head="image", on=where)
+                for measure, where in ((name, on), ("auc", "test"))
+            )
         except KeyError:
             continue
-        if isinstance(x, Score) and isinstance(y, Score) and kind in ("original", "unlearned", "retrain"):
+        if (
+            isinstance(x, Score)
+            and isinstance(y, Score)
+            and kind in ("original", "unlearned", "retrain")
+        ):
             label = "" if kind == "retrain" else kind.capitalize()
             mark = figures.Mark(x.value, x.interval if name == "auc" else None)
             points.append(figures.Point(kind, label, mark, figures.Mark(y.value, y.interval)))
@@ -103,28 +145,59 @@ def loss_figures(signals: Mapping[str, Signals], partition: Partition) -> list[d
         groups.setdefault("retrained" if RETRAIN.fullmatch(model) else model, []).append(found)
     shown = [group for group in ("original", "unlearned", "retrained") if group in groups]
     heads: tuple[Head, ...] = ("image", "text")
-    return [_loss_figure(head, {group: groups[group] for group in shown}, partition) for head in heads if shown]
+    return [
+        _loss_figure(head, {group: groups[group] for group in shown}, partition)
+        for head in heads
+        if shown
+    ]
 
 
-def _loss_figure(head: Head, groups: Mapping[str, list[Signals]], partition: Partition) -> dict[str, Any]:
-    pairs = {group: tuple(np.concatenate([_loss(one, partition.rows(rows), head) for one in found])
-                          for rows in ("forget", "holdout")) for group, found in groups.items()}
+def _loss_figure(
+    head: Head, groups: Mapping[str, list[Signals]], partition: Partition
+) -> dict[str, Any]:
+    pairs = {
+        group: tuple(
+            np.concatenate([_loss(one, partition.rows(rows), head) for one in found])
+            for rows in ("forget", "holdout")
+        )
+        for group, found in groups.items()
+    }
     pairs = {group: pair for group, pair in pairs.items() if all(map(len, pair))}
     if not pairs:
-        return {"head": score_text.HEADS[head], "panels": [], "seen": "No loss could be computed for this head."}
+        return {
+            "head": score_text.HEADS[head],
+            "panels": [],
+            "seen": "No loss could be computed for this head.",
+        }
     span = figures.loss_span([losses for pair in pairs.values() for losses in pair])
     top = max(figures.loss_shares(losses, span).max() for pair in pairs.values() for losses in pair)
     panels, ratios = [], []
     for group, (withdrawn, unseen) in pairs.items():
         many = f" ({len(groups[group])} models)" if len(groups[group]) > 1 else ""
-        panels.append(Markup(figures.loss_panel(
-            f"loss-{head}-{group}", f"{group.capitalize()}{many}", withdrawn=withdrawn, unseen=unseen, span=span,
-            top=float(top))))
+        panels.append(
+            Markup(
+                figures.loss_panel(
+                    f"loss-{head}-{group}",
+                    f"{group.capitalize()}{many}",
+                    withdrawn=withdrawn,
+                    unseen=unseen,
+                    span=span,
+                    top=float(top),
+                )
+            )
+        )
         share = np.median(withdrawn) / max(np.median(unseen), figures.LOWEST_LOSS)
-        ratios.append(f"{score_text.plain(100 * float(share), 0 if share > 0.1 else 1)} % with the {group} "
-                      f"{'models' if many else 'model'}")
-    seen = "The withdrawn patients’ median loss, as a share of the never-seen patients’, is " + \
-           ", ".join(ratios[:-1]) + (" and " if len(ratios) > 1 else "") + ratios[-1] + "."
+        ratios.append(
+            f"{score_text.plain(100 * float(share), 0 if share > 0.1 else 1)} % with the {group} "
+            f"{'models' if many else 'model'}"
+        )
+    seen = (
+        "The withdrawn patients’ median loss, as a share of the never-seen patients’, is "
+        + ", ".join(ratios[:-1])
+        + (" and " if len(ratios) > 1 else "")
+        + ratios[-1]
+        + "."
+    )
     return {"head": score_text.HEADS[head], "panels": panels, "seen": seen}
 
 
@@ -134,4 +207,6 @@ def _loss(signals: Signals, rows: Ints, head: Head) -> Floats:
     logits = found.image_logits if head == "image" else found.text_logits
     usable = found.row[(found.label >= 0) & np.isfinite(logits).all(1)]
     found = found.select(usable)
-    return cross_entropy(log_probabilities(found, head), found.label) if len(usable) else np.empty(0)
+    return (
+        cross_entropy(log_probabilities(found, head), found.label) if len(usable) else np.empty(0)
+    )

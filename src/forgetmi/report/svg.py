@@ -21,25 +21,69 @@ BAND, INK, MUTED, RULE = "#d3d9df", "#1d2833", "#5a6773", "#dde2e7"
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}"
 STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "font.family": ["DejaVu Sans"], "font.size": 10.5, "text.color": INK,
-    "axes.edgecolor": MUTED, "axes.labelcolor": MUTED, "axes.linewidth": 0.8, "axes.spines.top": False,
-    "axes.spines.right": False, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelsize": 10,
-    "ytick.labelsize": 10, "axes.titlesize": 11.5, "axes.titlelocation": "left", "axes.titleweight": "bold",
-    "hatch.linewidth": 0.6, "text.parse_math": False, "axes.unicode_minus": True,
+    "svg.fonttype": "none",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "axes.titlesize": 11.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "hatch.linewidth": 0.6,
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
 }
 
 SHAPES: Mapping[str, dict[str, Any]] = {
-    "original": {"marker": "s", "markersize": 7, "markerfacecolor": "white", "markeredgecolor": ORIGINAL,
-                 "markeredgewidth": 1.7},
-    "unlearned": {"marker": "o", "markersize": 8, "markerfacecolor": UNLEARNED, "markeredgecolor": UNLEARNED,
-                  "markeredgewidth": 1},
-    "retrain": {"marker": "D", "markersize": 4.2, "markerfacecolor": RETRAIN, "markeredgecolor": RETRAIN,
-                "markeredgewidth": 0.6},
-    "target": {"marker": "^", "markersize": 6, "markerfacecolor": "white", "markeredgecolor": RETRAIN,
-               "markeredgewidth": 1.2},
-    "remembered": {"marker": ">", "markersize": 8, "markerfacecolor": ORIGINAL, "markeredgecolor": INK},
-    "over": {"marker": "<", "markersize": 8, "markerfacecolor": "white", "markeredgecolor": INK,
-             "markeredgewidth": 1.5},
+    "original": {
+        "marker": "s",
+        "markersize": 7,
+        "markerfacecolor": "white",
+        "markeredgecolor": ORIGINAL,
+        "markeredgewidth": 1.7,
+    },
+    "unlearned": {
+        "marker": "o",
+        "markersize": 8,
+        "markerfacecolor": UNLEARNED,
+        "markeredgecolor": UNLEARNED,
+        "markeredgewidth": 1,
+    },
+    "retrain": {
+        "marker": "D",
+        "markersize": 4.2,
+        "markerfacecolor": RETRAIN,
+        "markeredgecolor": RETRAIN,
+        "markeredgewidth": 0.6,
+    },
+    "target": {
+        "marker": "^",
+        "markersize": 6,
+        "markerfacecolor": "white",
+        "markeredgecolor": RETRAIN,
+        "markeredgewidth": 1.2,
+    },
+    "remembered": {
+        "marker": ">",
+        "markersize": 8,
+        "markerfacecolor": ORIGINAL,
+        "markeredgecolor": INK,
+    },
+    "over": {
+        "marker": "<",
+        "markersize": 8,
+        "markerfacecolor": "white",
+        "markeredgecolor": INK,
+        "markeredgewidth": 1.5,
+    },
 }
 LINES: Mapping[str, dict[str, Any]] = {
     "original": {"color": ORIGINAL, "linewidth": 1.6, "linestyle": (0, (5, 2))},
@@ -63,14 +107,23 @@ def panel(width: float, height: float) -> tuple[Figure, Axes]:
 def to_svg(figure: Figure, name: str, title: str, description: str) -> str:
     """The figure as an SVG element without outside references, dates or sizes of its own; named for screen readers."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": name}):  # identifiers that are stable, and differ between figures of a page
+    with mpl.rc_context(
+        {"svg.hashsalt": name}
+    ):  # identifiers that are stable, and differ between figures of a page
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ET.fromstring(buffer.getvalue())
-    for child in list(root):  # the sheet in the first <defs> would style the whole page: inherited attributes instead
+    for child in list(
+        root
+    ):  # the sheet in the first <defs> would style the whole page: inherited attributes instead
         if child.tag == f"{_SVG}metadata" or child.find(f"{_SVG}style") is not None:
             root.remove(child)
     root.attrib.update({"stroke-linejoin": "round", "stroke-linecap": "butt"})
-    used = {value[1:] for element in root.iter() for key, value in element.items() if key == f"{_XLINK}href"}
+    used = {
+        value[1:]
+        for element in root.iter()
+        for key, value in element.items()
+        if key == f"{_XLINK}href"
+    }
     used |= {element.get("clip-path", "")[5:-1] for element in root.iter()}
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
@@ -85,7 +138,9 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> str:
         root.set("role", "img")
         root.set("aria-labelledby", f"{name}-title {name}-description")
         for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-            element = ET.Element(tag, {"id": f"{name}-{'title' if tag == 'title' else 'description'}"})
+            element = ET.Element(
+                tag, {"id": f"{name}-{'title' if tag == 'title' else 'description'}"}
+            )
             element.text = text
             root.insert(place, element)
     else:

@@ -14,11 +14,24 @@ from forgetmi.core.types import RETRAIN, Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (  # heading, score name, set
-    ("MIA", "sample_mia", "forget"), ("AUC forget", "auc", "forget"), ("F1 forget", "f1", "forget"),
-    ("AUC test", "auc", "test"), ("F1 test", "f1", "test"),
+    ("MIA", "sample_mia", "forget"),
+    ("AUC forget", "auc", "forget"),
+    ("F1 forget", "f1", "forget"),
+    ("AUC test", "auc", "test"),
+    ("F1 test", "f1", "test"),
 )
-_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,9 @@ class Table:
     note: str
 
 
-def paper_table(evaluation: Evaluation, *, head: str = "image", labels: Mapping[str, str] | None = None) -> Table:
+def paper_table(
+    evaluation: Evaluation, *, head: str = "image", labels: Mapping[str, str] | None = None
+) -> Table:
     """Bring an evaluation of one or many methods into the form of the paper's Table 1.
 
     Args:
@@ -79,7 +94,9 @@ def paper_table(evaluation: Evaluation, *, head: str = "image", labels: Mapping[
     found = [_cells(evaluation, model, head) for model in methods]
     if target is not None and len(found) > 1:
         found = mark_closest(found, target)
-    rows += [Row(labels.get(model, model), cells) for model, cells in zip(methods, found, strict=True)]
+    rows += [
+        Row(labels.get(model, model), cells) for model, cells in zip(methods, found, strict=True)
+    ]
     note = "Brackets: 95 % interval over patients"
     note += f"; for Retrain the range of {len(retrains)} models." if len(retrains) > 1 else "."
     if any(cell.closest for row in rows for cell in row.cells):
@@ -89,15 +106,24 @@ def paper_table(evaluation: Evaluation, *, head: str = "image", labels: Mapping[
 
 def to_markdown(table: Table) -> str:
     """A GitHub-style table; the closest in bold."""
+
     def cell(cell: Cell) -> str:
         return f"**{_text(cell)}**" if cell.closest else _one_line(_text(cell))
-    lines = ["| model | " + " | ".join(table.headings) + " |", "|---|" + "---:|" * len(table.headings)]
-    lines += ["| " + " | ".join([_one_line(row.label), *(cell(c) for c in row.cells)]) + " |" for row in table.rows]
+
+    lines = [
+        "| model | " + " | ".join(table.headings) + " |",
+        "|---|" + "---:|" * len(table.headings),
+    ]
+    lines += [
+        "| " + " | ".join([_one_line(row.label), *(cell(c) for c in row.cells)]) + " |"
+        for row in table.rows
+    ]
     return "\n".join([*lines, "", table.note, ""])
 
 
 def to_latex(table: Table) -> str:
     """A booktabs tabular; the closest in bold."""
+
     def cell(cell: Cell) -> str:
         if cell.value is None:
             return rf"\emph{{{_latex(cell.reason)}}}"
@@ -105,9 +131,17 @@ def to_latex(table: Table) -> str:
         if cell.interval is not None:
             text += rf" {{\scriptsize [{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]}}"
         return rf"\textbf{{{text}}}" if cell.closest else text
-    lines = [rf"\begin{{tabular}}{{l{'r' * len(table.headings)}}}", r"\toprule",
-             " & ".join(["Model", *map(_latex, table.headings)]) + r" \\", r"\midrule"]
-    lines += [" & ".join([_latex(row.label), *(cell(c) for c in row.cells)]) + r" \\" for row in table.rows]
+
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(table.headings)}}}",
+        r"\toprule",
+        " & ".join(["Model", *map(_latex, table.headings)]) + r" \\",
+        r"\midrule",
+    ]
+    lines += [
+        " & ".join([_latex(row.label), *(cell(c) for c in row.cells)]) + r" \\"
+        for row in table.rows
+    ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {table.note}", ""])
 
 
@@ -119,12 +153,15 @@ def to_csv(table: Table) -> str:
     for row in table.rows:
         for heading, cell in zip(table.headings, row.cells, strict=True):
             low, high = cell.interval or (None, None)
-            writer.writerow([row.label, heading, cell.value, low, high, int(cell.closest), cell.reason])
+            writer.writerow(
+                [row.label, heading, cell.value, low, high, int(cell.closest), cell.reason]
+            )
     return buffer.getvalue()
 
 
 def to_html(table: Table) -> Markup:
     """A plain table element for a page with its own style sheet; all texts escaped."""
+
     def cell(cell: Cell) -> Markup:
         if cell.value is None:
             return Markup("<td>not measured: {}</td>").format(cell.reason)
@@ -133,12 +170,19 @@ def to_html(table: Table) -> Markup:
             bounds = Markup("<small>{:.3f} to {:.3f}</small>").format(*cell.interval)
         value = Markup("<b>{:.3f}</b>" if cell.closest else "{:.3f}").format(cell.value)
         return Markup('<td class="number">{}{}</td>').format(value, bounds)
-    head = Markup("").join(Markup('<th scope="col" class="number">{}</th>').format(text) for text in table.headings)
+
+    head = Markup("").join(
+        Markup('<th scope="col" class="number">{}</th>').format(text) for text in table.headings
+    )
     rows = Markup("").join(
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(row.label, Markup("").join(map(cell, row.cells)))
-        for row in table.rows)
+        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
+            row.label, Markup("").join(map(cell, row.cells))
+        )
+        for row in table.rows
+    )
     return Markup(
-        '<table><thead><tr><th scope="col">Model</th>{}</tr></thead><tbody>{}</tbody></table>').format(head, rows)
+        '<table><thead><tr><th scope="col">Model</th>{}</tr></thead><tbody>{}</tbody></table>'
+    ).format(head, rows)
 
 
 def _cells(evaluation: Evaluation, model: str, head: str) -> tuple[Cell, ...]:
@@ -150,7 +194,11 @@ def _cell(evaluation: Evaluation, model: str, name: str, head: str, on: str) -> 
         found: Score | Failed = evaluation.get(model, name, head=head, on=on)
     except KeyError:
         return Cell(None, reason="not part of this evaluation")
-    return Cell(found.value, found.interval) if isinstance(found, Score) else Cell(None, reason=found.reason)
+    return (
+        Cell(found.value, found.interval)
+        if isinstance(found, Score)
+        else Cell(None, reason=found.reason)
+    )
 
 
 def _merged(models: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
@@ -165,7 +213,9 @@ def _merged(models: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
     return tuple(merged)
 
 
-def mark_closest(methods: list[tuple[Cell, ...]], target: tuple[Cell, ...]) -> list[tuple[Cell, ...]]:
+def mark_closest(
+    methods: list[tuple[Cell, ...]], target: tuple[Cell, ...]
+) -> list[tuple[Cell, ...]]:
     """Mark in each column the methods that are nearest to the target.
 
     Args:
@@ -187,7 +237,9 @@ def mark_closest(methods: list[tuple[Cell, ...]], target: tuple[Cell, ...]) -> l
 def _text(cell: Cell) -> str:
     if cell.value is None:
         return f"not measured: {cell.reason}"
-    bounds = f" [{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]" if cell.interval is not None else ""
+    bounds = (
+        f" [{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]" if cell.interval is not None else ""
+    )
     return f"{cell.value:.3f}{bounds}"
 
 

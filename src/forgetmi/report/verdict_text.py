@@ -17,13 +17,21 @@ from forgetmi.report.score_text import many, plain, signed
 
 NAMED = 10  # patients named by digest in a sentence
 CHANNELS: Mapping[str, str] = {
-    "image": "Radiograph", "text": "Report", "both": "Radiograph and report together",
-    "link": "Link between radiograph and report", "any": "Whichever gives most away",
+    "image": "Radiograph",
+    "text": "Report",
+    "both": "Radiograph and report together",
+    "link": "Link between radiograph and report",
+    "any": "Whichever gives most away",
 }
 
 
-SHORT: Mapping[str, str] = {"image": "Radiograph", "text": "Report", "both": "Both together", "link": "Link",
-                            "any": "Most telling"}
+SHORT: Mapping[str, str] = {
+    "image": "Radiograph",
+    "text": "Report",
+    "both": "Both together",
+    "link": "Link",
+    "any": "Most telling",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,8 @@ ANSWERS: Mapping[Outcome, Answer] = {
         "The rule’s condition is met. Whether the request is met is yours to decide: read what is not proven, and what "
         "is still kept elsewhere.",
         "In these checks the changed program treated the people who withdrew like programs that never saw their data, "
-        "within a limit that was set beforehand."),
+        "within a limit that was set beforehand.",
+    ),
     "NOT FORGOTTEN": Answer(
         "remembered",
         "On at least one channel the new model still tells the withdrawn patients from strangers better than models "
@@ -52,7 +61,8 @@ ANSWERS: Mapping[Outcome, Answer] = {
         "Do not give this model out as the answer to the request. Retrain without these patients, or unlearn with "
         "other settings, and audit again.",
         "These checks showed that the changed program still treats the people who withdrew differently from people it "
-        "has never seen. We therefore do not take this version as the answer to your request."),
+        "has never seen. We therefore do not take this version as the answer to your request.",
+    ),
     "OVER-FORGOTTEN": Answer(
         "over",
         "On at least one channel the new model treats the withdrawn patients as less familiar than strangers, or "
@@ -60,7 +70,8 @@ ANSWERS: Mapping[Outcome, Answer] = {
         "Do not give this model out as the answer to the request. Unlearn more gently (fewer epochs, lower rate) or "
         "retrain without these patients, and audit again.",
         "These checks showed that the changed program treats the people who withdrew more oddly than people it has "
-        "never seen, which can also be noticed. We therefore do not take this version as the answer to your request."),
+        "never seen, which can also be noticed. We therefore do not take this version as the answer to your request.",
+    ),
     "NOT RESOLVABLE": Answer(
         "open",
         "These data cannot tell. The withdrawn patients may be treated like strangers or not: this is neither a pass "
@@ -68,9 +79,10 @@ ANSWERS: Mapping[Outcome, Answer] = {
         "Audit several withdrawals together, add patients whom no model has seen, or retrain without these patients. "
         "Until then, tell nobody that they were removed from the model.",
         "These checks could not settle the question: too little can be seen with as few people. We can therefore not "
-        "confirm that nothing of your data is left in the program."),
+        "confirm that nothing of your data is left in the program.",
+    ),
 }
-UNTESTED = ("We have not yet tested whether anything of your data is left in the program.")
+UNTESTED = "We have not yet tested whether anything of your data is left in the program."
 _IN_WORDS: Mapping[Outcome, str] = {
     "FORGOTTEN": "told from strangers as by models that never saw them",
     "NOT FORGOTTEN": "told from strangers better than by models that never saw them",
@@ -92,8 +104,16 @@ class ChannelLine:
 
 def channel_lines(findings: Findings) -> list[ChannelLine]:
     """The outcome of each channel."""
-    return [ChannelLine(CHANNELS[one.channel], one.outcome, ANSWERS[one.outcome].style, _words(one), _difference(one))
-            for one in findings.verdict.channels]
+    return [
+        ChannelLine(
+            CHANNELS[one.channel],
+            one.outcome,
+            ANSWERS[one.outcome].style,
+            _words(one),
+            _difference(one),
+        )
+        for one in findings.verdict.channels
+    ]
 
 
 def _words(one: ChannelVerdict) -> str:
@@ -130,8 +150,10 @@ def nobody(findings: Findings) -> list[str]:
         return ["No patient was scored singly."]
     if any(one.remembered or one.over_forgotten for one in scored):
         return []
-    return [f"None of {many(len(scored), 'withdrawn patient')} stands out from never-seen patients after correction "
-            "for their number. That is no proof for any single one of them."]
+    return [
+        f"None of {many(len(scored), 'withdrawn patient')} stands out from never-seen patients after correction "
+        "for their number. That is no proof for any single one of them."
+    ]
 
 
 def controls(findings: Findings) -> list[str]:
@@ -139,14 +161,21 @@ def controls(findings: Findings) -> list[str]:
     said = []
     for one in findings.controls:
         if one.model == "original":
-            expected = "as it must" if one.outcome == "NOT FORGOTTEN" else \
-                "so it does not see what the original learnt, and says little about the new model"
-            said.append(f"Check of the rule: it calls the original model {one.outcome}, {expected}.")
+            expected = (
+                "as it must"
+                if one.outcome == "NOT FORGOTTEN"
+                else "so it does not see what the original learnt, and says little about the new model"
+            )
+            said.append(
+                f"Check of the rule: it calls the original model {one.outcome}, {expected}."
+            )
     left_out = Counter(one.outcome for one in findings.controls if one.model != "original")
     if left_out:
         told = ", ".join(f"{number} {outcome}" for outcome, number in left_out.items())
-        said.append(f"Check of the rule: of {many(left_out.total(), 'retrained model')}, left out in turn, it calls "
-                    f"{told}. None may be NOT FORGOTTEN.")
+        said.append(
+            f"Check of the rule: of {many(left_out.total(), 'retrained model')}, left out in turn, it calls "
+            f"{told}. None may be NOT FORGOTTEN."
+        )
     return said
 
 
@@ -159,7 +188,9 @@ def harm_sentence(rows: Sequence[HarmRow]) -> str:
 
 def place(one: HarmRow) -> str:
     """What a row of harm is about."""
-    head = {"image": "radiograph", "text": "report", "both": "both together"}.get(one.head, one.head)
+    head = {"image": "radiograph", "text": "report", "both": "both together"}.get(
+        one.head, one.head
+    )
     metric = {"auc": "AUC"}.get(one.metric, one.metric)
     return f"{one.column or 'everyone'}{': ' + (one.value or 'unknown') if one.column else ''}, {metric}, {head}"
 
@@ -170,11 +201,15 @@ def retained_sentences(findings: Findings) -> list[str]:
     for one in findings.retained:
         few = f" The smallest p-value this many retrained models allow is {one.smallest_p:.2g}."
         if not one.risen:
-            said.append(f"Of {many(one.patients, 'remaining patient')}, none became easier to recognise as training "
-                        f"data than retraining would make them.{few}")
+            said.append(
+                f"Of {many(one.patients, 'remaining patient')}, none became easier to recognise as training "
+                f"data than retraining would make them.{few}"
+            )
         else:
             shown = ", ".join(short(row.patient) for row in one.risen[:NAMED])
             more = f" and {len(one.risen) - NAMED} more" if len(one.risen) > NAMED else ""
-            said.append(f"Of {many(one.patients, 'remaining patient')}, {len(one.risen)} became easier to recognise as "
-                        f"training data than retraining would make them: {shown}{more}.{few}")
+            said.append(
+                f"Of {many(one.patients, 'remaining patient')}, {len(one.risen)} became easier to recognise as "
+                f"training data than retraining would make them: {shown}{more}.{few}"
+            )
     return said

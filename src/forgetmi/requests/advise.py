@@ -28,7 +28,9 @@ class Option:
     risk: str
 
 
-def advise(records: Sequence[Record], *, patients: int, shards: int = 5, slices: int = 3) -> list[Option]:
+def advise(
+    records: Sequence[Record], *, patients: int, shards: int = 5, slices: int = 3
+) -> list[Option]:
     """Compare the ways to carry out a batch of requests, the cheapest first.
 
     Args:
@@ -36,13 +38,24 @@ def advise(records: Sequence[Record], *, patients: int, shards: int = 5, slices:
         patients: How many patients the batch names.
         shards, slices: Of a SISA model, for the estimate where none was measured.
     """
-    retrains = [cost["cpu_seconds"] for record in records for name, cost in record.cost.items()
-                if any(one.name == name and one.role == "reference" and not one.given for one in record.models)]
+    retrains = [
+        cost["cpu_seconds"]
+        for record in records
+        for name, cost in record.cost.items()
+        if any(
+            one.name == name and one.role == "reference" and not one.given for one in record.models
+        )
+    ]
     retraining = _mean(retrains)
-    options = [Option(
-        "retrain without the withdrawn patients", retraining, None if retraining is None else 1.0,
-        f"measured, mean of {len(retrains)} retrainings" if retrains else "never measured here",
-        "none from these patients: the new model never saw them; its results vary as between two trainings")]
+    options = [
+        Option(
+            "retrain without the withdrawn patients",
+            retraining,
+            None if retraining is None else 1.0,
+            f"measured, mean of {len(retrains)} retrainings" if retrains else "never measured here",
+            "none from these patients: the new model never saw them; its results vary as between two trainings",
+        )
+    ]
     kinds = sorted({record.method.kind for record in records} | {"sisa"})
     for kind in kinds:
         own = [record for record in records if record.method.kind == kind]
@@ -50,13 +63,26 @@ def advise(records: Sequence[Record], *, patients: int, shards: int = 5, slices:
         basis = f"measured, mean of {len(own)} runs"
         if kind == "sisa" and seconds is None and retraining is not None:
             share = sisa_share(patients, shards=shards, slices=slices)
-            seconds, basis = share * retraining, (
-                f"estimated: {share:.2f} of a measured retraining is expected for {patients} patients, {shards} shards "
-                f"of {slices} slices")
+            seconds, basis = (
+                share * retraining,
+                (
+                    f"estimated: {share:.2f} of a measured retraining is expected for {patients} patients, {shards} shards "
+                    f"of {slices} slices"
+                ),
+            )
         relative = seconds / retraining if seconds is not None and retraining else None
-        options.append(Option(kind, seconds, relative, basis if seconds is not None else "never measured here",
-                              _risk(kind, own)))
-    return sorted(options, key=lambda option: (option.cpu_seconds is None, option.cpu_seconds or 0.0))
+        options.append(
+            Option(
+                kind,
+                seconds,
+                relative,
+                basis if seconds is not None else "never measured here",
+                _risk(kind, own),
+            )
+        )
+    return sorted(
+        options, key=lambda option: (option.cpu_seconds is None, option.cpu_seconds or 0.0)
+    )
 
 
 def sisa_share(patients: int, *, shards: int, slices: int) -> float:
@@ -70,8 +96,13 @@ def sisa_share(patients: int, *, shards: int, slices: int) -> float:
         shards, slices: >= 1.
     """
     steps = range(slices)
-    later = [(1 - first / (shards * slices)) ** patients for first in range(slices + 1)]  # no patient before the slice
-    work = [sum(last + 1 for last in range(first, slices)) / sum(last + 1 for last in steps) for first in steps]
+    later = [
+        (1 - first / (shards * slices)) ** patients for first in range(slices + 1)
+    ]  # no patient before the slice
+    work = [
+        sum(last + 1 for last in range(first, slices)) / sum(last + 1 for last in steps)
+        for first in steps
+    ]
     return sum((later[first] - later[first + 1]) * work[first] for first in steps)
 
 
@@ -81,8 +112,10 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _risk(kind: str, own: Sequence[Record]) -> str:
     if kind == "sisa":
-        return ("none from these patients, if the model in service was trained by SISA from the start; every shard's "
-                "slices must be kept, and an ensemble of small shards may serve others worse")
+        return (
+            "none from these patients, if the model in service was trained by SISA from the start; every shard's "
+            "slices must be kept, and an ensemble of small shards may serve others worse"
+        )
     if any(record.method.exact for record in own):
         return "none from these patients: what they touched is trained again"
     outcomes = Counter(record.decision.outcome for record in own)

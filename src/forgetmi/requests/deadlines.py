@@ -28,9 +28,16 @@ def deadline(received: date, term: Term, *, days: int | None = None) -> date:
         EvidenceError: Days are missing, out of range, or given for a term that fixes them.
     """
     if (term == "own") != (days is not None) or (days is not None and not 1 <= days <= 3650):
-        raise EvidenceError(Fault("the number of days does not fit the term", where="--days",
-                                  why="own needs 1 to 3650; gdpr and uk_biobank fix the deadline themselves"))
+        raise EvidenceError(
+            Fault(
+                "the number of days does not fit the term",
+                where="--days",
+                why="own needs 1 to 3650; gdpr and uk_biobank fix the deadline themselves",
+            )
+        )
     if term == "gdpr":
-        year, month = (received.year + 1, 1) if received.month == 12 else (received.year, received.month + 1)
+        year, month = (
+            (received.year + 1, 1) if received.month == 12 else (received.year, received.month + 1)
+        )
         return date(year, month, min(received.day, monthrange(year, month)[1]))
     return received + timedelta(days=UK_BIOBANK_DAYS if days is None else days)

@@ -88,5 +88,7 @@ def numbers(names: Sequence[str]) -> list[int]:
     """
     wrong = [name for name in names if not re.fullmatch(r"R?\d{1,9}", name)]
     if wrong:
-        raise SpecError(Fault(f"{name!r} is no number of a request", do="Write it as R0003.") for name in wrong)
+        raise SpecError(
+            Fault(f"{name!r} is no number of a request", do="Write it as R0003.") for name in wrong
+        )
     return [int(name.removeprefix("R")) for name in names]

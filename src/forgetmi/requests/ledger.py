@@ -59,8 +59,13 @@ class Ledger:
     def __init__(self, path: Path, *, key_id: str = "") -> None:
         self._name = path.name
         if not key_id and not path.exists():
-            raise EvidenceError(Fault("there is no ledger", where=path.name,
-                                      do="Enter a first request with forgetmi requests add, or check --ledger."))
+            raise EvidenceError(
+                Fault(
+                    "there is no ledger",
+                    where=path.name,
+                    do="Enter a first request with forgetmi requests add, or check --ledger.",
+                )
+            )
         try:
             self._database = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
             self._database.execute(f"PRAGMA busy_timeout = {int(WAIT * 1000)}")
@@ -76,17 +81,28 @@ class Ledger:
             if found is None and key_id:
                 database.execute("INSERT INTO ledger VALUES (?, ?)", (_FORMAT, key_id))
         if found is not None and key_id and found != (_FORMAT, key_id):
-            raise EvidenceError(Fault(
-                "the ledger was made with another identifier key", where=self._name,
-                why=f"its key is {found[1]}, yours is {key_id}", do="Give its key with --key-file."))
+            raise EvidenceError(
+                Fault(
+                    "the ledger was made with another identifier key",
+                    where=self._name,
+                    why=f"its key is {found[1]}, yours is {key_id}",
+                    do="Give its key with --key-file.",
+                )
+            )
 
     def close(self) -> None:
         """Give the file back."""
         self._database.close()
 
     def _unreadable(self, error: sqlite3.Error) -> EvidenceError:
-        return EvidenceError(Fault("the ledger cannot be used", where=self._name, why=str(error),
-                                   do="Give a ledger's file, on a local disk in a folder you can write to."))
+        return EvidenceError(
+            Fault(
+                "the ledger cannot be used",
+                where=self._name,
+                why=str(error),
+                do="Give a ledger's file, on a local disk in a folder you can write to.",
+            )
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -103,8 +119,16 @@ class Ledger:
             raise self._unreadable(error) from None
 
     def add(
-        self, *, received: date, due: date, term: Term, ground: str, scope: Scope, patients: Sequence[str] = (),
-        studies: Sequence[str] = (), note: str = "",
+        self,
+        *,
+        received: date,
+        due: date,
+        term: Term,
+        ground: str,
+        scope: Scope,
+        patients: Sequence[str] = (),
+        studies: Sequence[str] = (),
+        note: str = "",
     ) -> Entry:
         """Enter a request; one under legal hold waits on hold.
 
@@ -114,56 +138,93 @@ class Ledger:
             note: In words, without identifiers.
         """
         if not patients and not studies:
-            raise EvidenceError(Fault("the request names nobody", do="List at least one patient or study."))
+            raise EvidenceError(
+                Fault("the request names nobody", do="List at least one patient or study.")
+            )
         state: State = "on_hold" if scope == "legal_hold" else "open"
         with self._transaction() as database:
             number = database.execute(
                 "INSERT INTO requests (received, term, due, ground, scope, state) VALUES (?, ?, ?, ?, ?, ?)",
-                (received.isoformat(), term, due.isoformat(), ground, scope, state)).lastrowid
+                (received.isoformat(), term, due.isoformat(), ground, scope, state),
+            ).lastrowid
             assert number is not None
-            kinds: tuple[tuple[Kind, Sequence[str]], ...] = (("patient", patients), ("study", studies))
+            kinds: tuple[tuple[Kind, Sequence[str]], ...] = (
+                ("patient", patients),
+                ("study", studies),
+            )
             for kind, digests in kinds:
-                database.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)",
-                                     [(number, kind, digest) for digest in digests])
+                database.executemany(
+                    "INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)",
+                    [(number, kind, digest) for digest in digests],
+                )
             self._event(number, state, note)
         return self.entries([number])[0]
 
     def _event(self, number: int, state: State, note: str) -> None:
-        self._database.execute("INSERT INTO events (request, at, state, note) VALUES (?, ?, ?, ?)",
-                               (number, datetime.now(UTC).isoformat(timespec="seconds"), state, note))
+        self._database.execute(
+            "INSERT INTO events (request, at, state, note) VALUES (?, ?, ?, ?)",
+            (number, datetime.now(UTC).isoformat(timespec="seconds"), state, note),
+        )
 
-    def entries(self, numbers: Sequence[int] = (), *, states: Sequence[State] = STATES) -> list[Entry]:
+    def entries(
+        self, numbers: Sequence[int] = (), *, states: Sequence[State] = STATES
+    ) -> list[Entry]:
         """Requests by deadline; all of them, or those asked for.
 
         Raises:
             EvidenceError: A number is unknown.
         """
-        rows = self._database.execute("SELECT number, received, due, term, ground, scope, state, batch, record "
-                                      "FROM requests ORDER BY due, number").fetchall()
+        rows = self._database.execute(
+            "SELECT number, received, due, term, ground, scope, state, batch, record "
+            "FROM requests ORDER BY due, number"
+        ).fetchall()
         subjects: dict[int, dict[str, list[str]]] = {}
-        for request, kind, digest in self._database.execute("SELECT * FROM subjects ORDER BY rowid"):
-            subjects.setdefault(request, {"patient": [], "study": [], "never": []})[kind].append(digest)
+        for request, kind, digest in self._database.execute(
+            "SELECT * FROM subjects ORDER BY rowid"
+        ):
+            subjects.setdefault(request, {"patient": [], "study": [], "never": []})[kind].append(
+                digest
+            )
         for request, digest in self._database.execute("SELECT * FROM never_trained ORDER BY rowid"):
             subjects[request]["never"].append(digest)
         if unknown := sorted(set(numbers) - {row[0] for row in rows}):
-            raise EvidenceError(Fault(f"there is no request R{number:04}", where=self._name) for number in unknown)
-        return [Entry(row[0], date.fromisoformat(row[1]), date.fromisoformat(row[2]), *row[3:],
-                      patients=tuple(subjects[row[0]]["patient"]), studies=tuple(subjects[row[0]]["study"]),
-                      never_trained=tuple(subjects[row[0]]["never"]))
-                for row in rows if row[6] in states and (not numbers or row[0] in numbers)]
+            raise EvidenceError(
+                Fault(f"there is no request R{number:04}", where=self._name) for number in unknown
+            )
+        return [
+            Entry(
+                row[0],
+                date.fromisoformat(row[1]),
+                date.fromisoformat(row[2]),
+                *row[3:],
+                patients=tuple(subjects[row[0]]["patient"]),
+                studies=tuple(subjects[row[0]]["study"]),
+                never_trained=tuple(subjects[row[0]]["never"]),
+            )
+            for row in rows
+            if row[6] in states and (not numbers or row[0] in numbers)
+        ]
 
     def twins(self, entry: Entry) -> list[Entry]:
         """Other requests, not refused, that name one of the same subjects."""
         own = {*entry.patients, *entry.studies}
-        return [one for one in self.entries() if one.number != entry.number and one.state != "refused"
-                and own & {*one.patients, *one.studies}]
+        return [
+            one
+            for one in self.entries()
+            if one.number != entry.number
+            and one.state != "refused"
+            and own & {*one.patients, *one.studies}
+        ]
 
     def history(self, number: int) -> list[tuple[str, str, str]]:
         """Day and time, state and note of each change of a request."""
-        return self._database.execute("SELECT at, state, note FROM events WHERE request = ? ORDER BY number",
-                                      (number,)).fetchall()
+        return self._database.execute(
+            "SELECT at, state, note FROM events WHERE request = ? ORDER BY number", (number,)
+        ).fetchall()
 
-    def process(self, numbers: Sequence[int], *, never_trained: Mapping[int, Sequence[str]] | None = None) -> int:
+    def process(
+        self, numbers: Sequence[int], *, never_trained: Mapping[int, Sequence[str]] | None = None
+    ) -> int:
         """Mark requests as being carried out together; returns the number of the batch.
 
         Args:
@@ -173,11 +234,18 @@ class Ledger:
         with self._transaction() as database:
             batch = 1 + (database.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0)
             for entry in self._movable(numbers):
-                database.execute("UPDATE requests SET state = 'processing', batch = ? WHERE number = ?",
-                                 (batch, entry.number))
+                database.execute(
+                    "UPDATE requests SET state = 'processing', batch = ? WHERE number = ?",
+                    (batch, entry.number),
+                )
                 database.execute("DELETE FROM never_trained WHERE request = ?", (entry.number,))
-                database.executemany("INSERT INTO never_trained VALUES (?, ?)", [
-                    (entry.number, digest) for digest in (never_trained or {}).get(entry.number, ())])
+                database.executemany(
+                    "INSERT INTO never_trained VALUES (?, ?)",
+                    [
+                        (entry.number, digest)
+                        for digest in (never_trained or {}).get(entry.number, ())
+                    ],
+                )
                 self._event(entry.number, "processing", f"forget list {batch}")
         return batch
 
@@ -188,13 +256,19 @@ class Ledger:
             EvidenceError: There is no note, or a request is closed or refused already.
         """
         if not note:
-            raise EvidenceError(Fault("a reason is missing", where="--note", do="Say why, without identifiers."))
+            raise EvidenceError(
+                Fault("a reason is missing", where="--note", do="Say why, without identifiers.")
+            )
         with self._transaction() as database:
             for entry in self._movable(numbers):
-                database.execute("UPDATE requests SET state = ? WHERE number = ?", (state, entry.number))
+                database.execute(
+                    "UPDATE requests SET state = ? WHERE number = ?", (state, entry.number)
+                )
                 self._event(entry.number, state, note)
 
-    def meet(self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = "") -> dict[int, str]:
+    def meet(
+        self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = ""
+    ) -> dict[int, str]:
         """Close requests by the record of the run that carried them out.
 
         Returns:
@@ -211,34 +285,60 @@ class Ledger:
             entries = self._movable(numbers)
             if wrong := unmet(entries, record, note=note, steps=self.steps()):
                 raise EvidenceError(wrong)
-            said = {entry.number: "; ".join(lines) for entry in entries if (lines := [*remarks(entry, record)])}
-            found = [record.finding(*place) for place in (
-                ("unlearned", "gap"), ("retrain", "gap_floor"))]
+            said = {
+                entry.number: "; ".join(lines)
+                for entry in entries
+                if (lines := [*remarks(entry, record)])
+            }
+            found = [
+                record.finding(*place) for place in (("unlearned", "gap"), ("retrain", "gap_floor"))
+            ]
             auc = [record.finding(model, "auc", on="test") for model in ("original", "unlearned")]
             database.execute(
                 "INSERT OR IGNORE INTO runs (record, folder, at, before, after, verdict, gap, floor, auc_before, auc) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (record.digest, str(folder), record.written, record.model("before").weights,
-                 record.model("after").weights, verdict, *found, *auc))
+                (
+                    record.digest,
+                    str(folder),
+                    record.written,
+                    record.model("before").weights,
+                    record.model("after").weights,
+                    verdict,
+                    *found,
+                    *auc,
+                ),
+            )
             for entry in entries:
-                database.execute("UPDATE requests SET state = 'closed', record = ? WHERE number = ?",
-                                 (record.digest, entry.number))
-                self._event(entry.number, "closed", "; ".join(
-                    filter(None, (note or f"verdict {verdict}", said.get(entry.number)))))
+                database.execute(
+                    "UPDATE requests SET state = 'closed', record = ? WHERE number = ?",
+                    (record.digest, entry.number),
+                )
+                self._event(
+                    entry.number,
+                    "closed",
+                    "; ".join(filter(None, (note or f"verdict {verdict}", said.get(entry.number)))),
+                )
         return said
 
     def _movable(self, numbers: Sequence[int]) -> list[Entry]:
         entries = self.entries(numbers) if numbers else []
-        if faults := [Fault(f"{entry.name} is {entry.state} already", where=self._name) for entry in entries
-                      if entry.state in FINAL]:
+        if faults := [
+            Fault(f"{entry.name} is {entry.state} already", where=self._name)
+            for entry in entries
+            if entry.state in FINAL
+        ]:
             raise EvidenceError(faults)
         return entries
 
     def steps(self) -> list[Step]:
         """The runs in the order they were recorded: the history of the model in service."""
         met: dict[str, list[int]] = {}
-        for number, record in self._database.execute("SELECT number, record FROM requests ORDER BY number"):
+        for number, record in self._database.execute(
+            "SELECT number, record FROM requests ORDER BY number"
+        ):
             met.setdefault(record, []).append(number)
-        rows = self._database.execute("SELECT record, folder, at, before, after, verdict, gap, floor, auc_before, auc "
-                                      "FROM runs ORDER BY number").fetchall()
+        rows = self._database.execute(
+            "SELECT record, folder, at, before, after, verdict, gap, floor, auc_before, auc "
+            "FROM runs ORDER BY number"
+        ).fetchall()
         return [Step(*row, requests=tuple(met.get(row[0], ()))) for row in rows]

@@ -13,7 +13,10 @@ _TELLING = 4  # letters and digits from which an identifier in free words is no 
 
 
 def read_subjects(
-    path: Path, pseudonyms: Pseudonyms, *, words: tuple[str, ...] = (),
+    path: Path,
+    pseudonyms: Pseudonyms,
+    *,
+    words: tuple[str, ...] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Keyed digests of patients and of studies.
 
@@ -28,17 +31,45 @@ def read_subjects(
     table = read_strings(path)
     column = next((name for name in (*PATIENT_COLUMNS, STUDY_COLUMN) if name in table.columns), "")
     if not column:
-        raise EvidenceError(Fault(f"no column {', '.join(PATIENT_COLUMNS)} or {STUDY_COLUMN}", where=table.file,
-                                  do="Name the column of identifiers so."))
+        raise EvidenceError(
+            Fault(
+                f"no column {', '.join(PATIENT_COLUMNS)} or {STUDY_COLUMN}",
+                where=table.file,
+                do="Name the column of identifiers so.",
+            )
+        )
     raw = [cell.strip() for cell in table.columns[column]]
     blank = [number for number, cell in enumerate(raw) if not cell]
-    faults = [*table.faults, *capped([Fault("the identifier is blank", where=table.where(number))
-                                      for number in blank[:MOST]], len(blank), f"blank cells in {table.file}")]
-    telling = [number for number, cell in enumerate(raw) if len(cell) >= _TELLING
-               and any(cell in text for text in words)]
-    faults += [Fault("the words hold this row's identifier", where=table.where(number),
-                     why="the ledger keeps no identifiers", do="Leave it out.") for number in telling[:MOST]]
+    faults = [
+        *table.faults,
+        *capped(
+            [
+                Fault("the identifier is blank", where=table.where(number))
+                for number in blank[:MOST]
+            ],
+            len(blank),
+            f"blank cells in {table.file}",
+        ),
+    ]
+    telling = [
+        number
+        for number, cell in enumerate(raw)
+        if len(cell) >= _TELLING and any(cell in text for text in words)
+    ]
+    faults += [
+        Fault(
+            "the words hold this row's identifier",
+            where=table.where(number),
+            why="the ledger keeps no identifiers",
+            do="Leave it out.",
+        )
+        for number in telling[:MOST]
+    ]
     if faults:
         raise EvidenceError(faults)
-    digests = tuple(dict.fromkeys(pseudonyms.digests("study" if column == STUDY_COLUMN else "patient", raw).tolist()))
+    digests = tuple(
+        dict.fromkeys(
+            pseudonyms.digests("study" if column == STUDY_COLUMN else "patient", raw).tolist()
+        )
+    )
     return ((), digests) if column == STUDY_COLUMN else (digests, ())

@@ -30,14 +30,24 @@ def declare(directory: RunDirectory, declared: AuditSpec) -> None:
     """
     if directory.rule.exists():
         if directory.rule.read_text(encoding="utf-8") != declared.to_json():
-            raise SpecError(Fault(
-                "the audit's rule is not the one declared when this run began", why=_LATE,
-                where=f"{directory.root.name}/rule.json", do="Restore it, or choose another --out."))
+            raise SpecError(
+                Fault(
+                    "the audit's rule is not the one declared when this run began",
+                    why=_LATE,
+                    where=f"{directory.root.name}/rule.json",
+                    do="Restore it, or choose another --out.",
+                )
+            )
         return
     if any((directory.root / "signals").glob("*.npz")):
-        raise SpecError(Fault(
-            "the run has signals but declared no rule before them", where=directory.root.name, why=_LATE,
-            do="Run it again with another --out."))
+        raise SpecError(
+            Fault(
+                "the run has signals but declared no rule before them",
+                where=directory.root.name,
+                why=_LATE,
+                do="Run it again with another --out.",
+            )
+        )
     write_text(directory.rule, declared.to_json())
 
 
@@ -46,7 +56,9 @@ def notice(directory: RunDirectory, declared: AuditSpec) -> str:
     late = any((directory.root / "signals").glob("*.npz"))
     return f"decision rule sha256 {declared.digest}: " + (
         "signals are there already; a note of it made elsewhere before them proves that it was fixed beforehand"
-        if late else "note it elsewhere to prove later that it was fixed beforehand")
+        if late
+        else "note it elsewhere to prove later that it was fixed beforehand"
+    )
 
 
 def declared_in(directory: RunDirectory) -> AuditSpec:
@@ -58,8 +70,13 @@ def declared_in(directory: RunDirectory) -> AuditSpec:
     try:
         values = json.loads(directory.rule.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SpecError(Fault("the run declared no rule for its audit", where=directory.root.name,
-                              do="Run it again with --audit.enabled.")) from error
+        raise SpecError(
+            Fault(
+                "the run declared no rule for its audit",
+                where=directory.root.name,
+                do="Run it again with --audit.enabled.",
+            )
+        ) from error
     return from_plain(AuditSpec, values, where=f"{directory.root.name}/rule.json", complete=True)
 
 
@@ -74,11 +91,20 @@ def read_draw(directory: RunDirectory, cohort: Cohort, partition: Partition, *, 
     sealed = directory.root / SEALED
     taught = taught_patients(partition, seed=seed)
     return Draw(
-        name=directory.root.name, partition=partition, copies=read_copies(directory),
+        name=directory.root.name,
+        partition=partition,
+        copies=read_copies(directory),
         canaries=read_canaries(sealed, cohort).by_code(cohort) if sealed.exists() else None,
-        signals={path.stem: Signals.load(path) for path in sorted((directory.root / "signals").glob("*.npz"))},
-        relearning={path.name: read_relearning(path, taught=taught)
-                    for path in sorted((directory.root / "relearn").glob("*")) if path.is_dir()})
+        signals={
+            path.stem: Signals.load(path)
+            for path in sorted((directory.root / "signals").glob("*.npz"))
+        },
+        relearning={
+            path.name: read_relearning(path, taught=taught)
+            for path in sorted((directory.root / "relearn").glob("*"))
+            if path.is_dir()
+        },
+    )
 
 
 def read_copies(directory: RunDirectory) -> tuple[Copy, ...]:
@@ -86,11 +112,18 @@ def read_copies(directory: RunDirectory) -> tuple[Copy, ...]:
     if not directory.duplicates.exists():
         return ()
     stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))["copies"]
-    return tuple(Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored)
+    return tuple(
+        Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored
+    )
 
 
 def run_audit(
-    directory: RunDirectory, draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: int,
+    directory: RunDirectory,
+    draws: Sequence[Draw],
+    *,
+    cohort: Cohort,
+    declared: AuditSpec,
+    seed: int,
 ) -> tuple[Audit, Meter]:
     """Audit and write the record; see `forgetmi.audit.auditor.audit`.
 
@@ -116,4 +149,6 @@ def stored_audit(path: Path) -> Audit:
     try:
         return Audit.from_json(path.read_text(encoding="utf-8"), where=path.name)
     except (OSError, ValueError) as error:
-        raise SpecError(Fault("the audit cannot be read", where=path.name, why=type(error).__name__)) from error
+        raise SpecError(
+            Fault("the audit cannot be read", where=path.name, why=type(error).__name__)
+        ) from error

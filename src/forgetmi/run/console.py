@@ -23,12 +23,24 @@ class Board:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         self._live = sys.stderr.isatty()
         self._tasks: dict[str, Any] = {}
-        self._progress = Progress(TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(),
-                                  TimeRemainingColumn(), console=Console(stderr=True), disable=not self._live)
+        self._progress = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._live,
+        )
 
     def show(self, what: str, done: int, total: int) -> None:
         """Work ``what`` has ``done`` of ``total`` steps behind it."""
@@ -45,12 +57,17 @@ class Board:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
 
 
-def summary(evaluations: Sequence[Evaluation], seeds: Sequence[int], costs: Sequence[tuple[Cost, Cost]]) -> str:
+def summary(
+    evaluations: Sequence[Evaluation], seeds: Sequence[int], costs: Sequence[tuple[Cost, Cost]]
+) -> str:
     """Original, unlearned and retrained side by side (image head), as text.
 
     Args:
@@ -59,19 +76,30 @@ def summary(evaluations: Sequence[Evaluation], seeds: Sequence[int], costs: Sequ
         costs: Of unlearning and of one retraining, for each seed; may be empty.
     """
     models = ["original", "unlearned", "retrained"]
-    lines = [f"{'image head, seed ' + str(seed) if len(seeds) == 1 else 'image head, mean over seeds':<30}"
-             + "".join(f"{model:>12}" for model in models) for seed in seeds[:1]]
+    lines = [
+        f"{'image head, seed ' + str(seed) if len(seeds) == 1 else 'image head, mean over seeds':<30}"
+        + "".join(f"{model:>12}" for model in models)
+        for seed in seeds[:1]
+    ]
     wanted = [*FIVE, ("gap", ""), ("jsf", "forget")]
     for name, on in wanted:
         cells = []
         for model in models:
             values = [value for one in evaluations for value in _values(one, model, name, on)]
             cells.append(f"{statistics.mean(values):.3f}" if values else "-")
-        lines.append(f"{name + (' on ' + on if on else ''):<30}" + "".join(f"{cell:>12}" for cell in cells))
-    floors = [score.value for one in evaluations if isinstance(score := _find(one, "retrain", "gap_floor", ""), Score)]
+        lines.append(
+            f"{name + (' on ' + on if on else ''):<30}" + "".join(f"{cell:>12}" for cell in cells)
+        )
+    floors = [
+        score.value
+        for one in evaluations
+        if isinstance(score := _find(one, "retrain", "gap_floor", ""), Score)
+    ]
     if floors:
-        lines.append(f"The retrained models' own gap (the floor): {statistics.mean(floors):.3f}"
-                     + (f", largest {max(floors):.3f}" if len(floors) > 1 else ""))
+        lines.append(
+            f"The retrained models' own gap (the floor): {statistics.mean(floors):.3f}"
+            + (f", largest {max(floors):.3f}" if len(floors) > 1 else "")
+        )
     if costs:
         share = statistics.mean(a.cpu_seconds / b.cpu_seconds for a, b in costs)
         lines.append(f"Unlearning took {share:.2f} of the CPU time of one retraining.")
@@ -79,7 +107,11 @@ def summary(evaluations: Sequence[Evaluation], seeds: Sequence[int], costs: Sequ
 
 
 def _values(evaluation: Evaluation, model: str, name: str, on: str) -> list[float]:
-    names = [found for found in evaluation.scores if found.startswith("retrain-")] if model == "retrained" else [model]
+    names = (
+        [found for found in evaluation.scores if found.startswith("retrain-")]
+        if model == "retrained"
+        else [model]
+    )
     found = [_find(evaluation, one, name, on) for one in names if one in evaluation.scores]
     return [score.value for score in found if isinstance(score, Score)]
 

@@ -98,8 +98,13 @@ class RunDirectory:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise SpecError(Fault("another process is working in this run directory", where=self.root.name,
-                                      do="Wait for it, or choose another --out.")) from error
+                raise SpecError(
+                    Fault(
+                        "another process is working in this run directory",
+                        where=self.root.name,
+                        do="Wait for it, or choose another --out.",
+                    )
+                ) from error
             yield
 
     def claim(self, spec: str) -> None:
@@ -112,18 +117,34 @@ class RunDirectory:
             SpecError: The directory holds another run; the keys that differ are named.
         """
         if not self.spec.exists():
-            strangers = sorted(p.name for p in self.root.iterdir() if p.name != ".lock") if self.root.exists() else []
+            strangers = (
+                sorted(p.name for p in self.root.iterdir() if p.name != ".lock")
+                if self.root.exists()
+                else []
+            )
             if strangers:
-                raise SpecError(Fault("the output directory is not empty and holds no run", where=self.root.name,
-                                      why=f"found {', '.join(strangers[:3])}", do="Choose another --out."))
+                raise SpecError(
+                    Fault(
+                        "the output directory is not empty and holds no run",
+                        where=self.root.name,
+                        why=f"found {', '.join(strangers[:3])}",
+                        do="Choose another --out.",
+                    )
+                )
             write_text(self.spec, spec)
             return
         stored = self.spec.read_text(encoding="utf-8")
         if stored != spec:
             differ = sorted(set(_flat(stored)) ^ set(_flat(spec)))
             keys = sorted({line.split(" = ")[0] for line in differ})
-            raise SpecError(Fault("the output directory holds a run with another specification", where=self.root.name,
-                                  why=f"these differ: {', '.join(keys[:8])}", do="Choose another --out."))
+            raise SpecError(
+                Fault(
+                    "the output directory holds a run with another specification",
+                    where=self.root.name,
+                    why=f"these differ: {', '.join(keys[:8])}",
+                    do="Choose another --out.",
+                )
+            )
 
 
 def _flat(text: str) -> Iterator[str]:

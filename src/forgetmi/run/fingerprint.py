@@ -15,7 +15,12 @@ from forgetmi.run.pretrained import encoder_digest
 from forgetmi.run.source_digest import source_digest
 from forgetmi.run.spec import PartitionSpec, RunSpec
 
-TRAINS = ("forgetmi.model.train", "forgetmi.model.gate", "forgetmi.data.loaders", "forgetmi.evaluation.signals")
+TRAINS = (
+    "forgetmi.model.train",
+    "forgetmi.model.gate",
+    "forgetmi.data.loaders",
+    "forgetmi.evaluation.signals",
+)
 
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy")
@@ -31,10 +36,14 @@ def behind(prepared: workflow.Prepared, partition: Partition, method: Any = None
         method: The method, where it has a part in the model.
     """
     of_method = () if method is None else ("forgetmi.unlearning.method", type(method).__module__)
-    return {"cohort": partition.cohort, "images": prepared.records.images.digest,
-            "tokens": prepared.records.tokenizer.digest, "pretrained": encoder_digest(prepared.spec.text),
-            "libraries": versions(LIBRARIES),
-            "source": source_digest((*TRAINS, *of_method), alone=("forgetmi.run.workflow",))}
+    return {
+        "cohort": partition.cohort,
+        "images": prepared.records.images.digest,
+        "tokens": prepared.records.tokenizer.digest,
+        "pretrained": encoder_digest(prepared.spec.text),
+        "libraries": versions(LIBRARIES),
+        "source": source_digest((*TRAINS, *of_method), alone=("forgetmi.run.workflow",)),
+    }
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:
@@ -50,8 +59,14 @@ def opened(spec: RunSpec) -> tuple[Cohort, workflow.Prepared, Partition]:
 
 def _shared(spec: RunSpec) -> RunSpec:
     """What every run of a benchmark has in common, as far as the data depend on it."""
-    return RunSpec(cohort=spec.cohort, images=spec.images, text=spec.text, model=spec.model, split_seed=spec.split_seed,
-                   partition=replace(spec.partition, percent=PartitionSpec.percent, draw=0))
+    return RunSpec(
+        cohort=spec.cohort,
+        images=spec.images,
+        text=spec.text,
+        model=spec.model,
+        split_seed=spec.split_seed,
+        partition=replace(spec.partition, percent=PartitionSpec.percent, draw=0),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,11 @@ from forgetmi.run.spec import RunSpec
 
 
 def finish(
-    spec: RunSpec, out: Path, *, command: list[str], how: Recording | None = None,
+    spec: RunSpec,
+    out: Path,
+    *,
+    command: list[str],
+    how: Recording | None = None,
     also: Callable[[Run], None] | None = None,
 ) -> Run:
     """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record."""
@@ -37,11 +41,13 @@ def finish(
         recorded = keep_record(done, spec, how or Recording())
     seconds = time.perf_counter() - started
     say(summary([done.evaluation], [spec.seed], costs(spec, done)))
-    say(f"{seconds:.0f} s now; all stages together {spent(spec, done.directory):.0f} CPU s.\n"
+    say(
+        f"{seconds:.0f} s now; all stages together {spent(spec, done.directory):.0f} CPU s.\n"
         f"Report: {done.directory.report}\n"
         f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
         f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}\n"
-        f"{recorded}")
+        f"{recorded}"
+    )
     return done
 
 
@@ -59,8 +65,11 @@ def _report(done: Run, spec: RunSpec, command: list[str]) -> tuple[Path, ...]:
     write_manifest(done.directory.manifest, facts.manifest)
     rows = table(done.evaluation)
     header = ",".join(rows[0])
-    write_text(done.directory.root / "metrics.csv", "\n".join(
-        [header, *(",".join(_cell(value) for value in row.values()) for row in rows)]) + "\n")
+    write_text(
+        done.directory.root / "metrics.csv",
+        "\n".join([header, *(",".join(_cell(value) for value in row.values()) for row in rows)])
+        + "\n",
+    )
     return write_report(done.directory.report, facts)
 
 

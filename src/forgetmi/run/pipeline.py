@@ -59,8 +59,13 @@ def device_of(spec: RunSpec) -> str:
     if spec.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if spec.device == "cuda" and spec.runner == "local" and not torch.cuda.is_available():
-        raise SpecError(Fault("there is no GPU that PyTorch can use", where="--device cuda",
-                              do="Leave the option out, or install PyTorch for your GPU (make TORCH=torch)."))
+        raise SpecError(
+            Fault(
+                "there is no GPU that PyTorch can use",
+                where="--device cuda",
+                do="Leave the option out, or install PyTorch for your GPU (make TORCH=torch).",
+            )
+        )
     return spec.device
 
 
@@ -83,18 +88,34 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
     if asked.after is not None:
         return sequel(read_partition(asked.after, cohort), forget, cohort=cohort)
     seed = spec.seed if spec.split_seed is None else spec.split_seed
-    made = make_partition(cohort, forget=forget, holdout=asked.holdout, validation=asked.validation,
-                          validation_from=asked.validation_from, seed=seed, draw=asked.draw)
+    made = make_partition(
+        cohort,
+        forget=forget,
+        holdout=asked.holdout,
+        validation=asked.validation,
+        validation_from=asked.validation_from,
+        seed=seed,
+        draw=asked.draw,
+    )
     return made if canaries is None else keep_out(canaries, made, cohort)
 
 
-def prepare(spec: RunSpec, cohort: Cohort, partition: Partition, progress: workflow.Progress | None = None) -> workflow.Prepared:
+def prepare(
+    spec: RunSpec, cohort: Cohort, partition: Partition, progress: workflow.Progress | None = None
+) -> workflow.Prepared:
     """The cohort made ready for the specification's models, as the given original was where there is one."""
     if spec.given.original is not None:
         return workflow.open_checkpoint(spec.given.original, cohort=cohort, progress=progress)[0]
-    return workflow.prepare(cohort=cohort, partition=partition, images=spec.images, architecture=spec.model,
-                       vocabulary=spec.text.vocabulary, min_patients=spec.text.min_patients,
-                       max_length=spec.text.max_length, progress=progress)
+    return workflow.prepare(
+        cohort=cohort,
+        partition=partition,
+        images=spec.images,
+        architecture=spec.model,
+        vocabulary=spec.text.vocabulary,
+        min_patients=spec.text.min_patients,
+        max_length=spec.text.max_length,
+        progress=progress,
+    )
 
 
 def model_seed(spec: RunSpec, name: str) -> int:
@@ -107,7 +128,9 @@ def given_model(spec: RunSpec, name: str) -> Path | None:
     given = spec.given
     if name == ORIGINAL:
         return given.original
-    number = int(name.removeprefix("retrain-")) if name.startswith("retrain-") else len(given.retrained)
+    number = (
+        int(name.removeprefix("retrain-")) if name.startswith("retrain-") else len(given.retrained)
+    )
     return given.retrained[number] if number < len(given.retrained) else None
 
 
@@ -133,39 +156,76 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool =
         with Meter() as meter:
             if name == UNLEARNED:
                 _, original = workflow.open_checkpoint(directory.model(ORIGINAL), cohort=cohort)
-                log = workflow.open_log(spec.given.original or directory.model(ORIGINAL), spec.method)
+                log = workflow.open_log(
+                    spec.given.original or directory.model(ORIGINAL), spec.method
+                )
                 done = workflow.unlearn(
-                    prepared=prepared, partition=partition, model=original.model.to(device), method=spec.method,
-                    recipe=spec.training, seed=model_seed(spec, name), batch_size=spec.batch_size, training_log=log,
-                    state=directory.state(name), progress=tell, device=device)
+                    prepared=prepared,
+                    partition=partition,
+                    model=original.model.to(device),
+                    method=spec.method,
+                    recipe=spec.training,
+                    seed=model_seed(spec, name),
+                    batch_size=spec.batch_size,
+                    training_log=log,
+                    state=directory.state(name),
+                    progress=tell,
+                    device=device,
+                )
                 model, trace = done.model, done.trace.plain()
                 if done.training_log is not None:
                     done.training_log.save(workflow.log_beside(directory.model(name)))
             elif (given := given_model(spec, name)) is not None:
                 _, loaded = workflow.open_checkpoint(given, cohort=cohort, like=prepared)
                 model = loaded.model.to(device)
-                workflow.settle_gate(prepared, loaded, partition, without_forgotten=name != ORIGINAL, seed=spec.seed)
+                workflow.settle_gate(
+                    prepared, loaded, partition, without_forgotten=name != ORIGINAL, seed=spec.seed
+                )
                 trace = {"given": loaded.digest}
             elif name == ORIGINAL:
                 directory.model(name).parent.mkdir(parents=True, exist_ok=True)
                 made = workflow.train_original(
-                    prepared=prepared, partition=partition, method=spec.method, recipe=spec.training,
-                    seed=model_seed(spec, name), resume=directory.state(name), progress=tell, device=device,
-                    log=workflow.log_beside(directory.model(name)))
-                model, trace = made.model, {"epochs": made.trace.epochs, "steps": made.trace.total("steps")}
+                    prepared=prepared,
+                    partition=partition,
+                    method=spec.method,
+                    recipe=spec.training,
+                    seed=model_seed(spec, name),
+                    resume=directory.state(name),
+                    progress=tell,
+                    device=device,
+                    log=workflow.log_beside(directory.model(name)),
+                )
+                model, trace = (
+                    made.model,
+                    {"epochs": made.trace.epochs, "steps": made.trace.total("steps")},
+                )
             else:
                 model, happened = workflow.train(
-                    prepared=prepared, partition=partition, recipe=spec.training, seed=model_seed(spec, name),
-                    without_forgotten=True, resume=directory.state(name), progress=tell, device=device)
+                    prepared=prepared,
+                    partition=partition,
+                    recipe=spec.training,
+                    seed=model_seed(spec, name),
+                    without_forgotten=True,
+                    resume=directory.state(name),
+                    progress=tell,
+                    device=device,
+                )
                 trace = {"epochs": happened.epochs, "steps": happened.total("steps")}
-        write_json(directory.trace(name), {**trace, "cost": asdict(meter.cost), "weights": parameter_digest(model)})
+        write_json(
+            directory.trace(name),
+            {**trace, "cost": asdict(meter.cost), "weights": parameter_digest(model)},
+        )
         prepared.save(directory.model(name), model, role=name, seed=model_seed(spec, name))
         directory.state(name).unlink(missing_ok=True)
     else:
         _, loaded = workflow.open_checkpoint(directory.model(name), cohort=cohort)
         model = loaded.model.to(device)
     directory.signals(name).parent.mkdir(exist_ok=True)
-    rows = None if test else np.sort(np.concatenate([partition.forget, partition.retain, partition.validation]))
+    rows = (
+        None
+        if test
+        else np.sort(np.concatenate([partition.forget, partition.retain, partition.validation]))
+    )
     workflow.predict(prepared=prepared, model=model, rows=rows).save(directory.signals(name))
 
 
@@ -180,9 +240,18 @@ def relearn_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
     if not isinstance(loaded.model, ImageText) or len(partition.of_request().forget) < 4:
         return
     with Meter() as meter:
-        relearn(prepared=prepared, partition=partition, model=loaded.model.to(device_of(spec)), recipe=spec.training,
-                epochs=spec.audit.relearn_epochs, lr=spec.audit.relearn_lr, seed=spec.seed,
-                folder=directory.relearning(name), resume=directory.state(stage), progress=tell)
+        relearn(
+            prepared=prepared,
+            partition=partition,
+            model=loaded.model.to(device_of(spec)),
+            recipe=spec.training,
+            epochs=spec.audit.relearn_epochs,
+            lr=spec.audit.relearn_lr,
+            seed=spec.seed,
+            folder=directory.relearning(name),
+            resume=directory.state(stage),
+            progress=tell,
+        )
     write_json(directory.trace(stage), {"cost": asdict(meter.cost)})
     directory.state(stage).unlink(missing_ok=True)
 
@@ -223,6 +292,7 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
     Raises:
         ForgetMIError: Input, disk or another process is in the way; nothing is half-written.
     """
+
     def told(what: str) -> workflow.Progress:
         return lambda done, total: show(what, done, total) if show is not None else None
 
@@ -238,32 +308,57 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
             write_canaries(directory.root, read_canaries(spec.partition.canaries, cohort))
         write_json(directory.notices, dict(prepared.records.images.notices))
         if spec.duplicates and not directory.duplicates.exists():
-            write_json(directory.duplicates, find_duplicates(
-                cohort, partition, cache=default_cache(), progress=told("copies")).plain())
+            write_json(
+                directory.duplicates,
+                find_duplicates(
+                    cohort, partition, cache=default_cache(), progress=told("copies")
+                ).plain(),
+            )
         waits = {UNLEARNED: ORIGINAL}
-        jobs = [Job(name, make_model, (spec, root, name), after=waits.get(name)) for name in model_names(spec)
-                if not directory.signals(name).exists()]
-        jobs += [Job(f"relearn-{name}", relearn_model, (spec, root, name), after=name) for name in relearnt_names(spec)
-                 if not relearnt(directory.relearning(name), epochs=spec.audit.relearn_epochs)]
+        jobs = [
+            Job(name, make_model, (spec, root, name), after=waits.get(name))
+            for name in model_names(spec)
+            if not directory.signals(name).exists()
+        ]
+        jobs += [
+            Job(f"relearn-{name}", relearn_model, (spec, root, name), after=name)
+            for name in relearnt_names(spec)
+            if not relearnt(directory.relearning(name), epochs=spec.audit.relearn_epochs)
+        ]
         run_all(jobs, spec.resources, show=show)
         signals = {name: Signals.load(directory.signals(name)) for name in model_names(spec)}
         with Meter() as meter:
             evaluation = workflow.evaluate(
-                original=signals[ORIGINAL], unlearned=signals[UNLEARNED],
-                retrained=[signals[name] for name in retrained_names(spec)], partition=partition,
-                ordinal=cohort.ordinal, seed=spec.seed, resamples=spec.resamples)
+                original=signals[ORIGINAL],
+                unlearned=signals[UNLEARNED],
+                retrained=[signals[name] for name in retrained_names(spec)],
+                partition=partition,
+                ordinal=cohort.ordinal,
+                seed=spec.seed,
+                resamples=spec.resamples,
+            )
         write_text(directory.metrics, evaluation.to_json())
         write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})
         if spec.audit.enabled:
-            _, meter = run_audit(directory, [read_draw(directory, cohort, partition, seed=spec.seed)], cohort=cohort,
-                                 declared=spec.audit, seed=spec.seed)
+            _, meter = run_audit(
+                directory,
+                [read_draw(directory, cohort, partition, seed=spec.seed)],
+                cohort=cohort,
+                declared=spec.audit,
+                seed=spec.seed,
+            )
             write_json(directory.trace("audit"), {"cost": asdict(meter.cost)})
     return Run(directory, cohort, partition, evaluation)
 
 
 def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
     """Every finished stage whose cost was measured, in order."""
-    stages = [*model_names(spec), *(f"relearn-{name}" for name in relearnt_names(spec)), "evaluate", "audit"]
+    stages = [
+        *model_names(spec),
+        *(f"relearn-{name}" for name in relearnt_names(spec)),
+        "evaluate",
+        "audit",
+    ]
     return [name for name in stages if directory.trace(name).exists()]
 
 

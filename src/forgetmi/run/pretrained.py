@@ -12,7 +12,9 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.model.text_encoder import TextEncoderSpec, pretrained_directory, pretrained_weights
 from forgetmi.run.spec import RunSpec
 
-ABSENT = "absent"  # a given original may name an encoder that this machine lacks, and need it no more
+ABSENT = (
+    "absent"  # a given original may name an encoder that this machine lacks, and need it no more
+)
 
 
 def encoder_digest(text: TextEncoderSpec) -> str:
@@ -31,8 +33,11 @@ def encoder_digest(text: TextEncoderSpec) -> str:
     try:
         folder = pretrained_directory(text.pretrained)
         files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
-        return _digest(replace(text, download=False), folder,
-                       tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files))
+        return _digest(
+            replace(text, download=False),
+            folder,
+            tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files),
+        )
     except SpecError:
         return ABSENT
 
@@ -51,17 +56,23 @@ def offline(spec: RunSpec) -> RunSpec:
     try:
         pretrained_directory(spec.model.pretrained)
     except SpecError as error:
-        raise SpecError(Fault(
-            "the pretrained text encoder is not on this machine", where="--dry-run",
-            why="a dry run downloads nothing, and the models' keys hold a digest of its weights",
-            do="Fetch it first (hf download NAME), or leave --dry-run out.")) from error
+        raise SpecError(
+            Fault(
+                "the pretrained text encoder is not on this machine",
+                where="--dry-run",
+                why="a dry run downloads nothing, and the models' keys hold a digest of its weights",
+                do="Fetch it first (hf download NAME), or leave --dry-run out.",
+            )
+        ) from error
     return replace(spec, model=replace(spec.model, download=False))
 
 
 @lru_cache(maxsize=4)
 def _digest(text: TextEncoderSpec, folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
     """See `encoder_digest`; ``folder`` and ``files`` only tell one state of an encoder from another."""
-    digest = hashlib.sha256(json.dumps(asdict(replace(text, pretrained="")), sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps(asdict(replace(text, pretrained="")), sort_keys=True).encode()
+    )
     for name, value in sorted(pretrained_weights(text).items()):
         digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
         digest.update(value.contiguous().numpy().tobytes())

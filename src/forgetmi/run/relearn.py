@@ -25,12 +25,23 @@ from forgetmi.run import workflow
 def taught_patients(partition: Partition, *, seed: int) -> Ints:
     """Codes of the half of the patients forgotten now that is taught again, the larger half of an odd number."""
     code = np.unique(partition.patient[partition.of_request().forget])
-    return np.sort(numpy_generator(seed, "relearn", "taught").permutation(code)[:(len(code) + 1) // 2])
+    return np.sort(
+        numpy_generator(seed, "relearn", "taught").permutation(code)[: (len(code) + 1) // 2]
+    )
 
 
 def relearn(
-    *, prepared: workflow.Prepared, partition: Partition, model: ImageText, recipe: Recipe, epochs: int, lr: float,
-    seed: int, folder: Path, resume: Path, progress: Callable[[int, int], None] | None = None,
+    *,
+    prepared: workflow.Prepared,
+    partition: Partition,
+    model: ImageText,
+    recipe: Recipe,
+    epochs: int,
+    lr: float,
+    seed: int,
+    folder: Path,
+    resume: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Fine-tune a model in place on the taught patients and store its signals on all forgotten now, epoch by epoch.
 
@@ -50,13 +61,23 @@ def relearn(
     """
     rows = partition.of_request().forget
     taught = rows[np.isin(partition.patient[rows], taught_patients(partition, seed=seed))]
-    loader = Loader(prepared.records, taught, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
+    loader = Loader(
+        prepared.records, taught, batch_size=recipe.batch_size, seed=seed, avoid_single=True
+    )
     folder.mkdir(parents=True, exist_ok=True)
 
     def keep(epoch: int) -> None:
-        said = collect(model, prepared.records, rows, cohort=prepared.cohort, model_digest=parameter_digest(model),
-                       batch_size=workflow.looking_batch(prepared.records))
-        replace(said, image_embedding=None, text_embedding=None, joint_embedding=None).save(_file(folder, epoch))
+        said = collect(
+            model,
+            prepared.records,
+            rows,
+            cohort=prepared.cohort,
+            model_digest=parameter_digest(model),
+            batch_size=workflow.looking_batch(prepared.records),
+        )
+        replace(said, image_embedding=None, text_embedding=None, joint_embedding=None).save(
+            _file(folder, epoch)
+        )
 
     def told(done: int, total: int) -> None:
         keep(done)
@@ -65,8 +86,15 @@ def relearn(
 
     if not _file(folder, 0).exists():
         keep(0)
-    fit(model, loader, replace(recipe, epochs=epochs, lr=lr, warmup=0.0, decay=0.0, plateau=0, shift=0.0),
-        seed=seed, ordinal=prepared.cohort.ordinal, resume=resume, progress=told)
+    fit(
+        model,
+        loader,
+        replace(recipe, epochs=epochs, lr=lr, warmup=0.0, decay=0.0, plateau=0, shift=0.0),
+        seed=seed,
+        ordinal=prepared.cohort.ordinal,
+        resume=resume,
+        progress=told,
+    )
 
 
 def relearnt(folder: Path, *, epochs: int) -> bool:
@@ -76,7 +104,9 @@ def relearnt(folder: Path, *, epochs: int) -> bool:
 
 def read_relearning(folder: Path, *, taught: Ints) -> Relearning:
     """What `relearn` stored."""
-    return Relearning(tuple(Signals.load(path) for path in sorted(folder.glob("[0-9]*.npz"))), taught)
+    return Relearning(
+        tuple(Signals.load(path) for path in sorted(folder.glob("[0-9]*.npz"))), taught
+    )
 
 
 def _file(folder: Path, epoch: int) -> Path:

@@ -64,23 +64,44 @@ def plan_for(partition: Partition, *, models: int, unlearnings: int, seed: int) 
         SpecError: Too few models, or more forget sets than half of the asked patients hold.
     """
     forgotten = len(_people(partition, "forget"))
-    plan = Plan(models, unlearnings, seed, partition.cohort, forgotten, len(_rows(partition)), *_sets(partition))
+    plan = Plan(
+        models,
+        unlearnings,
+        seed,
+        partition.cohort,
+        forgotten,
+        len(_rows(partition)),
+        *_sets(partition),
+    )
     if models < 2:
-        raise SpecError(Fault(f"{models} shadow models are too few", why="every patient is in one half of them",
-                              do="Ask for 2 or more."))
+        raise SpecError(
+            Fault(
+                f"{models} shadow models are too few",
+                why="every patient is in one half of them",
+                do="Ask for 2 or more.",
+            )
+        )
     room = int(_asked(plan, partition).sum(1).min())
     if not 0 <= unlearnings * forgotten <= room:
-        raise SpecError(Fault(
-            f"{unlearnings} forget sets of {forgotten} patients cannot be drawn for each shadow model",
-            why=f"the smallest half holds {room} of the patients asked about",
-            do=f"Ask for 0 to {room // forgotten} unlearnings."))
+        raise SpecError(
+            Fault(
+                f"{unlearnings} forget sets of {forgotten} patients cannot be drawn for each shadow model",
+                why=f"the smallest half holds {room} of the patients asked about",
+                do=f"Ask for 0 to {room // forgotten} unlearnings.",
+            )
+        )
     return plan
 
 
 def inside(plan: Plan, partition: Partition) -> Masks:
     """Who each model is trained on: every patient of the forget, retain and holdout sets in exactly half of them."""
     patients = _people(partition, "forget", "retain", "holdout")
-    order = numpy_generator(plan.seed, "shadows", "masks").random((plan.models, len(patients))).argsort(0).argsort(0)
+    order = (
+        numpy_generator(plan.seed, "shadows", "masks")
+        .random((plan.models, len(patients)))
+        .argsort(0)
+        .argsort(0)
+    )
     masks = np.zeros((plan.models, int(partition.patient.max()) + 1), dtype=bool)
     masks[:, patients] = order < plan.models // 2
     return masks
@@ -90,7 +111,10 @@ def forget_sets(plan: Plan, partition: Partition, model: int) -> list[Ints]:
     """The patients one model unlearns, one array a forget set, out of those of its half that attacks ask about."""
     there = np.flatnonzero(_asked(plan, partition)[model])
     order = numpy_generator(plan.seed, "shadows", "forget", model).permutation(there)
-    return [np.sort(order[at * plan.forgotten:(at + 1) * plan.forgotten]) for at in range(plan.unlearnings)]
+    return [
+        np.sort(order[at * plan.forgotten : (at + 1) * plan.forgotten])
+        for at in range(plan.unlearnings)
+    ]
 
 
 def _asked(plan: Plan, partition: Partition) -> Masks:
@@ -106,8 +130,10 @@ def _people(partition: Partition, *sets: str) -> Ints:
 
 def _sets(partition: Partition) -> tuple[str, str]:
     """Digests `Plan.people` and `Plan.asked`: masks are drawn again when a pool is read, so they must be the same."""
-    people, asked = (hashlib.sha256(_people(partition, *on).astype(np.int64).tobytes()).hexdigest()[:16]
-                     for on in (("forget", "retain", "holdout"), ASKED))
+    people, asked = (
+        hashlib.sha256(_people(partition, *on).astype(np.int64).tobytes()).hexdigest()[:16]
+        for on in (("forget", "retain", "holdout"), ASKED)
+    )
     return people, asked
 
 
@@ -130,17 +156,30 @@ def price_of(plan: Plan, spec: RunSpec, run: RunDirectory, *, training: float | 
     sets = json.loads(run.partition.read_text(encoding="utf-8"))
     trained = len(sets["forget"]) + len(sets["retain"])
     if training is None:
-        made = [*([] if spec.given.original else [ORIGINAL]), *retrained_names(spec)[len(spec.given.retrained):]]
+        made = [
+            *([] if spec.given.original else [ORIGINAL]),
+            *retrained_names(spec)[len(spec.given.retrained) :],
+        ]
         if not made:
-            raise SpecError(Fault("what a training costs is not known", why="the run trained no model itself",
-                                  do="Give --training-cost CPU_SECONDS."))
+            raise SpecError(
+                Fault(
+                    "what a training costs is not known",
+                    why="the run trained no model itself",
+                    do="Give --training-cost CPU_SECONDS.",
+                )
+            )
         training = cost_of(run, made[0]).cpu_seconds
     each = plan.rows / 2 / trained * training
     return plan.models * (each + plan.unlearnings * cost_of(run, UNLEARNED).cpu_seconds)
 
 
 def make_pool(
-    plan: Plan, spec: RunSpec, run: RunDirectory, root: Path, *, show: Callable[[str, int, int], None] | None = None,
+    plan: Plan,
+    spec: RunSpec,
+    run: RunDirectory,
+    root: Path,
+    *,
+    show: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Train what is not there yet of a pool, side by side; given again, an interrupted pool goes on.
 
@@ -157,12 +196,20 @@ def make_pool(
     with directory.lock():
         stored = root / "plan.json"
         if stored.exists() and _stored(root) != plan:
-            raise SpecError(Fault("the directory holds another pool of shadow models", where=root.name,
-                                  do="Choose another --out."))
+            raise SpecError(
+                Fault(
+                    "the directory holds another pool of shadow models",
+                    where=root.name,
+                    do="Choose another --out.",
+                )
+            )
         if not stored.exists():
             write_json(stored, asdict(plan))
-        jobs = [Job(_name(at), make_shadow, (plan, spec, run.root, root, at)) for at in range(plan.models)
-                if not directory.signals(_name(at)).exists()]
+        jobs = [
+            Job(_name(at), make_shadow, (plan, spec, run.root, root, at))
+            for at in range(plan.models)
+            if not directory.signals(_name(at)).exists()
+        ]
         run_all(jobs, spec.resources, show=show)
 
 
@@ -177,8 +224,15 @@ def make_shadow(plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, tell:
         (root / folder).mkdir(exist_ok=True)
     sides = _partition(partition, patients, patients[:1])
     if not directory.model(name).exists():
-        model, _ = workflow.train(prepared=prepared, partition=sides, recipe=spec.training, seed=seed,
-                             resume=directory.state(name), progress=tell, device=device_of(spec))
+        model, _ = workflow.train(
+            prepared=prepared,
+            partition=sides,
+            recipe=spec.training,
+            seed=seed,
+            resume=directory.state(name),
+            progress=tell,
+            device=device_of(spec),
+        )
         prepared.save(directory.model(name), model, role="shadow", seed=seed)
         directory.state(name).unlink(missing_ok=True)
     for number, forgotten in enumerate(forget_sets(plan, partition, at)):
@@ -187,9 +241,17 @@ def make_shadow(plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, tell:
             continue
         _, loaded = workflow.open_checkpoint(directory.model(name), cohort=cohort)
         done = workflow.unlearn(
-            prepared=prepared, partition=_partition(partition, patients, forgotten), model=loaded.model,
-            method=spec.method, recipe=spec.training, seed=derive(seed, "unlearn", number),
-            batch_size=spec.batch_size, state=state, progress=tell, device=device_of(spec))
+            prepared=prepared,
+            partition=_partition(partition, patients, forgotten),
+            model=loaded.model,
+            method=spec.method,
+            recipe=spec.training,
+            seed=derive(seed, "unlearn", number),
+            batch_size=spec.batch_size,
+            state=state,
+            progress=tell,
+            device=device_of(spec),
+        )
         _keep(workflow.predict(prepared=prepared, model=done.model), signals)
         state.unlink(missing_ok=True)
     _, loaded = workflow.open_checkpoint(directory.model(name), cohort=cohort)
@@ -203,8 +265,14 @@ def _partition(partition: Partition, patients: Ints, forgotten: Ints) -> Partiti
     own = rows[np.isin(partition.patient[rows], patients)]
     gone = np.isin(partition.patient[own], forgotten)
     nobody = np.empty(0, np.int64)
-    return replace(partition, forget=own[gone], retain=own[~gone], holdout=nobody, reference=nobody,
-                   earlier=nobody)
+    return replace(
+        partition,
+        forget=own[gone],
+        retain=own[~gone],
+        holdout=nobody,
+        reference=nobody,
+        earlier=nobody,
+    )
 
 
 def _keep(signals: Signals, path: Path) -> None:
@@ -216,8 +284,12 @@ def _name(at: int, unlearning: int | None = None) -> str:
 
 
 def _stored(root: Path) -> Plan:
-    return from_plain(Plan, json.loads((root / "plan.json").read_text(encoding="utf-8")), where="plan.json",
-                      complete=True)
+    return from_plain(
+        Plan,
+        json.loads((root / "plan.json").read_text(encoding="utf-8")),
+        where="plan.json",
+        complete=True,
+    )
 
 
 def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Pool, Pool | None]:
@@ -233,19 +305,40 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
         SpecError: It is no pool, is of other data, or is not finished.
     """
     if not (root / "plan.json").exists():
-        raise SpecError(Fault("this is no directory of shadow models", where=root.name,
-                              do="Give the --out of forgetmi shadows."))
+        raise SpecError(
+            Fault(
+                "this is no directory of shadow models",
+                where=root.name,
+                do="Give the --out of forgetmi shadows.",
+            )
+        )
     plan, directory = _stored(root), RunDirectory(root)
     people, asked = _sets(partition)
-    if (plan.cohort, plan.people) != (cohort.digest, people) or (plan.unlearnings and plan.asked != asked):
-        raise SpecError(Fault("the shadow models are of another cohort or of other sets", where=root.name,
-                              do="Give the run they were made for first."))
+    if (plan.cohort, plan.people) != (cohort.digest, people) or (
+        plan.unlearnings and plan.asked != asked
+    ):
+        raise SpecError(
+            Fault(
+                "the shadow models are of another cohort or of other sets",
+                where=root.name,
+                do="Give the run they were made for first.",
+            )
+        )
     done = [at for at in range(plan.models) if directory.signals(_name(at)).exists()]
     if len(done) < plan.models:
-        raise SpecError(Fault(f"{len(done)} of {plan.models} shadow models are done", where=root.name,
-                              do="Give the command of forgetmi shadows again; it goes on where it stopped."))
+        raise SpecError(
+            Fault(
+                f"{len(done)} of {plan.models} shadow models are done",
+                where=root.name,
+                do="Give the command of forgetmi shadows again; it goes on where it stopped.",
+            )
+        )
     masks = inside(plan, partition)
-    plain = Pool(tuple(Signals.load(directory.signals(_name(at))) for at in done), masks, np.zeros_like(masks))
+    plain = Pool(
+        tuple(Signals.load(directory.signals(_name(at))) for at in done),
+        masks,
+        np.zeros_like(masks),
+    )
     if plan.unlearnings == 0:
         return plain, None
     kept, gone, signals = [], [], []

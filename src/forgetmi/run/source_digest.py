@@ -55,8 +55,13 @@ def _read(name: str) -> tuple[bytes, tuple[str, ...]]:
     """The source of a module, and the modules of the package that it imports."""
     path = _file(name)
     if path is None:
-        raise SpecError(Fault(f"module {name} has no source file", why="results are stored under a digest of the source",
-                              do="Put the code into a file that Python can import under this name."))
+        raise SpecError(
+            Fault(
+                f"module {name} has no source file",
+                why="results are stored under a digest of the source",
+                do="Put the code into a file that Python can import under this name.",
+            )
+        )
     source = path.read_bytes()
     return source, tuple(sorted(_imports(source)))
 
@@ -76,7 +81,13 @@ def _file(name: str) -> Path | None:
     """Where a module's source is; looking for one of this package imports nothing."""
     package, *parts = name.split(".")
     if package == PACKAGE:
-        path = ROOT.joinpath(*parts).with_suffix(".py")  # a package's own file names its parts and computes nothing
+        path = ROOT.joinpath(*parts).with_suffix(
+            ".py"
+        )  # a package's own file names its parts and computes nothing
         return path if path.is_file() else None
     spec = find_spec(name)
-    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+    return (
+        Path(spec.origin)
+        if spec is not None and spec.origin and spec.origin.endswith(".py")
+        else None
+    )

@@ -57,10 +57,14 @@ class PartitionSpec:
 
     def __post_init__(self) -> None:
         if self.after is not None and self.forget_list is None:
-            raise SpecError(Fault("an earlier partition is given without a forget list", where="partition",
-                                  why="who withdraws now must be named", do="Give --partition.forget-list, too."))
-
-
+            raise SpecError(
+                Fault(
+                    "an earlier partition is given without a forget list",
+                    where="partition",
+                    why="who withdraws now must be named",
+                    do="Give --partition.forget-list, too.",
+                )
+            )
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,14 @@ class GivenModels:
 
     def __post_init__(self) -> None:
         if self.retrained and self.original is None:
-            raise SpecError(Fault("retrained models are given without the original", where="given",
-                                  why="they must share its architecture and vocabulary", do="Give the original, too."))
-
-
+            raise SpecError(
+                Fault(
+                    "retrained models are given without the original",
+                    where="given",
+                    why="they must share its architecture and vocabulary",
+                    do="Give the original, too.",
+                )
+            )
 
 
 @dataclass(frozen=True)
@@ -155,17 +163,26 @@ class RunSpec:
         rules = {
             "retrains must be from 0 to 1000": 0 <= self.retrains <= 1000,
             "batch_size must be at least 1": self.batch_size >= 1,
-            "resamples must be at least 0": self.resamples >= 0, "workers must be at least 0": self.workers >= 0,
+            "resamples must be at least 0": self.resamples >= 0,
+            "workers must be at least 0": self.workers >= 0,
             "threads must be at least 1": self.threads >= 1,
             "gpus_per_job must be at least 0": 0 <= self.gpus_per_job < math.inf,
         }
         faults = [Fault(rule, where="run") for rule, holds in rules.items() if not holds]
         options = _numbers(self)
-        faults += [Fault(f"{name} is not a number", where="run") for name, value in options.items()
-                   if math.isnan(value)]
-        faults += [Fault(f"{name} must be {meant}", where="run") for name, holds, meant in (
-            ("method.epochs", options.get("method.epochs", 0) >= 0, "at least 0"),
-            ("method.lr", not options.get("method.lr", 1) <= 0, "above 0")) if not holds]
+        faults += [
+            Fault(f"{name} is not a number", where="run")
+            for name, value in options.items()
+            if math.isnan(value)
+        ]
+        faults += [
+            Fault(f"{name} must be {meant}", where="run")
+            for name, holds, meant in (
+                ("method.epochs", options.get("method.epochs", 0) >= 0, "at least 0"),
+                ("method.lr", not options.get("method.lr", 1) <= 0, "above 0"),
+            )
+            if not holds
+        ]
         if faults:
             raise SpecError(faults)
 
@@ -178,8 +195,11 @@ class RunSpec:
 def _numbers(part: Any, name: str = "") -> dict[str, float]:
     """Every number among a part's options, by its name."""
     if dataclasses.is_dataclass(part):
-        return {key: value for f in dataclasses.fields(part)
-                for key, value in _numbers(getattr(part, f.name), f"{name}.{f.name}".strip(".")).items()}
+        return {
+            key: value
+            for f in dataclasses.fields(part)
+            for key, value in _numbers(getattr(part, f.name), f"{name}.{f.name}".strip(".")).items()
+        }
     return {name: part} if isinstance(part, int | float) else {}
 
 
@@ -223,13 +243,20 @@ def read_yaml(path: Path) -> RunSpec:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SpecError(Fault("the specification cannot be read", where=path.name, why=error.strerror or "")) from error
+        raise SpecError(
+            Fault("the specification cannot be read", where=path.name, why=error.strerror or "")
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:  # their own words quote the file
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SpecError(Fault(
-            "the specification is not valid YAML", where=f"{path.name}{at}",
-            why=type(error).__name__, do="Correct it there: check indentation, quotes and colons.")) from None
+        raise SpecError(
+            Fault(
+                "the specification is not valid YAML",
+                where=f"{path.name}{at}",
+                why=type(error).__name__,
+                do="Correct it there: check indentation, quotes and colons.",
+            )
+        ) from None
     return from_plain(RunSpec, {} if values is None else values, where=path.name, choices=CHOICES)
 
 
@@ -239,8 +266,14 @@ def spec_of(root: Path) -> RunSpec:
 
     directory = RunDirectory(root)
     if not directory.spec.exists():
-        raise SpecError(Fault("this is not a run directory", where=root.name, why="it has no spec.yaml",
-                              do="Give the --out of a forgetmi run."))
+        raise SpecError(
+            Fault(
+                "this is not a run directory",
+                where=root.name,
+                why="it has no spec.yaml",
+                do="Give the --out of a forgetmi run.",
+            )
+        )
     return read_yaml(directory.spec)
 
 

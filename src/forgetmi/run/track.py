@@ -39,8 +39,13 @@ class Tracker:
 
     def __init__(self, kind: Kind, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
         if find_spec("accelerate") is None or find_spec(NEEDS[kind]) is None:
-            raise SpecError(Fault(f"{kind} is not installed", where="--track",
-                                  do="Install it with  pip install 'forgetmi[track]'."))
+            raise SpecError(
+                Fault(
+                    f"{kind} is not installed",
+                    where="--track",
+                    do="Install it with  pip install 'forgetmi[track]'.",
+                )
+            )
         from accelerate import PartialState, tracking
 
         self._after = ExitStack()
@@ -53,10 +58,13 @@ class Tracker:
         else:
             if not os.environ.get("WANDB_SWEEP_ID"):
                 os.environ.setdefault("WANDB_MODE", "offline")
-            self._tracker = tracking.WandBTracker(PROJECT, dir=str(folder), name=name, settings=_silent())
+            self._tracker = tracking.WandBTracker(
+                PROJECT, dir=str(folder), name=name, settings=_silent()
+            )
         self._tracker.start()
-        self._tracker.store_init_configuration({key: value for key, value in settings.items()
-                                                if isinstance(value, (int, float, bool))})
+        self._tracker.store_init_configuration(
+            {key: value for key, value in settings.items() if isinstance(value, (int, float, bool))}
+        )
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
         """Hand on numbers of one step."""
@@ -66,7 +74,10 @@ class Tracker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         with self._after:
             self._tracker.finish()
@@ -80,16 +91,28 @@ def _mlflow(folder: Path, name: str, after: ExitStack) -> Any:
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
         after.callback(mlflow.set_tracking_uri, None)  # it is the process's, and outlives a run
-    return MLflowTracker(PROJECT, logging_dir="mlflow-artifacts:/", run_name=name,  # a server's own place; none is sent
-                         tags={"mlflow.user": PROJECT, "mlflow.source.name": PROJECT})
+    return MLflowTracker(
+        PROJECT,
+        logging_dir="mlflow-artifacts:/",
+        run_name=name,  # a server's own place; none is sent
+        tags={"mlflow.user": PROJECT, "mlflow.source.name": PROJECT},
+    )
 
 
 def _silent() -> Any:
     """Settings of Weights & Biases that keep what it would find out by itself (paths, arguments, output) to us."""
     import wandb  # pyright: ignore[reportMissingImports]
 
-    return wandb.Settings(x_disable_meta=True, x_disable_machine_info=True, x_disable_stats=True, disable_code=True,
-                          disable_git=True, x_save_requirements=False, save_code=False, console="off")
+    return wandb.Settings(
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_disable_stats=True,
+        disable_code=True,
+        disable_git=True,
+        x_save_requirements=False,
+        save_code=False,
+        console="off",
+    )
 
 
 def track_run(kind: Kind, directory: RunDirectory, names: list[str], *, seed: int) -> None:
@@ -106,8 +129,20 @@ def track_run(kind: Kind, directory: RunDirectory, names: list[str], *, seed: in
         for name in names:
             trace = json.loads(directory.trace(name).read_text(encoding="utf-8"))
             for step, losses in enumerate(trace.get("epochs", ())):
-                tracker.log({f"{name}/{key}": value for key, value in losses.items()
-                             if isinstance(value, (int, float))}, step=step)
-        tracker.log({"/".join(filter(None, (name, one.name, one.head, one.on))): one.value
-                     for name, scores in evaluation.scores.items() for one in scores if isinstance(one, Score)},
-                    step=0)
+                tracker.log(
+                    {
+                        f"{name}/{key}": value
+                        for key, value in losses.items()
+                        if isinstance(value, (int, float))
+                    },
+                    step=step,
+                )
+        tracker.log(
+            {
+                "/".join(filter(None, (name, one.name, one.head, one.on))): one.value
+                for name, scores in evaluation.scores.items()
+                for one in scores
+                if isinstance(one, Score)
+            },
+            step=0,
+        )

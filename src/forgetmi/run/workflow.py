@@ -55,22 +55,40 @@ class Prepared:
     def preprocessing(self) -> dict[str, Any]:
         """What a checkpoint must remember to prepare another cohort in the same way."""
         tokenizer = self.records.tokenizer
-        return {"images": asdict(self.images), "ordinal": self.cohort.ordinal, "text": {
-            "max_length": tokenizer.max_length, "lowercase": tokenizer.lowercase,
-            "strip_accents": tokenizer.strip_accents}}
+        return {
+            "images": asdict(self.images),
+            "ordinal": self.cohort.ordinal,
+            "text": {
+                "max_length": tokenizer.max_length,
+                "lowercase": tokenizer.lowercase,
+                "strip_accents": tokenizer.strip_accents,
+            },
+        }
 
     def save(self, directory: Path, model: ImageText | Ensemble, **extra: Any) -> str:
         """Write a model of this family as a checkpoint; returns the digest of its weights."""
         directory.parent.mkdir(parents=True, exist_ok=True)
         return checkpoint.save(
-            directory, model, vocabulary=self.records.tokenizer.vocabulary, preprocessing=self.preprocessing(),
-            classes=self.cohort.classes, extra={"cohort": self.cohort.digest, "source": self.source, **extra})
+            directory,
+            model,
+            vocabulary=self.records.tokenizer.vocabulary,
+            preprocessing=self.preprocessing(),
+            classes=self.cohort.classes,
+            extra={"cohort": self.cohort.digest, "source": self.source, **extra},
+        )
 
 
 def prepare(
-    *, cohort: Cohort, partition: Partition, images: ImagePreprocessing | None = None,
-    architecture: Architecture | None = None, vocabulary: int = 1000, min_patients: int = 5, max_length: int = 320,
-    cache: Path | None = None, progress: Progress | None = None,
+    *,
+    cohort: Cohort,
+    partition: Partition,
+    images: ImagePreprocessing | None = None,
+    architecture: Architecture | None = None,
+    vocabulary: int = 1000,
+    min_patients: int = 5,
+    max_length: int = 320,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Decode every image once, make the vocabulary, tokenize every report once.
 
@@ -95,17 +113,32 @@ def prepare(
         tokenizer = Tokenizer.from_pretrained_directory(folder, max_length=max_length)
     else:
         rows = trained_rows(partition)
-        tokenizer = Tokenizer(train_wordpiece(cohort.report[rows], cohort.patient[rows], size=vocabulary,
-                                              min_patients=min_patients), max_length=max_length)
+        tokenizer = Tokenizer(
+            train_wordpiece(
+                cohort.report[rows],
+                cohort.patient[rows],
+                size=vocabulary,
+                min_patients=min_patients,
+            ),
+            max_length=max_length,
+        )
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
     records = Records.of(cohort, store, tokenizer)
-    spec = architecture.resolve(size=images.size, classes=len(cohort.classes), vocabulary=len(tokenizer.vocabulary),
-                                longest=max_length)
+    spec = architecture.resolve(
+        size=images.size,
+        classes=len(cohort.classes),
+        vocabulary=len(tokenizer.vocabulary),
+        longest=max_length,
+    )
     return Prepared(cohort, records, images, spec)
 
 
 def open_checkpoint(
-    directory: Path, *, cohort: Cohort, like: Prepared | None = None, cache: Path | None = None,
+    directory: Path,
+    *,
+    cohort: Cohort,
+    like: Prepared | None = None,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Prepared, checkpoint.Loaded]:
     """Read a model and prepare a cohort the way the model's own was.
@@ -122,27 +155,40 @@ def open_checkpoint(
     """
     loaded = checkpoint.load(directory)
     if loaded.classes != cohort.classes:
-        raise CheckpointError(Fault(
-            "the checkpoint's classes are not the cohort's", where=directory.name,
-            why=f"{', '.join(loaded.classes)} against {', '.join(cohort.classes)}",
-            do="Give the cohort the same classes in the same order.",
-        ))
+        raise CheckpointError(
+            Fault(
+                "the checkpoint's classes are not the cohort's",
+                where=directory.name,
+                why=f"{', '.join(loaded.classes)} against {', '.join(cohort.classes)}",
+                do="Give the cohort the same classes in the same order.",
+            )
+        )
     images = ImagePreprocessing(**loaded.preprocessing["images"])
     tokenizer = Tokenizer(loaded.vocabulary, **loaded.preprocessing["text"])
     if like is not None:
         if (loaded.spec, images, tokenizer) != (like.spec, like.images, like.records.tokenizer):
-            raise CheckpointError(Fault(
-                "the checkpoint is of another kind than the original", where=directory.name,
-                why="its architecture, image size or vocabulary differs", do="Give models that were made alike.",
-            ))
+            raise CheckpointError(
+                Fault(
+                    "the checkpoint is of another kind than the original",
+                    where=directory.name,
+                    why="its architecture, image size or vocabulary differs",
+                    do="Give models that were made alike.",
+                )
+            )
         return like, loaded
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
     source = loaded.extra.get("source")
-    return Prepared(cohort, Records.of(cohort, store, tokenizer), images, loaded.spec, source), loaded
+    return Prepared(
+        cohort, Records.of(cohort, store, tokenizer), images, loaded.spec, source
+    ), loaded
 
 
 def settle_gate(
-    prepared: Prepared, loaded: checkpoint.Loaded, partition: Partition, *, without_forgotten: bool = False,
+    prepared: Prepared,
+    loaded: checkpoint.Loaded,
+    partition: Partition,
+    *,
+    without_forgotten: bool = False,
     seed: int = 0,
 ) -> bool:
     """Fit the gate of a model from a checkpoint that came without one; others are left as they are.
@@ -168,13 +214,24 @@ def trained_rows(partition: Partition, *, without_forgotten: bool = False) -> In
     """Rows a model is trained on, in the order of the cohort."""
     import numpy as np
 
-    return partition.retain if without_forgotten else np.sort(np.concatenate([partition.forget, partition.retain]))
+    return (
+        partition.retain
+        if without_forgotten
+        else np.sort(np.concatenate([partition.forget, partition.retain]))
+    )
 
 
 def train(
-    *, prepared: Prepared, partition: Partition, recipe: Recipe | None = None, seed: int = 0,
-    without_forgotten: bool = False, resume: Path | None = None, observers: Sequence[Recorder] = (),
-    progress: Progress | None = None, device: str = "cpu",
+    *,
+    prepared: Prepared,
+    partition: Partition,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    without_forgotten: bool = False,
+    resume: Path | None = None,
+    observers: Sequence[Recorder] = (),
+    progress: Progress | None = None,
+    device: str = "cpu",
 ) -> tuple[ImageText, TrainingTrace]:
     """Train the original, or - without the forgotten - a retrained reference; then fit the joint-embedding gate.
 
@@ -194,21 +251,44 @@ def train(
     """
     recipe = recipe or Recipe()
     rows = trained_rows(partition, without_forgotten=without_forgotten)
-    loader = Loader(prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True,
-                    readers=readers_for(device))
+    loader = Loader(
+        prepared.records,
+        rows,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        avoid_single=True,
+        readers=readers_for(device),
+    )
     validation = in_order(prepared.records, partition.validation)
     model = build(prepared.spec, seed=seed).to(device)
-    trace = fit(model, loader, recipe, seed=seed, ordinal=prepared.cohort.ordinal,
-                validation=validation if len(partition.validation) else None, resume=resume, observers=observers,
-                progress=progress, sharded=distributed.sharded())
+    trace = fit(
+        model,
+        loader,
+        recipe,
+        seed=seed,
+        ordinal=prepared.cohort.ordinal,
+        validation=validation if len(partition.validation) else None,
+        resume=resume,
+        observers=observers,
+        progress=progress,
+        sharded=distributed.sharded(),
+    )
     fit_gate(model, in_order(prepared.records, rows), seed=seed)
     return model, trace
 
 
 def train_original(
-    *, prepared: Prepared, partition: Partition, method: base.Method[Any], recipe: Recipe | None = None, seed: int = 0,
-    without_forgotten: bool = False, resume: Path | None = None, log: Path | None = None,
-    progress: Progress | None = None, device: str = "cpu",
+    *,
+    prepared: Prepared,
+    partition: Partition,
+    method: base.Method[Any],
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    without_forgotten: bool = False,
+    resume: Path | None = None,
+    log: Path | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
 ) -> TrainedOriginal:
     """Train the original the way a method needs it: the usual one, watched by its recorder, or one of its own kind.
 
@@ -230,18 +310,40 @@ def train_original(
     recipe = recipe or Recipe()
 
     def usual(observers: Sequence[Recorder]) -> tuple[ImageText, TrainingTrace]:
-        return train(prepared=prepared, partition=partition, recipe=recipe, seed=seed, resume=resume,
-                     without_forgotten=without_forgotten, observers=observers, progress=progress, device=device)
+        return train(
+            prepared=prepared,
+            partition=partition,
+            recipe=recipe,
+            seed=seed,
+            resume=resume,
+            without_forgotten=without_forgotten,
+            observers=observers,
+            progress=progress,
+            device=device,
+        )
 
     if method.info.original is None:
         return TrainedOriginal(*usual(()))
     rows = trained_rows(partition, without_forgotten=without_forgotten)
-    loader = Loader(prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True)
-    made = method.info.original.train(method, TrainingTask(
-        samples=SetLoader(loader, labels=True, patient=partition.patient, device=device),
-        forget=partition.forget, patient=partition.patient, recipe=recipe, seed=seed,
-        ordinal=prepared.cohort.ordinal, fresh_model=lambda own: build(prepared.spec, seed=own).to(device), usual=usual,
-        state=resume, log=log, progress=progress))
+    loader = Loader(
+        prepared.records, rows, batch_size=recipe.batch_size, seed=seed, avoid_single=True
+    )
+    made = method.info.original.train(
+        method,
+        TrainingTask(
+            samples=SetLoader(loader, labels=True, patient=partition.patient, device=device),
+            forget=partition.forget,
+            patient=partition.patient,
+            recipe=recipe,
+            seed=seed,
+            ordinal=prepared.cohort.ordinal,
+            fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
+            usual=usual,
+            state=resume,
+            log=log,
+            progress=progress,
+        ),
+    )
     if made.log is not None and log is not None:
         made.log.save(log)
     return made
@@ -265,18 +367,32 @@ def open_log(directory: Path, method: base.Method[Any]) -> Any:
     if method.info.original is None:
         return None
     if not (path := log_beside(directory)).exists():
-        raise MethodError(Fault(
-            f"{method.info.title} needs the log of the original's training", where=path.name, why="it is not there",
-            do="Train the original for this method: forgetmi train --method NAME, or forgetmi run without a given one.",
-        ))
+        raise MethodError(
+            Fault(
+                f"{method.info.title} needs the log of the original's training",
+                where=path.name,
+                why="it is not there",
+                do="Train the original for this method: forgetmi train --method NAME, or forgetmi run without a given one.",
+            )
+        )
     return method.info.original.load(path)
 
 
 def unlearn(
-    *, prepared: Prepared, partition: Partition, model: nn.Module, method: base.Method[Any] | None = None,
-    recipe: Recipe | None = None, seed: int = 0, batch_size: int = 16, training_log: Any = None,
-    original: Signals | None = None, shares: int | None = None, state: Path | None = None,
-    progress: Progress | None = None, device: str = "cpu",
+    *,
+    prepared: Prepared,
+    partition: Partition,
+    model: nn.Module,
+    method: base.Method[Any] | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    training_log: Any = None,
+    original: Signals | None = None,
+    shares: int | None = None,
+    state: Path | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
 ) -> base.Unlearned[Any]:
     """Make a model that behaves as if the forgotten patients had never been in it; the one given is not changed.
 
@@ -310,33 +426,64 @@ def unlearn(
         recompute_activations(model, recipe.recompute)
     with distributed.in_shares(distributed.shares() if shares is None else shares):
         done = base.unlearn(
-            method or ForgetMI(), model, records=prepared.records, partition=partition, seed=seed,
-            recipe=recipe, fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
-            ordinal=prepared.cohort.ordinal, batch_size=batch_size, training_log=training_log, original=original,
-            state=state, progress=progress)
+            method or ForgetMI(),
+            model,
+            records=prepared.records,
+            partition=partition,
+            seed=seed,
+            recipe=recipe,
+            fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
+            ordinal=prepared.cohort.ordinal,
+            batch_size=batch_size,
+            training_log=training_log,
+            original=original,
+            state=state,
+            progress=progress,
+        )
         if isinstance(done.model, ImageText):
             fit_gate(done.model, in_order(prepared.records, partition.retain), seed=seed)
     return done
 
 
 def predict(
-    *, prepared: Prepared, model: nn.Module, rows: Ints | None = None, progress: Callable[[int], None] | None = None,
+    *,
+    prepared: Prepared,
+    model: nn.Module,
+    rows: Ints | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Signals:
     """Run a model once over rows of a cohort (all of them by default) and keep what it says."""
     import numpy as np
 
     rows = np.arange(len(prepared.cohort)) if rows is None else rows
-    return collect(model, prepared.records, rows, cohort=prepared.cohort, model_digest=parameter_digest(model),
-                   batch_size=looking_batch(prepared.records), on_batch=progress)
+    return collect(
+        model,
+        prepared.records,
+        rows,
+        cohort=prepared.cohort,
+        model_digest=parameter_digest(model),
+        batch_size=looking_batch(prepared.records),
+        on_batch=progress,
+    )
 
 
 def evaluate(
-    *, original: Signals, unlearned: Signals | Mapping[str, Signals], retrained: Sequence[Signals],
-    partition: Partition, ordinal: bool = True, seed: int = 0, resamples: int = 1000,
+    *,
+    original: Signals,
+    unlearned: Signals | Mapping[str, Signals],
+    retrained: Sequence[Signals],
+    partition: Partition,
+    ordinal: bool = True,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> Evaluation:
     """Measure the original, one or several unlearned models and the retrained ones; see `forgetmi.evaluation.suite`."""
     others = {"unlearned": unlearned} if isinstance(unlearned, Signals) else dict(unlearned)
-    models = {"original": original, **others, **{f"retrain-{r}": one for r, one in enumerate(retrained)}}
+    models = {
+        "original": original,
+        **others,
+        **{f"retrain-{r}": one for r, one in enumerate(retrained)},
+    }
     return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)
 
 
@@ -347,4 +494,4 @@ def in_order(records: Records, rows: Ints) -> Loader:
 
 def looking_batch(records: Records) -> int:
     """Samples a batch where nothing is learned: 64, fewer of large images, so that a batch takes at most 64 MiB."""
-    return min(64, max(4, 2 ** 24 // records.images.preprocessing.size ** 2))
+    return min(64, max(4, 2**24 // records.images.preprocessing.size**2))

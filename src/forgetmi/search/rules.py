@@ -37,11 +37,20 @@ class Judgement:
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON types."""
-        return {"score": self.score, "parts": self.parts, "refused": self.refused, "stayed": self.stayed}
+        return {
+            "score": self.score,
+            "parts": self.parts,
+            "refused": self.refused,
+            "stayed": self.stayed,
+        }
 
 
 def against_retrains(
-    models: Mapping[str, Signals], partition: Partition, *, ordinal: bool, seed: int,
+    models: Mapping[str, Signals],
+    partition: Partition,
+    *,
+    ordinal: bool,
+    seed: int,
 ) -> dict[str, Judgement | str]:
     """The rule "shipped": gap to retraining plus mean Jensen-Shannon divergence to it on the forgotten, image head.
 
@@ -59,11 +68,17 @@ def against_retrains(
     evaluation = suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=0)
 
     def judge(name: str) -> Judgement:
-        parts = {"gap": _value(evaluation, name, "gap"), "jsf": _value(evaluation, name, "jsf", on="forget")}
+        parts = {
+            "gap": _value(evaluation, name, "gap"),
+            "jsf": _value(evaluation, name, "jsf", on="forget"),
+        }
         return Judgement(sum(parts.values()), parts, stayed=stayed(evaluation, name))
 
-    return {name: _or_reason(judge, name) for name in models
-            if name != "original" and not RETRAIN.fullmatch(name)}
+    return {
+        name: _or_reason(judge, name)
+        for name in models
+        if name != "original" and not RETRAIN.fullmatch(name)
+    }
 
 
 def own_rows(partition: Partition) -> Ints:
@@ -71,7 +86,9 @@ def own_rows(partition: Partition) -> Ints:
     return np.sort(np.concatenate([partition.of_request().forget, partition.validation]))
 
 
-def against_validation(models: Mapping[str, Signals], partition: Partition) -> dict[str, Judgement | str]:
+def against_validation(
+    models: Mapping[str, Signals], partition: Partition
+) -> dict[str, Judgement | str]:
     """The rule "own": the forgotten should be predicted as well as validation patients of the same labels, no better.
 
     Sum over both heads of the absolute difference between the mean cross-entropy on the forgotten and on validation
@@ -88,16 +105,26 @@ def against_validation(models: Mapping[str, Signals], partition: Partition) -> d
     Raises:
         EvaluationError: No class is labelled both among the forgotten and in validation.
     """
-    start, before = _mismatch(models["original"], partition), _validation_auc(models["original"], partition)
+    start, before = (
+        _mismatch(models["original"], partition),
+        _validation_auc(models["original"], partition),
+    )
 
     def judge(name: str) -> Judgement:
         parts, after = _mismatch(models[name], partition), _validation_auc(models[name], partition)
         lost = {head: before[head] - after[head] for head in OWN_HEADS}
-        refused = "; ".join(f"loses {loss:.3f} of validation AUC ({head})" for head, loss in lost.items()
-                            if loss > LARGEST_LOSS)
+        refused = "; ".join(
+            f"loses {loss:.3f} of validation AUC ({head})"
+            for head, loss in lost.items()
+            if loss > LARGEST_LOSS
+        )
         score = sum(parts.values())
-        return Judgement(score, {**parts, **{f"auc_lost_{head}": loss for head, loss in lost.items()}}, refused,
-                         stayed=score >= sum(start.values()))
+        return Judgement(
+            score,
+            {**parts, **{f"auc_lost_{head}": loss for head, loss in lost.items()}},
+            refused,
+            stayed=score >= sum(start.values()),
+        )
 
     return {name: _or_reason(judge, name) for name in models if name != "original"}
 
@@ -118,16 +145,26 @@ def _value(evaluation: Evaluation, model: str, name: str, *, on: str = "") -> fl
 
 def _mismatch(signals: Signals, partition: Partition) -> dict[str, float]:
     """Per head: |mean loss on the forgotten - mean loss on validation patients with their label shares|."""
-    forgotten, never = (_labelled(signals, rows)
-                        for rows in (partition.of_request().forget, partition.validation))
+    forgotten, never = (
+        _labelled(signals, rows) for rows in (partition.of_request().forget, partition.validation)
+    )
     classes = np.intersect1d(forgotten.label, never.label)
     if not len(classes):
-        raise EvaluationError(Fault("no class is labelled both among the forgotten and in validation",
-                                    do="Keep more validation patients."))
-    forgotten, never = (one.select(one.row[np.isin(one.label, classes)]) for one in (forgotten, never))
+        raise EvaluationError(
+            Fault(
+                "no class is labelled both among the forgotten and in validation",
+                do="Keep more validation patients.",
+            )
+        )
+    forgotten, never = (
+        one.select(one.row[np.isin(one.label, classes)]) for one in (forgotten, never)
+    )
     share = {c: np.mean(forgotten.label == c) / np.sum(never.label == c) for c in classes}
     weight = np.array([share[c] for c in never.label])
-    return {head: abs(float(_loss(forgotten, head).mean() - (_loss(never, head) * weight).sum())) for head in OWN_HEADS}
+    return {
+        head: abs(float(_loss(forgotten, head).mean() - (_loss(never, head) * weight).sum()))
+        for head in OWN_HEADS
+    }
 
 
 def _loss(signals: Signals, head: Any) -> Floats:
@@ -136,7 +173,10 @@ def _loss(signals: Signals, head: Any) -> Floats:
 
 def _validation_auc(signals: Signals, partition: Partition) -> dict[str, float]:
     never = _labelled(signals, partition.validation)
-    return {head: float(macro_auc(np.exp(log_probabilities(never, head)), never.label)[0]) for head in OWN_HEADS}
+    return {
+        head: float(macro_auc(np.exp(log_probabilities(never, head)), never.label)[0])
+        for head in OWN_HEADS
+    }
 
 
 def _labelled(signals: Signals, rows: Any) -> Signals:

@@ -81,8 +81,12 @@ def run_sweep(study: Study, *, show: Callable[[str, int, int], None] | None = No
     _check(study)
     with RunDirectory(study.root).lock():
         _claim(study)
-        found = optuna.create_study(storage=_storage(study), study_name=STUDY, load_if_exists=True,
-                                    direction="maximize" if study.maximise else "minimize")
+        found = optuna.create_study(
+            storage=_storage(study),
+            study_name=STUDY,
+            load_if_exists=True,
+            direction="maximize" if study.maximise else "minimize",
+        )
         states = optuna.trial.TrialState
         for trial in found.get_trials(states=[states.RUNNING]):  # of a process that is gone
             found.tell(trial.number, state=states.FAIL)
@@ -90,19 +94,27 @@ def run_sweep(study: Study, *, show: Callable[[str, int, int], None] | None = No
             for options in grid(study.sweep.parameters):
                 found.enqueue_trial(_numbers(study.sweep, options), skip_if_exists=True)
         done = len(found.get_trials(states=[states.COMPLETE, states.PRUNED])) + len(
-            [one for one in found.get_trials(states=[states.FAIL]) if "refused" in one.user_attrs])
+            [one for one in found.get_trials(states=[states.FAIL]) if "refused" in one.user_attrs]
+        )
         jobs = [Job(f"trial {at + 1}", attempt, (study, at)) for at in range(done, study.trials)]
         run_all(jobs, study.spec.resources, show=show)
         tried = _tried(found)
         write_json(study.root / "trials.json", [asdict(one) for one in tried])
         if (best := best_of(tried, maximise=study.maximise)) is not None:
-            write_text(study.root / "best.yaml", write_yaml(applied(study.spec, best.options, where="best")))
+            write_text(
+                study.root / "best.yaml",
+                write_yaml(applied(study.spec, best.options, where="best")),
+            )
         return tried
 
 
 def best_of(tried: list[Tried], *, maximise: bool) -> Tried | None:
     """The best trial that may be chosen; None where there is none."""
-    good = [one for one in tried if one.value is not None and one.state == "complete" and not one.refused]
+    good = [
+        one
+        for one in tried
+        if one.value is not None and one.state == "complete" and not one.refused
+    ]
     return min(good, key=lambda one: -one.value if maximise else one.value, default=None)  # type: ignore[operator]
 
 
@@ -115,18 +127,28 @@ def attempt(study: Study, at: int, tell: Tell) -> None:
         tell: Called with (done, in all).
     """
     optuna = _optuna()
-    kind = optuna.samplers.TPESampler if study.sweep.method == "bayes" else optuna.samplers.RandomSampler
+    kind = (
+        optuna.samplers.TPESampler
+        if study.sweep.method == "bayes"
+        else optuna.samplers.RandomSampler
+    )
     sampler = kind(seed=derive(study.spec.seed, "sweep", at) % 2**32)
-    found = optuna.load_study(storage=_storage(study), study_name=STUDY, sampler=sampler, pruner=_pruner(study))
+    found = optuna.load_study(
+        storage=_storage(study), study_name=STUDY, sampler=sampler, pruner=_pruner(study)
+    )
     trial = found.ask()
-    options = {name: _suggest(trial, name, choice) for name, choice in study.sweep.parameters.items()}
+    options = {
+        name: _suggest(trial, name, choice) for name, choice in study.sweep.parameters.items()
+    }
     trial.set_user_attr("options", options)
     spec = applied(study.spec, options, where=f"trial {trial.number}")
     value, refused, state = None, "", optuna.trial.TrialState.COMPLETE
     try:
         for epochs in _rungs(study, spec):
             method = spec.method if epochs is None else replace(spec.method, epochs=epochs)
-            value, refused = score(replace(spec, method=method), study.root, objective=study.objective, tell=tell)
+            value, refused = score(
+                replace(spec, method=method), study.root, objective=study.objective, tell=tell
+            )
             if epochs is not None:
                 trial.report(value, epochs)
                 if epochs < spec.method.epochs and trial.should_prune():
@@ -143,8 +165,11 @@ def _check(study: Study) -> None:
     """Every parameter is an option, and each of its values fits; before any work."""
     faults = []
     for name, choice in study.sweep.parameters.items():
-        values = choice.values if isinstance(choice, Weighted) else (
-            (choice.at(0.5),) if isinstance(choice, Distribution) else choice)
+        values = (
+            choice.values
+            if isinstance(choice, Weighted)
+            else ((choice.at(0.5),) if isinstance(choice, Distribution) else choice)
+        )
         for value in values:
             try:
                 applied(study.spec, {name: value}, where=name)
@@ -154,10 +179,18 @@ def _check(study: Study) -> None:
         check_objective(study.objective, study.spec)
     except SpecError as error:
         faults += error.faults
-    if study.sweep.early is not None and "epochs" not in {f.name for f in fields(study.spec.method)}:
-        faults.append(Fault("early_terminate needs a method with epochs", do="Leave it out of the file."))
+    if study.sweep.early is not None and "epochs" not in {
+        f.name for f in fields(study.spec.method)
+    }:
+        faults.append(
+            Fault("early_terminate needs a method with epochs", do="Leave it out of the file.")
+        )
     if study.trials < 1:
-        faults.append(Fault(f"{study.trials} trials were asked for", where="--trials", do="Ask for 1 or more."))
+        faults.append(
+            Fault(
+                f"{study.trials} trials were asked for", where="--trials", do="Ask for 1 or more."
+            )
+        )
     if faults:
         raise SpecError(list(dict.fromkeys(faults)))
 
@@ -165,14 +198,24 @@ def _check(study: Study) -> None:
 def _claim(study: Study) -> None:
     """Take the directory for this sweep, or go on with the same one; the number of trials may grow."""
     path = study.root / "sweep.json"
-    plain = {"spec": to_plain(replace(study.spec, workers=0)), "sweep": asdict(study.sweep),
-             "objective": study.objective, "maximise": study.maximise}
+    plain = {
+        "spec": to_plain(replace(study.spec, workers=0)),
+        "sweep": asdict(study.sweep),
+        "objective": study.objective,
+        "maximise": study.maximise,
+    }
     text = json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n"
     if not path.exists():
         write_text(path, text)
     elif path.read_text(encoding="utf-8") != text:
-        raise SpecError(Fault("the output directory holds another sweep", where=study.root.name,
-                              why="its file, data, options or objective differ", do="Choose another --out."))
+        raise SpecError(
+            Fault(
+                "the output directory holds another sweep",
+                where=study.root.name,
+                why="its file, data, options or objective differ",
+                do="Choose another --out.",
+            )
+        )
 
 
 def _rungs(study: Study, spec: RunSpec) -> list[int | None]:
@@ -182,7 +225,10 @@ def _rungs(study: Study, spec: RunSpec) -> list[int | None]:
     """
     if study.sweep.early is None:
         return [None]
-    return [*(band for band in study.sweep.early.bands if band < spec.method.epochs), spec.method.epochs]
+    return [
+        *(band for band in study.sweep.early.bands if band < spec.method.epochs),
+        spec.method.epochs,
+    ]
 
 
 def _pruner(study: Study) -> Any:
@@ -191,7 +237,9 @@ def _pruner(study: Study) -> Any:
     early = study.sweep.early
     if early is None:
         return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=early.bands[0], reduction_factor=early.factor)
+    return optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=early.bands[0], reduction_factor=early.factor
+    )
 
 
 def _suggest(trial: Any, name: str, choice: Any) -> Any:
@@ -202,15 +250,26 @@ def _suggest(trial: Any, name: str, choice: Any) -> Any:
 
 
 def _numbers(sweep: Sweep, options: Mapping[str, Any]) -> dict[str, int]:
-    return {name: list(choice).index(options[name]) for name, choice in sweep.parameters.items()
-            if isinstance(choice, tuple)}
+    return {
+        name: list(choice).index(options[name])
+        for name, choice in sweep.parameters.items()
+        if isinstance(choice, tuple)
+    }
 
 
 def _tried(found: Any) -> list[Tried]:
     names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    return [Tried(trial.number, trial.user_attrs.get("options", {}), trial.value, names[trial.state.name],
-                  trial.user_attrs.get("refused", "interrupted"))
-            for trial in found.get_trials() if trial.state.name in names]
+    return [
+        Tried(
+            trial.number,
+            trial.user_attrs.get("options", {}),
+            trial.value,
+            names[trial.state.name],
+            trial.user_attrs.get("refused", "interrupted"),
+        )
+        for trial in found.get_trials()
+        if trial.state.name in names
+    ]
 
 
 def _storage(study: Study) -> Any:
@@ -221,14 +280,18 @@ def _storage(study: Study) -> Any:
 
         return JournalStorage(JournalFileBackend(str(study.root / "study.journal")))
     return optuna.storages.RDBStorage(
-        f"sqlite:///{study.root.resolve() / 'study.db'}" if study.storage == "sqlite" else study.storage)
+        f"sqlite:///{study.root.resolve() / 'study.db'}"
+        if study.storage == "sqlite"
+        else study.storage
+    )
 
 
 def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise SpecError(Fault("Optuna is not installed",
-                              do="Install it with  pip install 'forgetmi[sweep]'.")) from error
+        raise SpecError(
+            Fault("Optuna is not installed", do="Install it with  pip install 'forgetmi[sweep]'.")
+        ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

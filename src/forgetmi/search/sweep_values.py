@@ -12,13 +12,28 @@ from typing import Any
 from scipy.stats import beta, norm
 
 # Distribution: what it is described by. Ends of the value or of its logarithm, mean and deviation, or shape; q rounds.
-_RANGE, _NORMAL, _BETA = frozenset({"min", "max"}), frozenset({"mu", "sigma"}), frozenset({"a", "b"})
+_RANGE, _NORMAL, _BETA = (
+    frozenset({"min", "max"}),
+    frozenset({"mu", "sigma"}),
+    frozenset({"a", "b"}),
+)
 DISTRIBUTIONS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("uniform", "int_uniform", "log_uniform", "log_uniform_values", "inv_log_uniform",
-                     "inv_log_uniform_values"), _RANGE),
+    **dict.fromkeys(
+        (
+            "uniform",
+            "int_uniform",
+            "log_uniform",
+            "log_uniform_values",
+            "inv_log_uniform",
+            "inv_log_uniform_values",
+        ),
+        _RANGE,
+    ),
     **dict.fromkeys(("q_uniform", "q_log_uniform", "q_log_uniform_values"), _RANGE | {"q"}),
-    **dict.fromkeys(("normal", "log_normal"), _NORMAL), **dict.fromkeys(("q_normal", "q_log_normal"), _NORMAL | {"q"}),
-    "beta": _BETA, "q_beta": _BETA | {"q"},
+    **dict.fromkeys(("normal", "log_normal"), _NORMAL),
+    **dict.fromkeys(("q_normal", "q_log_normal"), _NORMAL | {"q"}),
+    "beta": _BETA,
+    "q_beta": _BETA | {"q"},
 }
 
 
@@ -53,7 +68,11 @@ class Distribution:
             return self._rounded(math.exp(value) if kind == "log_normal" else value)
         if kind == "beta":
             return self._rounded(float(beta.ppf(share, self.a, self.b)))
-        low, high = (math.log(self.low), math.log(self.high)) if kind.endswith("_values") else (self.low, self.high)
+        low, high = (
+            (math.log(self.low), math.log(self.high))
+            if kind.endswith("_values")
+            else (self.low, self.high)
+        )
         value = low + share * (high - low)
         if kind == "inv_log_uniform":
             return self._rounded(math.exp(-value))
@@ -68,7 +87,10 @@ class Distribution:
             return tuple(range(int(self.low), int(self.high) + 1))
         if self.kind != "q_uniform":
             return None
-        found = [self.low + step * self.q for step in range(max(1, math.ceil((self.high - self.low) / self.q)))]
+        found = [
+            self.low + step * self.q
+            for step in range(max(1, math.ceil((self.high - self.low) / self.q)))
+        ]
         return tuple(int(one) if _whole(self.q) and _whole(self.low) else one for one in found)
 
     def _rounded(self, value: float) -> float | int:
@@ -96,7 +118,9 @@ class Weighted:
         return self.values[min(bisect_right(list(accumulate(self.probabilities)), share), last)]
 
 
-Choice = tuple[Any, ...] | Distribution | Weighted  # the values a parameter may have, or what it is drawn from
+Choice = (
+    tuple[Any, ...] | Distribution | Weighted
+)  # the values a parameter may have, or what it is drawn from
 
 
 def read_choice(given: Any) -> Choice:
@@ -126,11 +150,20 @@ def read_choice(given: Any) -> Choice:
         raise ValueError(f"the distribution {kind!r} is none of {', '.join(DISTRIBUTIONS)}")
     keys, described = set(given) - {"distribution"}, DISTRIBUTIONS[kind]
     if not described & _RANGE <= keys <= described:
-        raise ValueError(f"it has the keys {', '.join(map(str, given))}; {kind} knows {', '.join(sorted(described))}")
+        raise ValueError(
+            f"it has the keys {', '.join(map(str, given))}; {kind} knows {', '.join(sorted(described))}"
+        )
     values = {key: number(given[key]) for key in keys}
-    found = Distribution(kind, values.get("min", 0.0), values.get("max", 1.0), values.get("mu", 0.0),
-                         values.get("sigma", 1.0), values.get("q", 1.0 if "q" in described else 0.0),
-                         values.get("a", 1.0), values.get("b", 1.0))
+    found = Distribution(
+        kind,
+        values.get("min", 0.0),
+        values.get("max", 1.0),
+        values.get("mu", 0.0),
+        values.get("sigma", 1.0),
+        values.get("q", 1.0 if "q" in described else 0.0),
+        values.get("a", 1.0),
+        values.get("b", 1.0),
+    )
     if not found.low <= found.high or (kind.endswith("_values") and found.low <= 0):
         raise ValueError(f"the range {found.low} to {found.high} is empty or not allowed")
     if kind == "int_uniform" and not (_whole(found.low) and _whole(found.high)):
@@ -142,9 +175,13 @@ def read_choice(given: Any) -> Choice:
 
 def _weighted(given: Mapping[str, Any]) -> Weighted:
     """Values with probabilities."""
-    if set(given) - {"distribution"} != {"values", "probabilities"} or given.get(
-            "distribution", "categorical_w_probabilities") != "categorical_w_probabilities":
-        raise ValueError("probabilities belong to values and the distribution categorical_w_probabilities")
+    if (
+        set(given) - {"distribution"} != {"values", "probabilities"}
+        or given.get("distribution", "categorical_w_probabilities") != "categorical_w_probabilities"
+    ):
+        raise ValueError(
+            "probabilities belong to values and the distribution categorical_w_probabilities"
+        )
     values, shares = given["values"], given["probabilities"]
     if not isinstance(values, list) or not isinstance(shares, list) or len(values) != len(shares):
         raise ValueError("values and probabilities are not lists of one length")

@@ -53,20 +53,36 @@ def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[flo
     _, original = workflow.open_checkpoint(home.model(ORIGINAL), cohort=cohort, like=prepared)
     device = device_of(spec)
     done = workflow.unlearn(
-        prepared=prepared, partition=partition, model=original.model.to(device), method=spec.method,
-        recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, device=device,
-        training_log=workflow.open_log(source, spec.method), progress=lambda done, total: tell(done, total + 1))
+        prepared=prepared,
+        partition=partition,
+        model=original.model.to(device),
+        method=spec.method,
+        recipe=spec.training,
+        seed=spec.seed,
+        batch_size=spec.batch_size,
+        device=device,
+        training_log=workflow.open_log(source, spec.method),
+        progress=lambda done, total: tell(done, total + 1),
+    )
     rows = own_rows(partition) if objective == OWN else None
     unlearned = workflow.predict(prepared=prepared, model=done.model, rows=rows)
     if objective == OWN:
-        found = against_validation({ORIGINAL: models[ORIGINAL], UNLEARNED: unlearned}, partition)[UNLEARNED]
+        found = against_validation({ORIGINAL: models[ORIGINAL], UNLEARNED: unlearned}, partition)[
+            UNLEARNED
+        ]
         if isinstance(found, str):
             raise MethodError(Fault(found))
         return found.score, found.refused
     name, head, on = split_objective(objective)
     evaluation = workflow.evaluate(
-        original=models[ORIGINAL], unlearned=unlearned, retrained=[models[one] for one in retrained_names(spec)],
-        partition=partition, ordinal=cohort.ordinal, seed=spec.seed, resamples=0)
+        original=models[ORIGINAL],
+        unlearned=unlearned,
+        retrained=[models[one] for one in retrained_names(spec)],
+        partition=partition,
+        ordinal=cohort.ordinal,
+        seed=spec.seed,
+        resamples=0,
+    )
     wanted = evaluation.get(UNLEARNED, name, head=head, on=on)
     if isinstance(wanted, Failed):
         raise MethodError(Fault(wanted.reason))
@@ -94,9 +110,13 @@ def check_objective(objective: str, spec: RunSpec) -> None:
         more = sorted({name for name, *_ in scores_of(ordinal=True) - scores_of(ordinal=False)})
         near = get_close_matches(objective, known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise SpecError(Fault(
-            f"there is no score {objective!r}", where="--objective, or the sweep file's metric",
-            do=f"{hint}One of: {', '.join(known)}; where classes are grades also {', '.join(more)} of a head and set."))
+        raise SpecError(
+            Fault(
+                f"there is no score {objective!r}",
+                where="--objective, or the sweep file's metric",
+                do=f"{hint}One of: {', '.join(known)}; where classes are grades also {', '.join(more)} of a head and set.",
+            )
+        )
 
 
 @cache
@@ -109,14 +129,28 @@ def scores_of(*, ordinal: bool) -> frozenset[tuple[str, str, str]]:
     rows = np.arange(3)
     names = rows.astype(str)
     said = Signals("", "", rows, names, names, rows % 2, np.zeros((3, 2)), np.zeros((3, 2)))
-    sets = Partition(forget=rows[:1], retain=rows[1:2], validation=rows[:0], holdout=rows[2:], patient=rows, group=rows,
-                     cohort="")
-    found = suite.evaluate({ORIGINAL: said, UNLEARNED: said}, sets, ordinal=ordinal, seed=0, resamples=0)
+    sets = Partition(
+        forget=rows[:1],
+        retain=rows[1:2],
+        validation=rows[:0],
+        holdout=rows[2:],
+        patient=rows,
+        group=rows,
+        cohort="",
+    )
+    found = suite.evaluate(
+        {ORIGINAL: said, UNLEARNED: said}, sets, ordinal=ordinal, seed=0, resamples=0
+    )
     return frozenset((one.name, one.head, one.on) for one in found.scores[UNLEARNED])
 
 
 def home_of(
-    spec: RunSpec, root: Path, prepared: workflow.Prepared, partition: Partition, *, test: bool = True,
+    spec: RunSpec,
+    root: Path,
+    prepared: workflow.Prepared,
+    partition: Partition,
+    *,
+    test: bool = True,
 ) -> RunDirectory:
     """Directory of the original that a trial starts from: another one whenever options, data, libraries or source are.
 
@@ -128,7 +162,9 @@ def home_of(
     """
     own = spec.method.info.original is not None
     plain = to_plain(replace(spec, workers=0, method=spec.method if own else RunSpec().method))
-    text = json.dumps([plain, behind(prepared, partition, spec.method if own else None), test], sort_keys=True)
+    text = json.dumps(
+        [plain, behind(prepared, partition, spec.method if own else None), test], sort_keys=True
+    )
     return RunDirectory(root / "models" / hashlib.sha256(text.encode()).hexdigest()[:16])
 
 

@@ -47,8 +47,13 @@ class Plan:
 
     def plain(self) -> dict[str, Any]:
         """What must be the same for an interrupted tuning to go on."""
-        return {"rule": self.rule, "specs": [to_plain(spec) for spec in self.specs],
-                "trials": {name: [to_plain(one) for one in tried] for name, tried in self.trials.items()}}
+        return {
+            "rule": self.rule,
+            "specs": [to_plain(spec) for spec in self.specs],
+            "trials": {
+                name: [to_plain(one) for one in tried] for name, tried in self.trials.items()
+            },
+        }
 
 
 @dataclass(frozen=True)
@@ -84,14 +89,23 @@ def candidates(method: Any, name: str, *, count: int, seed: int) -> tuple[Any, .
         seed: Root seed of the draw.
     """
     space = method.info.search
-    grid = [replace(method, **dict(zip(space, values, strict=True))) for values in product(*space.values())]
+    grid = [
+        replace(method, **dict(zip(space, values, strict=True)))
+        for values in product(*space.values())
+    ]
     others = [one for one in grid if one != method]
     order = numpy_generator(seed, "tune", name).permutation(len(others))
-    return (method, *(others[at] for at in order[:count - 1]))
+    return (method, *(others[at] for at in order[: count - 1]))
 
 
 def make_plan(
-    root: Path, spec: RunSpec, methods: Mapping[str, Any], *, rule: Rule, seeds: Sequence[int] = (), trials: int = 8,
+    root: Path,
+    spec: RunSpec,
+    methods: Mapping[str, Any],
+    *,
+    rule: Rule,
+    seeds: Sequence[int] = (),
+    trials: int = 8,
 ) -> Plan:
     """Which options of which methods are tried where.
 
@@ -110,16 +124,33 @@ def make_plan(
     if trials < 1:
         faults.append(Fault(f"{trials} trials were asked for", do="Ask for at least 1."))
     if rule == "shipped" and (not seeds or spec.given.original is not None):
-        faults.append(Fault("the rule shipped trains its own models", why="seeds are missing or a model is given",
-                            do="Give --seeds and no model, or use the rule own."))
+        faults.append(
+            Fault(
+                "the rule shipped trains its own models",
+                why="seeds are missing or a model is given",
+                do="Give --seeds and no model, or use the rule own.",
+            )
+        )
     if rule == "shipped" and spec.retrains < 2:
-        faults.append(Fault(f"{spec.retrains} retrained models make no gap", do="Set retrains to 2 or more."))
+        faults.append(
+            Fault(f"{spec.retrains} retrained models make no gap", do="Set retrains to 2 or more.")
+        )
     if faults:
         raise SpecError(faults)
-    specs = tuple(replace_seed(spec, seed) for seed in seeds) if rule == "shipped" else (
-        replace(spec, retrains=0, given=replace(spec.given, retrained=())),)
-    return Plan(root, specs, rule, {name: candidates(method, name, count=trials, seed=spec.seed)
-                                    for name, method in methods.items()})
+    specs = (
+        tuple(replace_seed(spec, seed) for seed in seeds)
+        if rule == "shipped"
+        else (replace(spec, retrains=0, given=replace(spec.given, retrained=())),)
+    )
+    return Plan(
+        root,
+        specs,
+        rule,
+        {
+            name: candidates(method, name, count=trials, seed=spec.seed)
+            for name, method in methods.items()
+        },
+    )
 
 
 def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> list[Chosen]:
@@ -144,18 +175,29 @@ def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> 
             for name, tried in plan.trials.items():
                 run = replace(spec, method=tried[0])
                 home = _home(plan, run, name)
-                models = {model: f"{home.name} {model}" for model in (ORIGINAL, *retrained_names(spec))
-                          if model == ORIGINAL or home == _usual(plan, spec)}
+                models = {
+                    model: f"{home.name} {model}"
+                    for model in (ORIGINAL, *retrained_names(spec))
+                    if model == ORIGINAL or home == _usual(plan, spec)
+                }
                 for model, label in models.items():
                     jobs.setdefault(label, Job(label, work, (run, home, model)))
                 for number, method in enumerate(tried):
                     folder = _folder(plan, name, number, spec)
                     if not (folder / "trial.json").exists():
                         label = f"{name} {number + 1}/{len(tried)}, seed {spec.seed}"
-                        jobs[label] = Job(label, attempt, (plan.rule, replace(spec, method=method), home, folder),
-                                          after=models[ORIGINAL])
-        todo = [job for job in jobs.values() if job.work is attempt
-                or not RunDirectory(job.arguments[1]).signals(job.arguments[2]).exists()]
+                        jobs[label] = Job(
+                            label,
+                            attempt,
+                            (plan.rule, replace(spec, method=method), home, folder),
+                            after=models[ORIGINAL],
+                        )
+        todo = [
+            job
+            for job in jobs.values()
+            if job.work is attempt
+            or not RunDirectory(job.arguments[1]).signals(job.arguments[2]).exists()
+        ]
         run_all(todo, plan.specs[0].resources, show=show)
         return [_choose(plan, name) for name in plan.trials]
 
@@ -171,26 +213,47 @@ def attempt(rule: Rule, spec: RunSpec, home: Path, folder: Path, tell: Tell) -> 
         tell: Called with (done, in all).
     """
     cohort, prepared, partition = _opened(replace(spec, method=None))
-    _, original = workflow.open_checkpoint(RunDirectory(home).model(ORIGINAL), cohort=cohort, like=prepared)
+    _, original = workflow.open_checkpoint(
+        RunDirectory(home).model(ORIGINAL), cohort=cohort, like=prepared
+    )
     source, device = spec.given.original or RunDirectory(home).model(ORIGINAL), device_of(spec)
     folder.mkdir(parents=True, exist_ok=True)
     budget = spec.training.epochs * len(partition.retain)
-    found: dict[str, Any] = {"options": to_plain(spec.method), "seed": spec.seed, "budget": budget, "failed": ""}
+    found: dict[str, Any] = {
+        "options": to_plain(spec.method),
+        "seed": spec.seed,
+        "budget": budget,
+        "failed": "",
+    }
     with Meter() as meter:
         try:
             done = workflow.unlearn(
-                prepared=prepared, partition=partition, model=original.model.to(device), method=spec.method,
-                recipe=spec.training, seed=spec.seed, batch_size=spec.batch_size, state=folder / "state.pt",
-                training_log=workflow.open_log(source, spec.method), device=device,
-                progress=lambda done, total: tell(done, total + 1))
+                prepared=prepared,
+                partition=partition,
+                model=original.model.to(device),
+                method=spec.method,
+                recipe=spec.training,
+                seed=spec.seed,
+                batch_size=spec.batch_size,
+                state=folder / "state.pt",
+                training_log=workflow.open_log(source, spec.method),
+                device=device,
+                progress=lambda done, total: tell(done, total + 1),
+            )
         except MethodError as error:
             found["failed"] = " ".join(str(fault) for fault in error.faults)
         else:
-            found |= {"samples": sum(done.trace.samples.values()), "steps": done.trace.steps,
-                      "moved": done.trace.moved, "first_gradient": done.trace.first_gradient,
-                      "facts": done.trace.facts}
+            found |= {
+                "samples": sum(done.trace.samples.values()),
+                "steps": done.trace.steps,
+                "moved": done.trace.moved,
+                "first_gradient": done.trace.first_gradient,
+                "facts": done.trace.facts,
+            }
             rows = None if rule == "shipped" else own_rows(partition)
-            workflow.predict(prepared=prepared, model=done.model, rows=rows).save(folder / "signals.npz")
+            workflow.predict(prepared=prepared, model=done.model, rows=rows).save(
+                folder / "signals.npz"
+            )
     write_json(folder / "trial.json", {**found, "cost": asdict(meter.cost)})
     (folder / "state.pt").unlink(missing_ok=True)
     tell(1, 1)
@@ -214,8 +277,14 @@ def _claim(plan: Plan) -> None:
     if not path.exists():
         write_text(path, text)
     elif path.read_text(encoding="utf-8") != text:
-        raise SpecError(Fault("the output directory holds another tuning", where=plan.root.name,
-                              why="its data, methods, options or seeds differ", do="Choose another --out."))
+        raise SpecError(
+            Fault(
+                "the output directory holds another tuning",
+                where=plan.root.name,
+                why="its data, methods, options or seeds differ",
+                do="Choose another --out.",
+            )
+        )
 
 
 def _usual(plan: Plan, spec: RunSpec) -> Path:
@@ -226,7 +295,9 @@ def _usual(plan: Plan, spec: RunSpec) -> Path:
 def _home(plan: Plan, spec: RunSpec, name: str) -> Path:
     """Run directory of the original a method starts from: its own where it needs one, else the usual one."""
     usual = _usual(plan, spec)
-    return usual.with_name(f"{usual.name}-{name}") if spec.method.info.original is not None else usual
+    return (
+        usual.with_name(f"{usual.name}-{name}") if spec.method.info.original is not None else usual
+    )
 
 
 def _folder(plan: Plan, name: str, number: int, spec: RunSpec) -> Path:
@@ -244,12 +315,25 @@ def _choose(plan: Plan, name: str) -> Chosen:
     allowed = [record for record in records if not record["refused"]]
     best = min(allowed, key=lambda record: record["score"]) if allowed else records[0]
     chosen = Chosen(
-        name, tried[best["trial"]], best["trial"], best["score"], records[0]["score"],
+        name,
+        tried[best["trial"]],
+        best["trial"],
+        best["score"],
+        records[0]["score"],
         forgot=best["score"] is not None and not best["stayed"],
-        refused="" if allowed else "; ".join(sorted({record["refused"] for record in records})))
-    write_json(plan.root / f"{name}.json", {
-        "method": name, "rule": plan.rule, "seeds": [spec.seed for spec in plan.specs], "trials": records,
-        "chosen": None if chosen.refused else chosen.number, "did_not_forget": not chosen.forgot})
+        refused="" if allowed else "; ".join(sorted({record["refused"] for record in records})),
+    )
+    write_json(
+        plan.root / f"{name}.json",
+        {
+            "method": name,
+            "rule": plan.rule,
+            "seeds": [spec.seed for spec in plan.specs],
+            "trials": records,
+            "chosen": None if chosen.refused else chosen.number,
+            "did_not_forget": not chosen.forgot,
+        },
+    )
     if not chosen.refused:
         write_text(plan.root / f"{name}.yaml", write_yaml({"method": chosen.method}))
     return chosen
@@ -261,25 +345,41 @@ def _record(plan: Plan, name: str, number: int, found: Sequence[Judgement | str]
     whole = len(good) == len(found)
     refused = sorted({one if isinstance(one, str) else one.refused for one in found} - {""})
     return {
-        "trial": number, "options": to_plain(plan.trials[name][number]), "refused": "; ".join(refused),
+        "trial": number,
+        "options": to_plain(plan.trials[name][number]),
+        "refused": "; ".join(refused),
         "score": float(np.mean([one.score for one in good])) if whole else None,
         "stayed": whole and all(one.stayed for one in good),
-        "seeds": {str(spec.seed): one if isinstance(one, str) else one.plain()
-                  for spec, one in zip(plan.specs, found, strict=True)}}
+        "seeds": {
+            str(spec.seed): one if isinstance(one, str) else one.plain()
+            for spec, one in zip(plan.specs, found, strict=True)
+        },
+    }
 
 
 def _judge(plan: Plan, name: str, spec: RunSpec) -> list[Judgement | str]:
     """A judgement of each trial on one seed; a sentence where there is none."""
     cohort, partition = load_data(spec)
-    stored = [json.loads((_folder(plan, name, number, spec) / "trial.json").read_text(encoding="utf-8"))
-              for number in range(len(plan.trials[name]))]
+    stored = [
+        json.loads((_folder(plan, name, number, spec) / "trial.json").read_text(encoding="utf-8"))
+        for number in range(len(plan.trials[name]))
+    ]
     home = _home(plan, replace(spec, method=plan.trials[name][0]), name)
     models = {ORIGINAL: Signals.load(RunDirectory(home).signals(ORIGINAL))}
-    models |= {model: Signals.load(RunDirectory(_usual(plan, spec)).signals(model)) for model in retrained_names(spec)}
-    models |= {f"trial-{number}": Signals.load(_folder(plan, name, number, spec) / "signals.npz")
-               for number, trial in enumerate(stored) if not trial["failed"]}
-    judged = against_retrains(models, partition, ordinal=cohort.ordinal, seed=spec.seed) if plan.rule == "shipped" \
+    models |= {
+        model: Signals.load(RunDirectory(_usual(plan, spec)).signals(model))
+        for model in retrained_names(spec)
+    }
+    models |= {
+        f"trial-{number}": Signals.load(_folder(plan, name, number, spec) / "signals.npz")
+        for number, trial in enumerate(stored)
+        if not trial["failed"]
+    }
+    judged = (
+        against_retrains(models, partition, ordinal=cohort.ordinal, seed=spec.seed)
+        if plan.rule == "shipped"
         else against_validation(models, partition)
+    )
     found: list[Judgement | str] = []
     for number, trial in enumerate(stored):
         one = trial["failed"] or judged[f"trial-{number}"]

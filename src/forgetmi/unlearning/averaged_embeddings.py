@@ -61,7 +61,10 @@ def mean_embedding(draws: Sequence[Tensor]) -> Mean:
 
 @torch.no_grad()
 def wash_out(
-    teacher: nn.Module, loader: SetLoader, rows: Ints, perturbations: Sequence[Perturbation | None],
+    teacher: nn.Module,
+    loader: SetLoader,
+    rows: Ints,
+    perturbations: Sequence[Perturbation | None],
 ) -> Washed:
     """Mean embedding of some samples under a frozen model, one draw for each perturbation.
 
@@ -84,4 +87,6 @@ def wash_out(
 
 
 def _joined(parts: Sequence[Mean]) -> Mean:
-    return Mean(torch.cat([part.vector for part in parts]), torch.cat([part.length for part in parts]))
+    return Mean(
+        torch.cat([part.vector for part in parts]), torch.cat([part.length for part in parts])
+    )

@@ -67,7 +67,11 @@ class Context:
 
     def _declared(self, what: str) -> None:
         if what not in self.reads:
-            raise MethodError(Fault(f"the method uses the {what} without declaring it", do=f"Add {what!r} to reads."))
+            raise MethodError(
+                Fault(
+                    f"the method uses the {what} without declaring it", do=f"Add {what!r} to reads."
+                )
+            )
 
     @property
     def recipe(self) -> Recipe:
@@ -116,8 +120,14 @@ class Context:
             total: Number of epochs, >= 0.
             state: Everything that changes and has ``state_dict``: student, optimiser, own counters.
         """
-        parts = {**state, "log": self.log, **({"samples": self.samples} if self.samples is not None else {})}
-        loop = EpochLoop(total, state=parts, file=self.state, key=self.key, seed=self.seed, stage="unlearn")
+        parts = {
+            **state,
+            "log": self.log,
+            **({"samples": self.samples} if self.samples is not None else {}),
+        }
+        loop = EpochLoop(
+            total, state=parts, file=self.state, key=self.key, seed=self.seed, stage="unlearn"
+        )
         with closing(iter(loop)) as numbers:
             for epoch in numbers:
                 yield epoch
@@ -125,7 +135,12 @@ class Context:
                     self.progress(epoch + 1, total)
 
     def train(
-        self, model: ImageText, loader: SetLoader, *, recipe: Recipe | None = None, seed: int | None = None,
+        self,
+        model: ImageText,
+        loader: SetLoader,
+        *,
+        recipe: Recipe | None = None,
+        seed: int | None = None,
     ) -> ImageText:
         """Train a model in place on a set; counts as this method's steps and samples.
 
@@ -137,20 +152,33 @@ class Context:
         """
         recipe = recipe or self.recipe
         seed = self.seed if seed is None else seed
-        done = fit(model, loader.for_training(recipe.batch_size, seed=seed), recipe, seed=seed, ordinal=self.ordinal,
-                   resume=self.state, progress=self.progress)
+        done = fit(
+            model,
+            loader.for_training(recipe.batch_size, seed=seed),
+            recipe,
+            seed=seed,
+            ordinal=self.ordinal,
+            resume=self.state,
+            progress=self.progress,
+        )
         self.count(done, loader)
         return model
 
     def count(self, done: TrainingTrace, loader: SetLoader) -> None:
         """Add a training's losses, steps and samples to this method's own."""
         names = ("loss", "image", "text", "ranking")
-        self.log.epochs.extend({name: float(epoch[name] or 0.0) for name in names} for epoch in done.epochs)
+        self.log.epochs.extend(
+            {name: float(epoch[name] or 0.0) for name in names} for epoch in done.epochs
+        )
         self.log.steps += int(done.total("steps"))
         loader.seen += int(done.total("samples"))
 
     def step(
-        self, loss: Tensor, optimiser: torch.optim.Optimizer, *, clip: float = 0.0,
+        self,
+        loss: Tensor,
+        optimiser: torch.optim.Optimizer,
+        *,
+        clip: float = 0.0,
     ) -> None:
         """One optimiser step: backward, clip, step; stops at the first loss that is not a number.
 
@@ -163,10 +191,13 @@ class Context:
             MethodError: The loss is not finite.
         """
         if not bool(torch.isfinite(loss)):
-            raise MethodError(Fault(
-                f"the loss became {float(loss.detach())} at step {self.log.steps}",
-                where=f"epoch {len(self.log.epochs)}", do="Use a smaller learning rate.",
-            ))
+            raise MethodError(
+                Fault(
+                    f"the loss became {float(loss.detach())} at step {self.log.steps}",
+                    where=f"epoch {len(self.log.epochs)}",
+                    do="Use a smaller learning rate.",
+                )
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         parameters = [p for group in optimiser.param_groups for p in group["params"]]

@@ -18,8 +18,20 @@ from forgetmi.unlearning.teacher import Table, outputs_of
 
 
 def distil(
-    model: ImageText, teacher: ImageText, *, clean: Table, goal: Table, loaders: Loaders, context: Context,
-    epochs: int, batch_size: int, lr: float, text_lr_factor: float, weight_decay: float, clip: float, kl: float = 0.0,
+    model: ImageText,
+    teacher: ImageText,
+    *,
+    clean: Table,
+    goal: Table,
+    loaders: Loaders,
+    context: Context,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    text_lr_factor: float,
+    weight_decay: float,
+    clip: float,
+    kl: float = 0.0,
     decay: float = 0.5,
 ) -> ImageText:
     """Move the forgotten samples' embeddings to a goal and hold as many retained ones where they were.
@@ -53,7 +65,9 @@ def distil(
     for part in (student.gate, student.img_model.fc1, student.text_model.classifier):
         part.requires_grad_(False)
     optimiser = adamw(student.img_model, lr=lr, weight_decay=weight_decay)
-    for group in adamw(student.text_model, lr=lr * text_lr_factor, weight_decay=weight_decay).param_groups:
+    for group in adamw(
+        student.text_model, lr=lr * text_lr_factor, weight_decay=weight_decay
+    ).param_groups:
         optimiser.add_param_group(group)
     forget, retain = loaders.forget, loaders.retain
     kept = [retain.window(epoch, len(forget.rows)) for epoch in range(epochs)]
@@ -65,23 +79,35 @@ def distil(
         half = len(batch) // 2
         terms: dict[str, Tensor] = {}
         for name, way, said, wanted in zip(
-                ("forget", "retain"), (towards, keep), split(student(batch), half),
-                (goal.of(batch.row[:half]), hold.of(batch.row[half:])), strict=True):
+            ("forget", "retain"),
+            (towards, keep),
+            split(student(batch), half),
+            (goal.of(batch.row[:half]), hold.of(batch.row[half:])),
+            strict=True,
+        ):
             image, text, _ = map(way, embeddings(said), embeddings(wanted))
             terms |= {f"image {name}": image / scale[0], f"text {name}": text / scale[1]}
             if kl:
-                terms[f"KL {name}"] = kl * (distillation(said.image_logits, wanted.image_logits)
-                                            + distillation(said.text_logits, wanted.text_logits))
+                terms[f"KL {name}"] = kl * (
+                    distillation(said.image_logits, wanted.image_logits)
+                    + distillation(said.text_logits, wanted.text_logits)
+                )
         return terms
 
     rates = [group["lr"] for group in optimiser.param_groups]
     for epoch in context.epochs(epochs, student=student, optimiser=optimiser):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, (1.0 - epoch / epochs) / decay) if decay else rate
-        pairs = zip(pieces(forget.epoch(epoch), batch_size), pieces(retain.batches(kept[epoch]), batch_size),
-                    strict=True)
-        context.log.epochs.append(minimise(itertools.starmap(concatenate, pairs), objective, optimiser, context,
-                                           clip=clip))
+        pairs = zip(
+            pieces(forget.epoch(epoch), batch_size),
+            pieces(retain.batches(kept[epoch]), batch_size),
+            strict=True,
+        )
+        context.log.epochs.append(
+            minimise(
+                itertools.starmap(concatenate, pairs), objective, optimiser, context, clip=clip
+            )
+        )
     return student.requires_grad_(True)
 
 

@@ -17,7 +17,13 @@ from forgetmi.unlearning.loaders import SetLoader
 
 @contextmanager
 def frozen_prefix(
-    student: ImageText, loader: SetLoader, context: Context, *, passes: int, limit: float, but: Collection[str] = (),
+    student: ImageText,
+    loader: SetLoader,
+    context: Context,
+    *,
+    passes: int,
+    limit: float,
+    but: Collection[str] = (),
 ) -> Iterator[None]:
     """Let a student start from the outputs of its frozen first steps for a block, where those never change.
 
@@ -41,8 +47,12 @@ def frozen_prefix(
     wanted = tuple(held)
     if held:
         _fill(held, student, loader, limit=limit * 2**20)
-    context.facts["frozen steps computed once"] = {name: prefix.start for name, prefix in held.items()}
-    context.facts["their outputs, MiB"] = round(sum(prefix.size for prefix in held.values()) / 2**20, 1)
+    context.facts["frozen steps computed once"] = {
+        name: prefix.start for name, prefix in held.items()
+    }
+    context.facts["their outputs, MiB"] = round(
+        sum(prefix.size for prefix in held.values()) / 2**20, 1
+    )
     context.facts["too large to hold"] = [name for name in wanted if name not in held]
     student.known = held
     try:

@@ -21,12 +21,15 @@ ENCODERS = {"image": "img_model.", "text": "text_model."}
 
 
 def encoder_parameters(model: ImageText) -> dict[str, nn.Parameter]:
-    """Parameters of both encoders with their heads, by name; the gate, which the cross-entropy does not reach, is out.
-    """
-    return {name: p for name, p in model.named_parameters() if name.startswith(tuple(ENCODERS.values()))}
+    """Parameters of both encoders with their heads, by name; the gate, which the cross-entropy does not reach, is out."""
+    return {
+        name: p for name, p in model.named_parameters() if name.startswith(tuple(ENCODERS.values()))
+    }
 
 
-def squared_gradients(model: ImageText, loader: SetLoader, *, each: Each) -> tuple[dict[str, Tensor], int]:
+def squared_gradients(
+    model: ImageText, loader: SetLoader, *, each: Each
+) -> tuple[dict[str, Tensor], int]:
     """Mean of the squared gradients of the cross-entropy of both heads: the diagonal of the empirical Fisher matrix.
 
     Args:
@@ -88,16 +91,23 @@ def _gradient(model: ImageText, batch: Batch) -> dict[str, Tensor]:
     parameters = {name: p for name, p in encoder_parameters(model).items() if p.requires_grad}
     with torch.enable_grad():
         loss = classification(model(batch), batch.label)
-    found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True, allow_unused=True)
+    found = torch.autograd.grad(
+        loss, list(parameters.values()), materialize_grads=True, allow_unused=True
+    )
     return dict(zip(parameters, found, strict=True))
 
 
 def _singly(batches: Iterable[Batch]) -> Iterator[Batch]:
     for batch in batches:
         for at in range(len(batch)):
-            yield Batch(**{f.name: getattr(batch, f.name)[at:at + 1] for f in fields(Batch)})
+            yield Batch(**{f.name: getattr(batch, f.name)[at : at + 1] for f in fields(Batch)})
 
 
 def _unlabelled() -> MethodError:
-    return MethodError(Fault("the importance of weights cannot be measured", why="no sample of a set has a label",
-                             do="Use rows with labels, or a method that reads none."))
+    return MethodError(
+        Fault(
+            "the importance of weights cannot be measured",
+            why="no sample of a set has a label",
+            do="Use rows with labels, or a method that reads none.",
+        )
+    )

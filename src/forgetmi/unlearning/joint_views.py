@@ -30,24 +30,39 @@ def start_distances(clean: Table, goal: Table) -> tuple[float, float, float]:
     Raises:
         MethodError: One of them has nowhere to go.
     """
-    image, text, joint = (float(distance(a, b).mean()) for a, b in (
-        (clean.image, goal.image), (clean.text, goal.text), (clean.joint, goal.joint)))
+    image, text, joint = (
+        float(distance(a, b).mean())
+        for a, b in ((clean.image, goal.image), (clean.text, goal.text), (clean.joint, goal.joint))
+    )
     if min(image, text, joint) == 0.0:
-        raise MethodError(Fault("the noise changes nothing in one modality", why="its distance at the start is 0",
-                                do="Set normalise to False, or give noise to both image and text."))
+        raise MethodError(
+            Fault(
+                "the noise changes nothing in one modality",
+                why="its distance at the start is 0",
+                do="Set normalise to False, or give noise to both image and text.",
+            )
+        )
     return image, text, joint
 
 
 def offset(table: Table, *, seed: int) -> Table:
     """The same embeddings moved by one fixed vector of length 1e-3 each."""
+
     def moved(values: Tensor, name: str) -> Tensor:
-        step = torch.randn(values.shape[1], generator=torch_generator(seed, "unlearn", "offset", name)).to(values)
+        step = torch.randn(
+            values.shape[1], generator=torch_generator(seed, "unlearn", "offset", name)
+        ).to(values)
         return values + 1e-3 * step / step.norm()
-    return replace(table, **{name: moved(getattr(table, name), name) for name in ("image", "text", "joint")})
+
+    return replace(
+        table, **{name: moved(getattr(table, name), name) for name in ("image", "text", "joint")}
+    )
 
 
 def bounds_between(
-    hold: Table, patients: Callable[[Ints], Ints], scale: tuple[float, float, float],
+    hold: Table,
+    patients: Callable[[Ints], Ints],
+    scale: tuple[float, float, float],
 ) -> tuple[float, float]:
     """Median distance between different patients' embeddings under the original, for C and J.
 
@@ -58,6 +73,8 @@ def bounds_between(
     patient = torch.as_tensor(patients(rows.numpy()))
     other = torch.triu(patient[:, None] != patient[None, :])
     if not bool(other.any()):
-        raise MethodError(Fault("the bound of direction 'away' needs retained samples of two patients"))
+        raise MethodError(
+            Fault("the bound of direction 'away' needs retained samples of two patients")
+        )
     c, j = (float(torch.cdist(view, view)[other].median()) for view in views(hold.of(rows), scale))
     return c, j

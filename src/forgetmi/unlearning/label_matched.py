@@ -37,8 +37,11 @@ def per_sample(model: ImageText, loader: SetLoader, measure: Measure) -> tuple[T
         for batch in loader.batches(loader.rows):
             logits, label = model(batch).image_logits, batch.label
             labels.append(label)
-            values.append((logits.argmax(dim=1) != label).to(logits) if measure == "error"
-                          else nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="none"))
+            values.append(
+                (logits.argmax(dim=1) != label).to(logits)
+                if measure == "error"
+                else nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="none")
+            )
     known = torch.cat(labels) >= 0 if labels else torch.zeros(0, dtype=torch.bool)
     if not bool(known.any()):
         raise MethodError(Fault("a set to be measured has no sample with a label"))

@@ -26,17 +26,26 @@ def last_layers(model: ImageText, *, image_k: int, text_k: int) -> tuple[str, ..
         MethodError: A number is negative, or both are 0.
     """
     if min(image_k, text_k) < 0 or image_k == text_k == 0:
-        raise MethodError(Fault("no layer may move", why=f"image_k is {image_k} and text_k is {text_k}",
-                                do="Choose numbers of at least 0, one of them above 0."))
+        raise MethodError(
+            Fault(
+                "no layer may move",
+                why=f"image_k is {image_k} and text_k is {text_k}",
+                do="Choose numbers of at least 0, one of them above 0.",
+            )
+        )
     order = depth_order(model)
     return (*_tail(model, order["image"], image_k), *_tail(model, order["text"], text_k))
 
 
 def _tail(model: ImageText, names: tuple[str, ...], k: int) -> tuple[str, ...]:
-    counted = [at for at, name in enumerate(names) if isinstance(model.get_submodule(name), nn.Conv2d | nn.Linear)]
+    counted = [
+        at
+        for at, name in enumerate(names)
+        if isinstance(model.get_submodule(name), nn.Conv2d | nn.Linear)
+    ]
     if k == 0:
         return ()
-    return names if k >= len(counted) else names[counted[-k]:]
+    return names if k >= len(counted) else names[counted[-k] :]
 
 
 def free_only(model: ImageText, names: tuple[str, ...]) -> None:

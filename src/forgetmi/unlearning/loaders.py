@@ -18,14 +18,18 @@ from forgetmi.data.noise import Perturber
 class SetLoader:
     """One set of patients as a method sees it; see `forgetmi.data.loaders.Loader` for what each order means."""
 
-    def __init__(self, loader: Loader, *, labels: bool, patient: Ints, device: torch.device | str) -> None:
+    def __init__(
+        self, loader: Loader, *, labels: bool, patient: Ints, device: torch.device | str
+    ) -> None:
         self._loader = loader
         self._labels = labels
         self._patient = patient
         self._device = device
         self.seen = 0
 
-    def for_training(self, batch_size: int, *, rows: Ints | None = None, seed: int | None = None) -> SetLoader:
+    def for_training(
+        self, batch_size: int, *, rows: Ints | None = None, seed: int | None = None
+    ) -> SetLoader:
         """The same set, or some rows of it, in the batches and order of a training from scratch.
 
         No batch holds a single sample. What is read is not counted here (see `Context.count`).
@@ -40,8 +44,14 @@ class SetLoader:
         """
         loader = self._loader
         rows = self.rows if rows is None else self.own(rows)
-        again = Loader(loader.records, rows, batch_size=batch_size, seed=loader.seed if seed is None else seed,
-                       avoid_single=True, readers=loader.readers)
+        again = Loader(
+            loader.records,
+            rows,
+            batch_size=batch_size,
+            seed=loader.seed if seed is None else seed,
+            avoid_single=True,
+            readers=loader.readers,
+        )
         return SetLoader(again, labels=self._labels, patient=self._patient, device=self._device)
 
     def __len__(self) -> int:
@@ -111,22 +121,43 @@ class Loaders:
     """
 
     def __init__(
-        self, records: Records, rows: Mapping[SetName, Ints], *, patient: Ints, reads: frozenset[str],
-        batch_size: int, seed: int, device: torch.device | str = "cpu",
+        self,
+        records: Records,
+        rows: Mapping[SetName, Ints],
+        *,
+        patient: Ints,
+        reads: frozenset[str],
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.batch_size = batch_size
         self._reads = reads
         self._sets = {
-            name: SetLoader(Loader(records, rows[name], batch_size=batch_size, seed=seed, readers=readers_for(device)),
-                            labels="labels" in reads, patient=patient, device=device)
-            for name in ("forget", "retain", "validation") if name in reads
+            name: SetLoader(
+                Loader(
+                    records,
+                    rows[name],
+                    batch_size=batch_size,
+                    seed=seed,
+                    readers=readers_for(device),
+                ),
+                labels="labels" in reads,
+                patient=patient,
+                device=device,
+            )
+            for name in ("forget", "retain", "validation")
+            if name in reads
         }
 
     def _get(self, name: str) -> SetLoader:
         if name not in self._sets:
-            raise MethodError(Fault(
-                f"the method reads the {name} set without declaring it", do=f"Add {name!r} to its reads.",
-            ))
+            raise MethodError(
+                Fault(
+                    f"the method reads the {name} set without declaring it",
+                    do=f"Add {name!r} to its reads.",
+                )
+            )
         return self._sets[name]
 
     @property

@@ -25,8 +25,10 @@ def adamw(model: nn.Module, *, lr: float, weight_decay: float = 0.01) -> torch.o
     Frozen parameters are left out altogether: decay and moments would move them without a gradient.
     """
     free = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in free if p.ndim > 1], "weight_decay": weight_decay},
-              {"params": [p for p in free if p.ndim <= 1], "weight_decay": 0.0}]
+    groups = [
+        {"params": [p for p in free if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in free if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
 
 
@@ -43,8 +45,17 @@ def embeddings(out: Outputs) -> tuple[Tensor, Tensor, Tensor]:
 
 def split(out: Outputs, first: int) -> tuple[Outputs, Outputs]:
     """The outputs of the first samples of a batch, and of the rest."""
+
     def part(at: slice) -> Outputs:
-        return replace(out, **{f.name: value[at] for f in fields(out) if (value := getattr(out, f.name)) is not None})
+        return replace(
+            out,
+            **{
+                f.name: value[at]
+                for f in fields(out)
+                if (value := getattr(out, f.name)) is not None
+            },
+        )
+
     return part(slice(0, first)), part(slice(first, None))
 
 
@@ -77,7 +88,10 @@ def concatenate(*batches: Batch) -> Batch:
         image=torch.cat([batch.image for batch in batches]),
         tokens=torch.cat([wide(batch.tokens) for batch in batches]),
         mask=torch.cat([wide(batch.mask) for batch in batches]),
-        **{name: torch.cat([getattr(batch, name) for batch in batches]) for name in ("label", "study", "row")},
+        **{
+            name: torch.cat([getattr(batch, name) for batch in batches])
+            for name in ("label", "study", "row")
+        },
     )
 
 
@@ -85,7 +99,9 @@ def pieces(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Cut each batch into pieces of at most ``size`` samples, in order."""
     for batch in batches:
         for first in range(0, len(batch), size):
-            yield Batch(**{f.name: getattr(batch, f.name)[first:first + size] for f in fields(batch)})
+            yield Batch(
+                **{f.name: getattr(batch, f.name)[first : first + size] for f in fields(batch)}
+            )
 
 
 def set_mode(student: ImageText, bn: Literal["eval", "train"]) -> None:
@@ -108,8 +124,12 @@ def base(student: ImageText, batch: Batch, context: Context) -> Tensor:
 
 
 def minimise(
-    batches: Iterable[Batch], objective: Callable[[Batch], Mapping[str, Tensor]], optimiser: torch.optim.Optimizer,
-    context: Context, *, clip: float,
+    batches: Iterable[Batch],
+    objective: Callable[[Batch], Mapping[str, Tensor]],
+    optimiser: torch.optim.Optimizer,
+    context: Context,
+    *,
+    clip: float,
 ) -> dict[str, float]:
     """One optimiser step for each batch, on the sum of the terms the objective returns for it.
 

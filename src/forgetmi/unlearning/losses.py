@@ -106,7 +106,10 @@ def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) 
 
     Source: Hinton et al. 2015 (arXiv 1503.02531), in the form of SCRUB's repository (``distiller_zoo/KD.py``).
     """
-    p, q = (nn.functional.log_softmax(logits / temperature, dim=1) for logits in (teacher.detach(), student))
+    p, q = (
+        nn.functional.log_softmax(logits / temperature, dim=1)
+        for logits in (teacher.detach(), student)
+    )
     return temperature**2 * nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
 
 

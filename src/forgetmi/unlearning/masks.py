@@ -31,30 +31,46 @@ def largest(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
         chosen = flat > least
         chosen |= tied & (tied.cumsum(0) <= count - chosen.sum())
     parts = chosen.split([values.numel() for values in scores.values()])
-    return {name: part.reshape(values.shape) for (name, values), part in zip(scores.items(), parts, strict=True)}
+    return {
+        name: part.reshape(values.shape)
+        for (name, values), part in zip(scores.items(), parts, strict=True)
+    }
 
 
 def by_encoder(values: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Tensors by parameter name, separated into "image" and "text"; an encoder without any is left out."""
-    parts = {encoder: {name: value for name, value in values.items() if name.startswith(root)}
-             for encoder, root in ENCODERS.items()}
+    parts = {
+        encoder: {name: value for name, value in values.items() if name.startswith(root)}
+        for encoder, root in ENCODERS.items()
+    }
     return {encoder: part for encoder, part in parts.items() if part}
 
 
 def largest_by_encoder(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """`largest`, each encoder ranked for itself, because the larger one would decide a common ranking alone."""
-    return {name: mask for part in by_encoder(scores).values() for name, mask in largest(part, share).items()}
+    return {
+        name: mask
+        for part in by_encoder(scores).values()
+        for name, mask in largest(part, share).items()
+    }
 
 
 def shares(masks: Mapping[str, Tensor]) -> dict[str, float]:
     """Share of ones among each encoder's weights."""
-    return {encoder: sum(int(mask.sum()) for mask in part.values()) / sum(mask.numel() for mask in part.values())
-            for encoder, part in by_encoder(masks).items()}
+    return {
+        encoder: sum(int(mask.sum()) for mask in part.values())
+        / sum(mask.numel() for mask in part.values())
+        for encoder, part in by_encoder(masks).items()
+    }
 
 
 @contextmanager
 def masked(
-    model: nn.Module, optimiser: torch.optim.Optimizer, masks: Mapping[str, Tensor], *, outside: float = 0.0,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    masks: Mapping[str, Tensor],
+    *,
+    outside: float = 0.0,
 ) -> Iterator[None]:
     """For a block, let an optimiser's steps move the chosen weights in full and all others less, or not at all.
 

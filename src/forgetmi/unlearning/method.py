@@ -25,7 +25,9 @@ from forgetmi.unlearning.loaders import Loaders
 from forgetmi.unlearning.original import OwnOriginal
 from forgetmi.unlearning.teacher import Table, check, recall
 
-Reads = Literal["forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"]
+Reads = Literal[
+    "forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"
+]
 M = TypeVar("M", bound=nn.Module)
 VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")  # all that a method can see
 SHARES = "shares of a batch"
@@ -122,9 +124,20 @@ class Method(Protocol[M]):
 
 
 def unlearn(
-    method: Method[M], model: M, *, records: Records, partition: Partition, seed: int, recipe: Recipe,
-    fresh_model: Callable[[int], ImageText], ordinal: bool = True, batch_size: int = 16, training_log: Any = None,
-    original: Signals | None = None, state: Path | None = None, progress: Callable[[int, int], None] | None = None,
+    method: Method[M],
+    model: M,
+    *,
+    records: Records,
+    partition: Partition,
+    seed: int,
+    recipe: Recipe,
+    fresh_model: Callable[[int], ImageText],
+    ordinal: bool = True,
+    batch_size: int = 16,
+    training_log: Any = None,
+    original: Signals | None = None,
+    state: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Unlearned[M]:
     """Run one method and write down what it did.
 
@@ -153,14 +166,30 @@ def unlearn(
     info, bf16 = method.info, _in_bfloat16(method, recipe)
     before = parameter_digest(model)
     loaders = Loaders(
-        records, {name: partition.rows(name) for name in VISIBLE}, patient=partition.patient, reads=info.reads,
-        batch_size=batch_size, seed=seed, device=next(model.parameters()).device)
-    known = None if original is None else recalled(
-        original, method, model, records=records, partition=partition, recipe=recipe)
+        records,
+        {name: partition.rows(name) for name in VISIBLE},
+        patient=partition.patient,
+        reads=info.reads,
+        batch_size=batch_size,
+        seed=seed,
+        device=next(model.parameters()).device,
+    )
+    known = (
+        None
+        if original is None
+        else recalled(original, method, model, records=records, partition=partition, recipe=recipe)
+    )
     context = Context(
-        seed=seed, reads=info.reads, ordinal=ordinal, _recipe=recipe,
-        _fresh_model=lambda own: lower(fresh_model(own), on=bf16), _training_log=training_log, _known=known,
-        state=state, progress=progress, samples=loaders,
+        seed=seed,
+        reads=info.reads,
+        ordinal=ordinal,
+        _recipe=recipe,
+        _fresh_model=lambda own: lower(fresh_model(own), on=bf16),
+        _training_log=training_log,
+        _known=known,
+        state=state,
+        progress=progress,
+        samples=loaders,
         key=_key(method, seed, before, partition) + " bf16" * bf16 + " known" * (known is not None),
     )
     if known is not None:
@@ -172,19 +201,41 @@ def unlearn(
     if context.facts.get(SHARES, 1) != shares:  # an interrupted run brought its own facts back
         context.facts[SHARES] = "another number after an interruption"
     if parameter_digest(model) != before:
-        raise MethodError(Fault(f"{info.title} changed the model it was given", do="Work on a deep copy."))
+        raise MethodError(
+            Fault(f"{info.title} changed the model it was given", do="Work on a deep copy.")
+        )
     old, new = model.state_dict(), result.state_dict()
-    moved = sum(float((new[name] - old[name]).double().square().sum()) for name, _ in model.named_parameters())
-    return Unlearned(result, Trace(
-        method=info.title, options=asdict(method), seed=seed, epochs=tuple(context.log.epochs),  # type: ignore[call-overload]
-        steps=context.log.steps, samples=loaders.seen(), cost=meter.cost,
-        changed=tuple(name for name in old if not torch.equal(old[name], new[name])),
-        first_gradient=context.log.first_gradient, moved=moved ** 0.5, facts=dict(context.facts),
-    ), context._training_log)
+    moved = sum(
+        float((new[name] - old[name]).double().square().sum())
+        for name, _ in model.named_parameters()
+    )
+    return Unlearned(
+        result,
+        Trace(
+            method=info.title,
+            options=asdict(method),
+            seed=seed,
+            epochs=tuple(context.log.epochs),  # type: ignore[call-overload]
+            steps=context.log.steps,
+            samples=loaders.seen(),
+            cost=meter.cost,
+            changed=tuple(name for name in old if not torch.equal(old[name], new[name])),
+            first_gradient=context.log.first_gradient,
+            moved=moved**0.5,
+            facts=dict(context.facts),
+        ),
+        context._training_log,
+    )
 
 
 def recalled(
-    signals: Signals, method: Method[Any], model: nn.Module, *, records: Records, partition: Partition, recipe: Recipe,
+    signals: Signals,
+    method: Method[Any],
+    model: nn.Module,
+    *,
+    records: Records,
+    partition: Partition,
+    recipe: Recipe,
 ) -> Table:
     """What the original said of the sets a method declares, so that it is not asked again about samples as they are.
 
@@ -203,13 +254,24 @@ def recalled(
             are of another model, cohort or images.
     """
     if not method.info.recalls:
-        raise MethodError(Fault(f"{method.info.title} does not read the original's signals", do="Leave them out."))
+        raise MethodError(
+            Fault(f"{method.info.title} does not read the original's signals", do="Leave them out.")
+        )
     if _in_bfloat16(method, recipe):
-        raise MethodError(Fault("the original's signals do not fit", why="they are float32 and the run is bfloat16",
-                                do="Leave them out."))
-    rows = np.sort(np.concatenate([partition.rows(name) for name in VISIBLE if name in method.info.reads]))
+        raise MethodError(
+            Fault(
+                "the original's signals do not fit",
+                why="they are float32 and the run is bfloat16",
+                do="Leave them out.",
+            )
+        )
+    rows = np.sort(
+        np.concatenate([partition.rows(name) for name in VISIBLE if name in method.info.reads])
+    )
     device = next(model.parameters()).device
-    table = recall(signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device)
+    table = recall(
+        signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device
+    )
     some = rows[np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(int))]
     check(table, model, records.batch(some).to(device))
     return table
@@ -222,7 +284,9 @@ def _in_bfloat16(method: Method[Any], recipe: Recipe) -> bool:
 
 def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:
     """What an interrupted run must share with the one that resumes it."""
-    digest = hashlib.sha256(f"{type(method).__qualname__} {method!r} {seed} {weights} {partition.cohort}".encode())
+    digest = hashlib.sha256(
+        f"{type(method).__qualname__} {method!r} {seed} {weights} {partition.cohort}".encode()
+    )
     for name in ("forget", "retain", "validation"):
         digest.update(partition.rows(name).tobytes() + b"|")
     return digest.hexdigest()

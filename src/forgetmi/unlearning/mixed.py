@@ -24,9 +24,11 @@ def mixed(loaders: Loaders, retained: Ints, *, seed: int, epoch: int) -> Iterato
         epoch: The order is a pure function of seed and epoch.
     """
     forget = loaders.forget.rows
-    order = numpy_generator(seed, "unlearn", "mixed", epoch).permutation(np.concatenate([forget, retained]))
+    order = numpy_generator(seed, "unlearn", "mixed", epoch).permutation(
+        np.concatenate([forget, retained])
+    )
     for start in range(0, len(order), loaders.batch_size):
-        rows = order[start:start + loaders.batch_size]
+        rows = order[start : start + loaders.batch_size]
         lost = np.isin(rows, forget)
         yield concatenate(*loaders.forget.batches(rows[lost]), *loaders.retain.batches(rows[~lost]))
 

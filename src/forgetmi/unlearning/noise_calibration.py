@@ -21,7 +21,11 @@ FEWEST = 60
 
 
 def calibrate_noise(
-    teacher: nn.Module, loaders: Loaders, *, seed: int, known: Table | None = None,
+    teacher: nn.Module,
+    loaders: Loaders,
+    *,
+    seed: int,
+    known: Table | None = None,
 ) -> tuple[float, float, dict[str, Any]]:
     """Choose the image and text noise without a retrained model.
 
@@ -53,32 +57,55 @@ def calibrate_noise(
     found: list[tuple[float, float]] = []
     for std, level in zip(IMAGE_STD, TEXT_LEVEL, strict=True):
         noisy = Perturbation(image_std=std, text_level=level, seed=seed)
-        loss = torch.cat([_losses(teacher, batch) for batch in forget.batches(forget.rows, perturbation=noisy)])
+        loss = torch.cat(
+            [_losses(teacher, batch) for batch in forget.batches(forget.rows, perturbation=noisy)]
+        )
         mean = loss[labels >= 0].mean(dim=0)
         found.append((float(mean[0]), float(mean[1])))
-    image, text = (int(np.argmin([abs(loss[head] - target[head]) for loss in found])) for head in (0, 1))
-    return IMAGE_STD[image], TEXT_LEVEL[text], {
-        "noise": "calibrated", "image noise std": IMAGE_STD[image], "text noise level": TEXT_LEVEL[text],
-        "target cross-entropy (image, text)": target, "reached": (found[image][0], found[text][1]),
-    }
+    image, text = (
+        int(np.argmin([abs(loss[head] - target[head]) for loss in found])) for head in (0, 1)
+    )
+    return (
+        IMAGE_STD[image],
+        TEXT_LEVEL[text],
+        {
+            "noise": "calibrated",
+            "image noise std": IMAGE_STD[image],
+            "text noise level": TEXT_LEVEL[text],
+            "target cross-entropy (image, text)": target,
+            "reached": (found[image][0], found[text][1]),
+        },
+    )
 
 
 @torch.no_grad()
 def _losses(teacher: Model, batch: Batch) -> Tensor:
     """Cross-entropy of both heads, Float[b, 2]; 0 where the label is unknown."""
     out = teacher(batch)
-    return torch.stack([nn.functional.cross_entropy(logits, batch.label, ignore_index=-1, reduction="none")
-                        for logits in (out.image_logits, out.text_logits)], dim=1)
+    return torch.stack(
+        [
+            nn.functional.cross_entropy(logits, batch.label, ignore_index=-1, reduction="none")
+            for logits in (out.image_logits, out.text_logits)
+        ],
+        dim=1,
+    )
 
 
-def _reference(teacher: Model, validation: SetLoader, forgotten: Tensor) -> tuple[float, float] | None:
+def _reference(
+    teacher: Model, validation: SetLoader, forgotten: Tensor
+) -> tuple[float, float] | None:
     """Mean cross-entropy of both heads on validation, with the forgotten's mix of labels; None if none is shared."""
     batches = list(validation.batches(validation.rows))
     if not batches:
         return None
-    label, loss = torch.cat([batch.label for batch in batches]), torch.cat([_losses(teacher, one) for one in batches])
+    label, loss = (
+        torch.cat([batch.label for batch in batches]),
+        torch.cat([_losses(teacher, one) for one in batches]),
+    )
     forgotten = forgotten[forgotten >= 0]
     if not bool(torch.isin(label, forgotten).any()):
         return None
-    image, text = (matched_mean(label[label >= 0], loss[label >= 0, head], forgotten) for head in (0, 1))
+    image, text = (
+        matched_mean(label[label >= 0], loss[label >= 0, head], forgotten) for head in (0, 1)
+    )
     return image, text

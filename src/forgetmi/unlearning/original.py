@@ -80,7 +80,8 @@ class OwnOriginal:
 
 
 def watched(
-    recorder: Callable[[Any, TrainingTask], LoggingRecorder], load: Callable[[Path], TrainingLog],
+    recorder: Callable[[Any, TrainingTask], LoggingRecorder],
+    load: Callable[[Path], TrainingLog],
 ) -> OwnOriginal:
     """The usual training with a recorder beside it.
 
@@ -88,6 +89,7 @@ def watched(
         recorder: From the method's options and the task to a new recorder.
         load: Reads what the recorder's ``save`` wrote.
     """
+
     def train(method: Any, task: TrainingTask) -> TrainedOriginal:
         log = recorder(method, task)
         model, trace = task.usual([log])

@@ -53,4 +53,6 @@ def project(weight: Any, neurons: Tensor, basis: Tensor) -> None:
     """
     neurons, basis = neurons.to(weight.device), basis.to(weight.device).double()
     rows = weight[neurons].double().flatten(1)
-    weight[neurons] = (rows - basis @ (basis.T @ rows)).reshape(weight[neurons].shape).to(weight.dtype)
+    weight[neurons] = (
+        (rows - basis @ (basis.T @ rows)).reshape(weight[neurons].shape).to(weight.dtype)
+    )

@@ -18,7 +18,9 @@ Unit = Literal["study", "patient"]
 Relabel = Callable[[Batch], Batch]
 
 
-def relabelling(forget: SetLoader, classes: int, *, rule: Rule, unit: Unit, seed: int, draw: int) -> Relabel:
+def relabelling(
+    forget: SetLoader, classes: int, *, rule: Rule, unit: Unit, seed: int, draw: int
+) -> Relabel:
     """What gives the forgotten samples of a batch their drawn label and leaves the others theirs.
 
     Args:
@@ -34,12 +36,16 @@ def relabelling(forget: SetLoader, classes: int, *, rule: Rule, unit: Unit, seed
     def drawn(row: int, study: int, label: int) -> int:
         if row not in patient:
             return label
-        generator = numpy_generator(seed, "unlearn", "labels", draw, unit, patient[row] if unit == "patient" else study)
+        generator = numpy_generator(
+            seed, "unlearn", "labels", draw, unit, patient[row] if unit == "patient" else study
+        )
         return random_label(label, classes, rule=rule, generator=generator)
 
     def relabel(batch: Batch) -> Batch:
         values = zip(batch.row.tolist(), batch.study.tolist(), batch.label.tolist(), strict=True)
-        return replace(batch, label=torch.tensor([drawn(*each) for each in values], device=batch.label.device))
+        return replace(
+            batch, label=torch.tensor([drawn(*each) for each in values], device=batch.label.device)
+        )
 
     return relabel
 

@@ -19,7 +19,9 @@ class History:
 
     def keep(self, student: ImageText) -> None:
         """Add a copy of the present state."""
-        self.kept.append({name: value.detach().clone() for name, value in student.state_dict().items()})
+        self.kept.append(
+            {name: value.detach().clone() for name, value in student.state_dict().items()}
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The states."""
@@ -30,7 +32,9 @@ class History:
         self.kept = list(state_dict["kept"])
 
 
-def rewind(student: ImageText, history: History, loaders: Loaders, *, measure: Measure) -> dict[str, Any]:
+def rewind(
+    student: ImageText, history: History, loaders: Loaders, *, measure: Measure
+) -> dict[str, Any]:
     """Load, in place, the state whose mean on the forget set is closest to a reference; of several the latest.
 
     The reference is the last state's mean on validation patients, re-weighted to the forget set's labels.
@@ -55,5 +59,9 @@ def rewind(student: ImageText, history: History, loaders: Loaders, *, measure: M
     reference = matched_mean(*per_sample(student, loaders.validation, measure), like)
     best = min(range(len(means)), key=lambda at: (abs(means[at] - reference), -at))
     student.load_state_dict(history.kept[best])
-    return {"rewound to epoch": best, "reference": reference, "forget set after each epoch": means,
-            "worse than the reference at the end": means[-1] > reference}
+    return {
+        "rewound to epoch": best,
+        "reference": reference,
+        "forget set after each epoch": means,
+        "worse than the reference at the end": means[-1] > reference,
+    }

@@ -30,11 +30,20 @@ def logistic(features: Tensor, label: Tensor, *, noise: Tensor, ridge: float) ->
     def at(weight: Tensor) -> tuple[Tensor, Tensor]:
         w = weight.view(classes, width)
         p = (features @ w.T).softmax(dim=1)
-        gradient = (p - nn.functional.one_hot(label, classes)).T @ features + ridge * len(features) * w + noise
+        gradient = (
+            (p - nn.functional.one_hot(label, classes)).T @ features
+            + ridge * len(features) * w
+            + noise
+        )
         spread = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-        blocks = [[(spread[:, i, j, None] * features).T @ features for j in range(classes)] for i in range(classes)]
+        blocks = [
+            [(spread[:, i, j, None] * features).T @ features for j in range(classes)]
+            for i in range(classes)
+        ]
         hessian = torch.cat([torch.cat(row, dim=1) for row in blocks])
-        return gradient.reshape(-1), hessian + ridge * len(features) * torch.eye(len(weight), dtype=hessian.dtype)
+        return gradient.reshape(-1), hessian + ridge * len(features) * torch.eye(
+            len(weight), dtype=hessian.dtype
+        )
 
     return at
 
@@ -45,7 +54,9 @@ def newton(objective: Objective, weight: Tensor) -> Tensor:
     return weight - torch.linalg.solve(hessian, gradient)
 
 
-def minimise(objective: Objective, start: Tensor, *, tolerance: float = 1e-9, steps: int = 200) -> Tensor:
+def minimise(
+    objective: Objective, start: Tensor, *, tolerance: float = 1e-9, steps: int = 200
+) -> Tensor:
     """The minimiser of a strictly convex objective, by Newton steps that are shortened until the gradient shrinks.
 
     Raises:
@@ -67,8 +78,13 @@ def minimise(objective: Objective, start: Tensor, *, tolerance: float = 1e-9, st
         weight, norm = moved, new
     if norm <= goal:
         return weight
-    raise MethodError(Fault("the head could not be fitted", why=f"the gradient's norm stays at {norm:.3g}",
-                            do="Use a larger ridge."))
+    raise MethodError(
+        Fault(
+            "the head could not be fitted",
+            why=f"the gradient's norm stays at {norm:.3g}",
+            do="Use a larger ridge.",
+        )
+    )
 
 
 def certified_epsilon(residual: float, *, std: float, delta: float) -> float:

@@ -44,8 +44,15 @@ class SliceLog:
 
     def save(self, path: Path) -> None:
         """Write to a file."""
-        save_log(path, "SISA", {"shard": torch.tensor(self.shard), "slice": torch.tensor(self.slice),
-                                "weights": [list(shard) for shard in self.weights]})
+        save_log(
+            path,
+            "SISA",
+            {
+                "shard": torch.tensor(self.shard),
+                "slice": torch.tensor(self.slice),
+                "weights": [list(shard) for shard in self.weights],
+            },
+        )
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -55,7 +62,9 @@ class SliceLog:
             MethodError: The file is damaged, or another method's.
         """
         values = load_log(path, "SISA")
-        return cls(values["shard"].numpy(), values["slice"].numpy(), tuple(map(tuple, values["weights"])))
+        return cls(
+            values["shard"].numpy(), values["slice"].numpy(), tuple(map(tuple, values["weights"]))
+        )
 
 
 @final

@@ -17,7 +17,13 @@ from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import SetLoader
 
 M = TypeVar("M", bound=nn.Module)
-COLUMNS = ("image_embedding", "text_embedding", "joint_embedding", "image_logits", "text_logits")  # as in Table
+COLUMNS = (
+    "image_embedding",
+    "text_embedding",
+    "joint_embedding",
+    "image_logits",
+    "text_logits",
+)  # as in Table
 
 
 def frozen(model: M) -> M:
@@ -55,7 +61,13 @@ class Table:
         if bool((rows >= len(self.position)).any()) or bool((self.position[rows] < 0).any()):
             raise KeyError("no stored output for a row asked for")
         at = self.position[rows]
-        return Outputs(self.image_logits[at], self.text_logits[at], self.image[at], self.text[at], self.joint[at])
+        return Outputs(
+            self.image_logits[at],
+            self.text_logits[at],
+            self.image[at],
+            self.text[at],
+            self.joint[at],
+        )
 
     def select(self, rows: Ints) -> Table:
         """A table of the given rows alone, in that order.
@@ -68,7 +80,12 @@ class Table:
 
 
 def recall(
-    signals: Signals, rows: Ints, *, weights: str, cohort: str, device: torch.device | str = "cpu",
+    signals: Signals,
+    rows: Ints,
+    *,
+    weights: str,
+    cohort: str,
+    device: torch.device | str = "cpu",
 ) -> Table:
     """What the original said of some rows when it was evaluated, as a table.
 
@@ -83,16 +100,30 @@ def recall(
         MethodError: The signals are of another model or cohort, damaged, or lack a row or the embeddings.
     """
     columns = [getattr(signals, name) for name in COLUMNS]
-    why = {"they are of another model, or made before its gate was fitted": signals.model != weights,
-           "they are of another cohort": signals.cohort != cohort,
-           "they hold no embeddings": any(column is None for column in columns),
-           "they are damaged": any(column is not None and not (len(column) == len(signals.row) and column.ndim == 2
-                                                               and np.isfinite(column).all()) for column in columns),
-           "some forgotten, retained or validation images are not in them": not np.isin(rows, signals.row).all()}
+    why = {
+        "they are of another model, or made before its gate was fitted": signals.model != weights,
+        "they are of another cohort": signals.cohort != cohort,
+        "they hold no embeddings": any(column is None for column in columns),
+        "they are damaged": any(
+            column is not None
+            and not (
+                len(column) == len(signals.row) and column.ndim == 2 and np.isfinite(column).all()
+            )
+            for column in columns
+        ),
+        "some forgotten, retained or validation images are not in them": not np.isin(
+            rows, signals.row
+        ).all(),
+    }
     _refuse([reason for reason, holds in why.items() if holds])
     said = signals.select(rows)
-    return Table(_position(torch.tensor(rows)), *(
-        torch.tensor(getattr(said, name), dtype=torch.float32, device=device) for name in COLUMNS))
+    return Table(
+        _position(torch.tensor(rows)),
+        *(
+            torch.tensor(getattr(said, name), dtype=torch.float32, device=device)
+            for name in COLUMNS
+        ),
+    )
 
 
 @torch.no_grad()
@@ -106,14 +137,21 @@ def check(table: Table, model: nn.Module, batch: Batch) -> None:
         held, said = table.of(batch.row), model(batch)
     for name in COLUMNS:
         one, other = getattr(held, name), getattr(said, name)
-        if one.shape != other.shape or not bool(((one - other).abs() <= 0.01 * other.abs().max()).all()):
+        if one.shape != other.shape or not bool(
+            ((one - other).abs() <= 0.01 * other.abs().max()).all()
+        ):
             _refuse(["the original says something else of these images now"])
 
 
 def _refuse(reasons: list[str]) -> None:
     if reasons:
-        raise MethodError(Fault("the original's signals do not fit", why=", ".join(reasons),
-                                do="Run the original over this cohort: forgetmi predict."))
+        raise MethodError(
+            Fault(
+                "the original's signals do not fit",
+                why=", ".join(reasons),
+                do="Run the original over this cohort: forgetmi predict.",
+            )
+        )
 
 
 def asked(teacher: Model, known: Table | None) -> Model:
@@ -133,7 +171,9 @@ def outputs_of(teacher: nn.Module, loader: SetLoader, rows: Ints, known: Table |
     Raises:
         MethodError: A row is not of this set.
     """
-    return tabulate(teacher, loader.batches(rows)) if known is None else known.select(loader.own(rows))
+    return (
+        tabulate(teacher, loader.batches(rows)) if known is None else known.select(loader.own(rows))
+    )
 
 
 @torch.no_grad()
@@ -151,8 +191,10 @@ def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> Table:
     for batch in batches:
         rows.append(batch.row.cpu())
         outputs.append(teacher(batch))
-    return Table(_position(torch.cat(rows)), *(
-        torch.cat([getattr(output, name) for output in outputs]) for name in COLUMNS))
+    return Table(
+        _position(torch.cat(rows)),
+        *(torch.cat([getattr(output, name) for output in outputs]) for name in COLUMNS),
+    )
 
 
 def _position(rows: Tensor) -> Tensor:

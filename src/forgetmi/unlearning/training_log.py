@@ -41,8 +41,11 @@ def load_log(path: Path, kind: str) -> dict[str, Any]:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         found, values = stored["kind"], stored["values"]
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise MethodError(Fault("the training log cannot be read", where=path.name,
-                                why=type(error).__name__)) from error
+        raise MethodError(
+            Fault("the training log cannot be read", where=path.name, why=type(error).__name__)
+        ) from error
     if found != kind:
-        raise MethodError(Fault(f"this is a training log of {found}, not of {kind}", where=path.name))
+        raise MethodError(
+            Fault(f"this is a training log of {found}, not of {kind}", where=path.name)
+        )
     return values

@@ -93,7 +93,13 @@ class Transport:
 
 
 def fit_transport(
-    members: Floats, member_label: Ints, unseen: Floats, unseen_label: Ints, *, classes: int, prior: float = 5.0,
+    members: Floats,
+    member_label: Ints,
+    unseen: Floats,
+    unseen_label: Ints,
+    *,
+    classes: int,
+    prior: float = 5.0,
 ) -> Transport:
     """Estimate how training displaces outputs, from patients who were trained on and patients who were not.
 
@@ -117,18 +123,32 @@ def fit_transport(
     reference, rows = _means(unseen, unseen_label, classes)
     both = (there > 0) & (rows > 0)
     if not both.any():
-        raise MethodError(Fault(
-            "no class has both retained and validation samples with a label", why="there is nothing to calibrate on",
-            do="Give the cohort validation patients with labels, or use the method consensus, which needs none.",
-        ))
+        raise MethodError(
+            Fault(
+                "no class has both retained and validation samples with a label",
+                why="there is nothing to calibrate on",
+                do="Give the cohort validation patients with labels, or use the method consensus, which needs none.",
+            )
+        )
     along = centred_basis(classes)
     apart = np.where(both[:, None], reference - mean, 0.0)
     weight = np.where(both, rows, 0)
-    common = float((weight * (along * apart).sum(1)).sum() / (weight * (along ** 2).sum(1)).sum())
+    common = float((weight * (along * apart).sum(1)).sum() / (weight * (along**2).sum(1)).sum())
     trust = np.divide(weight, weight + prior, out=np.zeros(classes), where=both)[:, None]
-    return Transport(mean, trust * apart + (1 - trust) * common * along, gaussian_map(*_covariances(
-        _scatter(members, member_label, mean), _scatter(unseen, unseen_label, reference), prior)), there > 0, rows,
-        common)
+    return Transport(
+        mean,
+        trust * apart + (1 - trust) * common * along,
+        gaussian_map(
+            *_covariances(
+                _scatter(members, member_label, mean),
+                _scatter(unseen, unseen_label, reference),
+                prior,
+            )
+        ),
+        there > 0,
+        rows,
+        common,
+    )
 
 
 def _means(points: Floats, label: Ints, classes: int) -> tuple[Floats, Ints]:
@@ -145,7 +165,9 @@ def _scatter(points: Floats, label: Ints, mean: Floats) -> tuple[Floats, int]:
 
 
 def _covariances(
-    members: tuple[Floats, int], unseen: tuple[Floats, int], prior: float,
+    members: tuple[Floats, int],
+    unseen: tuple[Floats, int],
+    prior: float,
 ) -> tuple[Floats, Floats]:
     """Pooled within-class covariances, each with `prior` samples of what both have in common."""
     shared = (members[0] + unseen[0]) / max(members[1] + unseen[1], 1)

@@ -89,9 +89,14 @@ class UpdateLog:
 
     def without(self, rows: Ints) -> UpdateLog:
         """A log that lacks every update the given rows' buckets had a part in; this one stays as it is."""
-        kept, gone = UpdateLog(self.bucket, folder=self._folder, limit=self.limit), set(self.affected(rows))
+        kept, gone = (
+            UpdateLog(self.bucket, folder=self._folder, limit=self.limit),
+            set(self.affected(rows)),
+        )
         kept._owner, kept._size = self, self._size
-        kept._place = {buckets: place for buckets, place in self._place.items() if buckets not in gone}
+        kept._place = {
+            buckets: place for buckets, place in self._place.items() if buckets not in gone
+        }
         kept.steps = {buckets: self.steps[buckets] for buckets in kept._place}
         return kept
 
@@ -102,8 +107,11 @@ class UpdateLog:
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         """Go back to those sums."""
-        self._place, self.steps, self._size = (dict(state_dict["place"]), dict(state_dict["steps"]),
-                                               state_dict["size"])
+        self._place, self.steps, self._size = (
+            dict(state_dict["place"]),
+            dict(state_dict["steps"]),
+            state_dict["size"],
+        )
         self._kept = frozenset(self._place.values())
 
     def save(self, path: Path) -> None:
@@ -117,8 +125,17 @@ class UpdateLog:
                     file.write(self._read(old).numpy().data)
             place = {buckets: number for number, buckets in enumerate(place)}
         path.mkdir(parents=True, exist_ok=True)
-        save_log(path / INDEX, "Amnesiac", {"bucket": torch.tensor(self.bucket), "limit": self.limit, "place": place,
-                                            "steps": self.steps, "size": self._size})
+        save_log(
+            path / INDEX,
+            "Amnesiac",
+            {
+                "bucket": torch.tensor(self.bucket),
+                "limit": self.limit,
+                "place": place,
+                "steps": self.steps,
+                "size": self._size,
+            },
+        )
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -130,7 +147,9 @@ class UpdateLog:
         values, updates = load_log(path / INDEX, "Amnesiac"), path / UPDATES
         needed = 4 * values["size"] * (1 + max(values["place"].values(), default=-1))
         if needed and (not updates.is_file() or updates.stat().st_size < needed):
-            raise MethodError(Fault("the training log is incomplete", where=f"{path.name}/{UPDATES}"))
+            raise MethodError(
+                Fault("the training log is incomplete", where=f"{path.name}/{UPDATES}")
+            )
         log = cls(values["bucket"].numpy(), folder=path, limit=values["limit"])
         log.load_state_dict(values)
         return log
@@ -139,24 +158,40 @@ class UpdateLog:
         used = self._kept | set(self._place.values())
         place = next(number for number in range(len(used) + 1) if number not in used)
         if 4 * self._size * (place + 1) > self.limit:
-            raise MethodError(Fault(
-                f"the log of updates would exceed {self.limit:.3g} bytes after {sum(self.steps.values())} steps",
-                do="Put patients into fewer buckets, or allow more."))
+            raise MethodError(
+                Fault(
+                    f"the log of updates would exceed {self.limit:.3g} bytes after {sum(self.steps.values())} steps",
+                    do="Put patients into fewer buckets, or allow more.",
+                )
+            )
         return place
 
     def _write(self, place: int, update: Tensor) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / INDEX).unlink(missing_ok=True)  # an earlier log here is no longer what its index says
+        (self._folder / INDEX).unlink(
+            missing_ok=True
+        )  # an earlier log here is no longer what its index says
         (self._folder / UPDATES).touch()
         with (self._folder / UPDATES).open("r+b") as file:
             file.seek(4 * self._size * place)
             file.write(update.numpy().data)
 
     def _read(self, place: int) -> Tensor:
-        return torch.from_numpy(np.memmap(self._folder / UPDATES, np.float32, mode="c", shape=(self._size,),
-                                          offset=4 * self._size * place))
+        return torch.from_numpy(
+            np.memmap(
+                self._folder / UPDATES,
+                np.float32,
+                mode="c",
+                shape=(self._size,),
+                offset=4 * self._size * place,
+            )
+        )
 
 
 def _vector(model: Any) -> Tensor:
     """All weights as one vector, copied to the CPU."""
-    return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()]).float().cpu()
+    return (
+        torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
+        .float()
+        .cpu()
+    )

@@ -17,7 +17,9 @@ SIZES = {"forget": 16, "retain": 40, "validation": 4, "holdout": 40, "reference"
 class Toy:
     """Patients with their images, and models of them."""
 
-    def __init__(self, *, seed: int = 0, images: int = 3, sizes: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, *, seed: int = 0, images: int = 3, sizes: dict[str, int] | None = None
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.sizes = {**SIZES, **(sizes or {})}
         self.patients = sum(self.sizes.values())
@@ -25,7 +27,10 @@ class Toy:
         self.kind = np.repeat(list(self.sizes), list(self.sizes.values()))
         self.label = self.rng.integers(0, CLASSES, len(self.patient))
         self.study = np.array([f"{p}-{at % images // 2}" for at, p in enumerate(self.patient)])
-        self.feature = np.eye(CLASSES)[self.label] + self.rng.normal(0, 0.5, (self.patients, CLASSES))[self.patient]
+        self.feature = (
+            np.eye(CLASSES)[self.label]
+            + self.rng.normal(0, 0.5, (self.patients, CLASSES))[self.patient]
+        )
         self.rows = np.arange(len(self.patient))
         self.models = 0
 
@@ -42,10 +47,18 @@ class Toy:
         embedding = [self.rng.normal(0, 1, (n, 8)) + seen * own for _ in range(2)]
         joint = self.rng.normal(0, 1, (n, 8)) + seen
         return Signals(
-            model=f"m{self.models}", cohort="toy", row=self.rows, patient=np.array([f"p{p}" for p in self.patient]),
-            study=self.study, label=self.label, image_logits=self.feature + noise[0] + seen * target,
-            text_logits=self.feature + noise[1] + seen * target, image_embedding=embedding[0].astype(np.float32),
-            text_embedding=embedding[1].astype(np.float32), joint_embedding=joint.astype(np.float32))
+            model=f"m{self.models}",
+            cohort="toy",
+            row=self.rows,
+            patient=np.array([f"p{p}" for p in self.patient]),
+            study=self.study,
+            label=self.label,
+            image_logits=self.feature + noise[0] + seen * target,
+            text_logits=self.feature + noise[1] + seen * target,
+            image_embedding=embedding[0].astype(np.float32),
+            text_embedding=embedding[1].astype(np.float32),
+            joint_embedding=joint.astype(np.float32),
+        )
 
     def partition(self) -> Partition:
         sets = {name: np.flatnonzero(self.kind[self.patient] == name) for name in self.sizes}
@@ -56,12 +69,22 @@ class Toy:
 def make_evidence() -> Callable[..., Evidence]:
     """Makes evidence; `kept` = how much the unlearned model still remembers (1 = everything, 0 = retrained)."""
 
-    def make(kept: float = 0.0, *, seed: int = 0, runs: int = 40, everything: bool = True, retrains: int = 3,
-             sizes: dict[str, int] | None = None, strength: float = 6.0) -> Evidence:
+    def make(
+        kept: float = 0.0,
+        *,
+        seed: int = 0,
+        runs: int = 40,
+        everything: bool = True,
+        retrains: int = 3,
+        sizes: dict[str, int] | None = None,
+        strength: float = 6.0,
+    ) -> Evidence:
         toy = Toy(seed=seed, sizes=sizes)
         forget, retain = toy.of("forget"), toy.of("retain")
-        signals = {"original": toy.model(forget | retain, strength),
-                   "unlearned": toy.model(forget * kept + retain, strength)}
+        signals = {
+            "original": toy.model(forget | retain, strength),
+            "unlearned": toy.model(forget * kept + retain, strength),
+        }
         signals |= {f"retrain-{r}": toy.model(retain, strength) for r in range(retrains)}
         if not everything:
             return Evidence(toy.partition(), signals)
@@ -72,18 +95,33 @@ def make_evidence() -> Callable[..., Evidence]:
         plain, role = rank() < runs // 2, rank() % 3
         trained, forgotten = role > 0, role == 1
         nothing = np.zeros_like(plain)
-        repeats = Repeats(tuple(toy.model(forget * kept + retain, strength) for _ in range(runs)),
-                          tuple(toy.model(retain, strength) for _ in range(runs)))
+        repeats = Repeats(
+            tuple(toy.model(forget * kept + retain, strength) for _ in range(runs)),
+            tuple(toy.model(retain, strength) for _ in range(runs)),
+        )
         epochs = {"unlearned": [kept, 0.5 + kept / 2, 1.05, 1.2]}
         epochs |= {f"retrain-{r}": [0.0, 0.4, 0.7, 1.2] for r in range(retrains)}
         return Evidence(
-            toy.partition(), signals,
+            toy.partition(),
+            signals,
             shadows=Pool(tuple(toy.model(row, strength) for row in plain), plain, nothing),
-            unlearned_shadows=Pool(tuple(toy.model((row & ~gone) + kept * gone, strength)
-                                         for row, gone in zip(trained, forgotten, strict=True)),
-                                   trained & ~forgotten, forgotten),
-            repeats=repeats, canaries=np.where(forget, 1, np.where(toy.of("holdout"), 0, -1)),
-            relearning={name: Relearning(tuple(toy.model(forget * share + retain, strength) for share in shares),
-                                         np.flatnonzero(forget)[::2]) for name, shares in epochs.items()})
+            unlearned_shadows=Pool(
+                tuple(
+                    toy.model((row & ~gone) + kept * gone, strength)
+                    for row, gone in zip(trained, forgotten, strict=True)
+                ),
+                trained & ~forgotten,
+                forgotten,
+            ),
+            repeats=repeats,
+            canaries=np.where(forget, 1, np.where(toy.of("holdout"), 0, -1)),
+            relearning={
+                name: Relearning(
+                    tuple(toy.model(forget * share + retain, strength) for share in shares),
+                    np.flatnonzero(forget)[::2],
+                )
+                for name, shares in epochs.items()
+            },
+        )
 
     return make

@@ -12,10 +12,14 @@ from forgetmi.evaluation.attacks.tpr import clopper_pearson, smallest_fpr, tpr_a
 from tests.evaluation.attacks.closed_forms import gaussian_tpr
 
 
-@pytest.mark.parametrize(("true", "false", "runs", "expected"), [(50, 1, 100, 1.99), (250, 5, 500, 2.98),
-                                                                 (100, 0, 100, 3.28)])
+@pytest.mark.parametrize(
+    ("true", "false", "runs", "expected"),
+    [(50, 1, 100, 1.99), (250, 5, 500, 2.98), (100, 0, 100, 3.28)],
+)
 def test_two_worlds(true: int, false: int, runs: int, expected: float) -> None:
-    assert two_worlds(true_positives=true, false_positives=false, runs=runs) == pytest.approx(expected, abs=0.005)
+    assert two_worlds(true_positives=true, false_positives=false, runs=runs) == pytest.approx(
+        expected, abs=0.005
+    )
     mirrored = two_worlds(true_positives=runs - false, false_positives=runs - true, runs=runs)
     assert mirrored == pytest.approx(expected, abs=0.005)
     halved = two_worlds(true_positives=true, false_positives=false, runs=runs, copies=2)
@@ -28,9 +32,19 @@ def test_two_worlds_without_an_effect_is_zero() -> None:
     assert two_worlds(true_positives=5, false_positives=50, runs=60) == 0
 
 
-@pytest.mark.parametrize(("m", "r", "v", "expected"), [
-    (10, 10, 10, 1.05), (30, 30, 30, 2.25), (100, 100, 100, 3.49), (100, 50, 40, 0.77), (300, 100, 80, 0.96),
-    (60, 60, 45, 0.58), (100, 50, 25, 0.0), (100, 0, 0, 0.0)])
+@pytest.mark.parametrize(
+    ("m", "r", "v", "expected"),
+    [
+        (10, 10, 10, 1.05),
+        (30, 30, 30, 2.25),
+        (100, 100, 100, 3.49),
+        (100, 50, 40, 0.77),
+        (300, 100, 80, 0.96),
+        (60, 60, 45, 0.58),
+        (100, 50, 25, 0.0),
+        (100, 0, 0, 0.0),
+    ],
+)
 def test_one_run(m: int, r: int, v: int, expected: float) -> None:
     assert one_run(canaries=m, guesses=r, correct=v) == pytest.approx(expected, abs=0.006)
 
@@ -38,7 +52,9 @@ def test_one_run(m: int, r: int, v: int, expected: float) -> None:
 def test_one_run_rises_with_right_guesses_and_falls_with_delta() -> None:
     bounds = [one_run(canaries=100, guesses=60, correct=v) for v in range(61)]
     assert (np.diff(bounds) >= 0).all()
-    by_delta = [one_run(canaries=100, guesses=50, correct=45, delta=d) for d in (0, 1e-5, 1e-3, 1e-2)]
+    by_delta = [
+        one_run(canaries=100, guesses=50, correct=45, delta=d) for d in (0, 1e-5, 1e-3, 1e-2)
+    ]
     assert (np.diff(by_delta) < 0).all()
     closed = np.log(0.05 ** (1 / 30) / (1 - 0.05 ** (1 / 30)))
     assert one_run(canaries=30, guesses=30, correct=30) == pytest.approx(closed, abs=1e-6)
@@ -54,7 +70,9 @@ def test_the_delta_term_by_hand() -> None:
 
 def test_guessing_at_random_shows_no_epsilon() -> None:
     correct = np.random.default_rng(0).binomial(50, 0.5, 400)
-    assert np.mean([one_run(canaries=100, guesses=50, correct=int(v)) == 0 for v in correct]) >= 0.95
+    assert (
+        np.mean([one_run(canaries=100, guesses=50, correct=int(v)) == 0 for v in correct]) >= 0.95
+    )
 
 
 @pytest.mark.parametrize(("hits", "of"), [(0, 7), (3, 20), (20, 20), (156, 156)])
@@ -74,8 +92,15 @@ def test_tpr_at_its_edges() -> None:
     assert tpr_at_fpr(others + 100, others, 0.0).tpr == 1
     assert tpr_at_fpr(np.ones(9), np.ones(20), 0.5).tpr == 0  # constant scores accuse nobody
     assert tpr_at_fpr(np.ones(9), np.ones(20), 1.0).tpr == 1
-    point = tpr_at_fpr(np.array([17.5, 18.5, 19.5, 3.0]), others, 0.1)  # 2 of 20 may be wrong: threshold 17
-    assert (point.true_positives, point.false_positives, point.members, point.never_seen) == (3, 2, 4, 20)
+    point = tpr_at_fpr(
+        np.array([17.5, 18.5, 19.5, 3.0]), others, 0.1
+    )  # 2 of 20 may be wrong: threshold 17
+    assert (point.true_positives, point.false_positives, point.members, point.never_seen) == (
+        3,
+        2,
+        4,
+        20,
+    )
     assert not point.stable
     assert tpr_at_fpr(others, np.arange(100.0), 0.1).stable
     assert smallest_fpr(20) == 0.05
@@ -88,7 +113,10 @@ def test_tpr_at_its_edges() -> None:
 def test_rate_asked_for_is_never_exceeded() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
-        members, others = rng.integers(0, 6, 15).astype(float), rng.integers(0, 6, 40).astype(float)  # many ties
+        members, others = (
+            rng.integers(0, 6, 15).astype(float),
+            rng.integers(0, 6, 40).astype(float),
+        )  # many ties
         for rate in (0.0, 0.05, 0.1, 0.33):
             assert tpr_at_fpr(members, others, rate).false_positives <= rate * 40
 

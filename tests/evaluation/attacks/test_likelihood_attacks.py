@@ -12,7 +12,12 @@ from forgetmi.evaluation.attacks.lira import offline, online, patient_auc
 from forgetmi.evaluation.attacks.ruli import bandwidth, log_kernel_density
 from forgetmi.evaluation.attacks.tpr import tpr_at_fpr
 from forgetmi.evaluation.attacks.u_lira import leave_one_out, membership_probability, u_lira
-from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs, gaussian_auc, gaussian_tpr
+from tests.evaluation.attacks.closed_forms import (
+    assert_exchangeable,
+    aucs,
+    gaussian_auc,
+    gaussian_tpr,
+)
 
 
 def halves(models: int, records: int, rng: np.random.Generator) -> np.ndarray:
@@ -27,12 +32,19 @@ def test_gaussian_shift_gives_the_closed_form(shift: float) -> None:
     inside, level = halves(models, 2 * n, rng), rng.normal(0, 3, 2 * n)
     stack = level + rng.normal(size=inside.shape) + shift * inside
     target = level + rng.normal(size=2 * n) + shift * (np.arange(2 * n) < n)
-    for scores in (online(target, stack, inside, common=True), offline(target, stack, ~inside, common=True),
-                   u_lira(target, stack, forgotten=inside, never_trained=~inside, common=True)):
+    for scores in (
+        online(target, stack, inside, common=True),
+        offline(target, stack, ~inside, common=True),
+        u_lira(target, stack, forgotten=inside, never_trained=~inside, common=True),
+    ):
         auc = aucs(scores[None, :n], scores[None, n:])[0]
-        assert auc == pytest.approx(gaussian_auc(shift), abs=0.03)  # the fitted centres' noise costs a little
+        assert auc == pytest.approx(
+            gaussian_auc(shift), abs=0.03
+        )  # the fitted centres' noise costs a little
         if shift == 1.0:
-            assert tpr_at_fpr(scores[:n], scores[n:], 0.01).tpr == pytest.approx(gaussian_tpr(1.0, 0.01), abs=0.03)
+            assert tpr_at_fpr(scores[:n], scores[n:], 0.01).tpr == pytest.approx(
+                gaussian_tpr(1.0, 0.01), abs=0.03
+            )
     assert gaussian_tpr(1.0, 0.01) == pytest.approx(0.092, abs=0.001)
 
 
@@ -44,9 +56,12 @@ def test_exchangeable_patients_give_one_half() -> None:
     stack, target = level + rng.normal(size=inside.shape) + inside, level + rng.normal(size=p)
     third = np.argsort(np.argsort(rng.random((models, p)), axis=0), axis=0) % 3
     forgotten, never = third == 1, third == 2
-    for scores in (online(target, stack, inside), offline(target, stack, ~inside),
-                   u_lira(target, stack, forgotten=forgotten, never_trained=never),
-                   log_kernel_density(target, stack, forgotten) - log_kernel_density(target, stack, never)):
+    for scores in (
+        online(target, stack, inside),
+        offline(target, stack, ~inside),
+        u_lira(target, stack, forgotten=forgotten, never_trained=never),
+        log_kernel_density(target, stack, forgotten) - log_kernel_density(target, stack, never),
+    ):
         table = scores.reshape(draws, f + m)
         assert_exchangeable(aucs(table[:, :f], table[:, f:]), (f, m))
 
@@ -68,8 +83,12 @@ def test_spread_is_each_records_own_or_common() -> None:
     stack = rng.normal(size=(4000, 2)) * scale + [100, -100]
     everyone = np.ones(stack.shape, bool)
     np.testing.assert_allclose(fit(stack, everyone)[1], scale, rtol=0.05)
-    np.testing.assert_allclose(fit(stack, everyone, common=True)[1], np.sqrt((scale**2).mean()), rtol=0.05)
-    np.testing.assert_allclose(fit(stack[:20], everyone[:20])[1], fit(stack[:20], everyone[:20], common=True)[1])
+    np.testing.assert_allclose(
+        fit(stack, everyone, common=True)[1], np.sqrt((scale**2).mean()), rtol=0.05
+    )
+    np.testing.assert_allclose(
+        fit(stack[:20], everyone[:20])[1], fit(stack[:20], everyone[:20], common=True)[1]
+    )
     with pytest.raises(EvaluationError, match="fewer than two models"):
         fit(stack[:3], np.array([[True, True], [False, True], [False, True]]))
     with pytest.raises(EvaluationError, match="does not scatter"):
@@ -90,7 +109,9 @@ def test_risk_of_single_patients() -> None:
     stack = rng.normal(size=inside.shape) + inside * [0.0, 1.0, 8.0]
     auc, error = patient_auc(stack, inside)
     np.testing.assert_allclose(auc, [0.5, gaussian_auc(1.0), 1.0], atol=0.02)
-    assert error[0] == pytest.approx(np.sqrt(4001 / (12 * 2000**2)), rel=0.01)  # the null's standard error
+    assert error[0] == pytest.approx(
+        np.sqrt(4001 / (12 * 2000**2)), rel=0.01
+    )  # the null's standard error
     assert error[2] < 1e-3
 
 
@@ -112,11 +133,17 @@ def test_leave_one_out_calibrates_u_lira() -> None:
     scores = leave_one_out(stack, forgotten=forgotten, never_trained=never)
     assert (np.isnan(scores) == (role == 0)).all()
     assert aucs(scores[forgotten][None], scores[never][None])[0] == pytest.approx(0.5, abs=0.025)
-    biased = np.stack([u_lira(row, stack, forgotten=forgotten, never_trained=never) for row in stack])
-    assert aucs(biased[forgotten][None], biased[never][None])[0] > 0.55  # what scoring the fitted models would claim
+    biased = np.stack(
+        [u_lira(row, stack, forgotten=forgotten, never_trained=never) for row in stack]
+    )
+    assert (
+        aucs(biased[forgotten][None], biased[never][None])[0] > 0.55
+    )  # what scoring the fitted models would claim
     many = rng.normal(size=(150, 5)) + (halved := halves(150, 5, rng))
     apart = leave_one_out(many, forgotten=halved, never_trained=~halved)
-    together = np.stack([u_lira(row, many, forgotten=halved, never_trained=~halved) for row in many])
+    together = np.stack(
+        [u_lira(row, many, forgotten=halved, never_trained=~halved) for row in many]
+    )
     assert np.median(np.abs(apart - together)) < 0.04
 
 
@@ -125,7 +152,9 @@ def test_kernels_follow_the_signals_scale() -> None:
     stack, chosen = rng.normal(size=(60, 4)), np.ones((60, 4), bool)
     np.testing.assert_allclose(bandwidth(1000 * stack, chosen), 1000 * bandwidth(stack, chosen))
     one = log_kernel_density(np.zeros(4), stack, chosen)
-    np.testing.assert_allclose(log_kernel_density(np.zeros(4), 1000 * stack, chosen), one - np.log(1000))
+    np.testing.assert_allclose(
+        log_kernel_density(np.zeros(4), 1000 * stack, chosen), one - np.log(1000)
+    )
     grid = np.linspace(-8, 8, 201)
     density = np.exp([log_kernel_density(np.full(4, at), stack, chosen) for at in grid])
     np.testing.assert_allclose(np.trapezoid(density, grid, axis=0), 1, atol=1e-3)

@@ -7,7 +7,13 @@ import pytest
 from scipy.special import log_softmax
 
 from forgetmi.core.errors import EvaluationError
-from forgetmi.evaluation.attacks.efficacy import FEATURES, entropy, feature, member_fraction, modified_entropy
+from forgetmi.evaluation.attacks.efficacy import (
+    FEATURES,
+    entropy,
+    feature,
+    member_fraction,
+    modified_entropy,
+)
 from forgetmi.evaluation.attacks.probe import folds, linear_probe
 from forgetmi.evaluation.attacks.relearn import Epochs, epochs_until, relearn_ratio
 from forgetmi.evaluation.attacks.scrub_attack import StratifiedGroupKFold, scrub_attack
@@ -24,13 +30,22 @@ def patients(count: int, images: int) -> np.ndarray:
 
 
 def scrub(forget: np.ndarray, never_seen: np.ndarray, images: int = 4, **options: object) -> float:
-    return scrub_attack(forget=forget, never_seen=never_seen, forget_patient=patients(len(forget) // images, images),
-                        never_seen_patient=patients(len(never_seen) // images, images), seed=0, **options)  # type: ignore[arg-type]
+    return scrub_attack(
+        forget=forget,
+        never_seen=never_seen,
+        forget_patient=patients(len(forget) // images, images),
+        never_seen_patient=patients(len(never_seen) // images, images),
+        seed=0,
+        **options,
+    )  # type: ignore[arg-type]
 
 
 def test_scrubs_attack_on_disjoint_and_on_exchangeable_losses() -> None:
     assert scrub(rng().uniform(0, 1, 80), rng(1).uniform(5, 6, 120)) == 1.0
-    found = [scrub(rng(2 * s).exponential(size=200), rng(2 * s + 1).exponential(size=200)) for s in range(20)]
+    found = [
+        scrub(rng(2 * s).exponential(size=200), rng(2 * s + 1).exponential(size=200))
+        for s in range(20)
+    ]
     assert np.mean(found) == pytest.approx(0.5, abs=1.96 * 0.5 / np.sqrt(400 * len(found)) * 1.5)
     assert np.mean(np.abs(np.array(found) - 0.5) < 1.96 * 0.5 / np.sqrt(400)) >= 0.8
 
@@ -65,12 +80,15 @@ def predictions(n: int, boost: float, seed: int) -> tuple[np.ndarray, np.ndarray
     return log_softmax(rng(seed + 1).normal(size=(n, 4)) + boost * np.eye(4)[label], axis=1), label
 
 
-@pytest.mark.parametrize(("name", "classifier"), [
-    *((name, "svm") for name in FEATURES), ("confidence", "logistic"), ("entropy", "logistic")])
+@pytest.mark.parametrize(
+    ("name", "classifier"),
+    [*((name, "svm") for name in FEATURES), ("confidence", "logistic"), ("entropy", "logistic")],
+)
 def test_member_fraction_of_remembered_and_of_never_seen(name: str, classifier: str) -> None:
     inside, outside, like_inside, like_outside = (
         feature(name, *predictions(n, boost, seed))  # type: ignore[arg-type]
-        for n, boost, seed in ((600, 12, 0), (200, 0, 2), (200, 12, 4), (200, 0, 6)))
+        for n, boost, seed in ((600, 12, 0), (200, 0, 2), (200, 12, 4), (200, 0, 6))
+    )
     sides = {"retain": inside, "never_seen": outside, "seed": 0, "classifier": classifier}
     remembered = member_fraction(asked=like_inside, **sides)  # type: ignore[arg-type]
     assert remembered > 0.95
@@ -82,30 +100,44 @@ def test_members_named_at_random_are_not_found() -> None:
     found = []
     for seed in range(12):
         named = rng(seed).permutation(values)
-        flagged = [member_fraction(retain=named[:100], never_seen=named[100:200], asked=asked, classifier="svm", seed=0)
-                   for asked in (named[200:300], named[300:])]
+        flagged = [
+            member_fraction(
+                retain=named[:100], never_seen=named[100:200], asked=asked, classifier="svm", seed=0
+            )
+            for asked in (named[200:300], named[300:])
+        ]
         found.append(flagged[0] - flagged[1])
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(len(found))
 
 
 def test_sides_are_needed() -> None:
     with pytest.raises(EvaluationError, match="no labelled images"):
-        member_fraction(retain=np.ones((3, 1)), never_seen=np.ones((0, 1)), asked=np.ones((2, 1)), classifier="svm",
-                        seed=0)
+        member_fraction(
+            retain=np.ones((3, 1)),
+            never_seen=np.ones((0, 1)),
+            asked=np.ones((2, 1)),
+            classifier="svm",
+            seed=0,
+        )
 
 
 def test_entropies_by_hand() -> None:
     log_p = np.log([[0.7, 0.2, 0.1]])
-    assert entropy(log_p)[0] == pytest.approx(-(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 0.1 * np.log(0.1)))
+    assert entropy(log_p)[0] == pytest.approx(
+        -(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 0.1 * np.log(0.1))
+    )
     expected = -0.3 * np.log(0.7) - 0.2 * np.log(0.8) - 0.1 * np.log(0.9)
     assert modified_entropy(log_p, np.array([0]))[0] == pytest.approx(expected)
     assert modified_entropy(log_p, np.array([2]))[0] == pytest.approx(
-        -0.9 * np.log(0.1) - 0.7 * np.log(0.3) - 0.2 * np.log(0.8))
+        -0.9 * np.log(0.1) - 0.7 * np.log(0.3) - 0.2 * np.log(0.8)
+    )
 
 
 def test_modified_entropy_falls_with_the_true_classs_probability() -> None:
     p = np.linspace(0.01, 0.99, 99)
-    found = modified_entropy(np.log(np.column_stack([p, (1 - p) / 2, (1 - p) / 2])), np.zeros(99, np.int64))
+    found = modified_entropy(
+        np.log(np.column_stack([p, (1 - p) / 2, (1 - p) / 2])), np.zeros(99, np.int64)
+    )
     assert (np.diff(found) < 0).all()
     sure = log_softmax(np.array([[800.0, 0, 0], [0, 800.0, 0]]), axis=1)
     assert np.isfinite(modified_entropy(sure, np.array([0, 0]))).all()
@@ -129,8 +161,11 @@ def test_relearn_time() -> None:
     assert (quick.value, quick.bound) == (0.25, "")
     assert relearn_ratio(Epochs(20, True), [Epochs(4, False)]).bound == "at least"
     assert relearn_ratio(Epochs(4, False), [Epochs(20, True), Epochs(8, False)]).bound == "at most"
-    for own, others in ((Epochs(20, True), [Epochs(20, True)]), (Epochs(2, False), [Epochs(0, False)]),
-                        (Epochs(2, False), [])):
+    for own, others in (
+        (Epochs(20, True), [Epochs(20, True)]),
+        (Epochs(2, False), [Epochs(0, False)]),
+        (Epochs(2, False), []),
+    ):
         with pytest.raises(EvaluationError):
             relearn_ratio(own, others)
 
@@ -143,10 +178,17 @@ def test_probe_on_exchangeable_and_on_shifted_embeddings() -> None:
     scores = np.stack([linear_probe(one, member, fold) for one in data])
     assert_exchangeable(aucs(scores[:, :f], scores[:, f:]))
     member, fold = np.arange(2000) < 1000, folds(1000, 1000, seed=0)
-    score = linear_probe(rng(4).normal(size=(2000, 3)) + member[:, None] * [1.0, 0, 0], member, fold)
-    assert aucs(score[None, :1000], score[None, 1000:])[0] == pytest.approx(gaussian_auc(1.0), abs=0.03)
-    far = linear_probe(rng(5).normal(size=(45, 3)) + 6 * (np.arange(45) < 15)[:, None], np.arange(45) < 15,
-                       folds(15, 30, seed=1))
+    score = linear_probe(
+        rng(4).normal(size=(2000, 3)) + member[:, None] * [1.0, 0, 0], member, fold
+    )
+    assert aucs(score[None, :1000], score[None, 1000:])[0] == pytest.approx(
+        gaussian_auc(1.0), abs=0.03
+    )
+    far = linear_probe(
+        rng(5).normal(size=(45, 3)) + 6 * (np.arange(45) < 15)[:, None],
+        np.arange(45) < 15,
+        folds(15, 30, seed=1),
+    )
     assert aucs(far[None, :15], far[None, 15:])[0] > 0.95
 
 

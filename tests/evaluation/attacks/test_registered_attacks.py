@@ -16,7 +16,16 @@ from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.run import run_attack, run_attacks
 
 NAMES = registry.attacks.names()
-AUCS = ("population", "lira_online", "lira_offline", "rmia", "u_lira", "ruli_privacy", "ruli_efficacy", "linear_probe")
+AUCS = (
+    "population",
+    "lira_online",
+    "lira_offline",
+    "rmia",
+    "u_lira",
+    "ruli_privacy",
+    "ruli_efficacy",
+    "linear_probe",
+)
 Make = Callable[..., Evidence]
 
 
@@ -59,8 +68,11 @@ def test_declaration_and_result_hold_what_a_report_needs(name: str, forgotten: E
 
 
 @pytest.mark.parametrize("name", [*AUCS, "report_retrieval"])
-def test_a_memorised_toy_is_found_and_a_retrained_one_is_not(name: str, remembered: Evidence, forgotten: Evidence,
-                                                             ) -> None:
+def test_a_memorised_toy_is_found_and_a_retrained_one_is_not(
+    name: str,
+    remembered: Evidence,
+    forgotten: Evidence,
+) -> None:
     found = result(name, remembered)
     assert found.found.value > 0.95
     assert max(found.reference) < 0.8
@@ -68,8 +80,12 @@ def test_a_memorised_toy_is_found_and_a_retrained_one_is_not(name: str, remember
     assert low < 0.5 < high
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*AUCS, "report_retrieval")])
-def test_every_other_attack_moves_in_its_direction(name: str, remembered: Evidence, forgotten: Evidence) -> None:
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in (*AUCS, "report_retrieval")]
+)
+def test_every_other_attack_moves_in_its_direction(
+    name: str, remembered: Evidence, forgotten: Evidence
+) -> None:
     bad, good = result(name, remembered), result(name, forgotten)
     if bad.info.direction == "higher":
         assert bad.found.value > good.found.value + 0.1
@@ -82,7 +98,10 @@ def test_every_other_attack_moves_in_its_direction(name: str, remembered: Eviden
 
 
 def test_the_two_polarities_are_one_minus_the_other(remembered: Evidence) -> None:
-    entropy, efficacy = result("entropy_mia", remembered).found, result("mia_efficacy", remembered).found
+    entropy, efficacy = (
+        result("entropy_mia", remembered).found,
+        result("mia_efficacy", remembered).found,
+    )
     assert entropy.details["efficacy"] == 1 - entropy.value
     assert entropy.value > 0.95  # taken for members
     assert efficacy.value < 0.05  # as non-members
@@ -100,9 +119,19 @@ def shuffled(evidence: Evidence) -> Evidence:
 
     old = evidence.partition
     back = np.argsort(place)
-    sets = {name: np.sort(place[old.rows(name)]) for name in ("forget", "retain", "validation", "holdout")}
-    return map_signals(replace(evidence, partition=Partition(
-        patient=old.patient[back], group=old.group[back], cohort="toy", **sets)), move)
+    sets = {
+        name: np.sort(place[old.rows(name)])
+        for name in ("forget", "retain", "validation", "holdout")
+    }
+    return map_signals(
+        replace(
+            evidence,
+            partition=Partition(
+                patient=old.patient[back], group=old.group[back], cohort="toy", **sets
+            ),
+        ),
+        move,
+    )
 
 
 def map_signals(evidence: Evidence, change: Callable[[Signals], Signals]) -> Evidence:
@@ -112,51 +141,86 @@ def map_signals(evidence: Evidence, change: Callable[[Signals], Signals]) -> Evi
     assert evidence.repeats is not None
     assert evidence.relearning is not None
     return replace(
-        evidence, signals={name: change(one) for name, one in evidence.signals.items()}, shadows=pool(evidence.shadows),
+        evidence,
+        signals={name: change(one) for name, one in evidence.signals.items()},
+        shadows=pool(evidence.shadows),
         unlearned_shadows=pool(evidence.unlearned_shadows),
-        repeats=Repeats(*(tuple(map(change, one)) for one in (evidence.repeats.unlearned, evidence.repeats.retrained))),
-        relearning={name: Relearning(tuple(map(change, one.signals)), one.taught)
-                    for name, one in evidence.relearning.items()})
+        repeats=Repeats(
+            *(
+                tuple(map(change, one))
+                for one in (evidence.repeats.unlearned, evidence.repeats.retrained)
+            )
+        ),
+        relearning={
+            name: Relearning(tuple(map(change, one.signals)), one.taught)
+            for name, one in evidence.relearning.items()
+        },
+    )
 
 
 def higher_logits(signals: Signals) -> Signals:
     added = np.random.default_rng(0).normal(0, 5, (len(signals), 1))
-    return replace(signals, image_logits=signals.image_logits + added, text_logits=signals.text_logits - 3.5)
+    return replace(
+        signals, image_logits=signals.image_logits + added, text_logits=signals.text_logits - 3.5
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("change", [shuffled, lambda evidence: map_signals(evidence, higher_logits)],
-                         ids=["records permuted", "a constant added to logits"])
+@pytest.mark.parametrize(
+    "change",
+    [shuffled, lambda evidence: map_signals(evidence, higher_logits)],
+    ids=["records permuted", "a constant added to logits"],
+)
 def test_order_of_records_and_constants_in_logits_change_nothing(
-    name: str, change: Callable[[Evidence], Evidence], partly: Evidence,
+    name: str,
+    change: Callable[[Evidence], Evidence],
+    partly: Evidence,
 ) -> None:
     evidence = partly
     if name == "rmia":  # ties at 1e-12 are the only place where rounding may show
-        assert result(name, change(evidence)).found.value == pytest.approx(result(name, evidence).found.value, abs=0.01)
+        assert result(name, change(evidence)).found.value == pytest.approx(
+            result(name, evidence).found.value, abs=0.01
+        )
     else:
         assert result(name, change(evidence)).found.value == pytest.approx(
-            result(name, evidence).found.value, rel=1e-6, abs=1e-9)
+            result(name, evidence).found.value, rel=1e-6, abs=1e-9
+        )
 
 
 def test_what_is_missing_is_said(make_evidence: Make) -> None:
     evidence = make_evidence(everything=False, retrains=1)
-    found = {one.info.name if isinstance(one, AttackResult) else one.name: one for one in run_attacks(evidence)}
+    found = {
+        one.info.name if isinstance(one, AttackResult) else one.name: one
+        for one in run_attacks(evidence)
+    }
     assert tuple(found) == NAMES
     assert isinstance(found["population"], AttackResult)
     assert isinstance(found["rmia"], AttackResult)
-    assert found["rmia"].reference == ()  # the only retrained model has no other to be compared with
-    for name, what in (("lira_online", "shadows"), ("u_lira", "unlearned shadows"), ("klom", "repeats"),
-                       ("relearn", "relearning"), ("epsilon_one_run", "canaries"),
-                       ("report_retrieval", "image-report link")):
+    assert (
+        found["rmia"].reference == ()
+    )  # the only retrained model has no other to be compared with
+    for name, what in (
+        ("lira_online", "shadows"),
+        ("u_lira", "unlearned shadows"),
+        ("klom", "repeats"),
+        ("relearn", "relearning"),
+        ("epsilon_one_run", "canaries"),
+        ("report_retrieval", "image-report link"),
+    ):
         one = found[name]
         assert isinstance(one, Failed)
         assert what in one.reason
-    assert {one.name for one in run_attacks(evidence, ["klom"]) if isinstance(one, Failed)} == {"klom"}
+    assert {one.name for one in run_attacks(evidence, ["klom"]) if isinstance(one, Failed)} == {
+        "klom"
+    }
 
 
 def test_the_link_has_no_probabilities_but_a_signal(make_evidence: Make) -> None:
     evidence = replace(make_evidence(1.0, everything=False), channel="link")
-    found = {one.info.name if isinstance(one, AttackResult) else one.name: one for one in run_attacks(evidence)}
+    found = {
+        one.info.name if isinstance(one, AttackResult) else one.name: one
+        for one in run_attacks(evidence)
+    }
     assert isinstance(found["population"], AttackResult)
     assert found["population"].found.value > 0.95
     assert isinstance(found["rmia"], Failed)
@@ -167,7 +231,9 @@ def test_an_attacked_model_among_the_shadows_is_refused(make_evidence: Make) -> 
     evidence = make_evidence(runs=8)
     pool = evidence.shadows
     assert pool is not None
-    evidence = replace(evidence, shadows=Pool((evidence.audited, *pool.signals[1:]), pool.inside, pool.forgotten))
+    evidence = replace(
+        evidence, shadows=Pool((evidence.audited, *pool.signals[1:]), pool.inside, pool.forgotten)
+    )
     one = run_attack(registry.attacks.get("lira_online")(), evidence)
     assert isinstance(one, Failed)
     assert "reads off the answer" in one.reason

@@ -11,17 +11,32 @@ from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs
 
 def case(seed: int, x: int = 30, z: int = 50, models: int = 2) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return {"target": rng.uniform(0.01, 1, x), "outside": rng.uniform(0.01, 1, (models, x)),
-            "population": rng.uniform(0.01, 1, z), "population_outside": rng.uniform(0.01, 1, (models, z))}
+    return {
+        "target": rng.uniform(0.01, 1, x),
+        "outside": rng.uniform(0.01, 1, (models, x)),
+        "population": rng.uniform(0.01, 1, z),
+        "population_outside": rng.uniform(0.01, 1, (models, z)),
+    }
 
 
 def slow(data: dict[str, np.ndarray], gamma: float, a: float) -> list[float]:
     """The definition, one pair at a time."""
+
     def ratio(p: float, outside: np.ndarray) -> float:
         return p / (0.5 * ((1 + a) * outside.mean() + (1 - a)))
 
-    return [float(np.mean([ratio(p, data["outside"][:, i]) / ratio(q, data["population_outside"][:, j]) > gamma
-                           for j, q in enumerate(data["population"])])) for i, p in enumerate(data["target"])]
+    return [
+        float(
+            np.mean(
+                [
+                    ratio(p, data["outside"][:, i]) / ratio(q, data["population_outside"][:, j])
+                    > gamma
+                    for j, q in enumerate(data["population"])
+                ]
+            )
+        )
+        for i, p in enumerate(data["target"])
+    ]
 
 
 @pytest.mark.parametrize(("gamma", "a"), [(1.0, 0.3), (1.5, 0.9), (0.7, 0.0)])
@@ -50,7 +65,11 @@ def test_the_reference_itself_is_all_ties() -> None:
 def test_weights_choose_the_population() -> None:
     data = case(3)
     weights = (np.arange(50) < 20).astype(float)
-    fewer = {**data, "population": data["population"][:20], "population_outside": data["population_outside"][:, :20]}
+    fewer = {
+        **data,
+        "population": data["population"][:20],
+        "population_outside": data["population_outside"][:, :20],
+    }
     np.testing.assert_allclose(rmia(**data, weights=weights), rmia(**fewer))
 
 
@@ -68,10 +87,15 @@ def test_exchangeable_gives_one_half_and_memory_is_found() -> None:
         return 1 / (1 + np.exp(-(level + rng.normal(0, 0.7, level.shape) + shift)))
 
     level, other = rng.normal(size=draws * (f + m)), rng.normal(size=z)
-    data = {"outside": np.stack([probability(0, level) for _ in range(3)]), "population": probability(0, other),
-            "population_outside": np.stack([probability(0, other) for _ in range(3)])}
+    data = {
+        "outside": np.stack([probability(0, level) for _ in range(3)]),
+        "population": probability(0, other),
+        "population_outside": np.stack([probability(0, other) for _ in range(3)]),
+    }
     table = rmia(target=probability(0, level), **data, a=0.9).reshape(draws, f + m)
     assert_exchangeable(aucs(table[:, :f], table[:, f:]), (f, m))
     member = np.tile(np.arange(f + m) < f, draws)
-    table = rmia(target=np.where(member, 0.999, probability(0, level)), **data).reshape(draws, f + m)
+    table = rmia(target=np.where(member, 0.999, probability(0, level)), **data).reshape(
+        draws, f + m
+    )
     assert aucs(table[:, :f], table[:, f:]).mean() > 0.95

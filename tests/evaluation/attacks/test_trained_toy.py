@@ -29,21 +29,40 @@ def trained_toy(width: float) -> Evidence:
     code = np.arange(PATIENTS)
 
     def model(name: str, members: np.ndarray, seed: int) -> Signals:
-        weight = members[patient] * np.random.default_rng(seed).uniform(0.5, 1.5, len(patient))  # a seed of its own
+        weight = members[patient] * np.random.default_rng(seed).uniform(
+            0.5, 1.5, len(patient)
+        )  # a seed of its own
         votes = kernel @ (weight[:, None] * np.eye(CLASSES)[label])
         logits = np.log(votes / max(votes.sum(1).mean(), 1e-9) + 0.05)
-        return Signals(model=name, cohort="toy", row=np.arange(len(patient)), patient=patient.astype(str),
-                       study=np.arange(len(patient)).astype(str), label=label, image_logits=logits, text_logits=logits)
+        return Signals(
+            model=name,
+            cohort="toy",
+            row=np.arange(len(patient)),
+            patient=patient.astype(str),
+            study=np.arange(len(patient)).astype(str),
+            label=label,
+            image_logits=logits,
+            text_logits=logits,
+        )
 
-    rows = {name: np.flatnonzero((patient >= low) & (patient < high)) for name, (low, high) in SETS.items()}
+    rows = {
+        name: np.flatnonzero((patient >= low) & (patient < high))
+        for name, (low, high) in SETS.items()
+    }
     retain, everyone = (code >= 60) & (code < 120), code < 120
     masks = np.argsort(np.argsort(rng.random((SHADOWS, PATIENTS)), axis=0), axis=0) < SHADOWS // 2
     signals = {"original": model("o", everyone, 1)}
     signals |= {f"retrain-{r}": model(f"r{r}", retain, 10 + r) for r in range(4)}
     return Evidence(
-        Partition(patient=patient, group=patient, cohort="toy", **rows), signals, target="original",
-        shadows=Pool(tuple(model(f"s{at}", mask, 100 + at) for at, mask in enumerate(masks)), masks,
-                     np.zeros_like(masks)))
+        Partition(patient=patient, group=patient, cohort="toy", **rows),
+        signals,
+        target="original",
+        shadows=Pool(
+            tuple(model(f"s{at}", mask, 100 + at) for at, mask in enumerate(masks)),
+            masks,
+            np.zeros_like(masks),
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +76,9 @@ def without_memory() -> Evidence:
 
 
 @pytest.mark.parametrize("name", ["population", "rmia", "lira_online", "lira_offline"])
-def test_memory_is_found_in_the_original_alone(name: str, by_heart: Evidence, without_memory: Evidence) -> None:
+def test_memory_is_found_in_the_original_alone(
+    name: str, by_heart: Evidence, without_memory: Evidence
+) -> None:
     def attack(evidence: Evidence) -> AttackResult:
         found = run_attack(registry.attacks.get(name)(), evidence)
         assert isinstance(found, AttackResult), found
@@ -72,7 +93,9 @@ def test_memory_is_found_in_the_original_alone(name: str, by_heart: Evidence, wi
         assert low < 0.5 < high
 
 
-def test_the_verdict_on_identity_and_on_retraining(by_heart: Evidence, without_memory: Evidence) -> None:
+def test_the_verdict_on_identity_and_on_retraining(
+    by_heart: Evidence, without_memory: Evidence
+) -> None:
     rule = Rule(channels=("image",), resamples=500)
 
     def outcome(evidence: Evidence) -> str:

@@ -94,13 +94,21 @@ def build(a: Anatomy, k: int) -> Atlas:
     outer = 0.34 + (a.width - 0.34) * np.sqrt(1 - rise * rise * rise)
     rise2 = rise * rise
     inner = 0.07 + 0.03 * left * depth + 0.24 * rise2 * rise2 * rise2 * rise2
-    lung = (_soft(y - a.top, 2 * edge) * _soft(ax - inner, 1.5 * edge) * _soft(outer - ax, edge)
-            * _soft(dome - y, edge))
+    lung = (
+        _soft(y - a.top, 2 * edge)
+        * _soft(ax - inner, 1.5 * edge)
+        * _soft(outer - ax, edge)
+        * _soft(dome - y, edge)
+    )
     chest = np.sqrt(np.clip((outer - ax) * (1 / 0.3), 0.0, 1))  # lungs are thinner towards the wall
     air = lung * (0.55 + 0.45 * chest)
 
     soft = _soft_tissue(a, x, y, ax, dome)
-    bone = _ribs(a, ax, y, outer, left, edge) + _shoulders(a, x, y, ax, edge) + _spine(a, x - mid, y, edge)
+    bone = (
+        _ribs(a, ax, y, outer, left, edge)
+        + _shoulders(a, x, y, ax, edge)
+        + _spine(a, x - mid, y, edge)
+    )
     body = soft + bone - 0.47 * a.air * air
     above = _soft(dome + 0.02 - y, 1.5 * edge)
     heart = _heart(a, x, y, 1.0) * above
@@ -116,10 +124,19 @@ def build(a: Anatomy, k: int) -> Atlas:
     low = _soft(y - 0.12, 0.1) * lung
     reach = np.sqrt(((ax - 0.33) / 0.24) ** 2 + ((y + 0.02) / 0.3) ** 2)
     return Atlas(
-        body=body, portable=_heart(a, x, y, 1.13) * above - heart, upper=vessels * upper, lower=vessels * (1 - upper),
-        lung=lung, hila=hila * lung, septal=septal * lung * _soft(ax - 0.36, 0.08), basal=low,
-        wings=_soft(1 - reach, 0.35) * lung, fluid=dome - y - 0.22 * np.clip((ax - 0.42) / 0.34, 0, 1) ** 2,
-        wall=np.minimum(outer - ax, 1.2 * (y - a.top)), x=x, y=y,
+        body=body,
+        portable=_heart(a, x, y, 1.13) * above - heart,
+        upper=vessels * upper,
+        lower=vessels * (1 - upper),
+        lung=lung,
+        hila=hila * lung,
+        septal=septal * lung * _soft(ax - 0.36, 0.08),
+        basal=low,
+        wings=_soft(1 - reach, 0.35) * lung,
+        fluid=dome - y - 0.22 * np.clip((ax - 0.42) / 0.34, 0, 1) ** 2,
+        wall=np.minimum(outer - ax, 1.2 * (y - a.top)),
+        x=x,
+        y=y,
     )
 
 
@@ -127,8 +144,8 @@ def _soft_tissue(a: Anatomy, x: Map, y: Map, ax: Map, dome: Map) -> Map:
     neck = ax * (1 / 0.27)
     skin = -0.98 + 0.2 * ax * ax - 0.75 * np.exp(-neck * neck * np.sqrt(neck))
     below = np.clip((y - skin) * (1 / 0.35), 0, 1)
-    side = np.clip(1 - (ax / (1.12 * a.stout ** 0.5)) ** 8, 0, 1)
-    tissue = 0.66 * a.stout ** 0.4 * np.sqrt(below * (2 - below)) * side
+    side = np.clip(1 - (ax / (1.12 * a.stout**0.5)) ** 8, 0, 1)
+    tissue = 0.66 * a.stout**0.4 * np.sqrt(below * (2 - below)) * side
     abdomen = _soft(y - dome, 0.03)
     tissue += 0.16 * abdomen * side * (1 - 0.25 * _soft(x, 0.25))
     if a.breast:
@@ -146,17 +163,26 @@ def _ribs(a: Anatomy, ax: Map, y: Map, outer: Map, left: Map, edge: float) -> Ma
     bend = np.sqrt(np.clip(1 - t, 0, 1))
     inside = _soft(1 - t, 0.05) * _soft(ax - 0.07, edge)
 
-    def band(curve: Map, distance: float, half: float, slope: Map, span: tuple[float, float]) -> Map:
+    def band(
+        curve: Map, distance: float, half: float, slope: Map, span: tuple[float, float]
+    ) -> Map:
         phase = (y - curve) * (1 / distance) + a.rib_phase + 0.08 * left
         off = np.abs(phase - np.round(phase)) * (distance / slope)
-        shaft = _soft(half - off, max(0.008, 0.5 * edge)) * (0.65 + 0.35 * np.minimum(off / half, 1.3))
+        shaft = _soft(half - off, max(0.008, 0.5 * edge)) * (
+            0.65 + 0.35 * np.minimum(off / half, 1.3)
+        )
         return shaft * _soft(y - curve - span[0], 0.03) * _soft(span[1] - (y - curve), 0.03)
 
     steep = np.sqrt(1 + (0.5 * a.rib_slope / np.maximum(bend, 0.2)) ** 2)
     behind = band(a.top - a.rib_slope * bend, a.ribs, 0.026, steep, (0.04, 1.27))
     front_distance = a.ribs * 1.22
-    front = band(a.top + 0.12 + 0.42 * bend, front_distance, 0.032, np.sqrt(1 + (0.3 / np.maximum(bend, 0.3)) ** 2),
-                 (-0.1, 0.92))
+    front = band(
+        a.top + 0.12 + 0.42 * bend,
+        front_distance,
+        0.032,
+        np.sqrt(1 + (0.3 / np.maximum(bend, 0.3)) ** 2),
+        (-0.1, 0.92),
+    )
     front *= _soft(t - 0.36, 0.06)
     return a.rib_density * inside * (0.12 * behind + 0.07 * front)
 
@@ -165,11 +191,19 @@ def _shoulders(a: Anatomy, x: Map, y: Map, ax: Map, edge: float) -> Map:
     along = np.clip((ax - 0.06) / 0.7, 0, 1.3)
     line = a.clavicle - 0.17 * along + a.clavicle_bend * np.sin(2 * np.pi * along)
     half = 0.026 + 0.012 * (1 - along)
-    clavicle = _soft(half - np.abs(y - line), 0.6 * edge) * _soft(ax - 0.06, edge) * _soft(0.8 - ax, edge)
+    clavicle = (
+        _soft(half - np.abs(y - line), 0.6 * edge) * _soft(ax - 0.06, edge) * _soft(0.8 - ax, edge)
+    )
     blade = ax - 0.7 - 0.2 * np.clip(y + 0.45, -0.3, 0.6)  # medial border of the scapula
-    scapula = (_soft(blade, 0.8 * edge) * (0.06 + 0.08 * _bump(blade, 0.025))
-               * _soft(y + 0.66, 0.05) * _soft(0.05 - y, 0.06))
-    humerus = 0.16 * _ball(ax, y, 0.99, -0.57, 0.14, 0.15) + 0.12 * _soft(0.07 - np.abs(ax - 1.03), edge) * (y > -0.5)
+    scapula = (
+        _soft(blade, 0.8 * edge)
+        * (0.06 + 0.08 * _bump(blade, 0.025))
+        * _soft(y + 0.66, 0.05)
+        * _soft(0.05 - y, 0.06)
+    )
+    humerus = 0.16 * _ball(ax, y, 0.99, -0.57, 0.14, 0.15) + 0.12 * _soft(
+        0.07 - np.abs(ax - 1.03), edge
+    ) * (y > -0.5)
     return 0.15 * clavicle + scapula + humerus
 
 
@@ -177,7 +211,11 @@ def _spine(a: Anatomy, x: Map, y: Map, edge: float) -> Map:
     column = _soft(0.085 + 0.012 * y - np.abs(x), edge)
     level = (y + 0.07 * a.rib_phase) * (1 / (0.125 + 0.02 * np.clip(y, -1, 1)))
     disc = np.abs(level - np.round(level))
-    vertebra = 0.085 - 0.05 * _bump(disc, 0.12) + 0.05 * _bump(np.abs(x) - 0.05, 0.015) * _bump(disc - 0.4, 0.12)
+    vertebra = (
+        0.085
+        - 0.05 * _bump(disc, 0.12)
+        + 0.05 * _bump(np.abs(x) - 0.05, 0.015) * _bump(disc - 0.4, 0.12)
+    )
     return column * vertebra
 
 
@@ -194,10 +232,17 @@ def _mediastinum(a: Anatomy, x: Map, y: Map, ax: Map, edge: float) -> Map:
     half = a.waist + 0.05 * _bump(y + 0.62, 0.12) + a.unfolding * _bump(y + 0.2, 0.2) * (x < 0)
     column = 0.22 * _soft(half - np.abs(x), 1.2 * edge) * _soft(a.base - y, 0.1)
     knob = 0.24 * _ball(x, y, 0.06 + a.knob, -0.3, a.knob, 1.15 * a.knob)
-    aorta = 0.07 * _soft(0.03 - np.abs(x - 0.1 - 0.3 * a.knob), edge) * _soft(y + 0.3, 0.05) * _soft(a.base - y, 0.1)
+    aorta = (
+        0.07
+        * _soft(0.03 - np.abs(x - 0.1 - 0.3 * a.knob), edge)
+        * _soft(y + 0.3, 0.05)
+        * _soft(a.base - y, 0.1)
+    )
     trachea = _soft(0.042 - np.abs(x + 0.012), 0.8 * edge) * _soft(-0.17 - y, 0.03)
-    fork = (np.clip(y + 0.19, 0, 1) * (0.9 + 0.7 * (x > 0)))
-    bronchi = _soft(0.03 - np.abs(ax - fork), 0.8 * edge) * _soft(y + 0.19, 0.03) * _soft(-y - 0.02, 0.03)
+    fork = np.clip(y + 0.19, 0, 1) * (0.9 + 0.7 * (x > 0))
+    bronchi = (
+        _soft(0.03 - np.abs(ax - fork), 0.8 * edge) * _soft(y + 0.19, 0.03) * _soft(-y - 0.02, 0.03)
+    )
     return column + knob + aorta - 0.13 * trachea - 0.07 * bronchi
 
 
@@ -211,7 +256,12 @@ def _devices(a: Anatomy, x: Map, y: Map, edge: float) -> Map:
         lead = -0.56 - 0.1 * np.sin(np.pi * u)
         metal += 0.3 * _bump(y - lead, thin) * _soft(0.46 - x, edge) * _soft(x + 0.06, edge)
         v = np.clip((y + 0.56) / 0.85, 0, 1)
-        metal += 0.3 * _bump(x + 0.07 - 0.3 * v * v * v, thin) * _soft(y + 0.56, edge) * _soft(0.29 - y, edge)
+        metal += (
+            0.3
+            * _bump(x + 0.07 - 0.3 * v * v * v, thin)
+            * _soft(y + 0.56, edge)
+            * _soft(0.29 - y, edge)
+        )
     if a.wires:
         level = (y + 0.42) * (1 / 0.15)
         near = (level - np.clip(np.round(level), 0, 4)) * 0.15
@@ -219,7 +269,12 @@ def _devices(a: Anatomy, x: Map, y: Map, edge: float) -> Map:
         metal += 0.28 * _bump(ring - 0.034, thin)
     if a.port:
         v = np.clip((y + 0.62) / 0.6, 0, 1)
-        metal += 0.22 * _bump(x + 0.09 + 0.2 * (1 - v) ** 3, thin) * _soft(y + 0.62, edge) * _soft(-0.04 - y, edge)
+        metal += (
+            0.22
+            * _bump(x + 0.09 + 0.2 * (1 - v) ** 3, thin)
+            * _soft(y + 0.62, edge)
+            * _soft(-0.04 - y, edge)
+        )
         metal += 0.4 * _soft(0.045 - np.sqrt((x + 0.33) ** 2 + (y + 0.56) ** 2), edge)
     return metal
 
@@ -250,9 +305,17 @@ def _branches(a: Anatomy, k: int) -> tuple[Map, Map]:
         # attenuation is proportional to the vessel's thickness, its shadow to thickness times breadth
         vessels = vessels + _splat(px, py, 7.5 * taper * taper * step / (pixel * pixel), k, blur)
         at = draw.uniform(0.25, 0.9, (len(angle), 3))
-        turn = draw.uniform(0.35, 0.8, at.shape) * np.array([1, -1, 1]) * draw.choice([-1, 1], (len(angle), 1))
+        turn = (
+            draw.uniform(0.35, 0.8, at.shape)
+            * np.array([1, -1, 1])
+            * draw.choice([-1, 1], (len(angle), 1))
+        )
         rows, here = np.arange(len(angle))[:, None], np.rint(at * (points - 1)).astype(np.int64)
-        x, y, angle = px[rows, here].ravel(), py[rows, here].ravel(), (heading[rows, here] + turn).ravel()
+        x, y, angle = (
+            px[rows, here].ravel(),
+            py[rows, here].ravel(),
+            (heading[rows, here] + turn).ravel(),
+        )
         width = (0.8 * taper[rows, here]).ravel()
         length = (length[:, None] * draw.uniform(0.35, 0.6, at.shape)).ravel()
         side = np.repeat(side, 3)
@@ -260,12 +323,19 @@ def _branches(a: Anatomy, k: int) -> tuple[Map, Map]:
     px = outward * (a.width - draw.uniform(0.01, 0.12, (22, 1)) - 0.11 * s)
     py = draw.uniform(0.0, 0.5, (22, 1)) + draw.normal(0, 0.02, (22, 1)) * s
     blur = max(0.006 / pixel, 0.5)
-    height = min(1.0, 0.015 / pixel) * blur * np.sqrt(2 * np.pi)  # of a line's peak; fainter where a pixel is broader
+    height = (
+        min(1.0, 0.015 / pixel) * blur * np.sqrt(2 * np.pi)
+    )  # of a line's peak; fainter where a pixel is broader
     return vessels, _splat(px, py, np.full(px.shape, height * 0.11 / points / pixel), k, blur)
 
 
-def _splat(px: npt.NDArray[np.float64], py: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], k: int,
-           sigma: float) -> Map:
+def _splat(
+    px: npt.NDArray[np.float64],
+    py: npt.NDArray[np.float64],
+    weight: npt.NDArray[np.float64],
+    k: int,
+    sigma: float,
+) -> Map:
     """Drop weighted points onto the grid, each shared by its four neighbours, and blur them."""
     u = np.clip((px.ravel() / REACH + 1) * k / 2 - 0.5, 0, k - 1.001)
     v = np.clip((py.ravel() / REACH + 1) * k / 2 - 0.5, 0, k - 1.001)
@@ -273,6 +343,8 @@ def _splat(px: npt.NDArray[np.float64], py: npt.NDArray[np.float64], weight: npt
     fv, fu = v - i, u - j
     w = weight.ravel()
     flat = np.concatenate([i * k + j, i * k + j + 1, (i + 1) * k + j, (i + 1) * k + j + 1])
-    share = np.concatenate([w * (1 - fv) * (1 - fu), w * (1 - fv) * fu, w * fv * (1 - fu), w * fv * fu])
+    share = np.concatenate(
+        [w * (1 - fv) * (1 - fu), w * (1 - fv) * fu, w * fv * (1 - fu), w * fv * fu]
+    )
     grid = np.bincount(flat, share, minlength=k * k).reshape(k, k).astype(np.float32)
     return np.asarray(gaussian_filter(grid, sigma, truncate=3))

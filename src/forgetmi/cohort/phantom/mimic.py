@@ -29,7 +29,9 @@ from forgetmi.core.seeding import derive, numpy_generator
 SPLIT, ALL_DATA, METADATA, PATIENTS = "split.csv", "all_data.tsv", "metadata.csv", "patients.csv"
 FORGET_PERCENT = (3, 6, 10)
 _FIRST_SUBJECT, _FIRST_STUDY = 90_000_001, 95_000_001  # MIMIC's own begin with 1 and 5
-_SEVERITY_OF_GRADE = np.array([-0.9, 0.15, 0.85, 1.8])  # well inside each grade's range, see GRADE_CUTS
+_SEVERITY_OF_GRADE = np.array(
+    [-0.9, 0.15, 0.85, 1.8]
+)  # well inside each grade's range, see GRADE_CUTS
 _SEVERITY_SPREAD = 0.2
 _GRAIN = 0.004
 _HEADINGS = re.compile(r"\s*\b(EXAMINATION|INDICATION|COMPARISON|FINDINGS|IMPRESSION):\s*")
@@ -68,8 +70,15 @@ class _Row:
 
 
 def make_mimic_phantom(
-    directory: Path, *, split: Path | None = None, patients: int = 30, size: tuple[int, int] = (2544, 3056),
-    bits: int = 16, images: Literal["dicom", "jpg", "none"] = "dicom", compressed: bool = False, seed: int = 0,
+    directory: Path,
+    *,
+    split: Path | None = None,
+    patients: int = 30,
+    size: tuple[int, int] = (2544, 3056),
+    bits: int = 16,
+    images: Literal["dicom", "jpg", "none"] = "dicom",
+    compressed: bool = False,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> MimicPhantom:
     """Write a MIMIC-CXR-shaped folder: DICOM or JPEG images, reports, split list, all_data.tsv and forget lists.
@@ -96,10 +105,16 @@ def make_mimic_phantom(
     Raises:
         CohortError: The folder exists, an option is out of range, or the split list cannot be used.
     """
-    faults = [Fault(f"{name} is {value}", why=f"it must lie between {low} and {high}")
-              for name, value, low, high in (("bits", bits, 8, 16), ("patients", patients, 6, 1_000_000),
-                                             ("rows", size[0], 16, 65_535), ("columns", size[1], 16, 65_535))
-              if not low <= value <= high]
+    faults = [
+        Fault(f"{name} is {value}", why=f"it must lie between {low} and {high}")
+        for name, value, low, high in (
+            ("bits", bits, 8, 16),
+            ("patients", patients, 6, 1_000_000),
+            ("rows", size[0], 16, 65_535),
+            ("columns", size[1], 16, 65_535),
+        )
+        if not low <= value <= high
+    ]
     if directory.exists():
         faults.append(Fault("the folder exists already", do="Name a new folder."))
     if faults:
@@ -114,21 +129,40 @@ def make_mimic_phantom(
             people.setdefault(row.subject, []).append(row)
         save = {"dicom": _save_dicom, "jpg": _save_jpeg}.get(images)
         with ExitStack() as files:
-            tables = [csv.writer(files.enter_context((partial / name).open("w", encoding="utf-8", newline="")),
-                                 lineterminator="\n", delimiter=mark, quoting=csv.QUOTE_NONE)
-                      for name, mark in ((ALL_DATA, "\t"), (METADATA, ","), (PATIENTS, ","))]
+            tables = [
+                csv.writer(
+                    files.enter_context((partial / name).open("w", encoding="utf-8", newline="")),
+                    lineterminator="\n",
+                    delimiter=mark,
+                    quoting=csv.QUOTE_NONE,
+                )
+                for name, mark in ((ALL_DATA, "\t"), (METADATA, ","), (PATIENTS, ","))
+            ]
             tables[1].writerow(("dicom_id", "subject_id", "study_id", "ViewPosition"))
             tables[2].writerow(("subject_id", "gender", "anchor_age"))
             written = 0
             for k, (subject, own) in enumerate(people.items()):
                 patient = _patient(seed, k, own)
-                written = _write_patient(partial / "files", subject, own, patient, tables, written,
-                                         seed=derive(seed, "mimic", k, "report"))
+                written = _write_patient(
+                    partial / "files",
+                    subject,
+                    own,
+                    patient,
+                    tables,
+                    written,
+                    seed=derive(seed, "mimic", k, "report"),
+                )
                 if save is not None:
-                    films = render(patient, signs_of(patient, ordinal=True), size=min(256, max(64, *size)),
-                                   seed=derive(seed, "mimic", k, "film"))
+                    films = render(
+                        patient,
+                        signs_of(patient, ordinal=True),
+                        size=min(256, max(64, *size)),
+                        seed=derive(seed, "mimic", k, "film"),
+                    )
                     for i, row in enumerate(own):
-                        pixels = _enlarged(films[i], size, bits, numpy_generator(seed, "mimic", "grain", row.dicom))
+                        pixels = _enlarged(
+                            films[i], size, bits, numpy_generator(seed, "mimic", "grain", row.dicom)
+                        )
                         save(_study_folder(partial / "files", row), row, pixels, bits, compressed)
                 if progress is not None:
                     progress(k + 1, len(people))
@@ -136,8 +170,14 @@ def make_mimic_phantom(
         partial.rename(directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return MimicPhantom(directory, directory / SPLIT, directory / ALL_DATA, directory / METADATA, directory / PATIENTS,
-                        {percent: directory / _forget_name(percent) for percent in FORGET_PERCENT})
+    return MimicPhantom(
+        directory,
+        directory / SPLIT,
+        directory / ALL_DATA,
+        directory / METADATA,
+        directory / PATIENTS,
+        {percent: directory / _forget_name(percent) for percent in FORGET_PERCENT},
+    )
 
 
 def _made_up(patients: int, seed: int) -> Iterator[_Row]:
@@ -147,7 +187,10 @@ def _made_up(patients: int, seed: int) -> Iterator[_Row]:
         patient = draw_patient(seed, "mimic", k, ordinal=True)
         fold = "TEST" if k % 10 == 5 else str(1 + k % 5)
         for i, j in enumerate(patient.study):
-            dicom = "-".join(f"{derive(seed, 'mimic', 'dicom', k, i, part) & 0xffffffff:08x}" for part in range(5))
+            dicom = "-".join(
+                f"{derive(seed, 'mimic', 'dicom', k, i, part) & 0xFFFFFFFF:08x}"
+                for part in range(5)
+            )
             yield _Row(str(_FIRST_SUBJECT + k), str(study + j), dicom, int(patient.label[j]), fold)
         study += len(patient.label)
 
@@ -159,12 +202,20 @@ def _listed(split: Path) -> list[_Row]:
     if missing := table.missing(names):
         raise CohortError(missing, table.faults)
     cells = list(zip(*(table.columns[name] for name in names), strict=True))
-    faults = [*table.faults, *(Fault("the row is not of a split list", where=table.where(i))
-                               for i, row in enumerate(cells)
-                               if not (re.fullmatch(r"\d{8} \d{8} [\w-]+ [0-3]", " ".join(row[:4]))))]
+    faults = [
+        *table.faults,
+        *(
+            Fault("the row is not of a split list", where=table.where(i))
+            for i, row in enumerate(cells)
+            if not (re.fullmatch(r"\d{8} \d{8} [\w-]+ [0-3]", " ".join(row[:4])))
+        ),
+    ]
     if faults:
         raise CohortError(faults)
-    return [_Row(subject, study, dicom, int(grade), fold) for subject, study, dicom, grade, fold in cells]
+    return [
+        _Row(subject, study, dicom, int(grade), fold)
+        for subject, study, dicom, grade, fold in cells
+    ]
 
 
 def _write_lists(folder: Path, rows: list[_Row], split: Path | None, seed: int) -> None:
@@ -181,8 +232,13 @@ def _write_lists(folder: Path, rows: list[_Row], split: Path | None, seed: int) 
     subjects = np.array(list(images))[order]
     share = 100 * np.cumsum([images[subject] for subject in subjects]) / len(rows)
     for percent in FORGET_PERCENT:
-        chosen = set(subjects[:1 + int(np.argmin(np.abs(share - percent)))])
-        _write_rows(folder / _forget_name(percent), SEVERITY[0], [row for row in rows if row.subject in chosen], "\n")
+        chosen = set(subjects[: 1 + int(np.argmin(np.abs(share - percent)))])
+        _write_rows(
+            folder / _forget_name(percent),
+            SEVERITY[0],
+            [row for row in rows if row.subject in chosen],
+            "\n",
+        )
 
 
 def _forget_name(percent: int) -> str:
@@ -206,18 +262,33 @@ def _patient(seed: int, k: int, rows: list[_Row]) -> Patient:
     study = np.array([studies.index(row.study) for row in rows], np.int64)
     told = _SEVERITY_OF_GRADE[label]
     return replace(
-        draw_patient(seed, "mimic", k, ordinal=True), study=study, label=label, portable=draw.random(m) < 0.5,
+        draw_patient(seed, "mimic", k, ordinal=True),
+        study=study,
+        label=label,
+        portable=draw.random(m) < 0.5,
         image_severity=(told[study] + _SEVERITY_SPREAD * draw.normal(size=n))[:, None],
         text_severity=(told + _SEVERITY_SPREAD * draw.normal(size=m))[:, None],
         consolidation=np.where(draw.random(m) < 0.3, draw.uniform(0.4, 1, m), 0.0),
         haze=np.where(draw.random(m) < 0.3, draw.uniform(0.4, 1, m), 0.0),
-        place=np.stack([np.where(draw.random(m) < 0.5, -1, 1) * draw.uniform(0.32, 0.56, m),
-                        draw.uniform(-0.4, 0.3, m)], axis=1),
+        place=np.stack(
+            [
+                np.where(draw.random(m) < 0.5, -1, 1) * draw.uniform(0.32, 0.56, m),
+                draw.uniform(-0.4, 0.3, m),
+            ],
+            axis=1,
+        ),
     )
 
 
 def _write_patient(
-    files: Path, subject: str, rows: list[_Row], patient: Patient, tables: list[Any], written: int, *, seed: int,
+    files: Path,
+    subject: str,
+    rows: list[_Row],
+    patient: Patient,
+    tables: list[Any],
+    written: int,
+    *,
+    seed: int,
 ) -> int:
     """Reports and table rows of one patient; returns the running number of the next study."""
     by_study = {row.study: row for row in rows}
@@ -242,29 +313,47 @@ def _study_folder(files: Path, row: _Row) -> Path:
 def _laid_out(report: str) -> str:
     """The report in MIMIC-CXR's layout: a title, then sections with indented, wrapped lines."""
     parts = _HEADINGS.split(report)[1:]
-    sections = [textwrap.fill(f"{heading}:  {body.strip()}", 78, initial_indent=" ", subsequent_indent=" ")
-                for heading, body in zip(parts[::2], parts[1::2], strict=True)]
+    sections = [
+        textwrap.fill(f"{heading}:  {body.strip()}", 78, initial_indent=" ", subsequent_indent=" ")
+        for heading, body in zip(parts[::2], parts[1::2], strict=True)
+    ]
     return " " * 33 + "FINAL REPORT\n" + "\n \n".join(sections) + "\n"
 
 
 def _enlarged(
-    film: npt.NDArray[np.uint8], size: tuple[int, int], bits: int, draw: np.random.Generator,
+    film: npt.NDArray[np.uint8],
+    size: tuple[int, int],
+    bits: int,
+    draw: np.random.Generator,
 ) -> npt.NDArray[np.uint16]:
     """A film at full size and depth, with a little grain."""
-    large = np.asarray(Image.fromarray(film.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    large = np.asarray(
+        Image.fromarray(film.astype(np.float32)).resize(
+            (size[1], size[0]), Image.Resampling.BICUBIC
+        )
+    )
     values = large / 255 + _GRAIN * draw.standard_normal(size, dtype=np.float32)
     return (np.clip(values, 0, 1) * (2**bits - 1) + 0.5).astype(np.uint16)
 
 
-def _save_jpeg(folder: Path, row: _Row, pixels: npt.NDArray[np.uint16], bits: int, compressed: bool) -> None:
+def _save_jpeg(
+    folder: Path, row: _Row, pixels: npt.NDArray[np.uint16], bits: int, compressed: bool
+) -> None:
     folder.mkdir(exist_ok=True)
     eight = (pixels >> (bits - 8)).astype(np.uint8)
     Image.fromarray(eight).save(folder / f"{row.dicom}.jpg", quality=95)
 
 
-def _save_dicom(folder: Path, row: _Row, pixels: npt.NDArray[np.uint16], bits: int, compressed: bool) -> None:
+def _save_dicom(
+    folder: Path, row: _Row, pixels: npt.NDArray[np.uint16], bits: int, compressed: bool
+) -> None:
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, RLELossless, generate_uid
+    from pydicom.uid import (
+        DigitalXRayImageStorageForPresentation,
+        ExplicitVRLittleEndian,
+        RLELossless,
+        generate_uid,
+    )
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
@@ -272,12 +361,19 @@ def _save_dicom(folder: Path, row: _Row, pixels: npt.NDArray[np.uint16], bits: i
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     path = folder / f"{row.dicom}.dcm"
     image = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
-    image.SOPClassUID, image.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    image.SOPClassUID, image.SOPInstanceUID = (
+        meta.MediaStorageSOPClassUID,
+        meta.MediaStorageSOPInstanceUID,
+    )
     image.StudyInstanceUID = generate_uid(entropy_srcs=["forgetmi", row.study])
     image.SeriesInstanceUID = generate_uid(entropy_srcs=["forgetmi", row.dicom, "series"])
     image.PatientID, image.StudyID, image.Modality = row.subject, row.study, "DX"
     image.Rows, image.Columns = pixels.shape
-    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
+    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = (
+        1,
+        "MONOCHROME2",
+        0,
+    )
     image.BitsAllocated, image.BitsStored, image.HighBit = 16, bits, bits - 1
     image.PixelData = pixels.astype("<u2").tobytes()
     image["PixelData"].VR = "OW"

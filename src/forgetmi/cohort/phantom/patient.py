@@ -124,7 +124,11 @@ def image_count(seed: int, kind: str, index: int) -> int:
         kind: "patient" or "reference".
         index: The patient's number within its kind.
     """
-    return int(min(numpy_generator(seed, "synthetic", kind, index, "visits").geometric(_STOP), _MOST_IMAGES))
+    return int(
+        min(
+            numpy_generator(seed, "synthetic", kind, index, "visits").geometric(_STOP), _MOST_IMAGES
+        )
+    )
 
 
 def classify(severity: Array, *, ordinal: bool) -> Codes:
@@ -154,7 +158,9 @@ def draw_patient(seed: int, kind: str, index: int, *, ordinal: bool) -> Patient:
     age = int(np.clip(body.normal(64, 15), 20, 89))
     anatomy = _draw_anatomy(body, female=female, age=age)
 
-    latent = numpy_generator(seed, "synthetic", kind, index, "severity", "grades" if ordinal else "causes")
+    latent = numpy_generator(
+        seed, "synthetic", kind, index, "severity", "grades" if ordinal else "causes"
+    )
     d = 1 if ordinal else len(CAUSES)
     severity = np.sqrt(0.5) * (latent.normal(size=(1, d)) + latent.normal(size=(m, d)))
     told = severity + LABEL_NOISE * latent.normal(size=(m, d))
@@ -168,10 +174,17 @@ def draw_patient(seed: int, kind: str, index: int, *, ordinal: bool) -> Patient:
     consolidation = np.where(other.random(m) < 0.3, other.uniform(0.4, 1, m), 0.0)
     haze = np.where(other.random(m) < 0.3, other.uniform(0.4, 1, m), 0.0)
     return Patient(
-        female=female, age=age, anatomy=anatomy, study=study, portable=portable,
+        female=female,
+        age=age,
+        anatomy=anatomy,
+        study=study,
+        portable=portable,
         label=classify(told / np.sqrt(1 + LABEL_NOISE**2), ordinal=ordinal),
-        image_severity=seen, text_severity=written / np.sqrt(1 + TEXT_NOISE**2),
-        consolidation=consolidation * ordinal, haze=haze * ordinal, place=place,
+        image_severity=seen,
+        text_severity=written / np.sqrt(1 + TEXT_NOISE**2),
+        consolidation=consolidation * ordinal,
+        haze=haze * ordinal,
+        place=place,
     )
 
 
@@ -181,21 +194,33 @@ def _draw_anatomy(draw: np.random.Generator, *, female: bool, age: int) -> Anato
     emphysema = draw.random() < 0.14
     return Anatomy(
         seed=int(draw.integers(2**62)),
-        width=draw.normal(0.735 if female else 0.765, 0.03), top=draw.normal(-0.74, 0.035),
+        width=draw.normal(0.735 if female else 0.765, 0.03),
+        top=draw.normal(-0.74, 0.035),
         base=draw.normal(0.56, 0.05) + (0.06 if emphysema else 0.0),
         dome=draw.normal(0.13, 0.03) * (0.5 if emphysema else 1.0),
         elevation=draw.normal(0.045, 0.02) + (0.12 if draw.random() < 0.07 else 0.0),
-        heart=draw.normal(1.0, 0.1) + (0.2 if draw.random() < 0.25 else 0.0), tilt=draw.normal(0.62, 0.1),
-        waist=draw.normal(0.125, 0.015), knob=float(np.clip(draw.normal(0.085 + 0.012 * old, 0.015), 0.05, 0.13)),
+        heart=draw.normal(1.0, 0.1) + (0.2 if draw.random() < 0.25 else 0.0),
+        tilt=draw.normal(0.62, 0.1),
+        waist=draw.normal(0.125, 0.015),
+        knob=float(np.clip(draw.normal(0.085 + 0.012 * old, 0.015), 0.05, 0.13)),
         unfolding=float(np.clip(draw.normal(0.02 + 0.03 * old, 0.03), 0, 0.13)),
-        ribs=draw.normal(0.118, 0.006), rib_phase=draw.uniform(0, 1), rib_slope=draw.normal(0.2, 0.03),
+        ribs=draw.normal(0.118, 0.006),
+        rib_phase=draw.uniform(0, 1),
+        rib_slope=draw.normal(0.2, 0.03),
         rib_density=float(np.exp(draw.normal(-0.1 * max(old, 0), 0.2))),
-        clavicle=draw.normal(-0.56, 0.04), clavicle_bend=draw.normal(0.035, 0.015),
-        curve=draw.normal(0, 0.015) + ((-0.07 if draw.random() < 0.5 else 0.07) if draw.random() < 0.1 else 0.0),
-        stout=stout, breast=float(np.clip(draw.normal(0.9, 0.3), 0.3, 1.5)) if female else 0.0,
-        bubble=float(max(draw.uniform(-0.6, 1.0), 0)), vessels=float(np.exp(draw.normal(0, 0.2))),
+        clavicle=draw.normal(-0.56, 0.04),
+        clavicle_bend=draw.normal(0.035, 0.015),
+        curve=draw.normal(0, 0.015)
+        + ((-0.07 if draw.random() < 0.5 else 0.07) if draw.random() < 0.1 else 0.0),
+        stout=stout,
+        breast=float(np.clip(draw.normal(0.9, 0.3), 0.3, 1.5)) if female else 0.0,
+        bubble=float(max(draw.uniform(-0.6, 1.0), 0)),
+        vessels=float(np.exp(draw.normal(0, 0.2))),
         air=1.15 if emphysema else draw.normal(1.0, 0.05),
-        pacemaker=bool(draw.random() < 0.2), wires=bool(draw.random() < 0.15), port=bool(draw.random() < 0.1),
+        pacemaker=bool(draw.random() < 0.2),
+        wires=bool(draw.random() < 0.15),
+        port=bool(draw.random() < 0.1),
         nodule=draw.uniform(0.03, 0.055) if draw.random() < 0.3 else 0.0,
-        nodule_x=(-1 if draw.random() < 0.5 else 1) * draw.uniform(0.3, 0.6), nodule_y=draw.uniform(-0.5, 0.25),
+        nodule_x=(-1 if draw.random() < 0.5 else 1) * draw.uniform(0.3, 0.6),
+        nodule_y=draw.uniform(-0.5, 0.25),
     )

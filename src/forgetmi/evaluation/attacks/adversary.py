@@ -17,9 +17,21 @@ from forgetmi.evaluation.patients import Patients, by_patient
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
 
 RETRAIN = re.compile(r"retrain-\d+")
-ASKED: tuple[SetName, ...] = ("forget", "holdout")  # attacks leave reference patients to those that need a population
-Need = Literal["original", "retrained", "references", "shadows", "unlearned shadows", "repeats", "relearning",
-               "canaries", "retain rows"]
+ASKED: tuple[SetName, ...] = (
+    "forget",
+    "holdout",
+)  # attacks leave reference patients to those that need a population
+Need = Literal[
+    "original",
+    "retrained",
+    "references",
+    "shadows",
+    "unlearned shadows",
+    "repeats",
+    "relearning",
+    "canaries",
+    "retain rows",
+]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,7 +52,9 @@ class Pool:
         if self.inside.shape != self.forgotten.shape or len(self.inside) != len(self.signals):
             raise EvaluationError(Fault("signals and patient masks of the pool differ in number"))
         if (self.inside & self.forgotten).any():
-            raise EvaluationError(Fault("a patient of the pool is both trained on and forgotten by one model"))
+            raise EvaluationError(
+                Fault("a patient of the pool is both trained on and forgotten by one model")
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,7 +81,7 @@ class Stacked:
 
     def split(self, scores: Floats) -> tuple[Floats, Floats]:
         """Scores of the forgotten and of the never-seen patients."""
-        return scores[:self.members], scores[self.members:]
+        return scores[: self.members], scores[self.members :]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,10 +141,13 @@ class Evidence:
     def lacks(self, needs: frozenset[Need]) -> tuple[Need, ...]:
         """What is needed and not there."""
         there = {
-            "original": "original" in self.signals, "retrained": bool(self.retrained),
+            "original": "original" in self.signals,
+            "retrained": bool(self.retrained),
             "references": bool(self.retrained) or self.shadows is not None,
-            "shadows": self.shadows is not None, "unlearned shadows": self.unlearned_shadows is not None,
-            "repeats": self.repeats is not None, "canaries": self.canaries is not None,
+            "shadows": self.shadows is not None,
+            "unlearned shadows": self.unlearned_shadows is not None,
+            "repeats": self.repeats is not None,
+            "canaries": self.canaries is not None,
             "retain rows": bool(np.isin(self.partition.retain, self.audited.row).all()),
             "relearning": self.relearning is not None and self.target in self.relearning,
         }
@@ -176,11 +193,14 @@ class Evidence:
     def signal(self, model: Signals, on: SetName) -> Floats:
         """Float[p]: the channel's signal of each patient of a set under a model."""
         return self.patients(on).mean(
-            channel_signal(model.select(self.rows(on)), self.channel, gallery=self.gallery(model)))
+            channel_signal(model.select(self.rows(on)), self.channel, gallery=self.gallery(model))
+        )
 
     def gallery(self, model: Signals) -> Signals:
         """The forgotten and never-seen rows, whose reports the link is compared with."""
-        return model.select(np.sort(np.concatenate([self.partition.forget, self.partition.holdout])))
+        return model.select(
+            np.sort(np.concatenate([self.partition.forget, self.partition.holdout]))
+        )
 
     def log_probabilities(self, model: Signals, on: SetName) -> Floats:
         """Float[n, k] of the images of a set.
@@ -214,7 +234,9 @@ class Evidence:
             return np.stack([self.probability(model, on) for model in self.retrained])
         out = ~self.shadows.inside[:, self.patients(on).code]
         probability = np.stack([self.probability(model, on) for model in self.shadows.signals])
-        return np.take_along_axis(probability, np.argsort(~out, axis=0, kind="stable"), 0)[:int(out.sum(0).min())]
+        return np.take_along_axis(probability, np.argsort(~out, axis=0, kind="stable"), 0)[
+            : int(out.sum(0).min())
+        ]
 
     def canary_signal(self) -> tuple[Ints, Floats]:
         """Patient codes of the canaries among the forgotten and the never-seen patients, and their signals."""
@@ -232,11 +254,20 @@ class Evidence:
         if pool is None:
             raise EvaluationError(Fault(f"there are no {kind}"))
         if any(one.model == self.audited.model for one in pool.signals):
-            raise EvaluationError(Fault("the attacked model is one of the shadow models",
-                                        why="an attack fitted on its target reads off the answer"))
+            raise EvaluationError(
+                Fault(
+                    "the attacked model is one of the shadow models",
+                    why="an attack fitted on its target reads off the answer",
+                )
+            )
         code = np.concatenate([self.patients(on).code for on in ASKED])
-        return Stacked(self.asked(self.audited), np.stack([self.asked(one) for one in pool.signals]),
-                       pool.inside[:, code], pool.forgotten[:, code], len(self.patients("forget")))
+        return Stacked(
+            self.asked(self.audited),
+            np.stack([self.asked(one) for one in pool.signals]),
+            pool.inside[:, code],
+            pool.forgotten[:, code],
+            len(self.patients("forget")),
+        )
 
     def repeated(self, on: SetName) -> tuple[Floats, Floats]:
         """Float[m, p] twice: patients of a set under the repeated unlearned and the repeated retrained models.
@@ -246,8 +277,10 @@ class Evidence:
         """
         if self.repeats is None:
             raise EvaluationError(Fault("there are no repeated unlearned and retrained models"))
-        unlearned, retrained = (np.stack([self.signal(one, on) for one in models])
-                                for models in (self.repeats.unlearned, self.repeats.retrained))
+        unlearned, retrained = (
+            np.stack([self.signal(one, on) for one in models])
+            for models in (self.repeats.unlearned, self.repeats.retrained)
+        )
         return unlearned, retrained
 
     def asked(self, model: Signals) -> Floats:

@@ -28,9 +28,14 @@ def compare(members: Floats, never_seen: Floats, *, seed: int, note: str = "") -
     """
     if not (np.isfinite(members).all() and np.isfinite(never_seen).all()):
         raise EvaluationError(Fault("some patients' scores are not finite"))
-    samples = [resample_patients(np.arange(len(scores)), resamples=RESAMPLES,
-                                 generator=numpy_generator(seed, "attacks", "bootstrap", side))
-               for side, scores in (("forget", members), ("never seen", never_seen))]
+    samples = [
+        resample_patients(
+            np.arange(len(scores)),
+            resamples=RESAMPLES,
+            generator=numpy_generator(seed, "attacks", "bootstrap", side),
+        )
+        for side, scores in (("forget", members), ("never seen", never_seen))
+    ]
     values = draws(join(*samples), lambda weights: membership_auc(members, never_seen, weights))
     bounds, why = interval(values, patients=min(len(members), len(never_seen)))
     auc = float(values[0])
@@ -41,6 +46,10 @@ def compare(members: Floats, never_seen: Floats, *, seed: int, note: str = "") -
             low, high = point.tpr_interval
             details |= {f"tpr_{name}": point.tpr, f"tpr_{name}_low": low, f"tpr_{name}_high": high}
     return Found(
-        value=auc, counts={"forgotten": len(members), "never seen": len(never_seen)}, interval=bounds,
-        details=details, scores={"forgotten": members, "never seen": never_seen},
-        note="; ".join(text for text in (note, why) if text))
+        value=auc,
+        counts={"forgotten": len(members), "never seen": len(never_seen)},
+        interval=bounds,
+        details=details,
+        scores={"forgotten": members, "never seen": never_seen},
+        note="; ".join(text for text in (note, why) if text),
+    )

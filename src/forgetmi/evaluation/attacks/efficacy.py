@@ -21,7 +21,13 @@ from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.membership import PER_SIDE
 
 Feature = Literal["confidence", "correctness", "entropy", "modified_entropy", "probabilities"]
-FEATURES: tuple[Feature, ...] = ("confidence", "correctness", "entropy", "modified_entropy", "probabilities")
+FEATURES: tuple[Feature, ...] = (
+    "confidence",
+    "correctness",
+    "entropy",
+    "modified_entropy",
+    "probabilities",
+)
 
 
 def entropy(log_probability: Floats) -> Floats:
@@ -60,7 +66,12 @@ def feature(name: Feature, log_probability: Floats, label: Ints) -> Floats:
 
 
 def member_fraction(
-    *, retain: Floats, never_seen: Floats, asked: Floats, classifier: Literal["svm", "logistic"], seed: int,
+    *,
+    retain: Floats,
+    never_seen: Floats,
+    asked: Floats,
+    classifier: Literal["svm", "logistic"],
+    seed: int,
 ) -> float:
     """Share of the asked images that an attack trained on retained against never-seen images takes for members.
 
@@ -81,22 +92,33 @@ def member_fraction(
     size = min(len(retain), len(never_seen), PER_SIDE) if classifier == "svm" else None
     sides = []
     for side, values in enumerate((retain, never_seen)):
-        ordered = values[np.lexsort(values.T)]  # the subsample must not depend on the order of the records
+        ordered = values[
+            np.lexsort(values.T)
+        ]  # the subsample must not depend on the order of the records
         generator = numpy_generator(seed, "attacks", "efficacy", side)
-        sides.append(ordered if size is None else generator.choice(ordered, size, replace=False, axis=0))
+        sides.append(
+            ordered if size is None else generator.choice(ordered, size, replace=False, axis=0)
+        )
     x, y = np.concatenate(sides), np.repeat([1, 0], [len(side) for side in sides])
-    attack = SVC(C=3.0, kernel="rbf", gamma="auto") if classifier == "svm" else LogisticRegression(
-        class_weight="balanced")
+    attack = (
+        SVC(C=3.0, kernel="rbf", gamma="auto")
+        if classifier == "svm"
+        else LogisticRegression(class_weight="balanced")
+    )
     return float(attack.fit(x, y).predict(asked).mean())
 
 
-def _attack(evidence: Evidence, name: Feature, classifier: Literal["svm", "logistic"]) -> tuple[float, dict[str, int]]:
+def _attack(
+    evidence: Evidence, name: Feature, classifier: Literal["svm", "logistic"]
+) -> tuple[float, dict[str, int]]:
     retain, never_seen, asked = (
         feature(name, evidence.log_probabilities(evidence.audited, on), evidence.label(on))
-        for on in ("retain", "holdout", "forget"))
+        for on in ("retain", "holdout", "forget")
+    )
     counts = {"forgotten": len(asked), "never seen": len(never_seen), "retained": len(retain)}
-    return member_fraction(retain=retain, never_seen=never_seen, asked=asked, classifier=classifier,
-                           seed=evidence.seed), counts
+    return member_fraction(
+        retain=retain, never_seen=never_seen, asked=asked, classifier=classifier, seed=evidence.seed
+    ), counts
 
 
 @dataclass(frozen=True)
@@ -107,16 +129,27 @@ class MiaEfficacy:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="mia_efficacy", title="MIA-efficacy", source="Jia et al., NeurIPS 2023; Fan et al., ICLR 2024",
-        measures="share of forgotten images taken for non-members", direction="lower", reference="retrained",
-        forgotten=None, needs=frozenset({"retain rows"}))
+        name="mia_efficacy",
+        title="MIA-efficacy",
+        source="Jia et al., NeurIPS 2023; Fan et al., ICLR 2024",
+        measures="share of forgotten images taken for non-members",
+        direction="lower",
+        reference="retrained",
+        forgotten=None,
+        needs=frozenset({"retain rows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         found = {name: _attack(evidence, name, "svm") for name in FEATURES}
         efficacy = {name: 1 - members for name, (members, _) in found.items()}
-        return Found(value=efficacy["confidence"], counts=found["confidence"][1], unit="images", details=efficacy,
-                     note="by confidence; for comparison with published tables")
+        return Found(
+            value=efficacy["confidence"],
+            counts=found["confidence"][1],
+            unit="images",
+            details=efficacy,
+            note="by confidence; for comparison with published tables",
+        )
 
 
 @dataclass(frozen=True)
@@ -124,12 +157,23 @@ class EntropyMia:
     """Share of forgotten images taken for MEMBERS by their entropy: lower = better hidden; see `MiaEfficacy`."""
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="entropy_mia", title="Entropy attack", source="Golatkar et al. 2020; Foster et al. 2024",
-        measures="share of forgotten images taken for members", direction="higher", reference="retrained",
-        forgotten=None, needs=frozenset({"retain rows"}))
+        name="entropy_mia",
+        title="Entropy attack",
+        source="Golatkar et al. 2020; Foster et al. 2024",
+        measures="share of forgotten images taken for members",
+        direction="higher",
+        reference="retrained",
+        forgotten=None,
+        needs=frozenset({"retain rows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         members, counts = _attack(evidence, "entropy", "logistic")
-        return Found(value=members, counts=counts, unit="images", details={"efficacy": 1 - members},
-                     note="for comparison with published tables")
+        return Found(
+            value=members,
+            counts=counts,
+            unit="images",
+            details={"efficacy": 1 - members},
+            note="for comparison with published tables",
+        )

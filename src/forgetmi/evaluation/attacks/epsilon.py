@@ -17,7 +17,9 @@ from forgetmi.evaluation.attacks.tpr import clopper_pearson
 MOST = 50.0
 
 
-def two_worlds(*, true_positives: int, false_positives: int, runs: int, copies: int = 1, level: float = 0.95) -> float:
+def two_worlds(
+    *, true_positives: int, false_positives: int, runs: int, copies: int = 1, level: float = 0.95
+) -> float:
     """Epsilon shown by a fixed rule over runs with and runs without the target (Jagielski et al., NeurIPS 2020).
 
     Exact bounds on both rates at a total error of 1 - level; where the complements of the rates give the larger
@@ -39,7 +41,9 @@ def two_worlds(*, true_positives: int, false_positives: int, runs: int, copies: 
     return max(0.0, float(np.log(lower / upper)) / copies) if lower > 0 else 0.0
 
 
-def one_run(*, canaries: int, guesses: int, correct: int, delta: float = 0.0, level: float = 0.95) -> float:
+def one_run(
+    *, canaries: int, guesses: int, correct: int, delta: float = 0.0, level: float = 0.95
+) -> float:
     """Epsilon shown by guessing coin flips in a single run (Steinke, Nasr and Jagielski, NeurIPS 2023).
 
     Only valid where an independent fair coin decided each canary's inclusion, and the number of guesses was fixed
@@ -56,11 +60,17 @@ def one_run(*, canaries: int, guesses: int, correct: int, delta: float = 0.0, le
         0..50, the largest epsilon that this many right guesses refute.
     """
     if not 0 <= correct <= guesses <= canaries:
-        raise EvaluationError(Fault("right guesses, guesses and canaries must not decrease in this order"))
+        raise EvaluationError(
+            Fault("right guesses, guesses and canaries must not decrease in this order")
+        )
 
     def refutes(epsilon: float) -> bool:
-        return one_run_p_value(canaries=canaries, guesses=guesses, correct=correct, epsilon=epsilon,
-                               delta=delta) < 1 - level
+        return (
+            one_run_p_value(
+                canaries=canaries, guesses=guesses, correct=correct, epsilon=epsilon, delta=delta
+            )
+            < 1 - level
+        )
 
     if not refutes(0.0):
         return 0.0
@@ -71,14 +81,18 @@ def one_run(*, canaries: int, guesses: int, correct: int, delta: float = 0.0, le
     return refuted
 
 
-def one_run_p_value(*, canaries: int, guesses: int, correct: int, epsilon: float, delta: float = 0.0) -> float:
+def one_run_p_value(
+    *, canaries: int, guesses: int, correct: int, epsilon: float, delta: float = 0.0
+) -> float:
     """Probability of at least that many right guesses under (epsilon, delta)-differential privacy; see `one_run`."""
     chance = 1 / (1 + np.exp(-epsilon))
     by_luck = float(binom.sf(correct - 1, guesses, chance))
     if delta == 0 or correct == 0:
         return by_luck
     fewer = np.arange(1, correct + 1)
-    extra = binom.cdf(correct - 1, guesses, chance) - binom.cdf(correct - fewer - 1, guesses, chance)
+    extra = binom.cdf(correct - 1, guesses, chance) - binom.cdf(
+        correct - fewer - 1, guesses, chance
+    )
     return min(1.0, by_luck + 2 * canaries * delta * float((extra / fewer).max()))
 
 
@@ -90,23 +104,40 @@ class EpsilonTwoWorlds:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="epsilon_two_worlds", title="Epsilon, two worlds", source="Jagielski et al., NeurIPS 2020",
-        measures="95 % lower bound of epsilon", direction="higher", reference="theory", forgotten=0.0,
-        needs=frozenset({"repeats"}))
+        name="epsilon_two_worlds",
+        title="Epsilon, two worlds",
+        source="Jagielski et al., NeurIPS 2020",
+        measures="95 % lower bound of epsilon",
+        direction="higher",
+        reference="theory",
+        forgotten=0.0,
+        needs=frozenset({"repeats"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         unlearned, retrained = (stack.mean(1) for stack in evidence.repeated("forget"))
         runs = min(len(unlearned), len(retrained)) // 2
         if runs < 1:
-            raise EvaluationError(Fault("at least two unlearned and two retrained models are needed"))
-        fitted = [values[:2 * runs:2] for values in (unlearned, retrained)]
+            raise EvaluationError(
+                Fault("at least two unlearned and two retrained models are needed")
+            )
+        fitted = [values[: 2 * runs : 2] for values in (unlearned, retrained)]
         threshold = _best_threshold(*fitted)
-        true, false = (int((values[1:2 * runs:2] > threshold).sum()) for values in (unlearned, retrained))
+        true, false = (
+            int((values[1 : 2 * runs : 2] > threshold).sum()) for values in (unlearned, retrained)
+        )
         bound = two_worlds(true_positives=true, false_positives=false, runs=runs)
-        return Found(value=bound, counts={"unlearned": runs, "retrained": runs}, unit="models",
-                     details={"true_positives": true, "false_positives": false,
-                              "highest_possible": two_worlds(true_positives=runs, false_positives=0, runs=runs)})
+        return Found(
+            value=bound,
+            counts={"unlearned": runs, "retrained": runs},
+            unit="models",
+            details={
+                "true_positives": true,
+                "false_positives": false,
+                "highest_possible": two_worlds(true_positives=runs, false_positives=0, runs=runs),
+            },
+        )
 
 
 def _best_threshold(positive: Floats, negative: Floats) -> float:
@@ -132,9 +163,15 @@ class EpsilonOneRun:
     share: float = 0.25
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="epsilon_one_run", title="Epsilon, one run", source="Steinke et al., NeurIPS 2023",
-        measures="95 % lower bound of epsilon", direction="higher", reference="theory", forgotten=0.0,
-        needs=frozenset({"canaries"}))
+        name="epsilon_one_run",
+        title="Epsilon, one run",
+        source="Steinke et al., NeurIPS 2023",
+        measures="95 % lower bound of epsilon",
+        direction="higher",
+        reference="theory",
+        forgotten=0.0,
+        needs=frozenset({"canaries"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
@@ -142,8 +179,11 @@ class EpsilonOneRun:
         included = np.asarray(evidence.canaries)[code] == 1
         each = int(self.share * len(code))
         order = np.argsort(signal, kind="stable")
-        correct = int(included[order[len(order) - each:]].sum() + (~included[order[:each]]).sum())
+        correct = int(included[order[len(order) - each :]].sum() + (~included[order[:each]]).sum())
         bound = one_run(canaries=len(code), guesses=2 * each, correct=correct, delta=self.delta)
-        return Found(value=bound, counts={"canaries": len(code), "guesses": 2 * each},
-                     details={"correct": correct, "delta": self.delta},
-                     note="valid only if fair coins decided which canaries were trained on")
+        return Found(
+            value=bound,
+            counts={"canaries": len(code), "guesses": 2 * each},
+            details={"correct": correct, "delta": self.delta},
+            note="valid only if fair coins decided which canaries were trained on",
+        )

@@ -36,7 +36,9 @@ def epsilon(unlearned: Floats, retrained: Floats) -> float:
         return 0.0 if unlearned[0] == retrained[0] else CAP
     if ranges[0] / ranges[1] < 0.01:
         return CAP
-    rates = np.concatenate([_one_threshold(unlearned, retrained), _interval(unlearned, retrained)], axis=1)
+    rates = np.concatenate(
+        [_one_threshold(unlearned, retrained), _interval(unlearned, retrained)], axis=1
+    )
     missed, wrong = rates
     if ((missed == 0) & (wrong == 0)).any():
         return CAP
@@ -44,7 +46,10 @@ def epsilon(unlearned: Floats, retrained: Floats) -> float:
     if not len(missed):
         return CAP
     tiny = np.finfo(np.float64).tiny
-    both = [np.log(np.maximum(1 - DELTA - a, tiny)) - np.log(b) for a, b in ((wrong, missed), (missed, wrong))]
+    both = [
+        np.log(np.maximum(1 - DELTA - a, tiny)) - np.log(b)
+        for a, b in ((wrong, missed), (missed, wrong))
+    ]
     return float(np.clip(np.max(both), 0, CAP))
 
 
@@ -56,8 +61,11 @@ def _shares(values: Floats, low: Floats, high: Floats) -> Floats:
 
 
 def _one_threshold(unlearned: Floats, retrained: Floats) -> Floats:
-    positive, negative = (retrained, unlearned) if np.median(retrained) > np.median(unlearned) else (
-        unlearned, retrained)
+    positive, negative = (
+        (retrained, unlearned)
+        if np.median(retrained) > np.median(unlearned)
+        else (unlearned, retrained)
+    )
     low, high = min(unlearned.min(), retrained.min()), max(unlearned.max(), retrained.max())
     at = np.linspace(low, high, int(np.ceil((high - low) * PER_UNIT)))
     end = np.full(len(at), np.inf)
@@ -69,7 +77,9 @@ def _interval(unlearned: Floats, retrained: Floats) -> Floats:
     width = np.ptp(narrow)
     start, end = narrow.min() + width - BUFFER, narrow.max() + BUFFER
     right = np.linspace(start, end, int(np.ceil((end - start) * PER_UNIT)))
-    left = np.linspace(-BUFFER, BUFFER, int(np.ceil(2 * BUFFER * PER_UNIT))) - width + right[:, None]
+    left = (
+        np.linspace(-BUFFER, BUFFER, int(np.ceil(2 * BUFFER * PER_UNIT))) - width + right[:, None]
+    )
     ends = np.repeat(right, left.shape[1])
     return np.stack([1 - _shares(narrow, left.ravel(), ends), _shares(wide, left.ravel(), ends)])
 
@@ -81,7 +91,9 @@ def points(epsilons: Floats, models: int) -> Floats:
         epsilons: Float[p].
         models: Unlearned (= retrained) models; losses from ceil(log(models - 1)) on get no points.
     """
-    return np.where(epsilons < np.ceil(np.log(models - 1)), 2.0 ** -np.floor(epsilons / BUCKET), 0.0)
+    return np.where(
+        epsilons < np.ceil(np.log(models - 1)), 2.0 ** -np.floor(epsilons / BUCKET), 0.0
+    )
 
 
 def forgetting_quality(unlearned: Floats, retrained: Floats) -> float:
@@ -115,21 +127,38 @@ class ForgettingQuality:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="forgetting_quality", title="Forgetting quality F", source="Triantafillou et al., 2024",
-        measures="F over the value retrained models reach among themselves", direction="apart", reference="theory",
-        forgotten=1.0, needs=frozenset({"repeats"}))
+        name="forgetting_quality",
+        title="Forgetting quality F",
+        source="Triantafillou et al., 2024",
+        measures="F over the value retrained models reach among themselves",
+        direction="apart",
+        reference="theory",
+        forgotten=1.0,
+        needs=frozenset({"repeats"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         unlearned, retrained = evidence.repeated("forget")
         half = min(len(unlearned), len(retrained)) // 2
         if half < 2:
-            raise EvaluationError(Fault("F needs at least four unlearned and four retrained models"))
+            raise EvaluationError(
+                Fault("F needs at least four unlearned and four retrained models")
+            )
         quality = forgetting_quality(unlearned[:half], retrained[:half])
-        chance = forgetting_quality(retrained[half:2 * half], retrained[:half])
+        chance = forgetting_quality(retrained[half : 2 * half], retrained[:half])
         if chance == 0:
-            raise EvaluationError(Fault("the null of F is 0, so no ratio to it can be given",
-                                        why="too few models", do="Use more models."))
+            raise EvaluationError(
+                Fault(
+                    "the null of F is 0, so no ratio to it can be given",
+                    why="too few models",
+                    do="Use more models.",
+                )
+            )
         few = f"; at least {USABLE} are wanted" if half < USABLE else ""
-        return Found(value=quality / chance, counts={"forgotten": unlearned.shape[1], "models a side": half},
-                     details={"f": quality, "f_null": chance}, note=f"{half} models a side{few}")
+        return Found(
+            value=quality / chance,
+            counts={"forgotten": unlearned.shape[1], "models a side": half},
+            details={"f": quality, "f_null": chance},
+            note=f"{half} models a side{few}",
+        )

@@ -27,8 +27,12 @@ def fit(stack: Floats, chosen: np.ndarray, *, common: bool | None = None) -> tup
     """
     count = chosen.sum(0)
     if not len(count) or count.min() < 2:
-        raise EvaluationError(Fault("some patients have fewer than two models to fit a distribution on",
-                                    do="Train more shadow models."))
+        raise EvaluationError(
+            Fault(
+                "some patients have fewer than two models to fit a distribution on",
+                do="Train more shadow models.",
+            )
+        )
     trailing = (...,) + (None,) * (stack.ndim - 2)
     values = np.where(chosen[trailing], stack, np.nan)
     centre, mean = np.nanmedian(values, axis=0), np.nanmean(values, axis=0)
@@ -38,7 +42,9 @@ def fit(stack: Floats, chosen: np.ndarray, *, common: bool | None = None) -> tup
     else:
         spread = np.sqrt(squares / (count - 1)[trailing])
     if not (spread > 0).all():
-        raise EvaluationError(Fault("the signal does not scatter between models", why="there is no scale to judge by"))
+        raise EvaluationError(
+            Fault("the signal does not scatter between models", why="there is no scale to judge by")
+        )
     return centre, spread
 
 

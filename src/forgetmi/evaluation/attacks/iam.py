@@ -19,6 +19,7 @@ _EPS1, _EPS2 = 1e-2, 1e-5
 
 def transform(probability: Floats) -> Floats:
     """IAM's signal of the true class's probability, scaled so that 0 and 1 keep their places."""
+
     def raw(p: Floats) -> Floats:
         return -np.log(_EPS1 - np.log(_EPS2 + p))
 
@@ -27,7 +28,11 @@ def transform(probability: Floats) -> Floats:
 
 
 def iam(
-    *, unlearned: Floats, original: Floats, outside: Floats, steps: int = 100,
+    *,
+    unlearned: Floats,
+    original: Floats,
+    outside: Floats,
+    steps: int = 100,
     spread: Literal["pooled", "record"] = "pooled",
 ) -> Floats:
     """How far each record has moved from "trained on" to "never trained on": 1 = unlearned, 0 = as before.
@@ -69,22 +74,39 @@ class Iam:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="iam", title="IAM", source="Wang et al., 2025",
-        measures="mean unlearning score of the forgotten patients, 1 = unlearned, 0 = as before", direction="lower",
-        reference="retrained", forgotten=None, needs=frozenset({"original", "references"}))
+        name="iam",
+        title="IAM",
+        source="Wang et al., 2025",
+        measures="mean unlearning score of the forgotten patients, 1 = unlearned, 0 = as before",
+        direction="lower",
+        reference="retrained",
+        forgotten=None,
+        needs=frozenset({"original", "references"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, original = (transform(evidence.probability(model, "forget"))
-                               for model in (evidence.audited, evidence.signals["original"]))
+        unlearned, original = (
+            transform(evidence.probability(model, "forget"))
+            for model in (evidence.audited, evidence.signals["original"])
+        )
         stack = transform(evidence.outside("forget"))
         score = iam(unlearned=unlearned, original=original, outside=stack)
         scatter = stack.std(0).mean() if len(stack) > 1 else stack.std()
         defined = original - stack.mean(0) > scatter
         kept = score[defined]
         if not len(kept):
-            raise EvaluationError(Fault("the original knows none of the forgotten patients better than retrained "
-                                        "models do", why="there was nothing to unlearn"))
-        return Found(value=float(kept.mean()), counts={"forgotten": len(kept), "undefined": int((~defined).sum())},
-                     details={"lowest": float(kept.min())}, scores={"forgotten": np.where(defined, 1 - score, 0.0)},
-                     note=f"{len(stack)} reference models")
+            raise EvaluationError(
+                Fault(
+                    "the original knows none of the forgotten patients better than retrained "
+                    "models do",
+                    why="there was nothing to unlearn",
+                )
+            )
+        return Found(
+            value=float(kept.mean()),
+            counts={"forgotten": len(kept), "undefined": int((~defined).sum())},
+            details={"lowest": float(kept.min())},
+            scores={"forgotten": np.where(defined, 1 - score, 0.0)},
+            note=f"{len(stack)} reference models",
+        )

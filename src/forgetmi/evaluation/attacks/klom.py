@@ -35,8 +35,12 @@ def klom(unlearned: Floats, retrained: Floats) -> Floats:
     width = np.where(high > low, high - low, 1.0)
     place = np.minimum((BINS * (both - low) / width).astype(np.int64), BINS - 1)
     records = both.shape[2]
-    counts = np.stack([np.bincount((one + BINS * np.arange(records)).ravel(), minlength=BINS * records)
-                       for one in place]).reshape(2, records, BINS)
+    counts = np.stack(
+        [
+            np.bincount((one + BINS * np.arange(records)).ravel(), minlength=BINS * records)
+            for one in place
+        ]
+    ).reshape(2, records, BINS)
     p, q = counts[0] / len(retrained), counts[1] / len(unlearned)
     q = np.where(p > 0, np.maximum(q, FLOOR), q)
     return rel_entr(p, q / q.sum(1, keepdims=True)).sum(1)
@@ -45,7 +49,7 @@ def klom(unlearned: Floats, retrained: Floats) -> Floats:
 def null(retrained: Floats) -> Floats:
     """KLOM of one half of the retrained models from the other half: what chance alone gives with that many models."""
     half = len(retrained) // 2
-    return klom(retrained[:half], retrained[half:2 * half])
+    return klom(retrained[:half], retrained[half : 2 * half])
 
 
 @dataclass(frozen=True)
@@ -57,20 +61,34 @@ class Klom:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="klom", title="KLOM", source="Georgiev et al., 2024",
+        name="klom",
+        title="KLOM",
+        source="Georgiev et al., 2024",
         measures="mean over forgotten patients of the KL divergence from retraining, less its null, in nats",
-        direction="apart", reference="theory", forgotten=0.0, needs=frozenset({"repeats"}))
+        direction="apart",
+        reference="theory",
+        forgotten=0.0,
+        needs=frozenset({"repeats"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         unlearned, retrained = evidence.repeated("forget")
         half = min(len(unlearned), len(retrained)) // 2
         if half < 2:
-            raise EvaluationError(Fault("KLOM needs at least four unlearned and four retrained models"))
-        raw, chance = klom(unlearned[:half], retrained[:half]), null(retrained[:2 * half])
+            raise EvaluationError(
+                Fault("KLOM needs at least four unlearned and four retrained models")
+            )
+        raw, chance = klom(unlearned[:half], retrained[:half]), null(retrained[: 2 * half])
         few = f"; at least {USABLE} are wanted" if half < USABLE else ""
         return Found(
-            value=float((raw - chance).mean()), counts={"forgotten": raw.size, "models a side": half},
-            details={"raw": float(raw.mean()), "null": float(chance.mean()),
-                     "percentile_95": float(np.quantile(raw, 0.95))},
-            scores={"forgotten": raw}, note=f"{half} models a side{few}")
+            value=float((raw - chance).mean()),
+            counts={"forgotten": raw.size, "models a side": half},
+            details={
+                "raw": float(raw.mean()),
+                "null": float(chance.mean()),
+                "percentile_95": float(np.quantile(raw, 0.95)),
+            },
+            scores={"forgotten": raw},
+            note=f"{half} models a side{few}",
+        )

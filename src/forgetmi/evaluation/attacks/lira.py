@@ -18,7 +18,9 @@ from forgetmi.evaluation.attacks.gaussian import augmentation_mean, fit, log_den
 USABLE = 16
 
 
-def online(target: Floats, stack: Floats, inside: np.ndarray, *, common: bool | None = None) -> Floats:
+def online(
+    target: Floats, stack: Floats, inside: np.ndarray, *, common: bool | None = None
+) -> Floats:
     """Log-likelihood ratio of "trained on" against "not trained on", per record.
 
     Deviation from the published code: each side keeps its own spread, also when it is shared between records, and
@@ -33,11 +35,15 @@ def online(target: Floats, stack: Floats, inside: np.ndarray, *, common: bool | 
     Returns:
         Float[p], larger = more like a member.
     """
-    likely, unlikely = (log_density(target, *fit(stack, chosen, common=common)) for chosen in (inside, ~inside))
+    likely, unlikely = (
+        log_density(target, *fit(stack, chosen, common=common)) for chosen in (inside, ~inside)
+    )
     return augmentation_mean(likely - unlikely)
 
 
-def offline(target: Floats, stack: Floats, outside: np.ndarray, *, common: bool | None = None) -> Floats:
+def offline(
+    target: Floats, stack: Floats, outside: np.ndarray, *, common: bool | None = None
+) -> Floats:
     """How far a record's signal lies above what models that never saw it give, in standard deviations.
 
     The paper's score is the normal distribution function of this number (`norm.cdf`), which orders records in the
@@ -63,11 +69,17 @@ def patient_auc(stack: Floats, inside: np.ndarray) -> tuple[Floats, Floats]:
     Returns:
         AUC and its standard error, Float[p] each.
     """
-    (upper, wide), (lower, narrow) = (fit(stack, chosen, common=False) for chosen in (inside, ~inside))
+    (upper, wide), (lower, narrow) = (
+        fit(stack, chosen, common=False) for chosen in (inside, ~inside)
+    )
     auc = norm.cdf((upper - lower) / np.sqrt(wide**2 + narrow**2))
     members, others = inside.sum(0), (~inside).sum(0)
     both_members, both_others = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = (auc * (1 - auc) + (members - 1) * (both_members - auc**2) + (others - 1) * (both_others - auc**2))
+    variance = (
+        auc * (1 - auc)
+        + (members - 1) * (both_members - auc**2)
+        + (others - 1) * (both_others - auc**2)
+    )
     return auc, np.sqrt(np.maximum(variance, 0) / (members * others))
 
 
@@ -79,9 +91,15 @@ class LiraOnline:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="lira_online", title="LiRA, online", source="Carlini et al., S&P 2022",
-        measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset({"shadows"}))
+        name="lira_online",
+        title="LiRA, online",
+        source="Carlini et al., S&P 2022",
+        measures="AUC of forgotten against never-seen patients",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset({"shadows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
@@ -94,9 +112,15 @@ class LiraOffline:
     """LiRA with the shadow models that did not see the patient only; see `LiraOnline`."""
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="lira_offline", title="LiRA, offline", source="Carlini et al., S&P 2022",
-        measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset({"shadows"}))
+        name="lira_offline",
+        title="LiRA, offline",
+        source="Carlini et al., S&P 2022",
+        measures="AUC of forgotten against never-seen patients",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset({"shadows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
@@ -106,4 +130,6 @@ class LiraOffline:
 
 def _compare(found: Stacked, scores: Floats, evidence: Evidence) -> Found:
     few = f"; at least {USABLE} are wanted" if len(found.stack) < USABLE else ""
-    return compare(*found.split(scores), seed=evidence.seed, note=f"{len(found.stack)} shadow models{few}")
+    return compare(
+        *found.split(scores), seed=evidence.seed, note=f"{len(found.stack)} shadow models{few}"
+    )

@@ -18,11 +18,20 @@ class Population:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="population", title="Population attack", source="Yeom et al., CSF 2018",
-        measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset())
+        name="population",
+        title="Population attack",
+        source="Yeom et al., CSF 2018",
+        measures="AUC of forgotten against never-seen patients",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset(),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        return compare(evidence.signal(evidence.audited, "forget"), evidence.signal(evidence.audited, "holdout"),
-                       seed=evidence.seed)
+        return compare(
+            evidence.signal(evidence.audited, "forget"),
+            evidence.signal(evidence.audited, "holdout"),
+            seed=evidence.seed,
+        )

@@ -19,8 +19,12 @@ FOLDS, PENALTY = 5, 1.0
 
 def folds(members: int, others: int, *, seed: int) -> Ints:
     """Int[members + others] of 0..4: patients of each side dealt to five folds of nearly equal size."""
-    return np.concatenate([numpy_generator(seed, "attacks", "probe", side).permutation(count) % FOLDS
-                           for side, count in (("members", members), ("others", others))])
+    return np.concatenate(
+        [
+            numpy_generator(seed, "attacks", "probe", side).permutation(count) % FOLDS
+            for side, count in (("members", members), ("others", others))
+        ]
+    )
 
 
 def linear_probe(embedding: Floats, member: np.ndarray, fold: Ints) -> Floats:
@@ -53,7 +57,9 @@ def linear_probe(embedding: Floats, member: np.ndarray, fold: Ints) -> Floats:
         weight = np.where(member, 0.5 / member[train].sum(), 0.5 / (~member[train]).sum())[train]
         middle = (x[train][member[train]].mean(0) + x[train][~member[train]].mean(0)) / 2
         x = x - middle
-        gram = (x[train] * weight[:, None]).T @ x[train] + PENALTY * np.eye(x.shape[1]) * x.shape[1] / train.sum()
+        gram = (x[train] * weight[:, None]).T @ x[train] + PENALTY * np.eye(x.shape[1]) * x.shape[
+            1
+        ] / train.sum()
         score[test] = x[test] @ np.linalg.solve(gram, (x[train] * weight[:, None]).T @ side[train])
         score[test] -= score[test & ~member].mean()
     return score
@@ -68,27 +74,48 @@ class LinearProbe:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="linear_probe", title="Linear probe on frozen embeddings", source="Alain and Bengio 2016",
-        measures="AUC of forgotten against never-seen patients, out of fold", direction="higher",
-        reference="retrained", forgotten=0.5, needs=frozenset())
+        name="linear_probe",
+        title="Linear probe on frozen embeddings",
+        source="Alain and Bengio 2016",
+        measures="AUC of forgotten against never-seen patients, out of fold",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset(),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         members, others = (_embedding(evidence, on) for on in ("forget", "holdout"))
         if min(len(members), len(others)) < FOLDS:
-            raise EvaluationError(Fault(f"fewer than {FOLDS} patients on one side",
-                                        why="each fold needs whole patients of both sides"))
-        score = linear_probe(np.concatenate([members, others]), np.arange(len(members) + len(others)) < len(members),
-                             folds(len(members), len(others), seed=evidence.seed))
-        return compare(score[:len(members)], score[len(members):], seed=evidence.seed,
-                       note=f"{members.shape[1]} dimensions, {FOLDS} folds of patients")
+            raise EvaluationError(
+                Fault(
+                    f"fewer than {FOLDS} patients on one side",
+                    why="each fold needs whole patients of both sides",
+                )
+            )
+        score = linear_probe(
+            np.concatenate([members, others]),
+            np.arange(len(members) + len(others)) < len(members),
+            folds(len(members), len(others), seed=evidence.seed),
+        )
+        return compare(
+            score[: len(members)],
+            score[len(members) :],
+            seed=evidence.seed,
+            note=f"{members.shape[1]} dimensions, {FOLDS} folds of patients",
+        )
 
 
 def _embedding(evidence: Evidence, on: Literal["forget", "holdout"]) -> Floats:
     """Float[p, d], mean over each patient's images."""
     found: Signals = evidence.audited.select(evidence.rows(on))
-    values = {"image": found.image_embedding, "text": found.text_embedding, "both": found.joint_embedding,
-              "link": found.joint_embedding}[evidence.channel]
+    values = {
+        "image": found.image_embedding,
+        "text": found.text_embedding,
+        "both": found.joint_embedding,
+        "link": found.joint_embedding,
+    }[evidence.channel]
     if values is None:
         raise EvaluationError(Fault("the model has no such embedding", why="e.g. an ensemble"))
     if not np.isfinite(values).all():

@@ -55,13 +55,24 @@ def relearn_ratio(own: Epochs, retrained: Sequence[Epochs]) -> Ratio:
     """
     if not retrained:
         raise EvaluationError(Fault("no retrained model was relearnt"))
-    mean, waiting = float(np.mean([one.number for one in retrained])), any(one.censored for one in retrained)
+    mean, waiting = (
+        float(np.mean([one.number for one in retrained])),
+        any(one.censored for one in retrained),
+    )
     if own.censored and waiting:
-        raise EvaluationError(Fault(f"neither side reached the original's loss within {own.number} epochs",
-                                    do="Relearn for longer, or with a higher learning rate."))
+        raise EvaluationError(
+            Fault(
+                f"neither side reached the original's loss within {own.number} epochs",
+                do="Relearn for longer, or with a higher learning rate.",
+            )
+        )
     if mean == 0:
-        raise EvaluationError(Fault("retrained models reach the original's loss without relearning",
-                                    why="the original shows no memory to relearn"))
+        raise EvaluationError(
+            Fault(
+                "retrained models reach the original's loss without relearning",
+                why="the original shows no memory to relearn",
+            )
+        )
     return Ratio(own.number / mean, "at least" if own.censored else "at most" if waiting else "")
 
 
@@ -73,9 +84,15 @@ class Relearn:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="relearn", title="Relearn time", source="Golatkar et al., CVPR 2020",
-        measures="epochs to the original's loss, over retrained models'", direction="lower", reference="retrained",
-        forgotten=1.0, needs=frozenset({"original", "retrained", "relearning"}))
+        name="relearn",
+        title="Relearn time",
+        source="Golatkar et al., CVPR 2020",
+        measures="epochs to the original's loss, over retrained models'",
+        direction="lower",
+        reference="retrained",
+        forgotten=1.0,
+        needs=frozenset({"original", "retrained", "relearning"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
@@ -87,8 +104,10 @@ class Relearn:
             raise EvaluationError(Fault("none of the taught patients is among the forgotten"))
 
         def epochs(found: Relearning, watched: np.ndarray) -> Epochs:
-            losses = [patients.mean(evidence.loss(one, "forget"))[watched].mean()
-                      for one in (evidence.signals["original"], *found.signals)]
+            losses = [
+                patients.mean(evidence.loss(one, "forget"))[watched].mean()
+                for one in (evidence.signals["original"], *found.signals)
+            ]
             return epochs_until(np.array(losses[1:]), losses[0])
 
         others = [found for name, found in relearning.items() if evidence.is_other_retrain(name)]
@@ -98,5 +117,9 @@ class Relearn:
             watched = [epochs(found, ~taught) for found in (own, *others)]
             if not any(one.censored for one in watched) and any(one.number for one in watched[1:]):
                 details["transfer"] = relearn_ratio(watched[0], watched[1:]).value
-        counts = {"taught": int(taught.sum()), "watched": int((~taught).sum()), "retrained models": len(others)}
+        counts = {
+            "taught": int(taught.sum()),
+            "watched": int((~taught).sum()),
+            "retrained models": len(others),
+        }
         return Found(value=ratio.value, bound=ratio.bound, counts=counts, details=details)

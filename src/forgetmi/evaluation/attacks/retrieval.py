@@ -25,21 +25,35 @@ class ReportRetrieval:
     among: int = 0
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="report_retrieval", title="Report retrieval",
+        name="report_retrieval",
+        title="Report retrieval",
         source="retrieval test of Zhang et al. (ConVIRT), MLHC 2022",
-        measures="AUC of forgotten against never-seen patients by the rank of their own report", direction="higher",
-        reference="retrained", forgotten=0.5, needs=frozenset())
+        measures="AUC of forgotten against never-seen patients by the rank of their own report",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset(),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         if evidence.channel != "link":
             raise EvaluationError(Fault("only the image-report link has reports to retrieve"))
         gallery = evidence.gallery(evidence.audited)
-        ranks = {on: retrieval_rank(evidence.audited.select(evidence.rows(on)), gallery, among=self.among or None)
-                 for on in ASKED}
+        ranks = {
+            on: retrieval_rank(
+                evidence.audited.select(evidence.rows(on)), gallery, among=self.among or None
+            )
+            for on in ASKED
+        }
         means = {on: evidence.patients(on).mean(ranks[on]) for on in ASKED}
         found = compare(-means["forget"], -means["holdout"], seed=evidence.seed)
-        return replace(found, details={
-            **found.details, "reports": float(self.among or len(np.unique(gallery.study))),
-            **{f"mean_rank_{on}": float(mean.mean()) for on, mean in means.items()},
-            **{f"found_first_{on}": float((rank <= 1).mean()) for on, rank in ranks.items()}})
+        return replace(
+            found,
+            details={
+                **found.details,
+                "reports": float(self.among or len(np.unique(gallery.study))),
+                **{f"mean_rank_{on}": float(mean.mean()) for on, mean in means.items()},
+                **{f"found_first_{on}": float((rank <= 1).mean()) for on, rank in ranks.items()},
+            },
+        )

@@ -32,8 +32,14 @@ def prior(outside: Floats, a: float) -> Floats:
 
 
 def rmia(
-    *, target: Floats, outside: Floats, population: Floats, population_outside: Floats,
-    weights: Floats | None = None, gamma: float = 1.0, a: float = 0.3,
+    *,
+    target: Floats,
+    outside: Floats,
+    population: Floats,
+    population_outside: Floats,
+    weights: Floats | None = None,
+    gamma: float = 1.0,
+    a: float = 0.3,
 ) -> Floats:
     """Share of a population that a record beats in how much the attacked model raises its probability.
 
@@ -77,9 +83,15 @@ class Rmia:
     a: float = 0.3
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="rmia", title="RMIA, offline", source="Zarifzadeh et al., ICML 2024",
-        measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset({"references"}))
+        name="rmia",
+        title="RMIA, offline",
+        source="Zarifzadeh et al., ICML 2024",
+        measures="AUC of forgotten against never-seen patients",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset({"references"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
@@ -97,15 +109,27 @@ class Rmia:
             members, others = np.zeros(forget.shape[1]), np.zeros(never_seen.shape[1])
             for judging, asked in folds:
                 labels = (wanted.label, held.label[judging])
-                options = {"population": judges[0, judging], "population_outside": judges[1:, judging],
-                           "weights": match(label=labels).weights, "gamma": self.gamma, "a": a}
+                options = {
+                    "population": judges[0, judging],
+                    "population_outside": judges[1:, judging],
+                    "weights": match(label=labels).weights,
+                    "gamma": self.gamma,
+                    "a": a,
+                }
                 members += rmia(target=forget[0], outside=forget[1:], **options) / len(folds)
-                others[asked] = rmia(target=never_seen[0, asked], outside=never_seen[1:, asked], **options)
+                others[asked] = rmia(
+                    target=never_seen[0, asked], outside=never_seen[1:, asked], **options
+                )
             return members, others
 
-        found = compare(*scores(self.a), seed=evidence.seed, note=(
-            f"population of {min(len(judging) for judging, _ in folds)} patients, "
-            f"{len(forget) - 1} reference models"))
+        found = compare(
+            *scores(self.a),
+            seed=evidence.seed,
+            note=(
+                f"population of {min(len(judging) for judging, _ in folds)} patients, "
+                f"{len(forget) - 1} reference models"
+            ),
+        )
         sweep = {f"auc_a_{a:g}": _auc(*scores(a)) for a in SWEEP}
         return replace(found, details={**found.details, **sweep})
 

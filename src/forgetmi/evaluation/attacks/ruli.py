@@ -50,20 +50,27 @@ class RuliPrivacy:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="ruli_privacy", title="RULI, privacy game", source="Naderloui et al., USENIX Security 2025",
-        measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset({"unlearned shadows"}))
+        name="ruli_privacy",
+        title="RULI, privacy game",
+        source="Naderloui et al., USENIX Security 2025",
+        measures="AUC of forgotten against never-seen patients",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset({"unlearned shadows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         found = evidence.pooled("unlearned shadows")
-        scores = log_kernel_density(found.target, found.stack, found.forgotten) - log_kernel_density(
-            found.target, found.stack, found.never_trained)
+        scores = log_kernel_density(
+            found.target, found.stack, found.forgotten
+        ) - log_kernel_density(found.target, found.stack, found.never_trained)
         result = compare(*found.split(scores), seed=evidence.seed, note=_models(found))
         if evidence.shadows is None:
             return result
         plain = evidence.pooled("shadows")
-        risk = patient_auc(plain.stack, plain.inside)[0][:plain.members]
+        risk = patient_auc(plain.stack, plain.inside)[0][: plain.members]
         members, never_seen = found.split(scores)
         worst = compare(members[risk >= np.median(risk)], never_seen, seed=evidence.seed)
         return replace(result, details={**result.details, "auc_vulnerable": worst.value})
@@ -78,17 +85,25 @@ class RuliEfficacy:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="ruli_efficacy", title="RULI, efficacy game", source="Naderloui et al., USENIX Security 2025",
-        measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset({"original", "shadows", "unlearned shadows"}))
+        name="ruli_efficacy",
+        title="RULI, efficacy game",
+        source="Naderloui et al., USENIX Security 2025",
+        measures="AUC of forgotten against never-seen patients",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset({"original", "shadows", "unlearned shadows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         found, plain = evidence.pooled("unlearned shadows"), evidence.pooled("shadows")
-        target = np.concatenate([found.split(found.target)[0],
-                                 evidence.signal(evidence.signals["original"], "holdout")])
+        target = np.concatenate(
+            [found.split(found.target)[0], evidence.signal(evidence.signals["original"], "holdout")]
+        )
         scores = log_kernel_density(target, found.stack, found.forgotten) - log_kernel_density(
-            target, plain.stack, ~plain.inside)
+            target, plain.stack, ~plain.inside
+        )
         return compare(*found.split(scores), seed=evidence.seed, note=_models(found))
 
 

@@ -16,7 +16,9 @@ def run_attack(attack: Attack, evidence: Evidence) -> AttackResult | Failed:
     return run_on(attack, evidence, (evidence.target,))[evidence.target]
 
 
-def run_on(attack: Attack, evidence: Evidence, targets: Sequence[str]) -> dict[str, AttackResult | Failed]:
+def run_on(
+    attack: Attack, evidence: Evidence, targets: Sequence[str]
+) -> dict[str, AttackResult | Failed]:
     """One attack on several models; each is attacked once, also where it is another one's reference.
 
     Args:
@@ -36,8 +38,15 @@ def run_on(attack: Attack, evidence: Evidence, targets: Sequence[str]) -> dict[s
         if isinstance(own, Failed):
             return own
         others = [found[other] for other in retrained if other != name and other in found]
-        return AttackResult(attack.info, name, evidence.channel, own, tuple(
-            one.value for one in others if isinstance(one, Found)) if attack.info.reference == "retrained" else ())
+        return AttackResult(
+            attack.info,
+            name,
+            evidence.channel,
+            own,
+            tuple(one.value for one in others if isinstance(one, Found))
+            if attack.info.reference == "retrained"
+            else (),
+        )
 
     return {name: result(name) for name in targets}
 
@@ -52,7 +61,9 @@ def _apply(attack: Attack, evidence: Evidence) -> Found | Failed:
         return Failed(attack.info.name, str(error), evidence.channel, "forget")
 
 
-def run_attacks(evidence: Evidence, names: Iterable[str] | None = None) -> tuple[AttackResult | Failed, ...]:
+def run_attacks(
+    evidence: Evidence, names: Iterable[str] | None = None
+) -> tuple[AttackResult | Failed, ...]:
     """Every registered attack with its default options, or those named, in alphabetical order.
 
     Raises:

@@ -19,7 +19,12 @@ FOLDS, CLIP = 5, 100.0
 
 
 def scrub_attack(
-    *, forget: Floats, never_seen: Floats, forget_patient: Ints, never_seen_patient: Ints, seed: int,
+    *,
+    forget: Floats,
+    never_seen: Floats,
+    forget_patient: Ints,
+    never_seen_patient: Ints,
+    seed: int,
     two_sided: bool = True,
 ) -> float:
     """Accuracy of telling forgotten from never-seen images by their loss; 0.5 = they cannot be told apart.
@@ -37,24 +42,39 @@ def scrub_attack(
     Raises:
         EvaluationError: A side has fewer patients than folds.
     """
-    short = [name for name, patient in (("forgotten", forget_patient), ("never-seen", never_seen_patient))
-             if len(np.unique(patient)) < FOLDS]
+    short = [
+        name
+        for name, patient in (("forgotten", forget_patient), ("never-seen", never_seen_patient))
+        if len(np.unique(patient)) < FOLDS
+    ]
     if short:
-        raise EvaluationError(Fault(f"fewer than {FOLDS} patients are {' and '.join(short)}",
-                                    why="each fold needs whole patients of both sides"))
+        raise EvaluationError(
+            Fault(
+                f"fewer than {FOLDS} patients are {' and '.join(short)}",
+                why="each fold needs whole patients of both sides",
+            )
+        )
     size = min(len(forget), len(never_seen))
     loss, patient = [], []
-    for side, (values, owner) in enumerate(((forget, forget_patient), (never_seen, never_seen_patient))):
-        order = np.lexsort((owner, values))  # the subsample must not depend on the order of the records
+    for side, (values, owner) in enumerate(
+        ((forget, forget_patient), (never_seen, never_seen_patient))
+    ):
+        order = np.lexsort(
+            (owner, values)
+        )  # the subsample must not depend on the order of the records
         taken = numpy_generator(seed, "attacks", "scrub", side).choice(order, size, replace=False)
         loss.append(np.clip(values[taken], -CLIP, CLIP))
         patient.append(2 * owner[taken] + side)
     x, group, member = np.concatenate(loss), np.concatenate(patient), np.repeat([1, 0], size)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=derive(seed, "attacks", "scrub", "folds") % 2**32)
+    folds = StratifiedGroupKFold(
+        FOLDS, shuffle=True, random_state=derive(seed, "attacks", "scrub", "folds") % 2**32
+    )
     hits = []
     for train, test in folds.split(x[:, None], member, group):
         middle, spread = np.median(x[train]), x[train].std() or 1.0
-        feature = np.column_stack([(x - middle) / spread] + ([np.abs(x - middle) / spread] if two_sided else []))
+        feature = np.column_stack(
+            [(x - middle) / spread] + ([np.abs(x - middle) / spread] if two_sided else [])
+        )
         attack = LogisticRegression().fit(feature[train], member[train])
         hits.append(attack.predict(feature[test]) == member[test])
     return float(np.concatenate(hits).mean())
@@ -65,9 +85,15 @@ class ScrubAttack:
     """SCRUB's attack on images; never-seen images are those of the forgotten images' classes."""
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="scrub", title="SCRUB's membership attack", source="Kurmanji et al., NeurIPS 2023",
-        measures="accuracy of telling forgotten from never-seen images, either way", direction="higher",
-        reference="retrained", forgotten=0.5, needs=frozenset())
+        name="scrub",
+        title="SCRUB's membership attack",
+        source="Kurmanji et al., NeurIPS 2023",
+        measures="accuracy of telling forgotten from never-seen images, either way",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset(),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
@@ -77,8 +103,15 @@ class ScrubAttack:
         accuracy = scrub_attack(
             forget=evidence.loss(evidence.audited, "forget"),
             never_seen=evidence.loss(evidence.audited, "holdout")[same],
-            forget_patient=patient[forget], never_seen_patient=patient[never_seen], seed=evidence.seed)
+            forget_patient=patient[forget],
+            never_seen_patient=patient[never_seen],
+            seed=evidence.seed,
+        )
         size = min(len(forget), len(never_seen))
-        return Found(value=accuracy, counts={"forgotten": size, "never seen": size}, unit="images",
-                     details={"hidden": 1 - abs(accuracy - 0.5) / 0.5},
-                     note="" if size >= 100 else "fewer than 100 images a side")
+        return Found(
+            value=accuracy,
+            counts={"forgotten": size, "never seen": size},
+            unit="images",
+            details={"hidden": 1 - abs(accuracy - 0.5) / 0.5},
+            note="" if size >= 100 else "fewer than 100 images a side",
+        )

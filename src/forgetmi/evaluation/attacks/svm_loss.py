@@ -21,20 +21,43 @@ class SvmLoss:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="svm_loss", title="SVM loss attack", source="Hardan et al. (Forget-MI), 2025",
-        measures="share of forgotten images taken for members", direction="higher", reference="retrained",
-        forgotten=None, needs=frozenset({"retain rows"}))
+        name="svm_loss",
+        title="SVM loss attack",
+        source="Hardan et al. (Forget-MI), 2025",
+        measures="share of forgotten images taken for members",
+        direction="higher",
+        reference="retrained",
+        forgotten=None,
+        needs=frozenset({"retain rows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         losses = {on: evidence.loss(evidence.audited, on) for on in ("forget", "holdout", "retain")}
         owner = evidence.partition.patient[evidence.rows("holdout")]
-        order = np.lexsort((owner, losses["holdout"]))  # the attack's subsample must not depend on the records' order
-        found = sample_mia(retain=np.sort(losses["retain"]), forget=losses["forget"],
-                           never_seen=losses["holdout"][order], patient=owner[order], seed=evidence.seed)
-        counts = {"forgotten": losses["forget"], "never seen": losses["holdout"], "retained": losses["retain"]}
+        order = np.lexsort(
+            (owner, losses["holdout"])
+        )  # the attack's subsample must not depend on the records' order
+        found = sample_mia(
+            retain=np.sort(losses["retain"]),
+            forget=losses["forget"],
+            never_seen=losses["holdout"][order],
+            patient=owner[order],
+            seed=evidence.seed,
+        )
+        counts = {
+            "forgotten": losses["forget"],
+            "never seen": losses["holdout"],
+            "retained": losses["retain"],
+        }
         return Found(
-            value=float(found.flag_rate(once(len(losses["forget"])))[0]), unit="images",
+            value=float(found.flag_rate(once(len(losses["forget"])))[0]),
+            unit="images",
             counts={name: len(values) for name, values in counts.items()},
-            details={"never_seen_flag_rate": float(found.never_seen_flag_rate(once(len(losses["holdout"])))[0])},
-            note="for comparison with published tables")
+            details={
+                "never_seen_flag_rate": float(
+                    found.never_seen_flag_rate(once(len(losses["holdout"])))[0]
+                )
+            },
+            note="for comparison with published tables",
+        )

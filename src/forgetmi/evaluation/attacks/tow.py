@@ -49,24 +49,44 @@ class TugOfWar:
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="tow", title="Tug-of-war (ToW)", source="Zhao et al., NeurIPS 2024",
-        measures="closeness of three accuracies to retraining, 1 = equal", direction="apart", reference="retrained",
-        forgotten=1.0, needs=frozenset({"retrained", "retain rows"}))
+        name="tow",
+        title="Tug-of-war (ToW)",
+        source="Zhao et al., NeurIPS 2024",
+        measures="closeness of three accuracies to retraining, 1 = equal",
+        direction="apart",
+        reference="retrained",
+        forgotten=1.0,
+        needs=frozenset({"retrained", "retain rows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         said = {on: evidence.log_probabilities(evidence.audited, on) for on in SETS}
 
         def accuracies(model: Signals) -> Floats:
-            return np.array([(evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)).mean()
-                             for on in SETS])
+            return np.array(
+                [
+                    (evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)).mean()
+                    for on in SETS
+                ]
+            )
 
         own = accuracies(evidence.audited)
         others = [accuracies(model) for model in evidence.retrained]
         details = {"gap": float(np.mean([average_gap(own, other) for other in others]))}
         for on in ("forget", "holdout"):
-            pairs = [(said[on], evidence.log_probabilities(model, on)) for model in evidence.retrained]
-            details[f"prediction_change_{on}"] = float(np.mean([prediction_change(*pair) for pair in pairs]))
-            details[f"symmetric_kl_{on}"] = float(np.mean([symmetric_kl(*pair).mean() for pair in pairs]))
-        return Found(value=float(np.mean([tug_of_war(own, other) for other in others])), unit="images",
-                     counts={on: len(said[on]) for on in SETS} | {"retrained models": len(others)}, details=details)
+            pairs = [
+                (said[on], evidence.log_probabilities(model, on)) for model in evidence.retrained
+            ]
+            details[f"prediction_change_{on}"] = float(
+                np.mean([prediction_change(*pair) for pair in pairs])
+            )
+            details[f"symmetric_kl_{on}"] = float(
+                np.mean([symmetric_kl(*pair).mean() for pair in pairs])
+            )
+        return Found(
+            value=float(np.mean([tug_of_war(own, other) for other in others])),
+            unit="images",
+            counts={on: len(said[on]) for on in SETS} | {"retrained models": len(others)},
+            details=details,
+        )

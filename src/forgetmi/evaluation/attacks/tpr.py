@@ -83,11 +83,19 @@ def tpr_at_fpr(members: Floats, never_seen: Floats, fpr: float) -> OperatingPoin
     if not len(members) or not len(never_seen):
         raise EvaluationError(Fault("both sides need at least one patient"))
     if 0 < fpr < smallest_fpr(len(never_seen)):
-        raise EvaluationError(Fault(f"a false-positive rate of {fpr:g} cannot be seen with {len(never_seen)} patients",
-                                    do=f"Ask for 0 or at least {smallest_fpr(len(never_seen)):.3g}."))
+        raise EvaluationError(
+            Fault(
+                f"a false-positive rate of {fpr:g} cannot be seen with {len(never_seen)} patients",
+                do=f"Ask for 0 or at least {smallest_fpr(len(never_seen)):.3g}.",
+            )
+        )
     allowed = floor(fpr * len(never_seen) + 1e-9)
     threshold = -np.inf if allowed >= len(never_seen) else np.sort(never_seen)[::-1][allowed]
     return OperatingPoint(
-        asked=fpr, false_positives=int((never_seen > threshold).sum()), never_seen=len(never_seen),
-        true_positives=int((members > threshold).sum()), members=len(members),
-        stable=fpr == 0 or len(never_seen) >= PER_RATE / fpr - 1e-9)
+        asked=fpr,
+        false_positives=int((never_seen > threshold).sum()),
+        never_seen=len(never_seen),
+        true_positives=int((members > threshold).sum()),
+        members=len(members),
+        stable=fpr == 0 or len(never_seen) >= PER_RATE / fpr - 1e-9,
+    )

@@ -19,7 +19,12 @@ PER_SIDE = 16
 
 
 def u_lira(
-    target: Floats, stack: Floats, *, forgotten: np.ndarray, never_trained: np.ndarray, common: bool | None = None,
+    target: Floats,
+    stack: Floats,
+    *,
+    forgotten: np.ndarray,
+    never_trained: np.ndarray,
+    common: bool | None = None,
 ) -> Floats:
     """Log-likelihood ratio of "trained on, then unlearned" against "never trained on", per record.
 
@@ -32,7 +37,10 @@ def u_lira(
     Returns:
         Float[p]; `membership_probability` of it is the paper's score, above 0 means "unlearned".
     """
-    unlearned, out = (log_density(target, *fit(stack, chosen, common=common)) for chosen in (forgotten, never_trained))
+    unlearned, out = (
+        log_density(target, *fit(stack, chosen, common=common))
+        for chosen in (forgotten, never_trained)
+    )
     return unlearned - out
 
 
@@ -56,7 +64,10 @@ def leave_one_out(stack: Floats, *, forgotten: np.ndarray, never_trained: np.nda
     records = np.arange(stack.shape[1])
     for run in range(len(stack)):
         kept = {}
-        for name, own, other in (("forgotten", forgotten, never_trained), ("never_trained", never_trained, forgotten)):
+        for name, own, other in (
+            ("forgotten", forgotten, never_trained),
+            ("never_trained", never_trained, forgotten),
+        ):
             kept[name] = own.copy()
             kept[name][run] = False
             partner = (np.roll(own, -run - 1, axis=0).argmax(0) + run + 1) % len(stack)
@@ -71,15 +82,26 @@ class ULira:
     """U-LiRA with the patient as the record; 64 or more shadow trainings, each unlearned for several forget sets."""
 
     info: ClassVar[AttackInfo] = AttackInfo(
-        name="u_lira", title="U-LiRA", source="Hayes et al., SaTML 2025",
-        measures="AUC of forgotten against never-seen patients", direction="higher", reference="retrained",
-        forgotten=0.5, needs=frozenset({"unlearned shadows"}))
+        name="u_lira",
+        title="U-LiRA",
+        source="Hayes et al., SaTML 2025",
+        measures="AUC of forgotten against never-seen patients",
+        direction="higher",
+        reference="retrained",
+        forgotten=0.5,
+        needs=frozenset({"unlearned shadows"}),
+    )
 
     def apply(self, evidence: Evidence) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         found = evidence.pooled("unlearned shadows")
-        scores = u_lira(found.target, found.stack, forgotten=found.forgotten, never_trained=found.never_trained)
+        scores = u_lira(
+            found.target, found.stack, forgotten=found.forgotten, never_trained=found.never_trained
+        )
         least = int(min(found.forgotten.sum(0).min(), found.never_trained.sum(0).min()))
         few = f"; at least {PER_SIDE} are wanted" if least < PER_SIDE else ""
-        return compare(*found.split(scores), seed=evidence.seed,
-                       note=f"at least {least} shadow models on each side of every patient{few}")
+        return compare(
+            *found.split(scores),
+            seed=evidence.seed,
+            note=f"at least {least} shadow models on each side of every patient{few}",
+        )
