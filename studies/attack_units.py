@@ -15,7 +15,7 @@ from forgetmi.benchmark.results import Found, Measured, Number, Read, Results, c
 from forgetmi.benchmark.store import Store
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.types import ORIGINAL, Failed, Partition, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.membership import sample_mia
@@ -51,7 +51,7 @@ def judge(signals: Signals, partition: Partition, *, seed: int) -> Judged:
         partition: Who is who.
         seed: The evaluation's seed, as in the benchmark's own tables.
     """
-    seen = Evidence(partition, {"unlearned": signals}, "image", seed=seed)
+    seen = AdversaryKnowledge(partition, {"unlearned": signals}, "image", seed=seed)
 
     def images() -> tuple[float, float]:
         losses = {on: seen.loss(signals, on) for on in ("retain", "forget", "holdout")}

@@ -31,12 +31,12 @@ from scipy.stats import norm
 
 from forgetmi.audit.delta import deltas
 from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
-from forgetmi.audit.patient_tables import Evidences, Scored, score_draw
+from forgetmi.audit.patient_tables import KnowledgeByChannel, Scored, score_draw
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.audit.verdict import Outcome, Verdict, decide
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Floats, Ints, SetName, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.tpr import clopper_pearson
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from forgetmi.evaluation.patients import Patients
@@ -64,7 +64,7 @@ class Population:
     @property
     def forgotten(self) -> int:
         """Patients really forgotten."""
-        return len(self.one.evidence["link"].patients("forget"))
+        return len(self.one.knowledge["link"].patients("forget"))
 
     @cached_property
     def signals(self) -> dict[Channel, Floats]:
@@ -72,7 +72,7 @@ class Population:
         names = (ORIGINAL, *self.one.retrains)
         return {
             channel: np.stack([seen.signal(seen.signals[name], "holdout") for name in names])
-            for channel, seen in self.evidence.items()
+            for channel, seen in self.knowledge.items()
         }
 
     @cached_property
@@ -88,23 +88,23 @@ class Population:
                     for name in (ORIGINAL, *self.one.retrains)
                 ]
             )
-            for channel, seen in self.evidence.items()
+            for channel, seen in self.knowledge.items()
             if channel != "link"
         }
 
     @cached_property
     def people(self) -> Patients:
         """The held-out and the reference patients."""
-        return self.evidence["image"].patients("holdout")
+        return self.knowledge["image"].patients("holdout")
 
     @cached_property
-    def evidence(self) -> dict[Channel, Evidence]:
+    def knowledge(self) -> dict[Channel, AdversaryKnowledge]:
         sets = self.one.partition
         labelled = np.sort(np.concatenate([sets.holdout, sets.reference]))
         labelled = labelled[self.one.cohort.label[labelled] >= 0]
         every = replace(sets, holdout=labelled, reference=labelled[:0])
         return {
-            channel: replace(seen, partition=every) for channel, seen in self.one.evidence.items()
+            channel: replace(seen, partition=every) for channel, seen in self.one.knowledge.items()
         }
 
     def seen(self, asked: Ints, others: Ints, audited: int) -> dict[Channel, Seen]:
@@ -164,7 +164,7 @@ def nulls(groups: Sequence[Sequence[Population]], count: int) -> Iterator[Verdic
         group = groups[number % len(groups)]
         generator = numpy_generator(RULE.seed, "calibration", "null", number)
         people = [one.forgotten for one in group]
-        outside = len(group[0].one.evidence["link"].patients("holdout"))
+        outside = len(group[0].one.knowledge["link"].patients("holdout"))
         order = generator.permutation(len(group[0].people))
         order = order[: sum(people) + outside]  # fewer where the cohort has no reference patients
         parts = np.split(order, np.cumsum(people))
@@ -203,7 +203,7 @@ class Mixed:
             text_logits=_mix(kept.text_logits, other.text_logits, weight),
         )
         found: dict[Channel, ForgetDraw] = {}
-        for channel, seen in self.one.evidence.items():
+        for channel, seen in self.one.knowledge.items():
             seen = seen.aimed_at(self.name)
             if channel == "link":
                 link = forget_draw(seen)
@@ -363,14 +363,18 @@ def naming(populations: Sequence[Population], count: int) -> list[list[object]]:
         seen = population.seen(
             order[:size], order[size:], int(generator.integers(len(population.one.retrains)))
         )
-        found["never-seen patients"].append(score_draw(cast(Evidences, seen), level=LEVEL)["any"])
+        found["never-seen patients"].append(
+            score_draw(cast(KnowledgeByChannel, seen), level=LEVEL)["any"]
+        )
     for one in (population.one for population in populations):
         for name in one.retrains:
             seen = {
-                channel: seen_by(evidence, [ORIGINAL, *one.retrains], one.partition, audited=name)
-                for channel, evidence in one.evidence.items()
+                channel: seen_by(knowledge, [ORIGINAL, *one.retrains], one.partition, audited=name)
+                for channel, knowledge in one.knowledge.items()
             }
-            found["retrained"].append(score_draw(cast(Evidences, seen), level=LEVEL)["any"])
+            found["retrained"].append(
+                score_draw(cast(KnowledgeByChannel, seen), level=LEVEL)["any"]
+            )
     table: list[list[object]] = []
     for name, scored in found.items():
         remembered, over = (

@@ -25,7 +25,7 @@ from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.types import Batch
 from forgetmi.data.image import ImagePreprocessing
-from forgetmi.data.loaders import Loader, readers_for
+from forgetmi.data.loaders import Loader, prefetch_workers_for
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
@@ -102,7 +102,11 @@ def measure(prepared: workflow.Prepared, own: argparse.Namespace) -> None:
     model = build(prepared.spec, seed=0).to(own.device)
     rows = np.arange(min(own.images, len(prepared.cohort)) // own.batch * own.batch)
     loader = Loader(
-        prepared.records, rows, batch_size=own.batch, seed=0, readers=readers_for(own.device)
+        prepared.records,
+        rows,
+        batch_size=own.batch,
+        seed=0,
+        prefetch_workers=prefetch_workers_for(own.device),
     )
     recipe = Recipe(epochs=1, batch_size=own.batch, bf16=gpu, recompute=own.recompute)
     batch = next(loader.epoch(0)).to(own.device)

@@ -65,9 +65,9 @@ def images_worker(images: int, size: int, folder: str) -> None:
     """Build the store, then read every image twice in batches."""
     from forgetmi.core.cost import Meter, anonymous_memory
     from forgetmi.data.image import ImagePreprocessing, build_image_store
-    from forgetmi.data.loaders import Loader, Records
+    from forgetmi.data.loaders import Loader, SampleStore
     from forgetmi.data.text import Tokenizer, train_wordpiece
-    from forgetmi.run.workflow import looking_batch
+    from forgetmi.run.workflow import inference_batch_size
 
     here = Path(folder)
     stack(here / "stack.npy", images, size)
@@ -78,8 +78,10 @@ def images_worker(images: int, size: int, folder: str) -> None:
         store = build_image_store(cohort, ImagePreprocessing(size=size), cache=here / "cache")
         first = time.perf_counter() - started
         tokenizer = Tokenizer(train_wordpiece([REPORT] * 5, list("abcde"), size=60, min_patients=1))
-        records = Records.of(cohort, store, tokenizer)
-        loader = Loader(records, np.arange(images), batch_size=looking_batch(records), seed=0)
+        records = SampleStore.of(cohort, store, tokenizer)
+        loader = Loader(
+            records, np.arange(images), batch_size=inference_batch_size(records), seed=0
+        )
         started = time.perf_counter()
         for epoch in range(2):
             for batch in loader.epoch(epoch):
@@ -130,7 +132,7 @@ def step_worker(folder: str) -> None:
     from forgetmi.authors_code.recipes import JOINT_CHESTXRAY
     from forgetmi.core.cost import Meter
     from forgetmi.data.image import ImagePreprocessing, build_image_store
-    from forgetmi.data.loaders import Loader, Records
+    from forgetmi.data.loaders import Loader, SampleStore
     from forgetmi.data.text import Tokenizer, train_wordpiece
     from forgetmi.model.image_text import paper
     from forgetmi.model.initialise import build
@@ -148,7 +150,7 @@ def step_worker(folder: str) -> None:
     with Meter() as meter:
         trace = fit(
             model,
-            Loader(Records.of(cohort, store, tokenizer), np.arange(8), batch_size=4, seed=0),
+            Loader(SampleStore.of(cohort, store, tokenizer), np.arange(8), batch_size=4, seed=0),
             replace(JOINT_CHESTXRAY, epochs=1),
             seed=0,
         )

@@ -36,7 +36,7 @@ from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.results import Number, summary
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.types import Evaluation, Failed, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import Found
 from forgetmi.evaluation.attacks.relearn import Relearn
 from forgetmi.evaluation.channels import Channel
@@ -161,7 +161,7 @@ def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Mod
             for model in members:
                 found.setdefault((row, channel), []).append(
                     _ratio(
-                        Evidence(
+                        AdversaryKnowledge(
                             partition=sets,
                             signals=signals,
                             channel=channel,
@@ -189,9 +189,9 @@ def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Mod
     ]
 
 
-def _ratio(evidence: Evidence) -> Found | str:
+def _ratio(knowledge: AdversaryKnowledge) -> Found | str:
     try:
-        return Relearn().apply(evidence)
+        return Relearn().apply(knowledge)
     except EvaluationError as error:
         return "; ".join(str(fault) for fault in error.faults)
 

@@ -18,7 +18,7 @@ from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.files import write_json
 from forgetmi.core.seeding import derive
 from forgetmi.core.types import Cohort, Partition
-from forgetmi.jobs.pool import Job, Tell
+from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.model.train import Recipe
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
@@ -95,7 +95,7 @@ class Setting:
         return cohort, make_partition(cohort, forget=self.percent, seed=self.cohort, draw=self.draw)
 
 
-def make(setting: Setting, model: Model, tell: Tell) -> None:
+def make(setting: Setting, model: Model, tell: ProgressCallback) -> None:
     """Train or unlearn one model, and keep it, what it says and what it cost."""
     place, name, seed = setting.place(model), model.name, model.seed(setting.cohort)
     cohort, sets = setting.load()
@@ -138,7 +138,7 @@ def make(setting: Setting, model: Model, tell: Tell) -> None:
     place.state(name).unlink(missing_ok=True)
 
 
-def teach(setting: Setting, model: Model, tell: Tell) -> None:
+def teach(setting: Setting, model: Model, tell: ProgressCallback) -> None:
     """Teach one finished model half of the forgotten patients again, and keep what it says after every pass."""
     cohort, sets = setting.load()
     prepared, loaded = workflow.open_checkpoint(

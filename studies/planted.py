@@ -28,7 +28,7 @@ import numpy as np
 
 from forgetmi.audit.auditor import Draw, audit
 from forgetmi.audit.forget_draw import forget_draw
-from forgetmi.audit.patient_tables import Evidences, score_draw
+from forgetmi.audit.patient_tables import KnowledgeByChannel, score_draw
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.audit.verdict import Outcome, Verdict, decide
@@ -93,7 +93,7 @@ def judge(sets: Sequence[ForgetSet], target: str) -> Verdict:
     return decide(
         RULE,
         {
-            channel: [forget_draw(one.evidence[channel].aimed_at(target)) for one in sets]
+            channel: [forget_draw(one.knowledge[channel].aimed_at(target)) for one in sets]
             for channel in CHANNELS
         },
     )
@@ -162,14 +162,14 @@ def single(sets: Sequence[ForgetSet], references: Sequence[int]) -> list[list[ob
             names = [ORIGINAL, *one.retrains]
             partition = fewer(one, count)
             seen: dict[Channel, Seen] = {
-                channel: seen_by(evidence, names, partition, audited=one.retrains[0])
-                for channel, evidence in one.evidence.items()
+                channel: seen_by(knowledge, names, partition, audited=one.retrains[0])
+                for channel, knowledge in one.knowledge.items()
             }
             for strength in STRENGTHS:
                 for at in range(len(seen["link"].patients("forget"))):
-                    scored = score_draw(cast(Evidences, planted(seen, at, strength)), level=LEVEL)[
-                        "any"
-                    ]
+                    scored = score_draw(
+                        cast(KnowledgeByChannel, planted(seen, at, strength)), level=LEVEL
+                    )["any"]
                     named = scored.found.remembered_adjusted <= LEVEL
                     place = int(
                         np.flatnonzero(
@@ -202,7 +202,7 @@ def duplicate(one: ForgetSet) -> tuple[list[object], bool]:
     The logits of one forgotten patient's images are raised at the true class in both heads until they are as sure as
     the surest training image: what a model knows of images that it was trained on under another name.
     """
-    forgotten = one.evidence["link"].patients("forget").code
+    forgotten = one.knowledge["link"].patients("forget").code
     code = int(forgotten[0])
     models = {name: one.signals[name] for name in (ORIGINAL, *one.retrains[1:])}
     known = remembering(
@@ -272,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     copied = [duplicate(sets[0]) for _, sets in grid.by_seed()]
     most = max(len(np.unique(one.partition.patient[one.partition.reference])) for one in grid.sets)
     references = sorted({min(count, most) for count in REFERENCES})
-    holdout = len(grid.sets[0].evidence["link"].patients("holdout"))
+    holdout = len(grid.sets[0].knowledge["link"].patients("holdout"))
     wrong = [case for case in found if case.right is False]
     text = "\n".join(
         [

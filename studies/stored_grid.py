@@ -19,7 +19,7 @@ from forgetmi.benchmark.store import Store
 from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
 from forgetmi.commands.options import parse
 from forgetmi.core.types import Cohort, Floats, Partition, SetName, Signals, codes
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from forgetmi.evaluation.patients import Patients
 from forgetmi.run.fingerprint import opened
@@ -58,10 +58,10 @@ class ForgetSet:
         return [name for name in self.signals if re.fullmatch(r"retrain-\d+", name)]
 
     @cached_property
-    def evidence(self) -> dict[Channel, Evidence]:
+    def knowledge(self) -> dict[Channel, AdversaryKnowledge]:
         """The set through each channel; aim it at a model."""
         return {
-            channel: Evidence(self.partition, self.signals, channel, ORIGINAL)
+            channel: AdversaryKnowledge(self.partition, self.signals, channel, ORIGINAL)
             for channel in CHANNELS
         }
 
@@ -97,7 +97,7 @@ class Grid:
         Args:
             methods: Whether the methods' models are used, too.
         """
-        people = sum(len(one.evidence["link"].patients("forget")) for one in self.sets)
+        people = sum(len(one.knowledge["link"].patients("forget")) for one in self.sets)
         text = (
             f"Training seeds {', '.join(str(seed) for seed, _ in self.by_seed())}; {len(self.sets)} forget sets, "
             f"{people} forgotten patients."
@@ -111,7 +111,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Patient signals of one channel in place of the signals they come from: what `score_draw` reads of `Evidence`.
+    """Patient signals of one channel in place of the signals they come from: what `score_draw` reads of `AdversaryKnowledge`.
 
     Args:
         people: The forgotten, held-out and reference patients.
@@ -139,14 +139,17 @@ class Seen:
 
 
 def seen_by(
-    evidence: Evidence, names: Sequence[str], partition: Partition, *, audited: str
+    knowledge: AdversaryKnowledge, names: Sequence[str], partition: Partition, *, audited: str
 ) -> Seen:
     """The patient signals of some models on the sets of a partition."""
-    evidence = replace(evidence, partition=partition)
-    sides: list[SetName] = ["forget", *evidence.never_seen]
+    knowledge = replace(knowledge, partition=partition)
+    sides: list[SetName] = ["forget", *knowledge.never_seen]
     return Seen(
-        {on: evidence.patients(on) for on in sides},
-        {name: {on: evidence.signal(evidence.signals[name], on) for on in sides} for name in names},
+        {on: knowledge.patients(on) for on in sides},
+        {
+            name: {on: knowledge.signal(knowledge.signals[name], on) for on in sides}
+            for name in names
+        },
         audited,
     )
 

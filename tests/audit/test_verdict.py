@@ -17,7 +17,7 @@ from forgetmi.audit.verdict import Outcome, Verdict, decide, detectable_auc, hol
 from forgetmi.core.errors import EvaluationError, SpecError
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.types import Partition, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.statistics import weighted_auc
 
 
@@ -310,7 +310,11 @@ def test_from_signals_to_the_verdict(
         return decide(
             rule,
             {
-                channel: [forget_draw(Evidence(partition, signals, channel=channel, target=target))]
+                channel: [
+                    forget_draw(
+                        AdversaryKnowledge(partition, signals, channel=channel, target=target)
+                    )
+                ]
                 for channel in rule.channels
             },
         )
@@ -318,7 +322,7 @@ def test_from_signals_to_the_verdict(
     assert verdict("original").outcome == "NOT FORGOTTEN"
     assert verdict("unlearned").outcome in ("NOT RESOLVABLE", "FORGOTTEN")
     assert verdict("retrain-0").outcome != "NOT FORGOTTEN"
-    one = forget_draw(Evidence(partition, signals, target="retrain-0"))
+    one = forget_draw(AdversaryKnowledge(partition, signals, target="retrain-0"))
     assert one.retrained.shape == (2, 80)  # the attacked model is not its own reference
     assert one.correct is not None
     assert one.correct.shape == (3, 80)
@@ -332,7 +336,7 @@ def test_reference_patients_are_never_seen_ones(
     less = replace(partition, reference=partition.reference[:0])
     found = {}
     for name, one in (("all", partition), ("held out", less)):
-        seen = forget_draw(Evidence(one, signals, target="original"))
+        seen = forget_draw(AdversaryKnowledge(one, signals, target="original"))
         found[name] = len(seen.patient), deltas([seen], level=0.95, resamples=400, seed=0).unlearned
     assert (found["all"][0], found["held out"][0]) == (80, 40)
     width = {name: one.high - one.low for name, (_, one) in found.items()}

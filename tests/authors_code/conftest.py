@@ -12,7 +12,7 @@ import torch
 
 from forgetmi.core.types import Cohort, Partition
 from forgetmi.data.image import ImagePreprocessing, build_image_store
-from forgetmi.data.loaders import Records
+from forgetmi.data.loaders import SampleStore
 from forgetmi.data.text import SPECIAL, Tokenizer
 from forgetmi.model.image_resnet import ResNetSpec
 from forgetmi.model.image_text import ImageText, ModelSpec
@@ -69,7 +69,7 @@ def vocabulary() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def records(tmp_path_factory: pytest.TempPathFactory, vocabulary: tuple[str, ...]) -> Records:
+def records(tmp_path_factory: pytest.TempPathFactory, vocabulary: tuple[str, ...]) -> SampleStore:
     """Thirty-two images of 64 pixels, one patient each."""
     folder, rng, n = tmp_path_factory.mktemp("release"), np.random.default_rng(0), 32
     np.save(folder / "stack.npy", rng.random((n, 64, 64), np.float32))
@@ -95,7 +95,7 @@ def records(tmp_path_factory: pytest.TempPathFactory, vocabulary: tuple[str, ...
         key_id="0",
     )
     images = build_image_store(cohort, ImagePreprocessing(size=64), cache=folder / "cache")
-    return Records.of(cohort, images, Tokenizer(vocabulary, max_length=40))
+    return SampleStore.of(cohort, images, Tokenizer(vocabulary, max_length=40))
 
 
 @pytest.fixture(scope="session")

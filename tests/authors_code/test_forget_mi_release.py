@@ -21,7 +21,7 @@ from forgetmi.authors_code.sampler import retain_order
 from forgetmi.authors_code.step import Gates, step_losses
 from forgetmi.core.errors import MethodError, SpecError
 from forgetmi.core.types import Partition
-from forgetmi.data.loaders import Records
+from forgetmi.data.loaders import SampleStore
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_resnet import ResNetSpec
 from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest
@@ -83,7 +83,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 @pytest.fixture
-def run(model: ImageText, records: Records, partition: Partition, spec: Any):
+def run(model: ImageText, records: SampleStore, partition: Partition, spec: Any):
     """Run a method on the nine forgotten and eighteen retained samples, four a batch."""
 
     def go(method: Any, *, seed: int = 0, **more: Any) -> base.Unlearned:
@@ -230,7 +230,7 @@ def test_the_summed_gradient_is_that_of_all_batches(
     run: Any,
     seen: Seen,
     model: ImageText,
-    records: Records,
+    records: SampleStore,
 ) -> None:
     """Eval mode and the fitted gate, so that every step can be computed again."""
     done = run(only("one_step_per_epoch", epochs=1, alpha=1, beta=2, theta=3, gamma=4))
@@ -308,7 +308,9 @@ def test_texts_are_padded_to_the_models_positions(run: Any, seen: Seen) -> None:
     assert max(seen.of("length")) < 40
 
 
-def test_keywords_are_blanked_only_by_the_release(run: Any, seen: Seen, records: Records) -> None:
+def test_keywords_are_blanked_only_by_the_release(
+    run: Any, seen: Seen, records: SampleStore
+) -> None:
     def unknown() -> int:
         number = records.tokenizer.vocabulary.index("[UNK]")
         return sum(int((step["noisy"].tokens == number).sum()) for step in seen.steps)
@@ -410,7 +412,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(run: Any) -> None:
         run(without("one_step_per_epoch", lr=1e30, epochs=5))
 
 
-def test_one_step_against_plain_formulas(model: ImageText, records: Records) -> None:
+def test_one_step_against_plain_formulas(model: ImageText, records: SampleStore) -> None:
     """Eval mode, own gate, per-sample norms: four distances written out."""
     rows = np.arange(4)
     forget, retain = records.batch(rows), records.batch(rows + 10)

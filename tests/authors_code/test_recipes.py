@@ -15,7 +15,7 @@ from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.types import Cohort
 from forgetmi.data.image import ImagePreprocessing, build_image_store
-from forgetmi.data.loaders import Loader, Records
+from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.text import Tokenizer
 from forgetmi.model.image_text import ImageText, ModelSpec
 from forgetmi.model.initialise import build
@@ -95,7 +95,7 @@ def test_steps_at_full_size(
     store = build_image_store(
         cohort, ImagePreprocessing(size=2048, fit="center_crop"), cache=tmp_path / "cache"
     )
-    records = Records.of(cohort, store, Tokenizer(vocabulary, max_length=40))
+    records = SampleStore.of(cohort, store, Tokenizer(vocabulary, max_length=40))
     spec = ModelSpec(
         text=TextEncoderSpec(layers=2, intermediate=64, vocabulary=len(vocabulary)), classes=4
     )

@@ -124,13 +124,13 @@ def test_interrupted_and_gone_on_with_gives_the_same(
     steps = 0
     keep = work.make
 
-    def interrupted(store: Store, cell: Any, tell: Any) -> None:
+    def interrupted(store: Store, cell: Any, progress: Any) -> None:
         def stop(done: int, total: int) -> None:
             nonlocal steps
             steps += 1
             if steps in (2, 6, 11):  # while the original is trained, a retrained one, and CF-k runs
                 raise KeyboardInterrupt
-            tell(done, total)
+            progress(done, total)
 
         keep(store, cell, stop)
 

@@ -35,10 +35,10 @@ SPEC = replace(
 METHODS = ("cf_k:epochs=1", "neg_grad_plus:epochs=1")
 
 
-def deadly(store: Store, cell: Any, tell: Any) -> None:
+def deadly(store: Store, cell: Any, progress: Any) -> None:
     if cell.role == "unlearn" and cell.setting == METHODS[0]:
         os.kill(os.getpid(), signal.SIGKILL)
-    make(store, cell, tell)
+    make(store, cell, progress)
 
 
 def bench(folder: Path, workers: int) -> int:

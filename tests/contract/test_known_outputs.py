@@ -20,8 +20,8 @@ from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning import noise_calibration
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
-from forgetmi.unlearning.teacher import frozen, outputs_of, recall, tabulate
+from forgetmi.unlearning.loaders import GuardedLoaders
+from forgetmi.unlearning.teacher import frozen, outputs_of, table_from_signals, tabulate
 from tests.contract.conftest import LOGS, RECIPE, quick
 
 COLUMNS = ("image_logits", "text_logits", "image_embedding", "text_embedding", "joint_embedding")
@@ -55,7 +55,7 @@ def test_the_same_to_rounding_with_fewer_samples_read(
         pytest.skip("an ensemble")
     method, sets = quick(name), small.partition
     signals = workflow.predict(prepared=small.prepared, model=original)
-    if not method.info.recalls:
+    if not method.info.reads_signals:
         with pytest.raises(MethodError, match="does not read the original's signals"):
             apply(small, original, method, signals)
         return
@@ -131,7 +131,7 @@ def test_missing_rows_and_bfloat16_are_refused(small: Any, said: Any) -> None:
 def test_a_table_holds_the_rows_asked_for_and_no_others(small: Any, said: Any) -> None:
     model, signals = said
     sets, reads = small.partition, frozenset({"forget", "retain", "labels", "teacher"})
-    loader = Loaders(
+    loader = GuardedLoaders(
         small.prepared.records,
         {kind: sets.rows(kind) for kind in ("forget", "retain")},
         patient=sets.patient,
@@ -140,7 +140,7 @@ def test_a_table_holds_the_rows_asked_for_and_no_others(small: Any, said: Any) -
         seed=0,
     ).retain
     both = np.sort(np.concatenate([sets.forget, sets.retain]))
-    known = recall(signals, both, weights=signals.model, cohort=signals.cohort)
+    known = table_from_signals(signals, both, weights=signals.model, cohort=signals.cohort)
     with pytest.raises(KeyError):
         known.of(torch.tensor(sets.validation[:1]))
     rows = sets.retain[[5, 0, 3]]
@@ -170,7 +170,7 @@ def test_other_images_under_the_same_names_are_noticed(small: Any, said: Any) ->
             return dataclasses.replace(one, image=1 - one.image)
 
     with pytest.raises(MethodError, match="something else of these images now"):
-        base.recalled(
+        base.original_table(
             signals, ForgetMI(), model, records=Inverted(), partition=small.partition, recipe=RECIPE
         )
 
@@ -182,9 +182,9 @@ class Curious:
     info = dataclasses.replace(ForgetMI.info, reads=frozenset({"forget", "validation", "teacher"}))
     epochs: int = 1
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
-        assert context.known is not None
-        context.facts["held"] = torch.nonzero(context.known.position >= 0).flatten().tolist()
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+        assert context.cached is not None
+        context.facts["held"] = torch.nonzero(context.cached.position >= 0).flatten().tolist()
         return copy.deepcopy(model)
 
 
@@ -238,7 +238,7 @@ def test_calibration_reads_the_same_target(
     monkeypatch.setattr(noise_calibration, "FEWEST", 1)
     model, signals = said
     sets = small.partition
-    loaders = Loaders(
+    loaders = GuardedLoaders(
         small.prepared.records,
         {kind: sets.rows(kind) for kind in base.VISIBLE},
         patient=sets.patient,
@@ -246,7 +246,9 @@ def test_calibration_reads_the_same_target(
         batch_size=7,
         seed=0,
     )
-    known = recall(signals, np.sort(sets.validation), weights=signals.model, cohort=signals.cohort)
+    known = table_from_signals(
+        signals, np.sort(sets.validation), weights=signals.model, cohort=signals.cohort
+    )
     one, two = (
         noise_calibration.calibrate_noise(frozen(model), loaders, seed=5, known=given)[2]
         for given in (None, known)
@@ -266,4 +268,4 @@ def test_who_does_not_declare_a_teacher_has_no_answers(small: Any) -> None:
         _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
     )
     with pytest.raises(MethodError, match="without declaring"):
-        _ = context.known
+        _ = context.cached

@@ -22,7 +22,7 @@ from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from tests.contract.conftest import LOGS, RECIPE, quick
 
 NAMES = methods.names()
@@ -153,7 +153,7 @@ def test_a_training_of_its_own_reads_no_one_else(name: str, small: Any, monkeypa
 def test_undeclared_sets_raise(name: str, small: Any) -> None:
     declared = methods.get(name).info.reads
     rows = {kind: small.partition.rows(kind) for kind in ("forget", "retain", "validation")}
-    loaders = Loaders(
+    loaders = GuardedLoaders(
         small.prepared.records,
         rows,
         patient=small.partition.patient,
@@ -178,12 +178,12 @@ def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
         _recipe=RECIPE,
         _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
     )
-    asked: dict[str, list[Callable[[], Any]]] = {
+    looked_up_or_run: dict[str, list[Callable[[], Any]]] = {
         "recipe": [lambda: context.recipe],
         "fresh model": [lambda: context.fresh_model(1)],
         "training log": [lambda: context.training_log, lambda: context.keep_log(None)],
     }
-    for what, ways in asked.items():
+    for what, ways in looked_up_or_run.items():
         for way in ways:
             if what in declared:
                 way()
@@ -221,7 +221,7 @@ class Stopped:
             raise KeyboardInterrupt
 
     def read(self, records: Any, rows: Any, **more: Any) -> Any:
-        """In place of `Records.batch`."""
+        """In place of `SampleStore.batch`."""
         self._moment("batch")
         return self._batch(records, rows, **more)
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from forgetmi.core import cost, seeding
-from forgetmi.core.cost import Cost, Meter, go_on_from, spent
+from forgetmi.core.cost import Cost, Meter, cost_so_far, go_on_from
 from forgetmi.core.errors import Fault, ForgetMIError, MethodError, PartitionError, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
 from forgetmi.core.registry import Registry
@@ -199,21 +199,21 @@ def test_a_meter_measures_memory_and_time() -> None:
 
 
 def test_meters_go_on_from_what_they_showed_when_progress_was_saved() -> None:
-    assert spent() is None
+    assert cost_so_far() is None
     go_on_from(Cost(1e6, 1e6, 1))  # no meter runs: nothing to set
     with Meter() as outer:
         time.sleep(0.05)
         with Meter() as inner:
             time.sleep(0.05)  # done again after an interruption: it is in the saved cost
             go_on_from(Cost(1000.0, 500.0, 10**15))
-            shown = spent()
+            shown = cost_so_far()
             time.sleep(0.05)
     assert shown is not None
     assert 1000 <= shown.seconds < 1000.05
     assert 1000.05 <= inner.cost.seconds < outer.cost.seconds - 0.05
     assert 500 <= inner.cost.cpu_seconds <= outer.cost.cpu_seconds < 510
     assert inner.cost.peak_memory == outer.cost.peak_memory == 10**15
-    assert spent() is None
+    assert cost_so_far() is None
 
 
 def test_a_saved_peak_is_not_lost_to_a_reading_that_began_before_it(
@@ -236,13 +236,13 @@ def test_a_saved_peak_is_not_lost_to_a_reading_that_began_before_it(
     assert meter.cost.peak_memory == 10**15
 
 
-def note(path: Path, word: str, tell: Any) -> None:
+def note(path: Path, word: str, progress: Any) -> None:
     with path.open("a") as file:
         file.write(f"{word}\n")
-    tell(1, 1)
+    progress(1, 1)
 
 
-def fail(tell: Any) -> None:
+def fail(progress: Any) -> None:
     raise MethodError("it went wrong")
 
 

@@ -172,15 +172,18 @@ def test_a_share_is_everybodys_once(
 
 
 def test_shares_are_those_of_as_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with contextlib.suppress(KeyboardInterrupt), distributed.in_shares(3):
+    with contextlib.suppress(KeyboardInterrupt), distributed.in_micro_batches(3):
         taken = [distributed.share(10, of=3, number=number) for number in range(3)]
         monkeypatch.setattr(distributed, "count", lambda: 3)
         for number, one in enumerate(taken):
             monkeypatch.setattr(distributed, "rank", lambda number=number: number)
             assert distributed.share(10) == one
-        with distributed.in_shares(1), distributed.in_shares(3):
+        with distributed.in_micro_batches(1), distributed.in_micro_batches(3):
             assert distributed.shares() == 3
-        with pytest.raises(SpecError, match="there are 3 processes"), distributed.in_shares(2):
+        with (
+            pytest.raises(SpecError, match="there are 3 processes"),
+            distributed.in_micro_batches(2),
+        ):
             pass
         monkeypatch.undo()
         assert distributed.shares() == 3
@@ -195,7 +198,7 @@ def test_in_training_mode_a_batch_is_whole(small: Any, monkeypatch: pytest.Monke
     )
     sizes: list[int] = []
     model.gate.register_forward_hook(lambda module, given, out: sizes.append(len(out)))
-    with distributed.in_shares(2):
+    with distributed.in_micro_batches(2):
         for training, expected in ((True, [5]), (False, [2, 3])):
             sizes.clear()
             out = model.train(training)(batch)

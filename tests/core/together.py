@@ -22,7 +22,7 @@ from forgetmi.core import distributed
 from forgetmi.core.registry import methods
 from forgetmi.core.types import Batch, Outputs
 from forgetmi.data.image import ImagePreprocessing
-from forgetmi.data.loaders import Records
+from forgetmi.data.loaders import SampleStore
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText, recompute_activations
@@ -116,13 +116,13 @@ def unlearned_in_double(state: Path, progress: Callable[[int, int], None]) -> di
         progress: Called with (epochs done, epochs in all).
     """
     sets, made = prepared()
-    single = Records.batch
+    single = SampleStore.batch
 
-    def batch(records: Records, rows: Any, **more: Any) -> Batch:
+    def batch(records: SampleStore, rows: Any, **more: Any) -> Batch:
         one = single(records, rows, **more)
         return dataclasses.replace(one, image=one.image.double())
 
-    with patch.object(Records, "batch", batch):
+    with patch.object(SampleStore, "batch", batch):
         done = workflow.unlearn(
             prepared=made,
             partition=sets,
@@ -214,7 +214,7 @@ def unlearned(kind: str, folder: Path, batch: Any) -> Found:
         batch_size=9,
         shares=2 if "shares" in how else 1,
     )
-    with torch.no_grad(), distributed.in_shares(2 if "shares" in how else 1):
+    with torch.no_grad(), distributed.in_micro_batches(2 if "shares" in how else 1):
         yield from says(kind, done.model(batch), joint="shares" in how)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forgetmi.core.errors import CohortError, SpecError
 from forgetmi.data.image import ImagePreprocessing, build_image_store
-from forgetmi.data.loaders import Loader, Records, readers_for
+from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.noise import Perturbation
 from forgetmi.data.text import SPECIAL, Tokenizer
 
@@ -23,14 +23,14 @@ REPORTS = ["a b c", "d", "e f", "a b c", "", "g h i j k l m n", "x y", "d"]
 
 
 @pytest.fixture
-def records(make_cohort, pictures, tmp_path) -> Records:
+def records(make_cohort, pictures, tmp_path) -> SampleStore:
     cohort = make_cohort(pictures, REPORTS, studies=["s", "t", "u", "s", "v", "w", "x", "t"])
     images = build_image_store(cohort, ImagePreprocessing(size=16), cache=tmp_path / "cache")
-    return Records.of(cohort, images, Tokenizer(VOCABULARY))
+    return SampleStore.of(cohort, images, Tokenizer(VOCABULARY))
 
 
 @pytest.fixture
-def loader(records: Records) -> Loader:
+def loader(records: SampleStore) -> Loader:
     return Loader(records, np.array([1, 3, 5, 7, 0]), batch_size=2, seed=4)
 
 
@@ -41,7 +41,7 @@ def equal(one, two) -> bool:
     )
 
 
-def test_a_batch_holds_its_rows_in_order(records: Records) -> None:
+def test_a_batch_holds_its_rows_in_order(records: SampleStore) -> None:
     batch = records.batch(np.array([3, 1, 0]))
     assert batch.row.tolist() == [3, 1, 0]
     assert batch.label.tolist() == [0, 1, 0]
@@ -58,7 +58,7 @@ def test_a_batch_holds_its_rows_in_order(records: Records) -> None:
     ) == (torch.float32, *[torch.int64] * 4)
 
 
-def test_padding_goes_to_the_longest_text_of_the_batch(records: Records) -> None:
+def test_padding_goes_to_the_longest_text_of_the_batch(records: SampleStore) -> None:
     assert records.batch(np.array([1, 4])).tokens.shape == (2, 3)
     assert records.batch(np.array([1, 5])).tokens.shape == (2, 10)
 
@@ -66,20 +66,20 @@ def test_padding_goes_to_the_longest_text_of_the_batch(records: Records) -> None
 def test_padding_uses_the_vocabularys_own_id(make_cohort, tmp_path) -> None:
     cohort = make_cohort(["", ""], ["a", "a a"])
     images = build_image_store(cohort, ImagePreprocessing(size=16), cache=tmp_path / "cache")
-    batch = Records.of(cohort, images, Tokenizer(("a", *SPECIAL))).batch(np.array([0, 1]))
+    batch = SampleStore.of(cohort, images, Tokenizer(("a", *SPECIAL))).batch(np.array([0, 1]))
     assert batch.tokens.tolist() == [[3, 0, 4, 1], [3, 0, 0, 4]]
 
 
-def test_an_empty_batch(records: Records) -> None:
+def test_an_empty_batch(records: SampleStore) -> None:
     assert len(records.batch(np.empty(0, np.int64))) == 0
 
 
-def test_without_a_level_a_perturbation_changes_no_bit(records: Records) -> None:
+def test_without_a_level_a_perturbation_changes_no_bit(records: SampleStore) -> None:
     rows = np.arange(8)
     assert equal(records.batch(rows, perturbation=Perturbation(seed=3)), records.batch(rows))
 
 
-def test_perturbed_reports_are_tokenized_anew(records: Records) -> None:
+def test_perturbed_reports_are_tokenized_anew(records: SampleStore) -> None:
     rows, noise = np.arange(8), Perturbation(text_level=0.7, image_std=0.1, seed=1)
     batch = records.batch(rows, perturbation=noise)
     for at, text in enumerate(noise.texts(REPORTS, rows)):
@@ -110,7 +110,7 @@ def test_a_samples_noise_does_not_depend_on_the_batch(order: list[int], cut: int
             )
 
 
-def _plain_records() -> Records:
+def _plain_records() -> SampleStore:
     from forgetmi.data.image import ImageStore
     from forgetmi.data.text import TokenStore
 
@@ -125,17 +125,17 @@ def _plain_records() -> Records:
         np.full(8, "", dtype=object),
     )
     reports, tokenizer = np.array(REPORTS, object), Tokenizer(VOCABULARY)
-    return Records(
+    return SampleStore(
         images, TokenStore.build(reports, tokenizer), tokenizer, reports, np.arange(8), np.arange(8)
     )
 
 
-def test_images_of_another_cohort_are_refused(records: Records, make_cohort) -> None:
+def test_images_of_another_cohort_are_refused(records: SampleStore, make_cohort) -> None:
     with pytest.raises(CohortError, match="not of the same cohort"):
-        Records.of(make_cohort([""] * 3), records.images, records.tokenizer)
+        SampleStore.of(make_cohort([""] * 3), records.images, records.tokenizer)
 
 
-def test_no_report_is_shown(records: Records, loader: Loader) -> None:
+def test_no_report_is_shown(records: SampleStore, loader: Loader) -> None:
     assert "g h i" not in repr(records) + repr(loader)
 
 
@@ -166,7 +166,7 @@ def test_an_epoch_holds_every_row_once(
         assert rows.tolist() == (np.arange(n) * 3).tolist()
 
 
-def test_the_order_is_a_function_of_seed_and_epoch(records: Records) -> None:
+def test_the_order_is_a_function_of_seed_and_epoch(records: SampleStore) -> None:
     rows = np.arange(8)
     one, two = (Loader(records, rows, batch_size=3, seed=7) for _ in range(2))
     late = [batch.tolist() for batch in one.plan(5)]
@@ -199,7 +199,7 @@ def test_windows_cover_every_row_before_one_comes_again(n: int, count: int, seed
     )
 
 
-def test_a_window_is_shuffled(records: Records) -> None:
+def test_a_window_is_shuffled(records: SampleStore) -> None:
     rows = np.arange(200)
     assert Loader(records, rows, batch_size=4, seed=0).window(0, 200).tolist() != rows.tolist()
     assert (
@@ -218,7 +218,7 @@ def test_random_rows_are_drawn_afresh_without_repeats(n: int, count: int, epoch:
     assert loader.random(epoch, count).tolist() == rows.tolist()
 
 
-def test_random_rows_are_uniform_over_epochs(records: Records) -> None:
+def test_random_rows_are_uniform_over_epochs(records: SampleStore) -> None:
     loader = Loader(records, np.arange(8), batch_size=4, seed=3)
     times = np.bincount(
         np.concatenate([loader.random(epoch, 2) for epoch in range(2000)]), minlength=8
@@ -226,7 +226,7 @@ def test_random_rows_are_uniform_over_epochs(records: Records) -> None:
     assert abs(times - 500).max() < 5 * np.sqrt(500 * 0.75)
 
 
-def test_no_rows_give_no_batches(records: Records) -> None:
+def test_no_rows_give_no_batches(records: SampleStore) -> None:
     loader = Loader(records, np.empty(0, np.int64), batch_size=2, seed=0, avoid_single=True)
     assert (len(loader), list(loader.epoch(0)), loader.window(3, 0).tolist()) == (0, [], [])
 
@@ -241,7 +241,7 @@ def test_the_rows_cannot_be_changed(loader: Loader) -> None:
         loader.rows[0] = 3
 
 
-def test_a_batch_size_of_zero_is_refused(records: Records) -> None:
+def test_a_batch_size_of_zero_is_refused(records: SampleStore) -> None:
     with pytest.raises(SpecError):
         Loader(records, np.arange(3), batch_size=0, seed=0)
 
@@ -257,10 +257,11 @@ def test_noise_can_be_shared_over_processes(loader: Loader) -> None:
         assert torch.cat([share.row for share in shares]).tolist() == whole.row.tolist()
 
 
-def test_batches_read_ahead_are_the_same_in_the_same_order(records: Records) -> None:
+def test_batches_read_ahead_are_the_same_in_the_same_order(records: SampleStore) -> None:
     noisy = Perturbation(image_std=0.1, text_level=0.5, seed=2)
     plain, ahead = (
-        Loader(records, np.arange(8), batch_size=3, seed=4, readers=readers) for readers in (0, 3)
+        Loader(records, np.arange(8), batch_size=3, seed=4, prefetch_workers=prefetch_workers)
+        for prefetch_workers in (0, 3)
     )
     for one, other in zip(
         plain.epoch(1, perturbation=noisy), ahead.epoch(1, perturbation=noisy), strict=True
@@ -274,5 +275,5 @@ def test_batches_read_ahead_are_the_same_in_the_same_order(records: Records) -> 
 
 
 def test_only_an_accelerator_is_read_ahead_for() -> None:
-    assert readers_for("cpu") == readers_for(torch.device("cpu")) == 0
-    assert readers_for(torch.device("cuda", 1)) >= 1
+    assert prefetch_workers_for("cpu") == prefetch_workers_for(torch.device("cpu")) == 0
+    assert prefetch_workers_for(torch.device("cuda", 1)) >= 1

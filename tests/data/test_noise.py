@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from forgetmi.core.errors import SpecError
-from forgetmi.data.noise import Perturbation, wash
+from forgetmi.data.noise import Perturbation, augmentation
 
 ROWS = np.arange(400)
 DIGITS = " ".join(
@@ -134,8 +134,8 @@ def test_another_process_makes_the_same_noise() -> None:
     )
     images, texts = random_images(3, 16), ["A b. C d. E f."] * 3
     assert other == [
-        wash(seed=3).images(images, ROWS[:3]).tobytes().hex(),
-        *wash(seed=3).texts(texts, ROWS[:3]),
+        augmentation(seed=3).images(images, ROWS[:3]).tobytes().hex(),
+        *augmentation(seed=3).texts(texts, ROWS[:3]),
     ]
 
 
@@ -319,14 +319,14 @@ def test_placement_has_the_spread_asked_for() -> None:
 
 def test_border_values_go_on_outside() -> None:
     images = np.full((4, 1, 16, 16), 0.3, np.float32)
-    np.testing.assert_allclose(wash(seed=1).images(images, ROWS[:4]), 0.3, atol=1e-6)
+    np.testing.assert_allclose(augmentation(seed=1).images(images, ROWS[:4]), 0.3, atol=1e-6)
 
 
 def test_the_wash_is_what_it_says() -> None:
-    assert wash(seed=4, draw=2) == Perturbation(
+    assert augmentation(seed=4, draw=2) == Perturbation(
         rotation=0.08, scale=0.06, shift=3 / 64, text_level=0.1, seed=4, draw=2
     )
-    assert wash(text_level=0.2, sentences=True) == Perturbation(
+    assert augmentation(text_level=0.2, sentences=True) == Perturbation(
         rotation=0.08, scale=0.06, shift=3 / 64, shuffle=True, drop=0.3, text_level=0.2
     )
 

@@ -15,7 +15,7 @@ import pytest
 from forgetmi.cli import main
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.types import ORIGINAL
-from forgetmi.jobs.pool import Job, _Seat, run_jobs, warm_up
+from forgetmi.jobs.pool import Job, _WorkerSlot, run_jobs, warm_up
 from forgetmi.run import pipeline
 from forgetmi.run.pipeline import make_model
 from forgetmi.run.spec import write_yaml
@@ -79,20 +79,20 @@ def test_no_worker_outlives_a_killed_command(tmp_path: Path) -> None:
     assert not left
 
 
-def die(folder: Path, name: str, tell: Any) -> None:
+def die(folder: Path, name: str, progress: Any) -> None:
     (folder / f"{name}.began").touch()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave(folder: Path, name: str, tell: Any) -> None:
+def leave(folder: Path, name: str, progress: Any) -> None:
     os._exit(3)
 
 
-def finish(folder: Path, name: str, tell: Any) -> None:
+def finish(folder: Path, name: str, progress: Any) -> None:
     time.sleep(0.3)
     with (folder / name).open("x") as file:
         file.write(str(os.getpid()))
-    tell(1, 1)
+    progress(1, 1)
 
 
 class Unsendable(Exception):
@@ -102,7 +102,7 @@ class Unsendable(Exception):
         super().__init__(what)
 
 
-def refuse(tell: Any) -> None:
+def refuse(progress: Any) -> None:
     raise Unsendable("this", "there")
 
 
@@ -111,10 +111,10 @@ def state(folder: Path, name: str, fault: Fault) -> None:
         file.write(str(fault))
 
 
-def deadly(spec: Any, root: Path, name: str, tell: Any) -> None:
+def deadly(spec: Any, root: Path, name: str, progress: Any) -> None:
     if name == ORIGINAL:
         os.kill(os.getpid(), signal.SIGKILL)
-    make_model(spec, root, name, tell)
+    make_model(spec, root, name, progress)
 
 
 def test_a_killed_process_is_the_failure_of_its_job_alone(tmp_path: Path) -> None:
@@ -153,15 +153,15 @@ def test_the_last_job_does_not_take_this_process_with_it(tmp_path: Path) -> None
 
 
 def test_a_process_killed_between_two_jobs_fails_neither(tmp_path: Path) -> None:
-    seat = _Seat(1)
+    slot = _WorkerSlot(1)
     try:
-        seat.submit(Job("one", finish, (tmp_path, "one"))).result()
+        slot.submit(Job("one", finish, (tmp_path, "one"))).result()
         pid = int((tmp_path / "one").read_text())
         os.kill(pid, signal.SIGKILL)
         assert not within(0.5, [tmp_path / "two"])  # the pool needs a moment to see it
-        seat.submit(Job("two", finish, (tmp_path, "two"))).result()
+        slot.submit(Job("two", finish, (tmp_path, "two"))).result()
     finally:
-        seat.close()
+        slot.close()
     assert int((tmp_path / "two").read_text()) != pid
 
 

@@ -13,7 +13,7 @@ from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import MethodError, SpecError
 from forgetmi.data.image import ImagePreprocessing
-from forgetmi.data.noise import wash
+from forgetmi.data.noise import augmentation
 from forgetmi.methods import calibrated_consensus as ours
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.model.architecture import Architecture
@@ -79,7 +79,7 @@ def slow_goal(
 
     def washed(rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
         each = torch.stack(
-            [embedded(rows, wash(seed=0, draw=draw, **reports)) for draw in range(draws)]
+            [embedded(rows, augmentation(seed=0, draw=draw, **reports)) for draw in range(draws)]
         )
         mean = each.mean(0)
         return mean, mean * (each.norm(dim=2).mean(0) / mean.norm(dim=1))[:, None]
@@ -150,7 +150,11 @@ def test_samples_without_a_label_keep_their_washed_output(
         [
             tabulate(
                 frozen(original),
-                [records.batch(small.partition.forget[:1], perturbation=wash(seed=0, draw=draw))],
+                [
+                    records.batch(
+                        small.partition.forget[:1], perturbation=augmentation(seed=0, draw=draw)
+                    )
+                ],
             ).image
             for draw in range(2)
         ]
@@ -162,8 +166,10 @@ def test_samples_without_a_label_keep_their_washed_output(
 
 def test_statistics_use_as_many_members_as_asked_for(small: Any, original: ImageText) -> None:
     every = len(small.partition.retain)
-    for asked, used in ((10, 10), (0, every), (10**6, every)):
-        done = apply(small, original, CalibratedConsensus(draws=1, epochs=1, members=asked))
+    for looked_up_or_run, used in ((10, 10), (0, every), (10**6, every)):
+        done = apply(
+            small, original, CalibratedConsensus(draws=1, epochs=1, members=looked_up_or_run)
+        )
         assert done.trace.facts["calibrated on"]["members"] == used
 
 

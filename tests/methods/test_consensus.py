@@ -16,7 +16,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.run import workflow
 from forgetmi.unlearning import distillation
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.losses import distance
 from forgetmi.unlearning.teacher import frozen, tabulate
 from tests.unlearning.averaging import RECIPE, STILL, apply, goal_of, outputs, trained
@@ -114,8 +114,8 @@ def test_the_forgotten_come_nearer_to_the_goal(
     )  # the first step starts at the original
 
 
-def context(small: Any, reads: frozenset[Any]) -> tuple[Context, Loaders]:
-    loaders = Loaders(
+def context(small: Any, reads: frozenset[Any]) -> tuple[Context, GuardedLoaders]:
+    loaders = GuardedLoaders(
         small.prepared.records,
         {kind: small.partition.rows(kind) for kind in ("forget", "retain")},
         patient=small.partition.patient,

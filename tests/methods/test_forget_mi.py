@@ -23,7 +23,7 @@ from forgetmi.unlearning import method as base
 from forgetmi.unlearning import noise_calibration
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.joint_views import bounds_between, offset, views
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import concatenate, embeddings, split
 from forgetmi.unlearning.losses import away, distance, keep, towards
 from forgetmi.unlearning.teacher import frozen, tabulate
@@ -53,9 +53,9 @@ def run(
     )
 
 
-def sets(small: Any, size: int = 16) -> Loaders:
+def sets(small: Any, size: int = 16) -> GuardedLoaders:
     rows = {name: small.partition.rows(name) for name in ("forget", "retain", "validation")}
-    return Loaders(
+    return GuardedLoaders(
         small.prepared.records,
         rows,
         patient=small.partition.patient,

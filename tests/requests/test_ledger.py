@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.cli import main
-from forgetmi.cohort.further_withdrawal import sequel
+from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
 from forgetmi.cohort.partition_file import read_partition, write_partition
@@ -205,7 +205,7 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
     cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
     first = make_partition(cohort, forget=12.0, seed=3)
     new = tuple(dict.fromkeys(cohort.patient[first.retain].tolist()))[:2]
-    second = sequel(first, ForgetRequest(patients=new), cohort=cohort)
+    second = further_withdrawal(first, ForgetRequest(patients=new), cohort=cohort)
     assert np.array_equal(second.holdout, first.holdout)
     assert np.array_equal(second.validation, first.validation)
     assert set(first.forget) < set(second.forget)
@@ -215,7 +215,7 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
     now = second.of_request()
     assert set(cohort.patient[now.forget]) == set(new)
     assert np.array_equal(now.retain, second.retain)
-    third = sequel(
+    third = further_withdrawal(
         second, ForgetRequest(patients=(str(cohort.patient[second.retain[0]]),)), cohort=cohort
     )
     assert np.array_equal(third.earlier, second.forget)
@@ -225,17 +225,17 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
     with pytest.raises(PartitionError, match="or is all of it"):
         dataclasses.replace(first, earlier=first.forget)
     with pytest.raises(PartitionError, match="never trained on"):
-        sequel(
+        further_withdrawal(
             first, ForgetRequest(patients=(str(cohort.patient[first.holdout[0]]),)), cohort=cohort
         )
     with pytest.raises(PartitionError, match="forgotten already"):
-        sequel(second, ForgetRequest(patients=new), cohort=cohort)
+        further_withdrawal(second, ForgetRequest(patients=new), cohort=cohort)
 
 
 def test_what_was_forgotten_earlier_is_stored(tmp_path: Path) -> None:
     cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
     first = make_partition(cohort, forget=12.0, seed=3)
-    second = sequel(
+    second = further_withdrawal(
         first, ForgetRequest(patients=(str(cohort.patient[first.retain[0]]),)), cohort=cohort
     )
     for name, made in (("first", first), ("second", second)):
@@ -336,7 +336,7 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
         (gone, "forgotten already"),
     ):  # what forgetmi run says of them
         with pytest.raises(PartitionError, match=message):
-            sequel(before, ForgetRequest(patients=(patient,)), cohort=cohort)
+            further_withdrawal(before, ForgetRequest(patients=(patient,)), cohort=cohort)
     assert (
         main(["requests", "close", "R0002", "--note", "the model was never trained on them"]) == 0
     )

@@ -186,7 +186,7 @@ def test_a_null_treats_never_seen_patients_as_forgotten(options: list[str]) -> N
     population = calibration.Population(one)
     asked, others = np.arange(5), np.arange(5, 40)
     draw = population.draw("image", asked, others, 2)
-    retrain = one.evidence["image"]
+    retrain = one.knowledge["image"]
     outside = np.concatenate([one.partition.holdout, one.partition.reference])
     assert np.isin(draw.patient, one.partition.patient[outside]).all()
     assert draw.members == 5

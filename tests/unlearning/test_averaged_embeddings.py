@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from forgetmi.data.loaders import Loader
-from forgetmi.data.noise import Perturbation, wash
+from forgetmi.data.noise import Perturbation, augmentation
 from forgetmi.model.initialise import build
-from forgetmi.unlearning.averaged_embeddings import mean_embedding, wash_out
+from forgetmi.unlearning.averaged_embeddings import average_over_augmentations, mean_embedding
 from forgetmi.unlearning.head_space import HeadSpace
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.teacher import frozen, tabulate
 from forgetmi.unlearning.transport import centred_basis
 
@@ -63,25 +63,27 @@ def teacher(small: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def forget(small: Any) -> SetLoader:
+def forget(small: Any) -> GuardedLoader:
     loader = Loader(small.prepared.records, small.partition.forget, batch_size=4, seed=0)
-    return SetLoader(loader, labels=True, patient=small.partition.patient, device="cpu")
+    return GuardedLoader(loader, labels=True, patient=small.partition.patient, device="cpu")
 
 
-def test_unchanged_samples_have_the_original_embeddings(teacher: Any, forget: SetLoader) -> None:
-    found = wash_out(teacher, forget, forget.rows, [None])
+def test_unchanged_samples_have_the_original_embeddings(
+    teacher: Any, forget: GuardedLoader
+) -> None:
+    found = average_over_augmentations(teacher, forget, forget.rows, [None])
     clean = tabulate(teacher, forget.batches(forget.rows))
     assert torch.equal(found.image.rescaled, clean.image)
     assert torch.equal(found.text.rescaled, clean.text)
-    nothing = wash_out(teacher, forget, forget.rows, [Perturbation()])
+    nothing = average_over_augmentations(teacher, forget, forget.rows, [Perturbation()])
     assert torch.equal(nothing.image.vector, clean.image)
     assert torch.equal(nothing.text.vector, clean.text)
 
 
-def test_washing_against_one_table_a_draw(small: Any, teacher: Any, forget: SetLoader) -> None:
-    changes = [wash(seed=7, draw=draw) for draw in range(3)]
+def test_washing_against_one_table_a_draw(small: Any, teacher: Any, forget: GuardedLoader) -> None:
+    changes = [augmentation(seed=7, draw=draw) for draw in range(3)]
     rows = forget.rows[::-1].copy()
-    found = wash_out(teacher, forget, rows, changes)
+    found = average_over_augmentations(teacher, forget, rows, changes)
     tables = [tabulate(teacher, forget.batches(rows, perturbation=change)) for change in changes]
     for name, mean in (("image", found.image), ("text", found.text)):
         stacked = torch.stack([getattr(table, name) for table in tables])

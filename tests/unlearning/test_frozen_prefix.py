@@ -17,7 +17,7 @@ from forgetmi.unlearning import method as base
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
 from forgetmi.unlearning.last_layers import free_only
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 
 HELD, OVER = "frozen steps computed once", "too large to hold"
 
@@ -120,7 +120,7 @@ def test_the_larger_part_is_given_up_first(small: Any, deeper: workflow.Prepared
     )  # every token but padding
     student = workflow.build(deeper.spec, seed=3).eval()
     free_only(student, ("img_model.fc1", "text_model.bert.encoder.layer.2"))
-    loader = Loaders(
+    loader = GuardedLoaders(
         deeper.records,
         {"retain": rows},
         patient=small.partition.patient,

@@ -10,7 +10,7 @@ import numpy as np
 
 from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
 from forgetmi.audit.patient_tables import (
-    Evidences,
+    KnowledgeByChannel,
     Scored,
     background,
     harm_rows,
@@ -42,7 +42,7 @@ from forgetmi.core import registry
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.types import NEVER_SEEN, Cohort, Floats, Ints, Partition, Signals, codes
 from forgetmi.data.duplicates import Copy
-from forgetmi.evaluation.attacks.adversary import RETRAIN, Evidence, Pool, Relearning
+from forgetmi.evaluation.attacks.adversary import RETRAIN, AdversaryKnowledge, Pool, Relearning
 from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.relearn import epochs_until
 from forgetmi.evaluation.attacks.run import run_on
@@ -63,7 +63,7 @@ class Draw:
         copies: Near-duplicates of what was forgotten.
         relearning: Model to its relearning.
         shadows, unlearned_shadows: Models trained for the audit alone.
-        canaries: Int[c] by patient code; see `forgetmi.evaluation.attacks.adversary.Evidence`.
+        canaries: Int[c] by patient code; see `forgetmi.evaluation.attacks.adversary.AdversaryKnowledge`.
     """
 
     name: str
@@ -95,7 +95,7 @@ def audit(draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: i
     """
     _require(draws, cohort)
     found = [_Draw(at, draw, cohort, declared, seed) for at, draw in enumerate(draws)]
-    judged = [one for one in found if one.evidences]
+    judged = [one for one in found if one.knowledge_by_channel]
     verdict = _verdict(judged, declared, UNLEARNED)
     patients = [row for one in found for row in one.patients]
     duplicates = tuple(row for one in found for row in one.duplicates)
@@ -192,7 +192,7 @@ class _Draw:
             for copy in draw.copies
         ]
         self.patients: list[PatientRow] = []
-        self.evidences: Evidences = {}
+        self.knowledge_by_channel: KnowledgeByChannel = {}
         self.scored: dict[Seen, Scored] = {}
         self.background: list[NeverSeen] = []
         self.harm: list[HarmRow] = []
@@ -204,7 +204,7 @@ class _Draw:
             partition = sets.asked(copied=near_duplicate)
             if partition is None:
                 continue
-            evidence = Evidence(
+            knowledge = AdversaryKnowledge(
                 partition,
                 draw.signals,
                 seed=seed,
@@ -213,11 +213,11 @@ class _Draw:
                 relearning=draw.relearning,
                 canaries=draw.canaries,
             )
-            evidences = through(evidence, declared.rule.channels)
-            scored = score_draw(evidences, level=level)
+            knowledge_by_channel = through(knowledge, declared.rule.channels)
+            scored = score_draw(knowledge_by_channel, level=level)
             self.patients += patient_rows(
                 scored,
-                evidence=evidence,
+                knowledge=knowledge,
                 cohort=cohort,
                 draw=at,
                 level=level,
@@ -225,11 +225,15 @@ class _Draw:
             )
             if near_duplicate:
                 continue
-            self.evidences, self.scored, self.background = evidences, scored, background(scored, at)
-            self.harm = harm_rows(evidence, cohort=cohort, declared=declared, draw=at, seed=seed)
-            self.retained = retained_risk(evidences, cohort=cohort, draw=at, level=level)
-            self.relearning = _curves(evidence, at)
-            self.attacks, self.missing = _attacks(evidence, declared, at)
+            self.knowledge_by_channel, self.scored, self.background = (
+                knowledge_by_channel,
+                scored,
+                background(scored, at),
+            )
+            self.harm = harm_rows(knowledge, cohort=cohort, declared=declared, draw=at, seed=seed)
+            self.retained = retained_risk(knowledge_by_channel, cohort=cohort, draw=at, level=level)
+            self.relearning = _curves(knowledge, at)
+            self.attacks, self.missing = _attacks(knowledge, declared, at)
         own = sets.partition
         self.summary = DrawSummary(
             name=draw.name,
@@ -244,13 +248,13 @@ class _Draw:
         )
 
     @property
-    def first(self) -> Evidence:
+    def first(self) -> AdversaryKnowledge:
         """The evidence through the rule's first channel."""
-        return next(iter(self.evidences.values()))
+        return next(iter(self.knowledge_by_channel.values()))
 
     def seen_by(self, channel: Channel, target: str) -> ForgetDraw:
         """What the verdict on a model is made from."""
-        return forget_draw(self.evidences[channel].aimed_at(target))
+        return forget_draw(self.knowledge_by_channel[channel].aimed_at(target))
 
 
 def _verdict(draws: Sequence[_Draw], declared: AuditSpec, target: str) -> Verdict:
@@ -278,24 +282,24 @@ def _controls(draws: Sequence[_Draw], declared: AuditSpec) -> tuple[Control, ...
 
 
 def _attacks(
-    evidence: Evidence, declared: AuditSpec, draw: int
+    knowledge: AdversaryKnowledge, declared: AuditSpec, draw: int
 ) -> tuple[list[AttackRow], list[AttackMissing]]:
     rows: list[AttackRow] = []
     missing: list[AttackMissing] = []
     targets = [
         UNLEARNED,
         ORIGINAL,
-        *sorted(filter(RETRAIN.fullmatch, evidence.signals), key=lambda one: int(one[8:])),
+        *sorted(filter(RETRAIN.fullmatch, knowledge.signals), key=lambda one: int(one[8:])),
     ]
     for name in declared.attacks or registry.attacks.names():
         attack = registry.attacks.get(name)()
-        lacking = evidence.lacks(attack.info.needs)
+        lacking = knowledge.lacks(attack.info.needs)
         if lacking:
             missing.append(
                 AttackMissing(draw, name, attack.info.title, "", f"needs {', '.join(lacking)}")
             )
             continue
-        for channel, seen in through(evidence, CHANNELS).items():
+        for channel, seen in through(knowledge, CHANNELS).items():
             for model, found in run_on(attack, seen, targets).items():
                 if isinstance(found, AttackResult):
                     rows.append(_row(found, channel, draw))
@@ -335,9 +339,9 @@ def _rounded(values: Floats) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in values)
 
 
-def _curves(evidence: Evidence, draw: int) -> list[RelearnCurve]:
+def _curves(knowledge: AdversaryKnowledge, draw: int) -> list[RelearnCurve]:
     curves = []
-    for head, seen in through(evidence, HEADS).items():
+    for head, seen in through(knowledge, HEADS).items():
         try:
             people = seen.patients("forget")
             for model, found in (seen.relearning or {}).items():

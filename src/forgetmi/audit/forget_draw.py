@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetmi.core.types import Floats, Ints, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,40 +34,40 @@ class ForgetDraw:
     correct: Floats | None = None
 
 
-def forget_draw(evidence: Evidence) -> ForgetDraw:
+def forget_draw(knowledge: AdversaryKnowledge) -> ForgetDraw:
     """The attacked model of some evidence beside the original and the other retrained models.
 
     Raises:
         EvaluationError: The channel is undefined for some model.
     """
-    sets = ("forget", *evidence.never_seen)
-    sides = [evidence.patients(on) for on in sets]
+    sets = ("forget", *knowledge.never_seen)
+    sides = [knowledge.patients(on) for on in sets]
 
     def signal(model: Signals) -> Floats:
-        return np.concatenate([evidence.signal(model, on) for on in sets])
+        return np.concatenate([knowledge.signal(model, on) for on in sets])
 
     def correct(model: Signals) -> Floats:
         return np.concatenate(
             [
-                evidence.patients(on).mean(
-                    evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)
+                knowledge.patients(on).mean(
+                    knowledge.log_probabilities(model, on).argmax(1) == knowledge.label(on)
                 )
                 for on in sets
             ]
         )
 
-    retrained = evidence.retrained
+    retrained = knowledge.retrained
     return ForgetDraw(
         patient=np.concatenate([side.code for side in sides]),
         members=len(sides[0]),
         studies=np.concatenate([side.studies for side in sides]),
         label=np.concatenate([side.label for side in sides]),
-        unlearned=signal(evidence.audited),
-        original=signal(evidence.signals["original"]),
+        unlearned=signal(knowledge.audited),
+        original=signal(knowledge.signals["original"]),
         retrained=np.array([signal(model) for model in retrained]).reshape(
             len(retrained), sum(map(len, sides))
         ),
         correct=None
-        if evidence.channel == "link"
-        else np.stack([correct(model) for model in (evidence.audited, *retrained)]),
+        if knowledge.channel == "link"
+        else np.stack([correct(model) for model in (knowledge.audited, *retrained)]),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from forgetmi.audit.harm import Difference, accuracy_difference, utility_difference
 from forgetmi.audit.retained import rise
 from forgetmi.audit.rows import (
+    Harm,
     HarmRow,
     NeverSeen,
     PatientRow,
@@ -24,7 +25,7 @@ from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.subgroups import SubgroupRow, patient_values, study_bands, subgroup_table
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.types import Cohort, Floats, Ints, Signals, Strings, codes
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.membership import membership_auc
 from forgetmi.evaluation.patients import PatientScores, by_patient, score_patients
@@ -32,7 +33,7 @@ from forgetmi.evaluation.signals import HEADS
 from forgetmi.evaluation.statistics import once
 
 LEAST = 10  # patients below which nothing is said of a subgroup
-Evidences = Mapping[Channel, Evidence]  # the same evidence through each channel
+KnowledgeByChannel = Mapping[Channel, AdversaryKnowledge]  # the same evidence through each channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +50,14 @@ class Scored:
     found: PatientScores
 
 
-def score_draw(evidences: Evidences, *, level: float) -> dict[Seen, Scored]:
+def score_draw(knowledge_by_channel: KnowledgeByChannel, *, level: float) -> dict[Seen, Scored]:
     """Score the forgotten patients of one forget set through every channel, and by the channel that tells most.
 
     "any" is the largest of a patient's standardised scores, standardised again on never-seen patients, for whom the
     same largest score is taken: one test a patient, whatever the channels have in common.
 
     Args:
-        evidences: One forget set.
+        knowledge_by_channel: One forget set.
         level: See `forgetmi.evaluation.patients.score_patients`.
 
     Returns:
@@ -64,18 +65,18 @@ def score_draw(evidences: Evidences, *, level: float) -> dict[Seen, Scored]:
     """
     scored: dict[Seen, Scored] = {}
     studies: dict[int, int] = {}
-    for channel, evidence in evidences.items():
+    for channel, knowledge in knowledge_by_channel.items():
         try:
             asked, others = (
-                evidence.patients("forget"),
-                [evidence.patients(on) for on in evidence.never_seen],
+                knowledge.patients("forget"),
+                [knowledge.patients(on) for on in knowledge.never_seen],
             )
             signal = np.stack(
                 [
                     np.concatenate(
-                        [evidence.signal(model, on) for on in ("forget", *evidence.never_seen)]
+                        [knowledge.signal(model, on) for on in ("forget", *knowledge.never_seen)]
                     )
-                    for model in (evidence.audited, *evidence.retrained)
+                    for model in (knowledge.audited, *knowledge.retrained)
                 ]
             )
             counts = np.concatenate([side.studies for side in (asked, *others)])
@@ -148,7 +149,7 @@ def standing_out(scored: Mapping[Seen, Scored], *, level: float) -> tuple[set[in
 def patient_rows(
     scored: Mapping[Seen, Scored],
     *,
-    evidence: Evidence,
+    knowledge: AdversaryKnowledge,
     cohort: Cohort,
     draw: int,
     near_duplicate: bool,
@@ -156,9 +157,9 @@ def patient_rows(
 ) -> list[PatientRow]:
     """One row per forgotten patient of some evidence, the most remembered first."""
     names = codes(cohort.patient)[1]
-    rows = evidence.partition.forget
+    rows = knowledge.partition.forget
     people = by_patient(
-        evidence.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows]
+        knowledge.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows]
     )
     remembered, over_forgotten = standing_out(scored, level=level)
     table = []
@@ -206,14 +207,14 @@ def background(scored: Mapping[Seen, Scored], draw: int) -> list[NeverSeen]:
 
 
 def subgroup_rows(
-    draws: Sequence[tuple[Evidence, Mapping[Seen, Scored]]],
+    draws: Sequence[tuple[AdversaryKnowledge, Mapping[Seen, Scored]]],
     *,
     cohort: Cohort,
     seed: int,
     resamples: int,
 ) -> tuple[SubgroupRow, ...]:
     """AUC by subgroup of the score on "any"; a never-seen patient's score is the mean over the forget sets."""
-    found = [(evidence, scored["any"]) for evidence, scored in draws if "any" in scored]
+    found = [(knowledge, scored["any"]) for knowledge, scored in draws if "any" in scored]
     if not found:
         return ()
     others = reduce(np.intersect1d, [one.never_seen for _, one in found])
@@ -242,11 +243,11 @@ def _columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
 
 
 def harm_rows(
-    evidence: Evidence, *, cohort: Cohort, declared: AuditSpec, draw: int, seed: int
+    knowledge: AdversaryKnowledge, *, cohort: Cohort, declared: AuditSpec, draw: int, seed: int
 ) -> list[HarmRow]:
     """Utility on all held-out patients head by head, then accuracy (both heads together) by subgroup of them."""
-    rows = evidence.partition.holdout[cohort.label[evidence.partition.holdout] >= 0]
-    patient, models = evidence.partition.patient[rows], (evidence.audited, *evidence.retrained)
+    rows = knowledge.partition.holdout[cohort.label[knowledge.partition.holdout] >= 0]
+    patient, models = knowledge.partition.patient[rows], (knowledge.audited, *knowledge.retrained)
     unlearned, *retrained = (one.select(rows) for one in models)
 
     def row(
@@ -261,9 +262,10 @@ def harm_rows(
         tests: int = 1,
     ) -> HarmRow:
         if found is None:
+            outcome = cast(Harm, why)
             return HarmRow(
-                draw, column, value, head, metric, patients, None, None, None, None, margin, why
-            )  # type: ignore[arg-type]
+                draw, column, value, head, metric, patients, None, None, None, None, margin, outcome
+            )
         return HarmRow(
             draw,
             column,
@@ -300,7 +302,7 @@ def harm_rows(
         )
     groups = [
         (column, str(value), np.flatnonzero(values[patient] == value))
-        for column, values in _columns(cohort, evidence.partition.patient).items()
+        for column, values in _columns(cohort, knowledge.partition.patient).items()
         for value in np.unique(values[patient])
     ]
     large = sum(len(np.unique(patient[at])) >= LEAST for _, _, at in groups)
@@ -338,17 +340,17 @@ def _take(signals: Signals, at: Ints) -> Signals:
 
 
 def retained_risk(
-    evidences: Evidences, *, cohort: Cohort, draw: int, level: float
+    knowledge_by_channel: KnowledgeByChannel, *, cohort: Cohort, draw: int, level: float
 ) -> RetainedRisk | None:
     """Retained patients' exposure after unlearning, against retraining; None where it cannot be told."""
     names = codes(cohort.patient)[1]
     kept: list[tuple[Channel, Floats, Floats]] = []
     people: Ints | None = None
-    for channel, evidence in evidences.items():
-        models = (evidence.audited, *evidence.retrained)
+    for channel, knowledge in knowledge_by_channel.items():
+        models = (knowledge.audited, *knowledge.retrained)
         try:
             sides = [
-                np.stack([evidence.signal(model, on) for model in models])
+                np.stack([knowledge.signal(model, on) for model in models])
                 for on in ("retain", "holdout")
             ]
         except (
@@ -356,7 +358,7 @@ def retained_risk(
             KeyError,
         ):  # undefined on this channel; signals without the retained rows
             continue
-        own = evidence.patients("retain").code
+        own = knowledge.patients("retain").code
         if people is not None and len(people) != len(own):
             continue  # patients without a label are on the link alone
         people = own
@@ -405,6 +407,8 @@ def _auc(inside: Floats, outside: Floats) -> float:
     return float(membership_auc(inside, outside, once(len(inside) + len(outside)))[0])
 
 
-def through(evidence: Evidence, channels: Sequence[Channel]) -> dict[Channel, Evidence]:
+def through(
+    knowledge: AdversaryKnowledge, channels: Sequence[Channel]
+) -> dict[Channel, AdversaryKnowledge]:
     """The same evidence through each channel."""
-    return {channel: replace(evidence, channel=cast(Channel, channel)) for channel in channels}
+    return {channel: replace(knowledge, channel=cast(Channel, channel)) for channel in channels}

@@ -35,7 +35,7 @@ from forgetmi.core.types import Batch
 from forgetmi.data.noise import Perturbation, Perturber
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means
 from forgetmi.unlearning.method import MethodInfo
 
@@ -122,7 +122,7 @@ class ForgetMIRelease:
         if faults:
             raise SpecError(faults)
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         on = self.deviations
         teacher = copy.deepcopy(model).requires_grad_(False).train(on.teacher_in_train_mode)
@@ -222,7 +222,7 @@ class ForgetMIRelease:
     def _batches(
         self,
         model: ImageText,
-        loaders: Loaders,
+        loaders: GuardedLoaders,
         noise: Perturber,
         epoch: int,
     ) -> Iterator[tuple[Batch, Batch, Batch]]:

@@ -15,7 +15,7 @@ from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, ForgetMIError, MethodError
 from forgetmi.core.files import write_text
 from forgetmi.core.types import Evaluation
-from forgetmi.jobs.pool import Job, Tell
+from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.run import workflow
 from forgetmi.run.fingerprint import opened, versions
@@ -35,13 +35,13 @@ def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
     ]
 
 
-def make(store: Store, cell: Cell, tell: Tell) -> None:
+def make(store: Store, cell: Cell, progress: ProgressCallback) -> None:
     """Make one model, run it once over the cohort and store what it says; a failure is stored as such.
 
     Args:
         store: Where.
         cell: Which.
-        tell: Called with (done, in all) as work goes on.
+        progress: Called with (done, in all) as work goes on.
 
     Raises:
         OSError: The disk is full or cannot be written: nothing is wrong with the model.
@@ -53,7 +53,7 @@ def make(store: Store, cell: Cell, tell: Tell) -> None:
     with Meter() as meter:
         try:
             model, trace, cost = _MAKERS[cell.role](
-                store, cell, lambda done, total: tell(done, total + 1)
+                store, cell, lambda done, total: progress(done, total + 1)
             )
             _, prepared, _ = opened(cell.spec)
             store.keep(cell.digest, workflow.predict(prepared=prepared, model=model), trace)
@@ -69,7 +69,7 @@ def make(store: Store, cell: Cell, tell: Tell) -> None:
             identity=json.loads(cell.identity),
         )
     store.state(cell.digest).unlink(missing_ok=True)
-    tell(1, 1)
+    progress(1, 1)
 
 
 def killed(store: Store, cell: Cell, fault: Fault) -> None:
@@ -98,7 +98,7 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}"
 
 
-def _original(store: Store, cell: Cell, tell: Tell) -> Made:
+def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     _, prepared, partition = opened(cell.spec)
     home = store.model(cell.digest)
     with Meter() as meter:
@@ -110,14 +110,14 @@ def _original(store: Store, cell: Cell, tell: Tell) -> Made:
             seed=cell.seed,
             resume=store.state(cell.digest),
             log=workflow.log_beside(home),
-            progress=tell,
+            progress=progress,
             device=device_of(cell.spec),
         )
     prepared.save(home, made.model, role=cell.role, seed=cell.seed)
     return made.model, {"epochs": made.trace.epochs, "steps": made.trace.total("steps")}, meter.cost
 
 
-def _retrain(store: Store, cell: Cell, tell: Tell) -> Made:
+def _retrain(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     _, prepared, partition = opened(cell.spec)
     with Meter() as meter:
         model, happened = workflow.train(
@@ -127,13 +127,13 @@ def _retrain(store: Store, cell: Cell, tell: Tell) -> Made:
             seed=cell.seed,
             without_forgotten=True,
             resume=store.state(cell.digest),
-            progress=tell,
+            progress=progress,
             device=device_of(cell.spec),
         )
     return model, {"epochs": happened.epochs, "steps": happened.total("steps")}, meter.cost
 
 
-def _unlearn(store: Store, cell: Cell, tell: Tell) -> Made:
+def _unlearn(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     before = store.outcome(cell.original)
     if before is None or before.reason:
         raise MethodError(
@@ -155,13 +155,13 @@ def _unlearn(store: Store, cell: Cell, tell: Tell) -> Made:
             batch_size=cell.spec.batch_size,
             training_log=workflow.open_log(store.model(cell.original), cell.spec.method),
             state=store.state(cell.digest),
-            progress=tell,
+            progress=progress,
             device=device,
         )
     return done.model, done.trace.plain(), meter.cost
 
 
-_MAKERS: dict[str, Callable[[Store, Cell, Tell], Made]] = {
+_MAKERS: dict[str, Callable[[Store, Cell, ProgressCallback], Made]] = {
     "original": _original,
     "retrain": _retrain,
     "unlearn": _unlearn,
@@ -182,7 +182,9 @@ def measure_jobs(store: Store, grid: Sequence[Point]) -> list[Job]:
     ]
 
 
-def measure(store: Store, point: Point, original: str, digest: str, tell: Tell) -> None:
+def measure(
+    store: Store, point: Point, original: str, digest: str, progress: ProgressCallback
+) -> None:
     """Measure the models that started from one original against the retrained ones, and store the scores.
 
     Args:
@@ -190,7 +192,7 @@ def measure(store: Store, point: Point, original: str, digest: str, tell: Tell) 
         point: The forget set and training seed.
         original: Digest of the original.
         digest: Name of the result; see `evaluation_digest`.
-        tell: Called with (done, in all).
+        progress: Called with (done, in all).
     """
     cohort, _, partition = opened(point.spec)
     retrains = [cell for cell in point.retrains if store.finished(cell.digest)]
@@ -208,7 +210,7 @@ def measure(store: Store, point: Point, original: str, digest: str, tell: Tell) 
         resamples=point.spec.resamples,
     )
     write_text(store.evaluation(digest), evaluation.to_json())
-    tell(1, 1)
+    progress(1, 1)
 
 
 def evaluation_digest(store: Store, point: Point, original: str) -> str:

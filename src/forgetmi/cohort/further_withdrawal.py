@@ -8,7 +8,7 @@ from forgetmi.core.errors import Fault, PartitionError
 from forgetmi.core.types import Cohort, ForgetRequest, Partition
 
 
-def sequel(earlier: Partition, request: ForgetRequest, *, cohort: Cohort) -> Partition:
+def further_withdrawal(earlier: Partition, request: ForgetRequest, *, cohort: Cohort) -> Partition:
     """Forget more patients, and keep everything else of an earlier partition as it was.
 
     Drawn anew, the held-out patients would be others, among them some that the model was trained on; and those

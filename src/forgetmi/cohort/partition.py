@@ -76,7 +76,7 @@ def partition(
     ]
     patient, group = codes(cohort.patient)[0], codes(cohort.group)[0]
     unit = _units(patient, group)
-    faults += _torn(cohort, unit)
+    faults += _conflicting_split(cohort, unit)
     asked = np.zeros(len(cohort), dtype=bool)
     if isinstance(forget, ForgetRequest):
         asked, strange = _asked(cohort, forget)
@@ -279,7 +279,7 @@ def _units(patient: Ints, group: Ints) -> Ints:
     return connected_components(links, directed=False)[1].astype(np.int64)[patient]
 
 
-def _torn(cohort: Cohort, unit: Ints) -> list[Fault]:
+def _conflicting_split(cohort: Cohort, unit: Ints) -> list[Fault]:
     """One fault for each patient of whom a row has another given split than the first row of the patient's unit."""
     if len(unit) == 0:
         return [Fault("the cohort has no rows")]

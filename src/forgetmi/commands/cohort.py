@@ -14,7 +14,7 @@ from forgetmi.commands.options import NoOptions, command_line, parse, take
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_text
 from forgetmi.core.types import Cohort, codes
-from forgetmi.run.console import Board, say
+from forgetmi.run.console import ProgressDisplay, say
 
 
 def cohort(argv: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ def _make_table(argv: Sequence[str]) -> None:
         description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
         "--like mimic writes a tree like MIMIC-CXR's, with options of its own.",
     )
-    with Board() as board:
+    with ProgressDisplay() as board:
         make_synthetic(
             own.out,
             patients=own.patients,
@@ -136,7 +136,7 @@ def _make_mimic(argv: Sequence[str]) -> None:
         description="Write a folder like MIMIC-CXR's, with generated radiographs and reports of nobody, "
         "to try everything without access.",
     )
-    with Board() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as board, full_disk_explained(own.out.name):
         made = make_mimic_phantom(
             own.out,
             split=own.split,
@@ -197,7 +197,7 @@ def check(argv: Sequence[str]) -> None:
         description="Read every row and decode every image; all faults are reported at once.",
     )
     found: Cohort = spec.cohort.load()
-    with Board() as board:
+    with ProgressDisplay() as board:
         store = build_image_store(
             found,
             spec.images,

@@ -14,9 +14,9 @@ from forgetmi.commands.options import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.types import UNLEARNED
-from forgetmi.run.console import Board, say
+from forgetmi.run.console import ProgressDisplay, say
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.shadows import make_pool, plan_for, price_of
+from forgetmi.run.shadows import estimated_cost, make_pool, plan_for
 from forgetmi.run.spec import spec_of
 
 SERVES = ((64, "LiRA, U-LiRA and RULI"), (16, "LiRA, RMIA and IAM"), (2, "RMIA and IAM"))
@@ -65,7 +65,7 @@ def shadows(argv: Sequence[str]) -> None:
         )
     partition = read_partition(run.partition, spec.cohort.load())
     plan = plan_for(partition, models=own.models, unlearnings=own.unlearnings, seed=own.seed)
-    cost = price_of(plan, spec, run, training=own.training_cost)
+    cost = estimated_cost(plan, spec, run, training=own.training_cost)
     side_by_side = min(spec.workers or os.cpu_count() or 1, plan.models)
     serves = next(name for least, name in SERVES if plan.models >= least)
     say(
@@ -74,7 +74,7 @@ def shadows(argv: Sequence[str]) -> None:
     )
     if own.estimate:
         return
-    with Board() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as board, full_disk_explained(own.out.name):
         make_pool(plan, spec, run, own.out, show=board.show)
     say(
         f"Shadow models: {own.out}\nUse them: forgetmi audit {own.run} --shadows {own.out} --out DIRECTORY"

@@ -16,10 +16,10 @@ from forgetmi.core.types import Cohort, Signals
 from forgetmi.data.duplicates import find_duplicates
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run import workflow
-from forgetmi.run.console import Board, say
+from forgetmi.run.console import ProgressDisplay, say
 from forgetmi.run.pipeline import device_of, load_data, prepare
 from forgetmi.run.spec import RunSpec
-from forgetmi.unlearning.method import recalled
+from forgetmi.unlearning.method import original_table
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def train(argv: Sequence[str]) -> None:
     )
     use_threads(spec.threads)
     cohort, partition = load_data(spec)
-    with Board() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as board, full_disk_explained(own.out.name):
         prepared = prepare(
             spec, cohort, partition, lambda done, total: board.show("images", done, total)
         )
@@ -126,7 +126,7 @@ def predict(argv: Sequence[str]) -> None:
     )
     use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
-    with Board() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as board, full_disk_explained(own.out.name):
         prepared, loaded = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
         signals = workflow.predict(
             prepared=prepared,
@@ -182,7 +182,7 @@ def unlearn(argv: Sequence[str]) -> None:
         ),
     )
     use_threads(spec.threads)
-    with distributed.in_shares(own.shares):
+    with distributed.in_micro_batches(own.shares):
         _unlearn(spec, own)
 
 
@@ -201,10 +201,10 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
                     do="Give the seed, sizes of sets and split the original was trained with.",
                 )
             )
-    with Board() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as board, full_disk_explained(own.out.name):
         prepared, original = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
         original.model.to(device_of(spec))
-        settled = workflow.settle_gate(prepared, original, partition, seed=spec.seed)
+        settled = workflow.fit_missing_gate(prepared, original, partition, seed=spec.seed)
         if said is not None:
             if settled:
                 raise SpecError(
@@ -215,7 +215,7 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
                         why="the checkpoint came without a gate, and they were made before one was fitted to it",
                     )
                 )
-            recalled(
+            original_table(
                 said,
                 spec.method,
                 original.model,

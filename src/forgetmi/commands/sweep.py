@@ -11,7 +11,7 @@ from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.jobs.pool import use_threads
-from forgetmi.run.console import Board, say
+from forgetmi.run.console import ProgressDisplay, say
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.track import Kind, Tracker
 from forgetmi.search.sweep import Study, best_of, run_sweep
@@ -102,7 +102,7 @@ def whole(spec: RunSpec, own: SweepOptions, file: Path) -> None:
         count,
         own.storage,
     )
-    with Board() as board:
+    with ProgressDisplay() as board:
         tried = run_sweep(study, show=board.show)
     best = best_of(tried, maximise=study.maximise)
     for one in tried:
@@ -127,7 +127,7 @@ def one_trial(spec: RunSpec, own: SweepOptions) -> None:
         )
     use_threads(spec.threads)
     objective = own.objective or OWN
-    value, refused = score(spec, own.out, objective=objective, tell=lambda done, total: None)
+    value, refused = score(spec, own.out, objective=objective, progress=lambda done, total: None)
     kind: Kind = own.track or ("wandb" if os.environ.get("WANDB_SWEEP_ID") else "")
     if kind:
         with Tracker(kind, own.out, "trial", {}) as tracker:

@@ -96,7 +96,7 @@ class Meter:
 _RUNNING: list[Meter] = []  # the innermost last
 
 
-def spent() -> Cost | None:
+def cost_so_far() -> Cost | None:
     """What the innermost running meter shows, to be saved with the progress of its work; None where none runs."""
     return _RUNNING[-1].now() if _RUNNING else None
 
@@ -107,7 +107,7 @@ def go_on_from(cost: Cost) -> None:
     What an interrupted process did after that moment is done again, and counts once.
 
     Args:
-        cost: What `spent` returned then.
+        cost: What `cost_so_far` returned then.
     """
     if _RUNNING:
         here = _RUNNING[-1].now()

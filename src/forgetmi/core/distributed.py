@@ -46,12 +46,12 @@ def share(samples: int, *, of: int | None = None, number: int | None = None) -> 
 
 
 def shares() -> int:
-    """In how many shares a batch is computed: one a process, or as many as `in_shares` asks of a single process."""
+    """In how many shares a batch is computed: one a process, or as many as `in_micro_batches` asks of a single process."""
     return _shares if count() == 1 else count()
 
 
 @contextmanager
-def in_shares(asked: int) -> Iterator[None]:
+def in_micro_batches(asked: int) -> Iterator[None]:
     """Let one process compute each batch, in a block, in the shares that several processes would take.
 
     What differs between one process and several is the rounding of smaller batches, which a long unlearning enlarges.

@@ -22,8 +22,8 @@ from forgetmi.data.text import Tokenizer, TokenStore
 
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Records:
-    """All samples of a cohort, ready to be batched; made by `Records.of`.
+class SampleStore:
+    """All samples of a cohort, ready to be batched; made by `SampleStore.of`.
 
     Args:
         images: The cohort's images.
@@ -136,8 +136,8 @@ class Loader:
         shuffle: Whether epochs are shuffled; otherwise they follow `rows`.
         avoid_single: Whether a last batch of one sample joins the batch before it (then of `batch_size` + 1): batch
             normalisation cannot train on one sample.
-        readers: Threads that read batches ahead while the device works on another; 0 = each is read when it is asked
-            for. See `readers_for`.
+        prefetch_workers: Threads that read batches ahead while the device works on another; 0 = each is read when it is asked
+            for. See `prefetch_workers_for`.
 
     Raises:
         SpecError: The batch size is not positive.
@@ -145,14 +145,14 @@ class Loader:
 
     def __init__(
         self,
-        records: Records,
+        records: SampleStore,
         rows: Ints,
         *,
         batch_size: int,
         seed: int,
         shuffle: bool = True,
         avoid_single: bool = False,
-        readers: int = 0,
+        prefetch_workers: int = 0,
     ) -> None:
         if batch_size < 1:
             raise SpecError(Fault(f"batch_size is {batch_size}", do="Choose 1 or more."))
@@ -163,7 +163,7 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self.avoid_single = avoid_single
-        self.readers = readers
+        self.prefetch_workers = prefetch_workers
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -207,14 +207,14 @@ class Loader:
         return self._read(self._cut(np.asarray(rows, np.int64)), perturbation)
 
     def _read(self, plan: list[Ints], perturbation: Perturber | None) -> Iterator[Batch]:
-        if self.readers == 0:
+        if self.prefetch_workers == 0:
             for rows in plan:
                 yield self.records.batch(rows, perturbation=perturbation)
             return
         waiting, ahead = deque(plan), deque()
-        with ThreadPoolExecutor(self.readers) as pool:
+        with ThreadPoolExecutor(self.prefetch_workers) as pool:
             while waiting or ahead:
-                while waiting and len(ahead) <= self.readers:
+                while waiting and len(ahead) <= self.prefetch_workers:
                     ahead.append(
                         pool.submit(
                             self.records.batch, waiting.popleft(), perturbation=perturbation
@@ -223,6 +223,6 @@ class Loader:
                 yield ahead.popleft().result()
 
 
-def readers_for(device: Any) -> int:
+def prefetch_workers_for(device: Any) -> int:
     """Threads to read ahead with: a processor that trains has no time to spare, an accelerator must not wait."""
     return 0 if str(device).startswith("cpu") else max(1, min(8, (os.cpu_count() or 1) - 1))

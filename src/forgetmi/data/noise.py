@@ -135,7 +135,7 @@ class Perturbation:
         return text
 
 
-def wash(
+def augmentation(
     *, text_level: float = 0.1, sentences: bool = False, seed: int = 0, draw: int = 0
 ) -> Perturbation:
     """The mild changes under which a trained model no longer shows what it memorised of a sample.

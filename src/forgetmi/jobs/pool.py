@@ -17,7 +17,7 @@ from typing import Any
 from forgetmi.core.distributed import launched
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 
-Tell = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 # Workers are copies of one process that has imported everything, where the system can make such copies safely.
 _METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 _channel: Any = None
@@ -25,7 +25,7 @@ _channel: Any = None
 
 @dataclass(frozen=True)
 class Job:
-    """One call ``work(*arguments, tell)``.
+    """One call ``work(*arguments, progress)``.
 
     Args:
         name: Unique name.
@@ -78,16 +78,16 @@ def run_jobs(
         for job in _ordered(jobs):
             job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
         return
-    seats = [_Seat(threads) for _ in range(count)]
+    slots = [_WorkerSlot(threads) for _ in range(count)]
     try:
-        _schedule(seats, jobs, show)
+        _schedule(slots, jobs, show)
     except BaseException:
-        for seat in seats:
-            seat.stop()
+        for slot in slots:
+            slot.stop()
         raise
     finally:
-        for seat in seats:
-            seat.close()
+        for slot in slots:
+            slot.close()
 
 
 def give_up(job: Job, fault: Fault) -> None:
@@ -129,7 +129,7 @@ def _ordered(jobs: Sequence[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: job.after is not None)
 
 
-class _Seat:
+class _WorkerSlot:
     """One process at a time, in a pool of its own: when it is killed, it is known which job it had."""
 
     def __init__(self, threads: int) -> None:
@@ -171,26 +171,26 @@ class _Seat:
 
 
 def _schedule(
-    seats: Sequence[_Seat], jobs: Sequence[Job], show: Callable[[str, int, int], None]
+    slots: Sequence[_WorkerSlot], jobs: Sequence[Job], show: Callable[[str, int, int], None]
 ) -> None:
-    free, waiting, unfinished = list(seats), list(jobs), {job.name for job in jobs}
-    running: dict[Future[None], tuple[Job, _Seat]] = {}
+    free, waiting, unfinished = list(slots), list(jobs), {job.name for job in jobs}
+    running: dict[Future[None], tuple[Job, _WorkerSlot]] = {}
     while waiting or running:
         for job in [job for job in waiting if job.after not in unfinished][: len(free)]:
             waiting.remove(job)
-            seat = free.pop()
-            running[seat.submit(job)] = job, seat
+            slot = free.pop()
+            running[slot.submit(job)] = job, slot
         done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-        for _, seat in running.values():
-            seat.drain(show)
+        for _, slot in running.values():
+            slot.drain(show)
         for future in done:
-            job, seat = running.pop(future)
+            job, slot = running.pop(future)
             try:
                 future.result()
             except BrokenProcessPool:
-                give_up(job, _death(seat.renew()))
+                give_up(job, _death(slot.renew()))
                 show(job.name, 1, 1)
-            free.append(seat)
+            free.append(slot)
             unfinished.discard(job.name)
 
 

@@ -17,7 +17,7 @@ from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
 from forgetmi.model.train import Recipe
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, set_lr
 from forgetmi.unlearning.losses import classification, distillation
 from forgetmi.unlearning.method import MethodInfo
@@ -54,7 +54,7 @@ class AFS:
         summary="A new model learns from the old one's answers on part of everyone else's data and is kept from "
         "knowing the forgotten patients.",
         reads=frozenset({"forget", "retain", "labels", "teacher", "recipe", "fresh model"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="(1 + query_batches) x fraction, and fraction / 3 once",
         suits="purifying a model for passing on, where only part of the data may be used again",
@@ -78,7 +78,7 @@ class AFS:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         if self.epochs == 0:
             return frozen(model).requires_grad_(True)
@@ -88,7 +88,7 @@ class AFS:
         retain = loaders.retain
         count = max(2, round(self.fraction * len(retain.rows)))
         rows = np.sort(retain.random(0, min(count, len(retain.rows))))
-        taught = outputs_of(frozen(model), retain, rows, context.known)
+        taught = outputs_of(frozen(model), retain, rows, context.cached)
         lessons = retain.for_training(recipe.batch_size, rows=rows)
         names = ("task", "distillation", "risk") if self.risk > 0 else ("task", "distillation")
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
@@ -129,7 +129,7 @@ class AFS:
         ]
         return [task, self.kd * (copied[0] + copied[1])]
 
-    def _query(self, loaders: Loaders, step: int) -> Iterator[Batch]:
+    def _query(self, loaders: GuardedLoaders, step: int) -> Iterator[Batch]:
         rows = loaders.forget.window(
             step, min(self.query_batches * loaders.batch_size, len(loaders.forget.rows))
         )

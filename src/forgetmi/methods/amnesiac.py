@@ -14,7 +14,7 @@ from torch import Tensor
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.original import TrainingTask, watched
 from forgetmi.unlearning.update_log import UpdateLog
@@ -66,7 +66,7 @@ class Amnesiac:
             np.isin(np.arange(len(task.patient)), task.forget).astype(np.int64), folder=task.log
         )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         log, rows, student = context.training_log, loaders.forget.rows, copy.deepcopy(model)
         if not isinstance(log, UpdateLog):

@@ -14,7 +14,7 @@ from forgetmi.core.seeding import derive
 from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode, split
 from forgetmi.unlearning.losses import distillation
 from forgetmi.unlearning.method import MethodInfo
@@ -51,7 +51,7 @@ class BadTeaching:
         summary="Makes the model answer about the forgotten patients like one that has learned nothing, and like the "
         "original about everyone else.",
         reads=frozenset({"forget", "retain", "teacher", "fresh model"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="fraction + |forget| / |retain|, and 1/3 of that once for the teachers",
         suits="comparisons; withdrawals where labels are not at hand",
@@ -72,7 +72,7 @@ class BadTeaching:
                 Fault("fraction must be in (0, 1] and temperature above 0", where="bad_teaching")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
@@ -86,7 +86,7 @@ class BadTeaching:
             context.fresh_model(derive(context.seed, "unlearn", "incompetent teacher"))
         )
         bad = tabulate(incompetent, forget.batches(forget.rows))
-        good = outputs_of(frozen(model), retain, kept, context.known)
+        good = outputs_of(frozen(model), retain, kept, context.cached)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             context.log.epochs.append(

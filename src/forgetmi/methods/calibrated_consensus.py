@@ -12,13 +12,13 @@ from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.types import Ints
-from forgetmi.data.noise import wash
+from forgetmi.data.noise import augmentation
 from forgetmi.model.image_text import ImageText
-from forgetmi.unlearning.averaged_embeddings import Mean, wash_out
+from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
 from forgetmi.unlearning.head_space import HeadSpace
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 from forgetmi.unlearning.transport import Transport, fit_transport
@@ -63,7 +63,7 @@ class CalibratedConsensus:
         summary="Makes the model treat each forgotten patient as it treats patients it never saw: how it treats those "
         "differently from the ones it remembers is measured on other patients and undone on the forgotten.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x "
         "(|forget| + members) / |retain|",
@@ -103,7 +103,7 @@ class CalibratedConsensus:
         ]:
             raise SpecError(faults)
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         if self.epochs == 0:
             return copy.deepcopy(model)
@@ -116,7 +116,7 @@ class CalibratedConsensus:
                 )
             )
         teacher = frozen(model)
-        clean = outputs_of(teacher, loaders.forget, loaders.forget.rows, context.known)
+        clean = outputs_of(teacher, loaders.forget, loaders.forget.rows, context.cached)
         goal = self._goal(teacher, clean, loaders, context)
         return distil(
             model,
@@ -135,17 +135,23 @@ class CalibratedConsensus:
             decay=self.decay,
         )
 
-    def _goal(self, teacher: ImageText, clean: Table, loaders: Loaders, context: Context) -> Table:
+    def _goal(
+        self, teacher: ImageText, clean: Table, loaders: GuardedLoaders, context: Context
+    ) -> Table:
         """What the student shall say of the forgotten."""
         forget, retain, validation = loaders.forget, loaders.retain, loaders.validation
         changes = [
-            wash(text_level=self.text_level, sentences=self.sentences, seed=context.seed, draw=draw)
+            augmentation(
+                text_level=self.text_level, sentences=self.sentences, seed=context.seed, draw=draw
+            )
             for draw in range(self.draws)
         ]
-        lost = wash_out(teacher, forget, forget.rows, changes)
+        lost = average_over_augmentations(teacher, forget, forget.rows, changes)
         count = min(self.members or len(retain.rows), len(retain.rows))
-        members = wash_out(teacher, retain, np.sort(retain.random(0, count)), changes)
-        unseen = wash_out(teacher, validation, validation.rows, [None])
+        members = average_over_augmentations(
+            teacher, retain, np.sort(retain.random(0, count)), changes
+        )
+        unseen = average_over_augmentations(teacher, validation, validation.rows, [None])
         labels = [part.label.cpu().numpy() for part in (lost, members, unseen)]
         goal: dict[str, Tensor] = {}
         for name, head in (

@@ -10,7 +10,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
 from forgetmi.unlearning.last_layers import free_only, last_layers
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, minimise, set_mode
 from forgetmi.unlearning.method import MethodInfo
 
@@ -60,7 +60,7 @@ class CFk:
     bn: Literal["eval", "train"] = "eval"
     cache_mb: int = 512
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         moving = last_layers(student, image_k=self.image_k, text_k=self.text_k)

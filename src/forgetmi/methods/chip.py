@@ -15,7 +15,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.projection import directions, project, select
 
@@ -72,7 +72,7 @@ class CHIP:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
         forget, retain = loaders.forget, loaders.retain

@@ -14,7 +14,7 @@ from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, cycle, embeddings, minimise, set_mode
 from forgetmi.unlearning.losses import keep
 from forgetmi.unlearning.method import MethodInfo
@@ -51,7 +51,7 @@ class CLIPErase:
         summary="The link between each forgotten image and its report is dissolved while training goes on with "
         "everyone else's data.",
         reads=frozenset({"forget", "retain", "labels", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="2, and 1/3 once",
         suits="withdrawals where matching an image to its report is the risk",
@@ -66,7 +66,7 @@ class CLIPErase:
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
@@ -75,7 +75,7 @@ class CLIPErase:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         retain, forget = loaders.retain, loaders.forget
         hold = (
-            outputs_of(frozen(model), retain, retain.rows, context.known)
+            outputs_of(frozen(model), retain, retain.rows, context.cached)
             if self.consistency > 0
             else None
         )

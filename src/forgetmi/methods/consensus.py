@@ -9,10 +9,10 @@ from typing import ClassVar
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
-from forgetmi.unlearning.averaged_embeddings import wash_out
+from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import frozen, outputs_of
 
@@ -45,7 +45,7 @@ class Consensus:
         summary="Makes the model say of each forgotten image and report what it says on average of changed "
         "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
         reads=frozenset({"forget", "retain", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x |forget| / |retain|",
         suits="small cohorts without labelled validation patients; use calibrated_consensus where there are some",
@@ -75,7 +75,7 @@ class Consensus:
         if faults:
             raise SpecError(faults)
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         if self.epochs == 0:
             return copy.deepcopy(model)
@@ -84,8 +84,8 @@ class Consensus:
             Perturbation(shift=self.shift, text_level=self.text_level, seed=context.seed, draw=draw)
             for draw in range(self.draws)
         ]
-        washed = wash_out(teacher, forget, forget.rows, changes)
-        clean = outputs_of(teacher, forget, forget.rows, context.known)
+        washed = average_over_augmentations(teacher, forget, forget.rows, changes)
+        clean = outputs_of(teacher, forget, forget.rows, context.cached)
         goal = replace(clean, image=washed.image.rescaled, text=washed.text.rescaled)
         return distil(
             model,

@@ -14,7 +14,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.methods.msg import counted, layers
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, minimise, set_lr, set_mode
 from forgetmi.unlearning.method import MethodInfo
 
@@ -66,7 +66,7 @@ class CT:
                 Fault("text_k must be at least 0", where="ct", why=f"got {self.text_k}")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:

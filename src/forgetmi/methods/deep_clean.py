@@ -14,7 +14,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, minimise
 from forgetmi.unlearning.masks import by_encoder, largest_by_encoder, masked, shares
 from forgetmi.unlearning.method import MethodInfo
@@ -67,7 +67,7 @@ class DeepClean:
                 Fault("share must be in [0, 1]", where="deep_clean", why=f"got {self.share}")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
         if self.epochs == 0:

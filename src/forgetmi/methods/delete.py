@@ -13,7 +13,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
@@ -47,7 +47,7 @@ class Delete:
         summary="The model gives up the right answer for each forgotten patient and keeps the original's opinion about "
         "all other answers.",
         reads=frozenset({"forget", "labels", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="|forget| / |retain|, and 1/3 of that once",
         suits="withdrawals where only the forgotten patients' data are at hand",
@@ -67,7 +67,7 @@ class Delete:
                 Fault("truth must be in [0, 1)", where="delete", why=f"got {self.truth}")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
@@ -75,7 +75,7 @@ class Delete:
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         forget = loaders.forget
-        table = outputs_of(frozen(model), forget, forget.rows, context.known)
+        table = outputs_of(frozen(model), forget, forget.rows, context.cached)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             context.log.epochs.append(

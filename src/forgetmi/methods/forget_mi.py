@@ -14,7 +14,7 @@ from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.joint_views import Views, bounds_between, offset, start_distances, views
-from forgetmi.unlearning.loaders import Loaders, SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, concatenate, split
 from forgetmi.unlearning.losses import away, keep, towards
 from forgetmi.unlearning.method import MethodInfo
@@ -69,7 +69,7 @@ class ForgetMI:
         summary="Moves what the model says about each forgotten image, report and pair to what the original says about "
         "a noisy copy of it, while other patients' embeddings are held where they were.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="2 x |forget| / |retain|; once up to 1/3 for the teacher and 10/3 x |forget| / |retain| to calibrate",
         suits="comparison with the paper; withdrawals where the training data are at hand but retraining is not",
@@ -95,7 +95,7 @@ class ForgetMI:
     normalise: bool = False
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         teacher, student = frozen(model), copy.deepcopy(model)
         if self.epochs == 0:
@@ -105,12 +105,12 @@ class ForgetMI:
         forget, retain = loaders.forget, loaders.retain
         draw = retain.window if self.retain == "sequential" else retain.random
         kept = [draw(epoch, len(forget.rows)) for epoch in range(self.epochs)]
-        hold = outputs_of(teacher, retain, np.unique(np.concatenate(kept)), context.known)
+        hold = outputs_of(teacher, retain, np.unique(np.concatenate(kept)), context.cached)
         noise = self._noise(teacher, loaders, context)
         goal = self._goal(teacher, forget, noise, context)
         scale = (1.0, 1.0, 1.0)
         if self.normalise:
-            scale = start_distances(outputs_of(teacher, forget, forget.rows, context.known), goal)
+            scale = start_distances(outputs_of(teacher, forget, forget.rows, context.cached), goal)
         bounds = None if self._pulls else bounds_between(hold, retain.patients, scale)
         weights = torch.tensor(WEIGHTS[self.setting]) / sum(WEIGHTS[self.setting])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
@@ -144,14 +144,16 @@ class ForgetMI:
             return [towards(a, b) for a, b in zip(student, target, strict=True)]
         return [away(a, b, bound=m) for a, b, m in zip(student, target, bounds, strict=True)]
 
-    def _noise(self, teacher: ImageText, loaders: Loaders, context: Context) -> Perturbation | None:
+    def _noise(
+        self, teacher: ImageText, loaders: GuardedLoaders, context: Context
+    ) -> Perturbation | None:
         if self.setting == "no_noise":
             context.facts["noise"] = "none"
             return None
         std, level = self.noise_std, self.text_level
         if self.noise == "calibrated":
             std, level, found = calibrate_noise(
-                teacher, loaders, seed=context.seed, known=context.known
+                teacher, loaders, seed=context.seed, cached=context.cached
             )
             context.facts.update(found)
         return Perturbation(
@@ -159,10 +161,14 @@ class ForgetMI:
         )
 
     def _goal(
-        self, teacher: ImageText, forget: SetLoader, noise: Perturbation | None, context: Context
+        self,
+        teacher: ImageText,
+        forget: GuardedLoader,
+        noise: Perturbation | None,
+        context: Context,
     ) -> Table:
         """What the original says about the noisy copies; without noise, about the samples themselves plus a fixed
         offset of length 1e-3, because the gradient of a distance that is 0 is 0."""
         if noise is not None:
             return tabulate(teacher, forget.batches(forget.rows, perturbation=noise))
-        return offset(outputs_of(teacher, forget, forget.rows, context.known), seed=context.seed)
+        return offset(outputs_of(teacher, forget, forget.rows, context.cached), seed=context.seed)

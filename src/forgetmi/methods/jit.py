@@ -14,7 +14,7 @@ from forgetmi.core.seeding import torch_generator
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise
 from forgetmi.unlearning.losses import distance
 from forgetmi.unlearning.method import MethodInfo
@@ -72,7 +72,7 @@ class JiT:
                 Fault("copies must be at least 1, both deviations at least 0", where="jit")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
         student.gate.requires_grad_(False)

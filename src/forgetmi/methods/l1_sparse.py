@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, minimise, set_mode
 from forgetmi.unlearning.losses import l1_norm
 from forgetmi.unlearning.method import MethodInfo
@@ -66,7 +66,7 @@ class L1Sparse:
         falling = self.epochs - self.plain_epochs
         return 1 - epoch / falling if epoch < falling else 0.0
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)

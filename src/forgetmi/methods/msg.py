@@ -18,7 +18,7 @@ from forgetmi.model.initialise import initialise
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
 from forgetmi.unlearning.last_layers import last_layers
-from forgetmi.unlearning.loaders import Loaders, SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, minimise, set_lr, set_mode
 from forgetmi.unlearning.masks import largest, masked
 from forgetmi.unlearning.method import MethodInfo
@@ -85,7 +85,7 @@ class MSG:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
@@ -111,7 +111,7 @@ class MSG:
                 )
         return student
 
-    def choose(self, model: ImageText, loaders: Loaders) -> dict[str, Tensor]:
+    def choose(self, model: ImageText, loaders: GuardedLoaders) -> dict[str, Tensor]:
         """Which weights start afresh: Bool tensors by parameter name."""
         forget, retain = loaders.forget, loaders.retain
         like = np.sort(retain.random(0, min(len(forget.rows), len(retain.rows))))
@@ -127,7 +127,7 @@ class MSG:
         return masks
 
 
-def counted(loader: SetLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
+def counted(loader: GuardedLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
     """Pass on batches that were read past a set's own count, and count them."""
     for batch in batches:
         loader.seen += len(batch)

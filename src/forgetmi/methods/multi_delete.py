@@ -16,7 +16,7 @@ from forgetmi.core.types import Ints, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.derangement import derangement
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
@@ -58,7 +58,7 @@ class MultiDelete:
         summary="Unties each forgotten image from its report, while what the model makes of each alone, and of "
         "everyone else, is held.",
         reads=frozenset({"forget", "retain", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher",
         suits="comparisons; models that answer from the joint embedding",
@@ -76,7 +76,7 @@ class MultiDelete:
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         teacher, student = frozen(model), copy.deepcopy(model)
         if self.epochs == 0:
@@ -86,9 +86,9 @@ class MultiDelete:
         forget, retain = loaders.forget, loaders.retain
         kept = [retain.window(epoch, len(forget.rows)) for epoch in range(self.epochs)]
         foreign = [self._partners(loaders, context.seed, epoch) for epoch in range(self.epochs)]
-        lost = outputs_of(teacher, forget, forget.rows, context.known)
+        lost = outputs_of(teacher, forget, forget.rows, context.cached)
         needed = [*kept, *foreign] if self.partners == "retain" else kept
-        held = outputs_of(teacher, retain, np.unique(np.concatenate(needed)), context.known)
+        held = outputs_of(teacher, retain, np.unique(np.concatenate(needed)), context.cached)
         reports = held if self.partners == "retain" else lost
         weights = torch.tensor([self.md, self.mkr, self.ukr])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
@@ -111,7 +111,7 @@ class MultiDelete:
             return self.lr * (step + 1) / math.ceil(rising)
         return self.lr * (1 + math.cos(math.pi * (step - rising) / (total - rising))) / 2
 
-    def _partners(self, loaders: Loaders, seed: int, epoch: int) -> Ints:
+    def _partners(self, loaders: GuardedLoaders, seed: int, epoch: int) -> Ints:
         """For each forgotten row, the row whose report stands in."""
         rows = loaders.forget.rows
         if self.partners == "retain":

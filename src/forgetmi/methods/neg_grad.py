@@ -11,7 +11,7 @@ from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.label_matched import matched_mean, per_sample
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode
 from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.method import MethodInfo
@@ -59,7 +59,7 @@ class NegGrad:
     stop: Literal["validation", "never"] = "validation"
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
@@ -94,7 +94,7 @@ class NegGrad:
             )
         return student
 
-    def _target(self, model: ImageText, loaders: Loaders) -> float | None:
+    def _target(self, model: ImageText, loaders: GuardedLoaders) -> float | None:
         if self.stop == "never":
             return None
         like, _ = per_sample(model, loaders.forget, "cross_entropy")
@@ -109,6 +109,6 @@ def _until(reached: Callable[[], bool], batches: Iterable[Batch]) -> Iterator[Ba
             return
 
 
-def _mean(student: ImageText, loaders: Loaders) -> float:
+def _mean(student: ImageText, loaders: GuardedLoaders) -> float:
     """The image head's mean cross-entropy on the forget set."""
     return float(per_sample(student, loaders.forget, "cross_entropy")[1].double().mean())

@@ -12,7 +12,7 @@ from torch import Tensor
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, cycle, minimise, set_mode
 from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.method import MethodInfo
@@ -58,7 +58,7 @@ class NegGradPlus:
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)

@@ -15,11 +15,11 @@ from forgetmi.core.seeding import torch_generator
 from forgetmi.core.types import Batch, Model
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import embeddings
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
-from forgetmi.unlearning.teacher import asked, frozen
+from forgetmi.unlearning.teacher import frozen, looked_up_or_run
 
 HEADS = ("image", "text")
 
@@ -52,7 +52,7 @@ class NewtonHeads:
         summary="The final linear step of each branch is recomputed as if the forgotten had not been there, with a "
         "certificate; the encoders before it are left as they are and still remember.",
         reads=frozenset({"forget", "retain", "labels", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="1/3 (1 + |forget| / |retain|), once",
         suits="models whose encoders never saw the patients",
@@ -69,10 +69,10 @@ class NewtonHeads:
                 Fault("ridge and std must be above 0 and delta in (0, 1)", where="newton_heads")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student, teacher = copy.deepcopy(model), frozen(model)
-        ask = asked(teacher, context.known)
+        ask = looked_up_or_run(teacher, context.cached)
         lost, held = (
             _features(ask, one.batches(one.rows)) for one in (loaders.forget, loaders.retain)
         )

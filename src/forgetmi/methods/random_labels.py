@@ -14,7 +14,7 @@ from forgetmi.core.types import Batch, Ints
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, minimise, set_mode, split
 from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.method import MethodInfo
@@ -72,7 +72,7 @@ class RandomLabels:
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)
@@ -85,7 +85,7 @@ class RandomLabels:
         self,
         student: ImageText,
         optimiser: torch.optim.Optimizer,
-        loaders: Loaders,
+        loaders: GuardedLoaders,
         context: Context,
     ) -> None:
         """The method's epochs, in place.

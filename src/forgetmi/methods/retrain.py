@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo
 
 
@@ -31,6 +31,6 @@ class Retrain:
         suits="whoever can afford it; the reference for all others",
     )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         return context.train(context.fresh_model(context.seed), loaders.retain)

@@ -11,7 +11,7 @@ from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw
 from forgetmi.unlearning.masks import largest_by_encoder, masked, shares
 from forgetmi.unlearning.method import MethodInfo
@@ -69,7 +69,7 @@ class SalUn:
                 Fault("share must be in [0, 1]", where="salun", why=f"got {self.share}")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:

@@ -14,7 +14,7 @@ from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode
 from forgetmi.unlearning.losses import distillation
 from forgetmi.unlearning.method import MethodInfo
@@ -62,7 +62,7 @@ class Scrub:
         summary="Makes the model disagree with the original about the forgotten patients and agree with it about "
         "everyone else.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
-        recalls=True,
+        reads_signals=True,
         exact=False,
         cost="1 + |forget| / |retain| in epochs with a max pass, 1 in the others; 1/3 of that once for the teacher",
         suits="comparisons; single patients with rewind",
@@ -83,7 +83,7 @@ class Scrub:
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         teacher, student = frozen(model), copy.deepcopy(model)
         if self.epochs == 0:
@@ -91,8 +91,8 @@ class Scrub:
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         forget, retain = loaders.forget, loaders.retain
-        lost = outputs_of(teacher, forget, forget.rows, context.known) if self.max_epochs else None
-        held = outputs_of(teacher, retain, retain.rows, context.known) if self.alpha else None
+        lost = outputs_of(teacher, forget, forget.rows, context.cached) if self.max_epochs else None
+        held = outputs_of(teacher, retain, retain.rows, context.cached) if self.alpha else None
         history = History()
         if self.rewind != "off":
             history.keep(student)

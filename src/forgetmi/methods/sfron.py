@@ -16,7 +16,7 @@ from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, base, cycle, minimise, set_mode
 from forgetmi.unlearning.masks import masked, shares
 from forgetmi.unlearning.method import MethodInfo
@@ -85,7 +85,7 @@ class SFRon:
                 Fault("alpha, adapt and ratio must be at least 0, every at least 1", where="sfron")
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
@@ -112,7 +112,9 @@ class SFRon:
             )
         return student
 
-    def _masks(self, student: ImageText, loaders: Loaders, context: Context) -> dict[str, Tensor]:
+    def _masks(
+        self, student: ImageText, loaders: GuardedLoaders, context: Context
+    ) -> dict[str, Tensor]:
         forget, retain = (
             squared_gradients(student, one, each=self.each)[0]
             for one in (loaders.forget, loaders.retain)
@@ -126,7 +128,7 @@ class SFRon:
         batches: Iterable[Batch],
         student: ImageText,
         masks: Mapping[str, Tensor],
-        loaders: Loaders,
+        loaders: GuardedLoaders,
         context: Context,
         epoch: int,
     ) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ import torch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo
 
 
@@ -57,7 +57,7 @@ class ShrinkPerturb:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student, fresh = copy.deepcopy(model), context.fresh_model(context.fresh_seed)
         mix(student, fresh, keep=self.keep)

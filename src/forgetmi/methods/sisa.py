@@ -19,7 +19,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Recipe, TrainingTrace, fit
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.original import OwnOriginal, TrainedOriginal, TrainingTask
 from forgetmi.unlearning.shard_log import SliceLog, Slices
@@ -106,7 +106,7 @@ class Sisa:
                     task.progress(at + 1, len(steps))
         return TrainedOriginal(model.eval(), TrainingTrace(tuple(done.epochs)), done.log())
 
-    def apply(self, model: Ensemble, loaders: Loaders, context: Context) -> Ensemble:
+    def apply(self, model: Ensemble, loaders: GuardedLoaders, context: Context) -> Ensemble:
         """Run the method; see the class."""
         log, lost, retain = context.training_log, loaders.forget.rows, loaders.retain
         self._check(model, log, np.union1d(lost, retain.rows))

@@ -14,7 +14,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.masks import shares
 from forgetmi.unlearning.method import MethodInfo
 
@@ -63,7 +63,7 @@ class SSD:
         if not (self.alpha >= 0 and self.dampening >= 0):
             raise MethodError(Fault("alpha and dampening must be at least 0", where="ssd"))
 
-    def apply(self, model: ImageText, loaders: Loaders, context: Context) -> ImageText:
+    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         (forget, lost), (retain, held) = (

@@ -17,7 +17,7 @@ _EMBEDDINGS = ("image_embedding", "text_embedding", "joint_embedding")
 
 
 class BatchSource(Protocol):
-    """Anything that makes a batch of cohort rows (`forgetmi.data.loaders.Records`)."""
+    """Anything that makes a batch of cohort rows (`forgetmi.data.loaders.SampleStore`)."""
 
     def batch(self, rows: Ints) -> Batch: ...
 

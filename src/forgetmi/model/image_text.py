@@ -122,7 +122,7 @@ class ImageText(nn.Module):
         """Run both encoders and the gate; several processes share the batch, and each gets all outputs.
 
         One process in eval mode computes the shares that are asked of it one after the other; see
-        `forgetmi.core.distributed.in_shares`.
+        `forgetmi.core.distributed.in_micro_batches`.
 
         An encoder ("image", "text") named in ``known`` starts from the outputs held there, for the rows held there.
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from forgetmi.core.cost import Cost, go_on_from, spent
+from forgetmi.core.cost import Cost, cost_so_far, go_on_from
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.core.seeding import scope
 
@@ -69,7 +69,7 @@ class EpochLoop:
             return
         partial = self._file.with_name(f".{self._file.name}.partial")
         state = {name: part.state_dict() for name, part in self._state.items()}
-        cost = spent()
+        cost = cost_so_far()
         try:
             with partial.open("wb") as file:
                 torch.save(

@@ -18,7 +18,7 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-class Board:
+class ProgressDisplay:
     """One progress bar for each piece of work; plain lines where the output is no terminal."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Board:
             self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> ProgressDisplay:
         self._progress.start()
         return self
 

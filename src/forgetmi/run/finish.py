@@ -12,9 +12,9 @@ from forgetmi.core.types import UNLEARNED
 from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
 from forgetmi.run.audit_stage import notice
-from forgetmi.run.console import Board, say, summary
+from forgetmi.run.console import ProgressDisplay, say, summary
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import Run, cost_of, price, spent
+from forgetmi.run.pipeline import Run, cost_of, retraining_cost, total_cpu_seconds
 from forgetmi.run.pipeline import run as run_pipeline
 from forgetmi.run.record import Recording, keep_record
 from forgetmi.run.report_facts import gather
@@ -33,7 +33,7 @@ def finish(
     started = time.perf_counter()
     if spec.audit.enabled:
         say(notice(RunDirectory(out), spec.audit))
-    with Board() as board:
+    with ProgressDisplay() as board:
         done = run_pipeline(spec, out, show=board.show)
         _report(done, spec, command)
         if also is not None:
@@ -42,7 +42,7 @@ def finish(
     seconds = time.perf_counter() - started
     say(summary([done.evaluation], [spec.seed], costs(spec, done)))
     say(
-        f"{seconds:.0f} s now; all stages together {spent(spec, done.directory):.0f} CPU s.\n"
+        f"{seconds:.0f} s now; all stages together {total_cpu_seconds(spec, done.directory):.0f} CPU s.\n"
         f"Report: {done.directory.report}\n"
         f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
         f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}\n"
@@ -53,7 +53,7 @@ def finish(
 
 def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
     """Cost of unlearning and of one retraining; none where nothing was retrained here."""
-    retraining = price(spec, done.directory)
+    retraining = retraining_cost(spec, done.directory)
     return [(cost_of(done.directory, UNLEARNED), retraining)] if retraining else []
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from forgetmi.cohort.canaries import keep_out, read_canaries, write_canaries
-from forgetmi.cohort.further_withdrawal import sequel
+from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition import read_forget_list
@@ -24,7 +24,7 @@ from forgetmi.core.files import default_cache, full_disk_explained, write_json, 
 from forgetmi.core.seeding import derive
 from forgetmi.core.types import ORIGINAL, UNLEARNED, Cohort, Evaluation, Partition, Signals
 from forgetmi.data.duplicates import find_duplicates
-from forgetmi.jobs.pool import Job, Tell
+from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.run import workflow
@@ -86,7 +86,7 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
     if canaries is not None:
         forget = canaries.request()
     if asked.after is not None:
-        return sequel(read_partition(asked.after, cohort), forget, cohort=cohort)
+        return further_withdrawal(read_partition(asked.after, cohort), forget, cohort=cohort)
     seed = spec.seed if spec.split_seed is None else spec.split_seed
     made = make_partition(
         cohort,
@@ -134,7 +134,9 @@ def given_model(spec: RunSpec, name: str) -> Path | None:
     return given.retrained[number] if number < len(given.retrained) else None
 
 
-def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool = True) -> None:
+def make_model(
+    spec: RunSpec, root: Path, name: str, progress: ProgressCallback, *, test: bool = True
+) -> None:
     """Train, take over or unlearn one model, store it, run it once over the cohort and store what it says.
 
     Runs in a worker process; goes on where an interrupted one stopped. A finished part is not done again.
@@ -143,7 +145,7 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool =
         spec: The run.
         root: Its directory.
         name: "original", "unlearned" or "retrain-0" and so on.
-        tell: Called with (done, in all) as work goes on.
+        progress: Called with (done, in all) as work goes on.
         test: Whether the finished model is run over test patients (holdout and reference), too.
     """
     directory, device = RunDirectory(root), device_of(spec)
@@ -169,7 +171,7 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool =
                     batch_size=spec.batch_size,
                     training_log=log,
                     state=directory.state(name),
-                    progress=tell,
+                    progress=progress,
                     device=device,
                 )
                 model, trace = done.model, done.trace.plain()
@@ -178,7 +180,7 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool =
             elif (given := given_model(spec, name)) is not None:
                 _, loaded = workflow.open_checkpoint(given, cohort=cohort, like=prepared)
                 model = loaded.model.to(device)
-                workflow.settle_gate(
+                workflow.fit_missing_gate(
                     prepared, loaded, partition, without_forgotten=name != ORIGINAL, seed=spec.seed
                 )
                 trace = {"given": loaded.digest}
@@ -191,7 +193,7 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool =
                     recipe=spec.training,
                     seed=model_seed(spec, name),
                     resume=directory.state(name),
-                    progress=tell,
+                    progress=progress,
                     device=device,
                     log=workflow.log_beside(directory.model(name)),
                 )
@@ -207,7 +209,7 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool =
                     seed=model_seed(spec, name),
                     without_forgotten=True,
                     resume=directory.state(name),
-                    progress=tell,
+                    progress=progress,
                     device=device,
                 )
                 trace = {"epochs": happened.epochs, "steps": happened.total("steps")}
@@ -229,7 +231,7 @@ def make_model(spec: RunSpec, root: Path, name: str, tell: Tell, *, test: bool =
     workflow.predict(prepared=prepared, model=model, rows=rows).save(directory.signals(name))
 
 
-def relearn_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
+def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallback) -> None:
     """Teach one finished model some of the forgotten again and store what it says epoch by epoch; see `make_model`.
 
     An ensemble cannot be taught so; then nothing is stored, and the audit says that relearning is missing.
@@ -250,7 +252,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, tell: Tell) -> None:
             seed=spec.seed,
             folder=directory.relearning(name),
             resume=directory.state(stage),
-            progress=tell,
+            progress=progress,
         )
     write_json(directory.trace(stage), {"cost": asdict(meter.cost)})
     directory.state(stage).unlink(missing_ok=True)
@@ -272,7 +274,7 @@ def retrained_names(spec: RunSpec) -> list[str]:
     return [f"retrain-{r}" for r in range(len(spec.given.retrained) + spec.retrains)]
 
 
-def price(spec: RunSpec, directory: RunDirectory) -> Cost | None:
+def retraining_cost(spec: RunSpec, directory: RunDirectory) -> Cost | None:
     """What one retraining cost here; None where none was done."""
     made = [name for name in retrained_names(spec) if given_model(spec, name) is None]
     return cost_of(directory, made[0]) if made else None
@@ -367,6 +369,6 @@ def cost_of(directory: RunDirectory, name: str) -> Cost:
     return Cost(**json.loads(directory.trace(name).read_text(encoding="utf-8"))["cost"])
 
 
-def spent(spec: RunSpec, directory: RunDirectory) -> float:
+def total_cpu_seconds(spec: RunSpec, directory: RunDirectory) -> float:
     """Processor seconds of all finished stages together."""
     return sum(cost_of(directory, name).cpu_seconds for name in stage_names(spec, directory))

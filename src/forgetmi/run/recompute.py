@@ -19,7 +19,7 @@ from forgetmi.audit.verdict import decide
 from forgetmi.cohort.partition_file import stored_rows
 from forgetmi.core.errors import EvaluationError, EvidenceError, Fault
 from forgetmi.core.types import Evaluation, Failed, Partition, Score, Signals, codes
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.evidence.record import NOT_AUDITED, Record
@@ -183,7 +183,7 @@ def verdict(root: Path, record: Record) -> str:
     for copied in (True, False):
         if (partition := sets.asked(copied=copied)) is None:
             continue
-        evidence = Evidence(partition, signals, target=record.model("after").name, seed=stored.seed)
+        evidence = AdversaryKnowledge(partition, signals, target=record.model("after").name, seed=stored.seed)
         seen = through(evidence, declared.rule.channels)
         level = declared.false_discovery
         remembered, over_forgotten = standing_out(score_draw(seen, level=level), level=level)

@@ -73,7 +73,7 @@ def relearn(
             rows,
             cohort=prepared.cohort,
             model_digest=parameter_digest(model),
-            batch_size=workflow.looking_batch(prepared.records),
+            batch_size=workflow.inference_batch_size(prepared.records),
         )
         replace(said, image_embedding=None, text_embedding=None, joint_embedding=None).save(
             _file(folder, epoch)

@@ -34,7 +34,7 @@ from forgetmi.report.manifest import Manifest, collect
 from forgetmi.report.score_text import many
 from forgetmi.run.audit_stage import stored_audit
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import cost_of, model_names, model_seed, price, stage_names
+from forgetmi.run.pipeline import cost_of, model_names, model_seed, retraining_cost, stage_names
 from forgetmi.run.spec import RunSpec, to_plain
 from forgetmi.unlearning.method import MethodInfo
 
@@ -93,7 +93,7 @@ def gather(
             trace["steps"],
             trace["samples"],
             Cost(**trace["cost"]),
-            price(spec, directory),
+            retraining_cost(spec, directory),
             warnings,
         ),
         evaluation=evaluation,

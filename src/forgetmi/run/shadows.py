@@ -21,7 +21,7 @@ from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.types import ORIGINAL, UNLEARNED, Cohort, Ints, Partition, Signals
 from forgetmi.evaluation.attacks.adversary import ASKED, Pool
-from forgetmi.jobs.pool import Job, Tell
+from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
@@ -142,7 +142,9 @@ def _rows(partition: Partition) -> Ints:
     return np.sort(np.concatenate([now.forget, now.retain, now.holdout]))
 
 
-def price_of(plan: Plan, spec: RunSpec, run: RunDirectory, *, training: float | None) -> float:
+def estimated_cost(
+    plan: Plan, spec: RunSpec, run: RunDirectory, *, training: float | None
+) -> float:
     """CPU seconds a pool will take, from what the run's own training and unlearning took.
 
     Args:
@@ -213,7 +215,9 @@ def make_pool(
         run_all(jobs, spec.resources, show=show)
 
 
-def make_shadow(plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, tell: Tell) -> None:
+def make_shadow(
+    plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, progress: ProgressCallback
+) -> None:
     """Train one shadow model, let it unlearn, and keep what each of them says; runs in a worker process."""
     directory, name = RunDirectory(root), _name(at)
     cohort, partition = load_data(spec)
@@ -230,7 +234,7 @@ def make_shadow(plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, tell:
             recipe=spec.training,
             seed=seed,
             resume=directory.state(name),
-            progress=tell,
+            progress=progress,
             device=device_of(spec),
         )
         prepared.save(directory.model(name), model, role="shadow", seed=seed)
@@ -249,7 +253,7 @@ def make_shadow(plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, tell:
             seed=derive(seed, "unlearn", number),
             batch_size=spec.batch_size,
             state=state,
-            progress=tell,
+            progress=progress,
             device=device_of(spec),
         )
         _keep(workflow.predict(prepared=prepared, model=done.model), signals)

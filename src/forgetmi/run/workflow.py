@@ -14,7 +14,7 @@ from forgetmi.core.errors import CheckpointError, Fault, MethodError
 from forgetmi.core.files import default_cache
 from forgetmi.core.types import Cohort, Evaluation, Ints, Partition, Recorder, Signals
 from forgetmi.data.image import ImagePreprocessing, build_image_store
-from forgetmi.data.loaders import Loader, Records, readers_for
+from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.text import Tokenizer, train_wordpiece
 from forgetmi.evaluation import suite
 from forgetmi.methods.forget_mi import ForgetMI
@@ -28,7 +28,7 @@ from forgetmi.model.initialise import build
 from forgetmi.model.text_encoder import pretrained_directory
 from forgetmi.model.train import Recipe, TrainingTrace, fit
 from forgetmi.unlearning import method as base
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.original import TrainedOriginal, TrainingTask
 
 Progress = Callable[[int, int], None]
@@ -47,7 +47,7 @@ class Prepared:
     """
 
     cohort: Cohort
-    records: Records
+    records: SampleStore
     images: ImagePreprocessing
     spec: ModelSpec
     source: Any = None
@@ -123,7 +123,7 @@ def prepare(
             max_length=max_length,
         )
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
-    records = Records.of(cohort, store, tokenizer)
+    records = SampleStore.of(cohort, store, tokenizer)
     spec = architecture.resolve(
         size=images.size,
         classes=len(cohort.classes),
@@ -179,11 +179,11 @@ def open_checkpoint(
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
     source = loaded.extra.get("source")
     return Prepared(
-        cohort, Records.of(cohort, store, tokenizer), images, loaded.spec, source
+        cohort, SampleStore.of(cohort, store, tokenizer), images, loaded.spec, source
     ), loaded
 
 
-def settle_gate(
+def fit_missing_gate(
     prepared: Prepared,
     loaded: checkpoint.Loaded,
     partition: Partition,
@@ -257,7 +257,7 @@ def train(
         batch_size=recipe.batch_size,
         seed=seed,
         avoid_single=True,
-        readers=readers_for(device),
+        prefetch_workers=prefetch_workers_for(device),
     )
     validation = in_order(prepared.records, partition.validation)
     model = build(prepared.spec, seed=seed).to(device)
@@ -331,7 +331,7 @@ def train_original(
     made = method.info.original.train(
         method,
         TrainingTask(
-            samples=SetLoader(loader, labels=True, patient=partition.patient, device=device),
+            samples=GuardedLoader(loader, labels=True, patient=partition.patient, device=device),
             forget=partition.forget,
             patient=partition.patient,
             recipe=recipe,
@@ -405,10 +405,10 @@ def unlearn(
         seed: Root seed.
         batch_size: Samples of each set a step.
         training_log: What was kept during the original's training, if the method needs it; see `open_log`.
-        original: What `predict` found the original to say of this cohort, if that is at hand: a method that ``recalls``
+        original: What `predict` found the original to say of this cohort, if that is at hand: a method that ``reads_signals``
             then looks it up instead of passing samples as they are through the original once more. The result differs
             by rounding.
-        shares: Compute each batch as so many processes would, >= 1; see `forgetmi.core.distributed.in_shares`. None = as it is
+        shares: Compute each batch as so many processes would, >= 1; see `forgetmi.core.distributed.in_micro_batches`. None = as it is
             set.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
@@ -418,13 +418,13 @@ def unlearn(
         The new model, its gate (if it has one) fitted again on retained patients alone, and the trace.
 
     Raises:
-        MethodError: The method diverges, or ``original`` does not fit; see `forgetmi.unlearning.method.recalled`.
+        MethodError: The method diverges, or ``original`` does not fit; see `forgetmi.unlearning.method.original_table`.
         SpecError: There cannot be so many shares.
     """
     recipe = recipe or Recipe()
     if isinstance(model, ImageText):
         recompute_activations(model, recipe.recompute)
-    with distributed.in_shares(distributed.shares() if shares is None else shares):
+    with distributed.in_micro_batches(distributed.shares() if shares is None else shares):
         done = base.unlearn(
             method or ForgetMI(),
             model,
@@ -462,7 +462,7 @@ def predict(
         rows,
         cohort=prepared.cohort,
         model_digest=parameter_digest(model),
-        batch_size=looking_batch(prepared.records),
+        batch_size=inference_batch_size(prepared.records),
         on_batch=progress,
     )
 
@@ -487,11 +487,11 @@ def evaluate(
     return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)
 
 
-def in_order(records: Records, rows: Ints) -> Loader:
+def in_order(records: SampleStore, rows: Ints) -> Loader:
     """Batches over some rows, unshuffled."""
-    return Loader(records, rows, batch_size=looking_batch(records), seed=0, shuffle=False)
+    return Loader(records, rows, batch_size=inference_batch_size(records), seed=0, shuffle=False)
 
 
-def looking_batch(records: Records) -> int:
+def inference_batch_size(records: SampleStore) -> int:
     """Samples a batch where nothing is learned: 64, fewer of large images, so that a batch takes at most 64 MiB."""
     return min(64, max(4, 2**24 // records.images.preprocessing.size**2))

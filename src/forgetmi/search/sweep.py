@@ -11,7 +11,7 @@ from typing import Any
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.files import write_json, write_text
 from forgetmi.core.seeding import derive
-from forgetmi.jobs.pool import Job, Tell
+from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.spec import RunSpec, applied, to_plain, write_yaml
@@ -89,7 +89,7 @@ def run_sweep(study: Study, *, show: Callable[[str, int, int], None] | None = No
         )
         states = optuna.trial.TrialState
         for trial in found.get_trials(states=[states.RUNNING]):  # of a process that is gone
-            found.tell(trial.number, state=states.FAIL)
+            found.progress(trial.number, state=states.FAIL)
         if study.sweep.method == "grid":
             for options in grid(study.sweep.parameters):
                 found.enqueue_trial(_numbers(study.sweep, options), skip_if_exists=True)
@@ -118,13 +118,13 @@ def best_of(tried: list[Tried], *, maximise: bool) -> Tried | None:
     return min(good, key=lambda one: -one.value if maximise else one.value, default=None)  # type: ignore[operator]
 
 
-def attempt(study: Study, at: int, tell: Tell) -> None:
+def attempt(study: Study, at: int, progress: ProgressCallback) -> None:
     """One trial: ask what to try, unlearn, score, tell.
 
     Args:
         study: The sweep.
         at: How manieth it is; seeds what is drawn.
-        tell: Called with (done, in all).
+        progress: Called with (done, in all).
     """
     optuna = _optuna()
     kind = (
@@ -147,7 +147,10 @@ def attempt(study: Study, at: int, tell: Tell) -> None:
         for epochs in _rungs(study, spec):
             method = spec.method if epochs is None else replace(spec.method, epochs=epochs)
             value, refused = score(
-                replace(spec, method=method), study.root, objective=study.objective, tell=tell
+                replace(spec, method=method),
+                study.root,
+                objective=study.objective,
+                progress=progress,
             )
             if epochs is not None:
                 trial.report(value, epochs)
@@ -157,8 +160,8 @@ def attempt(study: Study, at: int, tell: Tell) -> None:
     except MethodError as error:
         refused, state, value = " ".join(map(str, error.faults)), optuna.trial.TrialState.FAIL, None
     trial.set_user_attr("refused", refused)
-    found.tell(trial, value if state == optuna.trial.TrialState.COMPLETE else None, state=state)
-    tell(1, 1)
+    found.progress(trial, value if state == optuna.trial.TrialState.COMPLETE else None, state=state)
+    progress(1, 1)
 
 
 def _check(study: Study) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.types import ORIGINAL, UNLEARNED, Cohort, Failed, Partition, Signals
 from forgetmi.evaluation import suite
-from forgetmi.jobs.pool import Tell
+from forgetmi.jobs.pool import ProgressCallback
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.fingerprint import behind
@@ -29,14 +29,16 @@ from forgetmi.search.rules import against_validation, own_rows
 OWN = "own"  # the rule of forgetmi tune: no retrained model and no test patient is read
 
 
-def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[float, str]:
+def score(
+    spec: RunSpec, root: Path, *, objective: str, progress: ProgressCallback
+) -> tuple[float, str]:
     """Unlearn as a specification says and score the result; originals and retrained models are kept for other trials.
 
     Args:
         spec: The run.
         root: Directory of the models that trials share.
         objective: See `Study`.
-        tell: Called with (done, in all) as unlearning goes on.
+        progress: Called with (done, in all) as unlearning goes on.
 
     Returns:
         The score, and why this trial may not be chosen (empty = it may).
@@ -62,7 +64,7 @@ def score(spec: RunSpec, root: Path, *, objective: str, tell: Tell) -> tuple[flo
         batch_size=spec.batch_size,
         device=device,
         training_log=workflow.open_log(source, spec.method),
-        progress=lambda done, total: tell(done, total + 1),
+        progress=lambda done, total: progress(done, total + 1),
     )
     rows = own_rows(partition) if objective == OWN else None
     unlearned = workflow.predict(prepared=prepared, model=done.model, rows=rows)

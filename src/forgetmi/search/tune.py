@@ -17,7 +17,7 @@ from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import ORIGINAL, Cohort, Partition, Signals
-from forgetmi.jobs.pool import Job, Tell
+from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
@@ -202,7 +202,9 @@ def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> 
         return [_choose(plan, name) for name in plan.trials]
 
 
-def attempt(rule: Rule, spec: RunSpec, home: Path, folder: Path, tell: Tell) -> None:
+def attempt(
+    rule: Rule, spec: RunSpec, home: Path, folder: Path, progress: ProgressCallback
+) -> None:
     """One trial on one seed: unlearn, run the model once, store what it says and what it took.
 
     Args:
@@ -210,7 +212,7 @@ def attempt(rule: Rule, spec: RunSpec, home: Path, folder: Path, tell: Tell) -> 
         spec: The run, with the options to try.
         home: Run directory of the original.
         folder: Where the trial is kept.
-        tell: Called with (done, in all).
+        progress: Called with (done, in all).
     """
     cohort, prepared, partition = _opened(replace(spec, method=None))
     _, original = workflow.open_checkpoint(
@@ -238,7 +240,7 @@ def attempt(rule: Rule, spec: RunSpec, home: Path, folder: Path, tell: Tell) -> 
                 state=folder / "state.pt",
                 training_log=workflow.open_log(source, spec.method),
                 device=device,
-                progress=lambda done, total: tell(done, total + 1),
+                progress=lambda done, total: progress(done, total + 1),
             )
         except MethodError as error:
             found["failed"] = " ".join(str(fault) for fault in error.faults)
@@ -256,7 +258,7 @@ def attempt(rule: Rule, spec: RunSpec, home: Path, folder: Path, tell: Tell) -> 
             )
     write_json(folder / "trial.json", {**found, "cost": asdict(meter.cost)})
     (folder / "state.pt").unlink(missing_ok=True)
-    tell(1, 1)
+    progress(1, 1)
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.types import Ints
 from forgetmi.data.noise import Perturbation
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.loop import embeddings
 
 
@@ -35,7 +35,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Washed:
+class AveragedOutputs:
     """Both modalities' mean embeddings of n samples, in the order of their rows.
 
     Args:
@@ -60,12 +60,12 @@ def mean_embedding(draws: Sequence[Tensor]) -> Mean:
 
 
 @torch.no_grad()
-def wash_out(
+def average_over_augmentations(
     teacher: nn.Module,
-    loader: SetLoader,
+    loader: GuardedLoader,
     rows: Ints,
     perturbations: Sequence[Perturbation | None],
-) -> Washed:
+) -> AveragedOutputs:
     """Mean embedding of some samples under a frozen model, one draw for each perturbation.
 
     Args:
@@ -83,7 +83,7 @@ def wash_out(
         images.append(mean_embedding([draw.float() for draw in image]))
         texts.append(mean_embedding([draw.float() for draw in text]))
         labels.append(versions[0].label)
-    return Washed(torch.cat(labels), _joined(images), _joined(texts))
+    return AveragedOutputs(torch.cat(labels), _joined(images), _joined(texts))
 
 
 def _joined(parts: Sequence[Mean]) -> Mean:

@@ -16,7 +16,7 @@ from forgetmi.core.seeding import derive
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Recipe, TrainingTrace, fit
-from forgetmi.unlearning.loaders import Loaders, SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import Table
 
 
@@ -47,7 +47,7 @@ class Context:
         seed: Root seed of this run.
         reads: What the method declared.
         ordinal: Whether the classes are grades.
-        recipe, fresh_model, training_log, known: Behind the properties of the same meaning.
+        recipe, fresh_model, training_log, cached: Behind the properties of the same meaning.
         state: File an interrupted run resumes from; None = not resumable.
         progress: Called with (epochs done, epochs in all).
     """
@@ -58,11 +58,11 @@ class Context:
     _recipe: Recipe
     _fresh_model: Callable[[int], ImageText]
     _training_log: Any = None
-    _known: Table | None = None
+    _cached: Table | None = None
     state: Path | None = None
     progress: Callable[[int, int], None] | None = None
     key: str = ""
-    samples: Loaders | None = None
+    samples: GuardedLoaders | None = None
     log: Log = field(default_factory=Log)
 
     def _declared(self, what: str) -> None:
@@ -101,10 +101,10 @@ class Context:
         self._training_log = log
 
     @property
-    def known(self) -> Table | None:
+    def cached(self) -> Table | None:
         """What the original said of the declared sets' samples, if that was handed to the run; see `outputs_of`."""
         self._declared("teacher")
-        return self._known
+        return self._cached
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Context:
     def train(
         self,
         model: ImageText,
-        loader: SetLoader,
+        loader: GuardedLoader,
         *,
         recipe: Recipe | None = None,
         seed: int | None = None,
@@ -164,7 +164,7 @@ class Context:
         self.count(done, loader)
         return model
 
-    def count(self, done: TrainingTrace, loader: SetLoader) -> None:
+    def count(self, done: TrainingTrace, loader: GuardedLoader) -> None:
         """Add a training's losses, steps and samples to this method's own."""
         names = ("loss", "image", "text", "ranking")
         self.log.epochs.extend(

@@ -11,7 +11,7 @@ from torch import Tensor
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, concatenate, embeddings, minimise, pieces, split
 from forgetmi.unlearning.losses import distance, distillation, keep, towards
 from forgetmi.unlearning.teacher import Table, outputs_of
@@ -23,7 +23,7 @@ def distil(
     *,
     clean: Table,
     goal: Table,
-    loaders: Loaders,
+    loaders: GuardedLoaders,
     context: Context,
     epochs: int,
     batch_size: int,
@@ -71,7 +71,7 @@ def distil(
         optimiser.add_param_group(group)
     forget, retain = loaders.forget, loaders.retain
     kept = [retain.window(epoch, len(forget.rows)) for epoch in range(epochs)]
-    hold = outputs_of(teacher, retain, np.unique(np.concatenate(kept)), context.known)
+    hold = outputs_of(teacher, retain, np.unique(np.concatenate(kept)), context.cached)
     scale = _way(clean.image, goal.image), _way(clean.text, goal.text)
     context.facts["mean distance to go (image, text)"] = scale
 

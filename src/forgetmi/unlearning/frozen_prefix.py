@@ -12,13 +12,13 @@ from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.prefix import Prefix, fixed_steps
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 
 
 @contextmanager
 def frozen_prefix(
     student: ImageText,
-    loader: SetLoader,
+    loader: GuardedLoader,
     context: Context,
     *,
     passes: int,
@@ -62,7 +62,9 @@ def frozen_prefix(
 
 
 @torch.no_grad()
-def _fill(held: dict[str, Prefix], student: ImageText, loader: SetLoader, *, limit: float) -> None:
+def _fill(
+    held: dict[str, Prefix], student: ImageText, loader: GuardedLoader, *, limit: float
+) -> None:
     """Run the first steps over the set; what does not fit is dropped from ``held``."""
     for batch in loader.batches(loader.rows):
         for name, prefix in held.items():

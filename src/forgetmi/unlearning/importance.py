@@ -13,7 +13,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.losses import classification
 
 Each = Literal["sample", "batch"]
@@ -28,7 +28,7 @@ def encoder_parameters(model: ImageText) -> dict[str, nn.Parameter]:
 
 
 def squared_gradients(
-    model: ImageText, loader: SetLoader, *, each: Each
+    model: ImageText, loader: GuardedLoader, *, each: Each
 ) -> tuple[dict[str, Tensor], int]:
     """Mean of the squared gradients of the cross-entropy of both heads: the diagonal of the empirical Fisher matrix.
 

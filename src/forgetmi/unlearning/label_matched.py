@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 
 Measure = Literal["error", "cross_entropy"]
 
 
 @torch.no_grad()
-def per_sample(model: ImageText, loader: SetLoader, measure: Measure) -> tuple[Tensor, Tensor]:
+def per_sample(model: ImageText, loader: GuardedLoader, measure: Measure) -> tuple[Tensor, Tensor]:
     """What the image head gets wrong on each sample of a set whose label is known.
 
     The image head is the one whose predictions are reported.

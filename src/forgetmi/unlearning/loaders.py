@@ -11,11 +11,11 @@ import torch
 
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch, Ints, SetName
-from forgetmi.data.loaders import Loader, Records, readers_for
+from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.noise import Perturber
 
 
-class SetLoader:
+class GuardedLoader:
     """One set of patients as a method sees it; see `forgetmi.data.loaders.Loader` for what each order means."""
 
     def __init__(
@@ -29,7 +29,7 @@ class SetLoader:
 
     def for_training(
         self, batch_size: int, *, rows: Ints | None = None, seed: int | None = None
-    ) -> SetLoader:
+    ) -> GuardedLoader:
         """The same set, or some rows of it, in the batches and order of a training from scratch.
 
         No batch holds a single sample. What is read is not counted here (see `Context.count`).
@@ -50,9 +50,9 @@ class SetLoader:
             batch_size=batch_size,
             seed=loader.seed if seed is None else seed,
             avoid_single=True,
-            readers=loader.readers,
+            prefetch_workers=loader.prefetch_workers,
         )
-        return SetLoader(again, labels=self._labels, patient=self._patient, device=self._device)
+        return GuardedLoader(again, labels=self._labels, patient=self._patient, device=self._device)
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -105,7 +105,7 @@ class SetLoader:
             yield batch if self._labels else replace(batch, label=torch.full_like(batch.label, -1))
 
 
-class Loaders:
+class GuardedLoaders:
     """The sets a method declared, as attributes ``forget``, ``retain`` and ``validation``.
 
     Holdout and reference patients are not here at all: a method cannot name them.
@@ -122,7 +122,7 @@ class Loaders:
 
     def __init__(
         self,
-        records: Records,
+        records: SampleStore,
         rows: Mapping[SetName, Ints],
         *,
         patient: Ints,
@@ -134,13 +134,13 @@ class Loaders:
         self.batch_size = batch_size
         self._reads = reads
         self._sets = {
-            name: SetLoader(
+            name: GuardedLoader(
                 Loader(
                     records,
                     rows[name],
                     batch_size=batch_size,
                     seed=seed,
-                    readers=readers_for(device),
+                    prefetch_workers=prefetch_workers_for(device),
                 ),
                 labels="labels" in reads,
                 patient=patient,
@@ -150,7 +150,7 @@ class Loaders:
             if name in reads
         }
 
-    def _get(self, name: str) -> SetLoader:
+    def _get(self, name: str) -> GuardedLoader:
         if name not in self._sets:
             raise MethodError(
                 Fault(
@@ -161,17 +161,17 @@ class Loaders:
         return self._sets[name]
 
     @property
-    def forget(self) -> SetLoader:
+    def forget(self) -> GuardedLoader:
         """Patients to be forgotten."""
         return self._get("forget")
 
     @property
-    def retain(self) -> SetLoader:
+    def retain(self) -> GuardedLoader:
         """Patients the model was trained on and keeps."""
         return self._get("retain")
 
     @property
-    def validation(self) -> SetLoader:
+    def validation(self) -> GuardedLoader:
         """Patients never trained on, never forgotten, never reported."""
         return self._get("validation")
 

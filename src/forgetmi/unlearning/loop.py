@@ -16,7 +16,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 
 
 def adamw(model: nn.Module, *, lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
@@ -152,7 +152,7 @@ def minimise(
     return {} if means is None else means.read()
 
 
-def cycle(loader: SetLoader, first: int) -> Iterator[Batch]:
+def cycle(loader: GuardedLoader, first: int) -> Iterator[Batch]:
     """Batches of pass after pass over a set, without end, each pass shuffled anew.
 
     Args:

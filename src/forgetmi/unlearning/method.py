@@ -16,14 +16,14 @@ from forgetmi.core import distributed
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Partition, SetName, Signals
-from forgetmi.data.loaders import Records
+from forgetmi.data.loaders import SampleStore
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.train import Recipe
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.original import OwnOriginal
-from forgetmi.unlearning.teacher import Table, check, recall
+from forgetmi.unlearning.teacher import Table, check, table_from_signals
 
 Reads = Literal[
     "forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"
@@ -51,7 +51,7 @@ class MethodInfo:
         search: Search space of `forgetmi.search.tune`: a few values of the options that matter most; none that the original's
             training depends on. Empty = there is nothing to tune.
         original: How the original must be trained, where its weights alone are not enough ("training log" in reads).
-        recalls: Whether it can read what the original says of samples as they are from the original's signals.
+        reads_signals: Whether it can read what the original says of samples as they are from the original's signals.
     """
 
     title: str
@@ -64,7 +64,7 @@ class MethodInfo:
     deterministic: bool = False
     search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     original: OwnOriginal | None = None
-    recalls: bool = False
+    reads_signals: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Method(Protocol[M]):
 
     info: ClassVar[MethodInfo]
 
-    def apply(self, model: M, loaders: Loaders, context: Context) -> M:
+    def apply(self, model: M, loaders: GuardedLoaders, context: Context) -> M:
         """A new model; the one given is never changed and shares no storage with it."""
         ...
 
@@ -127,7 +127,7 @@ def unlearn(
     method: Method[M],
     model: M,
     *,
-    records: Records,
+    records: SampleStore,
     partition: Partition,
     seed: int,
     recipe: Recipe,
@@ -152,7 +152,7 @@ def unlearn(
         ordinal: Whether the classes are grades.
         batch_size: Samples of each set a step.
         training_log: What the method's recorder kept, if it has one.
-        original: What the original says of every row of the declared sets, if it is at hand; see `recalled`.
+        original: What the original says of every row of the declared sets, if it is at hand; see `original_table`.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
 
@@ -165,7 +165,7 @@ def unlearn(
     """
     info, bf16 = method.info, _in_bfloat16(method, recipe)
     before = parameter_digest(model)
-    loaders = Loaders(
+    loaders = GuardedLoaders(
         records,
         {name: partition.rows(name) for name in VISIBLE},
         patient=partition.patient,
@@ -174,10 +174,12 @@ def unlearn(
         seed=seed,
         device=next(model.parameters()).device,
     )
-    known = (
+    cached = (
         None
         if original is None
-        else recalled(original, method, model, records=records, partition=partition, recipe=recipe)
+        else original_table(
+            original, method, model, records=records, partition=partition, recipe=recipe
+        )
     )
     context = Context(
         seed=seed,
@@ -186,13 +188,15 @@ def unlearn(
         _recipe=recipe,
         _fresh_model=lambda own: lower(fresh_model(own), on=bf16),
         _training_log=training_log,
-        _known=known,
+        _cached=cached,
         state=state,
         progress=progress,
         samples=loaders,
-        key=_key(method, seed, before, partition) + " bf16" * bf16 + " known" * (known is not None),
+        key=_key(method, seed, before, partition)
+        + " bf16" * bf16
+        + " known" * (cached is not None),
     )
-    if known is not None:
+    if cached is not None:
         context.facts["what the original says"] = "read from its signals"
     if (shares := distributed.shares()) > 1:
         context.facts[SHARES] = shares
@@ -213,9 +217,9 @@ def unlearn(
         result,
         Trace(
             method=info.title,
-            options=asdict(method),
+            options=asdict(method),  # type: ignore[call-overload]
             seed=seed,
-            epochs=tuple(context.log.epochs),  # type: ignore[call-overload]
+            epochs=tuple(context.log.epochs),
             steps=context.log.steps,
             samples=loaders.seen(),
             cost=meter.cost,
@@ -228,12 +232,12 @@ def unlearn(
     )
 
 
-def recalled(
+def original_table(
     signals: Signals,
     method: Method[Any],
     model: nn.Module,
     *,
-    records: Records,
+    records: SampleStore,
     partition: Partition,
     recipe: Recipe,
 ) -> Table:
@@ -253,7 +257,7 @@ def recalled(
         MethodError: The method does not read signals, the run is in bfloat16, or the signals are damaged, lack rows, or
             are of another model, cohort or images.
     """
-    if not method.info.recalls:
+    if not method.info.reads_signals:
         raise MethodError(
             Fault(f"{method.info.title} does not read the original's signals", do="Leave them out.")
         )
@@ -269,7 +273,7 @@ def recalled(
         np.concatenate([partition.rows(name) for name in VISIBLE if name in method.info.reads])
     )
     device = next(model.parameters()).device
-    table = recall(
+    table = table_from_signals(
         signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device
     )
     some = rows[np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(int))]

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Batch, Ints
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import concatenate
 
 
-def mixed(loaders: Loaders, retained: Ints, *, seed: int, epoch: int) -> Iterator[Batch]:
+def mixed(loaders: GuardedLoaders, retained: Ints, *, seed: int, epoch: int) -> Iterator[Batch]:
     """All forgotten samples and some retained ones once, shuffled together; each batch's forgotten come first.
 
     Args:

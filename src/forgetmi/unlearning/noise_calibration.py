@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from forgetmi.core.types import Batch, Model
 from forgetmi.data.noise import Perturbation
 from forgetmi.unlearning.label_matched import matched_mean
-from forgetmi.unlearning.loaders import Loaders, SetLoader
-from forgetmi.unlearning.teacher import Table, asked
+from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
+from forgetmi.unlearning.teacher import Table, looked_up_or_run
 
 IMAGE_STD = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
 TEXT_LEVEL = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -22,10 +22,10 @@ FEWEST = 60
 
 def calibrate_noise(
     teacher: nn.Module,
-    loaders: Loaders,
+    loaders: GuardedLoaders,
     *,
     seed: int,
-    known: Table | None = None,
+    cached: Table | None = None,
 ) -> tuple[float, float, dict[str, Any]]:
     """Choose the image and text noise without a retrained model.
 
@@ -37,7 +37,7 @@ def calibrate_noise(
         teacher: The frozen original.
         loaders: Forget and validation are read, with labels.
         seed: Root seed; the draw is the one the method itself uses.
-        known: What the original said of validation samples, if that is at hand.
+        cached: What the original said of validation samples, if that is at hand.
 
     Returns:
         Standard deviation of the image noise (pixel values in [0, 1]), level of the text noise (probability a word),
@@ -51,7 +51,7 @@ def calibrate_noise(
     labelled = int((labels >= 0).sum())
     if labelled < FEWEST:
         return *FALLBACK, {"noise": "fallback", "forgotten images with a label": labelled}
-    target = _reference(asked(teacher, known), loaders.validation, labels)
+    target = _reference(looked_up_or_run(teacher, cached), loaders.validation, labels)
     if target is None:
         return *FALLBACK, {"noise": "fallback", "validation images of the forgotten classes": 0}
     found: list[tuple[float, float]] = []
@@ -92,7 +92,7 @@ def _losses(teacher: Model, batch: Batch) -> Tensor:
 
 
 def _reference(
-    teacher: Model, validation: SetLoader, forgotten: Tensor
+    teacher: Model, validation: GuardedLoader, forgotten: Tensor
 ) -> tuple[float, float] | None:
     """Mean cross-entropy of both heads on validation, with the forgotten's mix of labels; None if none is shared."""
     batches = list(validation.batches(validation.rows))

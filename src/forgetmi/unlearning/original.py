@@ -11,7 +11,7 @@ from forgetmi.core.types import Ints, Recorder
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.train import Recipe, TrainingTrace
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 
 
 class TrainingLog(Protocol):
@@ -44,7 +44,7 @@ class TrainingTask:
         progress: Called with (epochs done, epochs in all).
     """
 
-    samples: SetLoader
+    samples: GuardedLoader
     forget: Ints
     patient: Ints
     recipe: Recipe

@@ -11,7 +11,7 @@ import torch
 
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Batch
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 
 Rule = Literal["other", "neighbour", "any"]
 Unit = Literal["study", "patient"]
@@ -19,7 +19,7 @@ Relabel = Callable[[Batch], Batch]
 
 
 def relabelling(
-    forget: SetLoader, classes: int, *, rule: Rule, unit: Unit, seed: int, draw: int
+    forget: GuardedLoader, classes: int, *, rule: Rule, unit: Unit, seed: int, draw: int
 ) -> Relabel:
     """What gives the forgotten samples of a batch their drawn label and leaves the others theirs.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.label_matched import Measure, matched_mean, per_sample
-from forgetmi.unlearning.loaders import Loaders
+from forgetmi.unlearning.loaders import GuardedLoaders
 
 
 class History:
@@ -33,7 +33,7 @@ class History:
 
 
 def rewind(
-    student: ImageText, history: History, loaders: Loaders, *, measure: Measure
+    student: ImageText, history: History, loaders: GuardedLoaders, *, measure: Measure
 ) -> dict[str, Any]:
     """Load, in place, the state whose mean on the forget set is closest to a reference; of several the latest.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch, Ints, Model, Outputs, Signals
 from forgetmi.model.modes import evaluating
-from forgetmi.unlearning.loaders import SetLoader
+from forgetmi.unlearning.loaders import GuardedLoader
 
 M = TypeVar("M", bound=nn.Module)
 COLUMNS = (
@@ -79,7 +79,7 @@ class Table:
         return Table(_position(torch.tensor(rows)), *(getattr(said, name) for name in COLUMNS))
 
 
-def recall(
+def table_from_signals(
     signals: Signals,
     rows: Ints,
     *,
@@ -154,25 +154,29 @@ def _refuse(reasons: list[str]) -> None:
         )
 
 
-def asked(teacher: Model, known: Table | None) -> Model:
+def looked_up_or_run(teacher: Model, cached: Table | None) -> Model:
     """The original, for batches as they are: looked up where its outputs were handed to the run, else run."""
-    return teacher if known is None else lambda batch: known.of(batch.row)
+    return teacher if cached is None else lambda batch: cached.of(batch.row)
 
 
-def outputs_of(teacher: nn.Module, loader: SetLoader, rows: Ints, known: Table | None) -> Table:
+def outputs_of(
+    teacher: nn.Module, loader: GuardedLoader, rows: Ints, cached: Table | None
+) -> Table:
     """What the original says of some samples as they are: looked up where it was handed to the run, else computed.
 
     Args:
         teacher: The frozen original.
         loader: The set the rows are of.
         rows: Fixed rows in a fixed order.
-        known: `forgetmi.unlearning.context.Context.known`.
+        cached: `forgetmi.unlearning.context.Context.cached`.
 
     Raises:
         MethodError: A row is not of this set.
     """
     return (
-        tabulate(teacher, loader.batches(rows)) if known is None else known.select(loader.own(rows))
+        tabulate(teacher, loader.batches(rows))
+        if cached is None
+        else cached.select(loader.own(rows))
     )
 
 

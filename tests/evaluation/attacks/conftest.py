@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forgetmi.core.types import Partition, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence, Pool, Relearning, Repeats
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Pool, Relearning, Repeats
 
 CLASSES = 4
 SIZES = {"forget": 16, "retain": 40, "validation": 4, "holdout": 40, "reference": 0}
@@ -66,7 +66,7 @@ class Toy:
 
 
 @pytest.fixture(scope="session")
-def make_evidence() -> Callable[..., Evidence]:
+def make_evidence() -> Callable[..., AdversaryKnowledge]:
     """Makes evidence; `kept` = how much the unlearned model still remembers (1 = everything, 0 = retrained)."""
 
     def make(
@@ -78,7 +78,7 @@ def make_evidence() -> Callable[..., Evidence]:
         retrains: int = 3,
         sizes: dict[str, int] | None = None,
         strength: float = 6.0,
-    ) -> Evidence:
+    ) -> AdversaryKnowledge:
         toy = Toy(seed=seed, sizes=sizes)
         forget, retain = toy.of("forget"), toy.of("retain")
         signals = {
@@ -87,7 +87,7 @@ def make_evidence() -> Callable[..., Evidence]:
         }
         signals |= {f"retrain-{r}": toy.model(retain, strength) for r in range(retrains)}
         if not everything:
-            return Evidence(toy.partition(), signals)
+            return AdversaryKnowledge(toy.partition(), signals)
 
         def rank() -> np.ndarray:  # every patient is in each role equally often
             return np.argsort(np.argsort(toy.rng.random((runs, toy.patients)), axis=0), axis=0)
@@ -101,7 +101,7 @@ def make_evidence() -> Callable[..., Evidence]:
         )
         epochs = {"unlearned": [kept, 0.5 + kept / 2, 1.05, 1.2]}
         epochs |= {f"retrain-{r}": [0.0, 0.4, 0.7, 1.2] for r in range(retrains)}
-        return Evidence(
+        return AdversaryKnowledge(
             toy.partition(),
             signals,
             shadows=Pool(tuple(toy.model(row, strength) for row in plain), plain, nothing),

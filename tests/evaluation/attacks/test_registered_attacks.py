@@ -11,7 +11,7 @@ import pytest
 
 from forgetmi.core import registry
 from forgetmi.core.types import Failed, Partition, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence, Pool, Relearning, Repeats
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Pool, Relearning, Repeats
 from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.run import run_attack, run_attacks
 
@@ -26,35 +26,37 @@ AUCS = (
     "ruli_efficacy",
     "linear_probe",
 )
-Make = Callable[..., Evidence]
+Make = Callable[..., AdversaryKnowledge]
 
 
 @pytest.fixture(scope="module")
-def remembered(make_evidence: Make) -> Evidence:
+def remembered(make_evidence: Make) -> AdversaryKnowledge:
     return make_evidence(1.0)
 
 
 @pytest.fixture(scope="module")
-def forgotten(make_evidence: Make) -> Evidence:
+def forgotten(make_evidence: Make) -> AdversaryKnowledge:
     return make_evidence(0.0, seed=1)
 
 
 @pytest.fixture(scope="module")
-def partly(make_evidence: Make) -> Evidence:
+def partly(make_evidence: Make) -> AdversaryKnowledge:
     return make_evidence(0.3, seed=2, runs=16)
 
 
 @cache
-def result(name: str, evidence: Evidence) -> AttackResult:
+def result(name: str, knowledge: AdversaryKnowledge) -> AttackResult:
     channel = {"report_retrieval": "link", "linear_probe": "both"}.get(name, "image")
-    evidence = replace(evidence, channel=channel)  # type: ignore[arg-type]
-    found = run_attack(registry.attacks.get(name)(), evidence)
+    knowledge = replace(knowledge, channel=channel)  # type: ignore[arg-type]
+    found = run_attack(registry.attacks.get(name)(), knowledge)
     assert isinstance(found, AttackResult), found
     return found
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_declaration_and_result_hold_what_a_report_needs(name: str, forgotten: Evidence) -> None:
+def test_declaration_and_result_hold_what_a_report_needs(
+    name: str, forgotten: AdversaryKnowledge
+) -> None:
     one = result(name, forgotten)
     assert one.info.name == name
     assert all((one.info.title, one.info.source, one.info.measures))
@@ -70,8 +72,8 @@ def test_declaration_and_result_hold_what_a_report_needs(name: str, forgotten: E
 @pytest.mark.parametrize("name", [*AUCS, "report_retrieval"])
 def test_a_memorised_toy_is_found_and_a_retrained_one_is_not(
     name: str,
-    remembered: Evidence,
-    forgotten: Evidence,
+    remembered: AdversaryKnowledge,
+    forgotten: AdversaryKnowledge,
 ) -> None:
     found = result(name, remembered)
     assert found.found.value > 0.95
@@ -84,7 +86,7 @@ def test_a_memorised_toy_is_found_and_a_retrained_one_is_not(
     "name", [name for name in NAMES if name not in (*AUCS, "report_retrieval")]
 )
 def test_every_other_attack_moves_in_its_direction(
-    name: str, remembered: Evidence, forgotten: Evidence
+    name: str, remembered: AdversaryKnowledge, forgotten: AdversaryKnowledge
 ) -> None:
     bad, good = result(name, remembered), result(name, forgotten)
     if bad.info.direction == "higher":
@@ -97,7 +99,7 @@ def test_every_other_attack_moves_in_its_direction(
         assert abs(bad.found.value - ideal) > abs(good.found.value - ideal)
 
 
-def test_the_two_polarities_are_one_minus_the_other(remembered: Evidence) -> None:
+def test_the_two_polarities_are_one_minus_the_other(remembered: AdversaryKnowledge) -> None:
     entropy, efficacy = (
         result("entropy_mia", remembered).found,
         result("mia_efficacy", remembered).found,
@@ -108,16 +110,16 @@ def test_the_two_polarities_are_one_minus_the_other(remembered: Evidence) -> Non
     assert efficacy.details["confidence"] == efficacy.value
 
 
-def shuffled(evidence: Evidence) -> Evidence:
+def shuffled(knowledge: AdversaryKnowledge) -> AdversaryKnowledge:
     """The same records in another order in the cohort, and other orders again in every model's signals."""
     rng = np.random.default_rng(5)
-    place = rng.permutation(len(evidence.partition.patient))  # old row to new row
+    place = rng.permutation(len(knowledge.partition.patient))  # old row to new row
 
     def move(signals: Signals) -> Signals:
         mixed = signals.select(rng.permutation(signals.row))
         return replace(mixed, row=place[mixed.row])
 
-    old = evidence.partition
+    old = knowledge.partition
     back = np.argsort(place)
     sets = {
         name: np.sort(place[old.rows(name)])
@@ -125,7 +127,7 @@ def shuffled(evidence: Evidence) -> Evidence:
     }
     return map_signals(
         replace(
-            evidence,
+            knowledge,
             partition=Partition(
                 patient=old.patient[back], group=old.group[back], cohort="toy", **sets
             ),
@@ -134,26 +136,28 @@ def shuffled(evidence: Evidence) -> Evidence:
     )
 
 
-def map_signals(evidence: Evidence, change: Callable[[Signals], Signals]) -> Evidence:
+def map_signals(
+    knowledge: AdversaryKnowledge, change: Callable[[Signals], Signals]
+) -> AdversaryKnowledge:
     def pool(one: Pool | None) -> Pool | None:
         return one and Pool(tuple(map(change, one.signals)), one.inside, one.forgotten)
 
-    assert evidence.repeats is not None
-    assert evidence.relearning is not None
+    assert knowledge.repeats is not None
+    assert knowledge.relearning is not None
     return replace(
-        evidence,
-        signals={name: change(one) for name, one in evidence.signals.items()},
-        shadows=pool(evidence.shadows),
-        unlearned_shadows=pool(evidence.unlearned_shadows),
+        knowledge,
+        signals={name: change(one) for name, one in knowledge.signals.items()},
+        shadows=pool(knowledge.shadows),
+        unlearned_shadows=pool(knowledge.unlearned_shadows),
         repeats=Repeats(
             *(
                 tuple(map(change, one))
-                for one in (evidence.repeats.unlearned, evidence.repeats.retrained)
+                for one in (knowledge.repeats.unlearned, knowledge.repeats.retrained)
             )
         ),
         relearning={
             name: Relearning(tuple(map(change, one.signals)), one.taught)
-            for name, one in evidence.relearning.items()
+            for name, one in knowledge.relearning.items()
         },
     )
 
@@ -168,30 +172,30 @@ def higher_logits(signals: Signals) -> Signals:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "change",
-    [shuffled, lambda evidence: map_signals(evidence, higher_logits)],
+    [shuffled, lambda knowledge: map_signals(knowledge, higher_logits)],
     ids=["records permuted", "a constant added to logits"],
 )
 def test_order_of_records_and_constants_in_logits_change_nothing(
     name: str,
-    change: Callable[[Evidence], Evidence],
-    partly: Evidence,
+    change: Callable[[AdversaryKnowledge], AdversaryKnowledge],
+    partly: AdversaryKnowledge,
 ) -> None:
-    evidence = partly
+    knowledge = partly
     if name == "rmia":  # ties at 1e-12 are the only place where rounding may show
-        assert result(name, change(evidence)).found.value == pytest.approx(
-            result(name, evidence).found.value, abs=0.01
+        assert result(name, change(knowledge)).found.value == pytest.approx(
+            result(name, knowledge).found.value, abs=0.01
         )
     else:
-        assert result(name, change(evidence)).found.value == pytest.approx(
-            result(name, evidence).found.value, rel=1e-6, abs=1e-9
+        assert result(name, change(knowledge)).found.value == pytest.approx(
+            result(name, knowledge).found.value, rel=1e-6, abs=1e-9
         )
 
 
 def test_what_is_missing_is_said(make_evidence: Make) -> None:
-    evidence = make_evidence(everything=False, retrains=1)
+    knowledge = make_evidence(everything=False, retrains=1)
     found = {
         one.info.name if isinstance(one, AttackResult) else one.name: one
-        for one in run_attacks(evidence)
+        for one in run_attacks(knowledge)
     }
     assert tuple(found) == NAMES
     assert isinstance(found["population"], AttackResult)
@@ -210,16 +214,16 @@ def test_what_is_missing_is_said(make_evidence: Make) -> None:
         one = found[name]
         assert isinstance(one, Failed)
         assert what in one.reason
-    assert {one.name for one in run_attacks(evidence, ["klom"]) if isinstance(one, Failed)} == {
+    assert {one.name for one in run_attacks(knowledge, ["klom"]) if isinstance(one, Failed)} == {
         "klom"
     }
 
 
 def test_the_link_has_no_probabilities_but_a_signal(make_evidence: Make) -> None:
-    evidence = replace(make_evidence(1.0, everything=False), channel="link")
+    knowledge = replace(make_evidence(1.0, everything=False), channel="link")
     found = {
         one.info.name if isinstance(one, AttackResult) else one.name: one
-        for one in run_attacks(evidence)
+        for one in run_attacks(knowledge)
     }
     assert isinstance(found["population"], AttackResult)
     assert found["population"].found.value > 0.95
@@ -228,12 +232,12 @@ def test_the_link_has_no_probabilities_but_a_signal(make_evidence: Make) -> None
 
 
 def test_an_attacked_model_among_the_shadows_is_refused(make_evidence: Make) -> None:
-    evidence = make_evidence(runs=8)
-    pool = evidence.shadows
+    knowledge = make_evidence(runs=8)
+    pool = knowledge.shadows
     assert pool is not None
-    evidence = replace(
-        evidence, shadows=Pool((evidence.audited, *pool.signals[1:]), pool.inside, pool.forgotten)
+    knowledge = replace(
+        knowledge, shadows=Pool((knowledge.audited, *pool.signals[1:]), pool.inside, pool.forgotten)
     )
-    one = run_attack(registry.attacks.get("lira_online")(), evidence)
+    one = run_attack(registry.attacks.get("lira_online")(), knowledge)
     assert isinstance(one, Failed)
     assert "reads off the answer" in one.reason

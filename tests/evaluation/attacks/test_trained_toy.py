@@ -12,7 +12,7 @@ from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import decide
 from forgetmi.core import registry
 from forgetmi.core.types import Partition, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence, Pool
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Pool
 from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.run import run_attack
 
@@ -20,7 +20,7 @@ PATIENTS, IMAGES, CLASSES, SHADOWS = 200, 2, 4, 32
 SETS = {"forget": (0, 60), "retain": (60, 120), "validation": (120, 124), "holdout": (124, 200)}
 
 
-def trained_toy(width: float) -> Evidence:
+def trained_toy(width: float) -> AdversaryKnowledge:
     """Each model votes with its training images, weighted by a Gaussian kernel: narrow = it knows them by heart."""
     rng = np.random.default_rng(0)
     patient = np.repeat(np.arange(PATIENTS), IMAGES)
@@ -53,7 +53,7 @@ def trained_toy(width: float) -> Evidence:
     masks = np.argsort(np.argsort(rng.random((SHADOWS, PATIENTS)), axis=0), axis=0) < SHADOWS // 2
     signals = {"original": model("o", everyone, 1)}
     signals |= {f"retrain-{r}": model(f"r{r}", retain, 10 + r) for r in range(4)}
-    return Evidence(
+    return AdversaryKnowledge(
         Partition(patient=patient, group=patient, cohort="toy", **rows),
         signals,
         target="original",
@@ -66,21 +66,21 @@ def trained_toy(width: float) -> Evidence:
 
 
 @pytest.fixture(scope="module")
-def by_heart() -> Evidence:
+def by_heart() -> AdversaryKnowledge:
     return trained_toy(width=1.0)
 
 
 @pytest.fixture(scope="module")
-def without_memory() -> Evidence:
+def without_memory() -> AdversaryKnowledge:
     return trained_toy(width=100.0)
 
 
 @pytest.mark.parametrize("name", ["population", "rmia", "lira_online", "lira_offline"])
 def test_memory_is_found_in_the_original_alone(
-    name: str, by_heart: Evidence, without_memory: Evidence
+    name: str, by_heart: AdversaryKnowledge, without_memory: AdversaryKnowledge
 ) -> None:
-    def attack(evidence: Evidence) -> AttackResult:
-        found = run_attack(registry.attacks.get(name)(), evidence)
+    def attack(knowledge: AdversaryKnowledge) -> AttackResult:
+        found = run_attack(registry.attacks.get(name)(), knowledge)
         assert isinstance(found, AttackResult), found
         return found
 
@@ -88,18 +88,18 @@ def test_memory_is_found_in_the_original_alone(
     assert original.found.value > 0.95
     assert len(original.reference) == 4
     assert max(abs(value - 0.5) for value in original.reference) < 0.15
-    for evidence in (by_heart.aimed_at("retrain-0"), without_memory):
-        low, high = attack(evidence).found.interval or (1.0, 0.0)
+    for knowledge in (by_heart.aimed_at("retrain-0"), without_memory):
+        low, high = attack(knowledge).found.interval or (1.0, 0.0)
         assert low < 0.5 < high
 
 
 def test_the_verdict_on_identity_and_on_retraining(
-    by_heart: Evidence, without_memory: Evidence
+    by_heart: AdversaryKnowledge, without_memory: AdversaryKnowledge
 ) -> None:
     rule = Rule(channels=("image",), resamples=500)
 
-    def outcome(evidence: Evidence) -> str:
-        return decide(rule, {"image": [forget_draw(replace(evidence, channel="image"))]}).outcome
+    def outcome(knowledge: AdversaryKnowledge) -> str:
+        return decide(rule, {"image": [forget_draw(replace(knowledge, channel="image"))]}).outcome
 
     assert outcome(by_heart) == "NOT FORGOTTEN"
     assert outcome(by_heart.aimed_at("retrain-0")) in ("FORGOTTEN", "NOT RESOLVABLE")

@@ -106,7 +106,7 @@ class Relearning:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evidence:
+class AdversaryKnowledge:
     """Everything an attack may use, seen through one channel and aimed at one model.
 
     Args:
@@ -134,7 +134,7 @@ class Evidence:
     relearning: Mapping[str, Relearning] | None = None
     canaries: Ints | None = None
 
-    def aimed_at(self, target: str) -> Evidence:
+    def aimed_at(self, target: str) -> AdversaryKnowledge:
         """The same evidence with another model attacked."""
         return replace(self, target=target)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence, Need
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Need
 
 Direction = Literal["higher", "lower", "apart"]
 Reference = Literal["retrained", "theory"]
@@ -69,8 +69,8 @@ class Attack(Protocol):
 
     info: ClassVar[AttackInfo]
 
-    def apply(self, evidence: Evidence) -> Found:
-        """Attack the audited model (`Evidence.target`).
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+        """Attack the audited model (`AdversaryKnowledge.target`).
 
         Raises:
             EvaluationError: The attack is undefined on this evidence.

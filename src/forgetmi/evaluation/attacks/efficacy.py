@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Floats, Ints
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.membership import PER_SIDE
 
@@ -109,15 +109,19 @@ def member_fraction(
 
 
 def _attack(
-    evidence: Evidence, name: Feature, classifier: Literal["svm", "logistic"]
+    knowledge: AdversaryKnowledge, name: Feature, classifier: Literal["svm", "logistic"]
 ) -> tuple[float, dict[str, int]]:
     retain, never_seen, asked = (
-        feature(name, evidence.log_probabilities(evidence.audited, on), evidence.label(on))
+        feature(name, knowledge.log_probabilities(knowledge.audited, on), knowledge.label(on))
         for on in ("retain", "holdout", "forget")
     )
     counts = {"forgotten": len(asked), "never seen": len(never_seen), "retained": len(retain)}
     return member_fraction(
-        retain=retain, never_seen=never_seen, asked=asked, classifier=classifier, seed=evidence.seed
+        retain=retain,
+        never_seen=never_seen,
+        asked=asked,
+        classifier=classifier,
+        seed=knowledge.seed,
     ), counts
 
 
@@ -139,9 +143,9 @@ class MiaEfficacy:
         needs=frozenset({"retain rows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found = {name: _attack(evidence, name, "svm") for name in FEATURES}
+        found = {name: _attack(knowledge, name, "svm") for name in FEATURES}
         efficacy = {name: 1 - members for name, (members, _) in found.items()}
         return Found(
             value=efficacy["confidence"],
@@ -167,9 +171,9 @@ class EntropyMia:
         needs=frozenset({"retain rows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        members, counts = _attack(evidence, "entropy", "logistic")
+        members, counts = _attack(knowledge, "entropy", "logistic")
         return Found(
             value=members,
             counts=counts,

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.tpr import clopper_pearson
 
@@ -114,9 +114,9 @@ class EpsilonTwoWorlds:
         needs=frozenset({"repeats"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, retrained = (stack.mean(1) for stack in evidence.repeated("forget"))
+        unlearned, retrained = (stack.mean(1) for stack in knowledge.repeated("forget"))
         runs = min(len(unlearned), len(retrained)) // 2
         if runs < 1:
             raise EvaluationError(
@@ -173,10 +173,10 @@ class EpsilonOneRun:
         needs=frozenset({"canaries"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        code, signal = evidence.canary_signal()
-        included = np.asarray(evidence.canaries)[code] == 1
+        code, signal = knowledge.canary_signal()
+        included = np.asarray(knowledge.canaries)[code] == 1
         each = int(self.share * len(code))
         order = np.argsort(signal, kind="stable")
         correct = int(included[order[len(order) - each :]].sum() + (~included[order[:each]]).sum())

@@ -10,7 +10,7 @@ import numpy as np
 
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 
 DELTA, CAP, PER_UNIT, BUFFER, BUCKET = 1e-5, 50.0, 100, 2.0, 0.5
@@ -137,9 +137,9 @@ class ForgettingQuality:
         needs=frozenset({"repeats"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, retrained = evidence.repeated("forget")
+        unlearned, retrained = knowledge.repeated("forget")
         half = min(len(unlearned), len(retrained)) // 2
         if half < 2:
             raise EvaluationError(

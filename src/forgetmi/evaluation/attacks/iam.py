@@ -11,7 +11,7 @@ import numpy as np
 
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 
 _EPS1, _EPS2 = 1e-2, 1e-5
@@ -84,13 +84,13 @@ class Iam:
         needs=frozenset({"original", "references"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         unlearned, original = (
-            transform(evidence.probability(model, "forget"))
-            for model in (evidence.audited, evidence.signals["original"])
+            transform(knowledge.probability(model, "forget"))
+            for model in (knowledge.audited, knowledge.signals["original"])
         )
-        stack = transform(evidence.outside("forget"))
+        stack = transform(knowledge.outside("forget"))
         score = iam(unlearned=unlearned, original=original, outside=stack)
         scatter = stack.std(0).mean() if len(stack) > 1 else stack.std()
         defined = original - stack.mean(0) > scatter

@@ -11,7 +11,7 @@ from scipy.special import rel_entr
 
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 
 BINS, CLIP, FLOOR = 20, 100.0, 1e-5
@@ -71,9 +71,9 @@ class Klom:
         needs=frozenset({"repeats"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, retrained = evidence.repeated("forget")
+        unlearned, retrained = knowledge.repeated("forget")
         half = min(len(unlearned), len(retrained)) // 2
         if half < 2:
             raise EvaluationError(

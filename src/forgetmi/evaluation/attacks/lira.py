@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence, Stacked
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Stacked
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.attacks.gaussian import augmentation_mean, fit, log_density
@@ -101,10 +101,10 @@ class LiraOnline:
         needs=frozenset({"shadows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found = evidence.pooled("shadows")
-        return _compare(found, online(found.target, found.stack, found.inside), evidence)
+        found = knowledge.pooled("shadows")
+        return _compare(found, online(found.target, found.stack, found.inside), knowledge)
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,14 @@ class LiraOffline:
         needs=frozenset({"shadows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found = evidence.pooled("shadows")
-        return _compare(found, offline(found.target, found.stack, ~found.inside), evidence)
+        found = knowledge.pooled("shadows")
+        return _compare(found, offline(found.target, found.stack, ~found.inside), knowledge)
 
 
-def _compare(found: Stacked, scores: Floats, evidence: Evidence) -> Found:
+def _compare(found: Stacked, scores: Floats, knowledge: AdversaryKnowledge) -> Found:
     few = f"; at least {USABLE} are wanted" if len(found.stack) < USABLE else ""
     return compare(
-        *found.split(scores), seed=evidence.seed, note=f"{len(found.stack)} shadow models{few}"
+        *found.split(scores), seed=knowledge.seed, note=f"{len(found.stack)} shadow models{few}"
     )

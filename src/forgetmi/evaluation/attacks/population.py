@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
 
@@ -28,10 +28,10 @@ class Population:
         needs=frozenset(),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         return compare(
-            evidence.signal(evidence.audited, "forget"),
-            evidence.signal(evidence.audited, "holdout"),
-            seed=evidence.seed,
+            knowledge.signal(knowledge.audited, "forget"),
+            knowledge.signal(knowledge.audited, "holdout"),
+            seed=knowledge.seed,
         )

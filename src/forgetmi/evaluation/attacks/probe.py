@@ -10,7 +10,7 @@ import numpy as np
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Floats, Ints, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
 
@@ -84,9 +84,9 @@ class LinearProbe:
         needs=frozenset(),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        members, others = (_embedding(evidence, on) for on in ("forget", "holdout"))
+        members, others = (_embedding(knowledge, on) for on in ("forget", "holdout"))
         if min(len(members), len(others)) < FOLDS:
             raise EvaluationError(
                 Fault(
@@ -97,27 +97,27 @@ class LinearProbe:
         score = linear_probe(
             np.concatenate([members, others]),
             np.arange(len(members) + len(others)) < len(members),
-            folds(len(members), len(others), seed=evidence.seed),
+            folds(len(members), len(others), seed=knowledge.seed),
         )
         return compare(
             score[: len(members)],
             score[len(members) :],
-            seed=evidence.seed,
+            seed=knowledge.seed,
             note=f"{members.shape[1]} dimensions, {FOLDS} folds of patients",
         )
 
 
-def _embedding(evidence: Evidence, on: Literal["forget", "holdout"]) -> Floats:
+def _embedding(knowledge: AdversaryKnowledge, on: Literal["forget", "holdout"]) -> Floats:
     """Float[p, d], mean over each patient's images."""
-    found: Signals = evidence.audited.select(evidence.rows(on))
+    found: Signals = knowledge.audited.select(knowledge.rows(on))
     values = {
         "image": found.image_embedding,
         "text": found.text_embedding,
         "both": found.joint_embedding,
         "link": found.joint_embedding,
-    }[evidence.channel]
+    }[knowledge.channel]
     if values is None:
         raise EvaluationError(Fault("the model has no such embedding", why="e.g. an ensemble"))
     if not np.isfinite(values).all():
         raise EvaluationError(Fault("some embeddings are not finite", why="the model diverged"))
-    return evidence.patients(on).mean(values.T.astype(np.float64)).T
+    return knowledge.patients(on).mean(values.T.astype(np.float64)).T

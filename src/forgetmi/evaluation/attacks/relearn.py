@@ -11,7 +11,7 @@ import numpy as np
 
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence, Relearning
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Relearning
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 
 SLACK = 1e-5
@@ -94,23 +94,23 @@ class Relearn:
         needs=frozenset({"original", "retrained", "relearning"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        relearning = evidence.relearning or {}
-        own = relearning[evidence.target]
-        patients = evidence.patients("forget")
+        relearning = knowledge.relearning or {}
+        own = relearning[knowledge.target]
+        patients = knowledge.patients("forget")
         taught = np.isin(patients.code, own.taught)
         if not taught.any():
             raise EvaluationError(Fault("none of the taught patients is among the forgotten"))
 
         def epochs(found: Relearning, watched: np.ndarray) -> Epochs:
             losses = [
-                patients.mean(evidence.loss(one, "forget"))[watched].mean()
-                for one in (evidence.signals["original"], *found.signals)
+                patients.mean(knowledge.loss(one, "forget"))[watched].mean()
+                for one in (knowledge.signals["original"], *found.signals)
             ]
             return epochs_until(np.array(losses[1:]), losses[0])
 
-        others = [found for name, found in relearning.items() if evidence.is_other_retrain(name)]
+        others = [found for name, found in relearning.items() if knowledge.is_other_retrain(name)]
         ratio = relearn_ratio(epochs(own, taught), [epochs(found, taught) for found in others])
         details = {"epochs": float(epochs(own, taught).number)}
         if not taught.all():

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.evaluation.attacks.adversary import ASKED, Evidence
+from forgetmi.evaluation.attacks.adversary import ASKED, AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.link import retrieval_rank
@@ -35,19 +35,19 @@ class ReportRetrieval:
         needs=frozenset(),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        if evidence.channel != "link":
+        if knowledge.channel != "link":
             raise EvaluationError(Fault("only the image-report link has reports to retrieve"))
-        gallery = evidence.gallery(evidence.audited)
+        gallery = knowledge.gallery(knowledge.audited)
         ranks = {
             on: retrieval_rank(
-                evidence.audited.select(evidence.rows(on)), gallery, among=self.among or None
+                knowledge.audited.select(knowledge.rows(on)), gallery, among=self.among or None
             )
             for on in ASKED
         }
-        means = {on: evidence.patients(on).mean(ranks[on]) for on in ASKED}
-        found = compare(-means["forget"], -means["holdout"], seed=evidence.seed)
+        means = {on: knowledge.patients(on).mean(ranks[on]) for on in ASKED}
+        found = compare(-means["forget"], -means["holdout"], seed=knowledge.seed)
         return replace(
             found,
             details={

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from forgetmi.core.types import Floats, SetName
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.matching import match
@@ -93,17 +93,20 @@ class Rmia:
         needs=frozenset({"references"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        forget, never_seen = _probabilities(evidence, "forget"), _probabilities(evidence, "holdout")
-        if len(evidence.rows("reference")) and len(evidence.patients("reference")) >= POPULATION:
-            judges, on = _probabilities(evidence, "reference"), "reference"
+        forget, never_seen = (
+            _probabilities(knowledge, "forget"),
+            _probabilities(knowledge, "holdout"),
+        )
+        if len(knowledge.rows("reference")) and len(knowledge.patients("reference")) >= POPULATION:
+            judges, on = _probabilities(knowledge, "reference"), "reference"
             folds = [(np.arange(judges.shape[1]), np.arange(never_seen.shape[1]))]
         else:
             judges, on = never_seen, "holdout"
-            half = split_patients(evidence.patients("holdout").code, seed=evidence.seed)
+            half = split_patients(knowledge.patients("holdout").code, seed=knowledge.seed)
             folds = [(np.flatnonzero(half == one), np.flatnonzero(half != one)) for one in (0, 1)]
-        wanted, held = evidence.patients("forget"), evidence.patients(on)
+        wanted, held = knowledge.patients("forget"), knowledge.patients(on)
 
         def scores(a: float) -> tuple[Floats, Floats]:
             members, others = np.zeros(forget.shape[1]), np.zeros(never_seen.shape[1])
@@ -124,7 +127,7 @@ class Rmia:
 
         found = compare(
             *scores(self.a),
-            seed=evidence.seed,
+            seed=knowledge.seed,
             note=(
                 f"population of {min(len(judging) for judging, _ in folds)} patients, "
                 f"{len(forget) - 1} reference models"
@@ -134,9 +137,11 @@ class Rmia:
         return replace(found, details={**found.details, **sweep})
 
 
-def _probabilities(evidence: Evidence, on: SetName) -> Floats:
+def _probabilities(knowledge: AdversaryKnowledge, on: SetName) -> Floats:
     """Float[1 + m, p]: of the true class, under the attacked model and those that never saw the patients."""
-    return np.concatenate([evidence.probability(evidence.audited, on)[None], evidence.outside(on)])
+    return np.concatenate(
+        [knowledge.probability(knowledge.audited, on)[None], knowledge.outside(on)]
+    )
 
 
 def _auc(members: Floats, never_seen: Floats) -> float:

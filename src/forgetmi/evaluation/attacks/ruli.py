@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence, Stacked
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Stacked
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.attacks.gaussian import fit, log_density
@@ -60,19 +60,19 @@ class RuliPrivacy:
         needs=frozenset({"unlearned shadows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found = evidence.pooled("unlearned shadows")
+        found = knowledge.pooled("unlearned shadows")
         scores = log_kernel_density(
             found.target, found.stack, found.forgotten
         ) - log_kernel_density(found.target, found.stack, found.never_trained)
-        result = compare(*found.split(scores), seed=evidence.seed, note=_models(found))
-        if evidence.shadows is None:
+        result = compare(*found.split(scores), seed=knowledge.seed, note=_models(found))
+        if knowledge.shadows is None:
             return result
-        plain = evidence.pooled("shadows")
+        plain = knowledge.pooled("shadows")
         risk = patient_auc(plain.stack, plain.inside)[0][: plain.members]
         members, never_seen = found.split(scores)
-        worst = compare(members[risk >= np.median(risk)], never_seen, seed=evidence.seed)
+        worst = compare(members[risk >= np.median(risk)], never_seen, seed=knowledge.seed)
         return replace(result, details={**result.details, "auc_vulnerable": worst.value})
 
 
@@ -95,16 +95,19 @@ class RuliEfficacy:
         needs=frozenset({"original", "shadows", "unlearned shadows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found, plain = evidence.pooled("unlearned shadows"), evidence.pooled("shadows")
+        found, plain = knowledge.pooled("unlearned shadows"), knowledge.pooled("shadows")
         target = np.concatenate(
-            [found.split(found.target)[0], evidence.signal(evidence.signals["original"], "holdout")]
+            [
+                found.split(found.target)[0],
+                knowledge.signal(knowledge.signals["original"], "holdout"),
+            ]
         )
         scores = log_kernel_density(target, found.stack, found.forgotten) - log_kernel_density(
             target, plain.stack, ~plain.inside
         )
-        return compare(*found.split(scores), seed=evidence.seed, note=_models(found))
+        return compare(*found.split(scores), seed=knowledge.seed, note=_models(found))
 
 
 def _models(found: Stacked) -> str:

@@ -7,31 +7,31 @@ from collections.abc import Iterable, Sequence
 from forgetmi.core import registry
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.types import Failed
-from forgetmi.evaluation.attacks.adversary import RETRAIN, Evidence
+from forgetmi.evaluation.attacks.adversary import RETRAIN, AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import Attack, AttackResult, Found
 
 
-def run_attack(attack: Attack, evidence: Evidence) -> AttackResult | Failed:
+def run_attack(attack: Attack, knowledge: AdversaryKnowledge) -> AttackResult | Failed:
     """One attack on the audited model, with its reference; see `run_on`."""
-    return run_on(attack, evidence, (evidence.target,))[evidence.target]
+    return run_on(attack, knowledge, (knowledge.target,))[knowledge.target]
 
 
 def run_on(
-    attack: Attack, evidence: Evidence, targets: Sequence[str]
+    attack: Attack, knowledge: AdversaryKnowledge, targets: Sequence[str]
 ) -> dict[str, AttackResult | Failed]:
     """One attack on several models; each is attacked once, also where it is another one's reference.
 
     Args:
         attack: The attack.
-        evidence: Aimed at any model.
+        knowledge: Aimed at any model.
         targets: Names of the attacked models.
 
     Returns:
         Each result, or why there is none (something it needs is missing, or it is undefined on this evidence).
     """
-    retrained = sorted(filter(RETRAIN.fullmatch, evidence.signals), key=lambda name: int(name[8:]))
+    retrained = sorted(filter(RETRAIN.fullmatch, knowledge.signals), key=lambda name: int(name[8:]))
     names = dict.fromkeys([*targets, *(retrained if attack.info.reference == "retrained" else ())])
-    found = {name: _apply(attack, evidence.aimed_at(name)) for name in names}
+    found = {name: _apply(attack, knowledge.aimed_at(name)) for name in names}
 
     def result(name: str) -> AttackResult | Failed:
         own = found[name]
@@ -41,7 +41,7 @@ def run_on(
         return AttackResult(
             attack.info,
             name,
-            evidence.channel,
+            knowledge.channel,
             own,
             tuple(one.value for one in others if isinstance(one, Found))
             if attack.info.reference == "retrained"
@@ -51,18 +51,18 @@ def run_on(
     return {name: result(name) for name in targets}
 
 
-def _apply(attack: Attack, evidence: Evidence) -> Found | Failed:
-    missing = evidence.lacks(attack.info.needs)
+def _apply(attack: Attack, knowledge: AdversaryKnowledge) -> Found | Failed:
+    missing = knowledge.lacks(attack.info.needs)
     if missing:
-        return Failed(attack.info.name, f"needs {', '.join(missing)}", evidence.channel, "forget")
+        return Failed(attack.info.name, f"needs {', '.join(missing)}", knowledge.channel, "forget")
     try:
-        return attack.apply(evidence)
+        return attack.apply(knowledge)
     except EvaluationError as error:
-        return Failed(attack.info.name, str(error), evidence.channel, "forget")
+        return Failed(attack.info.name, str(error), knowledge.channel, "forget")
 
 
 def run_attacks(
-    evidence: Evidence, names: Iterable[str] | None = None
+    knowledge: AdversaryKnowledge, names: Iterable[str] | None = None
 ) -> tuple[AttackResult | Failed, ...]:
     """Every registered attack with its default options, or those named, in alphabetical order.
 
@@ -70,4 +70,4 @@ def run_attacks(
         SpecError: A name is not registered.
     """
     chosen = registry.attacks.names() if names is None else sorted(names)
-    return tuple(run_attack(registry.attacks.get(name)(), evidence) for name in chosen)
+    return tuple(run_attack(registry.attacks.get(name)(), knowledge) for name in chosen)

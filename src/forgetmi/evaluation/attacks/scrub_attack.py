@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.core.types import Floats, Ints
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 
 FOLDS, CLIP = 5, 100.0
@@ -95,17 +95,17 @@ class ScrubAttack:
         needs=frozenset(),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        patient = evidence.partition.patient
-        same = np.isin(evidence.label("holdout"), evidence.label("forget"))
-        forget, never_seen = evidence.rows("forget"), evidence.rows("holdout")[same]
+        patient = knowledge.partition.patient
+        same = np.isin(knowledge.label("holdout"), knowledge.label("forget"))
+        forget, never_seen = knowledge.rows("forget"), knowledge.rows("holdout")[same]
         accuracy = scrub_attack(
-            forget=evidence.loss(evidence.audited, "forget"),
-            never_seen=evidence.loss(evidence.audited, "holdout")[same],
+            forget=knowledge.loss(knowledge.audited, "forget"),
+            never_seen=knowledge.loss(knowledge.audited, "holdout")[same],
             forget_patient=patient[forget],
             never_seen_patient=patient[never_seen],
-            seed=evidence.seed,
+            seed=knowledge.seed,
         )
         size = min(len(forget), len(never_seen))
         return Found(

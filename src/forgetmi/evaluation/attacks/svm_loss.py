@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.membership import sample_mia
 from forgetmi.evaluation.statistics import once
@@ -31,10 +31,12 @@ class SvmLoss:
         needs=frozenset({"retain rows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        losses = {on: evidence.loss(evidence.audited, on) for on in ("forget", "holdout", "retain")}
-        owner = evidence.partition.patient[evidence.rows("holdout")]
+        losses = {
+            on: knowledge.loss(knowledge.audited, on) for on in ("forget", "holdout", "retain")
+        }
+        owner = knowledge.partition.patient[knowledge.rows("holdout")]
         order = np.lexsort(
             (owner, losses["holdout"])
         )  # the attack's subsample must not depend on the records' order
@@ -43,7 +45,7 @@ class SvmLoss:
             forget=losses["forget"],
             never_seen=losses["holdout"][order],
             patient=owner[order],
-            seed=evidence.seed,
+            seed=knowledge.seed,
         )
         counts = {
             "forgotten": losses["forget"],

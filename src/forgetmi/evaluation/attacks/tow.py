@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from forgetmi.core.types import Floats, SetName, Signals
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.distance import symmetric_kl
 
@@ -59,24 +59,24 @@ class TugOfWar:
         needs=frozenset({"retrained", "retain rows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        said = {on: evidence.log_probabilities(evidence.audited, on) for on in SETS}
+        said = {on: knowledge.log_probabilities(knowledge.audited, on) for on in SETS}
 
         def accuracies(model: Signals) -> Floats:
             return np.array(
                 [
-                    (evidence.log_probabilities(model, on).argmax(1) == evidence.label(on)).mean()
+                    (knowledge.log_probabilities(model, on).argmax(1) == knowledge.label(on)).mean()
                     for on in SETS
                 ]
             )
 
-        own = accuracies(evidence.audited)
-        others = [accuracies(model) for model in evidence.retrained]
+        own = accuracies(knowledge.audited)
+        others = [accuracies(model) for model in knowledge.retrained]
         details = {"gap": float(np.mean([average_gap(own, other) for other in others]))}
         for on in ("forget", "holdout"):
             pairs = [
-                (said[on], evidence.log_probabilities(model, on)) for model in evidence.retrained
+                (said[on], knowledge.log_probabilities(model, on)) for model in knowledge.retrained
             ]
             details[f"prediction_change_{on}"] = float(
                 np.mean([prediction_change(*pair) for pair in pairs])

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit
 
 from forgetmi.core.types import Floats
-from forgetmi.evaluation.attacks.adversary import Evidence
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.attacks.gaussian import fit, log_density
@@ -92,9 +92,9 @@ class ULira:
         needs=frozenset({"unlearned shadows"}),
     )
 
-    def apply(self, evidence: Evidence) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> Found:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found = evidence.pooled("unlearned shadows")
+        found = knowledge.pooled("unlearned shadows")
         scores = u_lira(
             found.target, found.stack, forgotten=found.forgotten, never_trained=found.never_trained
         )
@@ -102,6 +102,6 @@ class ULira:
         few = f"; at least {PER_SIDE} are wanted" if least < PER_SIDE else ""
         return compare(
             *found.split(scores),
-            seed=evidence.seed,
+            seed=knowledge.seed,
             note=f"at least {least} shadow models on each side of every patient{few}",
         )
