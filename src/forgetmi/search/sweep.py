@@ -89,7 +89,7 @@ def run_sweep(study: Study, *, show: Callable[[str, int, int], None] | None = No
         )
         states = optuna.trial.TrialState
         for trial in found.get_trials(states=[states.RUNNING]):  # of a process that is gone
-            found.progress(trial.number, state=states.FAIL)
+            found.tell(trial.number, state=states.FAIL)
         if study.sweep.method == "grid":
             for options in grid(study.sweep.parameters):
                 found.enqueue_trial(_numbers(study.sweep, options), skip_if_exists=True)
@@ -160,7 +160,7 @@ def attempt(study: Study, at: int, progress: ProgressCallback) -> None:
     except MethodError as error:
         refused, state, value = " ".join(map(str, error.faults)), optuna.trial.TrialState.FAIL, None
     trial.set_user_attr("refused", refused)
-    found.progress(trial, value if state == optuna.trial.TrialState.COMPLETE else None, state=state)
+    found.tell(trial, value if state == optuna.trial.TrialState.COMPLETE else None, state=state)
     progress(1, 1)
 
 
