@@ -341,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             run_jobs(
                 list(jobs(setting, models, again=relearning)),
                 workers=own.workers,
-                show=lambda name, done, total: print(
+                on_progress=lambda name, done, total: print(
                     f"{Path(name).relative_to(own.out)} {done}/{total}", file=sys.stderr, flush=True
                 ),
             )

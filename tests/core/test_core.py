@@ -252,7 +252,7 @@ def test_jobs_wait_for_what_they_need(workers: int, tmp_path: Path) -> None:
     run_jobs(
         [Job("late", note, (path, "late"), after="early"), Job("early", note, (path, "early"))],
         workers=workers,
-        show=lambda *what: shown.append(what),
+        on_progress=lambda *what: shown.append(what),
     )
     assert path.read_text().split() == ["early", "late"]
     assert ("late", 1, 1) in shown

@@ -130,7 +130,7 @@ def test_a_killed_process_is_the_failure_of_its_job_alone(tmp_path: Path) -> Non
     jobs = [Job(name, work, (tmp_path, name), killed=state) for name, work in works.items()]
     jobs.append(Job("after", finish, (tmp_path, "after"), after="first"))
     seen: list[tuple[str, int, int]] = []
-    run_jobs(jobs, workers=2, show=lambda *what: seen.append(what))
+    run_jobs(jobs, workers=2, on_progress=lambda *what: seen.append(what))
     assert sorted(seen) == sorted((job.name, 1, 1) for job in jobs)
     assert {path.stem for path in tmp_path.glob("*.killed")} == {"first", "second", "third"}
     assert all((tmp_path / name).exists() for name in ("one", "two", "three", "four", "after"))

@@ -63,7 +63,7 @@ def kill():
 
 threading.Thread(target=kill, daemon=True).start()
 jobs = [Job(str(n), work, (n, 0 if n % 2 else None), after="0" if n % 2 else None) for n in range(8)]
-run_on_ray(jobs[::-1], address=cluster.address, show=lambda name, done, total: seen.append(name))
+run_on_ray(jobs[::-1], address=cluster.address, on_progress=lambda name, done, total: seen.append(name))
 assert sorted(seen) == sorted(str(n) for n in range(8)), seen
 try:
     run_on_ray([Job("wrong", wrong, ())], address=cluster.address)
@@ -179,7 +179,7 @@ def state(name, fault):
 
 seen = []
 run_on_ray([Job("after", go, ("after",), after="dies"), Job("dies", die, ("dies",), killed=state),
-            Job("other", go, ("other",))], show=lambda name, done, total: seen.append(name))
+            Job("other", go, ("other",))], on_progress=lambda name, done, total: seen.append(name))
 assert sorted(seen) == ["after", "dies", "other"], seen
 try:
     run_on_ray([Job("alone", die, ("alone",))])
@@ -330,7 +330,7 @@ def test_lost_machines_and_killed_processes_are_borne_so_often(
         for name in ends
     ]
     jobs[-1] = replace(jobs[-1], after="crashes")
-    runners.run_on_ray(jobs[::-1], show=lambda name, done, total: seen.append(name))
+    runners.run_on_ray(jobs[::-1], on_progress=lambda name, done, total: seen.append(name))
     assert sorted(seen) == sorted(tries)
     assert Counter(ray.begun) == tries
     assert ray.begun.index("waits") > len(ray.begun) - 1 - ray.begun[::-1].index("crashes")

@@ -154,11 +154,11 @@ def test_an_interrupted_tuning_goes_on_and_does_nothing_twice(whole: Path, tmp_p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune(plan(root), show=stop)
+        tune(plan(root), on_progress=stop)
     first = root / "trials/fine_tune/0-seed-3/trial.json"
     before = first.read_bytes(), first.stat().st_mtime_ns
     done: list[str] = []
-    tune(plan(root), show=lambda what, at, total: done.append(what))
+    tune(plan(root), on_progress=lambda what, at, total: done.append(what))
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
     assert {what.split(",")[0] for what in done} == {"fine_tune 2/3", "fine_tune 3/3"}
     assert results(root) == results(whole)

@@ -20,7 +20,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
 from forgetmi.core.types import ORIGINAL, Signals
 from forgetmi.evaluation.suite import table
-from forgetmi.run.console import say
+from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
 from forgetmi.run.pipeline import Run, model_names, retrained_names
@@ -89,7 +89,7 @@ def run_authors(argv: Sequence[str]) -> None:
         **config.without_effect,
         **(NO_EFFECT_IN_PAPER_MODE if own.mode == "paper" else {}),
     }.items():
-        say(f"without effect: {key} ({why})")
+        echo(f"without effect: {key} ({why})")
     if dry:
         print("---\n".join(write_yaml(spec) for spec in specs), end="")
     elif len(specs) == 1:
@@ -111,7 +111,7 @@ def _finish(spec: RunSpec, out: Path, mode: Mode, *, command: list[str]) -> Run:
                 for name, one in signals.items()
             },
         )
-        say(f"As the release measures it: {out / MEASURES}")
+        echo(f"As the release measures it: {out / MEASURES}")
 
     return finish(spec, out, command=command, also=measure if mode == "release" else None)
 
@@ -128,13 +128,13 @@ def _grid(
     rows: list[dict[str, Any]] = []
     for number, (spec, values) in enumerate(zip(specs, varied, strict=True)):
         name = f"{number:03d}"
-        say(f"{name}: {', '.join(f'{key} = {value}' for key, value in values.items())}")
+        echo(f"{name}: {', '.join(f'{key} = {value}' for key, value in values.items())}")
         done = _finish(
             _with_models_of(specs[:number], spec, out), out / name, mode, command=command
         )
         rows += [{"run": name, **values, **row} for row in table(done.evaluation)]
     write_text(out / GRID, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-    say(f"All {len(specs)} runs: {out / GRID}")
+    echo(f"All {len(specs)} runs: {out / GRID}")
 
 
 def _with_models_of(earlier: Sequence[RunSpec], spec: RunSpec, out: Path) -> RunSpec:
@@ -193,7 +193,7 @@ def checkpoint(argv: Sequence[str]) -> None:
     """Convert checkpoints between the authors' form and ours."""
     if not argv or argv[0] != "convert":
         if argv and argv[0] in ("-h", "--help"):
-            say("usage: forgetmi checkpoint convert [OPTIONS]")
+            echo("usage: forgetmi checkpoint convert [OPTIONS]")
             return
         raise SpecError(Fault("checkpoint needs an action", do="There is one: convert."))
     own = command_line(
@@ -205,7 +205,7 @@ def checkpoint(argv: Sequence[str]) -> None:
     with full_disk_explained(own.out.name):
         if own.to == "authors":
             to_authors(own.source, own.out)
-            say(
+            echo(
                 f"Checkpoint for the authors' code: {own.out} (without the gate, of which they draw new ones)"
             )
             return
@@ -225,7 +225,7 @@ def checkpoint(argv: Sequence[str]) -> None:
             max_seq_length=own.max_length,
             config=own.model_config,
         )
-    say(
+    echo(
         f"Checkpoint: {own.out} (weights {digest[:12]}; its gate will be fitted when it is used)\n"
         f"Next: forgetmi unlearn --checkpoint {own.out} --cohort mimic_cxr --partition.validation-from holdout "
         "--partition.validation 0.5 --out DIRECTORY"

@@ -78,7 +78,7 @@ class Gauge:
         self._write = write
         self._started = time.perf_counter()
 
-    def show(self, digest: str, done: int, total: int) -> None:
+    def update(self, digest: str, done: int, total: int) -> None:
         """A model is ``done`` of ``total`` steps on its way."""
         before = self._shares[digest]
         self._shares[digest] = share = done / max(total, 1)

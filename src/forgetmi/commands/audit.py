@@ -15,7 +15,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.types import Evaluation
 from forgetmi.report.pages import write_report
 from forgetmi.run.audit_stage import declared_in, notice, read_draw, run_audit
-from forgetmi.run.console import say
+from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run, load_data, model_names
 from forgetmi.run.record import Recording, keep_record, stored_record
@@ -63,9 +63,9 @@ def audit(argv: Sequence[str]) -> None:
         )
     recorded = _recorded(own)
     found, out = _audit(own), own.out or own.runs[0]
-    say(f"{summary(found)}\nAudit: {RunDirectory(out).audit}\nReport: {RunDirectory(out).report}")
+    echo(f"{summary(found)}\nAudit: {RunDirectory(out).audit}\nReport: {RunDirectory(out).report}")
     if recorded:
-        say(_renew(out))
+        echo(_renew(out))
 
 
 def _recorded(own: AuditOptions) -> bool:
@@ -128,7 +128,7 @@ def _audit(own: AuditOptions) -> Audit:
     ]
     if faults:
         raise SpecError(faults)
-    say(notice(directories[0], rules[0]))
+    echo(notice(directories[0], rules[0]))
     cohort = specs[0].cohort.load()
     draws = [
         read_draw(directory, cohort, read_partition(directory.partition, cohort), seed=spec.seed)

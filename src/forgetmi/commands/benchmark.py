@@ -33,7 +33,7 @@ from forgetmi.jobs.runner import run_all
 from forgetmi.report.content import CohortSummary
 from forgetmi.report.manifest import collect as describe
 from forgetmi.report.manifest import write_manifest
-from forgetmi.run.console import say
+from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.fingerprint import opened
 from forgetmi.run.pretrained import offline
@@ -210,10 +210,10 @@ def plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
             if seconds < 0.5
             else f"about {seconds:.0f} CPU s"
         )
-        say(f"{cell.digest[:12]}  {cell.label}: {state}")
-    gauge = Gauge(todo, estimate, workers=workers, write=say)
+        echo(f"{cell.digest[:12]}  {cell.label}: {state}")
+    gauge = Gauge(todo, estimate, workers=workers, write=echo)
     total = sum(estimate.seconds(cell) for cell in todo)
-    say(
+    echo(
         f"{len(found)} models, {len(todo)} to make: {duration(total)} of processor time, "
         f"{duration(gauge.left())} here. {estimate.basis}"
     )
@@ -224,7 +224,7 @@ def work(store: Store, grid: Sequence[Point], spec: RunSpec) -> None:
     found = cells(grid)
     todo = [cell for cell in found if not store.finished(cell.digest)]
     gauge = Gauge(todo, Estimate(store, found), workers=spec.workers, write=_line)
-    run_all(make_jobs(store, found), spec.resources, show=gauge.show)
+    run_all(make_jobs(store, found), spec.resources, on_progress=gauge.update)
     run_all(measure_jobs(store, grid), spec.resources)
 
 
@@ -281,8 +281,8 @@ def write(
     write_text(store.root / "spec.yaml", write_yaml(spec))
     write_all(store, results, tables, grid, shown, cohort=summary.name, lead=lead, foot=foot)
     for line in failed:
-        say(f"failed: {line}")
-    say(
+        echo(f"failed: {line}")
+    echo(
         f"{len(made)} of {len(found)} models made, {len(failed)} failed; {duration(seconds)} now, "
         f"{duration(cpu)} of processor time in all.\nPage: {store.root / 'benchmark.html'}\n"
         f"Tables: {store.root / 'tables'}   Single numbers: {store.root / 'results.csv'}"

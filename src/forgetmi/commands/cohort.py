@@ -14,7 +14,7 @@ from forgetmi.commands.options import NoOptions, command_line, parse, take
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_text
 from forgetmi.core.types import Cohort, codes
-from forgetmi.run.console import ProgressDisplay, say
+from forgetmi.run.console import ProgressDisplay, echo
 
 
 def cohort(argv: Sequence[str]) -> None:
@@ -22,7 +22,7 @@ def cohort(argv: Sequence[str]) -> None:
     actions = {"make": make, "check": check, "show": show, "canaries": canaries}
     if not argv or argv[0] not in actions:
         if argv and argv[0] in ("-h", "--help"):
-            say(
+            echo(
                 "usage: forgetmi cohort make|check|show|canaries [OPTIONS]\n\n"
                 "  make   write a generated cohort anybody can read, or with --like mimic a tree like MIMIC-CXR's\n"
                 "  check  read every row and decode every image; report all faults at once\n"
@@ -80,7 +80,7 @@ def _make_table(argv: Sequence[str]) -> None:
         description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
         "--like mimic writes a tree like MIMIC-CXR's, with options of its own.",
     )
-    with ProgressDisplay() as board:
+    with ProgressDisplay() as display:
         make_synthetic(
             own.out,
             patients=own.patients,
@@ -88,11 +88,11 @@ def _make_table(argv: Sequence[str]) -> None:
             size=own.size,
             ordinal=own.ordinal,
             reference_patients=own.reference_patients,
-            progress=lambda done, total: board.show("patients", done, total),
+            progress=lambda done, total: display.update("patients", done, total),
         )
     table = synthetic_table(own.out, ordinal=own.ordinal)
     write_text(own.out / "spec.yaml", yaml.safe_dump({"cohort": to_plain(table)}))
-    say(
+    echo(
         f"Cohort: {own.out / 'cohort.csv'}\nUse it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine"
     )
 
@@ -136,7 +136,7 @@ def _make_mimic(argv: Sequence[str]) -> None:
         description="Write a folder like MIMIC-CXR's, with generated radiographs and reports of nobody, "
         "to try everything without access.",
     )
-    with ProgressDisplay() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as display, full_disk_explained(own.out.name):
         made = make_mimic_phantom(
             own.out,
             split=own.split,
@@ -146,7 +146,7 @@ def _make_mimic(argv: Sequence[str]) -> None:
             images=own.images,
             compressed=own.compressed,
             seed=own.seed,
-            progress=lambda done, total: board.show("patients", done, total),
+            progress=lambda done, total: display.update("patients", done, total),
         )
     reader = MimicCxrCohort(
         split=made.split,
@@ -179,7 +179,7 @@ def _make_mimic(argv: Sequence[str]) -> None:
         "jpg": f"JPEG of {own.size[0]} x {own.size[1]} pixels",
     }[own.images]
     lists = (made.split, made.all_data, made.metadata, made.patients, *made.forget.values())
-    say(
+    echo(
         f"{made.root}: {counts}; {shape}; generated, of nobody\n  {', '.join(path.name for path in lists)}\n"
         f"Use it:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mimic"
     )
@@ -197,17 +197,17 @@ def check(argv: Sequence[str]) -> None:
         description="Read every row and decode every image; all faults are reported at once.",
     )
     found: Cohort = spec.cohort.load()
-    with ProgressDisplay() as board:
+    with ProgressDisplay() as display:
         store = build_image_store(
             found,
             spec.images,
             cache=default_cache(),
-            progress=lambda done, total: board.show("images", done, total),
+            progress=lambda done, total: display.update("images", done, total),
         )
-    say(describe(found))
+    echo(describe(found))
     for notice, rows in store.notices.items():
-        say(f"  note: {notice} ({rows} images)")
-    say("Every row can be used and every image can be decoded.")
+        echo(f"  note: {notice} ({rows} images)")
+    echo("Every row can be used and every image can be decoded.")
 
 
 def show(argv: Sequence[str]) -> None:
@@ -222,11 +222,11 @@ def show(argv: Sequence[str]) -> None:
         description="Counts of a cohort, and of the partition these options give.",
     )
     found, partition = load_data(spec)
-    say(describe(found))
+    echo(describe(found))
     for name, count in partition.counts().items():
-        say(f"  {name:<11}{count['patients']:>7} patients {count['images']:>8} images")
+        echo(f"  {name:<11}{count['patients']:>7} patients {count['images']:>8} images")
     for note in partition.notes:
-        say(f"  {note}")
+        echo(f"  {note}")
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ def canaries(argv: Sequence[str]) -> None:
             {"cohort": to_plain(spec.cohort), "partition": {"canaries": str(own.out / SEALED)}}
         ),
     )
-    say(
+    echo(
         f"{len(drawn.patients)} canaries sealed in {own.out / SEALED}: keep it closed until the audit.\n"
         f"Publish {own.out / COMMITMENT}: {drawn.commitment}\n"
         f"Train with them:  forgetmi run --spec {own.out / 'spec.yaml'} --out runs/mine"

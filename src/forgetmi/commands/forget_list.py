@@ -16,7 +16,7 @@ from forgetmi.core.files import write_text
 from forgetmi.core.types import Cohort, Partition
 from forgetmi.requests.entries import Entry, Kind, Step, numbers
 from forgetmi.requests.ledger import LEDGER, Ledger
-from forgetmi.run.console import say
+from forgetmi.run.console import echo
 
 TRAINED, FORGOTTEN, ABSENT = "trained on", "forgotten by an earlier run", "not in this cohort"
 NEVER: Mapping[str, str] = {
@@ -62,11 +62,11 @@ def process(argv: Sequence[str]) -> None:
         digests = entry.patients if own.kind == "patient" else entry.studies
         found = [standing.get(digest, ABSENT) for digest in digests]
         if reason := _left_out(entry, own.kind, found):
-            say(f"{entry.name} is left out: {reason}")
+            echo(f"{entry.name} is left out: {reason}")
             continue
         for where in dict.fromkeys(found):
             if where != TRAINED:
-                say(f"{entry.name}: {found.count(where)} of {len(found)} are {where}")
+                echo(f"{entry.name}: {found.count(where)} of {len(found)} are {where}")
         taken.append(entry)
         rows += [
             f"{digest},{entry.name}"
@@ -86,7 +86,7 @@ def process(argv: Sequence[str]) -> None:
         )
     write_text(own.out, "\n".join([f"{own.kind}_digest,request", *rows]) + "\n")
     batch = ledger.process([entry.number for entry in taken], never_trained=never)
-    say(
+    echo(
         f"Forget list {batch}: {own.out} ({len(taken)} requests, {len(rows)} {own.kind} digests)\n"
         f"Next, with the cohort's options:  {_next(own.out, taken, ledger.steps())}"
     )
@@ -99,7 +99,7 @@ def _in_service(steps: Sequence[Step], cohort: Cohort) -> Partition | None:
     try:
         return read_partition(Path(steps[-1].folder) / "partition.json", cohort)
     except PartitionError as error:
-        say(f"who was never trained on is known from the cohort alone: {error}")
+        echo(f"who was never trained on is known from the cohort alone: {error}")
         return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from forgetmi.commands.options import command_line
 from forgetmi.core.registry import methods as registry
-from forgetmi.run.console import say
+from forgetmi.run.console import echo
 from forgetmi.unlearning.method import MethodInfo
 
 COLUMNS = ("name", "method", "paper", "reads", "removal", "cost per epoch", "suits")
@@ -43,11 +43,11 @@ def methods(argv: Sequence[str]) -> None:
         description="List the unlearning methods: source, what each reads, cost, exact or approximate.",
     )
     if own.markdown:
-        say(page().rstrip("\n"))
+        echo(page().rstrip("\n"))
         return
     for name in registry.names():
         info: MethodInfo = registry.get(name).info
-        say(
+        echo(
             f"{name}  -  {info.title} ({info.paper})\n    {info.summary}\n"
             f"    reads {', '.join(sorted(info.reads))}; {_removal(info)}; "
             f"cost an epoch, in fine-tune epochs: {info.cost}\n    suits {info.suits}\n"

@@ -15,7 +15,7 @@ from forgetmi.core.types import Evaluation
 from forgetmi.evidence.record import NOT_AUDITED
 from forgetmi.evidence.verify import verify as check_record
 from forgetmi.run import recompute
-from forgetmi.run.console import say
+from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run, load_data
 from forgetmi.run.record import Recording, _said, check, keep_record
@@ -59,7 +59,7 @@ def record(argv: Sequence[str]) -> None:
         )
     cohort, partition = load_data(spec)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
-    say(keep_record(Run(directory, cohort, partition, evaluation), spec, how))
+    echo(keep_record(Run(directory, cohort, partition, evaluation), spec, how))
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def verify(argv: Sequence[str]) -> None:
     unchecked.append(
         "whether the signals are those of the models: that needs the models, the cohort and its key"
     )
-    say(
+    echo(
         "\n".join(
             [
                 f"{_said(checked.record)}",

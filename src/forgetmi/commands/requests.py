@@ -19,7 +19,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.requests.deadlines import Term, deadline
 from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, numbers
 from forgetmi.requests.ledger import LEDGER, Ledger
-from forgetmi.run.console import say
+from forgetmi.run.console import echo
 
 GROUNDS = {
     "gdpr": "GDPR Art. 17, erasure",
@@ -50,7 +50,7 @@ def requests(argv: Sequence[str]) -> None:
     }
     if not argv or argv[0] not in actions:
         if argv and argv[0] in ("-h", "--help"):
-            say(_HELP)
+            echo(_HELP)
             return
         raise SpecError(Fault("requests needs an action", do=f"One of: {', '.join(actions)}."))
     actions[argv[0]](argv[1:])
@@ -109,9 +109,9 @@ def add(argv: Sequence[str]) -> None:
         studies=studies,
         note=own.note,
     )
-    say(f"{entry.name}: {_who(entry)}, {entry.scope}, {entry.state}, due {entry.due}")
+    echo(f"{entry.name}: {_who(entry)}, {entry.scope}, {entry.state}, due {entry.due}")
     for twin in ledger.twins(entry):
-        say(f"  note: {twin.name} ({twin.state}) names some of the same")
+        echo(f"  note: {twin.name} ({twin.state}) names some of the same")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def show(argv: Sequence[str]) -> None:
     ledger = Ledger(own.ledger)
     entries = ledger.entries(states=STATES if own.state == "all" else (own.state,))
     if own.as_json:
-        say(
+        echo(
             json.dumps(
                 [
                     {
@@ -155,7 +155,7 @@ def show(argv: Sequence[str]) -> None:
             )
         )
         return
-    say("\n".join(_line(entry) for entry in entries) or "no requests")
+    echo("\n".join(_line(entry) for entry in entries) or "no requests")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def due(argv: Sequence[str]) -> None:
         for entry in Ledger(own.ledger).entries(states=[one for one in STATES if one not in FINAL])
         if (entry.due - today).days <= own.within
     ]
-    say(
+    echo(
         "\n".join(f"{_left((entry.due - today).days):>18}  {_line(entry)}" for entry in entries)
         or "nothing is due"
     )
@@ -247,7 +247,7 @@ def close(argv: Sequence[str]) -> None:
         checked = verify(own.record, key=own.key)
         said = ledger.meet(asked, checked.record, folder=folder.resolve(), note=own.note)
         unchecked = checked.open
-    say(
+    echo(
         "\n".join(
             [
                 *(
@@ -304,12 +304,12 @@ def advise(argv: Sequence[str]) -> None:
         }
     )
     records = [read_record(path) for path in own.runs]
-    say(f"for {patients} patients in one batch:")
+    echo(f"for {patients} patients in one batch:")
     for option in compare(records, patients=patients, shards=own.shards, slices=own.slices):
         seconds = "-" if option.cpu_seconds is None else f"{option.cpu_seconds:.0f} CPU s"
         share = "" if option.share is None else f", {option.share:.2f} of a retraining"
-        say(f"  {option.way}: {seconds}{share} ({option.basis})\n    risk: {option.risk}")
-    say(
+        echo(f"  {option.way}: {seconds}{share} ({option.basis})\n    risk: {option.risk}")
+    echo(
         "Several requests in one batch cost about one run: gather them as far as their deadlines allow."
     )
 
@@ -336,16 +336,16 @@ def drift(argv: Sequence[str]) -> None:
     steps = Ledger(own.ledger).steps()
     for number, step in enumerate(steps):
         if number and step.before != steps[number - 1].after:
-            say("  (this run did not start from the model of the run before)")
-        say(
+            echo("  (this run did not start from the model of the run before)")
+        echo(
             f"{step.at[:10]}  {step.before[:8]} -> {step.after[:8]}  {len(step.requests)} requests  "
             f"AUC {_number(step.auc_before)} -> {_number(step.auc)}  gap {_number(step.gap)} "
             f"(retrained models {_number(step.floor)})  {step.verdict}"
         )
     if not steps:
-        say("no run has met a request yet")
+        echo("no run has met a request yet")
     elif steps[0].auc_before is not None and steps[-1].auc is not None:
-        say(
+        echo(
             f"AUC on never-seen patients since the first request: {steps[-1].auc - steps[0].auc_before:+.3f}. When it "
             "drifts below what you can accept, retrain once without everybody who withdrew."
         )

@@ -12,7 +12,7 @@ from forgetmi.commands.options import command_line, parse
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.registry import commands
 from forgetmi.report.pdf import write_pdfs
-from forgetmi.run.console import say, summary
+from forgetmi.run.console import echo, summary
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import _report, costs, finish
 from forgetmi.run.pipeline import Run, load_data, model_names
@@ -100,7 +100,7 @@ def demo(argv: Sequence[str]) -> None:
         for seed in own.seeds
     ]
     if len(done) > 1:
-        say(
+        echo(
             summary(
                 [one.evaluation for one in done],
                 list(own.seeds),
@@ -149,5 +149,5 @@ def report(argv: Sequence[str]) -> None:
     pages = _report(done, spec, ["forgetmi", "report", *argv])
     if own.pdf:
         pages += write_pdfs(pages)
-    say("Report: " + "\n        ".join(map(str, pages)))
-    say(f"{keep_record(done, spec, Recording())}")
+    echo("Report: " + "\n        ".join(map(str, pages)))
+    echo(f"{keep_record(done, spec, Recording())}")

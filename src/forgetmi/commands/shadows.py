@@ -14,7 +14,7 @@ from forgetmi.commands.options import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.types import UNLEARNED
-from forgetmi.run.console import ProgressDisplay, say
+from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.shadows import estimated_cost, make_pool, plan_for
 from forgetmi.run.spec import spec_of
@@ -68,14 +68,14 @@ def shadows(argv: Sequence[str]) -> None:
     cost = estimated_cost(plan, spec, run, training=own.training_cost)
     side_by_side = min(spec.workers or os.cpu_count() or 1, plan.models)
     serves = next(name for least, name in SERVES if plan.models >= least)
-    say(
+    echo(
         f"{plan.models} shadow models (they serve {serves}) with {plan.unlearnings} unlearnings each: about "
         f"{cost:.0f} CPU s, {cost / side_by_side / 60:.0f} minutes with {side_by_side} side by side."
     )
     if own.estimate:
         return
-    with ProgressDisplay() as board, full_disk_explained(own.out.name):
-        make_pool(plan, spec, run, own.out, show=board.show)
-    say(
+    with ProgressDisplay() as display, full_disk_explained(own.out.name):
+        make_pool(plan, spec, run, own.out, on_progress=display.update)
+    echo(
         f"Shadow models: {own.out}\nUse them: forgetmi audit {own.run} --shadows {own.out} --out DIRECTORY"
     )

@@ -16,7 +16,7 @@ from forgetmi.core.types import Cohort, Signals
 from forgetmi.data.duplicates import find_duplicates
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run import workflow
-from forgetmi.run.console import ProgressDisplay, say
+from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.pipeline import device_of, load_data, prepare
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.method import original_table
@@ -59,9 +59,9 @@ def train(argv: Sequence[str]) -> None:
     )
     use_threads(spec.threads)
     cohort, partition = load_data(spec)
-    with ProgressDisplay() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as display, full_disk_explained(own.out.name):
         prepared = prepare(
-            spec, cohort, partition, lambda done, total: board.show("images", done, total)
+            spec, cohort, partition, lambda done, total: display.update("images", done, total)
         )
         own.out.parent.mkdir(parents=True, exist_ok=True)
         write_partition(beside(own.out, "partition.json"), partition)
@@ -77,7 +77,7 @@ def train(argv: Sequence[str]) -> None:
                 log=workflow.log_beside(own.out),
                 without_forgotten=own.without_forgotten,
                 device=device_of(spec),
-                progress=lambda done, total: board.show("train", done, total),
+                progress=lambda done, total: display.update("train", done, total),
             )
         digest = prepared.save(
             own.out,
@@ -90,7 +90,7 @@ def train(argv: Sequence[str]) -> None:
             beside(own.out, "trace.json"), {"epochs": made.trace.epochs, "cost": asdict(meter.cost)}
         )
         state.unlink(missing_ok=True)
-    say(
+    echo(
         f"Checkpoint: {own.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
         f"Partition: {beside(own.out, 'partition.json')}\n"
         f"Next: forgetmi unlearn --checkpoint {own.out} --out DIRECTORY with the same cohort options"
@@ -126,16 +126,16 @@ def predict(argv: Sequence[str]) -> None:
     )
     use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
-    with ProgressDisplay() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as display, full_disk_explained(own.out.name):
         prepared, loaded = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
         signals = workflow.predict(
             prepared=prepared,
             model=loaded.model.to(device_of(spec)),
-            progress=lambda done: board.show("images", done, len(cohort)),
+            progress=lambda done: display.update("images", done, len(cohort)),
         )
         own.out.parent.mkdir(parents=True, exist_ok=True)
         signals.save(own.out)
-    say(
+    echo(
         f"Signals of {len(signals)} images: {own.out}\nOpen with numpy.load or forgetmi.Signals.load."
     )
 
@@ -201,7 +201,7 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
                     do="Give the seed, sizes of sets and split the original was trained with.",
                 )
             )
-    with ProgressDisplay() as board, full_disk_explained(own.out.name):
+    with ProgressDisplay() as display, full_disk_explained(own.out.name):
         prepared, original = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
         original.model.to(device_of(spec))
         settled = workflow.fit_missing_gate(prepared, original, partition, seed=spec.seed)
@@ -230,11 +230,11 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
                 cohort,
                 partition,
                 cache=default_cache(),
-                progress=lambda done, total: board.show("copies", done, total),
+                progress=lambda done, total: display.update("copies", done, total),
             )
             write_json(beside(own.out, "duplicates.json"), found.plain())
             for warning in found.warnings():
-                say(f"warning: {warning}")
+                echo(f"warning: {warning}")
         state = own.out.parent / f".{own.out.name}.state.pt"
         done = workflow.unlearn(
             prepared=prepared,
@@ -248,7 +248,7 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
             device=device_of(spec),
             training_log=workflow.open_log(own.checkpoint, spec.method),
             original=said,
-            progress=lambda step, total: board.show("unlearn", step, total),
+            progress=lambda step, total: display.update("unlearn", step, total),
         )
         if done.training_log is not None:
             done.training_log.save(workflow.log_beside(own.out))
@@ -257,7 +257,7 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
         )
         write_json(beside(own.out, "trace.json"), done.trace.plain())
         state.unlink(missing_ok=True)
-    say(
+    echo(
         f"Checkpoint: {own.out} (weights {digest[:12]}, {done.trace.steps} steps, "
         f"{done.trace.cost.cpu_seconds:.0f} CPU s)\nWhat was done: {beside(own.out, 'trace.json')}\n"
         f"Next: forgetmi predict --checkpoint {own.out} --out FILE.npz, then forgetmi evaluate"
@@ -306,5 +306,5 @@ def evaluate(argv: Sequence[str]) -> None:
     write_text(own.out, evaluation.to_json())
     from forgetmi.run.console import summary
 
-    say(summary([evaluation], [spec.seed], []))
-    say(f"Numbers: {own.out}")
+    echo(summary([evaluation], [spec.seed], []))
+    echo(f"Numbers: {own.out}")

@@ -11,7 +11,7 @@ from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.jobs.pool import use_threads
-from forgetmi.run.console import ProgressDisplay, say
+from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.track import Kind, Tracker
 from forgetmi.search.sweep import Study, best_of, run_sweep
@@ -102,18 +102,18 @@ def whole(spec: RunSpec, own: SweepOptions, file: Path) -> None:
         count,
         own.storage,
     )
-    with ProgressDisplay() as board:
-        tried = run_sweep(study, show=board.show)
+    with ProgressDisplay() as display:
+        tried = run_sweep(study, on_progress=display.update)
     best = best_of(tried, maximise=study.maximise)
     for one in tried:
         value = "-" if one.value is None else f"{one.value:.4f}"
-        say(
+        echo(
             f"{one.number:>4}  {value:>9}  {one.state}{': ' + one.refused if one.refused else ''}  {one.options}"
         )
     if best is None:
-        say(f"No trial may be chosen. All: {own.out / 'trials.json'}")
+        echo(f"No trial may be chosen. All: {own.out / 'trials.json'}")
     else:
-        say(
+        echo(
             f"Best by {objective}: trial {best.number} ({best.value:.4f}) {best.options}\n"
             f"Use it with  forgetmi run --spec {own.out / 'best.yaml'}   All: {own.out / 'trials.json'}"
         )
@@ -132,4 +132,4 @@ def one_trial(spec: RunSpec, own: SweepOptions) -> None:
     if kind:
         with Tracker(kind, own.out, "trial", {}) as tracker:
             tracker.log({objective: value, "refused": float(bool(refused))}, step=0)
-    say(f"{objective}: {value:.6f}{' (refused: ' + refused + ')' if refused else ''}")
+    echo(f"{objective}: {value:.6f}{' (refused: ' + refused + ')' if refused else ''}")

@@ -10,7 +10,7 @@ from typing import Any
 from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.registry import methods
-from forgetmi.run.console import ProgressDisplay, say
+from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import to_plain
 from forgetmi.search.tune import Chosen, Rule, make_plan
 from forgetmi.search.tune import tune as run_tuning
@@ -79,10 +79,10 @@ def tune(argv: Sequence[str]) -> None:
             )
         )
     plan = make_plan(own.out, spec, chosen, rule=own.rule, seeds=own.seeds, trials=own.trials)
-    with ProgressDisplay() as board:
-        found = run_tuning(plan, show=board.show)
-    say(summary(found, {name: len(tried) for name, tried in plan.trials.items()}))
-    say(f"All trials: {own.out}/NAME.json. Use one with  forgetmi run --spec {own.out}/NAME.yaml")
+    with ProgressDisplay() as display:
+        found = run_tuning(plan, on_progress=display.update)
+    echo(summary(found, {name: len(tried) for name, tried in plan.trials.items()}))
+    echo(f"All trials: {own.out}/NAME.json. Use one with  forgetmi run --spec {own.out}/NAME.yaml")
 
 
 def summary(found: Sequence[Chosen], trials: dict[str, int]) -> str:

@@ -55,7 +55,7 @@ def run_jobs(
     *,
     workers: int = 0,
     threads: int = 1,
-    show: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Run jobs, several at a time; the first error stops the rest and is raised.
 
@@ -64,7 +64,7 @@ def run_jobs(
         workers: Processes; 0 = one a core, never more than jobs; 1 = in this process, as under a launcher. One job
             alone needs no other process, unless it goes on when that is killed.
         threads: Threads each of them computes with.
-        show: Called with (name, done, in all) as jobs go on.
+        on_progress: Called with (name, done, in all) as jobs go on.
 
     Raises:
         ForgetMIError: The process of a job was killed, and the job does not say what then.
@@ -72,15 +72,17 @@ def run_jobs(
     """
     _check(threads)
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    show = show or (lambda name, done, total: None)
+    on_progress = on_progress or (lambda name, done, total: None)
     if launched() > 1 or workers == 1 or (count <= 1 and not any(job.killed for job in jobs)):
         use_threads(threads)
         for job in _ordered(jobs):
-            job.work(*job.arguments, lambda done, total, name=job.name: show(name, done, total))
+            job.work(
+                *job.arguments, lambda done, total, name=job.name: on_progress(name, done, total)
+            )
         return
     slots = [_WorkerSlot(threads) for _ in range(count)]
     try:
-        _schedule(slots, jobs, show)
+        _schedule(slots, jobs, on_progress)
     except BaseException:
         for slot in slots:
             slot.stop()
@@ -151,9 +153,9 @@ class _WorkerSlot:
             self.renew()
             return self._pool.submit(_work, job)
 
-    def drain(self, show: Callable[[str, int, int], None]) -> None:
+    def drain(self, on_progress: Callable[[str, int, int], None]) -> None:
         while not self._channel.empty():
-            show(*self._channel.get())
+            on_progress(*self._channel.get())
 
     def renew(self) -> int | None:
         """Put another process in the place of one that is gone, and return the exit code of that."""
@@ -171,7 +173,7 @@ class _WorkerSlot:
 
 
 def _schedule(
-    slots: Sequence[_WorkerSlot], jobs: Sequence[Job], show: Callable[[str, int, int], None]
+    slots: Sequence[_WorkerSlot], jobs: Sequence[Job], on_progress: Callable[[str, int, int], None]
 ) -> None:
     free, waiting, unfinished = list(slots), list(jobs), {job.name for job in jobs}
     running: dict[Future[None], tuple[Job, _WorkerSlot]] = {}
@@ -182,14 +184,14 @@ def _schedule(
             running[slot.submit(job)] = job, slot
         done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
         for _, slot in running.values():
-            slot.drain(show)
+            slot.drain(on_progress)
         for future in done:
             job, slot = running.pop(future)
             try:
                 future.result()
             except BrokenProcessPool:
                 give_up(job, _death(slot.renew()))
-                show(job.name, 1, 1)
+                on_progress(job.name, 1, 1)
             free.append(slot)
             unfinished.discard(job.name)
 

@@ -24,7 +24,7 @@ def run_on_ray(
     address: str = "",
     gpus: float = 0.0,
     threads: int = 1,
-    show: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Run jobs as Ray tasks; a job whose machine is lost runs again elsewhere.
 
@@ -36,7 +36,7 @@ def run_on_ray(
         address: Of a running cluster ("auto" = the one of this machine); empty = a local one for these jobs.
         gpus: GPUs a job, or a fraction of one.
         threads: Cores a job, and threads it computes with.
-        show: Called with (name, 1, 1) when a job is done.
+        on_progress: Called with (name, 1, 1) when a job is done.
 
     Raises:
         SpecError: Ray is not installed, or there is no cluster at the address.
@@ -67,8 +67,8 @@ def run_on_ray(
                         continue
                     give_up(job, fault)
                 unfinished.discard(job.name)
-                if show is not None:
-                    show(job.name, 1, 1)
+                if on_progress is not None:
+                    on_progress(job.name, 1, 1)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
     finally:

@@ -33,14 +33,14 @@ def run_all(
     jobs: Sequence[Job],
     resources: Resources,
     *,
-    show: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Run jobs on the given resources; the first error stops the rest and is raised.
 
     Args:
         jobs: In order of preference.
         resources: Where they run.
-        show: Called with (name, done, in all) as jobs go on; on Ray when a job is done.
+        on_progress: Called with (name, done, in all) as jobs go on; on Ray when a job is done.
     """
     if resources.runner == "ray":
         run_on_ray(
@@ -48,7 +48,9 @@ def run_all(
             address=resources.address,
             gpus=resources.gpus_per_job,
             threads=resources.threads,
-            show=show,
+            on_progress=on_progress,
         )
     else:
-        run_jobs(jobs, workers=resources.workers, threads=resources.threads, show=show)
+        run_jobs(
+            jobs, workers=resources.workers, threads=resources.threads, on_progress=on_progress
+        )

@@ -13,7 +13,7 @@ from forgetmi.core.types import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FIVE
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Print a line that stays."""
     print(text, flush=True)
 
@@ -42,7 +42,7 @@ class ProgressDisplay:
             disable=not self._live,
         )
 
-    def show(self, what: str, done: int, total: int) -> None:
+    def update(self, what: str, done: int, total: int) -> None:
         """Work ``what`` has ``done`` of ``total`` steps behind it."""
         if not self._live:
             if done == total:

@@ -12,7 +12,7 @@ from forgetmi.core.types import UNLEARNED
 from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
 from forgetmi.run.audit_stage import notice
-from forgetmi.run.console import ProgressDisplay, say, summary
+from forgetmi.run.console import ProgressDisplay, echo, summary
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run, cost_of, retraining_cost, total_cpu_seconds
 from forgetmi.run.pipeline import run as run_pipeline
@@ -32,16 +32,16 @@ def finish(
     """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record."""
     started = time.perf_counter()
     if spec.audit.enabled:
-        say(notice(RunDirectory(out), spec.audit))
-    with ProgressDisplay() as board:
-        done = run_pipeline(spec, out, show=board.show)
+        echo(notice(RunDirectory(out), spec.audit))
+    with ProgressDisplay() as display:
+        done = run_pipeline(spec, out, on_progress=display.update)
         _report(done, spec, command)
         if also is not None:
             also(done)
         recorded = keep_record(done, spec, how or Recording())
     seconds = time.perf_counter() - started
-    say(summary([done.evaluation], [spec.seed], costs(spec, done)))
-    say(
+    echo(summary([done.evaluation], [spec.seed], costs(spec, done)))
+    echo(
         f"{seconds:.0f} s now; all stages together {total_cpu_seconds(spec, done.directory):.0f} CPU s.\n"
         f"Report: {done.directory.report}\n"
         f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"

@@ -280,13 +280,15 @@ def retraining_cost(spec: RunSpec, directory: RunDirectory) -> Cost | None:
     return cost_of(directory, made[0]) if made else None
 
 
-def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | None = None) -> Run:
+def run(
+    spec: RunSpec, root: Path, *, on_progress: Callable[[str, int, int], None] | None = None
+) -> Run:
     """Do what is not done yet of a run, and write its metrics.
 
     Args:
         spec: The run.
         root: Its directory: new, or that of the same run interrupted.
-        show: Called with (what, done, in all).
+        on_progress: Called with (what, done, in all).
 
     Returns:
         What the report needs.
@@ -296,7 +298,9 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
     """
 
     def told(what: str) -> workflow.Progress:
-        return lambda done, total: show(what, done, total) if show is not None else None
+        return lambda done, total: (
+            on_progress(what, done, total) if on_progress is not None else None
+        )
 
     cohort, partition = load_data(spec)
     prepared = prepare(spec, cohort, partition, told("images"))
@@ -327,7 +331,7 @@ def run(spec: RunSpec, root: Path, *, show: Callable[[str, int, int], None] | No
             for name in relearnt_names(spec)
             if not relearnt(directory.relearning(name), epochs=spec.audit.relearn_epochs)
         ]
-        run_all(jobs, spec.resources, show=show)
+        run_all(jobs, spec.resources, on_progress=on_progress)
         signals = {name: Signals.load(directory.signals(name)) for name in model_names(spec)}
         with Meter() as meter:
             evaluation = workflow.evaluate(

@@ -181,7 +181,7 @@ def make_pool(
     run: RunDirectory,
     root: Path,
     *,
-    show: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Train what is not there yet of a pool, side by side; given again, an interrupted pool goes on.
 
@@ -189,7 +189,7 @@ def make_pool(
         plan: The pool.
         spec, run: The finished run whose architecture, vocabulary, recipe and method are used.
         root: Directory of the pool.
-        show: Called with (what, done, in all).
+        on_progress: Called with (what, done, in all).
 
     Raises:
         SpecError: The directory holds another pool.
@@ -212,7 +212,7 @@ def make_pool(
             for at in range(plan.models)
             if not directory.signals(_name(at)).exists()
         ]
-        run_all(jobs, spec.resources, show=show)
+        run_all(jobs, spec.resources, on_progress=on_progress)
 
 
 def make_shadow(

@@ -64,12 +64,14 @@ class Tried:
     refused: str
 
 
-def run_sweep(study: Study, *, show: Callable[[str, int, int], None] | None = None) -> list[Tried]:
+def run_sweep(
+    study: Study, *, on_progress: Callable[[str, int, int], None] | None = None
+) -> list[Tried]:
     """Make the trials that are not there yet, several at a time, and list all of them.
 
     Args:
         study: The sweep.
-        show: Called with (what, done, in all).
+        on_progress: Called with (what, done, in all).
 
     Returns:
         Every trial, in order; also written as trials.json, and the best as best.yaml (for ``--spec``).
@@ -97,7 +99,7 @@ def run_sweep(study: Study, *, show: Callable[[str, int, int], None] | None = No
             [one for one in found.get_trials(states=[states.FAIL]) if "refused" in one.user_attrs]
         )
         jobs = [Job(f"trial {at + 1}", attempt, (study, at)) for at in range(done, study.trials)]
-        run_all(jobs, study.spec.resources, show=show)
+        run_all(jobs, study.spec.resources, on_progress=on_progress)
         tried = _tried(found)
         write_json(study.root / "trials.json", [asdict(one) for one in tried])
         if (best := best_of(tried, maximise=study.maximise)) is not None:

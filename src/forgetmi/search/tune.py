@@ -153,12 +153,12 @@ def make_plan(
     )
 
 
-def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> list[Chosen]:
+def tune(plan: Plan, *, on_progress: Callable[[str, int, int], None] | None = None) -> list[Chosen]:
     """Make what is not there yet of a tuning, and choose; every trial is kept.
 
     Args:
         plan: The tuning.
-        show: Called with (what, done, in all).
+        on_progress: Called with (what, done, in all).
 
     Returns:
         A choice for every method, also written as NAME.json (all trials) and NAME.yaml (for ``--spec``).
@@ -198,7 +198,7 @@ def tune(plan: Plan, *, show: Callable[[str, int, int], None] | None = None) -> 
             if job.work is attempt
             or not RunDirectory(job.arguments[1]).signals(job.arguments[2]).exists()
         ]
-        run_all(todo, plan.specs[0].resources, show=show)
+        run_all(todo, plan.specs[0].resources, on_progress=on_progress)
         return [_choose(plan, name) for name in plan.trials]
 
 
