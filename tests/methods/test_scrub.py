@@ -10,8 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils import parameters_to_vector
 
 from forgetmi.data.loaders import Loader
+from forgetmi.methods import scrub
 from forgetmi.methods.scrub import Scrub
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
@@ -106,9 +108,56 @@ def test_a_max_pass_first_starts_cold(unlearn: Any) -> None:
     assert cold < 1e-3 * warm
 
 
-def test_the_divergence_on_the_forgotten_grows(unlearn: Any) -> None:
-    trace = unlearn(Scrub(epochs=3, max_epochs=3, decay_epochs=())).trace
-    assert trace.epochs[-1]["max"] < trace.epochs[0]["max"] <= 0
+def test_a_max_pass_adds_the_gradient_of_the_divergence_on_the_forgotten_which_grows(
+    small: Any,
+    memorised: ImageText,
+    unlearn: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One step after a min pass, where the gradient is none; plain steps, because AdamW's has the min pass in it."""
+    monkeypatch.setattr(
+        scrub,
+        "adamw",
+        lambda model, lr, weight_decay: torch.optim.SGD(
+            [p for p in model.parameters() if p.requires_grad], lr=lr
+        ),
+    )
+    options: dict[str, Any] = {"epochs": 1, "lr": 1e-4, "clip": 0.0, "decay_epochs": ()}
+    before, after = (
+        unlearn(Scrub(max_epochs=count, **options), batch_size=1000) for count in (0, 1)
+    )
+    forgotten = small.prepared.records.batch(small.partition.forget)
+    told = memorised(forgotten)
+
+    def divergence(model: ImageText) -> torch.Tensor:
+        out = model(forgotten)
+        return sum(
+            (
+                4
+                * torch.nn.functional.kl_div(
+                    (own / 2).log_softmax(1),
+                    (other.detach() / 2).log_softmax(1),
+                    reduction="batchmean",
+                    log_target=True,
+                )
+                for own, other in (
+                    (out.image_logits, told.image_logits),
+                    (out.text_logits, told.text_logits),
+                )
+            ),
+            torch.zeros(()),
+        )
+
+    old, new = ([p for p in done.model.parameters() if p.requires_grad] for done in (before, after))
+    low = divergence(before.model)
+    assert after.trace.epochs[0]["max"] == pytest.approx(-float(low.detach()), rel=1e-3)
+    wanted = 1e-4 * parameters_to_vector(torch.autograd.grad(low, old))
+    step = (parameters_to_vector(new) - parameters_to_vector(old)).detach()
+    assert float((step - wanted).norm()) < 0.05 * float(
+        wanted.norm()
+    )  # the weights keep 7 digits, the step fewer
+    with torch.no_grad():
+        assert low < divergence(after.model)
 
 
 def test_the_learning_rate_falls_after_each_decay_epoch() -> None:

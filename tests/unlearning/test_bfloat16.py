@@ -97,16 +97,23 @@ def test_copies_run_their_own_weights(small: Any, memorised: ImageText) -> None:
 @pytest.mark.parametrize(
     "name", ["forget_mi", "delete", "neg_grad", "jit", "calibrated_consensus", "cf_k"]
 )
-def test_the_result_is_close_to_the_one_in_float32(name: str, small: Any, unlearn: Unlearn) -> None:
+def test_it_goes_the_way_it_goes_in_float32(
+    name: str, memorised: ImageText, unlearn: Unlearn
+) -> None:
+    """Measured in the weights, all of which rounding would have to turn: a few logits swing with the last digit.
+
+    A result that went another way would be sqrt 2 apart, one that stayed where it was 1.
+    """
     full, low = unlearn(quick(name)), unlearn(quick(name), recipe=BF16)
-    batch = small.prepared.records.batch(small.partition.holdout)
-    with torch.no_grad():
-        one, other = (model(batch).image_logits.softmax(dim=1) for model in (full.model, low.model))
     assert parameter_digest(low.model) != parameter_digest(full.model)
     assert all(
         bool(torch.isfinite(p).all()) and p.dtype == torch.float32 for p in low.model.parameters()
     )
-    assert float((one - other).abs().mean()) < 0.02
+    old, one, other = (
+        nn.utils.parameters_to_vector(model.parameters()).detach().double()
+        for model in (memorised, full.model, low.model)
+    )
+    assert float((other - one).norm()) < 0.7 * float((one - old).norm())
     assert low.trace.moved == pytest.approx(full.trace.moved, rel=0.2)
 
 
