@@ -20,7 +20,7 @@ from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.membership import sample_mia
 from forgetmi.evaluation.statistics import once
-from forgetmi.report.table import Row, Table, to_markdown
+from forgetmi.report.table import PaperTable, TableRow, to_markdown
 from forgetmi.run.fingerprint import opened
 from stored_grid import asked_for, made_by
 
@@ -121,7 +121,7 @@ def judge_all(store: Store, grid: Sequence[Point], rows: Sequence[str]) -> dict[
 
 def table(
     results: Results, found: dict[Key, Judged], settings: Sequence[Setting], percent: float
-) -> Table:
+) -> PaperTable:
     """The attacks at one percentage."""
 
     def reading(name: str) -> Read:
@@ -132,10 +132,12 @@ def table(
 
         return read
 
-    return Table(
+    return PaperTable(
         COLUMNS,
         tuple(
-            Row(label, tuple(results.cell(name, percent, reading(heading)) for heading in COLUMNS))
+            TableRow(
+                label, tuple(results.cell(name, percent, reading(heading)) for heading in COLUMNS)
+            )
             for name, label in (
                 (ORIGINAL, "Original"),
                 (FLOOR, "Retrain"),

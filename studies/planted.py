@@ -26,7 +26,7 @@ from typing import cast
 
 import numpy as np
 
-from forgetmi.audit.auditor import Draw, audit
+from forgetmi.audit.auditor import AuditedRun, audit
 from forgetmi.audit.forget_draw import forget_draw
 from forgetmi.audit.patient_tables import KnowledgeByChannel, score_draw
 from forgetmi.audit.result import Audit
@@ -209,7 +209,7 @@ def duplicate(one: ForgetSet) -> tuple[list[object], bool]:
         one.signals[one.retrains[0]],
         one.partition.forget[one.partition.patient[one.partition.forget] == code],
     )
-    draw = Draw("planted", one.partition, {**models, "unlearned": known})
+    draw = AuditedRun("planted", one.partition, {**models, "unlearned": known})
     retained = int(one.partition.patient[one.partition.retain[0]])
     copy = Copy(
         "same image", 1.0, one.digest(code), "image", one.digest(retained), "copy", "retain"

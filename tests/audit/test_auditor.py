@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.audit.auditor import Draw, audit
+from forgetmi.audit.auditor import AuditedRun, audit
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.core.errors import EvaluationError
@@ -127,7 +127,7 @@ class Ward:
         copies: Sequence[Copy] = (),
         copied: np.ndarray | float = 0.0,
         retained: float = 1.0,
-    ) -> Draw:
+    ) -> AuditedRun:
         """One forget set; `kept` = what the unlearned model still remembers of it, `copied` = what all models do."""
         asked, everybody = self.asked(at), np.maximum(self.of("forget"), self.of("retain"))
         rest = np.maximum(everybody - asked, copied * asked)
@@ -152,10 +152,10 @@ class Ward:
             cohort="ward",
             **sets,
         )
-        return Draw(f"draw-{at}", partition, signals, copies=tuple(copies))
+        return AuditedRun(f"draw-{at}", partition, signals, copies=tuple(copies))
 
 
-def judge(ward: Ward, *draws: Draw, declared: AuditSpec = DECLARED) -> Audit:
+def judge(ward: Ward, *draws: AuditedRun, declared: AuditSpec = DECLARED) -> Audit:
     return audit(draws, cohort=ward.cohort, declared=declared, seed=1)
 
 

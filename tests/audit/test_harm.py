@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from forgetmi.audit.harm import Difference, accuracy_difference, utility_difference
+from forgetmi.audit.harm import MetricDifference, accuracy_difference, utility_difference
 from forgetmi.audit.retained import rise
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.types import Signals
@@ -65,7 +65,10 @@ def test_differences_by_hand() -> None:
 def test_outcomes(
     value: float, interval: tuple[float, float], p: float, tests: int, expected: str
 ) -> None:
-    assert Difference(0.5 + value, 0.5, value, interval, p).outcome(0.05, tests=tests) == expected
+    assert (
+        MetricDifference(0.5 + value, 0.5, value, interval, p).outcome(0.05, tests=tests)
+        == expected
+    )
 
 
 def test_nobody_rises_by_chance_and_a_few_who_do_are_found() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.audit.delta import Deltas, Estimate
+from forgetmi.audit.delta import DeltaEstimate, Deltas
 from forgetmi.audit.rows import (
     AttackMissing,
     AttackRow,
@@ -195,11 +195,11 @@ def make_verdict(outcome: Outcome) -> Verdict:
         "NOT RESOLVABLE": 0.04,
     }[outcome]
     half = {"FORGOTTEN": 0.06, "NOT RESOLVABLE": 0.17}.get(outcome, 0.12)
-    unlearned = Estimate(value, value - half, value + half, 0.001, 0.4)
+    unlearned = DeltaEstimate(value, value - half, value + half, 0.001, 0.4)
     measured = Deltas(
         unlearned,
-        Estimate(0.42, 0.3, 0.51, 0.0005, 1.0),
-        Estimate(-0.03, -0.12, 0.05, 0.7, 0.3),
+        DeltaEstimate(0.42, 0.3, 0.51, 0.0005, 1.0),
+        DeltaEstimate(-0.03, -0.12, 0.05, 0.7, 0.3),
         (0.51 + value, 0.51),
         52.0,
     )

@@ -21,9 +21,13 @@ ROW = figures.DotRow(
 )
 LOSSES = np.geomspace(1e-4, 5, 81)
 POINTS = (
-    figures.Point("original", "Original", figures.Mark(0.279), figures.Mark(0.722, (0.68, 0.76))),
-    figures.Point("unlearned", "Unlearned", figures.Mark(0.042, (0.03, 0.08)), figures.Mark(0.719)),
-    figures.Point("retrain", "", figures.Mark(0.046), figures.Mark(0.709, (0.67, 0.75))),
+    figures.ModelPoint(
+        "original", "Original", figures.Mark(0.279), figures.Mark(0.722, (0.68, 0.76))
+    ),
+    figures.ModelPoint(
+        "unlearned", "Unlearned", figures.Mark(0.042, (0.03, 0.08)), figures.Mark(0.719)
+    ),
+    figures.ModelPoint("retrain", "", figures.Mark(0.046), figures.Mark(0.709, (0.67, 0.75))),
 )
 
 
@@ -106,7 +110,7 @@ def test_signs_of_the_key_are_hidden_from_screen_readers(kind: str) -> None:
 def test_many_models_are_numbered_from_left_to_right_and_named_beside_the_axes() -> None:
     few, many = (
         [
-            figures.Point(
+            figures.ModelPoint(
                 "unlearned", f"Model {at}", figures.Mark(0.3 - at / 100), figures.Mark(0.7)
             )
             for at in range(count)
@@ -114,7 +118,7 @@ def test_many_models_are_numbered_from_left_to_right_and_named_beside_the_axes()
         for count in (figures.MOST_LABELS, figures.MOST_LABELS + 1)
     )
 
-    def words(points: list[figures.Point]) -> list[str]:
+    def words(points: list[figures.ModelPoint]) -> list[str]:
         root = ET.fromstring(
             figures.trade_off_panel("t", "Trade", points, x_label="gap", y_label="AUC")
         )

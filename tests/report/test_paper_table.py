@@ -10,7 +10,7 @@ import pytest
 from forgetmi.core.types import Evaluation, Failed, Score
 from forgetmi.report.table import (
     COLUMNS,
-    Table,
+    PaperTable,
     paper_table,
     to_csv,
     to_html,
@@ -47,11 +47,11 @@ def evaluation() -> Evaluation:
 
 
 @pytest.fixture
-def table(evaluation: Evaluation) -> Table:
+def table(evaluation: Evaluation) -> PaperTable:
     return paper_table(evaluation, labels={"forget_mi": "Forget-MI", "neggrad": "NegGrad+"})
 
 
-def test_rows_follow_the_paper_and_retrains_are_merged(table: Table) -> None:
+def test_rows_follow_the_paper_and_retrains_are_merged(table: PaperTable) -> None:
     assert [row.label for row in table.rows] == ["Original", "Retrain (2)", "Forget-MI", "NegGrad+"]
     assert [cell.value for cell in table.rows[1].cells] == pytest.approx(
         [0.35, 0.69, 0.38, 0.705, 0.35]
@@ -60,7 +60,7 @@ def test_rows_follow_the_paper_and_retrains_are_merged(table: Table) -> None:
     assert table.rows[0].cells[1].interval == pytest.approx((0.938, 1.038))
 
 
-def test_the_closest_method_is_marked_in_each_column(table: Table) -> None:
+def test_the_closest_method_is_marked_in_each_column(table: PaperTable) -> None:
     assert [cell.closest for cell in table.rows[2].cells] == [True, False, True, True, True]
     assert [cell.closest for cell in table.rows[3].cells] == [
         False,
@@ -97,7 +97,7 @@ def test_what_failed_is_named_and_never_closest(evaluation: Evaluation) -> None:
     assert r"\emph{too | few}" in to_latex(table)
 
 
-def test_markdown_is_a_table(table: Table) -> None:
+def test_markdown_is_a_table(table: PaperTable) -> None:
     lines = to_markdown(table).splitlines()
     assert lines[0] == "| model | MIA | AUC forget | F1 forget | AUC test | F1 test |"
     assert lines[4] == (
@@ -107,7 +107,7 @@ def test_markdown_is_a_table(table: Table) -> None:
     assert len({line.count("|") for line in lines[:6]}) == 1
 
 
-def test_csv_keeps_full_precision(table: Table) -> None:
+def test_csv_keeps_full_precision(table: PaperTable) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert len(rows) == 4 * len(COLUMNS)
     first = next(row for row in rows if row["model"] == "Forget-MI" and row["column"] == "MIA")

@@ -89,7 +89,7 @@ def test_a_resolvable_difference_to_retraining_is_said() -> None:
     )
     assert score_text.nearer([one]).startswith("0 of 1 measure lie nearer")
     difference = score_text.difference(one.unlearned, one.retrains)
-    assert difference == score_text.Difference("+0.261", resolvable=True)
+    assert difference == score_text.ScoreDifference("+0.261", resolvable=True)
 
 
 def test_when_nothing_is_resolvable_the_sentence_says_so_once() -> None:

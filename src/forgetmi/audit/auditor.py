@@ -53,7 +53,7 @@ ORIGINAL, UNLEARNED = "original", "unlearned"
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class AuditedRun:
     """One finished run, as arrays.
 
     Args:
@@ -76,7 +76,9 @@ class Draw:
     canaries: Ints | None = None
 
 
-def audit(draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: int = 0) -> Audit:
+def audit(
+    draws: Sequence[AuditedRun], *, cohort: Cohort, declared: AuditSpec, seed: int = 0
+) -> Audit:
     """Audit one run, or several with disjoint forget sets of one cohort, pooled.
 
     A forgotten patient with a copy under a retained one cannot be forgotten by any method, nor by retraining: such
@@ -142,7 +144,7 @@ def audit(draws: Sequence[Draw], *, cohort: Cohort, declared: AuditSpec, seed: i
     )
 
 
-def _require(draws: Sequence[Draw], cohort: Cohort) -> None:
+def _require(draws: Sequence[AuditedRun], cohort: Cohort) -> None:
     faults = [] if draws else [Fault("there is nothing to audit")]
     for draw in draws:
         if draw.partition.cohort != cohort.digest or any(
@@ -179,7 +181,9 @@ def _require(draws: Sequence[Draw], cohort: Cohort) -> None:
 class _Draw:
     """Everything about one forget set that is pooled or listed."""
 
-    def __init__(self, at: int, draw: Draw, cohort: Cohort, declared: AuditSpec, seed: int) -> None:
+    def __init__(
+        self, at: int, draw: AuditedRun, cohort: Cohort, declared: AuditSpec, seed: int
+    ) -> None:
         names = codes(cohort.patient)[1]
         sets, level = (
             audited_sets(draw.partition, draw.copies, names=names),

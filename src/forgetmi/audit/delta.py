@@ -23,7 +23,7 @@ NAMES = ("unlearned", "original", "performance")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DeltaEstimate:
     """A number with its percentile interval and one-sided p-values of "not above 0" and "not below 0"."""
 
     value: float
@@ -45,9 +45,9 @@ class Deltas:
         effective: Never-seen patients, counted as equally weighted ones, of the smallest draw.
     """
 
-    unlearned: Estimate
-    original: Estimate
-    performance: Estimate | None
+    unlearned: DeltaEstimate
+    original: DeltaEstimate
+    performance: DeltaEstimate | None
     separation: tuple[float, float]
     effective: float
 
@@ -165,7 +165,7 @@ def _differences(
     return found
 
 
-def _estimate(values: Floats, level: float) -> Estimate:
+def _estimate(values: Floats, level: float) -> DeltaEstimate:
     resampled = values[1:][~np.isnan(values[1:])]
     if len(resampled) < (1 - UNDEFINED_ALLOWED) * (len(values) - 1):
         raise EvaluationError(
@@ -175,4 +175,4 @@ def _estimate(values: Floats, level: float) -> Estimate:
     above, below = (
         (1 + side.sum()) / (1 + len(resampled)) for side in (resampled <= 0, resampled >= 0)
     )
-    return Estimate(float(values[0]), float(low), float(high), float(above), float(below))
+    return DeltaEstimate(float(values[0]), float(low), float(high), float(above), float(below))

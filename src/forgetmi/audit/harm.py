@@ -27,7 +27,7 @@ Harm = Literal["within margin", "harmed", "not resolvable"]
 
 
 @dataclass(frozen=True)
-class Difference:
+class MetricDifference:
     """A metric of the unlearned model less the retrained models' mean.
 
     Args:
@@ -63,7 +63,7 @@ def utility_difference(
     head: Head,
     seed: int,
     resamples: int,
-) -> Difference:
+) -> MetricDifference:
     """Macro AUC on labelled images.
 
     Args:
@@ -91,7 +91,7 @@ def accuracy_difference(
     head: Head,
     seed: int,
     resamples: int,
-) -> Difference:
+) -> MetricDifference:
     """Share of images predicted right, which is defined in small subgroups, too; arguments as `utility_difference`."""
     right = [
         (log_probabilities(one, head).argmax(1) == one.label).astype(np.float64)
@@ -104,7 +104,7 @@ def accuracy_difference(
 
 def _difference(
     metrics: Sequence[Metric], patient: Ints, *, seed: int, resamples: int
-) -> Difference:
+) -> MetricDifference:
     if len(metrics) < 3 or len(np.unique(patient)) < 2:
         raise EvaluationError(Fault("at least two retrained models and two patients are needed"))
     sample = resample_patients(
@@ -118,7 +118,7 @@ def _difference(
     if np.isnan(differences[0]) or len(defined) < (1 - UNDEFINED_ALLOWED) * resamples:
         raise EvaluationError(Fault("the metric is undefined on these patients"))
     low, high = np.quantile(defined, [0.025, 0.975])
-    return Difference(
+    return MetricDifference(
         float(own[0]),
         float(reference[0]),
         float(differences[0]),

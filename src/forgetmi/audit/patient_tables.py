@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from forgetmi.audit.harm import Difference, accuracy_difference, utility_difference
+from forgetmi.audit.harm import MetricDifference, accuracy_difference, utility_difference
 from forgetmi.audit.retained import rise
 from forgetmi.audit.rows import (
     Harm,
@@ -257,7 +257,7 @@ def harm_rows(
         metric: str,
         patients: int,
         margin: float,
-        found: Difference | None,
+        found: MetricDifference | None,
         why: str,
         tests: int = 1,
     ) -> HarmRow:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
-from forgetmi.audit.delta import Deltas, Estimate, deltas
+from forgetmi.audit.delta import DeltaEstimate, Deltas, deltas
 from forgetmi.audit.forget_draw import ForgetDraw
 from forgetmi.audit.rule import Rule
 from forgetmi.core.errors import EvaluationError
@@ -195,7 +195,7 @@ def _judge(rule: Rule, one: Deltas, remembered: float, over: float) -> tuple[Out
     return "NOT RESOLVABLE", f"the interval is too wide to tell: {change}"
 
 
-def _words(one: Estimate) -> str:
+def _words(one: DeltaEstimate) -> str:
     return f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
 
 

@@ -88,7 +88,7 @@ def write_all(
 def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> str:
     """Gap to retraining against AUC on never-seen patients, one point a method; empty where nothing was measured."""
 
-    def point(row: str, kind: str, label: str) -> figures.Point | None:
+    def point(row: str, kind: str, label: str) -> figures.ModelPoint | None:
         x, y = (
             results.cell(row, percent, read)
             for read in (
@@ -98,7 +98,9 @@ def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> 
         )
         if x.value is None or y.value is None:
             return None
-        return figures.Point(kind, label, figures.Mark(x.value), figures.Mark(y.value, y.interval))
+        return figures.ModelPoint(
+            kind, label, figures.Mark(x.value), figures.Mark(y.value, y.interval)
+        )
 
     points = [
         point(ORIGINAL, "original", "Original"),

@@ -15,7 +15,7 @@ from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.benchmark.work import evaluation_of, name_of, originals
 from forgetmi.core.types import ORIGINAL, RETRAIN, Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR, stayed
-from forgetmi.report.table import Cell
+from forgetmi.report.table import TableCell
 from forgetmi.run.fingerprint import opened
 
 FEW = 15  # forgotten patients; with fewer, several draws are needed for a number worth reading
@@ -157,7 +157,7 @@ class Results:
                 found.setdefault(one.seed, []).append(one)
         return list(found.values())
 
-    def cell(self, row: str, percent: float, read: Read) -> Cell:
+    def cell(self, row: str, percent: float, read: Read) -> TableCell:
         """One table cell: the `summary` over training seeds of means over draws and unlearning seeds."""
         return summary([[read(one) for one in group] for group in self.measured(row, percent)])
 
@@ -183,7 +183,7 @@ class Results:
         return min(patients for patients, _ in draws) >= FEW or len(draws) >= DRAWS
 
 
-def summary(groups: Sequence[Sequence[Found]]) -> Cell:
+def summary(groups: Sequence[Sequence[Found]]) -> TableCell:
     """Mean over groups of their means; a run that failed is stated, never left out.
 
     The interval is Student's (95 %) over the groups, cut at the values that the number can have; with one group the
@@ -196,14 +196,14 @@ def summary(groups: Sequence[Sequence[Found]]) -> Cell:
     failed = [one for one in every if isinstance(one, Failed)]
     if failed or not every:
         some = f" ({len(failed)} of {len(every)} runs)" if len(failed) < len(every) else ""
-        return Cell(None, reason=failed[0].reason + some if failed else "not run")
+        return TableCell(None, reason=failed[0].reason + some if failed else "not run")
     means = [_mean([one for one in group if isinstance(one, Number)]) for group in groups]
     if len(means) == 1:
-        return Cell(means[0].value, means[0].interval)
+        return TableCell(means[0].value, means[0].interval)
     values = np.array([one.value for one in means])
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     low, high = means[0].within
-    return Cell(
+    return TableCell(
         float(values.mean()),
         (max(low, float(values.mean()) - half), min(high, float(values.mean()) + half)),
     )

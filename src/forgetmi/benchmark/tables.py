@@ -26,9 +26,9 @@ from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.report.table import (
     COLUMNS,
-    Cell,
-    Row,
-    Table,
+    PaperTable,
+    TableCell,
+    TableRow,
     mark_closest,
     to_csv,
     to_html,
@@ -37,7 +37,7 @@ from forgetmi.report.table import (
 )
 
 FORMATS = {"md": to_markdown, "tex": to_latex, "csv": to_csv, "html": to_html}
-UNREAD = Cell(None, reason="not resolvable")
+UNREAD = TableCell(None, reason="not resolvable")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Titled:
 
     name: str
     title: str
-    table: Table
+    table: PaperTable
 
 
 def all_tables(
@@ -136,7 +136,7 @@ def paper_layout(
     *,
     seeds: int,
     published: Mapping[str, Values],
-) -> Table:
+) -> PaperTable:
     """The paper's columns for each percentage: original, Retrain, then a row a method.
 
     Args:
@@ -148,7 +148,7 @@ def paper_layout(
     percents = tuple(results.forgotten)
     reads = {heading: partial(_score, name=name, on=on) for heading, name, on in COLUMNS}
 
-    def cells(row: str) -> tuple[Cell, ...]:
+    def cells(row: str) -> tuple[TableCell, ...]:
         return tuple(
             results.cell(row, percent, read) for percent in percents for read in reads.values()
         )
@@ -165,7 +165,7 @@ def paper_layout(
         if len(settings) > 1
         else [cells(one.name) for one in settings]
     )
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     methods = [
         row
         for one, measured in zip(settings, found, strict=True)
@@ -176,26 +176,26 @@ def paper_layout(
         (FLOOR, "Retrain", target),
         *methods,
     ]:
-        rows.append(Row(label, measured))
+        rows.append(TableRow(label, measured))
         if name in published:
             rows.append(
-                Row(
+                TableRow(
                     f"{label}, published",
                     tuple(
-                        Cell(value, reason="" if value is not None else "not published")
+                        TableCell(value, reason="" if value is not None else "not published")
                         for percent in percents
                         for value in _published(published[name], percent)
                     ),
                 )
             )
-    return Table(
+    return PaperTable(
         tuple(f"{percent:g} %: {heading}" for percent in percents for heading in reads),
         tuple(rows),
         f"{_brackets(seeds)} Marked: closest to Retrain among the methods. {_sets(results)}",
     )
 
 
-def details(results: Results, settings: Sequence[Setting], percent: float) -> Table:
+def details(results: Results, settings: Sequence[Setting], percent: float) -> PaperTable:
     """Gap and its floor, divergence from the retrained predictions, use, warnings and cost, for one percentage."""
     reads: dict[str, Read] = {
         "gap": partial(_score, name="gap", on=""),
@@ -214,21 +214,21 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Ta
 
     shares = ("over-forgot", "did not forget")
 
-    def cell(name: str, heading: str) -> Cell:
+    def cell(name: str, heading: str) -> TableCell:
         found = results.cell(name, percent, reads[heading])
         return replace(found, interval=None) if heading in shares else found
 
-    def cells(name: str, skip: Collection[str] = shares) -> tuple[Cell, ...]:
+    def cells(name: str, skip: Collection[str] = shares) -> tuple[TableCell, ...]:
         return tuple(
-            cell(name, heading) if heading not in skip else Cell(None, reason="does not apply")
+            cell(name, heading) if heading not in skip else TableCell(None, reason="does not apply")
             for heading in reads
         )
 
-    rows = [Row("Original", cells(ORIGINAL)), Row("Retrain", cells(FLOOR))]
+    rows = [TableRow("Original", cells(ORIGINAL)), TableRow("Retrain", cells(FLOOR))]
     for one in settings:
-        rows += [Row(label, found) for _, label, found in _before(results, one, cells)]
-        rows.append(Row(one.label, cells(one.name, ())))
-    return Table(
+        rows += [TableRow(label, found) for _, label, found in _before(results, one, cells)]
+        rows.append(TableRow(one.label, cells(one.name, ())))
+    return PaperTable(
         tuple(reads),
         tuple(rows),
         (
@@ -241,17 +241,17 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Ta
     )
 
 
-def times(results: Results, settings: Sequence[Setting]) -> Table:
+def times(results: Results, settings: Sequence[Setting]) -> PaperTable:
     """What each method costs, as a share of one retraining and in processor seconds, for each percentage."""
     reads: dict[str, Read] = {
         "share of retraining": Measured.share,
         "CPU seconds": Measured.seconds,
     }
     percents = tuple(results.forgotten)
-    return Table(
+    return PaperTable(
         tuple(f"{percent:g} %: {heading}" for percent in percents for heading in reads),
         tuple(
-            Row(
+            TableRow(
                 label,
                 tuple(
                     results.cell(name, percent, read)
@@ -317,8 +317,8 @@ def long_csv(results: Results) -> str:
 def _before(
     results: Results,
     setting: Setting,
-    cells: Callable[[str], tuple[Cell, ...]],
-) -> list[tuple[str, str, tuple[Cell, ...]]]:
+    cells: Callable[[str], tuple[TableCell, ...]],
+) -> list[tuple[str, str, tuple[TableCell, ...]]]:
     """The row of a method's own original, where it has one."""
     name = own_original(setting.name)
     return [(name, f"Original for {setting.label}", cells(name))] if results.has(name) else []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from forgetmi.audit.delta import Estimate
+from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.rows import AttackMissing, AttackRow, PatientRow, RelearnCurve
 from forgetmi.core.types import Floats
 from forgetmi.report import attack_figures, figures, verdict_text
@@ -73,7 +73,7 @@ def deltas(findings: Findings) -> dict[str, Any] | None:
     return {"picture": Markup(picture), "seen": seen}
 
 
-def _mark(one: Estimate) -> figures.Mark:
+def _mark(one: DeltaEstimate) -> figures.Mark:
     return figures.Mark(one.value, (one.low, one.high))
 
 

@@ -58,7 +58,7 @@ class DotRow:
 
 
 @dataclass(frozen=True)
-class Point:
+class ModelPoint:
     """One model in a trade-off plot: x = how it treats the withdrawn, y = its use for never-seen patients."""
 
     kind: str
@@ -175,7 +175,7 @@ def strip(name: str, row: DotRow, *, span: tuple[float, float]) -> str:
 def trade_off_panel(
     name: str,
     heading: str,
-    points: Sequence[Point],
+    points: Sequence[ModelPoint],
     *,
     x_label: str,
     y_label: str,
@@ -260,7 +260,7 @@ def trade_off_panel(
         )
 
 
-def _number(axes: Axes, points: Sequence[Point]) -> None:
+def _number(axes: Axes, points: Sequence[ModelPoint]) -> None:
     """Numbers at the points, those of close neighbours at different heights, and their names in two columns."""
     half = math.ceil(len(points) / 2)
     for at, point in enumerate(points):

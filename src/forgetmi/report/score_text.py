@@ -226,7 +226,7 @@ def told_apart(one: Score, others: Sequence[Score]) -> bool:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """A model's value minus the others' mean, and whether the intervals allow to tell them apart."""
 
     text: str
@@ -240,12 +240,12 @@ class Difference:
 
 def difference(
     one: Score | Failed | None, others: Sequence[Score | Failed | None]
-) -> Difference | None:
+) -> ScoreDifference | None:
     """How a model differs from others on one measure; None where a value is missing."""
     scores = [other for other in others if isinstance(other, Score)]
     if not isinstance(one, Score) or not scores:
         return None
-    return Difference(
+    return ScoreDifference(
         signed(one.value - float(np.mean([s.value for s in scores]))), told_apart(one, scores)
     )
 

@@ -115,7 +115,7 @@ def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
     return {"pictures": [Markup(picture) for picture in pictures], "seen": seen}
 
 
-def _points(evaluation: Evaluation, name: str, on: str) -> list[figures.Point]:
+def _points(evaluation: Evaluation, name: str, on: str) -> list[figures.ModelPoint]:
     """Each model by a measure of the image head, and its AUC on never-seen patients."""
     points = []
     for model in evaluation.scores:
@@ -134,7 +134,7 @@ def _points(evaluation: Evaluation, name: str, on: str) -> list[figures.Point]:
         ):
             label = "" if kind == "retrain" else kind.capitalize()
             mark = figures.Mark(x.value, x.interval if name == "auc" else None)
-            points.append(figures.Point(kind, label, mark, figures.Mark(y.value, y.interval)))
+            points.append(figures.ModelPoint(kind, label, mark, figures.Mark(y.value, y.interval)))
     return points
 
 

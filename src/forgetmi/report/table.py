@@ -35,7 +35,7 @@ _LATEX = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One number with its interval, or why there is none.
 
     Args:
@@ -52,25 +52,25 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One model or method."""
 
     label: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """Rows in the paper's order: the original, Retrain, then the methods; `note` says how to read the brackets."""
 
     headings: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     note: str
 
 
 def paper_table(
     evaluation: Evaluation, *, head: str = "image", labels: Mapping[str, str] | None = None
-) -> Table:
+) -> PaperTable:
     """Bring an evaluation of one or many methods into the form of the paper's Table 1.
 
     Args:
@@ -87,27 +87,30 @@ def paper_table(
     methods = [model for model in evaluation.scores if model not in ("original", FLOOR, *retrains)]
     rows = []
     if "original" in evaluation.scores:
-        rows.append(Row(labels["original"], _cells(evaluation, "original", head)))
+        rows.append(TableRow(labels["original"], _cells(evaluation, "original", head)))
     target = _merged([_cells(evaluation, model, head) for model in retrains]) if retrains else None
     if target is not None:
-        rows.append(Row(f"Retrain ({len(retrains)})" if len(retrains) > 1 else "Retrain", target))
+        rows.append(
+            TableRow(f"Retrain ({len(retrains)})" if len(retrains) > 1 else "Retrain", target)
+        )
     found = [_cells(evaluation, model, head) for model in methods]
     if target is not None and len(found) > 1:
         found = mark_closest(found, target)
     rows += [
-        Row(labels.get(model, model), cells) for model, cells in zip(methods, found, strict=True)
+        TableRow(labels.get(model, model), cells)
+        for model, cells in zip(methods, found, strict=True)
     ]
     note = "Brackets: 95 % interval over patients"
     note += f"; for Retrain the range of {len(retrains)} models." if len(retrains) > 1 else "."
     if any(cell.closest for row in rows for cell in row.cells):
         note += " Marked: closest to Retrain among the methods."
-    return Table(tuple(heading for heading, _, _ in COLUMNS), tuple(rows), note)
+    return PaperTable(tuple(heading for heading, _, _ in COLUMNS), tuple(rows), note)
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: PaperTable) -> str:
     """A GitHub-style table; the closest in bold."""
 
-    def cell(cell: Cell) -> str:
+    def cell(cell: TableCell) -> str:
         return f"**{_text(cell)}**" if cell.closest else _one_line(_text(cell))
 
     lines = [
@@ -121,10 +124,10 @@ def to_markdown(table: Table) -> str:
     return "\n".join([*lines, "", table.note, ""])
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: PaperTable) -> str:
     """A booktabs tabular; the closest in bold."""
 
-    def cell(cell: Cell) -> str:
+    def cell(cell: TableCell) -> str:
         if cell.value is None:
             return rf"\emph{{{_latex(cell.reason)}}}"
         text = f"{cell.value:.3f}"
@@ -145,7 +148,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {table.note}", ""])
 
 
-def to_csv(table: Table) -> str:
+def to_csv(table: PaperTable) -> str:
     """One line per model and column, at full precision; empty where there is none."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -159,10 +162,10 @@ def to_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def to_html(table: Table) -> Markup:
+def to_html(table: PaperTable) -> Markup:
     """A plain table element for a page with its own style sheet; all texts escaped."""
 
-    def cell(cell: Cell) -> Markup:
+    def cell(cell: TableCell) -> Markup:
         if cell.value is None:
             return Markup("<td>not measured: {}</td>").format(cell.reason)
         bounds = Markup("")
@@ -185,23 +188,23 @@ def to_html(table: Table) -> Markup:
     ).format(head, rows)
 
 
-def _cells(evaluation: Evaluation, model: str, head: str) -> tuple[Cell, ...]:
+def _cells(evaluation: Evaluation, model: str, head: str) -> tuple[TableCell, ...]:
     return tuple(_cell(evaluation, model, name, head, on) for _, name, on in COLUMNS)
 
 
-def _cell(evaluation: Evaluation, model: str, name: str, head: str, on: str) -> Cell:
+def _cell(evaluation: Evaluation, model: str, name: str, head: str, on: str) -> TableCell:
     try:
         found: Score | Failed = evaluation.get(model, name, head=head, on=on)
     except KeyError:
-        return Cell(None, reason="not part of this evaluation")
+        return TableCell(None, reason="not part of this evaluation")
     return (
-        Cell(found.value, found.interval)
+        TableCell(found.value, found.interval)
         if isinstance(found, Score)
-        else Cell(None, reason=found.reason)
+        else TableCell(None, reason=found.reason)
     )
 
 
-def _merged(models: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
+def _merged(models: list[tuple[TableCell, ...]]) -> tuple[TableCell, ...]:
     """Mean and range of the retrained models; with one, its own interval."""
     merged = []
     for column in zip(*models, strict=True):
@@ -209,13 +212,13 @@ def _merged(models: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
         if len(column) == 1 or not values:
             merged.append(column[0])
         else:
-            merged.append(Cell(float(np.mean(values)), (min(values), max(values))))
+            merged.append(TableCell(float(np.mean(values)), (min(values), max(values))))
     return tuple(merged)
 
 
 def mark_closest(
-    methods: list[tuple[Cell, ...]], target: tuple[Cell, ...]
-) -> list[tuple[Cell, ...]]:
+    methods: list[tuple[TableCell, ...]], target: tuple[TableCell, ...]
+) -> list[tuple[TableCell, ...]]:
     """Mark in each column the methods that are nearest to the target.
 
     Args:
@@ -234,7 +237,7 @@ def mark_closest(
     return [tuple(cells) for cells in marked]
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: TableCell) -> str:
     if cell.value is None:
         return f"not measured: {cell.reason}"
     bounds = (

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from forgetmi.audit.delta import Estimate
+from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.rows import HarmRow, PatientRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome
 from forgetmi.report.content import Findings
@@ -127,7 +127,7 @@ def _difference(one: ChannelVerdict) -> str:
     return "–" if one.deltas is None else estimate(one.deltas.unlearned)
 
 
-def estimate(one: Estimate) -> str:
+def estimate(one: DeltaEstimate) -> str:
     """A difference with its interval."""
     return f"{signed(one.value)} ({signed(one.low)} to {signed(one.high)})"
 

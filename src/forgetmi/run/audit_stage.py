@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from forgetmi.audit.auditor import Draw, audit
+from forgetmi.audit.auditor import AuditedRun, audit
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.canaries import SEALED, read_canaries
@@ -80,7 +80,9 @@ def declared_in(directory: RunDirectory) -> AuditSpec:
     return from_plain(AuditSpec, values, where=f"{directory.root.name}/rule.json", complete=True)
 
 
-def read_draw(directory: RunDirectory, cohort: Cohort, partition: Partition, *, seed: int) -> Draw:
+def read_draw(
+    directory: RunDirectory, cohort: Cohort, partition: Partition, *, seed: int
+) -> AuditedRun:
     """A finished run as the auditor sees it.
 
     Args:
@@ -90,7 +92,7 @@ def read_draw(directory: RunDirectory, cohort: Cohort, partition: Partition, *, 
     """
     sealed = directory.root / SEALED
     taught = taught_patients(partition, seed=seed)
-    return Draw(
+    return AuditedRun(
         name=directory.root.name,
         partition=partition,
         copies=read_copies(directory),
@@ -119,7 +121,7 @@ def read_copies(directory: RunDirectory) -> tuple[Copy, ...]:
 
 def run_audit(
     directory: RunDirectory,
-    draws: Sequence[Draw],
+    draws: Sequence[AuditedRun],
     *,
     cohort: Cohort,
     declared: AuditSpec,
