@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort, read_all_data
-from forgetmi.cohort.partition import partition, read_forget_list
+from forgetmi.cohort.partition import partition
 from forgetmi.core.errors import CohortError
 from forgetmi.core.types import codes
 

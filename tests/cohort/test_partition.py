@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
+from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.identifiers import Pseudonyms
-from forgetmi.cohort.partition import partition, read_forget_list
-from forgetmi.cohort.sampling import _look_ahead, closest_sum, resembling_draw
+from forgetmi.cohort.partition import partition
+from forgetmi.cohort.sampling import _look_ahead, closest_sum, resembling_sample
 from forgetmi.cohort.table import TableCohort
 from forgetmi.core.errors import CohortError, PartitionError
 from forgetmi.core.seeding import numpy_generator
@@ -157,7 +158,7 @@ def test_draw_comes_as_close_as_whole_units_allow(
     one = np.ones((len(size), 1), np.int64)
     target = share * size.sum()
     goal = closest_sum(size, target)
-    found = resembling_draw(size, one, one, target=target, generator=numpy_generator(seed))
+    found = resembling_sample(size, one, one, target=target, generator=numpy_generator(seed))
     assert found.total == size[found.units].sum() == goal
     greedy = _look_ahead(size, numpy_generator(seed).permutation(len(size)), goal)
     assert size[greedy].sum() == goal
@@ -172,7 +173,7 @@ def test_draw_of_a_sum_that_few_sets_give(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         "forgetmi.cohort.sampling._look_ahead", lambda *given: used.append(1) or _look_ahead(*given)
     )
-    found = resembling_draw(size, one, one, target=1003, generator=numpy_generator(0))
+    found = resembling_sample(size, one, one, target=1003, generator=numpy_generator(0))
     assert found.total == size[found.units].sum() == 1003
     assert found.units[:3].all()
     assert used
@@ -392,9 +393,9 @@ REFUSED = {
         SPLIT,
         {"forget": ForgetRequest(patients=tuple(SPLIT.patient[2:5]))},
         [
-            f"{SPLIT.patient[2]} lies in the validation",
-            f"{SPLIT.patient[3]} lies in the holdout",
-            f"{SPLIT.patient[4]} lies in the reference",
+            f"{SPLIT.patient[2]} is in the validation",
+            f"{SPLIT.patient[3]} is in the holdout",
+            f"{SPLIT.patient[4]} is in the reference",
         ],
     ),
     "everybody in training": (

@@ -10,8 +10,9 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from forgetmi.cohort.edema_labels import edema_grade
 from forgetmi.cohort.files import read_strings
+from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort
-from forgetmi.cohort.partition import partition, read_forget_list
+from forgetmi.cohort.partition import partition
 from forgetmi.cohort.phantom.mimic import MimicPhantom, make_mimic_phantom
 from forgetmi.core.errors import CohortError
 from forgetmi.core.types import Cohort

@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.cli import main
+from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.partition import partition as make_partition
-from forgetmi.cohort.partition import read_forget_list
 from forgetmi.cohort.partition_file import read_partition, write_partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import EvidenceError, ForgetMIError, PartitionError

@@ -84,8 +84,8 @@ _TERMS: tuple[tuple[int, Kind, re.Pattern[str]], ...] = (
         2,
         "described",
         _pattern(
-            rf"interstitial (?:lung |pulmonary |air ?space )?(?:{_OPACITIES}|thickening|marking|abnormalit|process|pattern"
-            r"|promin|accentuat|change)\w*",
+            rf"interstitial (?:lung |pulmonary |air ?space )?(?:{_OPACITIES}|thickening|marking|abnormalit|process"
+            r"|pattern|promin|accentuat|change)\w*",
             r"(?:prominen|accentuat|thicken)\w+ (?:\w+ ){0,4}interstiti\w+",
             r"interstitium (?:is |appears )?(?:\w+ )?prominent",
             r"septal (?:lines|thickening)",

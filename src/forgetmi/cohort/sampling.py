@@ -1,4 +1,4 @@
-"""Seeded draws of whole people who resemble those they are drawn from."""
+"""Seeded samples of whole patients that resemble the patients they are drawn from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy.typing as npt
 from forgetmi.core.types import Floats, Ints
 
 DRAWS = 1000
-BLOCK = 100  # draws held in memory at a time
+BLOCK = 100  # random draws held in memory at a time
 KS_TOLERANCE = 0.15
 LABEL_TOLERANCE = 0.05
 Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class PatientSample:
     """Which units were drawn, and how well they resemble all units.
 
     Args:
@@ -44,7 +44,7 @@ class Draw:
         )
 
 
-def resembling_draw(
+def resembling_sample(
     size: Ints,
     studies: Ints,
     labels: Ints,
@@ -52,11 +52,11 @@ def resembling_draw(
     target: float,
     generator: np.random.Generator,
     available: Flags | None = None,
-) -> Draw:
+) -> PatientSample:
     """Draw whole units whose sizes add up to a target and who resemble all units.
 
     The sum is the closest to the target that whole units can give, though never none and never all of them. Of 1,000
-    random draws with that sum the one with the smallest `Draw.misfit` is taken.
+    random draws with that sum the one with the smallest `PatientSample.misfit` is taken.
 
     Args:
         size: Int64[u], what the target counts (images, or patients), 1 or more.
@@ -66,87 +66,125 @@ def resembling_draw(
         generator: The random stream.
         available: Bool[u], who may be drawn, two or more; default all.
     """
-    free = np.arange(len(size)) if available is None else np.flatnonzero(available)
+    units = len(size)
+    free = np.arange(units) if available is None else np.flatnonzero(available)
     goal = closest_sum(size[free], target)
-    best: Draw | None = None
+
+    # Random orders of the free units, filled up greedily; only draws that meet the goal exactly count
+    best: PatientSample | None = None
     for _ in range(0, DRAWS, BLOCK):
         order = np.argsort(generator.random((BLOCK, len(free))), axis=1)
         taken = _first_fit(size[free], order, goal)
-        best = _better(
-            best, _spread(taken[taken @ size[free] == goal], free, len(size)), size, studies, labels
-        )
-    if best is None:  # a sum that only few sets of units give
-        taken = _look_ahead(size[free], generator.permutation(len(free)), goal)[None]
-        best = _better(None, _spread(taken, free, len(size)), size, studies, labels)
+        exact = taken[taken @ size[free] == goal]
+        best = _better(best, _among_all(exact, free, units), size, studies, labels)
+
+    # A sum that only few sets of units give: build one such set directly
+    if best is None:
+        order = generator.permutation(len(free))
+        taken = _look_ahead(size[free], order, goal)
+        best = _better(None, _among_all(taken[None], free, units), size, studies, labels)
+
     assert best is not None
     return best
 
 
 def closest_sum(size: Ints, target: float) -> int:
     """The sum of some, but not all, of two or more sizes that is closest to the target; of two, the lower one."""
-    reachable = 1  # bit s is set where a sum s can be had
-    for one in size.tolist():
-        reachable |= reachable << one
     total = int(size.sum())
     middle = min(max(round(target), 1), total - 1)
-    sums = (middle + step for off in range(total) for step in (-off, off))
-    found = next(one for one in sums if 0 < one < total and reachable >> one & 1)
-    twin = 2 * middle - found
-    if 0 < twin < total and reachable >> twin & 1 and abs(twin - target) < abs(found - target):
-        return twin
-    return found
+
+    # Bit s of this number is set where some of the sizes add up to s
+    reachable = 1
+    for number in size.tolist():
+        reachable |= reachable << number
+
+    # Search outwards from the target, the lower sum first
+    for offset in range(total):
+        candidates = []
+        for candidate in (middle - offset, middle + offset):
+            if 0 < candidate < total and reachable >> candidate & 1:
+                candidates.append(candidate)
+        if candidates:
+            return min(candidates, key=lambda candidate: abs(candidate - target))
+
+    raise ValueError("a sum of some, but not all, needs two sizes")
 
 
 def _first_fit(size: Ints, order: Ints, goal: int) -> Flags:
     """Per order, take each unit that still fits; Bool[draws, u]."""
+    draws = np.arange(len(order))
     taken = np.zeros(order.shape, dtype=bool)
     room = np.full(len(order), goal, np.int64)
-    every = np.arange(len(order))
+
     for unit in order.T:
         fits = size[unit] <= room
-        taken[every, unit] = fits
+        taken[draws, unit] = fits
         room -= np.where(fits, size[unit], 0)
         if not room.any():
             break
+
     return taken
 
 
 def _look_ahead(size: Ints, order: Ints, goal: int) -> Flags:
     """Take each unit with which the goal can still be reached exactly; Bool[u]."""
     mask = (1 << (goal + 1)) - 1
+
+    # For each place in the order, the sums that the units after it can give, from the last place on
     later = [1]
-    for one in size[order[:0:-1]].tolist():
-        later.append((later[-1] | later[-1] << one) & mask)
+    for number in size[order[:0:-1]].tolist():
+        later.append((later[-1] | later[-1] << number) & mask)
+    later.reverse()
+
+    # Take a unit only where the units after it can fill what remains
     taken = np.zeros(len(size), dtype=bool)
-    for unit, reachable in zip(order.tolist(), reversed(later), strict=True):
-        room = goal - int(size[unit])
-        if room >= 0 and reachable >> room & 1:
+    for unit, reachable in zip(order.tolist(), later, strict=True):
+        remaining = goal - int(size[unit])
+        if remaining >= 0 and reachable >> remaining & 1:
             taken[unit] = True
-            goal = room
+            goal = remaining
+
     return taken
 
 
-def _spread(taken: Flags, free: Ints, units: int) -> Flags:
-    """Draws among the free units as draws among all."""
+def _among_all(taken: Flags, free: Ints, units: int) -> Flags:
+    """Draws among the free units, written as draws among all units."""
     wide = np.zeros((len(taken), units), dtype=bool)
     wide[:, free] = taken
     return wide
 
 
 def _better(
-    best: Draw | None, taken: Flags, size: Ints, studies: Ints, labels: Ints
-) -> Draw | None:
-    """The one of the draws, or the best before them, that resembles all units most."""
+    best: PatientSample | None, taken: Flags, size: Ints, studies: Ints, labels: Ints
+) -> PatientSample | None:
+    """The draw that resembles all units most: one of these, or the best before them."""
     if len(taken) == 0:
         return best
-    everyone, people = _shares(labels.sum(axis=0)), np.cumsum(_shares(studies.sum(axis=0)))
+
+    # What everybody looks like: label shares, and the distribution of study counts
+    all_labels = _shares(labels.sum(axis=0))
+    all_studies = np.cumsum(_shares(studies.sum(axis=0)))
+
+    # How far each draw is from that
     weights = taken.astype(np.float64)
-    distance = np.abs(np.cumsum(_shares(weights @ studies), axis=-1) - people).max(axis=-1)
-    shift = np.abs(_shares(weights @ labels) - everyone).max(axis=-1)
-    i = int(np.argmin(np.maximum(distance / KS_TOLERANCE, shift / LABEL_TOLERANCE)))
-    found = Draw(taken[i], int(size[taken[i]].sum()), float(distance[i]), float(shift[i]))
-    return found if best is None or found.misfit < best.misfit else best
+    drawn_studies = np.cumsum(_shares(weights @ studies), axis=-1)
+    distance = np.abs(drawn_studies - all_studies).max(axis=-1)
+    shift = np.abs(_shares(weights @ labels) - all_labels).max(axis=-1)
+
+    # The closest draw, both differences in units of their tolerance
+    misfit = np.maximum(distance / KS_TOLERANCE, shift / LABEL_TOLERANCE)
+    index = int(np.argmin(misfit))
+    sample = PatientSample(
+        units=taken[index],
+        total=int(size[taken[index]].sum()),
+        distance=float(distance[index]),
+        label_shift=float(shift[index]),
+    )
+    if best is None or sample.misfit < best.misfit:
+        return sample
+    return best
 
 
 def _shares(counts: Ints | Floats) -> Floats:
+    """Counts divided by their sum along the last axis; zeros where the sum is zero."""
     return counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from forgetmi.cohort.files import MOST, capped, read_strings
+from forgetmi.cohort.forget_list import PATIENT_COLUMNS, STUDY_COLUMN
 from forgetmi.cohort.identifiers import Pseudonyms
-from forgetmi.cohort.partition import PATIENT_COLUMNS, STUDY_COLUMN
 from forgetmi.core.errors import EvidenceError, Fault
 
 _TELLING = 4  # letters and digits from which an identifier in free words is no accident

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from forgetmi.cohort.canaries import keep_out, read_canaries, write_canaries
+from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
-from forgetmi.cohort.partition import read_forget_list
 from forgetmi.cohort.partition_file import read_partition, write_partition
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, SpecError

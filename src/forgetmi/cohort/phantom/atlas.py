@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 
 from forgetmi.cohort.phantom.patient import Anatomy
 
@@ -337,6 +336,8 @@ def _splat(
     sigma: float,
 ) -> Map:
     """Drop weighted points onto the grid, each shared by its four neighbours, and blur them."""
+    from scipy.ndimage import gaussian_filter  # imported late: SciPy takes long to load
+
     u = np.clip((px.ravel() / REACH + 1) * k / 2 - 0.5, 0, k - 1.001)
     v = np.clip((py.ravel() / REACH + 1) * k / 2 - 0.5, 0, k - 1.001)
     i, j = v.astype(np.int64), u.astype(np.int64)

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from forgetmi.cohort.phantom.atlas import REACH, Atlas, Map, build
 from forgetmi.cohort.phantom.patient import CAUSE_BIAS, GRADE_CUTS, Array, Patient
@@ -192,6 +191,8 @@ def _expose(field: Map, size: int, draw: np.random.Generator, *, portable: bool)
     )  # a deep breath lowers the domes
     k = field.shape[0]
     at = np.stack([py, px]) * np.float32(k / (2 * REACH)) + np.float32(k / 2 - 0.5)
+    from scipy.ndimage import map_coordinates  # imported late: SciPy takes long to load
+
     film = map_coordinates(field, at, order=1, mode="nearest", output=np.float32, prefilter=False)
 
     film = (

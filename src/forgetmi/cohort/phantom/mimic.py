@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from forgetmi.cohort.files import read_strings
 from forgetmi.cohort.mimic_cxr import SEVERITY
@@ -327,6 +326,8 @@ def _enlarged(
     draw: np.random.Generator,
 ) -> npt.NDArray[np.uint16]:
     """A film at full size and depth, with a little grain."""
+    from PIL import Image  # imported late: only this writer needs Pillow
+
     large = np.asarray(
         Image.fromarray(film.astype(np.float32)).resize(
             (size[1], size[0]), Image.Resampling.BICUBIC
@@ -340,6 +341,8 @@ def _save_jpeg(
     folder: Path, row: _Row, pixels: npt.NDArray[np.uint16], bits: int, compressed: bool
 ) -> None:
     folder.mkdir(exist_ok=True)
+    from PIL import Image  # imported late: only this writer needs Pillow
+
     eight = (pixels >> (bits - 8)).astype(np.uint8)
     Image.fromarray(eight).save(folder / f"{row.dicom}.jpg", quality=95)
 
