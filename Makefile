@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-wheel lint format clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,7 +30,23 @@ test: $(VENV)/.test lint
 test-all: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# The wheel in a fresh environment, away from the checkout: the demo, then the tests.
+test-wheel:
+	rm -rf dist build/wheel && mkdir -p build/wheel
+	$(PYTHON) -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) '$(TORCH)' \
+		"$$(ls dist/forgetmi-*.whl)[test]"
+	cp -r tests studies examples docs pyproject.toml Makefile *.md *.cff build/wheel/
+	cd build/wheel && venv/bin/forgetmi demo --out demo && \
+		venv/bin/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore=tests/test_walls.py
+
+format: $(VENV)/.test
+	$(BIN)/ruff format src tests examples studies
+	$(BIN)/ruff check --fix src tests examples studies
+
 lint: $(VENV)/.test
+	$(BIN)/ruff format --check src tests examples studies
 	$(BIN)/ruff check src tests examples studies
 	$(BIN)/pyright
 
