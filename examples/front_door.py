@@ -1,7 +1,7 @@
 """Train, forget and measure from Python, on a small generated cohort (about 20 seconds)."""
 
 import forgetmi
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 
 cohort = forgetmi.load_cohort("synthetic", patients=60, seed=0)
 sets = forgetmi.partition(cohort, forget=10.0, seed=0)

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from forgetmi.model.image_text import ImageText, ModelSpec, compact, paper
-from forgetmi.model.train import Recipe
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.spec import ModelSpec, compact, paper
 from pages import put
 
 BYTES = 4

@@ -27,7 +27,8 @@ from forgetmi.cohort.openi import read_openi_reports
 from forgetmi.cohort.synthetic import STACK, TABLE, make_synthetic
 from forgetmi.core.types import Cohort, Ints, codes
 from forgetmi.data.duplicates import SIDE, same_images, same_reports
-from forgetmi.data.image import ImagePreprocessing, ImageStore, build_image_store
+from forgetmi.data.image import ImageStore, build_image_store
+from forgetmi.data.preprocessing import ImagePreprocessing
 
 STRETCH = ImagePreprocessing(size=SIDE, fit="stretch")
 

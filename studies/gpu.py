@@ -24,13 +24,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.types import Batch
-from forgetmi.data.image import ImagePreprocessing
 from forgetmi.data.loaders import Loader, prefetch_workers_for
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
-from forgetmi.model.train import Recipe, fit
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.train import fit
 from forgetmi.run import workflow
 
 

@@ -19,7 +19,7 @@ from forgetmi.core.files import write_json
 from forgetmi.core.seeding import derive
 from forgetmi.core.types import Cohort, Partition
 from forgetmi.jobs.pool import Job, ProgressCallback
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.relearn import relearn, relearnt

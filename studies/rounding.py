@@ -21,7 +21,7 @@ from forgetmi.benchmark.grid import read_setting
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.types import Ints, Signals
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from pages import command, put, rows
 

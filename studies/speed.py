@@ -26,15 +26,15 @@ from forgetmi.cohort.phantom.mimic import make_mimic_phantom
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.types import Batch, Partition
 from forgetmi.data.decode import read_image
-from forgetmi.data.image import ImagePreprocessing
 from forgetmi.data.noise import Perturbation
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.eu_k import EUk
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.loop import adamw, concatenate
 from forgetmi.unlearning.noise_calibration import IMAGE_STD

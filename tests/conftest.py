@@ -44,7 +44,7 @@ def small(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
 
     from forgetmi.cohort.partition import partition
     from forgetmi.cohort.synthetic import SyntheticCohort
-    from forgetmi.data.image import ImagePreprocessing
+    from forgetmi.data.preprocessing import ImagePreprocessing
     from forgetmi.model.architecture import Architecture
     from forgetmi.run import workflow
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.data.image import ImagePreprocessing
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run.spec import PartitionSpec, RunSpec, TextSpec
 
 SMALL = RunSpec(

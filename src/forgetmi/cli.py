@@ -91,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"forgetmi {version('forgetmi')}")
         return 0
-    from forgetmi.core.distributed import launched
     from forgetmi.core.errors import ForgetMIError
+    from forgetmi.core.launch import launched
     from forgetmi.jobs.pool import warm_up
 
     try:

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from forgetmi.core.types import Cohort, Partition
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
 from forgetmi.data.loaders import SampleStore
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.text import SPECIAL, Tokenizer
-from forgetmi.model.image_resnet import ResNetSpec
-from forgetmi.model.image_text import ImageText, ModelSpec
+from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
-from forgetmi.model.text_encoder import TextEncoderSpec
+from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 
 WORDS = (
     "lung",

@@ -23,9 +23,9 @@ from forgetmi.authors_code.convert import from_authors, to_authors
 from forgetmi.core.errors import CheckpointError
 from forgetmi.core.types import Batch
 from forgetmi.model.checkpoint import load, save
-from forgetmi.model.image_text import ImageText, ModelSpec, compact, parameter_digest
+from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
-from forgetmi.model.text_encoder import TextEncoderSpec
+from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact
 
 
 @pytest.fixture

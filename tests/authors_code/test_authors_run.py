@@ -19,10 +19,8 @@ from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
 from forgetmi.cohort.phantom.mimic import make_mimic_phantom
 from forgetmi.data.text import SPECIAL
-from forgetmi.model.image_resnet import ResNetSpec
-from forgetmi.model.image_text import ModelSpec
 from forgetmi.model.initialise import build
-from forgetmi.model.text_encoder import TextEncoderSpec
+from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 
 PATIENTS, EPOCHS, BATCH = 60, 3, 4
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -23,11 +23,10 @@ from forgetmi.core.errors import MethodError, SpecError
 from forgetmi.core.types import Partition
 from forgetmi.data.loaders import SampleStore
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.model.image_resnet import ResNetSpec
-from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest
+from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
-from forgetmi.model.text_encoder import TextEncoderSpec
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 from forgetmi.unlearning import method as base
 
 

@@ -14,13 +14,15 @@ from forgetmi.authors_code.optimiser import parameter_groups
 from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.types import Cohort
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.text import Tokenizer
-from forgetmi.model.image_text import ImageText, ModelSpec
+from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
-from forgetmi.model.text_encoder import TextEncoderSpec
-from forgetmi.model.train import Recipe, _optimiser, fit
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.spec import ModelSpec, TextEncoderSpec
+from forgetmi.model.train import _optimiser, fit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

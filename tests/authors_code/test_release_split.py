@@ -22,7 +22,8 @@ from forgetmi.authors_code.split import release_split
 from forgetmi.core.errors import CohortError, EvaluationError
 from forgetmi.core.types import Cohort, Signals
 from forgetmi.data.decode import ImageFault
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
+from forgetmi.data.preprocessing import ImagePreprocessing
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from forgetmi.benchmark.work import evaluation_digest
 from forgetmi.cli import main
 from forgetmi.core.cost import Cost
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.model import text_encoder
+from forgetmi.model import pretrained
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.text_encoder import TextEncoderSpec, pretrained_text
+from forgetmi.model.pretrained import pretrained_text
+from forgetmi.model.spec import TextEncoderSpec
 from forgetmi.run import fingerprint
 from forgetmi.run.pretrained import encoder_digest
 from forgetmi.run.spec import PartitionSpec, RunSpec, write_yaml
@@ -110,7 +111,7 @@ def test_a_pretrained_encoder_is_known_by_its_configuration(bert: Path) -> None:
 
 
 def test_a_pretrained_encoder_is_read_once(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, weights = [], text_encoder.pretrained_weights
+    read, weights = [], pretrained.pretrained_weights
     monkeypatch.setattr(
         "forgetmi.run.pretrained.pretrained_weights",
         lambda text: read.append(text) or weights(text),
@@ -139,7 +140,7 @@ def test_a_dry_run_downloads_nothing(
         local.append(local_files_only)
         raise OSError("no such model")
 
-    monkeypatch.setattr(text_encoder, "snapshot_download", fetch)
+    monkeypatch.setattr(pretrained, "snapshot_download", fetch)
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(with_bert(Path("nobody/no-such-model"), download=True)))
     words = [

@@ -20,7 +20,7 @@ from forgetmi.core.cost import Cost
 from forgetmi.core.errors import Fault
 from forgetmi.jobs.pool import warm_up
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run.spec import PartitionSpec, write_yaml
 from tests.runs import SMALL
 

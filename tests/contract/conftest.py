@@ -13,7 +13,7 @@ from torch import nn
 
 from forgetmi.core.registry import methods
 from forgetmi.methods.retrain import Retrain
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 
 RECIPE = Recipe(epochs=3)

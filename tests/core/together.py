@@ -21,16 +21,16 @@ from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core import distributed
 from forgetmi.core.registry import methods
 from forgetmi.core.types import Batch, Outputs
-from forgetmi.data.image import ImagePreprocessing
 from forgetmi.data.loaders import SampleStore
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText, recompute_activations
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
 from forgetmi.model.optimiser import TransformersAdamW
+from forgetmi.model.recipe import Recipe
 from forgetmi.model.sharding import gather, shard, whole
-from forgetmi.model.train import Recipe
 from forgetmi.run import workflow
 
 Found = Iterator[tuple[str, Tensor]]

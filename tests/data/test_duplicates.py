@@ -14,7 +14,8 @@ from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.types import Cohort, Partition, codes
 from forgetmi.data.duplicates import SHINGLE, find_duplicates, same_images, same_reports
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
+from forgetmi.data.preprocessing import ImagePreprocessing
 
 UNIQUE = (
     "There is a seven millimetre nodule beside the left fourth rib which was not visible on the film of last "

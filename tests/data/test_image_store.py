@@ -23,7 +23,8 @@ import forgetmi.data.image as image_module
 import forgetmi.data.shards as shards_module
 from forgetmi.core.errors import CohortError, SpecError
 from forgetmi.data.decode import Decoded, read_image
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
+from forgetmi.data.preprocessing import ImagePreprocessing
 
 SMALL = ImagePreprocessing(size=16)
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.core.errors import CohortError, SpecError
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.noise import Perturbation
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.text import SPECIAL, Tokenizer
 
 VOCABULARY = (

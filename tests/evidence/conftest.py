@@ -13,7 +13,7 @@ import pytest
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run.finish import finish
 from forgetmi.run.record import Recording
 from tests.runs import SMALL

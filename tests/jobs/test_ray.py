@@ -22,7 +22,7 @@ from forgetmi.core.types import Signals
 from forgetmi.jobs import ray as runners
 from forgetmi.jobs.pool import Job
 from forgetmi.jobs.runner import run_all
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run.spec import PartitionSpec, write_yaml
 from tests.runs import SMALL
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 

@@ -19,7 +19,7 @@ from forgetmi.data.loaders import Loader
 from forgetmi.methods.afs import AFS, exposure
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.loop import adamw
 from forgetmi.unlearning.losses import classification, distillation

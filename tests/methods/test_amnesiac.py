@@ -16,7 +16,7 @@ from forgetmi.core.errors import MethodError
 from forgetmi.core.types import Ints
 from forgetmi.methods.amnesiac import Amnesiac, subtract
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning import method
 from forgetmi.unlearning.shard_log import SliceLog

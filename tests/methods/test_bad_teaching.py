@@ -13,7 +13,7 @@ from forgetmi.core.seeding import derive
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.bad_teaching import BadTeaching
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.losses import distillation

@@ -12,8 +12,8 @@ import torch
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import MethodError, SpecError
-from forgetmi.data.image import ImagePreprocessing
 from forgetmi.data.noise import augmentation
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods import calibrated_consensus as ours
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.model.architecture import Architecture

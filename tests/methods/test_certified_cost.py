@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import certified_cost as script  # type: ignore[import-not-found]
-from forgetmi.model.image_text import compact
 from forgetmi.model.initialise import build
+from forgetmi.model.spec import compact
 
 PAGE = Path(__file__).parents[2] / "docs" / "certified.md"
 

@@ -17,7 +17,7 @@ from forgetmi.data.noise import Perturbation
 from forgetmi.methods import forget_mi
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning import noise_calibration

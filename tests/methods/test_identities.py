@@ -17,7 +17,7 @@ from forgetmi.methods.neg_grad_plus import NegGradPlus
 from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.scrub import Scrub
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.method import Method
 

@@ -11,7 +11,7 @@ import pytest
 from forgetmi.core.types import Partition
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 
 RECIPE = Recipe(epochs=2, batch_size=12, shift=1.0)

@@ -13,7 +13,7 @@ from forgetmi.core.seeding import derive
 from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.shrink_perturb import ShrinkPerturb, mix
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 
 

@@ -18,7 +18,7 @@ from forgetmi.methods.sisa import Sisa, shard_seed
 from forgetmi.model.collect import collect
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.shard_log import SliceLog

@@ -11,9 +11,7 @@ import torch
 
 from forgetmi.core.seeding import torch_generator
 from forgetmi.core.types import Batch
-from forgetmi.model.image_resnet import ResNetSpec
-from forgetmi.model.image_text import ModelSpec
-from forgetmi.model.text_encoder import TextEncoderSpec
+from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 
 
 class Samples:

@@ -11,8 +11,8 @@ from transformers import BertConfig, BertModel
 
 from forgetmi.core.errors import SpecError
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.image_text import compact, paper
 from forgetmi.model.initialise import build
+from forgetmi.model.spec import compact, paper
 from forgetmi.run import workflow
 
 

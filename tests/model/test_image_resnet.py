@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from forgetmi.core.errors import SpecError
-from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
-from forgetmi.model.image_text import compact
+from forgetmi.model.image_resnet import ImageResNet
+from forgetmi.model.spec import ResNetSpec, compact
 
 
 def count(module: torch.nn.Module) -> int:

@@ -8,15 +8,9 @@ import torch
 from torch import nn
 
 from forgetmi.core.errors import SpecError
-from forgetmi.model.image_text import (
-    ImageText,
-    ModelSpec,
-    compact,
-    depth_order,
-    paper,
-    parameter_digest,
-)
+from forgetmi.model.image_text import ImageText, depth_order, parameter_digest
 from forgetmi.model.initialise import build, initialise
+from forgetmi.model.spec import ModelSpec, compact, paper
 
 
 def test_forward_shapes_and_gate(spec, samples):

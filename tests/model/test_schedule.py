@@ -12,8 +12,8 @@ from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
 from forgetmi.core.errors import SpecError
 from forgetmi.core.types import Batch
 from forgetmi.model.optimiser import TransformersAdamW
+from forgetmi.model.recipe import Recipe
 from forgetmi.model.schedule import plateau_factor, shifted
-from forgetmi.model.train import Recipe
 
 
 @given(some.lists(some.floats(0.1, 3.0), max_size=40), some.integers(1, 5))

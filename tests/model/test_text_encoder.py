@@ -8,9 +8,11 @@ import torch
 from transformers import BertConfig, BertModel, DistilBertConfig
 
 from forgetmi.core.errors import SpecError
-from forgetmi.model.image_text import ModelSpec, compact, recompute_activations
+from forgetmi.model.image_text import recompute_activations
 from forgetmi.model.initialise import build, initialise
-from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec, pretrained_text
+from forgetmi.model.pretrained import pretrained_text
+from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact
+from forgetmi.model.text_encoder import TextEncoder
 
 
 @pytest.fixture

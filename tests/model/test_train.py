@@ -14,8 +14,9 @@ from forgetmi.core.errors import CheckpointError, MethodError, SpecError
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
+from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
-from forgetmi.model.train import Recipe, fit
+from forgetmi.model.train import fit
 
 CLOCKS = ("seconds", "cpu_seconds")
 

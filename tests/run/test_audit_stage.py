@@ -19,7 +19,7 @@ from forgetmi.core.errors import SpecError
 from forgetmi.core.files import write_json
 from forgetmi.core.types import Partition
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run.audit_stage import declare, notice
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import run, spent, stage_names

@@ -19,7 +19,7 @@ from forgetmi.audit.rule import AuditSpec
 from forgetmi.benchmark.results import Number
 from forgetmi.core.types import Failed
 from forgetmi.evaluation.attacks.base import Found
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 
 
 def table(text: str) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.teacher import Table, frozen, tabulate

@@ -13,7 +13,7 @@ from torch import nn
 from forgetmi.core.registry import methods
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.teacher import frozen

@@ -11,7 +11,7 @@ import torch
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.eu_k import EUk
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.context import Context

@@ -11,10 +11,9 @@ from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import derive
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.eu_k import EUk
-from forgetmi.model.image_resnet import ResNetSpec
-from forgetmi.model.image_text import ImageText, ModelSpec
-from forgetmi.model.text_encoder import TextEncoderSpec
-from forgetmi.model.train import Recipe
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 from forgetmi.run import workflow
 from forgetmi.unlearning.last_layers import last_layers
 

@@ -16,10 +16,9 @@ from torch import Tensor
 from transformers import BertConfig
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
-from forgetmi.model.image_resnet import ResNetSpec
-from forgetmi.model.image_text import ImageText, ModelSpec
+from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
-from forgetmi.model.text_encoder import TextEncoderSpec
+from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 
 CONFIG, WEIGHTS, EPOCH_WEIGHTS = "config.json", "pytorch_model.bin", "model_state_dict.pth"
 _EMBEDDINGS = "text_model.bert.embeddings."

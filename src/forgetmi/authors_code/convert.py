@@ -12,7 +12,7 @@ from forgetmi.authors_code.checkpoint import read_checkpoint, write_checkpoint
 from forgetmi.authors_code.text_features import LENGTH, read_tokenizer
 from forgetmi.cohort.edema_labels import GRADES
 from forgetmi.core.errors import CheckpointError, Fault
-from forgetmi.data.image import ImagePreprocessing
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.model.checkpoint import NO_GATE, load, save
 from forgetmi.model.image_text import ImageText
 

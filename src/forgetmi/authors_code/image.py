@@ -11,7 +11,7 @@ import pydicom
 from PIL import Image
 
 from forgetmi.data.decode import DAMAGED, TAGS, ImageFault, silence
-from forgetmi.data.image import ImagePreprocessing
+from forgetmi.data.preprocessing import ImagePreprocessing
 
 Pixels = npt.NDArray[np.float32]
 SIZE = 2048

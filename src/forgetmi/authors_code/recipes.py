@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 
 # Warm-up over a tenth of the steps, then linearly to 0; films shifted at random.
 JOINT_CHESTXRAY = Recipe(

@@ -15,7 +15,7 @@ from forgetmi.authors_code.recipes import JOINT_CHESTXRAY
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache
-from forgetmi.data.image import ImagePreprocessing
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.checkpoint import FACTS

@@ -297,8 +297,3 @@ def own_dropout(training: bool) -> Iterator[None]:
     ):
         torch.manual_seed(seed + rank())
         yield
-
-
-def launched() -> int:
-    """How many processes torchrun or accelerate started this program in; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -16,7 +16,8 @@ import pandas as pd
 from scipy.fft import dctn, idctn
 
 from forgetmi.core.types import SETS, Cohort, Ints, Partition, SetName, Strings, codes
-from forgetmi.data.image import ImagePreprocessing, ImageStore, build_image_store
+from forgetmi.data.image import ImageStore, build_image_store
+from forgetmi.data.preprocessing import ImagePreprocessing
 
 Features = npt.NDArray[np.float32]
 Kind = Literal["same file", "same image", "same report"]

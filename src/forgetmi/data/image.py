@@ -9,110 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from forgetmi.core.errors import CohortError, Fault, SpecError
+from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.types import Cohort, Ints, Strings, codes
 from forgetmi.data.decode import ImageFault, read_image, split_locator
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.shards import SeenFiles, ShardWriter, Stored, read_shards
 
-Pixels = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
-
-
-@final
-@dataclass(frozen=True)
-class ImagePreprocessing:
-    """How a decoded radiograph becomes a square model input.
-
-    Args:
-        size: Side of the result, pixels, 8..4096.
-        fit: "pad" resizes the longest side to `size` (antialiased) and pads the other with zeros, centred.
-            "center_crop" never resizes: zeros on every side, then the centre is cut out, as the authors' release does
-            at 2048 pixels. "stretch" resizes each side to `size`, so that nothing is padded and shapes are distorted.
-        invert: Whether negatives (DICOM MONOCHROME1) become positives; False takes them as they are stored, as the
-            authors' release does.
-    """
-
-    size: int = 64
-    fit: Literal["pad", "center_crop", "stretch"] = "pad"
-    invert: bool = True
-
-    def __post_init__(self) -> None:
-        faults = []
-        if not 8 <= self.size <= 4096:
-            faults.append(
-                Fault(f"image size {self.size} is out of range", do="Choose 8 to 4096 pixels.")
-            )
-        if self.fit not in FITS:
-            faults.append(
-                Fault(f"there is no image fit {self.fit!r}", do=f"Choose one of {', '.join(FITS)}.")
-            )
-        if faults:
-            raise SpecError(faults)
-
-    @property
-    def digest(self) -> str:
-        """Digest of what decides the stored pixels; a change of the rules here or in `decode` needs a new number."""
-        stored = "" if self.invert else " as stored"
-        return hashlib.sha256(
-            f"forgetmi image 1 {self.fit} {self.size}{stored}".encode()
-        ).hexdigest()
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Bring one image to the model's size.
-
-        Args:
-            pixels: float32[h, w] in [0, 1].
-
-        Returns:
-            float32[size, size] in [0, 1]; an image of that size already is returned with the same values.
-        """
-        return FITS[self.fit](pixels, self.size)
-
-
-def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    if pixels.shape == (height, width):
-        return pixels
-    resized = Image.fromarray(np.ascontiguousarray(pixels, np.float32)).resize(
-        (width, height), Image.Resampling.LANCZOS, reducing_gap=3.0
-    )
-    return np.asarray(resized, np.float32).clip(0.0, 1.0)  # Lanczos overshoots at edges
-
-
-def _stretch(pixels: Pixels, size: int) -> Pixels:
-    return _resize(pixels, size, size)
-
-
-def _pad(pixels: Pixels, size: int) -> Pixels:
-    height, width = pixels.shape
-    longest = max(height, width)
-    pixels = _resize(
-        pixels, max(1, round(height * size / longest)), max(1, round(width * size / longest))
-    )
-    height, width = pixels.shape
-    out = np.zeros((size, size), np.float32)
-    top, left = (size - height) // 2, (size - width) // 2
-    out[top : top + height, left : left + width] = pixels
-    return out
-
-
-def _center_crop(pixels: Pixels, size: int) -> Pixels:
-    margins = [max(0, size - side) // 2 + 4 for side in pixels.shape]
-    padded = np.pad(pixels, [(margin, margin) for margin in margins])
-    top, left = ((side - size) // 2 for side in padded.shape)
-    return np.ascontiguousarray(padded[top : top + size, left : left + size], np.float32)
-
-
-FITS: dict[str, Callable[[Pixels, int], Pixels]] = {
-    "pad": _pad,
-    "center_crop": _center_crop,
-    "stretch": _stretch,
-}
 
 
 @final

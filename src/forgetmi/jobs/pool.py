@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
 from typing import Any
 
-from forgetmi.core.distributed import launched
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
+from forgetmi.core.launch import launched
 
 ProgressCallback = Callable[[int, int], None]
 # Workers are copies of one process that has imported everything, where the system can make such copies safely.

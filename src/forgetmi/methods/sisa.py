@@ -16,8 +16,9 @@ from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.core.types import Epochs, Ints
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
+from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
-from forgetmi.model.train import Recipe, TrainingTrace, fit
+from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import MethodInfo

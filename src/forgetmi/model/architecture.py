@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.model.image_text import ModelSpec, compact, paper
-from forgetmi.model.text_encoder import pretrained_text
+from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact, paper
+
+IMAGE_OPTIONS = ("stem_stride", "stem_width", "widths", "blocks", "pooling")
+TEXT_OPTIONS = ("hidden", "layers", "heads", "intermediate")
 
 
 @dataclass(frozen=True)
@@ -58,37 +60,51 @@ class Architecture:
         Raises:
             SpecError: The sizes do not fit together.
         """
-        sizes = ("hidden", "layers", "heads", "intermediate")
-        if self.pretrained and (set_here := [name for name in sizes if getattr(self, name)]):
+        if self.preset == "compact":
+            preset = compact(classes, vocabulary, size=size, positions=longest)
+        else:
+            preset = paper(classes, vocabulary)
+
+        text = self._text(preset.text, longest)
+        image = replace(preset.image, size=size, **self._chosen(IMAGE_OPTIONS))
+        return replace(preset, image=image, text=text)
+
+    def _text(self, preset: TextEncoderSpec, longest: int) -> TextEncoderSpec:
+        """The text encoder: the pretrained one, or the preset's with the sizes that were chosen."""
+        if self.pretrained:
+            return self._pretrained_text()
+        return self._sized_text(preset, longest)
+
+    def _chosen(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Those of the named options that were given a value."""
+        chosen = {}
+        for name, value in asdict(self).items():
+            if name in names and value not in (0, (), ""):
+                chosen[name] = value
+        return chosen
+
+    def _sized_text(self, preset: TextEncoderSpec, longest: int) -> TextEncoderSpec:
+        """The preset's text encoder with the sizes that were chosen, long enough for every report."""
+        options = self._chosen(TEXT_OPTIONS)
+        if self.dropout >= 0:
+            options["dropout"] = self.dropout
+            options["attention_dropout"] = self.dropout
+        return replace(preset, positions=max(longest, preset.positions), **options)
+
+    def _pretrained_text(self) -> TextEncoderSpec:
+        """The specification that fits the pretrained encoder."""
+        chosen = self._chosen(TEXT_OPTIONS)
+        if chosen:
             raise SpecError(
                 Fault(
-                    f"{', '.join(set_here)} cannot be chosen for a pretrained text encoder",
+                    f"{', '.join(chosen)} cannot be chosen for a pretrained text encoder",
                     where="model",
                     why="its own sizes are taken",
                     do="Leave them or pretrained out.",
                 )
             )
-        base = (
-            compact(classes, vocabulary, size=size, positions=longest)
-            if self.preset == "compact"
-            else paper(classes, vocabulary)
-        )
-        chosen = {
-            name: value
-            for name, value in asdict(self).items()
-            if value not in (0, (), "", -1.0, False)
-        }
-        image = {
-            name: chosen[name]
-            for name in ("stem_stride", "stem_width", "widths", "blocks", "pooling")
-            if name in chosen
-        }
-        text = {name: chosen[name] for name in sizes if name in chosen}
-        if self.dropout >= 0:
-            text |= {"dropout": self.dropout, "attention_dropout": self.dropout}
-        words = (
-            pretrained_text(self.pretrained, download=self.download)
-            if self.pretrained
-            else replace(base.text, positions=max(longest, base.text.positions), **text)
-        )
-        return replace(base, image=replace(base.image, size=size, **image), text=words)
+
+        # Imported here: it loads transformers, which takes seconds and is needed for this case alone.
+        from forgetmi.model.pretrained import pretrained_text
+
+        return pretrained_text(self.pretrained, download=self.download)

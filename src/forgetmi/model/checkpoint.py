@@ -18,7 +18,8 @@ from safetensors.torch import save as to_bytes
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.model.ensemble import Ensemble
-from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest
+from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.spec import ModelSpec
 
 WEIGHTS, FACTS, VOCABULARY = "model.safetensors", "model.json", "vocab.txt"
 NO_GATE = "not fitted"  # extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.types import Batch, Outputs
-from forgetmi.model.image_text import ImageText, ModelSpec
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.spec import ModelSpec
 
 
 @final

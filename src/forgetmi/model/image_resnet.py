@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,79 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from forgetmi.core import distributed
 from forgetmi.core.errors import Fault, SpecError
-
-
-@dataclass(frozen=True)
-class ResNetSpec:
-    """Sizes of the image encoder; the defaults are those of the paper.
-
-    Args:
-        size: Side of the square input in pixels, >= 16.
-        stem_stride: Stride of the first 7x7 convolution, >= 1.
-        stem_width: Channels of the first convolution.
-        widths: Channels of each stage; every stage halves the side.
-        blocks: Residual blocks a stage, >= 1.
-        pooling: average2x2 averages 2x2 windows and flattens the rest (the paper); global averages the whole map.
-    """
-
-    size: int = 2048
-    stem_stride: int = 4
-    stem_width: int = 8
-    widths: tuple[int, ...] = (8, 16, 32, 64, 128, 192, 192)
-    blocks: int = 2
-    pooling: Literal["average2x2", "global"] = "average2x2"
-
-    def __post_init__(self) -> None:
-        counts = {
-            "size": self.size,
-            "stem_stride": self.stem_stride,
-            "stem_width": self.stem_width,
-            "blocks": self.blocks,
-            **{f"widths[{i}]": width for i, width in enumerate(self.widths)},
-        }
-        faults = [
-            Fault(f"{name} must be at least 1", where="image encoder", why=f"got {value}")
-            for name, value in counts.items()
-            if value < 1
-        ]
-        if not self.widths:
-            faults.append(
-                Fault("widths is empty", where="image encoder", do="Give one width a stage.")
-            )
-        if self.pooling not in ("average2x2", "global"):
-            faults.append(
-                Fault(
-                    "pooling must be average2x2 or global",
-                    where="image encoder",
-                    why=f"got {self.pooling!r}",
-                )
-            )
-        if not faults and self.pooling == "average2x2" and self.map_side() < 2:
-            smallest = next(side for side in range(self.size, 1 << 20) if self.map_side(side) >= 2)
-            faults.append(
-                Fault(
-                    f"images of {self.size} pixels are too small for {len(self.widths)} stages with 2x2 pooling",
-                    where="image encoder",
-                    why=f"the last map is {self.map_side()} pixel wide, 2 are needed",
-                    do=f"Use at least {smallest} pixels, fewer stages, or global pooling.",
-                )
-            )
-        if faults:
-            raise SpecError(faults)
-
-    def map_side(self, size: int | None = None) -> int:
-        """Side of the last stage's feature map for images of that size (the specification's own by default)."""
-        side = ((self.size if size is None else size) - 1) // self.stem_stride + 1
-        for _ in self.widths:
-            side = (side - 1) // 2 + 1
-        return side
-
-    @property
-    def features(self) -> int:
-        """Width of the image embedding."""
-        return self.widths[-1] * (
-            (self.map_side() // 2) ** 2 if self.pooling == "average2x2" else 1
-        )
+from forgetmi.model.spec import ResNetSpec
 
 
 class BatchNorm(nn.BatchNorm2d):

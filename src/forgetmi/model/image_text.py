@@ -4,92 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from forgetmi.core import distributed
-from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import scope
-from forgetmi.core.serialization import from_plain
 from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.gate import MultimodalAdaptationGate
-from forgetmi.model.image_resnet import ImageResNet, ResNetSpec
+from forgetmi.model.image_resnet import ImageResNet
 from forgetmi.model.prefix import Prefix
-from forgetmi.model.text_encoder import TextEncoder, TextEncoderSpec
+from forgetmi.model.spec import ModelSpec
+from forgetmi.model.text_encoder import TextEncoder
 
 BRANCHES = {"image": "img_model", "text": "text_model", "joint": "gate"}
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Architecture of the whole model; see `compact` and `paper`.
-
-    Args:
-        image: Sizes of the image encoder.
-        text: Sizes of the text encoder.
-        classes: Number k of classes, >= 2.
-    """
-
-    image: ResNetSpec = field(default_factory=ResNetSpec)
-    text: TextEncoderSpec = field(default_factory=TextEncoderSpec)
-    classes: int = 4
-
-    def __post_init__(self) -> None:
-        if self.classes < 2:
-            raise SpecError(Fault("a model needs at least 2 classes", why=f"got {self.classes}"))
-
-    def to_plain(self) -> dict[str, Any]:
-        """Nested dictionaries of plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, values: Any) -> ModelSpec:
-        """Read what `to_plain` wrote, strictly: every field present and of its type, none unknown.
-
-        Raises:
-            SpecError: All faults at once.
-        """
-        return from_plain(cls, values, where="model", complete=True)
-
-
-def compact(classes: int, vocabulary: int, *, size: int = 64, positions: int = 128) -> ModelSpec:
-    """A model of about 1.1 M parameters that trains in seconds a patient on one processor core.
-
-    Args:
-        classes: Number of classes.
-        vocabulary: Number of word pieces.
-        size: Side of the images in pixels.
-        positions: Longest text in tokens.
-    """
-    return ModelSpec(
-        image=ResNetSpec(
-            size=size, stem_stride=2, stem_width=16, widths=(16, 32, 64, 128), pooling="global"
-        ),
-        text=TextEncoderSpec(
-            hidden=128,
-            layers=2,
-            heads=4,
-            intermediate=256,
-            vocabulary=vocabulary,
-            positions=positions,
-            dropout=0.0,
-            attention_dropout=0.0,
-        ),
-        classes=classes,
-    )
-
-
-def paper(classes: int, vocabulary: int) -> ModelSpec:
-    """The paper's sizes: a 7-stage ResNet at 2048 pixels and a SciBERT-sized encoder (Hardan et al. 2025).
-
-    Args:
-        classes: Number of classes.
-        vocabulary: Number of word pieces (31,090 in SciBERT).
-    """
-    return ModelSpec(text=TextEncoderSpec(vocabulary=vocabulary), classes=classes)
 
 
 class ImageText(nn.Module):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import torch_generator
-from forgetmi.model.image_text import ImageText, ModelSpec
-from forgetmi.model.text_encoder import pretrained_weights
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.pretrained import pretrained_weights
+from forgetmi.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from forgetmi.model.image_text import ImageText

@@ -3,79 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, BertConfig, BertModel
+from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertLayer
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.seeding import scope
+from forgetmi.model.spec import TextEncoderSpec
 
 _PAD = 0
-
-
-@dataclass(frozen=True)
-class TextEncoderSpec:
-    """Sizes of the text encoder; the defaults are those of SciBERT (Beltagy et al. 2019), which the paper uses.
-
-    Args:
-        hidden: Width of the token embeddings, a multiple of heads.
-        layers: Transformer layers.
-        heads: Attention heads.
-        intermediate: Width of the feed-forward layers.
-        vocabulary: Number of word pieces; id 0 is padding.
-        positions: Longest text in tokens.
-        dropout: Dropout of embeddings, layers and the pooled embedding, 0 to below 1.
-        attention_dropout: Dropout of the attention weights, 0 to below 1.
-        pretrained: Local Hugging Face directory (or hub id) the initial weights are read from; empty = random weights.
-            Use `pretrained_text` to get the matching sizes.
-        download: Whether a hub id may be fetched over the network.
-    """
-
-    hidden: int = 768
-    layers: int = 12
-    heads: int = 12
-    intermediate: int = 3072
-    vocabulary: int = 31_090
-    positions: int = 512
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    pretrained: str = ""
-    download: bool = False
-
-    def __post_init__(self) -> None:
-        counts = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions")
-        faults = [
-            Fault(
-                f"{name} must be at least 1", where="text encoder", why=f"got {getattr(self, name)}"
-            )
-            for name in counts
-            if getattr(self, name) < 1
-        ]
-        faults += [
-            Fault(
-                f"{name} must be in [0, 1)", where="text encoder", why=f"got {getattr(self, name)}"
-            )
-            for name in ("dropout", "attention_dropout")
-            if not 0 <= getattr(self, name) < 1
-        ]
-        if not faults and self.hidden % self.heads:
-            faults.append(
-                Fault(
-                    "hidden must be a multiple of heads",
-                    where="text encoder",
-                    why=f"got {self.hidden} and {self.heads}",
-                )
-            )
-        if faults:
-            raise SpecError(faults)
 
 
 class TextEncoder(nn.Module):
@@ -233,136 +173,3 @@ def _first_token(layer: BertLayer, hidden: Tensor, padding: Tensor) -> Tensor:
     weights = attention.dropout((query @ key.mT * attention.scaling + padding).softmax(dim=-1))
     attended = (weights @ value).transpose(1, 2).flatten(2)
     return layer.feed_forward_chunk(layer.attention.output(attended, first))
-
-
-def pretrained_directory(pretrained: str, *, download: bool = False) -> Path:
-    """The local folder of a pretrained encoder: the directory itself, or a hub model's copy in the hub's cache.
-
-    Args:
-        pretrained: Local Hugging Face directory (or hub id).
-        download: Whether a hub id may be fetched over the network.
-
-    Raises:
-        SpecError: There is no such directory, and no local copy of such a model.
-    """
-    if Path(pretrained).is_dir():
-        return Path(pretrained)
-    try:
-        return Path(snapshot_download(pretrained, local_files_only=not download))
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            Fault(
-                "the pretrained text encoder cannot be found",
-                where="text encoder",
-                why=type(error).__name__,
-                do=_how(download),
-            )
-        ) from error
-
-
-def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSpec:
-    """The specification that fits a pretrained BERT encoder; nothing but its configuration is read.
-
-    Args:
-        pretrained: Local Hugging Face directory (or hub id).
-        download: Whether a hub id may be fetched over the network.
-
-    Raises:
-        SpecError: It cannot be read, or is not a BERT encoder of the usual kind.
-    """
-    try:
-        config = AutoConfig.from_pretrained(pretrained, local_files_only=not download)
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            Fault(
-                "the pretrained text encoder cannot be read",
-                where="text encoder",
-                why=type(error).__name__,
-                do=_how(download),
-            )
-        ) from error
-    if not isinstance(config, BertConfig):
-        raise SpecError(
-            Fault(
-                "the pretrained text encoder is not a BERT model",
-                where="text encoder",
-                why=f"its type is {config.model_type!r}",
-                do="Use one with the BERT architecture.",
-            )
-        )
-    usual = BertConfig()
-    faults = [
-        Fault(
-            f"the pretrained text encoder has {name} = {getattr(config, name)!r}",
-            where="text encoder",
-            why=f"only {getattr(usual, name)!r} is supported",
-        )
-        for name in ("hidden_act", "layer_norm_eps", "type_vocab_size", "pad_token_id")
-        if getattr(config, name) != getattr(usual, name)
-    ]
-    if faults:
-        raise SpecError(faults)
-    return TextEncoderSpec(
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        intermediate=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        positions=config.max_position_embeddings,
-        dropout=config.hidden_dropout_prob,
-        attention_dropout=config.attention_probs_dropout_prob,
-        pretrained=pretrained,
-        download=download,
-    )
-
-
-def pretrained_weights(spec: TextEncoderSpec) -> dict[str, Tensor]:
-    """Weights of the pretrained BERT encoder, by name; those the directory does not hold are left out.
-
-    Raises:
-        SpecError: It cannot be read, or its sizes differ from the specification's.
-    """
-    found = pretrained_text(spec.pretrained, download=spec.download)
-    sizes = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions")
-    faults = [
-        Fault(
-            f"the pretrained text encoder has {name} = {getattr(found, name)}",
-            where="text encoder",
-            why=f"the specification says {getattr(spec, name)}",
-        )
-        for name in sizes
-        if getattr(found, name) != getattr(spec, name)
-    ]
-    if faults:
-        raise SpecError(faults)
-    try:
-        with scope(0, "construct"):
-            bert, info = cast(
-                tuple[BertModel, dict[str, Any]],
-                BertModel.from_pretrained(
-                    spec.pretrained,
-                    local_files_only=not spec.download,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                ),
-            )
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            Fault(
-                "the pretrained weights cannot be read",
-                where="text encoder",
-                why=type(error).__name__,
-                do=_how(spec.download),
-            )
-        ) from error
-    return {
-        name: value for name, value in bert.state_dict().items() if name not in info["missing_keys"]
-    }
-
-
-def _how(download: bool) -> str:
-    return (
-        "Check the directory or hub id."
-        if download
-        else "Name a local directory, or allow the download."
-    )

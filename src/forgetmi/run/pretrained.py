@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.model.text_encoder import TextEncoderSpec, pretrained_directory, pretrained_weights
+from forgetmi.model.pretrained import pretrained_directory, pretrained_weights
+from forgetmi.model.spec import TextEncoderSpec
 from forgetmi.run.spec import RunSpec
 
 ABSENT = (

@@ -27,7 +27,8 @@ from forgetmi.core.types import (
     Strings,
     codes,
 )
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.manifest import PROOFS, training_data
 from forgetmi.evidence.record import (
     FORMAT,

@@ -18,7 +18,8 @@ from forgetmi.data.loaders import Loader
 from forgetmi.evaluation.attacks.adversary import Relearning
 from forgetmi.model.collect import collect
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe, fit
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.train import fit
 from forgetmi.run import workflow
 
 

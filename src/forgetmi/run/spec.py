@@ -16,12 +16,12 @@ from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.registry import Registry, cohorts, methods
 from forgetmi.core.serialization import from_plain
-from forgetmi.data.image import ImagePreprocessing
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.jobs.runner import Resources
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.run.directory import RunDirectory
 
 

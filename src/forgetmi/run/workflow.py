@@ -13,8 +13,9 @@ from forgetmi.core import distributed
 from forgetmi.core.errors import CheckpointError, Fault, MethodError
 from forgetmi.core.files import default_cache
 from forgetmi.core.types import Cohort, Evaluation, Ints, Partition, Recorder, Signals
-from forgetmi.data.image import ImagePreprocessing, build_image_store
+from forgetmi.data.image import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.text import Tokenizer, train_wordpiece
 from forgetmi.evaluation import suite
 from forgetmi.methods.forget_mi import ForgetMI
@@ -23,10 +24,12 @@ from forgetmi.model.architecture import Architecture
 from forgetmi.model.collect import collect
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.fit_gate import fit_gate
-from forgetmi.model.image_text import ImageText, ModelSpec, parameter_digest, recompute_activations
+from forgetmi.model.image_text import ImageText, parameter_digest, recompute_activations
 from forgetmi.model.initialise import build
-from forgetmi.model.text_encoder import pretrained_directory
-from forgetmi.model.train import Recipe, TrainingTrace, fit
+from forgetmi.model.pretrained import pretrained_directory
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.spec import ModelSpec
+from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.original import TrainedOriginal, TrainingTask

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import derive
 from forgetmi.model.image_text import ImageText
+from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
-from forgetmi.model.train import Recipe, TrainingTrace, fit
+from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import Table
 

@@ -18,7 +18,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Partition, SetName, Signals
 from forgetmi.data.loaders import SampleStore
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.train import Recipe
+from forgetmi.model.recipe import Recipe
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from forgetmi.core.types import Ints, Recorder
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.train import Recipe, TrainingTrace
+from forgetmi.model.recipe import Recipe
+from forgetmi.model.train import TrainingTrace
 from forgetmi.unlearning.loaders import GuardedLoader
 
 

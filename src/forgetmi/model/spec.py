@@ -1,0 +1,233 @@
+"""Sizes of the image encoder, the text encoder and the whole model; plain values, which need no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.serialization import from_plain
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """Sizes of the image encoder; the defaults are those of the paper.
+
+    Args:
+        size: Side of the square input in pixels, >= 16.
+        stem_stride: Stride of the first 7x7 convolution, >= 1.
+        stem_width: Channels of the first convolution.
+        widths: Channels of each stage; every stage halves the side.
+        blocks: Residual blocks a stage, >= 1.
+        pooling: average2x2 averages 2x2 windows and flattens the rest (the paper); global averages the whole map.
+    """
+
+    size: int = 2048
+    stem_stride: int = 4
+    stem_width: int = 8
+    widths: tuple[int, ...] = (8, 16, 32, 64, 128, 192, 192)
+    blocks: int = 2
+    pooling: Literal["average2x2", "global"] = "average2x2"
+
+    def __post_init__(self) -> None:
+        counts = {
+            "size": self.size,
+            "stem_stride": self.stem_stride,
+            "stem_width": self.stem_width,
+            "blocks": self.blocks,
+        }
+        for stage, width in enumerate(self.widths):
+            counts[f"widths[{stage}]"] = width
+
+        faults = _below_one(counts, where="image encoder")
+
+        if not self.widths:
+            faults.append(
+                Fault("widths is empty", where="image encoder", do="Give one width a stage.")
+            )
+
+        if self.pooling not in ("average2x2", "global"):
+            faults.append(
+                Fault(
+                    "pooling must be average2x2 or global",
+                    where="image encoder",
+                    why=f"got {self.pooling!r}",
+                )
+            )
+
+        # Only sound sizes say how wide the last feature map is.
+        if not faults and self.pooling == "average2x2" and self.map_side() < 2:
+            faults.append(self._too_small())
+
+        if faults:
+            raise SpecError(faults)
+
+    def map_side(self, size: int | None = None) -> int:
+        """Side of the last stage's feature map for images of that size (the specification's own by default)."""
+        if size is None:
+            size = self.size
+
+        side = (size - 1) // self.stem_stride + 1
+        for _ in self.widths:
+            side = (side - 1) // 2 + 1
+        return side
+
+    @property
+    def features(self) -> int:
+        """Width of the image embedding."""
+        if self.pooling == "global":
+            return self.widths[-1]
+        positions = (self.map_side() // 2) ** 2
+        return self.widths[-1] * positions
+
+    def _too_small(self) -> Fault:
+        smallest = self.size
+        while self.map_side(smallest) < 2:
+            smallest += 1
+
+        return Fault(
+            f"images of {self.size} pixels are too small for {len(self.widths)} stages with 2x2 pooling",
+            where="image encoder",
+            why=f"the last map is {self.map_side()} pixel wide, 2 are needed",
+            do=f"Use at least {smallest} pixels, fewer stages, or global pooling.",
+        )
+
+
+@dataclass(frozen=True)
+class TextEncoderSpec:
+    """Sizes of the text encoder; the defaults are those of SciBERT (Beltagy et al. 2019), which the paper uses.
+
+    Args:
+        hidden: Width of the token embeddings, a multiple of heads.
+        layers: Transformer layers.
+        heads: Attention heads.
+        intermediate: Width of the feed-forward layers.
+        vocabulary: Number of word pieces; id 0 is padding.
+        positions: Longest text in tokens.
+        dropout: Dropout of embeddings, layers and the pooled embedding, 0 to below 1.
+        attention_dropout: Dropout of the attention weights, 0 to below 1.
+        pretrained: Local Hugging Face directory (or hub id) the initial weights are read from; empty = random weights.
+            Use `pretrained_text` to get the matching sizes.
+        download: Whether a hub id may be fetched over the network.
+    """
+
+    hidden: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    vocabulary: int = 31_090
+    positions: int = 512
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    pretrained: str = ""
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        counts = {
+            "hidden": self.hidden,
+            "layers": self.layers,
+            "heads": self.heads,
+            "intermediate": self.intermediate,
+            "vocabulary": self.vocabulary,
+            "positions": self.positions,
+        }
+        faults = _below_one(counts, where="text encoder")
+
+        for name in ("dropout", "attention_dropout"):
+            share = getattr(self, name)
+            if not 0 <= share < 1:
+                faults.append(
+                    Fault(f"{name} must be in [0, 1)", where="text encoder", why=f"got {share}")
+                )
+
+        if not faults and self.hidden % self.heads:
+            faults.append(
+                Fault(
+                    "hidden must be a multiple of heads",
+                    where="text encoder",
+                    why=f"got {self.hidden} and {self.heads}",
+                )
+            )
+
+        if faults:
+            raise SpecError(faults)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Architecture of the whole model; see `compact` and `paper`.
+
+    Args:
+        image: Sizes of the image encoder.
+        text: Sizes of the text encoder.
+        classes: Number k of classes, >= 2.
+    """
+
+    image: ResNetSpec = field(default_factory=ResNetSpec)
+    text: TextEncoderSpec = field(default_factory=TextEncoderSpec)
+    classes: int = 4
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise SpecError(Fault("a model needs at least 2 classes", why=f"got {self.classes}"))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Nested dictionaries of plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: Any) -> ModelSpec:
+        """Read what `to_plain` wrote, strictly: every field present and of its type, none unknown.
+
+        Raises:
+            SpecError: All faults at once.
+        """
+        return from_plain(cls, values, where="model", complete=True)
+
+
+def compact(classes: int, vocabulary: int, *, size: int = 64, positions: int = 128) -> ModelSpec:
+    """A model of about 1.1 M parameters that trains in seconds a patient on one processor core.
+
+    Args:
+        classes: Number of classes.
+        vocabulary: Number of word pieces.
+        size: Side of the images in pixels.
+        positions: Longest text in tokens.
+    """
+    image = ResNetSpec(
+        size=size,
+        stem_stride=2,
+        stem_width=16,
+        widths=(16, 32, 64, 128),
+        pooling="global",
+    )
+    text = TextEncoderSpec(
+        hidden=128,
+        layers=2,
+        heads=4,
+        intermediate=256,
+        vocabulary=vocabulary,
+        positions=positions,
+        dropout=0.0,
+        attention_dropout=0.0,
+    )
+    return ModelSpec(image=image, text=text, classes=classes)
+
+
+def paper(classes: int, vocabulary: int) -> ModelSpec:
+    """The paper's sizes: a 7-stage ResNet at 2048 pixels and a SciBERT-sized encoder (Hardan et al. 2025).
+
+    Args:
+        classes: Number of classes.
+        vocabulary: Number of word pieces (31,090 in SciBERT).
+    """
+    return ModelSpec(text=TextEncoderSpec(vocabulary=vocabulary), classes=classes)
+
+
+def _below_one(counts: dict[str, int], *, where: str) -> list[Fault]:
+    """A fault for each count that is less than 1."""
+    faults = []
+    for name, value in counts.items():
+        if value < 1:
+            faults.append(Fault(f"{name} must be at least 1", where=where, why=f"got {value}"))
+    return faults
