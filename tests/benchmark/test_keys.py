@@ -13,7 +13,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from forgetmi.benchmark import grid
 from forgetmi.benchmark.grid import Axes, cells, points, read_setting
 from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.benchmark.work import evaluation_digest
@@ -190,8 +189,10 @@ def finish(store: Store, digest: str) -> None:
 
 
 def other_version(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    installed = grid.version
-    monkeypatch.setattr(grid, "version", lambda name: "0.0" if name == library else installed(name))
+    installed = fingerprint.version
+    monkeypatch.setattr(
+        fingerprint, "version", lambda name: "0.0" if name == library else installed(name)
+    )
 
 
 @pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers", "numpy", "scipy"])
