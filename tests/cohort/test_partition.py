@@ -499,7 +499,7 @@ def test_forget_lists(
         (
             "patient_id,study_id\na,s1\n",
             {"patient_column": "patient_id", "study_column": "study_id"},
-            ["Name one"],
+            ["Name only one"],
         ),
         ("study_id\nSECRET\n", {}, ["study " + Pseudonyms(KEY).digest("study", "SECRET")]),
     ],
