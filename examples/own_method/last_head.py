@@ -4,9 +4,8 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forgetmi.model.losses import base_loss
-from forgetmi.unlearning.loop import adamw
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.loop import adamw, training_loss
 
 
 @dataclass(frozen=True)
@@ -21,18 +20,21 @@ class LastHead:
         exact=False,
         cost="1/3",
         suits="learning how to write a method",
+        own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (1, 3)},
     )
+
     epochs: int = 1
     lr: float = 1e-3
 
     def apply(self, model, loaders, context):
+        # Everything is frozen but the image head.
         student = copy.deepcopy(model).requires_grad_(False)
         student.img_model.fc1.requires_grad_(True)
         optimiser = adamw(student, lr=self.lr)
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             for batch in loaders.retain.epoch(epoch):
-                context.step(
-                    base_loss(student(batch), batch, ordinal=context.ordinal).total, optimiser
-                )
+                context.step(training_loss(student, batch, context), optimiser)
+
         return student

@@ -27,7 +27,7 @@ from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
-from forgetmi.unlearning import method as base
+from forgetmi.unlearning.method import Unlearned, unlearn
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 def run(model: ImageText, records: SampleStore, partition: Partition, spec: Any):
     """Run a method on the nine forgotten and eighteen retained samples, four a batch."""
 
-    def go(method: Any, *, seed: int = 0, **more: Any) -> base.Unlearned:
-        return base.unlearn(
+    def go(method: Any, *, seed: int = 0, **more: Any) -> Unlearned:
+        return unlearn(
             method,
             model,
             records=records,

@@ -238,7 +238,7 @@ def test_source_of_a_part_is_what_it_imports() -> None:
     found = closure(["forgetmi.methods.cf_k"])
     assert {
         "forgetmi.methods.cf_k",
-        "forgetmi.unlearning.method",
+        "forgetmi.unlearning.info",
         "forgetmi.model.train",
         "forgetmi.core.seeding",
     } <= set(found)

@@ -17,10 +17,10 @@ from forgetmi.core.types import Signals
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
 from forgetmi.unlearning import noise_calibration
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
+from forgetmi.unlearning.method import SHARES, VISIBLE, Unlearned, original_table, unlearn
 from forgetmi.unlearning.teacher import frozen, outputs_of, table_from_signals, tabulate
 from tests.contract.conftest import LOGS, RECIPE, quick
 
@@ -29,8 +29,8 @@ COLUMNS = ("image_logits", "text_logits", "image_embedding", "text_embedding", "
 
 def apply(
     small: Any, model: ImageText, method: Any, original: Signals | None, **recipe: Any
-) -> base.Unlearned:
-    return base.unlearn(
+) -> Unlearned:
+    return unlearn(
         method,
         model,
         records=small.prepared.records,
@@ -78,7 +78,7 @@ def test_the_same_to_rounding_with_fewer_samples_read(
     assert (
         spared > 0 or name == "newton_heads"
     )  # which reads labels, so that it reads each sample anyway
-    monkeypatch.setattr(base, "check", lambda *given: None)
+    monkeypatch.setattr("forgetmi.unlearning.method.check", lambda *given: None)
     shifted = dataclasses.replace(
         signals, **{column: getattr(signals, column)[::-1] for column in COLUMNS}
     )
@@ -170,7 +170,7 @@ def test_other_images_under_the_same_names_are_noticed(small: Any, said: Any) ->
             return dataclasses.replace(one, image=1 - one.image)
 
     with pytest.raises(MethodError, match="something else of these images now"):
-        base.original_table(
+        original_table(
             signals, ForgetMI(), model, records=Inverted(), partition=small.partition, recipe=RECIPE
         )
 
@@ -199,7 +199,7 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
         if done == 2:
             raise KeyboardInterrupt
 
-    def go(state: Path, original: Signals | None, **more: Any) -> base.Unlearned:
+    def go(state: Path, original: Signals | None, **more: Any) -> Unlearned:
         return workflow.unlearn(
             prepared=small.prepared,
             partition=small.partition,
@@ -228,8 +228,8 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
         go(tmp_path / "shares.pt", None, shares=2),
         go(tmp_path / "new.pt", None, shares=2),
     )
-    assert changed.trace.facts[base.SHARES] == "another number after an interruption"
-    assert whole.trace.facts[base.SHARES] == 2
+    assert changed.trace.facts[SHARES] == "another number after an interruption"
+    assert whole.trace.facts[SHARES] == 2
 
 
 def test_calibration_reads_the_same_target(
@@ -240,7 +240,7 @@ def test_calibration_reads_the_same_target(
     sets = small.partition
     loaders = GuardedLoaders(
         small.prepared.records,
-        {kind: sets.rows(kind) for kind in base.VISIBLE},
+        {kind: sets.rows(kind) for kind in VISIBLE},
         patient=sets.patient,
         reads=ForgetMI.info.reads,
         batch_size=7,

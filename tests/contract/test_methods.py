@@ -20,19 +20,17 @@ from forgetmi.core.registry import methods
 from forgetmi.core.serialization import from_plain
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
+from forgetmi.unlearning.method import Unlearned, unlearn
 from tests.contract.conftest import LOGS, RECIPE, quick
 
 NAMES = methods.names()
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 
-def apply(
-    small: Any, model: ImageText, method: Any, *, seed: int = 5, **more: Any
-) -> base.Unlearned:
-    return base.unlearn(
+def apply(small: Any, model: ImageText, method: Any, *, seed: int = 5, **more: Any) -> Unlearned:
+    return unlearn(
         method,
         model,
         records=small.prepared.records,
@@ -344,6 +342,8 @@ def test_its_search_space_holds_the_defaults_and_nothing_impossible(name: str, s
 
 def test_its_description_is_complete(name: str, small: Any) -> None:
     info = methods.get(name).info
+    options = {option.name for option in dataclasses.fields(methods.get(name))}
+    assert info.own_epochs == ("epochs" in options)
     assert ("training log" in info.reads) == (info.original is not None)
     assert info.title
     assert info.paper

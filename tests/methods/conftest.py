@@ -10,9 +10,10 @@ import pytest
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
+from forgetmi.unlearning.method import Method, Unlearned
+from forgetmi.unlearning.method import unlearn as run_method
 
-Unlearn = Callable[..., base.Unlearned]
+Unlearn = Callable[..., Unlearned]
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +32,9 @@ def unlearn(small: Any, memorised: ImageText) -> Unlearn:
     """Run a method on it."""
 
     def run(
-        method: base.Method, *, seed: int = 5, recipe: Recipe | None = None, **more: Any
-    ) -> base.Unlearned:
-        return base.unlearn(
+        method: Method, *, seed: int = 5, recipe: Recipe | None = None, **more: Any
+    ) -> Unlearned:
+        return run_method(
             method,
             memorised,
             records=small.prepared.records,

@@ -15,14 +15,14 @@ from forgetmi.methods.bad_teaching import BadTeaching
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
 from forgetmi.unlearning.losses import distillation
+from forgetmi.unlearning.method import Unlearned, unlearn
 
 
 def run(
     small: Any, original: ImageText, teacher: ImageText, method: BadTeaching, **more: Any
-) -> base.Unlearned:
-    return base.unlearn(
+) -> Unlearned:
+    return unlearn(
         method,
         original,
         records=small.prepared.records,
@@ -97,7 +97,7 @@ def test_the_bad_teacher_does_not_start_like_the_original(small: Any, memorised:
         seeds.append(own)
         return workflow.build(small.prepared.spec, seed=own)
 
-    base.unlearn(
+    unlearn(
         BadTeaching(epochs=1),
         memorised,
         records=small.prepared.records,

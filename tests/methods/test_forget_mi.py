@@ -14,18 +14,18 @@ import torch
 
 from forgetmi.core.errors import MethodError
 from forgetmi.data.noise import Perturbation
-from forgetmi.methods import forget_mi
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
 from forgetmi.unlearning import noise_calibration
+from forgetmi.unlearning import teacher as teachers
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.joint_views import bounds_between, offset, views
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import concatenate, embeddings, split
 from forgetmi.unlearning.losses import away, distance, keep, towards
+from forgetmi.unlearning.method import Unlearned, unlearn
 from forgetmi.unlearning.teacher import frozen, tabulate
 
 GIVEN = ForgetMI(epochs=2, noise="given", noise_std=0.3, text_level=0.5)
@@ -38,10 +38,8 @@ def original(small: Any) -> ImageText:
     )[0]
 
 
-def run(
-    small: Any, model: ImageText, method: ForgetMI, seed: int = 5, **more: Any
-) -> base.Unlearned:
-    return base.unlearn(
+def run(small: Any, model: ImageText, method: ForgetMI, seed: int = 5, **more: Any) -> Unlearned:
+    return unlearn(
         method,
         model,
         records=small.prepared.records,
@@ -407,7 +405,7 @@ def test_the_first_step_has_the_total_of_the_formula_and_its_gradient(
         )
 
     monkeypatch.setattr(Context, "step", spy)
-    monkeypatch.setattr(forget_mi, "frozen", lambda model: frozen(other))
+    monkeypatch.setattr(teachers, "frozen", lambda model: frozen(other))
     method = ForgetMI(
         setting=setting,
         direction=direction,

@@ -20,7 +20,7 @@ from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
+from forgetmi.unlearning.method import Unlearned, unlearn
 from forgetmi.unlearning.shard_log import SliceLog
 
 RECIPE = Recipe(epochs=3)
@@ -53,8 +53,8 @@ def forget(
     log: Any,
     method: Any = METHOD,
     partition: Partition | None = None,
-) -> base.Unlearned[Any]:
-    return base.unlearn(
+) -> Unlearned[Any]:
+    return unlearn(
         method,
         model,
         records=small.prepared.records,
@@ -85,7 +85,7 @@ def original(small: Any) -> tuple[Ensemble, SliceLog]:
 
 
 @pytest.fixture(scope="module")
-def done(small: Any, original: tuple[Ensemble, SliceLog]) -> base.Unlearned[Any]:
+def done(small: Any, original: tuple[Ensemble, SliceLog]) -> Unlearned[Any]:
     return forget(small, *original)
 
 
@@ -102,9 +102,7 @@ def test_one_shard_of_one_slice_is_retraining(small: Any, memorised: ImageText) 
         )
 
 
-def test_unlearning_equals_training_without_the_forgotten(
-    small: Any, done: base.Unlearned[Any]
-) -> None:
+def test_unlearning_equals_training_without_the_forgotten(small: Any, done: Unlearned[Any]) -> None:
     model, log = train(small, without_forgotten=True)
     assert parameter_digest(done.model) == parameter_digest(model)
     assert equal(done.training_log, log)
@@ -165,7 +163,7 @@ def test_a_patient_is_in_one_place_whoever_else_is_trained_on(
     assert np.array_equal(fewer.slice[sets.retain], log.slice[sets.retain])
 
 
-def test_no_forgotten_image_is_read(small: Any, done: base.Unlearned[Any]) -> None:
+def test_no_forgotten_image_is_read(small: Any, done: Unlearned[Any]) -> None:
     assert done.trace.samples["forget"] == 0
     assert done.trace.samples["retain"] > 0
     assert done.trace.steps > 0
@@ -207,7 +205,7 @@ def test_other_models_logs_and_options_are_refused(
     small: Any,
     original: tuple[Ensemble, SliceLog],
     memorised: ImageText,
-    done: base.Unlearned[Any],
+    done: Unlearned[Any],
 ) -> None:
     model, log = original
     for given, kept in ((memorised, log), (model, None)):

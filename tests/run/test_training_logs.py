@@ -28,7 +28,7 @@ from forgetmi.model.checkpoint import load
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.run.finish import finish
 from forgetmi.run.spec import write_yaml
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.original import watched
 from tests.run.test_pipeline import contents
 from tests.runs import SMALL

@@ -9,7 +9,7 @@ from typing import Any
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
+from forgetmi.unlearning.method import Unlearned, unlearn
 from forgetmi.unlearning.teacher import Table, frozen, tabulate
 
 RECIPE = Recipe(epochs=15, lr=5e-3)
@@ -24,9 +24,9 @@ def trained(small: Any) -> ImageText:
     )[0]
 
 
-def apply(small: Any, model: ImageText, method: Any, *, seed: int = 0) -> base.Unlearned:
+def apply(small: Any, model: ImageText, method: Any, *, seed: int = 0) -> Unlearned:
     """Run a method."""
-    return base.unlearn(
+    return unlearn(
         method,
         model,
         records=small.prepared.records,

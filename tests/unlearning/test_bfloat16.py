@@ -14,15 +14,15 @@ from forgetmi.core.registry import methods
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
-from forgetmi.unlearning import method as base
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
+from forgetmi.unlearning.method import Method
 from forgetmi.unlearning.teacher import frozen
 from tests.methods.conftest import Unlearn
 
 BF16 = Recipe(epochs=2, bf16=True)
 
 
-def quick(name: str) -> base.Method:
+def quick(name: str) -> Method:
     method = methods.get(name)()
     wanted = {"epochs": 4, "copies": 3}
     return dataclasses.replace(

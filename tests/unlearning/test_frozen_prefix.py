@@ -13,11 +13,11 @@ from forgetmi.methods.eu_k import EUk
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
-from forgetmi.unlearning import method as base
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
 from forgetmi.unlearning.last_layers import free_only
 from forgetmi.unlearning.loaders import GuardedLoaders
+from forgetmi.unlearning.method import Method, Unlearned, unlearn
 
 HELD, OVER = "frozen steps computed once", "too large to hold"
 
@@ -30,10 +30,10 @@ def deeper(small: Any) -> workflow.Prepared:
 
 
 def run(
-    small: Any, prepared: workflow.Prepared, method: base.Method, recipe: Recipe | None = None
-) -> base.Unlearned:
+    small: Any, prepared: workflow.Prepared, method: Method, recipe: Recipe | None = None
+) -> Unlearned:
     """Unlearn from an untrained model."""
-    return base.unlearn(
+    return unlearn(
         method,
         workflow.build(prepared.spec, seed=3).eval(),
         records=prepared.records,
@@ -97,9 +97,7 @@ def test_what_changes_from_pass_to_pass_is_not_held(small: Any, deeper: workflow
     text = replace(deeper.spec.text, dropout=0.1)
     dropping = replace(deeper, spec=replace(deeper.spec, text=text))
 
-    def held(
-        method: base.Method, prepared: workflow.Prepared = deeper, **recipe: Any
-    ) -> dict[str, int]:
+    def held(method: Method, prepared: workflow.Prepared = deeper, **recipe: Any) -> dict[str, int]:
         return run(small, prepared, method, Recipe(epochs=2, **recipe)).trace.facts[HELD]
 
     assert held(EUk(image_k=6, text_k=8), dropping) == {"image": 5}

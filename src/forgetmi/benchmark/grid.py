@@ -21,7 +21,7 @@ from forgetmi.run import workflow
 from forgetmi.run.fingerprint import behind, opened
 from forgetmi.run.pipeline import device_of, model_seed
 from forgetmi.run.spec import RunSpec, to_plain
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.info import MethodInfo
 
 Role = Literal["original", "retrain", "unlearn"]
 RETRAIN = "retrain"  # the registered method that is the reference itself

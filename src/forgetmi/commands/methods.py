@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from forgetmi.commands.options import command_line
 from forgetmi.core.registry import methods as registry
 from forgetmi.run.console import echo
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.info import MethodInfo
 
 COLUMNS = ("name", "method", "paper", "reads", "removal", "cost per epoch", "suits")
 INTRODUCTION = """\

@@ -17,10 +17,10 @@ from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
 from forgetmi.model.recipe import Recipe
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, set_lr
 from forgetmi.unlearning.losses import classification, distillation
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
@@ -58,6 +58,7 @@ class AFS:
         exact=False,
         cost="(1 + query_batches) x fraction, and fraction / 3 once",
         suits="purifying a model for passing on, where only part of the data may be used again",
+        own_epochs=True,
         search={"kd": (1.0, 3.0, 10.0), "risk": (0.3, 1.0, 3.0)},
     )
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.original import TrainingTask, watched
 from forgetmi.unlearning.update_log import UpdateLog
 

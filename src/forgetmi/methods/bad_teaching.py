@@ -14,10 +14,10 @@ from forgetmi.core.seeding import derive
 from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode, split
 from forgetmi.unlearning.losses import distillation
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.mixed import forgotten, mixed, portion
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of, tabulate
 
@@ -55,6 +55,7 @@ class BadTeaching:
         exact=False,
         cost="fraction + |forget| / |retain|, and 1/3 of that once for the teachers",
         suits="comparisons; withdrawals where labels are not at hand",
+        own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "fraction": (0.1, 0.3)},
     )
 

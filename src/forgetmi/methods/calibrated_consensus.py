@@ -18,8 +18,8 @@ from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentat
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
 from forgetmi.unlearning.head_space import HeadSpace
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 from forgetmi.unlearning.transport import Transport, fit_transport
 
@@ -68,6 +68,7 @@ class CalibratedConsensus:
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x "
         "(|forget| + members) / |retain|",
         suits="withdrawals where the training data and about a hundred labelled never-trained images are at hand",
+        own_epochs=True,
         search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
 

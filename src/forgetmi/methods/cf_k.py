@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.last_layers import free_only, last_layers
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, minimise, set_mode
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.loop import adamw, minimise, set_mode, training_loss
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class CFk:
         exact=False,
         cost="0.3 to 0.4",
         suits="a cheap baseline; not where embeddings are shared",
+        own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_k": (3, 6, 12)},
     )
 
@@ -75,7 +76,7 @@ class CFk:
                 context.log.epochs.append(
                     minimise(
                         loaders.retain.epoch(epoch),
-                        lambda batch: {"retain": base(student, batch, context)},
+                        lambda batch: {"retain": training_loss(student, batch, context)},
                         optimiser,
                         context,
                         clip=self.clip,

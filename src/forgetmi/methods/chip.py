@@ -15,8 +15,8 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.projection import directions, project, select
 
 

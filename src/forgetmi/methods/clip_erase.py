@@ -14,10 +14,10 @@ from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, cycle, embeddings, minimise, set_mode
 from forgetmi.unlearning.losses import keep
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
@@ -55,6 +55,7 @@ class CLIPErase:
         exact=False,
         cost="2, and 1/3 once",
         suits="withdrawals where matching an image to its report is the risk",
+        own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5), "forget": (0.3, 1.0, 3.0)},
     )
 

@@ -12,8 +12,8 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import frozen, outputs_of
 
 
@@ -49,6 +49,7 @@ class Consensus:
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x |forget| / |retain|",
         suits="small cohorts without labelled validation patients; use calibrated_consensus where there are some",
+        own_epochs=True,
         search={
             "lr": (2e-4, 5e-4, 1e-3),
             "epochs": (10, 20, 30),

@@ -14,9 +14,9 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.methods.msg import counted, layers
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, minimise, set_lr, set_mode
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode, training_loss
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class CT:
         exact=False,
         cost="1",
         suits="withdrawals where the forgotten patients' data may not be read any more",
+        own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "text_k": (4, 8)},
     )
 
@@ -81,7 +82,7 @@ class CT:
             context.log.epochs.append(
                 minimise(
                     counted(loaders.retain, lessons.epoch(epoch)),
-                    lambda batch: {"retain": base(student, batch, context)},
+                    lambda batch: {"retain": training_loss(student, batch, context)},
                     optimiser,
                     context,
                     clip=self.clip,

@@ -14,10 +14,10 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, minimise
+from forgetmi.unlearning.loop import adamw, minimise, training_loss
 from forgetmi.unlearning.masks import by_encoder, largest_by_encoder, masked, shares
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class DeepClean:
         exact=False,
         cost="1, and 1 + |forget| / |retain| once (in batches of one with each = sample)",
         suits="comparisons; where as few weights as possible should change",
+        own_epochs=True,
         search={"share": (0.01, 0.03, 0.1), "epochs": (1, 2, 5), "lr": (2e-4, 5e-4, 1e-3)},
     )
 
@@ -87,7 +88,7 @@ class DeepClean:
                 context.log.epochs.append(
                     minimise(
                         loaders.retain.epoch(epoch),
-                        lambda batch: {"retain": base(student, batch, context)},
+                        lambda batch: {"retain": training_loss(student, batch, context)},
                         optimiser,
                         context,
                         clip=self.clip,

@@ -13,9 +13,9 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
@@ -51,6 +51,7 @@ class Delete:
         exact=False,
         cost="|forget| / |retain|, and 1/3 of that once",
         suits="withdrawals where only the forgotten patients' data are at hand",
+        own_epochs=True,
         search={"lr": (2e-5, 5e-5, 1e-4, 2e-4), "epochs": (3, 5, 10)},
     )
 

@@ -11,9 +11,9 @@ from forgetmi.model.initialise import initialise
 from forgetmi.model.modes import learning
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.last_layers import free_only, last_layers
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

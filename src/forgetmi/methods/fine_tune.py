@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, minimise, set_mode
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.loop import adamw, minimise, set_mode, training_loss
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class FineTune:
         exact=False,
         cost="1",
         suits="the baseline that every other method must beat",
+        own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10)},
     )
 
@@ -60,7 +61,7 @@ class FineTune:
             context.log.epochs.append(
                 minimise(
                     loaders.retain.epoch(epoch),
-                    lambda batch: {"retain": base(student, batch, context)},
+                    lambda batch: {"retain": training_loss(student, batch, context)},
                     optimiser,
                     context,
                     clip=self.clip,

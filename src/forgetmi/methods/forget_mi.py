@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-import torch
-from torch import Tensor
+from forgetmi.unlearning.four_losses import FourLosses
+from forgetmi.unlearning.info import MethodInfo
 
-from forgetmi.data.noise import Perturbation
-from forgetmi.model.image_text import ImageText
-from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.joint_views import Views, bounds_between, offset, start_distances, views
-from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
-from forgetmi.unlearning.loop import Means, adamw, concatenate, split
-from forgetmi.unlearning.losses import away, keep, towards
-from forgetmi.unlearning.method import MethodInfo
-from forgetmi.unlearning.noise_calibration import calibrate_noise
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of, tabulate
+# Forget-MI is the default method of a run, so every command's help imports this module to list its options. The help
+# must not wait for torch: what needs torch is imported inside the functions that use it.
+if TYPE_CHECKING:
+    from torch import Tensor
 
-# UU, MU, UR, MR
-WEIGHTS: dict[str, tuple[float, float, float, float]] = {
-    "no_noise": (1, 1, 1, 1),
-    "equal": (1, 1, 1, 1),
-    "multimodal": (1, 2, 1, 2),
-    "unimodal": (2, 1, 2, 1),
-    "retention": (1, 1, 2, 2),
+    from forgetmi.data.noise import Perturbation
+    from forgetmi.model.image_text import ImageText
+    from forgetmi.unlearning.context import Context
+    from forgetmi.unlearning.joint_views import Bounds, Views
+    from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
+    from forgetmi.unlearning.teacher import Table
+
+WEIGHTS: dict[str, FourLosses[float]] = {
+    "no_noise": FourLosses(UU=1, MU=1, UR=1, MR=1),
+    "equal": FourLosses(UU=1, MU=1, UR=1, MR=1),
+    "multimodal": FourLosses(UU=1, MU=2, UR=1, MR=2),
+    "unimodal": FourLosses(UU=2, MU=1, UR=2, MR=1),
+    "retention": FourLosses(UU=1, MU=1, UR=2, MR=2),
 }
 
 
@@ -73,6 +71,7 @@ class ForgetMI:
         exact=False,
         cost="2 x |forget| / |retain|; once up to 1/3 for the teacher and 10/3 x |forget| / |retain| to calibrate",
         suits="comparison with the paper; withdrawals where the training data are at hand but retraining is not",
+        own_epochs=True,
         search={
             "lr": (1e-4, 3e-4, 1e-3),
             "epochs": (15, 30),
@@ -97,78 +96,151 @@ class ForgetMI:
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
-        teacher, student = frozen(model), copy.deepcopy(model)
+        import copy
+
+        import numpy as np
+        import torch
+
+        from forgetmi.unlearning.joint_views import bounds_between, start_distances, views
+        from forgetmi.unlearning.loop import Means, adamw, concatenate, split
+        from forgetmi.unlearning.teacher import frozen, outputs_of
+
+        teacher = frozen(model)
+        student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+
+        # The gate that teacher and student share stays as it is.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # Each epoch sees as many retained samples as forgotten ones.
         forget, retain = loaders.forget, loaders.retain
         draw = retain.window if self.retain == "sequential" else retain.random
-        kept = [draw(epoch, len(forget.rows)) for epoch in range(self.epochs)]
-        hold = outputs_of(teacher, retain, np.unique(np.concatenate(kept)), context.cached)
+        retain_rows = [draw(epoch, len(forget.rows)) for epoch in range(self.epochs)]
+
+        # Targets: the original's outputs for the retained samples, and for noisy copies of the forgotten ones.
+        all_retain_rows = np.unique(np.concatenate(retain_rows))
+        retain_target = outputs_of(teacher, retain, all_retain_rows, context.cached)
         noise = self._noise(teacher, loaders, context)
-        goal = self._goal(teacher, forget, noise, context)
+        forget_target = self._forget_target(teacher, forget, noise, context)
+
+        # The distance that each embedding has to go at the start is its unit, if asked for.
         scale = (1.0, 1.0, 1.0)
         if self.normalise:
-            scale = start_distances(outputs_of(teacher, forget, forget.rows, context.cached), goal)
-        bounds = None if self._pulls else bounds_between(hold, retain.patients, scale)
-        weights = torch.tensor(WEIGHTS[self.setting]) / sum(WEIGHTS[self.setting])
+            clean = outputs_of(teacher, forget, forget.rows, context.cached)
+            scale = start_distances(clean, forget_target)
+
+        # Pushing away needs a bound; pulling to the noisy copy has an end of its own.
+        bounds = None
+        if self.direction == "away" or self.setting == "no_noise":
+            bounds = bounds_between(retain_target, retain.patients, scale)
+
+        # Equation 5: weights that sum to 1.
+        preset = WEIGHTS[self.setting]
+        weights = torch.tensor(preset) / sum(preset)
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             student.train(self.bn == "train")
             if self.redraw and noise is not None:
-                goal = self._goal(teacher, forget, replace(noise, draw=epoch), context)
-            means = Means(("UU", "MU", "UR", "MR"))
-            for lost, held in zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True):
-                unlearned, retained = split(student(concatenate(lost, held)), len(lost))
-                terms = torch.stack(
-                    [
-                        *self._unlearning(
-                            views(unlearned, scale), views(goal.of(lost.row), scale), bounds
-                        ),
-                        *map(keep, views(retained, scale), views(hold.of(held.row), scale)),
-                    ]
+                noise_of_epoch = replace(noise, draw=epoch)
+                forget_target = self._forget_target(teacher, forget, noise_of_epoch, context)
+
+            means = Means(FourLosses._fields)
+            forget_batches = forget.epoch(epoch)
+            retain_batches = retain.batches(retain_rows[epoch])
+            for forget_batch, retain_batch in zip(forget_batches, retain_batches, strict=True):
+                # One forward pass for both batches.
+                outputs = student(concatenate(forget_batch, retain_batch))
+                forget_outputs, retain_outputs = split(outputs, len(forget_batch))
+
+                losses = _four_losses(
+                    unlearned_forget=views(forget_outputs, scale),
+                    original_noisy=views(forget_target.of(forget_batch.row), scale),
+                    unlearned_retain=views(retain_outputs, scale),
+                    original_retain=views(retain_target.of(retain_batch.row), scale),
+                    bounds=bounds,
                 )
-                context.step((terms * weights.to(terms)).sum(), optimiser, clip=self.clip)
-                means.add(terms, len(lost))
+                terms = torch.stack(losses)
+                total = (terms * weights.to(terms)).sum()
+                context.step(total, optimiser, clip=self.clip)
+                means.add(terms, len(forget_batch))
+
             context.log.epochs.append(means.read())
+
         return student
-
-    @property
-    def _pulls(self) -> bool:
-        return self.direction == "toward_noise" and self.setting != "no_noise"
-
-    def _unlearning(
-        self, student: Views, target: Views, bounds: tuple[float, float] | None
-    ) -> list[Tensor]:
-        if bounds is None:
-            return [towards(a, b) for a, b in zip(student, target, strict=True)]
-        return [away(a, b, bound=m) for a, b, m in zip(student, target, bounds, strict=True)]
 
     def _noise(
         self, teacher: ImageText, loaders: GuardedLoaders, context: Context
     ) -> Perturbation | None:
+        """The noise of the copies: none, calibrated on validation patients, or as given."""
+        from forgetmi.data.noise import Perturbation
+        from forgetmi.unlearning.noise_calibration import calibrate_noise
+
         if self.setting == "no_noise":
             context.facts["noise"] = "none"
             return None
-        std, level = self.noise_std, self.text_level
+
+        image_std, text_level = self.noise_std, self.text_level
         if self.noise == "calibrated":
-            std, level, found = calibrate_noise(
+            image_std, text_level, facts = calibrate_noise(
                 teacher, loaders, seed=context.seed, cached=context.cached
             )
-            context.facts.update(found)
+            context.facts.update(facts)
         return Perturbation(
-            image_mean=self.noise_mean, image_std=std, text_level=level, seed=context.seed
+            image_mean=self.noise_mean,
+            image_std=image_std,
+            text_level=text_level,
+            seed=context.seed,
         )
 
-    def _goal(
+    def _forget_target(
         self,
         teacher: ImageText,
         forget: GuardedLoader,
         noise: Perturbation | None,
         context: Context,
     ) -> Table:
-        """What the original says about the noisy copies; without noise, about the samples themselves plus a fixed
-        offset of length 1e-3, because the gradient of a distance that is 0 is 0."""
+        """The original's outputs for noisy copies of the forgotten samples.
+
+        Without noise: its outputs for the samples themselves, moved by a fixed offset of length 1e-3, because the
+        gradient of a distance that is 0 is 0.
+        """
+        from forgetmi.unlearning.joint_views import offset
+        from forgetmi.unlearning.teacher import outputs_of, tabulate
+
         if noise is not None:
-            return tabulate(teacher, forget.batches(forget.rows, perturbation=noise))
-        return offset(outputs_of(teacher, forget, forget.rows, context.cached), seed=context.seed)
+            noisy_batches = forget.batches(forget.rows, perturbation=noise)
+            return tabulate(teacher, noisy_batches)
+        clean = outputs_of(teacher, forget, forget.rows, context.cached)
+        return offset(clean, seed=context.seed)
+
+
+def _four_losses(
+    *,
+    unlearned_forget: Views,
+    original_noisy: Views,
+    unlearned_retain: Views,
+    original_retain: Views,
+    bounds: Bounds | None,
+) -> FourLosses[Tensor]:
+    """Equations 1 to 4; see `FourLosses`.
+
+    Args:
+        unlearned_forget: Forgotten samples under the model being unlearned.
+        original_noisy: Their noisy copies under the original.
+        unlearned_retain, original_retain: Retained samples under either.
+        bounds: None pulls UU and MU to their targets; otherwise they are pushed away, up to these distances.
+    """
+    from forgetmi.unlearning.losses import away, keep, towards
+
+    if bounds is None:
+        uu = towards(unlearned_forget.unimodal, original_noisy.unimodal)
+        mu = towards(unlearned_forget.joint, original_noisy.joint)
+    else:
+        uu = away(unlearned_forget.unimodal, original_noisy.unimodal, bound=bounds.unimodal)
+        mu = away(unlearned_forget.joint, original_noisy.joint, bound=bounds.joint)
+
+    ur = keep(unlearned_retain.unimodal, original_retain.unimodal)
+    mr = keep(unlearned_retain.joint, original_retain.joint)
+    return FourLosses(UU=uu, MU=mu, UR=ur, MR=mr)

@@ -14,10 +14,10 @@ from forgetmi.core.seeding import torch_generator
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise
 from forgetmi.unlearning.losses import distance
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class JiT:
         exact=False,
         cost="(1 + copies / 3) x |forget| / |retain|",
         suits="withdrawals where only the forgotten patients' data are at hand",
+        own_epochs=True,
         search={"lr": (2e-5, 5e-5, 2e-4), "epochs": (1, 3), "image_std": (0.05, 0.1, 0.2)},
     )
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, minimise, set_mode
+from forgetmi.unlearning.loop import adamw, minimise, set_mode, training_loss
 from forgetmi.unlearning.losses import l1_norm
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class L1Sparse:
         exact=False,
         cost="1",
         suits="withdrawals where the forgotten patients' data may not be read any more",
+        own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "image_alpha": (1e-5, 1e-4, 1e-3)},
     )
 
@@ -77,7 +78,7 @@ class L1Sparse:
                 minimise(
                     loaders.retain.epoch(epoch),
                     lambda batch, epoch=epoch: {
-                        "retain": base(student, batch, context),
+                        "retain": training_loss(student, batch, context),
                         **self._penalty(student, self.factor(epoch)),
                     },
                     optimiser,

@@ -17,11 +17,11 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.last_layers import last_layers
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, minimise, set_lr, set_mode
+from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode, training_loss
 from forgetmi.unlearning.masks import largest, masked
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class MSG:
         exact=False,
         cost="1, and 2 x |forget| / |retain| once",
         suits="comparisons; a strong method where a short training is affordable",
+        own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_share": (0.1, 0.3, 0.5)},
     )
 
@@ -103,7 +104,7 @@ class MSG:
                 context.log.epochs.append(
                     minimise(
                         counted(loaders.retain, lessons.epoch(epoch)),
-                        lambda batch: {"retain": base(student, batch, context)},
+                        lambda batch: {"retain": training_loss(student, batch, context)},
                         optimiser,
                         context,
                         clip=self.clip,

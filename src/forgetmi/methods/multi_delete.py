@@ -16,9 +16,9 @@ from forgetmi.core.types import Ints, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.derangement import derangement
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
 
@@ -62,6 +62,7 @@ class MultiDelete:
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher",
         suits="comparisons; models that answer from the joint embedding",
+        own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "md": (0.3, 1.0, 3.0)},
     )
 

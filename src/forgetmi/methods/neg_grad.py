@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.label_matched import matched_mean, per_sample
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode
 from forgetmi.unlearning.losses import classification
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class NegGrad:
         exact=False,
         cost="|forget| / |retain|; with the stop rule one more forward pass over the forget set a step",
         suits="withdrawals where the retained patients' data are gone and some loss of quality is acceptable",
+        own_epochs=True,
         search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (2, 5, 10)},
     )
 

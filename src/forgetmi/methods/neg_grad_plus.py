@@ -12,10 +12,10 @@ from torch import Tensor
 from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, cycle, minimise, set_mode
+from forgetmi.unlearning.loop import adamw, cycle, minimise, set_mode, training_loss
 from forgetmi.unlearning.losses import classification
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class NegGradPlus:
         exact=False,
         cost="2",
         suits="comparisons; a model in service only with an audit for over-forgetting",
+        own_epochs=True,
         search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (3, 5), "alpha": (0.8, 0.9, 0.95)},
     )
 
@@ -84,7 +85,7 @@ class NegGradPlus:
     ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         if self.alpha != 0:
-            terms["retain"] = self.alpha * base(student, batch, context)
+            terms["retain"] = self.alpha * training_loss(student, batch, context)
         if self.alpha != 1:
             forgotten = next(lost)
             terms["forget"] = (self.alpha - 1) * classification(student(forgotten), forgotten.label)

@@ -15,9 +15,9 @@ from forgetmi.core.seeding import torch_generator
 from forgetmi.core.types import Batch, Model
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import embeddings
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
 from forgetmi.unlearning.teacher import frozen, looked_up_or_run
 

@@ -14,10 +14,10 @@ from forgetmi.core.types import Batch, Ints
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, minimise, set_mode, split
+from forgetmi.unlearning.loop import adamw, minimise, set_mode, split, training_loss
 from forgetmi.unlearning.losses import classification
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.mixed import forgotten, mixed, portion
 from forgetmi.unlearning.relabel import Rule, Unit, relabelling
 
@@ -59,6 +59,7 @@ class RandomLabels:
         exact=False,
         cost="1 + |forget| / |retain|",
         suits="a simple baseline; not where calibrated severities matter",
+        own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10)},
     )
 
@@ -124,7 +125,7 @@ class RandomLabels:
                 )
                 log |= minimise(
                     loaders.retain.epoch(epoch),
-                    lambda batch: {"retain": base(student, batch, context)},
+                    lambda batch: {"retain": training_loss(student, batch, context)},
                     optimiser,
                     context,
                     clip=self.clip,

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

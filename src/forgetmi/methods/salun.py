@@ -11,10 +11,10 @@ from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw
 from forgetmi.unlearning.masks import largest_by_encoder, masked, shares
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.relabel import Rule, Unit
 
 
@@ -49,6 +49,7 @@ class SalUn:
         exact=False,
         cost="1 + |forget| / |retain|, and |forget| / |retain| once",
         suits="comparisons; where as few weights as possible should change",
+        own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "share": (0.2, 0.5)},
     )
 

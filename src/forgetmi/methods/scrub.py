@@ -14,10 +14,10 @@ from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode
 from forgetmi.unlearning.losses import distillation
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.rewind import History, rewind
 from forgetmi.unlearning.teacher import Table, frozen, outputs_of
 
@@ -66,6 +66,7 @@ class Scrub:
         exact=False,
         cost="1 + |forget| / |retain| in epochs with a max pass, 1 in the others; 1/3 of that once for the teacher",
         suits="comparisons; single patients with rewind",
+        own_epochs=True,
         search={"lr": (1e-4, 5e-4, 1e-3), "max_epochs": (1, 2, 3), "alpha": (0.1, 0.5, 1.0)},
     )
 

@@ -16,10 +16,10 @@ from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, base, cycle, minimise, set_mode
+from forgetmi.unlearning.loop import adamw, cycle, minimise, set_mode, training_loss
 from forgetmi.unlearning.masks import masked, shares
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class SFRon:
         exact=False,
         cost="1 + 1/every, and 1 + |forget| / |retain| once",
         suits="comparisons; a strong method where both sets may be read",
+        own_epochs=True,
         search={"forget_lr": (5e-4, 2e-3, 5e-3), "lr": (2e-4, 5e-4), "epochs": (3, 5)},
     )
 
@@ -104,7 +105,7 @@ class SFRon:
             context.log.epochs.append(
                 minimise(
                     batches,
-                    lambda batch: {"retain": base(student, batch, context)},
+                    lambda batch: {"retain": training_loss(student, batch, context)},
                     optimiser,
                     context,
                     clip=self.clip,

@@ -20,8 +20,8 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.method import MethodInfo
 from forgetmi.unlearning.original import OwnOriginal, TrainedOriginal, TrainingTask
 from forgetmi.unlearning.shard_log import SliceLog, Slices
 

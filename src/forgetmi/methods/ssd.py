@@ -14,9 +14,9 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.masks import shares
-from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from forgetmi.run.audit_stage import stored_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import cost_of, model_names, model_seed, retraining_cost, stage_names
 from forgetmi.run.spec import RunSpec, to_plain
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.info import MethodInfo
 
 
 def gather(

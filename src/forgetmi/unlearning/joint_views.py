@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +16,36 @@ from forgetmi.unlearning.loop import embeddings
 from forgetmi.unlearning.losses import distance
 from forgetmi.unlearning.teacher import Table
 
-Views = tuple[Tensor, Tensor]
+
+class Views(NamedTuple):
+    """What Forget-MI measures of a batch under a model.
+
+    Args:
+        unimodal: C, image and text embedding side by side, Float[n, d_image + d_text].
+        joint: J, the joint embedding, Float[n, d_joint].
+    """
+
+    unimodal: Tensor
+    joint: Tensor
+
+
+class Bounds(NamedTuple):
+    """Distances beyond which a sample is pushed no further, for C and for J."""
+
+    unimodal: float
+    joint: float
 
 
 def views(out: Outputs, scale: tuple[float, float, float]) -> Views:
-    """C, Float[n, d_image + d_text], and J, Float[n, d_joint], each embedding over its own scale."""
+    """C and J of a batch, each embedding divided by its own scale.
+
+    Args:
+        out: Of n samples.
+        scale: Units of the image, text and joint embedding.
+    """
     image, text, joint = embeddings(out)
-    return torch.cat([image / scale[0], text / scale[1]], dim=1), joint / scale[2]
+    unimodal = torch.cat([image / scale[0], text / scale[1]], dim=1)
+    return Views(unimodal, joint / scale[2])
 
 
 def start_distances(clean: Table, goal: Table) -> tuple[float, float, float]:
@@ -60,21 +84,31 @@ def offset(table: Table, *, seed: int) -> Table:
 
 
 def bounds_between(
-    hold: Table,
+    table: Table,
     patients: Callable[[Ints], Ints],
     scale: tuple[float, float, float],
-) -> tuple[float, float]:
+) -> Bounds:
     """Median distance between different patients' embeddings under the original, for C and J.
+
+    Args:
+        table: The original's outputs for the retained samples; the first 512 are used.
+        patients: From rows to patient codes.
+        scale: Units of the image, text and joint embedding.
 
     Raises:
         MethodError: There are no two patients.
     """
-    rows = torch.nonzero(hold.position >= 0).flatten()[:512]
+    rows = torch.nonzero(table.position >= 0).flatten()[:512]
+
+    # Each pair of samples of two different patients once.
     patient = torch.as_tensor(patients(rows.numpy()))
-    other = torch.triu(patient[:, None] != patient[None, :])
-    if not bool(other.any()):
+    pairs = torch.triu(patient[:, None] != patient[None, :])
+    if not bool(pairs.any()):
         raise MethodError(
             Fault("the bound of direction 'away' needs retained samples of two patients")
         )
-    c, j = (float(torch.cdist(view, view)[other].median()) for view in views(hold.of(rows), scale))
-    return c, j
+
+    embedded = views(table.of(rows), scale)
+    unimodal = torch.cdist(embedded.unimodal, embedded.unimodal)[pairs].median()
+    joint = torch.cdist(embedded.joint, embedded.joint)[pairs].median()
+    return Bounds(float(unimodal), float(joint))

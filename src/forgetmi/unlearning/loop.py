@@ -118,8 +118,8 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def base(student: ImageText, batch: Batch, context: Context) -> Tensor:
-    """The loss a model is trained with, all parts with weight 1: cross-entropy of both heads and ranking loss."""
+def training_loss(student: ImageText, batch: Batch, context: Context) -> Tensor:
+    """The loss the original was trained with: cross-entropy of both heads and ranking loss, each with weight 1."""
     return base_loss(student(batch), batch, ordinal=context.ordinal).total
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,50 +21,14 @@ from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.original import OwnOriginal
 from forgetmi.unlearning.teacher import Table, check, table_from_signals
 
-Reads = Literal[
-    "forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"
-]
 M = TypeVar("M", bound=nn.Module)
 VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")  # all that a method can see
 SHARES = "shares of a batch"
 CHECKED = 8  # samples by which signals are checked, or all where there are fewer
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """What a method is, for tables, help and reports.
-
-    Args:
-        title: Name as the field writes it.
-        paper: Source, short: authors, venue, year, arXiv id.
-        summary: One plain sentence a privacy officer can read.
-        reads: What it may read; everything else raises. "teacher": what the original says of samples is a goal or a
-            measure (not only where the student begins).
-        exact: Whether the result never saw the forgotten patients (exact) or only approximates that.
-        cost: Cost per epoch in fine-tune epochs (one forward and backward pass over the retain set), in words.
-        suits: For whom it is the right choice, in words.
-        deterministic: Whether the result is the same for every seed, but for rounding.
-        search: Search space of `forgetmi.search.tune`: a few values of the options that matter most; none that the original's
-            training depends on. Empty = there is nothing to tune.
-        original: How the original must be trained, where its weights alone are not enough ("training log" in reads).
-        reads_signals: Whether it can read what the original says of samples as they are from the original's signals.
-    """
-
-    title: str
-    paper: str
-    summary: str
-    reads: frozenset[Reads]
-    exact: bool
-    cost: str
-    suits: str
-    deterministic: bool = False
-    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    original: OwnOriginal | None = None
-    reads_signals: bool = False
 
 
 @dataclass(frozen=True)
@@ -282,8 +246,8 @@ def original_table(
 
 
 def _in_bfloat16(method: Method[Any], recipe: Recipe) -> bool:
-    # A method without epochs of its own is a closed form, which would lose digits, or trains by `fit`, which knows.
-    return recipe.bf16 and "epochs" in asdict(method)  # type: ignore[call-overload]
+    """Whether the method's forward passes run in bfloat16: as the recipe does, where it trains by epochs of its own."""
+    return recipe.bf16 and method.info.own_epochs
 
 
 def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:
