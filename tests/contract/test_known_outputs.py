@@ -250,7 +250,7 @@ def test_calibration_reads_the_same_target(
         signals, np.sort(sets.validation), weights=signals.model, cohort=signals.cohort
     )
     one, two = (
-        noise_calibration.calibrate_noise(frozen(model), loaders, seed=5, known=given)[2]
+        noise_calibration.calibrate_noise(frozen(model), loaders, seed=5, cached=given)[2]
         for given in (None, known)
     )
     assert one["noise"] == two["noise"] == "calibrated"
