@@ -32,9 +32,9 @@ from forgetmi.audit.patient_tables import KnowledgeByChannel, score_draw
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.audit.verdict import Outcome, Verdict, decide
+from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.types import Ints, Partition, Signals
-from forgetmi.data.duplicates import Copy
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from pages import command, put, rows
 from stored_grid import LEGEND, ORIGINAL, SHORT, ForgetSet, Seen, read_grid, seen_by
@@ -211,13 +211,11 @@ def duplicate(one: ForgetSet) -> tuple[list[object], bool]:
     )
     draw = AuditedRun("planted", one.partition, {**models, "unlearned": known})
     retained = int(one.partition.patient[one.partition.retain[0]])
-    copy = Copy(
-        "same image", 1.0, one.digest(code), "image", one.digest(retained), "copy", "retain"
-    )
+    copy = NearDuplicate("same image", 1.0, one.digest(code), one.digest(retained), "retain")
     declared = AuditSpec(rule=RULE, attacks=("population",))
     without, listed = (
         audit([each], cohort=one.cohort, declared=declared, seed=one.seed)
-        for each in (draw, replace(draw, copies=(copy,)))
+        for each in (draw, replace(draw, duplicates=(copy,)))
     )
     patient = one.digest(code)
     named, reason = (

@@ -13,8 +13,8 @@ from forgetmi.audit.auditor import AuditedRun, audit
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.core.errors import EvaluationError
+from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.types import Cohort, Partition, Signals
-from forgetmi.data.duplicates import Copy
 from forgetmi.evaluation.attacks.adversary import Relearning
 
 CLASSES = 4
@@ -124,7 +124,7 @@ class Ward:
         kept: np.ndarray | float = 0.0,
         wrong: bool = False,
         retrains: int = 3,
-        copies: Sequence[Copy] = (),
+        copies: Sequence[NearDuplicate] = (),
         copied: np.ndarray | float = 0.0,
         retained: float = 1.0,
     ) -> AuditedRun:
@@ -152,7 +152,7 @@ class Ward:
             cohort="ward",
             **sets,
         )
-        return AuditedRun(f"draw-{at}", partition, signals, copies=tuple(copies))
+        return AuditedRun(f"draw-{at}", partition, signals, duplicates=tuple(copies))
 
 
 def judge(ward: Ward, *draws: AuditedRun, declared: AuditSpec = DECLARED) -> Audit:
@@ -230,9 +230,9 @@ def test_a_retained_near_duplicate_is_the_reason_and_no_failure() -> None:
     twins = np.zeros(len(ward.kind))
     twins[[3, 7]] = 1.0
     copies = [
-        Copy("same image", 0.99, "p0003", "i", "p0020", "j", "retain"),
-        Copy("same file", 1.0, "p0007", "i", "p0021", "j", "retain"),
-        Copy("same image", 0.97, "p0001", "i", "p0080", "j", "holdout"),
+        NearDuplicate("same image", 0.99, "p0003", "p0020", "retain"),
+        NearDuplicate("same file", 1.0, "p0007", "p0021", "retain"),
+        NearDuplicate("same image", 0.97, "p0001", "p0080", "holdout"),
     ]
     found = judge(ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies))
     assert found.outcome != "NOT FORGOTTEN"
@@ -262,14 +262,14 @@ def test_patients_forgotten_earlier_water_nothing_down() -> None:
     signals |= {f"retrain-{r}": ward.model(rest - asked) for r in range(3)}
     before = np.flatnonzero(gone[ward.patient])
     copies = [
-        Copy("same image", 0.97, "p0001", "i", "p0099", "j", "holdout"),
-        Copy("same image", 0.97, "p0002", "i", "p0040", "j", "retain"),
+        NearDuplicate("same image", 0.97, "p0001", "p0099", "holdout"),
+        NearDuplicate("same image", 0.97, "p0002", "p0040", "retain"),
     ]
     sets = {"retain": np.setdiff1d(draw.partition.retain, before)}
     run = replace(
         draw,
         signals=signals,
-        copies=tuple(copies),
+        duplicates=tuple(copies),
         partition=replace(
             draw.partition, **sets, forget=np.union1d(draw.partition.forget, before), earlier=before
         ),
@@ -296,7 +296,7 @@ def test_patients_forgotten_earlier_water_nothing_down() -> None:
 
 def test_all_forgotten_patients_copied() -> None:
     ward = Ward(forgotten=2)
-    copies = [Copy("same image", 0.99, f"p000{at}", "i", "p0010", "j", "retain") for at in range(2)]
+    copies = [NearDuplicate("same image", 0.99, f"p000{at}", "p0010", "retain") for at in range(2)]
     found = judge(ward, ward.draw(kept=1.0, copied=1.0, copies=copies))
     assert found.outcome == "NOT RESOLVABLE"
     assert found.attacks == ()

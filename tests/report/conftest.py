@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from forgetmi.audit.delta import DeltaEstimate, Deltas
+from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import (
     AttackMissing,
     AttackRow,
@@ -21,23 +22,21 @@ from forgetmi.audit.rows import (
     RetainedRisk,
     RetainedRow,
 )
-from forgetmi.audit.rule import Rule
+from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
 from forgetmi.core.cost import Cost
+from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.types import ForgetRequest, Partition, Signals
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.report.content import (
     CohortSummary,
-    Copies,
-    CopyRow,
     Example,
-    Findings,
-    MethodSummary,
     ReportFacts,
     Work,
 )
 from forgetmi.report.manifest import Manifest
+from forgetmi.unlearning.method import MethodInfo
 
 CLASSES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 SIZES = {"forget": 16, "retain": 146, "validation": 41, "holdout": 67}
@@ -116,19 +115,23 @@ def make_facts() -> ReportFacts:
         request=ForgetRequest(
             tuple(f"{code:016x}" for code in range(11, 27)), (), "consent withdrawn", "2026-03-14"
         ),
-        method=MethodSummary(
-            "Forget-MI",
-            "The model is moved, on the withdrawn patients, towards what the original would say about "
+        method=MethodInfo(
+            title="Forget-MI",
+            paper="Hardan et al., MICCAI 2025, arXiv 2506.23145",
+            summary="The model is moved, on the withdrawn patients, towards what the original would say about "
             "a blurred copy of their images and reports, and is held in place on all others.",
-            "Hardan et al., MICCAI 2025, arXiv 2506.23145",
-            {
-                "learning_rate": 3e-4,
-                "epochs": 30,
-                "direction": "toward_noise",
-                "image_std": 0.25,
-                "text_level": 0.2,
-            },
+            reads=frozenset({"forget", "retain", "validation"}),
+            exact=False,
+            cost="two",
+            suits="everybody",
         ),
+        options={
+            "learning_rate": 3e-4,
+            "epochs": 30,
+            "direction": "toward_noise",
+            "image_std": 0.25,
+            "text_level": 0.2,
+        },
         work=Work(
             180,
             {"forget": 2916, "retain": 2430, "validation": 169},
@@ -165,19 +168,10 @@ def make_facts() -> ReportFacts:
                 "evaluate": Cost(1.9, 1.9, 300 * 2**20),
             },
         ),
-        copies=Copies(
-            (81, 1117),
-            (71, 1008),
-            (
-                CopyRow(
-                    "same image",
-                    0.987,
-                    f"{16:016x}",
-                    "0f" * 8,
-                    "retain",
-                    "Take it out of training.",
-                ),
-            ),
+        duplicates=NearDuplicates(
+            pairs=(NearDuplicate("same image", 0.987, f"{16:016x}", "0f" * 8, "retain"),),
+            images=(81, 1117),
+            reports=(71, 1008),
         ),
         examples=tuple(
             Example(pixels, f"Example {place + 1}, test patient, grade {CLASSES[place]}")
@@ -294,7 +288,7 @@ def make_attacks(generator: np.random.Generator) -> tuple[AttackRow, ...]:
     return tuple(rows)
 
 
-def make_findings(outcome: Outcome = "NOT RESOLVABLE") -> Findings:
+def make_audit(outcome: Outcome = "NOT RESOLVABLE") -> Audit:
     generator = np.random.default_rng(3)
     harm = [
         HarmRow(0, "", "", head, "auc", 67, 0.71, 0.72, -0.01, (-0.03, 0.02), 0.05, "within margin")
@@ -309,11 +303,12 @@ def make_findings(outcome: Outcome = "NOT RESOLVABLE") -> Findings:
             ("", None, None, "too few to say"),
         )
     ]
-    return Findings(
-        rule=Rule(),
+    return Audit(
+        declared=AuditSpec(),
         rule_digest="ab" * 32,
-        utility_margin=0.05,
-        subgroup_margin=0.1,
+        cohort="c0" * 32,
+        seed=0,
+        duplicates=(),
         draws=(DrawSummary("run", 16, 81, 1, 67, {"original": "0a" * 32, "unlearned": "0b" * 32}),),
         verdict=make_verdict(outcome),
         statements=("One patient with a copy elsewhere was left out.",),
@@ -361,4 +356,4 @@ def facts() -> ReportFacts:
 
 @pytest.fixture(scope="session")
 def audited(facts: ReportFacts) -> ReportFacts:
-    return replace(facts, findings=make_findings())
+    return replace(facts, audit=make_audit())

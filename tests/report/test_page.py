@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ import pytest
 from forgetmi.audit.rows import NeverSeen, PatientRow
 from forgetmi.audit.verdict import Outcome
 from forgetmi.core.cost import Cost
+from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.types import Evaluation, Failed, ForgetRequest, Score
-from forgetmi.report.content import Copies, CopyRow, Example, MethodSummary, ReportFacts
+from forgetmi.report.content import Example, ReportFacts
 from forgetmi.report.pages import (
     DIGESTS_SHOWN,
     render_engineer,
@@ -27,7 +29,7 @@ from forgetmi.report.pages import (
     write_report,
 )
 from forgetmi.report.verdict_text import ANSWERS
-from tests.report.conftest import make_findings
+from tests.report.conftest import make_audit
 
 HOSTILE = "<script>alert(1)</script>&\"'{{ 7*7 }}"
 LONG = "Pneumonoultramicroscopicsilicovolcanoconiosis" * 12
@@ -177,7 +179,9 @@ def test_page_holds_no_identifier_but_the_first_digests_of_the_request(
 
 
 def test_without_an_audit_nothing_is_concluded(facts: ReportFacts) -> None:
-    bare = replace(facts, evaluation=Evaluation(facts.evaluation.scores), copies=None, signals={})
+    bare = replace(
+        facts, evaluation=Evaluation(facts.evaluation.scores), duplicates=None, signals={}
+    )
     texts = {name: read(render(bare)).text for name, render in RENDER.items()}
     for own in texts.values():
         for word in (
@@ -206,17 +210,17 @@ OUTCOMES: tuple[Outcome, ...] = ("FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN",
 def test_the_verdict_is_the_rules_and_no_other_word_for_it(
     facts: ReportFacts, outcome: Outcome
 ) -> None:
-    findings = make_findings(outcome)
-    findings = replace(
-        findings, statements=(), controls=(), verdict=replace(findings.verdict, statements=())
+    audit = make_audit(outcome)
+    audit = replace(
+        audit, statements=(), controls=(), verdict=replace(audit.verdict, statements=())
     )
-    page = read(render_report(replace(facts, findings=findings, signals={}))).text
+    page = read(render_report(replace(facts, audit=audit, signals={}))).text
     said = re.findall(r"NOT FORGOTTEN|OVER-FORGOTTEN|NOT RESOLVABLE|FORGOTTEN", page)
     assert said == [outcome] * 4 + [
         "NOT RESOLVABLE"
     ]  # overall, three channels, and the one that was not measured
     assert ANSWERS[outcome].means in page
-    letter = read(render_letter(replace(facts, findings=findings, signals={}))).text
+    letter = read(render_letter(replace(facts, audit=audit, signals={}))).text
     assert ANSWERS[outcome].letter in letter
     assert ("next step and date" in letter) is (outcome != "FORGOTTEN")
 
@@ -230,7 +234,7 @@ def test_power_controls_copies_harm_and_risk_are_on_the_first_page(
         "One patient with a copy elsewhere was left out.",
         "it calls the original model NOT FORGOTTEN, as it must",
         "of 1 retrained model, left out in turn, it calls 1 NOT RESOLVABLE",
-        "Take it out of training.",
+        "the copy keeps the withdrawn patient’s data in training",
         "2 harmed, 2 not resolvable, 2 too few to say",
         "Harmed: sex: F, accuracy, radiograph",
         "1 became easier to recognise as training data",
@@ -238,13 +242,13 @@ def test_power_controls_copies_harm_and_risk_are_on_the_first_page(
         "within one month of the request",
     ):
         assert part in text
-    assert audited.findings is not None
-    assert audited.findings.patients[0].patient[:8] in text
+    assert audited.audit is not None
+    assert audited.audit.patients[0].patient[:8] in text
     nobody = replace(
-        audited.findings,
-        patients=tuple(replace(one, remembered=False) for one in audited.findings.patients),
+        audited.audit,
+        patients=tuple(replace(one, remembered=False) for one in audited.audit.patients),
     )
-    text = read(render_report(replace(audited, findings=nobody, signals={}))).text
+    text = read(render_report(replace(audited, audit=nobody, signals={}))).text
     assert "None of 16 withdrawn patients stands out" in text
     assert "stands out as remembered" not in text
 
@@ -253,9 +257,9 @@ def test_the_engineers_page_has_every_attack_patient_and_subgroup(
     pages: dict[str, str],
     audited: ReportFacts,
 ) -> None:
-    findings, text = audited.findings, read(pages["engineer+audit"]).text
-    assert findings is not None
-    assert all(one.patient[:8] in text for one in findings.patients)
+    audit, text = audited.audit, read(pages["engineer+audit"]).text
+    assert audit is not None
+    assert all(one.patient[:8] in text for one in audit.patients)
     for part in (
         "Population attack",
         "RMIA, offline",
@@ -274,27 +278,27 @@ def test_the_engineers_page_has_every_attack_patient_and_subgroup(
 
 
 def test_several_forget_sets_are_pooled_and_named(audited: ReportFacts) -> None:
-    findings = audited.findings
-    assert findings is not None
+    audit = audited.audit
+    assert audit is not None
     second = [
         replace(one, draw=1)
         for one in (
-            *findings.attacks,
-            *findings.never_seen,
-            *findings.patients,
-            *findings.relearning,
+            *audit.attacks,
+            *audit.never_seen,
+            *audit.patients,
+            *audit.relearning,
         )
     ]
     attacks = tuple(one for one in second if hasattr(one, "title"))
     pooled = replace(
-        findings,
-        draws=(findings.draws[0], replace(findings.draws[0], name="another")),
-        verdict=replace(findings.verdict, draws=2),
-        attacks=(*findings.attacks, *attacks),
-        patients=(*findings.patients, *(one for one in second if isinstance(one, PatientRow))),
-        never_seen=(*findings.never_seen, *(one for one in second if isinstance(one, NeverSeen))),
+        audit,
+        draws=(audit.draws[0], replace(audit.draws[0], name="another")),
+        verdict=replace(audit.verdict, draws=2),
+        attacks=(*audit.attacks, *attacks),
+        patients=(*audit.patients, *(one for one in second if isinstance(one, PatientRow))),
+        never_seen=(*audit.never_seen, *(one for one in second if isinstance(one, NeverSeen))),
     )
-    page = render_engineer(replace(audited, findings=pooled, signals={}))
+    page = render_engineer(replace(audited, audit=pooled, signals={}))
     assert "Each withdrawn patient, another" in page
     assert read(page).text.count("another") > 6
     assert "32 withdrawn and 134 never-seen patients" in page  # ROC curves over both
@@ -329,7 +333,10 @@ def test_a_changed_fact_changes_the_page(facts: ReportFacts, pages: dict[str, st
         cohort=replace(facts.cohort, name="films of Elsewhere", classes=("yes", "no")),
         partition=facts.partition,
         request=ForgetRequest(("ab" * 8,), (), "moved abroad", "2031-01-02"),
-        method=MethodSummary("Retrain", "Trained anew.", "no paper", {"rounds": 17}, exact=True),
+        method=replace(
+            facts.method, title="Retrain", summary="Trained anew.", paper="no paper", exact=True
+        ),
+        options={"rounds": 17},
         work=facts.work,
         evaluation=Evaluation(facts.evaluation.scores, ("A note on all.",)),
         signals={},
@@ -418,17 +425,24 @@ def test_with_one_retrained_model_its_own_interval_is_shown(facts: ReportFacts) 
     assert "range of" not in text
 
 
+def _pair(text: str) -> NearDuplicate:
+    """A near-duplicate in which every word is the same."""
+    words: Any = text
+    return NearDuplicate(words, 0.9, text, text, words)
+
+
 def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
     """Facts in which every word that comes from outside is the same."""
-    findings = make_findings()
-    assert findings.harm
+    audit = make_audit()
+    assert audit.harm
     return replace(
         facts,
         title=text,
         request=replace(facts.request, reason=text, date=text),
         cohort=replace(facts.cohort, name=text, classes=(text, LONG), notices=(text,)),
-        method=MethodSummary(text, text, text, {text: text}),
-        copies=Copies((1, 2), (3, 4), (CopyRow(text, 0.9, text, text, text, text),)),
+        method=replace(facts.method, title=text, summary=text, paper=text),
+        options={text: text},
+        duplicates=NearDuplicates((_pair(text),), (1, 2), (3, 4)),
         work=replace(facts.work, warnings=(text,)),
         derived_from_forgotten=(text,),
         evaluation=Evaluation(
@@ -437,22 +451,20 @@ def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
         manifest=replace(facts.manifest, command=text, warnings=(text,), models={text: text}),
         signals={},
         examples=(Example(np.zeros((8, 8)), text),),
-        findings=replace(
-            findings,
+        audit=replace(
+            audit,
             rule_digest=text,
-            draws=(replace(findings.draws[0], name=text),),
+            draws=(replace(audit.draws[0], name=text),),
             statements=(text,),
             verdict=replace(
-                findings.verdict,
-                channels=tuple(replace(one, reason=text) for one in findings.verdict.channels),
+                audit.verdict,
+                channels=tuple(replace(one, reason=text) for one in audit.verdict.channels),
             ),
             subgroups=tuple(
                 replace(one, column=text, value=text, note=text and one.note and text)
-                for one in findings.subgroups
+                for one in audit.subgroups
             ),
-            harm=tuple(
-                replace(one, column=one.column and text, value=text) for one in findings.harm
-            ),
+            harm=tuple(replace(one, column=one.column and text, value=text) for one in audit.harm),
             attacks=tuple(
                 replace(
                     one,
@@ -463,9 +475,9 @@ def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
                     counts={text: 3},
                     details={text: 1.0},
                 )
-                for one in findings.attacks
+                for one in audit.attacks
             ),
-            missing=tuple(replace(one, title=text, reason=text) for one in findings.missing),
+            missing=tuple(replace(one, title=text, reason=text) for one in audit.missing),
         ),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 import numpy as np
@@ -26,7 +26,6 @@ from forgetmi.audit.rows import (
     AttackRow,
     Control,
     DrawSummary,
-    DuplicateRow,
     HarmRow,
     NeverSeen,
     PatientRow,
@@ -40,8 +39,8 @@ from forgetmi.audit.statements import statements
 from forgetmi.audit.verdict import Verdict, decide
 from forgetmi.core import registry
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.types import NEVER_SEEN, Cohort, Floats, Ints, Partition, Signals, codes
-from forgetmi.data.duplicates import Copy
 from forgetmi.evaluation.attacks.adversary import RETRAIN, AdversaryKnowledge, Pool, Relearning
 from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.relearn import epochs_until
@@ -60,7 +59,7 @@ class AuditedRun:
         name: Of its directory.
         partition: Who was forgotten, retained, never seen.
         signals: "original", "unlearned", "retrain-0" ... to signals on all rows.
-        copies: Near-duplicates of what was forgotten.
+        duplicates: Near-duplicates of what was forgotten.
         relearning: Model to its relearning.
         shadows, unlearned_shadows: Models trained for the audit alone.
         canaries: Int[c] by patient code; see `forgetmi.evaluation.attacks.adversary.AdversaryKnowledge`.
@@ -69,7 +68,7 @@ class AuditedRun:
     name: str
     partition: Partition
     signals: Mapping[str, Signals]
-    copies: tuple[Copy, ...] = ()
+    duplicates: tuple[NearDuplicate, ...] = ()
     relearning: Mapping[str, Relearning] = field(default_factory=dict)
     shadows: Pool | None = None
     unlearned_shadows: Pool | None = None
@@ -186,14 +185,11 @@ class _Draw:
     ) -> None:
         names = codes(cohort.patient)[1]
         sets, level = (
-            audited_sets(draw.partition, draw.copies, names=names),
+            audited_sets(draw.partition, draw.duplicates, names=names),
             declared.false_discovery,
         )
         self.duplicates = [
-            DuplicateRow(
-                at, copy.patient, copy.other_patient, copy.other_set, copy.kind, copy.similarity
-            )
-            for copy in draw.copies
+            replace(duplicate, item="", other_item="", draw=at) for duplicate in draw.duplicates
         ]
         self.patients: list[PatientRow] = []
         self.knowledge_by_channel: KnowledgeByChannel = {}

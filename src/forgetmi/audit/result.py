@@ -16,7 +16,6 @@ from forgetmi.audit.rows import (
     AttackRow,
     Control,
     DrawSummary,
-    DuplicateRow,
     HarmRow,
     NeverSeen,
     PatientRow,
@@ -26,6 +25,7 @@ from forgetmi.audit.rows import (
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
+from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.serialization import from_plain
 from forgetmi.evaluation.channels import Channel
 
@@ -46,7 +46,7 @@ class Audit:
             left out, what was harmed.
         patients: Every forgotten patient, the most remembered first.
         never_seen: Their scores.
-        duplicates: Copies of what was forgotten.
+        duplicates: Near-duplicates of what was forgotten, by patient; their items stay in duplicates.json.
         subgroups: AUC of forgotten against never-seen patients by subgroup, of the score on "any", draws pooled.
         harm: Utility first (no column), then subgroups.
         retained: Retained patients' risk, one a forget set.
@@ -65,7 +65,7 @@ class Audit:
     statements: tuple[str, ...]
     patients: tuple[PatientRow, ...]
     never_seen: tuple[NeverSeen, ...]
-    duplicates: tuple[DuplicateRow, ...]
+    duplicates: tuple[NearDuplicate, ...]
     subgroups: tuple[SubgroupRow, ...]
     harm: tuple[HarmRow, ...]
     retained: tuple[RetainedRisk, ...]
@@ -101,9 +101,13 @@ class Audit:
 
     def to_json(self) -> str:
         """Stable JSON; NaN is never written."""
-        return (
-            json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
-        )
+        plain = asdict(self)
+
+        # An audit names patients only: which image or report was copied stays in duplicates.json
+        for duplicate in plain["duplicates"]:
+            del duplicate["item"], duplicate["other_item"]
+
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "audit.json") -> Audit:

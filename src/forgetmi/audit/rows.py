@@ -125,27 +125,6 @@ class NeverSeen:
 
 
 @dataclass(frozen=True)
-class DuplicateRow:
-    """A forgotten patient's image or report that lives on elsewhere.
-
-    Args:
-        draw: Which forget set.
-        patient, other_patient: Keyed digests: the forgotten one, and under whom the copy is.
-        other_set: Where the copy is: "retain" keeps it in training; "holdout" or "reference" = a patient counted as
-            never seen was seen, and was left out.
-        kind: "same file", "same image" or "same report".
-        similarity: 0..1.
-    """
-
-    draw: int
-    patient: str
-    other_patient: str
-    other_set: str
-    kind: str
-    similarity: float
-
-
-@dataclass(frozen=True)
 class HarmRow:
     """How much worse than retrained models the unlearned model serves never-seen patients.
 

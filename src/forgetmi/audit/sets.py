@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.types import NEVER_SEEN, Ints, Partition, Strings
-from forgetmi.data.duplicates import Copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,9 @@ class AuditedSets:
         return replace(self.partition, forget=rows) if len(rows) else None
 
 
-def audited_sets(partition: Partition, copies: Sequence[Copy], *, names: Strings) -> AuditedSets:
+def audited_sets(
+    partition: Partition, copies: Sequence[NearDuplicate], *, names: Strings
+) -> AuditedSets:
     """Leave out of a run's sets what would water an audit down.
 
     Copies of what earlier requests had forgotten count like any other: a never-seen patient who has one was seen. They

@@ -15,6 +15,7 @@ from forgetmi.core.files import default_cache, full_disk_explained, write_json, 
 from forgetmi.core.types import Cohort, Signals
 from forgetmi.data.duplicates import find_duplicates
 from forgetmi.jobs.pool import use_threads
+from forgetmi.report import near_duplicates
 from forgetmi.run import workflow
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.pipeline import device_of, load_data, prepare
@@ -232,8 +233,8 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
                 cache=default_cache(),
                 progress=lambda done, total: display.update("copies", done, total),
             )
-            write_json(beside(own.out, "duplicates.json"), found.plain())
-            for warning in found.warnings():
+            write_json(beside(own.out, "duplicates.json"), near_duplicates.to_plain(found))
+            for warning in near_duplicates.warnings(found):
                 echo(f"warning: {warning}")
         state = own.out.parent / f".{own.out.name}.state.pt"
         done = workflow.unlearn(

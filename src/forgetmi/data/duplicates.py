@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.fft import dctn, idctn
 
-from forgetmi.core.types import SETS, Cohort, Ints, Partition, SetName, Strings, codes
+from forgetmi.core.near_duplicates import DuplicateKind, NearDuplicate, NearDuplicates
+from forgetmi.core.types import SETS, Cohort, Ints, Partition, Strings, codes
 from forgetmi.data.image import ImageStore, build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 Features = npt.NDArray[np.float32]
-Kind = Literal["same file", "same image", "same report"]
 
 SIDE = 64  # pixels an image is looked at with; stretched, so that no padding takes part
 _KEPT, _HASHED = 32, 16  # lowest frequencies a side that are compared, and that make the hash
@@ -37,84 +35,6 @@ SHINGLE, RARE, DISTINCTIVE, SAME_REPORT = (
     0.5,
 )  # words; patients; shared rare shingles; Jaccard index
 
-_ADVICE: dict[str, str] = {
-    "retain": "Look at both. If they are one film or one report, the copy keeps the withdrawn patient's data in "
-    "training: find out whose it is, and add that patient to the list or take the copy out of the data.",
-    "other": "Look at both. If they are one film or one report, a patient counted as never seen was seen: take them "
-    "out of the cohort, or their results look like remembering.",
-}
-
-
-@final
-@dataclass(frozen=True)
-class Copy:
-    """Something forgotten and something like it elsewhere, by keyed digest.
-
-    Args:
-        kind: "same file" (equal content), "same image" (differs in size, contrast or compression), or "same report".
-        similarity: Correlation of the images after contrast normalisation, or Jaccard index of the reports' shingles.
-        patient, item: Of the forgotten side; the item is an image, for reports a study.
-        other_patient, other_item: Where the copy is.
-        other_set: "retain", or the set of never-seen patients it is in.
-    """
-
-    kind: Kind
-    similarity: float
-    patient: str
-    item: str
-    other_patient: str
-    other_item: str
-    other_set: SetName
-
-
-@final
-@dataclass(frozen=True)
-class Duplicates:
-    """What a scan found.
-
-    Args:
-        copies: The most alike first.
-        images, reports: How many forgotten ones were compared with how many others.
-    """
-
-    copies: tuple[Copy, ...]
-    images: tuple[int, int]
-    reports: tuple[int, int]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON values, each copy with what to do."""
-        copies = [
-            {**asdict(copy), "do": _ADVICE["retain" if copy.other_set == "retain" else "other"]}
-            for copy in self.copies
-        ]
-        return {
-            "warnings": self.warnings(),
-            "images_compared": list(self.images),
-            "reports_compared": list(self.reports),
-            "copies": copies,
-        }
-
-    def warnings(self) -> list[str]:
-        """One sentence for each kind of place copies are in."""
-        found = []
-        for what, kinds in (("images", ("same file", "same image")), ("reports", ("same report",))):
-            for kept, where in ((True, "stay in training"), (False, "count as never seen")):
-                some = [
-                    copy
-                    for copy in self.copies
-                    if copy.kind in kinds and (copy.other_set == "retain") == kept
-                ]
-                items, patients = (
-                    {copy.item for copy in some},
-                    {copy.other_patient for copy in some},
-                )
-                if some:
-                    found.append(
-                        f"Of the withdrawn patients' {what}, {len(items)} have copies under {len(patients)} "
-                        f"patients who {where}; duplicates.json lists them by digest."
-                    )
-        return found
-
 
 def find_duplicates(
     cohort: Cohort,
@@ -122,7 +42,7 @@ def find_duplicates(
     *,
     cache: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> Duplicates:
+) -> NearDuplicates:
     """List what is forgotten and lives on as a copy elsewhere.
 
     Run it before unlearning: a model cannot forget what stays in its training data under another name. Images are known
@@ -152,14 +72,14 @@ def find_duplicates(
         np.flatnonzero(~forgotten & (side != "") & there),
     )
     copies = [
-        Copy(
+        NearDuplicate(
             kind,
             round(alike, 4),
-            str(cohort.patient[a]),
-            str(cohort.image_id[a]),
-            str(cohort.patient[b]),
-            str(cohort.image_id[b]),
-            side[b],
+            patient=str(cohort.patient[a]),
+            other_patient=str(cohort.patient[b]),
+            other_set=side[b],
+            item=str(cohort.image_id[a]),
+            other_item=str(cohort.image_id[b]),
         )
         for a, b, kind, alike in same_images(store, first, others)
     ]
@@ -167,24 +87,24 @@ def find_duplicates(
     one = np.unique(study, return_index=True)[1]
     mine, rest = one[forgotten[one]], one[~forgotten[one] & (side[one] != "")]
     copies += [
-        Copy(
+        NearDuplicate(
             "same report",
             round(alike, 4),
-            str(cohort.patient[a]),
-            str(cohort.study[a]),
-            str(cohort.patient[b]),
-            str(cohort.study[b]),
-            side[b],
+            patient=str(cohort.patient[a]),
+            other_patient=str(cohort.patient[b]),
+            other_set=side[b],
+            item=str(cohort.study[a]),
+            other_item=str(cohort.study[b]),
         )
         for a, b, alike in same_reports(cohort.report, codes(cohort.patient)[0], mine, rest)
     ]
     copies.sort(key=lambda copy: (-copy.similarity, copy.item, copy.other_item))
-    return Duplicates(tuple(copies), (len(first), len(others)), (len(mine), len(rest)))
+    return NearDuplicates(tuple(copies), (len(first), len(others)), (len(mine), len(rest)))
 
 
 def same_images(
     store: ImageStore, first: Ints, others: Ints
-) -> Iterator[tuple[int, int, Kind, float]]:
+) -> Iterator[tuple[int, int, DuplicateKind, float]]:
     """Pairs of rows that show one image.
 
     Time grows with len(first) x len(others), but a comparison is 255 bits; memory does not grow with `others`.

@@ -37,8 +37,8 @@ class Subjects:
 
 
 @dataclass(frozen=True)
-class CopiesFound:
-    """What the scan for near-duplicates found.
+class DuplicateCounts:
+    """What the search for near-duplicates found, in numbers; the pairs themselves stay in duplicates.json.
 
     Args:
         searched: Whether it was made.
@@ -237,7 +237,7 @@ class Record:
     received: str
     reason: str
     subjects: Subjects
-    duplicates: CopiesFound
+    duplicates: DuplicateCounts
     data: TrainingData
     models: tuple[ModelFacts, ...]
     environment: Environment

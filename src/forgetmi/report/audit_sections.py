@@ -11,11 +11,11 @@ import numpy as np
 from markupsafe import Markup
 
 from forgetmi.audit.delta import DeltaEstimate
+from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import AttackMissing, AttackRow, PatientRow, RelearnCurve
 from forgetmi.core.types import Floats
 from forgetmi.report import attack_figures, figures, verdict_text
 from forgetmi.report.attack_figures import Curve, ForestRow, Person, Relearned
-from forgetmi.report.content import Findings
 from forgetmi.report.score_text import brief, many, plain
 from forgetmi.report.verdict_text import CHANNELS, SHORT
 
@@ -34,11 +34,9 @@ def _kind(model: str) -> str:
     return "retrain" if model.startswith("retrain") else model
 
 
-def deltas(findings: Findings) -> dict[str, Any] | None:
+def deltas(audit: Audit) -> dict[str, Any] | None:
     """Differences to retraining by channel, before and after, with the margin."""
-    judged = [
-        (one.channel, one.deltas) for one in findings.verdict.channels if one.deltas is not None
-    ]
+    judged = [(one.channel, one.deltas) for one in audit.verdict.channels if one.deltas is not None]
     if not judged:
         return None
     rows = [
@@ -46,7 +44,7 @@ def deltas(findings: Findings) -> dict[str, Any] | None:
         for channel, one in judged
     ]
     edge = 1.08 * max(
-        findings.rule.margin * 2,
+        audit.declared.rule.margin * 2,
         *(
             abs(end)
             for _, one in judged
@@ -55,7 +53,8 @@ def deltas(findings: Findings) -> dict[str, Any] | None:
         ),
     )
     inside = sum(
-        -findings.rule.margin < one.unlearned.low and one.unlearned.high < findings.rule.margin
+        -audit.declared.rule.margin < one.unlearned.low
+        and one.unlearned.high < audit.declared.rule.margin
         for _, one in judged
     )
     seen = (
@@ -68,7 +67,7 @@ def deltas(findings: Findings) -> dict[str, Any] | None:
         rows,
         span=(-edge, edge),
         axis="S(model) − mean S(retrained)",
-        margin=findings.rule.margin,
+        margin=audit.declared.rule.margin,
     )
     return {"picture": Markup(picture), "seen": seen}
 
@@ -77,9 +76,9 @@ def _mark(one: DeltaEstimate) -> figures.Mark:
     return figures.Mark(one.value, (one.low, one.high))
 
 
-def roc_figures(findings: Findings) -> list[dict[str, Any]]:
+def roc_figures(audit: Audit) -> list[dict[str, Any]]:
     """For each attack with scores a panel a channel, forget draws pooled by percentile."""
-    with_scores = [row for row in findings.attacks if all(group in row.scores for group in _BOTH)]
+    with_scores = [row for row in audit.attacks if all(group in row.scores for group in _BOTH)]
     found = []
     for name, rows in _grouped(with_scores, lambda row: row.name).items():
         pictures, seen = [], []
@@ -136,21 +135,21 @@ def _found(curves: Sequence[Curve]) -> str:
     return ", ".join(parts)
 
 
-def strips(findings: Findings) -> list[dict[str, Any]]:
+def strips(audit: Audit) -> list[dict[str, Any]]:
     """Per forget draw: each patient's score before the distribution of never-seen patients."""
     found = []
-    for at, draw in enumerate(findings.draws):
+    for at, draw in enumerate(audit.draws):
         unseen = np.concatenate(
             [
                 np.empty(0),
                 *(
                     np.asarray(one.scores)
-                    for one in findings.never_seen
+                    for one in audit.never_seen
                     if one.draw == at and one.channel == "any"
                 ),
             ]
         )
-        everyone = [one for one in findings.patients if one.draw == at and "any" in one.channels]
+        everyone = [one for one in audit.patients if one.draw == at and "any" in one.channels]
         if not everyone or not len(unseen):
             continue
         people = sorted(everyone, key=lambda one: -one.channels["any"].score)
@@ -174,9 +173,7 @@ def strips(findings: Findings) -> list[dict[str, Any]]:
         )
         if len(people) < len(everyone):
             seen += f" Drawn: the {PEOPLE_SHOWN} furthest up and down."
-        heading = (
-            f"Each withdrawn patient{f', {brief(draw.name)}' if len(findings.draws) > 1 else ''}"
-        )
+        heading = f"Each withdrawn patient{f', {brief(draw.name)}' if len(audit.draws) > 1 else ''}"
         found.append(
             {
                 "picture": Markup(
@@ -200,11 +197,11 @@ def _person(one: PatientRow) -> str:
     return "remembered" if one.remembered else "over" if one.over_forgotten else ""
 
 
-def subgroup_forest(findings: Findings) -> dict[str, Any] | None:
+def subgroup_forest(audit: Audit) -> dict[str, Any] | None:
     """How well withdrawn patients are told from never-seen ones within each subgroup."""
-    if not findings.subgroups:
+    if not audit.subgroups:
         return None
-    shown = findings.subgroups[:GROUPS_SHOWN]
+    shown = audit.subgroups[:GROUPS_SHOWN]
     rows = []
     for column, values in groupby(shown, key=lambda one: one.column):
         rows.append(ForestRow(brief(column.replace("_", " "), 30)))
@@ -217,14 +214,14 @@ def subgroup_forest(findings: Findings) -> dict[str, Any] | None:
             )
             for one in values
         ]
-    said = [one for one in findings.subgroups if one.interval is not None]
+    said = [one for one in audit.subgroups if one.interval is not None]
     apart = sum(not one.interval[0] <= 0.5 <= one.interval[1] for one in said if one.interval)
-    few = len(findings.subgroups) - len([one for one in findings.subgroups if one.auc is not None])
+    few = len(audit.subgroups) - len([one for one in audit.subgroups if one.auc is not None])
     seen = (
         f"The interval excludes 0.5 in {apart} of {many(len(said), 'subgroup')} with an interval (about one in "
         f"twenty does by chance); in {few} there are too few patients to say."
     )
-    if len(shown) < len(findings.subgroups):
+    if len(shown) < len(audit.subgroups):
         seen += f" Drawn: the first {GROUPS_SHOWN}."
     picture = attack_figures.forest_panel(
         "subgroups",
@@ -237,12 +234,12 @@ def subgroup_forest(findings: Findings) -> dict[str, Any] | None:
     return {"picture": Markup(picture), "seen": seen}
 
 
-def harm_forest(findings: Findings) -> dict[str, Any] | None:
+def harm_forest(audit: Audit) -> dict[str, Any] | None:
     """What never-seen patients lose against retraining: everyone, then subgroups."""
-    if not findings.harm:
+    if not audit.harm:
         return None
-    shown, rows = findings.harm[:GROUPS_SHOWN], []
-    heads = len({one.head for one in findings.harm if one.column}) > 1
+    shown, rows = audit.harm[:GROUPS_SHOWN], []
+    heads = len({one.head for one in audit.harm if one.column}) > 1
     for column, values in groupby(shown, key=lambda one: one.column):
         rows.append(ForestRow(brief(column.replace("_", " "), 30) or "everyone (AUC)"))
         for one in values:
@@ -261,7 +258,7 @@ def harm_forest(findings: Findings) -> dict[str, Any] | None:
                 )
             )
     ends = [abs(end) for one in shown for end in (one.interval or (one.difference or 0,))]
-    edge = 1.08 * max(2 * findings.subgroup_margin, *ends)
+    edge = 1.08 * max(2 * audit.declared.subgroup_margin, *ends)
     picture = attack_figures.forest_panel(
         "harm",
         "Served worse or better",
@@ -269,22 +266,22 @@ def harm_forest(findings: Findings) -> dict[str, Any] | None:
         neutral=0,
         span=(-edge, edge),
         axis="new model − retrained models",
-        margin=-findings.subgroup_margin,
+        margin=-audit.declared.subgroup_margin,
     )
-    seen = f"Of {many(len(findings.harm), 'row')}: {verdict_text.harm_sentence(findings.harm)}."
-    if len(shown) < len(findings.harm):
+    seen = f"Of {many(len(audit.harm), 'row')}: {verdict_text.harm_sentence(audit.harm)}."
+    if len(shown) < len(audit.harm):
         seen += f" Drawn: the first {GROUPS_SHOWN}."
     return {"picture": Markup(picture), "seen": seen}
 
 
-def relearn_figures(findings: Findings) -> list[dict[str, Any]]:
+def relearn_figures(audit: Audit) -> list[dict[str, Any]]:
     """Per forget draw and head: the loss of patients taught again."""
     found = []
     for (draw, head), curves in _grouped(
-        findings.relearning, lambda one: (one.draw, one.head)
+        audit.relearning, lambda one: (one.draw, one.head)
     ).items():
         name = {"image": "radiograph", "text": "report", "both": "both together"}.get(head, head)
-        where = f", {brief(findings.draws[draw].name)}" if len(findings.draws) > 1 else ""
+        where = f", {brief(audit.draws[draw].name)}" if len(audit.draws) > 1 else ""
         picture = attack_figures.relearn_panel(
             f"relearn-{draw}-{head}",
             f"Taught again: {name}{where}",
@@ -339,15 +336,13 @@ class AttackGroup:
         return COMPARABLE in self.first.note
 
 
-def attack_groups(findings: Findings) -> list[AttackGroup]:
+def attack_groups(audit: Audit) -> list[AttackGroup]:
     """Every attack on the new model; those for comparison with published tables last."""
     originals = {
-        (row.draw, row.name, row.channel): row
-        for row in findings.attacks
-        if row.model == "original"
+        (row.draw, row.name, row.channel): row for row in audit.attacks if row.model == "original"
     }
-    own = [row for row in findings.attacks if row.model == "unlearned"]
-    several = len(findings.draws) > 1
+    own = [row for row in audit.attacks if row.model == "unlearned"]
+    several = len(audit.draws) > 1
     groups = [
         AttackGroup(
             rows[0],
@@ -355,7 +350,7 @@ def attack_groups(findings: Findings) -> list[AttackGroup]:
                 AttackLine(
                     row,
                     originals.get((row.draw, row.name, row.channel)),
-                    findings.draws[row.draw].name if several else "",
+                    audit.draws[row.draw].name if several else "",
                 )
                 for row in rows
             ),

@@ -9,23 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.audit.rows import (
-    AttackMissing,
-    AttackRow,
-    Control,
-    DrawSummary,
-    HarmRow,
-    NeverSeen,
-    PatientRow,
-    RelearnCurve,
-    RetainedRisk,
-)
-from forgetmi.audit.rule import Rule
-from forgetmi.audit.subgroups import SubgroupRow
-from forgetmi.audit.verdict import Verdict
+from forgetmi.audit.result import Audit
 from forgetmi.core.cost import Cost
+from forgetmi.core.near_duplicates import NearDuplicates
 from forgetmi.core.types import Cohort, Evaluation, ForgetRequest, Partition, Signals, codes
 from forgetmi.report.manifest import Manifest
+from forgetmi.unlearning.method import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -49,33 +38,17 @@ class CohortSummary:
     @classmethod
     def of(cls, cohort: Cohort) -> CohortSummary:
         """The summary of a cohort."""
+        studies = codes(cohort.study)[1]
+        patients = codes(cohort.patient)[1]
+
         return cls(
-            cohort.name,
-            len(cohort),
-            len(codes(cohort.study)[1]),
-            len(codes(cohort.patient)[1]),
-            cohort.classes,
-            cohort.notices,
+            name=cohort.name,
+            images=len(cohort),
+            studies=len(studies),
+            patients=len(patients),
+            classes=cohort.classes,
+            notices=cohort.notices,
         )
-
-
-@dataclass(frozen=True)
-class MethodSummary:
-    """Which method was used.
-
-    Args:
-        title: Its name in the field.
-        summary: One plain sentence.
-        paper: Its source, short.
-        options: Hyper-parameters, by name.
-        exact: Whether its result never saw the withdrawn patients (retraining).
-    """
-
-    title: str
-    summary: str
-    paper: str
-    options: Mapping[str, Any]
-    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,79 +78,6 @@ class Example:
     caption: str
 
 
-@dataclass(frozen=True)
-class CopyRow:
-    """Something of a withdrawn patient that lives on as a copy.
-
-    Args:
-        kind: "same file", "same image" or "same report".
-        similarity: 0..1.
-        patient, other_patient: Keyed digests.
-        other_set: Where the copy is; "retain" = it stays in training.
-        advice: What to do.
-    """
-
-    kind: str
-    similarity: float
-    patient: str
-    other_patient: str
-    other_set: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class Copies:
-    """The search for copies of what was withdrawn.
-
-    Args:
-        images, reports: How many withdrawn ones were compared with how many others.
-        rows: What was found, the most alike first.
-    """
-
-    images: tuple[int, int]
-    reports: tuple[int, int]
-    rows: tuple[CopyRow, ...] = ()
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the audit found; the rows are explained in `forgetmi.audit.rows`.
-
-    Args:
-        rule: The declared rule of the verdict.
-        rule_digest: SHA-256 of everything that was declared.
-        utility_margin, subgroup_margin: Declared losses for others that count as none.
-        draws: The forget sets.
-        verdict: The answer.
-        statements: Sentences that are part of every report of the outcome.
-        controls: The rule on models whose answer is known.
-        patients: Every withdrawn patient, the most remembered first.
-        never_seen: Scores of never-seen patients.
-        subgroups: How well withdrawn patients are told apart, by subgroup.
-        harm: What held-out patients lose.
-        retained: Retained patients' risk.
-        relearning: Losses while withdrawn patients are taught again.
-        attacks, missing: What was found, and what was not made.
-    """
-
-    rule: Rule
-    rule_digest: str
-    utility_margin: float
-    subgroup_margin: float
-    draws: tuple[DrawSummary, ...]
-    verdict: Verdict
-    statements: tuple[str, ...]
-    controls: tuple[Control, ...] = ()
-    patients: tuple[PatientRow, ...] = ()
-    never_seen: tuple[NeverSeen, ...] = ()
-    subgroups: tuple[SubgroupRow, ...] = ()
-    harm: tuple[HarmRow, ...] = ()
-    retained: tuple[RetainedRisk, ...] = ()
-    relearning: tuple[RelearnCurve, ...] = ()
-    attacks: tuple[AttackRow, ...] = ()
-    missing: tuple[AttackMissing, ...] = ()
-
-
 @dataclass(frozen=True, eq=False)
 class ReportFacts:
     """Everything the pages say; nothing else is on them.
@@ -188,13 +88,14 @@ class ReportFacts:
         partition: Who is in which set, with the notes of how it was drawn.
         request: Who asked to be removed (digests), why and when; at most three digests are shown.
         method: Which method.
+        options: The method's hyper-parameters by name, and what it found out.
         work: What it did and cost.
         evaluation: Scores of "original", "unlearned", "retrain-0" ... and "retrain" (`forgetmi.evaluation.suite`).
         signals: Model name to signals, for the loss distributions; may lack models or be empty.
         derived_from_forgotten: One sentence for each thing that still derives from the withdrawn patients.
         manifest: Versions, digests, seeds, hardware, cost, command.
-        copies: Copies of what was withdrawn; None = not looked for.
-        findings: What the audit found; None = no audit was made.
+        duplicates: Near-duplicates of what was withdrawn; None = not looked for.
+        audit: The audit; None = none was made.
         examples: Only where the cohort allows images in reports (`Cohort.show_images`); the first six are shown.
     """
 
@@ -202,12 +103,13 @@ class ReportFacts:
     cohort: CohortSummary
     partition: Partition
     request: ForgetRequest
-    method: MethodSummary
+    method: MethodInfo
+    options: Mapping[str, Any]
     work: Work
     evaluation: Evaluation
     signals: Mapping[str, Signals]
     derived_from_forgotten: tuple[str, ...]
     manifest: Manifest
-    copies: Copies | None = None
-    findings: Findings | None = None
+    duplicates: NearDuplicates | None = None
+    audit: Audit | None = None
     examples: tuple[Example, ...] = field(default=())

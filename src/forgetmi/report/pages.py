@@ -13,11 +13,20 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from forgetmi.audit.result import Audit
 from forgetmi.core.files import write_text
 from forgetmi.core.types import RETRAIN, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR
-from forgetmi.report import audit_sections, figures, score_text, sections, table, verdict_text
-from forgetmi.report.content import Example, Findings, ReportFacts, Work
+from forgetmi.report import (
+    audit_sections,
+    figures,
+    near_duplicates,
+    score_text,
+    sections,
+    table,
+    verdict_text,
+)
+from forgetmi.report.content import Example, ReportFacts, Work
 from forgetmi.report.score_text import Reading
 
 ENGINEER, LETTER = "engineer.html", "letter.html"
@@ -107,6 +116,7 @@ def _render(
         memory=_memory,
         picture=_picture,
         option=_option,
+        advice=near_duplicates.advice,
         short=verdict_text.short,
         estimate=verdict_text.estimate,
         place=verdict_text.place,
@@ -143,31 +153,31 @@ def _common(facts: ReportFacts) -> dict[str, Any]:
     """What more than one page says."""
     counts = {name: count for name, count in facts.partition.counts().items() if count["images"]}
     trained_on = counts["forget"]["images"] + counts["retain"]["images"]
-    findings = facts.findings
+    audit = facts.audit
     return {
         "counts": counts,
         "share_of_training": counts["forget"]["images"] / trained_on,
         "share_of_retraining": _share(facts.work),
         "retrains": sum(RETRAIN.fullmatch(model) is not None for model in facts.evaluation.scores),
-        "answer": verdict_text.ANSWERS[findings.verdict.outcome] if findings else None,
+        "answer": verdict_text.ANSWERS[audit.verdict.outcome] if audit else None,
         "untested": verdict_text.UNTESTED,
-        "channel_lines": verdict_text.channel_lines(findings) if findings else [],
-        "statements": _statements(findings) if findings else [],
-        "remembered": [one for one in findings.patients if one.remembered] if findings else [],
-        "retained_sentences": verdict_text.retained_sentences(findings) if findings else [],
+        "channel_lines": verdict_text.channel_lines(audit) if audit else [],
+        "statements": _statements(audit) if audit else [],
+        "remembered": [one for one in audit.patients if one.remembered] if audit else [],
+        "retained_sentences": verdict_text.retained_sentences(audit) if audit else [],
         "digests": [*facts.request.patients, *facts.request.studies][:DIGESTS_SHOWN],
     }
 
 
-def _statements(findings: Findings) -> list[str]:
+def _statements(audit: Audit) -> list[str]:
     """What belongs to the verdict, each sentence once."""
     return list(
         dict.fromkeys(
             [
-                *findings.verdict.statements,
-                *findings.statements,
-                *verdict_text.nobody(findings),
-                *verdict_text.controls(findings),
+                *audit.verdict.statements,
+                *audit.statements,
+                *verdict_text.nobody(audit),
+                *verdict_text.controls(audit),
             ]
         )
     )
@@ -189,7 +199,7 @@ def _read(
 
 def _officer(facts: ReportFacts) -> dict[str, Any]:
     test, retain = (_read(facts, "auc", "f1", on=on) for on in ("test", "retain"))
-    harm = facts.findings.harm if facts.findings else ()
+    harm = facts.audit.harm if facts.audit else ()
     return {
         "tiles": sections.tiles(facts.evaluation),
         "sentences": [
@@ -245,18 +255,18 @@ def _measured(facts: ReportFacts) -> dict[str, Any]:
 
 
 def _audited(facts: ReportFacts) -> dict[str, Any]:
-    findings = facts.findings
-    if findings is None:
+    audit = facts.audit
+    if audit is None:
         return {}
     return {
-        "deltas": audit_sections.deltas(findings),
-        "groups": audit_sections.attack_groups(findings),
-        "rocs": audit_sections.roc_figures(findings),
-        "strips": audit_sections.strips(findings),
-        "subgroups": audit_sections.subgroup_forest(findings),
-        "harm": audit_sections.harm_forest(findings),
-        "relearning": audit_sections.relearn_figures(findings),
-        "missing": audit_sections.missing_lines(findings.missing),
+        "deltas": audit_sections.deltas(audit),
+        "groups": audit_sections.attack_groups(audit),
+        "rocs": audit_sections.roc_figures(audit),
+        "strips": audit_sections.strips(audit),
+        "subgroups": audit_sections.subgroup_forest(audit),
+        "harm": audit_sections.harm_forest(audit),
+        "relearning": audit_sections.relearn_figures(audit),
+        "missing": audit_sections.missing_lines(audit.missing),
     }
 
 

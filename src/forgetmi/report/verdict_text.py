@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from forgetmi.audit.delta import DeltaEstimate
+from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import HarmRow, PatientRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome
-from forgetmi.report.content import Findings
 from forgetmi.report.score_text import many, plain, signed
 
 NAMED = 10  # patients named by digest in a sentence
@@ -102,7 +102,7 @@ class ChannelLine:
     difference: str
 
 
-def channel_lines(findings: Findings) -> list[ChannelLine]:
+def channel_lines(audit: Audit) -> list[ChannelLine]:
     """The outcome of each channel."""
     return [
         ChannelLine(
@@ -112,7 +112,7 @@ def channel_lines(findings: Findings) -> list[ChannelLine]:
             _words(one),
             _difference(one),
         )
-        for one in findings.verdict.channels
+        for one in audit.verdict.channels
     ]
 
 
@@ -143,9 +143,9 @@ def named(patients: Sequence[PatientRow]) -> str:
     return f"{shown} and {len(patients) - NAMED} more" if len(patients) > NAMED else shown
 
 
-def nobody(findings: Findings) -> list[str]:
+def nobody(audit: Audit) -> list[str]:
     """What it means that no single patient stands out; those who do are named in the audit's own statements."""
-    scored = [one for one in findings.patients if "any" in one.channels]
+    scored = [one for one in audit.patients if "any" in one.channels]
     if not scored:
         return ["No patient was scored singly."]
     if any(one.remembered or one.over_forgotten for one in scored):
@@ -156,10 +156,10 @@ def nobody(findings: Findings) -> list[str]:
     ]
 
 
-def controls(findings: Findings) -> list[str]:
+def controls(audit: Audit) -> list[str]:
     """What the rule said of models whose answer is known."""
     said = []
-    for one in findings.controls:
+    for one in audit.controls:
         if one.model == "original":
             expected = (
                 "as it must"
@@ -169,7 +169,7 @@ def controls(findings: Findings) -> list[str]:
             said.append(
                 f"Check of the rule: it calls the original model {one.outcome}, {expected}."
             )
-    left_out = Counter(one.outcome for one in findings.controls if one.model != "original")
+    left_out = Counter(one.outcome for one in audit.controls if one.model != "original")
     if left_out:
         told = ", ".join(f"{number} {outcome}" for outcome, number in left_out.items())
         said.append(
@@ -195,10 +195,10 @@ def place(one: HarmRow) -> str:
     return f"{one.column or 'everyone'}{': ' + (one.value or 'unknown') if one.column else ''}, {metric}, {head}"
 
 
-def retained_sentences(findings: Findings) -> list[str]:
+def retained_sentences(audit: Audit) -> list[str]:
     """Remaining patients whose membership became easier to tell."""
     said = []
-    for one in findings.retained:
+    for one in audit.retained:
         few = f" The smallest p-value this many retrained models allow is {one.smallest_p:.2g}."
         if not one.risen:
             said.append(

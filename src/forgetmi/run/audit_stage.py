@@ -13,9 +13,10 @@ from forgetmi.cohort.canaries import SEALED, read_canaries
 from forgetmi.core.cost import Meter
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.types import Cohort, Partition, Signals
-from forgetmi.data.duplicates import Copy
+from forgetmi.report import near_duplicates
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.relearn import read_relearning, taught_patients
 
@@ -95,7 +96,7 @@ def read_draw(
     return AuditedRun(
         name=directory.root.name,
         partition=partition,
-        copies=read_copies(directory),
+        duplicates=read_duplicates(directory),
         canaries=read_canaries(sealed, cohort).by_code(cohort) if sealed.exists() else None,
         signals={
             path.stem: Signals.load(path)
@@ -109,14 +110,17 @@ def read_draw(
     )
 
 
-def read_copies(directory: RunDirectory) -> tuple[Copy, ...]:
-    """Copies of what is forgotten that a finished run found; none where it did not look."""
+def read_duplicates(directory: RunDirectory) -> tuple[NearDuplicate, ...]:
+    """Near-duplicates of what is forgotten that a finished run found; none where it did not look."""
     if not directory.duplicates.exists():
         return ()
-    stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))["copies"]
-    return tuple(
-        Copy(**{name: value for name, value in one.items() if name != "do"}) for one in stored
-    )
+    return stored_duplicates(directory).pairs
+
+
+def stored_duplicates(directory: RunDirectory) -> NearDuplicates:
+    """Read a run's duplicates.json."""
+    stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))
+    return near_duplicates.from_plain(stored)
 
 
 def run_audit(

@@ -27,6 +27,7 @@ from forgetmi.data.duplicates import find_duplicates
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.report import near_duplicates
 from forgetmi.run import workflow
 from forgetmi.run.audit_stage import declare, read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
@@ -314,12 +315,10 @@ def run(
             write_canaries(directory.root, read_canaries(spec.partition.canaries, cohort))
         write_json(directory.notices, dict(prepared.records.images.notices))
         if spec.duplicates and not directory.duplicates.exists():
-            write_json(
-                directory.duplicates,
-                find_duplicates(
-                    cohort, partition, cache=default_cache(), progress=told("copies")
-                ).plain(),
+            duplicates = find_duplicates(
+                cohort, partition, cache=default_cache(), progress=told("copies")
             )
+            write_json(directory.duplicates, near_duplicates.to_plain(duplicates))
         waits = {UNLEARNED: ORIGINAL}
         jobs = [
             Job(name, make_model, (spec, root, name), after=waits.get(name))

@@ -23,7 +23,7 @@ from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.evidence.record import NOT_AUDITED, Record
-from forgetmi.run.audit_stage import declared_in, read_copies, stored_audit
+from forgetmi.run.audit_stage import declared_in, read_duplicates, stored_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.record import decision_in, findings_in
 
@@ -177,13 +177,15 @@ def verdict(root: Path, record: Record) -> str:
     signals = stored_signals(root, record)
     one = signals[record.model("before").name]
     names = codes(one.patient)[1]
-    sets = audited_sets(stored_partition(root, one), read_copies(directory), names=names)
+    sets = audited_sets(stored_partition(root, one), read_duplicates(directory), names=names)
     pooled: dict[Channel, list[ForgetDraw]] = {}
     singly: dict[str, tuple[bool, bool, bool]] = {}
     for copied in (True, False):
         if (partition := sets.asked(copied=copied)) is None:
             continue
-        evidence = AdversaryKnowledge(partition, signals, target=record.model("after").name, seed=stored.seed)
+        evidence = AdversaryKnowledge(
+            partition, signals, target=record.model("after").name, seed=stored.seed
+        )
         seen = through(evidence, declared.rule.channels)
         level = declared.false_discovery
         remembered, over_forgotten = standing_out(score_draw(seen, level=level), level=level)

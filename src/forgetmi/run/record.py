@@ -34,8 +34,8 @@ from forgetmi.evidence.record import (
     FORMAT,
     NOT_AUDITED,
     RECORD,
-    CopiesFound,
     Decision,
+    DuplicateCounts,
     Environment,
     Finding,
     Flag,
@@ -55,7 +55,9 @@ from forgetmi.evidence.record_files import (
 )
 from forgetmi.evidence.signing import load_private
 from forgetmi.model.checkpoint import FACTS, load
+from forgetmi.report import near_duplicates
 from forgetmi.report.manifest import Manifest, without_folders
+from forgetmi.run.audit_stage import stored_duplicates
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run, given_model, model_names
 from forgetmi.run.spec import RunSpec, to_plain
@@ -117,7 +119,7 @@ def record_of(
             whole_patients=now.whole_patients,
             earlier=_earlier(cohort, partition),
         ),
-        duplicates=_copies(directory, spec),
+        duplicates=_duplicates(directory, spec),
         data=_proven(
             directory, spec, cohort, partition, ImagePreprocessing(**preprocessing["images"]), files
         ),
@@ -208,19 +210,16 @@ def _proven(
     return data
 
 
-def _copies(directory: RunDirectory, spec: RunSpec) -> CopiesFound:
+def _duplicates(directory: RunDirectory, spec: RunSpec) -> DuplicateCounts:
     if not spec.duplicates:
-        return CopiesFound(searched=False)
-    found = json.loads(directory.duplicates.read_text(encoding="utf-8"))
-    counts: dict[str, int] = {}
-    for copy in found["copies"]:
-        counts[copy["other_set"]] = counts.get(copy["other_set"], 0) + 1
-    return CopiesFound(
-        True,
-        tuple(found["images_compared"]),
-        tuple(found["reports_compared"]),
-        counts,
-        tuple(found["warnings"]),
+        return DuplicateCounts(searched=False)
+    duplicates = stored_duplicates(directory)
+    return DuplicateCounts(
+        searched=True,
+        images=duplicates.images,
+        reports=duplicates.reports,
+        copies=duplicates.counts(),
+        warnings=tuple(near_duplicates.warnings(duplicates)),
     )
 
 

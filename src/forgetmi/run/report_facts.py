@@ -7,6 +7,8 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
 from forgetmi.audit.result import Audit
 from forgetmi.core.cost import Cost
 from forgetmi.core.types import (
@@ -20,19 +22,10 @@ from forgetmi.core.types import (
 )
 from forgetmi.data.decode import read_image
 from forgetmi.evaluation.gaps import stayed
-from forgetmi.report.content import (
-    CohortSummary,
-    Copies,
-    CopyRow,
-    Example,
-    Findings,
-    MethodSummary,
-    ReportFacts,
-    Work,
-)
+from forgetmi.report import near_duplicates, run_text
+from forgetmi.report.content import CohortSummary, Example, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
-from forgetmi.report.score_text import many
-from forgetmi.run.audit_stage import stored_audit
+from forgetmi.run.audit_stage import stored_audit, stored_duplicates
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import cost_of, model_names, model_seed, retraining_cost, stage_names
 from forgetmi.run.spec import RunSpec, to_plain
@@ -58,23 +51,25 @@ def gather(
         audit: What an audit found; by default the run's own, where it has one.
     """
     partition = partition.of_request()
+    info: MethodInfo = spec.method.info
+
+    # What the run stored
     if audit is None and directory.audit.exists():
         audit = stored_audit(directory.audit)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     trace = json.loads(directory.trace(UNLEARNED).read_text(encoding="utf-8"))
-    info: MethodInfo = spec.method.info
+    duplicates = stored_duplicates(directory) if spec.duplicates else None
+
+    # What a reader must know of the data and of the run
+    notices = (*cohort.notices, *converted(directory))
+    warnings = run_text.warnings(stayed=stayed(evaluation), first_gradient=trace["first_gradient"])
+    if duplicates is not None:
+        warnings += near_duplicates.warnings(duplicates)
+
     forgotten = codes(cohort.patient[partition.forget])[1]
-    converted = json.loads(directory.notices.read_text(encoding="utf-8"))
-    notices = (
-        *cohort.notices,
-        *(f"{notice} ({images} images)" for notice, images in sorted(converted.items())),
-    )
-    copies = (
-        json.loads(directory.duplicates.read_text(encoding="utf-8")) if spec.duplicates else None
-    )
-    warnings = (*warn(evaluation, trace), *(copies["warnings"] if copies else ()))
+
     return ReportFacts(
-        title=f"Withdrawal of {many(len(forgotten), 'patient')}",
+        title=run_text.title(len(forgotten)),
         cohort=dataclasses.replace(CohortSummary.of(cohort), notices=notices),
         partition=partition,
         request=ForgetRequest(
@@ -82,64 +77,29 @@ def gather(
             reason=spec.partition.reason,
             date=spec.partition.date,
         ),
-        method=MethodSummary(
-            info.title,
-            info.summary,
-            info.paper,
-            {**to_plain(spec.method), **trace["facts"]},
-            info.exact,
-        ),
+        method=info,
+        options={**to_plain(spec.method), **trace["facts"]},
         work=Work(
-            trace["steps"],
-            trace["samples"],
-            Cost(**trace["cost"]),
-            retraining_cost(spec, directory),
-            warnings,
+            steps=trace["steps"],
+            samples=trace["samples"],
+            cost=Cost(**trace["cost"]),
+            retrain=retraining_cost(spec, directory),
+            warnings=tuple(warnings),
         ),
         evaluation=evaluation,
         signals={name: Signals.load(directory.signals(name)) for name in model_names(spec)},
         derived_from_forgotten=tuple(derived(spec, info, trace)),
         manifest=describe(directory, spec, cohort, warnings=(*notices, *warnings), command=command),
-        copies=found_copies(copies) if copies else None,
-        findings=None if audit is None else findings(audit),
+        duplicates=duplicates,
+        audit=audit,
         examples=examples(cohort, partition),
     )
 
 
-def found_copies(stored: dict[str, Any]) -> Copies:
-    """The search for copies as a run stores it (`forgetmi.data.duplicates`)."""
-    return Copies(
-        tuple(stored["images_compared"]),
-        tuple(stored["reports_compared"]),
-        tuple(
-            CopyRow(
-                one["kind"],
-                one["similarity"],
-                one["patient"],
-                one["other_patient"],
-                one["other_set"],
-                one["do"],
-            )
-            for one in stored["copies"]
-        ),
-    )
-
-
-def findings(audit: Audit) -> Findings:
-    """An audit as the pages show it."""
-    declared = {
-        "rule": audit.declared.rule,
-        "utility_margin": audit.declared.utility_margin,
-        "subgroup_margin": audit.declared.subgroup_margin,
-    }
-    return Findings(
-        **declared,
-        **{
-            f.name: getattr(audit, f.name)
-            for f in dataclasses.fields(Findings)
-            if f.name not in declared
-        },
-    )
+def converted(directory: RunDirectory) -> list[str]:
+    """What was converted on reading the images, with how many."""
+    notices = json.loads(directory.notices.read_text(encoding="utf-8"))
+    return [run_text.converted(notice, images) for notice, images in sorted(notices.items())]
 
 
 def describe(
@@ -168,68 +128,39 @@ def describe(
     )
 
 
-def warn(evaluation: Evaluation, trace: dict[str, Any]) -> list[str]:
-    """What the reader must know before any number."""
-    found = []
-    if stayed(evaluation):
-        found.append(
-            "Did not forget: on each of the five measures the unlearned model is within the retrained "
-            "models' own gap of the original."
-        )
-    if trace["first_gradient"] == 0.0:
-        found.append(
-            "The first step's gradient was zero: the method could not start from the original."
-        )
-    return found
-
-
 def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]:
     """One sentence for everything in the delivered model that still derives from the forgotten."""
-    found = []
-    if spec.given.original is not None:
-        found.append(
-            "The vocabulary came with the given original; whose reports it was made from is not known here."
-        )
-    elif not spec.model.pretrained:
-        found.append(
-            "The word-piece vocabulary was made from the reports of all training patients, the withdrawn "
-            f"among them; every piece occurs in at least {spec.text.min_patients} patients."
-        )
+    sentences = run_text.vocabulary(
+        original_given=spec.given.original is not None,
+        pretrained=bool(spec.model.pretrained),
+        min_patients=spec.text.min_patients,
+    )
+
     if not info.exact:
-        found.append(
-            "The weights start from the original model's, which was trained on the withdrawn patients."
+        sentences += run_text.inherited(
+            changed=trace["changed"], reads_forget="forget" in info.reads
         )
-        heads = [
-            name
-            for name in trace["changed"]
-            if ("fc1" in name and "img_model" in name) or "classifier" in name
-        ]
-        if not heads:
-            found.append("The class heads are the original's, unchanged.")
-        if not any("running_mean" in name for name in trace["changed"]):
-            found.append("The batch-normalisation statistics are the original's, unchanged.")
-        if "forget" in info.reads:
-            found.append("The withdrawn patients' data were read once more, to unlearn them.")
-    return found
+
+    return sentences
 
 
 def examples(cohort: Cohort, partition: Partition, count: int = 3) -> tuple[Example, ...]:
     """A few radiographs of withdrawn and of never-seen patients, where the cohort allows it."""
     if not cohort.show_images:
         return ()
+
     shown = []
-    for name, rows in (("withdrawn", partition.forget), ("never seen", partition.holdout)):
+    for group, rows in (("withdrawn", partition.forget), ("never seen", partition.holdout)):
+        # The first image of each of the first patients
         patient = codes(cohort.patient[rows])[0]
-        first = [
-            int(rows[list(patient).index(code)])
-            for code in range(min(count, int(patient.max()) + 1))
-        ]
-        shown += [
-            Example(
-                read_image(str(cohort.image[row])).pixels,
-                f"{name}, {cohort.classes[cohort.label[row]]}" if cohort.label[row] >= 0 else name,
-            )
-            for row in first
-            if cohort.image[row]
-        ]
+        first = np.unique(patient, return_index=True)[1][:count]
+
+        for row in rows[first]:
+            if not cohort.image[row]:
+                continue
+            label = int(cohort.label[row])
+            grade = cohort.classes[label] if label >= 0 else ""
+            pixels = read_image(str(cohort.image[row])).pixels
+            shown.append(Example(pixels, run_text.caption(group, grade)))
+
     return tuple(shown)

@@ -1,0 +1,90 @@
+"""How a run was made, in words: its title, its warnings, what of the new model still derives from the withdrawn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from forgetmi.report.score_text import many
+
+
+def title(patients: int) -> str:
+    """Heading of a run's pages."""
+    return f"Withdrawal of {many(patients, 'patient')}"
+
+
+def converted(notice: str, images: int) -> str:
+    """What was converted on reading, with the number of images."""
+    return f"{notice} ({images} images)"
+
+
+def caption(group: str, grade: str) -> str:
+    """Caption of an example radiograph; grade "" = no label is known."""
+    return f"{group}, {grade}" if grade else group
+
+
+def warnings(*, stayed: bool, first_gradient: float | None) -> list[str]:
+    """What the reader must know before any number.
+
+    Args:
+        stayed: Whether the model ended where the original was; see `forgetmi.evaluation.gaps.stayed`.
+        first_gradient: Norm of the first step's gradient; None without steps.
+    """
+    sentences = []
+
+    if stayed:
+        sentences.append(
+            "Did not forget: on each of the five measures the unlearned model is within the retrained "
+            "models' own gap of the original."
+        )
+    if first_gradient == 0.0:
+        sentences.append(
+            "The first step's gradient was zero: the method could not start from the original."
+        )
+
+    return sentences
+
+
+def vocabulary(*, original_given: bool, pretrained: bool, min_patients: int) -> list[str]:
+    """Whose reports the word pieces come from.
+
+    Args:
+        original_given: Whether the original came from outside the run.
+        pretrained: Whether the vocabulary is that of a pretrained encoder.
+        min_patients: Patients in whose reports every piece occurs at least.
+    """
+    if original_given:
+        return [
+            "The vocabulary came with the given original; whose reports it was made from is not known here."
+        ]
+    if pretrained:
+        return []
+    return [
+        "The word-piece vocabulary was made from the reports of all training patients, the withdrawn "
+        f"among them; every piece occurs in at least {min_patients} patients."
+    ]
+
+
+def inherited(*, changed: Collection[str], reads_forget: bool) -> list[str]:
+    """What a model that was not retrained still has from the original.
+
+    Args:
+        changed: Names of the tensors that differ from the original's.
+        reads_forget: Whether the method read the withdrawn patients' data.
+    """
+    sentences = [
+        "The weights start from the original model's, which was trained on the withdrawn patients."
+    ]
+
+    if not any(_in_class_head(name) for name in changed):
+        sentences.append("The class heads are the original's, unchanged.")
+    if not any("running_mean" in name for name in changed):
+        sentences.append("The batch-normalisation statistics are the original's, unchanged.")
+    if reads_forget:
+        sentences.append("The withdrawn patients' data were read once more, to unlearn them.")
+
+    return sentences
+
+
+def _in_class_head(tensor: str) -> bool:
+    image_head = "fc1" in tensor and "img_model" in tensor
+    return image_head or "classifier" in tensor
