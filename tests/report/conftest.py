@@ -36,7 +36,7 @@ from forgetmi.report.content import (
     Work,
 )
 from forgetmi.report.manifest import Manifest
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.info import MethodInfo
 
 CLASSES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 SIZES = {"forget": 16, "retain": 146, "validation": 41, "holdout": 67}

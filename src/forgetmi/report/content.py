@@ -14,7 +14,7 @@ from forgetmi.core.cost import Cost
 from forgetmi.core.near_duplicates import NearDuplicates
 from forgetmi.core.types import Cohort, Evaluation, ForgetRequest, Partition, Signals, codes
 from forgetmi.report.manifest import Manifest
-from forgetmi.unlearning.method import MethodInfo
+from forgetmi.unlearning.info import MethodInfo
 
 
 @dataclass(frozen=True)
