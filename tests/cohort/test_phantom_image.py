@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.cohort.phantom.atlas import REACH, build
+from forgetmi.cohort.phantom.atlas import build
 from forgetmi.cohort.phantom.image import Signs, render, signs_of
 from forgetmi.cohort.phantom.patient import Patient, draw_patient
+from forgetmi.cohort.phantom.vessels import REACH
 
 PLAIN = (
     "congestion",

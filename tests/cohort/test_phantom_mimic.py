@@ -167,7 +167,7 @@ def test_bad_options_leave_nothing_behind(tmp_path: Path) -> None:
     split.write_text(
         "subject_id,study_id,dicom_id,edema_severity,fold\n90000077,95000001,ab-1,9,1\n"
     )
-    with pytest.raises(CohortError, match="not of a split list"):
+    with pytest.raises(CohortError, match="form of a split list"):
         make_mimic_phantom(tmp_path / "tree", split=split)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given.csv"]
     (tmp_path / "tree").mkdir()

@@ -13,12 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetmi.cohort.phantom import atlas
-from forgetmi.cohort.phantom import image as phantom_image
-from forgetmi.cohort.phantom import patient as phantom_patient
-from forgetmi.cohort.phantom import report as phantom_report
 from forgetmi.cohort.phantom.image import render, signs_of
-from forgetmi.cohort.phantom.patient import CAUSES, GRADES, draw_patient, image_count
+from forgetmi.cohort.phantom.patient import CAUSES, GRADES, Patient, draw_patient, image_count
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.table import TableCohort
 from forgetmi.core.errors import CohortError, Fault
@@ -27,6 +23,7 @@ from forgetmi.core.seeding import derive
 from forgetmi.core.types import Cohort
 
 TABLE, STACK = "cohort.csv", "images.npy"
+# One row per image-report pair; the order of `_patient_rows`
 COLUMNS = (
     "patient_id",
     "study_id",
@@ -40,6 +37,7 @@ COLUMNS = (
     "view",
 )
 _MOST_PATIENTS = 1_000_000
+# Age groups: below this age, under this name
 _AGES = ((50, "under 50"), (65, "50 to 64"), (80, "65 to 79"), (200, "80 and over"))
 _README = """# A generated cohort
 
@@ -88,12 +86,14 @@ class SyntheticCohort:
             "ordinal": self.ordinal,
             "reference_patients": self.reference_patients,
         }
-        digest = hashlib.sha256(f"{sorted(options.items())} {_generator()}".encode()).hexdigest()[
-            :24
-        ]
+
+        # A cached cohort is named by its options and by the code that generated it
+        named = f"{sorted(options.items())} {_generator_digest()}"
+        digest = hashlib.sha256(named.encode()).hexdigest()[:24]
         directory = (self.cache or default_cache()) / "synthetic" / digest
         if not (directory / TABLE).exists():
             make_synthetic(directory, **options)
+
         return synthetic_table(directory, ordinal=self.ordinal, key_file=self.key_file).load()
 
 
@@ -131,101 +131,133 @@ def make_synthetic(
     Args:
         directory: The folder to make; it must not exist, or be empty.
         patients, seed, size, ordinal, reference_patients: See `SyntheticCohort`.
-        progress: Called with the number of patients done and the number of all.
+        progress: Called with the number of patients done and the total.
 
     Raises:
         CohortError: An option is out of its range, or the folder holds something else.
     """
-    faults = [
-        Fault(f"{name} is {value}", why=f"it must lie between {low} and {high}")
-        for name, value, low, high in (
-            ("patients", patients, 1, _MOST_PATIENTS),
-            ("size", size, 16, 2048),
-            ("reference_patients", reference_patients, 0, _MOST_PATIENTS),
-        )
-        if not low <= value <= high
-    ]
-    if faults:
+    if faults := _option_faults(patients, size, reference_patients):
         raise CohortError(faults)
-    people = [("patient", patients), ("reference", reference_patients)]
-    total = sum(image_count(seed, kind, k) for kind, count in people for k in range(count))
+
+    counts = {"patient": patients, "reference": reference_patients}
     with _complete_or_absent(directory) as partial:
-        with (
-            (partial / STACK).open("wb") as stack,
-            (partial / TABLE).open("w", encoding="utf-8", newline="") as table,
-        ):
-            np.lib.format.write_array_header_1_0(
-                stack, {"descr": "|u1", "fortran_order": False, "shape": (total, size, size)}
-            )
-            rows = csv.writer(table, lineterminator="\n")
-            rows.writerow(COLUMNS)
-            image, done = 0, 0
-            for kind, count in people:
-                for k in range(count):
-                    films, cells = _patient(seed, kind, k, size=size, ordinal=ordinal)
-                    stack.write(films.tobytes())
-                    rows.writerows(
-                        (*ids, f"{STACK}#{image + i}", *rest) for i, (ids, rest) in enumerate(cells)
-                    )
-                    image += len(films)
-                    done += 1
-                    if progress is not None:
-                        progress(done, patients + reference_patients)
-        (partial / "README.md").write_text(
-            _README.format(
-                table=TABLE,
-                stack=STACK,
-                size=size,
-                patients=patients,
-                reference=reference_patients,
-                seed=seed,
-                kind="ordinal" if ordinal else "nominal",
-            ),
-            encoding="utf-8",
+        _write_patients(partial, counts, seed=seed, size=size, ordinal=ordinal, progress=progress)
+        readme = _README.format(
+            table=TABLE,
+            stack=STACK,
+            size=size,
+            patients=patients,
+            reference=reference_patients,
+            seed=seed,
+            kind="ordinal" if ordinal else "nominal",
         )
+        (partial / "README.md").write_text(readme, encoding="utf-8")
 
 
-def _patient(
-    seed: int,
-    kind: str,
-    k: int,
+def _option_faults(patients: int, size: int, reference_patients: int) -> list[Fault]:
+    """One fault for each option that is out of its range."""
+    ranges = (
+        ("patients", patients, 1, _MOST_PATIENTS),
+        ("size", size, 16, 2048),
+        ("reference_patients", reference_patients, 0, _MOST_PATIENTS),
+    )
+    faults = []
+    for name, value, low, high in ranges:
+        if not low <= value <= high:
+            faults.append(Fault(f"{name} is {value}", why=f"it must be between {low} and {high}"))
+    return faults
+
+
+def _write_patients(
+    folder: Path,
+    counts: dict[str, int],
     *,
+    seed: int,
     size: int,
     ordinal: bool,
-) -> tuple[np.ndarray, list[tuple[tuple[str, str, str], tuple[str, ...]]]]:
-    """Images and table cells (before and after the image column) of one patient."""
-    patient = draw_patient(seed, kind, k, ordinal=ordinal)
-    film, report = (derive(seed, "synthetic", kind, k, purpose) for purpose in ("film", "report"))
-    films = render(patient, signs_of(patient, ordinal=ordinal), size=size, seed=film)
-    reports = write_reports(patient, ordinal=ordinal, seed=report)
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write the stack of images and the table, patient by patient; `counts` is the number of patients of each kind."""
+    # The header of the stack needs the number of images before any is made
+    images = 0
+    for kind, number in _numbered(counts):
+        images += image_count(seed, kind, number)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (images, size, size)}
+
+    with (
+        (folder / STACK).open("wb") as stack,
+        (folder / TABLE).open("w", encoding="utf-8", newline="") as file,
+    ):
+        np.lib.format.write_array_header_1_0(stack, header)
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+
+        first_image = 0
+        for done, (kind, number) in enumerate(_numbered(counts), start=1):
+            patient = draw_patient(seed, kind, number, ordinal=ordinal)
+
+            # Independent streams, so that a change of the images changes no report
+            film_seed = derive(seed, "synthetic", kind, number, "film")
+            report_seed = derive(seed, "synthetic", kind, number, "report")
+            signs = signs_of(patient, ordinal=ordinal)
+            films = render(patient, signs, size=size, seed=film_seed)
+            reports = write_reports(patient, ordinal=ordinal, seed=report_seed)
+
+            stack.write(films.tobytes())
+            table.writerows(
+                _patient_rows(patient, kind, number, reports, first_image, ordinal=ordinal)
+            )
+            first_image += len(films)
+            if progress is not None:
+                progress(done, sum(counts.values()))
+
+
+def _numbered(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """Kind and number of every patient; numbers begin at 0 within each kind."""
+    for kind, count in counts.items():
+        for number in range(count):
+            yield kind, number
+
+
+def _patient_rows(
+    patient: Patient,
+    kind: str,
+    number: int,
+    reports: list[str],
+    first_image: int,
+    *,
+    ordinal: bool,
+) -> list[tuple[str, ...]]:
+    """The table's rows of one patient, an image each; `first_image` is where its images begin in the stack."""
     classes = GRADES if ordinal else CAUSES
-    person = f"{kind[0].upper()}{k:06d}"
+    identifier = f"{kind[0].upper()}{number:06d}"
     age = next(name for below, name in _AGES if patient.age < below)
-    cells = []
-    for i, j in enumerate(patient.study):
-        ids = (person, f"{person}-S{j:02d}", f"{person}-I{i:02d}")
-        cells.append(
+
+    rows = []
+    for image, study in enumerate(patient.study):
+        rows.append(
             (
-                ids,
-                (
-                    reports[j],
-                    classes[patient.label[j]],
-                    "reference" if kind == "reference" else "",
-                    "F" if patient.female else "M",
-                    age,
-                    "AP" if patient.portable[j] else "PA",
-                ),
+                identifier,
+                f"{identifier}-S{study:02d}",
+                f"{identifier}-I{image:02d}",
+                f"{STACK}#{first_image + image}",
+                reports[study],
+                classes[patient.label[study]],
+                "reference" if kind == "reference" else "",
+                "F" if patient.female else "M",
+                age,
+                "AP" if patient.portable[study] else "PA",
             )
         )
-    return films, cells
+    return rows
 
 
-def _generator() -> str:
+def _generator_digest() -> str:
     """A digest of the generator's own source, so that a cache never serves what an older one made."""
+    here = Path(__file__)
     digest = hashlib.sha256()
-    for module in (phantom_patient, atlas, phantom_image, phantom_report):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    digest.update(Path(__file__).read_bytes())
+    for path in (*sorted((here.parent / "phantom").glob("*.py")), here):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -233,16 +265,25 @@ def _generator() -> str:
 def _complete_or_absent(directory: Path) -> Iterator[Path]:
     """A temporary folder that takes the directory's name when the block ends without an error."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise CohortError(Fault("the folder for the cohort is not empty", do="Name a new folder."))
+        raise CohortError(
+            Fault(
+                "the folder for the cohort already exists and is not empty",
+                do="Name a new or empty folder.",
+            )
+        )
+
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
     try:
         yield partial
+
+        # Temporary folders are private; the cohort is as readable as any new folder
         partial.chmod(0o755)
         try:
             partial.rename(directory)
         except OSError:
-            if not (directory / TABLE).exists():  # not the work of a process that was faster
+            # A faster process has made the same cohort: its work stands
+            if not (directory / TABLE).exists():
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -11,8 +11,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.cohort.phantom.atlas import REACH, Atlas, Map, build
+from forgetmi.cohort.phantom.atlas import Atlas, build
 from forgetmi.cohort.phantom.patient import CAUSE_BIAS, GRADE_CUTS, Array, Patient
+from forgetmi.cohort.phantom.shapes import Map
+from forgetmi.cohort.phantom.vessels import REACH
 from forgetmi.core.seeding import numpy_generator
 
 _DENSITY = 1.6  # atlas points per film pixel along a side: 1.33 for each pixel, after REACH
@@ -53,31 +55,44 @@ class Signs:
 
 def signs_of(patient: Patient, *, ordinal: bool) -> Signs:
     """What a patient's images show, given the noisy severity they carry: ramps around the grades' cuts."""
-    z = patient.image_severity
-    nothing = np.zeros(len(z))
     if ordinal:
-        first, second, third = (np.clip((z[:, 0] - cut + 0.55) / 1.1, 0, 1.4) for cut in GRADE_CUTS)
-        return Signs(
-            first,
-            second,
-            third,
-            third,
-            patient.consolidation[patient.study],
-            patient.haze[patient.study],
-            nothing,
-        )
-    score = z + np.asarray(CAUSE_BIAS)
-    ranked = np.sort(score, axis=1)
-    lead = score - np.where(score == ranked[:, -1:], ranked[:, -2:-1], ranked[:, -1:])
-    edema, pneumonia, effusion, air = np.clip(0.5 + lead / 1.6, 0, 1.2).T
+        return _signs_of_grades(patient)
+    return _signs_of_causes(patient)
+
+
+def _signs_of_grades(patient: Patient) -> Signs:
+    """Signs of edema that set in one after another, a ramp around each cut between grades."""
+    severity = patient.image_severity[:, 0]
+    ramps = [np.clip((severity - cut + 0.55) / 1.1, 0, 1.4) for cut in GRADE_CUTS]
+    first, second, third = ramps
     return Signs(
-        edema,
-        edema,
-        0.6 * edema,
-        effusion,
-        pneumonia,
-        nothing,
-        air,
+        congestion=first,
+        interstitial=second,
+        alveolar=third,
+        effusion=third,
+        consolidation=patient.consolidation[patient.study],
+        haze=patient.haze[patient.study],
+        pneumothorax=np.zeros(len(severity)),
+    )
+
+
+def _signs_of_causes(patient: Patient) -> Signs:
+    """Signs of four causes, each as strong as its lead over the best of the others."""
+    score = patient.image_severity + np.asarray(CAUSE_BIAS)
+    ranked = np.sort(score, axis=1)
+    best, runner_up = ranked[:, -1:], ranked[:, -2:-1]
+    lead = score - np.where(score == best, runner_up, best)
+    edema, pneumonia, effusion, air = np.clip(0.5 + lead / 1.6, 0, 1.2).T
+
+    nothing = np.zeros(len(score))
+    return Signs(
+        congestion=edema,
+        interstitial=edema,
+        alveolar=0.6 * edema,
+        effusion=effusion,
+        consolidation=pneumonia,
+        haze=nothing,
+        pneumothorax=air,
         side=1.0 if patient.anatomy.nodule_x > 0 else -1.0,
     )
 
@@ -96,139 +111,218 @@ def render(patient: Patient, signs: Signs, *, size: int, seed: int) -> npt.NDArr
     """
     n = len(patient.study)
     atlas = build(patient.anatomy, round(_DENSITY * size))
-    place = patient.place[patient.study]
+
     films = np.empty((n, size, size), dtype=np.float32)
-    for i in range(n):
-        portable = bool(patient.portable[patient.study[i]])
-        draw = numpy_generator(seed, "exposure", i)
-        films[i] = _expose(
-            _shadow(atlas, signs, i, portable=portable, place=place[i]),
-            size,
-            draw,
-            portable=portable,
-        )
+    for image, study in enumerate(patient.study):
+        portable = bool(patient.portable[study])
+        shadow = _shadow(atlas, signs, image, portable=portable, place=patient.place[study])
+        draw = numpy_generator(seed, "exposure", image)
+        films[image] = _expose(shadow, size, draw, portable=portable)
+
+    # Grey levels 0 to 255, rounded
     return np.clip(films * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def _shadow(atlas: Atlas, signs: Signs, i: int, *, portable: bool, place: Array) -> Map:
-    """Attenuation of image i before it is moved and exposed."""
+def _shadow(atlas: Atlas, signs: Signs, image: int, *, portable: bool, place: Array) -> Map:
+    """Attenuation of one image before it is moved and exposed; all maps stay float32."""
 
-    def of(strength: Array, scale: float) -> np.float32:
-        return np.float32(scale * strength[i])
+    def scaled(strength: Array, full: float) -> np.float32:
+        return np.float32(full * strength[image])
 
-    field = atlas.body + atlas.upper * (1 + of(signs.congestion, UPPER_VESSELS))
-    field += atlas.lower * (1 + of(signs.congestion, LOWER_VESSELS))
-    field += atlas.hila * of(signs.congestion, HILA)
+    # Congestion: vessels of the upper lung widen, those of the lower lung narrow, the hila grow
+    field = atlas.body + atlas.upper * (1 + scaled(signs.congestion, UPPER_VESSELS))
+    field += atlas.lower * (1 + scaled(signs.congestion, LOWER_VESSELS))
+    field += atlas.hila * scaled(signs.congestion, HILA)
     if portable:
         field += atlas.portable
-    if signs.interstitial[i] > 0:
-        field += atlas.septal * of(signs.interstitial, SEPTAL) + atlas.basal * of(
-            signs.interstitial, BASAL
-        )
-    if signs.alveolar[i] > 0:
-        field += atlas.wings * of(signs.alveolar, WINGS)
-    if signs.effusion[i] > 0:
-        level = of(signs.effusion, 0.2) - 0.06
+
+    # Edema, interstitial and alveolar
+    if signs.interstitial[image] > 0:
+        septal = atlas.septal * scaled(signs.interstitial, SEPTAL)
+        field += septal + atlas.basal * scaled(signs.interstitial, BASAL)
+    if signs.alveolar[image] > 0:
+        field += atlas.wings * scaled(signs.alveolar, WINGS)
+
+    # Pleural fluid above the dome, to a level that rises with its strength
+    if signs.effusion[image] > 0:
+        level = scaled(signs.effusion, 0.2) - 0.06
         fluid = np.clip((level - atlas.fluid) * np.float32(1 / 0.08), 0, 1) * atlas.lung
         if signs.side:
             fluid *= atlas.x * np.float32(signs.side) > 0
-        field += fluid * of(signs.effusion, FLUID)
-    if signs.consolidation[i] > 0:
-        u, v = (
-            (atlas.x - np.float32(place[0])) * np.float32(1 / 0.17),
-            (atlas.y - np.float32(place[1])) * np.float32(5),
-        )
-        field += (
-            np.exp(-((u * u + v * v) ** 2)) * atlas.lung * of(signs.consolidation, CONSOLIDATION)
-        )
-    if signs.haze[i] > 0:
-        field += atlas.lung * of(signs.haze, HAZE)
-    if signs.pneumothorax[i] > 0:
-        gap = of(signs.pneumothorax, 0.2)
+        field += fluid * scaled(signs.effusion, FLUID)
+
+    # Consolidation: a patch with a flat top and soft edges
+    if signs.consolidation[image] > 0:
+        u = (atlas.x - np.float32(place[0])) * np.float32(1 / 0.17)
+        v = (atlas.y - np.float32(place[1])) * np.float32(5)
+        patch = np.exp(-((u * u + v * v) ** 2)) * atlas.lung
+        field += patch * scaled(signs.consolidation, CONSOLIDATION)
+    if signs.haze[image] > 0:
+        field += atlas.lung * scaled(signs.haze, HAZE)
+
+    # Pneumothorax: a rim of air without markings, and the pleural line that bounds it
+    if signs.pneumothorax[image] > 0:
+        gap = scaled(signs.pneumothorax, 0.2)
         rim = np.clip((gap - atlas.wall) * np.float32(1 / 0.02), 0, 1) * atlas.lung
-        line = np.clip(1 - np.abs(atlas.wall - gap) * np.float32(1 / 0.025), 0, 1) * atlas.lung
-        field += (
-            (0.5 * line - rim)
-            * (atlas.x * np.float32(signs.side) > 0)
-            * of(signs.pneumothorax, PNEUMOTHORAX)
-        )
+        distance = np.abs(atlas.wall - gap)
+        line = np.clip(1 - distance * np.float32(1 / 0.025), 0, 1) * atlas.lung
+        on_side = atlas.x * np.float32(signs.side) > 0
+        field += (0.5 * line - rim) * on_side * scaled(signs.pneumothorax, PNEUMOTHORAX)
+
     return field
+
+
+@dataclass(frozen=True)
+class _Exposure:
+    """How one film was taken; drawn in the order of the fields, the same at every size.
+
+    Args:
+        angle, grow: Turn in radians, and magnification.
+        shift_x, shift_y: Shift in half film widths.
+        breath: How deep the breath was; positive lowers the domes.
+        gamma, contrast, light: The exposure.
+        slow: [6, 6] knots of the slowly varying noise.
+        shutter: [4] where each blade of the collimator stands; above 1.2 = outside the film.
+        marker, marker_x, marker_y: Whether and where a lead letter lies.
+        tilt: Turn of the collimator.
+    """
+
+    angle: float
+    grow: float
+    shift_x: float
+    shift_y: float
+    breath: float
+    gamma: float
+    contrast: float
+    light: float
+    slow: Map
+    shutter: Array
+    marker: bool
+    marker_x: float
+    marker_y: float
+    tilt: float
+
+
+def _draw_exposure(draw: np.random.Generator, *, portable: bool) -> _Exposure:
+    """Position, exposure and collimation. The order of the random draws is part of the generator."""
+    # Position
+    angle = draw.normal(0, 0.03)
+    grow = np.exp(draw.normal(0.02, 0.035))
+    shift_x, shift_y = draw.normal(0, 0.035, 2)
+    breath = draw.normal(-0.03 if portable else 0.03, 0.03)
+
+    # Exposure
+    gamma = np.exp(draw.normal(0, 0.12))
+    contrast = draw.normal(1, 0.07)
+    light = draw.normal(0, 0.025)
+    slow = draw.normal(0, LOW_NOISE, (6, 6)).astype(np.float32)
+
+    # Collimator and marker
+    shutter = np.where(draw.random(4) < 0.3, draw.uniform(0.9, 0.99, 4), 1.5)
+    marker = draw.random() < 0.6
+    marker_x, marker_y = draw.uniform(0.72, 0.88), draw.uniform(-0.9, -0.7)
+    tilt = draw.normal(0, 0.02)
+
+    return _Exposure(
+        angle=angle,
+        grow=grow,
+        shift_x=shift_x,
+        shift_y=shift_y,
+        breath=breath,
+        gamma=gamma,
+        contrast=contrast,
+        light=light,
+        slow=slow,
+        shutter=shutter,
+        marker=marker,
+        marker_x=marker_x,
+        marker_y=marker_y,
+        tilt=tilt,
+    )
+
+
+def _expose(field: Map, size: int, draw: np.random.Generator, *, portable: bool) -> Map:
+    """Move, expose and collimate one film; every draw before the grain is the same at every size."""
+    axis = _film_axis(size)
+    exposure = _draw_exposure(draw, portable=portable)
+    film = _moved(field, axis, exposure)
+
+    # Contrast and light, slowly varying noise, gamma
+    scaled = (film - np.float32(0.5)) * np.float32(1.25 * exposure.contrast)
+    film = np.float32(0.56) + scaled + np.float32(exposure.light)
+    basis = _slow_basis(size)
+    film += basis @ exposure.slow @ basis.T
+    film = np.maximum(film, np.float32(0.02)) ** np.float32(exposure.gamma)
+    film /= np.sqrt(np.sqrt(1 + film**4))  # a film saturates
+
+    # The marker lies on the film, under the grain
+    if exposure.marker:
+        film = np.maximum(film, _marker(axis, exposure.marker_x, exposure.marker_y))
+    grain = np.float32(GRAIN) * draw.standard_normal(film.shape, dtype=np.float32)
+    film += grain * (0.4 + 0.6 * film)
+
+    return _collimated(film, axis, exposure)
+
+
+def _moved(field: Map, axis: Map, exposure: _Exposure) -> Map:
+    """The atlas where each pixel of the film sees it: turned, magnified, shifted, at the depth of the breath."""
+    from scipy.ndimage import map_coordinates  # imported late: SciPy takes long to load
+
+    # Where each pixel lies on the patient
+    c = np.float32(np.cos(exposure.angle) * exposure.grow)
+    s = np.float32(np.sin(exposure.angle) * exposure.grow)
+    x = axis[None, :] * c - axis[:, None] * s + np.float32(exposure.shift_x)
+    y = axis[:, None] * c + axis[None, :] * s + np.float32(exposure.shift_y)
+
+    # A deep breath lowers the domes
+    lower = np.clip((y + 0.3) * np.float32(1 / 0.7), 0, 1)
+    y -= np.float32(exposure.breath) * lower
+
+    # The same in points of the atlas
+    points = field.shape[0]
+    scale = np.float32(points / (2 * REACH))
+    position = np.stack([y, x]) * scale + np.float32(points / 2 - 0.5)
+    return map_coordinates(
+        field, position, order=1, mode="nearest", output=np.float32, prefilter=False
+    )
+
+
+def _collimated(film: Map, axis: Map, exposure: _Exposure) -> Map:
+    """The film with the collimator's blades over its edges."""
+    blade = np.float32(exposure.tilt) * axis
+    sides = (
+        axis[None, :] + blade[:, None],
+        -axis[None, :] - blade[:, None],
+        axis[:, None] - blade[None, :],
+        blade[None, :] - axis[:, None],
+    )
+
+    # A blade above 1.2 lies outside the film; the others have an edge of a few pixels
+    softness = np.float32(film.shape[0] / 4)
+    for bound, along in zip(exposure.shutter, sides, strict=True):
+        if bound < 1.2:
+            film = film * np.clip((np.float32(bound) - along) * softness + np.float32(0.5), 0.03, 1)
+    return film
 
 
 @lru_cache(maxsize=4)
 def _film_axis(size: int) -> Map:
+    """Coordinates of the pixels along one side of the film, -1 to 1."""
     return ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
 def _slow_basis(size: int, knots: int = 6) -> Map:
     """[size, knots] smooth hats that turn a coarse grid into a slowly varying field."""
-    away = np.abs((_film_axis(size)[:, None] + 1) / 2 * (knots - 1) - np.arange(knots))
-    return np.where(away < 1, 0.5 + 0.5 * np.cos(np.pi * away), 0).astype(np.float32)
-
-
-def _expose(field: Map, size: int, draw: np.random.Generator, *, portable: bool) -> Map:
-    """Move, expose and collimate one film; every draw before the grain is the same at every size."""
-    axis = _film_axis(size)
-    angle, grow = draw.normal(0, 0.03), np.exp(draw.normal(0.02, 0.035))
-    shift_x, shift_y = draw.normal(0, 0.035, 2)
-    breath = draw.normal(-0.03 if portable else 0.03, 0.03)
-    gamma, contrast, light = (
-        np.exp(draw.normal(0, 0.12)),
-        draw.normal(1, 0.07),
-        draw.normal(0, 0.025),
-    )
-    slow = draw.normal(0, LOW_NOISE, (6, 6)).astype(np.float32)
-    shutter = np.where(draw.random(4) < 0.3, draw.uniform(0.9, 0.99, 4), 1.5)
-    marker, marker_x, marker_y = draw.random(), draw.uniform(0.72, 0.88), draw.uniform(-0.9, -0.7)
-    tilt = draw.normal(0, 0.02)
-
-    c, s = np.float32(np.cos(angle) * grow), np.float32(np.sin(angle) * grow)
-    px = axis[None, :] * c - axis[:, None] * s + np.float32(shift_x)
-    py = axis[:, None] * c + axis[None, :] * s + np.float32(shift_y)
-    py -= np.float32(breath) * np.clip(
-        (py + 0.3) * np.float32(1 / 0.7), 0, 1
-    )  # a deep breath lowers the domes
-    k = field.shape[0]
-    at = np.stack([py, px]) * np.float32(k / (2 * REACH)) + np.float32(k / 2 - 0.5)
-    from scipy.ndimage import map_coordinates  # imported late: SciPy takes long to load
-
-    film = map_coordinates(field, at, order=1, mode="nearest", output=np.float32, prefilter=False)
-
-    film = (
-        np.float32(0.56)
-        + (film - np.float32(0.5)) * np.float32(1.25 * contrast)
-        + np.float32(light)
-    )
-    basis = _slow_basis(size)
-    film += basis @ slow @ basis.T
-    film = np.maximum(film, np.float32(0.02)) ** np.float32(gamma)
-    film /= np.sqrt(np.sqrt(1 + film**4))  # a film saturates
-    if marker < 0.6:
-        film = np.maximum(film, _marker(axis, marker_x, marker_y))
-    film += (
-        np.float32(GRAIN) * draw.standard_normal(film.shape, dtype=np.float32) * (0.4 + 0.6 * film)
-    )
-    blade = np.float32(tilt) * axis
-    soft = np.float32(size / 4)
-    for bound, along in zip(
-        shutter,
-        (
-            axis[None, :] + blade[:, None],
-            -axis[None, :] - blade[:, None],
-            axis[:, None] - blade[None, :],
-            blade[None, :] - axis[:, None],
-        ),
-        strict=True,
-    ):
-        if bound < 1.2:
-            film = film * np.clip((np.float32(bound) - along) * soft + np.float32(0.5), 0.03, 1)
-    return film
+    position = (_film_axis(size)[:, None] + 1) / 2 * (knots - 1)
+    distance = np.abs(position - np.arange(knots))
+    return np.where(distance < 1, 0.5 + 0.5 * np.cos(np.pi * distance), 0).astype(np.float32)
 
 
 def _marker(axis: Map, x: float, y: float) -> Map:
-    """A lead letter L beside the patient's left shoulder."""
-    u, v = axis[None, :] - np.float32(x), axis[:, None] - np.float32(y)
+    """A lead letter L over the patient's left shoulder."""
+    u = axis[None, :] - np.float32(x)
+    v = axis[:, None] - np.float32(y)
     stem = (np.abs(u) < 0.016) & (np.abs(v) < 0.06)
     foot = (np.abs(u - 0.03) < 0.045) & (np.abs(v - 0.05) < 0.016)
     return np.float32(0.95) * (stem | foot)

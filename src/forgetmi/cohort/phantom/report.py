@@ -18,211 +18,30 @@ from forgetmi.cohort.phantom.patient import (
     Patient,
     classify,
 )
+from forgetmi.cohort.phantom.phrases import (
+    BEDSIDE,
+    CARDIAC,
+    CAUSE_NAMES,
+    CAUSE_SIGNS,
+    CAUSE_VERDICTS,
+    FIRST,
+    HISTORY,
+    LATER,
+    PLAIN,
+    SIGNS,
+    STANDING,
+    SYMPTOM,
+    VAGUE_CAUSES,
+    VAGUE_SIGNS,
+    VAGUE_VERDICTS,
+    VERDICTS,
+)
 from forgetmi.core.seeding import numpy_generator
+
+Pick = Callable[[Sequence[str]], str]
 
 _HEDGED = 0.35
 """Share of reports that do not commit to one class."""
-
-_STANDING = (
-    "PA chest radiograph",
-    "Chest, PA view",
-    "Frontal chest film, upright",
-    "Chest, PA and lateral",
-)
-_BEDSIDE = (
-    "Portable AP chest",
-    "AP chest radiograph, bedside",
-    "Chest, single AP view",
-    "Portable chest film",
-)
-_HISTORY = (
-    "COPD",
-    "heart failure",
-    "coronary disease",
-    "prior bypass surgery",
-    "hypertension",
-    "diabetes",
-    "renal failure",
-    "atrial fibrillation",
-    "lung cancer",
-    "cirrhosis",
-    "breast cancer",
-    "prior stroke",
-    "sarcoidosis",
-    "asthma",
-    "aortic stenosis",
-    "mitral regurgitation",
-    "lymphoma",
-    "HIV",
-    "sleep apnea",
-    "pulmonary hypertension",
-    "chronic dialysis",
-    "peripheral vascular disease",
-    "rheumatoid arthritis",
-    "heart transplant",
-    "obesity",
-    "ischemic cardiomyopathy",
-    "tobacco use",
-    "anemia",
-    "dementia",
-    "liver transplant",
-)
-_SYMPTOM = (
-    "dyspnea",
-    "cough",
-    "chest pain",
-    "fever",
-    "hypoxia",
-    "shortness of breath",
-    "weakness",
-    "wheezing",
-    "leg swelling",
-    "tachycardia",
-    "altered mental status",
-    "a fall",
-    "increased oxygen requirement",
-    "preoperative assessment",
-)
-_FIRST = ("None.", "None available.", "No prior films.")
-_LATER = (
-    "Prior chest radiograph.",
-    "Previous film.",
-    "Recent prior study.",
-    "Multiple prior films.",
-)
-
-_CARDIAC = (
-    (
-        "Heart size is normal.",
-        "Normal cardiac silhouette.",
-        "The cardiomediastinal contours are unremarkable.",
-    ),
-    (
-        "Heart size is top normal.",
-        "Borderline cardiac enlargement.",
-        "The heart is at the upper limits of normal.",
-    ),
-    (
-        "The heart is enlarged.",
-        "Stable cardiomegaly.",
-        "Moderate enlargement of the cardiac silhouette.",
-    ),
-)
-_PLAIN = (
-    "No rib fracture is seen.",
-    "The bony thorax is intact.",
-    "No acute osseous abnormality.",
-    "Mediastinal contours are stable.",
-)
-
-_SIGNS: tuple[tuple[str, ...], ...] = (
-    (
-        "The lungs are clear.",
-        "Lungs are well aerated without vascular engorgement.",
-        "No interstitial or alveolar process.",
-        "Pulmonary vasculature is normal.",
-    ),
-    (
-        "Upper zone vessels are prominent.",
-        "There is cephalization of the pulmonary vessels.",
-        "The hila are mildly engorged.",
-        "Pulmonary vascular redistribution is present.",
-    ),
-    (
-        "Kerley lines are seen at both bases.",
-        "Interstitial markings are thickened.",
-        "There are septal lines and peribronchial cuffing.",
-        "Diffuse interstitial opacities are present.",
-    ),
-    (
-        "Perihilar airspace opacities are present.",
-        "Bilateral alveolar infiltrates with small effusions.",
-        "There are confluent opacities in a batwing pattern.",
-        "Dense central consolidation with pleural fluid.",
-    ),
-)
-_VERDICTS: tuple[tuple[str, ...], ...] = (
-    (
-        "No pulmonary edema.",
-        "No acute cardiopulmonary process.",
-        "No evidence of fluid overload.",
-        "No vascular congestion.",
-    ),
-    (
-        "Mild pulmonary vascular congestion.",
-        "Vascular congestion without overt edema.",
-        "Mild fluid overload.",
-    ),
-    (
-        "Interstitial pulmonary edema.",
-        "Moderate interstitial edema.",
-        "Findings of interstitial edema.",
-    ),
-    (
-        "Severe pulmonary edema.",
-        "Alveolar pulmonary edema.",
-        "Florid pulmonary edema with effusions.",
-    ),
-)
-_VAGUE_SIGNS: tuple[tuple[str, ...], ...] = (
-    (
-        "Vessels appear minimally prominent, perhaps from low volumes.",
-        "Vascular markings are difficult to assess.",
-        "Lung volumes are low with crowding of vessels.",
-    ),
-    (
-        "Vascular markings are indistinct.",
-        "There is mild prominence of lung markings.",
-        "Perihilar haziness is noted.",
-    ),
-    (
-        "Increased opacity at both lung bases.",
-        "Bilateral hazy opacities are present.",
-        "Lung markings are diffusely increased.",
-    ),
-)
-_VAGUE_VERDICTS: tuple[tuple[str, ...], ...] = (
-    ("Possible minimal congestion.", "No definite edema.", "Congestion cannot be excluded."),
-    (
-        "Mild edema is possible.",
-        "Congestion, perhaps early edema.",
-        "Suspect mild volume overload.",
-    ),
-    (
-        "Pulmonary edema.",
-        "At least moderate edema suspected.",
-        "Findings likely reflect worsening edema.",
-    ),
-)
-_CAUSE_SIGNS: tuple[tuple[str, ...], ...] = (
-    (
-        "Vascular redistribution with perihilar haze.",
-        "Septal lines and engorged hila are present.",
-        "Interstitial markings are thickened with cephalization.",
-    ),
-    (
-        "There is a focal airspace opacity.",
-        "Patchy consolidation with air bronchograms.",
-        "A segmental opacity has developed.",
-    ),
-    (
-        "There is blunting of the costophrenic angle.",
-        "Layering pleural fluid with a meniscus.",
-        "Basal opacity consistent with fluid.",
-    ),
-    (
-        "A visceral pleural line is visible.",
-        "There is apical lucency without lung markings.",
-        "Air is seen in the pleural space.",
-    ),
-)
-_CAUSE_NAMES = ("Pulmonary edema", "Pneumonia", "Pleural effusion", "Pneumothorax")
-_CAUSE_VERDICTS = ("{}.", "Findings consistent with {}.", "New {}.", "{}, follow up advised.")
-_VAGUE_CAUSES = (
-    "Nonspecific change on one side.",
-    "The lung fields are partly obscured.",
-    "Subtle abnormality is noted.",
-)
 
 
 def write_reports(patient: Patient, *, ordinal: bool, seed: int) -> list[str]:
@@ -236,56 +55,99 @@ def write_reports(patient: Patient, *, ordinal: bool, seed: int) -> list[str]:
     Returns:
         m texts of about 36 to 60 tokens, without identifiers and dates.
     """
-    draw = numpy_generator(seed, "history")
-    person = "woman" if patient.female else "man"
-    history = " and ".join(
-        _HISTORY[i] for i in draw.choice(len(_HISTORY), 1 + (draw.random() < 0.45), replace=False)
-    )
-    lasting = _lasting(patient.anatomy)
-    told = classify(patient.text_severity, ordinal=ordinal)
+    # What all of the patient's reports share: the history, the lasting findings
+    history = _history(numpy_generator(seed, "history"))
+    lasting = _lasting_findings(patient.anatomy)
+
+    # The class that each report gives, from its own noisy view of the severity
+    reported = classify(patient.text_severity, ordinal=ordinal)
+
     reports = []
-    for j in range(len(patient.label)):
-        words = numpy_generator(seed, "words", j)
-
-        def pick(options: Sequence[str], words: np.random.Generator = words) -> str:
-            return options[int(words.random() * len(options))]
-
-        hedged = words.random() < _HEDGED
-        tell = _tell_grade if ordinal else _tell_cause
-        sign, verdict = tell(int(told[j]), patient.text_severity[j], hedged=hedged, pick=pick)
-        age = f"{patient.age + j // 4} year old {person}"
-        indication = (
-            f"{age} with {history}"
-            if words.random() < 0.3
-            else f"{age} with {history}, {pick(_SYMPTOM)}"
+    for study in range(len(patient.label)):
+        words = numpy_generator(seed, "words", study)
+        report = _report(
+            patient, study, int(reported[study]), history, lasting, words, ordinal=ordinal
         )
-        findings = [pick(_CARDIAC[_heart_size(patient.anatomy)]), sign]
-        if lasting:
-            findings.append(pick(lasting))
-        if patient.consolidation[j]:
-            findings.append(_patch(patient.place[j], pick))
-        elif words.random() < 0.3:
-            findings.append(pick(_PLAIN))
-        order = words.permutation(len(findings))
-        compared = (
-            f"COMPARISON: {pick(_FIRST if j == 0 else _LATER)} " if words.random() < 0.6 else ""
-        )
-        reports.append(
-            f"EXAMINATION: {pick(_BEDSIDE if patient.portable[j] else _STANDING)}. INDICATION: {indication}. {compared}"
-            f"FINDINGS: {' '.join(findings[i] for i in order)} IMPRESSION: {verdict}"
-        )
+        reports.append(report)
     return reports
 
 
+def _report(
+    patient: Patient,
+    study: int,
+    reported: int,
+    history: str,
+    lasting: list[str],
+    words: np.random.Generator,
+    *,
+    ordinal: bool,
+) -> str:
+    """The report of one study. The order of the random draws is part of the generator."""
+
+    def pick(options: Sequence[str]) -> str:
+        return options[int(words.random() * len(options))]
+
+    # The class: a finding, and the same in the impression
+    hedged = words.random() < _HEDGED
+    severity = patient.text_severity[study]
+    if ordinal:
+        sign, verdict = _grade_phrases(reported, severity, hedged=hedged, pick=pick)
+    else:
+        sign, verdict = _cause_phrases(reported, severity, hedged=hedged, pick=pick)
+
+    # Indication: patients grow a year older every four studies
+    person = "woman" if patient.female else "man"
+    indication = f"{patient.age + study // 4} year old {person} with {history}"
+    if words.random() >= 0.3:
+        indication += f", {pick(SYMPTOM)}"
+
+    # Findings, in any order
+    findings = [pick(CARDIAC[_heart_size(patient.anatomy)]), sign]
+    if lasting:
+        findings.append(pick(lasting))
+    if patient.consolidation[study]:
+        findings.append(_consolidation(patient.place[study], pick))
+    elif words.random() < 0.3:
+        findings.append(pick(PLAIN))
+    order = words.permutation(len(findings))
+    shuffled = " ".join(findings[position] for position in order)
+
+    # Comparison, which many reports leave out
+    comparison = ""
+    if words.random() < 0.6:
+        comparison = f"COMPARISON: {pick(FIRST if study == 0 else LATER)} "
+
+    examination = pick(BEDSIDE if patient.portable[study] else STANDING)
+    return (
+        f"EXAMINATION: {examination}. INDICATION: {indication}. {comparison}"
+        f"FINDINGS: {shuffled} IMPRESSION: {verdict}"
+    )
+
+
+def _history(draw: np.random.Generator) -> str:
+    """One or two lasting illnesses."""
+    count = 1 + (draw.random() < 0.45)
+    chosen = draw.choice(len(HISTORY), count, replace=False)
+    return " and ".join(HISTORY[index] for index in chosen)
+
+
 def _heart_size(anatomy: Anatomy) -> int:
+    """0 normal, 1 borderline, 2 enlarged."""
     return int(anatomy.heart > 1.02) + int(anatomy.heart > 1.14)
 
 
-def _lasting(anatomy: Anatomy) -> list[str]:
+def _lasting_findings(anatomy: Anatomy) -> list[str]:
     """What each film of this patient would show."""
+    # Where a nodule lies; negative x is the patient's right
     side = "right" if anatomy.nodule_x < 0 else "left"
-    zone = "upper" if anatomy.nodule_y < -0.25 else "mid" if anatomy.nodule_y < 0.05 else "lower"
-    known = (
+    zone = "lower"
+    if anatomy.nodule_y < -0.25:
+        zone = "upper"
+    elif anatomy.nodule_y < 0.05:
+        zone = "mid"
+
+    # Only what is marked enough to be seen
+    findings = (
         (anatomy.pacemaker, "Left chest pacemaker with leads in place."),
         (anatomy.wires, "Median sternotomy wires are intact."),
         (anatomy.port, "Right chest port ends in the SVC."),
@@ -297,36 +159,44 @@ def _lasting(anatomy: Anatomy) -> list[str]:
         (anatomy.knob > 0.1, "Prominent aortic knob."),
         (anatomy.rib_density < 0.75, "The bones are demineralized."),
     )
-    return [sentence for there, sentence in known if there]
+    return [sentence for visible, sentence in findings if visible]
 
 
-def _patch(place: Array, pick: Callable[[Sequence[str]], str]) -> str:
-    where = f"{'right' if place[0] < 0 else 'left'} {'upper' if place[1] < -0.15 else 'lower'} lung"
+def _consolidation(place: Array, pick: Pick) -> str:
+    """A sentence about a consolidation; `place` is its centre, x and y."""
+    side = "right" if place[0] < 0 else "left"
+    zone = "upper" if place[1] < -0.15 else "lower"
+    lung = f"{side} {zone} lung"
     return pick(
         (
-            f"Patchy opacity in the {where}.",
-            f"Focal {where} opacity, possibly atelectasis.",
-            f"Ill defined {where} density.",
+            f"Patchy opacity in the {lung}.",
+            f"Focal {lung} opacity, possibly atelectasis.",
+            f"Ill defined {lung} density.",
         )
     )
 
 
-def _tell_grade(
-    grade: int, severity: Array, *, hedged: bool, pick: Callable[[Sequence[str]], str]
-) -> tuple[str, str]:
+def _grade_phrases(grade: int, severity: Array, *, hedged: bool, pick: Pick) -> tuple[str, str]:
+    """Finding and impression that name a grade of edema, or, hedged, leave two neighbouring grades open."""
     if not hedged:
-        return pick(_SIGNS[grade]), pick(_VERDICTS[grade])
-    border = int(np.argmin(np.abs(np.asarray(GRADE_CUTS) - severity[0])))
-    return pick(_VAGUE_SIGNS[border]), pick(_VAGUE_VERDICTS[border])
+        return pick(SIGNS[grade]), pick(VERDICTS[grade])
+
+    # The two grades on either side of the cut that the severity is closest to
+    distance = np.abs(np.asarray(GRADE_CUTS) - severity[0])
+    border = int(np.argmin(distance))
+    return pick(VAGUE_SIGNS[border]), pick(VAGUE_VERDICTS[border])
 
 
-def _tell_cause(
-    cause: int, severity: Array, *, hedged: bool, pick: Callable[[Sequence[str]], str]
-) -> tuple[str, str]:
+def _cause_phrases(cause: int, severity: Array, *, hedged: bool, pick: Pick) -> tuple[str, str]:
+    """Finding and impression that name a cause, or, hedged, the two most likely causes."""
     if not hedged:
-        name, form = _CAUSE_NAMES[cause], pick(_CAUSE_VERDICTS)
-        return pick(_CAUSE_SIGNS[cause]), form.format(
-            name if form.startswith("{}") else name.lower()
-        )
-    one, two = sorted(np.argsort(severity + np.asarray(CAUSE_BIAS))[-2:])
-    return pick(_VAGUE_CAUSES), f"{_CAUSE_NAMES[one]} versus {_CAUSE_NAMES[two].lower()}."
+        form = pick(CAUSE_VERDICTS)
+        name = CAUSE_NAMES[cause]
+        if not form.startswith("{}"):  # within a sentence
+            name = name.lower()
+        return pick(CAUSE_SIGNS[cause]), form.format(name)
+
+    likely = np.argsort(severity + np.asarray(CAUSE_BIAS))[-2:]
+    first, second = sorted(likely)
+    impression = f"{CAUSE_NAMES[first]} versus {CAUSE_NAMES[second].lower()}."
+    return pick(VAGUE_CAUSES), impression
