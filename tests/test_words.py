@@ -1,0 +1,83 @@
+"""The words of docs/glossary.md: terms that were given up do not come back, in names or in prose."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "src").rglob("*.py"))
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+# A name that was given up, and the field's word for it.
+NAMES = {
+    "asked": "given, requested, or the name of what was asked for",
+    "told": "the name of what was passed on",
+    "tell": "progress",
+    "said": "outputs, text",
+    "say": "echo",
+    "recall": "table_from_signals (recall is a score)",
+    "wash": "augmentation",
+    "settle": "fit, resolve",
+    "sequel": "further_withdrawal",
+    "torn": "conflicting",
+    "seat": "slot",
+    "seats": "slots",
+    "manieth": "index",
+    "looking_batch": "inference_batch_size",
+    "price": "retraining_cost",
+    "unseen": "validation or never_seen",
+    "strangers": "unknown patients or files",
+    "whom": "patients",
+    "lost": "forget",
+}
+
+# Phrases of prose, as patterns, and what to write.
+PHRASES = {
+    r"\bmanieth\b": "n-th",
+    r"\bway back\b": "backward pass",
+    r"\bsequel\b": "further withdrawal",
+    r"\bwater(s|ed|ing)? (nothing )?down\b": "dilute",
+    r"\bwash(ed|es|ing)?\b": "average over augmentations",
+    r"\bseats?\b": "worker slot",
+    r"\b(original|model|teacher|student) (says|said)\b": "outputs",
+    r"\b(original|model|teacher|student) (is|was|are|were) asked\b": "is run",
+    r"\bshares of a batch\b": "micro-batches",
+}
+
+
+def names_in(text: str) -> set[str]:
+    """Every identifier of a file."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME}
+
+
+def phrases_in(text: str) -> list[str]:
+    """Every phrase of a text that was given up, with what to write."""
+    flat = re.sub(r"\s+", " ", text)
+    return [
+        f"{match.group()!r}: write {better}"
+        for pattern, better in PHRASES.items()
+        for match in re.finditer(pattern, flat, flags=re.IGNORECASE)
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
+def test_names_are_the_fields_words(path: Path) -> None:
+    given_up = names_in(path.read_text(encoding="utf-8")) & set(NAMES)
+    assert not {name: NAMES[name] for name in given_up}
+
+
+@pytest.mark.parametrize("path", [*FILES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_is_the_fields(path: Path) -> None:
+    assert not phrases_in(path.read_text(encoding="utf-8"))
+
+
+def test_the_checks_can_fail() -> None:
+    assert names_in("def f(asked):\n    return asked\n") & set(NAMES) == {"asked"}
+    assert phrases_in("What the original\nsays of x.") == ["'original says': write outputs"]
+    assert not phrases_in("What the original outputs for x.")
