@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "forgetmi.commands.run:run",
         "the same on any cohort: train, retrain, unlearn, evaluate, report",
     ),
-    "cohort": ("forgetmi.commands.cohort:cohort", "make, check or show a cohort"),
+    "cohort": ("forgetmi.commands.cohort.group:cohort", "make, check or show a cohort"),
     "train": (
         "forgetmi.commands.stages:train",
         "train the original, or a model without the forgotten",
@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "record": ("forgetmi.commands.record:record", "make or sign the record of a finished run"),
     "requests": (
-        "forgetmi.commands.requests:requests",
+        "forgetmi.commands.requests.group:requests",
         "the ledger of withdrawals: add, list, due, process, close",
     ),
     "verify": (

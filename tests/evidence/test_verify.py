@@ -606,7 +606,7 @@ def test_two_withdrawals_from_one_model(finished: Path, sign_key: Path, tmp_path
             scope="all_studies",
             patients=patients,
         )
-        ledger.meet([number], record, folder=tmp_path, note="a test")
+        ledger.close_requests([number], record, folder=tmp_path, note="a test")
     steps = ledger.steps()
     assert [step.requests for step in steps] == [(1,), (2,)]
     assert steps[1].before == steps[0].after

@@ -257,9 +257,9 @@ def test_an_old_record_does_not_meet_a_later_request(finished: Path, tmp_path: P
     number = enter(ledger, *record.subjects.patients, received=date(2026, 2, 1))
     old = dataclasses.replace(record, written="2026-01-31T23:59:59+00:00")
     with pytest.raises(EvidenceError, match="older than R0001"):
-        ledger.meet([number], old, folder=tmp_path)
+        ledger.close_requests([number], old, folder=tmp_path)
     assert ledger.entries([number])[0].state == "open"
-    ledger.meet(
+    ledger.close_requests(
         [number], dataclasses.replace(record, written="2026-02-01T00:00:00+00:00"), folder=tmp_path
     )
     assert ledger.entries([number])[0].state == "closed"
@@ -276,7 +276,7 @@ def test_who_stands_out_singly_is_not_plainly_met(finished: Path, tmp_path: Path
         enter(ledger, *patients, received=date(2026, 1, 1))
         for patients in ((one,), (two, three), (three,))
     ]
-    said = ledger.meet(asked, dataclasses.replace(record, decision=decision), folder=tmp_path)
+    said = ledger.close_requests(asked, dataclasses.replace(record, decision=decision), folder=tmp_path)
     notes = [ledger.history(number)[-1][2] for number in asked]
     assert set(said) == set(asked[:2])
     assert notes[0].startswith(
@@ -285,7 +285,7 @@ def test_who_stands_out_singly_is_not_plainly_met(finished: Path, tmp_path: Path
     assert f"patient {two}: not part of the verdict" in notes[1]
     assert notes[2] == "verdict FORGOTTEN"
     older = enter(ledger, three, received=date(2026, 1, 1))
-    ledger.meet(
+    ledger.close_requests(
         [older],
         dataclasses.replace(record, decision=dataclasses.replace(decision, flagged=None)),
         folder=tmp_path,
@@ -307,7 +307,7 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
     ledger = Ledger(Path("requests.sqlite"), key_id=cohort.key_id)
     for patients in (record.subjects.patients, (held,), (kept, held, gone), (gone,)):
         enter(ledger, *patients, received=date(2026, 1, 1))
-    ledger.meet([1], record, folder=finished, note="a test")
+    ledger.close_requests([1], record, folder=finished, note="a test")
     words = [
         "--cohort",
         "synthetic",
@@ -348,9 +348,9 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
         decision=dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={}),
     )
     with pytest.raises(EvidenceError, match="verdict is about nobody R0004 names"):
-        ledger.meet([4], then, folder=tmp_path)
+        ledger.close_requests([4], then, folder=tmp_path)
     with pytest.raises(EvidenceError, match="some whom R0003 names may have been trained on here"):
-        ledger.meet([3], then, folder=tmp_path)  # as before, it starts from the first original
+        ledger.close_requests([3], then, folder=tmp_path)  # as before, it starts from the first original
     after = record.model("after").weights
     then = dataclasses.replace(
         then,
@@ -359,7 +359,7 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
             for one in then.models
         ),
     )
-    remark = ledger.meet([3], then, folder=tmp_path)[3]
+    remark = ledger.close_requests([3], then, folder=tmp_path)[3]
     assert "1 of 3 were forgotten by an earlier run" in remark
     assert "1 of 3 were never trained on" in remark
     assert ledger.entries([3])[0].never_trained == (held,)

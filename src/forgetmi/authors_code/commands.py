@@ -14,7 +14,8 @@ from forgetmi.authors_code.convert import from_authors, to_authors
 from forgetmi.authors_code.measures import release_measures
 from forgetmi.authors_code.run import NO_EFFECT_IN_PAPER_MODE, Mode, specification
 from forgetmi.authors_code.text_features import LENGTH
-from forgetmi.commands.options import command_line, parse, take
+from forgetmi.commands.command_line import command_line, take_options
+from forgetmi.commands.options import parse
 from forgetmi.commands.run import RunOptions
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
@@ -62,7 +63,7 @@ class AuthorsOptions:
 
 def run_authors(argv: Sequence[str]) -> None:
     """The same from the authors' config.yaml, with --mode paper or release."""
-    words, chosen = take(argv, {"authors-config", "mode", "root", "model-config", "draws"})
+    words, chosen = take_options(argv, {"authors-config", "mode", "root", "model-config", "draws"})
     own = command_line(
         AuthorsOptions,
         [f"--{name}={value}" for name, value in chosen.items()],

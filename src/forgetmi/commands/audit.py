@@ -10,7 +10,7 @@ import tyro
 
 from forgetmi.audit.result import Audit
 from forgetmi.cohort.partition_file import read_partition
-from forgetmi.commands.options import command_line
+from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.types import Evaluation
 from forgetmi.report.pages import write_report

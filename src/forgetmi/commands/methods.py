@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forgetmi.commands.options import command_line
+from forgetmi.commands.command_line import command_line
 from forgetmi.core.registry import methods as registry
 from forgetmi.run.console import echo
 from forgetmi.unlearning.info import MethodInfo

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from forgetmi.core.errors import Fault, SpecError
+from forgetmi.commands.command_line import command_line, take_options
 from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
 
 
@@ -51,7 +51,7 @@ def parse(
     chosen_elsewhere = start is not None
     used = [f for f in dataclasses.fields(RunSpec) if not only or f.name in only]
     rest, pairs = take_pairs(argv, {f.name for f in used}) if agent else (argv, {})
-    words, chosen = take(rest, set() if chosen_elsewhere else {"spec", *CHOICES})
+    words, chosen = take_options(rest, set() if chosen_elsewhere else {"spec", *CHOICES})
     if start is None:
         start = read_yaml(Path(chosen["spec"])) if "spec" in chosen else RunSpec()
     for key, registry in CHOICES.items():
@@ -92,19 +92,6 @@ def parse(
     own = {f.name: values.pop(f.name) for f in dataclasses.fields(extra)}
     spec = dataclasses.replace(start, **values)
     return applied(spec, given, where="command line") if given else spec, extra(**own)
-
-
-def command_line(cls: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
-    """A dataclass of options from words; wrong ones end the process with code 2."""
-    import tyro
-
-    return tyro.cli(
-        cls,
-        args=list(argv),
-        prog=prog,
-        description=description,
-        config=(tyro.conf.HelptextFromCommentsOff,),
-    )
 
 
 def take_pairs(argv: Sequence[str], parts: Collection[str]) -> tuple[list[str], dict[str, str]]:
@@ -154,24 +141,6 @@ def read_value(text: str, kind: Any) -> Any:
             return yaml.safe_load(text)
         except yaml.YAMLError:
             return text
-
-
-def take(argv: Sequence[str], names: set[str]) -> tuple[list[str], dict[str, str]]:
-    """Split off ``--name value`` and ``--name=value`` of the given names."""
-    rest: list[str] = []
-    found: dict[str, str] = {}
-    words = iter(argv)
-    for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
-        if word.startswith("--") and name in names:
-            if not equals:
-                value = next(words, "")
-            if not value or value.startswith("--"):
-                raise SpecError(Fault(f"--{name} needs a value", where="command line"))
-            found[name] = value
-        else:
-            rest.append(word)
-    return rest, found
 
 
 def _given(start: RunSpec, pairs: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:

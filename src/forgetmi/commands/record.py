@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from forgetmi.commands.options import command_line
+from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.types import Evaluation
 from forgetmi.evidence.record import NOT_AUDITED

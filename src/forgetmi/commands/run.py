@@ -8,7 +8,8 @@ from pathlib import Path
 
 import tyro
 
-from forgetmi.commands.options import command_line, parse
+from forgetmi.commands.command_line import command_line
+from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.registry import commands
 from forgetmi.report.pdf import write_pdfs

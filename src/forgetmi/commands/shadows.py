@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from forgetmi.cohort.partition_file import read_partition
-from forgetmi.commands.options import command_line
+from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.types import UNLEARNED

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from forgetmi.evidence.record import Record
 
+_UNMEASURED = "never measured here"
+
 
 @dataclass(frozen=True)
 class Option:
@@ -38,51 +40,19 @@ def advise(
         patients: How many patients the batch names.
         shards, slices: Of a SISA model, for the estimate where none was measured.
     """
-    retrains = [
-        cost["cpu_seconds"]
-        for record in records
-        for name, cost in record.cost.items()
-        if any(
-            one.name == name and one.role == "reference" and not one.given for one in record.models
-        )
-    ]
-    retraining = _mean(retrains)
-    options = [
-        Option(
-            "retrain without the withdrawn patients",
-            retraining,
-            None if retraining is None else 1.0,
-            f"measured, mean of {len(retrains)} retrainings" if retrains else "never measured here",
-            "none from these patients: the new model never saw them; its results vary as between two trainings",
-        )
-    ]
-    kinds = sorted({record.method.kind for record in records} | {"sisa"})
-    for kind in kinds:
-        own = [record for record in records if record.method.kind == kind]
-        seconds = _mean([record.cost[record.model("after").name]["cpu_seconds"] for record in own])
-        basis = f"measured, mean of {len(own)} runs"
-        if kind == "sisa" and seconds is None and retraining is not None:
-            share = sisa_share(patients, shards=shards, slices=slices)
-            seconds, basis = (
-                share * retraining,
-                (
-                    f"estimated: {share:.2f} of a measured retraining is expected for {patients} patients, {shards} shards "
-                    f"of {slices} slices"
-                ),
-            )
-        relative = seconds / retraining if seconds is not None and retraining else None
-        options.append(
-            Option(
-                kind,
-                seconds,
-                relative,
-                basis if seconds is not None else "never measured here",
-                _risk(kind, own),
-            )
-        )
-    return sorted(
-        options, key=lambda option: (option.cpu_seconds is None, option.cpu_seconds or 0.0)
-    )
+    retraining = _retraining(records)
+    options = [retraining]
+
+    # Every method that was run, and SISA, which can be estimated where it was not.
+    kinds = {record.method.kind for record in records} | {"sisa"}
+    for kind in sorted(kinds):
+        runs = [record for record in records if record.method.kind == kind]
+        option = _measured(kind, runs, retraining)
+        if kind == "sisa" and option.cpu_seconds is None:
+            option = _estimated_sisa(retraining, patients=patients, shards=shards, slices=slices)
+        options.append(option)
+
+    return sorted(options, key=_by_cost)
 
 
 def sisa_share(patients: int, *, shards: int, slices: int) -> float:
@@ -95,29 +65,90 @@ def sisa_share(patients: int, *, shards: int, slices: int) -> float:
         patients: How many, >= 0.
         shards, slices: >= 1.
     """
-    steps = range(slices)
-    later = [
-        (1 - first / (shards * slices)) ** patients for first in range(slices + 1)
-    ]  # no patient before the slice
-    work = [
-        sum(last + 1 for last in range(first, slices)) / sum(last + 1 for last in steps)
-        for first in steps
-    ]
-    return sum((later[first] - later[first + 1]) * work[first] for first in steps)
+    whole = sum(range(1, slices + 1))
+
+    shares = []
+    for first in range(slices):
+        # Probability that the earliest slice hit in a shard is this one.
+        none_before = (1 - first / (shards * slices)) ** patients
+        none_up_to = (1 - (first + 1) / (shards * slices)) ** patients
+        probability = none_before - none_up_to
+
+        # Training repeats from that slice to the last.
+        repeated = sum(range(first + 1, slices + 1))
+        shares.append(probability * (repeated / whole))
+
+    return sum(shares)
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _retraining(records: Sequence[Record]) -> Option:
+    """Retraining without the withdrawn patients, by the mean of all retrained models that runs made."""
+    seconds: list[float] = []
+    for record in records:
+        made_here = {
+            model.name for model in record.models if model.role == "reference" and not model.given
+        }
+        seconds += [cost["cpu_seconds"] for name, cost in record.cost.items() if name in made_here]
+
+    mean = _mean(seconds)
+    return Option(
+        "retrain without the withdrawn patients",
+        mean,
+        None if mean is None else 1.0,
+        f"measured, mean of {len(seconds)} retrainings" if seconds else _UNMEASURED,
+        "none from these patients: the new model never saw them; its results vary as between two trainings",
+    )
 
 
-def _risk(kind: str, own: Sequence[Record]) -> str:
+def _measured(kind: str, runs: Sequence[Record], retraining: Option) -> Option:
+    """One method, by the mean of the runs that used it."""
+    seconds = _mean([record.cost[record.model("after").name]["cpu_seconds"] for record in runs])
+
+    share = None
+    if seconds is not None and retraining.cpu_seconds:
+        share = seconds / retraining.cpu_seconds
+
+    basis = f"measured, mean of {len(runs)} runs" if runs else _UNMEASURED
+    return Option(kind, seconds, share, basis, _risk(kind, runs))
+
+
+def _estimated_sisa(retraining: Option, *, patients: int, shards: int, slices: int) -> Option:
+    """SISA, by the share of a measured retraining that it is expected to repeat."""
+    if retraining.cpu_seconds is None:
+        return Option("sisa", None, None, _UNMEASURED, _risk("sisa", ()))
+
+    share = sisa_share(patients, shards=shards, slices=slices)
+    seconds = share * retraining.cpu_seconds
+    return Option(
+        "sisa",
+        seconds,
+        seconds / retraining.cpu_seconds if retraining.cpu_seconds else None,
+        f"estimated: {share:.2f} of a measured retraining is expected for {patients} patients, {shards} shards "
+        f"of {slices} slices",
+        _risk("sisa", ()),
+    )
+
+
+def _risk(kind: str, runs: Sequence[Record]) -> str:
     if kind == "sisa":
         return (
             "none from these patients, if the model in service was trained by SISA from the start; every shard's "
             "slices must be kept, and an ensemble of small shards may serve others worse"
         )
-    if any(record.method.exact for record in own):
+    if any(record.method.exact for record in runs):
         return "none from these patients: what they touched is trained again"
-    outcomes = Counter(record.decision.outcome for record in own)
+
+    outcomes = Counter(record.decision.outcome for record in runs)
     counts = ", ".join(f"{outcome} {times}x" for outcome, times in sorted(outcomes.items()))
     return f"approximate: the weights start from a model that saw these patients; verdicts so far: {counts}"
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    return sum(values) / len(values)
+
+
+def _by_cost(option: Option) -> tuple[bool, float]:
+    """Measured ways first, by their seconds."""
+    return (option.cpu_seconds is None, option.cpu_seconds or 0.0)

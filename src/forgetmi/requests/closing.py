@@ -1,17 +1,15 @@
-"""Whether a run's record meets a request, and what must be said beside it."""
+"""Whether a run's record closes a request, and which remarks belong to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 from forgetmi.core.errors import Fault
+from forgetmi.evidence.record import Flag, Record
 from forgetmi.requests.entries import Entry, Step
 
-if TYPE_CHECKING:  # a ledger is opened in a moment, a record brings the whole package
-    from forgetmi.evidence.record import Flag, Record
-
-_FOUND: dict[Flag, tuple[str, str]] = {
+# What a flag of the verdict means for a patient, and what to do about it.
+_FLAGS: Mapping[Flag, tuple[str, str]] = {
     "remembered": (
         "flagged as remembered",
         "unlearn again or retrain, and audit again; until then do not tell them that they were forgotten",
@@ -27,7 +25,7 @@ _FOUND: dict[Flag, tuple[str, str]] = {
 }
 
 
-def unmet(
+def closing_faults(
     entries: Sequence[Entry], record: Record, *, note: str, steps: Sequence[Step]
 ) -> list[Fault]:
     """Why a record does not close requests; empty = it does.
@@ -38,92 +36,130 @@ def unmet(
         note: Why they are closed all the same, where the verdict, the date or another original speak against it.
         steps: The history of the model in service, by which it was found who was never trained on.
     """
-    now, earlier = _forgotten(record), {*(record.subjects.earlier or ())}
-    elsewhere = (
-        bool(steps)
-        and record.digest not in {step.record for step in steps}
-        and record.model("before").weights != steps[-1].after
-    )
-    found = []
+    elsewhere = _starts_elsewhere(record, steps)
+
+    faults: list[Fault] = []
     for entry in entries:
-        named = _named(entry)
-        trained = named - {*entry.never_trained}
-        if missing := trained - now - earlier:
-            found.append(
-                Fault(
-                    f"the record does not forget everybody {entry.name} names",
-                    where="record.json",
-                    why=f"{len(missing)} of {len(named)} are missing",
-                    do="Give the record of the run that carried it out.",
-                )
-            )
-        elif not trained & now:
-            found.append(
-                Fault(
-                    f"the record's verdict is about nobody {entry.name} names",
-                    where="record.json",
-                    why="an earlier run forgot them" if trained else "they were never trained on",
-                    do="Give that run's record."
-                    if trained
-                    else "Close it with --note, without a record.",
-                )
-            )
-        if record.written[:10] < entry.received.isoformat() and not note:
-            found.append(
-                Fault(
-                    f"the record is older than {entry.name}",
-                    where="record.json",
-                    why=f"written on {record.written[:10]}, received on {entry.received}",
-                    do="Give the record of a run made since, or say in --note why this one meets it.",
-                )
-            )
-        if elsewhere and entry.never_trained and not note:
-            found.append(
-                Fault(
-                    f"some whom {entry.name} names may have been trained on here",
-                    where="record.json",
-                    why="the run does not start from the model in service, which never saw them",
-                    do="Give the record of a run with --partition.after, or say in --note why it holds.",
-                )
-            )
-    if record.decision.outcome != "FORGOTTEN" and not note:
-        found.append(
+        faults += _subject_faults(entry, record)
+        if note:
+            continue
+
+        # A note overrules what follows: the responsible person has decided.
+        if record.written[:10] < entry.received.isoformat():
+            faults.append(_older(entry, record))
+        if elsewhere and entry.never_trained:
+            faults.append(_may_be_trained_on(entry))
+
+    outcome = record.decision.outcome
+    if outcome != "FORGOTTEN" and not note:
+        faults.append(
             Fault(
-                f"the verdict is {record.decision.outcome}",
+                f"the verdict is {outcome}",
                 where="record.json",
                 do="Say in --note why the request is closed all the same, or go on unlearning.",
             )
         )
-    return found
+    return faults
 
 
 def remarks(entry: Entry, record: Record) -> Iterator[str]:
-    """What the verdict on all of them does not say of those whom a request names."""
+    """What the verdict leaves out about the patients of one request, in words.
+
+    Args:
+        entry: The request.
+        record: The record that closes it.
+    """
     flagged = record.decision.flagged
     if flagged is None:
         yield "this record does not say whether single patients stand out: see the run's page for engineers"
-    own = (
-        entry.patients or record.subjects.patients
-    )  # whose studies they are, a record does not say
-    for flag, (found, do) in _FOUND.items():
-        people = [patient for patient in own if (flagged or {}).get(patient) == flag]
-        if people:
-            whose = "patient" if entry.patients else "among all patients of the run"
-            yield f"{whose} {', '.join(people)}: {found} ({do})"
-    named = _named(entry)
-    if before := (named & {*(record.subjects.earlier or ())}) - _forgotten(record):
-        yield f"{len(before)} of {len(named)} were forgotten by an earlier run, whose record judges them"
+
+    # A request of single studies names no patients, and a record does not say whose studies they are.
+    patients = entry.patients or record.subjects.patients
+    whose = "patient" if entry.patients else "among all patients of the run"
+    for flag, (meaning, advice) in _FLAGS.items():
+        standing_out = [patient for patient in patients if (flagged or {}).get(patient) == flag]
+        if standing_out:
+            yield f"{whose} {', '.join(standing_out)}: {meaning} ({advice})"
+
+    # Patients whom the verdict does not cover, because there was nothing left to unlearn.
+    total = len(entry.subjects)
+    earlier = (entry.subjects & _earlier(record)) - _forgotten(record)
+    if earlier:
+        yield f"{len(earlier)} of {total} were forgotten by an earlier run, whose record judges them"
     if entry.never_trained:
-        yield f"{len(entry.never_trained)} of {len(named)} were never trained on: there was nothing to unlearn"
+        yield f"{len(entry.never_trained)} of {total} were never trained on: there was nothing to unlearn"
 
 
-def _named(entry: Entry) -> set[str]:
-    return {*entry.patients, *entry.studies}
+def _starts_elsewhere(record: Record, steps: Sequence[Step]) -> bool:
+    """Whether a run started from another model than the one in service."""
+    if not steps:
+        return False
+
+    recorded = {step.record for step in steps}
+    if record.digest in recorded:
+        return False
+    return record.model("before").weights != steps[-1].after
+
+
+def _subject_faults(entry: Entry, record: Record) -> list[Fault]:
+    """Why a record's forget set does not fit the patients of a request."""
+    trained = entry.subjects - {*entry.never_trained}
+    forgotten = _forgotten(record)
+    missing = trained - forgotten - _earlier(record)
+
+    if missing:
+        return [
+            Fault(
+                f"the record does not forget everybody {entry.name} names",
+                where="record.json",
+                why=f"{len(missing)} of {len(entry.subjects)} are missing",
+                do="Give the record of the run that carried it out.",
+            )
+        ]
+
+    if trained & forgotten:
+        return []
+
+    # All of them were forgotten earlier, or none was ever trained on.
+    why, advice = "they were never trained on", "Close it with --note, without a record."
+    if trained:
+        why, advice = "an earlier run forgot them", "Give that run's record."
+    return [
+        Fault(
+            f"the record's verdict is about nobody {entry.name} names",
+            where="record.json",
+            why=why,
+            do=advice,
+        )
+    ]
+
+
+def _older(entry: Entry, record: Record) -> Fault:
+    return Fault(
+        f"the record is older than {entry.name}",
+        where="record.json",
+        why=f"written on {record.written[:10]}, received on {entry.received}",
+        do="Give the record of a run made since, or say in --note why this one closes it.",
+    )
+
+
+def _may_be_trained_on(entry: Entry) -> Fault:
+    return Fault(
+        f"some whom {entry.name} names may have been trained on here",
+        where="record.json",
+        why="the run does not start from the model in service, which never saw them",
+        do="Give the record of a run with --partition.after, or say in --note why it holds.",
+    )
 
 
 def _forgotten(record: Record) -> set[str]:
-    """Patients and studies that the record's verdict is about."""
-    return {
-        *record.subjects.studies,
-        *(record.subjects.patients if record.subjects.whole_patients else ()),
-    }
+    """Keyed digests of the patients and studies that the record's verdict is about."""
+    digests = {*record.subjects.studies}
+    if record.subjects.whole_patients:
+        digests |= {*record.subjects.patients}
+    return digests
+
+
+def _earlier(record: Record) -> set[str]:
+    """Keyed digests of those whom earlier requests removed."""
+    return {*(record.subjects.earlier or ())}

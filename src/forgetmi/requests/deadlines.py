@@ -10,6 +10,7 @@ from forgetmi.core.errors import EvidenceError, Fault
 
 Term = Literal["gdpr", "uk_biobank", "own"]
 UK_BIOBANK_DAYS = 90
+MOST_DAYS = 3650
 
 
 def deadline(received: date, term: Term, *, days: int | None = None) -> date:
@@ -27,7 +28,23 @@ def deadline(received: date, term: Term, *, days: int | None = None) -> date:
     Raises:
         EvidenceError: Days are missing, out of range, or given for a term that fixes them.
     """
-    if (term == "own") != (days is not None) or (days is not None and not 1 <= days <= 3650):
+    _check_days(term, days)
+
+    if term == "gdpr":
+        return _one_month_later(received)
+    if term == "uk_biobank":
+        return received + timedelta(days=UK_BIOBANK_DAYS)
+
+    assert days is not None  # checked above
+    return received + timedelta(days=days)
+
+
+def _check_days(term: Term, days: int | None) -> None:
+    # Days belong to the term "own", and to it alone.
+    fits = (term == "own") == (days is not None)
+    in_range = days is None or 1 <= days <= MOST_DAYS
+
+    if not (fits and in_range):
         raise EvidenceError(
             Fault(
                 "the number of days does not fit the term",
@@ -35,9 +52,13 @@ def deadline(received: date, term: Term, *, days: int | None = None) -> date:
                 why="own needs 1 to 3650; gdpr and uk_biobank fix the deadline themselves",
             )
         )
-    if term == "gdpr":
-        year, month = (
-            (received.year + 1, 1) if received.month == 12 else (received.year, received.month + 1)
-        )
-        return date(year, month, min(received.day, monthrange(year, month)[1]))
-    return received + timedelta(days=UK_BIOBANK_DAYS if days is None else days)
+
+
+def _one_month_later(day: date) -> date:
+    year, month = day.year, day.month + 1
+    if month > 12:
+        year, month = day.year + 1, 1
+
+    # The 31st of January leads to the last day of February.
+    last_of_month = monthrange(year, month)[1]
+    return date(year, month, min(day.day, last_of_month))

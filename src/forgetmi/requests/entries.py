@@ -1,4 +1,4 @@
-"""What a ledger holds: requests, and the runs that met them."""
+"""What a ledger stores: requests, and the runs that carried them out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from forgetmi.core.errors import Fault, SpecError
 State = Literal["open", "processing", "on_hold", "closed", "refused"]
 Scope = Literal["all_studies", "one_modality", "future_training", "legal_hold"]
 Kind = Literal["patient", "study"]
+
 STATES: tuple[State, ...] = get_args(State)
 FINAL: tuple[State, ...] = ("closed", "refused")
+PENDING = tuple(state for state in STATES if state not in FINAL)
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class Entry:
         ground, scope: As for a run's record.
         state: Where it stands.
         batch: Which forget list it went into; None = none yet.
-        record: Digest of the record that met it; "" = none yet.
+        record: Digest of the record that closed it; "" = none yet.
         patients, studies: Keyed digests.
-        never_trained: Those of them whom no model was trained on, as found when a forget list was made.
+        never_trained: Those of them that no model was trained on, as found when a forget list was made.
     """
 
     number: int
@@ -51,6 +53,11 @@ class Entry:
         """The number as people write it."""
         return f"R{self.number:04}"
 
+    @property
+    def subjects(self) -> set[str]:
+        """Keyed digests of all patients and studies it names."""
+        return {*self.patients, *self.studies}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -64,7 +71,7 @@ class Step:
         verdict: Of the record.
         gap, floor: Distance to retraining, and the retrained models' own; None = not measured.
         auc_before, auc: On never-seen patients, image head, of the model before and after.
-        requests: Numbers of the requests it met.
+        requests: Numbers of the requests it closed.
     """
 
     record: str
@@ -87,8 +94,10 @@ def numbers(names: Sequence[str]) -> list[int]:
         SpecError: Some are no numbers.
     """
     wrong = [name for name in names if not re.fullmatch(r"R?\d{1,9}", name)]
+
     if wrong:
         raise SpecError(
             Fault(f"{name!r} is no number of a request", do="Write it as R0003.") for name in wrong
         )
+
     return [int(name.removeprefix("R")) for name in names]

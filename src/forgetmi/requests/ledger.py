@@ -1,4 +1,4 @@
-"""The ledger of withdrawals: one SQLite file of requests, keyed digests, deadlines, states, and the runs that met them.
+"""The ledger of withdrawals: one SQLite file of requests, keyed digests, deadlines, states, and the runs that closed them.
 
 Every change is one transaction that begins by taking the write lock, so that two processes at once lose nothing and a
 killed one leaves nothing half-done. Raw identifiers are never stored.
@@ -7,42 +7,19 @@ killed one leaves nothing half-done. Raw identifiers are never stored.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from forgetmi.core.errors import EvidenceError, Fault
-from forgetmi.requests.closing import remarks, unmet
+from forgetmi.evidence.record import Record
+from forgetmi.requests.closing import closing_faults, remarks
+from forgetmi.requests.database import FORMAT, Database
 from forgetmi.requests.deadlines import Term
-from forgetmi.requests.entries import FINAL, STATES, Entry, Kind, Scope, State, Step
-
-if TYPE_CHECKING:  # a ledger is opened in a moment, a record brings the whole package
-    from forgetmi.evidence.record import Record
+from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, Step
 
 LEDGER = Path("requests.sqlite")  # where it lies unless another place is named
-WAIT = 30.0  # seconds for another process's transaction
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS ledger (format INTEGER NOT NULL, key_id TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS requests (
-    number INTEGER PRIMARY KEY, received TEXT NOT NULL, term TEXT NOT NULL, due TEXT NOT NULL, ground TEXT NOT NULL,
-    scope TEXT NOT NULL, state TEXT NOT NULL, batch INTEGER, record TEXT NOT NULL DEFAULT '');
-CREATE TABLE IF NOT EXISTS subjects (
-    request INTEGER NOT NULL REFERENCES requests, kind TEXT NOT NULL, digest TEXT NOT NULL,
-    PRIMARY KEY (request, kind, digest));
-CREATE TABLE IF NOT EXISTS never_trained (
-    request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, PRIMARY KEY (request, digest));
-CREATE INDEX IF NOT EXISTS subjects_by_digest ON subjects (digest);
-CREATE TABLE IF NOT EXISTS events (
-    number INTEGER PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests, at TEXT NOT NULL, state TEXT NOT NULL,
-    note TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS runs (
-    number INTEGER PRIMARY KEY, record TEXT NOT NULL UNIQUE, folder TEXT NOT NULL, at TEXT NOT NULL,
-    before TEXT NOT NULL, after TEXT NOT NULL, verdict TEXT NOT NULL, gap REAL, floor REAL, auc_before REAL, auc REAL);
-"""
-_FORMAT = 1
 
 
 class Ledger:
@@ -50,7 +27,7 @@ class Ledger:
 
     Args:
         path: SQLite file; made if it is missing and a key is given.
-        key_id: Which identifier key its digests are made with; "" = only look at what is there, or change its states.
+        key_id: Which identifier key its digests are made with; "" = only read what is there, or change its states.
 
     Raises:
         EvidenceError: The file is no ledger, or belongs to another key.
@@ -66,57 +43,27 @@ class Ledger:
                     do="Enter a first request with forgetmi requests add, or check --ledger.",
                 )
             )
-        try:
-            self._database = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
-            self._database.execute(f"PRAGMA busy_timeout = {int(WAIT * 1000)}")
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
-        with self._transaction() as database:
-            for statement in _TABLES.split(";"):
-                database.execute(statement)
-            found = database.execute("SELECT format, key_id FROM ledger").fetchone()
-            if found is None and key_id:
-                database.execute("INSERT INTO ledger VALUES (?, ?)", (_FORMAT, key_id))
-        if found is not None and key_id and found != (_FORMAT, key_id):
+        self._database = Database(path)
+
+        # A new ledger belongs to the key of its first request.
+        with self._database.transaction() as connection:
+            stored = connection.execute("SELECT format, key_id FROM ledger").fetchone()
+            if stored is None and key_id:
+                connection.execute("INSERT INTO ledger VALUES (?, ?)", (FORMAT, key_id))
+
+        if stored is not None and key_id and stored != (FORMAT, key_id):
             raise EvidenceError(
                 Fault(
                     "the ledger was made with another identifier key",
                     where=self._name,
-                    why=f"its key is {found[1]}, yours is {key_id}",
+                    why=f"its key is {stored[1]}, yours is {key_id}",
                     do="Give its key with --key-file.",
                 )
             )
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._database.close()
-
-    def _unreadable(self, error: sqlite3.Error) -> EvidenceError:
-        return EvidenceError(
-            Fault(
-                "the ledger cannot be used",
-                where=self._name,
-                why=str(error),
-                do="Give a ledger's file, on a local disk in a folder you can write to.",
-            )
-        )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing."""
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
 
     def add(
         self,
@@ -142,83 +89,90 @@ class Ledger:
                 Fault("the request names nobody", do="List at least one patient or study.")
             )
         state: State = "on_hold" if scope == "legal_hold" else "open"
-        with self._transaction() as database:
-            number = database.execute(
-                "INSERT INTO requests (received, term, due, ground, scope, state) VALUES (?, ?, ?, ?, ?, ?)",
+
+        with self._database.transaction() as connection:
+            number = connection.execute(
+                "INSERT INTO requests (received, term, due, ground, scope, state) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 (received.isoformat(), term, due.isoformat(), ground, scope, state),
             ).lastrowid
             assert number is not None
-            kinds: tuple[tuple[Kind, Sequence[str]], ...] = (
-                ("patient", patients),
-                ("study", studies),
-            )
-            for kind, digests in kinds:
-                database.executemany(
-                    "INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)",
-                    [(number, kind, digest) for digest in digests],
-                )
-            self._event(number, state, note)
-        return self.entries([number])[0]
 
-    def _event(self, number: int, state: State, note: str) -> None:
-        self._database.execute(
-            "INSERT INTO events (request, at, state, note) VALUES (?, ?, ?, ?)",
-            (number, datetime.now(UTC).isoformat(timespec="seconds"), state, note),
-        )
+            # The same subject twice in one list counts once.
+            subjects = [(number, "patient", digest) for digest in patients]
+            subjects += [(number, "study", digest) for digest in studies]
+            connection.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)", subjects)
+            _write_event(connection, number, state, note)
+
+        return self.entries([number])[0]
 
     def entries(
         self, numbers: Sequence[int] = (), *, states: Sequence[State] = STATES
     ) -> list[Entry]:
-        """Requests by deadline; all of them, or those asked for.
+        """Requests by deadline.
+
+        Args:
+            numbers: Of the requests wanted; none = all.
+            states: Only requests in one of these.
 
         Raises:
             EvidenceError: A number is unknown.
         """
-        rows = self._database.execute(
+        connection = self._database.connection
+        rows = connection.execute(
             "SELECT number, received, due, term, ground, scope, state, batch, record "
             "FROM requests ORDER BY due, number"
         ).fetchall()
-        subjects: dict[int, dict[str, list[str]]] = {}
-        for request, kind, digest in self._database.execute(
-            "SELECT * FROM subjects ORDER BY rowid"
-        ):
-            subjects.setdefault(request, {"patient": [], "study": [], "never": []})[kind].append(
-                digest
-            )
-        for request, digest in self._database.execute("SELECT * FROM never_trained ORDER BY rowid"):
-            subjects[request]["never"].append(digest)
-        if unknown := sorted(set(numbers) - {row[0] for row in rows}):
+
+        unknown = set(numbers) - {row[0] for row in rows}
+        if unknown:
             raise EvidenceError(
-                Fault(f"there is no request R{number:04}", where=self._name) for number in unknown
+                Fault(f"there is no request R{number:04}", where=self._name)
+                for number in sorted(unknown)
             )
-        return [
-            Entry(
-                row[0],
-                date.fromisoformat(row[1]),
-                date.fromisoformat(row[2]),
-                *row[3:],
-                patients=tuple(subjects[row[0]]["patient"]),
-                studies=tuple(subjects[row[0]]["study"]),
-                never_trained=tuple(subjects[row[0]]["never"]),
+
+        subjects = _read_subjects(connection)
+        entries = []
+        for number, received, due, term, ground, scope, state, batch, record in rows:
+            if state not in states or (numbers and number not in numbers):
+                continue
+            named = subjects[number]
+            entry = Entry(
+                number,
+                date.fromisoformat(received),
+                date.fromisoformat(due),
+                term,
+                ground,
+                scope,
+                state,
+                batch,
+                record,
+                patients=tuple(named.patients),
+                studies=tuple(named.studies),
+                never_trained=tuple(named.never_trained),
             )
-            for row in rows
-            if row[6] in states and (not numbers or row[0] in numbers)
-        ]
+            entries.append(entry)
+        return entries
 
     def twins(self, entry: Entry) -> list[Entry]:
         """Other requests, not refused, that name one of the same subjects."""
-        own = {*entry.patients, *entry.studies}
-        return [
-            one
-            for one in self.entries()
-            if one.number != entry.number
-            and one.state != "refused"
-            and own & {*one.patients, *one.studies}
-        ]
+        twins = []
+        for other in self.entries():
+            is_other = other.number != entry.number and other.state != "refused"
+            if is_other and other.subjects & entry.subjects:
+                twins.append(other)
+        return twins
+
+    def open_patients(self) -> set[str]:
+        """Keyed digests of the patients whom open requests name."""
+        patients: set[str] = set()
+        for entry in self.entries(states=("open",)):
+            patients.update(entry.patients)
+        return patients
 
     def history(self, number: int) -> list[tuple[str, str, str]]:
         """Day and time, state and note of each change of a request."""
-        return self._database.execute(
+        return self._database.connection.execute(
             "SELECT at, state, note FROM events WHERE request = ? ORDER BY number", (number,)
         ).fetchall()
 
@@ -229,24 +183,26 @@ class Ledger:
 
         Args:
             numbers: The requests.
-            never_trained: Number to those of its subjects whom no model was trained on; a record need not forget them.
+            never_trained: Number to those of its subjects that no model was trained on; a record need not forget them.
         """
-        with self._transaction() as database:
-            batch = 1 + (database.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0)
-            for entry in self._movable(numbers):
-                database.execute(
+        with self._database.transaction() as connection:
+            last = connection.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0
+            batch = last + 1
+
+            for entry in self._not_final(numbers):
+                connection.execute(
                     "UPDATE requests SET state = 'processing', batch = ? WHERE number = ?",
                     (batch, entry.number),
                 )
-                database.execute("DELETE FROM never_trained WHERE request = ?", (entry.number,))
-                database.executemany(
+
+                # A request may be processed again, with another model in service.
+                digests = (never_trained or {}).get(entry.number, ())
+                connection.execute("DELETE FROM never_trained WHERE request = ?", (entry.number,))
+                connection.executemany(
                     "INSERT INTO never_trained VALUES (?, ?)",
-                    [
-                        (entry.number, digest)
-                        for digest in (never_trained or {}).get(entry.number, ())
-                    ],
+                    [(entry.number, digest) for digest in digests],
                 )
-                self._event(entry.number, "processing", f"forget list {batch}")
+                _write_event(connection, entry.number, "processing", f"forget list {batch}")
         return batch
 
     def move(self, numbers: Sequence[int], state: State, *, note: str) -> None:
@@ -259,21 +215,28 @@ class Ledger:
             raise EvidenceError(
                 Fault("a reason is missing", where="--note", do="Say why, without identifiers.")
             )
-        with self._transaction() as database:
-            for entry in self._movable(numbers):
-                database.execute(
+
+        with self._database.transaction() as connection:
+            for entry in self._not_final(numbers):
+                connection.execute(
                     "UPDATE requests SET state = ? WHERE number = ?", (state, entry.number)
                 )
-                self._event(entry.number, state, note)
+                _write_event(connection, entry.number, state, note)
 
-    def meet(
+    def close_requests(
         self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = ""
     ) -> dict[int, str]:
         """Close requests by the record of the run that carried them out.
 
+        Args:
+            numbers: The requests.
+            record: The verified record.
+            folder: The run's directory, from which a further withdrawal starts.
+            note: Why the requests are closed all the same, where something speaks against it.
+
         Returns:
-            Numbers of the requests that are not plainly met (somebody named there stands out singly, or is not part of
-            the verdict) to what their notes say of it.
+            Remarks, by number of the request, on those that are not plainly carried out (somebody named there stands
+            out singly, or is not part of the verdict).
 
         Raises:
             EvidenceError: The record forgets not all of them, or its verdict is about none of them; or it is older than
@@ -281,64 +244,105 @@ class Ledger:
                 start from the model in service, and no note says why the requests are closed all the same.
         """
         verdict = record.decision.outcome
-        with self._transaction() as database:
-            entries = self._movable(numbers)
-            if wrong := unmet(entries, record, note=note, steps=self.steps()):
-                raise EvidenceError(wrong)
-            said = {
-                entry.number: "; ".join(lines)
-                for entry in entries
-                if (lines := [*remarks(entry, record)])
-            }
-            found = [
-                record.finding(*place) for place in (("unlearned", "gap"), ("retrain", "gap_floor"))
-            ]
-            auc = [record.finding(model, "auc", on="test") for model in ("original", "unlearned")]
-            database.execute(
-                "INSERT OR IGNORE INTO runs (record, folder, at, before, after, verdict, gap, floor, auc_before, auc) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record.digest,
-                    str(folder),
-                    record.written,
-                    record.model("before").weights,
-                    record.model("after").weights,
-                    verdict,
-                    *found,
-                    *auc,
-                ),
-            )
+        with self._database.transaction() as connection:
+            entries = self._not_final(numbers)
+            faults = closing_faults(entries, record, note=note, steps=self.steps())
+            if faults:
+                raise EvidenceError(faults)
+
+            _write_run(connection, record, folder)
+
+            notes: dict[int, str] = {}
             for entry in entries:
-                database.execute(
+                lines = list(remarks(entry, record))
+                if lines:
+                    notes[entry.number] = "; ".join(lines)
+                event = "; ".join([note or f"verdict {verdict}", *lines])
+
+                connection.execute(
                     "UPDATE requests SET state = 'closed', record = ? WHERE number = ?",
                     (record.digest, entry.number),
                 )
-                self._event(
-                    entry.number,
-                    "closed",
-                    "; ".join(filter(None, (note or f"verdict {verdict}", said.get(entry.number)))),
-                )
-        return said
-
-    def _movable(self, numbers: Sequence[int]) -> list[Entry]:
-        entries = self.entries(numbers) if numbers else []
-        if faults := [
-            Fault(f"{entry.name} is {entry.state} already", where=self._name)
-            for entry in entries
-            if entry.state in FINAL
-        ]:
-            raise EvidenceError(faults)
-        return entries
+                _write_event(connection, entry.number, "closed", event)
+        return notes
 
     def steps(self) -> list[Step]:
         """The runs in the order they were recorded: the history of the model in service."""
-        met: dict[str, list[int]] = {}
-        for number, record in self._database.execute(
+        connection = self._database.connection
+
+        # Which requests each record closed.
+        closed: dict[str, list[int]] = {}
+        for number, record in connection.execute(
             "SELECT number, record FROM requests ORDER BY number"
         ):
-            met.setdefault(record, []).append(number)
-        rows = self._database.execute(
+            closed.setdefault(record, []).append(number)
+
+        rows = connection.execute(
             "SELECT record, folder, at, before, after, verdict, gap, floor, auc_before, auc "
             "FROM runs ORDER BY number"
         ).fetchall()
-        return [Step(*row, requests=tuple(met.get(row[0], ()))) for row in rows]
+        return [Step(*row, requests=tuple(closed.get(row[0], ()))) for row in rows]
+
+    def _not_final(self, numbers: Sequence[int]) -> list[Entry]:
+        """The requests of these numbers, none of which may be closed or refused."""
+        entries = self.entries(numbers) if numbers else []
+        final = [entry for entry in entries if entry.state in FINAL]
+
+        if final:
+            raise EvidenceError(
+                Fault(f"{entry.name} is {entry.state} already", where=self._name)
+                for entry in final
+            )
+        return entries
+
+
+@dataclass
+class _Subjects:
+    """Whom one request names, as keyed digests in the order they were entered."""
+
+    patients: list[str] = field(default_factory=list)
+    studies: list[str] = field(default_factory=list)
+    never_trained: list[str] = field(default_factory=list)
+
+
+def _read_subjects(connection: sqlite3.Connection) -> dict[int, _Subjects]:
+    """Whom each request names, by its number."""
+    subjects: dict[int, _Subjects] = {}
+
+    for request, kind, digest in connection.execute("SELECT * FROM subjects ORDER BY rowid"):
+        named = subjects.setdefault(request, _Subjects())
+        digests = named.patients if kind == "patient" else named.studies
+        digests.append(digest)
+
+    for request, digest in connection.execute("SELECT * FROM never_trained ORDER BY rowid"):
+        subjects[request].never_trained.append(digest)
+
+    return subjects
+
+
+def _write_event(connection: sqlite3.Connection, number: int, state: State, note: str) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    connection.execute(
+        "INSERT INTO events (request, at, state, note) VALUES (?, ?, ?, ?)",
+        (number, now, state, note),
+    )
+
+
+def _write_run(connection: sqlite3.Connection, record: Record, folder: Path) -> None:
+    """Add a run to the history of the model in service, once."""
+    connection.execute(
+        "INSERT OR IGNORE INTO runs (record, folder, at, before, after, verdict, gap, floor, auc_before, auc) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.digest,
+            str(folder),
+            record.written,
+            record.model("before").weights,
+            record.model("after").weights,
+            record.decision.outcome,
+            record.finding("unlearned", "gap"),
+            record.finding("retrain", "gap_floor"),
+            record.finding("original", "auc", on="test"),
+            record.finding("unlearned", "auc", on="test"),
+        ),
+    )

@@ -1,0 +1,39 @@
+"""``forgetmi cohort check``: read every row and decode every image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forgetmi.commands.cohort.wording import describe
+from forgetmi.commands.options import NoOptions, parse
+from forgetmi.core.files import default_cache
+from forgetmi.core.types import Cohort
+from forgetmi.run.console import ProgressDisplay, echo
+
+
+def check(argv: Sequence[str]) -> None:
+    """Read every row and decode every image."""
+    spec, _ = parse(
+        NoOptions,
+        argv,
+        prog="forgetmi cohort check",
+        only=("cohort", "images"),
+        description="Read every row and decode every image; all faults are reported at once.",
+    )
+
+    # The image decoders are imported after the help was printed.
+    from forgetmi.data.image import build_image_store
+
+    cohort: Cohort = spec.cohort.load()
+    with ProgressDisplay() as display:
+        store = build_image_store(
+            cohort,
+            spec.images,
+            cache=default_cache(),
+            progress=lambda done, total: display.update("images", done, total),
+        )
+
+    echo(describe(cohort))
+    for notice, rows in store.notices.items():
+        echo(f"  note: {notice} ({rows} images)")
+    echo("Every row can be used and every image can be decoded.")

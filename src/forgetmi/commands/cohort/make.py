@@ -1,0 +1,85 @@
+"""``forgetmi cohort make``: write a generated cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetmi.commands.cohort.make_mimic import make_mimic
+from forgetmi.commands.command_line import command_line, take_options
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import write_text
+from forgetmi.run.console import ProgressDisplay, echo
+
+
+@dataclass(frozen=True)
+class MakeOptions:
+    """Options of ``forgetmi cohort make``.
+
+    Args:
+        out: New directory; gets cohort.csv, the images and a note that nobody in it is real.
+        patients: Number of patients, 1 to 1,000,000.
+        seed: Seed of everything in it.
+        size: Side of the images, pixels, 16 to 2048.
+        ordinal: Four grades of edema; no = four named causes.
+        reference_patients: Further patients that are never trained on, for audits.
+    """
+
+    out: Path
+    patients: int = 270
+    seed: int = 0
+    size: int = 64
+    ordinal: bool = True
+    reference_patients: int = 0
+
+
+def make(argv: Sequence[str]) -> None:
+    """Write a generated cohort."""
+    layouts = {"table": make_table, "mimic": make_mimic}
+
+    # The layout decides which other options there are.
+    words, values = take_options(argv, {"like"})
+    like = values.get("like", "table")
+    if like not in layouts:
+        raise SpecError(
+            Fault(f"no cohort like {like!r} can be made", do=f"One of: {', '.join(layouts)}.")
+        )
+
+    layouts[like](words)
+
+
+def make_table(argv: Sequence[str]) -> None:
+    """Write a generated cohort as a table and images."""
+    options = command_line(
+        MakeOptions,
+        argv,
+        prog="forgetmi cohort make",
+        description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
+        "--like mimic writes a tree like MIMIC-CXR's, with options of its own.",
+    )
+
+    # The generator and the run specification are imported after the help was printed.
+    import yaml
+
+    from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
+    from forgetmi.run.spec import to_plain
+
+    with ProgressDisplay() as display:
+        make_synthetic(
+            options.out,
+            patients=options.patients,
+            seed=options.seed,
+            size=options.size,
+            ordinal=options.ordinal,
+            reference_patients=options.reference_patients,
+            progress=lambda done, total: display.update("patients", done, total),
+        )
+
+    # A specification that reads it.
+    reader = synthetic_table(options.out, ordinal=options.ordinal)
+    spec_file = options.out / "spec.yaml"
+    write_text(spec_file, yaml.safe_dump({"cohort": to_plain(reader)}))
+
+    echo(f"Cohort: {options.out / 'cohort.csv'}")
+    echo(f"Use it:  forgetmi run --spec {spec_file} --out runs/mine")

@@ -1,0 +1,29 @@
+"""How a cohort is printed, for all subcommands of ``forgetmi cohort``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forgetmi.core.types import Cohort, codes
+
+
+def describe(cohort: Cohort) -> str:
+    """A cohort in a few lines, without anything about a single patient."""
+    studies = len(codes(cohort.study)[1])
+    patients = len(codes(cohort.patient)[1])
+
+    # Shares of the classes among the labelled images.
+    labels = cohort.label[cohort.label >= 0]
+    shares = [
+        f"{name} {np.mean(labels == number):.0%}" for number, name in enumerate(cohort.classes)
+    ]
+    kind = "grades" if cohort.ordinal else "names"
+    unknown = len(cohort) - len(labels)
+
+    lines = [
+        f"{cohort.name}: {len(cohort)} images, {studies} studies, {patients} patients",
+        f"  classes ({kind}): {', '.join(shares)}; unknown: {unknown} images",
+        f"  content digest {cohort.digest[:16]}",
+    ]
+    lines += [f"  note: {notice}" for notice in cohort.notices]
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""A dataclass of options from the words of a command line; light, for commands that need no run specification."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from forgetmi.core.errors import Fault, SpecError
+
+
+def command_line(options: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
+    """A dataclass of options from words; wrong ones end the process with code 2.
+
+    Args:
+        options: Dataclass whose fields are the options and whose docstring explains them.
+        argv: Arguments after the command's name.
+        prog: The command as typed, for the help.
+        description: What it does.
+
+    Returns:
+        An instance of the dataclass.
+    """
+    import tyro
+
+    return tyro.cli(
+        options,
+        args=list(argv),
+        prog=prog,
+        description=description,
+        config=(tyro.conf.HelptextFromCommentsOff,),
+    )
+
+
+def take_options(
+    argv: Sequence[str], names: Collection[str]
+) -> tuple[list[str], dict[str, str]]:
+    """Split off options that decide which other options there are, as ``--name value`` or ``--name=value``.
+
+    Args:
+        argv: Arguments after the command's name.
+        names: Of the options to take, without dashes.
+
+    Returns:
+        The other words, and the value of each option that was given.
+
+    Raises:
+        SpecError: An option has no value.
+    """
+    rest: list[str] = []
+    values: dict[str, str] = {}
+
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in names:
+            rest.append(word)
+            continue
+
+        # Without "=", the value is the next word.
+        if not equals:
+            value = next(words, "")
+        if not value or value.startswith("--"):
+            raise SpecError(Fault(f"--{name} needs a value", where="command line"))
+        values[name] = value
+
+    return rest, values

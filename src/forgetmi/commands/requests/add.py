@@ -1,0 +1,82 @@
+"""``forgetmi requests add``: enter a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.commands.command_line import command_line
+from forgetmi.commands.requests.wording import read_day, subject_count
+from forgetmi.requests.deadlines import Term, deadline
+from forgetmi.requests.entries import Scope
+from forgetmi.requests.ledger import LEDGER, Ledger
+from forgetmi.requests.subjects import read_subjects
+from forgetmi.run.console import echo
+
+GROUNDS = {
+    "gdpr": "GDPR Art. 17, erasure",
+    "uk_biobank": "UK Biobank withdrawal",
+    "own": "withdrawal",
+}
+
+
+@dataclass(frozen=True)
+class AddOptions:
+    """Options of ``forgetmi requests add``.
+
+    Args:
+        who: CSV or Parquet with a column patient_id (or study_id) of those who withdraw.
+        received: Day of receipt, YYYY-MM-DD; empty = today (UTC).
+        term: What sets the deadline: gdpr (one month), uk_biobank (90 days), or own with --days.
+        days: For own, days until the deadline, 1 to 3650.
+        ground: Legal ground in words, without identifiers; empty = that of the term.
+        scope: all_studies, one_modality, future_training, or legal_hold (the request waits on hold).
+        note: Anything else, without identifiers.
+        ledger: The ledger's file.
+        key_file: The identifier key; empty = as for a cohort.
+    """
+
+    who: Path
+    received: str = ""
+    term: Term = "gdpr"
+    days: int | None = None
+    ground: str = ""
+    scope: Scope = "all_studies"
+    note: str = ""
+    ledger: Path = LEDGER
+    key_file: Path | None = None
+
+
+def add(argv: Sequence[str]) -> None:
+    """Enter a request."""
+    options = command_line(
+        AddOptions,
+        argv,
+        prog="forgetmi requests add",
+        description="Enter a withdrawal. Identifiers are read, turned into keyed digests, and not kept.",
+    )
+    received = read_day(options.received, "--received")
+    due = deadline(received, options.term, days=options.days)
+    ground = options.ground or GROUNDS[options.term]
+
+    # Raw identifiers go no further than this call.
+    pseudonyms = Pseudonyms(load_key(options.key_file))
+    patients, studies = read_subjects(options.who, pseudonyms, words=(ground, options.note))
+
+    ledger = Ledger(options.ledger, key_id=pseudonyms.key_id)
+    entry = ledger.add(
+        received=received,
+        due=due,
+        term=options.term,
+        ground=ground,
+        scope=options.scope,
+        patients=patients,
+        studies=studies,
+        note=options.note,
+    )
+
+    echo(f"{entry.name}: {subject_count(entry)}, {entry.scope}, {entry.state}, due {entry.due}")
+    for twin in ledger.twins(entry):
+        echo(f"  note: {twin.name} ({twin.state}) names some of the same")

@@ -1,0 +1,79 @@
+"""``forgetmi requests close``: close requests by a run's record, or set their state by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from forgetmi.commands.command_line import command_line
+from forgetmi.commands.requests.wording import entry_line
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.evidence.verify import verify
+from forgetmi.requests.entries import numbers
+from forgetmi.requests.ledger import LEDGER, Ledger
+from forgetmi.run.console import echo
+
+
+@dataclass(frozen=True)
+class CloseOptions:
+    """Options of ``forgetmi requests close``.
+
+    Args:
+        request: Numbers of requests, e.g. R0003.
+        record: The record (or run directory) that carried them out; it is verified first.
+        state: With --record closed; without, what to set: closed, refused, on_hold, or open again.
+        note: Why, without identifiers; needed without a record, or where the verdict is not FORGOTTEN or the record is
+            older than the request.
+        key: The signer's public key (PEM), from a source you trust; without, anybody's record is taken.
+        ledger: The ledger's file.
+    """
+
+    request: tyro.conf.Positional[tuple[str, ...]]
+    record: Path | None = None
+    state: Literal["closed", "refused", "on_hold", "open"] = "closed"
+    note: str = ""
+    key: Path | None = None
+    ledger: Path = LEDGER
+
+
+def close(argv: Sequence[str]) -> None:
+    """Close requests."""
+    options = command_line(
+        CloseOptions,
+        argv,
+        prog="forgetmi requests close",
+        description="Close requests by a run's record; or refuse them, hold them, open them again.",
+    )
+    chosen = numbers(options.request)
+    if not chosen:
+        raise SpecError(Fault("no request is named", do="Give numbers, e.g. R0003."))
+    if options.record is not None and options.state != "closed":
+        raise SpecError(
+            Fault("a record closes requests", where="--state", do="Leave one of the two out.")
+        )
+    ledger = Ledger(options.ledger)
+
+    # By hand, with a reason; or by a record, which is verified first.
+    notes: Mapping[int, str] = {}
+    unchecked: Sequence[str] = ()
+    if options.record is None:
+        ledger.move(chosen, options.state, note=options.note)
+    else:
+        verified = verify(options.record, key=options.key)
+        folder = options.record if options.record.is_dir() else options.record.parent
+        notes = ledger.close_requests(
+            chosen, verified.record, folder=folder.resolve(), note=options.note
+        )
+        unchecked = verified.open
+
+    lines = []
+    for entry in ledger.entries(chosen):
+        lines.append(entry_line(entry))
+        if entry.number in notes:
+            lines.append(f"  note: {notes[entry.number]}")
+    lines += [f"  not checked: {line}" for line in unchecked]
+    echo("\n".join(lines))

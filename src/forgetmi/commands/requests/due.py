@@ -1,0 +1,59 @@
+"""``forgetmi requests due``: what must be done by when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetmi.commands.command_line import command_line
+from forgetmi.commands.requests.wording import entry_line, read_day
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.requests.entries import PENDING
+from forgetmi.requests.ledger import LEDGER, Ledger
+from forgetmi.run.console import echo
+
+
+@dataclass(frozen=True)
+class DueOptions:
+    """Options of ``forgetmi requests due``.
+
+    Args:
+        within: Only deadlines within so many days, 0 or more; overdue ones always.
+        today: The day to count from, YYYY-MM-DD; empty = today (UTC).
+        ledger: The ledger's file.
+    """
+
+    within: int = 3650
+    today: str = ""
+    ledger: Path = LEDGER
+
+
+def due(argv: Sequence[str]) -> None:
+    """Deadlines."""
+    options = command_line(
+        DueOptions,
+        argv,
+        prog="forgetmi requests due",
+        description="Requests that are not closed, the most urgent first.",
+    )
+    if options.within < 0:
+        raise SpecError(Fault(f"{options.within} days", where="--within", do="Give 0 or more."))
+    today = read_day(options.today, "--today")
+
+    # The ledger gives them by deadline.
+    lines = []
+    for entry in Ledger(options.ledger).entries(states=PENDING):
+        days_left = (entry.due - today).days
+        if days_left <= options.within:
+            lines.append(f"{_time_left(days_left):>18}  {entry_line(entry)}")
+
+    echo("\n".join(lines) or "nothing is due")
+
+
+def _time_left(days: int) -> str:
+    if days < 0:
+        return f"OVERDUE by {-days} d"
+    if days == 0:
+        return "due today"
+    return f"{days} d left"

@@ -1,0 +1,60 @@
+"""``forgetmi requests list``: all requests and where they stand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from forgetmi.commands.command_line import command_line
+from forgetmi.commands.requests.wording import entry_line
+from forgetmi.requests.entries import STATES, Entry, State
+from forgetmi.requests.ledger import LEDGER, Ledger
+from forgetmi.run.console import echo
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Options of ``forgetmi requests list``.
+
+    Args:
+        state: Only requests in this state; all = every one.
+        as_json: Print JSON, with keyed digests and the history of each request.
+        ledger: The ledger's file.
+    """
+
+    state: Literal["all", "open", "processing", "on_hold", "closed", "refused"] = "all"
+    as_json: bool = False
+    ledger: Path = LEDGER
+
+
+def list_requests(argv: Sequence[str]) -> None:
+    """All requests."""
+    options = command_line(
+        ListOptions,
+        argv,
+        prog="forgetmi requests list",
+        description="All requests and where they stand, by deadline.",
+    )
+    states: tuple[State, ...] = STATES if options.state == "all" else (options.state,)
+    ledger = Ledger(options.ledger)
+    entries = ledger.entries(states=states)
+
+    if options.as_json:
+        plain = [_plain(entry, ledger) for entry in entries]
+        echo(json.dumps(plain, indent=1, default=str))
+    elif entries:
+        echo("\n".join(map(entry_line, entries)))
+    else:
+        echo("no requests")
+
+
+def _plain(entry: Entry, ledger: Ledger) -> dict[str, Any]:
+    """One request for JSON."""
+    return {
+        **asdict(entry),
+        "request": entry.name,
+        "history": ledger.history(entry.number),
+    }

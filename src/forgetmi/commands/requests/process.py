@@ -1,0 +1,69 @@
+"""``forgetmi requests process``: open requests become one forget list, and the command that carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetmi.commands.options import parse
+from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.requests.entries import Kind, numbers
+from forgetmi.requests.ledger import LEDGER, Ledger
+from forgetmi.requests.processing import gather, next_command
+from forgetmi.run.console import echo
+
+
+@dataclass(frozen=True)
+class ProcessOptions:
+    """Options of ``forgetmi requests process``.
+
+    Args:
+        out: The forget list to write (CSV of keyed digests), for --partition.forget-list.
+        only: Numbers of requests, e.g. R0003; none given = every open one.
+        kind: Requests that name patients, or those that name single studies; one forget list holds one kind.
+        ledger: The ledger's file.
+    """
+
+    out: Path
+    only: tuple[str, ...] = ()
+    kind: Kind = "patient"
+    ledger: Path = LEDGER
+
+
+def process(argv: Sequence[str]) -> None:
+    """Gather open requests into one forget list."""
+    spec, options = parse(
+        ProcessOptions,
+        argv,
+        prog="forgetmi requests process",
+        only=("cohort",),
+        description="Match open requests with a cohort and write one forget list for forgetmi run.",
+    )
+    cohort = spec.cohort.load()
+    ledger = Ledger(options.ledger, key_id=cohort.key_id)
+
+    forget_list = gather(ledger, cohort, kind=options.kind, only=numbers(options.only))
+    for note in forget_list.notes:
+        echo(note)
+    if not forget_list.entries:
+        raise EvidenceError(
+            Fault(
+                "no request can be carried out",
+                where=options.ledger.name,
+                do="See forgetmi requests list.",
+            )
+        )
+
+    # The list is on disk before the ledger says that its requests are being processed.
+    forget_list.write(options.out)
+    batch = ledger.process(
+        [entry.number for entry in forget_list.entries], never_trained=forget_list.never_trained
+    )
+
+    count = f"{len(forget_list.entries)} requests, {len(forget_list.rows)} {options.kind} digests"
+    command = next_command(options.out, forget_list.entries, ledger.steps())
+    echo(
+        f"Forget list {batch}: {options.out} ({count})\n"
+        f"Next, with the cohort's options:  {command}"
+    )
