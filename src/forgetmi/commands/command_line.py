@@ -31,9 +31,7 @@ def command_line(options: type, argv: Sequence[str], *, prog: str, description: 
     )
 
 
-def take_options(
-    argv: Sequence[str], names: Collection[str]
-) -> tuple[list[str], dict[str, str]]:
+def take_options(argv: Sequence[str], names: Collection[str]) -> tuple[list[str], dict[str, str]]:
     """Split off options that decide which other options there are, as ``--name value`` or ``--name=value``.
 
     Args:

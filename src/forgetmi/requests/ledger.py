@@ -1,4 +1,4 @@
-"""The ledger of withdrawals: one SQLite file of requests, keyed digests, deadlines, states, and the runs that closed them.
+"""The ledger of withdrawals: one SQLite file of requests, keyed digests, deadlines, states, and runs that closed them.
 
 Every change is one transaction that begins by taking the write lock, so that two processes at once lose nothing and a
 killed one leaves nothing half-done. Raw identifiers are never stored.
@@ -290,8 +290,7 @@ class Ledger:
 
         if final:
             raise EvidenceError(
-                Fault(f"{entry.name} is {entry.state} already", where=self._name)
-                for entry in final
+                Fault(f"{entry.name} is {entry.state} already", where=self._name) for entry in final
             )
         return entries
 

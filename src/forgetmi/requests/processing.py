@@ -57,9 +57,7 @@ class ForgetList:
         write_text(path, "\n".join(lines) + "\n")
 
 
-def gather(
-    ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = ()
-) -> ForgetList:
+def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = ()) -> ForgetList:
     """Match requests with a cohort and gather those that a run can carry out.
 
     Args:
@@ -105,9 +103,7 @@ def gather(
     return ForgetList(kind, tuple(taken), tuple(rows), never_trained, tuple(notes))
 
 
-def standing_of_subjects(
-    cohort: Cohort, kind: Kind, partition: Partition | None
-) -> dict[str, str]:
+def standing_of_subjects(cohort: Cohort, kind: Kind, partition: Partition | None) -> dict[str, str]:
     """What each patient's or study's data are to the model in service.
 
     Args:

@@ -78,9 +78,7 @@ def make_mimic(argv: Sequence[str]) -> None:
     )
     partition = {"forget_list": str(made.forget[10]), "validation": 0.1}
     spec_file = options.out / "spec.yaml"
-    write_text(
-        spec_file, yaml.safe_dump({"cohort": to_plain(reader), "partition": partition})
-    )
+    write_text(spec_file, yaml.safe_dump({"cohort": to_plain(reader), "partition": partition}))
 
     columns = read_strings(made.split).columns
     counts = [

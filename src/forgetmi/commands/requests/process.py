@@ -64,6 +64,5 @@ def process(argv: Sequence[str]) -> None:
     count = f"{len(forget_list.entries)} requests, {len(forget_list.rows)} {options.kind} digests"
     command = next_command(options.out, forget_list.entries, ledger.steps())
     echo(
-        f"Forget list {batch}: {options.out} ({count})\n"
-        f"Next, with the cohort's options:  {command}"
+        f"Forget list {batch}: {options.out} ({count})\nNext, with the cohort's options:  {command}"
     )
