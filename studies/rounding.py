@@ -2,8 +2,8 @@
 
     python studies/rounding.py [--into docs/distributed.md]
 
-Of two processes each computes one half (tests/core/test_distributed.py: the same bits), as one does with ``shares=2``. For
-comparison, the same distances between two seeds of the unlearning.
+Of two processes each computes one half (tests/core/test_distributed.py: the same bits), as one does with
+``micro_batches=2``. For comparison, the same distances between two seeds of the unlearning.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     body = []
     for setting in own.methods:
 
-        def unlearned(seed: int, shares: int = 1, method: str = setting) -> tuple[int, Signals]:
+        def unlearned(
+            seed: int, micro_batches: int = 1, method: str = setting
+        ) -> tuple[int, Signals]:
             done = workflow.unlearn(
                 prepared=prepared,
                 partition=sets,
@@ -85,12 +87,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 method=read_setting(method).method,
                 recipe=Recipe(),
                 seed=seed,
-                shares=shares,
+                micro_batches=micro_batches,
             )
             return done.trace.steps, workflow.predict(prepared=prepared, model=done.model)
 
         steps, whole = unlearned(0)
-        _, halves = unlearned(0, shares=2)
+        _, halves = unlearned(0, micro_batches=2)
         _, seed = unlearned(1)
         body.append(
             (

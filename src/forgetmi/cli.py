@@ -134,6 +134,7 @@ def _in_step(verb: str, rest: Sequence[str]) -> None:
     """Run a command in one of the processes of a launcher; the first one writes and speaks."""
     from forgetmi.core import distributed
     from forgetmi.core.errors import Fault, SpecError
+    from forgetmi.core.process_output import private_output
 
     if verb not in IN_STEP:
         raise SpecError(
@@ -143,7 +144,7 @@ def _in_step(verb: str, rest: Sequence[str]) -> None:
                 do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes.",
             )
         )
-    with distributed.together(), distributed.own_output(rest) as words:
+    with distributed.process_group(), private_output(rest) as words:
         if distributed.sharded() and verb != "train":
             print(
                 "note: trained models are sharded while they train; to unlearn, relearn and evaluate, every process "

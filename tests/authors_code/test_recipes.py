@@ -20,9 +20,10 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.text import Tokenizer
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
+from forgetmi.model.optimiser import training_optimiser
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec
-from forgetmi.model.train import _optimiser, fit
+from forgetmi.model.train import fit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -35,7 +36,7 @@ def test_decay_spares_what_the_published_trainers_spare(model: ImageText, recipe
         if not name.startswith("gate.")
     }
     theirs = parameter_groups(model, weight_decay=0.1)
-    ours = _optimiser(model, recipe).param_groups
+    ours = training_optimiser(model, recipe).param_groups
     for decay in (0.1, 0.0):
         expected, found = (
             {

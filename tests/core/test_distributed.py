@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import shutil
 import socket
@@ -18,6 +19,8 @@ from forgetmi.cli import main
 from forgetmi.core import distributed
 from forgetmi.core.errors import SpecError
 from forgetmi.core.registry import methods
+from forgetmi.model.execution import Execution
+from forgetmi.model.image_text import in_micro_batches, micro_batches
 from forgetmi.model.initialise import build
 from forgetmi.run import workflow
 from tests.core.together import (
@@ -157,38 +160,60 @@ def test_no_method_brings_processes_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("launched", "samples"), [(1, 5), (3, 3), (4, 10), (3, 2)])
-def test_a_share_is_everybodys_once(
+def test_a_shard_is_everybodys_once(
     launched: int, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "count", lambda: launched)
+    monkeypatch.setattr(distributed, "world_size", lambda: launched)
     taken, sizes = [], set()
     for rank in range(launched):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        own = list(range(samples))[distributed.share(samples)]
+        own = list(range(samples))[distributed.shard(samples)]
         taken += own
         sizes.add(len(own))
     assert taken == list(range(samples))
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_shares_are_those_of_as_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with contextlib.suppress(KeyboardInterrupt), distributed.in_micro_batches(3):
-        taken = [distributed.share(10, of=3, number=number) for number in range(3)]
-        monkeypatch.setattr(distributed, "count", lambda: 3)
-        for number, one in enumerate(taken):
-            monkeypatch.setattr(distributed, "rank", lambda number=number: number)
-            assert distributed.share(10) == one
-        with distributed.in_micro_batches(1), distributed.in_micro_batches(3):
-            assert distributed.shares() == 3
-        with (
-            pytest.raises(SpecError, match="there are 3 processes"),
-            distributed.in_micro_batches(2),
-        ):
-            pass
-        monkeypatch.undo()
-        assert distributed.shares() == 3
+def test_micro_batches_are_those_of_as_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [distributed.micro_batch(10, number, of=3) for number in range(3)]
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    for number, part in enumerate(parts):
+        monkeypatch.setattr(distributed, "rank", lambda number=number: number)
+        assert distributed.shard(10) == part
+
+
+def test_micro_batches_are_set_for_a_block(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(small.prepared.spec, seed=0)
+    with contextlib.suppress(KeyboardInterrupt), in_micro_batches(model, 3):
+        assert micro_batches(model) == 3
+        assert micro_batches(copy.deepcopy(model)) == 3
+        with in_micro_batches(model, 2):
+            assert micro_batches(model) == 2
+        assert micro_batches(model) == 3
         raise KeyboardInterrupt
-    assert distributed.shares() == 1
+    assert micro_batches(model) == 1
+
+    with pytest.raises(SpecError, match="1 or more"), in_micro_batches(model, 0):
+        pass
+
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    with in_micro_batches(model, 1), in_micro_batches(model, 3):
+        assert micro_batches(model) == 3
+    with pytest.raises(SpecError, match="there are 3 processes"), in_micro_batches(model, 2):
+        pass
+
+
+def test_an_unlearned_model_computes_whole_batches_again(small: Any) -> None:
+    original = build(small.prepared.spec, seed=0).eval()
+    done = workflow.unlearn(
+        prepared=small.prepared,
+        partition=small.partition,
+        model=original,
+        method=methods.get("fine_tune")(epochs=1),
+        micro_batches=2,
+    )
+    assert done.trace.facts["shares of a batch"] == 2
+    assert done.model.execution == original.execution == Execution()
 
 
 def test_in_training_mode_a_batch_is_whole(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +223,7 @@ def test_in_training_mode_a_batch_is_whole(small: Any, monkeypatch: pytest.Monke
     )
     sizes: list[int] = []
     model.gate.register_forward_hook(lambda module, given, out: sizes.append(len(out)))
-    with distributed.in_micro_batches(2):
+    with in_micro_batches(model, 2):
         for training, expected in ((True, [5]), (False, [2, 3])):
             sizes.clear()
             out = model.train(training)(batch)
@@ -214,7 +239,7 @@ def test_in_training_mode_a_batch_is_whole(small: Any, monkeypatch: pytest.Monke
 
 def test_deepspeed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(SpecError, match="use_fsdp"), distributed.together():
+    with pytest.raises(SpecError, match="use_fsdp"), distributed.process_group():
         pass
 
 

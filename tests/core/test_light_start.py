@@ -23,7 +23,9 @@ HEAVY = ("torch", "transformers", "tokenizers", "scipy", "sklearn", "pandas", "m
 
 
 def test_specifications_load_without_heavy_libraries() -> None:
-    script = f"import sys, {', '.join(LIGHT)}; print(*[name for name in {HEAVY} if name in sys.modules])"
+    script = (
+        f"import sys, {', '.join(LIGHT)}; print(*[name for name in {HEAVY} if name in sys.modules])"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -25,7 +25,8 @@ from forgetmi.data.loaders import SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.image_text import ImageText, recompute_activations
+from forgetmi.model.execution import Execution
+from forgetmi.model.image_text import ImageText, in_micro_batches
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
 from forgetmi.model.optimiser import TransformersAdamW
@@ -157,8 +158,8 @@ def spread_steps(model: ImageText, batch: Any) -> Found:
         name: (encoder, sum(p.numel() for p in encoder.parameters()))
         for name, encoder in (("image", model.img_model), ("text", model.text_model))
     }
-    recompute_activations(model, True)
-    spread = distributed.count() > 1
+    model.execution = Execution(recompute=True)
+    spread = distributed.world_size() > 1
     if spread:
         shard(model)
     for make in (torch.optim.AdamW, TransformersAdamW):
@@ -212,9 +213,9 @@ def unlearned(kind: str, folder: Path, batch: Any) -> Found:
         method=method,
         recipe=recipe,
         batch_size=9,
-        shares=2 if "shares" in how else 1,
+        micro_batches=2 if "shares" in how else 1,
     )
-    with torch.no_grad(), distributed.in_micro_batches(2 if "shares" in how else 1):
+    with torch.no_grad(), in_micro_batches(done.model, 2 if "shares" in how else 1):
         yield from says(kind, done.model(batch), joint="shares" in how)
 
 
@@ -249,7 +250,7 @@ def child(
     }
     if rank > 0:
         sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    with distributed.together():
+    with distributed.process_group():
         own = folder / str(rank)
         found = call(own, kinds)
         torch.save(found, own / "found.pt")

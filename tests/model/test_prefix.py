@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from forgetmi.model.image_text import executing
 from forgetmi.model.initialise import build
 from forgetmi.model.prefix import Prefix, fixed_steps
 
@@ -26,8 +27,8 @@ def test_both_parts_of_an_encoder_are_the_whole(spec, samples):
             )
             prefix = Prefix(start)
             prefix.keep(batch, first)
-            model.known = {name: prefix}
-            parts = model(batch)
+            with executing(model, prefixes={name: prefix}):
+                parts = model(batch)
             assert torch.equal(parts.joint_embedding, whole.joint_embedding), (name, start)
             assert torch.equal(parts.text_logits, whole.text_logits), (name, start)
             assert torch.equal(parts.image_logits, whole.image_logits), (name, start)
@@ -36,8 +37,7 @@ def test_both_parts_of_an_encoder_are_the_whole(spec, samples):
 def test_rows_that_are_not_held_are_refused(spec, samples):
     model = build(spec, seed=0).eval()
     batch = samples(4, batch_size=4).all
-    model.known = {"image": Prefix(1)}
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError), executing(model, prefixes={"image": Prefix(1)}):
         model(batch)
 
 

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertModel, DistilBertConfig
 
 from forgetmi.core.errors import SpecError
-from forgetmi.model.image_text import recompute_activations
+from forgetmi.model.execution import Execution
 from forgetmi.model.initialise import build, initialise
 from forgetmi.model.pretrained import pretrained_text
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact
@@ -69,7 +69,7 @@ def test_recomputed_activations_change_no_gradient(spec, samples):
     found = []
     for again, training in ((False, False), (True, False), (False, True), (True, True)):
         model = build(replace(spec, text=replace(spec.text, layers=2)), seed=0).train(training)
-        recompute_activations(model, again)
+        model.execution = Execution(recompute=again)
         torch.manual_seed(0)  # dropout
         outputs = model(samples(4, batch_size=4).all)
         (outputs.image_logits.sum() + outputs.text_logits.square().sum()).backward()

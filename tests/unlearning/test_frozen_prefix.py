@@ -136,13 +136,13 @@ def test_the_larger_part_is_given_up_first(small: Any, deeper: workflow.Prepared
             _fresh_model=lambda seed: workflow.build(deeper.spec, seed=seed),
         )
         with frozen_prefix(student, loader, context, passes=2, limit=size / 2**20):
-            assert {name: prefix.start for name, prefix in student.known.items()} == context.facts[
-                HELD
-            ]
-            assert sum(prefix.size for prefix in student.known.values()) <= size
+            assert {
+                name: prefix.start for name, prefix in student.execution.prefixes.items()
+            } == context.facts[HELD]
+            assert sum(prefix.size for prefix in student.execution.prefixes.values()) <= size
             with torch.no_grad():
                 with_table = student(deeper.records.batch(rows[:9])).joint_embedding
-        assert student.known == {}
+        assert student.execution.prefixes == {}
         with torch.no_grad():
             assert torch.allclose(
                 student(deeper.records.batch(rows[:9])).joint_embedding, with_table, atol=1e-6

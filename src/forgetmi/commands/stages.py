@@ -8,13 +8,14 @@ from pathlib import Path
 
 from forgetmi.cohort.partition_file import read_partition, write_partition
 from forgetmi.commands.options import parse
-from forgetmi.core import distributed
 from forgetmi.core.cost import Meter
+from forgetmi.core.distributed import check_micro_batches
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_json, write_text
 from forgetmi.core.types import Cohort, Signals
 from forgetmi.data.duplicates import find_duplicates
 from forgetmi.jobs.pool import use_threads
+from forgetmi.model.image_text import in_micro_batches
 from forgetmi.report import near_duplicates
 from forgetmi.run import workflow
 from forgetmi.run.console import ProgressDisplay, echo
@@ -183,8 +184,8 @@ def unlearn(argv: Sequence[str]) -> None:
         ),
     )
     use_threads(spec.threads)
-    with distributed.in_micro_batches(own.shares):
-        _unlearn(spec, own)
+    check_micro_batches(own.shares)
+    _unlearn(spec, own)
 
 
 def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
@@ -205,25 +206,26 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
     with ProgressDisplay() as display, full_disk_explained(own.out.name):
         prepared, original = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
         original.model.to(device_of(spec))
-        settled = workflow.fit_missing_gate(prepared, original, partition, seed=spec.seed)
-        if said is not None:
-            if settled:
-                raise SpecError(
-                    Fault(
-                        "the original's signals do not fit",
-                        where="--signals",
-                        do="Leave the option out.",
-                        why="the checkpoint came without a gate, and they were made before one was fitted to it",
+        with in_micro_batches(original.model, own.shares):
+            settled = workflow.fit_missing_gate(prepared, original, partition, seed=spec.seed)
+            if said is not None:
+                if settled:
+                    raise SpecError(
+                        Fault(
+                            "the original's signals do not fit",
+                            where="--signals",
+                            do="Leave the option out.",
+                            why="the checkpoint came without a gate, and they were made before one was fitted to it",
+                        )
                     )
+                original_table(
+                    said,
+                    spec.method,
+                    original.model,
+                    records=prepared.records,
+                    partition=partition,
+                    recipe=spec.training,
                 )
-            original_table(
-                said,
-                spec.method,
-                original.model,
-                records=prepared.records,
-                partition=partition,
-                recipe=spec.training,
-            )
         own.out.parent.mkdir(parents=True, exist_ok=True)
         write_partition(beside(own.out, "partition.json"), partition)
         if spec.duplicates:
@@ -248,6 +250,7 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
             state=state,
             device=device_of(spec),
             training_log=workflow.open_log(own.checkpoint, spec.method),
+            micro_batches=own.shares,
             original=said,
             progress=lambda step, total: display.update("unlearn", step, total),
         )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from forgetmi.core import distributed
+from forgetmi.core.collectives import averaging_gradients, gather_rows, scatter_rows
 from forgetmi.core.seeding import scope
 from forgetmi.core.types import Batch, Outputs
+from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_resnet import ImageResNet
-from forgetmi.model.prefix import Prefix
 from forgetmi.model.spec import ModelSpec
 from forgetmi.model.text_encoder import TextEncoder
 
@@ -35,13 +37,15 @@ class ImageText(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.execution = Execution()
+
+        # Layers draw random weights when they are made.
         with scope(0, "construct"):
             self.text_model = TextEncoder(
                 spec.text, width=spec.image.features, classes=spec.classes
             )
             self.img_model = ImageResNet(spec.image, spec.classes)
             self.gate = MultimodalAdaptationGate(spec.image.features)
-        self.known: Mapping[str, Prefix] = {}
 
     @property
     def device(self) -> torch.device:
@@ -49,82 +53,140 @@ class ImageText(nn.Module):
         return self.img_model.fc1.weight.device
 
     def forward(self, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
-        """Run both encoders and the gate; several processes share the batch, and each gets all outputs.
+        """Run both encoders and the gate; of several processes each computes a part, and all get all outputs.
 
-        One process in eval mode computes the shares that are asked of it one after the other; see
-        `forgetmi.core.distributed.in_micro_batches`.
-
-        An encoder ("image", "text") named in ``known`` starts from the outputs held there, for the rows held there.
+        How it computes is set in ``execution``; see `forgetmi.model.execution.Execution`.
 
         Args:
             batch: Samples, on the model's device.
             text_inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (``text_model.embed``), for
                 methods that disturb or differentiate the input of the text encoder.
         """
-        shares, alone = distributed.shares(), distributed.count() == 1
-        if not 1 < shares <= len(batch) or (alone and self.training):
-            return _join(self.img_model, self.text_model, self.gate, batch, text_inputs, self.known)
-        return (
-            self._in_turn(batch, text_inputs, shares)
-            if alone
-            else self._together(batch, text_inputs)
+        alone = distributed.world_size() == 1
+
+        # Batch statistics and dropout are those of the whole batch, so one process does not divide a training batch.
+        parts = micro_batches(self)
+        if not 1 < parts <= len(batch) or (alone and self.training):
+            return self._join(self.img_model, self.text_model, self.gate, batch, text_inputs)
+
+        if alone:
+            return self._one_after_another(batch, text_inputs, parts)
+        return self._one_each(batch, text_inputs)
+
+    def _one_after_another(self, batch: Batch, text_inputs: Tensor | None, parts: int) -> Outputs:
+        """All micro-batches of a batch, by one process."""
+        # As among processes, their gradients are added up before they meet those of other passes.
+        image, text, gate = averaging_gradients(self.img_model, self.text_model, self.gate)
+
+        outputs = []
+        for number in range(parts):
+            rows = distributed.micro_batch(len(batch), number, of=parts)
+            inputs = None
+            if text_inputs is not None:
+                inputs = text_inputs[rows]
+            outputs.append(self._join(image, text, gate, _select(batch, rows), inputs))
+
+        # The rows of all parts, in the batch's order.
+        joined = {}
+        for field in fields(Outputs):
+            joined[field.name] = torch.cat([getattr(part, field.name) for part in outputs])
+        return Outputs(**joined)
+
+    def _one_each(self, batch: Batch, text_inputs: Tensor | None) -> Outputs:
+        """This process's part of a batch, and the others' from them."""
+        own = _select(batch, distributed.shard(len(batch)))
+        image, text, gate = averaging_gradients(self.img_model, self.text_model, self.gate)
+
+        with distributed.per_process_dropout(self.training):
+            inputs = None
+            if text_inputs is not None:
+                inputs = scatter_rows(text_inputs)
+            outputs = self._join(image, text, gate, own, inputs)
+
+        # One message carries all outputs to all processes.
+        parts = [getattr(outputs, field.name) for field in fields(Outputs)]
+        return Outputs(*gather_rows(parts, len(batch)))
+
+    def _join(
+        self,
+        image_encoder: Callable[..., Any],
+        text_encoder: Callable[..., Any],
+        gate: Callable[..., Any],
+        batch: Batch,
+        text_inputs: Tensor | None,
+    ) -> Outputs:
+        """Both encoders' embeddings and logits, joined by the gate."""
+        prefixes = self.execution.prefixes
+        recompute = self.execution.recompute
+
+        # Each encoder starts from the outputs of its first steps, where these were cached.
+        pixels, start = batch.image, 0
+        if "image" in prefixes:
+            pixels, start = prefixes["image"].of(batch)
+        image, image_logits = image_encoder(pixels, start=start, recompute=recompute)
+
+        tokens, start = batch.tokens, 0
+        if "text" in prefixes:
+            tokens, start = prefixes["text"].of(batch)
+        text, text_logits = text_encoder(
+            tokens, batch.mask, inputs=text_inputs, start=start, recompute=recompute
         )
 
-    def _in_turn(self, batch: Batch, text_inputs: Tensor | None, shares: int) -> Outputs:
-        """All shares of a batch, by one process."""
-        # As among processes, the shares' gradients are added up before they meet those of other passes.
-        image, text, gate = distributed.averaged(self.img_model, self.text_model, self.gate)
-        parts = []
-        for number in range(shares):
-            own = distributed.share(len(batch), number=number, of=shares)
-            parts.append(
-                _join(
-                    image,
-                    text,
-                    gate,
-                    _rows(batch, own),
-                    None if text_inputs is None else text_inputs[own],
-                    self.known,
-                )
-            )
-        return Outputs(
-            *(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Outputs))
-        )
-
-    def _together(self, batch: Batch, text_inputs: Tensor | None) -> Outputs:
-        """This process's share of a batch, and the others' from them."""
-        mine = _rows(batch, distributed.share(len(batch)))
-        image, text, gate = distributed.averaged(self.img_model, self.text_model, self.gate)
-        with distributed.own_dropout(self.training):
-            inputs = None if text_inputs is None else distributed.part(text_inputs)
-            outputs = _join(image, text, gate, mine, inputs, self.known)
-        return Outputs(
-            *distributed.whole([getattr(outputs, f.name) for f in fields(Outputs)], len(batch))
-        )
+        return Outputs(image_logits, text_logits, image, text, gate(image, text))
 
 
-def _rows(batch: Batch, rows: slice) -> Batch:
-    return Batch(**{f.name: getattr(batch, f.name)[rows] for f in fields(Batch)})
+@contextmanager
+def executing(model: nn.Module, **changes: Any) -> Iterator[None]:
+    """Change how a model computes for a block. Copies made in the block stay as they were made.
+
+    Args:
+        model: An `ImageText`, or one that consists of them.
+        changes: Fields of `Execution`.
+    """
+    members = image_text_models(model)
+    before = [member.execution for member in members]
+    for member in members:
+        member.execution = replace(member.execution, **changes)
+
+    try:
+        yield
+    finally:
+        for member, execution in zip(members, before, strict=True):
+            member.execution = execution
 
 
-def _join(
-    image_branch: Callable[..., Any],
-    text_branch: Callable[..., Any],
-    gate: Callable[..., Any],
-    batch: Batch,
-    text_inputs: Tensor | None,
-    known: Mapping[str, Prefix],
-) -> Outputs:
-    pixels, first = known["image"].of(batch) if "image" in known else (batch.image, 0)
-    image, image_logits = image_branch(pixels, start=first)
-    tokens, first = known["text"].of(batch) if "text" in known else (batch.tokens, 0)
-    text, text_logits = text_branch(tokens, batch.mask, inputs=text_inputs, start=first)
-    return Outputs(image_logits, text_logits, image, text, gate(image, text))
+@contextmanager
+def in_micro_batches(model: nn.Module, number: int) -> Iterator[None]:
+    """Let one process compute each batch, in a block, in the parts that several processes would take.
+
+    What differs between one process and several is the rounding of smaller batches, which a long unlearning enlarges.
+    With the same micro-batches that is gone: after two of them in one process and one in each of two processes there
+    are the same bits, on the same kind of processor and threads, if neither was interrupted under another number. More
+    than two gradients may be added in another order. Batches in training mode are computed whole, because their
+    statistics and dropout are.
+
+    Args:
+        model: An `ImageText`, or one that consists of them. Copies made in the block stay divided.
+        number: Number of micro-batches, >= 1; several processes compute one each.
+
+    Raises:
+        SpecError: Less than 1, or another number than that of the processes.
+    """
+    distributed.check_micro_batches(number)
+    with executing(model, micro_batches=number):
+        yield
 
 
-def recompute_activations(model: ImageText, on: bool) -> None:
-    """Choose between keeping activations for the way back and computing them again, which saves memory."""
-    model.text_model.recompute = model.img_model.recompute = on
+def micro_batches(model: nn.Module) -> int:
+    """In how many micro-batches a model computes a batch: one a process, or as many as are set for one process."""
+    if distributed.world_size() > 1:
+        return distributed.world_size()
+    return max((member.execution.micro_batches for member in image_text_models(model)), default=1)
+
+
+def image_text_models(model: nn.Module) -> list[ImageText]:
+    """The image+report classifiers that a model consists of; itself, if it is one."""
+    return [module for module in model.modules() if isinstance(module, ImageText)]
 
 
 def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
@@ -137,14 +199,14 @@ def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
         For each of "image", "text" and "joint": convolutions, linear layers and embeddings with the norm layers that
         lie between them, by forward depth (a block's shortcut after its second convolution).
     """
-    return {
-        branch: tuple(
-            f"{root}.{name}"
-            for name, module in model.get_submodule(root).named_modules()
-            if any(True for _ in module.parameters(recurse=False))
-        )
-        for branch, root in BRANCHES.items()
-    }
+    order = {}
+    for branch, root in BRANCHES.items():
+        names = []
+        for name, module in model.get_submodule(root).named_modules():
+            if next(module.parameters(recurse=False), None) is not None:
+                names.append(f"{root}.{name}")
+        order[branch] = tuple(names)
+    return order
 
 
 def parameter_digest(model: nn.Module) -> str:
@@ -154,3 +216,7 @@ def parameter_digest(model: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _select(batch: Batch, rows: slice) -> Batch:
+    return Batch(**{field.name: getattr(batch, field.name)[rows] for field in fields(Batch)})

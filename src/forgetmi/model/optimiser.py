@@ -1,4 +1,4 @@
-"""AdamW as the transformers library had it until version 4, which published trainers rest on."""
+"""Optimisers of the training: PyTorch's AdamW, and the one that early BERT trainers rest on."""
 
 from __future__ import annotations
 
@@ -7,14 +7,57 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
+
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.recipe import Recipe
+
+
+def training_optimiser(model: ImageText, recipe: Recipe) -> Optimizer:
+    """The optimiser of a recipe, over everything but the gate, which the training loss does not reach.
+
+    Args:
+        model: Its weights that ask for gradients are trained.
+        recipe: Which optimiser, weight decay and learning rates. Each parameter group has a ``factor`` by which the
+            recipe's learning rate is multiplied.
+    """
+    # Weights with the same factor and decay form a group.
+    members: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad or name.startswith("gate."):
+            continue
+        factor = recipe.text_lr_factor if name.startswith("text_model.") else 1.0
+        decay = recipe.weight_decay if _decays(name, parameter, recipe) else 0.0
+        members.setdefault((factor, decay), []).append(parameter)
+
+    groups = []
+    for (factor, decay), parameters in members.items():
+        groups.append({"params": parameters, "factor": factor, "weight_decay": decay})
+
+    if recipe.optimiser == "bert":
+        return TransformersAdamW(groups, lr=recipe.lr, correct_bias=False)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+def _decays(name: str, parameter: nn.Parameter, recipe: Recipe) -> bool:
+    """Whether weight decay applies to a parameter."""
+    if recipe.decay_all:
+        return True
+
+    # Published trainers spare by name, and so let the scales of batch normalisation decay.
+    if recipe.decay_batch_norm:
+        return "bias" not in name and "LayerNorm" not in name
+
+    return parameter.ndim != 1
 
 
 class TransformersAdamW(Optimizer):
-    """AdamW whose epsilon is added before the bias correction, and whose decay follows the step.
+    """AdamW as the transformers library had it until version 4, which published trainers rest on.
 
-    At the first step its epsilon acts 31.6 times as strongly as in `torch.optim.AdamW`: gradients below 3e-5 move a
-    parameter by less than the learning rate.
+    Its epsilon is added before the bias correction, and its decay follows the step. At the first step its epsilon acts
+    31.6 times as strongly as in `torch.optim.AdamW`: gradients below 3e-5 move a parameter by less than the learning
+    rate.
 
     Args:
         params: Parameters or groups of them.
@@ -38,42 +81,53 @@ class TransformersAdamW(Optimizer):
         weight_decay: float = 0.0,
         correct_bias: bool = True,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "correct_bias": correct_bias,
-            },
-        )
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "correct_bias": correct_bias,
+        }
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
         if closure is not None:
             raise ValueError("this optimiser takes no closure")
+
         for group in self.param_groups:
-            first, second = group["betas"]
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state.update(
-                        step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter)
-                    )
-                state["step"] += 1
-                state["mean"].mul_(first).add_(parameter.grad, alpha=1 - first)
-                state["square"].mul_(second).addcmul_(
-                    parameter.grad, parameter.grad, value=1 - second
-                )
-                size = group["lr"]
-                if group["correct_bias"]:
-                    size *= math.sqrt(1 - second ** state["step"]) / (1 - first ** state["step"])
-                parameter.addcdiv_(
-                    state["mean"], state["square"].sqrt().add_(group["eps"]), value=-size
-                )
-                if group["weight_decay"] > 0:
-                    parameter.add_(parameter, alpha=-group["lr"] * group["weight_decay"])
+                if parameter.grad is not None:
+                    _move(parameter, parameter.grad, self.state[parameter], group)
+
+
+def _move(
+    parameter: torch.Tensor,
+    gradient: torch.Tensor,
+    state: dict[str, Any],
+    group: dict[str, Any],
+) -> None:
+    """One step of one parameter, in place."""
+    first, second = group["betas"]
+
+    # Running means of the gradient and of its square.
+    if not state:
+        state["step"] = 0
+        state["mean"] = torch.zeros_like(parameter)
+        state["square"] = torch.zeros_like(parameter)
+    state["step"] += 1
+    state["mean"].mul_(first).add_(gradient, alpha=1 - first)
+    state["square"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+
+    # Both means start at 0; the correction makes up for it.
+    size = group["lr"]
+    if group["correct_bias"]:
+        size *= math.sqrt(1 - second ** state["step"]) / (1 - first ** state["step"])
+
+    root = state["square"].sqrt().add_(group["eps"])
+    parameter.addcdiv_(state["mean"], root, value=-size)
+
+    # Decay of what the step left.
+    if group["weight_decay"] > 0:
+        parameter.add_(parameter, alpha=-group["lr"] * group["weight_decay"])

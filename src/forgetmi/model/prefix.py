@@ -1,4 +1,4 @@
-"""Outputs of an encoder's first steps, held for some samples: what never changes need not be computed again."""
+"""Cached outputs of an encoder's first steps: what never changes need not be computed again."""
 
 from __future__ import annotations
 
@@ -20,27 +20,31 @@ def fixed_steps(steps: Sequence[Sequence[nn.Module]]) -> int:
     Args:
         steps: The modules of each step, by depth.
     """
-    return next(
-        (
-            number
-            for number, parts in enumerate(steps)
-            if not all(_fixed(module) for part in parts for module in part.modules())
-        ),
-        len(steps),
-    )
+    for number, parts in enumerate(steps):
+        if not all(_fixed(part) for part in parts):
+            return number
+    return len(steps)
 
 
-def _fixed(module: nn.Module) -> bool:
-    random = (isinstance(module, nn.Dropout) and module.p > 0) or isinstance(module, nn.BatchNorm2d)
-    return not (
-        (random and module.training)
-        or any(p.requires_grad for p in module.parameters(recurse=False))
-    )
+def _fixed(part: nn.Module) -> bool:
+    """Whether nothing in a part of an encoder moves or is random."""
+    for module in part.modules():
+        # Dropout draws, and batch norm depends on the other samples; both in training mode only.
+        random = isinstance(module, nn.BatchNorm2d)
+        if isinstance(module, nn.Dropout):
+            random = module.p > 0
+        if random and module.training:
+            return False
+
+        if any(weight.requires_grad for weight in module.parameters(recurse=False)):
+            return False
+
+    return True
 
 
 @final
 class Prefix:
-    """What the first steps of one encoder gave, by row of the cohort; kept in main memory.
+    """Outputs of the first steps of one encoder, by row of the cohort; kept in main memory.
 
     Args:
         start: Number of those steps.
@@ -48,28 +52,37 @@ class Prefix:
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.size = 0
+        self.size = 0  # bytes
         self._values: dict[int, Tensor] = {}
 
     def keep(self, batch: Batch, values: Tensor) -> None:
-        """Hold the outputs for a batch's rows; of a sequence the tokens alone, without padding."""
-        sequence = values.ndim == 3
-        for row, value, length in zip(
-            batch.row.tolist(), values.cpu(), batch.mask.sum(1).tolist(), strict=True
-        ):
-            own = (value[:length] if sequence else value).clone()
-            self._values[row] = own
-            self.size += own.nbytes
+        """Store the outputs for a batch's rows; of a sequence the tokens alone, without padding.
+
+        Args:
+            batch: The samples.
+            values: Float[b, ...], their outputs.
+        """
+        rows = batch.row.tolist()
+        lengths = batch.mask.sum(1).tolist()
+        for row, value, length in zip(rows, values.cpu(), lengths, strict=True):
+            if values.ndim == 3:
+                value = value[:length]
+            self._values[row] = value.clone()
+            self.size += self._values[row].nbytes
 
     def of(self, batch: Batch) -> tuple[Tensor, int]:
         """The outputs for a batch's rows, padded with zeros as its texts are, and the step that reads them.
 
         Raises:
-            KeyError: A row is not held.
+            KeyError: A row is not stored.
         """
-        values = pad_sequence([self._values[row] for row in batch.row.tolist()], batch_first=True)
-        if (
-            values.ndim == 3
-        ):  # the step after the last layer reads the first token alone, whatever follows it
-            values = nn.functional.pad(values, (0, 0, 0, batch.mask.shape[1] - values.shape[1]))
+        rows = batch.row.tolist()
+        values = pad_sequence([self._values[row] for row in rows], batch_first=True)
+
+        # As long as the batch's longest text. The step after the last layer reads the first token alone, whatever
+        # follows it.
+        if values.ndim == 3:
+            missing = batch.mask.shape[1] - values.shape[1]
+            values = nn.functional.pad(values, (0, 0, 0, missing))
+
         return values.to(batch.image.device), self.start

@@ -16,10 +16,11 @@ from forgetmi.model.resume import Stateful
 
 
 def shard(model: ImageText) -> None:
-    """Leave each process its share of every encoder weight, in place; gradients and moments are shared alike.
+    """Leave each process its shard of every encoder weight, in place; gradients and moments are spread alike.
 
     The weights of a residual block or transformer layer are whole only while it computes, forward or backward.
-    Gradients become means over the processes, as `forgetmi.core.distributed.averaged` makes them. An optimiser is made after.
+    Gradients become means over the processes, as `forgetmi.core.collectives.averaging_gradients` makes them. An
+    optimiser is made after.
 
     Args:
         model: The same whole model in every process. The gate stays whole.
@@ -27,16 +28,16 @@ def shard(model: ImageText) -> None:
     Source: `torch.distributed.fsdp.fully_shard` (FSDP2); Rajbhandari et al. 2020 (ZeRO stage 3, arXiv 1910.02054).
     """
     image, text = model.img_model, model.text_model
-    blocks = [
-        block
-        for name, stage in image.named_children()
-        if name.startswith("layer")
-        for block in stage.children()
-    ]
-    layers = list(cast(nn.ModuleList, text.bert.encoder.layer))[
-        :-1
-    ]  # the last one's parts are called one by one
-    mesh = init_device_mesh(model.device.type, (distributed.count(),))
+
+    # Units that are gathered one at a time: residual blocks, and transformer layers but the last one, whose parts are
+    # called one by one.
+    blocks = []
+    for name, stage in image.named_children():
+        if name.startswith("layer"):
+            blocks.extend(stage.children())
+    layers = list(cast(nn.ModuleList, text.bert.encoder.layer))[:-1]
+
+    mesh = init_device_mesh(model.device.type, (distributed.world_size(),))
     for encoder, units in ((image, blocks), (text, layers)):
         encoder.register_forward_hook(_own_storage)
         for unit in (*units, encoder):
@@ -46,27 +47,36 @@ def shard(model: ImageText) -> None:
 def _own_storage(
     module: nn.Module, arguments: Any, outputs: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    """What an encoder says, none of it a view: the weights' way back begins at these tensors."""
-    return tuple(one.clone() for one in outputs)
+    """An encoder's outputs, none of them a view: the backward pass of the weights begins at these tensors."""
+    return tuple(output.clone() for output in outputs)
 
 
 @torch.no_grad()
 def gather(model: ImageText) -> None:
     """Make a sharded model whole again in every process, in place: its encoders become plain modules."""
     plain = ImageText(model.spec).to(model.device).train(model.training)
-    own = model.state_dict(keep_vars=True)
+
+    # Every process takes all shards of each weight.
+    sharded = model.state_dict(keep_vars=True)
     for name, value in plain.state_dict(keep_vars=True).items():
-        value.copy_(whole(own[name])).requires_grad_(own[name].requires_grad)
-    plain.img_model.recompute, plain.text_model.recompute = (
-        model.img_model.recompute,
-        model.text_model.recompute,
-    )
-    model.img_model, model.text_model = plain.img_model, plain.text_model
+        value.copy_(whole(sharded[name])).requires_grad_(sharded[name].requires_grad)
+
+    model.img_model = plain.img_model
+    model.text_model = plain.text_model
 
 
 def whole(value: Tensor) -> Tensor:
-    """A tensor with all its shares; one that is not sharded as it is."""
+    """A tensor with all its shards; one that is not sharded as it is."""
     return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def resumable(
+    model: ImageText, optimiser: torch.optim.Optimizer, *, sharded: bool
+) -> dict[str, Stateful]:
+    """Both as parts of an `EpochLoop`, whose file does not depend on whether they were sharded."""
+    if sharded:
+        return {"model": WholeModel(model), "optimiser": WholeOptimiser(optimiser)}
+    return {"model": model, "optimiser": optimiser}
 
 
 class WholeModel:
@@ -80,13 +90,14 @@ class WholeModel:
 
     def state_dict(self) -> dict[str, Any]:
         """Whole tensors."""
-        return _kept(self._model.state_dict())
+        return _gathered(self._model.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Take a share of each tensor."""
-        self._model.load_state_dict(
-            {name: _share(state_dict[name], own) for name, own in self._model.state_dict().items()}
-        )
+        """Take this process's shard of each tensor."""
+        shards = {}
+        for name, own in self._model.state_dict().items():
+            shards[name] = _shard_like(own, state_dict[name])
+        self._model.load_state_dict(shards)
 
 
 class WholeOptimiser:
@@ -97,42 +108,42 @@ class WholeOptimiser:
 
     def state_dict(self) -> dict[str, Any]:
         """Whole moments."""
-        return _kept(self._optimiser.state_dict())
+        return _gathered(self._optimiser.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Take a share of each moment."""
-        weights = [weight for group in self._optimiser.param_groups for weight in group["params"]]
-        state = {
-            at: {name: _share(value, weights[at]) for name, value in kept.items()}
-            for at, kept in state_dict["state"].items()
-        }
-        self._optimiser.load_state_dict({**state_dict, "state": state})
+        """Take this process's shard of each moment."""
+        weights: list[Tensor] = []
+        for group in self._optimiser.param_groups:
+            weights.extend(group["params"])
+
+        # An optimiser numbers its weights through all groups.
+        shards: dict[int, dict[str, Any]] = {}
+        for number, moments in state_dict["state"].items():
+            shards[number] = {}
+            for name, value in moments.items():
+                shards[number][name] = _shard_like(weights[number], value)
+        self._optimiser.load_state_dict({**state_dict, "state": shards})
 
 
-def resumable(
-    model: ImageText, optimiser: torch.optim.Optimizer, *, sharded: bool
-) -> dict[str, Stateful]:
-    """Both as parts of an `EpochLoop`, whose file does not tell whether they were sharded."""
-    return {
-        "model": WholeModel(model) if sharded else model,
-        "optimiser": WholeOptimiser(optimiser) if sharded else optimiser,
-    }
-
-
-def _kept(state: Any) -> Any:
-    """Whole tensors in place of shares, on the processor: in the first process alone, though all take part."""
+def _gathered(state: Any) -> Any:
+    """Whole tensors in place of shards, on the processor: in the first process alone, though all take part."""
     if isinstance(state, Tensor):
-        found = whole(state)
-        return found.cpu() if distributed.rank() == 0 else None
+        value = whole(state)
+        return value.cpu() if distributed.rank() == 0 else None
+
     if isinstance(state, dict):
-        return {name: _kept(value) for name, value in state.items()}
-    return [_kept(value) for value in state] if isinstance(state, list) else state
+        return {name: _gathered(value) for name, value in state.items()}
+
+    if isinstance(state, list):
+        return [_gathered(value) for value in state]
+
+    return state
 
 
-def _share(value: Any, like: Tensor) -> Any:
-    """A process's share of what all have, if it is of a sharded tensor's shape."""
-    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+def _shard_like(own: Tensor, value: Any) -> Any:
+    """This process's shard of what all have, where its own tensor is sharded and of that shape."""
+    if not isinstance(own, DTensor) or not isinstance(value, Tensor) or value.shape != own.shape:
         return value
     return distribute_tensor(
-        value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+        value.to(own.device), own.device_mesh, own.placements, src_data_rank=None
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,8 @@ class TextEncoder(nn.Module):
     def __init__(self, spec: TextEncoderSpec, *, width: int, classes: int) -> None:
         super().__init__()
         self.spec = spec
-        self.recompute = False
+
+        # BERT of the given sizes.
         self.bert = BertModel(
             BertConfig(
                 vocab_size=spec.vocabulary,
@@ -50,8 +51,12 @@ class TextEncoder(nn.Module):
             )
         )
         self.bert.set_attn_implementation("eager")
+
+        # Head, on an embedding as wide as the image's.
         self.dropout = nn.Dropout(spec.dropout)
-        self.projection = nn.Identity() if spec.hidden == width else nn.Linear(spec.hidden, width)
+        self.projection: nn.Module = nn.Identity()
+        if spec.hidden != width:
+            self.projection = nn.Linear(spec.hidden, width)
         self.classifier = nn.Linear(width, classes)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -60,11 +65,9 @@ class TextEncoder(nn.Module):
 
     def steps(self) -> tuple[tuple[nn.Module, ...], ...]:
         """The modules of each step from the tokens to the embedding: embeddings, every layer, pooling."""
-        return (
-            (self.bert.embeddings,),
-            *((layer,) for layer in self._layers()),
-            (cast(nn.Module, self.bert.pooler), self.dropout, self.projection),
-        )
+        layers = [(layer,) for layer in self._layers()]
+        pooler = cast(nn.Module, self.bert.pooler)
+        return (self.bert.embeddings,), *layers, (pooler, self.dropout, self.projection)
 
     def encode(
         self,
@@ -74,31 +77,41 @@ class TextEncoder(nn.Module):
         inputs: Tensor | None = None,
         start: int = 0,
         stop: int | None = None,
+        recompute: bool = False,
     ) -> Tensor:
         """Run some of the `steps`, the first of them at least where ``start`` is 0.
 
         Args:
-            x: Int64[b, l] token ids, not read where ``inputs`` is given; or what the step before ``start`` gave.
+            x: Int64[b, l] token ids, not read where ``inputs`` is given; or the output of the step before ``start``.
             mask: Int64[b, l], 1 = a token, 0 = padding.
             inputs: As for `forward`.
             start, stop: First step, and the one to stop before; None = all up to the embedding.
+            recompute: Compute the layers' activations again in the backward pass.
         """
+        # The first step: word, position and type embeddings.
         if start == 0:
-            words: dict[str, Any] = (
-                {"input_ids": x} if inputs is None else {"inputs_embeds": inputs}
-            )
+            words = {"input_ids": x}
+            if inputs is not None:
+                words = {"inputs_embeds": inputs}
             x = self.bert.embeddings(**words)
-        padding = torch.zeros_like(mask, dtype=x.dtype).masked_fill(
-            mask == 0, torch.finfo(x.dtype).min
-        )
+
+        # Attention scores of padding become the smallest number there is.
+        padding = torch.zeros_like(mask, dtype=x.dtype)
+        padding = padding.masked_fill(mask == 0, torch.finfo(x.dtype).min)
         padding = padding[:, None, None, :]
+
+        # The steps after the embeddings; the last layer computes the first token alone.
         *lower, last = self._layers()
-        steps: list[Callable[[Tensor], Tensor]] = [
-            *(partial(self._layer, layer, padding=padding) for layer in lower),
-            partial(_first_token, last, padding=padding),
-            self._pool,
-        ]
-        for step in steps[max(0, start - 1) : None if stop is None else stop - 1]:
+        recompute = recompute and torch.is_grad_enabled()
+        steps: list[Callable[[Tensor], Tensor]] = []
+        for layer in lower:
+            steps.append(partial(_all_tokens, layer, padding=padding, recompute=recompute))
+        steps.append(partial(_first_token, last, padding=padding))
+        steps.append(self._pool)
+
+        # The embeddings were step 0, so the list starts at step 1.
+        end = None if stop is None else stop - 1
+        for step in steps[max(0, start - 1) : end]:
             x = step(x)
         return x
 
@@ -109,14 +122,17 @@ class TextEncoder(nn.Module):
         *,
         inputs: Tensor | None = None,
         start: int = 0,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Embed and classify.
 
         Args:
-            tokens: Int64[b, l] token ids, not read where ``inputs`` is given; or what the step before ``start`` gave.
+            tokens: Int64[b, l] token ids, not read where ``inputs`` is given; or the output of the step before
+                ``start``.
             mask: Int64[b, l], 1 = a token, 0 = padding.
             inputs: Float[b, l, hidden] word embeddings in place of the tokens' own (see `embed`).
             start: First of the `steps` to run.
+            recompute: As for `encode`.
 
         Returns:
             Embedding Float[b, d] and logits Float[b, k].
@@ -133,23 +149,27 @@ class TextEncoder(nn.Module):
                     do="Cut reports when they are tokenised.",
                 )
             )
-        embedding = self.encode(tokens, mask, inputs=inputs, start=start)
+
+        embedding = self.encode(tokens, mask, inputs=inputs, start=start, recompute=recompute)
         return embedding, self.classifier(embedding)
 
     def _layers(self) -> list[BertLayer]:
         """The transformer layers, by depth."""
         return cast(list[BertLayer], list(self.bert.encoder.layer))
 
-    def _layer(self, layer: BertLayer, hidden: Tensor, padding: Tensor) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
-            return cast(Tensor, checkpoint(layer, hidden, padding, use_reentrant=False))
-        return layer(hidden, padding)
-
     def _pool(self, first: Tensor) -> Tensor:
-        return self.projection(self.dropout(cast(nn.Module, self.bert.pooler)(first)))
+        pooler = cast(nn.Module, self.bert.pooler)
+        return self.projection(self.dropout(pooler(first)))
 
 
-def _first_token(layer: BertLayer, hidden: Tensor, padding: Tensor) -> Tensor:
+def _all_tokens(layer: BertLayer, hidden: Tensor, *, padding: Tensor, recompute: bool) -> Tensor:
+    """A transformer layer's output for every token: Float[b, l, hidden]."""
+    if recompute:
+        return cast(Tensor, checkpoint(layer, hidden, padding, use_reentrant=False))
+    return layer(hidden, padding)
+
+
+def _first_token(layer: BertLayer, hidden: Tensor, *, padding: Tensor) -> Tensor:
     """A transformer layer's output for the first token alone.
 
     Args:
@@ -160,16 +180,22 @@ def _first_token(layer: BertLayer, hidden: Tensor, padding: Tensor) -> Tensor:
     Returns:
         Float[b, 1, hidden].
     """
-    attention, first = layer.attention.self, hidden[:, :1]
+    attention = layer.attention.self
+    first = hidden[:, :1]
 
-    def heads(values: Tensor) -> Tensor:
-        return values.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+    # One query, keys and values of all tokens: Float[b, heads, 1 or l, head size].
+    query = _split_heads(attention.query(first), attention.attention_head_size)
+    key = _split_heads(attention.key(hidden), attention.attention_head_size)
+    value = _split_heads(attention.value(hidden), attention.attention_head_size)
 
-    query, key, value = (
-        heads(attention.query(first)),
-        heads(attention.key(hidden)),
-        heads(attention.value(hidden)),
-    )
-    weights = attention.dropout((query @ key.mT * attention.scaling + padding).softmax(dim=-1))
+    # Attention of the first token to all, padding excepted.
+    scores = query @ key.mT * attention.scaling + padding
+    weights = attention.dropout(scores.softmax(dim=-1))
     attended = (weights @ value).transpose(1, 2).flatten(2)
+
+    # Residual and feed-forward parts of the layer.
     return layer.feed_forward_chunk(layer.attention.output(attended, first))
+
+
+def _split_heads(values: Tensor, size: int) -> Tensor:
+    return values.unflatten(-1, (-1, size)).transpose(1, 2)

@@ -13,19 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Batch, Epochs, Outputs, Recorder
-from forgetmi.model.image_text import ImageText, parameter_digest, recompute_activations
+from forgetmi.model.image_text import ImageText, executing, parameter_digest
 from forgetmi.model.losses import base_loss
-from forgetmi.model.modes import evaluating, learning
-from forgetmi.model.optimiser import TransformersAdamW
+from forgetmi.model.modes import learning
+from forgetmi.model.optimiser import training_optimiser
 from forgetmi.model.recipe import Recipe
-from forgetmi.model.resume import EpochLoop
+from forgetmi.model.resume import EpochLoop, Stateful
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.sharding import gather, resumable, shard, whole
+from forgetmi.model.validate import validate
+
+LOSSES = ("loss", "image", "text", "ranking")
+EpochRecord = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -34,29 +37,16 @@ class TrainingTrace:
 
     Args:
         epochs: For each epoch: mean ``loss`` and its parts ``image``, ``text`` and ``ranking``; ``steps`` and
-            ``samples``; ``seconds`` and ``cpu_seconds`` of training alone; where validation rows were looked at
+            ``samples``; ``seconds`` and ``cpu_seconds`` of training alone; where the model was validated
             ``validation_loss`` (mean cross-entropy of both heads, added) and ``validation_auc_image`` / ``_text`` (mean
             one-vs-rest, None where undefined).
     """
 
-    epochs: tuple[dict[str, float | None], ...]
+    epochs: tuple[EpochRecord, ...]
 
     def total(self, name: str) -> float:
         """Sum over the epochs, e.g. of ``steps``, ``samples``, ``seconds`` or ``cpu_seconds``."""
         return sum(epoch[name] or 0.0 for epoch in self.epochs)
-
-
-class _Records:
-    """The epochs' records, as a resumable part."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float | None]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs}
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        self.epochs = state_dict["epochs"]
 
 
 def fit(
@@ -74,8 +64,8 @@ def fit(
 ) -> TrainingTrace:
     """Train a model in place, on its own device; it is in eval mode on return. Frozen layers stay as they are.
 
-    The last epoch is the result: validation rows are only looked at, never used to choose. Dropout is a pure function
-    of (seed, epoch), so that a run resumed from ``resume`` equals an uninterrupted one bit for bit.
+    The last epoch is the result: validation only informs, it never chooses. Dropout is a pure function of
+    (seed, epoch), so that a run resumed from ``resume`` equals an uninterrupted one bit for bit.
 
     Args:
         model: Trained in place.
@@ -87,56 +77,40 @@ def fit(
         resume: File that progress is saved to after each epoch and read from at the start; removed by the caller. Of
             several processes each has its own; of sharded ones the first's alone holds the weights and is handed on.
         observers: Called before and after each step; their state is saved to ``resume``, too.
-        progress: Called with (epochs done, epochs in all).
+        progress: Called with (epochs done, total number of epochs).
         sharded: Spread the encoders' weights over the processes until the end; see `forgetmi.model.sharding`.
 
     Raises:
-        MethodError: The loss is not finite, there are no rows, a batch has a single sample, or observers are asked for
-            with accumulation or sharded weights.
+        MethodError: The loss is not finite, there are no rows, a batch has a single sample, or observers come with
+            accumulation or sharded weights.
         CheckpointError: ``resume`` is damaged or of another run.
     """
-    if observers and recipe.accumulation > 1:
-        raise MethodError(
-            Fault(
-                "a watched training cannot accumulate batches",
-                why="each observer keeps its own record of single steps",
-                do="Train with accumulation 1.",
-            )
-        )
-    if observers and sharded:
-        raise MethodError(
-            Fault(
-                "a watched training cannot be sharded",
-                why="observers read whole weights",
-                do="Launch without FSDP.",
-            )
-        )
-    if len(loader.rows) == 0:
-        raise MethodError(Fault("there are no training rows"))
-    recompute_activations(model, recipe.recompute)
-    records = _Records()
-    rows = hashlib.sha256(np.ascontiguousarray(loader.rows, np.int64).tobytes()).hexdigest()
-    key = f"{recipe!r} {seed} {ordinal} {validation is not None} {parameter_digest(model)} {rows} {len(loader)}"
+    _check(loader, recipe, observers, sharded=sharded)
+
+    # What the training is, before the weights move: progress of another training is refused.
+    key = _key(model, loader, recipe, seed=seed, ordinal=ordinal, validated=validation is not None)
+
     if sharded:
         shard(model)
-    optimiser = _optimiser(model, recipe)
-    watching = {f"observer {number}": observer for number, observer in enumerate(observers)}
-    parts = resumable(model, optimiser, sharded=sharded)
-    loop = EpochLoop(
-        recipe.epochs,
-        state={**parts, "records": records, **watching},
-        file=resume,
-        key=hashlib.sha256(key.encode()).hexdigest(),
-        seed=seed,
-        stage="train",
-    )
-    with closing(iter(loop)) as epochs:
+    optimiser = training_optimiser(model, recipe)
+
+    # All that changes from epoch to epoch.
+    history = _History()
+    state: dict[str, Stateful] = {
+        **resumable(model, optimiser, sharded=sharded),
+        "records": history,
+    }
+    for number, observer in enumerate(observers):
+        state[f"observer {number}"] = observer
+
+    loop = EpochLoop(recipe.epochs, state=state, file=resume, key=key, seed=seed, stage="train")
+    with executing(model, recompute=recipe.recompute), closing(iter(loop)) as epochs:
         for epoch in epochs:
             wall, cpu = time.perf_counter(), time.process_time()
             learning(model)
-            rate = recipe.lr * plateau_factor(
-                [float(one["loss"] or 0.0) for one in records.epochs], recipe.plateau
-            )
+
+            # Where the loss has stopped falling, the learning rate is lower.
+            rate = recipe.lr * plateau_factor(history.losses(), recipe.plateau)
             record = _epoch(
                 model,
                 loader,
@@ -148,41 +122,78 @@ def fit(
                 ordinal=ordinal,
                 observers=observers,
             )
-            record |= {
-                "seconds": time.perf_counter() - wall,
-                "cpu_seconds": time.process_time() - cpu,
-            }
+            record["seconds"] = time.perf_counter() - wall
+            record["cpu_seconds"] = time.process_time() - cpu
+
             if validation is not None and recipe.validates(epoch):
-                record |= _validate(model, validation)
-            records.epochs.append(record)
+                record |= validate(model, validation)
+
+            history.epochs.append(record)
             if progress is not None:
                 progress(epoch + 1, recipe.epochs)
+
     if sharded:
         gather(model)
     model.eval()
-    return TrainingTrace(tuple(records.epochs))
+    return TrainingTrace(tuple(history.epochs))
 
 
-def _optimiser(model: ImageText, recipe: Recipe) -> torch.optim.Optimizer:
-    """Over everything but the gate, which the training loss does not reach."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and not name.startswith("gate."):
-            factor = recipe.text_lr_factor if name.startswith("text_model.") else 1.0
-            spared = not recipe.decay_all and (
-                ("bias" in name or "LayerNorm" in name)
-                if recipe.decay_batch_norm
-                else parameter.ndim == 1
+def _check(loader: Epochs, recipe: Recipe, observers: Sequence[Recorder], *, sharded: bool) -> None:
+    """Refuse trainings that cannot be made."""
+    if observers and recipe.accumulation > 1:
+        raise MethodError(
+            Fault(
+                "a watched training cannot accumulate batches",
+                why="each observer keeps its own record of single steps",
+                do="Train with accumulation 1.",
             )
-            decay = 0.0 if spared else recipe.weight_decay
-            groups.setdefault((factor, decay), []).append(parameter)
-    parts = [
-        {"params": parameters, "factor": factor, "weight_decay": decay}
-        for (factor, decay), parameters in groups.items()
-    ]
-    if recipe.optimiser == "bert":
-        return TransformersAdamW(parts, lr=recipe.lr, correct_bias=False)
-    return torch.optim.AdamW(parts, lr=recipe.lr, fused=True)
+        )
+
+    if observers and sharded:
+        raise MethodError(
+            Fault(
+                "a watched training cannot be sharded",
+                why="observers read whole weights",
+                do="Launch without FSDP.",
+            )
+        )
+
+    if len(loader.rows) == 0:
+        raise MethodError(Fault("there are no training rows"))
+
+
+def _key(
+    model: ImageText,
+    loader: Epochs,
+    recipe: Recipe,
+    *,
+    seed: int,
+    ordinal: bool,
+    validated: bool,
+) -> str:
+    """What an interrupted training must share with the one that resumes it: options, initial weights and rows."""
+    rows = np.ascontiguousarray(loader.rows, np.int64)
+    rows_digest = hashlib.sha256(rows.tobytes()).hexdigest()
+    weights = parameter_digest(model)
+    key = f"{recipe!r} {seed} {ordinal} {validated} {weights} {rows_digest} {len(loader)}"
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class _History:
+    """The records of the epochs so far, as a resumable part."""
+
+    def __init__(self) -> None:
+        self.epochs: list[EpochRecord] = []
+
+    def losses(self) -> list[float]:
+        """The training loss of each epoch."""
+        return [float(epoch["loss"] or 0.0) for epoch in self.epochs]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        self.epochs = state_dict["epochs"]
 
 
 def _epoch(
@@ -196,63 +207,97 @@ def _epoch(
     seed: int,
     ordinal: bool,
     observers: Sequence[Recorder],
-) -> dict[str, float | None]:
+) -> EpochRecord:
     """One pass over the loader; means of the loss and its parts."""
-    per_epoch = math.ceil(len(loader) / recipe.accumulation)
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    sums, samples, step = torch.zeros(4, device=model.device), 0, epoch * per_epoch
-    waiting, share = 0, 1
-    for number, batch in enumerate(loader.epoch(epoch), start=1):
+    steps_per_epoch = math.ceil(len(loader) / recipe.accumulation)
+    total_steps = recipe.epochs * steps_per_epoch
+    first_step = epoch * steps_per_epoch
+
+    step = first_step
+    sums = torch.zeros(len(LOSSES), device=model.device)
+    samples = 0
+    accumulated = 0  # batches whose gradients wait for the next step
+    group = 1  # batches of the coming step
+
+    for number, batch in enumerate(loader.epoch(epoch)):
         _refuse_single(batch)
         if recipe.shift > 0:
             batch = shifted(batch, std=recipe.shift, seed=seed, epoch=epoch)
         batch = batch.to(model.device)
+
         for observer in observers:
             observer.before_step(model, batch)
-        if waiting == 0:
-            share = min(recipe.accumulation, len(loader) - number + 1)
+
+        # A new step begins; the last one of an epoch may have fewer batches.
+        if accumulated == 0:
+            group = min(recipe.accumulation, len(loader) - number)
             optimiser.zero_grad(set_to_none=True)
+
+        # Gradients, averaged over the batches of the step.
         losses = _losses(model, batch, recipe, ordinal=ordinal)
-        (losses[0] / share).backward()
+        (losses[0] / group).backward()
         sums += losses.detach() * len(batch)
         samples += len(batch)
-        waiting += 1
-        if waiting < share:
+
+        accumulated += 1
+        if accumulated < group:
             continue
-        waiting = 0
-        norm = whole(
-            nn.utils.clip_grad_norm_(parameters, recipe.clip if recipe.clip > 0 else math.inf)
-        )
-        lr = rate * recipe.lr_factor(step, recipe.epochs * per_epoch)
+        accumulated = 0
+
+        # The step.
+        norm = _clip(optimiser, recipe)
+        lr = rate * recipe.lr_factor(step, total_steps)
         if not math.isfinite(float(norm + sums[0])):
-            raise MethodError(
-                Fault(
-                    f"training diverged at step {step} (epoch {epoch})",
-                    do="Use a smaller learning rate.",
-                    why=f"loss {float(losses[0].detach())}, gradient norm {float(norm)}, learning rate {lr:.3g}",
-                )
-            )
-        for group in optimiser.param_groups:
-            group["lr"] = lr * group["factor"]
+            loss = float(losses[0].detach())
+            raise _diverged(step, epoch, loss=loss, norm=float(norm), lr=lr)
+        for parameters in optimiser.param_groups:
+            parameters["lr"] = lr * parameters["factor"]
         optimiser.step()
         step += 1
+
         for observer in observers:
             observer.after_step(model, batch)
+
+    # Means over the samples.
     means = (sums / samples).tolist()
-    return {
-        **dict(zip(("loss", "image", "text", "ranking"), means, strict=True)),
-        "steps": step - epoch * per_epoch,
-        "samples": samples,
-    }
+    record: EpochRecord = dict(zip(LOSSES, means, strict=True))
+    record["steps"] = step - first_step
+    record["samples"] = samples
+    return record
 
 
 def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) -> Tensor:
     """Total loss and its parts, Float[4]."""
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
         outputs = model(batch)
-    outputs = Outputs(*(getattr(outputs, f.name).float() for f in fields(outputs)))
-    return torch.stack(
-        base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight)
+
+    # Losses are computed in float32 whatever the forward pass ran in.
+    precise = {}
+    for field in fields(outputs):
+        precise[field.name] = getattr(outputs, field.name).float()
+    outputs = Outputs(**precise)
+
+    loss = base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight)
+    return torch.stack(loss)
+
+
+def _clip(optimiser: torch.optim.Optimizer, recipe: Recipe) -> Tensor:
+    """Clip the gradients of all parameters together; returns their norm before."""
+    parameters: list[nn.Parameter] = []
+    for group in optimiser.param_groups:
+        parameters.extend(group["params"])
+
+    largest = recipe.clip if recipe.clip > 0 else math.inf
+    return whole(nn.utils.clip_grad_norm_(parameters, largest))
+
+
+def _diverged(step: int, epoch: int, *, loss: float, norm: float, lr: float) -> MethodError:
+    return MethodError(
+        Fault(
+            f"training diverged at step {step} (epoch {epoch})",
+            why=f"loss {loss}, gradient norm {norm}, learning rate {lr:.3g}",
+            do="Use a smaller learning rate.",
+        )
     )
 
 
@@ -265,34 +310,3 @@ def _refuse_single(batch: Batch) -> None:
                 do="Make the loader with Loader(..., avoid_single=True), or choose another batch size.",
             )
         )
-
-
-@torch.no_grad()
-def _validate(model: ImageText, loader: Epochs) -> dict[str, float | None]:
-    """Cross-entropy of both heads, added, and the AUC of each, over the rows with a label."""
-    image, text, label = [], [], []
-    with evaluating(model):
-        for batch in loader.epoch(0):
-            outputs = model(batch.to(model.device))
-            image.append(outputs.image_logits)
-            text.append(outputs.text_logits)
-            label.append(batch.label)
-    y = torch.cat(label)
-    heads = {"image": torch.cat(image).cpu()[y >= 0], "text": torch.cat(text).cpu()[y >= 0]}
-    y = y[y >= 0]
-    if len(y) == 0:
-        return {"validation_loss": None, "validation_auc_image": None, "validation_auc_text": None}
-    loss = sum(float(nn.functional.cross_entropy(logits.double(), y)) for logits in heads.values())
-    return {
-        "validation_loss": loss,
-        **{f"validation_auc_{head}": _auc(logits, y) for head, logits in heads.items()},
-    }
-
-
-def _auc(logits: Tensor, label: Tensor) -> float | None:
-    """Mean one-vs-rest AUC over the classes present; None where fewer than two are."""
-    present = [int(k) for k in label.unique()]
-    if len(present) < 2:
-        return None
-    p = logits.double().softmax(dim=1).numpy()
-    return float(np.mean([roc_auc_score(label.numpy() == k, p[:, k]) for k in present]))

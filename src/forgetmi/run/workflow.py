@@ -23,8 +23,15 @@ from forgetmi.model import checkpoint
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.collect import collect
 from forgetmi.model.ensemble import Ensemble
+from forgetmi.model.execution import Execution
 from forgetmi.model.fit_gate import fit_gate
-from forgetmi.model.image_text import ImageText, parameter_digest, recompute_activations
+from forgetmi.model.image_text import (
+    ImageText,
+    executing,
+    image_text_models,
+    in_micro_batches,
+    parameter_digest,
+)
 from forgetmi.model.initialise import build
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
@@ -392,7 +399,7 @@ def unlearn(
     batch_size: int = 16,
     training_log: Any = None,
     original: Signals | None = None,
-    shares: int | None = None,
+    micro_batches: int = 1,
     state: Path | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
@@ -411,8 +418,8 @@ def unlearn(
         original: What `predict` found the original to say of this cohort, if that is at hand: a method that ``reads_signals``
             then looks it up instead of passing samples as they are through the original once more. The result differs
             by rounding.
-        shares: Compute each batch as so many processes would, >= 1; see `forgetmi.core.distributed.in_micro_batches`. None = as it is
-            set.
+        micro_batches: Compute each batch in so many parts, as so many processes would, >= 1; see
+            `forgetmi.model.image_text.in_micro_batches`.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, epochs in all).
         device: Where to work.
@@ -422,12 +429,21 @@ def unlearn(
 
     Raises:
         MethodError: The method diverges, or ``original`` does not fit; see `forgetmi.unlearning.method.original_table`.
-        SpecError: There cannot be so many shares.
+        SpecError: There cannot be so many micro-batches.
     """
     recipe = recipe or Recipe()
-    if isinstance(model, ImageText):
-        recompute_activations(model, recipe.recompute)
-    with distributed.in_micro_batches(distributed.shares() if shares is None else shares):
+
+    # The original, copies of it and fresh models all compute alike while the method works.
+    with (
+        in_micro_batches(model, micro_batches),
+        executing(model, recompute=recipe.recompute),
+    ):
+
+        def fresh_model(own_seed: int) -> ImageText:
+            fresh = build(prepared.spec, seed=own_seed).to(device)
+            fresh.execution = Execution(micro_batches=micro_batches)
+            return fresh
+
         done = base.unlearn(
             method or ForgetMI(),
             model,
@@ -435,7 +451,7 @@ def unlearn(
             partition=partition,
             seed=seed,
             recipe=recipe,
-            fresh_model=lambda own: build(prepared.spec, seed=own).to(device),
+            fresh_model=fresh_model,
             ordinal=prepared.cohort.ordinal,
             batch_size=batch_size,
             training_log=training_log,
@@ -445,6 +461,10 @@ def unlearn(
         )
         if isinstance(done.model, ImageText):
             fit_gate(done.model, in_order(prepared.records, partition.retain), seed=seed)
+
+    # The result is a copy that still computes in micro-batches.
+    for member in image_text_models(done.model):
+        member.execution = Execution()
     return done
 
 

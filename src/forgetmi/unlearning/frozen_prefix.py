@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.types import Batch
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.image_text import ImageText, executing
 from forgetmi.model.prefix import Prefix, fixed_steps
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoader
@@ -54,11 +54,8 @@ def frozen_prefix(
         sum(prefix.size for prefix in held.values()) / 2**20, 1
     )
     context.facts["too large to hold"] = [name for name in wanted if name not in held]
-    student.known = held
-    try:
+    with executing(student, prefixes=held):
         yield
-    finally:
-        student.known = {}
 
 
 @torch.no_grad()

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from forgetmi.core import distributed
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.types import Partition, SetName, Signals
 from forgetmi.data.loaders import SampleStore
-from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.image_text import ImageText, micro_batches, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
@@ -162,11 +161,12 @@ def unlearn(
     )
     if cached is not None:
         context.facts["what the original says"] = "read from its signals"
-    if (shares := distributed.shares()) > 1:
-        context.facts[SHARES] = shares
+    parts = micro_batches(model)
+    if parts > 1:
+        context.facts[SHARES] = parts
     with Meter() as meter, lowered(model, on=bf16):
         result = restore(method.apply(model, loaders, context).eval())
-    if context.facts.get(SHARES, 1) != shares:  # an interrupted run brought its own facts back
+    if context.facts.get(SHARES, 1) != parts:  # an interrupted run brought its own facts back
         context.facts[SHARES] = "another number after an interruption"
     if parameter_digest(model) != before:
         raise MethodError(

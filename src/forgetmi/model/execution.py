@@ -1,0 +1,27 @@
+"""How a model computes: all its state besides the weights, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forgetmi.model.prefix import Prefix
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How an `ImageText` computes; changes its outputs by rounding at most.
+
+    A model has it as ``model.execution``, and a deep copy of a model has it, too. Change it for a block with
+    `forgetmi.model.image_text.executing`.
+
+    Args:
+        micro_batches: In how many parts one process in eval mode computes a batch, >= 1; several processes compute one
+            part each, whatever is set here.
+        prefixes: Outputs of an encoder's first steps ("image", "text"); the encoder starts from those.
+        recompute: Whether activations are computed again in the backward pass, which saves memory and takes time.
+    """
+
+    micro_batches: int = 1
+    prefixes: Mapping[str, Prefix] = field(default_factory=dict)
+    recompute: bool = False
