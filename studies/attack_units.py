@@ -14,7 +14,10 @@ from forgetmi.benchmark.grid import PAPER, Cell, Point, Setting
 from forgetmi.benchmark.results import Found, Measured, Number, Read, Results, collect
 from forgetmi.benchmark.store import Store
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import ORIGINAL, Failed, Partition, Signals
+from forgetmi.core.model_names import ORIGINAL
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Failed
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.gaps import FLOOR

@@ -34,8 +34,10 @@ from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
 from forgetmi.audit.patient_tables import KnowledgeByChannel, Scored, score_draw
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.audit.verdict import Outcome, Verdict, decide
+from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.partition import SetName
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats, Ints, SetName, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.tpr import clopper_pearson
 from forgetmi.evaluation.channels import CHANNELS, Channel

@@ -25,7 +25,8 @@ from PIL import Image, ImageEnhance
 
 from forgetmi.cohort.openi import read_openi_reports
 from forgetmi.cohort.synthetic import STACK, TABLE, make_synthetic
-from forgetmi.core.types import Cohort, Ints, codes
+from forgetmi.core.arrays import Ints, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.data.duplicates import SIDE, same_images, same_reports
 from forgetmi.data.image import ImageStore, build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing

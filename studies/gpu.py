@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.core.types import Batch
+from forgetmi.core.batch import Batch
 from forgetmi.data.loaders import Loader, prefetch_workers_for
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.model.architecture import Architecture

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetmi.core.types import Cohort
+from forgetmi.core.cohort import Cohort
 
 SIZES = ((10_000, 64), (100_000, 64), (674, 256), (6_742, 256), (20, 2048), (200, 2048))
 REPORT = "The heart is normal in size. The lungs are clear. There is no pleural effusion or pneumothorax."

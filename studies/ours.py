@@ -35,7 +35,8 @@ import ours_models
 from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.results import Number, summary
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Evaluation, Failed, Signals
+from forgetmi.core.scores import Evaluation, Failed
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import Found
 from forgetmi.evaluation.attacks.relearn import Relearn

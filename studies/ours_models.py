@@ -15,9 +15,10 @@ from forgetmi.audit.rule import AuditSpec
 from forgetmi.benchmark.grid import read_setting
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import write_json
+from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import derive
-from forgetmi.core.types import Cohort, Partition
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow

@@ -32,9 +32,11 @@ from forgetmi.audit.patient_tables import KnowledgeByChannel, score_draw
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.audit.verdict import Outcome, Verdict, decide
+from forgetmi.core.arrays import Ints
 from forgetmi.core.near_duplicates import NearDuplicate
+from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Ints, Partition, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from pages import command, put, rows
 from stored_grid import LEGEND, ORIGINAL, SHORT, ForgetSet, Seen, read_grid, seen_by

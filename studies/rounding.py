@@ -20,7 +20,8 @@ from scipy.special import softmax
 from forgetmi.benchmark.grid import read_setting
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.core.types import Ints, Signals
+from forgetmi.core.arrays import Ints
+from forgetmi.core.signals import Signals
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from pages import command, put, rows

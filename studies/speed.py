@@ -24,7 +24,8 @@ from forgetmi.authors_code.step import padded
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.phantom.mimic import make_mimic_phantom
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.core.types import Batch, Partition
+from forgetmi.core.batch import Batch
+from forgetmi.core.partition import Partition
 from forgetmi.data.decode import read_image
 from forgetmi.data.noise import Perturbation
 from forgetmi.data.preprocessing import ImagePreprocessing

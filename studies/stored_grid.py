@@ -7,7 +7,6 @@ yet is left out and named.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +17,11 @@ from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.store import Store
 from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
 from forgetmi.commands.options import parse
-from forgetmi.core.types import Cohort, Floats, Partition, SetName, Signals, codes
+from forgetmi.core.arrays import Floats, codes
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.model_names import is_retrained, retrained_name
+from forgetmi.core.partition import Partition, SetName
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from forgetmi.evaluation.patients import Patients
@@ -55,7 +58,7 @@ class ForgetSet:
     @property
     def retrains(self) -> list[str]:
         """Names of the retrained models."""
-        return [name for name in self.signals if re.fullmatch(r"retrain-\d+", name)]
+        return [name for name in self.signals if is_retrained(name)]
 
     @cached_property
     def knowledge(self) -> dict[Channel, AdversaryKnowledge]:
@@ -224,7 +227,7 @@ def _cells(point: Point) -> Iterable[Cell]:
 def _read(store: Store, point: Point, labels: Mapping[str, str]) -> ForgetSet | None:
     named = {
         ORIGINAL: point.original,
-        **{f"retrain-{at}": cell for at, cell in enumerate(point.retrains)},
+        **{retrained_name(at): cell for at, cell in enumerate(point.retrains)},
     }
     if not all(store.finished(cell.digest) for cell in named.values()):
         return None

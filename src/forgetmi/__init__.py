@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forgetmi.cohort.partition import partition
-    from forgetmi.core.types import Cohort, Evaluation, ForgetRequest, Partition, Signals
+    from forgetmi.core.cohort import Cohort, ForgetRequest
+    from forgetmi.core.partition import Partition
+    from forgetmi.core.scores import Evaluation
+    from forgetmi.core.signals import Signals
     from forgetmi.report.pages import write_report
     from forgetmi.run.workflow import evaluate, predict, prepare, train, unlearn
 
@@ -19,11 +22,11 @@ _WHERE = {
     "predict": "forgetmi.run.workflow",
     "evaluate": "forgetmi.run.workflow",
     "write_report": "forgetmi.report.pages",
-    "Cohort": "forgetmi.core.types",
-    "Evaluation": "forgetmi.core.types",
-    "ForgetRequest": "forgetmi.core.types",
-    "Partition": "forgetmi.core.types",
-    "Signals": "forgetmi.core.types",
+    "Cohort": "forgetmi.core.cohort",
+    "Evaluation": "forgetmi.core.scores",
+    "ForgetRequest": "forgetmi.core.cohort",
+    "Partition": "forgetmi.core.partition",
+    "Signals": "forgetmi.core.signals",
 }
 
 __all__ = [

@@ -12,9 +12,11 @@ import pytest
 from forgetmi.audit.auditor import AuditedRun, audit
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.near_duplicates import NearDuplicate
-from forgetmi.core.types import Cohort, Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import Relearning
 
 CLASSES = 4

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from forgetmi.audit.harm import MetricDifference, accuracy_difference, utility_difference
 from forgetmi.audit.retained import rise
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 
 
 def model(seed: int, *, skill: float = 1.0, patients: int = 60) -> Signals:

@@ -15,8 +15,9 @@ from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
 from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import Outcome, Verdict, decide, detectable_auc, holm
 from forgetmi.core.errors import EvaluationError, SpecError
+from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import Partition, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.statistics import weighted_auc
 

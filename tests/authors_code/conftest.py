@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from forgetmi.core.types import Cohort, Partition
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.partition import Partition
 from forgetmi.data.image import build_image_store
 from forgetmi.data.loaders import SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing

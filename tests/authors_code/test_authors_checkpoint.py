@@ -20,8 +20,8 @@ from forgetmi.authors_code.checkpoint import (
     write_checkpoint,
 )
 from forgetmi.authors_code.convert import from_authors, to_authors
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import CheckpointError
-from forgetmi.core.types import Batch
 from forgetmi.model.checkpoint import load, save
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build

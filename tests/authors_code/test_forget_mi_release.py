@@ -20,7 +20,7 @@ from forgetmi.authors_code.optimiser import TransformersAdamW, parameter_groups
 from forgetmi.authors_code.sampler import retain_order
 from forgetmi.authors_code.step import Gates, step_losses
 from forgetmi.core.errors import MethodError, SpecError
-from forgetmi.core.types import Partition
+from forgetmi.core.partition import Partition
 from forgetmi.data.loaders import SampleStore
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest

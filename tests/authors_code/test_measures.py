@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from forgetmi.authors_code.measures import release_measures
-from forgetmi.core.types import Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.distance import cosine_distance
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from forgetmi.authors_code.optimiser import parameter_groups
 from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import Cohort
 from forgetmi.data.image import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing

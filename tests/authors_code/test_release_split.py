@@ -19,8 +19,9 @@ from forgetmi.authors_code.attack import batch_mean_attack, image_losses
 from forgetmi.authors_code.image import PixelNoise, read_image
 from forgetmi.authors_code.sampler import retain_order
 from forgetmi.authors_code.split import release_split
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, EvaluationError
-from forgetmi.core.types import Cohort, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.data.decode import ImageFault
 from forgetmi.data.image import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing

@@ -18,7 +18,7 @@ from forgetmi.cli import main
 from forgetmi.commands.benchmark import BenchmarkOptions, plan, read_axes
 from forgetmi.core.cost import Cost
 from forgetmi.core.registry import methods
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.methods.scrub import Scrub

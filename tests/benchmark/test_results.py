@@ -17,7 +17,7 @@ from forgetmi.benchmark.store import Outcome
 from forgetmi.benchmark.tables import all_tables, noise_settings
 from forgetmi.commands.benchmark import BenchmarkOptions, read_axes
 from forgetmi.core.cost import Cost
-from forgetmi.core.types import Evaluation, Failed, Score
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.run.source_digest import closure, source_digest
 from forgetmi.run.spec import RunSpec

@@ -18,8 +18,8 @@ from forgetmi.cohort.canaries import (
 )
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError
-from forgetmi.core.types import Cohort
 
 KEY = bytes(range(32))
 

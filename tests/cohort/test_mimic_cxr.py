@@ -10,8 +10,8 @@ import pytest
 from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort, read_all_data
 from forgetmi.cohort.partition import partition
+from forgetmi.core.arrays import codes
 from forgetmi.core.errors import CohortError
-from forgetmi.core.types import codes
 
 SPLITS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mimic_splits"
 PUBLISHED = SPLITS / "mimic-cxr-sub-img-edema-split-manualtest.csv"

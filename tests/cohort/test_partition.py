@@ -20,9 +20,11 @@ from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.sampling import _look_ahead, closest_sum, resembling_sample
 from forgetmi.cohort.table import TableCohort
+from forgetmi.core.arrays import codes
+from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import CohortError, PartitionError
+from forgetmi.core.partition import SETS, Partition
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import SETS, Cohort, ForgetRequest, Partition, codes
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 MIMIC = SHARED / "mimic_splits"

@@ -14,8 +14,8 @@ from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.phantom.mimic import MimicPhantom, make_mimic_phantom
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError
-from forgetmi.core.types import Cohort
 from forgetmi.data.decode import read_image
 
 

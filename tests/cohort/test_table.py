@@ -16,8 +16,8 @@ from PIL import Image
 
 from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.cohort.table import TableCohort
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError
-from forgetmi.core.types import Cohort
 from forgetmi.data.decode import read_image
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from forgetmi.cli import COMMANDS, main
 from forgetmi.core.errors import EvaluationError, SpecError
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.run.spec import read_yaml, write_yaml
 from tests.runs import SMALL
 

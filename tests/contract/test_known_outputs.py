@@ -13,7 +13,7 @@ import torch
 
 from forgetmi.core.errors import CheckpointError, MethodError
 from forgetmi.core.registry import methods
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.run import workflow

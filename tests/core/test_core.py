@@ -15,12 +15,15 @@ import pytest
 import torch
 
 from forgetmi.core import cost, seeding
+from forgetmi.core.arrays import codes
 from forgetmi.core.cost import Cost, Meter, cost_so_far, go_on_from
 from forgetmi.core.errors import Fault, ForgetMIError, MethodError, PartitionError, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
+from forgetmi.core.partition import Partition
 from forgetmi.core.registry import Registry
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import Evaluation, Failed, Partition, Score, Signals, codes
+from forgetmi.core.signals import Signals
 from forgetmi.jobs.pool import Job, run_jobs
 
 

@@ -6,14 +6,20 @@ import subprocess
 import sys
 
 LIGHT = (
+    "forgetmi.core.arrays",
+    "forgetmi.core.batch",
+    "forgetmi.core.cohort",
     "forgetmi.core.cost",
     "forgetmi.core.errors",
     "forgetmi.core.files",
     "forgetmi.core.launch",
+    "forgetmi.core.model_names",
+    "forgetmi.core.partition",
     "forgetmi.core.registry",
+    "forgetmi.core.scores",
     "forgetmi.core.seeding",
     "forgetmi.core.serialization",
-    "forgetmi.core.types",
+    "forgetmi.core.signals",
     "forgetmi.data.preprocessing",
     "forgetmi.model.architecture",
     "forgetmi.model.recipe",

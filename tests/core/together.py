@@ -19,8 +19,8 @@ from torch.nn.utils import clip_grad_norm_
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core import distributed
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.registry import methods
-from forgetmi.core.types import Batch, Outputs
 from forgetmi.data.loaders import SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import ForgetMI

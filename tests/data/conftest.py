@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forgetmi.core.types import Cohort
+from forgetmi.core.cohort import Cohort
 
 MakeCohort = Callable[..., Cohort]
 

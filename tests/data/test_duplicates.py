@@ -12,7 +12,9 @@ from PIL import Image, ImageEnhance
 
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
-from forgetmi.core.types import Cohort, Partition, codes
+from forgetmi.core.arrays import codes
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.partition import Partition
 from forgetmi.data.duplicates import SHINGLE, find_duplicates, same_images, same_reports
 from forgetmi.data.image import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
@@ -123,8 +125,7 @@ def test_blank_images_are_like_nothing_but_the_same_file(
         locators[row] = str(tmp_path / f"{at}.npy")
     locators[sets.forget[1]] = ""
     assert (
-        find_duplicates(replace(cohort, image=locators), sets, cache=tmp_path / "cache").pairs
-        == ()
+        find_duplicates(replace(cohort, image=locators), sets, cache=tmp_path / "cache").pairs == ()
     )
 
 

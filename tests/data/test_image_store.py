@@ -366,7 +366,7 @@ _BUILD = textwrap.dedent("""
     import numpy as np
     import forgetmi.data.shards as shards
     from forgetmi.data.image import ImagePreprocessing, build_image_store
-    from forgetmi.core.types import Cohort
+    from forgetmi.core.cohort import Cohort
     shards._SHARD_IMAGES = 3
     cache, die_at, *locators = sys.argv[1:]
     names = np.array([str(n) for n in range(len(locators))], object)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from forgetmi.core.types import Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 
 CLASSES = 4
 Run = tuple[dict[str, Signals], Partition]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation import link
 from forgetmi.evaluation.channels import CHANNELS, channel_signal
 from forgetmi.evaluation.signals import log_probabilities, margin

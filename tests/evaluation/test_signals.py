@@ -9,8 +9,10 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 from torch import Tensor, nn
 
+from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Batch, Cohort, Outputs, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities, margin, pair_cosine
 from forgetmi.model.collect import collect
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Evaluation, Failed, Partition, Score, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import HEADS, log_probabilities
 from forgetmi.evaluation.suite import evaluate, table
 from forgetmi.evaluation.utility import macro_auc

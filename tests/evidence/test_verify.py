@@ -19,7 +19,8 @@ import pytest
 from forgetmi.cli import main
 from forgetmi.cohort.partition_file import write_partition
 from forgetmi.core.errors import CheckpointError, EvaluationError, EvidenceError
-from forgetmi.core.types import Evaluation, Signals
+from forgetmi.core.scores import Evaluation
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.evidence.manifest import Proof, Proofs, faults, leaf
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree

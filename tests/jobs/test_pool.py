@@ -14,7 +14,7 @@ import pytest
 
 from forgetmi.cli import main
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
-from forgetmi.core.types import ORIGINAL
+from forgetmi.core.model_names import ORIGINAL
 from forgetmi.jobs.pool import Job, _WorkerSlot, run_jobs, warm_up
 from forgetmi.run import pipeline
 from forgetmi.run.pipeline import make_model

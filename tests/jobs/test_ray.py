@@ -18,7 +18,7 @@ import pytest
 
 from forgetmi.cli import main
 from forgetmi.core.errors import ForgetMIError, SpecError
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.jobs import ray as runners
 from forgetmi.jobs.pool import Job
 from forgetmi.jobs.runner import run_all

@@ -12,9 +12,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import derive
-from forgetmi.core.types import Batch, Outputs
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.afs import AFS, exposure
 from forgetmi.model.image_text import ImageText, parameter_digest

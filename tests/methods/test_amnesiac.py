@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import MethodError
-from forgetmi.core.types import Ints
 from forgetmi.methods.amnesiac import Amnesiac, subtract
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.core.types import Outputs
+from forgetmi.core.batch import Outputs
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.clip_erase import CLIPErase, drift, pair_similarity
 from forgetmi.methods.fine_tune import FineTune

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from forgetmi.core.types import Ints
+from forgetmi.core.arrays import Ints
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.model.image_text import ImageText

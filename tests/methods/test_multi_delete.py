@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import MethodError
-from forgetmi.core.types import Batch, Outputs
 from forgetmi.data.loaders import Loader
 from forgetmi.methods import multi_delete
 from forgetmi.methods.multi_delete import MultiDelete, decoupled, losses

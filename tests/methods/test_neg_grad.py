@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from forgetmi.core.types import Batch
+from forgetmi.core.batch import Batch
 from forgetmi.data.loaders import Loader
 from forgetmi.methods import neg_grad
 from forgetmi.methods.neg_grad import NegGrad

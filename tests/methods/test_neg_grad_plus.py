@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.core.types import Outputs
+from forgetmi.core.batch import Outputs
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.neg_grad_plus import NegGradPlus
 from forgetmi.model.image_text import ImageText

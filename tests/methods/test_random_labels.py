@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import MethodError
-from forgetmi.core.types import Batch
 from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetmi.core.types import Partition
+from forgetmi.core.partition import Partition
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe

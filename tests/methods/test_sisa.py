@@ -12,7 +12,7 @@ import torch
 
 from forgetmi.authors_code.convert import to_authors
 from forgetmi.core.errors import CheckpointError, MethodError
-from forgetmi.core.types import Partition
+from forgetmi.core.partition import Partition
 from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.sisa import Sisa, shard_seed
 from forgetmi.model.collect import collect

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.seeding import torch_generator
-from forgetmi.core.types import Batch
 from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 
 

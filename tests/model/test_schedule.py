@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import SpecError
-from forgetmi.core.types import Batch
 from forgetmi.model.optimiser import TransformersAdamW
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.schedule import plateau_factor, shifted

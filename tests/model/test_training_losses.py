@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.core.types import Batch, Outputs
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.model.losses import base_loss, cross_entropy, ranking_loss
 
 ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "ranking_loss.json"

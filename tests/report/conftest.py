@@ -25,9 +25,11 @@ from forgetmi.audit.rows import (
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
+from forgetmi.core.cohort import ForgetRequest
 from forgetmi.core.cost import Cost
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
-from forgetmi.core.types import ForgetRequest, Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.report.content import (
     CohortSummary,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
-from forgetmi.core.types import SetName
+from forgetmi.core.partition import SetName
 from forgetmi.report.near_duplicates import advice, from_plain, to_plain, warnings
 
 

@@ -17,9 +17,10 @@ import pytest
 
 from forgetmi.audit.rows import NeverSeen, PatientRow
 from forgetmi.audit.verdict import Outcome
+from forgetmi.core.cohort import ForgetRequest
 from forgetmi.core.cost import Cost
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
-from forgetmi.core.types import Evaluation, Failed, ForgetRequest, Score
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.report.content import Example, ReportFacts
 from forgetmi.report.pages import (
     DIGESTS_SHOWN,

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from forgetmi.core.types import Evaluation, Failed, Score
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.report.table import (
     COLUMNS,
     PaperTable,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forgetmi.core.types import Evaluation, Failed, Score
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.report import score_text
 
 

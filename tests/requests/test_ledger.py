@@ -26,8 +26,8 @@ from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition_file import read_partition, write_partition
 from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.core.cohort import ForgetRequest
 from forgetmi.core.errors import EvidenceError, ForgetMIError, PartitionError
-from forgetmi.core.types import ForgetRequest
 from forgetmi.evidence.record_files import read_record
 from forgetmi.requests.advise import advise, sisa_share
 from forgetmi.requests.deadlines import deadline

@@ -17,7 +17,7 @@ from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.errors import SpecError
 from forgetmi.core.files import write_json
-from forgetmi.core.types import Partition
+from forgetmi.core.partition import Partition
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.recipe import Recipe
 from forgetmi.run.audit_stage import declare, notice

@@ -10,7 +10,7 @@ import pytest
 
 from forgetmi.core.errors import SpecError
 from forgetmi.core.files import write_json, write_text
-from forgetmi.core.types import Evaluation, Score
+from forgetmi.core.scores import Evaluation, Score
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import load_data
 from forgetmi.run.track import Tracker, track_run

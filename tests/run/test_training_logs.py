@@ -21,7 +21,7 @@ import torch
 
 from forgetmi.cli import main
 from forgetmi.core.registry import methods
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.methods.amnesiac import Amnesiac
 from forgetmi.methods.sisa import Sisa
 from forgetmi.model.checkpoint import load

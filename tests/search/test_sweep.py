@@ -13,7 +13,7 @@ from scipy import stats
 from forgetmi.cli import main
 from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
 from forgetmi.core.errors import SpecError
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.run.pipeline import load_data

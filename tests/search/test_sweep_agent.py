@@ -14,7 +14,8 @@ import yaml
 from forgetmi.cli import main
 from forgetmi.commands import sweep as command
 from forgetmi.commands.options import parse
-from forgetmi.core.types import Cohort, Partition
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.partition import Partition
 from forgetmi.methods.cf_k import CFk
 from forgetmi.model.initialise import build
 from forgetmi.run import workflow

@@ -12,7 +12,8 @@ import pytest
 
 from forgetmi.cli import main
 from forgetmi.core.errors import SpecError
-from forgetmi.core.types import Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation import suite
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.methods.retrain import Retrain

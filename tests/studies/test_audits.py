@@ -20,7 +20,7 @@ from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
 from forgetmi.commands.options import parse
 from forgetmi.core.cost import Cost
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Signals
+from forgetmi.core.signals import Signals
 from forgetmi.run.fingerprint import opened
 
 OPTIONS = [

@@ -17,7 +17,7 @@ import pages  # type: ignore[import-not-found]
 import tuned  # type: ignore[import-not-found]
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.benchmark.results import Number
-from forgetmi.core.types import Failed
+from forgetmi.core.scores import Failed
 from forgetmi.evaluation.attacks.base import Found
 from forgetmi.model.recipe import Recipe
 

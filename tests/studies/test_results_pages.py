@@ -17,7 +17,9 @@ from forgetmi.benchmark.results import Measured, Number, Results
 from forgetmi.benchmark.store import Outcome
 from forgetmi.benchmark.tables import all_tables
 from forgetmi.core.cost import Cost
-from forgetmi.core.types import Evaluation, Failed, Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation, Failed
+from forgetmi.core.signals import Signals
 from pages import hardware  # type: ignore[import-not-found]
 
 SMALL = (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from forgetmi.core.types import Batch
+from forgetmi.core.batch import Batch
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText
 from forgetmi.run import workflow

@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats, Ints
 from forgetmi.unlearning.transport import Transport, centred_basis, fit_transport, gaussian_map
 
 CLASSES = 4

@@ -38,10 +38,14 @@ from forgetmi.audit.sets import audited_sets
 from forgetmi.audit.statements import statements
 from forgetmi.audit.verdict import Verdict, decide
 from forgetmi.core import registry
+from forgetmi.core.arrays import Floats, Ints, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.model_names import retrained_names
 from forgetmi.core.near_duplicates import NearDuplicate
-from forgetmi.core.types import NEVER_SEEN, Cohort, Floats, Ints, Partition, Signals, codes
-from forgetmi.evaluation.attacks.adversary import RETRAIN, AdversaryKnowledge, Pool, Relearning
+from forgetmi.core.partition import NEVER_SEEN, Partition
+from forgetmi.core.signals import Signals
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Pool, Relearning
 from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.relearn import epochs_until
 from forgetmi.evaluation.attacks.run import run_on
@@ -270,8 +274,8 @@ def _verdict(draws: Sequence[_Draw], declared: AuditSpec, target: str) -> Verdic
 def _controls(draws: Sequence[_Draw], declared: AuditSpec) -> tuple[Control, ...]:
     if not draws:
         return ()
-    common = set.intersection(*(set(filter(RETRAIN.fullmatch, one.first.signals)) for one in draws))
-    names = sorted(common, key=lambda name: int(name[8:])) if len(common) >= 3 else []
+    common = set.intersection(*(set(retrained_names(one.first.signals)) for one in draws))
+    names = retrained_names(common) if len(common) >= 3 else []
     found = []
     for name in [ORIGINAL, *names] if len(common) >= 2 else ():
         verdict = _verdict(draws, declared, name)
@@ -289,7 +293,7 @@ def _attacks(
     targets = [
         UNLEARNED,
         ORIGINAL,
-        *sorted(filter(RETRAIN.fullmatch, knowledge.signals), key=lambda one: int(one[8:])),
+        *retrained_names(knowledge.signals),
     ]
     for name in declared.attacks or registry.attacks.names():
         attack = registry.attacks.get(name)()

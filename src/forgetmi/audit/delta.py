@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetmi.audit.forget_draw import ForgetDraw
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats
 from forgetmi.evaluation.matching import match
 from forgetmi.evaluation.statistics import (
     UNDEFINED_ALLOWED,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgetmi.core.types import Floats, Ints, Signals
+from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 
 

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from forgetmi.audit.delta import model_weights
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats, Ints, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import Head, log_probabilities
 from forgetmi.evaluation.statistics import (
     UNDEFINED_ALLOWED,

@@ -23,8 +23,10 @@ from forgetmi.audit.rows import (
 )
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.subgroups import SubgroupRow, patient_values, study_bands, subgroup_table
+from forgetmi.core.arrays import Floats, Ints, Strings, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Cohort, Floats, Ints, Signals, Strings, codes
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.membership import membership_auc

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints, Strings
 from forgetmi.core.near_duplicates import NearDuplicate
-from forgetmi.core.types import NEVER_SEEN, Ints, Partition, Strings
+from forgetmi.core.partition import NEVER_SEEN, Partition
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats, Ints, Strings
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats, Ints, Strings
 from forgetmi.evaluation.membership import membership_auc
 from forgetmi.evaluation.statistics import draws, interval, join, resample_patients
 

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from sklearn.svm import SVC
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats, Ints, Signals
+from forgetmi.core.signals import Signals
 
 NOTE = (
     "Not comparable between models or forget sets: one unscaled loss, means of batches, no class weights. With "

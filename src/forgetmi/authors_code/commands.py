@@ -19,7 +19,8 @@ from forgetmi.commands.options import parse
 from forgetmi.commands.run import RunOptions
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
-from forgetmi.core.types import ORIGINAL, Signals
+from forgetmi.core.model_names import ORIGINAL
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import table
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory

@@ -29,9 +29,9 @@ from forgetmi.authors_code.sampler import SEED, retain_order
 from forgetmi.authors_code.step import Gates, padded, step_losses
 from forgetmi.authors_code.text_features import LENGTH
 from forgetmi.authors_code.text_noise import read_synonyms
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.seeding import scope
-from forgetmi.core.types import Batch
 from forgetmi.data.noise import Perturbation, Perturber
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetmi.authors_code.attack import BatchMeanAttack, batch_mean_attack, image_losses
-from forgetmi.core.types import Ints, Partition, Signals
+from forgetmi.core.arrays import Ints
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.distance import cosine_distance
 from forgetmi.evaluation.signals import log_probabilities
 from forgetmi.evaluation.utility import auc_per_class, macro_f1

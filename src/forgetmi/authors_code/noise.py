@@ -10,8 +10,8 @@ import numpy as np
 
 from forgetmi.authors_code.image import PixelNoise
 from forgetmi.authors_code.text_noise import noisy_text
+from forgetmi.core.arrays import Ints
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Ints
 from forgetmi.data.noise import Images
 
 

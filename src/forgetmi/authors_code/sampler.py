@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from forgetmi.core.types import Ints
+from forgetmi.core.arrays import Ints
 
 SEED = 42
 

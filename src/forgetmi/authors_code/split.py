@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Ints
 
 _COLUMNS = 5
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from forgetmi.authors_code.gate import ReleaseGate
 from forgetmi.authors_code.losses import Embeddings, Losses, four_losses
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import CheckpointError, CohortError, Fault, SpecError
-from forgetmi.core.types import Ints
 from forgetmi.data.text import Tokenizer
 
 LENGTH = 320

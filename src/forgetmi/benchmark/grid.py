@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import yaml
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.model_names import retrained_name
 from forgetmi.core.registry import methods
 from forgetmi.core.seeding import derive
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import Ints
 from forgetmi.methods.forget_mi import WEIGHTS
 from forgetmi.run import workflow
 from forgetmi.run.fingerprint import behind, opened
@@ -85,7 +86,7 @@ class Cell:
     def seed(self) -> int:
         """Root seed of this model."""
         if self.role == "retrain":
-            return model_seed(self.spec, f"retrain-{self.number}")
+            return model_seed(self.spec, retrained_name(self.number))
         return (
             self.spec.seed if self.number == 0 else derive(self.spec.seed, "unlearn", self.number)
         )

@@ -13,8 +13,10 @@ from forgetmi.benchmark.grid import Point, Setting
 from forgetmi.benchmark.results import Results
 from forgetmi.benchmark.store import Store
 from forgetmi.benchmark.tables import FORMATS, Titled, long_csv
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.files import write_text
-from forgetmi.core.types import ORIGINAL, Floats, Ints, Signals
+from forgetmi.core.model_names import ORIGINAL
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
 from forgetmi.report import figures

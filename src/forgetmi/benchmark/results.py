@@ -13,7 +13,8 @@ from forgetmi.benchmark.grid import Cell as Model
 from forgetmi.benchmark.grid import Point
 from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.benchmark.work import evaluation_of, name_of, originals
-from forgetmi.core.types import ORIGINAL, RETRAIN, Evaluation, Failed, Score
+from forgetmi.core.model_names import ORIGINAL, is_retrained
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR, stayed
 from forgetmi.report.table import TableCell
 from forgetmi.run.fingerprint import opened
@@ -66,7 +67,7 @@ class Measured:
         if failed is not None:
             return failed
         models = (
-            [name for name in self._scores().scores if RETRAIN.fullmatch(name)]
+            [name for name in self._scores().scores if is_retrained(name)]
             if self.row == FLOOR
             else [self.model]
         )

@@ -9,7 +9,8 @@ from typing import Any
 
 from forgetmi.core.cost import Cost
 from forgetmi.core.files import write_json
-from forgetmi.core.types import Evaluation, Signals
+from forgetmi.core.scores import Evaluation
+from forgetmi.core.signals import Signals
 
 
 @dataclass(frozen=True)

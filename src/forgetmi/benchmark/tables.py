@@ -21,7 +21,7 @@ from forgetmi.benchmark.results import (
     Results,
     own_original,
 )
-from forgetmi.core.types import ORIGINAL
+from forgetmi.core.model_names import ORIGINAL
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.report.table import (

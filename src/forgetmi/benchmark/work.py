@@ -14,7 +14,7 @@ from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, ForgetMIError, MethodError
 from forgetmi.core.files import write_text
-from forgetmi.core.types import Evaluation
+from forgetmi.core.scores import Evaluation
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.run import workflow

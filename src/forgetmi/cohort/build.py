@@ -13,8 +13,9 @@ import numpy as np
 
 from forgetmi.cohort.files import MOST, capped
 from forgetmi.cohort.identifiers import Pseudonyms
+from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Cohort, Ints, Strings, codes
 from forgetmi.data.decode import split_locator
 
 SPLITS: Mapping[str, str] = {

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints, codes
+from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import CohortError, Fault, PartitionError
 from forgetmi.core.files import write_json, write_text
+from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import Cohort, ForgetRequest, Ints, Partition, codes
 
 SEALED, COMMITMENT = "canaries.json", "commitment.txt"
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from forgetmi.cohort.sampling import KS_TOLERANCE, LABEL_TOLERANCE, Flags, PatientSample
 from forgetmi.cohort.units import Units, units_of
+from forgetmi.core.arrays import Ints, Strings
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, PartitionError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Cohort, Ints, Strings
 
 MANY = 30  # from this many forgotten patients on, the draw must be within the tolerances
 

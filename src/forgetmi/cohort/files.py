@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints, Strings
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Ints, Strings
 
 MOST = 20  # faults of one kind that are spelled out
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.identifiers import Pseudonyms
+from forgetmi.core.arrays import Strings
+from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Cohort, ForgetRequest, Strings
 
 PATIENT_COLUMNS = ("patient_id", "subject_id")
 STUDY_COLUMN = "study_id"

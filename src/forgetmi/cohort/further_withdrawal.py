@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import Fault, PartitionError
-from forgetmi.core.types import Cohort, ForgetRequest, Partition
+from forgetmi.core.partition import Partition
 
 
 def further_withdrawal(earlier: Partition, request: ForgetRequest, *, cohort: Cohort) -> Partition:

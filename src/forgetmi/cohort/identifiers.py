@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Strings, codes
 
 Kind = Literal["patient", "study", "image", "group"]
 KEY_VARIABLE = "FORGETMI_KEY_FILE"

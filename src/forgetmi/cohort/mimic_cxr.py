@@ -15,8 +15,9 @@ from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.sections import normalised, selected_text
+from forgetmi.core.arrays import Strings, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Cohort, Strings, codes
 
 SEVERITY = ("edema_severity", "edeme_severity")  # the published split list has the second spelling
 ENDINGS = {"dicom": "dcm", "jpg": "jpg"}

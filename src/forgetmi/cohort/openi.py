@@ -17,8 +17,8 @@ from forgetmi.cohort.build import RawRows, build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.files import MOST, capped
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Cohort
 
 _NUMBER = re.compile(r"CXR(\d+)")
 _IMAGE = re.compile(

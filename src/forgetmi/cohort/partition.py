@@ -11,8 +11,10 @@ from forgetmi.cohort.files import MOST, capped
 from forgetmi.cohort.forget_list import PLURAL
 from forgetmi.cohort.sampling import Flags
 from forgetmi.cohort.units import linked_patients
+from forgetmi.core.arrays import Ints, codes
+from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import Fault, PartitionError
-from forgetmi.core.types import Cohort, ForgetRequest, Ints, Partition, codes
+from forgetmi.core.partition import Partition
 
 
 def partition(

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, PartitionError
 from forgetmi.core.files import write_json
-from forgetmi.core.types import SETS, Cohort, Ints, Partition, codes
+from forgetmi.core.partition import SETS, Partition
 
 
 def write_partition(path: Path, partition: Partition) -> None:

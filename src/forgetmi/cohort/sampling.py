@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.core.types import Floats, Ints
+from forgetmi.core.arrays import Floats, Ints
 
 DRAWS = 1000
 BLOCK = 100  # random draws held in memory at a time

@@ -17,10 +17,10 @@ from forgetmi.cohort.phantom.image import render, signs_of
 from forgetmi.cohort.phantom.patient import CAUSES, GRADES, Patient, draw_patient, image_count
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.table import TableCohort
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.files import default_cache
 from forgetmi.core.seeding import derive
-from forgetmi.core.types import Cohort
 
 TABLE, STACK = "cohort.csv", "images.npy"
 # One row per image-report pair; the order of `_patient_rows`

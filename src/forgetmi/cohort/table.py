@@ -10,8 +10,8 @@ import numpy as np
 from forgetmi.cohort.build import RawRows, build_cohort
 from forgetmi.cohort.files import read_strings
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError
-from forgetmi.core.types import Cohort
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetmi.cohort.sampling import Flags, PatientSample, resembling_sample
+from forgetmi.core.arrays import Ints, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, PartitionError
-from forgetmi.core.types import Cohort, Ints, codes
 
 
 def linked_patients(patient: Ints, group: Ints) -> Ints:

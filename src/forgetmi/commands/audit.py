@@ -12,7 +12,7 @@ from forgetmi.audit.result import Audit
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.types import Evaluation
+from forgetmi.core.scores import Evaluation
 from forgetmi.report.pages import write_report
 from forgetmi.run.audit_stage import declared_in, notice, read_draw, run_audit
 from forgetmi.run.console import echo

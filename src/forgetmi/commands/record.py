@@ -11,7 +11,7 @@ import tyro
 
 from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.types import Evaluation
+from forgetmi.core.scores import Evaluation
 from forgetmi.evidence.record import NOT_AUDITED
 from forgetmi.evidence.verify import verify as check_record
 from forgetmi.run import recompute

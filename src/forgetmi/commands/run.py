@@ -142,7 +142,7 @@ def report(argv: Sequence[str]) -> None:
                 do="Give the run's command again; it goes on where it stopped.",
             )
         )
-    from forgetmi.core.types import Evaluation
+    from forgetmi.core.scores import Evaluation
 
     cohort, partition = load_data(spec)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))

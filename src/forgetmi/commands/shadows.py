@@ -13,7 +13,7 @@ from forgetmi.cohort.partition_file import read_partition
 from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
-from forgetmi.core.types import UNLEARNED
+from forgetmi.core.model_names import UNLEARNED
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.shadows import estimated_cost, make_pool, plan_for

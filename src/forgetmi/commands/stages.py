@@ -8,11 +8,12 @@ from pathlib import Path
 
 from forgetmi.cohort.partition_file import read_partition, write_partition
 from forgetmi.commands.options import parse
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Meter
 from forgetmi.core.distributed import check_micro_batches
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_json, write_text
-from forgetmi.core.types import Cohort, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.data.duplicates import find_duplicates
 from forgetmi.jobs.pool import use_threads
 from forgetmi.model.image_text import in_micro_batches

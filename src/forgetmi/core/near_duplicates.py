@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, final
 
+from forgetmi.core.partition import SetName
 from forgetmi.core.serialization import LATER
-from forgetmi.core.types import SetName
 
 DuplicateKind = Literal["same file", "same image", "same report"]
 

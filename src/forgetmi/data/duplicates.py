@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.fft import dctn, idctn
 
+from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.near_duplicates import DuplicateKind, NearDuplicate, NearDuplicates
-from forgetmi.core.types import SETS, Cohort, Ints, Partition, Strings, codes
+from forgetmi.core.partition import SETS, Partition
 from forgetmi.data.image import ImageStore, build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 

@@ -14,8 +14,9 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.types import Cohort, Ints, Strings, codes
 from forgetmi.data.decode import ImageFault, read_image, split_locator
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.shards import SeenFiles, ShardWriter, Stored, read_shards

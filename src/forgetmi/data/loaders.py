@@ -12,9 +12,11 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.batch import Batch
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Batch, Cohort, Ints, Strings, codes
 from forgetmi.data.image import ImageStore
 from forgetmi.data.noise import Perturber
 from forgetmi.data.text import Tokenizer, TokenStore

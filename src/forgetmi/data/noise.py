@@ -11,9 +11,9 @@ from typing import Protocol, final
 import numpy as np
 import numpy.typing as npt
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Ints
 
 Images = npt.NDArray[np.float32]
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

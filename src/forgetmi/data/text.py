@@ -20,8 +20,8 @@ from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
+from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
-from forgetmi.core.types import Ints, Strings, codes
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 Pair = tuple[str, str]

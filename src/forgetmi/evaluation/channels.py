@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from forgetmi.core.types import Floats, Signals
+from forgetmi.core.arrays import Floats
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.link import contrast
 from forgetmi.evaluation.signals import log_probabilities, margin
 

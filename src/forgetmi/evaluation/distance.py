@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats
 
 
 def cosine_distance(a: Floats, b: Floats) -> Floats:

@@ -7,14 +7,10 @@ from functools import partial
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import (
-    ORIGINAL,
-    UNLEARNED,
-    Evaluation,
-    Failed,
-    Floats,
-)
+from forgetmi.core.model_names import ORIGINAL, UNLEARNED
+from forgetmi.core.scores import Evaluation, Failed
 from forgetmi.evaluation.scores import Key, Measure, derive
 from forgetmi.evaluation.signals import Head
 from forgetmi.evaluation.statistics import PatientSample

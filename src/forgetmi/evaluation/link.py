@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import pair_cosine
 
 _BLOCK = 4_000_000  # similarities held at once

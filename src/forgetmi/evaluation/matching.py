@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgetmi.core.types import Floats, Ints
+from forgetmi.core.arrays import Floats, Ints
 
 ROUNDS = 100
 

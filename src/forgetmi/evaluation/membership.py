@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.svm import SVC
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats, Ints
 from forgetmi.evaluation.statistics import weighted_auc, weighted_mean
 
 PER_SIDE = 2000

@@ -13,8 +13,8 @@ from scipy.optimize import nnls
 from scipy.sparse import csr_array
 from scipy.stats import false_discovery_control
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats, Ints
 
 Flags = np.ndarray
 

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Failed, Floats, Score
+from forgetmi.core.scores import Failed, Score
 from forgetmi.evaluation.statistics import Metric, PatientSample, draws, interval, join
 
 Better = Literal["higher", "lower", "closer"]
@@ -22,7 +23,7 @@ class Measure:
     """A metric on the data and on every resample, before it is compared with the retrained models.
 
     Args:
-        name, head, on, better, note: As in `forgetmi.core.types.Score`.
+        name, head, on, better, note: As in `forgetmi.core.scores.Score`.
         patients, images: How many are in the set measured.
         values: Float[1 + b]; element 0 is the value itself, finite.
         smallest: Patients in the smallest set it rests on.
@@ -67,7 +68,7 @@ def derive(
     """Keep what a computation returns; what it raises becomes the reason of a `Failed`.
 
     Args:
-        name, better, head, on, note: As in `forgetmi.core.types.Score`.
+        name, better, head, on, note: As in `forgetmi.core.scores.Score`.
         values: Makes Float[1 + b], as `forgetmi.evaluation.statistics.draws` does.
         samples: The set measured and, for a comparison, the set it is compared with.
     """

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats, Ints, Signals
+from forgetmi.core.signals import Signals
 
 Head = Literal["image", "text", "both"]
 HEADS: tuple[Head, ...] = ("image", "text", "both")

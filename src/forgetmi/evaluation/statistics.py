@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats, Ints
 
 Metric = Callable[[Floats], Floats]
 
@@ -59,7 +59,7 @@ def resample_patients(
 
     Args:
         patient: Int[n], any code of each image's patient. Resamples follow the order of the codes, so codes must not
-            depend on the identifier key (`forgetmi.core.types.codes`).
+            depend on the identifier key (`forgetmi.core.arrays.codes`).
         resamples: How many resamples, >= 0.
         generator: From `forgetmi.core.seeding`.
     """

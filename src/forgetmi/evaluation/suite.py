@@ -9,19 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.model_names import retrained_names
+from forgetmi.core.partition import Partition, SetName
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import (
-    RETRAIN,
-    Evaluation,
-    Failed,
-    Floats,
-    Ints,
-    Partition,
-    Score,
-    SetName,
-    Signals,
-)
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.distance import cosine_distance, jensen_shannon, symmetric_kl
 from forgetmi.evaluation.gaps import FLOOR, gaps
 from forgetmi.evaluation.membership import membership_auc, sample_mia
@@ -144,9 +138,7 @@ def evaluate(
         next(iter(signals.values())), partition.of_request(), seed=seed, resamples=resamples
     )
     runs = {name: _Run(found, sets) for name, found in signals.items()}
-    retrains = sorted(
-        (name for name in runs if RETRAIN.fullmatch(name)), key=lambda name: int(name.split("-")[1])
-    )
+    retrains = retrained_names(runs)
     measured: dict[str, dict[Key, Measure | Failed]] = {}
     for name, run in runs.items():
         found = list(_pairs(run))

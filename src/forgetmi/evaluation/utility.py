@@ -13,8 +13,8 @@ from itertools import combinations
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats, Ints
 from forgetmi.evaluation.statistics import mean_defined, once, ratio, weighted_auc, weighted_mean
 
 

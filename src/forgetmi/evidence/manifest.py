@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from forgetmi.core.arrays import Ints, Strings
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import Ints, Partition, Strings
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
 from forgetmi.evidence.record import TrainingData
 

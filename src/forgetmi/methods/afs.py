@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import Tensor
 
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import derive
-from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo

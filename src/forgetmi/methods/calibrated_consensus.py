@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError, SpecError
-from forgetmi.core.types import Ints
 from forgetmi.data.noise import augmentation
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentations

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import torch_generator
-from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo

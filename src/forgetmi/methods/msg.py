@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.unlearning.context import Context

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Outputs
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Ints, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.derangement import derangement

@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.batch import Batch, Model
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import torch_generator
-from forgetmi.core.types import Batch, Model
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import derive, numpy_generator
-from forgetmi.core.types import Epochs, Ints
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Batch, Model
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Batch, Cohort, Ints, Model, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
 
 _EMBEDDINGS = ("image_embedding", "text_embedding", "joint_embedding")

@@ -9,7 +9,7 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.types import Batch, Outputs
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.spec import ModelSpec
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import torch_generator
-from forgetmi.core.types import Epochs
 from forgetmi.model.initialise import initialise
 from forgetmi.model.modes import evaluating
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core import distributed
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.collectives import averaging_gradients, gather_rows, scatter_rows
 from forgetmi.core.seeding import scope
-from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_resnet import ImageResNet

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.types import Batch, Outputs
+from forgetmi.core.batch import Batch, Outputs
 
 Similarity = Literal["dot", "cosine", "l2"]
 

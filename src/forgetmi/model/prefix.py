@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from forgetmi.core.types import Batch
+from forgetmi.core.batch import Batch
 
 
 def fixed_steps(steps: Sequence[Sequence[nn.Module]]) -> int:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Batch
 
 PLATEAU_FACTOR, PLATEAU_THRESHOLD = 0.1, 1e-6
 

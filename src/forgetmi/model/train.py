@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.batch import Batch, Epochs, Outputs, Recorder
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch, Epochs, Outputs, Recorder
 from forgetmi.model.image_text import ImageText, executing, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from forgetmi.core.types import Epochs
+from forgetmi.core.batch import Epochs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.transforms import blended_transform_factory
 
-from forgetmi.core.types import Floats
+from forgetmi.core.arrays import Floats
 from forgetmi.report.score_text import plain
 from forgetmi.report.svg import (
     BAND,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import AttackMissing, AttackRow, PatientRow, RelearnCurve
-from forgetmi.core.types import Floats
+from forgetmi.core.arrays import Floats
 from forgetmi.report import attack_figures, figures, verdict_text
 from forgetmi.report.attack_figures import Curve, ForestRow, Person, Relearned
 from forgetmi.report.score_text import brief, many, plain

@@ -10,9 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.audit.result import Audit
+from forgetmi.core.arrays import codes
+from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.cost import Cost
 from forgetmi.core.near_duplicates import NearDuplicates
-from forgetmi.core.types import Cohort, Evaluation, ForgetRequest, Partition, Signals, codes
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation
+from forgetmi.core.signals import Signals
 from forgetmi.report.manifest import Manifest
 from forgetmi.unlearning.info import MethodInfo
 

@@ -13,7 +13,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
-from forgetmi.core.types import Floats
+from forgetmi.core.arrays import Floats
 from forgetmi.report.svg import (
     BAND,
     INK,

@@ -15,7 +15,8 @@ from PIL import Image
 
 from forgetmi.audit.result import Audit
 from forgetmi.core.files import write_text
-from forgetmi.core.types import RETRAIN, Failed, Score
+from forgetmi.core.model_names import is_retrained
+from forgetmi.core.scores import Failed, Score
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.report import (
     audit_sections,
@@ -158,7 +159,7 @@ def _common(facts: ReportFacts) -> dict[str, Any]:
         "counts": counts,
         "share_of_training": counts["forget"]["images"] / trained_on,
         "share_of_retraining": _share(facts.work),
-        "retrains": sum(RETRAIN.fullmatch(model) is not None for model in facts.evaluation.scores),
+        "retrains": sum(is_retrained(model) for model in facts.evaluation.scores),
         "answer": verdict_text.ANSWERS[audit.verdict.outcome] if audit else None,
         "untested": verdict_text.UNTESTED,
         "channel_lines": verdict_text.channel_lines(audit) if audit else [],

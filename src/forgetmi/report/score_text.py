@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgetmi.core.types import RETRAIN, Evaluation, Failed, Score
+from forgetmi.core.model_names import is_retrained
+from forgetmi.core.scores import Evaluation, Failed, Score
 
 NOT_RESOLVABLE = "not resolvable"
 _UNWANTED = re.compile(
@@ -170,7 +171,7 @@ def read(
     keys = dict.fromkeys(
         (s.name, s.head, s.on)
         for model, scores in evaluation.scores.items()
-        if model in ("original", "unlearned") or RETRAIN.fullmatch(model)
+        if model in ("original", "unlearned") or is_retrained(model)
         for s in scores
     )
     kept = [
@@ -190,7 +191,7 @@ def _reading(evaluation: Evaluation, name: str, head: str, on: str) -> Reading:
         ]
         return found[0] if found else None
 
-    retrains = [of(model) for model in evaluation.scores if RETRAIN.fullmatch(model)]
+    retrains = [of(model) for model in evaluation.scores if is_retrained(model)]
     return Reading(
         name,
         head,

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from forgetmi.core.types import RETRAIN, Evaluation, Failed, Floats, Ints, Partition, Score, Signals
+from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.model_names import is_retrained
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
 from forgetmi.report import figures, score_text
 from forgetmi.report.score_text import Reading
@@ -119,7 +123,7 @@ def _points(evaluation: Evaluation, name: str, on: str) -> list[figures.ModelPoi
     """Each model by a measure of the image head, and its AUC on never-seen patients."""
     points = []
     for model in evaluation.scores:
-        kind = "retrain" if RETRAIN.fullmatch(model) else model
+        kind = "retrain" if is_retrained(model) else model
         try:
             x, y = (
                 evaluation.get(model, measure, head="image", on=where)
@@ -142,7 +146,7 @@ def loss_figures(signals: Mapping[str, Signals], partition: Partition) -> list[d
     """Per head: the panels original, unlearned, retrained, and what they show."""
     groups: dict[str, list[Signals]] = {}
     for model, found in signals.items():
-        groups.setdefault("retrained" if RETRAIN.fullmatch(model) else model, []).append(found)
+        groups.setdefault("retrained" if is_retrained(model) else model, []).append(found)
     shown = [group for group in ("original", "unlearned", "retrained") if group in groups]
     heads: tuple[Head, ...] = ("image", "text")
     return [

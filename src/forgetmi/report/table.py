@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from markupsafe import Markup, escape
 
-from forgetmi.core.types import RETRAIN, Evaluation, Failed, Score
+from forgetmi.core.model_names import is_retrained
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (  # heading, score name, set
@@ -83,7 +84,7 @@ def paper_table(
         marked in each column (all of them where they tie).
     """
     labels = {"original": "Original", "unlearned": "Unlearned", **(labels or {})}
-    retrains = [model for model in evaluation.scores if RETRAIN.fullmatch(model)]
+    retrains = [model for model in evaluation.scores if is_retrained(model)]
     methods = [model for model in evaluation.scores if model not in ("original", FLOOR, *retrains)]
     rows = []
     if "original" in evaluation.scores:

@@ -10,12 +10,14 @@ from forgetmi.audit.auditor import AuditedRun, audit
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.canaries import SEALED, read_canaries
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Meter
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
+from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import Cohort, Partition, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.report import near_duplicates
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.relearn import read_relearning, taught_patients

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from forgetmi.core.cost import Cost
-from forgetmi.core.types import Evaluation, Failed, Score
+from forgetmi.core.model_names import is_retrained
+from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FIVE
 
 
@@ -108,7 +109,7 @@ def summary(
 
 def _values(evaluation: Evaluation, model: str, name: str, on: str) -> list[float]:
     names = (
-        [found for found in evaluation.scores if found.startswith("retrain-")]
+        [name for name in evaluation.scores if is_retrained(name)]
         if model == "retrained"
         else [model]
     )

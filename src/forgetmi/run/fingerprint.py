@@ -8,7 +8,8 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from forgetmi.core.types import Cohort, Partition
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.partition import Partition
 from forgetmi.run import workflow
 from forgetmi.run.pipeline import divide, prepare
 from forgetmi.run.pretrained import encoder_digest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forgetmi.core.cost import Cost
 from forgetmi.core.files import write_text
-from forgetmi.core.types import UNLEARNED
+from forgetmi.core.model_names import UNLEARNED
 from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
 from forgetmi.run.audit_stage import notice

@@ -18,11 +18,21 @@ from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition_file import read_partition, write_partition
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_json, write_text
+from forgetmi.core.model_names import (
+    ORIGINAL,
+    UNLEARNED,
+    is_retrained,
+    retrained_name,
+    retrained_number,
+)
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation
 from forgetmi.core.seeding import derive
-from forgetmi.core.types import ORIGINAL, UNLEARNED, Cohort, Evaluation, Partition, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.data.duplicates import find_duplicates
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
@@ -121,7 +131,7 @@ def prepare(
 
 def model_seed(spec: RunSpec, name: str) -> int:
     """Seed of one model: the root seed for the original and the unlearned, its own for each retrained one."""
-    return derive(spec.seed, name) if name.startswith("retrain") else spec.seed
+    return derive(spec.seed, name) if is_retrained(name) else spec.seed
 
 
 def given_model(spec: RunSpec, name: str) -> Path | None:
@@ -129,9 +139,10 @@ def given_model(spec: RunSpec, name: str) -> Path | None:
     given = spec.given
     if name == ORIGINAL:
         return given.original
-    number = (
-        int(name.removeprefix("retrain-")) if name.startswith("retrain-") else len(given.retrained)
-    )
+    if not is_retrained(name):
+        return None
+
+    number = retrained_number(name)
     return given.retrained[number] if number < len(given.retrained) else None
 
 
@@ -272,7 +283,7 @@ def model_names(spec: RunSpec) -> list[str]:
 
 def retrained_names(spec: RunSpec) -> list[str]:
     """The retrained models: given ones first, then those made here."""
-    return [f"retrain-{r}" for r in range(len(spec.given.retrained) + spec.retrains)]
+    return [retrained_name(r) for r in range(len(spec.given.retrained) + spec.retrains)]
 
 
 def retraining_cost(spec: RunSpec, directory: RunDirectory) -> Cost | None:

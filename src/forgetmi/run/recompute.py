@@ -17,8 +17,11 @@ from forgetmi.audit.patient_tables import score_draw, standing_out, through
 from forgetmi.audit.sets import audited_sets
 from forgetmi.audit.verdict import decide
 from forgetmi.cohort.partition_file import stored_rows
+from forgetmi.core.arrays import codes
 from forgetmi.core.errors import EvaluationError, EvidenceError, Fault
-from forgetmi.core.types import Evaluation, Failed, Partition, Score, Signals, codes
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.suite import evaluate

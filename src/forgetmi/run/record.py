@@ -15,18 +15,13 @@ import numpy as np
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import PatientRow
 from forgetmi.cohort.identifiers import load_key
+from forgetmi.core.arrays import Strings, codes
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.files import default_cache, write_text
-from forgetmi.core.types import (
-    ORIGINAL,
-    UNLEARNED,
-    Cohort,
-    Evaluation,
-    Partition,
-    Score,
-    Strings,
-    codes,
-)
+from forgetmi.core.model_names import ORIGINAL, UNLEARNED
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation, Score
 from forgetmi.data.image import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.manifest import PROOFS, training_data

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Ints, Partition, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.data.loaders import Loader
 from forgetmi.evaluation.attacks.adversary import Relearning
 from forgetmi.model.collect import collect

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from forgetmi.audit.result import Audit
+from forgetmi.core.arrays import codes
+from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.cost import Cost
-from forgetmi.core.types import (
-    UNLEARNED,
-    Cohort,
-    Evaluation,
-    ForgetRequest,
-    Partition,
-    Signals,
-    codes,
-)
+from forgetmi.core.model_names import UNLEARNED
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation
+from forgetmi.core.signals import Signals
 from forgetmi.data.decode import read_image
 from forgetmi.evaluation.gaps import stayed
 from forgetmi.report import near_duplicates, run_text

@@ -15,11 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_json
+from forgetmi.core.model_names import ORIGINAL, UNLEARNED
+from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.core.serialization import from_plain
-from forgetmi.core.types import ORIGINAL, UNLEARNED, Cohort, Ints, Partition, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import ASKED, Pool
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.types import Evaluation, Score
+from forgetmi.core.scores import Evaluation, Score
 from forgetmi.run.directory import RunDirectory
 
 Kind = Literal["", "wandb", "mlflow", "tensorboard"]

@@ -10,9 +10,15 @@ from typing import Any
 from torch import nn
 
 from forgetmi.core import distributed
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Recorder
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, Fault, MethodError
 from forgetmi.core.files import default_cache
-from forgetmi.core.types import Cohort, Evaluation, Ints, Partition, Recorder, Signals
+from forgetmi.core.model_names import retrained_name
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation
+from forgetmi.core.signals import Signals
 from forgetmi.data.image import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.preprocessing import ImagePreprocessing
@@ -505,7 +511,7 @@ def evaluate(
     models = {
         "original": original,
         **others,
-        **{f"retrain-{r}": one for r, one in enumerate(retrained)},
+        **{retrained_name(r): one for r, one in enumerate(retrained)},
     }
     return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)
 

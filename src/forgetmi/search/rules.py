@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import RETRAIN, Evaluation, Floats, Ints, Partition, Score, Signals
+from forgetmi.core.model_names import is_retrained
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Evaluation, Score
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation import suite
 from forgetmi.evaluation.gaps import stayed
 from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
@@ -77,7 +81,7 @@ def against_retrains(
     return {
         name: _or_reason(judge, name)
         for name in models
-        if name != "original" and not RETRAIN.fullmatch(name)
+        if name != "original" and not is_retrained(name)
     }
 
 

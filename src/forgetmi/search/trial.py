@@ -15,8 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, MethodError, SpecError
-from forgetmi.core.types import ORIGINAL, UNLEARNED, Cohort, Failed, Partition, Signals
+from forgetmi.core.model_names import ORIGINAL, UNLEARNED
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Failed
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation import suite
 from forgetmi.jobs.pool import ProgressCallback
 from forgetmi.run import workflow

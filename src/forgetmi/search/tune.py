@@ -12,11 +12,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Meter
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
+from forgetmi.core.model_names import ORIGINAL
+from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import ORIGINAL, Cohort, Partition, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow

@@ -9,7 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.types import Ints
+from forgetmi.core.arrays import Ints
 from forgetmi.data.noise import Perturbation
 from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.loop import embeddings

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from forgetmi.core.types import Batch, Outputs
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 
 M = TypeVar("M", bound=nn.Module)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Ints
 
 
 def derangement(patients: Ints, draw: np.random.Generator) -> Ints:

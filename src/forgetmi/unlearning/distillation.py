@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 from torch import Tensor
 
-from forgetmi.core.types import Batch
+from forgetmi.core.batch import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from forgetmi.core.types import Batch
+from forgetmi.core.batch import Batch
 from forgetmi.model.image_text import ImageText, executing
 from forgetmi.model.prefix import Prefix, fixed_steps
 from forgetmi.unlearning.context import Context

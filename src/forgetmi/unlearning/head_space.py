@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.types import Floats
+from forgetmi.core.arrays import Floats
 from forgetmi.unlearning.transport import centred_basis
 
 

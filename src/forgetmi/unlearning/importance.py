@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import GuardedLoader

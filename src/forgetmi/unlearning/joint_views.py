@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import torch_generator
-from forgetmi.core.types import Ints, Outputs
 from forgetmi.unlearning.loop import embeddings
 from forgetmi.unlearning.losses import distance
 from forgetmi.unlearning.teacher import Table

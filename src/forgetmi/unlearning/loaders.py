@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch, Ints, SetName
+from forgetmi.core.partition import SetName
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.noise import Perturber
 

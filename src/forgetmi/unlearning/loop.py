@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning

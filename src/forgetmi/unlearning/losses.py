@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.types import Outputs
+from forgetmi.core.batch import Outputs
 from forgetmi.model.losses import cross_entropy
 
 

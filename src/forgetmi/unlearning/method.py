@@ -14,7 +14,8 @@ from torch import nn
 
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Partition, SetName, Signals
+from forgetmi.core.partition import Partition, SetName
+from forgetmi.core.signals import Signals
 from forgetmi.data.loaders import SampleStore
 from forgetmi.model.image_text import ImageText, micro_batches, parameter_digest
 from forgetmi.model.recipe import Recipe

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Batch
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Batch, Ints
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import concatenate
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.types import Batch, Model
+from forgetmi.core.batch import Batch, Model
 from forgetmi.data.noise import Perturbation
 from forgetmi.unlearning.label_matched import matched_mean
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders

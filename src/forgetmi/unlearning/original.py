@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from forgetmi.core.types import Ints, Recorder
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Recorder
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe

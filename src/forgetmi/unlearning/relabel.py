@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Batch
 from forgetmi.unlearning.loaders import GuardedLoader
 
 Rule = Literal["other", "neighbour", "any"]

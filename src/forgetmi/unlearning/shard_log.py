@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetmi.core.types import Ints
+from forgetmi.core.arrays import Ints
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.training_log import load_log, save_log

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch, Ints, Model, Outputs, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import GuardedLoader
 

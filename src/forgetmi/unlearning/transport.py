@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import helmert
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Floats, Ints
 
 NEGLIGIBLE = 1e-10  # eigenvalues below this share of the largest are rounding
 

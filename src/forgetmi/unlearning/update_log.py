@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.types import Batch, Ints
 from forgetmi.unlearning.training_log import load_log, save_log
 
 Buckets = tuple[int, ...]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from forgetmi.core.types import Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Pool, Relearning, Repeats
 
 CLASSES = 4

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from forgetmi.core import registry
-from forgetmi.core.types import Failed, Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.scores import Failed
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Pool, Relearning, Repeats
 from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.run import run_attack, run_attacks

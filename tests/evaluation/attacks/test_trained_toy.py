@@ -11,7 +11,8 @@ from forgetmi.audit.forget_draw import forget_draw
 from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import decide
 from forgetmi.core import registry
-from forgetmi.core.types import Partition, Signals
+from forgetmi.core.partition import Partition
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Pool
 from forgetmi.evaluation.attacks.base import AttackResult
 from forgetmi.evaluation.attacks.run import run_attack

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,13 +9,15 @@ from typing import Literal
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import NEVER_SEEN, Floats, Ints, Partition, SetName, Signals
+from forgetmi.core.model_names import is_retrained, retrained_names
+from forgetmi.core.partition import NEVER_SEEN, Partition, SetName
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.channels import Channel, channel_signal
 from forgetmi.evaluation.patients import Patients, by_patient
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
 
-RETRAIN = re.compile(r"retrain-\d+")
 ASKED: tuple[SetName, ...] = (
     "forget",
     "holdout",
@@ -161,12 +162,12 @@ class AdversaryKnowledge:
     @property
     def retrained(self) -> tuple[Signals, ...]:
         """Signals of the retrained models, without the attacked one."""
-        names = sorted(filter(self.is_other_retrain, self.signals), key=lambda name: int(name[8:]))
-        return tuple(self.signals[name] for name in names)
+        names = retrained_names(self.signals)
+        return tuple(self.signals[name] for name in names if name != self.target)
 
     def is_other_retrain(self, name: str) -> bool:
         """Whether a model of that name is retrained and not the attacked one."""
-        return name != self.target and RETRAIN.fullmatch(name) is not None
+        return name != self.target and is_retrained(name)
 
     @property
     def never_seen(self) -> tuple[SetName, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-from forgetmi.core.types import Floats
+from forgetmi.core.arrays import Floats
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Need
 
 Direction = Literal["higher", "lower", "apart"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats
 from forgetmi.evaluation.attacks.base import Found
 from forgetmi.evaluation.attacks.tpr import tpr_at_fpr
 from forgetmi.evaluation.membership import membership_auc

@@ -13,9 +13,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats, Ints
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.membership import PER_SIDE

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 

@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.types import Floats, Ints, Signals
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from forgetmi.core.types import Floats, SetName
+from forgetmi.core.arrays import Floats
+from forgetmi.core.partition import SetName
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from forgetmi.core import registry
 from forgetmi.core.errors import EvaluationError
-from forgetmi.core.types import Failed
-from forgetmi.evaluation.attacks.adversary import RETRAIN, AdversaryKnowledge
+from forgetmi.core.model_names import retrained_names
+from forgetmi.core.scores import Failed
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import Attack, AttackResult, Found
 
 
@@ -29,7 +30,7 @@ def run_on(
     Returns:
         Each result, or why there is none (something it needs is missing, or it is undefined on this evidence).
     """
-    retrained = sorted(filter(RETRAIN.fullmatch, knowledge.signals), key=lambda name: int(name[8:]))
+    retrained = retrained_names(knowledge.signals)
     names = dict.fromkeys([*targets, *(retrained if attack.info.reference == "retrained" else ())])
     found = {name: _apply(attack, knowledge.aimed_at(name)) for name in names}
 

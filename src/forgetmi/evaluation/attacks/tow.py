@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from forgetmi.core.types import Floats, SetName, Signals
+from forgetmi.core.arrays import Floats
+from forgetmi.core.partition import SetName
+from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.distance import symmetric_kl

@@ -8,8 +8,8 @@ from math import floor
 import numpy as np
 from scipy.stats import beta
 
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.types import Floats
 
 PER_RATE = 10  # never-seen patients wanted per 1 / false-positive rate
 

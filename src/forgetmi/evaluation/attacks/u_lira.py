@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import expit
 
-from forgetmi.core.types import Floats
+from forgetmi.core.arrays import Floats
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, Found
 from forgetmi.evaluation.attacks.compare import compare

@@ -1,0 +1,93 @@
+"""A cohort: one row per image-report pair; and who withdraws from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forgetmi.core.arrays import Ints, Strings, codes, read_only
+from forgetmi.core.errors import CohortError, Fault
+
+COLUMNS = ("patient", "study", "image_id", "group", "image", "report", "label", "split")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cohort:
+    """One row per image-report pair. Identifiers are keyed digests: raw ones never leave the cohort room.
+
+    Several images may share a study (and its report); several studies belong to one patient.
+
+    Args:
+        name: Short name for reports.
+        patient, study, image_id: n keyed digests each.
+        group: n digests of the unit that must stay on one side (family, article); the patient where there is none.
+        image: n image locators for `forgetmi.data.decode.read_image`; empty where a row has no image.
+        report: n report texts.
+        label: n class indices, -1 = unknown.
+        split: n of "" (free), "train", "validation", "holdout" or "reference".
+        classes: Names of the k classes, in order.
+        ordinal: Whether the classes are grades (edema) or names (causes).
+        subgroups: Column name to n strings ("" = unknown), e.g. sex, view.
+        show_images: Whether a report may show example radiographs.
+        digest: Digest of the table's content, independent of the identifier key.
+        key_id: Which identifier key made the digests.
+        notices: What was converted or skipped on reading, in words, without identifiers.
+    """
+
+    name: str
+    patient: Strings
+    study: Strings
+    image_id: Strings
+    group: Strings
+    image: Strings
+    report: Strings
+    label: Ints
+    split: Strings
+    classes: tuple[str, ...]
+    ordinal: bool
+    subgroups: Mapping[str, Strings]
+    show_images: bool
+    digest: str
+    key_id: str
+    notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("patient", "study", "image_id", "group", "image", "report", "label", "split"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+            if len(getattr(self, name)) != len(self.label):
+                raise CohortError(
+                    Fault(
+                        f"column {name} has {len(getattr(self, name))} rows, label {len(self.label)}"
+                    )
+                )
+        object.__setattr__(
+            self, "subgroups", {key: read_only(value) for key, value in self.subgroups.items()}
+        )
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __repr__(self) -> str:
+        return (
+            f"Cohort({self.name!r}, {len(self)} images, {len(codes(self.study)[1])} studies, "
+            f"{len(codes(self.patient)[1])} patients, digest {self.digest[:12]})"
+        )
+
+
+@dataclass(frozen=True)
+class ForgetRequest:
+    """Who asked to be forgotten; whole patients unless single studies are named.
+
+    Args:
+        patients: Keyed digests of patients.
+        studies: Keyed digests of single studies (of patients not in `patients`).
+        reason: Free words for the record, without identifiers.
+        date: ISO date of the request.
+        notices: What was converted on reading the list, in words, without identifiers.
+    """
+
+    patients: tuple[str, ...] = ()
+    studies: tuple[str, ...] = ()
+    reason: str = ""
+    date: str = ""
+    notices: tuple[str, ...] = ()
