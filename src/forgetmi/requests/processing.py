@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from forgetmi.cohort.partition_file import read_partition
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import PartitionError
 from forgetmi.core.files import write_text
-from forgetmi.core.types import Cohort, Partition
+from forgetmi.core.partition import Partition
 from forgetmi.requests.entries import Entry, Kind, State, Step
 from forgetmi.requests.ledger import Ledger
 

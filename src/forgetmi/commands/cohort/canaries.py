@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.commands.options import parse
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
-from forgetmi.core.types import Cohort
 from forgetmi.run.console import echo
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from forgetmi.commands.cohort.wording import describe
 from forgetmi.commands.options import NoOptions, parse
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import default_cache
-from forgetmi.core.types import Cohort
 from forgetmi.run.console import ProgressDisplay, echo
 
 

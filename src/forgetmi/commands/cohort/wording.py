@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from forgetmi.core.types import Cohort, codes
+from forgetmi.core.arrays import codes
+from forgetmi.core.cohort import Cohort
 
 
 def describe(cohort: Cohort) -> str:
