@@ -110,6 +110,7 @@ def test_sample_forwards_are_those_of_a_run(
     }
 
 
+@pytest.mark.slow
 def test_rounding_moves_a_model_less_than_another_seed(capsys: pytest.CaptureFixture[str]) -> None:
     load("rounding").main(["--patients", "30", "--methods", "forget_mi:epochs=4,lr=0.001"])
     row = capsys.readouterr().out.splitlines()[4]
