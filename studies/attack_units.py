@@ -20,8 +20,8 @@ from forgetmi.core.scores import Failed
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.compare import compare
+from forgetmi.evaluation.attacks.svm_loss import sample_mia
 from forgetmi.evaluation.gaps import FLOOR
-from forgetmi.evaluation.membership import sample_mia
 from forgetmi.evaluation.statistics import once
 from forgetmi.report.table import PaperTable, TableRow, to_markdown
 from forgetmi.run.fingerprint import opened

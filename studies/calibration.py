@@ -206,7 +206,7 @@ class Mixed:
         )
         found: dict[Channel, ForgetDraw] = {}
         for channel, seen in self.one.knowledge.items():
-            seen = seen.aimed_at(self.name)
+            seen = seen.with_target(self.name)
             if channel == "link":
                 link = forget_draw(seen)
                 found[channel] = replace(

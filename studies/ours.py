@@ -38,7 +38,7 @@ from forgetmi.core.errors import EvaluationError
 from forgetmi.core.scores import Evaluation, Failed
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import Found
+from forgetmi.evaluation.attacks.base import AttackOutput
 from forgetmi.evaluation.attacks.relearn import Relearn
 from forgetmi.evaluation.channels import Channel
 from forgetmi.jobs.pool import run_jobs
@@ -146,7 +146,7 @@ def columns(evaluation: Evaluation, name: str) -> list[float]:
 
 def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Model]]) -> list[str]:
     """How long each model takes to learn the forgotten again, over the retrained models, by head."""
-    found: dict[tuple[str, Channel], list[Found | str]] = {}
+    found: dict[tuple[str, Channel], list[AttackOutput | str]] = {}
     audit, patients = ours_models.AUDIT, 0
     for setting in settings:
         _, sets = setting.load()
@@ -190,14 +190,14 @@ def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Mod
     ]
 
 
-def _ratio(knowledge: AdversaryKnowledge) -> Found | str:
+def _ratio(knowledge: AdversaryKnowledge) -> AttackOutput | str:
     try:
         return Relearn().apply(knowledge)
     except EvaluationError as error:
         return "; ".join(str(fault) for fault in error.faults)
 
 
-def _summary(found: Sequence[Found | str]) -> tuple[str, str]:
+def _summary(found: Sequence[AttackOutput | str]) -> tuple[str, str]:
     """Mean passes and mean ratio with its bound; a dash where one of them could not be had."""
     good = [one for one in found if not isinstance(one, str)]
     if len(good) < len(found):

@@ -95,7 +95,7 @@ def judge(sets: Sequence[ForgetSet], target: str) -> Verdict:
     return decide(
         RULE,
         {
-            channel: [forget_draw(one.knowledge[channel].aimed_at(target)) for one in sets]
+            channel: [forget_draw(one.knowledge[channel].with_target(target)) for one in sets]
             for channel in CHANNELS
         },
     )

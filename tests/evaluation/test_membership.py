@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from forgetmi.core.errors import EvaluationError
-from forgetmi.evaluation.membership import membership_auc, sample_mia, split_patients
+from forgetmi.evaluation.attacks.svm_loss import sample_mia
+from forgetmi.evaluation.membership import membership_auc, split_patients
 from forgetmi.evaluation.statistics import draws, interval, join, once, resample_patients
 
 

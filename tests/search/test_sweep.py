@@ -248,7 +248,7 @@ def test_an_original_is_used_again_only_for_the_same_data_and_source(
     np.save(stack, pixels)
     assert home() == first
     monkeypatch.setattr(
-        "forgetmi.benchmark.grid.source_digest", lambda *names, **more: "another source"
+        "forgetmi.run.fingerprint.source_digest", lambda *names, **more: "another source"
     )
     found.add(home())
     assert len(found) == 6

@@ -18,7 +18,7 @@ import tuned  # type: ignore[import-not-found]
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.benchmark.results import Number
 from forgetmi.core.scores import Failed
-from forgetmi.evaluation.attacks.base import Found
+from forgetmi.evaluation.attacks.base import AttackOutput
 from forgetmi.model.recipe import Recipe
 
 
@@ -235,8 +235,8 @@ def test_what_is_not_made_yet_is_stated(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_bounds_of_relearning_are_kept() -> None:
-    def found(value: float, bound: Any, epochs: float) -> Found:
-        return Found(value, {}, bound=bound, details={"epochs": epochs})
+    def found(value: float, bound: Any, epochs: float) -> AttackOutput:
+        return AttackOutput(value, {}, bound=bound, details={"epochs": epochs})
 
     assert ours._summary([found(1.0, "", 4.0), found(2.0, "at least", 20.0)]) == (
         "12.0",

@@ -258,7 +258,7 @@ class _Draw:
 
     def seen_by(self, channel: Channel, target: str) -> ForgetDraw:
         """What the verdict on a model is made from."""
-        return forget_draw(self.knowledge_by_channel[channel].aimed_at(target))
+        return forget_draw(self.knowledge_by_channel[channel].with_target(target))
 
 
 def _verdict(draws: Sequence[_Draw], declared: AuditSpec, target: str) -> Verdict:
@@ -297,7 +297,7 @@ def _attacks(
     ]
     for name in declared.attacks or registry.attacks.names():
         attack = registry.attacks.get(name)()
-        lacking = knowledge.lacks(attack.info.needs)
+        lacking = knowledge.missing(attack.info.needs)
         if lacking:
             missing.append(
                 AttackMissing(draw, name, attack.info.title, "", f"needs {', '.join(lacking)}")
@@ -315,7 +315,7 @@ def _attacks(
 
 
 def _row(result: AttackResult, channel: Channel, draw: int) -> AttackRow:
-    info, found = result.info, result.found
+    info, found = result.info, result.output
     return AttackRow(
         draw=draw,
         model=result.target,

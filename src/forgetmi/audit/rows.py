@@ -235,7 +235,7 @@ class AttackRow:
         direction: Whether "higher" or "lower" means more remembered; "apart" = how unlike retraining, whichever way.
         reference: What the value is read against.
         forgotten: The value of perfect forgetting in theory; None = unknown.
-        value, interval, bound, unit, counts, details, note: See `forgetmi.evaluation.attacks.base.Found`.
+        value, interval, bound, unit, counts, details, note: See `forgetmi.evaluation.attacks.base.AttackOutput`.
         scores: Group ("forgotten", "never seen") to per-patient scores, larger = more like a member: for ROC curves.
         retrained: The attack's values on retrained models other than `model`.
     """

@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.signals import Signals
+from forgetmi.evaluation.attacks.svm_loss import SVM_C
 
 NOTE = (
     "Not comparable between models or forget sets: one unscaled loss, means of batches, no class weights. With "
@@ -47,7 +48,8 @@ def batch_mean_attack(
 ) -> BatchMeanAttack:
     """Fit on retain (member) against test (non-member) and ask about forget.
 
-    Use it only to compare with the paper's Table 1; `forgetmi.evaluation.membership.sample_mia` measures forgetting.
+    Use it only to compare with the paper's Table 1; forgetting is measured by
+    `forgetmi.evaluation.attacks.svm_loss.sample_mia`.
 
     Args:
         retain, test, forget: Image cross-entropies in file order, nats.
@@ -74,7 +76,7 @@ def batch_mean_attack(
     inside, outside, asked = (
         _units(np.asarray(losses, np.float64), unit, size) for losses in sets.values()
     )
-    machine = SVC(C=3.0, kernel="rbf", gamma="auto").fit(
+    machine = SVC(C=SVM_C, kernel="rbf", gamma="auto").fit(
         np.concatenate([inside, outside])[:, None], np.repeat([1, 0], [len(inside), len(outside)])
     )
     return BatchMeanAttack(

@@ -16,9 +16,10 @@ from forgetmi.core.partition import Partition, SetName
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
+from forgetmi.evaluation.attacks.svm_loss import sample_mia
 from forgetmi.evaluation.distance import cosine_distance, jensen_shannon, symmetric_kl
 from forgetmi.evaluation.gaps import FLOOR, gaps
-from forgetmi.evaluation.membership import membership_auc, sample_mia
+from forgetmi.evaluation.membership import membership_auc
 from forgetmi.evaluation.scores import Better, Key, Measure, key_of, measure
 from forgetmi.evaluation.signals import (
     HEADS,

@@ -24,7 +24,7 @@ from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.attacks.adversary import ASKED, Pool
+from forgetmi.evaluation.attacks.adversary import ATTACKED_SETS, Pool
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
@@ -123,7 +123,7 @@ def forget_sets(plan: Plan, partition: Partition, model: int) -> list[Ints]:
 
 def _asked(plan: Plan, partition: Partition) -> Masks:
     asked = np.zeros(int(partition.patient.max()) + 1, dtype=bool)
-    asked[_people(partition, *ASKED)] = True
+    asked[_people(partition, *ATTACKED_SETS)] = True
     return inside(plan, partition) & asked
 
 
@@ -136,7 +136,7 @@ def _sets(partition: Partition) -> tuple[str, str]:
     """Digests `Plan.people` and `Plan.asked`: masks are drawn again when a pool is read, so they must be the same."""
     people, asked = (
         hashlib.sha256(_people(partition, *on).astype(np.int64).tobytes()).hexdigest()[:16]
-        for on in (("forget", "retain", "holdout"), ASKED)
+        for on in (("forget", "retain", "holdout"), ATTACKED_SETS)
     )
     return people, asked
 

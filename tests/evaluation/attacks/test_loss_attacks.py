@@ -90,9 +90,9 @@ def test_member_fraction_of_remembered_and_of_never_seen(name: str, classifier: 
         for n, boost, seed in ((600, 12, 0), (200, 0, 2), (200, 12, 4), (200, 0, 6))
     )
     sides = {"retain": inside, "never_seen": outside, "seed": 0, "classifier": classifier}
-    remembered = member_fraction(asked=like_inside, **sides)  # type: ignore[arg-type]
+    remembered = member_fraction(queries=like_inside, **sides)  # type: ignore[arg-type]
     assert remembered > 0.95
-    assert member_fraction(asked=like_outside, **sides) < (0.5 if name == "correctness" else 0.35)  # type: ignore[arg-type]
+    assert member_fraction(queries=like_outside, **sides) < (0.5 if name == "correctness" else 0.35)  # type: ignore[arg-type]
 
 
 def test_members_named_at_random_are_not_found() -> None:
@@ -102,9 +102,13 @@ def test_members_named_at_random_are_not_found() -> None:
         named = rng(seed).permutation(values)
         flagged = [
             member_fraction(
-                retain=named[:100], never_seen=named[100:200], asked=asked, classifier="svm", seed=0
+                retain=named[:100],
+                never_seen=named[100:200],
+                queries=queries,
+                classifier="svm",
+                seed=0,
             )
-            for asked in (named[200:300], named[300:])
+            for queries in (named[200:300], named[300:])
         ]
         found.append(flagged[0] - flagged[1])
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(len(found))
@@ -115,7 +119,7 @@ def test_sides_are_needed() -> None:
         member_fraction(
             retain=np.ones((3, 1)),
             never_seen=np.ones((0, 1)),
-            asked=np.ones((2, 1)),
+            queries=np.ones((2, 1)),
             classifier="svm",
             seed=0,
         )

@@ -63,11 +63,11 @@ def test_declaration_and_result_hold_what_a_report_needs(
     assert one.info.name == name
     assert all((one.info.title, one.info.source, one.info.measures))
     assert one.target == "unlearned"
-    assert np.isfinite(one.found.value)
-    assert one.found.counts
-    assert all(count >= 0 for count in one.found.counts.values())
+    assert np.isfinite(one.output.value)
+    assert one.output.counts
+    assert all(count >= 0 for count in one.output.counts.values())
     assert len(one.reference) == (3 if one.info.reference == "retrained" else 0)
-    for values in one.found.scores.values():
+    for values in one.output.scores.values():
         assert np.isfinite(values).all()
 
 
@@ -78,9 +78,9 @@ def test_a_memorised_toy_is_found_and_a_retrained_one_is_not(
     forgotten: AdversaryKnowledge,
 ) -> None:
     found = result(name, remembered)
-    assert found.found.value > 0.95
+    assert found.output.value > 0.95
     assert max(found.reference) < 0.8
-    low, high = result(name, forgotten).found.interval or (1, 0)
+    low, high = result(name, forgotten).output.interval or (1, 0)
     assert low < 0.5 < high
 
 
@@ -92,19 +92,19 @@ def test_every_other_attack_moves_in_its_direction(
 ) -> None:
     bad, good = result(name, remembered), result(name, forgotten)
     if bad.info.direction == "higher":
-        assert bad.found.value > good.found.value + 0.1
+        assert bad.output.value > good.output.value + 0.1
     elif bad.info.direction == "lower":
-        assert bad.found.value < good.found.value - 0.1
+        assert bad.output.value < good.output.value - 0.1
     else:
         ideal = float(np.mean(good.reference)) if good.reference else good.info.forgotten
         assert ideal is not None
-        assert abs(bad.found.value - ideal) > abs(good.found.value - ideal)
+        assert abs(bad.output.value - ideal) > abs(good.output.value - ideal)
 
 
 def test_the_two_polarities_are_one_minus_the_other(remembered: AdversaryKnowledge) -> None:
     entropy, efficacy = (
-        result("entropy_mia", remembered).found,
-        result("mia_efficacy", remembered).found,
+        result("entropy_mia", remembered).output,
+        result("mia_efficacy", remembered).output,
     )
     assert entropy.details["efficacy"] == 1 - entropy.value
     assert entropy.value > 0.95  # taken for members
@@ -184,12 +184,12 @@ def test_order_of_records_and_constants_in_logits_change_nothing(
 ) -> None:
     knowledge = partly
     if name == "rmia":  # ties at 1e-12 are the only place where rounding may show
-        assert result(name, change(knowledge)).found.value == pytest.approx(
-            result(name, knowledge).found.value, abs=0.01
+        assert result(name, change(knowledge)).output.value == pytest.approx(
+            result(name, knowledge).output.value, abs=0.01
         )
     else:
-        assert result(name, change(knowledge)).found.value == pytest.approx(
-            result(name, knowledge).found.value, rel=1e-6, abs=1e-9
+        assert result(name, change(knowledge)).output.value == pytest.approx(
+            result(name, knowledge).output.value, rel=1e-6, abs=1e-9
         )
 
 
@@ -228,7 +228,7 @@ def test_the_link_has_no_probabilities_but_a_signal(make_evidence: Make) -> None
         for one in run_attacks(knowledge)
     }
     assert isinstance(found["population"], AttackResult)
-    assert found["population"].found.value > 0.95
+    assert found["population"].output.value > 0.95
     assert isinstance(found["rmia"], Failed)
     assert "no class probabilities" in found["rmia"].reason
 

@@ -86,11 +86,11 @@ def test_memory_is_found_in_the_original_alone(
         return found
 
     original = attack(by_heart)
-    assert original.found.value > 0.95
+    assert original.output.value > 0.95
     assert len(original.reference) == 4
     assert max(abs(value - 0.5) for value in original.reference) < 0.15
-    for knowledge in (by_heart.aimed_at("retrain-0"), without_memory):
-        low, high = attack(knowledge).found.interval or (1.0, 0.0)
+    for knowledge in (by_heart.with_target("retrain-0"), without_memory):
+        low, high = attack(knowledge).output.interval or (1.0, 0.0)
         assert low < 0.5 < high
 
 
@@ -103,5 +103,5 @@ def test_the_verdict_on_identity_and_on_retraining(
         return decide(rule, {"image": [forget_draw(replace(knowledge, channel="image"))]}).outcome
 
     assert outcome(by_heart) == "NOT FORGOTTEN"
-    assert outcome(by_heart.aimed_at("retrain-0")) in ("FORGOTTEN", "NOT RESOLVABLE")
+    assert outcome(by_heart.with_target("retrain-0")) in ("FORGOTTEN", "NOT RESOLVABLE")
     assert outcome(without_memory) == "NOT RESOLVABLE"  # there was nothing to forget

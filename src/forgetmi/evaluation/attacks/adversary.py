@@ -1,8 +1,8 @@
-"""What an auditor has: signals of models and who was what to each of them; the attacks read nothing else."""
+"""What an adversary knows: signals of models, and who was trained on by each. The attacks read nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -18,10 +18,9 @@ from forgetmi.evaluation.channels import Channel, channel_signal
 from forgetmi.evaluation.patients import Patients, by_patient
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
 
-ASKED: tuple[SetName, ...] = (
-    "forget",
-    "holdout",
-)  # attacks leave reference patients to those that need a population
+# The patients whom an attack compares. Reference patients only serve attacks that need a population.
+ATTACKED_SETS: tuple[SetName, ...] = ("forget", "holdout")
+
 Need = Literal[
     "original",
     "retrained",
@@ -43,6 +42,9 @@ class Pool:
         signals: m models' signals on the forget and holdout rows.
         inside: Bool[m, c], by patient code of the partition: was trained on, and is still in.
         forgotten: Bool[m, c]: was trained on, then unlearned. All False in a pool of plain shadow models.
+
+    Raises:
+        EvaluationError: The masks do not fit the signals or each other.
     """
 
     signals: tuple[Signals, ...]
@@ -52,6 +54,7 @@ class Pool:
     def __post_init__(self) -> None:
         if self.inside.shape != self.forgotten.shape or len(self.inside) != len(self.signals):
             raise EvaluationError(Fault("signals and patient masks of the pool differ in number"))
+
         if (self.inside & self.forgotten).any():
             raise EvaluationError(
                 Fault("a patient of the pool is both trained on and forgotten by one model")
@@ -59,8 +62,8 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Stacked:
-    """Patient signals as arrays: the forgotten patients first, then the never-seen ones.
+class ShadowSignals:
+    """Patient signals under the attacked model and a pool: the forgotten patients first, then the never-seen ones.
 
     Args:
         target: Float[p], under the attacked model.
@@ -77,7 +80,7 @@ class Stacked:
 
     @property
     def never_trained(self) -> np.ndarray:
-        """Bool[m, p], neither trained on nor forgotten."""
+        """Bool[m, p]: was never in that model's training."""
         return ~(self.inside | self.forgotten)
 
     def split(self, scores: Floats) -> tuple[Floats, Floats]:
@@ -111,8 +114,8 @@ class AdversaryKnowledge:
     """Everything an attack may use, seen through one channel and aimed at one model.
 
     Args:
-        partition: Who is forgotten, retained, and never seen (held out, or an extra reference); attacks ask about the
-            forgotten and the held-out ones.
+        partition: Who is forgotten, retained, and never seen (held out, or an extra reference). Attacks compare the
+            forgotten with the held-out patients.
         signals: "original", "unlearned", "retrain-0" ... to signals on at least the forget and holdout rows.
         channel: Through which the models are seen.
         target: Name of the attacked model.
@@ -135,13 +138,13 @@ class AdversaryKnowledge:
     relearning: Mapping[str, Relearning] | None = None
     canaries: Ints | None = None
 
-    def aimed_at(self, target: str) -> AdversaryKnowledge:
-        """The same evidence with another model attacked."""
+    def with_target(self, target: str) -> AdversaryKnowledge:
+        """The same knowledge with another model attacked."""
         return replace(self, target=target)
 
-    def lacks(self, needs: frozenset[Need]) -> tuple[Need, ...]:
-        """What is needed and not there."""
-        there = {
+    def missing(self, needs: frozenset[Need]) -> tuple[Need, ...]:
+        """What an attack needs and the adversary does not know, sorted."""
+        is_known: dict[Need, bool] = {
             "original": "original" in self.signals,
             "retrained": bool(self.retrained),
             "references": bool(self.retrained) or self.shadows is not None,
@@ -152,7 +155,9 @@ class AdversaryKnowledge:
             "retain rows": bool(np.isin(self.partition.retain, self.audited.row).all()),
             "relearning": self.relearning is not None and self.target in self.relearning,
         }
-        return tuple(sorted(need for need in needs if not there[need]))
+        return tuple(sorted(need for need in needs if not is_known[need]))
+
+    # Models
 
     @property
     def audited(self) -> Signals:
@@ -162,46 +167,64 @@ class AdversaryKnowledge:
     @property
     def retrained(self) -> tuple[Signals, ...]:
         """Signals of the retrained models, without the attacked one."""
-        names = retrained_names(self.signals)
-        return tuple(self.signals[name] for name in names if name != self.target)
+        names = filter(self.is_other_retrain, retrained_names(self.signals))
+        return tuple(self.signals[name] for name in names)
 
     def is_other_retrain(self, name: str) -> bool:
         """Whether a model of that name is retrained and not the attacked one."""
         return name != self.target and is_retrained(name)
 
+    # Patients and their images
+
     @property
     def never_seen(self) -> tuple[SetName, ...]:
         """The sets of never-seen patients that have rows."""
-        return tuple(on for on in NEVER_SEEN if len(self.rows(on)))
+        return tuple(name for name in NEVER_SEEN if len(self.rows(name)))
 
     def rows(self, on: SetName) -> Ints:
         """Rows of a set; for a head's channel only the labelled ones."""
         rows = self.partition.rows(on)
-        return rows if self.channel == "link" else rows[self.audited.select(rows).label >= 0]
+
+        # The link needs no label: every image has its report.
+        if self.channel == "link":
+            return rows
+
+        labels = self.audited.select(rows).label
+        return rows[labels >= 0]
 
     @cached_property
     def _patients(self) -> dict[SetName, Patients]:
         return {}
 
     def patients(self, on: SetName) -> Patients:
-        """The patients of a set."""
+        """The patients of a set; grouped once and then remembered."""
         if on not in self._patients:
             rows = self.rows(on)
-            found = self.audited.select(rows)
-            self._patients[on] = by_patient(self.partition.patient[rows], found.study, found.label)
+            signals = self.audited.select(rows)
+            owners = self.partition.patient[rows]
+            self._patients[on] = by_patient(owners, signals.study, signals.label)
         return self._patients[on]
+
+    def label(self, on: SetName) -> Ints:
+        """Int[n], labels of the images of a set."""
+        return self.audited.select(self.rows(on)).label
+
+    # Signals of one model
 
     def signal(self, model: Signals, on: SetName) -> Floats:
         """Float[p]: the channel's signal of each patient of a set under a model."""
-        return self.patients(on).mean(
-            channel_signal(model.select(self.rows(on)), self.channel, gallery=self.gallery(model))
-        )
+        images = model.select(self.rows(on))
+        per_image = channel_signal(images, self.channel, gallery=self.gallery(model))
+        return self.patients(on).mean(per_image)
+
+    def attacked_signal(self, model: Signals) -> Floats:
+        """Float[f + m]: the channel's signal of the forgotten patients, then of the never-seen ones."""
+        return np.concatenate([self.signal(model, name) for name in ATTACKED_SETS])
 
     def gallery(self, model: Signals) -> Signals:
         """The forgotten and never-seen rows, whose reports the link is compared with."""
-        return model.select(
-            np.sort(np.concatenate([self.partition.forget, self.partition.holdout]))
-        )
+        rows = np.concatenate([self.partition.forget, self.partition.holdout])
+        return model.select(np.sort(rows))
 
     def log_probabilities(self, model: Signals, on: SetName) -> Floats:
         """Float[n, k] of the images of a set.
@@ -213,10 +236,6 @@ class AdversaryKnowledge:
             raise EvaluationError(Fault("the image-report link has no class probabilities"))
         return log_probabilities(model.select(self.rows(on)), self.channel)
 
-    def label(self, on: SetName) -> Ints:
-        """Int[n], labels of the images of a set."""
-        return self.audited.select(self.rows(on)).label
-
     def loss(self, model: Signals, on: SetName) -> Floats:
         """Float[n], cross-entropy of the images of a set."""
         return cross_entropy(self.log_probabilities(model, on), self.label(on))
@@ -225,7 +244,9 @@ class AdversaryKnowledge:
         """Float[p], mean probability of the true class of each patient of a set."""
         return self.patients(on).mean(np.exp(-self.loss(model, on)))
 
-    def outside(self, on: SetName) -> Floats:
+    # Signals of several models
+
+    def outside_probability(self, on: SetName) -> Floats:
         """Float[m, p], `probability` under models that never saw the patient.
 
         The retrained models; where there are none, the shadow models that left the patient out, as many for each
@@ -233,19 +254,23 @@ class AdversaryKnowledge:
         """
         if self.retrained or self.shadows is None:
             return np.stack([self.probability(model, on) for model in self.retrained])
-        out = ~self.shadows.inside[:, self.patients(on).code]
+
+        # Shadow models that left a patient out come first in that patient's column.
+        left_out = ~self.shadows.inside[:, self.patients(on).code]
+        order = np.argsort(~left_out, axis=0, kind="stable")
         probability = np.stack([self.probability(model, on) for model in self.shadows.signals])
-        return np.take_along_axis(probability, np.argsort(~out, axis=0, kind="stable"), 0)[
-            : int(out.sum(0).min())
-        ]
+        ordered = np.take_along_axis(probability, order, 0)
+
+        least = int(left_out.sum(0).min())
+        return ordered[:least]
 
     def canary_signal(self) -> tuple[Ints, Floats]:
         """Patient codes of the canaries among the forgotten and the never-seen patients, and their signals."""
-        code = np.concatenate([self.patients(on).code for on in ASKED])
-        chosen = np.asarray(self.canaries)[code] >= 0
-        return code[chosen], self.asked(self.audited)[chosen]
+        code = self._attacked_codes()
+        is_canary = np.asarray(self.canaries)[code] >= 0
+        return code[is_canary], self.attacked_signal(self.audited)[is_canary]
 
-    def pooled(self, kind: Literal["shadows", "unlearned shadows"]) -> Stacked:
+    def shadow_signals(self, kind: Literal["shadows", "unlearned shadows"]) -> ShadowSignals:
         """The forgotten and the never-seen patients under the attacked model and every model of a pool.
 
         Raises:
@@ -254,23 +279,25 @@ class AdversaryKnowledge:
         pool = self.shadows if kind == "shadows" else self.unlearned_shadows
         if pool is None:
             raise EvaluationError(Fault(f"there are no {kind}"))
-        if any(one.model == self.audited.model for one in pool.signals):
+
+        if any(shadow.model == self.audited.model for shadow in pool.signals):
             raise EvaluationError(
                 Fault(
                     "the attacked model is one of the shadow models",
                     why="an attack fitted on its target reads off the answer",
                 )
             )
-        code = np.concatenate([self.patients(on).code for on in ASKED])
-        return Stacked(
-            self.asked(self.audited),
-            np.stack([self.asked(one) for one in pool.signals]),
-            pool.inside[:, code],
-            pool.forgotten[:, code],
-            len(self.patients("forget")),
+
+        code = self._attacked_codes()
+        return ShadowSignals(
+            target=self.attacked_signal(self.audited),
+            stack=np.stack([self.attacked_signal(shadow) for shadow in pool.signals]),
+            inside=pool.inside[:, code],
+            forgotten=pool.forgotten[:, code],
+            members=len(self.patients("forget")),
         )
 
-    def repeated(self, on: SetName) -> tuple[Floats, Floats]:
+    def repeated_signals(self, on: SetName) -> tuple[Floats, Floats]:
         """Float[m, p] twice: patients of a set under the repeated unlearned and the repeated retrained models.
 
         Raises:
@@ -278,12 +305,15 @@ class AdversaryKnowledge:
         """
         if self.repeats is None:
             raise EvaluationError(Fault("there are no repeated unlearned and retrained models"))
-        unlearned, retrained = (
-            np.stack([self.signal(one, on) for one in models])
-            for models in (self.repeats.unlearned, self.repeats.retrained)
-        )
+
+        unlearned = self._stacked(self.repeats.unlearned, on)
+        retrained = self._stacked(self.repeats.retrained, on)
         return unlearned, retrained
 
-    def asked(self, model: Signals) -> Floats:
-        """Float[f + m]: the channel's signal of the forgotten patients, then of the never-seen ones."""
-        return np.concatenate([self.signal(model, on) for on in ASKED])
+    def _stacked(self, models: Sequence[Signals], on: SetName) -> Floats:
+        """Float[m, p]: the patients of a set under each of m models."""
+        return np.stack([self.signal(model, on) for model in models])
+
+    def _attacked_codes(self) -> Ints:
+        """Patient codes in the order of `attacked_signal`."""
+        return np.concatenate([self.patients(name).code for name in ATTACKED_SETS])

@@ -23,10 +23,10 @@ class AttackInfo:
         source: Authors, venue, year.
         measures: What its value is, in words, e.g. "AUC of forgotten against never-seen patients".
         direction: Whether a higher or a lower value means that more is remembered; "apart" = it measures how unlike
-            retraining the model is, whichever way.
-        reference: What the value is read against: the same attack on retrained models, or a value from theory.
+            retraining the model is, in either direction.
+        reference: What the value is compared with: the same attack on retrained models, or a value from theory.
         forgotten: The value of perfect forgetting in theory; only where patients are exchangeable. None = unknown.
-        needs: What must be in the evidence.
+        needs: What the adversary must know.
     """
 
     name: str
@@ -40,11 +40,11 @@ class AttackInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What one attack found on one model and channel.
+class AttackOutput:
+    """The result of one attack on one model, through one channel.
 
     Args:
-        value: The number `AttackInfo.measures` names.
+        value: The number that `AttackInfo.measures` names.
         counts: How many are in each group.
         unit: What is counted.
         interval: 95 % interval of the value, where it has one.
@@ -69,11 +69,14 @@ class Attack(Protocol):
 
     info: ClassVar[AttackInfo]
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """Attack the audited model (`AdversaryKnowledge.target`).
 
+        Args:
+            knowledge: What the adversary knows; holds at least what `AttackInfo.needs` lists.
+
         Raises:
-            EvaluationError: The attack is undefined on this evidence.
+            EvaluationError: The attack is undefined with this knowledge.
         """
         ...
 
@@ -86,13 +89,13 @@ class AttackResult:
         info: The attack.
         target: Name of the attacked model.
         channel: The channel.
-        found: What was found.
+        output: The attack's result on that model.
         reference: The attack's value on each retrained model, without the target itself; empty where theory is the
-            reference or none is there.
+            reference or there is no other retrained model.
     """
 
     info: AttackInfo
     target: str
     channel: str
-    found: Found
+    output: AttackOutput
     reference: tuple[float, ...] = ()

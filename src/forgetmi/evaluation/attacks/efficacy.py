@@ -15,11 +15,13 @@ from sklearn.svm import SVC
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.partition import SetName
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
-from forgetmi.evaluation.membership import PER_SIDE
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
+from forgetmi.evaluation.attacks.svm_loss import MAX_IMAGES_PER_SIDE, SVM_C
 
+Classifier = Literal["svm", "logistic"]
 Feature = Literal["confidence", "correctness", "entropy", "modified_entropy", "probabilities"]
 FEATURES: tuple[Feature, ...] = (
     "confidence",
@@ -31,7 +33,12 @@ FEATURES: tuple[Feature, ...] = (
 
 
 def entropy(log_probability: Floats) -> Floats:
-    """Shannon entropy of each prediction, in nats; Float[n]."""
+    """Shannon entropy of each prediction, in nats; Float[n].
+
+    Examples:
+        >>> entropy(np.log([[0.5, 0.5], [0.25, 0.75]])).round(3)
+        array([0.693, 0.562])
+    """
     return -(np.exp(log_probability) * log_probability).sum(1)
 
 
@@ -44,24 +51,42 @@ def modified_entropy(log_probability: Floats, label: Ints) -> Floats:
     Args:
         log_probability: Float[n, k].
         label: Int[n].
+
+    Examples:
+        >>> log_probability = np.log([[0.99, 0.01], [0.01, 0.99]])
+        >>> modified_entropy(log_probability, np.array([0, 0])).round(3)
+        array([0.   , 9.118])
     """
-    probability, at = np.exp(log_probability), np.arange(len(label))
-    right = -(1 - probability[at, label]) * log_probability[at, label]
-    wrong = -probability * np.log(np.maximum(1 - probability, np.finfo(np.float64).tiny))
-    wrong[at, label] = 0
+    probability = np.exp(log_probability)
+    images = np.arange(len(label))
+
+    # The true class
+    right = -(1 - probability[images, label]) * log_probability[images, label]
+
+    # The other classes
+    others = np.maximum(1 - probability, np.finfo(np.float64).tiny)
+    wrong = -probability * np.log(others)
+    wrong[images, label] = 0
     return right + wrong.sum(1)
 
 
 def feature(name: Feature, log_probability: Floats, label: Ints) -> Floats:
-    """What an attack looks at, Float[n, 1], or Float[n, k] for the probabilities."""
-    at = np.arange(len(label))
-    values = {
-        "confidence": lambda: np.exp(log_probability[at, label]),
-        "correctness": lambda: (log_probability.argmax(1) == label).astype(np.float64),
-        "entropy": lambda: entropy(log_probability),
-        "modified_entropy": lambda: modified_entropy(log_probability, label),
-        "probabilities": lambda: np.exp(log_probability),
-    }[name]()
+    """What an attack reads of each image: Float[n, 1], or Float[n, k] for the probabilities.
+
+    Examples:
+        >>> feature("confidence", np.log([[0.25, 0.75]]), np.array([1]))
+        array([[0.75]])
+    """
+    if name == "confidence":
+        values = np.exp(log_probability[np.arange(len(label)), label])
+    elif name == "correctness":
+        values = (log_probability.argmax(1) == label).astype(np.float64)
+    elif name == "entropy":
+        values = entropy(log_probability)
+    elif name == "modified_entropy":
+        values = modified_entropy(log_probability, label)
+    else:
+        values = np.exp(log_probability)
     return values.reshape(len(label), -1)
 
 
@@ -69,60 +94,85 @@ def member_fraction(
     *,
     retain: Floats,
     never_seen: Floats,
-    asked: Floats,
-    classifier: Literal["svm", "logistic"],
+    queries: Floats,
+    classifier: Classifier,
     seed: int,
 ) -> float:
-    """Share of the asked images that an attack trained on retained against never-seen images takes for members.
+    """Share of the queried images that an attack trained on retained against never-seen images takes for members.
 
     "svm" (l1-sparse, SalUn): a support vector machine, C = 3, radial kernel, gamma = 1 / number of features, on equal
     sides. "logistic" (SSD): logistic regression on all retained images, classes weighted equally. Deviations: sides
     are drawn at random, not the first ones; at most 2,000 images a side for the machine.
 
     Args:
-        retain, never_seen, asked: Float[n, d] features.
+        retain, never_seen, queries: Float[n, d] features.
         classifier: Which.
         seed: Of the subsample.
 
     Raises:
         EvaluationError: A set is empty.
+
+    Examples:
+        >>> member_fraction(
+        ...     retain=np.array([[0.9], [0.8], [0.95]]),
+        ...     never_seen=np.array([[0.2], [0.1], [0.3]]),
+        ...     queries=np.array([[0.85], [0.15]]),
+        ...     classifier="svm",
+        ...     seed=0,
+        ... )
+        0.5
     """
-    if not (len(retain) and len(never_seen) and len(asked)):
+    if not (len(retain) and len(never_seen) and len(queries)):
         raise EvaluationError(Fault("a set has no labelled images"))
-    size = min(len(retain), len(never_seen), PER_SIDE) if classifier == "svm" else None
-    sides = []
-    for side, values in enumerate((retain, never_seen)):
-        ordered = values[
-            np.lexsort(values.T)
-        ]  # the subsample must not depend on the order of the records
-        generator = numpy_generator(seed, "attacks", "efficacy", side)
-        sides.append(
-            ordered if size is None else generator.choice(ordered, size, replace=False, axis=0)
-        )
-    x, y = np.concatenate(sides), np.repeat([1, 0], [len(side) for side in sides])
-    attack = (
-        SVC(C=3.0, kernel="rbf", gamma="auto")
-        if classifier == "svm"
-        else LogisticRegression(class_weight="balanced")
-    )
-    return float(attack.fit(x, y).predict(asked).mean())
+
+    # The machine takes equally many images of both sides, the regression takes all.
+    size = None
+    if classifier == "svm":
+        size = min(len(retain), len(never_seen), MAX_IMAGES_PER_SIDE)
+    members = _subsample(retain, size, seed, 0)
+    others = _subsample(never_seen, size, seed, 1)
+
+    features = np.concatenate([members, others])
+    is_member = np.repeat([1, 0], [len(members), len(others)])
+    if classifier == "svm":
+        attack = SVC(C=SVM_C, kernel="rbf", gamma="auto")
+    else:
+        attack = LogisticRegression(class_weight="balanced")
+    attack.fit(features, is_member)
+    return float(np.mean(attack.predict(queries)))
+
+
+def _subsample(values: Floats, size: int | None, seed: int, side: int) -> Floats:
+    """So many rows at random, None = all; the choice does not depend on the order of the records."""
+    ordered = values[np.lexsort(values.T)]
+    if size is None:
+        return ordered
+    generator = numpy_generator(seed, "attacks", "efficacy", side)
+    return generator.choice(ordered, size, replace=False, axis=0)
 
 
 def _attack(
-    knowledge: AdversaryKnowledge, name: Feature, classifier: Literal["svm", "logistic"]
+    knowledge: AdversaryKnowledge, name: Feature, classifier: Classifier
 ) -> tuple[float, dict[str, int]]:
-    retain, never_seen, asked = (
-        feature(name, knowledge.log_probabilities(knowledge.audited, on), knowledge.label(on))
-        for on in ("retain", "holdout", "forget")
-    )
-    counts = {"forgotten": len(asked), "never seen": len(never_seen), "retained": len(retain)}
-    return member_fraction(
+    """The share of forgotten images taken for members by one feature, and how many images there are."""
+
+    def features_of(set_name: SetName) -> Floats:
+        log_probability = knowledge.log_probabilities(knowledge.audited, set_name)
+        return feature(name, log_probability, knowledge.label(set_name))
+
+    retain = features_of("retain")
+    never_seen = features_of("holdout")
+    forget = features_of("forget")
+
+    members = member_fraction(
         retain=retain,
         never_seen=never_seen,
-        asked=asked,
+        queries=forget,
         classifier=classifier,
         seed=knowledge.seed,
-    ), counts
+    )
+    counts = {"forgotten": len(forget), "never seen": len(never_seen), "retained": len(retain)}
+    return members, counts
 
 
 @dataclass(frozen=True)
@@ -130,6 +180,11 @@ class MiaEfficacy:
     """Share of forgotten images taken for NON-members: higher = better hidden; 1 minus the member fraction.
 
     Perfect forgetting is the retrained models' value, not 1.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> MiaEfficacy().apply(toy_knowledge(memory=1.0)).value
+        0.0
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -143,13 +198,17 @@ class MiaEfficacy:
         needs=frozenset({"retain rows"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found = {name: _attack(knowledge, name, "svm") for name in FEATURES}
-        efficacy = {name: 1 - members for name, (members, _) in found.items()}
-        return Found(
+        efficacy: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for name in FEATURES:
+            members, counts = _attack(knowledge, name, "svm")
+            efficacy[name] = 1 - members
+
+        return AttackOutput(
             value=efficacy["confidence"],
-            counts=found["confidence"][1],
+            counts=counts,
             unit="images",
             details=efficacy,
             note="by confidence; for comparison with published tables",
@@ -158,7 +217,13 @@ class MiaEfficacy:
 
 @dataclass(frozen=True)
 class EntropyMia:
-    """Share of forgotten images taken for MEMBERS by their entropy: lower = better hidden; see `MiaEfficacy`."""
+    """Share of forgotten images taken for MEMBERS by their entropy: lower = better hidden; see `MiaEfficacy`.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> EntropyMia().apply(toy_knowledge(memory=1.0)).value
+        1.0
+    """
 
     info: ClassVar[AttackInfo] = AttackInfo(
         name="entropy_mia",
@@ -171,10 +236,10 @@ class EntropyMia:
         needs=frozenset({"retain rows"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         members, counts = _attack(knowledge, "entropy", "logistic")
-        return Found(
+        return AttackOutput(
             value=members,
             counts=counts,
             unit="images",

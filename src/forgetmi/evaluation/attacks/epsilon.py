@@ -11,10 +11,11 @@ from scipy.stats import binom
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 from forgetmi.evaluation.attacks.tpr import clopper_pearson
 
-MOST = 50.0
+LARGEST_EPSILON = 50.0
+PRECISION = 1e-9  # of epsilon in `one_run`
 
 
 def two_worlds(
@@ -33,12 +34,23 @@ def two_worlds(
 
     Returns:
         >= 0; at most about 3.3 with 100 runs, however good the attack.
+
+    Examples:
+        >>> round(two_worlds(true_positives=100, false_positives=0, runs=100), 2)
+        3.28
+        >>> two_worlds(true_positives=50, false_positives=50, runs=100)
+        0.0
     """
-    lower = clopper_pearson(true_positives, runs, level=level)[0]
-    upper = clopper_pearson(false_positives, runs, level=level)[1]
+    lower, _ = clopper_pearson(true_positives, runs, level=level)
+    _, upper = clopper_pearson(false_positives, runs, level=level)
+
+    # A rule that mostly flags runs without the target is as good the other way round.
     if lower + upper > 1:
         lower, upper = 1 - upper, 1 - lower
-    return max(0.0, float(np.log(lower / upper)) / copies) if lower > 0 else 0.0
+
+    if lower <= 0:
+        return 0.0
+    return max(0.0, float(np.log(lower / upper)) / copies)
 
 
 def one_run(
@@ -58,42 +70,62 @@ def one_run(
 
     Returns:
         0..50, the largest epsilon that this many right guesses refute.
+
+    Raises:
+        EvaluationError: There are more right guesses than guesses, or more guesses than canaries.
+
+    Examples:
+        >>> round(one_run(canaries=100, guesses=50, correct=50), 2)
+        2.78
+        >>> one_run(canaries=100, guesses=50, correct=25)
+        0.0
     """
     if not 0 <= correct <= guesses <= canaries:
         raise EvaluationError(
             Fault("right guesses, guesses and canaries must not decrease in this order")
         )
 
-    def refutes(epsilon: float) -> bool:
-        return (
-            one_run_p_value(
-                canaries=canaries, guesses=guesses, correct=correct, epsilon=epsilon, delta=delta
-            )
-            < 1 - level
+    def is_refuted(epsilon: float) -> bool:
+        p_value = one_run_p_value(
+            canaries=canaries, guesses=guesses, correct=correct, epsilon=epsilon, delta=delta
         )
+        return p_value < 1 - level
 
-    if not refutes(0.0):
+    if not is_refuted(0.0):
         return 0.0
-    refuted, open_ = 0.0, MOST
-    while open_ - refuted > 1e-9:
-        middle = (refuted + open_) / 2
-        refuted, open_ = (middle, open_) if refutes(middle) else (refuted, middle)
+
+    # Bisection between the largest epsilon known to be refuted and the smallest not known to be
+    refuted, possible = 0.0, LARGEST_EPSILON
+    while possible - refuted > PRECISION:
+        middle = (refuted + possible) / 2
+        if is_refuted(middle):
+            refuted = middle
+        else:
+            possible = middle
     return refuted
 
 
 def one_run_p_value(
     *, canaries: int, guesses: int, correct: int, epsilon: float, delta: float = 0.0
 ) -> float:
-    """Probability of at least that many right guesses under (epsilon, delta)-differential privacy; see `one_run`."""
+    """Probability of at least that many right guesses under (epsilon, delta)-differential privacy; see `one_run`.
+
+    Examples:
+        >>> one_run_p_value(canaries=4, guesses=2, correct=2, epsilon=0.0)
+        0.25
+    """
+    # Without delta, each guess is right with this chance at most.
     chance = 1 / (1 + np.exp(-epsilon))
     by_luck = float(binom.sf(correct - 1, guesses, chance))
     if delta == 0 or correct == 0:
         return by_luck
-    fewer = np.arange(1, correct + 1)
-    extra = binom.cdf(correct - 1, guesses, chance) - binom.cdf(
-        correct - fewer - 1, guesses, chance
-    )
-    return min(1.0, by_luck + 2 * canaries * delta * float((extra / fewer).max()))
+
+    # Delta may give away some canaries; the worst number of them counts.
+    given_away = np.arange(1, correct + 1)
+    at_most = binom.cdf(correct - 1, guesses, chance)
+    at_most_without = binom.cdf(correct - given_away - 1, guesses, chance)
+    extra = at_most - at_most_without
+    return min(1.0, by_luck + 2 * canaries * delta * float((extra / given_away).max()))
 
 
 @dataclass(frozen=True)
@@ -101,6 +133,12 @@ class EpsilonTwoWorlds:
     """Epsilon shown on the whole request by repeated unlearning against repeated retraining.
 
     The signal is the forgotten patients' mean; the threshold comes from every second model, the rates from the rest.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> output = EpsilonTwoWorlds().apply(toy_knowledge(memory=1.0))
+        >>> output.counts, output.details["true_positives"]
+        ({'unlearned': 6, 'retrained': 6}, 6)
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -114,37 +152,44 @@ class EpsilonTwoWorlds:
         needs=frozenset({"repeats"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, retrained = (stack.mean(1) for stack in knowledge.repeated("forget"))
+        unlearned, retrained = knowledge.repeated_signals("forget")
+        unlearned, retrained = unlearned.mean(1), retrained.mean(1)
+
         runs = min(len(unlearned), len(retrained)) // 2
         if runs < 1:
             raise EvaluationError(
                 Fault("at least two unlearned and two retrained models are needed")
             )
-        fitted = [values[: 2 * runs : 2] for values in (unlearned, retrained)]
-        threshold = _best_threshold(*fitted)
-        true, false = (
-            int((values[1 : 2 * runs : 2] > threshold).sum()) for values in (unlearned, retrained)
+
+        # Models 0, 2, 4 ... give the threshold, models 1, 3, 5 ... the rates.
+        threshold = _best_threshold(unlearned[: 2 * runs : 2], retrained[: 2 * runs : 2])
+        true_positives = int((unlearned[1 : 2 * runs : 2] > threshold).sum())
+        false_positives = int((retrained[1 : 2 * runs : 2] > threshold).sum())
+
+        bound = two_worlds(
+            true_positives=true_positives, false_positives=false_positives, runs=runs
         )
-        bound = two_worlds(true_positives=true, false_positives=false, runs=runs)
-        return Found(
+        highest = two_worlds(true_positives=runs, false_positives=0, runs=runs)
+        return AttackOutput(
             value=bound,
             counts={"unlearned": runs, "retrained": runs},
             unit="models",
             details={
-                "true_positives": true,
-                "false_positives": false,
-                "highest_possible": two_worlds(true_positives=runs, false_positives=0, runs=runs),
+                "true_positives": true_positives,
+                "false_positives": false_positives,
+                "highest_possible": highest,
             },
         )
 
 
 def _best_threshold(positive: Floats, negative: Floats) -> float:
     """The threshold with the largest difference of rates."""
-    at = np.sort(np.concatenate([positive, negative]))
-    rates = [(values[:, None] > at).mean(0) for values in (positive, negative)]
-    return float(at[np.argmax(rates[0] - rates[1])])
+    thresholds = np.sort(np.concatenate([positive, negative]))
+    true_rate = (positive[:, None] > thresholds).mean(0)
+    false_rate = (negative[:, None] > thresholds).mean(0)
+    return float(thresholds[np.argmax(true_rate - false_rate)])
 
 
 @dataclass(frozen=True)
@@ -157,6 +202,12 @@ class EpsilonOneRun:
     Args:
         delta: See `one_run`.
         share: Of the canaries guessed at each end, in (0, 0.5].
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> output = EpsilonOneRun().apply(toy_knowledge(memory=1.0))
+        >>> output.counts["guesses"], output.details["correct"], round(output.value, 2)
+        (16, 16, 1.58)
     """
 
     delta: float = 1e-5
@@ -173,17 +224,23 @@ class EpsilonOneRun:
         needs=frozenset({"canaries"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         code, signal = knowledge.canary_signal()
-        included = np.asarray(knowledge.canaries)[code] == 1
-        each = int(self.share * len(code))
+        was_included = np.asarray(knowledge.canaries)[code] == 1
+
+        # Guess "out" for the lowest signals and "in" for the highest.
+        guesses_per_end = int(self.share * len(code))
         order = np.argsort(signal, kind="stable")
-        correct = int(included[order[len(order) - each :]].sum() + (~included[order[:each]]).sum())
-        bound = one_run(canaries=len(code), guesses=2 * each, correct=correct, delta=self.delta)
-        return Found(
+        guessed_out = order[:guesses_per_end]
+        guessed_in = order[len(order) - guesses_per_end :]
+
+        correct = int(was_included[guessed_in].sum() + (~was_included[guessed_out]).sum())
+        guesses = 2 * guesses_per_end
+        bound = one_run(canaries=len(code), guesses=guesses, correct=correct, delta=self.delta)
+        return AttackOutput(
             value=bound,
-            counts={"canaries": len(code), "guesses": 2 * each},
+            counts={"canaries": len(code), "guesses": guesses},
             details={"correct": correct, "delta": self.delta},
             note="valid only if fair coins decided which canaries were trained on",
         )

@@ -11,10 +11,16 @@ import numpy as np
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 
-DELTA, CAP, PER_UNIT, BUFFER, BUCKET = 1e-5, 50.0, 100, 2.0, 0.5
-USABLE = 64
+# Constants of the published code
+DELTA = 1e-5  # of (epsilon, delta)-differential privacy
+CAP = 50.0  # stands for an infinite privacy loss
+PER_UNIT = 100  # thresholds per unit of the margin
+BUFFER = 2.0  # margin by which an interval may exceed the narrow distribution
+BUCKET = 0.5  # privacy loss that halves the points
+
+USABLE = 64  # models a side
 
 
 def epsilon(unlearned: Floats, retrained: Floats) -> float:
@@ -30,58 +36,82 @@ def epsilon(unlearned: Floats, retrained: Floats) -> float:
 
     Returns:
         0..50.
+
+    Examples:
+        >>> epsilon(np.array([5.0, 6.0, 7.0]), np.array([0.0, 1.0, 2.0]))
+        50.0
+        >>> epsilon(np.array([1.0, 1.0]), np.array([1.0, 1.0]))
+        0.0
     """
-    ranges = sorted([float(np.ptp(unlearned)), float(np.ptp(retrained))])
-    if ranges[1] == 0:
+    # Point masses, and one distribution much narrower than the other
+    narrow, wide = sorted([float(np.ptp(unlearned)), float(np.ptp(retrained))])
+    if wide == 0:
         return 0.0 if unlearned[0] == retrained[0] else CAP
-    if ranges[0] / ranges[1] < 0.01:
+    if narrow / wide < 0.01:
         return CAP
-    rates = np.concatenate(
-        [_one_threshold(unlearned, retrained), _interval(unlearned, retrained)], axis=1
-    )
+
+    # Rates of both errors, for every rule
+    one_threshold = _one_threshold(unlearned, retrained)
+    intervals = _intervals(unlearned, retrained)
+    rates = np.concatenate([one_threshold, intervals], axis=1)
     missed, wrong = rates
     if ((missed == 0) & (wrong == 0)).any():
         return CAP
+
     missed, wrong = rates[:, (missed > 0) & (wrong > 0)]
     if not len(missed):
         return CAP
+
+    losses = [_privacy_loss(wrong, missed), _privacy_loss(missed, wrong)]
+    return float(np.clip(np.max(losses), 0, CAP))
+
+
+def _privacy_loss(one_error: Floats, other_error: Floats) -> Floats:
+    """log((1 - delta - one error) / other error) of each rule."""
     tiny = np.finfo(np.float64).tiny
-    both = [
-        np.log(np.maximum(1 - DELTA - a, tiny)) - np.log(b)
-        for a, b in ((wrong, missed), (missed, wrong))
-    ]
-    return float(np.clip(np.max(both), 0, CAP))
-
-
-def _shares(values: Floats, low: Floats, high: Floats) -> Floats:
-    """Share of values in [low, high]."""
-    ordered = np.sort(values)
-    inside = np.searchsorted(ordered, high, "right") - np.searchsorted(ordered, low, "left")
-    return np.maximum(inside, 0) / len(values)
+    return np.log(np.maximum(1 - DELTA - one_error, tiny)) - np.log(other_error)
 
 
 def _one_threshold(unlearned: Floats, retrained: Floats) -> Floats:
-    positive, negative = (
-        (retrained, unlearned)
-        if np.median(retrained) > np.median(unlearned)
-        else (unlearned, retrained)
-    )
-    low, high = min(unlearned.min(), retrained.min()), max(unlearned.max(), retrained.max())
-    at = np.linspace(low, high, int(np.ceil((high - low) * PER_UNIT)))
-    end = np.full(len(at), np.inf)
-    return np.stack([1 - _shares(positive, at, end), _shares(negative, at, end)])
+    """Float[2, t]: share of positives missed and of negatives taken for positives, for each threshold."""
+    if np.median(retrained) > np.median(unlearned):
+        positive, negative = retrained, unlearned
+    else:
+        positive, negative = unlearned, retrained
+
+    low = min(unlearned.min(), retrained.min())
+    high = max(unlearned.max(), retrained.max())
+    thresholds = np.linspace(low, high, int(np.ceil((high - low) * PER_UNIT)))
+    infinity = np.full(len(thresholds), np.inf)
+
+    missed = 1 - _share_within(positive, thresholds, infinity)
+    wrong = _share_within(negative, thresholds, infinity)
+    return np.stack([missed, wrong])
 
 
-def _interval(unlearned: Floats, retrained: Floats) -> Floats:
+def _intervals(unlearned: Floats, retrained: Floats) -> Floats:
+    """Float[2, t]: the same for intervals around the distribution with the smaller range."""
     narrow, wide = sorted((unlearned, retrained), key=lambda values: float(np.ptp(values)))
     width = np.ptp(narrow)
+
+    # Every right end, and for each of them every left end about one width before it
     start, end = narrow.min() + width - BUFFER, narrow.max() + BUFFER
     right = np.linspace(start, end, int(np.ceil((end - start) * PER_UNIT)))
-    left = (
-        np.linspace(-BUFFER, BUFFER, int(np.ceil(2 * BUFFER * PER_UNIT))) - width + right[:, None]
-    )
-    ends = np.repeat(right, left.shape[1])
-    return np.stack([1 - _shares(narrow, left.ravel(), ends), _shares(wide, left.ravel(), ends)])
+    shift = np.linspace(-BUFFER, BUFFER, int(np.ceil(2 * BUFFER * PER_UNIT)))
+    left = shift - width + right[:, None]
+    rights = np.repeat(right, left.shape[1])
+
+    missed = 1 - _share_within(narrow, left.ravel(), rights)
+    wrong = _share_within(wide, left.ravel(), rights)
+    return np.stack([missed, wrong])
+
+
+def _share_within(values: Floats, low: Floats, high: Floats) -> Floats:
+    """Share of values in [low, high]."""
+    ordered = np.sort(values)
+    up_to_high = np.searchsorted(ordered, high, "right")
+    below_low = np.searchsorted(ordered, low, "left")
+    return np.maximum(up_to_high - below_low, 0) / len(values)
 
 
 def points(epsilons: Floats, models: int) -> Floats:
@@ -90,10 +120,13 @@ def points(epsilons: Floats, models: int) -> Floats:
     Args:
         epsilons: Float[p].
         models: Unlearned (= retrained) models; losses from ceil(log(models - 1)) on get no points.
+
+    Examples:
+        >>> points(np.array([0.0, 0.6, 1.0, 50.0]), models=64)
+        array([1.  , 0.5 , 0.25, 0.  ])
     """
-    return np.where(
-        epsilons < np.ceil(np.log(models - 1)), 2.0 ** -np.floor(epsilons / BUCKET), 0.0
-    )
+    largest = np.ceil(np.log(models - 1))
+    return np.where(epsilons < largest, 2.0 ** -np.floor(epsilons / BUCKET), 0.0)
 
 
 def forgetting_quality(unlearned: Floats, retrained: Floats) -> float:
@@ -104,8 +137,14 @@ def forgetting_quality(unlearned: Floats, retrained: Floats) -> float:
 
     Args:
         unlearned, retrained: Float[m, p], margins, m >= 2.
+
+    Examples:
+        >>> never_seen = np.array([[0.0], [1.0], [2.0], [3.0]])
+        >>> forgetting_quality(never_seen + 9.0, never_seen)
+        0.0
     """
-    losses = [epsilon(unlearned[:, at], retrained[:, at]) for at in range(unlearned.shape[1])]
+    records = range(unlearned.shape[1])
+    losses = [epsilon(unlearned[:, record], retrained[:, record]) for record in records]
     return float(points(np.array(losses), len(unlearned)).mean())
 
 
@@ -115,6 +154,10 @@ def final_score(quality: float, *, retain: tuple[float, float], test: tuple[floa
     Args:
         quality: F.
         retain, test: Accuracy of the unlearned and of the retrained model, the latter > 0.
+
+    Examples:
+        >>> final_score(0.5, retain=(0.8, 0.8), test=(0.5, 1.0))
+        0.25
     """
     return quality * (retain[0] / retain[1]) * (test[0] / test[1])
 
@@ -124,6 +167,11 @@ class ForgettingQuality:
     """F as a ratio to its null, with patients as records; at least 64 unlearned and 64 retrained models.
 
     The null is F between the two halves of the retrained models; F itself rests on as many.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> ForgettingQuality().apply(toy_knowledge(memory=1.0)).details["f"]
+        0.0
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -137,14 +185,16 @@ class ForgettingQuality:
         needs=frozenset({"repeats"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, retrained = knowledge.repeated("forget")
+        unlearned, retrained = knowledge.repeated_signals("forget")
         half = min(len(unlearned), len(retrained)) // 2
         if half < 2:
             raise EvaluationError(
                 Fault("F needs at least four unlearned and four retrained models")
             )
+
+        # The null compares the other half of the retrained models with the same half.
         quality = forgetting_quality(unlearned[:half], retrained[:half])
         chance = forgetting_quality(retrained[half : 2 * half], retrained[:half])
         if chance == 0:
@@ -155,8 +205,9 @@ class ForgettingQuality:
                     do="Use more models.",
                 )
             )
+
         few = f"; at least {USABLE} are wanted" if half < USABLE else ""
-        return Found(
+        return AttackOutput(
             value=quality / chance,
             counts={"forgotten": unlearned.shape[1], "models a side": half},
             details={"f": quality, "f_null": chance},

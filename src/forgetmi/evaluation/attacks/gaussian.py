@@ -24,6 +24,12 @@ def fit(stack: Floats, chosen: np.ndarray, *, common: bool | None = None) -> tup
 
     Raises:
         EvaluationError: A record has fewer than two models, or nothing scatters.
+
+    Examples:
+        >>> stack = np.array([[0.0, 10.0], [2.0, 14.0]])
+        >>> centre, spread = fit(stack, np.ones((2, 2), bool), common=False)
+        >>> centre, spread.round(3)
+        (array([ 1., 12.]), array([1.414, 2.828]))
     """
     count = chosen.sum(0)
     if not len(count) or count.min() < 2:
@@ -33,14 +39,22 @@ def fit(stack: Floats, chosen: np.ndarray, *, common: bool | None = None) -> tup
                 do="Train more shadow models.",
             )
         )
+
+    # The chosen models' signals; NaN where a model does not count for a record
     trailing = (...,) + (None,) * (stack.ndim - 2)
     values = np.where(chosen[trailing], stack, np.nan)
     centre, mean = np.nanmedian(values, axis=0), np.nanmean(values, axis=0)
     squares = np.nansum((values - mean) ** 2, axis=0)
-    if common if common is not None else count.min() < PER_RECORD:
-        spread = np.broadcast_to(np.sqrt(squares.sum(0) / (count - 1).sum()), centre.shape)
+
+    # With few models one spread, shared by all records, is the better estimate.
+    if common is None:
+        common = bool(count.min() < PER_RECORD)
+    if common:
+        shared = np.sqrt(squares.sum(0) / (count - 1).sum())
+        spread = np.broadcast_to(shared, centre.shape)
     else:
         spread = np.sqrt(squares / (count - 1)[trailing])
+
     if not (spread > 0).all():
         raise EvaluationError(
             Fault("the signal does not scatter between models", why="there is no scale to judge by")
@@ -49,7 +63,12 @@ def fit(stack: Floats, chosen: np.ndarray, *, common: bool | None = None) -> tup
 
 
 def log_density(value: Floats, centre: Floats, spread: Floats) -> Floats:
-    """Logarithm of the normal density, without underflow."""
+    """Logarithm of the normal density, without underflow.
+
+    Examples:
+        >>> log_density(np.array([0.0, 2.0]), np.zeros(2), np.ones(2)).round(3)
+        array([-0.919, -2.919])
+    """
     return -0.5 * ((value - centre) / spread) ** 2 - np.log(spread) - 0.5 * np.log(2 * np.pi)
 
 

@@ -12,16 +12,22 @@ import numpy as np
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 
+# The paper's two small constants; they keep both logarithms finite.
 _EPS1, _EPS2 = 1e-2, 1e-5
 
 
 def transform(probability: Floats) -> Floats:
-    """IAM's signal of the true class's probability, scaled so that 0 and 1 keep their places."""
+    """IAM's signal of the true class's probability, scaled so that 0 and 1 keep their places.
 
-    def raw(p: Floats) -> Floats:
-        return -np.log(_EPS1 - np.log(_EPS2 + p))
+    Examples:
+        >>> transform(np.array([0.0, 0.5, 1.0])).round(3)
+        array([0.   , 0.397, 1.   ])
+    """
+
+    def raw(probability: Floats) -> Floats:
+        return -np.log(_EPS1 - np.log(_EPS2 + probability))
 
     low, high = raw(np.zeros(1)), raw(np.ones(1))
     return (raw(probability) - low) / (high - low)
@@ -50,16 +56,31 @@ def iam(
 
     Returns:
         Float[p], 0..1.
+
+    Examples:
+        One record is as in the original, the other as if it had never been seen.
+
+        >>> outside = np.array([[0.1, 0.1], [0.2, 0.2]])
+        >>> original = np.array([0.9, 0.9])
+        >>> score = iam(unlearned=np.array([0.9, 0.1]), original=original, outside=outside)
+        >>> bool(score[0] < 0.2), bool(score[1] > 0.8)
+        (True, True)
     """
     alpha = np.linspace(0, 1, steps)
     centre, gap = outside.mean(0), original - outside.mean(0)
+
     score = np.zeros(len(unlearned))
-    for at, weight in pairwise(alpha):
-        mixed = outside + at * (original - outside)
+    for position, weight in pairwise(alpha):
+        # Signals this far along the way from "never trained on" (0) to "trained on" (1)
+        mixed = outside + position * (original - outside)
         sigma = mixed.std() if spread == "pooled" else mixed.std(0)
+
+        # A Gumbel distribution with the same mean and standard deviation
         scale = np.maximum(sigma, 1e-10) * np.sqrt(6) / np.pi
-        location = centre + at * gap - np.euler_gamma * scale
-        score += weight * np.exp(-np.exp(np.clip(-(unlearned - location) / scale, -700, 700)))
+        location = centre + position * gap - np.euler_gamma * scale
+        exponent = np.clip(-(unlearned - location) / scale, -700, 700)
+        score += weight * np.exp(-np.exp(exponent))
+
     return 1 - score / alpha[1:].sum()
 
 
@@ -71,6 +92,13 @@ class Iam:
 
     Its value is the mean over the forgotten patients. A patient whom the original knows no better than the retrained
     models do has nothing to unlearn: the score is undefined there, and such patients are left out and counted.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> round(Iam().apply(toy_knowledge(memory=1.0)).value, 2)
+        0.08
+        >>> round(Iam().apply(toy_knowledge(memory=0.0)).value, 2)
+        0.97
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -84,18 +112,18 @@ class Iam:
         needs=frozenset({"original", "references"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, original = (
-            transform(knowledge.probability(model, "forget"))
-            for model in (knowledge.audited, knowledge.signals["original"])
-        )
-        stack = transform(knowledge.outside("forget"))
-        score = iam(unlearned=unlearned, original=original, outside=stack)
-        scatter = stack.std(0).mean() if len(stack) > 1 else stack.std()
-        defined = original - stack.mean(0) > scatter
-        kept = score[defined]
-        if not len(kept):
+        unlearned = transform(knowledge.probability(knowledge.audited, "forget"))
+        original = transform(knowledge.probability(knowledge.signals["original"], "forget"))
+        outside = transform(knowledge.outside_probability("forget"))
+        score = iam(unlearned=unlearned, original=original, outside=outside)
+
+        # Defined where the original's signal stands out of the scatter of models that never saw the patient
+        scatter = outside.std(0).mean() if len(outside) > 1 else outside.std()
+        is_defined = original - outside.mean(0) > scatter
+        defined = score[is_defined]
+        if not len(defined):
             raise EvaluationError(
                 Fault(
                     "the original knows none of the forgotten patients better than retrained "
@@ -103,10 +131,11 @@ class Iam:
                     why="there was nothing to unlearn",
                 )
             )
-        return Found(
-            value=float(kept.mean()),
-            counts={"forgotten": len(kept), "undefined": int((~defined).sum())},
-            details={"lowest": float(kept.min())},
-            scores={"forgotten": np.where(defined, 1 - score, 0.0)},
-            note=f"{len(stack)} reference models",
+
+        return AttackOutput(
+            value=float(defined.mean()),
+            counts={"forgotten": len(defined), "undefined": int((~is_defined).sum())},
+            details={"lowest": float(defined.min())},
+            scores={"forgotten": np.where(is_defined, 1 - score, 0.0)},
+            note=f"{len(outside)} reference models",
         )

@@ -9,13 +9,15 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import rel_entr
 
-from forgetmi.core.arrays import Floats
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 
-BINS, CLIP, FLOOR = 20, 100.0, 1e-5
-USABLE = 50
+BINS = 20
+CLIP = 100.0  # margins beyond this count as this
+FLOOR = 1e-5  # share of the unlearned models in a bin where there are none
+USABLE = 50  # models a side
 
 
 def klom(unlearned: Floats, retrained: Floats) -> Floats:
@@ -29,25 +31,42 @@ def klom(unlearned: Floats, retrained: Floats) -> Floats:
 
     Returns:
         Float[p] in nats. Two samples of one distribution do not give 0: subtract `null`.
+
+    Examples:
+        Two models each, one record: their margins fall into different bins.
+
+        >>> klom(np.array([[0.0], [1.0]]), np.array([[9.0], [10.0]])).round(2)
+        array([10.82])
+        >>> klom(np.array([[0.0], [10.0]]), np.array([[0.0], [10.0]]))
+        array([0.])
     """
+    # Bins over the range of both sides, record by record
     both = np.clip(np.stack([retrained, unlearned]), -CLIP, CLIP)
     low, high = both.min((0, 1)), both.max((0, 1))
     width = np.where(high > low, high - low, 1.0)
     place = np.minimum((BINS * (both - low) / width).astype(np.int64), BINS - 1)
-    records = both.shape[2]
-    counts = np.stack(
-        [
-            np.bincount((one + BINS * np.arange(records)).ravel(), minlength=BINS * records)
-            for one in place
-        ]
-    ).reshape(2, records, BINS)
-    p, q = counts[0] / len(retrained), counts[1] / len(unlearned)
+
+    # Shares of the models in each bin, Float[p, BINS]
+    p = _counts(place[0]) / len(retrained)
+    q = _counts(place[1]) / len(unlearned)
     q = np.where(p > 0, np.maximum(q, FLOOR), q)
     return rel_entr(p, q / q.sum(1, keepdims=True)).sum(1)
 
 
+def _counts(place: Ints) -> Ints:
+    """Int[p, BINS]: how many models are in each bin of each record, from their bins Int[m, p]."""
+    records = place.shape[1]
+    cell = place + BINS * np.arange(records)
+    return np.bincount(cell.ravel(), minlength=BINS * records).reshape(records, BINS)
+
+
 def null(retrained: Floats) -> Floats:
-    """KLOM of one half of the retrained models from the other half: what chance alone gives with that many models."""
+    """KLOM of one half of the retrained models from the other half: what chance alone gives with that many models.
+
+    Examples:
+        >>> null(np.array([[0.0], [10.0], [0.0], [10.0]]))
+        array([0.])
+    """
     half = len(retrained) // 2
     return klom(retrained[:half], retrained[half : 2 * half])
 
@@ -58,6 +77,14 @@ class Klom:
 
     Unlearned and null value both rest on half of the models, so that the small-sample bias is the same and cancels.
     Not usable below about 50 models a side.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> output = Klom().apply(toy_knowledge(memory=1.0))
+        >>> round(output.value, 2)
+        2.4
+        >>> output.note
+        '6 models a side; at least 50 are wanted'
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -71,17 +98,21 @@ class Klom:
         needs=frozenset({"repeats"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        unlearned, retrained = knowledge.repeated("forget")
+        unlearned, retrained = knowledge.repeated_signals("forget")
         half = min(len(unlearned), len(retrained)) // 2
         if half < 2:
             raise EvaluationError(
                 Fault("KLOM needs at least four unlearned and four retrained models")
             )
-        raw, chance = klom(unlearned[:half], retrained[:half]), null(retrained[: 2 * half])
+
+        # Both divergences rest on equally many models.
+        raw = klom(unlearned[:half], retrained[:half])
+        chance = null(retrained[: 2 * half])
+
         few = f"; at least {USABLE} are wanted" if half < USABLE else ""
-        return Found(
+        return AttackOutput(
             value=float((raw - chance).mean()),
             counts={"forgotten": raw.size, "models a side": half},
             details={

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.partition import SetName
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 from forgetmi.evaluation.attacks.compare import compare
 
-FOLDS, PENALTY = 5, 1.0
+FOLDS = 5
+PENALTY = 1.0  # of the ridge, per record
 
 
 def folds(members: int, others: int, *, seed: int) -> Ints:
-    """Int[members + others] of 0..4: patients of each side dealt to five folds of nearly equal size."""
-    return np.concatenate(
-        [
-            numpy_generator(seed, "attacks", "probe", side).permutation(count) % FOLDS
-            for side, count in (("members", members), ("others", others))
-        ]
-    )
+    """Int[members + others] of 0..4: patients of each side dealt to five folds of nearly equal size.
+
+    Examples:
+        >>> np.bincount(folds(10, 20, seed=0))
+        array([6, 6, 6, 6, 6])
+    """
+    member_order = numpy_generator(seed, "attacks", "probe", "members").permutation(members)
+    other_order = numpy_generator(seed, "attacks", "probe", "others").permutation(others)
+    return np.concatenate([member_order % FOLDS, other_order % FOLDS])
 
 
 def linear_probe(embedding: Floats, member: np.ndarray, fold: Ints) -> Floats:
@@ -46,24 +49,46 @@ def linear_probe(embedding: Floats, member: np.ndarray, fold: Ints) -> Floats:
 
     Raises:
         EvaluationError: Fewer than two patients a side outside some fold, or a fold without never-seen ones.
+
+    Examples:
+        >>> embedding = np.array([[1.0], [1.1], [0.9], [1.0], [-1.0], [-1.1], [-0.9], [-1.0]])
+        >>> member = embedding[:, 0] > 0
+        >>> scores = linear_probe(embedding, member, np.arange(8) % 2)
+        >>> bool(scores[member].min() > scores[~member].max())
+        True
     """
     score = np.zeros(len(member))
-    for one in np.unique(fold):
-        train, test = fold != one, fold == one
-        if min(member[train].sum(), (~member[train]).sum()) < 2 or member[test].all():
-            raise EvaluationError(Fault("the probe needs more patients on each side"))
-        centre, spread = embedding[train].mean(0), embedding[train].std(0)
-        x = (embedding - centre) / np.where(spread > 0, spread, 1)
-        side = np.where(member, 1.0, -1.0)
-        weight = np.where(member, 0.5 / member[train].sum(), 0.5 / (~member[train]).sum())[train]
-        middle = (x[train][member[train]].mean(0) + x[train][~member[train]].mean(0)) / 2
-        x = x - middle
-        gram = (x[train] * weight[:, None]).T @ x[train] + PENALTY * np.eye(x.shape[1]) * x.shape[
-            1
-        ] / train.sum()
-        score[test] = x[test] @ np.linalg.solve(gram, (x[train] * weight[:, None]).T @ side[train])
-        score[test] -= score[test & ~member].mean()
+    for number in np.unique(fold):
+        train, test = fold != number, fold == number
+        score[test] = _fold_scores(embedding, member, train, test)
     return score
+
+
+def _fold_scores(
+    embedding: Floats, member: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> Floats:
+    """Scores of one fold's patients by a probe fitted on the other folds."""
+    members, others = member[train].sum(), (~member[train]).sum()
+    if min(members, others) < 2 or member[test].all():
+        raise EvaluationError(Fault("the probe needs more patients on each side"))
+
+    # Standardise on the training folds, then put the middle between both sides at 0.
+    centre, spread = embedding[train].mean(0), embedding[train].std(0)
+    x = (embedding - centre) / np.where(spread > 0, spread, 1)
+    middle = (x[train][member[train]].mean(0) + x[train][~member[train]].mean(0)) / 2
+    x = x - middle
+
+    # Both sides weigh as much, however many patients each has.
+    target = np.where(member, 1.0, -1.0)[train]
+    weight = np.where(member, 0.5 / members, 0.5 / others)[train]
+    weighted = (x[train] * weight[:, None]).T
+
+    # Ridge regression in closed form
+    dimensions = x.shape[1]
+    gram = weighted @ x[train] + PENALTY * np.eye(dimensions) * dimensions / train.sum()
+    score = x[test] @ np.linalg.solve(gram, weighted @ target)
+
+    return score - score[~member[test]].mean()
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,15 @@ class LinearProbe:
 
     A method that only changes the last layer leaves the embedding, and this value, as they were. The channel chooses
     the embedding; both heads together use the joint one.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> output = LinearProbe().apply(replace(toy_knowledge(memory=1.0), channel="both"))
+        >>> output.value
+        1.0
+        >>> output.note
+        '4 dimensions, 5 folds of patients'
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -85,9 +119,10 @@ class LinearProbe:
         needs=frozenset(),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        members, others = (_embedding(knowledge, on) for on in ("forget", "holdout"))
+        members = _embedding(knowledge, "forget")
+        others = _embedding(knowledge, "holdout")
         if min(len(members), len(others)) < FOLDS:
             raise EvaluationError(
                 Fault(
@@ -95,11 +130,12 @@ class LinearProbe:
                     why="each fold needs whole patients of both sides",
                 )
             )
-        score = linear_probe(
-            np.concatenate([members, others]),
-            np.arange(len(members) + len(others)) < len(members),
-            folds(len(members), len(others), seed=knowledge.seed),
-        )
+
+        embedding = np.concatenate([members, others])
+        is_member = np.arange(len(embedding)) < len(members)
+        fold = folds(len(members), len(others), seed=knowledge.seed)
+        score = linear_probe(embedding, is_member, fold)
+
         return compare(
             score[: len(members)],
             score[len(members) :],
@@ -108,17 +144,19 @@ class LinearProbe:
         )
 
 
-def _embedding(knowledge: AdversaryKnowledge, on: Literal["forget", "holdout"]) -> Floats:
-    """Float[p, d], mean over each patient's images."""
-    found: Signals = knowledge.audited.select(knowledge.rows(on))
-    values = {
-        "image": found.image_embedding,
-        "text": found.text_embedding,
-        "both": found.joint_embedding,
-        "link": found.joint_embedding,
-    }[knowledge.channel]
-    if values is None:
+def _embedding(knowledge: AdversaryKnowledge, set_name: SetName) -> Floats:
+    """Float[p, d], mean over each patient's images of the channel's embedding."""
+    signals = knowledge.audited.select(knowledge.rows(set_name))
+    if knowledge.channel == "image":
+        embedding = signals.image_embedding
+    elif knowledge.channel == "text":
+        embedding = signals.text_embedding
+    else:
+        embedding = signals.joint_embedding
+
+    if embedding is None:
         raise EvaluationError(Fault("the model has no such embedding", why="e.g. an ensemble"))
-    if not np.isfinite(values).all():
+    if not np.isfinite(embedding).all():
         raise EvaluationError(Fault("some embeddings are not finite", why="the model diverged"))
-    return knowledge.patients(on).mean(values.T.astype(np.float64)).T
+
+    return knowledge.patients(set_name).mean(embedding.T.astype(np.float64)).T

@@ -1,4 +1,4 @@
-"""Retrieval of the own report: is a forgotten patient's report still found first?"""
+"""Retrieval of the own report: is a forgotten patient's report still retrieved first?"""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.evaluation.attacks.adversary import ASKED, AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.adversary import ATTACKED_SETS, AdversaryKnowledge
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.link import retrieval_rank
 
@@ -20,6 +20,14 @@ class ReportRetrieval:
 
     Args:
         among: Reports to rank among, own included; 0 = all.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> knowledge = replace(toy_knowledge(memory=1.0), channel="link")
+        >>> output = ReportRetrieval().apply(knowledge)
+        >>> output.details["mean_rank_forget"] < output.details["mean_rank_holdout"]
+        True
     """
 
     among: int = 0
@@ -35,25 +43,27 @@ class ReportRetrieval:
         needs=frozenset(),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         if knowledge.channel != "link":
             raise EvaluationError(Fault("only the image-report link has reports to retrieve"))
+
         gallery = knowledge.gallery(knowledge.audited)
-        ranks = {
-            on: retrieval_rank(
-                knowledge.audited.select(knowledge.rows(on)), gallery, among=self.among or None
-            )
-            for on in ASKED
-        }
-        means = {on: knowledge.patients(on).mean(ranks[on]) for on in ASKED}
-        found = compare(-means["forget"], -means["holdout"], seed=knowledge.seed)
-        return replace(
-            found,
-            details={
-                **found.details,
-                "reports": float(self.among or len(np.unique(gallery.study))),
-                **{f"mean_rank_{on}": float(mean.mean()) for on, mean in means.items()},
-                **{f"found_first_{on}": float((rank <= 1).mean()) for on, rank in ranks.items()},
-            },
-        )
+        mean_ranks = {}
+        shares_first = {}
+        for set_name in ATTACKED_SETS:
+            images = knowledge.audited.select(knowledge.rows(set_name))
+            ranks = retrieval_rank(images, gallery, among=self.among or None)
+            mean_ranks[set_name] = knowledge.patients(set_name).mean(ranks)
+            shares_first[set_name] = float((ranks <= 1).mean())
+
+        # A low rank looks like a member.
+        output = compare(-mean_ranks["forget"], -mean_ranks["holdout"], seed=knowledge.seed)
+
+        details = dict(output.details)
+        details["reports"] = float(self.among or len(np.unique(gallery.study)))
+        for set_name, means in mean_ranks.items():
+            details[f"mean_rank_{set_name}"] = float(means.mean())
+        for set_name, share in shares_first.items():
+            details[f"found_first_{set_name}"] = share
+        return replace(output, details=details)

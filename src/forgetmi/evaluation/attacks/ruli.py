@@ -10,18 +10,24 @@ import numpy as np
 from scipy.special import logsumexp
 
 from forgetmi.core.arrays import Floats
-from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Stacked
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, ShadowSignals
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 from forgetmi.evaluation.attacks.compare import compare
 from forgetmi.evaluation.attacks.gaussian import fit, log_density
 from forgetmi.evaluation.attacks.lira import patient_auc
 
-FOR_KERNELS = 30
+FOR_KERNELS = 30  # models from which on kernels are used
 
 
 def bandwidth(stack: Floats, chosen: np.ndarray) -> Floats:
-    """Scott's rule per record: standard deviation times (number of models) to the power -1/5; Float[p]."""
-    return fit(stack, chosen, common=False)[1] * chosen.sum(0) ** -0.2
+    """Scott's rule per record: standard deviation times (number of models) to the power -1/5; Float[p].
+
+    Examples:
+        >>> bandwidth(np.array([[-1.0], [0.0], [1.0]]), np.ones((3, 1), bool)).round(3)
+        array([0.803])
+    """
+    _, spread = fit(stack, chosen, common=False)
+    return spread * chosen.sum(0) ** -0.2
 
 
 def log_kernel_density(target: Floats, stack: Floats, chosen: np.ndarray) -> Floats:
@@ -33,12 +39,20 @@ def log_kernel_density(target: Floats, stack: Floats, chosen: np.ndarray) -> Flo
         target: Float[p].
         stack: Float[m, p].
         chosen: Bool[m, p]; with fewer than 30 models for some record, all records get a normal distribution.
+
+    Examples:
+        >>> stack = np.array([[-1.0], [0.0], [1.0]])
+        >>> log_kernel_density(np.array([0.0]), stack, np.ones((3, 1), bool)).round(3)
+        array([-0.919])
     """
-    if chosen.sum(0).min() < FOR_KERNELS:
+    models = chosen.sum(0)
+    if models.min() < FOR_KERNELS:
         return log_density(target, *fit(stack, chosen))
-    width = bandwidth(stack, chosen)
-    each = np.where(chosen, log_density(target, stack, width), -np.inf)
-    return logsumexp(each, axis=0) - np.log(chosen.sum(0))
+
+    # Mean of one kernel per model
+    kernels = log_density(target, stack, bandwidth(stack, chosen))
+    kernels = np.where(chosen, kernels, -np.inf)
+    return logsumexp(kernels, axis=0) - np.log(models)
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,14 @@ class RuliPrivacy:
 
     Random patients hide the worst cases: `auc_vulnerable` is the value on the half of the forgotten patients whose
     membership is easiest to tell in the original models, where plain shadow models are there too.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> output = RuliPrivacy().apply(toy_knowledge(memory=1.0))
+        >>> output.value
+        1.0
+        >>> output.note
+        'normal densities on at least 4 shadow models a side of every patient'
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -60,20 +82,25 @@ class RuliPrivacy:
         needs=frozenset({"unlearned shadows"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found = knowledge.pooled("unlearned shadows")
-        scores = log_kernel_density(
-            found.target, found.stack, found.forgotten
-        ) - log_kernel_density(found.target, found.stack, found.never_trained)
-        result = compare(*found.split(scores), seed=knowledge.seed, note=_models(found))
+        shadows = knowledge.shadow_signals("unlearned shadows")
+        target, stack = shadows.target, shadows.stack
+        forgotten = log_kernel_density(target, stack, shadows.forgotten)
+        never_trained = log_kernel_density(target, stack, shadows.never_trained)
+        members, never_seen = shadows.split(forgotten - never_trained)
+        output = compare(members, never_seen, seed=knowledge.seed, note=_models(shadows))
+
         if knowledge.shadows is None:
-            return result
-        plain = knowledge.pooled("shadows")
-        risk = patient_auc(plain.stack, plain.inside)[0][: plain.members]
-        members, never_seen = found.split(scores)
-        worst = compare(members[risk >= np.median(risk)], never_seen, seed=knowledge.seed)
-        return replace(result, details={**result.details, "auc_vulnerable": worst.value})
+            return output
+
+        # The half of the forgotten patients whose membership is easiest to tell
+        plain = knowledge.shadow_signals("shadows")
+        auc, _ = patient_auc(plain.stack, plain.inside)
+        risk = auc[: plain.members]
+        vulnerable = members[risk >= np.median(risk)]
+        worst = compare(vulnerable, never_seen, seed=knowledge.seed)
+        return replace(output, details={**output.details, "auc_vulnerable": worst.value})
 
 
 @dataclass(frozen=True)
@@ -82,6 +109,11 @@ class RuliEfficacy:
 
     "Never trained on" comes from the plain shadow models, and a never-seen patient's own signal from the original
     model, so that the unlearning is compared with no training at all.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> RuliEfficacy().apply(toy_knowledge(memory=1.0)).value
+        1.0
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -95,22 +127,25 @@ class RuliEfficacy:
         needs=frozenset({"original", "shadows", "unlearned shadows"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        found, plain = knowledge.pooled("unlearned shadows"), knowledge.pooled("shadows")
-        target = np.concatenate(
-            [
-                found.split(found.target)[0],
-                knowledge.signal(knowledge.signals["original"], "holdout"),
-            ]
-        )
-        scores = log_kernel_density(target, found.stack, found.forgotten) - log_kernel_density(
-            target, plain.stack, ~plain.inside
-        )
-        return compare(*found.split(scores), seed=knowledge.seed, note=_models(found))
+        unlearned = knowledge.shadow_signals("unlearned shadows")
+        plain = knowledge.shadow_signals("shadows")
+
+        # Forgotten patients under the attacked model, never-seen ones under the original
+        members, _ = unlearned.split(unlearned.target)
+        never_seen = knowledge.signal(knowledge.signals["original"], "holdout")
+        target = np.concatenate([members, never_seen])
+
+        forgotten = log_kernel_density(target, unlearned.stack, unlearned.forgotten)
+        never_trained = log_kernel_density(target, plain.stack, ~plain.inside)
+        member_scores, other_scores = unlearned.split(forgotten - never_trained)
+        return compare(member_scores, other_scores, seed=knowledge.seed, note=_models(unlearned))
 
 
-def _models(found: Stacked) -> str:
-    least = int(min(found.forgotten.sum(0).min(), found.never_trained.sum(0).min()))
-    how = "kernel" if least >= FOR_KERNELS else "normal"
-    return f"{how} densities on at least {least} shadow models a side of every patient"
+def _models(shadows: ShadowSignals) -> str:
+    """What the densities rest on, in words."""
+    forgotten, never_trained = shadows.forgotten.sum(0), shadows.never_trained.sum(0)
+    least = int(min(forgotten.min(), never_trained.min()))
+    density = "kernel" if least >= FOR_KERNELS else "normal"
+    return f"{density} densities on at least {least} shadow models a side of every patient"

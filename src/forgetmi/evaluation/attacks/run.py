@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from forgetmi.core import registry
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.model_names import retrained_names
 from forgetmi.core.scores import Failed
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import Attack, AttackResult, Found
+from forgetmi.evaluation.attacks.base import Attack, AttackOutput, AttackResult
 
 
 def run_attack(attack: Attack, knowledge: AdversaryKnowledge) -> AttackResult | Failed:
-    """One attack on the audited model, with its reference; see `run_on`."""
+    """One attack on the audited model, with its reference; see `run_on`.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.population import Population
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> result = run_attack(Population(), toy_knowledge())
+        >>> result.output.value, len(result.reference)
+        (1.0, 2)
+    """
     return run_on(attack, knowledge, (knowledge.target,))[knowledge.target]
 
 
@@ -28,34 +36,48 @@ def run_on(
         targets: Names of the attacked models.
 
     Returns:
-        Each result, or why there is none (something it needs is missing, or it is undefined on this evidence).
+        Each result, or why there is none (something it needs is missing, or it is undefined with this knowledge).
     """
-    retrained = retrained_names(knowledge.signals)
-    names = dict.fromkeys([*targets, *(retrained if attack.info.reference == "retrained" else ())])
-    found = {name: _apply(attack, knowledge.aimed_at(name)) for name in names}
+    retrained: list[str] = []
+    if attack.info.reference == "retrained":
+        retrained = retrained_names(knowledge.signals)
 
-    def result(name: str) -> AttackResult | Failed:
-        own = found[name]
-        if isinstance(own, Failed):
-            return own
-        others = [found[other] for other in retrained if other != name and other in found]
-        return AttackResult(
-            attack.info,
-            name,
-            knowledge.channel,
-            own,
-            tuple(one.value for one in others if isinstance(one, Found))
-            if attack.info.reference == "retrained"
-            else (),
-        )
+    # Each model is attacked once, whether it is a target, a reference, or both.
+    names = dict.fromkeys([*targets, *retrained])
+    outputs = {name: _apply(attack, knowledge.with_target(name)) for name in names}
 
-    return {name: result(name) for name in targets}
+    results: dict[str, AttackResult | Failed] = {}
+    for name in targets:
+        output = outputs[name]
+        if isinstance(output, Failed):
+            results[name] = output
+            continue
+
+        others = [other for other in retrained if other != name]
+        reference = _values(outputs, others)
+        results[name] = AttackResult(attack.info, name, knowledge.channel, output, reference)
+    return results
 
 
-def _apply(attack: Attack, knowledge: AdversaryKnowledge) -> Found | Failed:
-    missing = knowledge.lacks(attack.info.needs)
+def _values(
+    outputs: Mapping[str, AttackOutput | Failed], names: Iterable[str]
+) -> tuple[float, ...]:
+    """The attack's values on the named models, without those where it failed."""
+    values = []
+    for name in names:
+        output = outputs[name]
+        if isinstance(output, AttackOutput):
+            values.append(output.value)
+    return tuple(values)
+
+
+def _apply(attack: Attack, knowledge: AdversaryKnowledge) -> AttackOutput | Failed:
+    """The attack's output on the target, or why there is none."""
+    missing = knowledge.missing(attack.info.needs)
     if missing:
-        return Failed(attack.info.name, f"needs {', '.join(missing)}", knowledge.channel, "forget")
+        reason = f"needs {', '.join(missing)}"
+        return Failed(attack.info.name, reason, knowledge.channel, "forget")
+
     try:
         return attack.apply(knowledge)
     except EvaluationError as error:
@@ -69,6 +91,14 @@ def run_attacks(
 
     Raises:
         SpecError: A name is not registered.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> for result in run_attacks(toy_knowledge(memory=0.0), ["population", "scrub"]):
+        ...     print(result.info.title, round(result.output.value, 2))
+        Population attack 0.49
+        SCRUB's membership attack 0.5
     """
     chosen = registry.attacks.names() if names is None else sorted(names)
-    return tuple(run_attack(registry.attacks.get(name)(), knowledge) for name in chosen)
+    attacks = [registry.attacks.get(name)() for name in chosen]
+    return tuple(run_attack(attack, knowledge) for attack in attacks)

@@ -13,9 +13,10 @@ from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 
-FOLDS, CLIP = 5, 100.0
+FOLDS = 5
+CLIP = 100.0  # losses beyond this count as this
 
 
 def scrub_attack(
@@ -31,7 +32,7 @@ def scrub_attack(
 
     Logistic regression, five folds, equal sides (the larger is subsampled), losses clipped to 100. Deviations:
     folds hold whole patients (the published notebook splits images, so that a patient is in training and test), and
-    the distance from the training folds' median joins the loss, so that too high a loss is found as well.
+    the distance from the training folds' median joins the loss, so that too high a loss is detected as well.
 
     Args:
         forget, never_seen: Cross-entropies per image.
@@ -41,12 +42,52 @@ def scrub_attack(
 
     Raises:
         EvaluationError: A side has fewer patients than folds.
+
+    Examples:
+        >>> scrub_attack(
+        ...     forget=np.full(10, 0.1),
+        ...     never_seen=np.full(10, 2.0),
+        ...     forget_patient=np.arange(10),
+        ...     never_seen_patient=np.arange(10),
+        ...     seed=0,
+        ... )
+        1.0
     """
-    short = [
-        name
-        for name, patient in (("forgotten", forget_patient), ("never-seen", never_seen_patient))
-        if len(np.unique(patient)) < FOLDS
-    ]
+    _check_patients(forget_patient, never_seen_patient)
+
+    # Equal sides; the same code may be a patient of both, so that groups are numbered apart.
+    size = min(len(forget), len(never_seen))
+    forget_loss, forget_owner = _subsample(forget, forget_patient, size, seed, 0)
+    other_loss, other_owner = _subsample(never_seen, never_seen_patient, size, seed, 1)
+    loss = np.concatenate([forget_loss, other_loss])
+    group = np.concatenate([2 * forget_owner, 2 * other_owner + 1])
+    is_member = np.repeat([1, 0], size)
+
+    fold_seed = derive(seed, "attacks", "scrub", "folds") % 2**32
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=fold_seed)
+
+    is_right = []
+    for train, test in folds.split(loss[:, None], is_member, group):
+        # Standardised on the training folds
+        middle, spread = np.median(loss[train]), loss[train].std() or 1.0
+        features = [(loss - middle) / spread]
+        if two_sided:
+            features.append(np.abs(loss - middle) / spread)
+        table = np.column_stack(features)
+
+        attack = LogisticRegression().fit(table[train], is_member[train])
+        is_right.append(attack.predict(table[test]) == is_member[test])
+    return float(np.concatenate(is_right).mean())
+
+
+def _check_patients(forget: Ints, never_seen: Ints) -> None:
+    """Each side has a patient for every fold."""
+    short = []
+    if len(np.unique(forget)) < FOLDS:
+        short.append("forgotten")
+    if len(np.unique(never_seen)) < FOLDS:
+        short.append("never-seen")
+
     if short:
         raise EvaluationError(
             Fault(
@@ -54,35 +95,29 @@ def scrub_attack(
                 why="each fold needs whole patients of both sides",
             )
         )
-    size = min(len(forget), len(never_seen))
-    loss, patient = [], []
-    for side, (values, owner) in enumerate(
-        ((forget, forget_patient), (never_seen, never_seen_patient))
-    ):
-        order = np.lexsort(
-            (owner, values)
-        )  # the subsample must not depend on the order of the records
-        taken = numpy_generator(seed, "attacks", "scrub", side).choice(order, size, replace=False)
-        loss.append(np.clip(values[taken], -CLIP, CLIP))
-        patient.append(2 * owner[taken] + side)
-    x, group, member = np.concatenate(loss), np.concatenate(patient), np.repeat([1, 0], size)
-    folds = StratifiedGroupKFold(
-        FOLDS, shuffle=True, random_state=derive(seed, "attacks", "scrub", "folds") % 2**32
-    )
-    hits = []
-    for train, test in folds.split(x[:, None], member, group):
-        middle, spread = np.median(x[train]), x[train].std() or 1.0
-        feature = np.column_stack(
-            [(x - middle) / spread] + ([np.abs(x - middle) / spread] if two_sided else [])
-        )
-        attack = LogisticRegression().fit(feature[train], member[train])
-        hits.append(attack.predict(feature[test]) == member[test])
-    return float(np.concatenate(hits).mean())
+
+
+def _subsample(
+    losses: Floats, patient: Ints, size: int, seed: int, side: int
+) -> tuple[Floats, Ints]:
+    """So many clipped losses and their patients; the choice does not depend on the order of the records."""
+    order = np.lexsort((patient, losses))
+    generator = numpy_generator(seed, "attacks", "scrub", side)
+    taken = generator.choice(order, size, replace=False)
+    return np.clip(losses[taken], -CLIP, CLIP), patient[taken]
 
 
 @dataclass(frozen=True)
 class ScrubAttack:
-    """SCRUB's attack on images; never-seen images are those of the forgotten images' classes."""
+    """SCRUB's attack on images; never-seen images are those of the forgotten images' classes.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> round(ScrubAttack().apply(toy_knowledge(memory=1.0)).value, 2)
+        0.83
+        >>> round(ScrubAttack().apply(toy_knowledge(memory=0.0)).value, 2)
+        0.5
+    """
 
     info: ClassVar[AttackInfo] = AttackInfo(
         name="scrub",
@@ -95,20 +130,25 @@ class ScrubAttack:
         needs=frozenset(),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         patient = knowledge.partition.patient
-        same = np.isin(knowledge.label("holdout"), knowledge.label("forget"))
-        forget, never_seen = knowledge.rows("forget"), knowledge.rows("holdout")[same]
+        forget = knowledge.rows("forget")
+
+        # Never-seen images of the forgotten images' classes
+        same_class = np.isin(knowledge.label("holdout"), knowledge.label("forget"))
+        never_seen = knowledge.rows("holdout")[same_class]
+
         accuracy = scrub_attack(
             forget=knowledge.loss(knowledge.audited, "forget"),
-            never_seen=knowledge.loss(knowledge.audited, "holdout")[same],
+            never_seen=knowledge.loss(knowledge.audited, "holdout")[same_class],
             forget_patient=patient[forget],
             never_seen_patient=patient[never_seen],
             seed=knowledge.seed,
         )
+
         size = min(len(forget), len(never_seen))
-        return Found(
+        return AttackOutput(
             value=accuracy,
             counts={"forgotten": size, "never seen": size},
             unit="images",

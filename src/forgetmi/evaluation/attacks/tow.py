@@ -12,7 +12,7 @@ from forgetmi.core.arrays import Floats
 from forgetmi.core.partition import SetName
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackInfo, Found
+from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 from forgetmi.evaluation.distance import symmetric_kl
 
 SETS: tuple[SetName, ...] = ("forget", "retain", "holdout")
@@ -24,22 +24,35 @@ def tug_of_war(model: Floats, retrained: Floats) -> float:
     Args:
         model, retrained: Float[s], accuracies 0..1 on forget, retain and test. For the variant with membership,
             the first is MIA-efficacy.
+
+    Examples:
+        >>> tug_of_war(np.array([1.0, 0.75, 0.5]), np.array([0.5, 0.75, 0.5]))
+        0.5
     """
     return float(np.prod(1 - np.abs(np.asarray(model) - np.asarray(retrained))))
 
 
 def average_gap(model: Floats, retrained: Floats) -> float:
-    """Mean absolute difference of any metrics from a retrained model's (SalUn); 0 = as retrained."""
+    """Mean absolute difference of any metrics from a retrained model's (SalUn); 0 = as retrained.
+
+    Examples:
+        >>> average_gap(np.array([1.0, 0.75]), np.array([0.5, 0.75]))
+        0.25
+    """
     return float(np.abs(np.asarray(model) - np.asarray(retrained)).mean())
 
 
-def prediction_change(one: Floats, two: Floats) -> float:
+def prediction_change(first: Floats, second: Floats) -> float:
     """Share of images whose most probable class differs between two models.
 
     Args:
-        one, two: Float[n, k], probabilities, their logarithms, or logits.
+        first, second: Float[n, k], probabilities, their logarithms, or logits.
+
+    Examples:
+        >>> prediction_change(np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.8, 0.2], [0.7, 0.3]]))
+        0.5
     """
-    return float((one.argmax(1) != two.argmax(1)).mean())
+    return float((first.argmax(1) != second.argmax(1)).mean())
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,13 @@ class TugOfWar:
 
     Equal accuracies do not mean equal predictions: the details hold the share of changed predictions and the
     symmetric divergence.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> round(TugOfWar().apply(toy_knowledge(memory=1.0)).value, 2)
+        0.6
+        >>> round(TugOfWar().apply(toy_knowledge(memory=0.0)).value, 2)
+        0.84
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -61,34 +81,41 @@ class TugOfWar:
         needs=frozenset({"retrained", "retain rows"}),
     )
 
-    def apply(self, knowledge: AdversaryKnowledge) -> Found:
+    def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        said = {on: knowledge.log_probabilities(knowledge.audited, on) for on in SETS}
+        model = _accuracies(knowledge, knowledge.audited)
+        retrained = [_accuracies(knowledge, other) for other in knowledge.retrained]
 
-        def accuracies(model: Signals) -> Floats:
-            return np.array(
-                [
-                    (knowledge.log_probabilities(model, on).argmax(1) == knowledge.label(on)).mean()
-                    for on in SETS
-                ]
-            )
+        value = float(np.mean([tug_of_war(model, other) for other in retrained]))
+        details = {"gap": float(np.mean([average_gap(model, other) for other in retrained]))}
+        details |= _prediction_details(knowledge, "forget")
+        details |= _prediction_details(knowledge, "holdout")
 
-        own = accuracies(knowledge.audited)
-        others = [accuracies(model) for model in knowledge.retrained]
-        details = {"gap": float(np.mean([average_gap(own, other) for other in others]))}
-        for on in ("forget", "holdout"):
-            pairs = [
-                (said[on], knowledge.log_probabilities(model, on)) for model in knowledge.retrained
-            ]
-            details[f"prediction_change_{on}"] = float(
-                np.mean([prediction_change(*pair) for pair in pairs])
-            )
-            details[f"symmetric_kl_{on}"] = float(
-                np.mean([symmetric_kl(*pair).mean() for pair in pairs])
-            )
-        return Found(
-            value=float(np.mean([tug_of_war(own, other) for other in others])),
-            unit="images",
-            counts={on: len(said[on]) for on in SETS} | {"retrained models": len(others)},
-            details=details,
-        )
+        counts = {name: len(knowledge.rows(name)) for name in SETS}
+        counts["retrained models"] = len(retrained)
+        return AttackOutput(value=value, unit="images", counts=counts, details=details)
+
+
+def _accuracies(knowledge: AdversaryKnowledge, model: Signals) -> Floats:
+    """Float[3]: share of right predictions on each of `SETS`."""
+    accuracies = []
+    for name in SETS:
+        predicted = knowledge.log_probabilities(model, name).argmax(1)
+        accuracies.append((predicted == knowledge.label(name)).mean())
+    return np.array(accuracies)
+
+
+def _prediction_details(knowledge: AdversaryKnowledge, set_name: SetName) -> dict[str, float]:
+    """How far the predictions on a set are from each retrained model's, averaged over these."""
+    audited = knowledge.log_probabilities(knowledge.audited, set_name)
+
+    changes, divergences = [], []
+    for model in knowledge.retrained:
+        retrained = knowledge.log_probabilities(model, set_name)
+        changes.append(prediction_change(audited, retrained))
+        divergences.append(symmetric_kl(audited, retrained).mean())
+
+    return {
+        f"prediction_change_{set_name}": float(np.mean(changes)),
+        f"symmetric_kl_{set_name}": float(np.mean(divergences)),
+    }

@@ -12,6 +12,7 @@ from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 
 PER_RATE = 10  # never-seen patients wanted per 1 / false-positive rate
+ROUNDING = 1e-9  # so that e.g. 0.1 * 30 patients are 3, not 2
 
 
 def clopper_pearson(hits: int, of: int, *, level: float = 0.95) -> tuple[float, float]:
@@ -21,6 +22,11 @@ def clopper_pearson(hits: int, of: int, *, level: float = 0.95) -> tuple[float, 
         hits: 0..of.
         of: >= 1.
         level: Coverage, in (0, 1).
+
+    Examples:
+        >>> low, high = clopper_pearson(5, 10)
+        >>> round(low, 3), round(high, 3)
+        (0.187, 0.813)
     """
     tail = (1 - level) / 2
     low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, of - hits + 1))
@@ -33,13 +39,13 @@ class OperatingPoint:
     """An attack at one threshold.
 
     Args:
-        asked: The false-positive rate asked for; 0 = no false positive at all.
+        target_fpr: The false-positive rate that must not be exceeded; 0 = no false positive at all.
         false_positives, never_seen: How many of the never-seen patients are above the threshold.
         true_positives, members: How many of the members are.
-        stable: Whether there are at least 10 / asked never-seen patients; below, the rate is not to be quoted.
+        stable: Whether there are at least 10 / target_fpr never-seen patients; below, the rate is not to be quoted.
     """
 
-    asked: float
+    target_fpr: float
     false_positives: int
     never_seen: int
     true_positives: int
@@ -53,7 +59,7 @@ class OperatingPoint:
 
     @property
     def tpr_interval(self) -> tuple[float, float]:
-        """Its 95 % interval over patients, the threshold held fixed."""
+        """Its 95 % interval over patients, at this threshold."""
         return clopper_pearson(self.true_positives, self.members)
 
     @property
@@ -63,15 +69,20 @@ class OperatingPoint:
 
 
 def smallest_fpr(never_seen: int) -> float:
-    """The smallest false-positive rate other than 0 that this many patients can show."""
+    """The smallest false-positive rate other than 0 that this many patients can show.
+
+    Examples:
+        >>> smallest_fpr(50)
+        0.02
+    """
     return 1 / never_seen
 
 
 def tpr_at_fpr(members: Floats, never_seen: Floats, fpr: float) -> OperatingPoint:
-    """How many members an attacker finds who accepts this share of false accusations (Carlini et al. 2022).
+    """How many members an attacker identifies who accepts this share of false accusations (Carlini et al. 2022).
 
-    The threshold is a never-seen patient's score and only scores above it count, so the rate asked for is never
-    exceeded; nothing is interpolated.
+    The threshold is a never-seen patient's score and only scores above it count, so the rate is never exceeded;
+    nothing is interpolated.
 
     Args:
         members, never_seen: Float[f], Float[m], one score per patient, larger = more like a member.
@@ -79,6 +90,11 @@ def tpr_at_fpr(members: Floats, never_seen: Floats, fpr: float) -> OperatingPoin
 
     Raises:
         EvaluationError: A side is empty, or the rate is below what this many patients can show.
+
+    Examples:
+        >>> point = tpr_at_fpr(np.array([2.0, 3.0]), np.array([0.0, 1.0, 1.5, 2.5]), 0.0)
+        >>> point.true_positives, point.false_positives, point.tpr
+        (1, 0, 0.5)
     """
     if not len(members) or not len(never_seen):
         raise EvaluationError(Fault("both sides need at least one patient"))
@@ -89,13 +105,20 @@ def tpr_at_fpr(members: Floats, never_seen: Floats, fpr: float) -> OperatingPoin
                 do=f"Ask for 0 or at least {smallest_fpr(len(never_seen)):.3g}.",
             )
         )
-    allowed = floor(fpr * len(never_seen) + 1e-9)
-    threshold = -np.inf if allowed >= len(never_seen) else np.sort(never_seen)[::-1][allowed]
+
+    # The threshold is the score below which the allowed false positives end.
+    allowed = floor(fpr * len(never_seen) + ROUNDING)
+    if allowed >= len(never_seen):
+        threshold = -np.inf
+    else:
+        descending = np.sort(never_seen)[::-1]
+        threshold = descending[allowed]
+
     return OperatingPoint(
-        asked=fpr,
+        target_fpr=fpr,
         false_positives=int((never_seen > threshold).sum()),
         never_seen=len(never_seen),
         true_positives=int((members > threshold).sum()),
         members=len(members),
-        stable=fpr == 0 or len(never_seen) >= PER_RATE / fpr - 1e-9,
+        stable=fpr == 0 or len(never_seen) >= PER_RATE / fpr - ROUNDING,
     )
