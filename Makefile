@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-all test-wheel lint format clean
+.PHONY: demo test test-all test-shaken test-wheel lint format clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,21 @@ test-wheel:
 format: $(VENV)/.test
 	$(BIN)/ruff format src tests examples studies
 	$(BIN)/ruff check --fix src tests examples studies
+
+# Rounding differs by instruction set and by number of threads; no test may hang on it. All four run, whichever fails.
+PLAIN := -u ATEN_CPU_CAPABILITY -u ONEDNN_MAX_CPU_ISA
+test-shaken: $(VENV)/.test
+	@failed=; \
+	run() { \
+	    name=$$1; shift; start=$$(date +%s); echo "== $$name"; \
+	    env "$$@" $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" || failed="$$failed $$name"; \
+	    echo "== $$name: $$(($$(date +%s) - start)) s"; \
+	}; \
+	run SSE4.1 OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41; \
+	run AVX2 OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2; \
+	run "this-processor" $(PLAIN) OMP_NUM_THREADS=1; \
+	run "two-threads" $(PLAIN) OMP_NUM_THREADS=2 MKL_NUM_THREADS=2; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check src tests examples studies

@@ -13,7 +13,7 @@ from forgetmi.core.errors import MethodError
 from forgetmi.methods.deep_clean import DeepClean, choose
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.unlearning.importance import squared_gradients
-from tests.unlearning.reading import loaders
+from tests.unlearning.reading import loaders, training_loss
 
 
 def test_choice_by_hand() -> None:
@@ -70,7 +70,7 @@ def test_outside_the_mask_everything_stays_and_inside_it_is_learned_again(
     memorised: ImageText,
     unlearn: Any,
 ) -> None:
-    done = unlearn(DeepClean(share=0.05, epochs=2))
+    done = unlearn(DeepClean(share=0.05, epochs=1, lr=1e-5, weight_decay=0.0), batch_size=1000)
     sets = loaders(small, "labels")
     forget, retain = (
         squared_gradients(memorised, one, each="sample")[0] for one in (sets.forget, sets.retain)
@@ -85,7 +85,9 @@ def test_outside_the_mask_everything_stays_and_inside_it_is_learned_again(
         assert torch.equal(old[name][~mask], values[~mask]), name
     learned = torch.cat([new[name][mask] for name, mask in masks.items()])
     assert float((learned != 0).float().mean()) > 0.5
-    assert done.trace.epochs[-1]["retain"] < done.trace.epochs[0]["retain"]
+    assert (
+        training_loss(small, done.model) < 0.9999 * done.trace.epochs[0]["retain"]
+    )  # one small step
 
 
 def test_clearing_nothing_is_the_identity(memorised: ImageText, unlearn: Any) -> None:

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import pytest
 
-from forgetmi.core.arrays import Ints
-from forgetmi.data.loaders import Loader
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.losses import base_loss
+from tests.unlearning.reading import training_loss
 
 
-@torch.no_grad()
-def training_loss(small: Any, model: ImageText, rows: Ints) -> float:
-    batches = Loader(small.prepared.records, rows, batch_size=16, seed=0, shuffle=False).epoch(0)
-    return sum(float(base_loss(model(batch), batch).total) * len(batch) for batch in batches) / len(
-        rows
-    )
-
-
-def test_the_training_loss_on_the_retained_does_not_rise(
+def test_a_step_lowers_the_training_loss_on_the_retained(
     small: Any, memorised: ImageText, unlearn: Any
 ) -> None:
-    done = unlearn(FineTune(epochs=3, lr=3e-4))
-    before, after = (
-        training_loss(small, model, small.partition.retain) for model in (memorised, done.model)
-    )
-    assert after < before
+    """A small one, on all of them: many large ones may climb before they descend."""
+    done = unlearn(FineTune(epochs=1, lr=1e-5, weight_decay=0.0), batch_size=1000)
+    before, after = (training_loss(small, model) for model in (memorised, done.model))
+    assert done.trace.epochs[0]["retain"] == pytest.approx(before, rel=1e-4)
+    assert after < 0.9999 * before
 
 
 def test_the_retained_are_read_once_an_epoch_and_no_one_else(small: Any, unlearn: Any) -> None:

@@ -18,7 +18,6 @@ from forgetmi.methods.scrub import Scrub
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.label_matched import matched_mean
-from forgetmi.unlearning.loop import adamw
 from forgetmi.unlearning.losses import distillation
 
 
@@ -53,17 +52,32 @@ def test_distillation_against_a_loop(seed: int, temperature: float) -> None:
     )
 
 
+@pytest.fixture
+def plain_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradient steps, because AdamW enlarges what is left of a gradient of 0, and mixes those of both passes."""
+    monkeypatch.setattr(
+        scrub,
+        "adamw",
+        lambda model, lr, weight_decay: torch.optim.SGD(
+            [p for p in model.parameters() if p.requires_grad], lr=lr
+        ),
+    )
+
+
 def test_without_max_passes_it_is_distillation_and_training_on_the_retained(
     small: Any,
     memorised: ImageText,
     unlearn: Any,
+    plain_steps: None,
 ) -> None:
     done = unlearn(
-        Scrub(max_epochs=0, decay_epochs=(), epochs=2, alpha=0.3, gamma=0.8, temperature=3.0)
+        Scrub(
+            max_epochs=0, decay_epochs=(), epochs=2, alpha=0.3, gamma=0.8, temperature=3.0, lr=1e-3
+        )
     )
     student, teacher = copy.deepcopy(memorised).eval(), copy.deepcopy(memorised).eval()
     student.gate.requires_grad_(False)
-    optimiser = adamw(student, lr=5e-4)
+    optimiser = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=1e-3)
     loader = Loader(small.prepared.records, small.partition.retain, batch_size=16, seed=5)
     for epoch in range(2):
         for batch in loader.epoch(epoch):
@@ -83,12 +97,11 @@ def test_without_max_passes_it_is_distillation_and_training_on_the_retained(
                 [p for p in student.parameters() if p.requires_grad], 5.0
             )
             optimiser.step()
-    for name, value in done.model.state_dict().items():
-        if not name.endswith(
-            "key.bias"
-        ):  # the softmax ignores it: its gradient is rounding, which AdamW enlarges
-            assert torch.allclose(value, student.state_dict()[name], rtol=1e-3, atol=2e-4), name
-    assert done.trace.moved > 0.05
+    old, one, other = (
+        parameters_to_vector(model.parameters()).detach()
+        for model in (memorised, done.model, student)
+    )
+    assert float((one - other).norm()) < 0.01 * float((one - old).norm())
 
 
 def test_max_passes_come_in_the_first_epochs_alone(small: Any, unlearn: Any) -> None:
@@ -112,16 +125,9 @@ def test_a_max_pass_adds_the_gradient_of_the_divergence_on_the_forgotten_which_g
     small: Any,
     memorised: ImageText,
     unlearn: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    plain_steps: None,
 ) -> None:
-    """One step after a min pass, where the gradient is none; plain steps, because AdamW's has the min pass in it."""
-    monkeypatch.setattr(
-        scrub,
-        "adamw",
-        lambda model, lr, weight_decay: torch.optim.SGD(
-            [p for p in model.parameters() if p.requires_grad], lr=lr
-        ),
-    )
+    """One step, after a min pass: at the original there is no gradient."""
     options: dict[str, Any] = {"epochs": 1, "lr": 1e-4, "clip": 0.0, "decay_epochs": ()}
     before, after = (
         unlearn(Scrub(max_epochs=count, **options), batch_size=1000) for count in (0, 1)

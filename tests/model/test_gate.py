@@ -113,10 +113,13 @@ def test_fit_makes_the_label_readable(spec, samples):
         fit = design @ torch.linalg.lstsq(design, target).solution
         return float((fit.argmax(1) == loader.all.label).double().mean())
 
-    fit_gate(model, loader, seed=0, steps=0)
-    before = probe()
-    fit_gate(model, loader, seed=0, steps=300)
-    assert probe() >= before
+    before, after = [], []
+    for seed in range(4):  # one alone hangs on a few of 64 samples
+        fit_gate(model, loader, seed=seed, steps=0)
+        before.append(probe())
+        fit_gate(model, loader, seed=seed, steps=300)
+        after.append(probe())
+    assert sum(after) > sum(before)
 
 
 def test_unknown_labels_are_left_out(spec, samples):

@@ -276,7 +276,9 @@ def test_who_stands_out_singly_is_not_plainly_met(finished: Path, tmp_path: Path
         enter(ledger, *patients, received=date(2026, 1, 1))
         for patients in ((one,), (two, three), (three,))
     ]
-    said = ledger.close_requests(asked, dataclasses.replace(record, decision=decision), folder=tmp_path)
+    said = ledger.close_requests(
+        asked, dataclasses.replace(record, decision=decision), folder=tmp_path
+    )
     notes = [ledger.history(number)[-1][2] for number in asked]
     assert set(said) == set(asked[:2])
     assert notes[0].startswith(
@@ -350,7 +352,9 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
     with pytest.raises(EvidenceError, match="verdict is about nobody R0004 names"):
         ledger.close_requests([4], then, folder=tmp_path)
     with pytest.raises(EvidenceError, match="some whom R0003 names may have been trained on here"):
-        ledger.close_requests([3], then, folder=tmp_path)  # as before, it starts from the first original
+        ledger.close_requests(
+            [3], then, folder=tmp_path
+        )  # as before, it starts from the first original
     after = record.model("after").weights
     then = dataclasses.replace(
         then,
