@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from forgetmi.cohort.openi import read_openi_reports
+from forgetmi.cohort.openi_reports import read_openi_reports
 from forgetmi.cohort.synthetic import STACK, TABLE, make_synthetic
 from forgetmi.core.arrays import Ints, codes
 from forgetmi.core.cohort import Cohort

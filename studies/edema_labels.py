@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.cohort.edema_labels import GRADES, UNKNOWN, edema_grade
-from forgetmi.cohort.openi import OpeniReport, coded_grade, read_openi_reports
+from forgetmi.cohort.openi_reports import OpeniReport, coded_grade, read_openi_reports
 from forgetmi.core.seeding import numpy_generator
 from pages import put
 

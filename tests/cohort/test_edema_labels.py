@@ -158,7 +158,7 @@ REPORTS = Path(__file__).parents[2] / ".." / "shared" / "data" / "openi_reports"
 
 @pytest.mark.skipif(not REPORTS.exists(), reason="the Open-i reports are not beside the repository")
 def test_grades_set_by_hand() -> None:
-    from forgetmi.cohort.openi import read_openi_reports
+    from forgetmi.cohort.openi_reports import read_openi_reports
 
     with HAND.open(newline="") as file:
         hand = {row["report"]: int(row["grade"]) for row in csv.DictReader(file)}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from forgetmi.cohort.forget_list import read_forget_list
-from forgetmi.cohort.mimic_cxr import MimicCxrCohort, read_all_data
+from forgetmi.cohort.mimic_cxr import MimicCxrCohort
+from forgetmi.cohort.mimic_files import read_all_data
 from forgetmi.cohort.partition import partition
 from forgetmi.core.arrays import codes
 from forgetmi.core.errors import CohortError

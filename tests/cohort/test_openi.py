@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forgetmi.cohort.openi import OpeniCohort, coded_grade, read_openi_reports
+from forgetmi.cohort.openi import OpeniCohort
+from forgetmi.cohort.openi_reports import coded_grade, read_openi_reports
 from forgetmi.core.errors import CohortError
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "openi_reports" / "reports.tar.gz"

@@ -150,7 +150,7 @@ def test_a_directory_of_another_run_is_refused_and_untouched(whole: Path) -> Non
 def test_changed_data_are_refused(whole: Path) -> None:
     stored = (whole / "partition.json").read_text()
     (whole / "partition.json").write_text(stored.replace('"notes": [', '"notes": ["another",', 1))
-    with pytest.raises(ForgetMIError, match="changed since this was begun"):
+    with pytest.raises(ForgetMIError, match="has changed since this run was started"):
         finish(SMALL, whole, command=[])
     (whole / "partition.json").write_text(stored)
 

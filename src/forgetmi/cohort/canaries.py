@@ -32,7 +32,7 @@ class Canaries:
     Args:
         cohort: Digest of the cohort.
         patients: Keyed digests; neighbours (first and second, third and fourth ...) have equal study counts and labels.
-        included: For each, what its own fair coin said: trained on and then forgotten, or never seen.
+        included: For each, the outcome of its own fair coin: trained on and then forgotten, or never seen.
         salt: Keeps the commitment from being guessed.
     """
 
@@ -44,19 +44,20 @@ class Canaries:
     @property
     def commitment(self) -> str:
         """SHA-256 of the list with its salt: publish it before training, show the list after."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        content = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def request(self) -> ForgetRequest:
         """Who is to be forgotten: every canary that was trained on."""
-        return ForgetRequest(
-            tuple(one for one, kept in zip(self.patients, self.included, strict=True) if kept),
-            reason="canaries drawn by coin before training",
-        )
+        pairs = zip(self.patients, self.included, strict=True)
+        trained_on = tuple(patient for patient, included in pairs if included)
+        return ForgetRequest(trained_on, reason="canaries drawn by coin before training")
 
     def by_code(self, cohort: Cohort) -> Ints:
         """Int[c] by patient code: 1 = trained on, 0 = never seen, -1 = no canary."""
-        said = {name: int(kept) for name, kept in zip(self.patients, self.included, strict=True)}
-        return np.array([said.get(name, -1) for name in codes(cohort.patient)[1]], np.int64)
+        included_of = dict(zip(self.patients, self.included, strict=True))
+        values = [int(included_of.get(patient, -1)) for patient in codes(cohort.patient)[1]]
+        return np.array(values, np.int64)
 
 
 def draw_canaries(cohort: Cohort, *, pairs: int, seed: int, key: bytes) -> Canaries:
@@ -73,50 +74,62 @@ def draw_canaries(cohort: Cohort, *, pairs: int, seed: int, key: bytes) -> Canar
     Raises:
         CohortError: There are not that many such pairs among the free patients.
     """
-    salt = hmac.new(key, f"canaries {seed} {cohort.digest}".encode(), hashlib.sha256).hexdigest()
+    # A stream that nobody without the key can foresee
+    content = f"canaries {seed} {cohort.digest}"
+    salt = hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
     random = numpy_generator(int(salt[:15], 16), "canaries")
+
+    # Free patients by study count and label; within each kind, pairs at random
     kinds: dict[tuple[int, int], list[str]] = {}
-    for name, kind in _free(cohort).items():
-        kinds.setdefault(kind, []).append(name)
-    found: list[tuple[str, str]] = []
+    for patient, kind in _free_patients(cohort).items():
+        kinds.setdefault(kind, []).append(patient)
+    possible: list[tuple[str, str]] = []
     for kind in sorted(kinds):
-        order = random.permutation(len(kinds[kind]))
-        found += [
-            (kinds[kind][a], kinds[kind][b]) for a, b in zip(order[::2], order[1::2], strict=False)
-        ]
-    if not 1 <= pairs <= len(found):
+        patients_of_kind = kinds[kind]
+        order = random.permutation(len(patients_of_kind))
+        for first, second in zip(order[::2], order[1::2], strict=False):
+            possible.append((patients_of_kind[first], patients_of_kind[second]))
+
+    if not 1 <= pairs <= len(possible):
         raise CohortError(
             Fault(
                 f"{pairs} pairs of canaries cannot be drawn",
-                do=f"Ask for 1 to {len(found)}.",
-                why=f"{len(found)} pairs of free patients agree in study count and label",
+                why=f"{len(possible)} pairs of free patients agree in study count and label",
+                do=f"Ask for 1 to {len(possible)} pairs." if possible else "Use a larger cohort.",
             )
         )
-    chosen = [found[at] for at in random.permutation(len(found))[:pairs]]
-    patients = tuple(str(one) for pair in chosen for one in pair)
+
+    # The pairs, then the coins
+    patients: list[str] = []
+    for index in random.permutation(len(possible))[:pairs]:
+        patients += possible[index]
+    coins = random.integers(0, 2, 2 * pairs)
     return Canaries(
-        cohort.digest,
-        patients,
-        tuple(bool(coin) for coin in random.integers(0, 2, 2 * pairs)),
-        salt,
+        cohort=cohort.digest,
+        patients=tuple(patients),
+        included=tuple(bool(coin) for coin in coins),
+        salt=salt,
     )
 
 
-def _free(cohort: Cohort) -> dict[str, tuple[int, int]]:
+def _free_patients(cohort: Cohort) -> dict[str, tuple[int, int]]:
     """Patients who may be trained on and are in a group of their own, with their study count and label."""
-    patient, names = codes(cohort.patient)
-    group, study = codes(cohort.group)[0], codes(cohort.study)[0]
-    people_of = np.bincount(np.unique(np.stack([group, patient]), axis=1)[0])
+    patient, digests = codes(cohort.patient)
+    group = codes(cohort.group)[0]
+    study = codes(cohort.study)[0]
+    members = np.unique(np.stack([group, patient]), axis=1)
+    group_size = np.bincount(members[0])
+
     free = {}
-    for code, name in enumerate(names):
+    for code, digest in enumerate(digests):
         rows = np.flatnonzero(patient == code)
-        label = cohort.label[rows][cohort.label[rows] >= 0]
-        if (
-            np.isin(cohort.split[rows], ("", "train")).all()
-            and (people_of[group[rows]] == 1).all()
-            and len(label)
-        ):
-            free[str(name)] = len(np.unique(study[rows])), int(np.bincount(label).argmax())
+        label = cohort.label[rows]
+        known = label[label >= 0]
+        trainable = np.isin(cohort.split[rows], ("", "train")).all()
+        alone = (group_size[group[rows]] == 1).all()
+        if trainable and alone and len(known):
+            studies = len(np.unique(study[rows]))
+            free[str(digest)] = studies, int(np.bincount(known).argmax())
     return free
 
 
@@ -126,16 +139,24 @@ def keep_out(canaries: Canaries, partition: Partition, cohort: Cohort) -> Partit
     Raises:
         PartitionError: One that is trained on is not forgotten.
     """
-    said = canaries.by_code(cohort)[partition.patient]
-    rows = np.flatnonzero(said == 0)
-    if not np.isin(np.flatnonzero(said == 1), partition.forget).all():
-        raise PartitionError(Fault("a canary that was trained on is not among the forgotten"))
-    sides = {name: np.setdiff1d(partition.rows(name), rows) for name in ("retain", "validation")}
+    coin = canaries.by_code(cohort)[partition.patient]
+    never_seen = np.flatnonzero(coin == 0)
+    trained_on = np.flatnonzero(coin == 1)
+    if not np.isin(trained_on, partition.forget).all():
+        raise PartitionError(
+            Fault(
+                "a canary that was trained on is not in the forget set",
+                why="every canary that was trained on is to be forgotten",
+                do="Use the request of these canaries as the forget list.",
+            )
+        )
+
     note = f"canaries: {len(canaries.patients)} drawn by coin, sealed as {canaries.commitment[:16]}"
     return replace(
         partition,
-        **sides,
-        holdout=np.union1d(partition.holdout, rows),
+        retain=np.setdiff1d(partition.retain, never_seen),
+        validation=np.setdiff1d(partition.validation, never_seen),
+        holdout=np.union1d(partition.holdout, never_seen),
         notes=(*partition.notes, note),
     )
 
@@ -153,9 +174,8 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
         CohortError: It cannot be read, is of another cohort, or is not the one its commitment was published for.
     """
     try:
-        found = from_plain(
-            Canaries, json.loads(path.read_text(encoding="utf-8")), where=path.name, complete=True
-        )
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        canaries = from_plain(Canaries, plain, where=path.name, complete=True)
     except (OSError, ValueError) as error:
         raise CohortError(
             Fault(
@@ -165,15 +185,29 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
                 do="Give the canaries.json of forgetmi cohort canaries.",
             )
         ) from error
-    if found.cohort != cohort.digest:
-        raise CohortError(Fault("the canaries are of another cohort", where=path.name))
-    published = path.with_name(COMMITMENT)
-    if published.exists() and published.read_text(encoding="utf-8").strip() != found.commitment:
+
+    if canaries.cohort != cohort.digest:
+        raise CohortError(
+            Fault(
+                "the canaries were drawn for another cohort",
+                where=path.name,
+                why="its digest is not this cohort's",
+                do="Give the cohort that they were drawn from.",
+            )
+        )
+
+    # The commitment, where it lies in the same folder, shows that the list was not changed
+    commitment = path.with_name(COMMITMENT)
+    if (
+        commitment.exists()
+        and commitment.read_text(encoding="utf-8").strip() != canaries.commitment
+    ):
         raise CohortError(
             Fault(
                 "the canaries were changed after they were sealed",
                 where=path.name,
-                why=f"{COMMITMENT} beside it says otherwise",
+                why=f"their digest is not the one in {COMMITMENT}",
+                do="Restore the original list.",
             )
         )
-    return found
+    return canaries

@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from forgetmi.cohort.edema_terms import (
+    ALTERED,
+    CLAUSE,
+    CROWDED,
+    ELSEWHERE,
+    MAYBE_AFTER,
+    MAYBE_BEFORE,
+    MAYBE_NEXT,
+    MUCH,
+    NEW_CLAUSE,
+    NO_CHANGE,
+    NORMAL,
+    NOT_AFTER,
+    NOT_BEFORE,
+    OPACITIES,
+    OR_AFTER,
+    OR_BEFORE,
+    OTHER_CAUSE,
+    PARTLY,
+    PAST,
+    TERMS,
+    VESSELS,
+    Kind,
+)
+
 GRADES = ("no edema", "vascular congestion", "interstitial edema", "alveolar edema")
 UNKNOWN = -1
-Kind = Literal["named", "described"]
 Status = Literal["affirmed", "uncertain", "negated", "past"]
+
+_CANNOT_EXCLUDE = re.compile(
+    r"\b(?:cannot|can not|can't|not|difficult to)(?: \w+){0,2} exclude", re.IGNORECASE
+)
+_COMPARED_WITH = re.compile(r"compar\w+ (?:\w+ ){0,4}$", re.IGNORECASE)
+_NOT = re.compile(r"\bnot\b", re.IGNORECASE)
+_ALVEOLAR = re.compile(rf"\b(?:alveolar|air ?space) {OPACITIES}", re.IGNORECASE)
+_MASKED = re.compile(r"\bX{3,}\b|_{2,}")
+_SENTENCE_END = re.compile(r"(?<!\bvs)\.(?!\d)|[!]")
 
 
 @dataclass(frozen=True)
 class Mention:
-    """One place where a report speaks of edema or congestion.
+    """One place where a report mentions edema or congestion.
 
     Args:
         grade: The grade its words stand for, 1 to 3.
         kind: "named" = edema, congestion or a specific sign of them; "described" = opacities that may be edema.
-        status: What the sentence says about it.
+        status: What the sentence states about it.
         sentence: Number of the sentence, from 0.
         begin, end: Its characters in the sentence.
     """
@@ -33,215 +66,16 @@ class Mention:
     end: int
 
 
-def _pattern(*alternatives: str) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{one})" for one in alternatives), re.IGNORECASE)
-
-
-_MUCH = r"(?:prominen(?:t|ce)|increase[ds]?|accentuat(?:ed|ion)|enlarged|distended|dilated|congested|fullness|full)"
-_WHERE = r"(?:the |an? |mild(?:ly)? |central(?:ly)? |bilateral |upper lobe |perihilar |hilar |pulmonary )*"
-_VESSELS = r"(?:vascul\w+(?! (?:calcif|pedicle|clip|disease|access))|vessels|veins|venous (?:structures|markings))"
-_STATE = r"(?:is |are |appears? |remains? |again |still |persistently |mildly |slightly |somewhat |centrally |more )*"
-_EDEMA = r"(?:o?edema)\b"
-_SEVERE = r"(?:severe|marked|florid|fulminant|frank|extensive)\b"
-_OPACITIES = r"(?:opacit\w+|infiltrat\w+|consolidat\w+|air ?space disease|densit\w+)"
-
-# Grade words: Chauhan, Liao et al. 2020 and the keyword lists of regex_pulmonary_edema, with their usual synonyms.
-_TERMS: tuple[tuple[int, Kind, re.Pattern[str]], ...] = (
-    (
-        3,
-        "named",
-        _pattern(
-            rf"{_SEVERE}(?:[\w/,-]* ){{0,4}}{_EDEMA}",
-            rf"(?:alveolar|air ?space)(?: \w+)? {_EDEMA}",
-            r"bat[- ]?wing",
-        ),
-    ),
-    (2, "named", _pattern(_EDEMA, r"kerley", r"\bb[- ]lines")),
-    (
-        1,
-        "named",
-        _pattern(
-            r"(?:congestive (?:heart|cardiac)|heart|cardiac|left ventricular|ventricular) failure",
-            r"\bchf\b",
-            r"congesti(?:on|ve)\b",
-            r"cephali[sz]ation",
-            r"(?:vascular|flow) redistribution",
-            r"engorge\w*",
-            r"plethora",
-            r"(?:fluid|volume|circulatory) overload",
-            r"overhydration",
-            r"(?:pulmonary )?venous hypertension",
-            rf"{_MUCH},? (?:of |in )?{_WHERE}{_VESSELS}",
-            rf"{_VESSELS}(?: markings| structures| pattern)? {_STATE}{_MUCH}",
-        ),
-    ),
-    (
-        3,
-        "described",
-        _pattern(rf"(?:alveolar|(?:peri|para)?hilar)(?: (?!interstitial)\w+)? {_OPACITIES}"),
-    ),
-    (
-        2,
-        "described",
-        _pattern(
-            rf"interstitial (?:lung |pulmonary |air ?space )?(?:{_OPACITIES}|thickening|marking|abnormalit|process"
-            r"|pattern|promin|accentuat|change)\w*",
-            r"(?:prominen|accentuat|thicken)\w+ (?:\w+ ){0,4}interstiti\w+",
-            r"interstitium (?:is |appears )?(?:\w+ )?prominent",
-            r"septal (?:lines|thickening)",
-        ),
-    ),
-)
-_ELSEWHERE = _pattern(
-    r"(?:soft[- ]tissue|subcutaneous|laryngeal|cerebral|ankle|pedal|leg|extremity|peripheral|wall|marrow|glottic|"
-    r"vertebral|nasal|hepatic|facial)(?: \w+)? $"
-)
-_OTHER_CAUSE = _pattern(
-    r"chronic",
-    r"fibro",
-    r"scar",
-    r"emphysem",
-    r"\bcopd\b",
-    r"lung disease",
-    r"sarcoid",
-    r"granulom",
-    r"calcif",
-    r"pneumoni",
-    r"infect",
-    r"inflammat",
-    r"atelecta",
-    r"bronch",
-    r"aspirat",
-    r"tubercul",
-    r"carcino",
-    r"metasta",
-    r"lymph",
-    r"\bnodes?\b",
-    r"technical",
-    r"crowd",
-    r"\b(?:left|right)\b",
-)
-_CROWDED = _pattern(
-    r"crowd",
-    r"low (?:lung )?volume",
-    r"hypo(?:inflat|ventilat|aerat)",
-    r"techni",
-    r"supine",
-    r"shallow",
-)
-
-_NO_CHANGE = _pattern(
-    r"\b(?:no|not|without)(?: (?:significant|interval|substantial|appreciable|further|major|gross|definite|obvious|"
-    r"marked|other|evidence of)(?:ly)?)* (?:changed?|improve(?:ment|d)|decrease|increase|worsening|progression|"
-    r"difference)\b(?: (?:in|of|from|to))?",
-    r"\bno doubt\b",
-    r"\bnot only\b",
-)
-_END = r"\bbut\b|\bhowever\b|\balthough\b|\bthough\b|\bexcept\b|\bwhile\b|\bwhereas\b|\byet\b|\botherwise\b|;|:"
-_CLAUSE = _pattern(_END)
-_NEW_CLAUSE = _pattern(
-    _END,
-    r",? (?:and )?(?:there (?:is|are|has|remains?)|now)\b",
-    r", (?:and |with )?(?:mild|minimal|moderate|severe|stable|persist\w+|increas\w+|unchanged|worsening|new|small|"
-    r"bilateral|diffuse|central|cardiomegaly)\b",
-    r" with (?:mild|minimal|moderate|severe|persistent|increased|central)\b",
-)
-_NOT_BEFORE = _pattern(
-    r"\bno\b",
-    r"\bnot\b",
-    r"\bwithout\b",
-    r"\bneither\b",
-    r"\bnor\b",
-    r"\bnegative for\b",
-    r"\bfree (?:of|from)\b",
-    r"\babsen(?:ce of|t)\b",
-    r"\black of\b",
-    r"\bdenies\b",
-    r"\brather than\b",
-    r"\bexclud(?:es|ing)\b",
-    r"\b(?:resolved|cleared|clearing of|clearance of)\b",
-    r"\bresolution of\b",
-)
-_PARTLY = _pattern(r"(?:partial|incomplete|near|some|almost|minimal|slight)(?:ly)?(?: interval)? $")
-_NOT_AFTER = _pattern(
-    r"\b(?:is|are|was|were|has|have|had) (?:\w+ ){0,2}?(?:not|no longer)\b",
-    r"\bnot (?:\w+ )?(?:seen|identified|present|evident|appreciated|demonstrated|noted|visuali[sz]ed|observed|"
-    r"engorged)\b",
-    r"\b(?:has|have|is|are)?(?: since| now| completely| essentially)* ?(?:resolved|cleared|absent)\b",
-    r"\bunlikely\b",
-    r"\b(?:is|are|appears?|remains?)(?: to be)?(?: \w+)? (?:within )?(?:the )?(?:normal|limits of normal)\b",
-    r"\bwithin (?:the )?(?:normal limits|limits of normal)\b",
-    r"\bnegative\b",
-)
-_MAYBE_BEFORE = _pattern(
-    r"\bmay\b(?! have)",
-    r"\bmaybe\b",
-    r"\bmight\b",
-    r"\bcould\b",
-    r"\bcan (?:be|reflect|represent|suggest|indicate)\b",
-    r"\bperhaps\b",
-    r"\bdifferential\b",
-    r"\brule out\b",
-    r"\br/o\b",
-    r"\bexclude\b",
-    r"\bconcern\w*\b",
-    r"\bversus\b",
-    r"\bvs\b",
-    r"\bconsider\b",
-    r"\bnonspecific\b",
-    r"\beither\b",
-)
-_MAYBE_NEXT = _pattern(
-    r"\bpossib(?:le|ly|ility of)\b", r"\bquestion(?:able|ed)?\b", r"\bequivocal\b", r"\b\?"
-)
-_MAYBE_AFTER = _pattern(
-    r"\b(?:is|are|remains?) (?:also )?(?:possible|questionable|questioned|in the differential)\b",
-    r"\bexclude\b",
-    r"\b(?:not|cannot be|can not be|can't be)(?: \w+)? excluded\b",
-    r"\bshould be considered\b",
-    r"\bless likely\b",
-    r"\b(?:is|are) (?:also )?(?:a )?consideration\b",
-    r"^,? ?(?:\(\?\)|\?)",
-)
-_OR_AFTER = _pattern(r"^,? (?:or|versus|vs\.?|and/or)\b")
-_OR_BEFORE = _pattern(r"\b(?:or|and/or) (?:\w+ ){0,2}$")
-_PAST = _pattern(
-    r"\b(?:history|hx|h/o|episodes?) (?:of )?(?:\w+ ){0,3}$",
-    r"\b(?:prior|previous|past) (?:\w+ )?$",
-)
-_ALTERED = _pattern(
-    r"\b(?:may|could|which|suggest\w*|consistent|compatible|represent\w*|reflect\w*|due|likely)\b"
-)
-
-_NORMAL = _pattern(
-    rf"\bnormal(?:-appearing| appearing| caliber)? {_WHERE}{_VESSELS}",
-    rf"{_VESSELS}(?: markings| pattern| caliber)?[^.;]{{0,40}}? (?:normal|unremarkable)",
-    r"\bno (?:(?:radiographic|convincing|definite|visible|focal|other|significant|suggestion|evidence|signs?|findings?|"
-    r"of|an|any|or) )*(?:acute|active)(?: (?:or|and) \w+)?(?:,? (?:\w+,? )?(?:cardio\w+|cardiac|pulmonary|"
-    r"intrathoracic|thoracic|chest|lung|parenchymal|radiographic)(?: (?:or|and) \w+)?)? "
-    r"(?:process|disease|abnormalit|finding|change|patholog|infiltrat)",
-    r"\bpulmonary (?:is|are) normal",
-    r"\b(?:without|no) (?:superimposed |evidence of )*acute (?:disease|process|failure)",
-    r"\bnormal (?:chest|exam)",
-    r"\bchest (?:is )?(?:normal|negative|clear)\b",
-    r"\bclear chest\b",
-    r"\bno acute\.?$",
-    r"(?<!not )\bclear(?: and)? lungs\b",
-    r"\blungs?(?: parenchyma| fields)?(?: (?!not)[\w-]+){0,3} clear(?! of)\b",
-)
-
-
 def edema_mentions(text: str) -> tuple[Mention, ...]:
-    """Every mention of edema or congestion and what the report says about it, in the order of the text.
+    """Every mention of edema or congestion and what the report states about it, in the order of the text.
 
     Args:
         text: Findings and impression; see `forgetmi.cohort.sections.selected_text`.
     """
-    return tuple(
-        mention
-        for number, sentence in enumerate(_sentences(text))
-        for mention in _mentions(sentence, number)
-    )
+    mentions: list[Mention] = []
+    for number, sentence in enumerate(_sentences(text)):
+        mentions += _mentions(sentence, number)
+    return tuple(mentions)
 
 
 def edema_grade(text: str, *, heart_failure: bool = False) -> int:
@@ -249,7 +83,7 @@ def edema_grade(text: str, *, heart_failure: bool = False) -> int:
 
     The highest affirmed grade counts. "Likely", "suggests", "consistent with" affirm; "may", "possible", "cannot
     exclude" and alternatives ("edema or infection") do not. Comparisons ("improved edema") affirm, "resolved" negates.
-    Edema of no stated kind is grade 2, severe edema 3. A masked word (XXXX, ___) says nothing.
+    Edema of no stated kind is grade 2, severe edema 3. A masked word (XXXX, ___) counts as nothing.
 
     Args:
         text: Findings and impression; see `forgetmi.cohort.sections.selected_text`.
@@ -265,117 +99,162 @@ def edema_grade(text: str, *, heart_failure: bool = False) -> int:
         (regex_pulmonary_edema, bbbac0b). Scopes after NegEx (Chapman et al., J Biomed Inform 2001). Deviations: the
         highest affirmed grade counts instead of the last sentence's, and uncertain mentions are not affirmed.
     """
+    # Opacities count only where they may, and nothing more specific decides
     mentions = edema_mentions(text)
-    judged = any(
-        m.kind == "named" and m.grade > 1 and m.status in {"affirmed", "negated"} for m in mentions
-    )
-    if judged or not heart_failure:
-        mentions = tuple(m for m in mentions if m.kind == "named")
-    affirmed = [m.grade for m in mentions if m.status == "affirmed"]
+    if not heart_failure or _names_edema(mentions):
+        mentions = tuple(mention for mention in mentions if mention.kind == "named")
+
+    affirmed = [mention.grade for mention in mentions if mention.status == "affirmed"]
     if affirmed:
         return max(affirmed)
-    said = {m.status for m in mentions}
-    if "uncertain" in said:
+
+    # Nothing is affirmed: unknown where it may be, none where it is ruled out
+    statuses = {mention.status for mention in mentions}
+    if "uncertain" in statuses:
         return UNKNOWN
-    return (
-        0
-        if "negated" in said or any(_NORMAL.search(sentence) for sentence in _sentences(text))
-        else UNKNOWN
-    )
+    if "negated" in statuses or any(NORMAL.search(sentence) for sentence in _sentences(text)):
+        return 0
+    return UNKNOWN
+
+
+def _names_edema(mentions: Iterable[Mention]) -> bool:
+    """Whether edema itself, of grade 2 or 3, is affirmed or ruled out by name."""
+    for mention in mentions:
+        decided = mention.status in {"affirmed", "negated"}
+        if decided and mention.kind == "named" and mention.grade > 1:
+            return True
+    return False
 
 
 def _sentences(text: str) -> list[str]:
     """Sentences with single blanks; masked words are removed."""
-    paragraphs = re.split(r"\n\s*\n", re.sub(r"\bX{3,}\b|_{2,}", " ", text))
-    cut = [
-        re.split(r"(?<!\bvs)\.(?!\d)|[!]", " ".join(paragraph.split())) for paragraph in paragraphs
-    ]
-    return [sentence.strip() for sentences in cut for sentence in sentences if sentence.strip()]
+    sentences = []
+    for paragraph in re.split(r"\n\s*\n", _MASKED.sub(" ", text)):
+        joined = " ".join(paragraph.split())
+        for sentence in _SENTENCE_END.split(joined):
+            if sentence.strip():
+                sentences.append(sentence.strip())
+    return sentences
+
+
+@dataclass(frozen=True, order=True)
+class _Span:
+    """A term that was found in a sentence: its characters, grade and kind."""
+
+    begin: int
+    end: int
+    grade: int
+    kind: Kind
 
 
 def _mentions(sentence: str, number: int) -> Iterator[Mention]:
-    spans: list[tuple[int, int, int, Kind]] = []
-    for grade, kind, pattern in _TERMS:
-        for match in pattern.finditer(sentence):
-            begin, end = match.span()
-            if any(
-                begin < other_end and other_begin < end for other_begin, other_end, _, _ in spans
-            ):
-                continue
-            if not _ELSEWHERE.search(sentence[:begin]):
-                spans.append((begin, end, grade, kind))
-    spans.sort()
-    for begin, end, grade, kind in spans:
-        others = [other for other in spans if other[0] != begin]
-        if kind == "described" and (
-            _OTHER_CAUSE.search(sentence) or _explained(sentence, end, others)
+    """The mentions in one sentence."""
+    spans = _spans(sentence)
+    for span in spans:
+        others = [other for other in spans if other.begin != span.begin]
+
+        # An opacity with another cause is no edema
+        if span.kind == "described" and (
+            OTHER_CAUSE.search(sentence) or _explained(sentence, span, others)
         ):
             continue
-        status = _status(sentence, begin, end, others)
-        if (
-            status == "affirmed"
-            and _is_prominence(sentence[begin:end])
-            and _CROWDED.search(sentence)
-        ):
+
+        # Prominent vessels may come from low lung volumes alone
+        status = _status(sentence, span, others)
+        words = sentence[span.begin : span.end]
+        if status == "affirmed" and _is_prominence(words) and CROWDED.search(sentence):
             status = "uncertain"
-        yield Mention(_raised(sentence, grade, status, spans), kind, status, number, begin, end)
+
+        # Edema that the same sentence shows as alveolar opacities is alveolar
+        grade = span.grade
+        if grade == 2 and status == "affirmed" and others and _ALVEOLAR.search(sentence):
+            grade = 3
+        yield Mention(grade, span.kind, status, number, span.begin, span.end)
 
 
-def _explained(sentence: str, end: int, others: list[tuple[int, int, int, Kind]]) -> bool:
+def _spans(sentence: str) -> list[_Span]:
+    """Terms in a sentence, in its order; the more severe and specific ones go first where two overlap."""
+    spans: list[_Span] = []
+    for grade, kind, pattern in TERMS:
+        for match in pattern.finditer(sentence):
+            begin, end = match.span()
+            if any(begin < other.end and other.begin < end for other in spans):
+                continue
+            if not ELSEWHERE.search(sentence[:begin]):
+                spans.append(_Span(begin, end, grade, kind))
+    return sorted(spans)
+
+
+def _explained(sentence: str, span: _Span, others: Sequence[_Span]) -> bool:
     """Whether a described finding is traced to something named later in the sentence."""
-    return any(
-        kind == "named" and begin > end and _ALTERED.search(sentence[end:begin])
-        for begin, _, _, kind in others
-    )
+    for other in others:
+        between = sentence[span.end : other.begin]
+        if other.kind == "named" and other.begin > span.end and ALTERED.search(between):
+            return True
+    return False
 
 
 def _is_prominence(words: str) -> bool:
     """Whether vessels are merely called prominent, which low lung volumes explain."""
-    return (
-        re.search(_MUCH, words, re.IGNORECASE) is not None
-        and re.search(_VESSELS, words, re.IGNORECASE) is not None
-    )
+    prominent = re.search(MUCH, words, re.IGNORECASE)
+    vessels = re.search(VESSELS, words, re.IGNORECASE)
+    return prominent is not None and vessels is not None
 
 
-def _raised(
-    sentence: str, grade: int, status: Status, spans: list[tuple[int, int, int, Kind]]
-) -> int:
-    """Edema that the same sentence shows as alveolar opacities is alveolar."""
-    alveolar = re.search(rf"\b(?:alveolar|air ?space) {_OPACITIES}", sentence, re.IGNORECASE)
-    return 3 if grade == 2 and status == "affirmed" and alveolar and len(spans) > 1 else grade
+def _status(sentence: str, span: _Span, others: Sequence[_Span]) -> Status:
+    """What a sentence states about a term. The rules go from the most to the least specific."""
+    # Before the term: all, its clause, and what follows the last new finding; "no change" is blanked out
+    inside = sentence[span.begin : span.end]
+    before = NO_CHANGE.sub(lambda match: " " * len(match[0]), sentence[: span.begin])
+    clause = _after_last(CLAUSE, before)
+    near = _after_last(NEW_CLAUSE, before)
 
+    # After it: to the end of its clause
+    after = NO_CHANGE.sub("", sentence[span.end :])
+    following = CLAUSE.split(after, maxsplit=1)[0]
 
-def _status(
-    sentence: str, begin: int, end: int, others: list[tuple[int, int, int, Kind]]
-) -> Status:
-    before, inside, after = sentence[:begin], sentence[begin:end], sentence[end:]
-    before = _NO_CHANGE.sub(lambda match: " " * len(match[0]), before)
-    clause = before[max((m.end() for m in _CLAUSE.finditer(before)), default=0) :]
-    near = before[max((m.end() for m in _NEW_CLAUSE.finditer(before)), default=0) :]
-    following = _CLAUSE.split(_NO_CHANGE.sub("", after), maxsplit=1)[0]
-    if _PAST.search(before) and not re.search(r"compar\w+ (?:\w+ ){0,4}$", before, re.IGNORECASE):
+    # The past, except in a comparison with it
+    if PAST.search(before) and not _COMPARED_WITH.search(before):
         return "past"
-    if _MAYBE_AFTER.search(following):
+
+    # Uncertainty that goes before a negation ("cannot exclude")
+    if MAYBE_AFTER.search(following) or _CANNOT_EXCLUDE.search(clause):
         return "uncertain"
-    if re.search(
-        r"\b(?:cannot|can not|can't|not|difficult to)(?: \w+){0,2} exclude", clause, re.IGNORECASE
-    ):
-        return "uncertain"
-    negation = [m for m in _NOT_BEFORE.finditer(near) if not _PARTLY.search(near[: m.start()])]
-    if negation or re.search(r"\bnot\b", inside, re.IGNORECASE):
+
+    # Negation
+    if _negated_before(near) or _NOT.search(inside) or _negated_after(following):
         return "negated"
-    if any(
-        not _PARTLY.search(following[: m.start()].rstrip() + " ")
-        for m in _NOT_AFTER.finditer(following)
-    ):
-        return "negated"
-    if _MAYBE_BEFORE.search(clause) or _MAYBE_NEXT.search(
-        re.split(r",|(?<!possibly) with ", clause)[-1]
-    ):
+
+    # Uncertainty
+    next_words = re.split(r",|(?<!possibly) with ", clause)[-1]
+    if MAYBE_BEFORE.search(clause) or MAYBE_NEXT.search(next_words):
         return "uncertain"
-    named = [other for other in others if other[3] == "named"]
-    if _OR_BEFORE.search(before) and not any(other[1] <= begin for other in named):
+
+    # An alternative to something that is not edema
+    named = [other for other in others if other.kind == "named"]
+    if OR_BEFORE.search(before) and not any(other.end <= span.begin for other in named):
         return "uncertain"
-    if _OR_AFTER.search(following) and not any(other[0] >= end for other in named):
+    if OR_AFTER.search(following) and not any(other.begin >= span.end for other in named):
         return "uncertain"
+
     return "affirmed"
+
+
+def _after_last(pattern: re.Pattern[str], text: str) -> str:
+    """What follows the last match of a pattern; the whole text where there is none."""
+    end = 0
+    for match in pattern.finditer(text):
+        end = max(end, match.end())
+    return text[end:]
+
+
+def _negated_before(near: str) -> bool:
+    """Whether a negation goes before the term, other than "partly resolved"."""
+    negations = [near[: match.start()] for match in NOT_BEFORE.finditer(near)]
+    return any(not PARTLY.search(words) for words in negations)
+
+
+def _negated_after(following: str) -> bool:
+    """Whether a negation follows the term, other than "partly resolved"."""
+    negations = [following[: match.start()] for match in NOT_AFTER.finditer(following)]
+    return any(not PARTLY.search(words.rstrip() + " ") for words in negations)

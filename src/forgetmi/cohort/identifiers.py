@@ -18,6 +18,7 @@ import numpy as np
 from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.errors import CohortError, Fault
 
+# What an identifier is of; each kind has a domain of its own
 Kind = Literal["patient", "study", "image", "group"]
 KEY_VARIABLE = "FORGETMI_KEY_FILE"
 MINIMUM_BYTES = 16
@@ -55,7 +56,8 @@ class Pseudonyms:
     def digests(self, kind: Kind, raw: Strings | Iterable[str]) -> Strings:
         """The digests of n identifiers; each distinct one is computed once."""
         code, distinct = codes(np.asarray(list(raw), dtype=object))
-        return np.array([self._hmac(kind, one) for one in distinct], dtype=object)[code]
+        digests = [self._hmac(kind, identifier) for identifier in distinct]
+        return np.array(digests, dtype=object)[code]
 
 
 def load_key(path: Path | None = None) -> bytes:
@@ -70,12 +72,14 @@ def load_key(path: Path | None = None) -> bytes:
     Raises:
         CohortError: A named file is absent, unreadable or too short, or the user-level file cannot be made.
     """
+    # Which file: the one given, the environment's, or the user's own
     if path is None and os.environ.get(KEY_VARIABLE):
         path = Path(os.environ[KEY_VARIABLE])
     if path is None:
         path = user_key_file()
         if not path.exists():
             _make_key(path)
+
     try:
         key = path.read_bytes().rstrip(b"\r\n")
     except OSError as error:
@@ -87,6 +91,7 @@ def load_key(path: Path | None = None) -> bytes:
                 do="Give the file the cohort was first read with, or leave the option out to use your own.",
             )
         ) from None
+
     if len(key) < MINIMUM_BYTES:
         raise CohortError(_too_short(len(key), where=str(path)))
     return key
@@ -94,6 +99,7 @@ def load_key(path: Path | None = None) -> bytes:
 
 def user_key_file() -> Path:
     """Where the user's own key lies: the platform's configuration folder, then forgetmi/identifiers.key."""
+    # Windows has its own folder; elsewhere the XDG rules hold
     if sys.platform == "win32":
         folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
     else:
@@ -102,11 +108,12 @@ def user_key_file() -> Path:
 
 
 def _too_short(length: int, where: str = "") -> Fault:
+    """The fault of a key that could be guessed."""
     return Fault(
-        f"the identifier key has {length} bytes",
+        f"the identifier key has only {length} bytes",
         where=where,
-        why=f"{MINIMUM_BYTES} or more are needed, or identifiers could be guessed",
-        do="Make one with 32 random bytes, e.g. `openssl rand -hex 32`.",
+        why=f"with fewer than {MINIMUM_BYTES}, identifiers could be guessed",
+        do="Make a key of 32 random bytes, e.g. with `openssl rand -hex 32`.",
     )
 
 
@@ -114,13 +121,14 @@ def _make_key(path: Path) -> None:
     """Make the key file once: of several processes that try at the same time, all end up with the same key."""
     partial = None
     try:
+        # Readable by the user alone: the folder, and the file (mkstemp gives it mode 0600)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".identifiers-")  # mode 0600
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".identifiers-")
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32) + "\n")
-        with contextlib.suppress(
-            FileExistsError
-        ):  # a link, unlike a rename, leaves the key of a faster process alone
+
+        # A link, unlike a rename, leaves the key of a faster process alone
+        with contextlib.suppress(FileExistsError):
             os.link(partial, path)
     except OSError as error:
         raise CohortError(

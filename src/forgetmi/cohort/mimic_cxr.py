@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from forgetmi.cohort.build import UNKNOWN, RawRows, build_cohort
+from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
-from forgetmi.cohort.sections import normalised, selected_text
-from forgetmi.core.arrays import Strings, codes
+from forgetmi.cohort.mimic_files import branch_folder, read_all_data, read_reports
+from forgetmi.cohort.raw_rows import UNKNOWN, RawRows
+from forgetmi.cohort.row_checks import stripped
+from forgetmi.cohort.sampling import Flags
+from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 
 SEVERITY = ("edema_severity", "edeme_severity")  # the published split list has the second spelling
 ENDINGS = {"dicom": "dcm", "jpg": "jpg"}
+TRAINING_FOLDS = {"1", "2", "3", "4", "5"}
+_GRADE_CELLS = {"0", "1", "2", "3", "0.0", "1.0", "2.0", "3.0"}
+# The form of each identifier; a cell of another form could lead out of the folder
 _FORMS = {
     "subject_id": re.compile(r"\d{8}"),
     "study_id": re.compile(r"\d{8}"),
     "dicom_id": re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]*"),
 }
-_BRANCH = re.compile(r"p\d\d")
-_DEPTH = 5
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,10 @@ class MimicCxrCohort:
                 that are not there. None of them holds an identifier, a report or an image path.
         """
         pseudonyms = Pseudonyms(load_key(self.key_file))
-        table = read_strings(self.split)
-        severity = next((name for name in SEVERITY if name in table.columns), SEVERITY[0])
-        if missing := table.missing([*_FORMS, severity, "fold"]):
-            raise CohortError(missing, table.faults)
-        cells = {
-            name: np.array([cell.strip() for cell in table.columns[name]], dtype=object)
-            for name in (*_FORMS, severity, "fold")
-        }
-        if malformed := _malformed(table, cells):
-            raise CohortError(malformed, table.faults)
-        root = None if self.root is None else _tree(self.root, "root")
+        table, severity, cells = self._split_list()
+
+        # Images and reports
+        root = None if self.root is None else branch_folder(self.root, "root")
         if root is None and self.images != "none":
             raise CohortError(
                 Fault(
@@ -95,19 +92,15 @@ class MimicCxrCohort:
                 )
             )
         text, notices = self._texts(table, cells, root)
-        graded = np.array(
-            [
-                cell.lower() in UNKNOWN or cell in {"0", "1", "2", "3", "0.0", "1.0", "2.0", "3.0"}
-                for cell in cells[severity]
-            ],
-            dtype=bool,
-        )
-        told = np.array([bool(one) for one in text], dtype=bool)
+
+        # Rows with a grade (or an unknown one) and a report; the others are counted
+        graded = _has_grade(cells[severity])
+        reported = np.array([bool(report) for report in text], dtype=bool)
         notices += _left_out(
             table, ~graded, f"have a severity that is no grade ({severity} is not 0 to 3)"
         )
-        notices += _left_out(table, graded & ~told, "have no report")
-        kept = np.flatnonzero(graded & told)
+        notices += _left_out(table, graded & ~reported, "have no report")
+        kept = np.flatnonzero(graded & reported)
         if len(kept) == 0:
             raise CohortError(
                 Fault(
@@ -117,32 +110,37 @@ class MimicCxrCohort:
                 ),
                 table.faults,
             )
-        kept_cells = {name: values[kept] for name, values in cells.items()}
-        label = kept_cells[severity]
+        cells = {name: values[kept] for name, values in cells.items()}
+        text = text[kept]
+
+        # Grades of the split list, or of the reports
+        label = cells[severity]
         if self.labels == "report":
-            label, note = _report_labels(kept_cells["study_id"], text[kept], label)
-            notices += note
+            label, note = _report_labels(cells["study_id"], text, label)
+            notices += (note,)
+
+        rows = RawRows(
+            patient=cells["subject_id"],
+            study=cells["study_id"],
+            image_id=cells["dicom_id"],
+            report=text,
+            label=label,
+            image=self._image_paths(cells),
+            split=_splits_of_folds(cells["fold"]),
+            subgroups=self._subgroups(cells),
+            where=lambda i: table.where(int(kept[i])),
+            columns={
+                "patient": "subject_id",
+                "study": "study_id",
+                "image_id": "dicom_id",
+                "label": severity,
+                "split": "fold",
+            },
+            faults=table.faults,
+            notices=notices,
+        )
         return build_cohort(
-            RawRows(
-                patient=kept_cells["subject_id"],
-                study=kept_cells["study_id"],
-                image_id=kept_cells["dicom_id"],
-                report=text[kept],
-                label=label,
-                image=self._image_paths(kept_cells),
-                split=np.array([_side(fold) for fold in kept_cells["fold"]], dtype=object),
-                subgroups=self._subgroups(kept_cells),
-                where=lambda i: table.where(int(kept[i])),
-                columns={
-                    "patient": "subject_id",
-                    "study": "study_id",
-                    "image_id": "dicom_id",
-                    "label": severity,
-                    "split": "fold",
-                },
-                faults=table.faults,
-                notices=notices,
-            ),
+            rows,
             name=self.name,
             pseudonyms=pseudonyms,
             classes=GRADES,
@@ -150,24 +148,36 @@ class MimicCxrCohort:
             image_root=root or Path(),
         )
 
+    def _split_list(self) -> tuple[StringTable, str, dict[str, Strings]]:
+        """The split list, the name of its column of grades, and its cells without blanks around them."""
+        table = read_strings(self.split)
+        severity = next((name for name in SEVERITY if name in table.columns), SEVERITY[0])
+        names = (*_FORMS, severity, "fold")
+        if missing := table.missing(names):
+            raise CohortError(missing, table.faults)
+
+        cells = {name: stripped(table.columns[name]) for name in names}
+        if malformed := _malformed(table, cells):
+            raise CohortError(malformed, table.faults)
+        return table, severity, cells
+
     def _texts(
         self,
         table: StringTable,
-        cells: dict[str, Strings],
+        cells: Mapping[str, Strings],
         root: Path | None,
     ) -> tuple[Strings, tuple[str, ...]]:
-        """Each row's report, "" where there is none."""
-        subject, study = cells["subject_id"], cells["study_id"]
+        """Each row's report, "" where there is none; and notices."""
+        # The original authors' table
         if self.reports is not None and self.reports.is_file():
-            found, notices = read_all_data(self.reports)
-            unused = len(found.keys() - set(study))
-            if unused:
-                notices += (
-                    f"{unused} reports of {self.reports.name} belong to no study of {table.file} and are not "
-                    "used",
-                )
-            return np.array([found.get(one, "") for one in study], dtype=object), notices
-        if self.reports is None and root is None:
+            return _texts_of_table(self.reports, table.file, cells["study_id"])
+
+        # A tree of report files, by default next to the images
+        if self.reports is not None:
+            branches = branch_folder(self.reports, "reports")
+        elif root is not None:
+            branches = root
+        else:
             raise CohortError(
                 Fault(
                     "no reports are given",
@@ -175,201 +185,130 @@ class MimicCxrCohort:
                     do="Name the folder of reports, or all_data.tsv.",
                 )
             )
-        tree = root if self.reports is None else _tree(self.reports, "reports")
-        assert tree is not None
-        code, distinct = codes(
-            np.array(
-                [f"p{s[:2]}/p{s}/s{t}.txt" for s, t in zip(subject, study, strict=True)],
-                dtype=object,
-            )
+        texts = read_reports(
+            branches, cells["subject_id"], cells["study_id"], normalise=self.normalise
         )
-        return np.array([self._text(tree / one) for one in distinct], dtype=object)[code], ()
+        return texts, ()
 
-    def _text(self, path: Path) -> str:
-        try:
-            written = path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        except OSError as error:  # whose own message would name the path, and so the patient
-            raise CohortError(
-                Fault(
-                    "a report file cannot be read",
-                    where="option reports",
-                    why=error.strerror or type(error).__name__,
-                    do="Check that all of the folder can be read.",
-                )
-            ) from None
-        return normalised(selected_text(written)) if self.normalise else selected_text(written)
-
-    def _image_paths(self, cells: dict[str, Strings]) -> Strings | None:
+    def _image_paths(self, cells: Mapping[str, Strings]) -> Strings | None:
+        """Path of each row's image from the folder that holds p10 ... p19."""
         if self.images == "none":
             return None
+
         ending = ENDINGS[self.images]
-        return np.array(
-            [
-                f"p{subject[:2]}/p{subject}/s{study}/{dicom}.{ending}"
-                for subject, study, dicom in zip(
-                    cells["subject_id"], cells["study_id"], cells["dicom_id"], strict=True
-                )
-            ],
-            dtype=object,
+        columns = (cells["subject_id"], cells["study_id"], cells["dicom_id"])
+        paths = []
+        for subject, study, dicom in zip(*columns, strict=True):
+            paths.append(f"p{subject[:2]}/p{subject}/s{study}/{dicom}.{ending}")
+        return np.array(paths, dtype=object)
+
+    def _subgroups(self, cells: Mapping[str, Strings]) -> dict[str, Strings]:
+        """The view of each image and the sex of each patient, where their tables are given."""
+        subgroups = {}
+        if self.metadata is not None:
+            subgroups["view"] = _looked_up(
+                self.metadata, "dicom_id", "ViewPosition", cells["dicom_id"]
+            )
+        if self.patients is not None:
+            subgroups["sex"] = _looked_up(
+                self.patients, "subject_id", "gender", cells["subject_id"]
+            )
+        return subgroups
+
+
+def _looked_up(path: Path, key: str, column: str, identifiers: Strings) -> Strings:
+    """A table's values of identifiers, "" where it has none."""
+    table = read_strings(path)
+    if missing := table.missing([key, column]):
+        raise CohortError(missing, table.faults)
+
+    value_of = dict(zip(table.columns[key], table.columns[column], strict=True))
+    values = [value_of.get(identifier, "").strip() for identifier in identifiers]
+    return np.array(values, dtype=object)
+
+
+def _texts_of_table(path: Path, split_file: str, study: Strings) -> tuple[Strings, tuple[str, ...]]:
+    """Each row's report from the original authors' table; and notices."""
+    text_of, notices = read_all_data(path)
+    unused = len(text_of.keys() - set(study))
+    if unused:
+        notices += (
+            f"{unused} reports of {path.name} belong to no study of {split_file} and are not used",
         )
-
-    def _subgroups(self, cells: dict[str, Strings]) -> dict[str, Strings]:
-        groups = {}
-        for name, path, key, column in (
-            ("view", self.metadata, "dicom_id", "ViewPosition"),
-            ("sex", self.patients, "subject_id", "gender"),
-        ):
-            if path is not None:
-                table = read_strings(path)
-                if missing := table.missing([key, column]):
-                    raise CohortError(missing, table.faults)
-                known = dict(zip(table.columns[key], table.columns[column], strict=True))
-                groups[name] = np.array(
-                    [known.get(one, "").strip() for one in cells[key]], dtype=object
-                )
-        return groups
+    texts = [text_of.get(identifier, "") for identifier in study]
+    return np.array(texts, dtype=object), notices
 
 
-def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Read the original authors' report table: running number, label, study, a letter, text, separated by tabs.
-
-    There is no header and no quoting. A tab within the text becomes a blank (the original reader keeps only what
-    follows the last one).
-
-    Args:
-        path: The file, UTF-8, any line ends.
-
-    Returns:
-        Study to text, and what was converted or skipped.
-
-    Raises:
-        CohortError: Lines with fewer than five cells, or two different texts of one study.
-    """
-    texts: dict[str, str] = {}
-    faults: list[Fault] = []
-    torn, empty = 0, 0
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = file.read().replace("\r\n", "\n").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        cells = line.split("\t")
-        where = f"{path.name} line {number}"
-        if len(cells) < 5:
-            faults.append(
-                Fault(
-                    f"the line has {len(cells)} cells instead of five",
-                    where=where,
-                    do="Separate number, label, study, letter and text by tabs.",
-                )
-            )
-            continue
-        study, text = cells[2].strip(), " ".join(" ".join(cells[4:]).split())
-        torn += len(cells) > 5
-        empty += not text
-        if texts.setdefault(study, text) != text:
-            faults.append(
-                Fault(
-                    "the study has another text on an earlier line",
-                    where=where,
-                    do="Remove one of them.",
-                )
-            )
-    if faults:
-        raise CohortError(capped(faults[:MOST], len(faults), f"lines of {path.name}"))
-    counts = ((torn, "reports hold tabs, which became blanks"), (empty, "reports are empty"))
-    return texts, tuple(f"{count} {what} ({path.name})" for count, what in counts if count)
-
-
-def _tree(folder: Path, option: str) -> Path:
-    """The folder that holds p10 ... p19, at the folder given or up to five levels below."""
-    level = [folder]
-    for _ in range(_DEPTH + 1):
-        found = []
-        below = []
-        for one in level:
-            children = (
-                sorted(child for child in one.iterdir() if child.is_dir()) if one.is_dir() else []
-            )
-            if any(_BRANCH.fullmatch(child.name) for child in children):
-                found.append(one)
-            else:
-                below += children
-        if len(found) > 1:
-            raise CohortError(
-                Fault(
-                    f"{len(found)} folders hold p10, p11, ...",
-                    where=f"option {option}",
-                    why="e.g. two versions side by side",
-                    do="Name one of them.",
-                )
-            )
-        if found:
-            return found[0]
-        level = below
-    raise CohortError(
-        Fault(
-            "no folder p10, p11, ... was found",
-            where=f"option {option}",
-            why=f"searched {_DEPTH} levels below the folder",
-            do='Name the folder that PhysioNet\'s "files" lies in.',
-        )
-    )
-
-
-def _malformed(table: StringTable, cells: dict[str, Strings]) -> list[Fault]:
+def _malformed(table: StringTable, cells: Mapping[str, Strings]) -> list[Fault]:
+    """One fault for each identifier that does not have MIMIC-CXR's form."""
+    what = "the identifier is malformed"
     faults = []
     for name, form in _FORMS.items():
-        wrong = [i for i, cell in enumerate(cells[name]) if not form.fullmatch(cell)]
-        what = "the identifier is malformed"
-        faults += capped(
-            [
+        rows = [row for row, cell in enumerate(cells[name]) if not form.fullmatch(cell)]
+        of_column = []
+        for row in rows[:MOST]:
+            of_column.append(
                 Fault(
                     what,
-                    where=f"{table.where(i)}, column {name!r}",
+                    where=f"{table.where(row)}, column {name!r}",
                     do="Use MIMIC-CXR's own identifiers, without p and s in front.",
                 )
-                for i in wrong[:MOST]
-            ],
-            len(wrong),
-            f"{what} (column {name!r})",
-        )
+            )
+        faults += capped(of_column, len(rows), f"{what} (column {name!r})")
     return faults
 
 
-def _side(fold: str) -> str:
-    return "train" if fold in {"1", "2", "3", "4", "5"} else fold
+def _has_grade(severity: Strings) -> Flags:
+    """Per row, whether its severity is a grade or unknown."""
+    graded = [cell.lower() in UNKNOWN or cell in _GRADE_CELLS for cell in severity]
+    return np.array(graded, dtype=bool)
 
 
-def _left_out(table: StringTable, out: npt.NDArray[np.bool_], what: str) -> tuple[str, ...]:
+def _splits_of_folds(fold: Strings) -> Strings:
+    """Folds 1 to 5 are the training side; other folds are names of a set."""
+    splits = ["train" if cell in TRAINING_FOLDS else cell for cell in fold]
+    return np.array(splits, dtype=object)
+
+
+def _left_out(table: StringTable, out: Flags, why: str) -> tuple[str, ...]:
     """A notice that counts and lists the rows which are left out."""
     rows = table.row[np.flatnonzero(out)]
     if len(rows) == 0:
         return ()
-    return (f"{len(rows)} rows of {table.file} {what} and are left out (rows {_ranges(rows)})",)
+    return (f"{len(rows)} rows of {table.file} {why} and are left out (rows {_ranges(rows)})",)
 
 
-def _ranges(rows: npt.NDArray[np.int64]) -> str:
+def _ranges(rows: Ints) -> str:
     """Ascending numbers, neighbours as one range: 2, 5-9."""
-    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    gaps = np.flatnonzero(np.diff(rows) != 1)
+    ranges = []
+    for run in np.split(rows, gaps + 1):
+        ranges.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return ", ".join(ranges)
 
 
-def _report_labels(
-    study: Strings, text: Strings, listed: Strings
-) -> tuple[Strings, tuple[str, ...]]:
-    """Grades read from the reports, and how many studies agree with the split list."""
+def _report_labels(study: Strings, text: Strings, listed: Strings) -> tuple[Strings, str]:
+    """Grades read from the reports, and how many studies agree with the split list.
+
+    Args:
+        study, text: n studies and reports.
+        listed: n grades of the split list.
+    """
+    # Each study once, by its first row
     code, _ = codes(study)
     first = np.unique(code, return_index=True)[1]
-    grades = np.array([edema_grade(str(text[i]), heart_failure=True) for i in first], np.int64)
-    agree = sum(
-        str(grade) == str(listed[i]).removesuffix(".0")
-        for grade, i in zip(grades, first, strict=True)
-    )
+
+    grades = []
+    agree = 0
+    unknown = 0
+    for row in first:
+        grade = edema_grade(str(text[row]), heart_failure=True)
+        grades.append(str(grade))
+        agree += str(grade) == str(listed[row]).removesuffix(".0")
+        unknown += grade < 0
+
     note = (
         f"grades were read from the reports: {agree} of {len(first)} studies have the split list's, "
-        f"{int(np.sum(grades < 0))} have none"
+        f"{unknown} have none"
     )
-    return np.array([str(grade) for grade in grades], dtype=object)[code], (note,)
+    return np.array(grades, dtype=object)[code], note

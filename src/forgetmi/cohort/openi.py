@@ -4,155 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from xml.etree import ElementTree
 
 import numpy as np
 
-from forgetmi.cohort.build import RawRows, build_cohort
+from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
-from forgetmi.cohort.files import MOST, capped
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.openi_reports import (
+    OpeniReport,
+    coded_grade,
+    coded_normality,
+    read_openi_reports,
+)
+from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 
-_NUMBER = re.compile(r"CXR(\d+)")
+# The three spellings of an image: with or without CXR, the report's part number and .dcm
 _IMAGE = re.compile(
     r"(?:CXR)?(\d+)(?:_\d+)?_(IM-[\d-]+)(?:\.dcm)?\.(?:png|jpe?g|dcm)", re.IGNORECASE
 )
-
-
-@dataclass(frozen=True)
-class OpeniReport:
-    """One report of the collection.
-
-    Args:
-        number: The report's number n of "CXR<n>".
-        findings, impression: The two sections, "" where empty.
-        codes: The manual MeSH codes, e.g. "Pulmonary Congestion/mild"; ("normal",) for a normal film.
-        images: Identifiers of its radiographs, e.g. "CXR3_IM-1384-1001".
-    """
-
-    number: int
-    findings: str
-    impression: str
-    codes: tuple[str, ...]
-    images: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """Findings and impression."""
-        return "\n\n".join(section for section in (self.findings, self.impression) if section)
-
-
-def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
-    """Read all reports, by number.
-
-    Args:
-        path: A folder with the XML files (at any depth), or the tar archive that holds them, read in place.
-
-    Raises:
-        CohortError: The path holds no XML, or files that are no reports of the collection; all of them at once.
-    """
-    reports: dict[int, OpeniReport] = {}
-    faults: list[Fault] = []
-    for file, content in _xml_files(path):
-        report = _report(content)
-        if report is None:
-            faults.append(
-                Fault(
-                    "the file is not a report of the Indiana collection",
-                    where=file,
-                    do="Give a folder or archive of its XML reports alone.",
-                )
-            )
-        elif report.number in reports:
-            faults.append(
-                Fault("the report occurs twice", where=file, do="Remove one of the two files.")
-            )
-        else:
-            reports[report.number] = report
-    if not reports and not faults:
-        faults.append(Fault("there is no XML report", where=path.name, do="Check the path."))
-    if faults:
-        raise CohortError(
-            capped(faults[:MOST], len(faults), "files that are no reports, or twice there")
-        )
-    return tuple(reports[number] for number in sorted(reports))
-
-
-def _xml_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        if path.is_dir():
-            for file in sorted(path.rglob("*.xml")):
-                yield file.name, file.read_bytes()
-            return
-        with tarfile.open(path) as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.name.endswith(".xml") else None
-                if content is not None:
-                    yield Path(member.name).name, content.read()
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise CohortError(
-            Fault(
-                "the reports cannot be read",
-                where=path.name,
-                why=type(error).__name__,
-                do="Give the folder of XML reports, or the tar archive as distributed.",
-            )
-        ) from None
-
-
-def _report(content: bytes) -> OpeniReport | None:
-    try:
-        root = ElementTree.fromstring(content)
-    except ElementTree.ParseError:
-        return None
-    identity = root.find("uId")
-    number = _NUMBER.fullmatch("" if identity is None else identity.get("id", ""))
-    if number is None:
-        return None
-    section = {
-        part.get("Label", ""): " ".join((part.text or "").split())
-        for part in root.iter("AbstractText")
-    }
-    return OpeniReport(
-        number=int(number[1]),
-        findings=section.get("FINDINGS", ""),
-        impression=section.get("IMPRESSION", ""),
-        codes=tuple((code.text or "").strip() for code in root.iter("major")),
-        images=tuple(image.get("id", "") for image in root.iter("parentImage")),
-    )
-
-
-def coded_grade(codes: tuple[str, ...]) -> int:
-    """The edema grade that a report's manual MeSH codes give; 0 where neither edema nor congestion is coded.
-
-    Edema coded alveolar or severe is 3, other edema 2 (interstitial, or of a kind that is not coded), congestion 1;
-    -1 where the report has no codes.
-    """
-    if not codes or codes == ("No Indexing",):
-        return -1
-    grades = [0]
-    for code in (code.lower() for code in codes):
-        if code.startswith("pulmonary edema"):
-            grades.append(3 if "alveol" in code or "severe" in code else 2)
-        elif code.startswith("pulmonary congestion"):
-            grades.append(1)
-    return max(grades)
-
-
-def _normality(report: OpeniReport) -> int:
-    """0 normal, 1 abnormal, -1 not coded."""
-    return (
-        -1
-        if not report.codes or report.codes == ("No Indexing",)
-        else int(report.codes != ("normal",))
-    )
 
 
 @dataclass(frozen=True)
@@ -190,82 +65,116 @@ class OpeniCohort:
             CohortError: Unreadable reports, or an image folder without any image of the collection.
         """
         pseudonyms = Pseudonyms(load_key(self.key_file))
-        reports = read_openi_reports(self.path)
-        told = [report for report in reports if report.text]
+        all_reports = read_openi_reports(self.path)
+        reports = [report for report in all_reports if report.text]
         notices = _counted(
-            len(reports) - len(told),
+            len(all_reports) - len(reports),
             "reports have neither findings nor impression and are left out",
         )
+
+        # One row a report, or one row an image that is there
         if self.images is None:
-            rows = [(report, f"CXR{report.number}", "") for report in told]
+            pairs = [_Pair(report, f"CXR{report.number}", "") for report in reports]
         else:
-            files = _image_files(self.images)
-            rows = [
-                (report, image, file)
-                for report in told
-                for image in report.images
-                if (file := files.get(_image_key(image)))
-            ]
-            notices += _counted(
-                sum(len(report.images) for report in told) - len(rows),
-                "images that reports name are not in the image folder and are left out",
-            )
-            notices += _counted(
-                len(told) - len({report.number for report, _, _ in rows}),
-                "reports have no image in the image folder and are left out",
-            )
-        number = np.array([f"CXR{report.number}" for report, _, _ in rows], dtype=object)
-        where = [f"CXR report {i + 1} of {len(rows)}" for i in range(len(rows))]
+            pairs = _with_images(reports, _image_files(self.images))
+            notices += _missing_images(reports, pairs)
+
+        number = [f"CXR{pair.report.number}" for pair in pairs]
+        rows = RawRows(
+            patient=np.array(number, dtype=object),
+            study=np.array(number, dtype=object),
+            image_id=np.array([pair.image for pair in pairs], dtype=object),
+            report=np.array([pair.report.text for pair in pairs], dtype=object),
+            label=np.array([str(self._label(pair.report)) for pair in pairs], dtype=object),
+            image=None
+            if self.images is None
+            else np.array([pair.file for pair in pairs], dtype=object),
+            where=lambda i: f"CXR report {i + 1} of {len(pairs)}",
+            notices=notices,
+        )
         return build_cohort(
-            RawRows(
-                patient=number,
-                study=number,
-                image_id=np.array([image for _, image, _ in rows], dtype=object),
-                report=np.array([report.text for report, _, _ in rows], dtype=object),
-                label=np.array([str(self._label(report)) for report, _, _ in rows], dtype=object),
-                image=None
-                if self.images is None
-                else np.array([file for _, _, file in rows], dtype=object),
-                where=where.__getitem__,
-                notices=notices,
-            ),
+            rows,
             name=self.name,
             pseudonyms=pseudonyms,
+            classes=("normal", "abnormal") if self.labels == "normal" else GRADES,
             ordinal=self.labels != "normal",
             show_images=self.show_images,
-            classes=("normal", "abnormal") if self.labels == "normal" else GRADES,
         )
 
     def _label(self, report: OpeniReport) -> int:
+        """The class of a report, -1 = unknown."""
         if self.labels == "normal":
-            return _normality(report)
-        return (
-            coded_grade(report.codes) if self.labels == "coded_edema" else edema_grade(report.text)
-        )
+            return coded_normality(report.codes)
+        if self.labels == "coded_edema":
+            return coded_grade(report.codes)
+        return edema_grade(report.text)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A row: a report, an image's identifier, and the image's file ("" = none)."""
+
+    report: OpeniReport
+    image: str
+    file: str
+
+
+def _with_images(reports: Sequence[OpeniReport], files: dict[tuple[str, str], str]) -> list[_Pair]:
+    """Every image of the reports that is in the folder."""
+    pairs = []
+    for report in reports:
+        for image in report.images:
+            file = files.get(_image_key(image))
+            if file is not None:
+                pairs.append(_Pair(report, image, file))
+    return pairs
+
+
+def _missing_images(reports: Sequence[OpeniReport], pairs: Sequence[_Pair]) -> tuple[str, ...]:
+    """Notices that count images, and reports, which have no file in the folder."""
+    named = sum(len(report.images) for report in reports)
+    matched = {pair.report.number for pair in pairs}
+    images = _counted(
+        named - len(pairs), "images that reports name are not in the image folder and are left out"
+    )
+    without = _counted(
+        len(reports) - len(matched), "reports have no image in the image folder and are left out"
+    )
+    return images + without
 
 
 def _counted(count: int, what: str) -> tuple[str, ...]:
+    """A notice, or none where there is nothing to count."""
     return (f"{count} {what}",) if count else ()
 
 
 def _image_key(name: str) -> tuple[str, str]:
     """Report number and image number, whatever spelling: CXR1_1_IM-0001-3001, CXR1_IM-0001-3001, 1_IM-0001-3001."""
     match = _IMAGE.fullmatch(name) or _IMAGE.fullmatch(f"{name}.png")
-    return (match[1], match[2].upper()) if match else (name, "")
+    if match is None:
+        return name, ""
+    return match[1], match[2].upper()
 
 
 def _image_files(folder: Path) -> dict[tuple[str, str], str]:
-    """Image number to absolute path for all images below a folder."""
-    found = {}
+    """Report and image number to the absolute path, for all images below a folder.
+
+    Raises:
+        CohortError: There is none.
+    """
+    paths: dict[tuple[str, str], str] = {}
     for parent, _, files in os.walk(folder):
         for file in sorted(files):
             if _IMAGE.fullmatch(file):
-                found.setdefault(_image_key(file), os.path.join(os.path.abspath(parent), file))
-    if not found:
+                path = os.path.join(os.path.abspath(parent), file)
+                paths.setdefault(_image_key(file), path)
+
+    if not paths:
         raise CohortError(
             Fault(
                 "the image folder holds no image of the collection",
+                where="option images",
                 do="Images are named after their identifiers, e.g. CXR3_IM-1384-1001.png.",
             )
         )
-    return found
+    return paths

@@ -26,45 +26,50 @@ def write_partition(path: Path, partition: Partition) -> None:
         "cohort": partition.cohort,
         "whole_patients": partition.whole_patients,
         "notes": list(partition.notes),
-        **{name: partition.rows(name).tolist() for name in SETS},
     }
+    for name in SETS:
+        plain[name] = partition.rows(name).tolist()
     if len(partition.earlier):
         plain["earlier"] = partition.earlier.tolist()
+
     if path.exists():
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise PartitionError(
-                Fault(
-                    "the stored partition cannot be read",
-                    where=path.name,
-                    why="the file is damaged",
-                    do="Restore it, or choose another --out.",
-                )
-            ) from error
-        changed = [name for name in {**plain, **stored} if stored.get(name) != plain.get(name)]
-        if changed:
-            raise PartitionError(
-                Fault(
-                    "the cohort or the forget list changed since this was begun",
-                    where=path.name,
-                    why=f"these differ: {', '.join(changed)}",
-                    do="Choose another --out, or restore the files.",
-                )
+        _require_same(path, plain)
+    else:
+        write_json(path, plain)
+
+
+def _require_same(path: Path, plain: Mapping[str, Any]) -> None:
+    """Refuse to go on where the stored partition is another."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PartitionError(
+            Fault(
+                "the stored partition cannot be read",
+                where=path.name,
+                why="the file is damaged",
+                do="Restore it, or choose another --out.",
             )
-        return
-    write_json(path, plain)
+        ) from error
+
+    # A field may be missing on either side
+    changed = [name for name in {**plain, **stored} if stored.get(name) != plain.get(name)]
+    if changed:
+        raise PartitionError(
+            Fault(
+                "the cohort or the forget list has changed since this run was started",
+                where=path.name,
+                why=f"these differ: {', '.join(changed)}",
+                do="Choose another --out, or restore the files.",
+            )
+        )
 
 
 def stored_rows(stored: Mapping[str, Any]) -> dict[str, Ints]:
     """The row numbers in a stored partition's values; `earlier` is absent where nobody was forgotten before."""
-    return {
-        name: np.asarray(rows, np.int64)
-        for name, rows in (
-            *((name, stored[name]) for name in SETS),
-            ("earlier", stored.get("earlier", ())),
-        )
-    }
+    rows = {name: np.asarray(stored[name], np.int64) for name in SETS}
+    earlier = np.asarray(stored.get("earlier", ()), np.int64)
+    return {**rows, "earlier": earlier}
 
 
 def read_partition(path: Path, cohort: Cohort) -> Partition:
@@ -76,7 +81,9 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         rows = stored_rows(stored)
-        of, whole, notes = stored["cohort"], stored["whole_patients"], tuple(stored["notes"])
+        digest = stored["cohort"]
+        whole_patients = stored["whole_patients"]
+        notes = tuple(stored["notes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PartitionError(
             Fault(
@@ -86,19 +93,23 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
                 do="Give the partition.json of a run, train or unlearn.",
             )
         ) from error
-    if of != cohort.digest:
+
+    # Row numbers mean nothing in another cohort
+    if digest != cohort.digest:
         raise PartitionError(
             Fault(
-                "the partition is of another cohort",
+                "the partition belongs to another cohort",
                 where=path.name,
-                do="Give the cohort it was made with.",
+                why="its digest is not this cohort's",
+                do="Give the cohort that the partition was made with.",
             )
         )
+
     return Partition(
         **rows,
         patient=codes(cohort.patient)[0],
         group=codes(cohort.group)[0],
         cohort=cohort.digest,
-        whole_patients=whole,
+        whole_patients=whole_patients,
         notes=notes,
     )

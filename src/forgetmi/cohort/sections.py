@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 
+# Sections that models and labelers read, in the order they are put together
 WANTED = ("finding", "impression", "conclusion", "recommendation")
+# A heading at the start of a line, one of the wanted ones within a line, and titles that are dropped
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z /,&()'-]{2,60}?)[ \t]*:", re.MULTILINE)
 _INLINE = re.compile(
     r"(?<=[.:])[ \t]+((?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|RECOMMENDATIONS?)[ \t]*:)"
 )
 _TITLE = re.compile(r"^[ \t]*(FINAL REPORT|FINAL ADDENDUM|WET READ.*)[ \t]*$", re.MULTILINE)
+# Tokens: numbers with their signs and endings, words, single marks
 _TOKEN = re.compile(
     r"(?<![\d.])[+~±-]?\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?|\d+|[^\W_]+(?:['-][^\W_]+)*|\S"
 )
 _NUMBER = re.compile(r"[+~±-]?(?:\d[\d.,]*|\d+/\d+|\d+(?:st|nd|rd|th))")
+# Numbers in words
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve"
 _TEENS = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _LARGE = "twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion trillion"
@@ -34,16 +38,22 @@ def sections(text: str) -> tuple[tuple[str, str], ...]:
         (heading in lower case, text with single blanks) in the report's order; text before the first heading has the
         heading "".
     """
-    lines = _INLINE.sub(r"\n\1", _TITLE.sub("", text.replace("\r\n", "\n")))
-    marks = list(_HEADING.finditer(lines))
-    headings = ["", *(mark[1].lower() for mark in marks)]
-    begins = [0, *(mark.end() for mark in marks)]
-    ends = [*(mark.start() for mark in marks), len(lines)]
-    return tuple(
-        (heading, body)
-        for heading, begin, end in zip(headings, begins, ends, strict=True)
-        if (body := " ".join(lines[begin:end].split()))
-    )
+    # One kind of line end, no titles, and every wanted heading on a line of its own
+    lines = _TITLE.sub("", text.replace("\r\n", "\n"))
+    lines = _INLINE.sub(r"\n\1", lines)
+
+    # A section goes from its heading to the next; empty ones are left out
+    result = []
+    heading, begin = "", 0
+    for match in _HEADING.finditer(lines):
+        result.append((heading, _single_blanks(lines[begin : match.start()])))
+        heading, begin = match[1].lower(), match.end()
+    result.append((heading, _single_blanks(lines[begin:])))
+    return tuple((heading, body) for heading, body in result if body)
+
+
+def _single_blanks(text: str) -> str:
+    return " ".join(text.split())
 
 
 def selected_text(text: str) -> str:
@@ -60,16 +70,17 @@ def selected_text(text: str) -> str:
         uses a report without these sections only where its label is unknown; here always, since a labeled study
         without text could not be used at all.
     """
+    # Wanted sections, by kind and then in the report's order
     found = sections(text)
-    wanted = dict.fromkeys(body for word in WANTED for heading, body in found if word in heading)
+    wanted: list[str] = []
+    for word in WANTED:
+        wanted += [body for heading, body in found if word in heading]
     if wanted:
-        return " ".join(wanted)
-    return " ".join(text[_final(text) :].split())
+        return " ".join(dict.fromkeys(wanted))
 
-
-def _final(text: str) -> int:
-    mark = re.search(r"FINAL REPORT[ \t]*$", text, re.MULTILINE)
-    return mark.end() if mark else 0
+    # None of them: everything after the title
+    title = re.search(r"FINAL REPORT[ \t]*$", text, re.MULTILINE)
+    return _single_blanks(text[title.end() :] if title else text)
 
 
 def normalised(text: str) -> str:
@@ -86,13 +97,16 @@ def normalised(text: str) -> str:
         told apart by one regular expression instead of scispaCy's tokeniser and sentence splitter, so rare tokens
         (abbreviations with full stops) are cut differently.
     """
+    # Tokens, without removed identifiers
     tokens = _TOKEN.findall(re.sub(r"_{2,}|\bDEID\b", " ", text))
-    kept = [
-        token
-        for token, after in zip(tokens, [*tokens[1:], ""], strict=False)
-        if token != after or token[0].isalnum() or len(token) > 1
-    ]
-    return " ".join("NUMBER" if _is_number(token) else token for token in kept)
+
+    result = []
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=False):
+        is_mark = len(token) == 1 and not token.isalnum()
+        if is_mark and token == following:  # the second of two equal marks stays
+            continue
+        result.append("NUMBER" if _is_number(token) else token)
+    return " ".join(result)
 
 
 def _is_number(token: str) -> bool:

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetmi.cohort.build import RawRows, build_cohort
+from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.files import read_strings
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.raw_rows import RawRows
+from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError
 
 
 @dataclass(frozen=True)
 class TableCohort:
-    """A CSV or Parquet table beside a folder of images (PNG, JPEG, DICOM, NPY).
+    """A CSV or Parquet table with a folder of images (PNG, JPEG, DICOM, NPY).
 
     Use it for your own data: name the columns that differ from the defaults. A column option set to "" means that the
     table has no such column. Every cell is read as text and blank cells stay blank.
@@ -68,8 +70,12 @@ class TableCohort:
         """
         pseudonyms = Pseudonyms(load_key(self.key_file))
         table = read_strings(self.path)
-        split = ("split" if "split" in table.columns else "") if self.split is None else self.split
-        named = {
+
+        # Role to column name; "" = the table has no such column
+        split = self.split
+        if split is None:
+            split = "split" if "split" in table.columns else ""
+        column_of = {
             "patient": self.patient_id,
             "study": self.study_id,
             "image_id": self.image_id,
@@ -79,39 +85,38 @@ class TableCohort:
             "split": split,
             "group": self.group,
         }
+
+        # Columns that are named, or needed in any case, must be there
         optional = {"study", "image_id", "split", "group"}
-        wanted = [column for role, column in named.items() if column or role not in optional]
-        if missing := table.missing([*wanted, *self.subgroups]):
+        needed = [column for role, column in column_of.items() if column or role not in optional]
+        if missing := table.missing([*needed, *self.subgroups]):
             raise CohortError(missing, table.faults)
-        cells = {role: table.columns[column] for role, column in named.items() if column}
-        numbered = np.array([f"row {i}" for i in table.row], dtype=object)
-        cells.setdefault(
-            "study",
-            np.array(
-                [
-                    f"{patient} {row}"
-                    for patient, row in zip(cells["patient"], numbered, strict=True)
-                ],
-                dtype=object,
-            ),
+
+        # Without a column of studies or images each row is one of its own
+        cells = {role: table.columns[column] for role, column in column_of.items() if column}
+        row_names = np.array([f"row {row}" for row in table.row], dtype=object)
+        if "study" not in cells:
+            cells["study"] = _study_of_each_row(cells["patient"], row_names)
+        if "image_id" not in cells:
+            cells["image_id"] = row_names
+
+        rows = RawRows(
+            patient=cells["patient"],
+            study=cells["study"],
+            image_id=cells["image_id"],
+            report=cells["report"],
+            label=cells["label"],
+            image=cells["image"],
+            split=cells.get("split"),
+            group=cells.get("group"),
+            subgroups={column: table.columns[column] for column in self.subgroups},
+            where=table.where,
+            columns=column_of,
+            faults=table.faults,
+            no_split='If the column is something else, leave it alone with --cohort.split "".',
         )
-        cells.setdefault("image_id", numbered)
         return build_cohort(
-            RawRows(
-                patient=cells["patient"],
-                study=cells["study"],
-                image_id=cells["image_id"],
-                report=cells["report"],
-                label=cells["label"],
-                image=cells["image"],
-                split=cells.get("split"),
-                group=cells.get("group"),
-                subgroups={column: table.columns[column] for column in self.subgroups},
-                where=table.where,
-                columns=named,
-                faults=table.faults,
-                no_split='If the column is something else, leave it alone with --cohort.split "".',
-            ),
+            rows,
             name=self.name or self.path.stem,
             pseudonyms=pseudonyms,
             classes=self.classes,
@@ -119,3 +124,11 @@ class TableCohort:
             image_root=self.image_root or self.path.parent,
             show_images=self.show_images,
         )
+
+
+def _study_of_each_row(patient: Strings, row_names: Strings) -> Strings:
+    """A study identifier for each row: patient and row together."""
+    studies = []
+    for identifier, row_name in zip(patient, row_names, strict=True):
+        studies.append(f"{identifier} {row_name}")
+    return np.array(studies, dtype=object)

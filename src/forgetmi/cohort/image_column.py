@@ -1,0 +1,63 @@
+"""The image column: paths become absolute locators, and every file must be there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from forgetmi.cohort.raw_rows import RawRows
+from forgetmi.cohort.row_checks import Findings, blank, stripped
+from forgetmi.core.arrays import Strings, codes
+from forgetmi.data.decode import split_locator
+
+
+def read_locators(rows: RawRows, findings: Findings, image_root: Path) -> Strings:
+    """Absolute image locators of n rows, "" without images; a fault for each file that is not there.
+
+    Args:
+        rows: The raw rows.
+        findings: Takes the faults.
+        image_root: Folder that relative paths start from.
+    """
+    if rows.image is None:
+        return np.full(len(rows.patient), "", dtype=object)
+
+    cells = stripped(rows.image)
+    findings.add(blank(cells), "image", "the image is blank", do="Leave out rows without an image.")
+
+    # Each distinct path once
+    root = str(image_root.resolve())
+    code, distinct = codes(cells)
+    paths = [os.path.join(root, cell) if cell else "" for cell in distinct]
+    locators = np.array(paths, dtype=object)
+
+    folders: dict[str, frozenset[str]] = {}
+    absent = np.zeros(len(paths), dtype=bool)
+    for index, path in enumerate(paths):
+        absent[index] = bool(path) and not _is_file(path, folders)
+    findings.add(
+        np.flatnonzero(absent[code]),
+        "image",
+        "the image file was not found",
+        do="Check the image folder (option image_root).",
+    )
+    return locators[code]
+
+
+def _is_file(locator: str, folders: dict[str, frozenset[str]]) -> bool:
+    """Whether the file exists; each folder is listed once, which is much faster than a look-up a file.
+
+    Args:
+        locator: Path of an image, or of an image in a stack.
+        folders: Folder to the names of its files, filled on the way.
+    """
+    folder, name = os.path.split(split_locator(locator)[0])
+    if folder not in folders:
+        try:
+            with os.scandir(folder) as entries:
+                folders[folder] = frozenset(entry.name for entry in entries if entry.is_file())
+        except (OSError, ValueError):
+            folders[folder] = frozenset()
+    return name in folders[folder]

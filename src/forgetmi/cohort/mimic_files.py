@@ -1,0 +1,170 @@
+"""MIMIC-CXR's folder tree, its report files, and the report table of the original study."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from forgetmi.cohort.files import MOST, capped
+from forgetmi.cohort.sections import normalised, selected_text
+from forgetmi.core.arrays import Strings, codes
+from forgetmi.core.errors import CohortError, Fault
+
+_BRANCH = re.compile(r"p\d\d")
+_DEPTH = 5
+
+
+def branch_folder(folder: Path, option: str) -> Path:
+    """The folder that holds p10 ... p19, at the folder given or up to five levels below.
+
+    Args:
+        folder: Where to begin.
+        option: The option that names it, for messages.
+
+    Raises:
+        CohortError: There is none, or there are several at the same level.
+    """
+    level = [folder]
+    for _ in range(_DEPTH + 1):
+        # Folders with branches at this level, and everything below the others
+        matches = []
+        below = []
+        for candidate in level:
+            children = _folders_in(candidate)
+            if any(_BRANCH.fullmatch(child.name) for child in children):
+                matches.append(candidate)
+            else:
+                below += children
+
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise CohortError(
+                Fault(
+                    f"{len(matches)} folders hold p10, p11, ...",
+                    where=f"option {option}",
+                    why="e.g. two versions next to each other",
+                    do="Name one of them.",
+                )
+            )
+        level = below
+
+    raise CohortError(
+        Fault(
+            "no folder p10, p11, ... was found",
+            where=f"option {option}",
+            why=f"searched {_DEPTH} levels below the folder",
+            do='Name the folder that PhysioNet\'s "files" lies in.',
+        )
+    )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(child for child in folder.iterdir() if child.is_dir())
+
+
+def read_reports(branches: Path, subject: Strings, study: Strings, *, normalise: bool) -> Strings:
+    """The report of each row from the tree of report files, "" where there is none.
+
+    Args:
+        branches: The folder that holds p10 ... p19.
+        subject, study: n identifiers of digits alone.
+        normalise: Whether numbers become NUMBER and tokens are separated; see `forgetmi.cohort.sections.normalised`.
+
+    Raises:
+        CohortError: A file is there but cannot be read.
+    """
+    names = []
+    for patient, visit in zip(subject, study, strict=True):
+        names.append(f"p{patient[:2]}/p{patient}/s{visit}.txt")
+
+    # Each file once; images of a study share it
+    code, distinct = codes(np.array(names, dtype=object))
+    texts = []
+    for name in distinct:
+        text = selected_text(_file_text(branches / name))
+        texts.append(normalised(text) if normalise else text)
+    return np.array(texts, dtype=object)[code]
+
+
+def _file_text(path: Path) -> str:
+    """The text of a file, "" where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        # The system's own message would name the path, and so the patient
+        raise CohortError(
+            Fault(
+                "a report file cannot be read",
+                where="option reports",
+                why=error.strerror or type(error).__name__,
+                do="Check that every file in the folder can be read.",
+            )
+        ) from None
+
+
+def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read the original authors' report table: running number, label, study, a letter, text, separated by tabs.
+
+    There is no header and no quoting. A tab within the text becomes a blank (the original reader keeps only what
+    follows the last one).
+
+    Args:
+        path: The file, UTF-8, any line ends.
+
+    Returns:
+        Study to text, and what was converted or skipped.
+
+    Raises:
+        CohortError: Lines with fewer than five cells, or two different texts of one study.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = file.read().replace("\r\n", "\n").split("\n")
+
+    texts: dict[str, str] = {}
+    faults: list[Fault] = []
+    with_tabs = 0
+    empty = 0
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        cells = line.split("\t")
+        where = f"{path.name} line {number}"
+        if len(cells) < 5:
+            faults.append(
+                Fault(
+                    f"the line has {len(cells)} cells instead of five",
+                    where=where,
+                    do="Separate number, label, study, letter and text by tabs.",
+                )
+            )
+            continue
+
+        # Further cells belong to the text, which had tabs in it
+        study = cells[2].strip()
+        text = " ".join(" ".join(cells[4:]).split())
+        with_tabs += len(cells) > 5
+        empty += not text
+        if texts.setdefault(study, text) != text:
+            faults.append(
+                Fault(
+                    "the study has another text on an earlier line",
+                    where=where,
+                    do="Remove one of them.",
+                )
+            )
+    if faults:
+        raise CohortError(capped(faults[:MOST], len(faults), f"lines of {path.name}"))
+
+    notices = []
+    if with_tabs:
+        notices.append(f"{with_tabs} reports hold tabs, which became blanks ({path.name})")
+    if empty:
+        notices.append(f"{empty} reports are empty ({path.name})")
+    return texts, tuple(notices)
