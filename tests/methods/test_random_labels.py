@@ -20,7 +20,7 @@ from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
-from forgetmi.unlearning.loop import base
+from forgetmi.unlearning.loop import training_loss
 from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.mixed import mixed
 from forgetmi.unlearning.relabel import Rule, Unit, random_label, relabelling
@@ -149,7 +149,7 @@ def test_the_forgotten_are_taught_something_wrong(
     order: Literal["mixed", "passes"],
 ) -> None:
     """Without the retained, whose loss may pull the other way, and by a small step."""
-    monkeypatch.setattr(random_labels, "base", lambda *given: 0 * base(*given))
+    monkeypatch.setattr(random_labels, "training_loss", lambda *given: 0 * training_loss(*given))
     monkeypatch.setattr(
         random_labels,
         "base_loss",
