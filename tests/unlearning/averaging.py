@@ -10,7 +10,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.method import Unlearned, unlearn
-from forgetmi.unlearning.teacher import Table, frozen, tabulate
+from forgetmi.unlearning.teacher import OutputTable, frozen, tabulate
 
 RECIPE = Recipe(epochs=15, lr=5e-3)
 STILL = ("gate.", "img_model.fc1.", "text_model.classifier.")
@@ -37,17 +37,17 @@ def apply(small: Any, model: ImageText, method: Any, *, seed: int = 0) -> Unlear
     )
 
 
-def outputs(small: Any, model: ImageText, rows: Any) -> Table:
+def outputs(small: Any, model: ImageText, rows: Any) -> OutputTable:
     """What a model says of some rows."""
     return tabulate(frozen(model), [small.prepared.records.batch(rows)])
 
 
-def goal_of(monkeypatch: Any, small: Any, model: ImageText, method: Any) -> tuple[Table, Table]:
+def goal_of(monkeypatch: Any, small: Any, model: ImageText, method: Any) -> tuple[OutputTable, OutputTable]:
     """The original's outputs on the forgotten and the goal, as a method hands them over."""
-    caught: list[tuple[Table, Table]] = []
+    caught: list[tuple[OutputTable, OutputTable]] = []
 
     def catch(
-        model: ImageText, teacher: ImageText, *, clean: Table, goal: Table, **more: Any
+        model: ImageText, teacher: ImageText, *, clean: OutputTable, goal: OutputTable, **more: Any
     ) -> ImageText:
         caught.append((clean, goal))
         return copy.deepcopy(model)

@@ -21,7 +21,7 @@ from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, set_lr
 from forgetmi.unlearning.losses import classification, distillation
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of
+from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class AFS:
         self,
         student: ImageText,
         batch: Batch,
-        taught: Table,
+        taught: OutputTable,
         recipe: Recipe,
         context: Context,
     ) -> list[Tensor]:

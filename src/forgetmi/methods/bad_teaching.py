@@ -19,7 +19,7 @@ from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode, split
 from forgetmi.unlearning.losses import distillation
 from forgetmi.unlearning.mixed import forgotten, mixed, portion
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of, tabulate
+from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of, tabulate
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class BadTeaching:
         return student
 
     def _terms(
-        self, student: ImageText, batch: Batch, first: int, bad: Table, good: Table
+        self, student: ImageText, batch: Batch, first: int, bad: OutputTable, good: OutputTable
     ) -> dict[str, Tensor]:
         """Mean divergence over a batch, as the shares of both sets."""
         lost, held = split(student(batch), first)

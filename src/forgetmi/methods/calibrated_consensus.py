@@ -20,7 +20,7 @@ from forgetmi.unlearning.distillation import distil
 from forgetmi.unlearning.head_space import HeadSpace
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of
+from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 from forgetmi.unlearning.transport import Transport, fit_transport
 
 FEW = 75  # labelled validation images below which the calibration got clearly worse in development
@@ -137,8 +137,8 @@ class CalibratedConsensus:
         )
 
     def _goal(
-        self, teacher: ImageText, clean: Table, loaders: GuardedLoaders, context: Context
-    ) -> Table:
+        self, teacher: ImageText, clean: OutputTable, loaders: GuardedLoaders, context: Context
+    ) -> OutputTable:
         """What the student shall say of the forgotten."""
         forget, retain, validation = loaders.forget, loaders.retain, loaders.validation
         changes = [

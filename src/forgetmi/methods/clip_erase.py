@@ -18,7 +18,7 @@ from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, cycle, embeddings, minimise, set_mode
 from forgetmi.unlearning.losses import keep
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of
+from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class CLIPErase:
         student: ImageText,
         batch: Batch,
         lost: Iterator[Batch],
-        hold: Table | None,
+        hold: OutputTable | None,
         context: Context,
     ) -> dict[str, Tensor]:
         out = student(batch)

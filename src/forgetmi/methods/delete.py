@@ -16,7 +16,7 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of
+from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Delete:
             )
         return student
 
-    def _terms(self, student: ImageText, batch: Batch, table: Table) -> dict[str, Tensor]:
+    def _terms(self, student: ImageText, batch: Batch, table: OutputTable) -> dict[str, Tensor]:
         out, original = student(batch), table.of(batch.row)
         return {
             "image": divergence(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from forgetmi.unlearning.context import Context
     from forgetmi.unlearning.joint_views import Bounds, Views
     from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
-    from forgetmi.unlearning.teacher import Table
+    from forgetmi.unlearning.teacher import OutputTable
 
 WEIGHTS: dict[str, FourLosses[float]] = {
     "no_noise": FourLosses(UU=1, MU=1, UR=1, MR=1),
@@ -200,7 +200,7 @@ class ForgetMI:
         forget: GuardedLoader,
         noise: Perturbation | None,
         context: Context,
-    ) -> Table:
+    ) -> OutputTable:
         """The original's outputs for noisy copies of the forgotten samples.
 
         Without noise: its outputs for the samples themselves, moved by a fixed offset of length 1e-3, because the

@@ -20,7 +20,7 @@ from forgetmi.unlearning.derangement import derangement
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of
+from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, held: Outputs) 
 
 
 @torch.no_grad()
-def decoupled(teacher: ImageText, own: Table, foreign: Outputs) -> Table:
+def decoupled(teacher: ImageText, own: OutputTable, foreign: Outputs) -> OutputTable:
     """The original's outputs with the joint embedding of each image and a foreign report.
 
     Args:

@@ -19,7 +19,7 @@ from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode
 from forgetmi.unlearning.losses import distillation
 from forgetmi.unlearning.rewind import History, rewind
-from forgetmi.unlearning.teacher import Table, frozen, outputs_of
+from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
 @dataclass(frozen=True)
@@ -131,14 +131,14 @@ class Scrub:
         """Learning rate of an epoch, counted from 0."""
         return self.lr * self.decay_rate ** sum(epoch + 1 > passed for passed in self.decay_epochs)
 
-    def _kd(self, out: Outputs, table: Table, batch: Batch) -> Tensor:
+    def _kd(self, out: Outputs, table: OutputTable, batch: Batch) -> Tensor:
         original = table.of(batch.row)
         return distillation(
             out.image_logits, original.image_logits, temperature=self.temperature
         ) + distillation(out.text_logits, original.text_logits, temperature=self.temperature)
 
     def _descend(
-        self, student: ImageText, batch: Batch, table: Table | None, context: Context
+        self, student: ImageText, batch: Batch, table: OutputTable | None, context: Context
     ) -> dict[str, Tensor]:
         out = student(batch)
         terms = {"retain": self.gamma * base_loss(out, batch, ordinal=context.ordinal).total}

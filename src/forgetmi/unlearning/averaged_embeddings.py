@@ -1,4 +1,4 @@
-"""What a trained model says about a sample on average over mild changes: most of what it memorised is gone."""
+"""A trained model's embeddings of a sample, averaged over augmentations: most of what it memorised is gone."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ class Mean:
     def rescaled(self) -> Tensor:
         """The mean at the mean norm of the draws: averaging alone does not make a model less confident."""
         norm = torch.linalg.vector_norm(self.vector, dim=1)
-        return self.vector * (self.length / norm.clamp(min=torch.finfo(norm.dtype).tiny))[:, None]
+        # A mean of length 0 stays 0 instead of being divided by it.
+        smallest = torch.finfo(norm.dtype).tiny
+        factor = self.length / norm.clamp(min=smallest)
+        return self.vector * factor[:, None]
 
 
 @dataclass(frozen=True)
 class AveragedOutputs:
-    """Both modalities' mean embeddings of n samples, in the order of their rows.
+    """Both modalities' embeddings of n samples, averaged over augmentations, in the order of their rows.
 
     Args:
         label: Int64[n], -1 = unknown (all of them for a method that does not declare labels).
@@ -53,9 +56,15 @@ def mean_embedding(draws: Sequence[Tensor]) -> Mean:
 
     Args:
         draws: K >= 1 of Float[n, d].
+
+    Examples:
+        >>> mean = mean_embedding([torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 3.0]])])
+        >>> mean.vector.tolist(), mean.length.tolist()
+        ([[1.5, 1.5]], [3.0])
     """
+    norms = [torch.linalg.vector_norm(draw, dim=1) for draw in draws]
     total = reduce(torch.add, draws)
-    length = reduce(torch.add, [torch.linalg.vector_norm(draw, dim=1) for draw in draws])
+    length = reduce(torch.add, norms)
     return Mean(total / len(draws), length / len(draws))
 
 
@@ -72,21 +81,30 @@ def average_over_augmentations(
         teacher: A frozen model (see `forgetmi.unlearning.teacher.frozen`).
         loader: The set the rows are of.
         rows: Int[n], fixed rows in a fixed order, or a resumed run would round differently.
-        perturbations: K >= 1, each with its own ``draw``; None = the samples as they are.
+        perturbations: K >= 1, each with its own ``draw``; None = the unchanged samples.
     """
     labels: list[Tensor] = []
     images: list[Mean] = []
     texts: list[Mean] = []
+
+    # The same batch of samples from every stream, each stream with its own perturbation.
     streams = [loader.batches(rows, perturbation=perturbation) for perturbation in perturbations]
     for versions in zip(*streams, strict=True):
-        image, text, _ = zip(*(embeddings(teacher(batch)) for batch in versions), strict=True)
-        images.append(mean_embedding([draw.float() for draw in image]))
-        texts.append(mean_embedding([draw.float() for draw in text]))
+        image_draws: list[Tensor] = []
+        text_draws: list[Tensor] = []
+        for batch in versions:
+            image, text, _ = embeddings(teacher(batch))
+            image_draws.append(image.float())
+            text_draws.append(text.float())
+
+        images.append(mean_embedding(image_draws))
+        texts.append(mean_embedding(text_draws))
         labels.append(versions[0].label)
-    return AveragedOutputs(torch.cat(labels), _joined(images), _joined(texts))
+
+    return AveragedOutputs(torch.cat(labels), _concatenated(images), _concatenated(texts))
 
 
-def _joined(parts: Sequence[Mean]) -> Mean:
-    return Mean(
-        torch.cat([part.vector for part in parts]), torch.cat([part.length for part in parts])
-    )
+def _concatenated(parts: Sequence[Mean]) -> Mean:
+    vector = torch.cat([part.vector for part in parts])
+    length = torch.cat([part.length for part in parts])
+    return Mean(vector, length)

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def lower(model: M, *, on: bool = True) -> M:
-    """Let a model's forward passes run in bfloat16 where that is safe, and hand on their outputs in float32.
+    """Let a model's forward passes run in bfloat16 where that is safe, and return their outputs in float32.
 
     Weights, losses and whatever else is made of outputs keep float32. Copies inherit it; `restore` takes it back.
 
@@ -29,7 +29,11 @@ def lower(model: M, *, on: bool = True) -> M:
     Returns:
         The same model.
     """
-    for part in _parts(model) if on else ():
+    if not on:
+        return model
+
+    for part in _parts(model):
+        # On the instance, so that deep copies inherit it.
         part.__dict__["forward"] = MethodType(_forward, part)
     return model
 
@@ -56,7 +60,10 @@ def _parts(model: nn.Module) -> list[ImageText]:
 
 
 def _forward(model: ImageText, batch: Batch, *, text_inputs: torch.Tensor | None = None) -> Outputs:
-    # Autocast around one pass alone: it holds casted weights until it ends, and a step makes them stale.
+    # Autocast around one pass alone: it caches cast weights until it ends, and a step makes them stale.
     with torch.autocast(model.device.type, dtype=torch.bfloat16):
         outputs = ImageText.forward(model, batch, text_inputs=text_inputs)
-    return Outputs(*(getattr(outputs, f.name).float() for f in fields(Outputs)))
+
+    # Losses are computed in full precision.
+    values = [getattr(outputs, column.name) for column in fields(Outputs)]
+    return Outputs(*(value.float() for value in values))

@@ -1,4 +1,4 @@
-"""What a run hands to a method besides the model and the loaders, and what it writes down meanwhile."""
+"""What a method is given besides the model and the loaders, and the log of what it does."""
 
 from __future__ import annotations
 
@@ -18,12 +18,21 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
-from forgetmi.unlearning.teacher import Table
+from forgetmi.unlearning.teacher import OutputTable
+
+LOSSES = ("loss", "image", "text", "ranking")  # of a training's epoch, as the trace names them
 
 
 @dataclass
 class Log:
-    """Counters, loss means and findings that grow while a method runs; an interrupted run takes them back."""
+    """Counters, mean losses and facts that grow while a method runs; an interrupted run restores them.
+
+    Args:
+        epochs: Mean of each loss term, per epoch.
+        steps: Optimiser steps so far.
+        first_gradient: Norm of the first step's gradient, None before the first step.
+        facts: What else the method reports, by name.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
@@ -35,9 +44,9 @@ class Log:
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
-        for f in fields(self):
-            setattr(self, f.name, state[f.name])
+        """Restore them."""
+        for counter in fields(self):
+            setattr(self, counter.name, state[counter.name])
 
 
 @dataclass
@@ -48,9 +57,13 @@ class Context:
         seed: Root seed of this run.
         reads: What the method declared.
         ordinal: Whether the classes are grades.
-        recipe, fresh_model, training_log, cached: Behind the properties of the same meaning.
+        _recipe, _fresh_model, _training_log, _cached: Values of the properties without the underscore, which check that
+            the method declared them.
         state: File an interrupted run resumes from; None = not resumable.
-        progress: Called with (epochs done, epochs in all).
+        progress: Called with (epochs done, total epochs).
+        key: What an interrupted run and the one that resumes it must have in common.
+        samples: The loaders, whose counters are resumed; None = not counted.
+        log: What the trace will report.
     """
 
     seed: int
@@ -59,25 +72,26 @@ class Context:
     _recipe: Recipe
     _fresh_model: Callable[[int], ImageText]
     _training_log: Any = None
-    _cached: Table | None = None
+    _cached: OutputTable | None = None
     state: Path | None = None
     progress: Callable[[int, int], None] | None = None
     key: str = ""
     samples: GuardedLoaders | None = None
     log: Log = field(default_factory=Log)
 
-    def _declared(self, what: str) -> None:
-        if what not in self.reads:
+    def _require(self, part: str) -> None:
+        """Refuse a part that the method did not declare."""
+        if part not in self.reads:
             raise MethodError(
                 Fault(
-                    f"the method uses the {what} without declaring it", do=f"Add {what!r} to reads."
+                    f"the method uses the {part} without declaring it", do=f"Add {part!r} to reads."
                 )
             )
 
     @property
     def recipe(self) -> Recipe:
         """How the original was trained."""
-        self._declared("recipe")
+        self._require("recipe")
         return self._recipe
 
     @property
@@ -87,33 +101,33 @@ class Context:
 
     def fresh_model(self, seed: int) -> ImageText:
         """A freshly initialised model of the original's architecture."""
-        self._declared("fresh model")
+        self._require("fresh model")
         return self._fresh_model(seed)
 
     @property
     def training_log(self) -> Any:
         """What the method's recorder kept during the original's training."""
-        self._declared("training log")
+        self._require("training log")
         return self._training_log
 
     def keep_log(self, log: Any) -> None:
-        """Hand on the log without the forgotten, for the next request; the log given is never changed."""
-        self._declared("training log")
+        """Pass on the log without the forgotten patients, for the next request; the present log is never changed."""
+        self._require("training log")
         self._training_log = log
 
     @property
-    def cached(self) -> Table | None:
-        """What the original said of the declared sets' samples, if that was handed to the run; see `outputs_of`."""
-        self._declared("teacher")
+    def cached(self) -> OutputTable | None:
+        """The original's cached outputs for the declared sets, if the run was given them; see `outputs_of`."""
+        self._require("teacher")
         return self._cached
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the method found out, by name, for the trace: plain values."""
+        """What the method reports beyond losses, by name, for the trace: plain values."""
         return self.log.facts
 
     def epochs(self, total: int, **state: Any) -> Iterator[int]:
-        """Epoch numbers 0..total-1; saves after each, and goes on where an interrupted run stopped.
+        """Epoch numbers 0..total-1; saves after each, and resumes where an interrupted run stopped.
 
         The global generators (dropout) are set for each epoch from the seed and its number.
 
@@ -121,14 +135,14 @@ class Context:
             total: Number of epochs, >= 0.
             state: Everything that changes and has ``state_dict``: student, optimiser, own counters.
         """
-        parts = {
-            **state,
-            "log": self.log,
-            **({"samples": self.samples} if self.samples is not None else {}),
-        }
+        parts = {**state, "log": self.log}
+        if self.samples is not None:
+            parts["samples"] = self.samples
+
         loop = EpochLoop(
             total, state=parts, file=self.state, key=self.key, seed=self.seed, stage="unlearn"
         )
+        # Closed even where the method leaves its loop early.
         with closing(iter(loop)) as numbers:
             for epoch in numbers:
                 yield epoch
@@ -153,7 +167,8 @@ class Context:
         """
         recipe = recipe or self.recipe
         seed = self.seed if seed is None else seed
-        done = fit(
+
+        trace = fit(
             model,
             loader.for_training(recipe.batch_size, seed=seed),
             recipe,
@@ -162,17 +177,18 @@ class Context:
             resume=self.state,
             progress=self.progress,
         )
-        self.count(done, loader)
+        self.count(trace, loader)
         return model
 
-    def count(self, done: TrainingTrace, loader: GuardedLoader) -> None:
+    def count(self, trace: TrainingTrace, loader: GuardedLoader) -> None:
         """Add a training's losses, steps and samples to this method's own."""
-        names = ("loss", "image", "text", "ranking")
-        self.log.epochs.extend(
-            {name: float(epoch[name] or 0.0) for name in names} for epoch in done.epochs
-        )
-        self.log.steps += int(done.total("steps"))
-        loader.seen += int(done.total("samples"))
+        for epoch in trace.epochs:
+            # A loss that was not computed counts as 0.
+            losses = {name: float(epoch[name] or 0.0) for name in LOSSES}
+            self.log.epochs.append(losses)
+
+        self.log.steps += int(trace.total("steps"))
+        loader.seen += int(trace.total("samples"))
 
     def step(
         self,
@@ -199,11 +215,16 @@ class Context:
                     do="Use a smaller learning rate.",
                 )
             )
+
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+
+        # With an infinite limit nothing is clipped, but the norm is still measured.
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, clip if clip > 0 else float("inf"))
+        limit = clip if clip > 0 else float("inf")
+        norm = nn.utils.clip_grad_norm_(parameters, limit)
         if self.log.first_gradient is None:
             self.log.first_gradient = float(norm)
+
         optimiser.step()
         self.log.steps += 1

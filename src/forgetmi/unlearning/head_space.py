@@ -1,4 +1,4 @@
-"""Between embeddings and what a linear head reads of them."""
+"""Between embeddings and their coordinates in the space of a linear head's logits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ class HeadSpace:
 
     def __init__(self, head: nn.Linear) -> None:
         basis = centred_basis(head.out_features)
-        self._weight: Floats = basis.T @ head.weight.detach().double().cpu().numpy()
-        self._bias: Floats = basis.T @ head.bias.detach().double().cpu().numpy()
-        self._back: Floats = np.asarray(np.linalg.pinv(self._weight), np.float64)
+        weight = head.weight.detach().double().cpu().numpy()
+        bias = head.bias.detach().double().cpu().numpy()
+
+        # From an embedding to coordinates, and the pseudo-inverse for the way back.
+        self._weight: Floats = basis.T @ weight
+        self._bias: Floats = basis.T @ bias
+        self._inverse: Floats = np.asarray(np.linalg.pinv(self._weight), np.float64)
 
     def coordinates(self, embedding: Tensor) -> Floats:
-        """Float[n, k - 1] of Float[n, d]."""
+        """Coordinates, Float[n, k - 1], of embeddings, Float[n, d]."""
         return embedding.double().cpu().numpy() @ self._weight.T + self._bias
 
     def embedding(self, near: Tensor, coordinates: Floats) -> Tensor:
@@ -34,5 +38,5 @@ class HeadSpace:
             near: Float[n, d].
             coordinates: Float[n, k - 1], reached exactly where the head has full rank.
         """
-        step = (coordinates - self.coordinates(near)) @ self._back.T
+        step = (coordinates - self.coordinates(near)) @ self._inverse.T
         return near + torch.from_numpy(step).to(near)

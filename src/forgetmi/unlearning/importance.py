@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from typing import Literal
 
 import torch
@@ -14,6 +13,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import GuardedLoader
+from forgetmi.unlearning.loop import pieces
 from forgetmi.unlearning.losses import classification
 
 Each = Literal["sample", "batch"]
@@ -21,10 +21,9 @@ ENCODERS = {"image": "img_model.", "text": "text_model."}
 
 
 def encoder_parameters(model: ImageText) -> dict[str, nn.Parameter]:
-    """Parameters of both encoders with their heads, by name; the gate, which the cross-entropy does not reach, is out."""
-    return {
-        name: p for name, p in model.named_parameters() if name.startswith(tuple(ENCODERS.values()))
-    }
+    """Parameters of both encoders and heads, by name; not the gate, which the cross-entropy does not reach."""
+    roots = tuple(ENCODERS.values())
+    return {name: p for name, p in model.named_parameters() if name.startswith(roots)}
 
 
 def squared_gradients(
@@ -46,17 +45,22 @@ def squared_gradients(
         MethodError: No sample has a label.
     """
     batches = loader.epoch(0) if each == "batch" else _singly(loader.epoch(0))
-    total, count = {name: torch.zeros_like(p) for name, p in encoder_parameters(model).items()}, 0
+    total = _zeros(model)
+    count = 0
+
     with evaluating(model):
         for batch in batches:
-            if not bool((batch.label >= 0).any()):
+            labelled = bool((batch.label >= 0).any())
+            if not labelled:
                 continue
             for name, gradient in _gradient(model, batch).items():
                 total[name].addcmul_(gradient, gradient)
             count += 1
+
     if count == 0:
         raise _unlabelled()
-    return {name: values / count for name, values in total.items()}, count
+    mean = {name: values / count for name, values in total.items()}
+    return mean, count
 
 
 def summed_gradient(model: ImageText, batches: Iterable[Batch]) -> dict[str, Tensor]:
@@ -72,18 +76,27 @@ def summed_gradient(model: ImageText, batches: Iterable[Batch]) -> dict[str, Ten
     Raises:
         MethodError: No sample has a label.
     """
-    total, count = {name: torch.zeros_like(p) for name, p in encoder_parameters(model).items()}, 0
+    total = _zeros(model)
+    count = 0
+
     with evaluating(model):
         for batch in batches:
-            known = int((batch.label >= 0).sum())
-            if known == 0:
+            labelled = int((batch.label >= 0).sum())
+            if labelled == 0:
                 continue
+            # A batch's gradient is a mean over its labelled samples.
             for name, gradient in _gradient(model, batch).items():
-                total[name].add_(gradient, alpha=known)
-            count += known
+                total[name].add_(gradient, alpha=labelled)
+            count += labelled
+
     if count == 0:
         raise _unlabelled()
     return total
+
+
+def _zeros(model: ImageText) -> dict[str, Tensor]:
+    """A tensor of zeros for each parameter of the encoders."""
+    return {name: torch.zeros_like(p) for name, p in encoder_parameters(model).items()}
 
 
 def _gradient(model: ImageText, batch: Batch) -> dict[str, Tensor]:
@@ -91,16 +104,17 @@ def _gradient(model: ImageText, batch: Batch) -> dict[str, Tensor]:
     parameters = {name: p for name, p in encoder_parameters(model).items() if p.requires_grad}
     with torch.enable_grad():
         loss = classification(model(batch), batch.label)
-    found = torch.autograd.grad(
+
+    gradients = torch.autograd.grad(
         loss, list(parameters.values()), materialize_grads=True, allow_unused=True
     )
-    return dict(zip(parameters, found, strict=True))
+    return dict(zip(parameters, gradients, strict=True))
 
 
 def _singly(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same samples in batches of one."""
     for batch in batches:
-        for at in range(len(batch)):
-            yield Batch(**{f.name: getattr(batch, f.name)[at : at + 1] for f in fields(Batch)})
+        yield from pieces([batch], 1)
 
 
 def _unlabelled() -> MethodError:

@@ -15,7 +15,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import torch_generator
 from forgetmi.unlearning.loop import embeddings
 from forgetmi.unlearning.losses import distance
-from forgetmi.unlearning.teacher import Table
+from forgetmi.unlearning.teacher import OutputTable
 
 
 class Views(NamedTuple):
@@ -49,16 +49,15 @@ def views(out: Outputs, scale: tuple[float, float, float]) -> Views:
     return Views(unimodal, joint / scale[2])
 
 
-def start_distances(clean: Table, goal: Table) -> tuple[float, float, float]:
+def start_distances(clean: OutputTable, goal: OutputTable) -> tuple[float, float, float]:
     """Mean distance each embedding has to go: image, text, joint.
 
     Raises:
         MethodError: One of them has nowhere to go.
     """
-    image, text, joint = (
-        float(distance(a, b).mean())
-        for a, b in ((clean.image, goal.image), (clean.text, goal.text), (clean.joint, goal.joint))
-    )
+    image = float(distance(clean.image, goal.image).mean())
+    text = float(distance(clean.text, goal.text).mean())
+    joint = float(distance(clean.joint, goal.joint).mean())
     if min(image, text, joint) == 0.0:
         raise MethodError(
             Fault(
@@ -70,22 +69,24 @@ def start_distances(clean: Table, goal: Table) -> tuple[float, float, float]:
     return image, text, joint
 
 
-def offset(table: Table, *, seed: int) -> Table:
+def offset(table: OutputTable, *, seed: int) -> OutputTable:
     """The same embeddings moved by one fixed vector of length 1e-3 each."""
 
     def moved(values: Tensor, name: str) -> Tensor:
-        step = torch.randn(
-            values.shape[1], generator=torch_generator(seed, "unlearn", "offset", name)
-        ).to(values)
+        generator = torch_generator(seed, "unlearn", "offset", name)
+        step = torch.randn(values.shape[1], generator=generator).to(values)
         return values + 1e-3 * step / step.norm()
 
     return replace(
-        table, **{name: moved(getattr(table, name), name) for name in ("image", "text", "joint")}
+        table,
+        image=moved(table.image, "image"),
+        text=moved(table.text, "text"),
+        joint=moved(table.joint, "joint"),
     )
 
 
 def bounds_between(
-    table: Table,
+    table: OutputTable,
     patients: Callable[[Ints], Ints],
     scale: tuple[float, float, float],
 ) -> Bounds:

@@ -1,4 +1,4 @@
-"""How wrong a model is on some patients, and on others of the same mix of labels."""
+"""The error or loss of a model on one set of patients, and on another re-weighted to the same mix of labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Measure = Literal["error", "cross_entropy"]
 
 @torch.no_grad()
 def per_sample(model: ImageText, loader: GuardedLoader, measure: Measure) -> tuple[Tensor, Tensor]:
-    """What the image head gets wrong on each sample of a set whose label is known.
+    """Error or loss of the image head on each sample of a set whose label is known.
 
     The image head is the one whose predictions are reported.
 
@@ -37,11 +37,13 @@ def per_sample(model: ImageText, loader: GuardedLoader, measure: Measure) -> tup
         for batch in loader.batches(loader.rows):
             logits, label = model(batch).image_logits, batch.label
             labels.append(label)
-            values.append(
-                (logits.argmax(dim=1) != label).to(logits)
-                if measure == "error"
-                else nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="none")
-            )
+            if measure == "error":
+                values.append((logits.argmax(dim=1) != label).to(logits))
+            else:
+                loss = nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="none")
+                values.append(loss)
+
+    # Only samples of known label count.
     known = torch.cat(labels) >= 0 if labels else torch.zeros(0, dtype=torch.bool)
     if not bool(known.any()):
         raise MethodError(Fault("a set to be measured has no sample with a label"))
@@ -58,9 +60,22 @@ def matched_mean(label: Tensor, value: Tensor, like: Tensor) -> float:
         label: Int64[n], all known.
         value: Float[n].
         like: Int64[m], the labels whose mix is wanted, all known.
+
+    Examples:
+        >>> label, value = torch.tensor([0, 1]), torch.tensor([1.0, 5.0])
+        >>> matched_mean(label, value, torch.tensor([0, 0, 0, 1]))
+        2.0
     """
-    shares = {int(c): float((like == c).sum()) for c in like.unique() if bool((label == c).any())}
-    if not shares:
+    # How often each class with a value occurs among the other labels.
+    counts: dict[int, float] = {}
+    for code in like.unique():
+        if bool((label == code).any()):
+            counts[int(code)] = float((like == code).sum())
+    if not counts:
         return float(value.double().mean())
-    total = sum(share * float(value[label == c].double().mean()) for c, share in shares.items())
-    return total / sum(shares.values())
+
+    total = 0.0
+    for code, count in counts.items():
+        class_mean = float(value[label == code].double().mean())
+        total += count * class_mean
+    return total / sum(counts.values())

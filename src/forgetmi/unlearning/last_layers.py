@@ -33,19 +33,26 @@ def last_layers(model: ImageText, *, image_k: int, text_k: int) -> tuple[str, ..
                 do="Choose numbers of at least 0, one of them above 0.",
             )
         )
+
     order = depth_order(model)
-    return (*_tail(model, order["image"], image_k), *_tail(model, order["text"], text_k))
+    image_layers = _last_of_branch(model, order["image"], image_k)
+    text_layers = _last_of_branch(model, order["text"], text_k)
+    return image_layers + text_layers
 
 
-def _tail(model: ImageText, names: tuple[str, ...], k: int) -> tuple[str, ...]:
-    counted = [
-        at
-        for at, name in enumerate(names)
-        if isinstance(model.get_submodule(name), nn.Conv2d | nn.Linear)
-    ]
+def _last_of_branch(model: ImageText, names: tuple[str, ...], k: int) -> tuple[str, ...]:
+    """The end of a branch, from its k-th last convolution or linear layer on."""
     if k == 0:
         return ()
-    return names if k >= len(counted) else names[counted[-k] :]
+
+    # Positions of the layers that count; the norm layers between them do not.
+    counted: list[int] = []
+    for position, name in enumerate(names):
+        if isinstance(model.get_submodule(name), nn.Conv2d | nn.Linear):
+            counted.append(position)
+    if k >= len(counted):
+        return names
+    return names[counted[-k] :]
 
 
 def free_only(model: ImageText, names: tuple[str, ...]) -> None:

@@ -18,7 +18,14 @@ from forgetmi.data.noise import Perturber
 
 
 class GuardedLoader:
-    """One set of patients as a method sees it; see `forgetmi.data.loaders.Loader` for what each order means."""
+    """One set of patients as a method sees it; see `forgetmi.data.loaders.Loader` for what each order means.
+
+    Args:
+        loader: Batches of the set.
+        labels: Whether the method may read labels; otherwise every label is -1.
+        patient: Patient codes of all rows of the cohort.
+        device: Where batches go, the model's.
+    """
 
     def __init__(
         self, loader: Loader, *, labels: bool, patient: Ints, device: torch.device | str
@@ -46,7 +53,7 @@ class GuardedLoader:
         """
         loader = self._loader
         rows = self.rows if rows is None else self.own(rows)
-        again = Loader(
+        training = Loader(
             loader.records,
             rows,
             batch_size=batch_size,
@@ -54,7 +61,9 @@ class GuardedLoader:
             avoid_single=True,
             prefetch_workers=loader.prefetch_workers,
         )
-        return GuardedLoader(again, labels=self._labels, patient=self._patient, device=self._device)
+        return GuardedLoader(
+            training, labels=self._labels, patient=self._patient, device=self._device
+        )
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -71,10 +80,10 @@ class GuardedLoader:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All rows once, shuffled for that epoch."""
-        return self._watch(self._loader.epoch(epoch))
+        return self._guard(self._loader.epoch(epoch))
 
     def window(self, epoch: int, count: int) -> Ints:
-        """``count`` rows of one seeded shuffle; each epoch goes on where the last stopped."""
+        """``count`` rows of one seeded shuffle; each epoch continues where the last stopped."""
         return self._loader.window(epoch, count)
 
     def random(self, epoch: int, count: int) -> Ints:
@@ -82,15 +91,15 @@ class GuardedLoader:
         return self._loader.random(epoch, count)
 
     def batches(self, rows: Ints, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
-        """The given rows of this set in order, perturbed if asked.
+        """The given rows of this set in order, perturbed if a perturbation is given.
 
         Raises:
             MethodError: A row is not of this set.
         """
-        return self._watch(self._loader.batches(self.own(rows), perturbation=perturbation))
+        return self._guard(self._loader.batches(self.own(rows), perturbation=perturbation))
 
     def own(self, rows: Ints) -> Ints:
-        """The rows given, all of this set.
+        """Check that the given rows are all of this set, and return them.
 
         Raises:
             MethodError: One is not.
@@ -100,11 +109,15 @@ class GuardedLoader:
             raise MethodError(Fault(f"{len(outside)} rows asked for are not in this set"))
         return rows
 
-    def _watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _guard(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Count the samples of each batch, and hide their labels unless declared."""
         for batch in batches:
             self.seen += len(batch)
             batch = batch.to(self._device)
-            yield batch if self._labels else replace(batch, label=torch.full_like(batch.label, -1))
+            if not self._labels:
+                unknown = torch.full_like(batch.label, -1)
+                batch = replace(batch, label=unknown)
+            yield batch
 
 
 class GuardedLoaders:
@@ -153,6 +166,7 @@ class GuardedLoaders:
         }
 
     def _get(self, name: str) -> GuardedLoader:
+        """A set, if the method declared it."""
         if name not in self._sets:
             raise MethodError(
                 Fault(
@@ -186,6 +200,6 @@ class GuardedLoaders:
         return self.seen()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Take the counters back."""
+        """Restore the counters."""
         for name, seen in state.items():
             self._sets[name].seen = int(seen)

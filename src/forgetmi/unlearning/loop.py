@@ -1,4 +1,4 @@
-"""Small pieces every training loop of a method shares."""
+"""Pieces that the training loops of the methods share."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ def adamw(model: nn.Module, *, lr: float, weight_decay: float = 0.01) -> torch.o
     Frozen parameters are left out altogether: decay and moments would move them without a gradient.
     """
     free = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in free if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in free if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
+    matrices = [p for p in free if p.ndim > 1]
+    vectors = [p for p in free if p.ndim <= 1]
+
+    # An empty group is left out: the optimiser's state has groups that move alone.
+    groups = []
+    if matrices:
+        groups.append({"params": matrices, "weight_decay": weight_decay})
+    if vectors:
+        groups.append({"params": vectors, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
 def embeddings(out: Outputs) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,22 +50,32 @@ def embeddings(out: Outputs) -> tuple[Tensor, Tensor, Tensor]:
 
 def split(out: Outputs, first: int) -> tuple[Outputs, Outputs]:
     """The outputs of the first samples of a batch, and of the rest."""
+    return _rows(out, slice(0, first)), _rows(out, slice(first, None))
 
-    def part(at: slice) -> Outputs:
-        return replace(
-            out,
-            **{
-                f.name: value[at]
-                for f in fields(out)
-                if (value := getattr(out, f.name)) is not None
-            },
-        )
 
-    return part(slice(0, first)), part(slice(first, None))
+def _rows(out: Outputs, rows: slice) -> Outputs:
+    """The outputs of some samples of a batch; what a model does not have stays None."""
+    columns: dict[str, Tensor] = {}
+    for column in fields(out):
+        values = getattr(out, column.name)
+        if values is not None:
+            columns[column.name] = values[rows]
+    return replace(out, **columns)
 
 
 class Means:
-    """Means of named loss terms over an epoch, weighted by samples."""
+    """Means of named loss terms over an epoch, weighted by samples.
+
+    Args:
+        names: Names of the terms, in the order in which they are added.
+
+    Examples:
+        >>> means = Means(("forget", "retain"))
+        >>> means.add(torch.tensor([1.0, 0.0]), samples=1)
+        >>> means.add(torch.tensor([4.0, 3.0]), samples=2)
+        >>> means.read()
+        {'forget': 3.0, 'retain': 2.0}
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
@@ -74,24 +89,24 @@ class Means:
 
     def read(self) -> dict[str, float]:
         """The means so far."""
-        return dict(zip(self._names, (self._sum / max(self._samples, 1)).tolist(), strict=True))
+        means = self._sum / max(self._samples, 1)
+        return dict(zip(self._names, means.tolist(), strict=True))
 
 
 def concatenate(*batches: Batch) -> Batch:
-    """Several batches as one (one forward pass instead of several), padded to the longest text of all."""
+    """Several batches as one, for one forward pass instead of several; texts are padded to the longest."""
     longest = max(batch.tokens.shape[1] for batch in batches)
 
-    def wide(values: Tensor) -> Tensor:
+    def padded(values: Tensor) -> Tensor:
         return nn.functional.pad(values, (0, longest - values.shape[1]))
 
     return Batch(
         image=torch.cat([batch.image for batch in batches]),
-        tokens=torch.cat([wide(batch.tokens) for batch in batches]),
-        mask=torch.cat([wide(batch.mask) for batch in batches]),
-        **{
-            name: torch.cat([getattr(batch, name) for batch in batches])
-            for name in ("label", "study", "row")
-        },
+        tokens=torch.cat([padded(batch.tokens) for batch in batches]),
+        mask=torch.cat([padded(batch.mask) for batch in batches]),
+        label=torch.cat([batch.label for batch in batches]),
+        study=torch.cat([batch.study for batch in batches]),
+        row=torch.cat([batch.row for batch in batches]),
     )
 
 
@@ -99,9 +114,9 @@ def pieces(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Cut each batch into pieces of at most ``size`` samples, in order."""
     for batch in batches:
         for first in range(0, len(batch), size):
-            yield Batch(
-                **{f.name: getattr(batch, f.name)[first : first + size] for f in fields(batch)}
-            )
+            rows = slice(first, first + size)
+            columns = {column.name: getattr(batch, column.name)[rows] for column in fields(batch)}
+            yield Batch(**columns)
 
 
 def set_mode(student: ImageText, bn: Literal["eval", "train"]) -> None:
@@ -137,7 +152,7 @@ def minimise(
         batches: The samples, in order.
         objective: Weighted terms by name, scalars; the same names for every batch.
         optimiser: Over the parameters that may move.
-        context: Takes the steps and counts them.
+        context: Of the run; it takes the steps and counts them.
         clip: Largest gradient norm; 0 = no clipping.
 
     Returns:
@@ -146,14 +161,18 @@ def minimise(
     means: Means | None = None
     for batch in batches:
         terms = objective(batch)
-        context.step(torch.stack(list(terms.values())).sum(), optimiser, clip=clip)
-        means = means or Means(tuple(terms))
-        means.add(torch.stack(list(terms.values())), len(batch))
+        values = torch.stack(list(terms.values()))
+        context.step(values.sum(), optimiser, clip=clip)
+
+        # The first batch gives the terms' names.
+        if means is None:
+            means = Means(tuple(terms))
+        means.add(values, len(batch))
     return {} if means is None else means.read()
 
 
 def cycle(loader: GuardedLoader, first: int) -> Iterator[Batch]:
-    """Batches of pass after pass over a set, without end, each pass shuffled anew.
+    """Batches of endless passes over a set, each pass shuffled anew.
 
     Args:
         loader: The set.
@@ -164,5 +183,5 @@ def cycle(loader: GuardedLoader, first: int) -> Iterator[Batch]:
     """
     if len(loader.rows) == 0:
         raise MethodError(Fault("a set to be cycled through is empty"))
-    for number in count(first):
-        yield from loader.epoch(number)
+    for epoch in count(first):
+        yield from loader.epoch(epoch)

@@ -1,4 +1,4 @@
-"""The unlearning losses, one equation each: pure functions of embeddings."""
+"""The losses of unlearning, one equation each: pure functions of embeddings and logits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
         Float[n].
 
     Source: Forget-MI (Hardan et al. 2025), equations 1 to 4, use the plain root, whose gradient at 0 is not a number.
+
+    Examples:
+        >>> distance(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.zeros(2, 2)).tolist()
+        [5.0, 0.0]
     """
     squares = (a - b).square().sum(dim=-1)
     return squares / (squares + 1e-8).sqrt()
 
 
 def towards(student: Tensor, target: Tensor) -> Tensor:
-    """Mean distance to the target, to be minimised: UU and MU with direction ``toward_noise``, the goals of our own
-    methods, and all four distances of the release.
+    """Mean distance to the target, to be minimised.
+
+    UU and MU (unimodal and multimodal unlearning, see `forgetmi.unlearning.four_losses`) with direction
+    ``toward_noise``, the goals of our own methods, and all four distances of the release.
 
     Args:
         student, target: Float[n, d] each; the target carries no gradient.
@@ -39,17 +45,23 @@ def towards(student: Tensor, target: Tensor) -> Tensor:
         Scalar.
 
     Source: Forget-MI (Hardan et al. 2025), equations 1 to 4; for the retained, outside the release, see `keep`.
+
+    Examples:
+        >>> float(towards(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.zeros(2, 2)))
+        2.5
     """
     return distance(student, target.detach()).mean()
 
 
 def keep(student: Tensor, target: Tensor) -> Tensor:
-    """Mean distance to the target for a student that starts there, to be minimised: UR and MR.
+    """Mean distance to the target for a student that starts there, to be minimised.
+
+    UR and MR: unimodal and multimodal retention, see `forgetmi.unlearning.four_losses`.
 
     A sample whose squared distance is at most 1e-9 of the target's squared length counts as being there. Before the
     first step all of them are, in float32 and with batch statistics kept: what is then between two outputs of the same
     weights, computed in other batches, is rounding, and the gradient of `distance`, which has grown to 1 at a distance
-    of 1e-4, would make a pull of it, in a direction that is chance. In bfloat16 rounding is larger and still pulls.
+    of 1e-4, would make a pull of it, in a random direction. In bfloat16 rounding is larger and still pulls.
 
     Args:
         student, target: Float[n, d] each; the target carries no gradient.
@@ -59,10 +71,19 @@ def keep(student: Tensor, target: Tensor) -> Tensor:
 
     Source: the retention terms of Forget-MI's equations 1 to 4, whose target is the original's embedding of the same
     sample. The zone of rounding is ours.
+
+    Examples:
+        >>> target = torch.tensor([[3.0, 4.0]])
+        >>> float(keep(target, target)), float(keep(torch.zeros(1, 2), target))
+        (0.0, 5.0)
     """
     target = target.detach()
-    there = (student - target).square().sum(dim=-1) <= 1e-9 * target.square().sum(dim=-1)
-    return distance(student, torch.where(there[:, None], student.detach(), target)).mean()
+
+    # A sample that is there is its own target: value and gradient are 0.
+    squares = (student - target).square().sum(dim=-1)
+    there = squares <= 1e-9 * target.square().sum(dim=-1)
+    nearest = torch.where(there[:, None], student.detach(), target)
+    return distance(student, nearest).mean()
 
 
 def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
@@ -77,8 +98,14 @@ def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
 
     Source: the words of Forget-MI section 2 ("pushes away"). The cap is ours: unbounded maximisation has no optimum and
     destroys the model.
+
+    Examples:
+        >>> student, target = torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)
+        >>> float(away(student, target, bound=9.0)), float(away(student, target, bound=2.0))
+        (-5.0, -2.0)
     """
-    return -distance(student, target.detach()).clamp(max=bound).mean()
+    capped = distance(student, target.detach()).clamp(max=bound)
+    return -capped.mean()
 
 
 def classification(out: Outputs, label: Tensor) -> Tensor:
@@ -91,7 +118,9 @@ def classification(out: Outputs, label: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    return cross_entropy(out.image_logits, label) + cross_entropy(out.text_logits, label)
+    image = cross_entropy(out.image_logits, label)
+    text = cross_entropy(out.text_logits, label)
+    return image + text
 
 
 def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -105,12 +134,18 @@ def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) 
         Scalar, >= 0.
 
     Source: Hinton et al. 2015 (arXiv 1503.02531), in the form of SCRUB's repository (``distiller_zoo/KD.py``).
+
+    Examples:
+        >>> logits = torch.tensor([[1.0, 2.0]])
+        >>> float(distillation(logits, logits))
+        0.0
     """
-    p, q = (
-        nn.functional.log_softmax(logits / temperature, dim=1)
-        for logits in (teacher.detach(), student)
+    teacher_log = nn.functional.log_softmax(teacher.detach() / temperature, dim=1)
+    student_log = nn.functional.log_softmax(student / temperature, dim=1)
+    divergence = nn.functional.kl_div(
+        student_log, teacher_log, log_target=True, reduction="batchmean"
     )
-    return temperature**2 * nn.functional.kl_div(q, p, log_target=True, reduction="batchmean")
+    return temperature**2 * divergence
 
 
 def l1_norm(parameters: Iterable[Tensor]) -> Tensor:
@@ -121,5 +156,10 @@ def l1_norm(parameters: Iterable[Tensor]) -> Tensor:
 
     Returns:
         Scalar.
+
+    Examples:
+        >>> float(l1_norm([torch.tensor([1.0, -2.0]), torch.tensor(3.0)]))
+        6.0
     """
-    return torch.stack([values.abs().sum() for values in parameters]).sum()
+    sums = [values.abs().sum() for values in parameters]
+    return torch.stack(sums).sum()

@@ -21,47 +21,56 @@ def largest(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
 
     Returns:
         Bool tensors of the same shapes with exactly floor(share P) ones; of equal scores the first are taken.
+
+    Examples:
+        >>> largest({"weight": torch.tensor([3.0, 1.0, 2.0, 0.0])}, 0.5)["weight"].tolist()
+        [True, False, True, False]
     """
     flat = torch.cat([values.flatten() for values in scores.values()])
     count = int(share * len(flat))
     chosen = torch.zeros_like(flat, dtype=torch.bool)
+
     if count > 0:
-        least = flat.kthvalue(len(flat) - count + 1).values
-        tied = flat == least
-        chosen = flat > least
+        # Everything above the count-th largest score, then the first of those that tie with it.
+        smallest = flat.kthvalue(len(flat) - count + 1).values
+        tied = flat == smallest
+        chosen = flat > smallest
         chosen |= tied & (tied.cumsum(0) <= count - chosen.sum())
-    parts = chosen.split([values.numel() for values in scores.values()])
-    return {
-        name: part.reshape(values.shape)
-        for (name, values), part in zip(scores.items(), parts, strict=True)
-    }
+
+    # Back to the tensors' shapes.
+    sizes = [values.numel() for values in scores.values()]
+    masks: dict[str, Tensor] = {}
+    for (name, values), part in zip(scores.items(), chosen.split(sizes), strict=True):
+        masks[name] = part.reshape(values.shape)
+    return masks
 
 
 def by_encoder(values: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Tensors by parameter name, separated into "image" and "text"; an encoder without any is left out."""
-    parts = {
-        encoder: {name: value for name, value in values.items() if name.startswith(root)}
-        for encoder, root in ENCODERS.items()
-    }
-    return {encoder: part for encoder, part in parts.items() if part}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for encoder, root in ENCODERS.items():
+        part = {name: value for name, value in values.items() if name.startswith(root)}
+        if part:
+            parts[encoder] = part
+    return parts
 
 
 def largest_by_encoder(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """`largest`, each encoder ranked for itself, because the larger one would decide a common ranking alone."""
-    return {
-        name: mask
-        for part in by_encoder(scores).values()
-        for name, mask in largest(part, share).items()
-    }
+    masks: dict[str, Tensor] = {}
+    for part in by_encoder(scores).values():
+        masks |= largest(part, share)
+    return masks
 
 
 def shares(masks: Mapping[str, Tensor]) -> dict[str, float]:
     """Share of ones among each encoder's weights."""
-    return {
-        encoder: sum(int(mask.sum()) for mask in part.values())
-        / sum(mask.numel() for mask in part.values())
-        for encoder, part in by_encoder(masks).items()
-    }
+    result: dict[str, float] = {}
+    for encoder, part in by_encoder(masks).items():
+        ones = sum(int(mask.sum()) for mask in part.values())
+        weights = sum(mask.numel() for mask in part.values())
+        result[encoder] = ones / weights
+    return result
 
 
 @contextmanager
@@ -88,19 +97,26 @@ def masked(
     pairs = [(model.get_parameter(name), mask) for name, mask in masks.items()]
     before: list[Tensor] = []
 
-    def note(*_: Any) -> None:
-        before[:] = [p.detach().clone() for p, _ in pairs]
+    def remember(*_: Any) -> None:
+        before[:] = [parameter.detach().clone() for parameter, _ in pairs]
 
     @torch.no_grad()
-    def hold(*_: Any) -> None:
-        for (p, mask), old in zip(pairs, before, strict=True):
-            p.copy_(torch.where(mask, p, old if outside == 0 else old.lerp(p, outside)))
+    def scale_change(*_: Any) -> None:
+        for (parameter, mask), old in zip(pairs, before, strict=True):
+            unchosen = old if outside == 0 else old.lerp(parameter, outside)
+            parameter.copy_(torch.where(mask, parameter, unchosen))
 
-    def scaled(mask: Tensor) -> Any:
+    def scale_gradient(mask: Tensor) -> Any:
         return lambda gradient: torch.where(mask, gradient, gradient * outside)
 
-    handles = [p.register_hook(scaled(mask)) for p, mask in pairs if p.requires_grad]
-    handles += [optimiser.register_step_pre_hook(note), optimiser.register_step_post_hook(hold)]
+    # Gradients are scaled as they arrive; the weights' change is scaled after each step.
+    handles: list[Any] = []
+    for parameter, mask in pairs:
+        if parameter.requires_grad:
+            handles.append(parameter.register_hook(scale_gradient(mask)))
+    handles.append(optimiser.register_step_pre_hook(remember))
+    handles.append(optimiser.register_step_post_hook(scale_change))
+
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The contract of an unlearning method, what it is given, and the one driver that runs it."""
+"""The contract of an unlearning method, and the one driver that runs it and records its trace."""
 
 from __future__ import annotations
 
@@ -23,29 +23,32 @@ from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.teacher import Table, check, table_from_signals
+from forgetmi.unlearning.teacher import OutputTable, check, table_from_signals
 
 M = TypeVar("M", bound=nn.Module)
-VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")  # all that a method can see
+# All sets that a method can see.
+VISIBLE: tuple[SetName, ...] = ("forget", "retain", "validation")
+# Name of the fact that counts micro-batches.
 SHARES = "shares of a batch"
-CHECKED = 8  # samples by which signals are checked, or all where there are fewer
+# Samples by which signals are checked; all where there are fewer.
+CHECKED = 8
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a method did.
+    """What a method did: losses, steps, samples and cost.
 
     Args:
-        method, options, seed: Which method, with which hyper-parameters.
+        method, options, seed: Title, hyper-parameters and root seed.
         epochs: Mean of each loss term, per epoch.
         steps: Optimiser steps.
-        samples: Samples read from each declared set (also those that the original alone was asked about).
-        cost: Seconds, CPU seconds, peak memory; calibration and teacher caching included.
+        samples: Samples read from each declared set, also those on which only the original was run.
+        cost: Wall seconds, CPU seconds, peak memory; calibration and caching of the teacher's outputs included.
         changed: Names of the tensors that differ from the original's.
         first_gradient: Norm of the first step's gradient (0 = the method cannot start), None without steps.
-        moved: Euclidean distance of all parameters from the original's.
-        facts: What the method found out (e.g. the calibrated noise); and the shares its batches were computed in and
-            whether signals of the original were read, where that was so.
+        moved: Euclidean distance between all parameters and the original's.
+        facts: What the method reports beyond losses (e.g. the calibrated noise); also the number of micro-batches a
+            batch, and whether the original's outputs were read from its signals, where either is so.
     """
 
     method: str
@@ -67,7 +70,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Unlearned(Generic[M]):
-    """A new model, what was done to make it, and the training log that the next request needs (if there is one)."""
+    """A new model, the trace of its making, and the training log that the next request needs (if there is one)."""
 
     model: M
     trace: Trace
@@ -103,7 +106,7 @@ def unlearn(
     state: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Unlearned[M]:
-    """Run one method and write down what it did.
+    """Run one method and record its trace.
 
     Args:
         method: The method with its hyper-parameters.
@@ -112,13 +115,14 @@ def unlearn(
         partition: Only its forget, retain and validation rows reach the method.
         seed: Root seed of this run.
         recipe, fresh_model: How the original was made, for methods that retrain. With ``recipe.bf16`` the forward
-            passes of methods with epochs of their own run in bfloat16; see `forgetmi.unlearning.bfloat16`.
+            passes of methods with epochs of their own (see `MethodInfo`) run in bfloat16; see
+            `forgetmi.unlearning.bfloat16`.
         ordinal: Whether the classes are grades.
         batch_size: Samples of each set a step.
         training_log: What the method's recorder kept, if it has one.
-        original: What the original says of every row of the declared sets, if it is at hand; see `original_table`.
+        original: The original's signals for every row of the declared sets, if there are any; see `original_table`.
         state: File to save progress to and resume from.
-        progress: Called with (epochs done, epochs in all).
+        progress: Called with (epochs done, total epochs).
 
     Returns:
         The new model, in eval mode, the trace, and the training log without the forgotten.
@@ -127,8 +131,11 @@ def unlearn(
         MethodError: The method reads what it did not declare, diverges, or changed its input; ``original`` does not
             fit.
     """
-    info, bf16 = method.info, _in_bfloat16(method, recipe)
+    info = method.info
+    bf16 = _in_bfloat16(method, recipe)
     before = parameter_digest(model)
+
+    # The declared sets, and the original's outputs for them if its signals were given.
     loaders = GuardedLoaders(
         records,
         {name: partition.rows(name) for name in VISIBLE},
@@ -138,63 +145,62 @@ def unlearn(
         seed=seed,
         device=next(model.parameters()).device,
     )
-    cached = (
-        None
-        if original is None
-        else original_table(
+    cached: OutputTable | None = None
+    if original is not None:
+        cached = original_table(
             original, method, model, records=records, partition=partition, recipe=recipe
         )
-    )
+
+    # A run in bfloat16 or with cached outputs rounds otherwise: neither resumes the other kind.
+    key = _key(method, seed, before, partition)
+    if bf16:
+        key += " bf16"
+    if cached is not None:
+        key += " known"
     context = Context(
         seed=seed,
         reads=info.reads,
         ordinal=ordinal,
         _recipe=recipe,
-        _fresh_model=lambda own: lower(fresh_model(own), on=bf16),
+        _fresh_model=lambda own_seed: lower(fresh_model(own_seed), on=bf16),
         _training_log=training_log,
         _cached=cached,
         state=state,
         progress=progress,
         samples=loaders,
-        key=_key(method, seed, before, partition)
-        + " bf16" * bf16
-        + " known" * (cached is not None),
+        key=key,
     )
     if cached is not None:
         context.facts["what the original says"] = "read from its signals"
     parts = micro_batches(model)
     if parts > 1:
         context.facts[SHARES] = parts
+
     with Meter() as meter, lowered(model, on=bf16):
         result = restore(method.apply(model, loaders, context).eval())
-    if context.facts.get(SHARES, 1) != parts:  # an interrupted run brought its own facts back
+
+    # A resumed run has the facts of the interrupted one.
+    if context.facts.get(SHARES, 1) != parts:
         context.facts[SHARES] = "another number after an interruption"
     if parameter_digest(model) != before:
         raise MethodError(
             Fault(f"{info.title} changed the model it was given", do="Work on a deep copy.")
         )
-    old, new = model.state_dict(), result.state_dict()
-    moved = sum(
-        float((new[name] - old[name]).double().square().sum())
-        for name, _ in model.named_parameters()
+
+    trace = Trace(
+        method=info.title,
+        options=asdict(method),  # type: ignore[call-overload]
+        seed=seed,
+        epochs=tuple(context.log.epochs),
+        steps=context.log.steps,
+        samples=loaders.seen(),
+        cost=meter.cost,
+        changed=_changed(model, result),
+        first_gradient=context.log.first_gradient,
+        moved=_moved(model, result),
+        facts=dict(context.facts),
     )
-    return Unlearned(
-        result,
-        Trace(
-            method=info.title,
-            options=asdict(method),  # type: ignore[call-overload]
-            seed=seed,
-            epochs=tuple(context.log.epochs),
-            steps=context.log.steps,
-            samples=loaders.seen(),
-            cost=meter.cost,
-            changed=tuple(name for name in old if not torch.equal(old[name], new[name])),
-            first_gradient=context.log.first_gradient,
-            moved=moved**0.5,
-            facts=dict(context.facts),
-        ),
-        context._training_log,
-    )
+    return Unlearned(result, trace, context._training_log)
 
 
 def original_table(
@@ -205,16 +211,16 @@ def original_table(
     records: SampleStore,
     partition: Partition,
     recipe: Recipe,
-) -> Table:
-    """What the original said of the sets a method declares, so that it is not asked again about samples as they are.
+) -> OutputTable:
+    """The original's outputs for the sets that a method declares, so that they need not be computed again.
 
     Use it before a run writes anything, to refuse signals that do not fit; `unlearn` does so itself, too. The result
-    differs by rounding from one for which the original is asked. A few samples are asked about, because the digest of a
-    cohort does not depend on its pixels.
+    differs by rounding from one for which the original is run. On a few samples it is run all the same, because the
+    digest of a cohort does not depend on its pixels.
 
     Args:
-        signals: What the original said when it was evaluated; nothing about rows of other sets is kept.
-        method: Which method.
+        signals: The original's outputs for the cohort; nothing about rows of other sets is used.
+        method: The method.
         model: The original, in eval mode.
         records, partition, recipe: As for `unlearn`.
 
@@ -234,28 +240,48 @@ def original_table(
                 do="Leave them out.",
             )
         )
-    rows = np.sort(
-        np.concatenate([partition.rows(name) for name in VISIBLE if name in method.info.reads])
-    )
+
+    # The rows that the method may read, and no others.
+    declared = [partition.rows(name) for name in VISIBLE if name in method.info.reads]
+    rows = np.sort(np.concatenate(declared))
     device = next(model.parameters()).device
     table = table_from_signals(
         signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device
     )
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(int))]
-    check(table, model, records.batch(some).to(device))
+
+    # A few samples, evenly spread over the rows.
+    positions = np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(int))
+    batch = records.batch(rows[positions]).to(device)
+    check(table, model, batch)
     return table
 
 
+def _changed(model: nn.Module, result: nn.Module) -> tuple[str, ...]:
+    """Names of the tensors that differ."""
+    old, new = model.state_dict(), result.state_dict()
+    return tuple(name for name in old if not torch.equal(old[name], new[name]))
+
+
+def _moved(model: nn.Module, result: nn.Module) -> float:
+    """Euclidean distance between all parameters."""
+    old, new = model.state_dict(), result.state_dict()
+    squares = 0.0
+    for name, _ in model.named_parameters():
+        difference = (new[name] - old[name]).double()
+        squares += float(difference.square().sum())
+    return squares**0.5
+
+
 def _in_bfloat16(method: Method[Any], recipe: Recipe) -> bool:
-    """Whether the method's forward passes run in bfloat16: as the recipe does, where it trains by epochs of its own."""
+    """Whether the method's forward passes run in bfloat16: as the recipe does, where it has epochs of its own."""
     return recipe.bf16 and method.info.own_epochs
 
 
 def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:
-    """What an interrupted run must share with the one that resumes it."""
+    """What an interrupted run and the one that resumes it must have in common."""
     digest = hashlib.sha256(
         f"{type(method).__qualname__} {method!r} {seed} {weights} {partition.cohort}".encode()
     )
-    for name in ("forget", "retain", "validation"):
+    for name in VISIBLE:
         digest.update(partition.rows(name).tobytes() + b"|")
     return digest.hexdigest()

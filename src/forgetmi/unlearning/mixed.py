@@ -25,13 +25,15 @@ def mixed(loaders: GuardedLoaders, retained: Ints, *, seed: int, epoch: int) -> 
         epoch: The order is a pure function of seed and epoch.
     """
     forget = loaders.forget.rows
-    order = numpy_generator(seed, "unlearn", "mixed", epoch).permutation(
-        np.concatenate([forget, retained])
-    )
+    generator = numpy_generator(seed, "unlearn", "mixed", epoch)
+    order = generator.permutation(np.concatenate([forget, retained]))
+
     for start in range(0, len(order), loaders.batch_size):
         rows = order[start : start + loaders.batch_size]
-        lost = np.isin(rows, forget)
-        yield concatenate(*loaders.forget.batches(rows[lost]), *loaders.retain.batches(rows[~lost]))
+        is_forgotten = np.isin(rows, forget)
+        forget_batches = loaders.forget.batches(rows[is_forgotten])
+        retain_batches = loaders.retain.batches(rows[~is_forgotten])
+        yield concatenate(*forget_batches, *retain_batches)
 
 
 def forgotten(batch: Batch, rows: Ints) -> int:
@@ -40,5 +42,16 @@ def forgotten(batch: Batch, rows: Ints) -> int:
 
 
 def portion(loss: Callable[[], Tensor], part: int, whole: Batch) -> Tensor:
-    """The share that ``part`` samples have in a batch's mean, given the mean over them; 0 without any."""
-    return loss() * (part / len(whole)) if part else torch.zeros((), device=whole.image.device)
+    """A part's contribution to the mean over a batch.
+
+    Args:
+        loss: Mean over the part; not computed where the part is empty.
+        part: Samples of the part.
+        whole: The batch.
+
+    Returns:
+        Scalar; 0 where the part is empty.
+    """
+    if not part:
+        return torch.zeros((), device=whole.image.device)
+    return loss() * (part / len(whole))

@@ -12,7 +12,7 @@ from forgetmi.core.batch import Batch, Model
 from forgetmi.data.noise import Perturbation
 from forgetmi.unlearning.label_matched import matched_mean
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
-from forgetmi.unlearning.teacher import Table, looked_up_or_run
+from forgetmi.unlearning.teacher import OutputTable, looked_up_or_run
 
 IMAGE_STD = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
 TEXT_LEVEL = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -25,7 +25,7 @@ def calibrate_noise(
     loaders: GuardedLoaders,
     *,
     seed: int,
-    cached: Table | None = None,
+    cached: OutputTable | None = None,
 ) -> tuple[float, float, dict[str, Any]]:
     """Choose the image and text noise without a retrained model.
 
@@ -37,11 +37,11 @@ def calibrate_noise(
         teacher: The frozen original.
         loaders: Forget and validation are read, with labels.
         seed: Root seed; the draw is the one the method itself uses.
-        cached: What the original said of validation samples, if that is at hand.
+        cached: The original's cached outputs for validation samples, if there are any.
 
     Returns:
         Standard deviation of the image noise (pixel values in [0, 1]), level of the text noise (probability a word),
-        and what was found, for the trace. Below 60 forgotten images with a known label, or without validation patients
+        and facts for the trace. Below 60 forgotten images with a known label, or without validation patients
         of their classes, there is no guide and the pair is (0.2, 0.5).
 
     Source: ours; Forget-MI tries several levels and reports them on the test set.
@@ -51,44 +51,52 @@ def calibrate_noise(
     labelled = int((labels >= 0).sum())
     if labelled < FEWEST:
         return *FALLBACK, {"noise": "fallback", "forgotten images with a label": labelled}
-    target = _reference(looked_up_or_run(teacher, cached), loaders.validation, labels)
+
+    # The loss that noisy forgotten samples should have: that of patients never trained on.
+    original = looked_up_or_run(teacher, cached)
+    target = _reference(original, loaders.validation, labels)
     if target is None:
         return *FALLBACK, {"noise": "fallback", "validation images of the forgotten classes": 0}
-    found: list[tuple[float, float]] = []
+
+    # Both heads' mean loss at each level of the grid.
+    image_losses: list[float] = []
+    text_losses: list[float] = []
     for std, level in zip(IMAGE_STD, TEXT_LEVEL, strict=True):
-        noisy = Perturbation(image_std=std, text_level=level, seed=seed)
-        loss = torch.cat(
-            [_losses(teacher, batch) for batch in forget.batches(forget.rows, perturbation=noisy)]
-        )
-        mean = loss[labels >= 0].mean(dim=0)
-        found.append((float(mean[0]), float(mean[1])))
-    image, text = (
-        int(np.argmin([abs(loss[head] - target[head]) for loss in found])) for head in (0, 1)
-    )
-    return (
-        IMAGE_STD[image],
-        TEXT_LEVEL[text],
-        {
-            "noise": "calibrated",
-            "image noise std": IMAGE_STD[image],
-            "text noise level": TEXT_LEVEL[text],
-            "target cross-entropy (image, text)": target,
-            "reached": (found[image][0], found[text][1]),
-        },
-    )
+        noise = Perturbation(image_std=std, text_level=level, seed=seed)
+        noisy_batches = forget.batches(forget.rows, perturbation=noise)
+        losses = torch.cat([_losses(teacher, batch) for batch in noisy_batches])
+        mean = losses[labels >= 0].mean(dim=0)
+        image_losses.append(float(mean[0]))
+        text_losses.append(float(mean[1]))
+
+    image = _closest(image_losses, target[0])
+    text = _closest(text_losses, target[1])
+    facts = {
+        "noise": "calibrated",
+        "image noise std": IMAGE_STD[image],
+        "text noise level": TEXT_LEVEL[text],
+        "target cross-entropy (image, text)": target,
+        "reached": (image_losses[image], text_losses[text]),
+    }
+    return IMAGE_STD[image], TEXT_LEVEL[text], facts
+
+
+def _closest(losses: list[float], target: float) -> int:
+    """Position of the loss that is closest to the target; of several the first."""
+    return int(np.argmin([abs(loss - target) for loss in losses]))
 
 
 @torch.no_grad()
 def _losses(teacher: Model, batch: Batch) -> Tensor:
     """Cross-entropy of both heads, Float[b, 2]; 0 where the label is unknown."""
     out = teacher(batch)
-    return torch.stack(
-        [
-            nn.functional.cross_entropy(logits, batch.label, ignore_index=-1, reduction="none")
-            for logits in (out.image_logits, out.text_logits)
-        ],
-        dim=1,
+    image = nn.functional.cross_entropy(
+        out.image_logits, batch.label, ignore_index=-1, reduction="none"
     )
+    text = nn.functional.cross_entropy(
+        out.text_logits, batch.label, ignore_index=-1, reduction="none"
+    )
+    return torch.stack([image, text], dim=1)
 
 
 def _reference(
@@ -98,14 +106,14 @@ def _reference(
     batches = list(validation.batches(validation.rows))
     if not batches:
         return None
-    label, loss = (
-        torch.cat([batch.label for batch in batches]),
-        torch.cat([_losses(teacher, one) for one in batches]),
-    )
+
+    label = torch.cat([batch.label for batch in batches])
+    losses = torch.cat([_losses(teacher, batch) for batch in batches])
     forgotten = forgotten[forgotten >= 0]
     if not bool(torch.isin(label, forgotten).any()):
         return None
-    image, text = (
-        matched_mean(label[label >= 0], loss[label >= 0, head], forgotten) for head in (0, 1)
-    )
+
+    known = label >= 0
+    image = matched_mean(label[known], losses[known, 0], forgotten)
+    text = matched_mean(label[known], losses[known, 1], forgotten)
     return image, text

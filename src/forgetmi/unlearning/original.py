@@ -33,17 +33,17 @@ class TrainingTask:
     """Everything a training of an original needs, and no validation or holdout patient.
 
     Args:
-        samples: Who is trained on; its ``rows`` are sorted, and no other row can be read through it.
+        samples: The training side; its ``rows`` are sorted, and no other row can be read through it.
         forget: Rows that will be forgotten.
         patient: Patient codes of all rows of the cohort.
         recipe: How a model is trained.
         seed: Root seed.
         ordinal: Whether the classes are grades.
         fresh_model: From a seed to an untrained model.
-        usual: The usual training of one model, watched by recorders.
+        usual: The usual training of one model, with recorders that observe every step.
         state: File to save progress to and resume from; None = not resumable.
         log: File or folder where the log will be saved; a large one is streamed there.
-        progress: Called with (epochs done, epochs in all).
+        progress: Called with (epochs done, total epochs).
     """
 
     samples: GuardedLoader
@@ -61,7 +61,7 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class TrainedOriginal:
-    """An original, what happened while it was trained, and the log its method asked for (if any)."""
+    """An original, the trace of its training, and the log that its method needs (if any)."""
 
     model: ImageText | Ensemble
     trace: TrainingTrace
@@ -70,7 +70,7 @@ class TrainedOriginal:
 
 @dataclass(frozen=True)
 class OwnOriginal:
-    """A method's own way to an original; named in its `MethodInfo`.
+    """How a method trains its original; named in its `MethodInfo`.
 
     Args:
         train: From the method's options and the task to the trained original.
@@ -85,7 +85,7 @@ def watched(
     recorder: Callable[[Any, TrainingTask], LoggingRecorder],
     load: Callable[[Path], TrainingLog],
 ) -> OwnOriginal:
-    """The usual training with a recorder beside it.
+    """The usual training, observed by a recorder.
 
     Args:
         recorder: From the method's options and the task to a new recorder.

@@ -1,4 +1,4 @@
-"""Project neurons' weights off the directions in which a group of samples stands out."""
+"""Project neurons' weights onto the complement of the directions in which a group of samples stands out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def select(forget: Tensor, retain: Tensor, *, share: float) -> Tensor:
         Int64[k], ascending.
     """
     score = forget.abs().mean(dim=0) - retain.abs().mean(dim=0)
-    return score.topk(min(len(score), max(2, int(share * len(score))))).indices.sort().values
+    count = min(len(score), max(2, int(share * len(score))))
+    return score.topk(count).indices.sort().values
 
 
 def directions(apart: Tensor, *, variance: float) -> Tensor:
@@ -36,9 +37,14 @@ def directions(apart: Tensor, *, variance: float) -> Tensor:
     unit = (apart / length.clamp(min=1e-8))[length[:, 0] > 1e-8]
     if len(unit) == 0:
         return apart.new_zeros(apart.shape[1], 0)
-    _, size, basis = torch.linalg.svd(unit.double(), full_matrices=False)
-    held = size.square().cumsum(0) / size.square().sum()
-    count = min(int((held < variance - 1e-12).sum()) + 1, int((size > 1e-10 * size[0]).sum()))
+
+    _, singular, basis = torch.linalg.svd(unit.double(), full_matrices=False)
+
+    # As many directions as reach the share, but none that is only rounding.
+    explained = singular.square().cumsum(0) / singular.square().sum()
+    needed = int((explained < variance - 1e-12).sum()) + 1
+    rank = int((singular > 1e-10 * singular[0]).sum())
+    count = min(needed, rank)
     return basis[:count].T
 
 
@@ -51,8 +57,10 @@ def project(weight: Any, neurons: Tensor, basis: Tensor) -> None:
         neurons: Int64[k], the rows S.
         basis: Float[k, r], Q with orthonormal columns.
     """
-    neurons, basis = neurons.to(weight.device), basis.to(weight.device).double()
+    neurons = neurons.to(weight.device)
+    basis = basis.to(weight.device).double()
+
+    # In double precision, each neuron's weights as one row.
     rows = weight[neurons].double().flatten(1)
-    weight[neurons] = (
-        (rows - basis @ (basis.T @ rows)).reshape(weight[neurons].shape).to(weight.dtype)
-    )
+    projected = rows - basis @ (basis.T @ rows)
+    weight[neurons] = projected.reshape(weight[neurons].shape).to(weight.dtype)

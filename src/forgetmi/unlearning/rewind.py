@@ -1,4 +1,4 @@
-"""Rewinding: of the states a method went through, the one that treats the forgotten like patients never seen."""
+"""Rewinding: choose the epoch whose model treats the forgotten like patients it was never trained on."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from forgetmi.unlearning.loaders import GuardedLoaders
 
 
 class History:
-    """Weights and buffers as they were; part of the state an interrupted run resumes from."""
+    """Weights and buffers of past epochs; part of the state an interrupted run resumes from."""
 
     def __init__(self) -> None:
-        self.kept: list[dict[str, Tensor]] = []
+        self.states: list[dict[str, Tensor]] = []
 
     def keep(self, student: ImageText) -> None:
         """Add a copy of the present state."""
-        self.kept.append(
-            {name: value.detach().clone() for name, value in student.state_dict().items()}
-        )
+        state = {name: value.detach().clone() for name, value in student.state_dict().items()}
+        self.states.append(state)
 
     def state_dict(self) -> dict[str, Any]:
         """The states."""
-        return {"kept": self.kept}
+        return {"kept": self.states}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Take them back."""
-        self.kept = list(state_dict["kept"])
+        """Restore them."""
+        self.states = list(state_dict["kept"])
 
 
 def rewind(
@@ -46,19 +45,26 @@ def rewind(
         measure: Of the image head; error moves in steps of one sample, cross_entropy is finer.
 
     Returns:
-        What was found, for the trace. Rewinding means something where the last state is worse on the forgotten than on
+        Facts for the trace. Rewinding means something where the last state is worse on the forgotten than on
         validation patients.
 
     Source: SCRUB+R (Kurmanji et al. 2023, arXiv 2302.09880), whose validation set holds the forgotten class alone.
     """
-    means = []
-    for state in history.kept:
+    # The forget set's mean in each state.
+    means: list[float] = []
+    for state in history.states:
         student.load_state_dict(state)
-        means.append(float(per_sample(student, loaders.forget, measure)[1].double().mean()))
-    like, _ = per_sample(student, loaders.forget, measure)
-    reference = matched_mean(*per_sample(student, loaders.validation, measure), like)
-    best = min(range(len(means)), key=lambda at: (abs(means[at] - reference), -at))
-    student.load_state_dict(history.kept[best])
+        _, values = per_sample(student, loaders.forget, measure)
+        means.append(float(values.double().mean()))
+
+    # The last state's mean on validation patients, with the forget set's mix of labels.
+    forget_label, _ = per_sample(student, loaders.forget, measure)
+    label, values = per_sample(student, loaders.validation, measure)
+    reference = matched_mean(label, values, forget_label)
+
+    # Of equally close states the latest.
+    best = min(range(len(means)), key=lambda epoch: (abs(means[epoch] - reference), -epoch))
+    student.load_state_dict(history.states[best])
     return {
         "rewound to epoch": best,
         "reference": reference,

@@ -27,29 +27,35 @@ def logistic(features: Tensor, label: Tensor, *, noise: Tensor, ridge: float) ->
     """
     classes, width = noise.shape
 
-    def at(weight: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient_and_hessian(weight: Tensor) -> tuple[Tensor, Tensor]:
         w = weight.view(classes, width)
         p = (features @ w.T).softmax(dim=1)
-        gradient = (
-            (p - nn.functional.one_hot(label, classes)).T @ features
-            + ridge * len(features) * w
-            + noise
-        )
-        spread = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-        blocks = [
-            [(spread[:, i, j, None] * features).T @ features for j in range(classes)]
-            for i in range(classes)
-        ]
-        hessian = torch.cat([torch.cat(row, dim=1) for row in blocks])
-        return gradient.reshape(-1), hessian + ridge * len(features) * torch.eye(
-            len(weight), dtype=hessian.dtype
-        )
+        residual = p - nn.functional.one_hot(label, classes)
+        gradient = residual.T @ features + ridge * len(features) * w + noise
 
-    return at
+        # One block for each pair of classes: features weighted by the softmax's covariance.
+        spread = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        rows: list[Tensor] = []
+        for i in range(classes):
+            blocks = [(spread[:, i, j, None] * features).T @ features for j in range(classes)]
+            rows.append(torch.cat(blocks, dim=1))
+        hessian = torch.cat(rows)
+
+        penalty = ridge * len(features) * torch.eye(len(weight), dtype=hessian.dtype)
+        return gradient.reshape(-1), hessian + penalty
+
+    return gradient_and_hessian
 
 
 def newton(objective: Objective, weight: Tensor) -> Tensor:
-    """One Newton step; exact on a quadratic."""
+    """One Newton step; exact on a quadratic.
+
+    Examples:
+        >>> def parabola(weight):  # (w - 3)^2, from w to gradient and Hessian
+        ...     return 2 * (weight - 3), torch.tensor([[2.0]])
+        >>> newton(parabola, torch.zeros(1)).tolist()
+        [3.0]
+    """
     gradient, hessian = objective(weight)
     return weight - torch.linalg.solve(hessian, gradient)
 
@@ -65,17 +71,24 @@ def minimise(
     weight = start
     norm = float(objective(weight)[0].norm())
     goal = tolerance * (1 + norm)
+
     for _ in range(steps):
         if norm <= goal:
             return weight
+
+        # The whole Newton step; half of it for as long as the gradient does not shrink.
         step = newton(objective, weight) - weight
-        size, moved = 1.0, weight + step
-        while (new := float(objective(moved)[0].norm())) >= norm and size > 1e-6:
+        size = 1.0
+        moved = weight + step
+        new_norm = float(objective(moved)[0].norm())
+        while new_norm >= norm and size > 1e-6:
             size /= 2
             moved = weight + size * step
+            new_norm = float(objective(moved)[0].norm())
         if size <= 1e-6:
             break
-        weight, norm = moved, new
+        weight, norm = moved, new_norm
+
     if norm <= goal:
         return weight
     raise MethodError(
@@ -96,5 +109,9 @@ def certified_epsilon(residual: float, *, std: float, delta: float) -> float:
         delta: Above 0 to below 1.
 
     Source: Guo et al. 2020, theorem 3.
+
+    Examples:
+        >>> certified_epsilon(0.0, std=1.0, delta=1e-4)
+        0.0
     """
     return math.sqrt(2 * math.log(1.5 / delta)) * residual / std

@@ -1,4 +1,4 @@
-"""What training on separate groups of patients leaves for unlearning."""
+"""The log of a sharded training: each patient's shard and slice, and the weights after each slice."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ Weights = dict[str, Tensor]
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class SliceLog:
-    """Where every patient was put, and the weights after each slice; storage is 4 bytes x parameters x slices x shards.
+    """Every patient's shard and slice, and the weights after each slice.
 
-    Checkpoints after a patient's slice remember the patient: keep the log that unlearning hands back in place of this.
+    Storage is 4 bytes x parameters x slices x shards.
+
+    Checkpoints after a patient's slice remember the patient: replace this log by the one that unlearning returns.
 
     Args:
         shard, slice: Int[n] for every row of the cohort, -1 = not trained on.
@@ -44,15 +46,12 @@ class SliceLog:
 
     def save(self, path: Path) -> None:
         """Write to a file."""
-        save_log(
-            path,
-            "SISA",
-            {
-                "shard": torch.tensor(self.shard),
-                "slice": torch.tensor(self.slice),
-                "weights": [list(shard) for shard in self.weights],
-            },
-        )
+        values = {
+            "shard": torch.tensor(self.shard),
+            "slice": torch.tensor(self.slice),
+            "weights": [list(shard_weights) for shard_weights in self.weights],
+        }
+        save_log(path, "SISA", values)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -62,9 +61,8 @@ class SliceLog:
             MethodError: The file is damaged, or another method's.
         """
         values = load_log(path, "SISA")
-        return cls(
-            values["shard"].numpy(), values["slice"].numpy(), tuple(map(tuple, values["weights"]))
-        )
+        weights = tuple(tuple(shard_weights) for shard_weights in values["weights"])
+        return cls(values["shard"].numpy(), values["slice"].numpy(), weights)
 
 
 @final
@@ -73,13 +71,13 @@ class Slices:
 
     Args:
         shard, slice: As in `SliceLog`.
-        weights: What is there already; anything for slices that will be trained.
+        weights: Weights of slices already trained; anything for slices that will be trained.
     """
 
     def __init__(self, shard: Ints, slice: Ints, weights: Sequence[Sequence[Weights]]) -> None:
         self.shard = shard
         self.slice = slice
-        self.weights = [list(one) for one in weights]
+        self.weights = [list(shard_weights) for shard_weights in weights]
         self.epochs: list[dict[str, Any]] = []
 
     def rows(self, number: int, last: int) -> Ints:
@@ -95,5 +93,6 @@ class Slices:
         return {"weights": self.weights, "epochs": self.epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Take it back."""
-        self.weights, self.epochs = state_dict["weights"], state_dict["epochs"]
+        """Restore it."""
+        self.weights = state_dict["weights"]
+        self.epochs = state_dict["epochs"]

@@ -19,13 +19,15 @@ from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import GuardedLoader
 
 M = TypeVar("M", bound=nn.Module)
+DIFFERENT = "the original says something else of these images now"
+# Attributes of `Outputs` and `Signals`, in the order of OutputTable's fields.
 COLUMNS = (
     "image_embedding",
     "text_embedding",
     "joint_embedding",
     "image_logits",
     "text_logits",
-)  # as in Table
+)
 
 
 def frozen(model: M) -> M:
@@ -37,11 +39,11 @@ def frozen(model: M) -> M:
 
 
 @dataclass(frozen=True)
-class Table:
+class OutputTable:
     """Outputs of a frozen model, one row per sample, looked up by cohort row.
 
     Args:
-        position: Int64[largest row + 1], -1 where a row is not held.
+        position: Int64[largest row + 1], where each row is in the table, -1 = it is not.
         image, text, joint: Float[n, d] embeddings.
         image_logits, text_logits: Float[n, k].
     """
@@ -60,25 +62,29 @@ class Table:
             KeyError: A row was never computed.
         """
         rows = rows.cpu()
-        if bool((rows >= len(self.position)).any()) or bool((self.position[rows] < 0).any()):
+        unknown = bool((rows >= len(self.position)).any())
+        if unknown or bool((self.position[rows] < 0).any()):
             raise KeyError("no stored output for a row asked for")
-        at = self.position[rows]
+
+        positions = self.position[rows]
         return Outputs(
-            self.image_logits[at],
-            self.text_logits[at],
-            self.image[at],
-            self.text[at],
-            self.joint[at],
+            self.image_logits[positions],
+            self.text_logits[positions],
+            self.image[positions],
+            self.text[positions],
+            self.joint[positions],
         )
 
-    def select(self, rows: Ints) -> Table:
+    def select(self, rows: Ints) -> OutputTable:
         """A table of the given rows alone, in that order.
 
         Raises:
             KeyError: A row was never computed.
         """
-        said = self.of(torch.tensor(rows))
-        return Table(_position(torch.tensor(rows)), *(getattr(said, name) for name in COLUMNS))
+        selected = torch.tensor(rows)
+        outputs = self.of(selected)
+        columns = [getattr(outputs, name) for name in COLUMNS]
+        return OutputTable(_positions(selected), *columns)
 
 
 def table_from_signals(
@@ -88,83 +94,91 @@ def table_from_signals(
     weights: str,
     cohort: str,
     device: torch.device | str = "cpu",
-) -> Table:
-    """What the original said of some rows when it was evaluated, as a table.
+) -> OutputTable:
+    """The original's stored outputs for some rows, as a table.
 
     Args:
         signals: Of the original.
-        rows: Rows to hold; nothing about others gets into the table.
+        rows: Rows of the table; nothing about others gets into it.
         weights: Digest of the original's weights.
         cohort: Digest of the cohort.
-        device: Where the table shall be.
+        device: Device of the table.
 
     Raises:
         MethodError: The signals are of another model or cohort, damaged, or lack a row or the embeddings.
     """
     columns = [getattr(signals, name) for name in COLUMNS]
-    why = {
-        "they are of another model, or made before its gate was fitted": signals.model != weights,
-        "they are of another cohort": signals.cohort != cohort,
-        "they hold no embeddings": any(column is None for column in columns),
-        "they are damaged": any(
-            column is not None
-            and not (
-                len(column) == len(signals.row) and column.ndim == 2 and np.isfinite(column).all()
-            )
-            for column in columns
-        ),
-        "some forgotten, retained or validation images are not in them": not np.isin(
-            rows, signals.row
-        ).all(),
-    }
-    _refuse([reason for reason, holds in why.items() if holds])
-    said = signals.select(rows)
-    return Table(
-        _position(torch.tensor(rows)),
-        *(
-            torch.tensor(getattr(said, name), dtype=torch.float32, device=device)
-            for name in COLUMNS
-        ),
-    )
+    reasons: list[str] = []
+    if signals.model != weights:
+        reasons.append("they are of another model, or made before its gate was fitted")
+    if signals.cohort != cohort:
+        reasons.append("they are of another cohort")
+    if any(column is None for column in columns):
+        reasons.append("they hold no embeddings")
+    if any(_damaged(column, len(signals.row)) for column in columns):
+        reasons.append("they are damaged")
+    if not np.isin(rows, signals.row).all():
+        reasons.append("some forgotten, retained or validation images are not in them")
+    if reasons:
+        raise _unfit(", ".join(reasons))
+
+    selected = signals.select(rows)
+    tensors: list[Tensor] = []
+    for name in COLUMNS:
+        values = getattr(selected, name)
+        tensors.append(torch.tensor(values, dtype=torch.float32, device=device))
+    return OutputTable(_positions(torch.tensor(rows)), *tensors)
 
 
 @torch.no_grad()
-def check(table: Table, model: nn.Module, batch: Batch) -> None:
-    """See whether a table holds what a model says of a batch, to 1 % of the largest value.
+def check(table: OutputTable, model: nn.Module, batch: Batch) -> None:
+    """Check that a table holds a model's outputs for a batch, to 1 % of the largest value.
 
     Raises:
         MethodError: It does not.
     """
     with evaluating(model):
-        held, said = table.of(batch.row), model(batch)
+        computed = model(batch)
+    stored = table.of(batch.row)
+
     for name in COLUMNS:
-        one, other = getattr(held, name), getattr(said, name)
-        if one.shape != other.shape or not bool(
-            ((one - other).abs() <= 0.01 * other.abs().max()).all()
-        ):
-            _refuse(["the original says something else of these images now"])
+        expected, value = getattr(computed, name), getattr(stored, name)
+        if value.shape != expected.shape:
+            raise _unfit(DIFFERENT)
+        tolerance = 0.01 * expected.abs().max()
+        close = (value - expected).abs() <= tolerance
+        if not bool(close.all()):
+            raise _unfit(DIFFERENT)
 
 
-def _refuse(reasons: list[str]) -> None:
-    if reasons:
-        raise MethodError(
-            Fault(
-                "the original's signals do not fit",
-                why=", ".join(reasons),
-                do="Run the original over this cohort: forgetmi predict.",
-            )
+def _damaged(column: np.ndarray | None, rows: int) -> bool:
+    """Whether a column that is there is not a finite value for each row."""
+    if column is None:
+        return False
+    return not (len(column) == rows and column.ndim == 2 and np.isfinite(column).all())
+
+
+def _unfit(reason: str) -> MethodError:
+    return MethodError(
+        Fault(
+            "the original's signals do not fit",
+            why=reason,
+            do="Run the original over this cohort: forgetmi predict.",
         )
+    )
 
 
-def looked_up_or_run(teacher: Model, cached: Table | None) -> Model:
-    """The original, for batches as they are: looked up where its outputs were handed to the run, else run."""
-    return teacher if cached is None else lambda batch: cached.of(batch.row)
+def looked_up_or_run(teacher: Model, cached: OutputTable | None) -> Model:
+    """The original as a function of unchanged batches: its cached outputs where the run was given them, else a run."""
+    if cached is None:
+        return teacher
+    return lambda batch: cached.of(batch.row)
 
 
 def outputs_of(
-    teacher: nn.Module, loader: GuardedLoader, rows: Ints, cached: Table | None
-) -> Table:
-    """What the original says of some samples as they are: looked up where it was handed to the run, else computed.
+    teacher: nn.Module, loader: GuardedLoader, rows: Ints, cached: OutputTable | None
+) -> OutputTable:
+    """The original's outputs for some unchanged samples: cached where the run was given them, else computed.
 
     Args:
         teacher: The frozen original.
@@ -175,15 +189,13 @@ def outputs_of(
     Raises:
         MethodError: A row is not of this set.
     """
-    return (
-        tabulate(teacher, loader.batches(rows))
-        if cached is None
-        else cached.select(loader.own(rows))
-    )
+    if cached is None:
+        return tabulate(teacher, loader.batches(rows))
+    return cached.select(loader.own(rows))
 
 
 @torch.no_grad()
-def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> Table:
+def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> OutputTable:
     """Run a frozen model once over some batches and keep its outputs.
 
     The batches must not depend on what was computed before (fixed rows in a fixed order), or a resumed run would round
@@ -193,18 +205,21 @@ def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> Table:
         teacher: A frozen model (see `frozen`).
         batches: The samples; a row that occurs twice keeps its last output.
     """
-    rows, outputs = [], []
+    rows: list[Tensor] = []
+    outputs: list[Outputs] = []
     for batch in batches:
         rows.append(batch.row.cpu())
         outputs.append(teacher(batch))
-    return Table(
-        _position(torch.cat(rows)),
-        *(torch.cat([getattr(output, name) for output in outputs]) for name in COLUMNS),
-    )
+
+    columns: list[Tensor] = []
+    for name in COLUMNS:
+        parts = [getattr(part, name) for part in outputs]
+        columns.append(torch.cat(parts))
+    return OutputTable(_positions(torch.cat(rows)), *columns)
 
 
-def _position(rows: Tensor) -> Tensor:
-    """Where each row is held, -1 = nowhere."""
+def _positions(rows: Tensor) -> Tensor:
+    """Position of each row in a table, -1 = none."""
     position = torch.full((int(rows.max()) + 1,), -1, dtype=torch.long)
     position[rows] = torch.arange(len(rows))
     return position

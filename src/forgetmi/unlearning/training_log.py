@@ -1,4 +1,4 @@
-"""Storing what a method kept while its original was trained."""
+"""Storing a method's log of its original's training."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def save_log(path: Path, kind: str, values: dict[str, Any]) -> None:
         kind: Which method's log this is.
         values: What `load_log` will return.
     """
+    # Written under another name first, so that an interruption leaves no half of a log.
     partial = path.with_name(f".{path.name}.partial")
     with full_disk_explained(path.name):
         try:
@@ -39,13 +40,13 @@ def load_log(path: Path, kind: str) -> dict[str, Any]:
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        found, values = stored["kind"], stored["values"]
+        stored_kind, values = stored["kind"], stored["values"]
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
         raise MethodError(
             Fault("the training log cannot be read", where=path.name, why=type(error).__name__)
         ) from error
-    if found != kind:
+    if stored_kind != kind:
         raise MethodError(
-            Fault(f"this is a training log of {found}, not of {kind}", where=path.name)
+            Fault(f"this is a training log of {stored_kind}, not of {kind}", where=path.name)
         )
     return values

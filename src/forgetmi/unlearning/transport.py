@@ -1,4 +1,4 @@
-"""From the outputs of remembered patients to those of unseen ones: Gaussian optimal transport, class by class."""
+"""From outputs for retained patients to outputs for validation patients: Gaussian optimal transport, class by class."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ NEGLIGIBLE = 1e-10  # eigenvalues below this share of the largest are rounding
 
 
 def centred_basis(classes: int) -> Floats:
-    """Orthonormal basis of the logits that sum to zero: what a softmax can see of its logits.
+    """Orthonormal basis of the logits that sum to zero: the part of its logits that a softmax depends on.
 
     Args:
         classes: Number k of classes, >= 2.
 
     Returns:
         Float[k, k - 1]; ``logits @ basis`` are the k - 1 coordinates.
+
+    Examples:
+        >>> centred_basis(2).round(3).tolist()
+        [[0.707], [-0.707]]
     """
     return helmert(classes).T
 
@@ -39,17 +43,23 @@ def gaussian_map(source: Floats, target: Floats) -> Floats:
 
     Source: Peyre and Cuturi, Computational Optimal Transport (2019), remark 2.31. Deviation: S may be singular.
     """
+    # Eigenvectors of S; directions of negligible variance are left alone.
     values, vectors = np.linalg.eigh(source)
     varies = values > NEGLIGIBLE * max(values[-1], np.finfo(np.float64).tiny)
     length = np.sqrt(np.where(varies, values, 1.0))
+
     root = (vectors * np.where(varies, length, 0.0)) @ vectors.T
     inverse = (vectors * np.where(varies, 1.0 / length, 0.0)) @ vectors.T
-    still = (vectors * np.where(varies, 0.0, 1.0)) @ vectors.T
+    fixed = (vectors * np.where(varies, 0.0, 1.0)) @ vectors.T
+
     # Singular values of S^1/2 T^1/2, not roots of eigenvalues of S^1/2 T S^1/2: those keep half of the digits only.
     spread, axes = np.linalg.eigh(target)
-    between, singular, _ = np.linalg.svd(root @ (axes * np.sqrt(np.maximum(spread, 0.0))))
-    moved = inverse @ (between * singular) @ between.T @ inverse + still
-    return (moved + moved.T) / 2
+    target_root = axes * np.sqrt(np.maximum(spread, 0.0))
+    between, singular, _ = np.linalg.svd(root @ target_root)
+
+    # Symmetric up to rounding, and exactly so in the end.
+    matrix = inverse @ (between * singular) @ between.T @ inverse + fixed
+    return (matrix + matrix.T) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +68,10 @@ class Transport:
 
     Args:
         mean: Float[k, d] of each class among the members; 0 where it has none.
-        shift: Float[k, d] from each class's mean to that of the unseen.
+        shift: Float[k, d] from each class's mean to its mean among the validation samples.
         matrix: Float[d, d], A.
         known: Bool[k], classes with members.
-        rows: Int[k], unseen samples of each class.
+        rows: Int[k], validation samples of each class.
         common: The common true-label shift, in logits.
     """
 
@@ -73,7 +83,7 @@ class Transport:
     common: float
 
     def apply(self, points: Floats, label: Ints, *, covariance: float = 1.0) -> Floats:
-        """Move points as the members of their class would have to be moved to look unseen.
+        """Move points as the members of their class would have to be moved to look like validation samples.
 
         With label y, mean m and shift s of the class: ``a + s_y + c (A - 1)(a - m_y)``. A class without members is
         only shifted; a point whose label is -1 stays where it is.
@@ -86,17 +96,20 @@ class Transport:
         Returns:
             Float[n, d].
         """
-        labelled, known = label >= 0, (label >= 0) & self.known[label]
-        change = np.where(labelled[:, None], self.shift[label], 0.0)
-        around = np.where(known[:, None], points - self.mean[label], 0.0)
-        return points + change + covariance * around @ (self.matrix - np.eye(len(self.matrix)))
+        labelled = label >= 0
+        with_members = labelled & self.known[label]
+
+        shift = np.where(labelled[:, None], self.shift[label], 0.0)
+        around_mean = np.where(with_members[:, None], points - self.mean[label], 0.0)
+        identity = np.eye(len(self.matrix))
+        return points + shift + covariance * around_mean @ (self.matrix - identity)
 
 
 def fit_transport(
     members: Floats,
     member_label: Ints,
-    unseen: Floats,
-    unseen_label: Ints,
+    validation: Floats,
+    validation_label: Ints,
     *,
     classes: int,
     prior: float = 5.0,
@@ -105,23 +118,24 @@ def fit_transport(
 
     The shift of a class is the difference of its two means, shrunk towards a common shift: every class moved by the
     same number of logits along its own label, fitted by least squares. The matrix maps the pooled within-class
-    covariance of the members onto that of the unseen, each shrunk towards the mean of the two; where either set is too
-    small to have one, both become the same and the map is the identity. Samples without a label are left out.
+    covariance of the members onto that of the validation samples, each shrunk towards the mean of the two; where either
+    set is too small to have one, both become the same and the map is the identity. Samples without a label are left
+    out.
 
     Args:
         members: Float[n, k - 1] coordinates (see `centred_basis`) of samples trained on.
         member_label: Int[n], -1 = unknown.
-        unseen: Float[m, k - 1] coordinates of samples never trained on.
-        unseen_label: Int[m], -1 = unknown.
+        validation: Float[m, k - 1] coordinates of validation samples, never trained on.
+        validation_label: Int[m], -1 = unknown.
         classes: Number k of classes.
         prior: Samples that the common shift and the shared covariance count for, >= 0.
 
     Raises:
-        MethodError: No class has both members and unseen samples.
+        MethodError: No class has both members and validation samples.
     """
-    mean, there = _means(members, member_label, classes)
-    reference, rows = _means(unseen, unseen_label, classes)
-    both = (there > 0) & (rows > 0)
+    mean, member_rows = _means(members, member_label, classes)
+    reference, rows = _means(validation, validation_label, classes)
+    both = (member_rows > 0) & (rows > 0)
     if not both.any():
         raise MethodError(
             Fault(
@@ -130,49 +144,61 @@ def fit_transport(
                 do="Give the cohort validation patients with labels, or use the method consensus, which needs none.",
             )
         )
+
+    # The common shift: least squares of the classes' shifts along their own labels.
     along = centred_basis(classes)
     apart = np.where(both[:, None], reference - mean, 0.0)
     weight = np.where(both, rows, 0)
-    common = float((weight * (along * apart).sum(1)).sum() / (weight * (along**2).sum(1)).sum())
+    projected = (weight * (along * apart).sum(1)).sum()
+    squares = (weight * (along**2).sum(1)).sum()
+    common = float(projected / squares)
+
+    # Each class's shift, shrunk towards the common one the more, the fewer validation samples there are.
     trust = np.divide(weight, weight + prior, out=np.zeros(classes), where=both)[:, None]
+    shift = trust * apart + (1 - trust) * common * along
+
+    member_scatter = _scatter(members, member_label, mean)
+    validation_scatter = _scatter(validation, validation_label, reference)
+    source, target = _covariances(member_scatter, validation_scatter, prior)
     return Transport(
-        mean,
-        trust * apart + (1 - trust) * common * along,
-        gaussian_map(
-            *_covariances(
-                _scatter(members, member_label, mean),
-                _scatter(unseen, unseen_label, reference),
-                prior,
-            )
-        ),
-        there > 0,
-        rows,
-        common,
+        mean=mean,
+        shift=shift,
+        matrix=gaussian_map(source, target),
+        known=member_rows > 0,
+        rows=rows,
+        common=common,
     )
 
 
 def _means(points: Floats, label: Ints, classes: int) -> tuple[Floats, Ints]:
-    rows = np.bincount(label[label >= 0], minlength=classes)
+    """Mean of each class, 0 where it has no samples, and the number of its samples."""
+    labelled = label >= 0
+    rows = np.bincount(label[labelled], minlength=classes)
     total = np.zeros((classes, points.shape[1]))
-    np.add.at(total, label[label >= 0], points[label >= 0])
+    np.add.at(total, label[labelled], points[labelled])
     return total / np.maximum(rows, 1)[:, None], rows
 
 
 def _scatter(points: Floats, label: Ints, mean: Floats) -> tuple[Floats, int]:
     """Sum of squares and products about the class means, and its degrees of freedom."""
-    around = (points - mean[label])[label >= 0]
-    return around.T @ around, len(around) - len(np.unique(label[label >= 0]))
+    labelled = label >= 0
+    around_mean = (points - mean[label])[labelled]
+    freedom = len(around_mean) - len(np.unique(label[labelled]))
+    return around_mean.T @ around_mean, freedom
 
 
 def _covariances(
     members: tuple[Floats, int],
-    unseen: tuple[Floats, int],
+    validation: tuple[Floats, int],
     prior: float,
 ) -> tuple[Floats, Floats]:
-    """Pooled within-class covariances, each with `prior` samples of what both have in common."""
-    shared = (members[0] + unseen[0]) / max(members[1] + unseen[1], 1)
+    """Pooled within-class covariances, each with `prior` samples of the covariance common to both."""
+    freedom = members[1] + validation[1]
+    shared = (members[0] + validation[0]) / max(freedom, 1)
 
     def shrunk(scatter: Floats, freedom: int) -> Floats:
-        return (scatter + prior * shared) / (freedom + prior) if freedom + prior else shared
+        if not freedom + prior:
+            return shared
+        return (scatter + prior * shared) / (freedom + prior)
 
-    return shrunk(*members), shrunk(*unseen)
+    return shrunk(*members), shrunk(*validation)

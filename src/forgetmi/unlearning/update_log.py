@@ -1,4 +1,4 @@
-"""A log of what every training step did to the weights, by buckets of patients; it lies on the disk."""
+"""A log of every training step's weight update, summed by buckets of patients; it is stored on the disk."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class UpdateLog:
     With one bucket a patient nearly every batch is a set of its own: at 1.1 M parameters and 720 steps 3.2 GB, at
     113 M parameters 0.45 GB a step. With two buckets (those who will ask to be forgotten, and the rest) there are three
     sets at most, each stored twice while training goes on: a sum that an interrupted training would resume from is
-    never written over. The log tells as much about the patients as their data do: store it as safely, and keep the one
-    that unlearning hands back in its place.
+    never overwritten. The log reveals as much about the patients as their data do: store it as safely, and replace it
+    by the one that unlearning returns.
 
     Args:
         bucket: Int[n], bucket of every row of the cohort; a patient's rows share one.
-        folder: Where the sums are written; None = a temporary folder that goes with this object.
+        folder: Where the sums are written; None = a temporary folder that is deleted with this object.
         limit: Largest size in bytes; a training that needs more stops.
     """
 
@@ -46,9 +46,11 @@ class UpdateLog:
         self._folder = folder or Path(tempfile.mkdtemp(prefix="forgetmi-log-"))
         if folder is None:
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self._owner: UpdateLog | None = None  # whoever's folder this one shares must live as long
+        # A log whose folder this one shares must live as long.
+        self._owner: UpdateLog | None = None
+        # Where each sum is in the file, and the places that a resumed training would need.
         self._place: dict[Buckets, int] = {}
-        self._kept: frozenset[int] = frozenset()
+        self._protected: frozenset[int] = frozenset()
         self._size = 0
         self._before: Tensor | None = None
 
@@ -62,14 +64,20 @@ class UpdateLog:
         """Add the step's update to the sum of its set of buckets."""
         if self._before is None:
             raise MethodError(Fault("a step ended that had not begun"))
-        buckets = tuple(np.unique(self.bucket[batch.row.cpu().numpy()]).tolist())
+
+        # The buckets of the batch's patients.
+        codes = np.unique(self.bucket[batch.row.cpu().numpy()])
+        buckets: Buckets = tuple(codes.tolist())
+
         update = _vector(model) - self._before
-        self._size, place = update.numel(), self._place.get(buckets)
+        self._size = update.numel()
+        place = self._place.get(buckets)
         if place is not None:
             update += self._read(place)
-        if place is None or place in self._kept:
+        if place is None or place in self._protected:
             place = self._free_place()
         self._write(place, update)
+
         self._place[buckets] = place
         self.steps[buckets] = self.steps.get(buckets, 0) + 1
         self._before = None
@@ -81,43 +89,42 @@ class UpdateLog:
 
     def affected(self, rows: Ints) -> list[Buckets]:
         """Sets of buckets with at least one of the given rows' buckets."""
-        asked = set(self.bucket[rows].tolist())
-        return [buckets for buckets in self._place if asked & set(buckets)]
+        affected = set(self.bucket[rows].tolist())
+        return [buckets for buckets in self._place if affected & set(buckets)]
 
     def updates(self, rows: Ints) -> Iterator[Tensor]:
-        """The sums that the given rows' buckets had a part in, one at a time."""
-        return (self._read(self._place[buckets]) for buckets in self.affected(rows))
+        """The sums of updates from the given rows' buckets, one at a time."""
+        for buckets in self.affected(rows):
+            yield self._read(self._place[buckets])
 
     def without(self, rows: Ints) -> UpdateLog:
-        """A log that lacks every update the given rows' buckets had a part in; this one stays as it is."""
-        kept, gone = (
-            UpdateLog(self.bucket, folder=self._folder, limit=self.limit),
-            set(self.affected(rows)),
-        )
-        kept._owner, kept._size = self, self._size
-        kept._place = {
-            buckets: place for buckets, place in self._place.items() if buckets not in gone
-        }
-        kept.steps = {buckets: self.steps[buckets] for buckets in kept._place}
-        return kept
+        """A log without the updates from the given rows' buckets; this one stays as it is."""
+        removed = set(self.affected(rows))
+        rest = UpdateLog(self.bucket, folder=self._folder, limit=self.limit)
+        rest._owner, rest._size = self, self._size
+        for buckets, place in self._place.items():
+            if buckets not in removed:
+                rest._place[buckets] = place
+                rest.steps[buckets] = self.steps[buckets]
+        return rest
 
     def state_dict(self) -> dict[str, Any]:
-        """Which sums there are; from now on they are not written over."""
-        self._kept = frozenset(self._place.values())
+        """Which sums there are; from now on they are not overwritten."""
+        self._protected = frozenset(self._place.values())
         return {"place": dict(self._place), "steps": dict(self.steps), "size": self._size}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Go back to those sums."""
-        self._place, self.steps, self._size = (
-            dict(state_dict["place"]),
-            dict(state_dict["steps"]),
-            state_dict["size"],
-        )
-        self._kept = frozenset(self._place.values())
+        """Return to those sums."""
+        self._place = dict(state_dict["place"])
+        self.steps = dict(state_dict["steps"])
+        self._size = state_dict["size"]
+        self._protected = frozenset(self._place.values())
 
     def save(self, path: Path) -> None:
-        """Write to a folder; where the sums lie there already, only the index is."""
+        """Write to a folder; where it holds the sums already, only the index is written."""
         place = self._place
+
+        # Copied to another folder, one sum after another.
         if path != self._folder:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
@@ -125,18 +132,16 @@ class UpdateLog:
                 for old in place.values():
                     file.write(self._read(old).numpy().data)
             place = {buckets: number for number, buckets in enumerate(place)}
+
         path.mkdir(parents=True, exist_ok=True)
-        save_log(
-            path / INDEX,
-            "Amnesiac",
-            {
-                "bucket": torch.tensor(self.bucket),
-                "limit": self.limit,
-                "place": place,
-                "steps": self.steps,
-                "size": self._size,
-            },
-        )
+        values = {
+            "bucket": torch.tensor(self.bucket),
+            "limit": self.limit,
+            "place": place,
+            "steps": self.steps,
+            "size": self._size,
+        }
+        save_log(path / INDEX, "Amnesiac", values)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -145,23 +150,31 @@ class UpdateLog:
         Raises:
             MethodError: The files are damaged, or another method's.
         """
-        values, updates = load_log(path / INDEX, "Amnesiac"), path / UPDATES
-        needed = 4 * values["size"] * (1 + max(values["place"].values(), default=-1))
+        values = load_log(path / INDEX, "Amnesiac")
+        updates = path / UPDATES
+
+        # The file must reach to the end of its last sum, 4 bytes a weight.
+        sums = 1 + max(values["place"].values(), default=-1)
+        needed = 4 * values["size"] * sums
         if needed and (not updates.is_file() or updates.stat().st_size < needed):
             raise MethodError(
                 Fault("the training log is incomplete", where=f"{path.name}/{UPDATES}")
             )
+
         log = cls(values["bucket"].numpy(), folder=path, limit=values["limit"])
         log.load_state_dict(values)
         return log
 
     def _free_place(self) -> int:
-        used = self._kept | set(self._place.values())
+        """The first place in the file that no sum needs."""
+        used = self._protected | set(self._place.values())
         place = next(number for number in range(len(used) + 1) if number not in used)
+
         if 4 * self._size * (place + 1) > self.limit:
+            steps = sum(self.steps.values())
             raise MethodError(
                 Fault(
-                    f"the log of updates would exceed {self.limit:.3g} bytes after {sum(self.steps.values())} steps",
+                    f"the log of updates would exceed {self.limit:.3g} bytes after {steps} steps",
                     do="Put patients into fewer buckets, or allow more.",
                 )
             )
@@ -169,30 +182,27 @@ class UpdateLog:
 
     def _write(self, place: int, update: Tensor) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / INDEX).unlink(
-            missing_ok=True
-        )  # an earlier log here is no longer what its index says
+        # The index of an earlier log in this folder no longer fits.
+        (self._folder / INDEX).unlink(missing_ok=True)
         (self._folder / UPDATES).touch()
+
         with (self._folder / UPDATES).open("r+b") as file:
             file.seek(4 * self._size * place)
             file.write(update.numpy().data)
 
     def _read(self, place: int) -> Tensor:
-        return torch.from_numpy(
-            np.memmap(
-                self._folder / UPDATES,
-                np.float32,
-                mode="c",
-                shape=(self._size,),
-                offset=4 * self._size * place,
-            )
+        # Copy-on-write: the file stays as it is whatever becomes of the tensor.
+        values = np.memmap(
+            self._folder / UPDATES,
+            np.float32,
+            mode="c",
+            shape=(self._size,),
+            offset=4 * self._size * place,
         )
+        return torch.from_numpy(values)
 
 
 def _vector(model: Any) -> Tensor:
     """All weights as one vector, copied to the CPU."""
-    return (
-        torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
-        .float()
-        .cpu()
-    )
+    parts = [parameter.detach().reshape(-1) for parameter in model.parameters()]
+    return torch.cat(parts).float().cpu()
