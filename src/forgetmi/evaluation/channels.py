@@ -23,7 +23,21 @@ def channel_signal(signals: Signals, channel: Channel, *, gallery: Signals) -> F
 
     Raises:
         EvaluationError: Logits are not finite, or the model has no embeddings.
+
+    Examples:
+        The original remembers image 0, which was in its training, better than a retrained model does.
+
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> signals = toy_knowledge().signals
+        >>> for name in ("original", "retrain-0"):
+        ...     first = signals[name].select([0])
+        ...     print(name, channel_signal(first, "image", gallery=signals[name]).round(1))
+        original [6.1]
+        retrain-0 [-2.8]
     """
     if channel == "link":
         return contrast(signals, gallery)
-    return margin(log_probabilities(signals, channel), signals.label)
+
+    # The margin of the true class, for a head
+    log_probability = log_probabilities(signals, channel)
+    return margin(log_probability, signals.label)

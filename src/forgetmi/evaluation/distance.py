@@ -21,13 +21,19 @@ def cosine_distance(a: Floats, b: Floats) -> Floats:
 
     Raises:
         EvaluationError: Some logits are all zero.
+
+    Examples:
+        >>> cosine_distance(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [0.0, 3.0]]))
+        array([1., 0.])
     """
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     if not norm.all():
         raise EvaluationError(
             Fault("the logits of some images are all zero, which have no direction")
         )
-    return 1 - (a * b).sum(1) / norm
+
+    cosine = (a * b).sum(1) / norm
+    return 1 - cosine
 
 
 def symmetric_kl(log_p: Floats, log_q: Floats) -> Floats:
@@ -35,6 +41,10 @@ def symmetric_kl(log_p: Floats, log_q: Floats) -> Floats:
 
     Args:
         log_p, log_q: Float[n, k] log-probabilities.
+
+    Examples:
+        >>> symmetric_kl(np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])).round(3)
+        array([0.275])
     """
     return ((np.exp(log_p) - np.exp(log_q)) * (log_p - log_q)).sum(1)
 
@@ -46,8 +56,15 @@ def jensen_shannon(log_p: Floats, log_q: Floats) -> Floats:
 
     Args:
         log_p, log_q: Float[n, k] log-probabilities.
+
+    Examples:
+        >>> jensen_shannon(np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])).round(3)
+        array([0.034])
     """
     difference = log_q - log_p
+
+    # KL divergence of each prediction from the mean of both; that mean is never computed.
     from_p = np.exp(log_p) * (np.log(2) - np.logaddexp(0.0, difference))
     from_q = np.exp(log_q) * (np.log(2) - np.logaddexp(0.0, -difference))
+
     return np.clip((from_p + from_q).sum(1) / 2, 0.0, np.log(2))

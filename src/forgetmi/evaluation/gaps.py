@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,8 +16,10 @@ from forgetmi.evaluation.scores import Key, Measure, derive
 from forgetmi.evaluation.signals import Head
 from forgetmi.evaluation.statistics import PatientSample
 
-FLOOR = "retrain"  # under this name stands what the retrained models have in common
-TERMS = (
+FLOOR = "retrain"  # the name under which scores of the retrained models together are stored
+
+# The five measures of the gap: name and set
+GAP_MEASURES = (
     ("auc", "forget"),
     ("f1", "forget"),
     ("auc", "test"),
@@ -30,7 +33,8 @@ def gap(values: Floats, retrains: Floats) -> Floats:
     """Mean absolute difference of a model's metrics to retraining, averaged over the retrain that is left out.
 
     For each retrain r, the reference is the mean of the retrains other than r; a retrain's own gap (`retrain_gap`)
-    has the same number of references. A mean of absolute differences is biased upwards: read it beside that floor.
+    has the same number of references. A mean of absolute differences is biased upwards: read it together with that
+    floor.
 
     Args:
         values: Float[m, ...], the m metrics of the model.
@@ -41,32 +45,41 @@ def gap(values: Floats, retrains: Floats) -> Floats:
 
     Raises:
         EvaluationError: Fewer than two retrained models.
+
+    Examples:
+        >>> float(gap(np.array([0.9, 0.6]), np.array([[0.7, 0.6], [0.7, 0.6]])).round(3))
+        0.1
     """
-    _enough(retrains)
-    return np.mean(
-        [np.abs(values - _others(retrains, r)).mean(0) for r in range(len(retrains))], axis=0
-    )
+    _require_two(retrains)
+    left_out = range(len(retrains))
+    return np.mean([_distance(values, retrains, number) for number in left_out], axis=0)
 
 
-def retrain_gap(retrains: Floats, one: int) -> Floats:
+def retrain_gap(retrains: Floats, number: int) -> Floats:
     """The gap of one retrained model to the mean of the others: the floor under every other model's gap.
 
     Args:
         retrains: Float[r, m, ...], r >= 2.
-        one: Which of them.
+        number: Which of them.
 
     Raises:
         EvaluationError: Fewer than two retrained models.
+
+    Examples:
+        >>> float(retrain_gap(np.array([[0.7, 0.6], [0.8, 0.6]]), 0).round(3))
+        0.05
     """
-    _enough(retrains)
-    return np.abs(retrains[one] - _others(retrains, one)).mean(0)
+    _require_two(retrains)
+    return _distance(retrains[number], retrains, number)
 
 
-def _others(retrains: Floats, left_out: int) -> Floats:
-    return np.delete(retrains, left_out, axis=0).mean(0)
+def _distance(values: Floats, retrains: Floats, left_out: int) -> Floats:
+    """Mean absolute difference to the mean of the retrained models other than one."""
+    others = np.delete(retrains, left_out, axis=0).mean(0)
+    return np.abs(values - others).mean(0)
 
 
-def _enough(retrains: Floats) -> None:
+def _require_two(retrains: Floats) -> None:
     if len(retrains) < 2:
         raise EvaluationError(
             Fault(
@@ -84,83 +97,91 @@ def gaps(
 ) -> dict[str, list[Measure | Failed]]:
     """Each model's gap of the image head and of both heads, and under "retrain" the floor.
 
-    The floor is the mean of the retrained models' own gaps (`gap_floor`), beside the largest (`gap_floor_largest`).
+    The floor is the mean of the retrained models' own gaps (`gap_floor`); the largest is `gap_floor_largest`.
 
     Args:
-        measured: What was measured of each model; must hold the five terms of both heads.
+        measured: What was measured of each model; must have the five measures of both heads.
         retrains: Names of the retrained models.
-        samples: The forget and test images the terms rest on.
+        samples: The forget and test images the measures rest on.
     """
+    table = _Table(measured, retrains)
 
-    def terms(model: str, head: Head) -> Floats:
-        found = [measured[model][name, head, on] for name, on in TERMS]
-        missing = [
-            Fault(f"{one.name} on {one.on} is missing", where=model, why=one.reason)
-            for one in found
-            if isinstance(one, Failed)
-        ]
-        if missing:
-            raise EvaluationError(missing)
-        return np.stack([one.values for one in found if isinstance(one, Measure)])
+    result: dict[str, list[Measure | Failed]] = {}
+    for model in measured:
+        result[model] = []
+        for name, head in GAPS.items():
+            values = partial(table.gap, model, head)
+            result[model].append(derive(name, values, *samples, head=head))
 
-    def references(head: Head) -> Floats:
-        return np.array([terms(model, head) for model in retrains])
-
-    def of(model: str, head: Head) -> Floats:
-        if model in retrains:
-            return retrain_gap(references(head), retrains.index(model))
-        return gap(terms(model, head), references(head))
-
-    def floor(aggregate: Callable[..., Floats], head: Head) -> Floats:
-        own = references(head)
-        return aggregate([retrain_gap(own, at) for at in range(len(own))], axis=0)
-
-    found = {
-        model: [
-            derive(name, partial(of, model, head), *samples, better="lower", head=head)
-            for name, head in GAPS.items()
-        ]
-        for model in measured
-    }
     if retrains:
-        found[FLOOR] = [
-            derive(
-                f"{name}_{suffix}",
-                partial(floor, aggregate, head),
-                *samples,
-                better="lower",
-                head=head,
-            )
-            for name, head in GAPS.items()
-            for suffix, aggregate in (("floor", np.mean), ("floor_largest", np.max))
-        ]
-    return found
+        result[FLOOR] = []
+        for name, head in GAPS.items():
+            for suffix, aggregate in (("floor", np.mean), ("floor_largest", np.max)):
+                values = partial(table.floor, aggregate, head)
+                result[FLOOR].append(derive(f"{name}_{suffix}", values, *samples, head=head))
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The five measures of every model; reading raises where one is missing."""
+
+    measured: Mapping[str, Mapping[Key, Measure | Failed]]
+    retrains: Sequence[str]
+
+    def values(self, model: str, head: Head) -> Floats:
+        """Float[5, 1 + b] of a model."""
+        faults, values = [], []
+        for name, on in GAP_MEASURES:
+            measure = self.measured[model][name, head, on]
+            if isinstance(measure, Failed):
+                faults.append(Fault(f"{name} on {on} is missing", where=model, why=measure.reason))
+            else:
+                values.append(measure.values)
+
+        if faults:
+            raise EvaluationError(faults)
+        return np.stack(values)
+
+    def references(self, head: Head) -> Floats:
+        """Float[r, 5, 1 + b] of the retrained models."""
+        return np.array([self.values(model, head) for model in self.retrains])
+
+    def gap(self, model: str, head: Head) -> Floats:
+        """Float[1 + b] of a model; a retrained one is compared with the others."""
+        references = self.references(head)
+        if model in self.retrains:
+            return retrain_gap(references, self.retrains.index(model))
+        return gap(self.values(model, head), references)
+
+    def floor(self, aggregate: Callable[..., Floats], head: Head) -> Floats:
+        """Float[1 + b]: mean or largest of the retrained models' own gaps."""
+        references = self.references(head)
+        own_gaps = [retrain_gap(references, number) for number in range(len(references))]
+        return aggregate(own_gaps, axis=0)
 
 
 def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
     """Whether a model ended where the original was: on each of the gap's five measures within its floor of it.
 
-    False where there is no floor to compare with."""
+    False where there is no floor to compare with.
+
+    Examples:
+        >>> stayed(Evaluation({}))
+        False
+    """
     try:
-        floor = evaluation.get("retrain", "gap_floor", head="image")
-        pairs = [
-            (
-                evaluation.get(model, name, head="image", on=on),
-                evaluation.get(ORIGINAL, name, head="image", on=on),
-            )
-            for name, on in FIVE
-        ]
+        floor = evaluation.get(FLOOR, "gap_floor", head="image")
+        if isinstance(floor, Failed):
+            return False
+
+        for name, on in GAP_MEASURES:
+            score = evaluation.get(model, name, head="image", on=on)
+            before = evaluation.get(ORIGINAL, name, head="image", on=on)
+            if isinstance(score, Failed) or isinstance(before, Failed):
+                return False
+            if abs(score.value - before.value) > floor.value:
+                return False
     except KeyError:
         return False
-    if isinstance(floor, Failed) or any(isinstance(one, Failed) for pair in pairs for one in pair):
-        return False
-    return all(abs(a.value - b.value) <= floor.value for a, b in pairs)  # type: ignore[union-attr]
-
-
-FIVE = (
-    ("auc", "forget"),
-    ("f1", "forget"),
-    ("auc", "test"),
-    ("f1", "test"),
-    ("sample_mia", "forget"),
-)
+    return True

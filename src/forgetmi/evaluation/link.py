@@ -1,7 +1,7 @@
 """The image-report link: does a model still know which report belongs to which radiograph?
 
 Training pulls an image and its own report together, so a remembered pair is closer than the image is to other
-patients' reports, and its report is found again among many.
+patients' reports, and its report ranks first among many again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import pair_cosine
 
-_BLOCK = 4_000_000  # similarities held at once
+_BLOCK = 4_000_000  # similarities in memory at once
+_TIE = 1e-12
 
 
 def contrast(queries: Signals, gallery: Signals) -> Floats:
@@ -33,17 +34,22 @@ def contrast(queries: Signals, gallery: Signals) -> Floats:
 
     Raises:
         EvaluationError: The model has no embeddings, or the gallery has no other patient's report.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> original = toy_knowledge().signals["original"]
+        >>> contrast(original.select([0, 1]), gallery=original).round(2)
+        array([0.99, 0.92])
     """
     own = pair_cosine(queries)
-    mean = [
-        np.where(other, cosine, 0).sum(1) / other.sum(1)
-        for cosine, other in _blocks(queries, gallery)
-    ]
-    return own - np.concatenate(mean)
+    means = []
+    for cosine, is_other in _blocks(queries, gallery):
+        means.append(np.where(is_other, cosine, 0).sum(1) / is_other.sum(1))
+    return own - np.concatenate(means)
 
 
 def retrieval_rank(queries: Signals, gallery: Signals, *, among: int | None = None) -> Floats:
-    """Rank of an image's own report among `among` reports, by cosine; 1 = the model finds it first.
+    """Rank of an image's own report among `among` reports, by cosine; 1 = the model retrieves it first.
 
     Args:
         queries: n images with their reports.
@@ -56,39 +62,61 @@ def retrieval_rank(queries: Signals, gallery: Signals, *, among: int | None = No
 
     Raises:
         EvaluationError: As `contrast`, or the gallery has fewer than `among` - 1 other reports.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> original = toy_knowledge().signals["original"]
+        >>> retrieval_rank(original.select([0, 1]), gallery=original)
+        array([1., 2.])
     """
-    own, ranks, at = pair_cosine(queries)[:, None], [], 0
-    for cosine, other in _blocks(queries, gallery):
-        mine = own[at : at + len(cosine)]
-        at += len(cosine)
-        same = np.abs(cosine - mine) <= 1e-12
-        ahead = (other * (np.where(same, 0.5, cosine > mine))).sum(1)
-        count = other.sum(1)
-        if among is not None and count.min() < among - 1:
-            raise EvaluationError(
-                Fault(
-                    f"a rank among {among} needs {among - 1} other reports, there are "
-                    f"{count.min()}",
-                    do="Rank among fewer.",
-                )
-            )
-        ranks.append(1 + ahead * (1 if among is None else (among - 1) / count))
+    own = pair_cosine(queries)[:, None]
+    ranks, start = [], 0
+    for cosine, is_other in _blocks(queries, gallery):
+        own_cosine = own[start : start + len(cosine)]
+        start += len(cosine)
+
+        # Other patients' reports that are nearer than the own one; equally near ones count half
+        is_tied = np.abs(cosine - own_cosine) <= _TIE
+        is_nearer = np.where(is_tied, 0.5, cosine > own_cosine)
+        ahead = (is_other * is_nearer).sum(1)
+
+        # Of fewer reports drawn at random, the same share is ahead.
+        others = is_other.sum(1)
+        if among is None:
+            share = np.ones(len(others))
+        else:
+            _require_reports(int(others.min()), among)
+            share = (among - 1) / others
+        ranks.append(1 + ahead * share)
     return np.concatenate(ranks)
+
+
+def _require_reports(others: int, among: int) -> None:
+    if others < among - 1:
+        raise EvaluationError(
+            Fault(
+                f"a rank among {among} needs {among - 1} other reports, there are {others}",
+                do="Rank among fewer.",
+            )
+        )
 
 
 def _blocks(queries: Signals, gallery: Signals) -> Iterator[tuple[Floats, np.ndarray]]:
     """For some images at a time: cosine with each distinct report, and whether it is another patient's."""
     pair_cosine(gallery)  # refuses zero or missing embeddings
+
+    # Each study's report once
     _, first = np.unique(gallery.study, return_index=True)
-    text, image = (
-        np.asarray(part, np.float64) for part in (gallery.text_embedding, queries.image_embedding)
-    )
-    text = text[first] / np.linalg.norm(text[first], axis=1, keepdims=True)
-    image = image / np.linalg.norm(image, axis=1, keepdims=True)
     owner = gallery.patient[first]
+
+    text = np.asarray(gallery.text_embedding, np.float64)[first]
+    image = np.asarray(queries.image_embedding, np.float64)
+    text = text / np.linalg.norm(text, axis=1, keepdims=True)
+    image = image / np.linalg.norm(image, axis=1, keepdims=True)
+
     step = max(1, _BLOCK // len(first))
-    for at in range(0, len(image), step):
-        other = queries.patient[at : at + step, None] != owner
-        if not other.any(1).all():
+    for start in range(0, len(image), step):
+        is_other = queries.patient[start : start + step, None] != owner
+        if not is_other.any(1).all():
             raise EvaluationError(Fault("there is no other patient's report to compare with"))
-        yield image[at : at + step] @ text.T, other
+        yield image[start : start + step] @ text.T, is_other

@@ -8,7 +8,8 @@ import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
 
-ROUNDS = 100
+ROUNDS = 100  # of raking at most
+TOLERANCE = 1e-6  # largest change of a weight that ends the raking
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ def match(
 ) -> Matching:
     """Weight never-seen patients so that their study counts and labels are distributed as the forgotten patients'.
 
-    Raking (Deming and Stephan 1940) on both margins. Study counts are binned so that each bin holds at least `least`
+    Raking (Deming and Stephan 1940) on both margins. Study counts are binned so that each bin has at least `least`
     never-seen patients; rarer labels share a category. The forgotten patients' shares are drawn towards the
     never-seen ones' by one patient's worth, so that no patient's weight is 0.
 
@@ -42,47 +43,77 @@ def match(
         label: Int[f] and Int[m], labels of forgotten and never-seen patients, -1 = unknown.
         studies: Int[f] and Int[m], their study counts; None = matched on labels alone.
         least: Fewest never-seen patients in a category, >= 1.
+
+    Examples:
+        Three of four forgotten patients have label 1, but half of the never-seen ones.
+
+        >>> forgotten, never_seen = np.array([1, 1, 1, 0]), np.array([0, 0, 1, 1])
+        >>> match(label=(forgotten, never_seen), least=1).weights
+        array([0.6, 0.6, 1.4, 1.4])
     """
-    margins = [_common(*label, least)] + ([] if studies is None else [_bins(*studies, least)])
+    margins = [_common(*label, least)]
+    if studies is not None:
+        margins.append(_bins(*studies, least))
+
     weights = np.ones(len(label[1]))
     for _ in range(ROUNDS):
         before = weights
         for inside, outside in margins:
-            size = int(max(inside.max(), outside.max())) + 1
-            share = np.bincount(outside, minlength=size) / len(outside)
-            wanted = np.bincount(inside, minlength=size) + share
-            wanted = np.where(share > 0, wanted, 0)
-            held = np.bincount(outside, weights, minlength=size)
-            weights = weights * (wanted / wanted.sum() / np.where(held > 0, held, 1))[outside]
+            weights = weights * _correction(inside, outside, weights)
         weights = weights * len(weights) / weights.sum()
-        if np.abs(weights - before).max() < 1e-6:
+        if np.abs(weights - before).max() < TOLERANCE:
             break
+
     unmatched = int((~np.isin(*margins[0])).sum())
-    return Matching(weights, float(weights.sum() ** 2 / (weights**2).sum()), unmatched)
+    effective = float(weights.sum() ** 2 / (weights**2).sum())
+    return Matching(weights, effective, unmatched)
+
+
+def _correction(inside: Ints, outside: Ints, weights: Floats) -> Floats:
+    """Float[m]: factors after which one margin's categories have the forgotten patients' shares.
+
+    Args:
+        inside, outside: Int[f], Int[m], categories of forgotten and never-seen patients.
+        weights: Float[m], as they are.
+    """
+    categories = int(max(inside.max(), outside.max())) + 1
+
+    # Wanted: the forgotten patients' counts, plus one patient spread as the never-seen ones are
+    share = np.bincount(outside, minlength=categories) / len(outside)
+    wanted = np.bincount(inside, minlength=categories) + share
+    wanted = np.where(share > 0, wanted, 0)
+
+    present = np.bincount(outside, weights, minlength=categories)
+    factor = wanted / wanted.sum() / np.where(present > 0, present, 1)
+    return factor[outside]
 
 
 def _bins(inside: Ints, outside: Ints, least: int) -> tuple[Ints, Ints]:
-    value, number = np.unique(outside, return_counts=True)
-    edges, held = [], 0
-    left = int(number.sum())
-    for at, count in zip(value, number, strict=True):
-        held, left = held + int(count), left - int(count)
-        if held >= least and left >= least:
-            edges.append(at + 0.5)
-            held = 0
+    """Study counts as bins, each with enough never-seen patients."""
+    counts, patients = np.unique(outside, return_counts=True)
+
+    # Close a bin as soon as it has enough patients and enough remain for the next.
+    edges, in_bin = [], 0
+    remaining = int(patients.sum())
+    for studies, number in zip(counts, patients, strict=True):
+        in_bin += int(number)
+        remaining -= int(number)
+        if in_bin >= least and remaining >= least:
+            edges.append(studies + 0.5)
+            in_bin = 0
+
     return np.searchsorted(edges, inside), np.searchsorted(edges, outside)
 
 
 def _common(inside: Ints, outside: Ints, least: int) -> tuple[Ints, Ints]:
-    value, number = np.unique(outside, return_counts=True)
-    frequent = value[number >= least]
+    """Labels as categories 0, 1 ...; those that few never-seen patients have share the last one."""
+    labels, patients = np.unique(outside, return_counts=True)
+    frequent = labels[patients >= least]
 
-    def place(label: Ints) -> Ints:
-        at = np.clip(np.searchsorted(frequent, label), 0, max(len(frequent) - 1, 0))
-        return (
-            np.where(frequent[at] == label, at, len(frequent))
-            if len(frequent)
-            else np.zeros(len(label), np.int64)
-        )
+    def category(label: Ints) -> Ints:
+        if not len(frequent):
+            return np.zeros(len(label), np.int64)
+        nearest = np.clip(np.searchsorted(frequent, label), 0, len(frequent) - 1)
+        return np.where(frequent[nearest] == label, nearest, len(frequent))
 
-    return place(inside), place(outside)
+    return category(inside), category(outside)

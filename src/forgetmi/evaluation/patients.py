@@ -16,7 +16,7 @@ from scipy.stats import false_discovery_control
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 
-Flags = np.ndarray
+LEAST_NEVER_SEEN = 10  # patients to standardise on
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,27 +55,51 @@ def by_patient(patient: Ints, study: np.ndarray, label: Ints) -> Patients:
 
     Raises:
         EvaluationError: There are no images.
+
+    Examples:
+        Patient 7 has two studies, one of them with two images; patient 9 has one image.
+
+        >>> patient, study = np.array([7, 7, 7, 9]), np.array(["a", "a", "b", "c"])
+        >>> patients = by_patient(patient, study, label=np.array([0, 0, 1, 1]))
+        >>> patients.code, patients.studies, patients.label
+        (array([7, 9]), array([2, 1]), array([0, 1]))
+        >>> patients.mean(np.array([1.0, 3.0, 6.0, 5.0]))
+        array([4., 5.])
     """
     if not len(patient):
         raise EvaluationError(Fault("there are no images to average over"))
+
+    # Each image's patient and study, as numbers from 0
     code, owner = np.unique(patient, return_inverse=True)
     _, name = np.unique(study, return_inverse=True)
-    _, pair = np.unique(owner * (name.max() + 1) + name, return_inverse=True)
-    in_study = np.bincount(pair)
-    first = np.zeros(len(in_study), np.int64)
-    first[pair] = owner
-    studies = np.bincount(first, minlength=len(code))
-    weight = 1.0 / (studies[owner] * in_study[pair])
-    votes = np.zeros((len(code), max(int(label.max()), 0) + 1))
-    known = label >= 0
-    np.add.at(votes, (owner[known], label[known]), 1)
+    _, study_number = np.unique(owner * (name.max() + 1) + name, return_inverse=True)
+
+    # Studies of each patient, and images in each study
+    images_in_study = np.bincount(study_number)
+    owner_of_study = np.zeros(len(images_in_study), np.int64)
+    owner_of_study[study_number] = owner
+    studies = np.bincount(owner_of_study, minlength=len(code))
+
+    # The mean over a patient's studies of the mean over each study's images
+    weight = 1.0 / (studies[owner] * images_in_study[study_number])
+    places = (owner, np.arange(len(owner)))
+    average = csr_array((weight, places), shape=(len(code), len(owner)))
+
     return Patients(
         code=code,
         studies=studies,
         images=np.bincount(owner),
-        label=np.where(votes.any(1), votes.argmax(1), -1),
-        average=csr_array((weight, (owner, np.arange(len(owner)))), shape=(len(code), len(owner))),
+        label=_most_frequent(label, owner, len(code)),
+        average=average,
     )
+
+
+def _most_frequent(label: Ints, owner: Ints, patients: int) -> Ints:
+    """Int[p]: each patient's most frequent known label, -1 = none is known."""
+    is_known = label >= 0
+    votes = np.zeros((patients, max(int(label.max()), 0) + 1))
+    np.add.at(votes, (owner[is_known], label[is_known]), 1)
+    return np.where(votes.any(1), votes.argmax(1), -1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,10 +129,10 @@ def score_patients(
     unlearned: Floats,
     retrained: Floats,
     studies: Ints,
-    forgotten: Flags,
+    forgotten: np.ndarray,
     level: float = 0.05,
 ) -> PatientScores:
-    """Find single patients a model still remembers (or has forgotten too visibly).
+    """Identify single patients a model still remembers (or has forgotten too visibly).
 
     The score is the patient's signal under the model minus its mean under the retrained models. On never-seen
     patients it is centred by a regression on the logarithm of the study count and scaled by a variance of the form
@@ -125,32 +149,41 @@ def score_patients(
 
     Raises:
         EvaluationError: No forgotten patient, fewer than 10 never-seen ones, no retrained model, or no scatter.
+
+    Examples:
+        The last of twenty-one patients was forgotten, and stands out.
+
+        >>> signal = np.append(np.linspace(-1.0, 1.0, 20), 5.0)
+        >>> scores = score_patients(
+        ...     unlearned=signal,
+        ...     retrained=np.zeros((1, 21)),
+        ...     studies=np.ones(21, int),
+        ...     forgotten=np.arange(21) == 20,
+        ... )
+        >>> scores.percentile, scores.remembered.round(3), scores.compared
+        (array([100.]), array([0.048]), array([20]))
     """
-    asked, others = np.flatnonzero(forgotten), np.flatnonzero(~forgotten)
-    faults = [
-        Fault(what)
-        for what, wrong in (
-            ("there is no forgotten patient", not len(asked)),
-            ("there is no retrained model", not len(retrained)),
-            (
-                f"{len(others)} never-seen patients are too few to standardise on; at least 10 are needed",
-                len(others) < 10,
-            ),
-        )
-        if wrong
-    ]
-    if faults:
-        raise EvaluationError(faults)
-    counts = np.clip(studies, studies[others].min(), studies[others].max())  # never extrapolated
-    score = _standardise(unlearned - retrained.mean(0), np.log(counts), 1 / counts, others)
-    inside, outside = score[asked], score[others]
-    needed = min(int(np.ceil(len(asked) / level)) - 1, len(others))
-    distance = np.abs(np.log(counts[asked])[:, None] - np.log(counts[others]))
-    near = distance <= np.partition(distance, needed - 1, axis=1)[:, [needed - 1]] + 1e-12
+    members, others = np.flatnonzero(forgotten), np.flatnonzero(~forgotten)
+    _check(members, others, retrained)
+
+    # Standardised difference to the retrained models; study counts are never extrapolated
+    counts = np.clip(studies, studies[others].min(), studies[others].max())
+    raw = unlearned - retrained.mean(0)
+    score = _standardise(raw, np.log(counts), 1 / counts, others)
+    inside, outside = score[members], score[others]
+
+    # The never-seen patients nearest in study count, as few as can still reach the level
+    needed = min(int(np.ceil(len(members) / level)) - 1, len(others))
+    distance = np.abs(np.log(counts[members])[:, None] - np.log(counts[others]))
+    farthest = np.partition(distance, needed - 1, axis=1)[:, [needed - 1]]
+    near = distance <= farthest + 1e-12
     compared = near.sum(1)
+
+    # Share of them that score at least as high, and at least as low
     high = (1 + (near & (outside >= inside[:, None])).sum(1)) / (1 + compared)
     low = (1 + (near & (outside <= inside[:, None])).sum(1)) / (1 + compared)
     below = (outside < inside[:, None]).mean(1) + (outside == inside[:, None]).mean(1) / 2
+
     return PatientScores(
         forgotten=inside,
         never_seen=outside,
@@ -163,12 +196,34 @@ def score_patients(
     )
 
 
-def _standardise(raw: Floats, log_count: Floats, inverse_count: Floats, on: Ints) -> Floats:
+def _check(members: Ints, others: Ints, retrained: Floats) -> None:
+    """There are forgotten patients, a retrained model, and enough never-seen patients."""
+    faults = []
+    if not len(members):
+        faults.append(Fault("there is no forgotten patient"))
+    if not len(retrained):
+        faults.append(Fault("there is no retrained model"))
+    if len(others) < LEAST_NEVER_SEEN:
+        faults.append(
+            Fault(
+                f"{len(others)} never-seen patients are too few to standardise on; at least "
+                f"{LEAST_NEVER_SEEN} are needed"
+            )
+        )
+    if faults:
+        raise EvaluationError(faults)
+
+
+def _standardise(raw: Floats, log_count: Floats, inverse_count: Floats, never_seen: Ints) -> Floats:
+    """Scores of all patients on the scale of the never-seen ones: mean 0 and variance 1 at every study count."""
+    # The mean as a line in the logarithm of the study count
     design = np.column_stack([np.ones_like(log_count), log_count])
-    line = np.linalg.lstsq(design[on], raw[on], rcond=None)[0]
+    line = np.linalg.lstsq(design[never_seen], raw[never_seen], rcond=None)[0]
     residual = raw - design @ line
+
+    # The variance as a + b / studies, with a and b >= 0
     spread = np.column_stack([np.ones_like(inverse_count), inverse_count])
-    variance = spread @ nnls(spread[on], residual[on] ** 2)[0]
+    variance = spread @ nnls(spread[never_seen], residual[never_seen] ** 2)[0]
     if not (variance > 1e-24).all():
         raise EvaluationError(
             Fault(
@@ -181,7 +236,7 @@ def _standardise(raw: Floats, log_count: Floats, inverse_count: Floats, on: Ints
 def permutation_test(
     *,
     signal: Floats,
-    forgotten: Flags,
+    forgotten: np.ndarray,
     studies: Ints,
     generator: np.random.Generator,
     permutations: int = 2000,
@@ -189,7 +244,7 @@ def permutation_test(
     """Two-sided p-value of "forgotten and never-seen patients of equal study count are exchangeable".
 
     The statistic is the sum of the forgotten patients' ranks (as in the AUC); who is forgotten is shuffled among
-    patients with the same study count. Use it beside an interval when there are fewer than 20 forgotten patients.
+    patients with the same study count. Use it next to an interval when there are fewer than 20 forgotten patients.
 
     Args:
         signal: Float[p].
@@ -200,16 +255,32 @@ def permutation_test(
 
     Returns:
         In (0, 1]; 1 where no forgotten patient shares a study count with a never-seen one.
+
+    Examples:
+        >>> permutation_test(
+        ...     signal=np.arange(20.0),
+        ...     forgotten=np.arange(20) >= 15,
+        ...     studies=np.ones(20, int),
+        ...     generator=np.random.default_rng(0),
+        ...     permutations=99,
+        ... )
+        0.01
     """
     from scipy.stats import rankdata
 
-    rank, expected, spread = rankdata(signal), 0.0, np.zeros(permutations + 1)
+    # Sum of the forgotten patients' ranks: as it is (element 0), and after each shuffle
+    rank, expected, rank_sum = rankdata(signal), 0.0, np.zeros(permutations + 1)
     for count in np.unique(studies[forgotten]):
-        at = np.flatnonzero(studies == count)
-        inside = int(forgotten[at].sum())
-        expected += inside * rank[at].mean()
-        shuffled = generator.permuted(np.broadcast_to(rank[at], (permutations, len(at))), axis=1)
-        spread[0] += rank[at][forgotten[at]].sum()
-        spread[1:] += shuffled[:, :inside].sum(1)
-    deviation = np.abs(spread - expected)
+        stratum = np.flatnonzero(studies == count)
+        is_forgotten = forgotten[stratum]
+        inside = int(is_forgotten.sum())
+        expected += inside * rank[stratum].mean()
+
+        copies = np.broadcast_to(rank[stratum], (permutations, len(stratum)))
+        shuffled = generator.permuted(copies, axis=1)
+        rank_sum[0] += rank[stratum][is_forgotten].sum()
+        rank_sum[1:] += shuffled[:, :inside].sum(1)
+
+    # Share of sums at least as far from the expected one, either way
+    deviation = np.abs(rank_sum - expected)
     return float((deviation >= deviation[0] - 1e-9).sum() / (permutations + 1))

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.scores import Failed, Score
+from forgetmi.evaluation.metrics import Better, direction
 from forgetmi.evaluation.statistics import Metric, PatientSample, draws, interval, join
 
-Better = Literal["higher", "lower", "closer"]
 Key = tuple[str, str, str]
 
 
@@ -40,8 +39,9 @@ class Measure:
     note: str = ""
 
     def score(self, reference: float | None) -> Score:
-        """The value with its interval, beside the mean over the retrained models."""
+        """The value with its interval, and the mean over the retrained models."""
         bounds, why = interval(self.values, patients=self.smallest)
+        notes = [text for text in (self.note, why) if text]
         return Score(
             name=self.name,
             value=float(self.values[0]),
@@ -52,7 +52,7 @@ class Measure:
             reference=reference,
             head=self.head,
             on=self.on,
-            note="; ".join(text for text in (self.note, why) if text),
+            note="; ".join(notes),
         )
 
 
@@ -60,34 +60,37 @@ def derive(
     name: str,
     values: Callable[[], Floats],
     *samples: PatientSample,
-    better: Better,
     head: str = "",
     on: str = "",
     note: str = "",
 ) -> Measure | Failed:
-    """Keep what a computation returns; what it raises becomes the reason of a `Failed`.
+    """What a computation returns, as a measure; what it raises becomes the reason of a `Failed`.
 
     Args:
-        name, better, head, on, note: As in `forgetmi.core.scores.Score`.
+        name: One of `forgetmi.evaluation.metrics.METRICS`, which has its direction.
         values: Makes Float[1 + b], as `forgetmi.evaluation.statistics.draws` does.
         samples: The set measured and, for a comparison, the set it is compared with.
+        head, on, note: As in `forgetmi.core.scores.Score`.
     """
     try:
-        found = values()
+        computed = values()
     except EvaluationError as error:
         return Failed(name, str(error), head, on)
-    if not np.isfinite(found[0]):
+
+    if not np.isfinite(computed[0]):
         return Failed(name, "undefined on these images", head, on)
+
+    measured = samples[0]
     return Measure(
-        name,
-        head,
-        on,
-        better,
-        found,
-        samples[0].patients,
-        len(samples[0]),
-        min(sample.patients for sample in samples),
-        note,
+        name=name,
+        head=head,
+        on=on,
+        better=direction(name, on),
+        values=computed,
+        patients=measured.patients,
+        images=len(measured),
+        smallest=min(sample.patients for sample in samples),
+        note=note,
     )
 
 
@@ -95,7 +98,6 @@ def measure(
     name: str,
     metric: Callable[[], Metric],
     *samples: PatientSample,
-    better: Better,
     head: str = "",
     on: str = "",
     note: str = "",
@@ -103,18 +105,23 @@ def measure(
     """Apply a metric to the data and every resample; see `derive`.
 
     Args:
+        name, samples, head, on, note: As in `derive`.
         metric: Makes the metric; called once, so that what does not depend on the weights is computed once. The metric
             gets the weights of all samples, one after the other.
+
+    Examples:
+        >>> from forgetmi.evaluation.statistics import resample_patients, weighted_mean
+        >>> sample = resample_patients(np.arange(4), resamples=0, generator=np.random.default_rng(0))
+        >>> is_right = np.array([1.0, 1.0, 1.0, 0.0])
+        >>> measured = measure("accuracy", lambda: lambda w: weighted_mean(is_right, w), sample)
+        >>> measured.score(reference=0.5).value, measured.better
+        (0.75, 'higher')
     """
-    return derive(
-        name,
-        lambda: draws(reduce(join, samples), metric()),
-        *samples,
-        better=better,
-        head=head,
-        on=on,
-        note=note,
-    )
+
+    def values() -> Floats:
+        return draws(reduce(join, samples), metric())
+
+    return derive(name, values, *samples, head=head, on=on, note=note)
 
 
 def key_of(measured: Measure | Failed) -> Key:

@@ -1,4 +1,4 @@
-"""Run a model once over the rows that are measured, and what follows directly from its logits."""
+"""What follows directly from a model's outputs: log-probabilities, margins, losses, and image-report cosines."""
 
 from __future__ import annotations
 
@@ -23,10 +23,18 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
 
     Raises:
         EvaluationError: Logits are not finite (the model diverged).
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> original = toy_knowledge().signals["original"]
+        >>> np.exp(log_probabilities(original.select([0]), "both")).round(3)
+        array([[0.999, 0.001, 0.001]])
     """
     if head == "both":
-        image, text = log_probabilities(signals, "image"), log_probabilities(signals, "text")
+        image = log_probabilities(signals, "image")
+        text = log_probabilities(signals, "text")
         return np.logaddexp(image, text) - np.log(2)
+
     logits = signals.image_logits if head == "image" else signals.text_logits
     bad = int((~np.isfinite(logits).all(1)).sum())
     if bad:
@@ -36,6 +44,7 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
                 why="the model diverged",
             )
         )
+
     return log_softmax(logits, axis=1)
 
 
@@ -47,15 +56,26 @@ def margin(log_probability: Floats, label: Ints) -> Floats:
     Args:
         log_probability: Float[n, k].
         label: Int[n], 0..k-1, none unknown.
+
+    Examples:
+        >>> margin(np.log([[0.5, 0.5], [0.9, 0.1]]), np.array([0, 1])).round(3)
+        array([ 0.   , -2.197])
     """
+    images = np.arange(len(label))
+
+    # Every class but the true one
     others = np.array(log_probability)
-    at = np.arange(len(label))
-    others[at, label] = -np.inf
-    return log_probability[at, label] - logsumexp(others, axis=1)
+    others[images, label] = -np.inf
+    return log_probability[images, label] - logsumexp(others, axis=1)
 
 
 def cross_entropy(log_probability: Floats, label: Ints) -> Floats:
-    """Loss of each sample, -log p_y = log(1 + exp(-phi)) in nats; Float[n]."""
+    """Loss of each sample, -log p_y = log(1 + exp(-phi)) in nats; Float[n].
+
+    Examples:
+        >>> cross_entropy(np.log([[0.5, 0.5], [0.9, 0.1]]), np.array([0, 1])).round(3)
+        array([0.693, 2.303])
+    """
     return np.logaddexp(0.0, -margin(log_probability, label))
 
 
@@ -64,6 +84,12 @@ def pair_cosine(signals: Signals) -> Floats:
 
     Raises:
         EvaluationError: The model has no embeddings (an ensemble), of unequal width, zero, or not finite.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> original = toy_knowledge().signals["original"]
+        >>> pair_cosine(original.select([0, 1])).round(2)
+        array([0.99, 0.94])
     """
     image, text = signals.image_embedding, signals.text_embedding
     if image is None or text is None:
@@ -74,10 +100,12 @@ def pair_cosine(signals: Signals) -> Floats:
                 "image and text embeddings differ in width", why=f"{image.shape} and {text.shape}"
             )
         )
-    a, b = image.astype(np.float64), text.astype(np.float64)
-    norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+
+    image, text = image.astype(np.float64), text.astype(np.float64)
+    norm = np.linalg.norm(image, axis=1) * np.linalg.norm(text, axis=1)
     if not np.isfinite(norm).all() or not norm.all():
         raise EvaluationError(
             Fault("some embeddings are zero or not finite", why="the model diverged or collapsed")
         )
-    return (a * b).sum(1) / norm
+
+    return (image * text).sum(1) / norm

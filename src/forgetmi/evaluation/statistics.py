@@ -18,9 +18,9 @@ from forgetmi.core.errors import EvaluationError, Fault
 
 Metric = Callable[[Floats], Floats]
 
-LEVEL = 0.95
-UNDEFINED_ALLOWED = 0.05
-_BLOCK = 2_000_000  # weights held at once
+LEVEL = 0.95  # of every interval
+UNDEFINED_ALLOWED = 0.05  # share of resamples in which a metric may be undefined
+_BLOCK = 2_000_000  # weights in memory at once
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,9 +43,9 @@ class PatientSample:
         """How many patients the images belong to."""
         return len(np.unique(self.patient))
 
-    def take(self, at: np.ndarray) -> PatientSample:
+    def take(self, images: np.ndarray) -> PatientSample:
         """The same resamples for some of the images (indices or a mask)."""
-        return replace(self, patient=self.patient[at])
+        return replace(self, patient=self.patient[images])
 
     def without_resamples(self) -> PatientSample:
         """The data as they are, for numbers that need no interval."""
@@ -62,20 +62,41 @@ def resample_patients(
             depend on the identifier key (`forgetmi.core.arrays.codes`).
         resamples: How many resamples, >= 0.
         generator: From `forgetmi.core.seeding`.
+
+    Examples:
+        Each resample draws three patients, some of them several times.
+
+        >>> generator = np.random.default_rng(0)
+        >>> sample = resample_patients(np.array([4, 4, 5, 6]), resamples=2, generator=generator)
+        >>> sample.multiplicity
+        array([[1., 1., 1.],
+               [1., 1., 1.],
+               [0., 0., 3.]])
     """
     distinct, local = np.unique(patient, return_inverse=True)
     count = len(distinct)
+
+    # The first row is the data as they are.
     multiplicity = np.ones((1 + resamples, count))
     if count:
-        multiplicity[1:] = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
+        equal = np.full(count, 1 / count)
+        multiplicity[1:] = generator.multinomial(count, equal, size=resamples)
     return PatientSample(local.astype(np.int64), multiplicity)
 
 
-def join(one: PatientSample, two: PatientSample) -> PatientSample:
-    """The images of two sets, one after the other, each with its own resampled patients."""
+def join(first: PatientSample, second: PatientSample) -> PatientSample:
+    """The images of two sets, one after the other, each with its own resampled patients.
+
+    Examples:
+        >>> generator = np.random.default_rng(0)
+        >>> sample = resample_patients(np.array([4, 5]), resamples=0, generator=generator)
+        >>> join(sample, sample).patient
+        array([0, 1, 2, 3])
+    """
+    patients_before = first.multiplicity.shape[1]
     return PatientSample(
-        np.concatenate([one.patient, two.patient + one.multiplicity.shape[1]]),
-        np.concatenate([one.multiplicity, two.multiplicity], axis=1),
+        np.concatenate([first.patient, second.patient + patients_before]),
+        np.concatenate([first.multiplicity, second.multiplicity], axis=1),
     )
 
 
@@ -88,14 +109,27 @@ def draws(sample: PatientSample, metric: Metric) -> Floats:
 
     Returns:
         Float[1 + b], NaN where the metric is undefined.
+
+    Raises:
+        EvaluationError: There are no images.
+
+    Examples:
+        >>> generator = np.random.default_rng(0)
+        >>> sample = resample_patients(np.arange(4), resamples=2, generator=generator)
+        >>> is_right = np.array([1.0, 1.0, 1.0, 0.0])
+        >>> draws(sample, lambda weights: weighted_mean(is_right, weights))
+        array([0.75, 0.25, 1.  ])
     """
     if not len(sample):
         raise EvaluationError(Fault("there are no images to measure on"))
+
+    # Some resamples at a time, so that memory does not grow with their number
     step = max(1, _BLOCK // len(sample))
-    blocks = range(0, len(sample.multiplicity), step)
-    return np.concatenate(
-        [metric(sample.multiplicity[at : at + step][:, sample.patient]) for at in blocks]
-    )
+    values = []
+    for start in range(0, len(sample.multiplicity), step):
+        per_patient = sample.multiplicity[start : start + step]
+        values.append(metric(per_patient[:, sample.patient]))
+    return np.concatenate(values)
 
 
 def interval(values: Floats, *, patients: int) -> tuple[tuple[float, float] | None, str]:
@@ -107,16 +141,25 @@ def interval(values: Floats, *, patients: int) -> tuple[tuple[float, float] | No
 
     Returns:
         The interval, or None with the reason: no resamples, a single patient, or more than 5 % undefined resamples.
+
+    Examples:
+        >>> interval(np.array([0.5, 0.4, 0.5, 0.6]), patients=10)
+        ((0.405, 0.595), '')
+        >>> interval(np.array([0.5]), patients=10)
+        (None, 'no interval: not resampled')
     """
     resampled = values[1:]
     if not len(resampled):
         return None, "no interval: not resampled"
     if patients < 2:
         return None, "no interval: a single patient cannot be resampled"
+
+    # A few undefined resamples are left out.
     defined = resampled[~np.isnan(resampled)]
     missing = 1 - len(defined) / len(resampled)
     if missing > UNDEFINED_ALLOWED:
         return None, f"no interval: undefined in {missing:.0%} of the resamples"
+
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return (float(low), float(high)), ""
 
@@ -127,20 +170,35 @@ def once(count: int) -> Floats:
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Element-wise quotient, NaN where the denominator is 0."""
-    return np.divide(
-        numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0
-    )
+    """Element-wise quotient, NaN where the denominator is 0.
+
+    Examples:
+        >>> ratio(np.array([1.0, 1.0]), np.array([2.0, 0.0]))
+        array([0.5, nan])
+    """
+    undefined = np.full(np.shape(numerator), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
 
 
 def mean_defined(values: Floats) -> Floats:
-    """Mean over the last axis of what is not NaN; NaN where nothing is defined."""
-    defined = ~np.isnan(values)
-    return ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1).astype(np.float64))
+    """Mean over the last axis of what is not NaN; NaN where nothing is defined.
+
+    Examples:
+        >>> mean_defined(np.array([[1.0, np.nan, 2.0], [np.nan, np.nan, np.nan]]))
+        array([1.5, nan])
+    """
+    is_defined = ~np.isnan(values)
+    total = np.where(is_defined, values, 0.0).sum(-1)
+    return ratio(total, is_defined.sum(-1).astype(np.float64))
 
 
 def weighted_mean(values: Floats, weights: Floats) -> Floats:
-    """Mean of n values under weights Float[b, n]."""
+    """Mean of n values under weights Float[b, n].
+
+    Examples:
+        >>> weighted_mean(np.array([0.0, 1.0]), np.array([[1.0, 1.0], [0.0, 2.0]]))
+        array([0.5, 1. ])
+    """
     return ratio(weights @ values, weights.sum(1))
 
 
@@ -148,14 +206,13 @@ def _tie_groups(values: Floats) -> tuple[Ints, Ints, Ints]:
     """Ascending order, and for each place in it where its group of equal values starts and ends (exclusive)."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    return (
-        order,
-        np.searchsorted(ordered, ordered, "left"),
-        np.searchsorted(ordered, ordered, "right"),
-    )
+    start = np.searchsorted(ordered, ordered, "left")
+    end = np.searchsorted(ordered, ordered, "right")
+    return order, start, end
 
 
 def _cumulative(weights: Floats) -> Floats:
+    """Float[b, n + 1]: the sum of the first 0, 1 ... n weights."""
     total = np.zeros((weights.shape[0], weights.shape[1] + 1))
     np.cumsum(weights, axis=1, out=total[:, 1:])
     return total
@@ -171,11 +228,22 @@ def weighted_auc(score: Floats, positive: np.ndarray, weights: Floats) -> Floats
 
     Returns:
         Float[b]; NaN where one side has no weight.
+
+    Examples:
+        >>> score = np.array([1.0, 2.0, 2.0, 3.0])
+        >>> positive = np.array([False, False, True, True])
+        >>> weighted_auc(score, positive, np.ones((1, 4)))
+        array([0.875])
     """
     order, start, end = _tie_groups(score)
-    place = np.flatnonzero(positive[order])
+
+    # Weight of the negatives below each place, in ascending order of the score
     below = _cumulative(weights[:, order] * ~positive[order])
-    wins = (weights[:, order[place]] * (below[:, start[place]] + below[:, end[place]])).sum(1) / 2
+
+    # Negatives strictly below plus negatives below or tied, halved, for each positive
+    place = np.flatnonzero(positive[order])
+    beaten = below[:, start[place]] + below[:, end[place]]
+    wins = (weights[:, order[place]] * beaten).sum(1) / 2
     return ratio(wins, weights[:, positive].sum(1) * below[:, -1])
 
 
@@ -189,9 +257,17 @@ def _weighted_ranks(values: Floats, weights: Floats) -> Floats:
 
 
 def weighted_spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Spearman's rank correlation of n pairs under weights Float[b, n]; NaN where one side is constant."""
+    """Spearman's rank correlation of n pairs under weights Float[b, n]; NaN where one side is constant.
+
+    Examples:
+        >>> weighted_spearman(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0]), np.ones((1, 3)))
+        array([1.])
+    """
+    # Ranks about their mean
     size = weights.sum(1, keepdims=True)
-    centre = (size + 1) / 2  # the mean rank
-    a, b = _weighted_ranks(x, weights) - centre, _weighted_ranks(y, weights) - centre
-    spread = (weights * a**2).sum(1) * (weights * b**2).sum(1)
-    return ratio((weights * a * b).sum(1), np.sqrt(spread))
+    mean_rank = (size + 1) / 2
+    x_rank = _weighted_ranks(x, weights) - mean_rank
+    y_rank = _weighted_ranks(y, weights) - mean_rank
+
+    spread = (weights * x_rank**2).sum(1) * (weights * y_rank**2).sum(1)
+    return ratio((weights * x_rank * y_rank).sum(1), np.sqrt(spread))

@@ -23,12 +23,22 @@ def auc_per_class(probabilities: Floats, label: Ints, weights: Floats | None = N
 
     Returns:
         Float[b, k], NaN for a class that is absent or alone.
+
+    Examples:
+        >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
+        >>> auc_per_class(probabilities, np.array([0, 1, 1]))
+        array([[1., 1.]])
     """
-    weights = once(len(label)) if weights is None else weights
-    classes = range(probabilities.shape[1])
-    return np.stack(
-        [weighted_auc(probabilities[:, c], label == c, weights) for c in classes], axis=1
-    )
+    weights = _weights(label, weights)
+    aucs = []
+    for number in range(probabilities.shape[1]):
+        aucs.append(weighted_auc(probabilities[:, number], label == number, weights))
+    return np.stack(aucs, axis=1)
+
+
+def _weights(label: Ints, weights: Floats | None) -> Floats:
+    """Each image once, where no weights are given."""
+    return once(len(label)) if weights is None else weights
 
 
 def macro_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:
@@ -36,6 +46,11 @@ def macro_auc(probabilities: Floats, label: Ints, weights: Floats | None = None)
 
     Raises:
         EvaluationError: Fewer than two classes are present.
+
+    Examples:
+        >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
+        >>> macro_auc(probabilities, np.array([0, 1, 1]))
+        array([1.])
     """
     if len(np.unique(label)) < 2:
         raise EvaluationError(Fault("fewer than two classes are among the labelled images"))
@@ -46,9 +61,11 @@ def _counts(
     probabilities: Floats, label: Ints, weights: Floats | None
 ) -> tuple[Floats, Floats, Floats]:
     """Per class: weight predicted right, weight labelled so, weight predicted so; Float[b, k] each."""
-    weights = once(len(label)) if weights is None else weights
-    names = np.eye(probabilities.shape[1])
-    truth, guess = names[label], names[probabilities.argmax(1)]
+    weights = _weights(label, weights)
+
+    # One-hot: the true and the most probable class
+    one_hot = np.eye(probabilities.shape[1])
+    truth, guess = one_hot[label], one_hot[probabilities.argmax(1)]
     return weights @ (truth * guess), weights @ truth, weights @ guess
 
 
@@ -56,13 +73,24 @@ def macro_f1(probabilities: Floats, label: Ints, weights: Floats | None = None) 
     """Mean F1 of the most probable class, over the classes present among labels or predictions.
 
     A class that is predicted but never true counts with 0 (scikit-learn's default, as in the release).
+
+    Examples:
+        >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
+        >>> macro_f1(probabilities, np.array([0, 0, 1])).round(3)
+        array([0.667])
     """
     right, truth, guess = _counts(probabilities, label, weights)
     return mean_defined(ratio(2 * right, truth + guess))
 
 
 def accuracy(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:
-    """Share of images whose most probable class is the true one."""
+    """Share of images whose most probable class is the true one.
+
+    Examples:
+        >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6]])
+        >>> accuracy(probabilities, np.array([0, 0]))
+        array([0.5])
+    """
     right, truth, _ = _counts(probabilities, label, weights)
     return ratio(right.sum(1), truth.sum(1))
 
@@ -74,17 +102,23 @@ def pairwise_auc(
 
     Returns:
         Pair to Float[b], NaN where one of the two is absent.
+
+    Examples:
+        >>> probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]])
+        >>> pairwise_auc(probabilities, np.array([0, 1, 2]))[0, 2]
+        array([1.])
     """
-    weights = once(len(label)) if weights is None else weights
-    found = {}
+    weights = _weights(label, weights)
+
+    aucs = {}
     for i, j in combinations(range(probabilities.shape[1]), 2):
-        at = np.flatnonzero((label == i) | (label == j))
-        p_i, p_j = probabilities[at, i], probabilities[at, j]
-        score = np.nan_to_num(
-            ratio(p_j, p_i + p_j), nan=0.5
-        )  # both probabilities underflow: no preference
-        found[i, j] = weighted_auc(score, label[at] == j, weights[:, at])
-    return found
+        images = np.flatnonzero((label == i) | (label == j))
+        p_i, p_j = probabilities[images, i], probabilities[images, j]
+
+        # Where both probabilities underflow, there is no preference.
+        score = np.nan_to_num(ratio(p_j, p_i + p_j), nan=0.5)
+        aucs[i, j] = weighted_auc(score, label[images] == j, weights[:, images])
+    return aucs
 
 
 def ordinal_auc(
@@ -94,27 +128,49 @@ def ordinal_auc(
 
     Returns:
         Threshold to Float[b], NaN where no image is above or none is below.
+
+    Examples:
+        >>> probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]])
+        >>> ordinal_auc(probabilities, np.array([0, 1, 2]))
+        {0: array([1.]), 1: array([1.])}
     """
-    weights = once(len(label)) if weights is None else weights
-    return {
-        k: weighted_auc(probabilities[:, k + 1 :].sum(1), label > k, weights)
-        for k in range(probabilities.shape[1] - 1)
-    }
+    weights = _weights(label, weights)
+
+    aucs = {}
+    for threshold in range(probabilities.shape[1] - 1):
+        above = probabilities[:, threshold + 1 :].sum(1)
+        aucs[threshold] = weighted_auc(above, label > threshold, weights)
+    return aucs
 
 
 def mean_pairwise_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:
-    """Mean of `pairwise_auc` over the pairs present."""
-    return mean_defined(
-        np.stack(list(pairwise_auc(probabilities, label, weights).values()), axis=1)
-    )
+    """Mean of `pairwise_auc` over the pairs present.
+
+    Examples:
+        >>> mean_pairwise_auc(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+        array([1.])
+    """
+    aucs = pairwise_auc(probabilities, label, weights)
+    return mean_defined(np.stack(list(aucs.values()), axis=1))
 
 
 def mean_ordinal_auc(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:
-    """Mean of `ordinal_auc` over the thresholds that split the images."""
-    return mean_defined(np.stack(list(ordinal_auc(probabilities, label, weights).values()), axis=1))
+    """Mean of `ordinal_auc` over the thresholds that split the images.
+
+    Examples:
+        >>> mean_ordinal_auc(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+        array([1.])
+    """
+    aucs = ordinal_auc(probabilities, label, weights)
+    return mean_defined(np.stack(list(aucs.values()), axis=1))
 
 
 def severity_mse(probabilities: Floats, label: Ints, weights: Floats | None = None) -> Floats:
-    """Mean squared difference between the expected grade (sum of k p_k) and the label."""
+    """Mean squared difference between the expected grade (sum of k p_k) and the label.
+
+    Examples:
+        >>> severity_mse(np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 1]))
+        array([0.125])
+    """
     expected = probabilities @ np.arange(probabilities.shape[1])
-    return weighted_mean((expected - label) ** 2, once(len(label)) if weights is None else weights)
+    return weighted_mean((expected - label) ** 2, _weights(label, weights))

@@ -11,7 +11,7 @@ from typing import Any
 from forgetmi.core.cost import Cost
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
-from forgetmi.evaluation.gaps import FIVE
+from forgetmi.evaluation.gaps import GAP_MEASURES
 
 
 def echo(text: str) -> None:
@@ -82,7 +82,7 @@ def summary(
         + "".join(f"{model:>12}" for model in models)
         for seed in seeds[:1]
     ]
-    wanted = [*FIVE, ("gap", ""), ("jsf", "forget")]
+    wanted = [*GAP_MEASURES, ("gap", ""), ("jsf", "forget")]
     for name, on in wanted:
         cells = []
         for model in models:

@@ -1,0 +1,312 @@
+"""What is measured of one model: each function yields the measures of one kind, in the order of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+
+from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.scores import Failed
+from forgetmi.core.signals import Signals
+from forgetmi.evaluation.attacks.svm_loss import sample_mia
+from forgetmi.evaluation.distance import cosine_distance, jensen_shannon, symmetric_kl
+from forgetmi.evaluation.membership import membership_auc
+from forgetmi.evaluation.metrics import MetricInfo, prediction_metrics
+from forgetmi.evaluation.scores import Measure, measure
+from forgetmi.evaluation.signals import (
+    HEADS,
+    Head,
+    cross_entropy,
+    log_probabilities,
+    margin,
+    pair_cosine,
+)
+from forgetmi.evaluation.statistics import Metric, PatientSample, weighted_mean, weighted_spearman
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredSet:
+    """One set of patients that is measured.
+
+    Args:
+        rows: Int[n], all images.
+        labelled: Int[m], those with a label.
+        all_images: The patients of all images, resampled.
+        images: The patients of the labelled images, resampled.
+    """
+
+    rows: Ints
+    labelled: Ints
+    all_images: PatientSample
+    images: PatientSample
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one head of one model predicts for the labelled images of a set; reading raises if logits are not finite."""
+
+    signals: Signals
+    head: Head
+
+    @cached_property
+    def log(self) -> Floats:
+        return log_probabilities(self.signals, self.head)
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        return np.exp(self.log)
+
+    @cached_property
+    def margin(self) -> Floats:
+        return margin(self.log, self.signals.label)
+
+    @cached_property
+    def loss(self) -> Floats:
+        return cross_entropy(self.log, self.signals.label)
+
+    @property
+    def logits(self) -> Floats:
+        """Of the image or text head; both heads together have none."""
+        is_image = self.head == "image"
+        return self.signals.image_logits if is_image else self.signals.text_logits
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredModel:
+    """One model's signals, set by set and head by head.
+
+    Args:
+        sets: By reported name.
+        all_images: Signals on all images of each set.
+        predictions: By head and set, on the labelled images.
+    """
+
+    sets: Mapping[str, MeasuredSet]
+    all_images: Mapping[str, Signals]
+    predictions: Mapping[tuple[Head, str], Predictions]
+
+
+def measured_model(signals: Signals, sets: Mapping[str, MeasuredSet]) -> MeasuredModel:
+    """Divide a model's signals into sets and heads."""
+    all_images = {}
+    predictions: dict[tuple[Head, str], Predictions] = {}
+    for name, measured in sets.items():
+        all_images[name] = signals.select(measured.rows)
+        labelled = signals.select(measured.labelled)
+        for head in HEADS:
+            predictions[head, name] = Predictions(labelled, head)
+    return MeasuredModel(sets, all_images, predictions)
+
+
+def measure_model(
+    model: MeasuredModel,
+    *,
+    original: MeasuredModel | None,
+    retrained: Sequence[MeasuredModel],
+    ordinal: bool,
+    seed: int,
+) -> Iterator[Measure | Failed]:
+    """Every measure of a model but the gap.
+
+    Args:
+        model: The model.
+        original: The model to measure the distance to; None = none is measured.
+        retrained: The other retrained models.
+        ordinal: Whether the classes are grades.
+        seed: Root seed of the attack's splits.
+    """
+    yield from _pairs(model)
+    for head in HEADS:
+        yield from _utility(model, head, ordinal=ordinal)
+        yield from _membership(model, head, seed=seed)
+        yield from _to_retrained(model, head, retrained)
+        if original is not None:
+            yield from _to_original(model, head, original)
+
+
+def _pairs(model: MeasuredModel) -> Iterator[Measure | Failed]:
+    """How tightly forgotten images are linked to their reports."""
+
+    def pair_auc() -> Metric:
+        forget = pair_cosine(model.all_images["forget"])
+        test = pair_cosine(model.all_images["test"])
+        return partial(membership_auc, forget, test)
+
+    yield measure(
+        "pair_auc",
+        pair_auc,
+        model.sets["forget"].all_images,
+        model.sets["test"].all_images,
+        head="both",
+        on="forget",
+        note="P(image-report cosine on forget > on test)",
+    )
+
+
+def _utility(model: MeasuredModel, head: Head, *, ordinal: bool) -> Iterator[Measure | Failed]:
+    """How well a head predicts each set."""
+    for name, measured in model.sets.items():
+        predictions = model.predictions[head, name]
+        classes = predictions.signals.image_logits.shape[1]
+        present = len(np.unique(predictions.signals.label))
+
+        for metric in prediction_metrics(ordinal=ordinal):
+            note = ""
+            if metric.over_classes and present < classes:
+                note = f"{present} of {classes} classes present"
+            yield measure(
+                metric.name,
+                partial(_of_predictions, metric, predictions),
+                measured.images,
+                head=head,
+                on=name,
+                note=note,
+            )
+
+
+def _of_predictions(metric: MetricInfo, predictions: Predictions) -> Metric:
+    """A metric of predictions as a function of the weights alone."""
+    assert metric.function is not None
+    return partial(metric.function, predictions.probabilities, predictions.signals.label)
+
+
+def _membership(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Measure | Failed]:
+    """What the SVM attack and the loss alone tell about membership."""
+    yield from _svm_attack(model, head, seed=seed)
+
+    def loss_auc(name: str) -> Metric:
+        own = model.predictions[head, name].margin
+        return partial(membership_auc, own, model.predictions[head, "test"].margin)
+
+    test = model.sets["test"].images
+    yield measure(
+        "loss_auc",
+        partial(loss_auc, "forget"),
+        model.sets["forget"].images,
+        test,
+        head=head,
+        on="forget",
+        note="P(loss on forget < loss on test)",
+    )
+
+    # Retained patients are not resampled: they are thousands, and nothing is decided by them.
+    yield measure(
+        "loss_auc",
+        partial(loss_auc, "retain"),
+        model.sets["retain"].images,
+        test.without_resamples(),
+        head=head,
+        on="retain",
+        note="P(loss on retain < loss on test)",
+    )
+
+
+def _svm_attack(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Measure | Failed]:
+    """Share of forgotten images flagged as members, and of never-seen images as its target."""
+    forget, test = model.sets["forget"].images, model.sets["test"].images
+    try:
+        losses = {name: model.predictions[head, name].loss for name in model.sets}
+        decisions = sample_mia(
+            retain=losses["retain"],
+            forget=losses["forget"],
+            never_seen=losses["test"],
+            patient=test.patient,
+            seed=seed,
+        )
+    except EvaluationError as error:
+        yield Failed("sample_mia", str(error), head, "forget")
+        yield Failed("never_seen_flag_rate", str(error), head, "test")
+        return
+
+    first, second = decisions.sizes
+    note = f"attacks fitted on {first} and {second} images a side"
+    yield measure(
+        "sample_mia",
+        lambda: decisions.flag_rate,
+        forget,
+        head=head,
+        on="forget",
+        note=f"{note}; target: never_seen_flag_rate",
+    )
+    yield measure(
+        "never_seen_flag_rate",
+        lambda: decisions.never_seen_flag_rate,
+        test,
+        head=head,
+        on="test",
+        note=note,
+    )
+
+
+def _to_retrained(
+    model: MeasuredModel, head: Head, retrained: Sequence[MeasuredModel]
+) -> Iterator[Measure | Failed]:
+    """How alike predictions and losses on the forget set are to the other retrained models'."""
+    forget = model.sets["forget"].images
+    predictions = model.predictions[head, "forget"]
+    others = [other.predictions[head, "forget"] for other in retrained]
+
+    def jsf() -> Metric:
+        _require(others)
+        divergences = [jensen_shannon(predictions.log, other.log) for other in others]
+        return partial(weighted_mean, np.mean(divergences, axis=0))
+
+    def spearman() -> Metric:
+        _require(others)
+        other_losses = [other.loss for other in others]
+
+        def mean_correlation(weights: Floats) -> Floats:
+            loss = predictions.loss
+            return np.mean(
+                [weighted_spearman(loss, other, weights) for other in other_losses], axis=0
+            )
+
+        return mean_correlation
+
+    yield measure("jsf", jsf, forget, head=head, on="forget", note="nats, at most ln 2")
+    yield measure("loss_spearman", spearman, forget, head=head, on="forget")
+
+
+def _require(others: Sequence[Predictions]) -> None:
+    if not others:
+        raise EvaluationError(Fault("there is no other retrained model to compare with"))
+
+
+def _to_original(
+    model: MeasuredModel, head: Head, original: MeasuredModel
+) -> Iterator[Measure | Failed]:
+    """How far predictions are from the original's."""
+    for name, measured in model.sets.items():
+        predictions = model.predictions[head, name]
+        originals = original.predictions[head, name]
+        yield measure(
+            "original_symmetric_kl",
+            partial(_mean_symmetric_kl, predictions, originals),
+            measured.images,
+            head=head,
+            on=name,
+            note="nats",
+        )
+
+        # The mean of both heads has probabilities, no logits.
+        if head != "both":
+            yield measure(
+                "original_cosine",
+                partial(_mean_cosine, predictions, originals),
+                measured.images,
+                head=head,
+                on=name,
+                note="1 - cosine of the logits",
+            )
+
+
+def _mean_symmetric_kl(predictions: Predictions, originals: Predictions) -> Metric:
+    return partial(weighted_mean, symmetric_kl(predictions.log, originals.log))
+
+
+def _mean_cosine(predictions: Predictions, originals: Predictions) -> Metric:
+    return partial(weighted_mean, cosine_distance(predictions.logits, originals.logits))
