@@ -52,25 +52,26 @@ class Cohort:
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("patient", "study", "image_id", "group", "image", "report", "label", "split"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
-            if len(getattr(self, name)) != len(self.label):
+        for name in COLUMNS:
+            column = read_only(getattr(self, name))
+            object.__setattr__(self, name, column)
+            if len(column) != len(self.label):
                 raise CohortError(
-                    Fault(
-                        f"column {name} has {len(getattr(self, name))} rows, label {len(self.label)}"
-                    )
+                    Fault(f"column {name} has {len(column)} rows, label {len(self.label)}")
                 )
-        object.__setattr__(
-            self, "subgroups", {key: read_only(value) for key, value in self.subgroups.items()}
-        )
+
+        subgroups = {key: read_only(values) for key, values in self.subgroups.items()}
+        object.__setattr__(self, "subgroups", subgroups)
 
     def __len__(self) -> int:
         return len(self.label)
 
     def __repr__(self) -> str:
+        studies = len(codes(self.study)[1])
+        patients = len(codes(self.patient)[1])
         return (
-            f"Cohort({self.name!r}, {len(self)} images, {len(codes(self.study)[1])} studies, "
-            f"{len(codes(self.patient)[1])} patients, digest {self.digest[:12]})"
+            f"Cohort({self.name!r}, {len(self)} images, {studies} studies, {patients} patients, "
+            f"digest {self.digest[:12]})"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a piece of work cost: wall seconds, CPU seconds and peak memory of this process."""
+"""The cost of a piece of work: wall seconds, CPU seconds and peak memory of this process."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ class Cost:
 def anonymous_memory() -> int:
     """Anonymous resident memory of this process in bytes; memory-mapped files are not counted.
 
-    Where the system does not tell (no /proc), the peak resident set is returned instead, which is never smaller.
+    Where the system does not report it (no /proc), the peak resident set is returned instead, which is never smaller.
     """
     if _STATUS.exists():
         for line in _STATUS.read_text().splitlines():
             if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
+                kibibytes = int(line.split()[1])
+                return kibibytes * 1024
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -43,25 +45,18 @@ class Meter:
     """
 
     def __init__(self, interval: float = 0.05) -> None:
+        self.cost = Cost(0.0, 0.0, 0)
         self._interval = interval
         self._stop = threading.Event()
         self._peak = 0
-        self._lock = (
-            threading.Lock()
-        )  # the peak is raised by the watching thread and by `go_on_from`
-        self.cost = Cost(0.0, 0.0, 0)
 
-    def _watch(self) -> None:
-        while not self._stop.wait(self._interval):
-            self._reach(anonymous_memory())
-
-    def _reach(self, memory: int) -> None:
-        with self._lock:
-            self._peak = max(self._peak, memory)
+        # The peak is raised by the watching thread and by `go_on_from`.
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Meter:
         self._peak = anonymous_memory()
         _RUNNING.append(self)
+
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._started = time.perf_counter(), time.process_time()
         self._thread.start()
@@ -82,36 +77,50 @@ class Meter:
         """The cost so far of the block that runs."""
         wall, cpu = self._started
         return Cost(
-            time.perf_counter() - wall,
-            time.process_time() - cpu,
-            max(self._peak, anonymous_memory()),
+            seconds=time.perf_counter() - wall,
+            cpu_seconds=time.process_time() - cpu,
+            peak_memory=max(self._peak, anonymous_memory()),
         )
 
+    def _watch(self) -> None:
+        """Read the memory again and again, in a thread of its own."""
+        while not self._stop.wait(self._interval):
+            self._raise_peak(anonymous_memory())
+
+    def _raise_peak(self, memory: int) -> None:
+        with self._lock:
+            self._peak = max(self._peak, memory)
+
     def _add(self, seconds: float, cpu_seconds: float, peak: int) -> None:
+        """Count earlier work, too: the block seems to have started so much sooner."""
         wall, cpu = self._started
         self._started = wall - seconds, cpu - cpu_seconds
-        self._reach(peak)
+        self._raise_peak(peak)
 
 
-_RUNNING: list[Meter] = []  # the innermost last
+# Meters that run now, the innermost last.
+_RUNNING: list[Meter] = []
 
 
 def cost_so_far() -> Cost | None:
-    """What the innermost running meter shows, to be saved with the progress of its work; None where none runs."""
+    """The cost so far on the innermost running meter, to be saved with its work's progress; None where none runs."""
     return _RUNNING[-1].now() if _RUNNING else None
 
 
 def go_on_from(cost: Cost) -> None:
-    """Set the innermost running meter to what it showed when the progress was saved, and those around it as far on.
+    """Set the innermost running meter to its cost when the progress was saved, and those around it as far on.
 
     What an interrupted process did after that moment is done again, and counts once.
 
     Args:
         cost: What `cost_so_far` returned then.
     """
-    if _RUNNING:
-        here = _RUNNING[-1].now()
-        for meter in _RUNNING:
-            meter._add(
-                cost.seconds - here.seconds, cost.cpu_seconds - here.cpu_seconds, cost.peak_memory
-            )
+    if not _RUNNING:
+        return
+
+    # The same difference is added to every meter, so that each still counts what is its own.
+    now = _RUNNING[-1].now()
+    seconds = cost.seconds - now.seconds
+    cpu_seconds = cost.cpu_seconds - now.cpu_seconds
+    for meter in _RUNNING:
+        meter._add(seconds, cpu_seconds, cost.peak_memory)

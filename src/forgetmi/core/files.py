@@ -13,12 +13,18 @@ from typing import Any
 
 from forgetmi.core.errors import Fault, ForgetMIError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+
 
 def default_cache() -> Path:
     """The folder for what can be made again: $FORGETMI_CACHE, else forgetmi under $XDG_CACHE_HOME or ~/.cache."""
-    if chosen := os.environ.get("FORGETMI_CACHE"):
+    chosen = os.environ.get("FORGETMI_CACHE")
+    if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forgetmi"
+
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "forgetmi"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -29,9 +35,9 @@ def write_bytes(path: Path, content: bytes) -> None:
         try:
             file.write(content)
             file.close()
-            os.chmod(
-                file.name, 0o644
-            )  # temporary files are private; results are as readable as any new file
+
+            # Temporary files are private; results are as readable as any new file.
+            os.chmod(file.name, 0o644)
             os.replace(file.name, path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
@@ -51,7 +57,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write stable JSON atomically; NaN is refused."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    write_text(path, f"{text}\n")
 
 
 @contextmanager
@@ -64,7 +71,7 @@ def full_disk_explained(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise ForgetMIError(
                 Fault(
                     "the disk is full",
@@ -73,7 +80,8 @@ def full_disk_explained(name: str) -> Iterator[None]:
                     do="Free some space and give the same command again; it goes on where it stopped.",
                 )
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+
+        if error.errno in _FORBIDDEN:
             raise ForgetMIError(
                 Fault(
                     "the output cannot be written",
@@ -82,4 +90,5 @@ def full_disk_explained(name: str) -> Iterator[None]:
                     do="Choose another --out.",
                 )
             ) from error
+
         raise

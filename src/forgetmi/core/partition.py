@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -51,42 +52,14 @@ class Partition:
 
     def __post_init__(self) -> None:
         for name in (*SETS, "patient", "group", "earlier"):
-            object.__setattr__(self, name, read_only(np.asarray(getattr(self, name), np.int64)))
-        faults = [
-            Fault(f"the {name} set is empty", do="Forget fewer patients, or use a larger cohort.")
-            for name in ("forget", "retain")
-            if len(getattr(self, name)) == 0
-        ]
-        if len(self.earlier) and not np.isin(self.forget, self.earlier).sum() == len(
-            self.earlier
-        ) < len(self.forget):
-            faults.append(
-                Fault(
-                    "what was forgotten earlier is not a part of the forget set",
-                    why="or is all of it",
-                )
-            )
-        for i, one in enumerate(SETS):
-            for two in SETS[i + 1 :]:
-                a, b = getattr(self, one), getattr(self, two)
-                if np.intersect1d(a, b).size:
-                    faults.append(
-                        Fault(f"{np.intersect1d(a, b).size} rows are in both {one} and {two}")
-                    )
-                    continue
-                if not self.whole_patients and (one, two) == ("forget", "retain"):
-                    continue
-                for unit, code in (("patients", self.patient), ("groups", self.group)):
-                    shared = np.intersect1d(code[a], code[b]).size
-                    if shared and (unit == "patients" or (one, two) != ("forget", "retain")):
-                        faults.append(
-                            Fault(
-                                f"{shared} {unit} are in both {one} and {two}",
-                                why="a person must be wholly on one side",
-                                do="Assign every row of a patient to one set.",
-                            )
-                        )
-                        break
+            rows = np.asarray(getattr(self, name), np.int64)
+            object.__setattr__(self, name, read_only(rows))
+
+        # Every fault of every pair of sets is reported at once.
+        faults = [*self._empty(), *self._earlier_elsewhere()]
+        for first, second in combinations(SETS, 2):
+            faults.extend(self._shared(first, second))
+
         if faults:
             raise PartitionError(faults)
 
@@ -97,30 +70,90 @@ class Partition:
     def of_request(self) -> Partition:
         """The same with only what is forgotten now; what earlier requests had forgotten is in no set.
 
-        For measuring and for the audit: patients forgotten before would water down what is said of those who ask now.
+        For measuring and for the audit: patients forgotten before would dilute the results of those who withdraw now.
         """
         if not len(self.earlier):
             return self
+
+        # Without the earlier ones, whole patients may be left where single studies had been asked for.
         forget = np.setdiff1d(self.forget, self.earlier)
-        whole = (
-            self.whole_patients
-            or not np.isin(self.patient[forget], self.patient[self.retain]).any()
-        )
-        return replace(self, forget=forget, whole_patients=whole, earlier=np.empty(0, np.int64))
+        also_retained = np.isin(self.patient[forget], self.patient[self.retain]).any()
+        whole_patients = self.whole_patients or not also_retained
+
+        nothing = np.empty(0, np.int64)
+        return replace(self, forget=forget, whole_patients=whole_patients, earlier=nothing)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and patients in each set."""
-        return {
-            name: {
-                "images": len(self.rows(name)),
-                "patients": len(np.unique(self.patient[self.rows(name)])),
-            }
-            for name in SETS
-        }
+        counts = {}
+        for name in SETS:
+            rows = self.rows(name)
+            patients = np.unique(self.patient[rows])
+            counts[name] = {"images": len(rows), "patients": len(patients)}
+        return counts
+
+    def _empty(self) -> list[Fault]:
+        faults = []
+        for name in ("forget", "retain"):
+            if len(getattr(self, name)) == 0:
+                faults.append(
+                    Fault(
+                        f"the {name} set is empty",
+                        do="Forget fewer patients, or use a larger cohort.",
+                    )
+                )
+        return faults
+
+    def _earlier_elsewhere(self) -> list[Fault]:
+        """A fault if the rows forgotten earlier are not a proper part of the forget set."""
+        if not len(self.earlier):
+            return []
+
+        inside = np.isin(self.forget, self.earlier).sum()
+        if inside == len(self.earlier) < len(self.forget):
+            return []
+
+        return [
+            Fault(
+                "what was forgotten earlier is not a part of the forget set",
+                why="or is all of it",
+            )
+        ]
+
+    def _shared(self, first: SetName, second: SetName) -> list[Fault]:
+        """A fault if two sets share rows, patients or groups."""
+        first_rows, second_rows = self.rows(first), self.rows(second)
+        training = (first, second) == ("forget", "retain")
+
+        shared_rows = np.intersect1d(first_rows, second_rows).size
+        if shared_rows:
+            return [Fault(f"{shared_rows} rows are in both {first} and {second}")]
+
+        # A request for single studies leaves a patient's other studies in training.
+        if training and not self.whole_patients:
+            return []
+
+        shared_patients = np.intersect1d(self.patient[first_rows], self.patient[second_rows]).size
+        if shared_patients:
+            return [_both_sides(f"{shared_patients} patients", first, second)]
+
+        # One of a family may withdraw alone.
+        shared_groups = np.intersect1d(self.group[first_rows], self.group[second_rows]).size
+        if shared_groups and not training:
+            return [_both_sides(f"{shared_groups} groups", first, second)]
+
+        return []
 
     def __repr__(self) -> str:
-        parts = [
-            f"{name} {n['patients']} patients/{n['images']} images"
-            for name, n in self.counts().items()
-        ]
+        parts = []
+        for name, number in self.counts().items():
+            parts.append(f"{name} {number['patients']} patients/{number['images']} images")
         return f"Partition({', '.join(parts)})"
+
+
+def _both_sides(units: str, first: SetName, second: SetName) -> Fault:
+    return Fault(
+        f"{units} are in both {first} and {second}",
+        why="a person must be wholly on one side",
+        do="Assign every row of a patient to one set.",
+    )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
+import tomllib
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.suggest import did_you_mean
+
+# The project file of a checkout; an installed package has none.
+_PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 class Registry:
     """The parts of one kind, by name.
 
-    Built-in parts and those of other packages are read from the same entry-point group; nothing is imported before it
-    is asked for.
+    Built-in parts and those of other packages are read from the same entry-point group; nothing is imported before
+    `get` names it.
 
     Args:
         kind: What the parts are, for messages, e.g. ``"method"``.
@@ -26,21 +31,6 @@ class Registry:
         self.kind = kind
         self.group = group
         self._added: dict[str, Any] = {}
-
-    def _entries(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
-        for entry in _installed(self.group, tuple(sys.path)):
-            twin = found.get(entry.name)
-            if twin is not None and twin.value != entry.value:
-                raise SpecError(
-                    Fault(
-                        f"two installed packages both name a {self.kind} {entry.name!r}",
-                        why=f"{twin.value} and {entry.value}",
-                        do="Uninstall or rename one of them.",
-                    )
-                )
-            found[entry.name] = entry
-        return found
 
     def add(self, name: str, part: Any) -> None:
         """Add a part for this process only (a notebook, a test); installed packages use an entry point.
@@ -65,7 +55,8 @@ class Registry:
     def target(self, name: str) -> str:
         """Where a part is defined, as ``module:name``, without importing it."""
         if name in self._added:
-            return f"{self._added[name].__module__}:{self._added[name].__qualname__}"
+            part = self._added[name]
+            return f"{part.__module__}:{part.__qualname__}"
         return self._entries()[name].value
 
     def get(self, name: str) -> Any:
@@ -76,17 +67,42 @@ class Registry:
         """
         if name in self._added:
             return self._added[name]
+
         entries = self._entries()
         if name not in entries:
-            near = get_close_matches(name, self.names(), n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise SpecError(
-                Fault(
-                    f"there is no {self.kind} named {name!r}",
-                    do=f"{hint}Known: {', '.join(self.names())}.",
-                )
-            )
+            raise SpecError(self._unknown(name))
         return entries[name].load()
+
+    def _entries(self) -> dict[str, EntryPoint]:
+        """The installed parts, by name."""
+        entries: dict[str, EntryPoint] = {}
+        for entry in _installed(self.group, tuple(sys.path)):
+            twin = entries.get(entry.name)
+            if twin is not None and twin.value != entry.value:
+                raise SpecError(
+                    Fault(
+                        f"two installed packages both name a {self.kind} {entry.name!r}",
+                        why=f"{twin.value} and {entry.value}",
+                        do="Uninstall or rename one of them.",
+                    )
+                )
+            entries[entry.name] = entry
+        return entries
+
+    def _unknown(self, name: str) -> Fault:
+        # Entry points are read from the installed package, which a changed project file does not change.
+        if name in _declared(self.group):
+            return Fault(
+                f"the {self.kind} {name!r} is not installed",
+                why="it is in pyproject.toml, but was not when the package was installed",
+                do="Reinstall the checkout: pip install -e .",
+            )
+
+        known = self.names()
+        return Fault(
+            f"there is no {self.kind} named {name!r}",
+            do=did_you_mean(name, known, then=f"Known: {', '.join(known)}."),
+        )
 
 
 @lru_cache(maxsize=16)
@@ -95,8 +111,18 @@ def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
+def _declared(group: str) -> dict[str, str]:
+    """The entry points of a group in the checkout's project file; none where the package is no checkout."""
+    try:
+        project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return project.get("project", {}).get("entry-points", {}).get(group, {})
+
+
 attacks = Registry("attack", "forgetmi.attacks")
 cohorts = Registry("cohort", "forgetmi.cohorts")
 methods = Registry("method", "forgetmi.methods")
+
 # Functions of the words after the verb. NAME is a verb of its own; VERB.OPTION takes VERB over where --OPTION is given.
 commands = Registry("command", "forgetmi.commands")

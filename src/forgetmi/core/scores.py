@@ -74,25 +74,13 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Stable JSON; NaN is never written."""
+        plain: dict[str, list[dict[str, Any]]] = {}
+        for model, scores in self.scores.items():
+            plain[model] = [_to_plain(score) for score in scores]
 
-        def plain(score: Score | Failed) -> dict[str, Any]:
-            values = {f.name: getattr(score, f.name) for f in fields(score)}
-            if isinstance(score, Score) and not math.isfinite(score.value):
-                raise ValueError(f"{score.name} on {score.on} is not finite; report it as Failed")
-            return {"kind": "score" if isinstance(score, Score) else "failed", **values}
-
-        return (
-            json.dumps(
-                {
-                    "scores": {m: [plain(s) for s in scores] for m, scores in self.scores.items()},
-                    "notes": list(self.notes),
-                },
-                indent=1,
-                sort_keys=True,
-                allow_nan=False,
-            )
-            + "\n"
-        )
+        stored = {"scores": plain, "notes": list(self.notes)}
+        text = json.dumps(stored, indent=1, sort_keys=True, allow_nan=False)
+        return f"{text}\n"
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
@@ -101,22 +89,12 @@ class Evaluation:
         Raises:
             EvaluationError: It is damaged, or something else.
         """
-
-        def rich(values: dict[str, Any]) -> Score | Failed:
-            values = dict(values)
-            kind = values.pop("kind")
-            if kind == "failed":
-                return Failed(**values)
-            if values["interval"] is not None:
-                values["interval"] = tuple(values["interval"])
-            return Score(**values)
-
         try:
             stored = json.loads(text)
-            return cls(
-                {m: tuple(rich(s) for s in scores) for m, scores in stored["scores"].items()},
-                tuple(stored["notes"]),
-            )
+            scores = {}
+            for model, values in stored["scores"].items():
+                scores[model] = tuple(map(_from_plain, values))
+            return cls(scores, tuple(stored["notes"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(
                 Fault(
@@ -126,3 +104,24 @@ class Evaluation:
                     do="Restore the file, or give the run's command again, which makes it anew.",
                 )
             ) from error
+
+
+def _to_plain(score: Score | Failed) -> dict[str, Any]:
+    values = {field.name: getattr(score, field.name) for field in fields(score)}
+    if isinstance(score, Failed):
+        return {"kind": "failed", **values}
+
+    if not math.isfinite(score.value):
+        raise ValueError(f"{score.name} on {score.on} is not finite; report it as Failed")
+    return {"kind": "score", **values}
+
+
+def _from_plain(values: dict[str, Any]) -> Score | Failed:
+    values = dict(values)
+    kind = values.pop("kind")
+    if kind == "failed":
+        return Failed(**values)
+
+    if values["interval"] is not None:
+        values["interval"] = tuple(values["interval"])
+    return Score(**values)

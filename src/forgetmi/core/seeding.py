@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+# For annotations alone: a run specification must load without torch, so functions import it.
 if TYPE_CHECKING:
     import torch
 
@@ -21,8 +22,14 @@ def derive(root: int, *keys: str | int) -> int:
         root: The run's root seed.
         keys: What the stream is for, e.g. ``("train", "order", epoch)``.
     """
-    text = "\x1f".join([str(int(root)), *(f"{type(key).__name__[0]}{key}" for key in keys)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    # The first letter of its type keeps the text "1" apart from the number 1.
+    parts = [str(int(root))]
+    for key in keys:
+        parts.append(f"{type(key).__name__[0]}{key}")
+    text = "\x1f".join(parts)
+
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def numpy_generator(root: int, *keys: str | int) -> np.random.Generator:
@@ -43,8 +50,12 @@ def scope(root: int, *keys: str | int) -> Iterator[None]:
     import torch
 
     seed = derive(root, *keys)
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - saved so that it can be put back
+
+    # What is put back afterwards.
+    python = random.getstate()
+    legacy = np.random.get_state()  # noqa: NPY002
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+
     with torch.random.fork_rng(devices=devices):
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002

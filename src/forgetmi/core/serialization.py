@@ -6,17 +6,17 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.registry import Registry
+from forgetmi.core.suggest import did_you_mean
 
 T = TypeVar("T")
-LATER = {
-    "later": True
-}  # metadata of a field with a default that files written before there was such a field lack
+
+# Metadata of a field with a default that files written before there was such a field lack.
+LATER = {"later": True}
 
 
 def from_plain(
@@ -57,115 +57,158 @@ class _Reader:
         self.choices = choices
         self.faults: list[Fault] = []
 
-    def _fault(self, what: str, *, why: str = "", do: str = "") -> None:
-        self.faults.append(Fault(what, where=self.where, why=why, do=do))
-
     def build(self, cls: Any, values: Any, path: str, *, top: bool = False) -> Any:
         """A dataclass; None when something was wrong."""
         if not isinstance(values, dict):
             self._fault(f"{path or 'the content'} must be a mapping of keys", why=f"got {values!r}")
             return None
-        hints, fields = (
-            typing.get_type_hints(cls),
-            {f.name: f for f in dataclasses.fields(cls) if f.init},
-        )
-        before, arguments = len(self.faults), {}
+
+        hints = typing.get_type_hints(cls)
+        fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+        faults_before = len(self.faults)
+
+        # Each given key.
+        arguments = {}
         for key, value in values.items():
-            here = f"{path}.{key}" if path else str(key)
+            key_path = _join(path, str(key))
             if key not in fields:
-                near = get_close_matches(str(key), list(fields), n=1)
-                hint = f"Did you mean {near[0]!r}? " if near else ""
-                self._fault(f"unknown key {here!r}", do=f"{hint}Known here: {', '.join(fields)}.")
+                known = f"Known here: {', '.join(fields)}."
+                self._fault(
+                    f"unknown key {key_path!r}", do=did_you_mean(str(key), fields, then=known)
+                )
             elif top and key in self.choices:
-                arguments[key] = self._choose(self.choices[key], value, here)
+                arguments[key] = self._choose(self.choices[key], value, key_path)
             else:
-                arguments[key] = self.convert(hints[key], value, here)
-        required = [
-            name
-            for name, f in fields.items()
-            if (self.complete and not f.metadata.get("later"))
-            or (f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING)
-        ]
-        for name in required:
-            if name not in values:
-                self._fault(f"key {f'{path}.{name}' if path else name!r} is missing")
-        if len(self.faults) > before:
+                arguments[key] = self.convert(hints[key], value, key_path)
+
+        # Each key that had to be given.
+        for name, field in fields.items():
+            if self._required(field) and name not in values:
+                self._fault(f"key {_join(path, name)!r} is missing")
+
+        if len(self.faults) > faults_before:
             return None
+
+        # The dataclass has rules of its own.
         try:
             return cls(**arguments)
         except SpecError as error:
             self.faults.extend(error.faults)
             return None
 
+    def convert(self, kind: Any, value: Any, path: str) -> Any:
+        """One value as the annotated type; a fault where it does not fit."""
+        if kind is Any:
+            return value
+
+        if dataclasses.is_dataclass(kind):
+            return self.build(kind, value, path)
+
+        origin = typing.get_origin(kind)
+        if origin in (typing.Union, types.UnionType):
+            return self._convert_option(kind, value, path)
+        if origin is tuple:
+            return self._convert_tuple(kind, value, path)
+        if origin is Mapping:
+            return self._convert_mapping(kind, value, path)
+
+        # Single values.
+        if origin is Literal and value in typing.get_args(kind):
+            return value
+        if kind is Path and isinstance(value, str):
+            return Path(value)
+        if kind in (int, str, bool) and type(value) is kind:
+            return value
+        if kind is float:
+            number = _number(value)
+            if number is not None:
+                return number
+
+        return self._misfit(kind, value, path)
+
+    def _convert_option(self, kind: Any, value: Any, path: str) -> Any:
+        """A value of ``X | None``."""
+        types_given = typing.get_args(kind)
+        if value is None and type(None) in types_given:
+            return None
+
+        first = next(option for option in types_given if option is not type(None))
+        return self.convert(first, value, path)
+
+    def _convert_tuple(self, kind: Any, value: Any, path: str) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return self._misfit(kind, value, path)
+
+        # One type for all elements, or one for each.
+        kinds = list(typing.get_args(kind))
+        if kinds[1:] == [Ellipsis]:
+            kinds = [kinds[0]] * len(value)
+        if len(kinds) != len(value):
+            return self._misfit(kind, value, path)
+
+        elements = []
+        for position, (element_kind, element) in enumerate(zip(kinds, value, strict=True)):
+            elements.append(self.convert(element_kind, element, f"{path}[{position}]"))
+        return tuple(elements)
+
+    def _convert_mapping(self, kind: Any, value: Any, path: str) -> Any:
+        if not isinstance(value, dict):
+            return self._misfit(kind, value, path)
+
+        value_kind = typing.get_args(kind)[1]
+        converted = {}
+        for key, item in value.items():
+            converted[str(key)] = self.convert(value_kind, item, f"{path}.{key}")
+        return converted
+
     def _choose(self, registry: Registry, value: Any, path: str) -> Any:
+        """A dataclass whose class is named by the key ``kind``."""
         if not isinstance(value, dict) or "kind" not in value:
             self._fault(f"{path} needs a key 'kind'", do=f"One of: {', '.join(registry.names())}.")
             return None
+
         try:
             cls = registry.get(str(value["kind"]))
         except SpecError as error:
             self.faults.extend(error.faults)
             return None
-        return self.build(cls, {k: v for k, v in value.items() if k != "kind"}, path)
 
-    def convert(self, kind: Any, value: Any, path: str) -> Any:
-        """One value as the annotated type; a fault where it does not fit."""
-        origin, inner = typing.get_origin(kind), typing.get_args(kind)
-        if kind is Any:
-            return value
-        if dataclasses.is_dataclass(kind):
-            return self.build(kind, value, path)
-        if origin in (typing.Union, types.UnionType):
-            if value is None and type(None) in inner:
-                return None
-            return self.convert(
-                next(option for option in inner if option is not type(None)), value, path
-            )
-        if origin is Literal and value in inner:
-            return value
-        if origin is tuple and isinstance(value, (list, tuple)):
-            kinds = [inner[0]] * len(value) if inner[1:] == (Ellipsis,) else list(inner)
-            if len(kinds) == len(value):
-                return tuple(
-                    self.convert(k, v, f"{path}[{i}]")
-                    for i, (k, v) in enumerate(zip(kinds, value, strict=True))
-                )
-        if origin is Mapping and isinstance(value, dict):
-            return {
-                str(key): self.convert(inner[1], item, f"{path}.{key}")
-                for key, item in value.items()
-            }
-        if kind is Path and isinstance(value, str):
-            return Path(value)
-        if kind is float and (number := _number(value)) is not None:
-            return number
-        if kind in (int, str, bool) and type(value) is kind:
-            return value
-        near = (
-            get_close_matches(str(value), [str(option) for option in inner], n=1)
-            if origin is Literal
-            else []
-        )
+        options = {key: item for key, item in value.items() if key != "kind"}
+        return self.build(cls, options, path)
+
+    def _required(self, field: dataclasses.Field[Any]) -> bool:
+        """Whether a field must be given."""
+        if self.complete and not field.metadata.get("later"):
+            return True
+        return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+    def _misfit(self, kind: Any, value: Any, path: str) -> None:
+        advice = ""
+        if typing.get_origin(kind) is Literal:
+            advice = did_you_mean(str(value), map(str, typing.get_args(kind)))
         self._fault(
-            f"{path} does not fit",
-            why=f"got {value!r}, expected {_words(kind)}",
-            do=f"Did you mean {near[0]!r}?" if near else "",
+            f"{path} does not fit", why=f"got {value!r}, expected {_type_name(kind)}", do=advice
         )
-        return None
+
+    def _fault(self, problem: str, *, why: str = "", do: str = "") -> None:
+        self.faults.append(Fault(problem, where=self.where, why=why, do=do))
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
 
 
 def _number(value: Any) -> float | None:
     """A number, also one that YAML 1.1 reads as text (1e-4)."""
-    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
 
 
-def _words(kind: Any) -> str:
-    inner = typing.get_args(kind)
+def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
-        return f"one of {', '.join(map(repr, inner))}"
+        return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
     return getattr(kind, "__name__", str(kind))

@@ -15,10 +15,24 @@ import numpy.typing as npt
 from forgetmi.core.arrays import Floats, Ints, Strings, read_only
 from forgetmi.core.errors import EvaluationError, Fault
 
+_TEXT = ("model", "cohort", "patient", "study")
+
+# What reading a damaged or foreign file may raise.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    BadZipFile,
+    zlib.error,
+)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Signals:
-    """What one model says about every row, as arrays: each metric and attack is a pure function of these.
+    """One model's outputs for every row, as arrays: each metric and attack is a pure function of these.
 
     Args:
         model: Digest of the model's weights.
@@ -43,10 +57,10 @@ class Signals:
     joint_embedding: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
-                object.__setattr__(self, f.name, read_only(value))
+                object.__setattr__(self, field.name, read_only(value))
 
     def __len__(self) -> int:
         return len(self.row)
@@ -60,31 +74,34 @@ class Signals:
         Raises:
             KeyError: A row is not in these signals.
         """
+        # Where each row stands in these signals.
         order = np.argsort(self.row, kind="stable")
         place = np.searchsorted(self.row[order], rows)
         if np.any(place >= len(order)) or np.any(self.row[order][place] != rows):
-            raise KeyError("these signals do not hold every row asked for")
-        at = order[place]
-        return replace(
-            self,
-            **{
-                f.name: getattr(self, f.name)[at]
-                for f in fields(self)
-                if isinstance(getattr(self, f.name), np.ndarray)
-            },
-        )
+            raise KeyError("these signals do not hold every row that is selected")
+        positions = order[place]
+
+        # Every array, in that order.
+        selected = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                selected[field.name] = value[positions]
+        return replace(self, **selected)
 
     def save(self, path: Path) -> None:
         """Write an .npz, atomically; holds keyed digests, no identifier and no text."""
         arrays: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if value is not None:
-                arrays[f.name] = (
-                    np.asarray(value, dtype=str)
-                    if f.name in {"model", "cohort", "patient", "study"}
-                    else value
-                )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+
+            # Text as fixed-width strings, so that reading never unpickles.
+            if field.name in _TEXT:
+                value = np.asarray(value, dtype=str)
+            arrays[field.name] = value
+
         partial = path.with_name(f".{path.name}.partial.npz")
         with partial.open("wb") as file:
             np.savez(file, **arrays)
@@ -100,17 +117,12 @@ class Signals:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 values: dict[str, Any] = {name: stored[name] for name in stored.files}
-            return cls(**{**values, "model": str(values["model"]), "cohort": str(values["cohort"])})
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            EOFError,
-            BadZipFile,
-            zlib.error,
-        ) as error:
+
+            # Two values are single words, stored as arrays without dimension.
+            values["model"] = str(values["model"])
+            values["cohort"] = str(values["cohort"])
+            return cls(**values)
+        except _DAMAGED as error:
             raise EvaluationError(
                 Fault(
                     "the signals cannot be read",
