@@ -168,14 +168,11 @@ def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]
     if verb in COMMANDS:
         module, function = COMMANDS[verb][0].split(":")
         return getattr(importlib.import_module(module), function)
-    from difflib import get_close_matches
+    from forgetmi.core.suggest import did_you_mean
 
     known = [*COMMANDS, *(name for name in added if "." not in name)]
-    near = get_close_matches(verb, known, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise SpecError(
-        Fault(f"there is no command {verb!r}", do=f"{hint}Commands: {', '.join(known)}.")
-    )
+    advice = did_you_mean(verb, known, then=f"Commands: {', '.join(known)}.")
+    raise SpecError(Fault(f"there is no command {verb!r}", do=advice))
 
 
 def _overview() -> str:

@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from forgetmi.core.arrays import Ints, Strings
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.suggest import did_you_mean
 
 MOST = 20  # faults of one kind that are spelled out
 
@@ -53,13 +53,12 @@ class StringTable:
         for name in dict.fromkeys(names):
             if name in self.columns:
                 continue
-            near = get_close_matches(name, self.columns, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
+            then = f"The file has: {', '.join(self.columns)}."
             faults.append(
                 Fault(
                     f"column {name!r} is missing",
                     where=self.file,
-                    do=f"{hint}The file has: {', '.join(self.columns)}.",
+                    do=did_you_mean(name, self.columns, then=then),
                 )
             )
         return faults

@@ -21,8 +21,13 @@ from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.spec import ModelSpec
 
-WEIGHTS, FACTS, VOCABULARY = "model.safetensors", "model.json", "vocab.txt"
-NO_GATE = "not fitted"  # extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none
+WEIGHTS = "model.safetensors"
+FACTS = "model.json"
+VOCABULARY = "vocab.txt"
+
+# extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none.
+NO_GATE = "not fitted"
+
 _FORMAT = 1
 _FIELDS = {
     "format",
@@ -34,7 +39,9 @@ _FIELDS = {
     "weights",
     "vocabulary",
 }
-_MEMBERS = "members"  # how many models an ensemble has; absent for a single model
+
+# How many models an ensemble has; absent for a single model.
+_MEMBERS = "members"
 
 
 @dataclass(frozen=True)
@@ -87,26 +94,7 @@ def save(
     Raises:
         CheckpointError: The parts do not fit together, or the directory holds other files.
     """
-    faults = []
-    if len(classes) != model.spec.classes:
-        faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
-    if len(vocabulary) != model.spec.text.vocabulary:
-        faults.append(
-            Fault(f"{len(vocabulary)} word pieces for a model of {model.spec.text.vocabulary}")
-        )
-    if any("\n" in piece for piece in vocabulary):
-        faults.append(Fault("a word piece holds a line break"))
-    if directory.exists() and not (
-        directory.is_dir()
-        and {path.name for path in directory.iterdir()} <= {WEIGHTS, FACTS, VOCABULARY}
-    ):
-        faults.append(
-            Fault(
-                "it holds other files than a checkpoint",
-                where=directory.name,
-                do="Choose another name.",
-            )
-        )
+    faults = [*_unfit(model, vocabulary, classes), *_foreign_files(directory)]
     free = {"preprocessing": dict(preprocessing), "extra": dict(extra or {})}
     try:
         free = json.loads(json.dumps(free, allow_nan=False))
@@ -114,41 +102,94 @@ def save(
         faults.append(Fault("preprocessing and extra must be plain JSON values", why=str(error)))
     if faults:
         raise CheckpointError(faults)
-    digest = parameter_digest(model)
+
+    # Everything but the weights, under a digest of its own.
+    weights_digest = parameter_digest(model)
     words = "".join(f"{piece}\n" for piece in vocabulary).encode()
-    facts = {
+    facts: dict[str, Any] = {
         "format": _FORMAT,
         "version": version("forgetmi"),
         "spec": model.spec.to_plain(),
         "classes": list(classes),
-        "weights": digest,
+        "weights": weights_digest,
         "vocabulary": hashlib.sha256(words).hexdigest(),
         **free,
-        **({_MEMBERS: len(model.members)} if isinstance(model, Ensemble) else {}),
     }
-    partial, old = (directory.with_name(f".{directory.name}.{name}") for name in ("partial", "old"))
+    if isinstance(model, Ensemble):
+        facts[_MEMBERS] = len(model.members)
+    facts["digest"] = _digest(facts)
+    text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
+
+    tensors = {}
+    for name, value in model.state_dict().items():
+        tensors[name] = value.detach().cpu().contiguous()
+
+    # A full disk is an OSError when bytes are written, unlike in safetensors' save_file.
+    contents = {
+        WEIGHTS: to_bytes(tensors),
+        VOCABULARY: words,
+        FACTS: f"{text}\n".encode(),
+    }
+    _replace(directory, contents)
+    return weights_digest
+
+
+def _unfit(
+    model: ImageText | Ensemble, vocabulary: Sequence[str], classes: Sequence[str]
+) -> list[Fault]:
+    """Faults of a vocabulary or of classes that are not the model's."""
+    faults = []
+    if len(classes) != model.spec.classes:
+        faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
+
+    if len(vocabulary) != model.spec.text.vocabulary:
+        faults.append(
+            Fault(f"{len(vocabulary)} word pieces for a model of {model.spec.text.vocabulary}")
+        )
+
+    if any("\n" in piece for piece in vocabulary):
+        faults.append(Fault("a word piece holds a line break"))
+    return faults
+
+
+def _foreign_files(directory: Path) -> list[Fault]:
+    """A fault if a directory holds anything but a checkpoint, which is never replaced."""
+    if not directory.exists():
+        return []
+
+    if directory.is_dir():
+        names = {path.name for path in directory.iterdir()}
+        if names <= {WEIGHTS, FACTS, VOCABULARY}:
+            return []
+
+    return [
+        Fault(
+            "it holds other files than a checkpoint",
+            where=directory.name,
+            do="Choose another name.",
+        )
+    ]
+
+
+def _replace(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a whole directory and put it in place of an earlier one."""
+    partial = directory.with_name(f".{directory.name}.partial")
+    old = directory.with_name(f".{directory.name}.old")
+
+    # What an interrupted process left.
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
+
     partial.mkdir()
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
-    text = json.dumps(
-        {**facts, "digest": _digest(facts)}, indent=1, sort_keys=True, allow_nan=False
-    )
     try:
-        (partial / WEIGHTS).write_bytes(
-            to_bytes(tensors)
-        )  # a full disk is an OSError here, unlike in save_file
-        (partial / VOCABULARY).write_bytes(words)
-        (partial / FACTS).write_text(f"{text}\n", encoding="utf-8")
+        for name, content in contents.items():
+            (partial / name).write_bytes(content)
         if directory.exists():
             os.replace(directory, old)
         os.replace(partial, directory)
     finally:
         for leftover in (partial, old):
             shutil.rmtree(leftover, ignore_errors=True)
-    return digest
 
 
 def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
@@ -162,27 +203,33 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
         CheckpointError: Files are missing or were altered, or the architecture is another; all faults at once.
     """
     where = directory.name
-    missing = [
-        Fault(f"{name} is missing", where=where)
-        for name in (WEIGHTS, FACTS, VOCABULARY)
-        if not (directory / name).is_file()
-    ]
+    missing = []
+    for name in (WEIGHTS, FACTS, VOCABULARY):
+        if not (directory / name).is_file():
+            missing.append(Fault(f"{name} is missing", where=where))
     if missing:
         raise CheckpointError(missing)
+
     facts = _read_facts(directory / FACTS)
-    words = (directory / VOCABULARY).read_bytes()
+
+    # Faults of the three files are collected and reported at once.
     faults = []
+    words = (directory / VOCABULARY).read_bytes()
     if hashlib.sha256(words).hexdigest() != facts["vocabulary"]:
         faults.append(_altered(f"{where}/{VOCABULARY}"))
+
+    tensors = None
     try:
         tensors = read_tensors((directory / WEIGHTS).read_bytes())
     except (SafetensorError, ValueError) as error:
-        tensors = None
         faults.append(
             Fault(
-                "the weights cannot be read", where=f"{where}/{WEIGHTS}", why=type(error).__name__
+                "the weights cannot be read",
+                where=f"{where}/{WEIGHTS}",
+                why=type(error).__name__,
             )
         )
+
     model = None
     try:
         spec = ModelSpec.from_plain(facts["spec"])
@@ -194,31 +241,38 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
                     why=_differences(spec, expect),
                 )
             )
-        model = (
-            Ensemble([ImageText(spec) for _ in range(facts[_MEMBERS])])
-            if _MEMBERS in facts
-            else ImageText(spec)
-        )
+        model = _empty_model(spec, facts)
     except SpecError as error:
         faults += error.faults
+
     if model is not None and tensors is not None:
         faults += _fill(model, tensors, f"{where}/{WEIGHTS}", facts["weights"])
+
     if faults or model is None:
         raise CheckpointError(faults)
+
     return Loaded(
-        model.eval(),
-        model.spec,
-        tuple(facts["classes"]),
-        tuple(words.decode().split("\n")[:-1]),
-        facts["preprocessing"],
-        facts["extra"],
-        facts["version"],
-        facts["weights"],
+        model=model.eval(),
+        spec=model.spec,
+        classes=tuple(facts["classes"]),
+        vocabulary=tuple(words.decode().split("\n")[:-1]),
+        preprocessing=facts["preprocessing"],
+        extra=facts["extra"],
+        version=facts["version"],
+        digest=facts["weights"],
     )
 
 
+def _empty_model(spec: ModelSpec, facts: Mapping[str, Any]) -> ImageText | Ensemble:
+    """A model whose weights are yet to be filled in."""
+    if _MEMBERS not in facts:
+        return ImageText(spec)
+    return Ensemble([ImageText(spec) for _ in range(facts[_MEMBERS])])
+
+
 def _digest(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _altered(where: str) -> Fault:
@@ -231,6 +285,7 @@ def _altered(where: str) -> Fault:
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
+    """The facts of a checkpoint, if they are as they were written."""
     where = f"{path.parent.name}/{path.name}"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -240,18 +295,21 @@ def _read_facts(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(facts, dict):
         raise CheckpointError(Fault("it is not a mapping of fields", where=where))
+
     digest = facts.pop("digest", None)
-    faults = [
-        Fault(f"field {name!r} is missing", where=where) for name in sorted(_FIELDS - set(facts))
-    ]
-    faults += [
-        Fault(f"unknown field {name!r}", where=where)
-        for name in sorted(set(facts) - _FIELDS - {_MEMBERS})
-    ]
+    faults = []
+    for name in sorted(_FIELDS - set(facts)):
+        faults.append(Fault(f"field {name!r} is missing", where=where))
+    for name in sorted(set(facts) - _FIELDS - {_MEMBERS}):
+        faults.append(Fault(f"unknown field {name!r}", where=where))
+
     if digest != _digest(facts):
         faults.append(_altered(where))
-    if type(facts.get(_MEMBERS, 1)) is not int or facts.get(_MEMBERS, 1) < 1:
+
+    members = facts.get(_MEMBERS, 1)
+    if type(members) is not int or members < 1:
         faults.append(Fault(f"field {_MEMBERS!r} is not a number of models", where=where))
+
     if facts.get("format", _FORMAT) != _FORMAT:
         faults.append(
             Fault(
@@ -260,6 +318,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
                 why=f"this version reads {_FORMAT}",
             )
         )
+
     if faults:
         raise CheckpointError(faults)
     return facts
@@ -268,43 +327,53 @@ def _read_facts(path: Path) -> dict[str, Any]:
 def _fill(
     model: ImageText | Ensemble, tensors: Mapping[str, Any], where: str, digest: str
 ) -> list[Fault]:
-    own = model.state_dict()
-    faults = [
-        Fault(f"tensor {name} is missing", where=where) for name in sorted(set(own) - set(tensors))
-    ]
-    faults += [
-        Fault(f"unknown tensor {name}", where=where) for name in sorted(set(tensors) - set(own))
-    ]
-    for name in sorted(set(own) & set(tensors)):
-        stored = tensors[name]
-        if (stored.shape, stored.dtype) != (own[name].shape, own[name].dtype):
+    """Give a model the stored weights; what does not fit."""
+    expected = model.state_dict()
+
+    faults = []
+    for name in sorted(set(expected) - set(tensors)):
+        faults.append(Fault(f"tensor {name} is missing", where=where))
+    for name in sorted(set(tensors) - set(expected)):
+        faults.append(Fault(f"unknown tensor {name}", where=where))
+
+    for name in sorted(set(expected) & set(tensors)):
+        stored, own = tensors[name], expected[name]
+        if (stored.shape, stored.dtype) != (own.shape, own.dtype):
             faults.append(
                 Fault(
                     f"tensor {name} is {stored.dtype} {tuple(stored.shape)}",
                     where=where,
-                    why=f"the model's is {own[name].dtype} {tuple(own[name].shape)}",
+                    why=f"the model's is {own.dtype} {tuple(own.shape)}",
                 )
             )
-    if not faults:
-        model.load_state_dict(dict(tensors))
-        if parameter_digest(model) != digest:
-            faults.append(_altered(where))
+    if faults:
+        return faults
+
+    # Names and shapes fit; the digest shows whether the numbers are those that were written.
+    model.load_state_dict(dict(tensors))
+    if parameter_digest(model) != digest:
+        faults.append(_altered(where))
     return faults
 
 
 def _differences(spec: ModelSpec, expect: ModelSpec) -> str:
-    def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-        return {
-            key: value
-            for name, item in values.items()
-            for key, value in (
-                flat(item, f"{path}{name}.") if isinstance(item, dict) else {f"{path}{name}": item}
-            ).items()
-        }
+    """The fields in which two architectures differ, in words."""
+    values = _flat(spec.to_plain())
+    expected = _flat(expect.to_plain())
 
-    found, wanted = flat(spec.to_plain()), flat(expect.to_plain())
-    return "; ".join(
-        f"{name} is {value!r}, not {wanted[name]!r}"
-        for name, value in found.items()
-        if value != wanted[name]
-    )
+    differences = []
+    for name, value in values.items():
+        if value != expected[name]:
+            differences.append(f"{name} is {value!r}, not {expected[name]!r}")
+    return "; ".join(differences)
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested values under dotted names."""
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}{name}.")
+        else:
+            flat[f"{path}{name}"] = value
+    return flat

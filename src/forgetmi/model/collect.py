@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
@@ -10,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.arrays import Ints
-from forgetmi.core.batch import Batch, Model
+from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
 
-_EMBEDDINGS = ("image_embedding", "text_embedding", "joint_embedding")
+_LOGITS = ("image_logits", "text_logits")
 
 
 class BatchSource(Protocol):
@@ -35,10 +36,10 @@ def collect(
     batch_size: int = 64,
     on_batch: Callable[[int], None] | None = None,
 ) -> Signals:
-    """Run a model once over rows of a cohort and keep everything the metrics and attacks need.
+    """Run a model once over rows of a cohort and keep all outputs that metrics and attacks read.
 
     The only place of the evaluation that touches a model; use it once per model and save the result. Rows are
-    batched by length of their report, which saves padding, and come back in the order asked for.
+    batched by length of their report, which saves padding, and come back in the given order.
 
     Args:
         model: Maps a `Batch` to `Outputs`. A torch module is put into evaluation mode and restored afterwards.
@@ -53,30 +54,32 @@ def collect(
         Logits as float64[n, k], embeddings as float32[n, d] or None where the model has none.
 
     Raises:
-        EvaluationError: No rows, or a row asked for twice.
+        EvaluationError: No rows, or a row given twice.
     """
     rows = np.asarray(rows, np.int64)
     if not len(rows) or len(np.unique(rows)) != len(rows):
         raise EvaluationError(Fault("the rows to measure must be distinct and at least one"))
-    length = np.array([len(cohort.report[row]) for row in rows])
-    order = np.lexsort((rows, length))
-    collected: dict[str, list[Tensor]] = {}
-    module = (
-        model if isinstance(model, nn.Module) else nn.Module()
-    )  # a plain function has neither mode nor device
-    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+    # Reports of one length in a batch, which saves padding.
+    lengths = np.array([len(cohort.report[row]) for row in rows])
+    order = np.lexsort((rows, lengths))
+
+    # A plain function has neither mode nor device.
+    module = model if isinstance(model, nn.Module) else nn.Module()
+    weights = module.parameters()
+    device = next((weight.device for weight in weights), torch.device("cpu"))
+
+    outputs: dict[str, list[Tensor]] = {}
     with evaluating(module), torch.inference_mode():
-        for at in range(0, len(rows), batch_size):
-            outputs = model(records.batch(rows[order[at : at + batch_size]]).to(device))
-            for name in ("image_logits", "text_logits", *_EMBEDDINGS):
-                value = getattr(outputs, name)
-                if value is not None:
-                    exact = torch.float32 if name in _EMBEDDINGS else torch.float64
-                    collected.setdefault(name, []).append(value.to("cpu", exact))
+        for start in range(0, len(rows), batch_size):
+            batch = records.batch(rows[order[start : start + batch_size]])
+            _keep(outputs, model(batch.to(device)))
             if on_batch is not None:
-                on_batch(min(at + batch_size, len(rows)))
-    back = np.argsort(order)
-    arrays = {name: torch.cat(parts).numpy()[back] for name, parts in collected.items()}
+                on_batch(min(start + batch_size, len(rows)))
+
+    # In the order of the given rows again.
+    restored = np.argsort(order)
+    arrays = {name: torch.cat(parts).numpy()[restored] for name, parts in outputs.items()}
     return Signals(
         model=model_digest,
         cohort=cohort.digest,
@@ -86,5 +89,17 @@ def collect(
         label=cohort.label[rows],
         image_logits=arrays["image_logits"],
         text_logits=arrays["text_logits"],
-        **{name: arrays.get(name) for name in _EMBEDDINGS},
+        image_embedding=arrays.get("image_embedding"),
+        text_embedding=arrays.get("text_embedding"),
+        joint_embedding=arrays.get("joint_embedding"),
     )
+
+
+def _keep(collected: dict[str, list[Tensor]], outputs: Outputs) -> None:
+    """Add a batch's outputs, on the processor; logits in float64, of which measures take differences."""
+    for field in fields(outputs):
+        value = getattr(outputs, field.name)
+        if value is None:
+            continue
+        kind = torch.float64 if field.name in _LOGITS else torch.float32
+        collected.setdefault(field.name, []).append(value.to("cpu", kind))

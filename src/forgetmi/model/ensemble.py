@@ -1,4 +1,4 @@
-"""Several models that answer as one."""
+"""Several models that predict as one."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Ensemble(nn.Module):
     def forward(self, batch: Batch) -> Outputs:
         """Log of the members' mean probabilities, Float[b, k] for each head."""
         outputs: list[Outputs] = [member(batch) for member in self.members]
-        return Outputs(
-            _mean([out.image_logits for out in outputs]),
-            _mean([out.text_logits for out in outputs]),
-        )
+        image_logits = [output.image_logits for output in outputs]
+        text_logits = [output.text_logits for output in outputs]
+        return Outputs(_mean(image_logits), _mean(text_logits))
 
 
 def _mean(logits: list[Tensor]) -> Tensor:
     """Log of the mean of the probabilities."""
-    return torch.stack([one.log_softmax(dim=1) for one in logits]).logsumexp(dim=0) - math.log(
-        len(logits)
-    )
+    log_probabilities = torch.stack([member.log_softmax(dim=1) for member in logits])
+
+    # The sum of the probabilities, divided by their number, in the logarithm.
+    return log_probabilities.logsumexp(dim=0) - math.log(len(logits))

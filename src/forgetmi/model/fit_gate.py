@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import torch_generator
+from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.model.modes import evaluating
-
-if TYPE_CHECKING:
-    from forgetmi.model.image_text import ImageText
 
 
 def fit_gate(
@@ -36,30 +33,24 @@ def fit_gate(
     Raises:
         MethodError: No row has a label, or the fit diverges.
     """
-    parts = []
-    with evaluating(model), torch.no_grad():
-        for batch in loader.epoch(0):
-            batch = batch.to(model.device)
-            known = batch.label >= 0
-            outputs = model(batch)
-            parts.append(
-                (batch.label[known], outputs.image_embedding[known], outputs.text_embedding[known])
-            )
-    label, image, text = (torch.cat(part) for part in zip(*parts, strict=True))
+    label, image, text = _embeddings(model, loader)
     if len(label) == 0:
         raise MethodError(
             Fault("the gate cannot be fitted", why="no row has a label", do="Use rows with labels.")
         )
+
+    # A copy of the gate as a fresh model has it, and a class head that is thrown away.
     initialise(model, seed=seed, names=("gate",))
     gate = copy.deepcopy(model.gate).requires_grad_(True)
-    weight, bias = (
-        torch.zeros(*shape, device=model.device, requires_grad=True)
-        for shape in ((model.spec.classes, image.shape[1]), (model.spec.classes,))
-    )
+    classes, width = model.spec.classes, image.shape[1]
+    weight = torch.zeros(classes, width, device=model.device, requires_grad=True)
+    bias = torch.zeros(classes, device=model.device, requires_grad=True)
+
+    # Both learn the label from random batches of 256 rows.
     optimiser = torch.optim.Adam([*gate.parameters(), weight, bias], lr=lr)
-    draw = torch_generator(seed, "gate", "rows")
+    generator = torch_generator(seed, "gate", "rows")
     for step in range(steps):
-        rows = torch.randperm(len(label), generator=draw)[:256].to(label.device)
+        rows = torch.randperm(len(label), generator=generator)[:256].to(label.device)
         logits = nn.functional.linear(gate(image[rows], text[rows]), weight, bias)
         loss = nn.functional.cross_entropy(logits, label[rows])
         if not bool(torch.isfinite(loss)):
@@ -69,7 +60,25 @@ def fit_gate(
                     why=f"learning rate {lr}",
                 )
             )
+
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+
     model.gate.load_state_dict(gate.state_dict())
+
+
+@torch.no_grad()
+def _embeddings(model: ImageText, loader: Epochs) -> tuple[Tensor, Tensor, Tensor]:
+    """Label, image embedding and text embedding of every row with a label."""
+    labels, images, texts = [], [], []
+    with evaluating(model):
+        for batch in loader.epoch(0):
+            batch = batch.to(model.device)
+            labelled = batch.label >= 0
+            outputs = model(batch)
+            labels.append(batch.label[labelled])
+            images.append(outputs.image_embedding[labelled])
+            texts.append(outputs.text_embedding[labelled])
+
+    return torch.cat(labels), torch.cat(images), torch.cat(texts)

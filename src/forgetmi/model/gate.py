@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    pass
 
 
 class MultimodalAdaptationGate(nn.Module):
@@ -42,10 +37,13 @@ class MultimodalAdaptationGate(nn.Module):
         Returns:
             Float[b, d].
         """
+        # How much of the report each sample takes, g, and the shift it makes, h.
         weight = torch.sigmoid(self.fc1(torch.cat([image, text], dim=1)))
         shift = self.fc2(torch.cat([image, weight * text], dim=1))
-        length, longest = (
-            torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (shift, self.beta * image)
-        )
+
+        # The shift is at most beta times as long as the image embedding.
+        length = torch.linalg.vector_norm(shift, dim=1, keepdim=True)
+        longest = torch.linalg.vector_norm(self.beta * image, dim=1, keepdim=True)
         alpha = (longest / (length + 1e-8)).clamp(max=1.0)
+
         return self.norm(image + alpha * shift)

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import torch_generator
+from forgetmi.core.suggest import did_you_mean
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.pretrained import pretrained_weights
 from forgetmi.model.spec import ModelSpec
 
-if TYPE_CHECKING:
-    from forgetmi.model.image_text import ImageText
-
 _BERT = "text_model.bert."
+
+# Modules with BERT's own initialisation, and its standard deviation.
 _NORMAL = (_BERT, "text_model.classifier")
 _STD = 0.02
 
 
 def keyed_normal(parameter: Tensor, *, std: float, seed: int, name: str) -> None:
     """Fill with N(0, std^2) drawn from the stream of that name, the same on every device."""
-    drawn = torch.empty(parameter.shape).normal_(
-        0.0, std, generator=torch_generator(seed, "init", name)
-    )
+    generator = torch_generator(seed, "init", name)
+    drawn = torch.empty(parameter.shape).normal_(0.0, std, generator=generator)
     parameter.copy_(drawn)
 
 
 def keyed_uniform(parameter: Tensor, *, bound: float, seed: int, name: str) -> None:
     """Fill with U(-bound, bound) drawn from the stream of that name, the same on every device."""
-    drawn = torch.empty(parameter.shape).uniform_(
-        -bound, bound, generator=torch_generator(seed, "init", name)
-    )
+    generator = torch_generator(seed, "init", name)
+    drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
     parameter.copy_(drawn)
 
 
@@ -58,36 +54,45 @@ def initialise(model: ImageText, *, seed: int, names: Iterable[str] | None = Non
         SpecError: A name is unknown, or the pretrained weights cannot be read.
     """
     modules = dict(model.named_modules())
-    asked = tuple(modules) if names is None else tuple(names)
-    faults = [
-        Fault(f"the model has no module {name!r}", do=_nearest(name, modules))
-        for name in asked
-        if name not in modules
-    ]
-    if faults:
-        raise SpecError(faults)
-    chosen = (
-        [
-            name
-            for name in modules
-            if any(name == one or name.startswith(f"{one}.") for one in asked)
-        ]
-        if names is not None
-        else list(modules)
-    )
+    chosen = _chosen(modules, names)
+
     for name in chosen:
         _reset(modules[name], name, seed)
-    bert = tuple(f"{name}." for name in chosen if f"{name}.".startswith(_BERT))
-    if bert and model.spec.text.pretrained:
-        own = model.state_dict(keep_vars=True)
-        for key, value in pretrained_weights(model.spec.text).items():
-            if f"{_BERT}{key}".startswith(bert):
-                own[f"{_BERT}{key}"].copy_(value)
+
+    if model.spec.text.pretrained:
+        _copy_pretrained(model, chosen)
 
 
-def _nearest(name: str, modules: Iterable[str]) -> str:
-    near = get_close_matches(name, list(modules), n=1)
-    return f"Did you mean {near[0]!r}?" if near else ""
+def _chosen(modules: Mapping[str, nn.Module], names: Iterable[str] | None) -> list[str]:
+    """The modules of those names with all below them, by depth."""
+    if names is None:
+        return list(modules)
+
+    roots = tuple(names)
+    faults = []
+    for name in roots:
+        if name not in modules:
+            faults.append(
+                Fault(f"the model has no module {name!r}", do=did_you_mean(name, modules))
+            )
+    if faults:
+        raise SpecError(faults)
+
+    below = tuple(f"{root}." for root in roots)
+    return [name for name in modules if name in roots or name.startswith(below)]
+
+
+def _copy_pretrained(model: ImageText, chosen: Iterable[str]) -> None:
+    """Pretrained weights in place of the random ones, in those of the chosen modules that are BERT's."""
+    below = tuple(f"{name}." for name in chosen if f"{name}.".startswith(_BERT))
+    if not below:
+        return
+
+    weights = model.state_dict(keep_vars=True)
+    for name, value in pretrained_weights(model.spec.text).items():
+        name = f"{_BERT}{name}"
+        if name.startswith(below):
+            weights[name].copy_(value)
 
 
 def _reset(module: nn.Module, name: str, seed: int) -> None:
@@ -95,24 +100,31 @@ def _reset(module: nn.Module, name: str, seed: int) -> None:
     match module:
         case nn.Conv2d():
             fan_out = module.out_channels * math.prod(module.kernel_size)
-            keyed_normal(
-                module.weight, std=math.sqrt(2 / fan_out), seed=seed, name=f"{name}.weight"
-            )
+            std = math.sqrt(2 / fan_out)
+            keyed_normal(module.weight, std=std, seed=seed, name=f"{name}.weight")
+
         case nn.BatchNorm2d() | nn.LayerNorm():
             module.reset_parameters()
+
         case nn.Embedding():
             keyed_normal(module.weight, std=_STD, seed=seed, name=f"{name}.weight")
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
+
         case nn.Linear() if name.startswith(_NORMAL):
             keyed_normal(module.weight, std=_STD, seed=seed, name=f"{name}.weight")
             module.bias.zero_()
+
         case nn.Linear():
             bound = 1 / math.sqrt(module.in_features)
             keyed_uniform(module.weight, bound=bound, seed=seed, name=f"{name}.weight")
             keyed_uniform(module.bias, bound=bound, seed=seed, name=f"{name}.bias")
-        case _ if any(True for _ in module.parameters(recurse=False)):
+
+        # A kind of layer nobody thought of must not keep weights that depend on no seed.
+        case _ if next(module.parameters(recurse=False), None) is not None:
             raise TypeError(f"no initialiser for {type(module).__name__} ({name})")
+
+        # Containers have no weights of their own.
         case _:
             pass
 

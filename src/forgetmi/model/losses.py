@@ -54,16 +54,24 @@ def ranking_loss(
     Source: Chauhan et al. 2020 (arXiv 2008.09884), equation 2, as in the authors' joint_chestxray. Deviations: nominal
     labels; vectorised.
     """
+    # Margin of each sample to the next one.
     next_label = label.roll(-1)
     margin = torch.full_like(image_embedding[:, 0], 0.5)
     if ordinal:
         known = (label >= 0) & (next_label >= 0)
-        margin = torch.where(known, (label - next_label).abs().to(margin).clamp(min=0.5), margin)
+        distance = (label - next_label).abs().to(margin)
+        margin = torch.where(known, distance.clamp(min=0.5), margin)
     margin = margin.masked_fill(study == study.roll(-1), 0.0)
+
+    # Similarity of the own pair, and of the pairs with an impostor.
     own = _similarity(image_embedding, text_embedding, similarity)
     image_impostor = _similarity(image_embedding.roll(-1, 0), text_embedding, similarity)
     text_impostor = _similarity(image_embedding, text_embedding.roll(-1, 0), similarity)
-    return ((image_impostor - own + margin).relu() + (text_impostor - own + margin).relu()).mean()
+
+    # How far an impostor comes within the margin.
+    image_loss = (image_impostor - own + margin).relu()
+    text_loss = (text_impostor - own + margin).relu()
+    return (image_loss + text_loss).mean()
 
 
 def _similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
@@ -104,9 +112,12 @@ def base_loss(
     """
     if outputs.image_embedding is None or outputs.text_embedding is None:
         raise TypeError("the ranking loss needs a model with embeddings")
+
     image = cross_entropy(outputs.image_logits, batch.label)
     text = cross_entropy(outputs.text_logits, batch.label)
     ranking = ranking_loss(
         outputs.image_embedding, outputs.text_embedding, batch.label, batch.study, ordinal=ordinal
     )
-    return BaseLoss(image + text + ranking_weight * ranking, image, text, ranking)
+
+    total = image + text + ranking_weight * ranking
+    return BaseLoss(total, image, text, ranking)

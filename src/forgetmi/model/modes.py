@@ -12,6 +12,7 @@ from torch import nn
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model in eval mode for a block and give every module its own mode back after."""
     modes = [(module, module.training) for module in model.modules()]
+
     model.eval()
     try:
         yield
@@ -27,7 +28,9 @@ def learning(model: nn.Module) -> None:
     """
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and not any(
-            p.requires_grad for p in module.parameters()
-        ):
+        if not isinstance(module, nn.BatchNorm2d):
+            continue
+
+        frozen = not any(weight.requires_grad for weight in module.parameters())
+        if frozen:
             module.eval()

@@ -15,6 +15,11 @@ from forgetmi.core.cost import Cost, cost_so_far, go_on_from
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.core.seeding import scope
 
+_START_AFRESH = "Delete the file to start afresh."
+
+# What reading a damaged or foreign file may raise.
+_DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError)
+
 
 class Stateful(Protocol):
     """What can be saved and taken back: models, optimisers, counters; tensors and plain values only."""
@@ -35,7 +40,7 @@ class EpochLoop:
     Args:
         total: Number of epochs, >= 0.
         state: Everything that changes, by name.
-        file: Where to save; None = not resumable. Whoever asked for the file removes it.
+        file: Where to save; None = not resumable. The caller removes it.
         key: What the run is (options, seed, initial weights, rows); a file of another key is refused.
         seed: Root seed.
         stage: Name of the random stream, e.g. "train".
@@ -65,24 +70,26 @@ class EpochLoop:
             self._save(epoch + 1)
 
     def _save(self, done: int) -> None:
+        """Write everything after an epoch; a reader sees the whole file or the one before."""
         if self._file is None:
             return
-        partial = self._file.with_name(f".{self._file.name}.partial")
+
         state = {name: part.state_dict() for name, part in self._state.items()}
         cost = cost_so_far()
+        saved = {
+            "key": self._key,
+            "done": done,
+            "state": state,
+            "cost": None if cost is None else asdict(cost),
+        }
+
+        partial = self._file.with_name(f".{self._file.name}.partial")
         try:
             with partial.open("wb") as file:
-                torch.save(
-                    {
-                        "key": self._key,
-                        "done": done,
-                        "state": state,
-                        "cost": None if cost is None else asdict(cost),
-                    },
-                    file,
-                )
+                torch.save(saved, file)
             os.replace(partial, self._file)
-        except RuntimeError as error:  # torch covers the system's error (a full disk) with its own
+        except RuntimeError as error:
+            # torch covers the system's error (a full disk) with its own.
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
         finally:
             partial.unlink(missing_ok=True)
@@ -91,36 +98,31 @@ class EpochLoop:
         """Take the saved state back, if there is one; the number of epochs done."""
         if self._file is None or not self._file.exists():
             return 0
-        where, do = self._file.name, "Delete the file to start afresh."
+
         try:
             saved = torch.load(self._file, map_location="cpu", weights_only=True)
             key, done, state = saved["key"], saved["done"], saved["state"]
             cost = None if saved["cost"] is None else Cost(**saved["cost"])
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            pickle.UnpicklingError,
-            KeyError,
-            TypeError,
-        ) as error:
+        except _DAMAGED as error:
             raise CheckpointError(
                 Fault(
                     "the saved progress cannot be read",
-                    where=where,
+                    where=self._file.name,
                     why=type(error).__name__,
-                    do=do,
+                    do=_START_AFRESH,
                 )
             ) from error
+
         if key != self._key or set(state) != set(self._state) or not 0 <= done <= self._total:
             raise CheckpointError(
                 Fault(
                     "the saved progress is of another run",
-                    where=where,
-                    do=do,
+                    where=self._file.name,
                     why="options, seed, initial weights or data differ",
+                    do=_START_AFRESH,
                 )
             )
+
         for name, part in self._state.items():
             part.load_state_dict(state[name])
         if cost is not None:

@@ -10,7 +10,8 @@ import torch
 from forgetmi.core.batch import Batch
 from forgetmi.core.seeding import numpy_generator
 
-PLATEAU_FACTOR, PLATEAU_THRESHOLD = 0.1, 1e-6
+PLATEAU_FACTOR = 0.1
+PLATEAU_THRESHOLD = 1e-6
 
 
 def plateau_factor(losses: Sequence[float], patience: int) -> float:
@@ -22,14 +23,23 @@ def plateau_factor(losses: Sequence[float], patience: int) -> float:
 
     Source: torch.optim.lr_scheduler.ReduceLROnPlateau with the threshold of the Forget-MI trainer.
     """
-    factor, best, waited = 1.0, float("inf"), 0
-    for loss in losses if patience > 0 else ():
+    if patience <= 0:
+        return 1.0
+
+    factor = 1.0
+    best = float("inf")
+    waited = 0
+    for loss in losses:
+        # A loss that is hardly lower counts as none.
         if loss < best * (1 - PLATEAU_THRESHOLD):
-            best, waited = loss, 0
+            best = loss
+            waited = 0
         else:
             waited += 1
+
         if waited > patience:
-            factor, waited = factor * PLATEAU_FACTOR, 0
+            factor *= PLATEAU_FACTOR
+            waited = 0
     return factor
 
 
@@ -44,21 +54,34 @@ def shifted(batch: Batch, *, std: float, seed: int, epoch: int) -> Batch:
     Source: joint_chestxray's RandomTranslateCrop (standard deviation 200, draws beyond 400 are 0). Deviation: it moves
     the film before the centre is cut out, so that further film comes in where it is larger than the model's input.
     """
-    image = torch.zeros_like(batch.image)
-    height, width = image.shape[2:]
+    shifted_images = torch.zeros_like(batch.image)
+    height, width = batch.image.shape[2:]
+
     for number, row in enumerate(batch.row.tolist()):
-        drawn = numpy_generator(seed, "train", "shift", epoch, row).normal(0.0, std, 2)
-        down, across = (int(pixels) if abs(pixels) <= 2 * std else 0 for pixels in drawn)
-        if abs(down) < height and abs(across) < width:
-            image[
-                number,
-                :,
-                max(0, down) : height + min(0, down),
-                max(0, across) : width + min(0, across),
-            ] = batch.image[
-                number,
-                :,
-                max(0, -down) : height + min(0, -down),
-                max(0, -across) : width + min(0, -across),
-            ]
-    return replace(batch, image=image)
+        # The draw depends on the sample's row alone, not on its place in the batch.
+        generator = numpy_generator(seed, "train", "shift", epoch, row)
+        drawn_down, drawn_across = generator.normal(0.0, std, 2)
+        down = _whole_pixels(drawn_down, std)
+        across = _whole_pixels(drawn_across, std)
+
+        # Nothing of the image is left where it is shifted by more than its side.
+        if abs(down) >= height or abs(across) >= width:
+            continue
+
+        target_rows, source_rows = _overlap(down, height)
+        target_columns, source_columns = _overlap(across, width)
+        source = batch.image[number, :, source_rows, source_columns]
+        shifted_images[number, :, target_rows, target_columns] = source
+
+    return replace(batch, image=shifted_images)
+
+
+def _whole_pixels(drawn: float, std: float) -> int:
+    return int(drawn) if abs(drawn) <= 2 * std else 0
+
+
+def _overlap(shift: int, side: int) -> tuple[slice, slice]:
+    """The pixels along one side that a shifted image covers, and those of the image that go there."""
+    target = slice(max(0, shift), side + min(0, shift))
+    source = slice(max(0, -shift), side + min(0, -shift))
+    return target, source

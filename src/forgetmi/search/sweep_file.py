@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.suggest import did_you_mean
 from forgetmi.search.sweep_values import Choice, of_grid, read_choice
 
 KEYS = (
@@ -220,9 +220,8 @@ def _flat(parameters: Mapping[str, Any], before: str = "") -> Iterator[tuple[str
 
 
 def _unknown(what: str, key: Any, known: tuple[str, ...], where: str) -> Fault:
-    near = get_close_matches(str(key), known, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    return Fault(f"unknown {what}", where=where, do=f"{hint}Known: {', '.join(sorted(known))}.")
+    advice = did_you_mean(str(key), known, then=f"Known: {', '.join(sorted(known))}.")
+    return Fault(f"unknown {what}", where=where, do=advice)
 
 
 def _all_choices(

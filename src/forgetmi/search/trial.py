@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Failed
 from forgetmi.core.signals import Signals
+from forgetmi.core.suggest import did_you_mean
 from forgetmi.evaluation import suite
 from forgetmi.jobs.pool import ProgressCallback
 from forgetmi.run import workflow
@@ -114,13 +114,13 @@ def check_objective(objective: str, spec: RunSpec) -> None:
     if not (wanted in scores_of(ordinal=True) and _ordinal(spec.cohort)):
         known = [OWN, *sorted(":".join(one).rstrip(":") for one in scores_of(ordinal=False))]
         more = sorted({name for name, *_ in scores_of(ordinal=True) - scores_of(ordinal=False)})
-        near = get_close_matches(objective, known, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+        of_grades = f"where classes are grades also {', '.join(more)} of a head and set."
+        then = f"One of: {', '.join(known)}; {of_grades}"
         raise SpecError(
             Fault(
                 f"there is no score {objective!r}",
                 where="--objective, or the sweep file's metric",
-                do=f"{hint}One of: {', '.join(known)}; where classes are grades also {', '.join(more)} of a head and set.",
+                do=did_you_mean(objective, known, then=then),
             )
         )
 
