@@ -28,7 +28,7 @@ from forgetmi.cohort.synthetic import STACK, TABLE, make_synthetic
 from forgetmi.core.arrays import Ints, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.data.duplicates import SIDE, same_images, same_reports
-from forgetmi.data.image import ImageStore, build_image_store
+from forgetmi.data.image_store import ImageStore, build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 STRETCH = ImagePreprocessing(size=SIDE, fit="stretch")

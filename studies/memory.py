@@ -64,10 +64,11 @@ def stack(path: Path, images: int, size: int) -> None:
 def images_worker(images: int, size: int, folder: str) -> None:
     """Build the store, then read every image twice in batches."""
     from forgetmi.core.cost import Meter, anonymous_memory
-    from forgetmi.data.image import build_image_store
+    from forgetmi.data.image_store import build_image_store
     from forgetmi.data.loaders import Loader, SampleStore
     from forgetmi.data.preprocessing import ImagePreprocessing
-    from forgetmi.data.text import Tokenizer, train_wordpiece
+    from forgetmi.data.tokenizer import Tokenizer
+    from forgetmi.data.wordpiece import train_wordpiece
     from forgetmi.run.workflow import inference_batch_size
 
     here = Path(folder)
@@ -100,7 +101,7 @@ def dicom_worker(images: int, folder: str) -> None:
     """First and later reads of full-size DICOM files beside decoding each time."""
     from forgetmi.cohort.phantom.mimic import make_mimic_phantom
     from forgetmi.data.decode import read_image
-    from forgetmi.data.image import build_image_store
+    from forgetmi.data.image_store import build_image_store
     from forgetmi.data.preprocessing import ImagePreprocessing
 
     here, rows = Path(folder), []
@@ -133,10 +134,11 @@ def step_worker(folder: str) -> None:
     """Two optimiser steps at full size; the first one's learning rate is 0."""
     from forgetmi.authors_code.recipes import JOINT_CHESTXRAY
     from forgetmi.core.cost import Meter
-    from forgetmi.data.image import build_image_store
+    from forgetmi.data.image_store import build_image_store
     from forgetmi.data.loaders import Loader, SampleStore
     from forgetmi.data.preprocessing import ImagePreprocessing
-    from forgetmi.data.text import Tokenizer, train_wordpiece
+    from forgetmi.data.tokenizer import Tokenizer
+    from forgetmi.data.wordpiece import train_wordpiece
     from forgetmi.model.initialise import build
     from forgetmi.model.spec import paper
     from forgetmi.model.train import fit

@@ -202,9 +202,9 @@ def test_every_entry_point_exists() -> None:
 def test_the_checks_can_fail() -> None:
     late = "def f():\n    from forgetmi.report.pages import render\n    return render\n"
     assert imported(late, MODULES) == {"forgetmi.report.pages"}
-    assert "only lower floors" in wrong_arrow("forgetmi.data.text", "forgetmi.report.pages")
+    assert "only lower floors" in wrong_arrow("forgetmi.data.tokenizer", "forgetmi.report.pages")
     assert "only lower floors" in wrong_arrow(
-        "forgetmi.data.text", "forgetmi.model.train"
+        "forgetmi.data.tokenizer", "forgetmi.model.train"
     )  # one floor
     assert "never sees" in wrong_arrow("forgetmi.methods.scrub", "forgetmi.evaluation.suite")
     assert "front door" in wrong_arrow("forgetmi.run.spec", "forgetmi")

@@ -12,10 +12,11 @@ import torch
 
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.partition import Partition
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.text import SPECIAL, Tokenizer
+from forgetmi.data.tokenizer import Tokenizer
+from forgetmi.data.wordpiece import SPECIAL
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec

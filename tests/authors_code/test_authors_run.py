@@ -18,7 +18,7 @@ from forgetmi.authors_code.checkpoint import CONFIG, WEIGHTS, write_checkpoint
 from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
 from forgetmi.cohort.phantom.mimic import make_mimic_phantom
-from forgetmi.data.text import SPECIAL
+from forgetmi.data.wordpiece import SPECIAL
 from forgetmi.model.initialise import build
 from forgetmi.model.spec import ModelSpec, ResNetSpec, TextEncoderSpec
 

@@ -14,10 +14,10 @@ from forgetmi.authors_code.optimiser import parameter_groups
 from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.serialization import from_plain
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.text import Tokenizer
+from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.optimiser import training_optimiser

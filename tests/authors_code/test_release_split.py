@@ -23,7 +23,7 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, EvaluationError
 from forgetmi.core.signals import Signals
 from forgetmi.data.decode import ImageFault
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 

@@ -13,7 +13,7 @@ import pytest
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import RLELossless
 
-import forgetmi.data.image as image_module
+import forgetmi.data.image_file as image_module
 from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
 from forgetmi.data.decode import Decoded, read_image

@@ -225,8 +225,8 @@ def test_a_run_with_signals_does_not_go_on_without(small: Any, said: Any, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "shares.pt", None, progress=stop)
     changed, whole = (
-        go(tmp_path / "shares.pt", None, shares=2),
-        go(tmp_path / "new.pt", None, shares=2),
+        go(tmp_path / "shares.pt", None, micro_batches=2),
+        go(tmp_path / "new.pt", None, micro_batches=2),
     )
     assert changed.trace.facts[SHARES] == "another number after an interruption"
     assert whole.trace.facts[SHARES] == 2

@@ -16,7 +16,7 @@ from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.partition import Partition
 from forgetmi.data.duplicates import SHINGLE, find_duplicates, same_images, same_reports
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 UNIQUE = (

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import forgetmi.data.image as image_module
+import forgetmi.data.image_file as image_file_module
 import forgetmi.data.shards as shards_module
 from forgetmi.core.errors import CohortError, SpecError
 from forgetmi.data.decode import Decoded, read_image
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 SMALL = ImagePreprocessing(size=16)
@@ -38,7 +38,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(locator)
         return read_image(locator)
 
-    monkeypatch.setattr(image_module, "read_image", counting)
+    monkeypatch.setattr(image_file_module, "read_image", counting)
     return calls
 
 
@@ -153,8 +153,8 @@ def test_known_images_are_neither_read_nor_decoded_again(
     build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
     assert len(decoded) == 8
     opened: list[str] = []
-    monkeypatch.setattr(image_module._Source, "_slice_content", opened.append)
-    monkeypatch.setattr(image_module.hashlib, "file_digest", lambda *_: opened.append("read"))
+    monkeypatch.setattr(image_file_module.ImageFile, "_slice_content", opened.append)
+    monkeypatch.setattr(image_file_module.hashlib, "file_digest", lambda *_: opened.append("read"))
     store = build_image_store(
         make_cohort([pictures[at] for at in chosen]), SMALL, cache=tmp_path / "cache"
     )
@@ -267,7 +267,7 @@ def test_notices_are_counted_also_from_the_cache(
     def noticing(locator: str) -> Decoded:
         return Decoded(read_image(locator).pixels, "colour" if locator in pictures[:2] else "")
 
-    monkeypatch.setattr(image_module, "read_image", noticing)
+    monkeypatch.setattr(image_file_module, "read_image", noticing)
     for _ in range(2):
         store = build_image_store(
             make_cohort([*pictures[:4], pictures[0]]), SMALL, cache=tmp_path / "cache"
@@ -365,8 +365,9 @@ _BUILD = textwrap.dedent("""
     from pathlib import Path
     import numpy as np
     import forgetmi.data.shards as shards
-    from forgetmi.data.image import ImagePreprocessing, build_image_store
     from forgetmi.core.cohort import Cohort
+    from forgetmi.data.image_store import build_image_store
+    from forgetmi.data.preprocessing import ImagePreprocessing
     shards._SHARD_IMAGES = 3
     cache, die_at, *locators = sys.argv[1:]
     names = np.array([str(n) for n in range(len(locators))], object)

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.core.errors import CohortError, SpecError
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.noise import Perturbation
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.text import SPECIAL, Tokenizer
+from forgetmi.data.tokenizer import Tokenizer
+from forgetmi.data.wordpiece import SPECIAL
 
 VOCABULARY = (
     *SPECIAL,
@@ -112,8 +113,8 @@ def test_a_samples_noise_does_not_depend_on_the_batch(order: list[int], cut: int
 
 
 def _plain_records() -> SampleStore:
-    from forgetmi.data.image import ImageStore
-    from forgetmi.data.text import TokenStore
+    from forgetmi.data.image_store import ImageStore
+    from forgetmi.data.token_store import TokenStore
 
     pixels = np.random.default_rng(0).integers(0, 65536, (8, 12, 12), np.uint16)
     images = ImageStore(

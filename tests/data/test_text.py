@@ -16,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import forgetmi.data.text as text_module
+import forgetmi.data.tokenizer as tokenizer_module
 from forgetmi.core.errors import CheckpointError, SpecError
-from forgetmi.data.text import SPECIAL, Tokenizer, TokenStore, train_wordpiece
+from forgetmi.data.token_store import TokenStore
+from forgetmi.data.tokenizer import Tokenizer
+from forgetmi.data.wordpiece import SPECIAL, train_wordpiece
 
 WORDS = (
     "edema",
@@ -54,7 +56,7 @@ def slow_wordpiece(
     reports: list[str], patients: list[str], size: int, least: int
 ) -> tuple[str, ...]:
     """The same rule with everything counted anew for each merge."""
-    tokenizer = Tokenizer(SPECIAL)._fast  # only its normalisation and word splitting are used
+    tokenizer = Tokenizer(SPECIAL)._library_tokenizer  # only its normalisation and word splitting are used
     owners: dict[str, set[str]] = {}
     for report, patient in zip(reports, patients, strict=True):
         for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(
@@ -203,11 +205,11 @@ def test_encode_is_the_librarys(text: str, lowercase: bool, strip_accents: bool 
         strip_accents=strip_accents,
         max_length=10**6,
     )
-    assert tokenizer.encode([text])[0].tolist() == tokenizer._fast.encode(text).ids
+    assert tokenizer.encode([text])[0].tolist() == tokenizer._library_tokenizer.encode(text).ids
 
 
 def test_encode_forgets_old_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_module, "_KNOWN_CHUNKS", 3)
+    monkeypatch.setattr(tokenizer_module, "_KNOWN_CHUNKS", 3)
     tokenizer = Tokenizer((*SPECIAL, *"abcdef"))
     assert tokenizer.encode(["a b c d e f a"])[0].tolist() == [2, 5, 6, 7, 8, 9, 10, 5, 3]
     assert len(tokenizer._known) <= 3

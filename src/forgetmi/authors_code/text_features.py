@@ -10,7 +10,7 @@ import numpy as np
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import CheckpointError, CohortError, Fault, SpecError
-from forgetmi.data.text import Tokenizer
+from forgetmi.data.tokenizer import Tokenizer
 
 LENGTH = 320
 _LABELS = ("-1", "0", "1", "2", "3")

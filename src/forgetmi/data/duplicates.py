@@ -17,7 +17,7 @@ from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.near_duplicates import DuplicateKind, NearDuplicate, NearDuplicates
 from forgetmi.core.partition import SETS, Partition
-from forgetmi.data.image import ImageStore, build_image_store
+from forgetmi.data.image_store import ImageStore, build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 Features = npt.NDArray[np.float32]

@@ -17,9 +17,10 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.data.image import ImageStore
+from forgetmi.data.image_store import ImageStore
 from forgetmi.data.noise import Perturber
-from forgetmi.data.text import Tokenizer, TokenStore
+from forgetmi.data.token_store import TokenStore
+from forgetmi.data.tokenizer import Tokenizer
 
 
 @final
@@ -44,9 +45,8 @@ class SampleStore:
     study: Ints
 
     def __post_init__(self) -> None:
-        if {len(self.images), len(self.tokens), len(self.report), len(self.study)} != {
-            len(self.label)
-        }:
+        lengths = {len(self.images), len(self.tokens), len(self.report), len(self.study)}
+        if lengths != {len(self.label)}:
             raise CohortError(
                 Fault(
                     "images, reports and labels are not of the same cohort",
@@ -67,19 +67,19 @@ class SampleStore:
             CohortError: The images are of another cohort.
         """
         return cls(
-            images,
-            TokenStore.build(cohort.report, tokenizer),
-            tokenizer,
-            cohort.report,
-            cohort.label,
-            codes(cohort.study)[0],
+            images=images,
+            tokens=TokenStore.build(cohort.report, tokenizer),
+            tokenizer=tokenizer,
+            report=cohort.report,
+            label=cohort.label,
+            study=codes(cohort.study)[0],
         )
 
     def __len__(self) -> int:
         return len(self.label)
 
     def __repr__(self) -> str:
-        return f"Records({self.images!r}, {self.tokens!r})"
+        return f"SampleStore({self.images!r}, {self.tokens!r})"
 
     def batch(self, rows: Ints, *, perturbation: Perturber | None = None) -> Batch:
         """The samples of b rows, in that order, padded to the longest of their texts.
@@ -91,6 +91,7 @@ class SampleStore:
         Returns:
             A batch on the CPU.
         """
+        # Imported here: the orders of a loader can be planned without torch.
         import torch
 
         rows = np.asarray(rows, np.int64)
@@ -98,21 +99,16 @@ class SampleStore:
         tokens: list[Any] = [self.tokens.tokens(row) for row in rows]
         if perturbation is not None:
             images = perturbation.images(images, rows)
-            plain = [str(self.report[row]) for row in rows]
-            noisy = perturbation.texts(plain, rows)
-            changed = [
-                at for at, (old, new) in enumerate(zip(plain, noisy, strict=True)) if old != new
-            ]
-            for at, ids in zip(
-                changed, self.tokenizer.encode([noisy[at] for at in changed]), strict=True
-            ):
-                tokens[at] = ids
+            self._perturb_texts(tokens, rows, perturbation)
+
+        # As long as the longest text; the rest is padding.
         longest = max(map(len, tokens), default=0)
         ids = np.full((len(rows), longest), self.tokenizer.pad, np.int64)
         mask = np.zeros((len(rows), longest), np.int64)
-        for at, text in enumerate(tokens):
-            ids[at, : len(text)] = text
-            mask[at, : len(text)] = 1
+        for position, text in enumerate(tokens):
+            ids[position, : len(text)] = text
+            mask[position, : len(text)] = 1
+
         return Batch(
             image=torch.from_numpy(images),
             tokens=torch.from_numpy(ids),
@@ -122,13 +118,21 @@ class SampleStore:
             row=torch.from_numpy(rows.copy()),
         )
 
+    def _perturb_texts(self, tokens: list[Any], rows: Ints, perturbation: Perturber) -> None:
+        """Replace the tokens of those reports that the noise changes."""
+        plain = [str(self.report[row]) for row in rows]
+        noisy = perturbation.texts(plain, rows)
+        for position, (before, after) in enumerate(zip(plain, noisy, strict=True)):
+            if after != before:
+                tokens[position] = self.tokenizer.encode([after])[0]
+
 
 @final
 class Loader:
     """Batches over some rows of a cohort; every row exactly once an epoch.
 
     The order of epoch e depends on (seed, e) alone, not on the epochs before it nor on the number of processes: with
-    several, each takes its share of every entry of `plan`.
+    several, each takes its part of every entry of `plan`.
 
     Args:
         records: The cohort's samples.
@@ -138,8 +142,8 @@ class Loader:
         shuffle: Whether epochs are shuffled; otherwise they follow `rows`.
         avoid_single: Whether a last batch of one sample joins the batch before it (then of `batch_size` + 1): batch
             normalisation cannot train on one sample.
-        prefetch_workers: Threads that read batches ahead while the device works on another; 0 = each is read when it is asked
-            for. See `prefetch_workers_for`.
+        prefetch_workers: Threads that read batches ahead while the device works on another; 0 = each is read when it is
+            needed. See `prefetch_workers_for`.
 
     Raises:
         SpecError: The batch size is not positive.
@@ -174,18 +178,11 @@ class Loader:
     def __repr__(self) -> str:
         return f"Loader({len(self.rows)} rows, batches of {self.batch_size}, seed {self.seed})"
 
-    def _cut(self, rows: Ints) -> list[Ints]:
-        cuts = [*range(0, len(rows), self.batch_size), len(rows)]
-        if self.avoid_single and len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
-            del cuts[-2]
-        return [rows[start:stop] for start, stop in pairwise(cuts)]
-
-    def _shuffled(self, *keys: str | int) -> Ints:
-        return self.rows[numpy_generator(self.seed, "loader", *keys).permutation(len(self.rows))]
-
     def plan(self, epoch: int) -> list[Ints]:
         """The rows of each batch of an epoch, without loading them."""
-        return self._cut(self._shuffled("epoch", epoch) if self.shuffle else self.rows)
+        if self.shuffle:
+            return self._cut(self._shuffled("epoch", epoch))
+        return self._cut(self.rows)
 
     def epoch(self, epoch: int, *, perturbation: Perturber | None = None) -> Iterator[Batch]:
         """The batches of an epoch."""
@@ -197,7 +194,8 @@ class Loader:
         With the same `count` in every epoch, no row comes again before all others came.
         """
         order = self._shuffled("window")
-        return order[np.arange(epoch * count, (epoch + 1) * count) % max(1, len(order))]
+        positions = np.arange(epoch * count, (epoch + 1) * count)
+        return order[positions % max(1, len(order))]
 
     def random(self, epoch: int, count: int) -> Ints:
         """`count` rows drawn afresh for each epoch, without repeats while there are enough."""
@@ -208,23 +206,40 @@ class Loader:
         """Batches over any rows of the cohort, in the order given."""
         return self._read(self._cut(np.asarray(rows, np.int64)), perturbation)
 
+    def _shuffled(self, *keys: str | int) -> Ints:
+        generator = numpy_generator(self.seed, "loader", *keys)
+        return self.rows[generator.permutation(len(self.rows))]
+
+    def _cut(self, rows: Ints) -> list[Ints]:
+        """Rows in batches, in their order."""
+        cuts = [*range(0, len(rows), self.batch_size), len(rows)]
+
+        # Without the cut before it, a last single sample joins the batch before.
+        if self.avoid_single and len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+            del cuts[-2]
+
+        return [rows[start:stop] for start, stop in pairwise(cuts)]
+
     def _read(self, plan: list[Ints], perturbation: Perturber | None) -> Iterator[Batch]:
         if self.prefetch_workers == 0:
             for rows in plan:
                 yield self.records.batch(rows, perturbation=perturbation)
             return
-        waiting, ahead = deque(plan), deque()
+
+        # Batches in their order; as many are read ahead as there are threads.
+        waiting = deque(plan)
+        ahead = deque()
         with ThreadPoolExecutor(self.prefetch_workers) as pool:
             while waiting or ahead:
                 while waiting and len(ahead) <= self.prefetch_workers:
-                    ahead.append(
-                        pool.submit(
-                            self.records.batch, waiting.popleft(), perturbation=perturbation
-                        )
-                    )
+                    rows = waiting.popleft()
+                    ahead.append(pool.submit(self.records.batch, rows, perturbation=perturbation))
                 yield ahead.popleft().result()
 
 
 def prefetch_workers_for(device: Any) -> int:
     """Threads to read ahead with: a processor that trains has no time to spare, an accelerator must not wait."""
-    return 0 if str(device).startswith("cpu") else max(1, min(8, (os.cpu_count() or 1) - 1))
+    if str(device).startswith("cpu"):
+        return 0
+    spare = (os.cpu_count() or 1) - 1
+    return max(1, min(8, spare))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -14,10 +13,20 @@ import numpy.typing as npt
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
+from forgetmi.data.text_noise import change_characters, change_words, rearrange
 
 Images = npt.NDArray[np.float32]
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+# Default noise of the methods that move forgotten samples towards noisy copies of themselves: standard deviation of
+# the pixel noise in grey values of [0, 1], and probability that a word of a report is changed.
+DEFAULT_IMAGE_STD = 0.1
+DEFAULT_TEXT_LEVEL = 0.5
+
+# Levels that a calibration tries, from weak to strong, and those it falls back to where it cannot choose.
+IMAGE_STD_GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
+TEXT_LEVEL_GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+FALLBACK_IMAGE_STD = 0.2
+FALLBACK_TEXT_LEVEL = 0.5
 
 
 class Perturber(Protocol):
@@ -61,18 +70,21 @@ class Perturbation:
     draw: int = 0
 
     def __post_init__(self) -> None:
-        faults = [
-            Fault(f"{name} is {getattr(self, name)}", do="Choose a finite number, 0 or more.")
-            for name in ("image_std", "rotation", "scale")
-            if not 0 <= getattr(self, name) < math.inf
-        ]
-        faults += [
-            Fault(f"{name} is {getattr(self, name)}", do="Choose a number from 0 to 1.")
-            for name in ("text_level", "shift", "drop")
-            if not 0 <= getattr(self, name) <= 1
-        ]
+        faults = []
+
+        for name in ("image_std", "rotation", "scale"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                faults.append(Fault(f"{name} is {value}", do="Choose a finite number, 0 or more."))
+
+        for name in ("text_level", "shift", "drop"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                faults.append(Fault(f"{name} is {value}", do="Choose a number from 0 to 1."))
+
         if not math.isfinite(self.image_mean):
             faults.append(Fault(f"image_mean is {self.image_mean}", do="Choose a finite number."))
+
         if faults:
             raise SpecError(faults)
 
@@ -87,19 +99,12 @@ class Perturbation:
             float32[b, 1, h, w] in [0, 1].
         """
         if self.rotation or self.scale or self.shift:
-            images = _affine(
-                images, np.array([self._placement(row) for row in rows], np.float32).reshape(-1, 4)
-            )
+            placements = [self._placement(row) for row in rows]
+            images = _affine(images, np.array(placements, np.float32).reshape(-1, 4))
+
         if self.image_mean or self.image_std:
-            noise = np.empty_like(images)
-            for place, row in zip(noise, rows, strict=True):
-                numpy_generator(
-                    self.seed, "perturb", "pixels", self.draw, int(row)
-                ).standard_normal(dtype=np.float32, out=place)
-            noise *= np.float32(self.image_std)
-            noise += np.float32(self.image_mean)
-            noise += images
-            images = np.clip(noise, 0.0, 1.0, out=noise)
+            images = self._with_pixel_noise(images, rows)
+
         return images
 
     def texts(self, texts: Sequence[str], rows: Ints) -> list[str]:
@@ -116,22 +121,42 @@ class Perturbation:
             return list(texts)
         return [self._text(text, int(row)) for text, row in zip(texts, rows, strict=True)]
 
+    def _with_pixel_noise(self, images: Images, rows: Ints) -> Images:
+        noise = np.empty_like(images)
+        for image_noise, row in zip(noise, rows, strict=True):
+            rng = numpy_generator(self.seed, "perturb", "pixels", self.draw, int(row))
+            rng.standard_normal(dtype=np.float32, out=image_noise)
+
+        # In place: large images are not held twice.
+        noise *= np.float32(self.image_std)
+        noise += np.float32(self.image_mean)
+        noise += images
+        return np.clip(noise, 0.0, 1.0, out=noise)
+
     def _placement(self, row: int) -> tuple[float, float, float, float]:
         """Cosine and sine of the rotation over the scale, and the shift per axis in half sides."""
         rng = numpy_generator(self.seed, "perturb", "placement", self.draw, int(row))
         angle, relative = rng.standard_normal(2) * (self.rotation, self.scale)
         across, down = rng.uniform(-1.0, 1.0, 2) * 2.0 * self.shift
-        size = max(1.0 + relative, 0.1)  # a draw this far out would turn the image inside out
+
+        # A draw this far out would turn the image inside out.
+        size = max(1.0 + relative, 0.1)
+
         return math.cos(angle) / size, math.sin(angle) / size, across, down
 
     def _text(self, text: str, row: int) -> str:
         rng = numpy_generator(self.seed, "perturb", "text", self.draw, row)
+
         if self.shuffle or self.drop:
-            text = _rearrange(text, rng, shuffle=self.shuffle, drop=self.drop)
+            text = rearrange(text, rng, shuffle=self.shuffle, drop=self.drop)
+
+        # A coin decides between the two kinds of noise.
         if self.text_level:
-            text = (_noise_characters if rng.random() < 0.5 else _noise_words)(
-                text, self.text_level, rng
-            )
+            if rng.random() < 0.5:
+                text = change_characters(text, self.text_level, rng)
+            else:
+                text = change_words(text, self.text_level, rng)
+
         return text
 
 
@@ -166,71 +191,23 @@ def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:
 
     The grid is written out (not `affine_grid`, a matrix product whose rounding may depend on the batch).
     """
+    # Imported here: methods' options name noise and must load without torch.
     import torch
     from torch.nn.functional import grid_sample
 
+    # Centres of the pixels, from -1 to 1.
     height, width = images.shape[2:]
     y = torch.linspace(-1, 1, height + 1)[:-1, None] + 1 / height
     x = torch.linspace(-1, 1, width + 1)[None, :-1] + 1 / width
+
+    # Where each pixel of the result is read from.
     cos, sin, across, down = torch.from_numpy(placement).T[:, :, None, None]
-    x, y = x - across, y - down
+    x = x - across
+    y = y - down
     aspect = height / width
-    grid = torch.stack([cos * x + sin * y * aspect, cos * y - sin * x / aspect], dim=-1)
-    return grid_sample(
-        torch.from_numpy(images), grid, padding_mode="border", align_corners=False
-    ).numpy()
+    source_x = cos * x + sin * y * aspect
+    source_y = cos * y - sin * x / aspect
+    grid = torch.stack([source_x, source_y], dim=-1)
 
-
-def _rearrange(text: str, rng: np.random.Generator, *, shuffle: bool, drop: float) -> str:
-    sentences = _SENTENCE_END.split(text.strip())
-    if shuffle:
-        header, body = sentences[0], [sentences[1 + i] for i in rng.permutation(len(sentences) - 1)]
-        sentences = [header, *body] if rng.random() < 0.5 else [*body, header]
-    if len(sentences) > 2 and rng.random() < drop:
-        sentences.pop()
-    return " ".join(sentences)
-
-
-def _noise_characters(text: str, level: float, rng: np.random.Generator) -> str:
-    """Each word with probability `level`: insert, delete or substitute a letter, or swap two neighbours."""
-    words = text.split()
-    for at, (chance, kind, place, letter) in enumerate(rng.random((len(words), 4)).tolist()):
-        if chance < level:
-            words[at] = _change_word(words[at], int(kind * 4), place, _LETTERS[int(letter * 26)])
-    return " ".join(words)
-
-
-def _change_word(word: str, kind: int, place: float, letter: str) -> str:
-    n = len(word)
-    if kind == 0:
-        at = int(place * (n + 1))
-        return word[:at] + letter + word[at:]
-    if kind == 1:
-        at = int(place * n)
-        return word[:at] + letter + word[at + 1 :]
-    if n == 1:
-        return word  # one-letter words are spared by delete and swap
-    if kind == 2:
-        at = int(place * n)
-        return word[:at] + word[at + 1 :]
-    at = int(place * (n - 1))
-    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-
-
-def _noise_words(text: str, level: float, rng: np.random.Generator) -> str:
-    """Each word with probability `level`: delete it, repeat it, or swap it with another position."""
-    words = text.split()
-    n = len(words)
-    order, times = list(range(n)), [1] * n
-    for at, (chance, kind, place) in enumerate(rng.random((n, 3)).tolist()):
-        if chance >= level:
-            continue
-        if kind < 1 / 3:
-            times[at] = 0
-        elif kind < 2 / 3:
-            times[at] = 2
-        elif n > 1:
-            other = int(place * (n - 1))
-            other += other >= at
-            order[at], order[other] = order[other], order[at]
-    return " ".join(words[at] for at in order for _ in range(times[at]))
+    moved = grid_sample(torch.from_numpy(images), grid, padding_mode="border", align_corners=False)
+    return moved.numpy()

@@ -22,7 +22,7 @@ from forgetmi.core.files import default_cache, write_text
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Score
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.manifest import PROOFS, training_data
 from forgetmi.evidence.record import (

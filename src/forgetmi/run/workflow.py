@@ -19,10 +19,11 @@ from forgetmi.core.model_names import retrained_name
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
 from forgetmi.core.signals import Signals
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.text import Tokenizer, train_wordpiece
+from forgetmi.data.tokenizer import Tokenizer
+from forgetmi.data.wordpiece import train_wordpiece
 from forgetmi.evaluation import suite
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model import checkpoint

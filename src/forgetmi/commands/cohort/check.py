@@ -22,7 +22,7 @@ def check(argv: Sequence[str]) -> None:
     )
 
     # The image decoders are imported after the help was printed.
-    from forgetmi.data.image import build_image_store
+    from forgetmi.data.image_store import build_image_store
 
     cohort: Cohort = spec.cohort.load()
     with ProgressDisplay() as display:

@@ -1,0 +1,113 @@
+"""One image file, known by its content; a file that did not change is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetmi.data.decode import read_image
+from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.seen_files import SeenFiles
+from forgetmi.data.shards import Stored
+
+# An image is stored as 16-bit integers; v / 255 = 257 v / 65535.
+WHITE = np.float32(65535)
+_FROM_8_BITS = np.uint16(257)
+
+
+@final
+class ImageFile:
+    """One image file: its content digests (one per slice of an NPY stack) and its images as they are stored.
+
+    Args:
+        path: The file.
+        seen: Content digests of files already read.
+
+    Raises:
+        OSError: There is no such file.
+    """
+
+    def __init__(self, path: str, seen: SeenFiles) -> None:
+        self.path = path
+        self._seen = seen
+        self._base, self._settled = seen.key(Path(path))
+
+    def content(self, index: int) -> bytes:
+        """Content digest of the file (index -1) or of one slice, remembered while the file is unchanged."""
+        key = self._base + (index + 1).to_bytes(8, "little")
+        content = self._seen.get(key)
+        if content is not None:
+            return content
+
+        content = self._file_content if index < 0 else self._slice_content(index)
+
+        # A file that was just written may change again unnoticed.
+        if self._settled:
+            self._seen.put(key, content)
+        return content
+
+    def stored(
+        self, locator: str, index: int, preprocessing: ImagePreprocessing
+    ) -> tuple[Stored, str]:
+        """One image as it is stored, and the decoder's notice.
+
+        Args:
+            locator: The image, for `read_image`.
+            index: Its slice; -1 = the whole file.
+            preprocessing: How it becomes a model input.
+
+        Returns:
+            uint16[size, size], and what was converted, in words.
+
+        Raises:
+            ImageFault: It cannot be decoded.
+        """
+        if self._fits(index, preprocessing.size):
+            return self._slices[index].astype(np.uint16) * _FROM_8_BITS, ""
+
+        decoded = read_image(locator)
+        pixels = decoded.pixels
+        if decoded.inverted and not preprocessing.invert:
+            pixels = np.float32(1) - pixels
+
+        resized = preprocessing.apply(pixels)
+        return np.rint(resized * WHITE).astype(np.uint16), decoded.notice
+
+    @cached_property
+    def _stack(self) -> npt.NDArray[Any] | None:
+        """The slices of an NPY stack; None where the file is none (`read_image` finds out what is wrong with it)."""
+        try:
+            return np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
+        except (ValueError, EOFError, SyntaxError):
+            return None
+
+    @property
+    def _slices(self) -> npt.NDArray[Any]:
+        """The stack; an empty one where the file is none."""
+        return np.empty((0, 0, 0)) if self._stack is None else self._stack
+
+    def _fits(self, index: int, size: int) -> bool:
+        """Whether a slice is stored as it is: 8 bits, and of the model's size already."""
+        if self._slices.ndim != 3 or not 0 <= index < len(self._slices):
+            return False
+        return self._slices.dtype == np.uint8 and self._slices.shape[1:] == (size, size)
+
+    @cached_property
+    def _file_content(self) -> bytes:
+        with open(self.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    def _slice_content(self, index: int) -> bytes:
+        # A slice that is not there is known by the file it is missing from.
+        if self._slices.ndim < 3 or index >= len(self._slices):
+            return hashlib.sha256(self._file_content + index.to_bytes(8, "little")).digest()
+
+        kind = f"{self._slices.dtype.str}{self._slices.shape[1:]}"
+        digest = hashlib.sha256(kind.encode())
+        digest.update(np.ascontiguousarray(self._slices[index]).data)
+        return digest.digest()

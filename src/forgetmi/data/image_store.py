@@ -1,0 +1,259 @@
+"""Radiographs as a fixed-size, memory-mapped store; each distinct image is decoded once, whichever cohort it is in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.errors import CohortError, Fault
+from forgetmi.data.decode import ImageFault, split_locator
+from forgetmi.data.image_file import WHITE, ImageFile
+from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.seen_files import SeenFiles
+from forgetmi.data.shards import Shard, ShardWriter, Stored, read_shards
+
+Progress = Callable[[int, int], None]
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageStore:
+    """All images of a cohort, read-only and memory-mapped; made by `build_image_store`.
+
+    Args:
+        preprocessing: How the images were made.
+        shards: uint16[m, size, size] each; value / 65535 is the grey value.
+        shard: Shard of each of the n rows, -1 = no image (a report only).
+        slot: Place of each row in its shard.
+        notices: What was converted while decoding, and for how many rows of this cohort.
+        digest: Digest of the content of all rows and of the preprocessing.
+        content: SHA-256 of each row's image file (of an NPY stack: of its image), hex; "" = no image.
+    """
+
+    preprocessing: ImagePreprocessing
+    shards: tuple[Stored, ...]
+    shard: Ints
+    slot: Ints
+    notices: Mapping[str, int]
+    digest: str
+    content: Strings
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+    def __repr__(self) -> str:
+        return (
+            f"ImageStore({len(self)} rows, {self.preprocessing.size} px, digest {self.digest[:12]})"
+        )
+
+    def images(self, rows: Ints) -> npt.NDArray[np.float32]:
+        """Images of b rows of the cohort.
+
+        Args:
+            rows: Int[b].
+
+        Returns:
+            float32[b, 1, size, size] in [0, 1]; zeros where a row has no image.
+        """
+        shard, slot = self.shard[rows], self.slot[rows]
+        size = self.preprocessing.size
+        images = np.zeros((len(shard), 1, size, size), np.float32)
+
+        # One reading of each shard.
+        for number in np.unique(shard[shard >= 0]):
+            positions = np.flatnonzero(shard == number)
+            images[positions, 0] = self.shards[number][slot[positions]]
+
+        images /= WHITE
+        return images
+
+
+def build_image_store(
+    cohort: Cohort,
+    preprocessing: ImagePreprocessing,
+    *,
+    cache: Path,
+    progress: Progress | None = None,
+) -> ImageStore:
+    """Decode what the cache does not hold yet and open all images of a cohort.
+
+    Images are known by their content: an unchanged file is not read again, and a known image is not decoded again,
+    whatever the order or selection of rows it comes in. Memory stays at a few images.
+
+    Args:
+        cohort: Its image locators are read; rows with an empty locator get zeros.
+        preprocessing: Size and fit.
+        cache: Folder that may be shared by runs and by processes running at the same time.
+        progress: Called with (images read, total number of images).
+
+    Returns:
+        The store, one row per row of the cohort.
+
+    Raises:
+        CohortError: Images cannot be read (all of them are listed, by row and digest), or the cache cannot be written.
+    """
+    code, locators = codes(cohort.image)
+    with _cache_faults():
+        folder = cache / "images" / preprocessing.digest[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        seen = SeenFiles(cache / "images" / "seen.bin")
+        writer = ShardWriter(folder, preprocessing.size)
+
+        # What was decoded until a fault stays in the cache.
+        try:
+            contents, faults = _ingest(
+                [str(text) for text in locators], preprocessing, seen, writer, progress
+            )
+        finally:
+            writer.close()
+            seen.save()
+
+        if faults:
+            raise CohortError(_located(faults, code, cohort))
+        return _open(folder, preprocessing, code, contents)
+
+
+@contextmanager
+def _cache_faults() -> Iterator[None]:
+    """Turn a full or read-only disk into advice (image files' own errors are handled where they are read)."""
+    try:
+        yield
+    except OSError as error:
+        raise CohortError(
+            Fault(
+                "the image cache cannot be written",
+                why=error.strerror or type(error).__name__,
+                do="Free space or name another cache folder, then run again; images finished so far are kept.",
+            )
+        ) from error
+
+
+def _ingest(
+    locators: list[str],
+    preprocessing: ImagePreprocessing,
+    seen: SeenFiles,
+    writer: ShardWriter,
+    progress: Progress | None,
+) -> tuple[list[bytes], dict[int, Fault]]:
+    """Store each distinct image; content digest of each locator (b"" = none) and faults, by number of the locator."""
+    contents = [b""] * len(locators)
+    faults: dict[int, Fault] = {}
+
+    # Sorted, so that a stack is opened once and read in order.
+    parsed = sorted(_parse(locator, number) for number, locator in enumerate(locators))
+
+    file: ImageFile | None = None
+    for done, (path, index, number) in enumerate(parsed, 1):
+        if path:
+            try:
+                if file is None or file.path != path:
+                    file = ImageFile(path, seen)
+                content = file.content(index)
+                image = None
+                if content not in writer:
+                    image = file.stored(locators[number], index, preprocessing)
+            except ImageFault as error:
+                faults[number] = error.fault
+                continue
+            except OSError as error:
+                faults[number] = _unreadable(error)
+                continue
+
+            # Outside the block above: a cache that cannot be written is no fault of the image.
+            contents[number] = content
+            if image is not None:
+                pixels, notice = image
+                writer.add(content, pixels, notice)
+
+        if progress is not None:
+            progress(done, len(locators))
+    return contents, faults
+
+
+def _parse(locator: str, number: int) -> tuple[str, int, int]:
+    """Path, slice (-1 = the whole file) and number of a locator."""
+    path, index = split_locator(locator)
+    return path, -1 if index is None else index, number
+
+
+def _unreadable(error: OSError) -> Fault:
+    return Fault(
+        "the image file cannot be read",
+        why=error.strerror or type(error).__name__,
+        do="Check the image column and the folder it is relative to.",
+    )
+
+
+def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fault]:
+    """The faults with their places: row and keyed digests, never the path."""
+    # Codes are 0, 1, 2, ..., so the n-th distinct one is n.
+    _, first, times = np.unique(code, return_index=True, return_counts=True)
+
+    located = []
+    for number, fault in sorted(faults.items()):
+        row = first[number]
+        patient, image = cohort.patient[row], cohort.image_id[row]
+        where = f"{cohort.name} row {row + 1}, patient {patient}, image {image}"
+
+        more = times[number] - 1
+        if more:
+            where += f" (and {more} more of this file)"
+        located.append(Fault(fault.what, where, fault.why, fault.do))
+    return located
+
+
+def _open(
+    folder: Path, preprocessing: ImagePreprocessing, code: Ints, contents: list[bytes]
+) -> ImageStore:
+    """Find every content in the shards; only the shards needed are opened."""
+    shards = read_shards(folder, preprocessing.size)
+    shard, slot = _places(shards, contents)[code].T
+
+    # Shards are numbered anew, without those that hold nothing of this cohort.
+    needed = np.unique(shard[shard >= 0])
+    renumbered = np.where(shard < 0, -1, np.searchsorted(needed, shard))
+    pixels = tuple(shards[number].pixels(preprocessing.size) for number in needed)
+
+    # What was converted, counted over the rows of this cohort.
+    notices: Counter[str] = Counter()
+    for number in needed:
+        slots_used = slot[shard == number]
+        for notice, slots in shards[number].notices.items():
+            notices[notice] += int(np.isin(slots_used, slots).sum())
+
+    # Content of all rows in their order; a row without an image is 32 zeros.
+    digest = hashlib.sha256(preprocessing.digest.encode())
+    for number in code:
+        digest.update(contents[number] or bytes(32))
+
+    hex_contents = np.array([content.hex() for content in contents], dtype=object)
+    return ImageStore(
+        preprocessing=preprocessing,
+        shards=pixels,
+        shard=renumbered,
+        slot=slot,
+        notices=+notices,
+        digest=digest.hexdigest(),
+        content=hex_contents[code],
+    )
+
+
+def _places(shards: list[Shard], contents: list[bytes]) -> Ints:
+    """Shard and slot of each content, Int[m, 2]; -1 where there is no image."""
+    known: dict[bytes, tuple[int, int]] = {b"": (-1, -1)}
+    for number, shard in enumerate(shards):
+        for slot, content in enumerate(shard.contents):
+            known[content] = (number, slot)
+
+    places = [known[content] for content in contents]
+    return np.array(places, np.int64).reshape(-1, 2)
