@@ -490,7 +490,7 @@ def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: A
     assert weights[0] != weights[1]
     capsys.readouterr()
     assert main([*unlearn, str(folder / "wrong"), "--shares", "0"]) == 2
-    assert "0 shares" in capsys.readouterr().err
+    assert "0 micro-batches" in capsys.readouterr().err
     assert not list(folder.glob("*wrong*"))
     facts = json.loads((folder / "halves.trace.json").read_text())["facts"]
     assert facts["shares of a batch"] == 2

@@ -117,9 +117,9 @@ def test_seed_draw_and_row_all_count() -> None:
 
 def test_another_process_makes_the_same_noise() -> None:
     code = (
-        "import numpy as np; from forgetmi.data.noise import wash; "
+        "import numpy as np; from forgetmi.data.noise import augmentation; "
         "x = np.random.default_rng(3).random((3, 1, 16, 16), np.float32); r = np.arange(3); "
-        "print(wash(seed=3).images(x, r).tobytes().hex(), *wash(seed=3).texts(['A b. C d. E f.'] * 3, r), sep='|')"
+        "print(augmentation(seed=3).images(x, r).tobytes().hex(), *augmentation(seed=3).texts(['A b. C d. E f.'] * 3, r), sep='|')"
     )
     other = (
         subprocess.run(
@@ -322,7 +322,7 @@ def test_border_values_go_on_outside() -> None:
     np.testing.assert_allclose(augmentation(seed=1).images(images, ROWS[:4]), 0.3, atol=1e-6)
 
 
-def test_the_wash_is_what_it_says() -> None:
+def test_the_augmentation_is_what_it_says() -> None:
     assert augmentation(seed=4, draw=2) == Perturbation(
         rotation=0.08, scale=0.06, shift=3 / 64, text_level=0.1, seed=4, draw=2
     )

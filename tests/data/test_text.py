@@ -155,7 +155,7 @@ def test_no_piece_comes_from_few_patients() -> None:
 def test_another_process_learns_the_same(hash_seed: str) -> None:
     reports, patients = corpus(200)
     code = (
-        "import json, sys; from forgetmi.data.text import train_wordpiece; "
+        "import json, sys; from forgetmi.data.wordpiece import train_wordpiece; "
         "print(json.dumps(train_wordpiece(*json.load(sys.stdin), size=150)))"
     )
     other = subprocess.run(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from forgetmi.core.errors import MethodError
-from forgetmi.data.noise import Perturbation
+from forgetmi.data.noise import FALLBACK_NOISE, IMAGE_STD_GRID, TEXT_LEVEL_GRID, Perturbation
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
@@ -229,23 +229,23 @@ def test_calibration_matches_unseen_patients(
                 total, weight = total + share * float(loss), weight + share
         slow.append(total / weight)
     assert target == pytest.approx(slow, rel=1e-4)
-    assert std in noise_calibration.IMAGE_STD
-    assert level in noise_calibration.TEXT_LEVEL
+    assert std in IMAGE_STD_GRID
+    assert level in TEXT_LEVEL_GRID
     distances = []
-    for other, text in zip(noise_calibration.IMAGE_STD, noise_calibration.TEXT_LEVEL, strict=True):
+    for other, text in zip(IMAGE_STD_GRID, TEXT_LEVEL_GRID, strict=True):
         noisy = records.batch(
             forget, perturbation=Perturbation(image_std=other, text_level=text, seed=5)
         )
         with torch.no_grad():
             loss = torch.nn.functional.cross_entropy(teacher(noisy).image_logits, noisy.label)
         distances.append(abs(float(loss) - slow[0]))
-    assert std == noise_calibration.IMAGE_STD[int(np.argmin(distances))]
+    assert std == IMAGE_STD_GRID[int(np.argmin(distances))]
 
 
 def test_few_forgotten_images_fall_back(small: Any, original: ImageText) -> None:
     loaders = sets(small)
     std, level, found = noise_calibration.calibrate_noise(frozen(original), loaders, seed=5)
-    assert (std, level) == noise_calibration.FALLBACK
+    assert (std, level) == FALLBACK_NOISE
     assert found["noise"] == "fallback"
 
 

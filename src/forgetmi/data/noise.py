@@ -17,16 +17,19 @@ from forgetmi.data.text_noise import change_characters, change_words, rearrange
 
 Images = npt.NDArray[np.float32]
 
-# Default noise of the methods that move forgotten samples towards noisy copies of themselves: standard deviation of
-# the pixel noise in grey values of [0, 1], and probability that a word of a report is changed.
+# Default noise of a method that moves forgotten samples towards noisy copies of themselves: mean and standard
+# deviation of the pixel noise in grey values of [0, 1], and probability that a word of a report is changed.
+DEFAULT_IMAGE_MEAN = 0.0
 DEFAULT_IMAGE_STD = 0.1
 DEFAULT_TEXT_LEVEL = 0.5
+
+# Default probability that a mild augmentation changes a word.
+AUGMENTATION_TEXT_LEVEL = 0.1
 
 # Levels that a calibration tries, from weak to strong, and those it falls back to where it cannot choose.
 IMAGE_STD_GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
 TEXT_LEVEL_GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-FALLBACK_IMAGE_STD = 0.2
-FALLBACK_TEXT_LEVEL = 0.5
+FALLBACK_NOISE = (0.2, 0.5)  # of images, of reports
 
 
 class Perturber(Protocol):
@@ -161,7 +164,11 @@ class Perturbation:
 
 
 def augmentation(
-    *, text_level: float = 0.1, sentences: bool = False, seed: int = 0, draw: int = 0
+    *,
+    text_level: float = AUGMENTATION_TEXT_LEVEL,
+    sentences: bool = False,
+    seed: int = 0,
+    draw: int = 0,
 ) -> Perturbation:
     """The mild changes under which a trained model no longer shows what it memorised of a sample.
 

@@ -24,10 +24,8 @@ def rearrange(text: str, rng: np.random.Generator, *, shuffle: bool, drop: float
     if shuffle:
         header, rest = sentences[0], sentences[1:]
         body = [rest[position] for position in rng.permutation(len(rest))]
-        if rng.random() < 0.5:
-            sentences = [header, *body]
-        else:
-            sentences = [*body, header]
+        header_first = rng.random() < 0.5
+        sentences = [header, *body] if header_first else [*body, header]
 
     if len(sentences) > 2 and rng.random() < drop:
         sentences.pop()

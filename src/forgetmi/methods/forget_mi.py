@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from forgetmi.data.noise import (
+    DEFAULT_IMAGE_MEAN,
+    DEFAULT_IMAGE_STD,
+    DEFAULT_TEXT_LEVEL,
+    Perturbation,
+)
 from forgetmi.unlearning.four_losses import FourLosses
 from forgetmi.unlearning.info import MethodInfo
 
@@ -13,7 +19,6 @@ from forgetmi.unlearning.info import MethodInfo
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forgetmi.data.noise import Perturbation
     from forgetmi.model.image_text import ImageText
     from forgetmi.unlearning.context import Context
     from forgetmi.unlearning.joint_views import Bounds, Views
@@ -82,9 +87,9 @@ class ForgetMI:
     setting: Literal["no_noise", "equal", "multimodal", "unimodal", "retention"] = "equal"
     direction: Literal["toward_noise", "away"] = "toward_noise"
     noise: Literal["calibrated", "given"] = "calibrated"
-    noise_mean: float = 0.0
-    noise_std: float = 0.1
-    text_level: float = 0.5
+    noise_mean: float = DEFAULT_IMAGE_MEAN
+    noise_std: float = DEFAULT_IMAGE_STD
+    text_level: float = DEFAULT_TEXT_LEVEL
     redraw: bool = False
     epochs: int = 30
     lr: float = 3e-4
@@ -174,7 +179,6 @@ class ForgetMI:
         self, teacher: ImageText, loaders: GuardedLoaders, context: Context
     ) -> Perturbation | None:
         """The noise of the copies: none, calibrated on validation patients, or as given."""
-        from forgetmi.data.noise import Perturbation
         from forgetmi.unlearning.noise_calibration import calibrate_noise
 
         if self.setting == "no_noise":

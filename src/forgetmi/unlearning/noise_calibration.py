@@ -9,14 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Model
-from forgetmi.data.noise import Perturbation
+from forgetmi.data.noise import FALLBACK_NOISE, IMAGE_STD_GRID, TEXT_LEVEL_GRID, Perturbation
 from forgetmi.unlearning.label_matched import matched_mean
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, looked_up_or_run
 
-IMAGE_STD = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
-TEXT_LEVEL = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-FALLBACK = (0.2, 0.5)
 FEWEST = 60
 
 
@@ -50,18 +47,21 @@ def calibrate_noise(
     labels = torch.cat([batch.label for batch in forget.batches(forget.rows)])
     labelled = int((labels >= 0).sum())
     if labelled < FEWEST:
-        return *FALLBACK, {"noise": "fallback", "forgotten images with a label": labelled}
+        return *FALLBACK_NOISE, {"noise": "fallback", "forgotten images with a label": labelled}
 
     # The loss that noisy forgotten samples should have: that of patients never trained on.
     original = looked_up_or_run(teacher, cached)
     target = _reference(original, loaders.validation, labels)
     if target is None:
-        return *FALLBACK, {"noise": "fallback", "validation images of the forgotten classes": 0}
+        return *FALLBACK_NOISE, {
+            "noise": "fallback",
+            "validation images of the forgotten classes": 0,
+        }
 
     # Both heads' mean loss at each level of the grid.
     image_losses: list[float] = []
     text_losses: list[float] = []
-    for std, level in zip(IMAGE_STD, TEXT_LEVEL, strict=True):
+    for std, level in zip(IMAGE_STD_GRID, TEXT_LEVEL_GRID, strict=True):
         noise = Perturbation(image_std=std, text_level=level, seed=seed)
         noisy_batches = forget.batches(forget.rows, perturbation=noise)
         losses = torch.cat([_losses(teacher, batch) for batch in noisy_batches])
@@ -73,12 +73,12 @@ def calibrate_noise(
     text = _closest(text_losses, target[1])
     facts = {
         "noise": "calibrated",
-        "image noise std": IMAGE_STD[image],
-        "text noise level": TEXT_LEVEL[text],
+        "image noise std": IMAGE_STD_GRID[image],
+        "text noise level": TEXT_LEVEL_GRID[text],
         "target cross-entropy (image, text)": target,
         "reached": (image_losses[image], text_losses[text]),
     }
-    return IMAGE_STD[image], TEXT_LEVEL[text], facts
+    return IMAGE_STD_GRID[image], TEXT_LEVEL_GRID[text], facts
 
 
 def _closest(losses: list[float], target: float) -> int:
