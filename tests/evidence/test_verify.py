@@ -22,10 +22,11 @@ from forgetmi.core.errors import CheckpointError, EvaluationError, EvidenceError
 from forgetmi.core.scores import Evaluation
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.evidence.manifest import Proof, Proofs, faults, leaf
+from forgetmi.evidence.manifest import Proof, Proofs, leaf, proof_faults
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
 from forgetmi.evidence.record import TrainingData
-from forgetmi.evidence.record_files import OWN_FILES, read_record, signer_of, write_record
+from forgetmi.evidence.record_files import OWN_FILES, read_record
+from forgetmi.evidence.record_writing import signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
 from forgetmi.requests.ledger import Ledger
@@ -258,11 +259,13 @@ def test_nobody_else_comes_or_goes_between_the_trees() -> None:
         shared=0,
         proofs="absence.json",
     )
-    assert ["3 leaves before, 1 after" in str(fault) for fault in faults(data, proofs)] == [True]
+    assert ["3 leaves before, 1 after" in str(fault) for fault in proof_faults(data, proofs)] == [
+        True
+    ]
     whole = MerkleTree.of([a, b])
     gone = whole.prove(c)
     assert isinstance(gone, Absence)
-    assert not faults(
+    assert not proof_faults(
         dataclasses.replace(data, after=whole.root, leaves_after=2),
         Proofs("forgetmi absence 1", (Proof("image", was, gone, None),)),
     )
@@ -400,7 +403,7 @@ def test_files_that_no_record_names_are_told(finished: Path, tmp_path: Path) -> 
         (run / name).write_text("from elsewhere")
     told = [line for line in verify(run).open if line not in before]
     assert told == [
-        "4 files beside it that the record does not name: note.txt, signals/second.npz, "
+        "4 files in the run's folder that the record does not name: note.txt, signals/second.npz, "
         "models/later/model.json, models/original/adapter.bin"
     ]
 

@@ -61,18 +61,29 @@ class Proofs:
             EvidenceError: It is not of this form.
         """
         try:
-            found = from_plain(cls, json.loads(text), where=PROOFS, complete=True)
+            proofs = from_plain(cls, json.loads(text), where=PROOFS, complete=True)
         except SpecError as error:
             raise EvidenceError(error.faults) from None
         except ValueError as error:
             raise EvidenceError(
-                Fault("it is no JSON", where=PROOFS, why=type(error).__name__)
+                Fault(
+                    "the proofs cannot be read",
+                    where=PROOFS,
+                    why=f"the file is no JSON: {type(error).__name__}",
+                    do="Use the original file.",
+                )
             ) from None
-        if found.format != FORMAT:
+
+        if proofs.format != FORMAT:
             raise EvidenceError(
-                Fault("it is of another form", where=PROOFS, why=f"this version reads {FORMAT}")
+                Fault(
+                    "the proofs have another format",
+                    where=PROOFS,
+                    why=f"this version reads {FORMAT}",
+                    do="Use the version of forgetmi that wrote them.",
+                )
             )
-        return found
+        return proofs
 
 
 def leaf(key: bytes, kind: str, content: str) -> str:
@@ -83,21 +94,33 @@ def leaf(key: bytes, kind: str, content: str) -> str:
         kind: "image" or "report".
         content: SHA-256 of the image file, or of the report's text in UTF-8, hex.
     """
-    return hmac.digest(key, f"content\x1f{kind}\x1f{content}".encode(), hashlib.sha256).hex()
+    named = f"content\x1f{kind}\x1f{content}"
+    return hmac.digest(key, named.encode(), hashlib.sha256).hex()
 
 
-def contents(images: Strings, reports: Strings) -> list[tuple[tuple[str, str], ...]]:
-    """What each row holds, as (kind, SHA-256) pairs.
+Content = tuple[str, str]
+"""An image or a report: its kind, and its SHA-256 in hex."""
+
+
+def contents(images: Strings, reports: Strings) -> list[tuple[Content, ...]]:
+    """The image and the report of each row, as (kind, SHA-256) pairs.
 
     Args:
         images: SHA-256 of each row's image, "" = none.
         reports: Texts.
     """
-    text = {report: hashlib.sha256(report.encode()).hexdigest() for report in set(reports.tolist())}
-    return [
-        ((("image", image),) if image else ()) + (("report", text[report]),)
-        for image, report in zip(images.tolist(), reports.tolist(), strict=True)
-    ]
+    # Images of a study share a report: each text is hashed once
+    digest_of = {}
+    for report in set(reports.tolist()):
+        digest_of[report] = hashlib.sha256(report.encode()).hexdigest()
+
+    rows = []
+    for image, report in zip(images.tolist(), reports.tolist(), strict=True):
+        row: tuple[Content, ...] = (("report", digest_of[report]),)
+        if image:
+            row = (("image", image), *row)
+        rows.append(row)
+    return rows
 
 
 def training_data(
@@ -114,36 +137,23 @@ def training_data(
         images, reports: See `contents`.
         key: The identifier key.
     """
-    held = contents(images, reports)
-    leaves: dict[tuple[str, str], str] = {}
+    # Distinct images and reports, each with its leaf
+    rows = contents(images, reports)
+    retained = _leaves(rows, partition.retain, key)
+    forgotten = _leaves(rows, partition.forget, key)
 
-    def of(rows: Ints) -> Iterable[tuple[str, str]]:
-        for row in rows.tolist():
-            for content in held[row]:
-                if content not in leaves:
-                    leaves[content] = leaf(key, *content)
-                yield content
-
-    after = MerkleTree.of(leaves[content] for content in of(partition.retain))
-    forgotten = dict.fromkeys(of(partition.forget))
-    before = MerkleTree.of([*after.leaves, *(leaves[content] for content in forgotten)])
+    # The trees after and before, and a proof for each forgotten leaf
+    after = MerkleTree.of(retained.values())
+    before = MerkleTree.of([*retained.values(), *forgotten.values()])
     proofs = []
-    for content in forgotten:
-        was, found = before.prove(leaves[content]), after.prove(leaves[content])
-        assert isinstance(was, Inclusion)
-        proofs.append(
-            Proof(
-                content[0],
-                was,
-                found if isinstance(found, Absence) else None,
-                found if isinstance(found, Inclusion) else None,
-            )
-        )
-    proofs.sort(
-        key=lambda proof: proof.before.leaf
-    )  # the order of the rows says nothing about a digest
+    for (kind, _), digest in forgotten.items():
+        proofs.append(_proof(kind, before.prove(digest), after.prove(digest)))
+
+    # The order of the rows must not show which digest is whose
+    proofs.sort(key=lambda proof: proof.before.leaf)
+
     absent = sum(proof.absent is not None for proof in proofs)
-    return TrainingData(
+    data = TrainingData(
         cohort=partition.cohort,
         before=before.root,
         after=after.root,
@@ -152,65 +162,90 @@ def training_data(
         absent=absent,
         shared=len(proofs) - absent,
         proofs=PROOFS,
-    ), Proofs(FORMAT, tuple(proofs))
+    )
+    return data, Proofs(FORMAT, tuple(proofs))
 
 
-def faults(data: TrainingData, proofs: Proofs) -> list[Fault]:
-    """What does not hold of the proofs a record names; empty = all hold."""
-    found = []
-    for number, proof in enumerate(proofs.proofs, 1):
-        leaves = {
-            part.leaf for part in (proof.before, proof.absent, proof.shared) if part is not None
-        }
-        good = (
-            _hexadecimal(proof)
-            and len(leaves) == 1
-            and proof.before.holds(data.before, data.leaves_before)
-            and ((proof.absent is None) != (proof.shared is None))
-            and all(
-                part.holds(data.after, data.leaves_after)
-                for part in (proof.absent, proof.shared)
-                if part is not None
-            )
-        )
-        if not good:
-            found.append(
+def _leaves(rows: list[tuple[Content, ...]], chosen: Ints, key: bytes) -> dict[Content, str]:
+    """Leaf of each distinct image and report in the chosen rows."""
+    leaves = {}
+    for row in chosen.tolist():
+        for content in rows[row]:
+            if content not in leaves:
+                leaves[content] = leaf(key, *content)
+    return leaves
+
+
+def _proof(kind: str, before: Inclusion | Absence, after: Inclusion | Absence) -> Proof:
+    """One proof; the leaf is in the tree before, and after either absent or shared."""
+    assert isinstance(before, Inclusion)
+    if isinstance(after, Absence):
+        return Proof(kind, before, absent=after, shared=None)
+    return Proof(kind, before, absent=None, shared=after)
+
+
+def proof_faults(data: TrainingData, proofs: Proofs) -> list[Fault]:
+    """What is wrong with the proofs that a record names; empty = all hold."""
+    faults = []
+    for number, proof in enumerate(proofs.proofs, start=1):
+        if not _holds(proof, data):
+            faults.append(
                 Fault(
                     f"proof {number} does not hold",
                     where=data.proofs,
                     why="it does not lead to the root in the record",
                 )
             )
-    counts = (
-        sum(proof.absent is not None for proof in proofs.proofs),
-        sum(proof.shared is not None for proof in proofs.proofs),
-    )
+
+    # As many as the record states, each about another image or report
+    absent = sum(proof.absent is not None for proof in proofs.proofs)
+    shared = sum(proof.shared is not None for proof in proofs.proofs)
     distinct = {proof.before.leaf for proof in proofs.proofs}
-    if counts != (data.absent, data.shared) or len(distinct) < len(proofs.proofs):
-        found.append(Fault("the number of proofs is not the record's", where=data.proofs))
+    if (absent, shared) != (data.absent, data.shared) or len(distinct) < len(proofs.proofs):
+        faults.append(Fault("the number of proofs is not the record's", where=data.proofs))
+
+    # Nobody else comes or goes
     if data.leaves_before != data.leaves_after + data.absent:
-        found.append(
+        faults.append(
             Fault(
                 "the trees before and after differ by more than the forgotten",
                 where=data.proofs,
                 why=f"{data.leaves_before} leaves before, {data.leaves_after} after, {data.absent} absent",
             )
         )
-    return found
+    return faults
+
+
+def _holds(proof: Proof, data: TrainingData) -> bool:
+    """Whether a proof leads to the roots: the leaf is in the tree before, and absent or shared after."""
+    if not _hexadecimal(proof):
+        return False
+    if (proof.absent is None) == (proof.shared is None):
+        return False
+
+    after = proof.absent or proof.shared
+    assert after is not None
+    return (
+        after.leaf == proof.before.leaf
+        and proof.before.holds(data.before, data.leaves_before)
+        and after.holds(data.after, data.leaves_after)
+    )
 
 
 def _hexadecimal(proof: Proof) -> bool:
     """Whether everything that stands for a digest is 64 hex digits."""
     digits = frozenset("0123456789abcdef")
+    return all(len(text) == 64 and set(text) <= digits for text in _digests(asdict(proof)))
 
-    def texts(value: Any) -> Iterable[str]:
-        if isinstance(value, Mapping):
-            for name, item in value.items():
-                if name == "leaf":
-                    yield item
-                elif name == "path":
-                    yield from item
-                else:
-                    yield from texts(item)
 
-    return all(len(text) == 64 and set(text) <= digits for text in texts(asdict(proof)))
+def _digests(value: Any) -> Iterable[str]:
+    """Everything in a proof that stands for a digest: leaves and paths, at any depth."""
+    if not isinstance(value, Mapping):
+        return
+    for name, item in value.items():
+        if name == "leaf":
+            yield item
+        elif name == "path":
+            yield from item
+        else:
+            yield from _digests(item)

@@ -16,6 +16,7 @@ from typing import final
 from forgetmi.core.errors import EvidenceError, Fault
 
 
+# Leaves, nodes and roots are hashed under prefixes of their own, so that none can stand for another
 def _leaf(content: str) -> bytes:
     return hashlib.sha256(b"\x00" + bytes.fromhex(content)).digest()
 
@@ -31,7 +32,7 @@ def _root(count: int, top: bytes) -> str:
 @final
 @dataclass(frozen=True)
 class Inclusion:
-    """Shows that a leaf stands at a place.
+    """Shows that a leaf has a certain place in a tree.
 
     Args:
         leaf: The leaf, hex.
@@ -44,24 +45,32 @@ class Inclusion:
     path: tuple[str, ...]
 
     def holds(self, root: str, count: int) -> bool:
-        """Whether the leaf stands there, in the tree of that root and number of leaves."""
+        """Whether the leaf has that place, in the tree of that root and number of leaves."""
         if not 0 <= self.index < count:
             return False
-        hashed, index, width, siblings = _leaf(self.leaf), self.index, count, list(self.path)
+
+        # From the leaf to the top, with the sibling at each level that has one
+        hashed = _leaf(self.leaf)
+        index, width = self.index, count
+        siblings = list(self.path)
         while width > 1:
-            if index % 2 or index + 1 < width:
+            is_right = index % 2 == 1
+            if is_right or index + 1 < width:
                 if not siblings:
                     return False
                 sibling = bytes.fromhex(siblings.pop(0))
-                hashed = _node(sibling, hashed) if index % 2 else _node(hashed, sibling)
-            index, width = index // 2, (width + 1) // 2
+                hashed = _node(sibling, hashed) if is_right else _node(hashed, sibling)
+            index = index // 2
+            width = (width + 1) // 2
+
+        # Nothing may be left over
         return not siblings and _root(count, hashed) == root
 
 
 @final
 @dataclass(frozen=True)
 class Absence:
-    """Shows that a leaf is missing: its two neighbours stand next to each other.
+    """Shows that a leaf is missing: its two neighbours are next to each other.
 
     Args:
         leaf: What is missing, hex.
@@ -75,13 +84,18 @@ class Absence:
 
     def holds(self, root: str, count: int) -> bool:
         """Whether the leaf is missing from the tree of that root and number of leaves, whose leaves are sorted."""
+        # An empty tree has no neighbours
         if self.left is None and self.right is None:
             return count == 0 and root == _root(0, b"")
-        index = 0 if self.left is None else self.left.index + 1
-        if self.left is not None and not (
-            self.left.leaf < self.leaf and self.left.holds(root, count)
-        ):
-            return False
+
+        # The left neighbour is smaller and in the tree
+        index = 0
+        if self.left is not None:
+            index = self.left.index + 1
+            if self.left.leaf >= self.leaf or not self.left.holds(root, count):
+                return False
+
+        # The right one comes directly after it, or the left one is the last leaf
         if self.right is None:
             return index == count
         return (
@@ -104,14 +118,10 @@ class MerkleTree:
     _levels: tuple[tuple[bytes, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if any(a >= b for a, b in zip(self.leaves, self.leaves[1:], strict=False)):
+        pairs = zip(self.leaves, self.leaves[1:], strict=False)
+        if any(first >= second for first, second in pairs):
             raise EvidenceError(Fault("the leaves of a sorted tree must be sorted and distinct"))
-        levels = [tuple(map(_leaf, self.leaves))]
-        while len(levels[-1]) > 1:
-            below = levels[-1]
-            pairs = [_node(a, b) for a, b in zip(below[::2], below[1::2], strict=False)]
-            levels.append((*pairs, below[-1]) if len(below) % 2 else tuple(pairs))
-        object.__setattr__(self, "_levels", tuple(levels))
+        object.__setattr__(self, "_levels", _levels_above(self.leaves))
 
     @classmethod
     def of(cls, digests: Iterable[str]) -> MerkleTree:
@@ -127,25 +137,41 @@ class MerkleTree:
         return len(self.leaves)
 
     def __contains__(self, digest: str) -> bool:
-        at = bisect_left(self.leaves, digest)
-        return at < len(self.leaves) and self.leaves[at] == digest
+        place = bisect_left(self.leaves, digest)
+        return place < len(self.leaves) and self.leaves[place] == digest
 
-    def _at(self, place: int) -> Inclusion:
-        path, index = [], place
+    def prove(self, digest: str) -> Inclusion | Absence:
+        """The proof that a digest is in the tree, or that it is not."""
+        place = bisect_left(self.leaves, digest)
+        if digest in self:
+            return self._inclusion(place)
+
+        # Its neighbours: the leaves before and after the place where it would be
+        left = self._inclusion(place - 1) if place else None
+        right = self._inclusion(place) if place < len(self.leaves) else None
+        return Absence(digest, left, right)
+
+    def _inclusion(self, place: int) -> Inclusion:
+        """The proof of the leaf at a place: its siblings from the leaf to the top."""
+        path = []
+        index = place
         for level in self._levels[:-1]:
             sibling = index ^ 1
-            if sibling < len(level):
+            if sibling < len(level):  # an odd last node has none
                 path.append(level[sibling].hex())
             index //= 2
         return Inclusion(self.leaves[place], place, tuple(path))
 
-    def prove(self, digest: str) -> Inclusion | Absence:
-        """The proof that a digest is in the tree, or that it is not."""
-        at = bisect_left(self.leaves, digest)
-        if digest in self:
-            return self._at(at)
-        return Absence(
-            digest,
-            self._at(at - 1) if at else None,
-            self._at(at) if at < len(self.leaves) else None,
-        )
+
+def _levels_above(leaves: tuple[str, ...]) -> tuple[tuple[bytes, ...], ...]:
+    """Hashes of all levels, from the leaves to the top."""
+    levels = [tuple(_leaf(leaf) for leaf in leaves)]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        level = []
+        for left, right in zip(below[::2], below[1::2], strict=False):
+            level.append(_node(left, right))
+        if len(below) % 2:  # an odd last node moves up unchanged
+            level.append(below[-1])
+        levels.append(tuple(level))
+    return tuple(levels)

@@ -1,4 +1,4 @@
-"""The record of one unlearning: what was asked, done, found and decided, and the digest of every file behind it."""
+"""The record of one unlearning: what was requested, done, found and decided, and the digest of every file behind it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Subjects:
     Args:
         key_id: Which identifier key made the digests.
         patients, studies: Keyed digests of those forgotten now; findings and decision are about them.
-        whole_patients: False where single studies were asked for.
+        whole_patients: False where single studies were requested.
         earlier: Keyed digests of patients and studies that earlier requests had forgotten, and that the models stay
-            without; None = a record of before this was told apart, `patients` and `studies` name them, too.
+            without; None = a record from before the two were separate: `patients` and `studies` name them, too.
     """
 
     key_id: str
@@ -176,7 +176,7 @@ class Decision:
         channels: Channel to its outcome.
         statements: Sentences that are part of it.
         flagged: Keyed digest to what the audit found of a single patient, whatever the outcome; a patient with a
-            retained copy is not part of the outcome. None = a record of before these were kept.
+            retained copy is not part of the outcome. None = a record from before these were kept.
     """
 
     outcome: str
@@ -251,8 +251,10 @@ class Record:
     signer: str = ""
 
     def to_bytes(self) -> bytes:
-        """The content of record.json; a record of before a field was there keeps its bytes."""
+        """The content of record.json; a record from before a field was there keeps its bytes."""
         plain = asdict(self)
+
+        # Fields that came later are left out where the record does not have them
         for part, name in (("subjects", "earlier"), ("decision", "flagged")):
             if plain[part][name] is None:
                 del plain[part][name]
@@ -264,28 +266,30 @@ class Record:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def sums(self) -> str:
-        """The content of record.sha256."""
-        named = [(RECORD, self.digest), *sorted(self.files.items())]
-        return "".join(f"{digest}  {name}\n" for name, digest in named)
+        """The content of record.sha256: the record first, then its files by name."""
+        digests = [(RECORD, self.digest), *sorted(self.files.items())]
+        return "".join(f"{digest}  {name}\n" for name, digest in digests)
 
     def model(self, role: Literal["before", "after"]) -> ModelFacts:
         """The model before or after."""
-        return next(one for one in self.models if one.role == role)
+        return next(model for model in self.models if model.role == role)
 
     def finding(
         self, model: str, name: str, *, channel: str = "image", on: str = ""
     ) -> float | None:
-        """A number that was found; None where there is none."""
-        return next(
-            (
-                one.value
-                for one in self.findings
-                if (one.model, one.name, one.channel, one.on) == (model, name, channel, on)
-            ),
-            None,
-        )
+        """The value of one finding; None where there is none.
+
+        Args:
+            model, name, channel, on: As in `Finding`.
+        """
+        wanted = (model, name, channel, on)
+        for finding in self.findings:
+            if (finding.model, finding.name, finding.channel, finding.on) == wanted:
+                return finding.value
+        return None
 
 
 def canonical(value: Any) -> bytes:
     """Values as JSON in the one form that is hashed: keys sorted, one space a level, ASCII, no NaN, a line end."""
-    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    return (text + "\n").encode("ascii")

@@ -1,6 +1,6 @@
 """A record's files, and which files of a run it names.
 
-Beside each other lie record.json (canonical JSON, so that its SHA-256 is the record's digest), record.sha256 (that
+In the run's folder lie record.json (canonical JSON, so that its SHA-256 is the record's digest), record.sha256 (that
 digest and those of all files it names, for ``sha256sum -c``) and, where a key was given, record.sig and record.pub.pem.
 """
 
@@ -11,16 +11,14 @@ import json
 from pathlib import Path
 from typing import NoReturn
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
-from forgetmi.core.files import full_disk_explained, write_bytes
 from forgetmi.core.serialization import from_plain
 from forgetmi.evidence.record import FORMAT, RECORD, Record
-from forgetmi.evidence.signing import fingerprint, public_pem
 
 SUMS, SIGNATURE, PUBLIC = "record.sha256", "record.sig", "record.pub.pem"
 OWN_FILES = (RECORD, SUMS, SIGNATURE, PUBLIC)
+# Written after the record, or named by it in another place
+NOT_NAMED = ("models", "state", "tracking", *OWN_FILES)
 
 
 def sha256_of(path: Path) -> str:
@@ -35,42 +33,17 @@ def run_files(root: Path) -> list[str]:
     Left out are the models (a record names their files apart), what is written after it (progress, a tracker's files,
     locks and other hidden files), and the record's own files.
     """
-    names = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file()]
-    return [
-        name.as_posix()
-        for name in names
-        if name.parts[0] not in ("models", "state", "tracking", *OWN_FILES)
-        and not any(part.startswith(".") for part in name.parts)
-    ]
-
-
-def write_record(folder: Path, record: Record, *, key: Ed25519PrivateKey | None = None) -> None:
-    """Write a record and what belongs to it; each file whole or not at all, record.json last.
-
-    Args:
-        folder: The run's directory.
-        record: Its `signer` is the key's fingerprint.
-        key: Signs it.
-    """
-    with full_disk_explained(folder.name):
-        content = record.to_bytes()
-        if key is not None:
-            write_bytes(folder / PUBLIC, public_pem(key.public_key()))
-            write_bytes(folder / SIGNATURE, key.sign(content))
-        else:
-            for name in (SIGNATURE, PUBLIC):
-                (folder / name).unlink(missing_ok=True)
-        write_bytes(folder / SUMS, record.sums().encode())
-        write_bytes(folder / RECORD, content)
-
-
-def signer_of(key: Ed25519PrivateKey | None) -> str:
-    """What `Record.signer` is under a key."""
-    return "" if key is None else fingerprint(key.public_key())
+    names = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.is_file() and name.parts[0] not in NOT_NAMED and not hidden:
+            names.append(name.as_posix())
+    return names
 
 
 def read_record(path: Path) -> Record:
-    """Read a record strictly; what it says is not checked here (`forgetmi.evidence.verify`).
+    """Read a record strictly; whether it holds is not checked here (see `forgetmi.evidence.verify`).
 
     Args:
         path: record.json, or the directory it lies in.
@@ -90,32 +63,40 @@ def read_record(path: Path) -> Record:
                 do="Give a record.json, or the directory of a finished run.",
             )
         ) from None
-    try:
-        plain = json.loads(content.decode("ascii"), parse_constant=_refused)
-        record = from_plain(Record, plain, where=path.name, complete=True)
-        if record.to_bytes() != content:
-            raise ValueError("it is not in canonical form")
-    except SpecError as error:
-        raise EvidenceError(error.faults) from None
-    except (
-        ValueError
-    ) as error:  # JSON and Unicode errors are value errors, too; their texts may quote the file
-        why = (
-            "it is no JSON in ASCII"
-            if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError))
-            else str(error)
-        )
-        raise EvidenceError(
-            Fault("the record was altered", where=path.name, why=why, do="Use the original file.")
-        ) from None
+
+    record = _parsed(content, path.name)
     if record.format != FORMAT:
         raise EvidenceError(
             Fault(
-                "the record is of another form", where=path.name, why=f"this version reads {FORMAT}"
+                "the record has another format",
+                where=path.name,
+                why=f"this version reads {FORMAT}",
+                do="Use the version of forgetmi that wrote it.",
             )
         )
     return record
 
 
+def _parsed(content: bytes, name: str) -> Record:
+    """The record in the bytes of record.json; other bytes with the same meaning are refused."""
+    try:
+        plain = json.loads(content.decode("ascii"), parse_constant=_refused)
+        record = from_plain(Record, plain, where=name, complete=True)
+        if record.to_bytes() != content:
+            raise ValueError("it is not in canonical form")
+    except SpecError as error:
+        raise EvidenceError(error.faults) from None
+    except ValueError as error:
+        # JSON and Unicode errors are value errors, too; their texts may quote the file
+        why = str(error)
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            why = "it is no JSON in ASCII"
+        raise EvidenceError(
+            Fault("the record was altered", where=name, why=why, do="Use the original file.")
+        ) from None
+    return record
+
+
 def _refused(constant: str) -> NoReturn:
+    """NaN and infinity are no JSON."""
     raise ValueError(f"it holds {constant}")

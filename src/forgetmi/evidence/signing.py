@@ -30,18 +30,21 @@ def load_private(path: Path) -> Ed25519PrivateKey:
     Raises:
         EvidenceError: It cannot be read, needs another passphrase, or is no Ed25519 key.
     """
+    # An empty passphrase is none
     passphrase = os.environ.get(PASSPHRASE)
+    secret = passphrase.encode() if passphrase else None
     try:
-        key = load_pem_private_key(_bytes(path), passphrase.encode() if passphrase else None)
+        key = load_pem_private_key(_content(path), secret)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise EvidenceError(
             Fault(
                 "the signing key cannot be used",
                 where=path.name,
                 why=type(error).__name__,
-                do=f"Give a PEM file of a private key; its passphrase, if any, in {PASSPHRASE}.",
+                do=f"Give the PEM file of a private key, and its passphrase, if it has one, in {PASSPHRASE}.",
             )
         ) from None
+
     if not isinstance(key, Ed25519PrivateKey):
         raise _other_kind(path)
     return key
@@ -54,7 +57,7 @@ def load_public(path: Path) -> Ed25519PublicKey:
         EvidenceError: The file cannot be read or is no Ed25519 public key in PEM form.
     """
     try:
-        key = load_pem_public_key(_bytes(path))
+        key = load_pem_public_key(_content(path))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise EvidenceError(
             Fault(
@@ -64,6 +67,7 @@ def load_public(path: Path) -> Ed25519PublicKey:
                 do="Give a PEM file of an Ed25519 public key.",
             )
         ) from None
+
     if not isinstance(key, Ed25519PublicKey):
         raise _other_kind(path)
     return key
@@ -76,9 +80,8 @@ def public_pem(key: Ed25519PublicKey) -> bytes:
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 of the public key in DER form: ``openssl pkey -pubin -in FILE -outform DER | sha256sum``."""
-    return hashlib.sha256(
-        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    ).hexdigest()
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
 
 
 def fits(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
@@ -90,7 +93,8 @@ def fits(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
     return True
 
 
-def _bytes(path: Path) -> bytes:
+def _content(path: Path) -> bytes:
+    """The bytes of a key file."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -105,11 +109,12 @@ def _bytes(path: Path) -> bytes:
 
 
 def _other_kind(path: Path) -> EvidenceError:
+    """The error for an RSA key, an elliptic curve other than Ed25519, and the like."""
     return EvidenceError(
         Fault(
-            "the key is of another kind",
+            "the key is not an Ed25519 key",
             where=path.name,
-            why="records are signed with Ed25519",
+            why="records are signed with Ed25519 alone",
             do="Make one: openssl genpkey -algorithm ed25519 -out sign.key",
         )
     )

@@ -41,13 +41,8 @@ from forgetmi.evidence.record import (
     Subjects,
     TrainingData,
 )
-from forgetmi.evidence.record_files import (
-    read_record,
-    run_files,
-    sha256_of,
-    signer_of,
-    write_record,
-)
+from forgetmi.evidence.record_files import read_record, run_files, sha256_of
+from forgetmi.evidence.record_writing import signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.model.checkpoint import FACTS, load
 from forgetmi.report import near_duplicates
