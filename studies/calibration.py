@@ -29,11 +29,12 @@ from typing import cast
 import numpy as np
 from scipy.stats import norm
 
+from forgetmi.audit.decision import decide
 from forgetmi.audit.delta import deltas
 from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
-from forgetmi.audit.patient_tables import KnowledgeByChannel, Scored, score_draw
+from forgetmi.audit.patient_scores import KnowledgeByChannel, Scored, score_draw
 from forgetmi.audit.rule import AuditSpec, Rule
-from forgetmi.audit.verdict import Outcome, Verdict, decide
+from forgetmi.audit.verdict import Outcome, Verdict
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.partition import SetName
 from forgetmi.core.seeding import numpy_generator
@@ -383,7 +384,7 @@ def naming(populations: Sequence[Population], count: int) -> list[list[object]]:
             [int((values <= LEVEL).sum()) for values in each]
             for each in zip(
                 *(
-                    (one.found.remembered_adjusted, one.found.over_forgotten_adjusted)
+                    (one.scores.remembered_adjusted, one.scores.over_forgotten_adjusted)
                     for one in scored
                 ),
                 strict=True,
@@ -393,7 +394,7 @@ def naming(populations: Sequence[Population], count: int) -> list[list[object]]:
             [
                 name,
                 len(scored),
-                min(int(one.found.compared.min()) for one in scored),
+                min(int(one.scores.compared.min()) for one in scored),
                 *(share(sum(each > 0 for each in of), len(scored)) for of in (remembered, over)),
                 max(remembered),
             ]

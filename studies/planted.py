@@ -26,12 +26,14 @@ from typing import cast
 
 import numpy as np
 
-from forgetmi.audit.auditor import AuditedRun, audit
+from forgetmi.audit.audited_run import AuditedRun
+from forgetmi.audit.auditor import audit
+from forgetmi.audit.decision import decide
 from forgetmi.audit.forget_draw import forget_draw
-from forgetmi.audit.patient_tables import KnowledgeByChannel, score_draw
+from forgetmi.audit.patient_scores import KnowledgeByChannel, score_draw
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
-from forgetmi.audit.verdict import Outcome, Verdict, decide
+from forgetmi.audit.verdict import Outcome, Verdict
 from forgetmi.core.arrays import Ints
 from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.partition import Partition
@@ -172,17 +174,17 @@ def single(sets: Sequence[ForgetSet], references: Sequence[int]) -> list[list[ob
                     scored = score_draw(
                         cast(KnowledgeByChannel, planted(seen, at, strength)), level=LEVEL
                     )["any"]
-                    named = scored.found.remembered_adjusted <= LEVEL
+                    named = scored.scores.remembered_adjusted <= LEVEL
                     place = int(
                         np.flatnonzero(
                             scored.forgotten == seen["link"].patients("forget").code[at]
                         )[0]
                     )
                     hits[strength] += bool(named[place])
-                    first[strength] += int(np.argmax(scored.found.forgotten)) == place
+                    first[strength] += int(np.argmax(scored.scores.forgotten)) == place
                     false[strength] += int(named.sum() - named[place])
                     tried[strength] += 1
-                    compared[strength] = max(compared[strength], int(scored.found.compared.max()))
+                    compared[strength] = max(compared[strength], int(scored.scores.compared.max()))
         for strength in STRENGTHS:
             table.append(
                 [

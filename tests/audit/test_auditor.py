@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetmi.audit.auditor import AuditedRun, audit
+from forgetmi.audit.audited_run import AuditedRun
+from forgetmi.audit.auditor import audit
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.core.cohort import Cohort

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from forgetmi.audit.decision import decide, detectable_auc, holm
 from forgetmi.audit.delta import deltas, separation
 from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
 from forgetmi.audit.rule import Rule
-from forgetmi.audit.verdict import Outcome, Verdict, decide, detectable_auc, holm
+from forgetmi.audit.verdict import Outcome, Verdict
 from forgetmi.core.errors import EvaluationError, SpecError
 from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain

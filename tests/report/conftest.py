@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +33,7 @@ from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import evaluate
+from forgetmi.report import attack_figures, figures, loss_figure, trade_off_figure
 from forgetmi.report.content import (
     CohortSummary,
     Example,
@@ -359,3 +362,45 @@ def facts() -> ReportFacts:
 @pytest.fixture(scope="session")
 def audited(facts: ReportFacts) -> ReportFacts:
     return replace(facts, audit=make_audit())
+
+
+PANELS = (
+    (loss_figure, "loss_panel"),
+    (figures, "dot_panel"),
+    (figures, "strip"),
+    (trade_off_figure, "trade_off_panel"),
+    (attack_figures, "roc_panel"),
+    (attack_figures, "strip_panel"),
+    (attack_figures, "forest_panel"),
+    (attack_figures, "relearn_panel"),
+)
+DRAW = {(module, name): getattr(module, name) for module, name in PANELS}  # as the product has them
+
+
+def drawn_once(draw: Callable[..., str]) -> Callable[..., str]:
+    """A panel function that draws the same arguments once; that they give the same bytes is tested apart."""
+    drawn: dict[bytes, str] = {}
+
+    def draw_or_look_up(*arguments: object, **options: object) -> str:
+        key = pickle.dumps((arguments, options))
+        if key not in drawn:
+            drawn[key] = draw(*arguments, **options)
+        return drawn[key]
+
+    return draw_or_look_up
+
+
+@pytest.fixture(scope="module")
+def shared_pictures() -> Iterator[None]:
+    """The pages that a module renders share the pictures whose content is the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, name), draw in DRAW.items():
+            patch.setattr(module, name, drawn_once(draw))
+        yield
+
+
+@pytest.fixture
+def fresh_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture drawn anew, whatever pages share."""
+    for (module, name), draw in DRAW.items():
+        monkeypatch.setattr(module, name, draw)

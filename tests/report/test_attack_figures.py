@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from forgetmi.core.errors import SpecError
 from forgetmi.report import attack_figures
-from forgetmi.report.attack_figures import Curve, ForestRow, Person, Relearned, rates
+from forgetmi.report.attack_figures import Curve, ForestRow, PatientMark, Relearned, rates
+from forgetmi.report.number_text import brief, clean
 from forgetmi.report.pdf import write_pdfs
-from forgetmi.report.score_text import brief, clean
 
 SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
 
@@ -31,8 +31,8 @@ def draw(kind: str) -> str:
             )
         case "strip":
             people = [
-                Person("0123abcd", 4.2, "remembered", "100 %"),
-                Person("$x_1$ <b>", -0.5, "", "30 %"),
+                PatientMark("0123abcd", 4.2, "remembered", "100 %"),
+                PatientMark("$x_1$ <b>", -0.5, "", "30 %"),
             ]
             return attack_figures.strip_panel("s", "Patients", people, never_seen=SCORES)
         case "forest":

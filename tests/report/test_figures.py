@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.report import figures
+from forgetmi.report import figures, loss_figure, trade_off_figure
 from forgetmi.report.svg import ORIGINAL, UNLEARNED
 
 ROW = figures.DotRow(
@@ -21,13 +21,15 @@ ROW = figures.DotRow(
 )
 LOSSES = np.geomspace(1e-4, 5, 81)
 POINTS = (
-    figures.ModelPoint(
+    trade_off_figure.ModelPoint(
         "original", "Original", figures.Mark(0.279), figures.Mark(0.722, (0.68, 0.76))
     ),
-    figures.ModelPoint(
+    trade_off_figure.ModelPoint(
         "unlearned", "Unlearned", figures.Mark(0.042, (0.03, 0.08)), figures.Mark(0.719)
     ),
-    figures.ModelPoint("retrain", "", figures.Mark(0.046), figures.Mark(0.709, (0.67, 0.75))),
+    trade_off_figure.ModelPoint(
+        "retrain", "", figures.Mark(0.046), figures.Mark(0.709, (0.67, 0.75))
+    ),
 )
 
 
@@ -38,12 +40,14 @@ def draw(kind: str) -> str:
         case "strip":
             return figures.strip("s", ROW, span=(0, 1))
         case "loss":
-            span = figures.loss_span([LOSSES])
-            return figures.loss_panel(
+            span = loss_figure.loss_span([LOSSES])
+            return loss_figure.loss_panel(
                 "l", "Original", withdrawn=LOSSES, unseen=LOSSES * 2, span=span, top=0.2
             )
         case _:
-            return figures.trade_off_panel("t", "Trade", POINTS, x_label="gap", y_label="AUC")
+            return trade_off_figure.trade_off_panel(
+                "t", "Trade", POINTS, x_label="gap", y_label="AUC"
+            )
 
 
 @pytest.mark.parametrize("kind", ["dots", "strip", "loss", "trade-off"])
@@ -96,10 +100,10 @@ def test_dollar_signs_are_no_formulas() -> None:
 @settings(deadline=None, max_examples=60)
 def test_every_image_is_in_a_bin(one: list[float], two: list[float]) -> None:
     losses = [np.array(one), np.array(two)]
-    low, high = figures.loss_span(losses)
+    low, high = loss_figure.loss_span(losses)
     assert 0 < low < high
     for values in losses:
-        assert figures.loss_shares(values, (low, high)).sum() == pytest.approx(1)
+        assert loss_figure.loss_shares(values, (low, high)).sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kind", figures.SIGNS)
@@ -110,21 +114,21 @@ def test_signs_of_the_key_are_hidden_from_screen_readers(kind: str) -> None:
 def test_many_models_are_numbered_from_left_to_right_and_named_beside_the_axes() -> None:
     few, many = (
         [
-            figures.ModelPoint(
+            trade_off_figure.ModelPoint(
                 "unlearned", f"Model {at}", figures.Mark(0.3 - at / 100), figures.Mark(0.7)
             )
             for at in range(count)
         ]
-        for count in (figures.MOST_LABELS, figures.MOST_LABELS + 1)
+        for count in (trade_off_figure.MOST_LABELS, trade_off_figure.MOST_LABELS + 1)
     )
 
-    def words(points: list[figures.ModelPoint]) -> list[str]:
+    def words(points: list[trade_off_figure.ModelPoint]) -> list[str]:
         root = ET.fromstring(
-            figures.trade_off_panel("t", "Trade", points, x_label="gap", y_label="AUC")
+            trade_off_figure.trade_off_panel("t", "Trade", points, x_label="gap", y_label="AUC")
         )
         return [element.text or "" for element in root.iter("text")]
 
-    assert {f"Model {at}" for at in range(figures.MOST_LABELS)} <= set(words(few))
-    last = figures.MOST_LABELS
+    assert {f"Model {at}" for at in range(trade_off_figure.MOST_LABELS)} <= set(words(few))
+    last = trade_off_figure.MOST_LABELS
     assert {f"{1 + last - at}  Model {at}" for at in range(last + 1)} <= set(words(many))
     assert {str(number) for number in range(1, last + 2)} <= set(words(many))

@@ -22,8 +22,8 @@ from forgetmi.core.cost import Cost
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.report.content import Example, ReportFacts
+from forgetmi.report.page_values import DIGESTS_SHOWN
 from forgetmi.report.pages import (
-    DIGESTS_SHOWN,
     render_engineer,
     render_letter,
     render_report,
@@ -32,6 +32,7 @@ from forgetmi.report.pages import (
 from forgetmi.report.verdict_text import ANSWERS
 from tests.report.conftest import make_audit
 
+pytestmark = pytest.mark.usefixtures("shared_pictures")
 HOSTILE = "<script>alert(1)</script>&\"'{{ 7*7 }}"
 LONG = "Pneumonoultramicroscopicsilicovolcanoconiosis" * 12
 
@@ -87,7 +88,7 @@ NEIGHBOURS = {"report.html", "engineer.html", "engineer.html#manifest", "letter.
 
 
 @pytest.fixture(scope="module")
-def pages(facts: ReportFacts, audited: ReportFacts) -> dict[str, str]:
+def pages(facts: ReportFacts, audited: ReportFacts, shared_pictures: None) -> dict[str, str]:
     """Every page, without and with an audit."""
     return {
         f"{name}{suffix}": render(one)
@@ -146,6 +147,7 @@ def test_every_inner_address_exists(pages: dict[str, str]) -> None:
             assert not anchor or anchor in there
 
 
+@pytest.mark.usefixtures("fresh_pictures")
 def test_same_facts_give_the_same_bytes(
     audited: ReportFacts, pages: dict[str, str], tmp_path: Path
 ) -> None:
@@ -204,6 +206,12 @@ def test_without_an_audit_nothing_is_concluded(facts: ReportFacts) -> None:
     assert "we have not yet tested" in texts["letter"].lower()
 
 
+IN_THE_LETTER: dict[Outcome, str] = {
+    "FORGOTTEN": "treated the people who withdrew like programs that never saw their data",
+    "NOT FORGOTTEN": "still treats the people who withdrew differently from people it has never seen",
+    "OVER-FORGOTTEN": "treats the people who withdrew more oddly than people it has never seen",
+    "NOT RESOLVABLE": "could not settle the question",
+}
 OUTCOMES: tuple[Outcome, ...] = ("FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN", "NOT RESOLVABLE")
 
 
@@ -222,7 +230,7 @@ def test_the_verdict_is_the_rules_and_no_other_word_for_it(
     ]  # overall, three channels, and the one that was not measured
     assert ANSWERS[outcome].means in page
     letter = read(render_letter(replace(facts, audit=audit, signals={}))).text
-    assert ANSWERS[outcome].letter in letter
+    assert [name for name, words in IN_THE_LETTER.items() if words in letter] == [outcome]
     assert ("next step and date" in letter) is (outcome != "FORGOTTEN")
 
 

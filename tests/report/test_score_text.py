@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forgetmi.core.scores import Evaluation, Failed, Score
-from forgetmi.report import score_text
+from forgetmi.report import number_text, readings, score_text
 
 
 def score(
@@ -47,9 +47,9 @@ def score(
 def test_models_are_told_apart_only_by_clear_intervals(
     one: Score, others: list[Score], apart: bool
 ) -> None:
-    assert score_text.told_apart(one, others) is apart
+    assert readings.told_apart(one, others) is apart
     if len(others) == 1:
-        assert score_text.told_apart(others[0], [one]) is apart
+        assert readings.told_apart(others[0], [one]) is apart
 
 
 def evaluation(unlearned: Score | Failed, retrains: int = 3) -> Evaluation:
@@ -68,7 +68,7 @@ def evaluation(unlearned: Score | Failed, retrains: int = 3) -> Evaluation:
 
 
 def test_sentence_says_before_after_retrained_and_what_is_resolvable() -> None:
-    (one,) = score_text.read(evaluation(score(0.754, (0.66, 0.84))))
+    (one,) = readings.read(evaluation(score(0.754, (0.66, 0.84))))
     assert score_text.sentence(one) == (
         "On the withdrawn patients, AUC of the image head was 0.99 and is now 0.75 (95 % interval 0.66 to 0.84); "
         "3 retrained models reach 0.66 to 0.72. With 16 patients the change from the original is resolvable, "
@@ -83,29 +83,29 @@ def test_sentence_says_before_after_retrained_and_what_is_resolvable() -> None:
 
 
 def test_a_resolvable_difference_to_retraining_is_said() -> None:
-    (one,) = score_text.read(evaluation(score(0.95, (0.93, 0.96))))
+    (one,) = readings.read(evaluation(score(0.95, (0.93, 0.96))))
     assert score_text.sentence(one).endswith(
         "is resolvable, the difference to the retrained models resolvable."
     )
     assert score_text.nearer([one]).startswith("0 of 1 measure lie nearer")
-    difference = score_text.difference(one.unlearned, one.retrains)
-    assert difference == score_text.ScoreDifference("+0.261", resolvable=True)
+    difference = readings.difference(one.unlearned, one.retrains)
+    assert difference == readings.ScoreDifference("+0.261", resolvable=True)
 
 
 def test_when_nothing_is_resolvable_the_sentence_says_so_once() -> None:
-    (one,) = score_text.read(evaluation(score(0.85, (0.6, 0.99))))
+    (one,) = readings.read(evaluation(score(0.85, (0.6, 0.99))))
     assert score_text.sentence(one).endswith(
         "neither the change from the original nor the difference to the retrained models is resolvable."
     )
 
 
 def test_missing_numbers_are_said_to_be_missing() -> None:
-    (one,) = score_text.read(evaluation(Failed("auc", "one class only", "image", "forget")))
+    (one,) = readings.read(evaluation(Failed("auc", "one class only", "image", "forget")))
     assert score_text.sentence(one).endswith("not measured for the unlearned model: one class only")
-    assert score_text.difference(one.unlearned, one.retrains) is None
+    assert readings.difference(one.unlearned, one.retrains) is None
     assert score_text.nearer([one]).startswith("no measure")
     assert score_text.largest_change([one]).startswith("no measure")
-    (alone,) = score_text.read(evaluation(score(0.754, (0.66, 0.84)), retrains=0))
+    (alone,) = readings.read(evaluation(score(0.754, (0.66, 0.84)), retrains=0))
     assert score_text.sentence(alone).endswith("there is no retrained model to compare with.")
 
 
@@ -116,7 +116,7 @@ def test_the_largest_change_is_found_in_both_directions() -> None:
             "unlearned": (score(0.65, on="test"), score(0.61)),
         }
     )
-    assert score_text.largest_change(score_text.read(found)) == (
+    assert score_text.largest_change(readings.read(found)) == (
         "the largest change is −0.050 (AUC, image head, never-seen test patients: 0.700 before, 0.650 now), "
         "not resolvable."
     )
@@ -124,12 +124,12 @@ def test_the_largest_change_is_found_in_both_directions() -> None:
 
 def test_read_keeps_order_and_selects() -> None:
     found = evaluation(score(0.754))
-    assert [one.name for one in score_text.read(found)] == [
+    assert [one.name for one in readings.read(found)] == [
         "auc"
     ]  # the floor belongs to no single model
-    assert score_text.read(found, ("f1",)) == []
-    assert score_text.read(found, ("auc",), on=("test",)) == []
-    assert score_text.read(found, ("auc",), heads=("text",)) == []
+    assert readings.read(found, ("f1",)) == []
+    assert readings.read(found, ("auc",), on=("test",)) == []
+    assert readings.read(found, ("auc",), heads=("text",)) == []
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,14 @@ def test_read_keeps_order_and_selects() -> None:
     [(-0.0004, 3, "0.000"), (-0.25, 2, "−0.25"), (0.125, 1, "0.1"), (2, 0, "2")],
 )
 def test_numbers_as_text(value: float, digits: int, expected: str) -> None:
-    assert score_text.plain(value, digits) == expected
+    assert number_text.plain(value, digits) == expected
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(0.0123, "+0.012"), (-0.0123, "−0.012"), (0.0001, "0.000")]
 )
 def test_signed_numbers(value: float, expected: str) -> None:
-    assert score_text.signed(value) == expected
+    assert number_text.signed(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_signed_numbers(value: float, expected: str) -> None:
     ],
 )
 def test_counts_in_words(number: int, noun: str, expected: str) -> None:
-    assert score_text.many(number, noun) == expected
+    assert number_text.many(number, noun) == expected
 
 
 @pytest.mark.parametrize(
@@ -165,4 +165,4 @@ def test_counts_in_words(number: int, noun: str, expected: str) -> None:
     [(1.94, "1.9 seconds"), (37.2, "37 seconds"), (600, "10 minutes"), (50400, "14.0 hours")],
 )
 def test_durations(seconds: float, expected: str) -> None:
-    assert score_text.duration(seconds) == expected
+    assert number_text.duration(seconds) == expected

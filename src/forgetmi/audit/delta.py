@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetmi.audit.forget_draw import ForgetDraw
-from forgetmi.core.arrays import Floats
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.evaluation.matching import match
 from forgetmi.evaluation.statistics import (
     UNDEFINED_ALLOWED,
+    PatientSample,
     ratio,
     resample_patients,
     weighted_mean,
@@ -69,39 +70,25 @@ def deltas(draws: Sequence[ForgetDraw], *, level: float, resamples: int, seed: i
     Raises:
         EvaluationError: A draw is too small, or S is undefined in more than 5 % of the resamples.
     """
-    faults = [
-        Fault(
-            f"forget draw {at} has {one.members} forgotten and {len(one.patient) - one.members} never-seen "
-            f"patients and {len(one.retrained)} retrained models",
-            why="at least two of each are needed",
-        )
-        for at, one in enumerate(draws)
-        if min(one.members, len(one.patient) - one.members, len(one.retrained)) < 2
-    ]
-    if faults or not draws:
-        raise EvaluationError(faults or [Fault("there is no forget draw")])
-    codes = np.unique(np.concatenate([one.patient[one.members :] for one in draws]))
+    _require_enough(draws)
+
+    # The same resampled never-seen patients in all draws
+    codes = np.unique(np.concatenate([draw.patient[draw.members :] for draw in draws]))
     never = resample_patients(
         codes, resamples=resamples, generator=numpy_generator(seed, "verdict", "never seen")
     )
-    total, effective = sum(one.members for one in draws), np.inf
+
+    # Differences of every draw, pooled by its share of the forgotten patients
+    total = sum(draw.members for draw in draws)
+    effective = np.inf
     pooled: dict[str, Floats] = {}
-    for at, one in enumerate(draws):
-        asked, others = _sides(one, one.patient)
-        matching = match(label=_sides(one, one.label), studies=_sides(one, one.studies))
-        effective = min(effective, matching.effective)
-        forgotten = resample_patients(
-            asked, resamples=resamples, generator=numpy_generator(seed, "verdict", "forgotten", at)
-        )
-        outside = never.multiplicity[:, np.searchsorted(codes, others)] * matching.weights
-        models = model_weights(
-            len(one.retrained), resamples, numpy_generator(seed, "verdict", "retrained", at)
-        )
-        inside = forgotten.multiplicity[:, forgotten.patient]
-        for name, values in _differences(
-            one, inside=inside, outside=outside, models=models
-        ).items():
-            pooled[name] = pooled.get(name, 0.0) + values * one.members / total
+    for index, draw in enumerate(draws):
+        weights = _weights_of_draw(draw, index, codes=codes, never=never, seed=seed)
+        effective = min(effective, weights.effective)
+
+        for name, values in _differences(draw, weights).items():
+            pooled[name] = pooled.get(name, 0.0) + values * draw.members / total
+
     estimates = {name: _estimate(values, level) for name, values in pooled.items() if name in NAMES}
     return Deltas(
         unlearned=estimates["unlearned"],
@@ -126,10 +113,6 @@ def separation(members: Floats, never_seen: Floats, *, inside: Floats, outside: 
     return ratio(((inside @ wins) * outside).sum(1), inside.sum(1) * outside.sum(1))
 
 
-def _sides(draw: ForgetDraw, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return values[: draw.members], values[draw.members :]
-
-
 def model_weights(models: int, resamples: int, generator: np.random.Generator) -> Floats:
     """Weights of r >= 2 retrained models: equal ones, then b times r - 1 models drawn with replacement.
 
@@ -138,41 +121,127 @@ def model_weights(models: int, resamples: int, generator: np.random.Generator) -
     Returns:
         Float[1 + b, r]; each row sums to 1.
     """
-    drawn = generator.multinomial(models - 1, np.full(models, 1 / models), size=resamples) / (
-        models - 1
-    )
+    equal = np.full(models, 1 / models)
+    counts = generator.multinomial(models - 1, equal, size=resamples)
+    drawn = counts / (models - 1)
     return np.concatenate([np.full((1, models), 1 / models), drawn])
 
 
-def _differences(
-    draw: ForgetDraw, *, inside: Floats, outside: Floats, models: Floats
-) -> dict[str, Floats]:
-    """Each number under every resample, Float[1 + b]."""
-    unlearned, original, *retrained = (
-        separation(*_sides(draw, signal), inside=inside, outside=outside)
-        for signal in (draw.unlearned, draw.original, *draw.retrained)
+def _require_enough(draws: Sequence[ForgetDraw]) -> None:
+    """Every draw needs two patients a side and two retrained models."""
+    if not draws:
+        raise EvaluationError([Fault("there is no forget draw")])
+
+    faults = []
+    for index, draw in enumerate(draws):
+        never_seen = len(draw.patient) - draw.members
+        models = len(draw.retrained)
+
+        if min(draw.members, never_seen, models) < 2:
+            faults.append(
+                Fault(
+                    f"forget draw {index} has {draw.members} forgotten and {never_seen} never-seen "
+                    f"patients and {models} retrained models",
+                    why="at least two of each are needed",
+                )
+            )
+
+    if faults:
+        raise EvaluationError(faults)
+
+
+@dataclass(frozen=True, eq=False)
+class _DrawWeights:
+    """What a resample takes of one draw; row 0 is the data as they are.
+
+    Args:
+        inside, outside: Float[1 + b, f], Float[1 + b, m], weights of forgotten and of never-seen patients.
+        models: Float[1 + b, r], weights of the retrained models.
+        effective: Never-seen patients, counted as equally weighted ones.
+    """
+
+    inside: Floats
+    outside: Floats
+    models: Floats
+    effective: float
+
+
+def _weights_of_draw(
+    draw: ForgetDraw, index: int, *, codes: Ints, never: PatientSample, seed: int
+) -> _DrawWeights:
+    forgotten_codes, never_codes = _sides(draw, draw.patient)
+    resamples = len(never.multiplicity) - 1
+
+    # Forgotten patients are resampled draw by draw
+    forgotten = resample_patients(
+        forgotten_codes,
+        resamples=resamples,
+        generator=numpy_generator(seed, "verdict", "forgotten", index),
     )
-    reference = (models * np.stack(retrained, axis=1)).sum(1)
-    found = {
+    inside = forgotten.multiplicity[:, forgotten.patient]
+
+    # Never-seen patients are weighted to the study counts and labels of the forgotten
+    matching = match(label=_sides(draw, draw.label), studies=_sides(draw, draw.studies))
+    outside = never.multiplicity[:, np.searchsorted(codes, never_codes)] * matching.weights
+
+    models = model_weights(
+        len(draw.retrained), resamples, numpy_generator(seed, "verdict", "retrained", index)
+    )
+    return _DrawWeights(inside, outside, models, matching.effective)
+
+
+def _sides(draw: ForgetDraw, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the forgotten and of the never-seen patients."""
+    return values[: draw.members], values[draw.members :]
+
+
+def _differences(draw: ForgetDraw, weights: _DrawWeights) -> dict[str, Floats]:
+    """Each number under every resample, Float[1 + b]."""
+
+    def auc(signal: Floats) -> Floats:
+        members, never_seen = _sides(draw, signal)
+        return separation(members, never_seen, inside=weights.inside, outside=weights.outside)
+
+    # Separation of each model, and its mean over the resampled retrained models
+    unlearned = auc(draw.unlearned)
+    original = auc(draw.original)
+    retrained = np.stack([auc(signal) for signal in draw.retrained], axis=1)
+    reference = (weights.models * retrained).sum(1)
+
+    differences = {
         "unlearned": unlearned - reference,
         "original": original - reference,
         "S": unlearned,
         "S retrained": reference,
     }
+
+    # Accuracy on forgotten images, in the same way
     if draw.correct is not None:
-        own, *others = (weighted_mean(correct[: draw.members], inside) for correct in draw.correct)
-        found["performance"] = own - (models * np.stack(others, axis=1)).sum(1)
-    return found
+        accuracy = [
+            weighted_mean(correct[: draw.members], weights.inside) for correct in draw.correct
+        ]
+        expected = (weights.models * np.stack(accuracy[1:], axis=1)).sum(1)
+        differences["performance"] = accuracy[0] - expected
+
+    return differences
 
 
 def _estimate(values: Floats, level: float) -> DeltaEstimate:
+    """The number (element 0) with interval and p-values from its resamples."""
     resampled = values[1:][~np.isnan(values[1:])]
     if len(resampled) < (1 - UNDEFINED_ALLOWED) * (len(values) - 1):
         raise EvaluationError(
             Fault("too many resamples hold no never-seen patient", do="Use more of them.")
         )
+
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    above, below = (
-        (1 + side.sum()) / (1 + len(resampled)) for side in (resampled <= 0, resampled >= 0)
+    above = (1 + (resampled <= 0).sum()) / (1 + len(resampled))
+    below = (1 + (resampled >= 0).sum()) / (1 + len(resampled))
+
+    return DeltaEstimate(
+        value=float(values[0]),
+        low=float(low),
+        high=float(high),
+        p_above=float(above),
+        p_below=float(below),
     )
-    return DeltaEstimate(float(values[0]), float(low), float(high), float(above), float(below))

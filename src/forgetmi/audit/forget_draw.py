@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.partition import SetName
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 
@@ -36,39 +38,50 @@ class ForgetDraw:
 
 
 def forget_draw(knowledge: AdversaryKnowledge) -> ForgetDraw:
-    """The attacked model of some evidence beside the original and the other retrained models.
+    """The attacked model of some evidence next to the original and the other retrained models.
 
     Raises:
         EvaluationError: The channel is undefined for some model.
     """
-    sets = ("forget", *knowledge.never_seen)
-    sides = [knowledge.patients(on) for on in sets]
+    # The forgotten patients first, then every set of never-seen ones
+    sets: tuple[SetName, ...] = ("forget", *knowledge.never_seen)
+    sides = [knowledge.patients(name) for name in sets]
+    patients = sum(len(side) for side in sides)
 
-    def signal(model: Signals) -> Floats:
-        return np.concatenate([knowledge.signal(model, on) for on in sets])
+    # Signals of the patients under every model
+    unlearned = _signal(knowledge, knowledge.audited, sets)
+    original = _signal(knowledge, knowledge.signals["original"], sets)
+    retrained = [_signal(knowledge, model, sets) for model in knowledge.retrained]
 
-    def correct(model: Signals) -> Floats:
-        return np.concatenate(
-            [
-                knowledge.patients(on).mean(
-                    knowledge.log_probabilities(model, on).argmax(1) == knowledge.label(on)
-                )
-                for on in sets
-            ]
-        )
+    # The link predicts no class
+    correct = None
+    if knowledge.channel != "link":
+        models = (knowledge.audited, *knowledge.retrained)
+        correct = np.stack([_correct(knowledge, model, sets) for model in models])
 
-    retrained = knowledge.retrained
     return ForgetDraw(
         patient=np.concatenate([side.code for side in sides]),
         members=len(sides[0]),
         studies=np.concatenate([side.studies for side in sides]),
         label=np.concatenate([side.label for side in sides]),
-        unlearned=signal(knowledge.audited),
-        original=signal(knowledge.signals["original"]),
-        retrained=np.array([signal(model) for model in retrained]).reshape(
-            len(retrained), sum(map(len, sides))
-        ),
-        correct=None
-        if knowledge.channel == "link"
-        else np.stack([correct(model) for model in (knowledge.audited, *retrained)]),
+        unlearned=unlearned,
+        original=original,
+        retrained=np.array(retrained).reshape(len(retrained), patients),
+        correct=correct,
     )
+
+
+def _signal(knowledge: AdversaryKnowledge, model: Signals, sets: Sequence[SetName]) -> Floats:
+    """Float[p], the channel's signal of each patient."""
+    return np.concatenate([knowledge.signal(model, name) for name in sets])
+
+
+def _correct(knowledge: AdversaryKnowledge, model: Signals, sets: Sequence[SetName]) -> Floats:
+    """Float[p], share of each patient's images that a model predicts right."""
+    shares = []
+    for name in sets:
+        predicted = knowledge.log_probabilities(model, name).argmax(1)
+        right = predicted == knowledge.label(name)
+        shares.append(knowledge.patients(name).mean(right))
+
+    return np.concatenate(shares)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from forgetmi.audit.delta import model_weights
+from forgetmi.audit.rows import Harm
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
@@ -23,8 +23,6 @@ from forgetmi.evaluation.statistics import (
     weighted_mean,
 )
 from forgetmi.evaluation.utility import macro_auc
-
-Harm = Literal["within margin", "harmed", "not resolvable"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,9 @@ class MetricDifference:
         """
         if self.value <= -margin and self.p_worse * tests <= 0.025:
             return "harmed"
-        return "within margin" if self.interval[0] > -margin else "not resolvable"
+        if self.interval[0] > -margin:
+            return "within margin"
+        return "not resolvable"
 
 
 def utility_difference(
@@ -77,10 +77,11 @@ def utility_difference(
     Raises:
         EvaluationError: Too few models, patients or classes, or logits are not finite.
     """
-    metrics = [
-        partial(macro_auc, np.exp(log_probabilities(one, head)), one.label)
-        for one in (unlearned, *retrained)
-    ]
+    metrics: list[Metric] = []
+    for model in (unlearned, *retrained):
+        probabilities = np.exp(log_probabilities(model, head))
+        metrics.append(partial(macro_auc, probabilities, model.label))
+
     return _difference(metrics, patient, seed=seed, resamples=resamples)
 
 
@@ -94,35 +95,44 @@ def accuracy_difference(
     resamples: int,
 ) -> MetricDifference:
     """Share of images predicted right, which is defined in small subgroups, too; arguments as `utility_difference`."""
-    right = [
-        (log_probabilities(one, head).argmax(1) == one.label).astype(np.float64)
-        for one in (unlearned, *retrained)
-    ]
-    return _difference(
-        [partial(weighted_mean, one) for one in right], patient, seed=seed, resamples=resamples
-    )
+    metrics: list[Metric] = []
+    for model in (unlearned, *retrained):
+        predicted = log_probabilities(model, head).argmax(1)
+        right = (predicted == model.label).astype(np.float64)
+        metrics.append(partial(weighted_mean, right))
+
+    return _difference(metrics, patient, seed=seed, resamples=resamples)
 
 
 def _difference(
     metrics: Sequence[Metric], patient: Ints, *, seed: int, resamples: int
 ) -> MetricDifference:
+    """A metric of the unlearned model (the first) less its mean over the retrained ones."""
     if len(metrics) < 3 or len(np.unique(patient)) < 2:
         raise EvaluationError(Fault("at least two retrained models and two patients are needed"))
+
+    # Resample patients, and retrained models
     sample = resample_patients(
         patient, resamples=resamples, generator=numpy_generator(seed, "harm", "patients")
     )
     models = model_weights(len(metrics) - 1, resamples, numpy_generator(seed, "harm", "retrained"))
-    own, *others = (draws(sample, metric) for metric in metrics)
-    reference = (models * np.stack(others, axis=1)).sum(1)
-    differences: Floats = own - reference
+
+    # The same resampled patients for every model
+    values = [draws(sample, metric) for metric in metrics]
+    unlearned = values[0]
+    reference = (models * np.stack(values[1:], axis=1)).sum(1)
+    differences: Floats = unlearned - reference
+
     defined = differences[1:][~np.isnan(differences[1:])]
     if np.isnan(differences[0]) or len(defined) < (1 - UNDEFINED_ALLOWED) * resamples:
         raise EvaluationError(Fault("the metric is undefined on these patients"))
+
     low, high = np.quantile(defined, [0.025, 0.975])
+    not_worse = (1 + (defined >= 0).sum()) / (1 + len(defined))
     return MetricDifference(
-        float(own[0]),
-        float(reference[0]),
-        float(differences[0]),
-        (float(low), float(high)),
-        float((1 + (defined >= 0).sum()) / (1 + len(defined))),
+        unlearned=float(unlearned[0]),
+        retrained=float(reference[0]),
+        value=float(differences[0]),
+        interval=(float(low), float(high)),
+        p_worse=float(not_worse),
     )

@@ -1,155 +1,25 @@
-"""The audit's tables of people: the forgotten one by one, in subgroups; who is served worse, who is exposed more."""
+"""The audit's tables of forgotten patients: one by one, next to never-seen ones, and in subgroups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import reduce
-from typing import cast
 
 import numpy as np
 
-from forgetmi.audit.harm import MetricDifference, accuracy_difference, utility_difference
-from forgetmi.audit.retained import rise
-from forgetmi.audit.rows import (
-    Harm,
-    HarmRow,
-    NeverSeen,
-    PatientRow,
-    PatientScore,
-    RetainedRisk,
-    RetainedRow,
-    Seen,
-)
-from forgetmi.audit.rule import AuditSpec
+from forgetmi.audit.patient_scores import Scored, standing_out, values_of
+from forgetmi.audit.rows import NeverSeen, PatientRow, PatientScore, ScoredChannel
 from forgetmi.audit.subgroups import SubgroupRow, patient_values, study_bands, subgroup_table
-from forgetmi.core.arrays import Floats, Ints, Strings, codes
+from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import EvaluationError
-from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.channels import Channel
-from forgetmi.evaluation.membership import membership_auc
-from forgetmi.evaluation.patients import PatientScores, by_patient, score_patients
-from forgetmi.evaluation.signals import HEADS
-from forgetmi.evaluation.statistics import once
+from forgetmi.evaluation.patients import PatientScores, by_patient
 
 LEAST = 10  # patients below which nothing is said of a subgroup
-KnowledgeByChannel = Mapping[Channel, AdversaryKnowledge]  # the same evidence through each channel
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Forgotten patients and the never-seen ones they are compared with, through one channel or "any".
-
-    Args:
-        forgotten, never_seen: Int[f], Int[m], patient codes.
-        found: Their scores, in that order.
-    """
-
-    forgotten: Ints
-    never_seen: Ints
-    found: PatientScores
-
-
-def score_draw(knowledge_by_channel: KnowledgeByChannel, *, level: float) -> dict[Seen, Scored]:
-    """Score the forgotten patients of one forget set through every channel, and by the channel that tells most.
-
-    "any" is the largest of a patient's standardised scores, standardised again on never-seen patients, for whom the
-    same largest score is taken: one test a patient, whatever the channels have in common.
-
-    Args:
-        knowledge_by_channel: One forget set.
-        level: See `forgetmi.evaluation.patients.score_patients`.
-
-    Returns:
-        Empty where no channel can be measured.
-    """
-    scored: dict[Seen, Scored] = {}
-    studies: dict[int, int] = {}
-    for channel, knowledge in knowledge_by_channel.items():
-        try:
-            asked, others = (
-                knowledge.patients("forget"),
-                [knowledge.patients(on) for on in knowledge.never_seen],
-            )
-            signal = np.stack(
-                [
-                    np.concatenate(
-                        [knowledge.signal(model, on) for on in ("forget", *knowledge.never_seen)]
-                    )
-                    for model in (knowledge.audited, *knowledge.retrained)
-                ]
-            )
-            counts = np.concatenate([side.studies for side in (asked, *others)])
-            found = score_patients(
-                unlearned=signal[0],
-                retrained=signal[1:],
-                studies=counts,
-                level=level,
-                forgotten=np.arange(signal.shape[1]) < len(asked),
-            )
-        except EvaluationError:
-            continue  # the verdict says which channels cannot be measured, and why
-        code = np.concatenate([side.code for side in (asked, *others)])
-        scored[channel] = Scored(code[: len(asked)], code[len(asked) :], found)
-        studies |= dict(zip(code.tolist(), counts.tolist(), strict=True))
-    if scored:
-        scored["any"] = _any(list(scored.values()), studies, level=level)
-    return scored
-
-
-def _any(channels: Sequence[Scored], studies: Mapping[int, int], *, level: float) -> Scored:
-    forgotten = reduce(np.intersect1d, [one.forgotten for one in channels])
-    others = reduce(np.intersect1d, [one.never_seen for one in channels])
-
-    def largest(side: str, codes_of: Ints) -> Floats:
-        return np.max(
-            [
-                _at(
-                    getattr(one, side),
-                    getattr(one.found, "forgotten" if side == "forgotten" else side),
-                    codes_of,
-                )
-                for one in channels
-            ],
-            axis=0,
-        )
-
-    largest_score = np.concatenate([largest("forgotten", forgotten), largest("never_seen", others)])
-    code = np.concatenate([forgotten, others])
-    return Scored(
-        forgotten,
-        others,
-        score_patients(
-            unlearned=largest_score,
-            retrained=np.zeros((1, len(code))),
-            level=level,
-            studies=np.array([studies[int(one)] for one in code]),
-            forgotten=np.arange(len(code)) < len(forgotten),
-        ),
-    )
-
-
-def _at(code: Ints, values: Floats, wanted: Ints) -> Floats:
-    """Values of the wanted patient codes."""
-    order = np.argsort(code)
-    return values[order[np.searchsorted(code[order], wanted)]]
-
-
-def standing_out(scored: Mapping[Seen, Scored], *, level: float) -> tuple[set[int], set[int]]:
-    """Codes of the patients who are remembered, and of those forgotten too visibly, after correction for all."""
-    if "any" not in scored:
-        return set(), set()
-    code, found = scored["any"].forgotten, scored["any"].found
-    return (
-        set(code[found.remembered_adjusted <= level].tolist()),
-        set(code[found.over_forgotten_adjusted <= level].tolist()),
-    )
 
 
 def patient_rows(
-    scored: Mapping[Seen, Scored],
+    scored: Mapping[ScoredChannel, Scored],
     *,
     knowledge: AdversaryKnowledge,
     cohort: Cohort,
@@ -157,77 +27,83 @@ def patient_rows(
     near_duplicate: bool,
     level: float,
 ) -> list[PatientRow]:
-    """One row per forgotten patient of some evidence, the most remembered first."""
+    """One row per forgotten patient of some evidence, the most remembered first.
+
+    Args:
+        scored: Their scores by channel.
+        knowledge: The evidence they come from.
+        cohort: For the digests of the patients.
+        draw: Which forget set.
+        near_duplicate: Whether these are the patients with a copy under a retained one.
+        level: Share of wrongly named patients among those named.
+    """
     names = codes(cohort.patient)[1]
     rows = knowledge.partition.forget
-    people = by_patient(
+    patients = by_patient(
         knowledge.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows]
     )
     remembered, over_forgotten = standing_out(scored, level=level)
+
     table = []
-    for at, code in enumerate(people.code.tolist()):
-        found: dict[str, PatientScore] = {}
-        for channel, one in scored.items():
-            place = np.flatnonzero(one.forgotten == code)
-            if len(place):
-                found[channel] = _patient_score(one.found, int(place[0]))
+    for index, code in enumerate(patients.code.tolist()):
         table.append(
             PatientRow(
                 patient=str(names[code]),
                 draw=draw,
-                studies=int(people.studies[at]),
-                images=int(people.images[at]),
+                studies=int(patients.studies[index]),
+                images=int(patients.images[index]),
                 near_duplicate=near_duplicate,
                 remembered=code in remembered,
                 over_forgotten=code in over_forgotten,
-                channels=found,
+                channels=_scores_of(code, scored),
             )
         )
-    return sorted(
-        table, key=lambda row: -row.channels["any"].score if "any" in row.channels else np.inf
-    )
+    return sorted(table, key=_least_remembered_last)
 
 
-def _patient_score(found: PatientScores, at: int) -> PatientScore:
-    return PatientScore(
-        score=float(found.forgotten[at]),
-        percentile=float(found.percentile[at]),
-        p=float(found.remembered[at]),
-        p_adjusted=float(found.remembered_adjusted[at]),
-        p_over=float(found.over_forgotten[at]),
-        p_over_adjusted=float(found.over_forgotten_adjusted[at]),
-        compared=int(found.compared[at]),
-    )
-
-
-def background(scored: Mapping[Seen, Scored], draw: int) -> list[NeverSeen]:
+def never_seen_rows(scored: Mapping[ScoredChannel, Scored], draw: int) -> list[NeverSeen]:
     """The never-seen patients' scores through each channel."""
-    return [
-        NeverSeen(draw, channel, tuple(round(float(score), 6) for score in one.found.never_seen))
-        for channel, one in scored.items()
-    ]
+    rows = []
+    for channel, result in scored.items():
+        scores = [round(float(score), 6) for score in result.scores.never_seen]
+        rows.append(NeverSeen(draw, channel, tuple(scores)))
+    return rows
 
 
 def subgroup_rows(
-    draws: Sequence[tuple[AdversaryKnowledge, Mapping[Seen, Scored]]],
+    draws: Sequence[tuple[AdversaryKnowledge, Mapping[ScoredChannel, Scored]]],
     *,
     cohort: Cohort,
     seed: int,
     resamples: int,
 ) -> tuple[SubgroupRow, ...]:
-    """AUC by subgroup of the score on "any"; a never-seen patient's score is the mean over the forget sets."""
-    found = [(knowledge, scored["any"]) for knowledge, scored in draws if "any" in scored]
-    if not found:
+    """AUC by subgroup of the score on "any"; a never-seen patient's score is the mean over the forget sets.
+
+    Args:
+        draws: Evidence and scores of each forget set.
+        cohort: With the subgroup columns.
+        seed: Root seed of the resamples.
+        resamples: Bootstrap resamples.
+    """
+    scored = [by_channel["any"] for _, by_channel in draws if "any" in by_channel]
+    if not scored:
         return ()
-    others = reduce(np.intersect1d, [one.never_seen for _, one in found])
-    mean = np.mean([_at(one.never_seen, one.found.never_seen, others) for _, one in found], axis=0)
-    asked = np.concatenate([one.forgotten for _, one in found])
-    patient = found[0][0].partition.patient
+
+    # Never-seen patients whom every draw scores, and their mean score
+    never_seen = reduce(np.intersect1d, [draw.never_seen for draw in scored])
+    scores = [values_of(draw.never_seen, draw.scores.never_seen, never_seen) for draw in scored]
+    mean = np.mean(scores, axis=0)
+
+    forgotten = np.concatenate([draw.forgotten for draw in scored])
+
+    # All draws are of one cohort and share its patient codes
+    patient = draws[0][0].partition.patient
     columns: dict[str, tuple[Strings, Strings]] = {}
-    for name, values in _columns(cohort, patient).items():
-        columns[name] = values[asked], values[others]
+    for name, values in subgroup_columns(cohort, patient).items():
+        columns[name] = values[forgotten], values[never_seen]
+
     return subgroup_table(
-        forgotten=np.concatenate([one.found.forgotten for _, one in found]),
+        forgotten=np.concatenate([draw.scores.forgotten for draw in scored]),
         never_seen=mean,
         columns=columns,
         seed=seed,
@@ -236,181 +112,41 @@ def subgroup_rows(
     )
 
 
-def _columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
+def subgroup_columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
     """Name to the value of each patient code: the cohort's subgroups, the most frequent label, and the study count."""
-    people = by_patient(patient, codes(cohort.study)[0], cohort.label)
-    label = np.array(["", *cohort.classes], dtype=object)[people.label + 1]
-    own = {name: patient_values(values, patient) for name, values in cohort.subgroups.items()}
-    return {**own, "label": label.astype(str), "studies": study_bands(people.studies)}
+    columns = {name: patient_values(values, patient) for name, values in cohort.subgroups.items()}
+
+    patients = by_patient(patient, codes(cohort.study)[0], cohort.label)
+    class_or_unknown = np.array(["", *cohort.classes], dtype=object)
+    columns["label"] = class_or_unknown[patients.label + 1].astype(str)
+    columns["studies"] = study_bands(patients.studies)
+    return columns
 
 
-def harm_rows(
-    knowledge: AdversaryKnowledge, *, cohort: Cohort, declared: AuditSpec, draw: int, seed: int
-) -> list[HarmRow]:
-    """Utility on all held-out patients head by head, then accuracy (both heads together) by subgroup of them."""
-    rows = knowledge.partition.holdout[cohort.label[knowledge.partition.holdout] >= 0]
-    patient, models = knowledge.partition.patient[rows], (knowledge.audited, *knowledge.retrained)
-    unlearned, *retrained = (one.select(rows) for one in models)
-
-    def row(
-        column: str,
-        value: str,
-        head: str,
-        metric: str,
-        patients: int,
-        margin: float,
-        found: MetricDifference | None,
-        why: str,
-        tests: int = 1,
-    ) -> HarmRow:
-        if found is None:
-            outcome = cast(Harm, why)
-            return HarmRow(
-                draw, column, value, head, metric, patients, None, None, None, None, margin, outcome
-            )
-        return HarmRow(
-            draw,
-            column,
-            value,
-            head,
-            metric,
-            patients,
-            found.unlearned,
-            found.retrained,
-            found.value,
-            found.interval,
-            margin,
-            found.outcome(margin, tests=tests),
-        )
-
-    table = []
-    options = {"seed": seed, "resamples": declared.rule.resamples}
-    for head in HEADS:
-        try:
-            found = utility_difference(unlearned, retrained, patient=patient, head=head, **options)
-        except EvaluationError:
-            found = None
-        table.append(
-            row(
-                "",
-                "",
-                head,
-                "auc",
-                len(np.unique(patient)),
-                declared.utility_margin,
-                found,
-                "not resolvable",
-            )
-        )
-    groups = [
-        (column, str(value), np.flatnonzero(values[patient] == value))
-        for column, values in _columns(cohort, knowledge.partition.patient).items()
-        for value in np.unique(values[patient])
-    ]
-    large = sum(len(np.unique(patient[at])) >= LEAST for _, _, at in groups)
-    for column, value, at in groups:
-        count, found = len(np.unique(patient[at])), None
-        if count >= LEAST:
-            try:
-                found = accuracy_difference(
-                    _take(unlearned, at),
-                    [_take(one, at) for one in retrained],
-                    patient=patient[at],
-                    head="both",
-                    **options,
-                )
-            except EvaluationError:
-                found = None
-        table.append(
-            row(
-                column,
-                value,
-                "both",
-                "accuracy",
-                count,
-                declared.subgroup_margin,
-                found,
-                "not resolvable" if count >= LEAST else "too few to say",
-                large,
-            )
-        )
-    return table
+def _scores_of(code: int, scored: Mapping[ScoredChannel, Scored]) -> dict[str, PatientScore]:
+    """One patient's score through each channel that has one."""
+    channels: dict[str, PatientScore] = {}
+    for channel, result in scored.items():
+        positions = np.flatnonzero(result.forgotten == code)
+        if len(positions):
+            channels[channel] = _patient_score(result.scores, int(positions[0]))
+    return channels
 
 
-def _take(signals: Signals, at: Ints) -> Signals:
-    return signals.select(signals.row[at])
-
-
-def retained_risk(
-    knowledge_by_channel: KnowledgeByChannel, *, cohort: Cohort, draw: int, level: float
-) -> RetainedRisk | None:
-    """Retained patients' exposure after unlearning, against retraining; None where it cannot be told."""
-    names = codes(cohort.patient)[1]
-    kept: list[tuple[Channel, Floats, Floats]] = []
-    people: Ints | None = None
-    for channel, knowledge in knowledge_by_channel.items():
-        models = (knowledge.audited, *knowledge.retrained)
-        try:
-            sides = [
-                np.stack([knowledge.signal(model, on) for model in models])
-                for on in ("retain", "holdout")
-            ]
-        except (
-            EvaluationError,
-            KeyError,
-        ):  # undefined on this channel; signals without the retained rows
-            continue
-        own = knowledge.patients("retain").code
-        if people is not None and len(people) != len(own):
-            continue  # patients without a label are on the link alone
-        people = own
-        kept.append((channel, sides[0], sides[1]))
-    if people is None:
-        return None
-    auc = {
-        channel: [_auc(inside[m], outside[m]) for m in range(len(inside))]
-        for channel, inside, outside in kept
-    }
-    retain, never = (
-        np.stack([inside for _, inside, _ in kept]),
-        np.stack([out.mean(1) for _, _, out in kept]),
-    )
-    try:
-        found = rise(
-            unlearned=retain[:, 0],
-            retrained=retain[:, 1:],
-            never_unlearned=never[:, 0],
-            never_retrained=never[:, 1:],
-        )
-    except EvaluationError:
-        return None
-    flagged = sorted(np.flatnonzero(found.p_adjusted <= level), key=lambda at: -found.score[at])
-    risen = tuple(
-        RetainedRow(
-            draw,
-            str(names[people[at]]),
-            kept[int(found.channel[at])][0],
-            float(found.score[at]),
-            float(found.p_adjusted[at]),
-        )
-        for at in flagged
-    )
-    return RetainedRisk(
-        draw,
-        len(people),
-        found.smallest_p,
-        {name: values[0] for name, values in auc.items()},
-        {name: float(np.mean(values[1:])) for name, values in auc.items()},
-        risen,
+def _patient_score(scores: PatientScores, index: int) -> PatientScore:
+    return PatientScore(
+        score=float(scores.forgotten[index]),
+        percentile=float(scores.percentile[index]),
+        p=float(scores.remembered[index]),
+        p_adjusted=float(scores.remembered_adjusted[index]),
+        p_over=float(scores.over_forgotten[index]),
+        p_over_adjusted=float(scores.over_forgotten_adjusted[index]),
+        compared=int(scores.compared[index]),
     )
 
 
-def _auc(inside: Floats, outside: Floats) -> float:
-    return float(membership_auc(inside, outside, once(len(inside) + len(outside)))[0])
-
-
-def through(
-    knowledge: AdversaryKnowledge, channels: Sequence[Channel]
-) -> dict[Channel, AdversaryKnowledge]:
-    """The same evidence through each channel."""
-    return {channel: replace(knowledge, channel=cast(Channel, channel)) for channel in channels}
+def _least_remembered_last(row: PatientRow) -> float:
+    """Sort key: high scores first, patients without a score last."""
+    if "any" not in row.channels:
+        return np.inf
+    return -row.channels["any"].score

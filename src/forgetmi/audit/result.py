@@ -1,6 +1,6 @@
-"""What an audit found: a record that a report shows, a signature covers and anybody can compute again from signals.
+"""The result of an audit: a record that a report shows, a signature covers and anybody can compute again from signals.
 
-Everything in it is plain (numbers, words, keyed digests), in the order in which a reader asks: the verdict, the
+Everything in it is plain (numbers, words, keyed digests), in the order of a reader's questions: the verdict, the
 patients behind it, who else was harmed, and each attack with what it was compared with. The rows it is made of are in
 `forgetmi.audit.rows`, where the report can read them.
 """
@@ -8,7 +8,7 @@ patients behind it, who else was harmed, and each attack with what it was compar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from forgetmi.audit.rows import (
@@ -41,7 +41,7 @@ class Audit:
         seed: Root seed of the audit's resamples, folds and subsamples.
         draws: The forget sets.
         verdict: By the declared rule; near-duplicates are not part of it.
-        controls: The same rule on models whose answer is known; empty with fewer than three retrained models.
+        controls: The same rule on models whose outcome is known beforehand; empty with fewer than three retrained models.
         statements: Sentences that are part of every report of the outcome: what the data could show at all, what was
             left out, what was harmed.
         patients: Every forgotten patient, the most remembered first.
@@ -51,8 +51,8 @@ class Audit:
         harm: Utility first (no column), then subgroups.
         retained: Retained patients' risk, one a forget set.
         relearning: Curves; empty where nothing was relearnt.
-        attacks: What was found, comparable attacks of a model together.
-        missing: What was not made, and why.
+        attacks: Results of the attacks, comparable attacks of a model together.
+        missing: Attacks that were not made, and why.
     """
 
     declared: AuditSpec
@@ -84,20 +84,21 @@ class Audit:
         Raises:
             KeyError: The rule does not judge it.
         """
-        for one in self.verdict.channels:
-            if one.channel == name:
-                return one
+        for channel in self.verdict.channels:
+            if channel.channel == name:
+                return channel
         raise KeyError(name)
 
     def of_model(
         self, model: str, *, channel: str = "", draw: int | None = None
-    ) -> Iterable[AttackRow]:
+    ) -> Iterator[AttackRow]:
         """The attacks on one model, of all channels and draws or of one."""
-        return (
-            row
-            for row in self.attacks
-            if row.model == model and channel in ("", row.channel) and draw in (None, row.draw)
-        )
+        for row in self.attacks:
+            of_channel = channel in ("", row.channel)
+            of_draw = draw in (None, row.draw)
+
+            if row.model == model and of_channel and of_draw:
+                yield row
 
     def to_json(self) -> str:
         """Stable JSON; NaN is never written."""

@@ -50,34 +50,52 @@ def rise(
     if models < 2:
         raise EvaluationError(Fault("at least two retrained models are needed"))
 
-    def change(own: Floats, others: Floats, never: Floats, never_others: Floats) -> Floats:
-        raw = own - others.mean(1)
-        return (raw - (never - never_others.mean(1))[:, None]) / np.sqrt(1 + 1 / others.shape[1])
-
-    among = np.stack(
-        [
-            change(
-                retrained[:, r],
-                np.delete(retrained, r, 1),
-                never_retrained[:, r],
-                np.delete(never_retrained, r, 1),
+    # Each retrained model against the others: how much models differ without any unlearning
+    changes = []
+    for index in range(models):
+        changes.append(
+            _change(
+                retrained[:, index],
+                np.delete(retrained, index, 1),
+                never_retrained[:, index],
+                np.delete(never_retrained, index, 1),
             )
-            for r in range(models)
-        ],
-        axis=1,
-    )
+        )
+    among = np.stack(changes, axis=1)
+
     spread = np.sqrt((among**2).mean((1, 2)))
     if not (spread > 0).all():
         raise EvaluationError(
             Fault("the retrained models do not differ", why="there is no scale to judge by")
         )
-    found = change(unlearned, retrained, never_unlearned, never_retrained) / spread[:, None]
+
+    # The unlearned model against all retrained ones, on that scale; the largest channel counts
+    change = _change(unlearned, retrained, never_unlearned, never_retrained)
+    standardised = change / spread[:, None]
+    score = standardised.max(0)
+
+    # Empirical p-values: the same largest channel among the retrained models
     null = np.sort((among / spread[:, None, None]).max(0).ravel())
-    score = found.max(0)
     above = len(null) - np.searchsorted(null, score, "left")
+    p = (1 + above) / (1 + len(null))
+
     return Rise(
-        score,
-        found.argmax(0).astype(np.int64),
-        false_discovery_control((1 + above) / (1 + len(null))),
-        1 / (1 + len(null)),
+        score=score,
+        channel=standardised.argmax(0).astype(np.int64),
+        p_adjusted=false_discovery_control(p),
+        smallest_p=1 / (1 + len(null)),
     )
+
+
+def _change(model: Floats, others: Floats, never: Floats, never_others: Floats) -> Floats:
+    """Float[c, n], signals under one model less their mean under others, centred on never-seen patients.
+
+    Divided by what the mean of few models scatters more.
+
+    Args:
+        model, others: Float[c, n], Float[c, r, n].
+        never, never_others: Float[c], Float[c, r], mean signals of never-seen patients.
+    """
+    raw = model - others.mean(1)
+    shift = never - never_others.mean(1)
+    return (raw - shift[:, None]) / np.sqrt(1 + 1 / others.shape[1])

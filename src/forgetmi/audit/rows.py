@@ -1,7 +1,7 @@
-"""The rows of an audit: what was found, patient by patient and attack by attack, as plain values for a record.
+"""The rows of an audit: results patient by patient and attack by attack, as plain values for a record.
 
 Numbers, words and keyed digests only, so that a file can hold them, a signature can cover them and a page can show
-them without knowing how they were found.
+them without knowing how they were computed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from forgetmi.core.serialization import LATER
 from forgetmi.evaluation.attacks.base import Direction, Reference
 from forgetmi.evaluation.channels import Channel
 
-Seen = Literal[
-    "image", "text", "both", "link", "any"
-]  # "any" = the channel that gives a patient away most
+# "any" = the channel that gives a patient away most
+ScoredChannel = Literal["image", "text", "both", "link", "any"]
 Harm = Literal["within margin", "harmed", "not resolvable", "too few to say"]
 
 
@@ -27,7 +26,7 @@ class DrawSummary:
 
     Args:
         name: Of the run's directory.
-        forgotten, images: Patients asked to be forgotten now and their images, near-duplicates included.
+        forgotten, images: Patients to be forgotten now and their images, near-duplicates included.
         near_duplicates: How many of these patients have a copy under a retained patient.
         never_seen: Patients never trained on that they are compared with, extra reference patients included.
         models: Model name to the digest of its weights: the original, the unlearned and every retrained one.
@@ -49,7 +48,7 @@ class DrawSummary:
 
 @dataclass(frozen=True)
 class Control:
-    """The same rule applied to a model whose answer is known: the original, or a retrained model left out.
+    """The same rule applied to a model whose outcome is known beforehand: the original, or a retrained model left out.
 
     Args:
         model: "original" (should be NOT FORGOTTEN) or "retrain-0" ... (should never be NOT FORGOTTEN).
@@ -64,7 +63,7 @@ class Control:
 
 @dataclass(frozen=True)
 class PatientScore:
-    """How one forgotten patient looks through one channel.
+    """One forgotten patient's score through one channel.
 
     Args:
         score: Signal under the unlearned model less its mean under retrained ones, in standard deviations of
@@ -120,7 +119,7 @@ class NeverSeen:
     """
 
     draw: int
-    channel: Seen
+    channel: ScoredChannel
     scores: tuple[float, ...]
 
 
@@ -225,7 +224,7 @@ class RelearnCurve:
 
 @dataclass(frozen=True)
 class AttackRow:
-    """What one attack found on one model through one channel.
+    """Result of one attack on one model through one channel.
 
     Args:
         draw: Which forget set.

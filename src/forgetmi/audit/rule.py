@@ -1,8 +1,7 @@
-"""What an audit decides by: the declared rule of the verdict and the margins beside it."""
+"""What an audit decides by: the declared rule of the verdict, and the margins of harm to others."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
@@ -37,18 +36,17 @@ class Rule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        wrong = [
-            name
-            for name, good in (
-                ("channels", self.channels and len(set(self.channels)) == len(self.channels)),
-                ("margin", 0 < self.margin < 0.5),
-                ("forget_margin", 0 < self.forget_margin < 1),
-                ("level", 0 < self.level < 1),
-                ("power", 0 < self.power < 1),
-                ("resamples", self.resamples >= self._fewest),
-            )
-            if not good
-        ]
+        distinct = len(set(self.channels)) == len(self.channels)
+        in_range = {
+            "channels": bool(self.channels) and distinct,
+            "margin": 0 < self.margin < 0.5,
+            "forget_margin": 0 < self.forget_margin < 1,
+            "level": 0 < self.level < 1,
+            "power": 0 < self.power < 1,
+            "resamples": self.resamples >= self._fewest,
+        }
+        wrong = [name for name, good in in_range.items() if not good]
+
         if wrong:
             raise SpecError(
                 Fault(f"the decision rule's {name} is out of range", do="See its documentation.")
@@ -60,7 +58,10 @@ class Rule:
         """Resamples of which 95 % (others may be undefined) give a p-value as small as the correction asks for."""
         if not 0 < self.level < 1:
             return 200
-        return max(200.0, (2 * len(self.channels) / (1 - self.level) - 1) / (1 - UNDEFINED_ALLOWED))
+
+        # The smallest p-value of b resamples is 1 / (1 + b), Holm's correction multiplies it by the channels
+        needed = 2 * len(self.channels) / (1 - self.level) - 1
+        return max(200.0, needed / (1 - UNDEFINED_ALLOWED))
 
     def to_json(self) -> str:
         """Canonical text; read back with `forgetmi.core.serialization.from_plain`."""
@@ -100,34 +101,34 @@ class AuditSpec:
     relearn_lr: float = 3e-4
 
     def __post_init__(self) -> None:
-        wrong = [
-            name
-            for name, good in (
-                ("utility_margin", 0 < self.utility_margin < 0.5),
-                ("subgroup_margin", 0 < self.subgroup_margin < 1),
-                ("false_discovery", 0 < self.false_discovery < 1),
-                ("relearn_epochs", 0 <= self.relearn_epochs <= 1000),
-                ("relearn_lr", self.relearn_lr > 0),
-            )
-            if not good
-        ]
-        faults = [
-            Fault(f"the audit's {name} is out of range", do="See its documentation.")
-            for name in wrong
-        ]
+        in_range = {
+            "utility_margin": 0 < self.utility_margin < 0.5,
+            "subgroup_margin": 0 < self.subgroup_margin < 1,
+            "false_discovery": 0 < self.false_discovery < 1,
+            "relearn_epochs": 0 <= self.relearn_epochs <= 1000,
+            "relearn_lr": self.relearn_lr > 0,
+        }
+
+        faults = []
+        for name, good in in_range.items():
+            if not good:
+                faults.append(
+                    Fault(f"the audit's {name} is out of range", do="See its documentation.")
+                )
+
+        # Attacks that are not registered
         for name in self.attacks:
             try:
                 attacks.get(name)
             except SpecError as error:
                 faults.extend(error.faults)
+
         if faults:
             raise SpecError(faults)
 
     def to_json(self) -> str:
         """Canonical text, the content of rule.json; read back with `forgetmi.core.serialization.from_plain`."""
-        return (
-            json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
-        )
+        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @property
     def digest(self) -> str:

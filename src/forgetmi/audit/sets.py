@@ -1,4 +1,4 @@
-"""Whom an audit judges and with whom it compares them: nobody forgotten earlier, no copies among the never-seen."""
+"""Which patients an audit judges, and with which it compares them: none forgotten earlier, no never-seen copies."""
 
 from __future__ import annotations
 
@@ -28,33 +28,52 @@ class AuditedSets:
     left_out: tuple[str, ...]
     earlier: int
 
-    def asked(self, *, copied: bool) -> Partition | None:
-        """The same with only those forgotten patients who have a copy under a retained one, or only the others."""
+    def with_forget(self, *, copied: bool) -> Partition | None:
+        """The same with only those forgotten patients who have a copy under a retained one, or only the others.
+
+        Returns:
+            None where there are no such patients.
+        """
         rows = self.copied if copied else np.setdiff1d(self.partition.forget, self.copied)
-        return replace(self.partition, forget=rows) if len(rows) else None
+        if not len(rows):
+            return None
+        return replace(self.partition, forget=rows)
 
 
 def audited_sets(
-    partition: Partition, copies: Sequence[NearDuplicate], *, names: Strings
+    partition: Partition, duplicates: Sequence[NearDuplicate], *, names: Strings
 ) -> AuditedSets:
-    """Leave out of a run's sets what would water an audit down.
+    """Leave out of a run's sets what would dilute an audit.
 
     Copies of what earlier requests had forgotten count like any other: a never-seen patient who has one was seen. They
-    are no reason why a patient of this request would still be known; only a copy of that patient's own is.
+    are no reason why a patient of this request would still be remembered; only a copy of that patient's own is.
 
     Args:
         partition: Of the run.
-        copies: Near-duplicates of what is forgotten, as the run's scan found them.
+        duplicates: Near-duplicates of what is forgotten, as the run's search found them.
         names: Digest of each patient code.
     """
-    now, name = partition.of_request(), names[partition.patient]
-    kept = np.isin(name, [copy.patient for copy in copies if copy.other_set == "retain"])
-    seen = np.isin(name, [copy.other_patient for copy in copies if copy.other_set in NEVER_SEEN])
-    strangers = np.concatenate([now.rows(on) for on in NEVER_SEEN])
+    now = partition.of_request()
+    name = names[partition.patient]
+
+    # Forgotten patients whose copy stays in training, and never-seen ones who have a copy of something forgotten
+    with_copy = [pair.patient for pair in duplicates if pair.stays_in_training]
+    seen_names = [pair.other_patient for pair in duplicates if pair.other_set in NEVER_SEEN]
+    copied = np.isin(name, with_copy)
+    seen = np.isin(name, seen_names)
+
+    # Never-seen sets without the latter
+    never_seen = {}
+    left_out: dict[str, None] = {}
+    for on in NEVER_SEEN:
+        rows = now.rows(on)
+        never_seen[on] = rows[~seen[rows]]
+        left_out |= dict.fromkeys(map(str, name[rows[seen[rows]]]))
+
     earlier = np.setdiff1d(partition.patient[partition.earlier], partition.patient[now.forget])
     return AuditedSets(
-        partition=replace(now, **{on: now.rows(on)[~seen[now.rows(on)]] for on in NEVER_SEEN}),
-        copied=now.forget[kept[now.forget]],
+        partition=replace(now, **never_seen),
+        copied=now.forget[copied[now.forget]],
+        left_out=tuple(left_out),
         earlier=len(earlier),
-        left_out=tuple(map(str, dict.fromkeys(name[strangers[seen[strangers]]]))),
     )

@@ -1,15 +1,119 @@
-"""The sentences that belong to every verdict: what could be shown at all, what was left out, who was harmed."""
+"""Every sentence of a signed audit: reasons of the channels, what could be shown at all, what was left out or harmed.
+
+Digests and signatures cover these sentences: changing one changes every record that holds it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.rows import Control, DrawSummary, HarmRow, PatientRow, RetainedRisk
+from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import Verdict
+from forgetmi.evaluation.channels import CHANNELS, Channel
 
-UNCHANGED = (
-    0.8  # share of the original's separation from which on nothing was forgotten to speak of
+UNCHANGED = 0.8  # share of the original's separation from which on nothing was forgotten
+UNVERIFIABLE = (
+    "Nothing could be measured against retrained models: whether these patients were forgotten is "
+    "unverifiable."
 )
+
+
+# Reasons of a channel's outcome
+
+
+def more_separable(change: DeltaEstimate) -> str:
+    """NOT FORGOTTEN."""
+    return f"more separable than under retraining: {_estimate(change)}"
+
+
+def less_separable(change: DeltaEstimate) -> str:
+    """OVER-FORGOTTEN by separability."""
+    return f"less separable than under retraining: {_estimate(change)}"
+
+
+def less_accurate(loss: DeltaEstimate) -> str:
+    """OVER-FORGOTTEN by accuracy."""
+    return f"accuracy on forgotten images below retraining's: {_estimate(loss)}"
+
+
+def equivalent(rule: Rule, change: DeltaEstimate) -> str:
+    """FORGOTTEN."""
+    return f"within {rule.margin:g} of retraining: {_estimate(change)}"
+
+
+def too_wide(change: DeltaEstimate) -> str:
+    """NOT RESOLVABLE."""
+    return f"the interval is too wide to tell: {_estimate(change)}"
+
+
+def _estimate(number: DeltaEstimate) -> str:
+    return f"{number.value:+.3f} [{number.low:+.3f}, {number.high:+.3f}]"
+
+
+# What the data could show at all
+
+
+def power(forgotten: int, effective: float, detectable: float) -> str:
+    """The smallest AUC that so many patients can tell from chance."""
+    return (
+        f"With {forgotten} forgotten patients and never-seen ones worth {effective:.0f}, an AUC below {detectable:.2f} "
+        "cannot be told from 0.5."
+    )
+
+
+def width(rule: Rule, half_width: float) -> Iterator[str]:
+    """Whether the widest interval could lie within the margin."""
+    if half_width >= rule.margin:
+        yield (
+            f"The intervals reach up to {half_width:.2f} to either side, the margin is {rule.margin:g}: FORGOTTEN "
+            "could not have been shown. More forgotten patients (several disjoint forget draws) narrow them."
+        )
+
+
+def memory(silent: Sequence[Channel], *, any_memory: bool) -> Iterator[str]:
+    """On which channels the original shows no memory of the patients.
+
+    Args:
+        silent: These channels.
+        any_memory: Whether it shows some on another.
+    """
+    if not any_memory:
+        yield "The original shows no memory of these patients, so there was nothing to test."
+    elif silent:
+        yield (
+            f"The original shows no memory of these patients on: {', '.join(silent)}; nothing was tested there."
+        )
+
+
+def loose_rule(rule: Rule) -> Iterator[str]:
+    """In what the declared rule asks for less than the default one."""
+    margins = (
+        ("AUC", rule.margin, Rule.margin),
+        ("accuracy on forgotten images", rule.forget_margin, Rule.forget_margin),
+    )
+    for measure, margin, default in margins:
+        if margin > default:
+            yield (
+                f"The rule allows a difference up to {margin:g} in {measure}, more than the {default:g} "
+                "of the default rule."
+            )
+
+    not_judged = [channel for channel in CHANNELS if channel not in rule.channels]
+    if not_judged:
+        yield (
+            f"The rule does not judge: {', '.join(not_judged)}. What can be told there is no part of the "
+            "verdict."
+        )
+
+    if rule.level < Rule.level:
+        yield (
+            f"The rule's confidence is {rule.level:g}, less than the {Rule.level:g} of the default rule."
+        )
+
+
+# What belongs to every verdict
 
 
 def statements(
@@ -22,7 +126,7 @@ def statements(
     retained: Sequence[RetainedRisk],
     level: float,
 ) -> tuple[str, ...]:
-    """Everything a reader must know beside the verdict, the rule's own statements first.
+    """Everything a reader must know with the verdict, the rule's own statements first.
 
     Args:
         verdict: By the rule.
@@ -32,53 +136,67 @@ def statements(
     return (
         *verdict.statements,
         *_earlier(draws),
-        *_duplicates(patients, draws),
+        *_copies_retained(patients),
+        *_never_seen_left_out(draws),
         *_unchanged(verdict),
         *_named(patients, level),
         *_controls(controls),
-        *_harm(harm),
+        *_harm("all held-out patients", [row for row in harm if not row.column]),
+        *_harm("subgroups", [row for row in harm if row.column]),
         *_retained(retained),
     )
 
 
-def _count(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
-
-
 def _earlier(draws: Sequence[DrawSummary]) -> Iterator[str]:
-    for one in draws:
-        if one.earlier:
-            what = "this verdict" if len(draws) == 1 else f"what {one.name} adds to this verdict"
-            yield (
-                f"{_count(one.earlier, 'patient', 'patients')} whom earlier requests had forgotten "
-                f"{'is' if one.earlier == 1 else 'are'} not part of {what}: it is about those who are forgotten "
-                "now."
-            )
+    for draw in draws:
+        if not draw.earlier:
+            continue
 
-
-def _duplicates(patients: Sequence[PatientRow], draws: Sequence[DrawSummary]) -> Iterator[str]:
-    kept = [row.patient for row in patients if row.near_duplicate]
-    if kept:
+        patients = _count(draw.earlier, "patient", "patients")
+        verb = "is" if draw.earlier == 1 else "are"
+        place = "this verdict" if len(draws) == 1 else f"what {draw.name} adds to this verdict"
         yield (
-            f"Near-duplicate retained: {_count(len(kept), 'withdrawn patient has', 'withdrawn patients have')} a "
-            f"copy under a retained patient ({_list(kept)}). What the model knows of it, it knows from the copy, as "
+            f"{patients} whom earlier requests had forgotten {verb} not part of {place}: "
+            "it is about those who are forgotten now."
+        )
+
+
+def _copies_retained(patients: Sequence[PatientRow]) -> Iterator[str]:
+    names = [row.patient for row in patients if row.near_duplicate]
+    if names:
+        patients_have = _count(len(names), "withdrawn patient has", "withdrawn patients have")
+        yield (
+            f"Near-duplicate retained: {patients_have} a "
+            f"copy under a retained patient ({_list(names)}). What the model knows of it, it knows from the copy, as "
             "a retrained model does: this is no failure to forget, and they are not part of the verdict."
         )
-    seen = {patient for one in draws for patient in one.left_out}
+
+
+def _never_seen_left_out(draws: Sequence[DrawSummary]) -> Iterator[str]:
+    seen: set[str] = set()
+    for draw in draws:
+        seen |= set(draw.left_out)
+
     if seen:
+        patients = _count(len(seen), "patient", "patients")
+        verb = "was" if len(seen) == 1 else "were"
         yield (
-            f"{_count(len(seen), 'patient', 'patients')} counted as never seen had a copy of something withdrawn "
-            f"and {'was' if len(seen) == 1 else 'were'} left out of the comparison."
+            f"{patients} counted as never seen had a copy of something withdrawn "
+            f"and {verb} left out of the comparison."
         )
 
 
 def _unchanged(verdict: Verdict) -> Iterator[str]:
-    tested = [
-        one.deltas
-        for one in verdict.channels
-        if one.deltas is not None and one.deltas.original.low > 0
+    # Channels on which the original remembers the patients
+    remembering = []
+    for channel in verdict.channels:
+        if channel.deltas is not None and channel.deltas.original.low > 0:
+            remembering.append(channel.deltas)
+
+    unchanged = [
+        deltas.unlearned.value >= UNCHANGED * deltas.original.value for deltas in remembering
     ]
-    if tested and all(one.unlearned.value >= UNCHANGED * one.original.value for one in tested):
+    if remembering and all(unchanged):
         yield (
             "Did not forget: on every channel where the original remembers these patients, the unlearned model "
             f"gives them away at least {UNCHANGED:.0%} as much as the original does."
@@ -89,26 +207,38 @@ def _named(patients: Sequence[PatientRow], level: float) -> Iterator[str]:
     scored = [row for row in patients if not row.near_duplicate and "any" in row.channels]
     if not scored:
         return
-    for flag, what in (
-        ("remembered", "is still remembered"),
-        ("over_forgotten", "was forgotten too visibly"),
-    ):
-        named = [row.patient for row in scored if getattr(row, flag)]
-        if named:
-            yield f"Single patients: {what} after correction for all patients asked about: {_list(named)}."
-    asked = max(sum(row.draw == draw for row in scored) for draw in {row.draw for row in scored})
-    compared = min(row.channels["any"].compared for row in scored)
-    if 1 / (compared + 1) > level / asked:
+
+    # Single patients who stand out
+    remembered = [row.patient for row in scored if row.remembered]
+    if remembered:
         yield (
-            f"A single remembered patient among {asked} could not have been named: that takes "
-            f"{int(asked / level + 0.5)} never-seen patients to compare with, there are {compared}."
+            "Single patients: is still remembered after correction for all patients asked about: "
+            f"{_list(remembered)}."
+        )
+    over_forgotten = [row.patient for row in scored if row.over_forgotten]
+    if over_forgotten:
+        yield (
+            "Single patients: was forgotten too visibly after correction for all patients asked about: "
+            f"{_list(over_forgotten)}."
+        )
+
+    # Whether a single one could have been named in the largest draw
+    draws = [row.draw for row in scored]
+    largest = max(draws.count(draw) for draw in set(draws))
+    compared = min(row.channels["any"].compared for row in scored)
+    if 1 / (compared + 1) > level / largest:
+        yield (
+            f"A single remembered patient among {largest} could not have been named: that takes "
+            f"{int(largest / level + 0.5)} never-seen patients to compare with, there are {compared}."
         )
 
 
 def _controls(controls: Sequence[Control]) -> Iterator[str]:
-    wrong = [
-        one.model for one in controls if one.model != "original" and one.outcome == "NOT FORGOTTEN"
-    ]
+    wrong = []
+    for control in controls:
+        if control.model != "original" and control.outcome == "NOT FORGOTTEN":
+            wrong.append(control.model)
+
     if wrong:
         yield (
             f"The same rule calls {_list(wrong)}, trained without these patients, NOT FORGOTTEN: retrained models "
@@ -116,38 +246,41 @@ def _controls(controls: Sequence[Control]) -> Iterator[str]:
         )
 
 
-def _harm(harm: Sequence[HarmRow]) -> Iterator[str]:
-    for name, rows in (
-        ("all held-out patients", [row for row in harm if not row.column]),
-        ("subgroups", [row for row in harm if row.column]),
-    ):
-        worse = [row for row in rows if row.outcome == "harmed"]
-        if worse:
-            yield (
-                f"Harm to {name}: "
-                + "; ".join(
-                    f"{row.column + ' ' + row.value + ', ' if row.column else ''}{row.head} {row.metric} "
-                    f"{row.difference:+.3f} against retraining (margin {row.margin:g})"
-                    for row in worse
-                )
-                + "."
-            )
-        unclear = [row for row in rows if row.outcome == "not resolvable"]
-        if unclear:
-            yield (
-                f"Harm to {name} cannot be ruled out in {len(unclear)} of {len(rows)} comparisons: their intervals "
-                "reach beyond the margin."
-            )
+def _harm(group: str, rows: Sequence[HarmRow]) -> Iterator[str]:
+    worse = [_loss(row) for row in rows if row.outcome == "harmed"]
+    if worse:
+        yield f"Harm to {group}: {'; '.join(worse)}."
+
+    unclear = [row for row in rows if row.outcome == "not resolvable"]
+    if unclear:
+        yield (
+            f"Harm to {group} cannot be ruled out in {len(unclear)} of {len(rows)} comparisons: their intervals "
+            "reach beyond the margin."
+        )
+
+
+def _loss(row: HarmRow) -> str:
+    subgroup = f"{row.column} {row.value}, " if row.column else ""
+    return (
+        f"{subgroup}{row.head} {row.metric} "
+        f"{row.difference:+.3f} against retraining (margin {row.margin:g})"
+    )
 
 
 def _retained(retained: Sequence[RetainedRisk]) -> Iterator[str]:
-    risen = [row for one in retained for row in one.risen]
+    risen = sum(len(risk.risen) for risk in retained)
     if risen:
+        patients_are = _count(risen, "retained patient is", "retained patients are")
         yield (
-            f"{_count(len(risen), 'retained patient is', 'retained patients are')} easier to recognise as training "
+            f"{patients_are} easier to recognise as training "
             "patients after unlearning than retraining would make them."
         )
-    blind = [one for one in retained if one.smallest_p > 0.05 / one.patients and not one.risen]
+
+    # Too few retrained models for a single patient's p-value to survive correction
+    blind = []
+    for risk in retained:
+        if risk.smallest_p > 0.05 / risk.patients and not risk.risen:
+            blind.append(risk)
     if blind:
         yield (
             "A single retained patient at higher risk could not have been named: too few retrained models to "
@@ -155,6 +288,13 @@ def _retained(retained: Sequence[RetainedRisk]) -> Iterator[str]:
         )
 
 
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
+
+
 def _list(names: Iterable[str], most: int = 5) -> str:
     names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    shown = ", ".join(names[:most])
+    if len(names) > most:
+        shown += f" and {len(names) - most} more"
+    return shown

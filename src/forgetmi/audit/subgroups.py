@@ -50,16 +50,20 @@ def patient_values(values: Strings, patient: Ints) -> Strings:
     """
     code, owner = np.unique(patient, return_inverse=True)
     names, name = np.unique(np.asarray(values, dtype=str), return_inverse=True)
+
+    # One vote an image; all unknown ones together weigh less than one known value
+    weight = np.where(names == "", 0.5 / len(values), 1.0)
     votes = np.zeros((len(code), len(names)))
-    np.add.at(votes, (owner, name), np.where(names == "", 0.5 / len(values), 1.0)[name])
+    np.add.at(votes, (owner, name), weight[name])
+
     return names[votes.argmax(1)]
 
 
 def study_bands(studies: Ints) -> Strings:
     """Study counts in words: 1, 2, 3-4, 5-9, 10 or more."""
-    return np.array([band for _, band in STUDIES])[
-        np.searchsorted([most for most, _ in STUDIES], studies)
-    ]
+    largest = [most for most, _ in STUDIES]
+    bands = np.array([band for _, band in STUDIES])
+    return bands[np.searchsorted(largest, studies)]
 
 
 def subgroup_table(
@@ -84,26 +88,40 @@ def subgroup_table(
         resamples: Bootstrap resamples.
     """
     rows = []
-    for column, (asked, others) in columns.items():
-        for value in np.unique(np.concatenate([asked, others])):
-            sides = [
-                scores[of == value] for scores, of in ((forgotten, asked), (never_seen, others))
-            ]
-            inside, outside = len(sides[0]), len(sides[1])
-            if min(inside, outside) < least:
-                rows.append(SubgroupRow(column, str(value), inside, outside, None, None, TOO_FEW))
-                continue
-            samples = [
-                resample_patients(
-                    np.arange(len(side)),
-                    resamples=resamples,
-                    generator=numpy_generator(seed, "subgroups", column, str(value), at),
+    for column, (forgotten_values, never_values) in columns.items():
+        for value in np.unique(np.concatenate([forgotten_values, never_values])):
+            # Scores of the patients with this value
+            inside = forgotten[forgotten_values == value]
+            outside = never_seen[never_values == value]
+
+            if min(len(inside), len(outside)) < least:
+                auc, bounds, note = None, None, TOO_FEW
+            else:
+                auc, bounds, note = _auc_of_subgroup(
+                    inside, outside, name=(column, str(value)), seed=seed, resamples=resamples
                 )
-                for at, side in enumerate(sides)
-            ]
-            values = draws(join(*samples), partial(membership_auc, *sides))
-            bounds, why = interval(values, patients=min(inside, outside))
+
             rows.append(
-                SubgroupRow(column, str(value), inside, outside, float(values[0]), bounds, why)
+                SubgroupRow(column, str(value), len(inside), len(outside), auc, bounds, note)
             )
+
     return tuple(rows)
+
+
+def _auc_of_subgroup(
+    inside: Floats, outside: Floats, *, name: tuple[str, str], seed: int, resamples: int
+) -> tuple[float, tuple[float, float] | None, str]:
+    """AUC of forgotten against never-seen patients, its interval, and why there is none."""
+    samples = []
+    for side, scores in enumerate((inside, outside)):
+        samples.append(
+            resample_patients(
+                np.arange(len(scores)),
+                resamples=resamples,
+                generator=numpy_generator(seed, "subgroups", *name, side),
+            )
+        )
+
+    values = draws(join(*samples), partial(membership_auc, inside, outside))
+    bounds, note = interval(values, patients=min(len(inside), len(outside)))
+    return float(values[0]), bounds, note

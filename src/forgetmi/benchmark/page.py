@@ -19,7 +19,7 @@ from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
-from forgetmi.report import figures
+from forgetmi.report import figures, loss_figure, trade_off_figure
 from forgetmi.run.fingerprint import opened
 
 Panels = dict[str, str]
@@ -61,7 +61,9 @@ def write_all(
     for percent, panels in losses.items():
         for name, picture in panels.items():
             _write_svg(store.root / "figures" / f"loss-{percent:g}-{name}.svg", picture)
-    wide = len(settings) + 2 > figures.MOST_LABELS  # the original and Retrain have labels, too
+    wide = (
+        len(settings) + 2 > trade_off_figure.MOST_LABELS
+    )  # the original and Retrain have labels, too
     write_text(
         store.root / "benchmark.html",
         _page(
@@ -90,7 +92,7 @@ def write_all(
 def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> str:
     """Gap to retraining against AUC on never-seen patients, one point a method; empty where nothing was measured."""
 
-    def point(row: str, kind: str, label: str) -> figures.ModelPoint | None:
+    def point(row: str, kind: str, label: str) -> trade_off_figure.ModelPoint | None:
         x, y = (
             results.cell(row, percent, read)
             for read in (
@@ -100,7 +102,7 @@ def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> 
         )
         if x.value is None or y.value is None:
             return None
-        return figures.ModelPoint(
+        return trade_off_figure.ModelPoint(
             kind, label, figures.Mark(x.value), figures.Mark(y.value, y.interval)
         )
 
@@ -111,7 +113,7 @@ def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> 
     ]
     found = [one for one in points if one is not None]
     return (
-        figures.trade_off_panel(
+        trade_off_figure.trade_off_panel(
             f"trade-off-{percent:g}",
             "",
             found,
@@ -147,14 +149,14 @@ def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Pane
             pairs[name] = label, pair[0], pair[1]
     if not pairs:
         return {}
-    span = figures.loss_span([losses for _, *pair in pairs.values() for losses in pair])
+    span = loss_figure.loss_span([losses for _, *pair in pairs.values() for losses in pair])
     top = max(
-        float(figures.loss_shares(losses, span).max())
+        float(loss_figure.loss_shares(losses, span).max())
         for _, *pair in pairs.values()
         for losses in pair
     )
     return {
-        name: figures.loss_panel(
+        name: loss_figure.loss_panel(
             f"loss-{point.spec.partition.percent:g}-{name}",
             label,
             withdrawn=lost,

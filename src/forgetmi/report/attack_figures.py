@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
 from forgetmi.core.arrays import Floats
-from forgetmi.report.score_text import plain
+from forgetmi.report.number_text import plain
 from forgetmi.report.svg import (
     BAND,
     INK,
     LINES,
     MUTED,
     RULE,
+    SHADOW,
     SHAPES,
     STYLE,
     UNLEARNED,
@@ -25,7 +28,11 @@ from forgetmi.report.svg import (
     to_svg,
 )
 
-_ORDER = ("chance", "retrain", "original", "unlearned")
+_ORDER = ("chance", "retrain", "original", "unlearned")  # from back to front
+_TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of logarithmic rates
+
+
+# ROC curves of an attack
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +52,12 @@ class Curve:
 def rates(curve: Curve) -> tuple[Floats, Floats]:
     """False- and true-positive rates at every threshold, from none accused to all; only strict excess accuses."""
     thresholds = np.unique(np.concatenate([curve.members, curve.never_seen]))[::-1]
-    found = [
-        np.append((side[:, None] > thresholds).mean(0), 1.0)
-        for side in (curve.never_seen, curve.members)
-    ]
-    return found[0], found[1]
+
+    false = (curve.never_seen[:, None] > thresholds).mean(0)
+    true = (curve.members[:, None] > thresholds).mean(0)
+
+    # The last threshold accuses everybody
+    return np.append(false, 1.0), np.append(true, 1.0)
 
 
 def roc_panel(name: str, heading: str, curves: Sequence[Curve]) -> str:
@@ -63,16 +71,21 @@ def roc_panel(name: str, heading: str, curves: Sequence[Curve]) -> str:
         curves: One or more models, on the same patients.
     """
     members, never_seen = len(curves[0].members), len(curves[0].never_seen)
-    least, lowest = 1 / never_seen, 0.6 / members
-    left = least / 1.9
+    smallest = 1 / never_seen  # false-positive rate
+    left, lowest = smallest / 1.9, 0.6 / members
+
     with mpl.rc_context(STYLE):
         figure, axes = panel(3.1, 2.9)
         axes.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(lowest, 1.12), title=heading)
         axes.set_xlabel("false-positive rate")
         axes.set_ylabel("true-positive rate")
-        axes.axvspan(left, least, color=BAND, alpha=0.7, linewidth=0, zorder=0)
-        axes.plot([least, 1], [least, 1], **LINES["chance"], zorder=1)
-        for curve in sorted(curves, key=lambda one: _ORDER.index(one.kind)):
+
+        # Rates that so few patients cannot show, and chance
+        axes.axvspan(left, smallest, color=BAND, alpha=0.7, linewidth=0, zorder=0)
+        axes.plot([smallest, 1], [smallest, 1], **LINES["chance"], zorder=1)
+
+        # Steps, not interpolated
+        for curve in sorted(curves, key=lambda curve: _ORDER.index(curve.kind)):
             false, true = rates(curve)
             axes.step(
                 np.maximum(false, left),
@@ -81,132 +94,140 @@ def roc_panel(name: str, heading: str, curves: Sequence[Curve]) -> str:
                 **LINES[curve.kind],
                 zorder=2 + _ORDER.index(curve.kind),
             )
-        for set_ticks, count in ((axes.set_xticks, never_seen), (axes.set_yticks, members)):
-            others = [
-                tick
-                for tick in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
-                if tick > 1.7 / count
-            ]
-            set_ticks([1 / count, *others], [f"1/{count}", *(f"{tick:g}" for tick in others)])
+
+        _rate_ticks(axes.set_xticks, never_seen)
+        _rate_ticks(axes.set_yticks, members)
         axes.minorticks_off()
         axes.grid(color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
-        return to_svg(
-            figure,
-            name,
-            heading,
-            (
-                f"{members} withdrawn and {never_seen} never-seen patients; the smallest false-positive rate they allow "
-                f"is {least:.3g}. " + " ".join(_found(curve) for curve in curves)
-            ),
-        )
+        return to_svg(figure, name, heading, _roc_words(curves))
 
 
-def _found(curve: Curve) -> str:
+def _rate_ticks(set_ticks: Callable[..., Any], patients: int) -> None:
+    """Ticks from one patient upwards."""
+    others = [tick for tick in _TICKS if tick > 1.7 / patients]
+    labels = [f"{tick:g}" for tick in others]
+    set_ticks([1 / patients, *others], [f"1/{patients}", *labels])
+
+
+def _roc_words(curves: Sequence[Curve]) -> str:
+    members, never_seen = len(curves[0].members), len(curves[0].never_seen)
+    of_curves = " ".join(_curve_words(curve) for curve in curves)
+    return (
+        f"{members} withdrawn and {never_seen} never-seen patients; the smallest false-positive rate "
+        f"they allow is {1 / never_seen:.3g}. {of_curves}"
+    )
+
+
+def _curve_words(curve: Curve) -> str:
     false, true = rates(curve)
-    parts = [
-        f"{true[false <= rate].max():.2f} {words}"
-        for rate, words in ((0.0, "without a false alarm"), (0.1, "at 10 % false alarms"))
-    ]
-    return f"{curve.kind}: true-positive rate {' and '.join(parts)}."
+    without = true[false <= 0.0].max()
+    at_ten_percent = true[false <= 0.1].max()
+    return (
+        f"{curve.kind}: true-positive rate {without:.2f} without a false alarm "
+        f"and {at_ten_percent:.2f} at 10 % false alarms."
+    )
+
+
+# One row per withdrawn patient
 
 
 @dataclass(frozen=True)
-class Person:
+class PatientMark:
     """One withdrawn patient.
 
     Args:
         label: Short digest.
         score: Standardised on never-seen patients, 0 = like one of them.
         mark: "remembered", "over" or "" after correction for the number of patients.
-        beside: What stands at the right of the row.
+        note: What stands at the right of the row.
     """
 
     label: str
     score: float
     mark: str
-    beside: str
+    note: str
 
 
-def strip_panel(name: str, heading: str, people: Sequence[Person], *, never_seen: Floats) -> str:
+def strip_panel(
+    name: str, heading: str, patients: Sequence[PatientMark], *, never_seen: Floats
+) -> str:
     """One row per withdrawn patient, the distribution of never-seen patients above and behind.
 
     Args:
         name: Distinguishes the panels of a page.
         heading: Title of the panel.
-        people: From top to bottom.
+        patients: From top to bottom.
         never_seen: Float[m], their scores.
     """
+    count = len(patients)
+    top = count + 3.2
     low, high = np.quantile(never_seen, [0.025, 0.975])
-    edge = 1.08 * max(
-        3.0, *(abs(one.score) for one in people), *np.abs(np.quantile(never_seen, [0.005, 0.995]))
-    )
-    top = len(people) + 3.2
+    edge = _strip_edge(patients, never_seen)
+
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.75, 0.85 + 0.185 * top)
+
+        # Never-seen patients: the middle 95 % behind all rows, the histogram above them
         axes.axvspan(float(low), float(high), color=BAND, alpha=0.55, linewidth=0, zorder=0)
-        counts, edges = np.histogram(np.clip(never_seen, -edge, edge), np.linspace(-edge, edge, 31))
+        bins = np.linspace(-edge, edge, 31)
+        counts, edges = np.histogram(np.clip(never_seen, -edge, edge), bins)
         axes.stairs(
-            len(people) + 2.4 * counts / counts.max(),
+            count + 2.4 * counts / counts.max(),
             edges,
-            baseline=len(people),
+            baseline=count,
             fill=True,
-            color="#8b96a1",
+            color=SHADOW,
         )
         axes.axvline(0, color=MUTED, linewidth=0.9)
-        beside = blended_transform_factory(axes.transAxes, axes.transData)
-        for place, one in enumerate(people):
-            y = len(people) - 1 - place + 0.35
-            axes.plot([0, one.score], [y, y], color=UNLEARNED, linewidth=0.9, alpha=0.6, zorder=2)
-            shape = {**SHAPES[one.mark or "unlearned"], **({} if one.mark else {"markersize": 5})}
-            axes.plot([one.score], [y], **shape, linestyle="none", zorder=4, clip_on=False)
-            axes.text(
-                -0.02,
-                y,
-                one.label,
-                transform=beside,
-                ha="right",
-                va="center",
-                fontsize=9,
-                color=INK,
-                family="monospace",
-            )
-            axes.text(
-                1.02,
-                y,
-                one.beside,
-                transform=beside,
-                ha="left",
-                va="center",
-                fontsize=9,
-                color=MUTED,
-            )
-        axes.text(
-            -0.02,
-            len(people) + 1.2,
-            "never seen",
-            transform=beside,
-            ha="right",
-            va="center",
-            fontsize=9,
-            color=MUTED,
-        )
+
+        for place, patient in enumerate(patients):
+            _draw_patient(axes, patient, count - 1 - place + 0.35)
+
+        _margin_text(axes, -0.02, count + 1.2, "never seen", ha="right", fontsize=9, color=MUTED)
         axes.set(xlim=(-edge, edge), ylim=(-0.4, top), yticks=[], title=heading)
         axes.set_xlabel("← more of a stranger  |  more remembered →")
         axes.spines["left"].set_visible(False)
-        return to_svg(
-            figure,
-            name,
-            heading,
-            (
-                f"{len(never_seen)} never-seen patients, 95 % of them between {low:.2f} and {high:.2f}. "
-                + "; ".join(
-                    f"{one.label} {one.score:.2f}{', stands out' if one.mark else ''}"
-                    for one in people
-                )
-                + "."
-            ),
-        )
+        return to_svg(figure, name, heading, _strip_words(patients, never_seen))
+
+
+def _strip_edge(patients: Sequence[PatientMark], never_seen: Floats) -> float:
+    """End of the axis: every patient, and nearly all never-seen ones."""
+    scores = [abs(patient.score) for patient in patients]
+    tails = np.abs(np.quantile(never_seen, [0.005, 0.995]))
+    return 1.08 * max(3.0, *scores, *tails)
+
+
+def _draw_patient(axes: Axes, patient: PatientMark, y: float) -> None:
+    axes.plot([0, patient.score], [y, y], color=UNLEARNED, linewidth=0.9, alpha=0.6, zorder=2)
+
+    # Who stands out has a larger mark
+    shape = SHAPES[patient.mark or "unlearned"]
+    if not patient.mark:
+        shape = {**shape, "markersize": 5}
+    axes.plot([patient.score], [y], **shape, linestyle="none", zorder=4, clip_on=False)
+
+    _margin_text(
+        axes, -0.02, y, patient.label, ha="right", fontsize=9, color=INK, family="monospace"
+    )
+    _margin_text(axes, 1.02, y, patient.note, ha="left", fontsize=9, color=MUTED)
+
+
+def _strip_words(patients: Sequence[PatientMark], never_seen: Floats) -> str:
+    low, high = np.quantile(never_seen, [0.025, 0.975])
+
+    parts = []
+    for patient in patients:
+        out = ", stands out" if patient.mark else ""
+        parts.append(f"{patient.label} {patient.score:.2f}{out}")
+
+    return (
+        f"{len(never_seen)} never-seen patients, 95 % of them between {low:.2f} and {high:.2f}. "
+        f"{'; '.join(parts)}."
+    )
+
+
+# One row per subgroup
 
 
 @dataclass(frozen=True)
@@ -217,6 +238,11 @@ class ForestRow:
     value: float | None = None
     interval: tuple[float, float] | None = None
     note: str = ""
+
+    @property
+    def is_heading(self) -> bool:
+        """Whether it has neither a value nor a reason for its absence."""
+        return self.value is None and not self.note
 
 
 def forest_panel(
@@ -245,70 +271,80 @@ def forest_panel(
         if margin is not None:
             axes.axvline(margin, color=INK, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         axes.axvline(neutral, color=MUTED, linewidth=1.1, zorder=1)
-        beside = blended_transform_factory(axes.transAxes, axes.transData)
+
         for place, row in enumerate(rows):
             y = len(rows) - 1 - place
-            if row.value is None:
-                axes.text(
-                    0.0 if not row.note else 1.0,
-                    y,
-                    row.note or row.label,
-                    transform=beside,
-                    va="center",
-                    ha="left" if not row.note else "right",
-                    fontsize=9.5,
-                    color=MUTED if row.note else INK,
-                    fontweight="normal" if row.note else "bold",
-                )
-            else:
-                if row.interval is not None:
-                    axes.plot(row.interval, [y, y], color=UNLEARNED, linewidth=1.5, zorder=2)
-                axes.plot(
-                    [row.value],
-                    [y],
-                    **SHAPES["unlearned"],
-                    linestyle="none",
-                    zorder=3,
-                    clip_on=False,
-                )
-                axes.text(
-                    1.02,
-                    y,
-                    plain(row.value),
-                    transform=beside,
-                    va="center",
-                    fontsize=9.5,
-                    color=MUTED,
-                )
-            if row.value is not None or row.note:
-                axes.text(
-                    -0.02,
+            if row.is_heading:
+                _margin_text(
+                    axes,
+                    0.0,
                     y,
                     row.label,
-                    transform=beside,
-                    va="center",
-                    ha="right",
+                    ha="left",
                     fontsize=9.5,
                     color=INK,
+                    fontweight="bold",
                 )
+            else:
+                _draw_subgroup(axes, row, y)
+
         axes.set(xlim=span, ylim=(-0.6, len(rows) - 0.4), yticks=[], title=heading)
         axes.set_xlabel(axis)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=RULE, linewidth=0.7)
         axes.set_axisbelow(True)
-        return to_svg(
-            figure,
-            name,
-            heading,
-            " ".join(_forest_words(row) for row in rows if row.note or row.value is not None),
+
+        words = [_forest_words(row) for row in rows if not row.is_heading]
+        return to_svg(figure, name, heading, " ".join(words))
+
+
+def _draw_subgroup(axes: Axes, row: ForestRow, y: float) -> None:
+    if row.value is None:
+        # Why there is no value
+        _margin_text(
+            axes,
+            1.0,
+            y,
+            row.note,
+            ha="right",
+            fontsize=9.5,
+            color=MUTED,
+            fontweight="normal",
         )
+    else:
+        # The value with its interval, and the number at the right
+        if row.interval is not None:
+            axes.plot(row.interval, [y, y], color=UNLEARNED, linewidth=1.5, zorder=2)
+        axes.plot(
+            [row.value],
+            [y],
+            **SHAPES["unlearned"],
+            linestyle="none",
+            zorder=3,
+            clip_on=False,
+        )
+        _margin_text(axes, 1.02, y, plain(row.value), fontsize=9.5, color=MUTED)
+
+    _margin_text(axes, -0.02, y, row.label, ha="right", fontsize=9.5, color=INK)
 
 
 def _forest_words(row: ForestRow) -> str:
     if row.value is None:
         return f"{row.label}: {row.note}."
-    interval = f" ({row.interval[0]:.2f} to {row.interval[1]:.2f})" if row.interval else ""
+
+    interval = ""
+    if row.interval:
+        interval = f" ({row.interval[0]:.2f} to {row.interval[1]:.2f})"
     return f"{row.label}: {row.value:.2f}{interval}."
+
+
+def _margin_text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Text at the height of a row, its place across as a share of the axes' width."""
+    beside = blended_transform_factory(axes.transAxes, axes.transData)
+    axes.text(x, y, text, transform=beside, va="center", **style)
+
+
+# Relearning
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,6 +367,7 @@ def relearn_panel(name: str, heading: str, curves: Sequence[Relearned], *, thres
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.15, 2.85)
         axes.axhline(threshold, **LINES["original"])
+
         for curve in curves:
             axes.plot(
                 np.arange(len(curve.losses)),
@@ -341,18 +378,19 @@ def relearn_panel(name: str, heading: str, curves: Sequence[Relearned], *, thres
                 marker=SHAPES[curve.kind]["marker"],
                 zorder=2 + _ORDER.index(curve.kind),
             )
+
         axes.set(title=heading, xlabel="epochs of relearning", ylabel="mean loss of the patients")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
         axes.grid(axis="y", color=RULE, linewidth=0.7)
-        return to_svg(
-            figure,
-            name,
-            heading,
-            f"The original's loss is {threshold:.3g}. "
-            + " ".join(
-                f"{curve.kind}: {curve.losses[0]:.3g} before, {curve.losses[-1]:.3g} after "
-                f"{len(curve.losses) - 1} epochs."
-                for curve in curves
-            ),
+        return to_svg(figure, name, heading, _relearn_words(curves, threshold))
+
+
+def _relearn_words(curves: Sequence[Relearned], threshold: float) -> str:
+    parts = [f"The original's loss is {threshold:.3g}."]
+    for curve in curves:
+        parts.append(
+            f"{curve.kind}: {curve.losses[0]:.3g} before, {curve.losses[-1]:.3g} after "
+            f"{len(curve.losses) - 1} epochs."
         )
+    return " ".join(parts)

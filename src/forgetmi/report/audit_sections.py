@@ -1,9 +1,8 @@
-"""The parts of the engineer's page that show the audit: figures with the sentence each is read with, and tables."""
+"""The parts of the engineer's page that show the audit: figures, each with the sentence it is read with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,217 +11,129 @@ from markupsafe import Markup
 
 from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.result import Audit
-from forgetmi.audit.rows import AttackMissing, AttackRow, PatientRow, RelearnCurve
+from forgetmi.audit.rows import AttackRow, HarmRow, PatientRow, RelearnCurve
+from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.core.arrays import Floats
-from forgetmi.report import attack_figures, figures, verdict_text
-from forgetmi.report.attack_figures import Curve, ForestRow, Person, Relearned
-from forgetmi.report.score_text import brief, many, plain
-from forgetmi.report.verdict_text import CHANNELS, SHORT
+from forgetmi.report import attack_figures, figure_text, figures, verdict_text
+from forgetmi.report.attack_figures import Curve, ForestRow, PatientMark, Relearned
+from forgetmi.report.number_text import brief
+from forgetmi.report.verdict_text import SHORT
 
-PEOPLE_SHOWN = 40
+PATIENTS_SHOWN = 40
 GROUPS_SHOWN = 40
-COMPARABLE = "for comparison with published tables"
-DIRECTIONS = {
-    "higher": "higher = more remembered",
-    "lower": "lower = more remembered",
-    "apart": "how unlike retraining, either way",
-}
-_BOTH = ("forgotten", "never seen")
-
-
-def _kind(model: str) -> str:
-    return "retrain" if model.startswith("retrain") else model
+HEADS = {"image": "radiograph", "text": "report", "both": "both together"}
+ROOM = 1.08  # share of an axis that the outermost value takes
 
 
 def deltas(audit: Audit) -> dict[str, Any] | None:
     """Differences to retraining by channel, before and after, with the margin."""
-    judged = [(one.channel, one.deltas) for one in audit.verdict.channels if one.deltas is not None]
-    if not judged:
+    margin = audit.declared.rule.margin
+
+    rows = []
+    ends = [margin * 2]
+    inside = remembered = 0
+    for channel in audit.verdict.channels:
+        if channel.deltas is None:
+            continue
+        original, unlearned = channel.deltas.original, channel.deltas.unlearned
+        rows.append(figures.DotRow(SHORT[channel.channel], _mark(original), _mark(unlearned), ()))
+
+        # What the axis must hold
+        for estimate in (original, unlearned):
+            ends += [abs(estimate.low), abs(estimate.high)]
+
+        # What the sentence counts
+        inside += -margin < unlearned.low and unlearned.high < margin
+        remembered += original.low > 0
+
+    if not rows:
         return None
-    rows = [
-        figures.DotRow(SHORT[channel], _mark(one.original), _mark(one.unlearned), ())
-        for channel, one in judged
-    ]
-    edge = 1.08 * max(
-        audit.declared.rule.margin * 2,
-        *(
-            abs(end)
-            for _, one in judged
-            for estimate in (one.original, one.unlearned)
-            for end in (estimate.low, estimate.high)
-        ),
-    )
-    inside = sum(
-        -audit.declared.rule.margin < one.unlearned.low
-        and one.unlearned.high < audit.declared.rule.margin
-        for _, one in judged
-    )
-    seen = (
-        f"The new model’s whole interval lies within the margin on {inside} of {many(len(judged), 'channel')}; the "
-        f"original’s is above 0 on {sum(one.original.low > 0 for _, one in judged)}."
-    )
+    edge = ROOM * max(ends)
     picture = figures.dot_panel(
         "deltas",
         "Difference to retraining, by channel",
         rows,
         span=(-edge, edge),
         axis="S(model) − mean S(retrained)",
-        margin=audit.declared.rule.margin,
+        margin=margin,
     )
+    seen = figure_text.deltas(inside, remembered, len(rows))
     return {"picture": Markup(picture), "seen": seen}
-
-
-def _mark(one: DeltaEstimate) -> figures.Mark:
-    return figures.Mark(one.value, (one.low, one.high))
 
 
 def roc_figures(audit: Audit) -> list[dict[str, Any]]:
     """For each attack with scores a panel a channel, forget draws pooled by percentile."""
-    with_scores = [row for row in audit.attacks if all(group in row.scores for group in _BOTH)]
-    found = []
-    for name, rows in _grouped(with_scores, lambda row: row.name).items():
+    # Attack to channel to model to its rows
+    attacks: dict[str, dict[str, dict[str, list[AttackRow]]]] = {}
+    for row in audit.attacks:
+        if "forgotten" in row.scores and "never seen" in row.scores:
+            channels = attacks.setdefault(row.name, {})
+            channels.setdefault(row.channel, {}).setdefault(row.model, []).append(row)
+
+    shown = []
+    for name, channels in attacks.items():
         pictures, seen = [], []
-        for channel, of in _grouped(rows, lambda row: row.channel).items():
-            curves = [
-                Curve(_kind(model), *_pooled(its))
-                for model, its in _grouped(of, lambda row: row.model).items()
-            ]
-            if any(curve.kind == "unlearned" for curve in curves):
-                pictures.append(
-                    Markup(
-                        attack_figures.roc_panel(f"roc-{name}-{channel}", SHORT[channel], curves)
-                    )
-                )
-                seen.append(f"{SHORT[channel].lower()} {_found(curves)}")
+        title = ""
+        for channel, models in channels.items():
+            title = title or next(iter(models.values()))[0].title
+            curves = [_curve(model, rows) for model, rows in models.items()]
+            if not any(curve.kind == "unlearned" for curve in curves):
+                continue
+
+            picture = attack_figures.roc_panel(f"roc-{name}-{channel}", SHORT[channel], curves)
+            pictures.append(Markup(picture))
+            rates = figure_text.without_false_alarm(_without_false_alarm(curves))
+            seen.append(f"{SHORT[channel].lower()} {rates}")
+
         if pictures:
-            found.append({"title": rows[0].title, "pictures": pictures, "seen": "; ".join(seen)})
-    return found
-
-
-def _pooled(rows: Sequence[AttackRow]) -> tuple[Floats, Floats]:
-    """Scores of one draw as they are; of several as percentiles among each draw's own never-seen patients."""
-    pairs = [tuple(np.asarray(row.scores[group], float) for group in _BOTH) for row in rows]
-    if len(pairs) == 1:
-        return pairs[0][0], pairs[0][1]
-    ranked = [
-        [
-            ((side[:, None] > unseen).mean(1) + (side[:, None] >= unseen).mean(1)) / 2
-            for side in (asked, unseen)
-        ]
-        for asked, unseen in pairs
-    ]
-    return np.concatenate([asked for asked, _ in ranked]), np.concatenate(
-        [unseen for _, unseen in ranked]
-    )
-
-
-def _found(curves: Sequence[Curve]) -> str:
-    """What is found without any false alarm, by kind of model."""
-    parts = []
-    for kind, name in (
-        ("original", "the original"),
-        ("unlearned", "the new model"),
-        ("retrain", "retrained models"),
-    ):
-        rates = [
-            float((curve.members > curve.never_seen.max()).mean())
-            for curve in curves
-            if curve.kind == kind
-        ]
-        if rates:
-            low, high = (plain(100 * rate, 0) for rate in (min(rates), max(rates)))
-            parts.append(f"{low if low == high else f'{low} to {high}'} % with {name}")
-    return ", ".join(parts)
+            shown.append({"title": title, "pictures": pictures, "seen": "; ".join(seen)})
+    return shown
 
 
 def strips(audit: Audit) -> list[dict[str, Any]]:
     """Per forget draw: each patient's score before the distribution of never-seen patients."""
-    found = []
-    for at, draw in enumerate(audit.draws):
-        unseen = np.concatenate(
-            [
-                np.empty(0),
-                *(
-                    np.asarray(one.scores)
-                    for one in audit.never_seen
-                    if one.draw == at and one.channel == "any"
-                ),
-            ]
-        )
-        everyone = [one for one in audit.patients if one.draw == at and "any" in one.channels]
-        if not everyone or not len(unseen):
+    shown = []
+    for index, draw in enumerate(audit.draws):
+        never_seen = _never_seen_scores(audit, index)
+        patients = _scored_patients(audit, index)
+        if not patients or not len(never_seen):
             continue
-        people = sorted(everyone, key=lambda one: -one.channels["any"].score)
-        if len(people) > PEOPLE_SHOWN:
-            people = [*people[: PEOPLE_SHOWN // 2], *people[-PEOPLE_SHOWN // 2 :]]
-        marks = [
-            Person(
-                verdict_text.short(one.patient),
-                one.channels["any"].score,
-                _person(one),
-                f"{one.channels['any'].percentile:.0f} %",
-            )
-            for one in people
-        ]
-        out = [one for one in everyone if one.remembered or one.over_forgotten]
-        low, high = np.quantile(unseen, [0.025, 0.975])
-        inside = sum(low <= one.channels["any"].score <= high for one in everyone)
-        seen = (
-            f"{inside} of {many(len(everyone), 'withdrawn patient')} lie where 95 % of {len(unseen)} never-seen "
-            f"patients lie; {_out(out)} after correction."
+
+        # The most remembered first; the furthest up and down where there are too many
+        drawn = sorted(patients, key=lambda patient: -patient.channels["any"].score)
+        if len(drawn) > PATIENTS_SHOWN:
+            half = PATIENTS_SHOWN // 2
+            drawn = [*drawn[:half], *drawn[-half:]]
+
+        heading = "Each withdrawn patient"
+        if len(audit.draws) > 1:
+            heading += f", {brief(draw.name)}"
+        picture = attack_figures.strip_panel(
+            f"people-{index}",
+            heading,
+            [_patient_mark(patient) for patient in drawn],
+            never_seen=never_seen,
         )
-        if len(people) < len(everyone):
-            seen += f" Drawn: the {PEOPLE_SHOWN} furthest up and down."
-        heading = f"Each withdrawn patient{f', {brief(draw.name)}' if len(audit.draws) > 1 else ''}"
-        found.append(
-            {
-                "picture": Markup(
-                    attack_figures.strip_panel(f"people-{at}", heading, marks, never_seen=unseen)
-                ),
-                "seen": seen,
-            }
-        )
-    return found
 
-
-def _out(some: Sequence[PatientRow]) -> str:
-    return (
-        f"{verdict_text.named(some)} {'stands' if len(some) == 1 else 'stand'} out"
-        if some
-        else "none stands out"
-    )
-
-
-def _person(one: PatientRow) -> str:
-    return "remembered" if one.remembered else "over" if one.over_forgotten else ""
+        seen = _seen_in_strip(patients, never_seen)
+        if len(drawn) < len(patients):
+            seen += figure_text.furthest(PATIENTS_SHOWN)
+        shown.append({"picture": Markup(picture), "seen": seen})
+    return shown
 
 
 def subgroup_forest(audit: Audit) -> dict[str, Any] | None:
     """How well withdrawn patients are told from never-seen ones within each subgroup."""
     if not audit.subgroups:
         return None
+
+    # One heading a column, one row a value
     shown = audit.subgroups[:GROUPS_SHOWN]
     rows = []
-    for column, values in groupby(shown, key=lambda one: one.column):
-        rows.append(ForestRow(brief(column.replace("_", " "), 30)))
-        rows += [
-            ForestRow(
-                f"{brief(one.value or 'unknown', 18)} ({one.forgotten} | {one.never_seen})",
-                one.auc,
-                one.interval,
-                "" if one.auc is not None else brief(one.note, 40),
-            )
-            for one in values
-        ]
-    said = [one for one in audit.subgroups if one.interval is not None]
-    apart = sum(not one.interval[0] <= 0.5 <= one.interval[1] for one in said if one.interval)
-    few = len(audit.subgroups) - len([one for one in audit.subgroups if one.auc is not None])
-    seen = (
-        f"The interval excludes 0.5 in {apart} of {many(len(said), 'subgroup')} with an interval (about one in "
-        f"twenty does by chance); in {few} there are too few patients to say."
-    )
-    if len(shown) < len(audit.subgroups):
-        seen += f" Drawn: the first {GROUPS_SHOWN}."
+    for column, subgroups in groupby(shown, key=lambda subgroup: subgroup.column):
+        rows.append(ForestRow(_column_heading(column)))
+        rows += [_subgroup_row(subgroup) for subgroup in subgroups]
+
     picture = attack_figures.forest_panel(
         "subgroups",
         "Recognised, by subgroup",
@@ -231,6 +142,10 @@ def subgroup_forest(audit: Audit) -> dict[str, Any] | None:
         span=(0, 1),
         axis="AUC (withdrawn | never seen)",
     )
+
+    seen = _seen_in_subgroups(audit.subgroups)
+    if len(shown) < len(audit.subgroups):
+        seen += figure_text.first_of(GROUPS_SHOWN)
     return {"picture": Markup(picture), "seen": seen}
 
 
@@ -238,27 +153,22 @@ def harm_forest(audit: Audit) -> dict[str, Any] | None:
     """What never-seen patients lose against retraining: everyone, then subgroups."""
     if not audit.harm:
         return None
-    shown, rows = audit.harm[:GROUPS_SHOWN], []
-    heads = len({one.head for one in audit.harm if one.column}) > 1
-    for column, values in groupby(shown, key=lambda one: one.column):
-        rows.append(ForestRow(brief(column.replace("_", " "), 30) or "everyone (AUC)"))
-        for one in values:
-            head = SHORT[one.head].lower()
-            name = (
-                f"{brief(one.value or 'unknown', 18)}{', ' + head if heads else ''}"
-                if column
-                else head
-            )
-            rows.append(
-                ForestRow(
-                    f"{name} ({one.patients})",
-                    one.difference,
-                    one.interval,
-                    "" if one.difference is not None else one.outcome,
-                )
-            )
-    ends = [abs(end) for one in shown for end in (one.interval or (one.difference or 0,))]
-    edge = 1.08 * max(2 * audit.declared.subgroup_margin, *ends)
+    shown = audit.harm[:GROUPS_SHOWN]
+    margin = audit.declared.subgroup_margin
+
+    # Subgroups name their head only where there are several
+    heads = {row.head for row in audit.harm if row.column}
+    rows = []
+    for column, of_column in groupby(shown, key=lambda row: row.column):
+        rows.append(ForestRow(_column_heading(column) or "everyone (AUC)"))
+        rows += [_harm_row(row, name_head=len(heads) > 1) for row in of_column]
+
+    # The axis holds twice the margin and every interval
+    ends = [2 * margin]
+    for row in shown:
+        ends += [abs(end) for end in row.interval or (row.difference or 0,)]
+    edge = ROOM * max(ends)
+
     picture = attack_figures.forest_panel(
         "harm",
         "Served worse or better",
@@ -266,151 +176,170 @@ def harm_forest(audit: Audit) -> dict[str, Any] | None:
         neutral=0,
         span=(-edge, edge),
         axis="new model − retrained models",
-        margin=-audit.declared.subgroup_margin,
+        margin=-margin,
     )
-    seen = f"Of {many(len(audit.harm), 'row')}: {verdict_text.harm_sentence(audit.harm)}."
+
+    seen = figure_text.harm(len(audit.harm), verdict_text.harm_sentence(audit.harm))
     if len(shown) < len(audit.harm):
-        seen += f" Drawn: the first {GROUPS_SHOWN}."
+        seen += figure_text.first_of(GROUPS_SHOWN)
     return {"picture": Markup(picture), "seen": seen}
 
 
 def relearn_figures(audit: Audit) -> list[dict[str, Any]]:
     """Per forget draw and head: the loss of patients taught again."""
-    found = []
-    for (draw, head), curves in _grouped(
-        audit.relearning, lambda one: (one.draw, one.head)
-    ).items():
-        name = {"image": "radiograph", "text": "report", "both": "both together"}.get(head, head)
-        where = f", {brief(audit.draws[draw].name)}" if len(audit.draws) > 1 else ""
+    groups: dict[tuple[int, str], list[RelearnCurve]] = {}
+    for curve in audit.relearning:
+        groups.setdefault((curve.draw, curve.head), []).append(curve)
+
+    shown = []
+    for (draw, head), curves in groups.items():
+        name = HEADS.get(head, head)
+        if len(audit.draws) > 1:
+            name += f", {brief(audit.draws[draw].name)}"
+
         picture = attack_figures.relearn_panel(
             f"relearn-{draw}-{head}",
-            f"Taught again: {name}{where}",
-            [Relearned(_kind(one.model), np.array(one.taught)) for one in curves],
+            f"Taught again: {name}",
+            [Relearned(_kind(curve.model), np.array(curve.taught)) for curve in curves],
             threshold=curves[0].taught_threshold,
         )
-        found.append({"picture": Markup(picture), "seen": f"{name}{where}: {_epochs(curves)}"})
-    return found
+        seen = f"{name}: {figure_text.relearning(curves)}"
+        shown.append({"picture": Markup(picture), "seen": seen})
+    return shown
 
 
-def _epochs(curves: Sequence[RelearnCurve]) -> str:
-    def time(some: Sequence[RelearnCurve]) -> str:
-        said = sorted(
-            {f"{'not within ' if one.censored else ''}{many(one.epochs, 'epoch')}" for one in some}
-        )
-        return " or ".join(said)
-
-    own = [one for one in curves if one.model == "unlearned"]
-    others = [one for one in curves if one.model.startswith("retrain")]
-    return "; ".join(
-        f"{name} {time(some)}"
-        for name, some in (("the new model", own), ("retrained models", others))
-        if some
-    )
+def _kind(model: str) -> str:
+    return "retrain" if model.startswith("retrain") else model
 
 
-@dataclass(frozen=True)
-class AttackLine:
-    """An attack on the new model through one channel, with the original's value beside it."""
-
-    row: AttackRow
-    original: AttackRow | None
-    draw: str
-
-    @property
-    def retrained(self) -> tuple[float, float, float] | None:
-        """Mean, lowest and highest of the retrained models."""
-        values = self.row.retrained
-        return (float(np.mean(values)), min(values), max(values)) if values else None
+def _mark(estimate: DeltaEstimate) -> figures.Mark:
+    return figures.Mark(estimate.value, (estimate.low, estimate.high))
 
 
-@dataclass(frozen=True)
-class AttackGroup:
-    """All lines of one attack."""
-
-    first: AttackRow
-    lines: tuple[AttackLine, ...]
-
-    @property
-    def comparable(self) -> bool:
-        """Whether it is there for comparison with published tables only."""
-        return COMPARABLE in self.first.note
+# ROC curves
 
 
-def attack_groups(audit: Audit) -> list[AttackGroup]:
-    """Every attack on the new model; those for comparison with published tables last."""
-    originals = {
-        (row.draw, row.name, row.channel): row for row in audit.attacks if row.model == "original"
-    }
-    own = [row for row in audit.attacks if row.model == "unlearned"]
-    several = len(audit.draws) > 1
-    groups = [
-        AttackGroup(
-            rows[0],
-            tuple(
-                AttackLine(
-                    row,
-                    originals.get((row.draw, row.name, row.channel)),
-                    audit.draws[row.draw].name if several else "",
-                )
-                for row in rows
-            ),
-        )
-        for rows in _grouped(own, lambda row: row.name).values()
-    ]
-    return sorted(groups, key=lambda group: group.comparable)
+def _curve(model: str, rows: Sequence[AttackRow]) -> Curve:
+    """Scores of one draw as they are; of several as percentiles among each draw's own never-seen patients."""
+    if len(rows) == 1:
+        return Curve(_kind(model), *_scores(rows[0]))
 
-
-def missing_lines(missing: Sequence[AttackMissing]) -> list[tuple[str, str, str]]:
-    """Title, channels and reason of what was not made, one line for each attack and reason."""
-    grouped = _grouped(missing, lambda one: (one.title, one.reason))
-    return [
-        (
-            title,
-            ", ".join(dict.fromkeys(CHANNELS.get(one.channel, "") for one in rows if one.channel)),
-            reason,
-        )
-        for (title, reason), rows in grouped.items()
-    ]
-
-
-def remarks(row: AttackRow) -> str:
-    """The note, the rates at fixed false alarms, and what else the attack gives."""
-    found = dict(row.details)
-    said = [row.note.replace(COMPARABLE, "").strip(" ;")] if row.note else []
-    for name, words in (
-        ("no_false_positive", "without a false alarm"),
-        ("10_percent_fpr", "at 10 % false alarms"),
-    ):
-        rate, low, high = (found.pop(f"tpr_at_{name}{end}", None) for end in ("", "_low", "_high"))
-        if rate is not None:
-            interval = (
-                f" ({_percent(low)} to {_percent(high)})"
-                if low is not None and high is not None
-                else ""
-            )
-            said.append(f"finds {_percent(rate)} %{interval} {words}")
-    said += [
-        f"{name.replace('_', ' ')} {plain(value, 3)}"
-        for name, value in found.items()
-        if name not in ("leakage", "smallest_fpr") and not name.startswith("auc_")
-    ]
-    return "; ".join(filter(None, said))
-
-
-def _percent(share: float) -> str:
-    return plain(100 * share, 0)
-
-
-def _grouped(rows: Iterable[Any], key: Any) -> Mapping[Any, list[Any]]:
-    """Rows by key, in the order of first appearance."""
-    found: dict[Any, list[Any]] = {}
+    members, never_seen = [], []
     for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return found
+        of_members, of_never_seen = _scores(row)
+        members.append(_percentile(of_members, of_never_seen))
+        never_seen.append(_percentile(of_never_seen, of_never_seen))
+    return Curve(_kind(model), np.concatenate(members), np.concatenate(never_seen))
 
 
-def numbers(counts: Mapping[str, int]) -> Iterator[str]:
-    """Group sizes in words."""
-    return (
-        f"{number:,} {name.replace('forgotten', 'withdrawn')}" for name, number in counts.items()
+def _scores(row: AttackRow) -> tuple[Floats, Floats]:
+    """Of the forgotten and of the never-seen patients."""
+    members = np.asarray(row.scores["forgotten"], float)
+    never_seen = np.asarray(row.scores["never seen"], float)
+    return members, never_seen
+
+
+def _percentile(scores: Floats, among: Floats) -> Floats:
+    """Share of the scores in `among` that lie below; equal ones count half."""
+    above = (scores[:, None] > among).mean(1)
+    not_below = (scores[:, None] >= among).mean(1)
+    return (above + not_below) / 2
+
+
+def _without_false_alarm(curves: Sequence[Curve]) -> dict[str, list[float]]:
+    """Kind of model to the share of members above every never-seen patient, of each model."""
+    rates: dict[str, list[float]] = {}
+    for curve in curves:
+        share = float((curve.members > curve.never_seen.max()).mean())
+        rates.setdefault(curve.kind, []).append(share)
+    return rates
+
+
+# Patients
+
+
+def _never_seen_scores(audit: Audit, draw: int) -> Floats:
+    """Scores of one draw's never-seen patients on "any"."""
+    scores = [np.empty(0)]
+    for row in audit.never_seen:
+        if row.draw == draw and row.channel == "any":
+            scores.append(np.asarray(row.scores))
+    return np.concatenate(scores)
+
+
+def _scored_patients(audit: Audit, draw: int) -> list[PatientRow]:
+    """One draw's patients with a score on "any"."""
+    return [row for row in audit.patients if row.draw == draw and "any" in row.channels]
+
+
+def _patient_mark(patient: PatientRow) -> PatientMark:
+    mark = ""
+    if patient.remembered:
+        mark = "remembered"
+    elif patient.over_forgotten:
+        mark = "over"
+
+    score = patient.channels["any"]
+    return PatientMark(
+        label=verdict_text.short(patient.patient),
+        score=score.score,
+        mark=mark,
+        note=f"{score.percentile:.0f} %",
     )
+
+
+def _seen_in_strip(patients: Sequence[PatientRow], never_seen: Floats) -> str:
+    low, high = np.quantile(never_seen, [0.025, 0.975])
+    inside = sum(low <= patient.channels["any"].score <= high for patient in patients)
+    outstanding = [patient for patient in patients if patient.remembered or patient.over_forgotten]
+    return figure_text.patients(
+        inside=inside,
+        withdrawn=len(patients),
+        never_seen=len(never_seen),
+        outstanding=outstanding,
+    )
+
+
+# Subgroups and harm
+
+
+def _column_heading(column: str) -> str:
+    return brief(column.replace("_", " "), 30)
+
+
+def _value(value: str) -> str:
+    return brief(value or "unknown", 18)
+
+
+def _subgroup_row(subgroup: SubgroupRow) -> ForestRow:
+    note = "" if subgroup.auc is not None else brief(subgroup.note, 40)
+    return ForestRow(
+        label=f"{_value(subgroup.value)} ({subgroup.forgotten} | {subgroup.never_seen})",
+        value=subgroup.auc,
+        interval=subgroup.interval,
+        note=note,
+    )
+
+
+def _seen_in_subgroups(subgroups: Sequence[SubgroupRow]) -> str:
+    excluding = with_interval = too_few = 0
+    for subgroup in subgroups:
+        too_few += subgroup.auc is None
+        if subgroup.interval is not None:
+            low, high = subgroup.interval
+            with_interval += 1
+            excluding += not low <= 0.5 <= high
+
+    return figure_text.subgroups(excluding=excluding, with_interval=with_interval, too_few=too_few)
+
+
+def _harm_row(row: HarmRow, *, name_head: bool) -> ForestRow:
+    head = SHORT[row.head].lower()
+    name = head
+    if row.column:
+        name = _value(row.value)
+        if name_head:
+            name += f", {head}"
+
+    note = "" if row.difference is not None else row.outcome
+    return ForestRow(f"{name} ({row.patients})", row.difference, row.interval, note)

@@ -27,10 +27,10 @@ LIBRARIES = (
     "pillow",
     "pydicom",
 )
-_PATH = re.compile(
-    r"""(?<=['"])(?:[A-Za-z]:|~|\.{1,2})?[\\/][^'"]+(?=['"])"""  # a quoted path may hold blanks
-    r"""|(?<![\w.])(?:[A-Za-z]:|~|\.{1,2})?(?:[\\/][^\s\\/:'",;=]+)+[\\/]?"""
-)
+# A quoted path may hold blanks
+_QUOTED_PATH = r"""(?<=['"])(?:[A-Za-z]:|~|\.{1,2})?[\\/][^'"]+(?=['"])"""
+_BARE_PATH = r"""(?<![\w.])(?:[A-Za-z]:|~|\.{1,2})?(?:[\\/][^\s\\/:'",;=]+)+[\\/]?"""
+_PATH = re.compile(f"{_QUOTED_PATH}|{_BARE_PATH}")
 
 
 def without_folders(text: str) -> str:
@@ -39,18 +39,7 @@ def without_folders(text: str) -> str:
     >>> without_folders("/home/someone/forget.py:3: 'C:\\\\my lists\\\\b.csv' has 2/3 of the rows")
     "forget.py:3: 'b.csv' has 2/3 of the rows"
     """
-    return _PATH.sub(lambda found: _last(found.group()), text)
-
-
-def _last(path: str) -> str:
-    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
-
-
-def _argument(argument: str) -> str:
-    option, equals, value = (
-        argument.partition("=") if argument.startswith("-") else ("", "", argument)
-    )
-    return option + equals + _last(value)
+    return _PATH.sub(lambda match: _last(match.group()), text)
 
 
 @dataclass(frozen=True)
@@ -94,6 +83,8 @@ class Manifest:
     def to_json(self) -> str:
         """Stable JSON: sorted keys, except that the stages stay in the order they ran."""
         plain = asdict(self)
+
+        # A list keeps the order that sorted keys would lose
         plain["stages"] = [{"stage": name, **cost} for name, cost in plain["stages"].items()]
         return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
@@ -101,8 +92,14 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Read what `to_json` wrote."""
         plain: dict[str, Any] = json.loads(text)
-        stages = {stage.pop("stage"): Cost(**stage) for stage in plain.pop("stages")}
-        return cls(**{**plain, "stages": stages, "warnings": tuple(plain["warnings"])})
+
+        stages = {}
+        for stage in plain.pop("stages"):
+            name = stage.pop("stage")
+            stages[name] = Cost(**stage)
+
+        warnings = tuple(plain.pop("warnings"))
+        return cls(**plain, stages=stages, warnings=warnings)
 
 
 def collect(
@@ -128,20 +125,22 @@ def collect(
     """
     import torch
 
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
     return Manifest(
         package=_version("forgetmi"),
         python=platform.python_version(),
-        libraries={name: found for name in LIBRARIES if (found := _version(name))},
+        libraries=_installed(),
         platform=f"{platform.system()} {platform.machine()}",
         processor=_processor(),
-        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        accelerator=accelerator,
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         seeds=dict(seeds),
         cohort=cohort,
         models=dict(models),
         spec=spec,
-        command=" ".join(map(_argument, command)),
+        command=" ".join(_argument(argument) for argument in command),
         stages=dict(stages),
         warnings=tuple(without_folders(warning) for warning in warnings),
     )
@@ -152,6 +151,29 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     write_text(path, manifest.to_json())
 
 
+def _last(path: str) -> str:
+    """The last part of a path of any system."""
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
+
+
+def _argument(argument: str) -> str:
+    """An argument of the command line, its value without folders."""
+    if not argument.startswith("-"):
+        return _last(argument)
+    option, equals, value = argument.partition("=")
+    return option + equals + _last(value)
+
+
+def _installed() -> dict[str, str]:
+    """Versions of those libraries that are installed."""
+    versions = {}
+    for name in LIBRARIES:
+        found = _version(name)
+        if found:
+            versions[name] = found
+    return versions
+
+
 def _version(distribution: str) -> str:
     try:
         return version(distribution)
@@ -160,6 +182,7 @@ def _version(distribution: str) -> str:
 
 
 def _processor() -> str:
+    # Linux names the model in a file of its own
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

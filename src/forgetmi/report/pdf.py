@@ -10,7 +10,7 @@ from forgetmi.core.errors import Fault, SpecError
 
 
 def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
-    """Print pages to PDF, each beside its HTML file, atomically and without any network.
+    """Print pages to PDF, each next to its HTML file, atomically and without any network.
 
     Args:
         pages: HTML files that `forgetmi.report.pages.write_report` wrote.
@@ -18,15 +18,14 @@ def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
     Raises:
         SpecError: The extra, or a library it needs from the system, is missing.
     """
+    # An optional dependency, which needs a library of the system
     try:
         from weasyprint import HTML  # pyright: ignore[reportMissingImports]
         from weasyprint.urls import URLFetcher  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError) as error:
-        why = (
-            "weasyprint is not installed"
-            if isinstance(error, ImportError)
-            else "weasyprint does not find pango"
-        )
+        why = "weasyprint does not find pango"
+        if isinstance(error, ImportError):
+            why = "weasyprint is not installed"
         raise SpecError(
             Fault(
                 "PDF pages need an extra",
@@ -36,13 +35,19 @@ def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
                 "Or print the HTML pages from a browser.",
             )
         ) from error
-    inline = URLFetcher(
-        allowed_protocols=("data",)
-    )  # pictures that stand in the page, nothing else
+
+    # Pictures that stand in the page, nothing else
+    inline = URLFetcher(allowed_protocols=("data",))
+
     written = []
     for page in pages:
-        target, partial = page.with_suffix(".pdf"), page.with_name(f".{page.stem}.pdf.partial")
-        HTML(string=page.read_text(encoding="utf-8"), url_fetcher=inline).write_pdf(partial)
+        target = page.with_suffix(".pdf")
+        partial = page.with_name(f".{page.stem}.pdf.partial")
+
+        # The finished file takes its name at once
+        html = HTML(string=page.read_text(encoding="utf-8"), url_fetcher=inline)
+        html.write_pdf(partial)
         os.replace(partial, target)
         written.append(target)
+
     return tuple(written)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from forgetmi.report.score_text import many
+from forgetmi.report.number_text import many
 
 
 def title(patients: int) -> str:

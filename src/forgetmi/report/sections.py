@@ -1,8 +1,9 @@
-"""The parts of the report that show numbers: the figures, and the sentence each of them is read with."""
+"""The parts of the report that show the evaluation: figures, each with the sentence it is read with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,203 +15,251 @@ from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
-from forgetmi.report import figures, score_text
-from forgetmi.report.score_text import Reading
+from forgetmi.report import figure_text, figures, loss_figure, readings, trade_off_figure
+from forgetmi.report.readings import Reading
+from forgetmi.report.terms import HEADS, set_name
 
-
-def _mark(score: Score | Failed | None) -> figures.Mark | None:
-    return figures.Mark(score.value, score.interval) if isinstance(score, Score) else None
-
-
-def _row(one: Reading, target: float | None = None, label: str = "") -> figures.DotRow:
-    retrains = tuple(figures.Mark(score.value, score.interval) for score in one.retrains)
-    return figures.DotRow(
-        label or one.label, _mark(one.original), _mark(one.unlearned), retrains, target
-    )
+# Tiles of the summary box: measure, set, heading, ends of the strip (None = from 0 to the largest value)
+TILES = (
+    ("auc", "forget", "AUC on withdrawn patients", (0.3, 1.02)),
+    ("sample_mia", "forget", "Withdrawn images flagged as members", (-0.02, 1.02)),
+    ("auc", "test", "AUC on never-seen patients", (0.3, 1.02)),
+    ("gap", "", "Gap to retraining", None),
+)
 
 
 def tiles(evaluation: Evaluation) -> list[dict[str, Any]]:
     """The key numbers of the summary box, each with a strip that places it between original and retrained."""
-    chosen = (
-        ("auc", "forget", "AUC on withdrawn patients", (0.3, 1.02)),
-        ("sample_mia", "forget", "Withdrawn images flagged as members", (-0.02, 1.02)),
-        ("auc", "test", "AUC on never-seen patients", (0.3, 1.02)),
-        ("gap", "", "Gap to retraining", None),
-    )
-    found = []
-    for name, on, label, span in chosen:
-        for one in score_text.read(evaluation, (name,), on=(on,), heads=("image",)):
-            row = _row(one, label=label)
-            marks = [
-                mark.value
-                for mark in (row.original, row.unlearned, *row.retrains)
-                if mark is not None
-            ]
-            picture = figures.strip(
-                f"strip-{name}-{on}", row, span=span or (0, max(marks, default=1) * 1.15)
+    shown = []
+    for name, on, heading, span in TILES:
+        for reading in readings.read(evaluation, (name,), on=(on,), heads=("image",)):
+            row = _row(reading, heading)
+            strip = figures.strip(f"strip-{name}-{on}", row, span=span or (0, _largest(row) * 1.15))
+            shown.append(
+                {
+                    "label": heading,
+                    "reading": reading,
+                    "strip": Markup(strip),
+                    "digits": 3 if name == "gap" else 2,
+                }
             )
-            digits = 3 if name == "gap" else 2
-            found.append(
-                {"label": label, "reading": one, "strip": Markup(picture), "digits": digits}
-            )
-    return found
+    return shown
 
 
 def dots(
-    name: str, heading: str, readings: Sequence[Reading], *, never_seen: Sequence[Reading] = ()
+    name: str, heading: str, shown: Sequence[Reading], *, never_seen: Sequence[Reading] = ()
 ) -> Markup | None:
     """The dots of one panel, None where nothing was measured.
 
     Args:
         name, heading: Of the panel.
-        readings: From top to bottom.
+        shown: From top to bottom.
         never_seen: Flag rates of never-seen patients, the targets of the membership rows.
     """
-    targets = {
-        one.head: one.unlearned.value for one in never_seen if isinstance(one.unlearned, Score)
-    }
+    targets = {}
+    for reading in never_seen:
+        if isinstance(reading.unlearned, Score):
+            targets[reading.head] = reading.unlearned.value
+
     rows = []
-    for one in readings:
-        if one.retrains or isinstance(one.unlearned, Score):
-            label = (
-                one.label
-                if one.on == "forget"
-                else f"{one.label}, {score_text.SETS[one.on].split()[0]}"
-            )
-            rows.append(
-                _row(one, targets.get(one.head) if one.name == "sample_mia" else None, label)
-            )
-    return Markup(figures.dot_panel(name, heading, rows, span=(0, 1))) if rows else None
+    for reading in shown:
+        if not reading.retrains and not isinstance(reading.unlearned, Score):
+            continue
+
+        # The set is named where it is not the withdrawn patients
+        label = reading.label
+        if reading.on != "forget":
+            label += f", {set_name(reading.on).split()[0]}"
+
+        target = targets.get(reading.head) if reading.name == "sample_mia" else None
+        rows.append(_row(reading, label, target))
+
+    if not rows:
+        return None
+    return Markup(figures.dot_panel(name, heading, rows, span=(0, 1)))
 
 
 def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
     """Use for never-seen patients against distance to retraining, and against use for the withdrawn, image head."""
-    gap, asked = (_points(evaluation, *one) for one in (("gap", ""), ("auc", "forget")))
-    found = {point.kind: point for point in gap}
-    if not {"original", "unlearned"} <= set(found):
+    by_gap = _points(evaluation, "gap", "")
+    by_use = _points(evaluation, "auc", "forget")
+    model = {point.kind: point for point in by_gap}
+    if "original" not in model or "unlearned" not in model:
         return None
-    old, new = found["original"], found["unlearned"]
-    seen = f"The gap went from {score_text.plain(old.x.value, 3)} to {score_text.plain(new.x.value, 3)}"
-    own = [point.x.value for point in gap if point.kind == "retrain"]
-    if own:
-        seen += f" (retrained models among themselves: {score_text.plain(min(own), 3)} to {score_text.plain(max(own), 3)})"
-    seen += f", and AUC on never-seen patients changed by {score_text.signed(new.y.value - old.y.value)}."
-    y_label = "AUC on never-seen patients"
+
+    # Distance to the retrained models
     pictures = [
-        figures.trade_off_panel(
+        trade_off_figure.trade_off_panel(
             "trade-off",
             "Distance to retraining against use",
-            gap,
+            by_gap,
             x_label="gap to the retrained models",
-            y_label=y_label,
+            y_label="AUC on never-seen patients",
         )
     ]
-    if {"original", "unlearned"} <= {point.kind for point in asked}:
+
+    # Use for the withdrawn patients
+    if {"original", "unlearned"} <= {point.kind for point in by_use}:
         pictures.append(
-            figures.trade_off_panel(
+            trade_off_figure.trade_off_panel(
                 "trade-off-forget",
                 "Withdrawn against never-seen",
-                asked,
+                by_use,
                 x_label="AUC on withdrawn patients",
-                y_label=y_label,
+                y_label="AUC on never-seen patients",
                 distance=False,
             )
         )
+
+    original, unlearned = model["original"], model["unlearned"]
+    seen = figure_text.trade_off(
+        original.x.value,
+        unlearned.x.value,
+        [point.x.value for point in by_gap if point.kind == "retrain"],
+        unlearned.y.value - original.y.value,
+    )
     return {"pictures": [Markup(picture) for picture in pictures], "seen": seen}
-
-
-def _points(evaluation: Evaluation, name: str, on: str) -> list[figures.ModelPoint]:
-    """Each model by a measure of the image head, and its AUC on never-seen patients."""
-    points = []
-    for model in evaluation.scores:
-        kind = "retrain" if is_retrained(model) else model
-        try:
-            x, y = (
-                evaluation.get(model, measure, head="image", on=where)
-                for measure, where in ((name, on), ("auc", "test"))
-            )
-        except KeyError:
-            continue
-        if (
-            isinstance(x, Score)
-            and isinstance(y, Score)
-            and kind in ("original", "unlearned", "retrain")
-        ):
-            label = "" if kind == "retrain" else kind.capitalize()
-            mark = figures.Mark(x.value, x.interval if name == "auc" else None)
-            points.append(figures.ModelPoint(kind, label, mark, figures.Mark(y.value, y.interval)))
-    return points
 
 
 def loss_figures(signals: Mapping[str, Signals], partition: Partition) -> list[dict[str, Any]]:
     """Per head: the panels original, unlearned, retrained, and what they show."""
     groups: dict[str, list[Signals]] = {}
-    for model, found in signals.items():
-        groups.setdefault("retrained" if is_retrained(model) else model, []).append(found)
-    shown = [group for group in ("original", "unlearned", "retrained") if group in groups]
+    for model, of_model in signals.items():
+        kind = "retrained" if is_retrained(model) else model
+        groups.setdefault(kind, []).append(of_model)
+
+    shown = {}
+    for kind in ("original", "unlearned", "retrained"):
+        if kind in groups:
+            shown[kind] = groups[kind]
+    if not shown:
+        return []
+
     heads: tuple[Head, ...] = ("image", "text")
-    return [
-        _loss_figure(head, {group: groups[group] for group in shown}, partition)
-        for head in heads
-        if shown
-    ]
+    return [_loss_figure(head, shown, partition) for head in heads]
+
+
+@dataclass(frozen=True, eq=False)
+class _LossPair:
+    """Losses of withdrawn and of never-seen patients' images under one kind of model."""
+
+    withdrawn: Floats
+    never_seen: Floats
+
+    @property
+    def share(self) -> float:
+        """Median loss of the withdrawn as a share of the never-seen patients'."""
+        never_seen = max(np.median(self.never_seen), loss_figure.LOWEST_LOSS)
+        return float(np.median(self.withdrawn) / never_seen)
 
 
 def _loss_figure(
-    head: Head, groups: Mapping[str, list[Signals]], partition: Partition
+    head: Head, groups: Mapping[str, Sequence[Signals]], partition: Partition
 ) -> dict[str, Any]:
-    pairs = {
-        group: tuple(
-            np.concatenate([_loss(one, partition.rows(rows), head) for one in found])
-            for rows in ("forget", "holdout")
+    pairs: dict[str, _LossPair] = {}
+    for kind, models in groups.items():
+        pair = _LossPair(
+            withdrawn=np.concatenate([_loss(model, partition.forget, head) for model in models]),
+            never_seen=np.concatenate([_loss(model, partition.holdout, head) for model in models]),
         )
-        for group, found in groups.items()
-    }
-    pairs = {group: pair for group, pair in pairs.items() if all(map(len, pair))}
+        if len(pair.withdrawn) and len(pair.never_seen):
+            pairs[kind] = pair
+
     if not pairs:
-        return {
-            "head": score_text.HEADS[head],
-            "panels": [],
-            "seen": "No loss could be computed for this head.",
-        }
-    span = figures.loss_span([losses for pair in pairs.values() for losses in pair])
-    top = max(figures.loss_shares(losses, span).max() for pair in pairs.values() for losses in pair)
-    panels, ratios = [], []
-    for group, (withdrawn, unseen) in pairs.items():
-        many = f" ({len(groups[group])} models)" if len(groups[group]) > 1 else ""
+        return {"head": HEADS[head], "panels": [], "seen": figure_text.NO_LOSS}
+
+    # One axis for all panels
+    losses = []
+    for pair in pairs.values():
+        losses += [pair.withdrawn, pair.never_seen]
+    span = loss_figure.loss_span(losses)
+    top = max(loss_figure.loss_shares(values, span).max() for values in losses)
+
+    # One panel per kind of model
+    panels = []
+    count = {kind: len(groups[kind]) for kind in pairs}
+    for kind, pair in pairs.items():
+        models = f" ({count[kind]} models)" if count[kind] > 1 else ""
         panels.append(
             Markup(
-                figures.loss_panel(
-                    f"loss-{head}-{group}",
-                    f"{group.capitalize()}{many}",
-                    withdrawn=withdrawn,
-                    unseen=unseen,
+                loss_figure.loss_panel(
+                    f"loss-{head}-{kind}",
+                    f"{kind.capitalize()}{models}",
+                    withdrawn=pair.withdrawn,
+                    unseen=pair.never_seen,
                     span=span,
                     top=float(top),
                 )
             )
         )
-        share = np.median(withdrawn) / max(np.median(unseen), figures.LOWEST_LOSS)
-        ratios.append(
-            f"{score_text.plain(100 * float(share), 0 if share > 0.1 else 1)} % with the {group} "
-            f"{'models' if many else 'model'}"
-        )
-    seen = (
-        "The withdrawn patients’ median loss, as a share of the never-seen patients’, is "
-        + ", ".join(ratios[:-1])
-        + (" and " if len(ratios) > 1 else "")
-        + ratios[-1]
-        + "."
-    )
-    return {"head": score_text.HEADS[head], "panels": panels, "seen": seen}
+
+    seen = figure_text.losses({kind: pair.share for kind, pair in pairs.items()}, count)
+    return {"head": HEADS[head], "panels": panels, "seen": seen}
 
 
 def _loss(signals: Signals, rows: Ints, head: Head) -> Floats:
     """Cross-entropy of the labelled images among some rows; images whose logits are not finite are left out."""
-    found = signals.select(rows)
-    logits = found.image_logits if head == "image" else found.text_logits
-    usable = found.row[(found.label >= 0) & np.isfinite(logits).all(1)]
-    found = found.select(usable)
-    return (
-        cross_entropy(log_probabilities(found, head), found.label) if len(usable) else np.empty(0)
+    selected = signals.select(rows)
+    logits = selected.image_logits if head == "image" else selected.text_logits
+
+    finite = np.isfinite(logits).all(1)
+    usable = selected.row[(selected.label >= 0) & finite]
+    if not len(usable):
+        return np.empty(0)
+
+    selected = selected.select(usable)
+    return cross_entropy(log_probabilities(selected, head), selected.label)
+
+
+def _points(evaluation: Evaluation, name: str, on: str) -> list[trade_off_figure.ModelPoint]:
+    """Each model by a measure of the image head, and its AUC on never-seen patients."""
+    points = []
+    for model in evaluation.scores:
+        kind = "retrain" if is_retrained(model) else model
+        if kind not in ("original", "unlearned", "retrain"):
+            continue
+
+        try:
+            x = evaluation.get(model, name, head="image", on=on)
+            y = evaluation.get(model, "auc", head="image", on="test")
+        except KeyError:
+            continue
+        if not isinstance(x, Score) or not isinstance(y, Score):
+            continue
+
+        # A gap's interval would hide the points
+        interval = x.interval if name == "auc" else None
+        points.append(
+            trade_off_figure.ModelPoint(
+                kind=kind,
+                label="" if kind == "retrain" else kind.capitalize(),
+                x=figures.Mark(x.value, interval),
+                y=figures.Mark(y.value, y.interval),
+            )
+        )
+    return points
+
+
+def _row(reading: Reading, label: str, target: float | None = None) -> figures.DotRow:
+    return figures.DotRow(
+        label=label,
+        original=_mark(reading.original),
+        unlearned=_mark(reading.unlearned),
+        retrains=tuple(figures.Mark(score.value, score.interval) for score in reading.retrains),
+        target=target,
     )
+
+
+def _mark(score: Score | Failed | None) -> figures.Mark | None:
+    if not isinstance(score, Score):
+        return None
+    return figures.Mark(score.value, score.interval)
+
+
+def _largest(row: figures.DotRow) -> float:
+    """The largest value of a row; 1 where there is none."""
+    values = []
+    for mark in (row.original, row.unlearned, *row.retrains):
+        if mark is not None:
+            values.append(mark.value)
+    return max(values, default=1)

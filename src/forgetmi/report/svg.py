@@ -15,11 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008): vermillion and blue differ in lightness too.
+# Colours: Okabe and Ito, "Color Universal Design" (2008): vermillion and blue differ in lightness too.
 ORIGINAL, UNLEARNED, RETRAIN = "#c4500a", "#0a5f96", "#2b3440"
 BAND, INK, MUTED, RULE = "#d3d9df", "#1d2833", "#5a6773", "#dde2e7"
+SHADOW = "#8b96a1"  # outlines of distributions
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}"
+
+# Settings of every figure
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],
@@ -42,6 +45,7 @@ STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
 }
 
+# Shape of each kind of model and patient
 SHAPES: Mapping[str, dict[str, Any]] = {
     "original": {
         "marker": "s",
@@ -85,6 +89,8 @@ SHAPES: Mapping[str, dict[str, Any]] = {
         "markeredgewidth": 1.5,
     },
 }
+
+# Line of each kind of model
 LINES: Mapping[str, dict[str, Any]] = {
     "original": {"color": ORIGINAL, "linewidth": 1.6, "linestyle": (0, (5, 2))},
     "unlearned": {"color": UNLEARNED, "linewidth": 2.4},
@@ -105,44 +111,69 @@ def panel(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def to_svg(figure: Figure, name: str, title: str, description: str) -> str:
-    """The figure as an SVG element without outside references, dates or sizes of its own; named for screen readers."""
+    """The figure as an SVG element without outside references, dates or sizes of its own; named for screen readers.
+
+    Args:
+        figure: Drawn within `mpl.rc_context(STYLE)`.
+        name: Prefix of the identifiers, distinct on a page.
+        title, description: For screen readers, which skip a figure without a title.
+    """
+    # Identifiers that are stable, and differ between figures of a page
     buffer = io.BytesIO()
-    with mpl.rc_context(
-        {"svg.hashsalt": name}
-    ):  # identifiers that are stable, and differ between figures of a page
+    with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ET.fromstring(buffer.getvalue())
-    for child in list(
-        root
-    ):  # the sheet in the first <defs> would style the whole page: inherited attributes instead
-        if child.tag == f"{_SVG}metadata" or child.find(f"{_SVG}style") is not None:
+
+    _inherit_style(root)
+    _simplify(root)
+    for key in ("width", "height", "version"):
+        del root.attrib[key]
+
+    if title:
+        _describe(root, name, title, description)
+    else:
+        root.set("aria-hidden", "true")
+    return ET.tostring(root, encoding="unicode")
+
+
+def _inherit_style(root: ET.Element) -> None:
+    """Attributes that shapes inherit, in place of a style sheet that would hold for the whole page."""
+    for child in list(root):
+        is_metadata = child.tag == f"{_SVG}metadata"
+        if is_metadata or child.find(f"{_SVG}style") is not None:
             root.remove(child)
+
     root.attrib.update({"stroke-linejoin": "round", "stroke-linecap": "butt"})
-    used = {
-        value[1:]
-        for element in root.iter()
-        for key, value in element.items()
-        if key == f"{_XLINK}href"
-    }
-    used |= {element.get("clip-path", "")[5:-1] for element in root.iter()}
+
+
+def _simplify(root: ET.Element) -> None:
+    """Plain tag names, plain references, and only the identifiers that are referred to."""
+    # What references and clip paths, "url(#NAME)", refer to
+    used = set()
+    for element in root.iter():
+        used.add(element.get("clip-path", "")[5:-1])
+        if f"{_XLINK}href" in element.attrib:
+            used.add(element.attrib[f"{_XLINK}href"][1:])
+
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
+
         for key in list(element.keys()):
             if key == "id" and element.get("id") not in used:
                 del element.attrib["id"]
             elif key == f"{_XLINK}href":
                 element.set("href", element.attrib.pop(key))
-    for key in ("width", "height", "version"):
-        del root.attrib[key]
-    if title:
-        root.set("role", "img")
-        root.set("aria-labelledby", f"{name}-title {name}-description")
-        for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-            element = ET.Element(
-                tag, {"id": f"{name}-{'title' if tag == 'title' else 'description'}"}
-            )
-            element.text = text
-            root.insert(place, element)
-    else:
-        root.set("aria-hidden", "true")
-    return ET.tostring(root, encoding="unicode")
+
+
+def _describe(root: ET.Element, name: str, title: str, description: str) -> None:
+    """Title and description as the first children, and a role."""
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title {name}-description")
+
+    title_element = ET.Element("title", {"id": f"{name}-title"})
+    title_element.text = title
+    root.insert(0, title_element)
+
+    description_element = ET.Element("desc", {"id": f"{name}-description"})
+    description_element.text = description
+    root.insert(1, description_element)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from forgetmi.audit.auditor import AuditedRun, audit
+from forgetmi.audit.audited_run import AuditedRun
+from forgetmi.audit.auditor import audit
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.canaries import SEALED, read_canaries

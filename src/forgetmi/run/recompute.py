@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.audit.decision import decide
 from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
-from forgetmi.audit.patient_tables import score_draw, standing_out, through
+from forgetmi.audit.patient_scores import score_draw, standing_out, through
 from forgetmi.audit.sets import audited_sets
-from forgetmi.audit.verdict import decide
 from forgetmi.cohort.partition_file import stored_rows
 from forgetmi.core.arrays import codes
 from forgetmi.core.errors import EvaluationError, EvidenceError, Fault
@@ -184,7 +184,7 @@ def verdict(root: Path, record: Record) -> str:
     pooled: dict[Channel, list[ForgetDraw]] = {}
     singly: dict[str, tuple[bool, bool, bool]] = {}
     for copied in (True, False):
-        if (partition := sets.asked(copied=copied)) is None:
+        if (partition := sets.with_forget(copied=copied)) is None:
             continue
         evidence = AdversaryKnowledge(
             partition, signals, target=record.model("after").name, seed=stored.seed

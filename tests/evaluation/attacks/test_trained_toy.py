@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from forgetmi.audit.decision import decide
 from forgetmi.audit.forget_draw import forget_draw
 from forgetmi.audit.rule import Rule
-from forgetmi.audit.verdict import decide
 from forgetmi.core import registry
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals

@@ -1,0 +1,176 @@
+"""The values that the templates name, from the facts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from forgetmi.audit.result import Audit
+from forgetmi.core.model_names import is_retrained
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.report import (
+    attack_table,
+    audit_sections,
+    readings,
+    score_text,
+    sections,
+    table,
+    verdict_text,
+)
+from forgetmi.report.content import ReportFacts, Work
+from forgetmi.report.readings import Reading
+
+DIGESTS_SHOWN = 3
+
+
+def common_values(facts: ReportFacts) -> dict[str, Any]:
+    """What more than one page says."""
+    # Sets that have images, and the share of the training images that is withdrawn
+    counts = {name: count for name, count in facts.partition.counts().items() if count["images"]}
+    withdrawn = counts["forget"]["images"]
+    trained_on = withdrawn + counts["retain"]["images"]
+
+    retrained = [model for model in facts.evaluation.scores if is_retrained(model)]
+    digests = [*facts.request.patients, *facts.request.studies]
+    values: dict[str, Any] = {
+        "counts": counts,
+        "share_of_training": withdrawn / trained_on,
+        "share_of_retraining": _share_of_retraining(facts.work),
+        "retrains": len(retrained),
+        "digests": digests[:DIGESTS_SHOWN],
+    }
+
+    # Without an audit there is no answer
+    if facts.audit is None:
+        return {
+            **values,
+            "answer": None,
+            "channel_lines": [],
+            "statements": [],
+            "remembered": [],
+            "retained_sentences": [],
+        }
+    return {
+        **values,
+        "answer": verdict_text.ANSWERS[facts.audit.verdict.outcome],
+        "channel_lines": verdict_text.channel_lines(facts.audit),
+        "statements": _statements(facts.audit),
+        "remembered": [row for row in facts.audit.patients if row.remembered],
+        "retained_sentences": verdict_text.retained_sentences(facts.audit),
+    }
+
+
+def officer_values(facts: ReportFacts) -> dict[str, Any]:
+    """What the page for who decides says of the numbers, and of the cost to others."""
+    # Quality before and after, then distance to retraining
+    sentences = []
+    for on in ("forget", "test"):
+        for reading in _read(facts, "auc", on=on, heads=("image",)):
+            sentences.append(score_text.sentence(reading))
+    for reading in _read(facts, "gap"):
+        sentences.append(score_text.sentence(reading, digits=3))
+
+    # Everyone else
+    others = [*_read(facts, "auc", "f1", on="test"), *_read(facts, "auc", "f1", on="retain")]
+    harm = facts.audit.harm if facts.audit else ()
+    subgroups = [row for row in harm if row.column]
+
+    return {
+        "tiles": sections.tiles(facts.evaluation),
+        "sentences": sentences,
+        "seen_others": score_text.largest_change(others),
+        "utility": [row for row in harm if not row.column],
+        "harmed": [row for row in subgroups if row.outcome == "harmed"],
+        "subgroup_harm": verdict_text.harm_sentence(subgroups),
+    }
+
+
+def measured_values(facts: ReportFacts) -> dict[str, Any]:
+    """What the page for who checks shows of the evaluation."""
+    # Readings by section
+    withdrawn = _read(facts, "auc", "f1", on="forget")
+    flagged = _read(facts, "sample_mia")
+    never_seen = _read(facts, "never_seen_flag_rate")
+    test = _read(facts, "auc", "f1", on="test")
+    retain = _read(facts, "auc", "f1", on="retain")
+    others = [*test, *retain]
+
+    # Distances from the original and to the retrained models
+    to_original = [
+        *_read(facts, "original_symmetric_kl", on="forget"),
+        *_read(facts, "original_symmetric_kl", on="test"),
+    ]
+    to_retrains = [
+        *_read(facts, "gap", "gap_joint", heads=None),
+        *_read(facts, "jsf", "loss_spearman"),
+    ]
+
+    # Of the retained patients the figure shows AUC only
+    drawn = [reading for reading in others if reading.on == "test" or reading.name == "auc"]
+
+    return {
+        "withdrawn": withdrawn,
+        "membership": [*flagged, *never_seen, *_read(facts, "loss_auc", on="forget")],
+        "test": test,
+        "retain": retain,
+        "floor": facts.evaluation.scores.get(FLOOR, ()),
+        "to_retrains": to_retrains,
+        "to_original": to_original,
+        "seen_withdrawn": score_text.nearer([*withdrawn, *flagged]),
+        "seen_others": score_text.largest_change(others),
+        "dots_withdrawn": sections.dots(
+            "dots-withdrawn", "Withdrawn patients", [*withdrawn, *flagged], never_seen=never_seen
+        ),
+        "dots_others": sections.dots("dots-others", "Everyone else", drawn),
+        "trade_off": sections.trade_off(facts.evaluation),
+        "losses": sections.loss_figures(facts.signals, facts.partition),
+        "paper_table": table.paper_table(facts.evaluation),
+        "to_html": table.to_html,
+        "every": readings.read(facts.evaluation),
+    }
+
+
+def audit_values(audit: Audit) -> dict[str, Any]:
+    """What the page for who checks shows of the audit."""
+    return {
+        "deltas": audit_sections.deltas(audit),
+        "groups": attack_table.attack_groups(audit),
+        "rocs": audit_sections.roc_figures(audit),
+        "strips": audit_sections.strips(audit),
+        "subgroups": audit_sections.subgroup_forest(audit),
+        "harm": audit_sections.harm_forest(audit),
+        "relearning": audit_sections.relearn_figures(audit),
+        "missing": attack_table.missing_lines(audit.missing),
+    }
+
+
+def _statements(audit: Audit) -> list[str]:
+    """What belongs to the verdict, each sentence once."""
+    sentences = [
+        *audit.verdict.statements,
+        *audit.statements,
+        *verdict_text.nobody(audit),
+        *verdict_text.controls(audit),
+    ]
+    return list(dict.fromkeys(sentences))
+
+
+def _read(
+    facts: ReportFacts,
+    *names: str,
+    on: str | None = None,
+    heads: Sequence[str] | None = ("image", "text"),
+) -> list[Reading]:
+    """Readings measure by measure, in the order of the names."""
+    sets = None if on is None else (on,)
+    found = []
+    for name in names:
+        found += readings.read(facts.evaluation, (name,), on=sets, heads=heads)
+    return found
+
+
+def _share_of_retraining(work: Work) -> float | None:
+    """Processor time of the unlearning as a share of one retraining's; None where none was made."""
+    if work.retrain is None or work.retrain.cpu_seconds <= 0:
+        return None
+    return work.cost.cpu_seconds / work.retrain.cpu_seconds

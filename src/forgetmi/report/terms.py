@@ -1,0 +1,106 @@
+"""Measures, heads and sets in words for a reader who is no engineer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """How a measure is called in a report, and what it means for a reader who is no engineer."""
+
+    label: str
+    meaning: str
+
+
+_GAP = (
+    "Mean difference to the retrained models over five measures (AUC and F1 on withdrawn and on test patients, "
+    "membership flag rate). An average: it can be small while single predictions are far off."
+)
+_FLOOR, _LARGEST = "Own gap, mean", "Own gap, largest"
+TERMS = {
+    "auc": Term(
+        "AUC", "How well the model puts the right class first: 0.5 is guessing, 1 is perfect."
+    ),
+    "f1": Term(
+        "F1",
+        "How well the chosen classes match the labels, averaged over the classes: 1 is perfect.",
+    ),
+    "accuracy": Term("Accuracy", "Share of images whose class the model gets right."),
+    "pairwise_auc": Term("Pairwise AUC", "AUC of each pair of grades, averaged."),
+    "ordinal_auc": Term("Ordinal AUC", "AUC of being above each grade, averaged."),
+    "severity_mse": Term(
+        "Severity error", "Mean squared error of the expected grade: 0 is perfect."
+    ),
+    "sample_mia": Term(
+        "Membership flag rate",
+        "Share of images that a membership test takes for training data. Its "
+        "target is the rate of never-seen patients and of retrained models, not 0.",
+    ),
+    "never_seen_flag_rate": Term(
+        "Flag rate, never-seen",
+        "The same share for patients whom no model was trained on: the false alarms of the test.",
+    ),
+    "loss_auc": Term(
+        "Loss AUC",
+        "How often an image is more familiar to the model than one of a never-seen patient: "
+        "0.5 is no difference; below 0.5 gives a patient away as well.",
+    ),
+    "pair_auc": Term(
+        "Pairing AUC", "The same for how tightly image and report are linked: 0.5 is no difference."
+    ),
+    "gap": Term("Gap to retraining", _GAP),
+    "gap_joint": Term("Gap to retraining", _GAP),
+    "gap_floor": Term(_FLOOR, ""),
+    "gap_joint_floor": Term(_FLOOR, ""),
+    "gap_floor_largest": Term(_LARGEST, ""),
+    "gap_joint_floor_largest": Term(_LARGEST, ""),
+    "jsf": Term(
+        "JSf",
+        "Mean disagreement with the retrained models, image by image (Jensen-Shannon divergence): "
+        "0 is the same prediction, 0.69 is certain of different classes.",
+    ),
+    "loss_spearman": Term(
+        "Rank agreement of losses",
+        "Whether the same images are easy and hard as for the retrained "
+        "models (Spearman correlation): 1 is the same order, 0 is no relation.",
+    ),
+    "original_symmetric_kl": Term(
+        "Divergence from the original",
+        "How much predictions differ from the original’s: "
+        "0 is the same; differences of confident predictions weigh heavily.",
+    ),
+    "original_cosine": Term(
+        "Angle to the original", "One minus the cosine of the outputs: 0 is the same direction."
+    ),
+}
+HEADS = {"image": "image head", "text": "report head", "both": "both heads"}
+SETS = {
+    "forget": "withdrawn patients",
+    "test": "never-seen test patients",
+    "retain": "remaining patients",
+}
+
+
+def term(name: str) -> str:
+    """A measure's name for readers; unknown ones without underscores."""
+    if name in TERMS:
+        return TERMS[name].label
+    return name.replace("_", " ")
+
+
+def meaning(name: str) -> str:
+    """A measure in plain words; "" for unknown ones."""
+    if name in TERMS:
+        return TERMS[name].meaning
+    return ""
+
+
+def head_name(head: str) -> str:
+    """A head for readers."""
+    return HEADS.get(head, head)
+
+
+def set_name(on: str) -> str:
+    """A set for readers."""
+    return SETS.get(on, on)
