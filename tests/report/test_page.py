@@ -243,7 +243,7 @@ def test_power_controls_copies_harm_and_risk_are_on_the_first_page(
         "One patient with a copy elsewhere was left out.",
         "it calls the original model NOT FORGOTTEN, as it must",
         "of 1 retrained model, left out in turn, it calls 1 NOT RESOLVABLE",
-        "the copy keeps the withdrawn patient’s data in training",
+        "the copy keeps the withdrawn patient's data in training",
         "2 harmed, 2 not resolvable, 2 too few to say",
         "Harmed: sex: F, accuracy, radiograph",
         "1 became easier to recognise as training data",
