@@ -31,6 +31,8 @@ def attack_rows(
     """
     rows: list[AttackRow] = []
     missing: list[AttackMissing] = []
+
+    # The unlearned model first: a reader looks for it
     targets = [UNLEARNED, ORIGINAL, *retrained_names(knowledge.signals)]
 
     for name in declared.attacks or registry.attacks.names():
@@ -43,6 +45,7 @@ def attack_rows(
             missing.append(AttackMissing(draw, name, title, "", f"needs {', '.join(lacking)}"))
             continue
 
+        # Every model through every channel; a channel that is undefined is a missing attack
         for channel, of_channel in through(knowledge, CHANNELS).items():
             for model, result in run_on(attack, of_channel, targets).items():
                 if isinstance(result, AttackResult):
@@ -62,6 +65,7 @@ def _row(result: AttackResult, channel: Channel, draw: int) -> AttackRow:
     info = result.info
     measured = result.output
 
+    # JSON holds no infinity and no NaN
     details = {}
     for name, value in measured.details.items():
         if isfinite(value):

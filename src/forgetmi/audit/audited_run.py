@@ -31,12 +31,14 @@ class AuditedRun:
     signals: Mapping[str, Signals]
     duplicates: tuple[NearDuplicate, ...] = ()
     relearning: Mapping[str, Relearning] = field(default_factory=dict)
+    # Models and patients that exist for the audit alone
     shadows: Pool | None = None
     unlearned_shadows: Pool | None = None
     canaries: Ints | None = None
 
     def knowledge(self, partition: Partition, *, seed: int) -> AdversaryKnowledge:
         """Everything an attack may use, for some of the run's forgotten patients."""
+        # The channel and the attacked model are chosen later
         return AdversaryKnowledge(
             partition,
             self.signals,

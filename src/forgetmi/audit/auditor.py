@@ -99,9 +99,11 @@ def audit(
 
 def _require_comparable(runs: Sequence[AuditedRun], cohort: Cohort) -> None:
     """Refuse runs that cannot be pooled; all faults at once."""
+    # Nothing can be pooled with nothing
     faults = [] if runs else [Fault("there is nothing to audit")]
 
     for run in runs:
+        # Rows and patient codes mean the same in one cohort only
         cohorts = {run.partition.cohort, *(signals.cohort for signals in run.signals.values())}
         if cohorts != {cohort.digest}:
             faults.append(
@@ -114,6 +116,7 @@ def _require_comparable(runs: Sequence[AuditedRun], cohort: Cohort) -> None:
         if {ORIGINAL, UNLEARNED} - set(run.signals):
             faults.append(Fault("the run has no original or no unlearned model", where=run.name))
 
+    # Checked last: without one cohort, patient codes are not comparable
     if not faults and _share_patients(runs):
         faults.append(
             Fault(
@@ -130,6 +133,7 @@ def _require_comparable(runs: Sequence[AuditedRun], cohort: Cohort) -> None:
 def _share_patients(runs: Sequence[AuditedRun]) -> bool:
     forgotten = []
     for run in runs:
+        # Patients of the runs' own requests; those withdrawn earlier may be shared
         rows = run.partition.of_request().forget
         forgotten.append(np.unique(run.partition.patient[rows]))
 

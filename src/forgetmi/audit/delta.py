@@ -109,6 +109,7 @@ def separation(members: Floats, never_seen: Floats, *, inside: Floats, outside: 
     Returns:
         Float[b], NaN where a side has no weight.
     """
+    # Float[f, m], for each pair whether the forgotten patient is above
     wins = (members[:, None] > never_seen) + 0.5 * (members[:, None] == never_seen)
     return ratio(((inside @ wins) * outside).sum(1), inside.sum(1) * outside.sum(1))
 
@@ -121,6 +122,7 @@ def model_weights(models: int, resamples: int, generator: np.random.Generator) -
     Returns:
         Float[1 + b, r]; each row sums to 1.
     """
+    # The data as they are, then r - 1 of r models with replacement
     equal = np.full(models, 1 / models)
     counts = generator.multinomial(models - 1, equal, size=resamples)
     drawn = counts / (models - 1)
@@ -170,6 +172,8 @@ def _weights_of_draw(
     draw: ForgetDraw, index: int, *, codes: Ints, never: PatientSample, seed: int
 ) -> _DrawWeights:
     forgotten_codes, never_codes = _sides(draw, draw.patient)
+
+    # Row 0 of the multiplicities is the data as they are
     resamples = len(never.multiplicity) - 1
 
     # Forgotten patients are resampled draw by draw
@@ -184,6 +188,7 @@ def _weights_of_draw(
     matching = match(label=_sides(draw, draw.label), studies=_sides(draw, draw.studies))
     outside = never.multiplicity[:, np.searchsorted(codes, never_codes)] * matching.weights
 
+    # Retrained models are resampled, too
     models = model_weights(
         len(draw.retrained), resamples, numpy_generator(seed, "verdict", "retrained", index)
     )
@@ -234,6 +239,7 @@ def _estimate(values: Floats, level: float) -> DeltaEstimate:
             Fault("too many resamples hold no never-seen patient", do="Use more of them.")
         )
 
+    # Percentile interval, and the share of resamples on the other side of 0
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     above = (1 + (resampled <= 0).sum()) / (1 + len(resampled))
     below = (1 + (resampled >= 0).sum()) / (1 + len(resampled))

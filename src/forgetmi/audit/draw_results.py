@@ -77,9 +77,11 @@ def results_of_draw(
         declared: Rule and margins.
         seed: Root seed of resamples, folds and subsamples.
     """
+    # Who is judged, and who is compared with
     names = codes(cohort.patient)[1]
     sets = audited_sets(run.partition, run.duplicates, names=names)
 
+    # The same for both groups of forgotten patients
     def score(partition: Partition) -> _ScoredPart:
         return _score(run, partition, cohort=cohort, declared=declared, draw=index, seed=seed)
 
@@ -101,6 +103,8 @@ def results_of_draw(
         duplicates=_of_patients(run.duplicates, index),
         patients=tuple(patients),
     )
+
+    # Where every patient has a copy there is nothing to judge
     if judged is None:
         return results
 
@@ -157,6 +161,7 @@ def _score(
     draw: int,
     seed: int,
 ) -> _ScoredPart:
+    # Evidence through every channel of the rule, then one score a patient and channel
     knowledge = run.knowledge(partition, seed=seed)
     knowledge_by_channel = through(knowledge, declared.rule.channels)
     level = declared.false_discovery
@@ -165,6 +170,7 @@ def _score(
 
 
 def _summary(run: AuditedRun, sets: AuditedSets, patients: Sequence[PatientRow]) -> DrawSummary:
+    # Distinct patients: one may have many images
     partition = sets.partition
     never_seen = 0
     for name in NEVER_SEEN:
@@ -185,4 +191,5 @@ def _summary(run: AuditedRun, sets: AuditedSets, patients: Sequence[PatientRow])
 
 def _of_patients(duplicates: Sequence[NearDuplicate], draw: int) -> tuple[NearDuplicate, ...]:
     """Near-duplicates by patient: an audit does not name images or studies."""
+    # Numbered by draw, like every other row
     return tuple(replace(pair, item="", other_item="", draw=draw) for pair in duplicates)

@@ -49,6 +49,7 @@ class MetricDifference:
             margin: Largest loss that counts as none, > 0.
             tests: Differences judged together (Bonferroni, for harm alone: "within margin" of all needs none).
         """
+        # Harm needs both: a loss as large as the margin, and evidence of a loss
         if self.value <= -margin and self.p_worse * tests <= 0.025:
             return "harmed"
         if self.interval[0] > -margin:
@@ -78,6 +79,8 @@ def utility_difference(
         EvaluationError: Too few models, patients or classes, or logits are not finite.
     """
     metrics: list[Metric] = []
+
+    # Only the weights of the images differ between resamples
     for model in (unlearned, *retrained):
         probabilities = np.exp(log_probabilities(model, head))
         metrics.append(partial(macro_auc, probabilities, model.label))
@@ -123,10 +126,12 @@ def _difference(
     reference = (models * np.stack(values[1:], axis=1)).sum(1)
     differences: Floats = unlearned - reference
 
+    # Resamples in which the metric is defined
     defined = differences[1:][~np.isnan(differences[1:])]
     if np.isnan(differences[0]) or len(defined) < (1 - UNDEFINED_ALLOWED) * resamples:
         raise EvaluationError(Fault("the metric is undefined on these patients"))
 
+    # Interval, and the one-sided p-value of "not worse"
     low, high = np.quantile(defined, [0.025, 0.975])
     not_worse = (1 + (defined >= 0).sum()) / (1 + len(defined))
     return MetricDifference(

@@ -67,11 +67,13 @@ def harm_rows(
         retrained=tuple(model.select(rows) for model in knowledge.retrained),
     )
 
+    # Images of each subgroup
     columns = subgroup_columns(cohort, knowledge.partition.patient)
     groups = []
     for column, values in columns.items():
         of_image = values[held_out.patient]
         for value in np.unique(of_image):
+            # Values in alphabetical order
             groups.append((column, str(value), held_out.take(np.flatnonzero(of_image == value))))
 
     return [
@@ -98,6 +100,7 @@ def _utility_rows(
         except EvaluationError:
             difference = None
 
+        # Each head is judged by itself
         margin = declared.utility_margin
         table.append(
             _row(
@@ -122,11 +125,14 @@ def _subgroup_rows(
 
     table = []
     for column, value, held_out in groups:
+        # Accuracy is defined in small subgroups, too, but says little there
         difference = None
         if held_out.patients >= LEAST:
             difference = _accuracy(held_out, declared=declared, seed=seed)
 
         margin = declared.subgroup_margin
+
+        # Harm is corrected for the number of subgroups
         outcome = _outcome(difference, margin, tests=tests)
         if held_out.patients < LEAST:
             outcome = "too few to say"
@@ -156,10 +162,11 @@ def _accuracy(held_out: _HeldOut, *, declared: AuditSpec, seed: int) -> MetricDi
             resamples=declared.rule.resamples,
         )
     except EvaluationError:
-        return None
+        return None  # fewer than two retrained models or patients
 
 
 def _outcome(difference: MetricDifference | None, margin: float, *, tests: int) -> Harm:
+    # Nothing measured excludes nothing
     if difference is None:
         return "not resolvable"
     return difference.outcome(margin, tests=tests)
@@ -175,6 +182,7 @@ def _row(
     patients: int,
     margin: float,
 ) -> HarmRow:
+    # "" and "" = all held-out patients
     column, value = subgroup
     head, metric = measure
     return HarmRow(

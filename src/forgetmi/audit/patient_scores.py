@@ -113,6 +113,7 @@ def _score_channel(knowledge: AdversaryKnowledge, *, level: float) -> tuple[Ints
         signals.append(np.concatenate([knowledge.signal(model, name) for name in sets]))
     signal = np.stack(signals)
 
+    # Never-seen patients with few studies scatter more
     studies = np.concatenate([side.studies for side in sides])
     scores = score_patients(
         unlearned=signal[0],

@@ -42,8 +42,11 @@ def patient_rows(
     patients = by_patient(
         knowledge.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows]
     )
+
+    # Codes of those who stand out
     remembered, over_forgotten = standing_out(scored, level=level)
 
+    # One row per patient
     table = []
     for index, code in enumerate(patients.code.tolist()):
         table.append(
@@ -116,6 +119,7 @@ def subgroup_columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
     """Name to the value of each patient code: the cohort's subgroups, the most frequent label, and the study count."""
     columns = {name: patient_values(values, patient) for name, values in cohort.subgroups.items()}
 
+    # The most frequent label; class -1 = unknown becomes ""
     patients = by_patient(patient, codes(cohort.study)[0], cohort.label)
     class_or_unknown = np.array(["", *cohort.classes], dtype=object)
     columns["label"] = class_or_unknown[patients.label + 1].astype(str)
@@ -127,6 +131,7 @@ def _scores_of(code: int, scored: Mapping[ScoredChannel, Scored]) -> dict[str, P
     """One patient's score through each channel that has one."""
     channels: dict[str, PatientScore] = {}
     for channel, result in scored.items():
+        # A patient without a label is scored on the link alone
         positions = np.flatnonzero(result.forgotten == code)
         if len(positions):
             channels[channel] = _patient_score(result.scores, int(positions[0]))

@@ -52,9 +52,11 @@ def _curve(
         losses.append(patients.mean(knowledge.loss(signals, "forget")))
     loss = np.stack(losses)
 
+    # Mean over the patients taught again, and over those only watched
     taught = loss[:, is_taught].mean(1)
     watched = loss[:, ~is_taught].mean(1)
 
+    # Epochs until the taught patients' loss is back at the original's
     reached = epochs_until(taught[1:], float(taught[0]))
     return RelearnCurve(
         draw=draw,

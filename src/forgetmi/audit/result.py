@@ -41,7 +41,8 @@ class Audit:
         seed: Root seed of the audit's resamples, folds and subsamples.
         draws: The forget sets.
         verdict: By the declared rule; near-duplicates are not part of it.
-        controls: The same rule on models whose outcome is known beforehand; empty with fewer than three retrained models.
+        controls: The same rule on models whose outcome is known beforehand; empty with fewer than two
+            retrained models.
         statements: Sentences that are part of every report of the outcome: what the data could show at all, what was
             left out, what was harmed.
         patients: Every forgotten patient, the most remembered first.

@@ -46,6 +46,7 @@ def rise(
     Raises:
         EvaluationError: Fewer than two retrained models, or they do not differ.
     """
+    # Without two models there is no spread
     models = retrained.shape[1]
     if models < 2:
         raise EvaluationError(Fault("at least two retrained models are needed"))

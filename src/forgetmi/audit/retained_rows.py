@@ -77,6 +77,7 @@ def retained_risk(
         auc[signals.channel] = values[0]
         auc_retrained[signals.channel] = float(np.mean(values[1:]))
 
+    # Those who stand out after correction, the most risen first
     names = codes(cohort.patient)[1]
     patients = channels[-1].patients
     flagged = np.flatnonzero(result.p_adjusted <= level)

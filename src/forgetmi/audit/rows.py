@@ -20,6 +20,7 @@ ScoredChannel = Literal["image", "text", "both", "link", "any"]
 Harm = Literal["within margin", "harmed", "not resolvable", "too few to say"]
 
 
+# The forget sets
 @dataclass(frozen=True)
 class DrawSummary:
     """One forget set that was audited; several disjoint ones of a cohort are pooled.
@@ -61,6 +62,7 @@ class Control:
     channels: Mapping[str, Outcome]
 
 
+# Forgotten patients, and never-seen ones as background
 @dataclass(frozen=True)
 class PatientScore:
     """One forgotten patient's score through one channel.
@@ -123,6 +125,7 @@ class NeverSeen:
     scores: tuple[float, ...]
 
 
+# Everyone else: held-out patients served worse, retained patients exposed
 @dataclass(frozen=True)
 class HarmRow:
     """How much worse than retrained models the unlearned model serves never-seen patients.
@@ -196,6 +199,7 @@ class RetainedRisk:
     risen: tuple[RetainedRow, ...]
 
 
+# Attacks and relearning
 @dataclass(frozen=True)
 class RelearnCurve:
     """Mean loss of forgotten patients while half of them are taught again.

@@ -36,7 +36,10 @@ class Rule:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # A channel named twice would be corrected for twice
         distinct = len(set(self.channels)) == len(self.channels)
+
+        # Field to whether its value is allowed
         in_range = {
             "channels": bool(self.channels) and distinct,
             "margin": 0 < self.margin < 0.5,
@@ -101,6 +104,7 @@ class AuditSpec:
     relearn_lr: float = 3e-4
 
     def __post_init__(self) -> None:
+        # Margins are shares; relearning may be switched off by 0 epochs
         in_range = {
             "utility_margin": 0 < self.utility_margin < 0.5,
             "subgroup_margin": 0 < self.subgroup_margin < 1,

@@ -53,6 +53,7 @@ def audited_sets(
         duplicates: Near-duplicates of what is forgotten, as the run's search found them.
         names: Digest of each patient code.
     """
+    # Patients of this request; those withdrawn earlier are in no set
     now = partition.of_request()
     name = names[partition.patient]
 
@@ -70,6 +71,7 @@ def audited_sets(
         never_seen[on] = rows[~seen[rows]]
         left_out |= dict.fromkeys(map(str, name[rows[seen[rows]]]))
 
+    # Patients whom earlier requests had forgotten
     earlier = np.setdiff1d(partition.patient[partition.earlier], partition.patient[now.forget])
     return AuditedSets(
         partition=replace(now, **never_seen),

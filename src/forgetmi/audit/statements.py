@@ -89,6 +89,7 @@ def memory(silent: Sequence[Channel], *, any_memory: bool) -> Iterator[str]:
 
 def loose_rule(rule: Rule) -> Iterator[str]:
     """In what the declared rule asks for less than the default one."""
+    # Margins wider than the default
     margins = (
         ("AUC", rule.margin, Rule.margin),
         ("accuracy on forgotten images", rule.forget_margin, Rule.forget_margin),
@@ -100,6 +101,7 @@ def loose_rule(rule: Rule) -> Iterator[str]:
                 "of the default rule."
             )
 
+    # Channels left out
     not_judged = [channel for channel in CHANNELS if channel not in rule.channels]
     if not_judged:
         yield (
@@ -107,6 +109,7 @@ def loose_rule(rule: Rule) -> Iterator[str]:
             "verdict."
         )
 
+    # Less confidence
     if rule.level < Rule.level:
         yield (
             f"The rule's confidence is {rule.level:g}, less than the {Rule.level:g} of the default rule."
@@ -173,6 +176,7 @@ def _copies_retained(patients: Sequence[PatientRow]) -> Iterator[str]:
 
 
 def _never_seen_left_out(draws: Sequence[DrawSummary]) -> Iterator[str]:
+    # The same patient may be left out of several draws
     seen: set[str] = set()
     for draw in draws:
         seen |= set(draw.left_out)
@@ -247,10 +251,12 @@ def _controls(controls: Sequence[Control]) -> Iterator[str]:
 
 
 def _harm(group: str, rows: Sequence[HarmRow]) -> Iterator[str]:
+    # Shown harm, each with its loss
     worse = [_loss(row) for row in rows if row.outcome == "harmed"]
     if worse:
         yield f"Harm to {group}: {'; '.join(worse)}."
 
+    # Harm that the data cannot rule out
     unclear = [row for row in rows if row.outcome == "not resolvable"]
     if unclear:
         yield (

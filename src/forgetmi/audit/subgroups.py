@@ -48,6 +48,7 @@ def patient_values(values: Strings, patient: Ints) -> Strings:
     Returns:
         In ascending order of the patient codes.
     """
+    # Each image's patient and value, as numbers
     code, owner = np.unique(patient, return_inverse=True)
     names, name = np.unique(np.asarray(values, dtype=str), return_inverse=True)
 
@@ -61,6 +62,7 @@ def patient_values(values: Strings, patient: Ints) -> Strings:
 
 def study_bands(studies: Ints) -> Strings:
     """Study counts in words: 1, 2, 3-4, 5-9, 10 or more."""
+    # The first band whose largest count is not below
     largest = [most for most, _ in STUDIES]
     bands = np.array([band for _, band in STUDIES])
     return bands[np.searchsorted(largest, studies)]
@@ -112,6 +114,7 @@ def _auc_of_subgroup(
     inside: Floats, outside: Floats, *, name: tuple[str, str], seed: int, resamples: int
 ) -> tuple[float, tuple[float, float] | None, str]:
     """AUC of forgotten against never-seen patients, its interval, and why there is none."""
+    # Each side is resampled by itself
     samples = []
     for side, scores in enumerate((inside, outside)):
         samples.append(

@@ -51,6 +51,7 @@ class Curve:
 
 def rates(curve: Curve) -> tuple[Floats, Floats]:
     """False- and true-positive rates at every threshold, from none accused to all; only strict excess accuses."""
+    # Every score is a threshold, the highest first
     thresholds = np.unique(np.concatenate([curve.members, curve.never_seen]))[::-1]
 
     false = (curve.never_seen[:, None] > thresholds).mean(0)
@@ -185,6 +186,8 @@ def strip_panel(
             _draw_patient(axes, patient, count - 1 - place + 0.35)
 
         _margin_text(axes, -0.02, count + 1.2, "never seen", ha="right", fontsize=9, color=MUTED)
+
+        # The scores themselves need no vertical axis
         axes.set(xlim=(-edge, edge), ylim=(-0.4, top), yticks=[], title=heading)
         axes.set_xlabel("← more of a stranger  |  more remembered →")
         axes.spines["left"].set_visible(False)
@@ -288,6 +291,7 @@ def forest_panel(
             else:
                 _draw_subgroup(axes, row, y)
 
+        # Rows from top to bottom, values across
         axes.set(xlim=span, ylim=(-0.6, len(rows) - 0.4), yticks=[], title=heading)
         axes.set_xlabel(axis)
         axes.spines["left"].set_visible(False)
@@ -340,8 +344,8 @@ def _forest_words(row: ForestRow) -> str:
 
 def _margin_text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
     """Text at the height of a row, its place across as a share of the axes' width."""
-    beside = blended_transform_factory(axes.transAxes, axes.transData)
-    axes.text(x, y, text, transform=beside, va="center", **style)
+    row_height = blended_transform_factory(axes.transAxes, axes.transData)
+    axes.text(x, y, text, transform=row_height, va="center", **style)
 
 
 # Relearning
@@ -368,6 +372,7 @@ def relearn_panel(name: str, heading: str, curves: Sequence[Relearned], *, thres
         figure, axes = panel(4.15, 2.85)
         axes.axhline(threshold, **LINES["original"])
 
+        # One point an epoch, the first before any
         for curve in curves:
             axes.plot(
                 np.arange(len(curve.losses)),

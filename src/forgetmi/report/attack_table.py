@@ -80,6 +80,7 @@ def attack_groups(audit: Audit) -> list[AttackGroup]:
 
 def missing_lines(missing: Sequence[AttackMissing]) -> list[tuple[str, str, str]]:
     """Title, channels and reason of what was not made, one line for each attack and reason."""
+    # Channels of each attack and reason, each once and in order
     channels: dict[tuple[str, str], dict[str, None]] = {}
     for row in missing:
         names = channels.setdefault((row.title, row.reason), {})

@@ -70,6 +70,7 @@ def roc_figures(audit: Audit) -> list[dict[str, Any]]:
             channels = attacks.setdefault(row.name, {})
             channels.setdefault(row.channel, {}).setdefault(row.model, []).append(row)
 
+    # One figure per attack, one panel per channel
     shown = []
     for name, channels in attacks.items():
         pictures, seen = [], []
@@ -80,6 +81,7 @@ def roc_figures(audit: Audit) -> list[dict[str, Any]]:
             if not any(curve.kind == "unlearned" for curve in curves):
                 continue
 
+            # Its picture and the rates that it is read with
             picture = attack_figures.roc_panel(f"roc-{name}-{channel}", SHORT[channel], curves)
             pictures.append(Markup(picture))
             rates = figure_text.without_false_alarm(_without_false_alarm(curves))
@@ -197,6 +199,7 @@ def relearn_figures(audit: Audit) -> list[dict[str, Any]]:
         if len(audit.draws) > 1:
             name += f", {brief(audit.draws[draw].name)}"
 
+        # The threshold is the original's, hence the same for all curves
         picture = attack_figures.relearn_panel(
             f"relearn-{draw}-{head}",
             f"Taught again: {name}",
@@ -224,6 +227,7 @@ def _curve(model: str, rows: Sequence[AttackRow]) -> Curve:
     if len(rows) == 1:
         return Curve(_kind(model), *_scores(rows[0]))
 
+    # Scores of several draws are not on one scale, percentiles are
     members, never_seen = [], []
     for row in rows:
         of_members, of_never_seen = _scores(row)
@@ -289,6 +293,7 @@ def _patient_mark(patient: PatientRow) -> PatientMark:
 
 
 def _seen_in_strip(patients: Sequence[PatientRow], never_seen: Floats) -> str:
+    # Where the middle 95 % of never-seen patients lie
     low, high = np.quantile(never_seen, [0.025, 0.975])
     inside = sum(low <= patient.channels["any"].score <= high for patient in patients)
     outstanding = [patient for patient in patients if patient.remembered or patient.over_forgotten]
@@ -334,6 +339,7 @@ def _seen_in_subgroups(subgroups: Sequence[SubgroupRow]) -> str:
 
 
 def _harm_row(row: HarmRow, *, name_head: bool) -> ForestRow:
+    # All patients are named by head, subgroups by value
     head = SHORT[row.head].lower()
     name = head
     if row.column:

@@ -90,7 +90,7 @@ class ReportFacts:
         title: Heading of the pages.
         cohort: Summary of the data.
         partition: Who is in which set, with the notes of how it was drawn.
-        request: Who asked to be removed (digests), why and when; at most three digests are shown.
+        request: Who withdrew (digests), why and when; at most three digests are shown.
         method: Which method.
         options: The method's hyper-parameters by name, and what it found out.
         work: What it did and cost.
@@ -103,17 +103,21 @@ class ReportFacts:
         examples: Only where the cohort allows images in reports (`Cohort.show_images`); the first six are shown.
     """
 
+    # The request
     title: str
     cohort: CohortSummary
     partition: Partition
     request: ForgetRequest
+    # What was done
     method: MethodInfo
     options: Mapping[str, Any]
     work: Work
+    # What was measured
     evaluation: Evaluation
     signals: Mapping[str, Signals]
     derived_from_forgotten: tuple[str, ...]
     manifest: Manifest
+    # What a run may leave out
     duplicates: NearDuplicates | None = None
     audit: Audit | None = None
     examples: tuple[Example, ...] = field(default=())

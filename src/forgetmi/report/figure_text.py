@@ -36,6 +36,7 @@ def losses(shares: Mapping[str, float], models: Mapping[str, int]) -> str:
         shares: Kind of model to that share.
         models: Kind of model to how many there are.
     """
+    # A small share needs a digit after the point
     parts = []
     for kind, share in shares.items():
         digits = 0 if share > 0.1 else 1
@@ -68,6 +69,7 @@ def without_false_alarm(rates: Mapping[str, Sequence[float]]) -> str:
     Args:
         rates: "original", "unlearned" or "retrain" to the rates of its models.
     """
+    # In this order
     names = {
         "original": "the original",
         "unlearned": "the new model",
@@ -77,6 +79,8 @@ def without_false_alarm(rates: Mapping[str, Sequence[float]]) -> str:
     for kind, name in names.items():
         if kind not in rates:
             continue
+
+        # Several retrained models give a range
         low, high = percent(min(rates[kind])), percent(max(rates[kind]))
         found = low if low == high else f"{low} to {high}"
         parts.append(f"{found} % with {name}")
@@ -143,6 +147,7 @@ def _stand_out(outstanding: Sequence[PatientRow]) -> str:
 
 
 def _epochs(curves: Sequence[RelearnCurve]) -> str:
+    # The same time is said once
     times = set()
     for curve in curves:
         waited = "not within " if curve.censored else ""

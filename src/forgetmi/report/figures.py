@@ -92,15 +92,19 @@ def dot_panel(
     """
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.75, 0.75 + 0.66 * len(rows))
+
+        # What counts as no difference
         if margin is not None:
             axes.axvspan(-margin, margin, color=BAND, alpha=0.55, linewidth=0, zorder=0)
             axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
 
+        # The first row at the top
         for place, row in enumerate(rows):
             y = len(rows) - 1 - place
             _draw_row(axes, row, y)
             _label_row(axes, row, y)
 
+        # Room for the first row's label
         axes.set(xlim=span, ylim=(-0.5, len(rows) - 0.44), title=heading, yticks=[])
         axes.set_xlabel(axis)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6))
@@ -114,6 +118,8 @@ def strip(name: str, row: DotRow, *, span: tuple[float, float]) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = panel(2.9, 0.44)
         _draw_row(axes, row, 0)
+
+        # No axes: the summary box has the numbers
         axes.set(xlim=span, ylim=(-0.5, 0.24), yticks=[], xticks=[])
         axes.spines["left"].set_visible(False)
         return to_svg(figure, name, row.label, _words(row))
@@ -127,6 +133,7 @@ def sign(kind: str) -> str:
         axes.set(xlim=(-1, 1), ylim=(-1, 1))
         axes.axis("off")
 
+        # Areas, lines, and shapes of models and patients
         if kind in ("range", "unseen"):
             _area_sign(axes, outlined=kind == "unseen")
         elif kind == "withdrawn":
@@ -160,6 +167,7 @@ def _shape_sign(axes: Axes, kind: str) -> None:
 
 def _draw_row(axes: Axes, row: DotRow, y: float) -> None:
     """Retrained models in the middle, the original above, the unlearned model below, a target at the bottom."""
+    # Range and values of the retrained models
     if row.retrains:
         values = [mark.value for mark in row.retrains]
         axes.fill_betweenx(
@@ -174,11 +182,13 @@ def _draw_row(axes: Axes, row: DotRow, y: float) -> None:
             clip_on=False,
         )
 
+    # Before and after unlearning
     if row.original is not None:
         _draw_mark(axes, "original", row.original, y - 0.02)
     if row.unlearned is not None:
         _draw_mark(axes, "unlearned", row.unlearned, y - 0.26)
 
+    # Flag rate of never-seen patients
     if row.target is not None:
         axes.plot(
             [row.target], [y - 0.41], **SHAPES["target"], linestyle="none", zorder=4, clip_on=False
@@ -201,13 +211,14 @@ def _draw_mark(axes: Axes, kind: str, mark: Mark, y: float) -> None:
 
 def _label_row(axes: Axes, row: DotRow, y: float) -> None:
     """The name at the left, the numbers at the right, above the marks."""
-    beside = blended_transform_factory(axes.transAxes, axes.transData)
-    axes.text(0, y + 0.32, row.label, transform=beside, va="center", color=INK, zorder=5)
+    # Across in shares of the axes, up in units of the rows
+    row_height = blended_transform_factory(axes.transAxes, axes.transData)
+    axes.text(0, y + 0.32, row.label, transform=row_height, va="center", color=INK, zorder=5)
     axes.text(
         1,
         y + 0.32,
         _numbers(row),
-        transform=beside,
+        transform=row_height,
         va="center",
         ha="right",
         color=MUTED,

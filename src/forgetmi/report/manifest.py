@@ -93,6 +93,7 @@ class Manifest:
         """Read what `to_json` wrote."""
         plain: dict[str, Any] = json.loads(text)
 
+        # Back to a mapping, in the order of the list
         stages = {}
         for stage in plain.pop("stages"):
             name = stage.pop("stage")
@@ -123,6 +124,7 @@ def collect(
         warnings: What the run warned of; folders are taken out.
         command: The arguments the run was started with (`sys.argv`); folders are taken out.
     """
+    # Torch takes seconds to import, and most of this module does without it
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
@@ -158,6 +160,7 @@ def _last(path: str) -> str:
 
 def _argument(argument: str) -> str:
     """An argument of the command line, its value without folders."""
+    # A value by itself may be a path
     if not argument.startswith("-"):
         return _last(argument)
     option, equals, value = argument.partition("=")
@@ -167,6 +170,8 @@ def _argument(argument: str) -> str:
 def _installed() -> dict[str, str]:
     """Versions of those libraries that are installed."""
     versions = {}
+
+    # Those that are not installed are left out
     for name in LIBRARIES:
         found = _version(name)
         if found:

@@ -7,6 +7,7 @@ from typing import Any
 
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 
+# What to do about a copy under a retained, and under a never-seen patient
 IN_TRAINING = (
     "Look at both. If they are one film or one report, the copy keeps the withdrawn patient's data in "
     "training: find out whose it is, and add that patient to the list or take the copy out of the data."
@@ -24,11 +25,13 @@ def advice(pair: NearDuplicate) -> str:
 
 def warnings(duplicates: NearDuplicates) -> list[str]:
     """One sentence for each kind of thing, and each kind of place, that copies are in."""
+    # Two kinds of thing
     images = [pair for pair in duplicates.pairs if pair.kind != "same report"]
     reports = [pair for pair in duplicates.pairs if pair.kind == "same report"]
 
     sentences = []
     for noun, pairs in (("images", images), ("reports", reports)):
+        # Two kinds of place
         in_training = [pair for pair in pairs if pair.stays_in_training]
         never_seen = [pair for pair in pairs if not pair.stays_in_training]
 
@@ -52,6 +55,7 @@ def _warning(noun: str, pairs: Sequence[NearDuplicate], place: str) -> str:
 
 def to_plain(duplicates: NearDuplicates) -> dict[str, Any]:
     """The content of duplicates.json: every copy with what to do about it."""
+    # Each pair, and what to do about it
     copies = []
     for pair in duplicates.pairs:
         copies.append(
@@ -79,6 +83,7 @@ def from_plain(values: Mapping[str, Any]) -> NearDuplicates:
     """Read what `to_plain` wrote; its sentences are made again where they are shown."""
     pairs = []
     for copy in values["copies"]:
+        # The advice is a sentence for readers of the file
         fields = {name: value for name, value in copy.items() if name != "do"}
         pairs.append(NearDuplicate(**fields))
 

@@ -27,6 +27,8 @@ def brief(text: str, letters: int = 22) -> str:
 def plain(value: float, digits: int = 2) -> str:
     """A number as text, without a minus before zero."""
     text = f"{value:.{digits}f}"
+
+    # -0.00 is 0.00
     if float(text) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")

@@ -146,6 +146,7 @@ def audit_values(audit: Audit) -> dict[str, Any]:
 
 def _statements(audit: Audit) -> list[str]:
     """What belongs to the verdict, each sentence once."""
+    # Those of the signed record first
     sentences = [
         *audit.verdict.statements,
         *audit.statements,
@@ -163,6 +164,8 @@ def _read(
 ) -> list[Reading]:
     """Readings measure by measure, in the order of the names."""
     sets = None if on is None else (on,)
+
+    # One measure after another, whatever the order of the evaluation
     found = []
     for name in names:
         found += readings.read(facts.evaluation, (name,), on=sets, heads=heads)

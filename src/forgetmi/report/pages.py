@@ -26,9 +26,11 @@ def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
     Returns:
         The three files.
     """
+    # The pages point to each other by file name
     names = {"officer": path.name, "engineer": ENGINEER, "letter": LETTER}
     report, engineer, letter = path, path.with_name(ENGINEER), path.with_name(LETTER)
 
+    # Each file is whole, or as it was
     write_text(report, render_report(facts, names=names))
     write_text(engineer, render_engineer(facts, names=names))
     write_text(letter, render_letter(facts, names=names))
@@ -37,7 +39,7 @@ def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
 
 
 def render_report(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
-    """The page for who decides: what was asked and done, the verdict, what it does not show, what it cost others.
+    """The page for who decides: the request, what was done, the verdict, what it does not show, what it cost others.
 
     The same facts give the same bytes. Everything in a page comes from the facts. No script, no network: the page
     forbids itself to load anything; it only points to its neighbours.

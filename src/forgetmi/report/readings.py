@@ -104,10 +104,12 @@ def read(
         evaluation: All scores.
         names, on, heads: Measures, sets and heads to keep.
     """
+    # Sets, for fast look-ups; None = any
     wanted_names = None if names is None else set(names)
     wanted_heads = None if heads is None else set(heads)
     wanted_sets = None if on is None else set(on)
 
+    # In the evaluation's order
     readings = []
     for name, head, place in _measures(evaluation):
         name_fits = _fits(name, wanted_names)
@@ -157,6 +159,7 @@ def difference(
     if not isinstance(model, Score) or not scores:
         return None
 
+    # Against the mean, told apart by the intervals
     mean = float(np.mean([score.value for score in scores]))
     return ScoreDifference(signed(model.value - mean), told_apart(model, scores))
 
@@ -165,6 +168,7 @@ def _measures(evaluation: Evaluation) -> dict[tuple[str, str, str], None]:
     """Name, head and set of everything that a single model has, each once, in order."""
     measures: dict[tuple[str, str, str], None] = {}
     for model, scores in evaluation.scores.items():
+        # The floor belongs to no single model
         single = model in (ORIGINAL, UNLEARNED) or is_retrained(model)
         if not single:
             continue
@@ -178,10 +182,12 @@ def _fits(value: str, wanted: Collection[str] | None) -> bool:
 
 
 def _reading(evaluation: Evaluation, name: str, head: str, on: str) -> Reading:
+    # The same measure of every model
     by_model: dict[str, Score | Failed | None] = {}
     for model in evaluation.scores:
         by_model[model] = _score_of(evaluation, model, (name, head, on))
 
+    # Retrained models that have it, or failed
     retrains = [score for model, score in by_model.items() if is_retrained(model)]
     return Reading(
         name=name,

@@ -52,6 +52,7 @@ def render(template: str, **values: Any) -> str:
         template: File in ``templates``.
         values: What the template names.
     """
+    # A template that names an unknown value is an error, not an empty place
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -124,6 +125,7 @@ def _picture(example: Example) -> str:
     pixels = np.nan_to_num(np.asarray(example.pixels, np.float64))
     levels = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
+    # Small enough for a page without files next to it
     image = Image.fromarray(levels)
     image.thumbnail((EXAMPLE_SIZE, EXAMPLE_SIZE))
 

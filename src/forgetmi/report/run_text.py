@@ -52,6 +52,7 @@ def vocabulary(*, original_given: bool, pretrained: bool, min_patients: int) -> 
         pretrained: Whether the vocabulary is that of a pretrained encoder.
         min_patients: Patients in whose reports every piece occurs at least.
     """
+    # A given original brings its vocabulary along
     if original_given:
         return [
             "The vocabulary came with the given original; whose reports it was made from is not known here."
@@ -75,6 +76,7 @@ def inherited(*, changed: Collection[str], reads_forget: bool) -> list[str]:
         "The weights start from the original model's, which was trained on the withdrawn patients."
     ]
 
+    # Parts that the method did not touch
     if not any(_in_class_head(name) for name in changed):
         sentences.append("The class heads are the original's, unchanged.")
     if not any("running_mean" in name for name in changed):
@@ -86,5 +88,6 @@ def inherited(*, changed: Collection[str], reads_forget: bool) -> list[str]:
 
 
 def _in_class_head(tensor: str) -> bool:
+    # Names of the image and of the text classifier
     image_head = "fc1" in tensor and "img_model" in tensor
     return image_head or "classifier" in tensor

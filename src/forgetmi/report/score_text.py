@@ -44,6 +44,7 @@ def nearer(readings: Sequence[Reading]) -> str:
         if not isinstance(original, Score) or not isinstance(unlearned, Score) or not retrained:
             continue
 
+        # Distance to both
         to_retrained = abs(unlearned.value - retrained[0])
         to_original = abs(unlearned.value - original.value)
         complete += 1
@@ -68,6 +69,7 @@ def largest_change(readings: Sequence[Reading]) -> str:
         if not isinstance(original, Score) or not isinstance(unlearned, Score):
             continue
 
+        # The first of equal changes
         change = abs(unlearned.value - original.value)
         if change > size:
             largest, size = (reading, original, unlearned), change
@@ -85,6 +87,7 @@ def largest_change(readings: Sequence[Reading]) -> str:
 
 def _start(reading: Reading) -> str:
     """Which measure a sentence is about."""
+    # "" = the measure has no set, or no head
     group = f"On the {set_name(reading.on)}, " if reading.on else ""
     head = f" of the {head_name(reading.head)}" if reading.head else ""
     return group + reading.term + head

@@ -34,6 +34,8 @@ def tiles(evaluation: Evaluation) -> list[dict[str, Any]]:
     for name, on, heading, span in TILES:
         for reading in readings.read(evaluation, (name,), on=(on,), heads=("image",)):
             row = _row(reading, heading)
+
+            # A gap has no natural end: its axis ends at the largest value
             strip = figures.strip(f"strip-{name}-{on}", row, span=span or (0, _largest(row) * 1.15))
             shown.append(
                 {
@@ -56,6 +58,7 @@ def dots(
         shown: From top to bottom.
         never_seen: Flag rates of never-seen patients, the targets of the membership rows.
     """
+    # Flag rates of never-seen patients, by head
     targets = {}
     for reading in never_seen:
         if isinstance(reading.unlearned, Score):
@@ -123,11 +126,13 @@ def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
 
 def loss_figures(signals: Mapping[str, Signals], partition: Partition) -> list[dict[str, Any]]:
     """Per head: the panels original, unlearned, retrained, and what they show."""
+    # All retrained models together
     groups: dict[str, list[Signals]] = {}
     for model, of_model in signals.items():
         kind = "retrained" if is_retrained(model) else model
         groups.setdefault(kind, []).append(of_model)
 
+    # From left to right
     shown = {}
     for kind in ("original", "unlearned", "retrained"):
         if kind in groups:
@@ -156,6 +161,7 @@ class _LossPair:
 def _loss_figure(
     head: Head, groups: Mapping[str, Sequence[Signals]], partition: Partition
 ) -> dict[str, Any]:
+    # Losses of both groups of patients under each kind of model
     pairs: dict[str, _LossPair] = {}
     for kind, models in groups.items():
         pair = _LossPair(
@@ -202,6 +208,7 @@ def _loss(signals: Signals, rows: Ints, head: Head) -> Floats:
     selected = signals.select(rows)
     logits = selected.image_logits if head == "image" else selected.text_logits
 
+    # A model that diverged has no loss
     finite = np.isfinite(logits).all(1)
     usable = selected.row[(selected.label >= 0) & finite]
     if not len(usable):
@@ -258,6 +265,7 @@ def _mark(score: Score | Failed | None) -> figures.Mark | None:
 
 def _largest(row: figures.DotRow) -> float:
     """The largest value of a row; 1 where there is none."""
+    # All values of the row
     values = []
     for mark in (row.original, row.unlearned, *row.retrains):
         if mark is not None:

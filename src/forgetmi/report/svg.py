@@ -103,6 +103,8 @@ def panel(width: float, height: float) -> tuple[Figure, Axes]:
     """One transparent pair of axes; sizes in inches. Draw within `mpl.rc_context(STYLE)`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(figure)
+
+    # The page's own background shows through
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)

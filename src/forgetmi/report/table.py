@@ -147,6 +147,7 @@ def mark_closest(
 
 def to_markdown(table: PaperTable) -> str:
     """A GitHub-style table; the closest in bold."""
+    # Heading, alignment, then a line per row
     lines = [
         "| model | " + " | ".join(table.headings) + " |",
         "|---|" + "---:|" * len(table.headings),
@@ -182,6 +183,7 @@ def to_csv(table: PaperTable) -> str:
 
     for row in table.rows:
         for heading, cell in zip(table.headings, row.cells, strict=True):
+            # Empty where there is no interval
             low, high = cell.interval or (None, None)
             writer.writerow(
                 [row.label, heading, cell.value, low, high, int(cell.closest), cell.reason]
@@ -192,6 +194,7 @@ def to_csv(table: PaperTable) -> str:
 
 def to_html(table: PaperTable) -> Markup:
     """A plain table element for a page with its own style sheet; all texts escaped."""
+    # Markup escapes what is formatted into it
     heading = Markup('<th scope="col" class="number">{}</th>')
     headings = Markup("").join(heading.format(text) for text in table.headings)
 
@@ -227,6 +230,7 @@ def _cell(evaluation: Evaluation, model: str, name: str, head: str, on: str) -> 
 
 def _merged(models: list[tuple[TableCell, ...]]) -> tuple[TableCell, ...]:
     """Mean and range of the retrained models; with one, its own interval."""
+    # Column by column
     merged = []
     for column in zip(*models, strict=True):
         values = [cell.value for cell in column if cell.value is not None]
@@ -242,6 +246,7 @@ def _note(rows: Sequence[TableRow], retrains: int) -> str:
     note = "Brackets: 95 % interval over patients"
     note += f"; for Retrain the range of {retrains} models." if retrains > 1 else "."
 
+    # Marks are explained where there are any
     for row in rows:
         if any(cell.closest for cell in row.cells):
             return f"{note} Marked: closest to Retrain among the methods."

@@ -19,6 +19,7 @@ _GAP = (
 )
 _FLOOR, _LARGEST = "Own gap, mean", "Own gap, largest"
 TERMS = {
+    # Quality
     "auc": Term(
         "AUC", "How well the model puts the right class first: 0.5 is guessing, 1 is perfect."
     ),
@@ -32,6 +33,7 @@ TERMS = {
     "severity_mse": Term(
         "Severity error", "Mean squared error of the expected grade: 0 is perfect."
     ),
+    # Membership
     "sample_mia": Term(
         "Membership flag rate",
         "Share of images that a membership test takes for training data. Its "
@@ -49,6 +51,7 @@ TERMS = {
     "pair_auc": Term(
         "Pairing AUC", "The same for how tightly image and report are linked: 0.5 is no difference."
     ),
+    # Distance to retraining, and its floor
     "gap": Term("Gap to retraining", _GAP),
     "gap_joint": Term("Gap to retraining", _GAP),
     "gap_floor": Term(_FLOOR, ""),
@@ -65,6 +68,7 @@ TERMS = {
         "Whether the same images are easy and hard as for the retrained "
         "models (Spearman correlation): 1 is the same order, 0 is no relation.",
     ),
+    # Distance from the original
     "original_symmetric_kl": Term(
         "Divergence from the original",
         "How much predictions differ from the original’s: "
@@ -74,6 +78,7 @@ TERMS = {
         "Angle to the original", "One minus the cosine of the outputs: 0 is the same direction."
     ),
 }
+# Heads, and sets of patients
 HEADS = {"image": "image head", "text": "report head", "both": "both heads"}
 SETS = {
     "forget": "withdrawn patients",

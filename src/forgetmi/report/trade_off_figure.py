@@ -74,6 +74,7 @@ def trade_off_panel(
             axes.set_position((0.06, 0.14, 0.42, 0.82))
             _number(axes, labelled)
 
+        # Room around the outermost points
         axes.set(title=heading, xlabel=x_label, ylabel=y_label)
         axes.margins(x=0.14, y=0.12)
         if distance:
@@ -90,6 +91,7 @@ def _draw_point(axes: Axes, point: ModelPoint, *, faint: bool) -> None:
     shape = SHAPES[point.kind]
     x, y = point.x.value, point.y.value
 
+    # Vertical and horizontal interval
     if point.y.interval is not None:
         axes.plot(
             [x, x],
@@ -124,6 +126,7 @@ def _label(axes: Axes, point: ModelPoint) -> None:
 
 def _number(axes: Axes, points: Sequence[ModelPoint]) -> None:
     """Numbers at the points, those of close neighbours at different heights, and their names in two columns."""
+    # Names in two columns
     half = math.ceil(len(points) / 2)
     for index, point in enumerate(points):
         axes.annotate(
@@ -136,6 +139,7 @@ def _number(axes: Axes, points: Sequence[ModelPoint]) -> None:
             fontsize="x-small",
         )
 
+        # The name next to the axes
         column, row = divmod(index, half)
         axes.annotate(
             f"{index + 1}  {point.label}",

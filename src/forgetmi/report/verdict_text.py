@@ -48,6 +48,7 @@ class Answer:
     do: str
 
 
+# What an outcome means for the request, and what to do
 ANSWERS: Mapping[Outcome, Answer] = {
     "FORGOTTEN": Answer(
         style="forgotten",
@@ -78,6 +79,7 @@ ANSWERS: Mapping[Outcome, Answer] = {
         "patients. Until then, tell nobody that they were removed from the model.",
     ),
 }
+# What an outcome means for one channel
 _IN_WORDS: Mapping[Outcome, str] = {
     "FORGOTTEN": "told from strangers as by models that never saw them",
     "NOT FORGOTTEN": "told from strangers better than by models that never saw them",
@@ -131,6 +133,8 @@ def named(patients: Sequence[PatientRow]) -> str:
 def nobody(audit: Audit) -> list[str]:
     """What it means that no single patient stands out; those who do are named in the audit's own statements."""
     scored = [row for row in audit.patients if "any" in row.channels]
+
+    # Nobody scored, somebody out, nobody out
     if not scored:
         return ["No patient was scored singly."]
 
@@ -165,6 +169,7 @@ def controls(audit: Audit) -> list[str]:
 
 def harm_sentence(rows: Sequence[HarmRow]) -> str:
     """What subgroups lose, counted by outcome."""
+    # In the order of importance
     counts = Counter(row.outcome for row in rows)
 
     parts = []
@@ -191,6 +196,7 @@ def _words(channel: ChannelVerdict) -> str:
     if channel.deltas is None:
         return f"not measured: {channel.reason}"
 
+    # AUC of forgotten against never-seen patients
     unlearned, retrained = channel.deltas.separation
     meaning = _IN_WORDS[channel.outcome]
     return f"{meaning}: {plain(unlearned)} against {plain(retrained)} with retrained models"
