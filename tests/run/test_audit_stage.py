@@ -22,7 +22,7 @@ from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.recipe import Recipe
 from forgetmi.run.audit_stage import declare, notice
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import run, spent, stage_names
+from forgetmi.run.pipeline import run, stage_names, total_cpu_seconds
 from forgetmi.run.shadows import forget_sets, inside, plan_for, read_pools
 from forgetmi.run.spec import RunSpec
 from tests.runs import SMALL
@@ -108,7 +108,7 @@ def test_what_a_run_cost_is_the_cost_of_every_stage(runs: list[Path]) -> None:
         "evaluate",
         "audit",
     }
-    assert spent(SPEC, RunDirectory(runs[0])) == pytest.approx(sum(told.values()))
+    assert total_cpu_seconds(SPEC, RunDirectory(runs[0])) == pytest.approx(sum(told.values()))
 
 
 def test_the_rule_is_older_than_any_signal_and_stays(runs: list[Path], tmp_path: Path) -> None:
