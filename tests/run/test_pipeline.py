@@ -142,7 +142,7 @@ def test_retrain_as_a_method_equals_a_retrained_reference(whole: Path, tmp_path:
 
 def test_a_directory_of_another_run_is_refused_and_untouched(whole: Path) -> None:
     before = contents(whole)
-    with pytest.raises(SpecError, match=r"another specification.*retrains"):
+    with pytest.raises(SpecError, match=r"another run.*retrains"):
         finish(dataclasses.replace(SMALL, retrains=1), whole, command=[])
     assert contents(whole) == before
 

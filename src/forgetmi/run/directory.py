@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.files import full_disk_explained, write_text
+from forgetmi.core.files import full_disk_explained
+from forgetmi.run.claim import claim
 
 
 class RunDirectory:
@@ -117,45 +117,22 @@ class RunDirectory:
             SpecError: The directory holds another run; the keys that differ are named.
         """
         if not self.spec.exists():
-            strangers = (
-                sorted(p.name for p in self.root.iterdir() if p.name != ".lock")
-                if self.root.exists()
-                else []
-            )
-            if strangers:
-                raise SpecError(
-                    Fault(
-                        "the output directory is not empty and holds no run",
-                        where=self.root.name,
-                        why=f"found {', '.join(strangers[:3])}",
-                        do="Choose another --out.",
-                    )
-                )
-            write_text(self.spec, spec)
+            self._check_empty()
+
+        claim(self.spec, spec, kind="run")
+
+    def _check_empty(self) -> None:
+        """Refuse a directory with files of something else."""
+        if not self.root.exists():
             return
-        stored = self.spec.read_text(encoding="utf-8")
-        if stored != spec:
-            differ = sorted(set(_flat(stored)) ^ set(_flat(spec)))
-            keys = sorted({line.split(" = ")[0] for line in differ})
+
+        others = sorted(path.name for path in self.root.iterdir() if path.name != ".lock")
+        if others:
             raise SpecError(
                 Fault(
-                    "the output directory holds a run with another specification",
+                    "the output directory is not empty and holds no run",
                     where=self.root.name,
-                    why=f"these differ: {', '.join(keys[:8])}",
+                    why=f"it holds {', '.join(others[:3])}",
                     do="Choose another --out.",
                 )
             )
-
-
-def _flat(text: str) -> Iterator[str]:
-    """``key.sub = value`` lines of a YAML mapping."""
-    import yaml
-
-    def walk(value: Any, path: str) -> Iterator[str]:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                yield from walk(item, f"{path}.{key}" if path else str(key))
-        else:
-            yield f"{path} = {value!r}"
-
-    yield from walk(yaml.safe_load(text), "")

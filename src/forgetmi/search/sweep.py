@@ -13,6 +13,7 @@ from forgetmi.core.files import write_json, write_text
 from forgetmi.core.seeding import derive
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
+from forgetmi.run.claim import claim
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.spec import RunSpec, applied, to_plain, write_yaml
 from forgetmi.search.sweep_file import Sweep, grid
@@ -82,7 +83,7 @@ def run_sweep(
     optuna = _optuna()
     _check(study)
     with RunDirectory(study.root).lock():
-        _claim(study)
+        claim(study.root / "sweep.json", _sweep_text(study), kind="sweep")
         found = optuna.create_study(
             storage=_storage(study),
             study_name=STUDY,
@@ -200,27 +201,15 @@ def _check(study: Study) -> None:
         raise SpecError(list(dict.fromkeys(faults)))
 
 
-def _claim(study: Study) -> None:
-    """Take the directory for this sweep, or go on with the same one; the number of trials may grow."""
-    path = study.root / "sweep.json"
+def _sweep_text(study: Study) -> str:
+    """What must be the same for a sweep to go on, as stored; the number of trials may grow."""
     plain = {
         "spec": to_plain(replace(study.spec, workers=0)),
         "sweep": asdict(study.sweep),
         "objective": study.objective,
         "maximise": study.maximise,
     }
-    text = json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n"
-    if not path.exists():
-        write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        raise SpecError(
-            Fault(
-                "the output directory holds another sweep",
-                where=study.root.name,
-                why="its file, data, options or objective differ",
-                do="Choose another --out.",
-            )
-        )
+    return json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n"
 
 
 def _rungs(study: Study, spec: RunSpec) -> list[int | None]:

@@ -23,6 +23,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
+from forgetmi.run.claim import claim
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import device_of, divide, load_data, make_model, prepare, retrained_names
 from forgetmi.run.spec import RunSpec, replace_seed, to_plain, write_yaml
@@ -57,6 +58,10 @@ class Plan:
                 name: [to_plain(one) for one in tried] for name, tried in self.trials.items()
             },
         }
+
+    def text(self) -> str:
+        """The same as stored."""
+        return json.dumps(self.plain(), indent=1, sort_keys=True) + "\n"
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def tune(plan: Plan, *, on_progress: Callable[[str, int, int], None] | None = No
     """
     directory = RunDirectory(plan.root)
     with directory.lock(), full_disk_explained(plan.root.name):
-        _claim(plan)
+        claim(plan.root / "plan.json", plan.text(), kind="tuning")
         jobs: dict[str, Job] = {}
         work = partial(make_model, test=plan.rule == "shipped")
         for spec in plan.specs:
@@ -274,22 +279,6 @@ def _opened(spec: RunSpec) -> tuple[Cohort, workflow.Prepared, Partition]:
     """The data of a run; read once for all trials that follow each other in this process."""
     cohort, prepared = _prepared(spec)
     return cohort, prepared, divide(spec, cohort)
-
-
-def _claim(plan: Plan) -> None:
-    """Take the directory for this tuning, or go on with the same one."""
-    path, text = plan.root / "plan.json", json.dumps(plan.plain(), indent=1, sort_keys=True) + "\n"
-    if not path.exists():
-        write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        raise SpecError(
-            Fault(
-                "the output directory holds another tuning",
-                where=plan.root.name,
-                why="its data, methods, options or seeds differ",
-                do="Choose another --out.",
-            )
-        )
 
 
 def _usual(plan: Plan, spec: RunSpec) -> Path:
