@@ -24,7 +24,7 @@ from forgetmi.evaluation.attacks.svm_loss import sample_mia
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.statistics import once
 from forgetmi.report.table import PaperTable, TableRow, to_markdown
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.run_data import open_run
 from stored_grid import asked_for, made_by
 
 BATCH, IMAGE, STRANGERS, PATIENT = (
@@ -113,7 +113,7 @@ def judge_all(store: Store, grid: Sequence[Point], rows: Sequence[str]) -> dict[
     found: dict[Key, Judged] = {}
     for point in grid:
         part, seed = point.spec.partition, point.spec.split_seed or 0
-        partition = opened(point.spec)[2]
+        partition = open_run(point.spec).partition
         for row, number, models in asked(point, rows):
             if models and all(store.finished(cell.digest) for cell in models):
                 found[row, part.percent, part.draw, point.spec.seed, number] = mean(

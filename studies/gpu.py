@@ -33,6 +33,7 @@ from forgetmi.model.losses import base_loss
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.train import fit
 from forgetmi.run import workflow
+from forgetmi.run.prepared import Prepared
 
 
 def seconds(work: Callable[[], Any], device: str, repeats: int = 5) -> float:
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         measure(prepared, own)
 
 
-def measure(prepared: workflow.Prepared, own: argparse.Namespace) -> None:
+def measure(prepared: Prepared, own: argparse.Namespace) -> None:
     """Print the row."""
     gpu = own.device == "cuda"
     model = build(prepared.spec, seed=0).to(own.device)

@@ -69,7 +69,7 @@ def images_worker(images: int, size: int, folder: str) -> None:
     from forgetmi.data.preprocessing import ImagePreprocessing
     from forgetmi.data.tokenizer import Tokenizer
     from forgetmi.data.wordpiece import train_wordpiece
-    from forgetmi.run.workflow import inference_batch_size
+    from forgetmi.run.prepared import inference_batch_size
 
     here = Path(folder)
     stack(here / "stack.npy", images, size)

@@ -34,6 +34,7 @@ import numpy as np
 import ours_models
 from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.results import Number, summary
+from forgetmi.cohort.partition_file import write_partition
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.scores import Evaluation, Failed
 from forgetmi.core.signals import Signals
@@ -45,7 +46,7 @@ from forgetmi.jobs.pool import run_jobs
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.methods.consensus import Consensus
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.run import pipeline, workflow
+from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.relearn import read_relearning, taught_patients
 from forgetmi.run.spec import write_yaml
@@ -338,7 +339,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cohort, partition = setting.load()
             workflow.prepare(cohort=cohort, partition=partition)
             setting.directory.root.mkdir(parents=True, exist_ok=True)
-            pipeline.write_partition(setting.directory.partition, partition)
+            write_partition(setting.directory.partition, partition)
             run_jobs(
                 list(jobs(setting, models, again=relearning)),
                 workers=own.workers,

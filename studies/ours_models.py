@@ -23,6 +23,7 @@ from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.prepared import open_checkpoint, trained_rows
 from forgetmi.run.relearn import relearn, relearnt
 
 ORIGINAL, RETRAIN = "original", "retrain"
@@ -102,14 +103,14 @@ def make(setting: Setting, model: Model, tell: ProgressCallback) -> None:
     cohort, sets = setting.load()
     prepared = workflow.prepare(cohort=cohort, partition=sets)
     place.state(name).parent.mkdir(parents=True, exist_ok=True)
-    trained = workflow.trained_rows(sets).tolist()
+    trained = trained_rows(sets).tolist()
     if model.unlearns:
         home = setting.place(Model(ORIGINAL))
         if json.loads(home.trace(ORIGINAL).read_text(encoding="utf-8"))["rows"] != trained:
             raise SystemExit(
                 f"{setting.title}: the cohort's original was trained on other patients"
             )
-        _, original = workflow.open_checkpoint(home.model(ORIGINAL), cohort=cohort)
+        _, original = open_checkpoint(home.model(ORIGINAL), cohort=cohort)
         done = workflow.unlearn(
             prepared=prepared,
             partition=sets,
@@ -142,9 +143,7 @@ def make(setting: Setting, model: Model, tell: ProgressCallback) -> None:
 def teach(setting: Setting, model: Model, tell: ProgressCallback) -> None:
     """Teach one finished model half of the forgotten patients again, and keep what it says after every pass."""
     cohort, sets = setting.load()
-    prepared, loaded = workflow.open_checkpoint(
-        setting.place(model).model(model.name), cohort=cohort
-    )
+    prepared, loaded = open_checkpoint(setting.place(model).model(model.name), cohort=cohort)
     state = setting.directory.state(f"relearn-{model.name}")
     relearn(
         prepared=prepared,

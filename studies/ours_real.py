@@ -22,7 +22,7 @@ from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.results import Found, Measured, Results, collect, summary
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.report.content import CohortSummary
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.run_data import open_run
 from pages import command, put, rows
 from stored_grid import asked_for, machine
 
@@ -62,7 +62,8 @@ def cell(models: Sequence[Measured], read: Callable[[Measured], Found]) -> str:
 def about(grid: Sequence[Point], axes: Axes, results: Results) -> str:
     """What was measured, in sentences."""
     spec = grid[0].spec
-    cohort, _, sets = opened(spec)
+    data = open_run(spec)
+    cohort, sets = data.cohort, data.partition
     summary, counts = CohortSummary.of(cohort), sets.counts()
     labels = np.bincount(
         cohort.label[sets.validation][cohort.label[sets.validation] >= 0],

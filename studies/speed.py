@@ -37,6 +37,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
+from forgetmi.run.prepared import Prepared
 from forgetmi.unlearning.loop import adamw, concatenate
 from forgetmi.unlearning.noise_calibration import IMAGE_STD
 from forgetmi.unlearning.teacher import frozen
@@ -152,7 +153,7 @@ def compact(patients: int) -> None:
     sizes(prepared, student, sets)
 
 
-def held_layers(prepared: workflow.Prepared, sets: Partition) -> None:
+def held_layers(prepared: Prepared, sets: Partition) -> None:
     """CF-k and EU-k of the last stage and transformer layer, the frozen layers computed anew in every pass or held."""
     model = build(prepared.spec, seed=0).eval()
 
@@ -197,7 +198,7 @@ def text_step(model: ImageText, batch: Batch) -> None:
     model.text_model(batch.tokens, batch.mask)[1].sum().backward()
 
 
-def sizes(prepared: workflow.Prepared, model: ImageText, sets: Partition) -> None:
+def sizes(prepared: Prepared, model: ImageText, sets: Partition) -> None:
     """Cost of an epoch of Forget-MI against the number of forgotten and of retained images."""
     method = ForgetMI(noise="given", epochs=1)
 
@@ -308,7 +309,7 @@ def full(folder: Path, *, size: int, layers: int, films: tuple[int, int]) -> Non
         show(str(percent), release, paper, "s", 1)
 
 
-def epochs(method: Any, prepared: workflow.Prepared, model: ImageText, sets: Partition) -> float:
+def epochs(method: Any, prepared: Prepared, model: ImageText, sets: Partition) -> float:
     """Processor seconds of a method's second epoch: the release's first makes no update."""
     marks: list[float] = []
     workflow.base.unlearn(

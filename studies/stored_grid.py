@@ -25,7 +25,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from forgetmi.evaluation.patients import Patients
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.run_data import open_run
 from pages import hardware
 
 ORIGINAL = "original"
@@ -235,11 +235,11 @@ def _read(store: Store, point: Point, labels: Mapping[str, str]) -> ForgetSet | 
         for at, cell in enumerate(row):
             if store.finished(cell.digest):
                 named[labels[name] + (f", unlearning seed {cell.number}" if at else "")] = cell
-    cohort, _, partition = opened(point.spec)
+    data = open_run(point.spec)
     return ForgetSet(
         point.spec.seed,
         point.spec.partition.draw,
-        cohort,
-        partition,
+        data.cohort,
+        data.partition,
         {name: store.signals(cell.digest) for name, cell in named.items()},
     )

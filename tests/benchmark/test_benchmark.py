@@ -22,10 +22,11 @@ from forgetmi.core.signals import Signals
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.methods.scrub import Scrub
-from forgetmi.run import pipeline
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.run_data import open_run
+from forgetmi.run.run_models import model_names
 from forgetmi.run.spec import PartitionSpec, write_yaml
+from forgetmi.run.stages import make_model
 from tests.runs import SMALL
 
 SPEC = replace(SMALL, partition=PartitionSpec(), method=ForgetMI(), resamples=20)
@@ -148,9 +149,9 @@ def test_interrupted_and_gone_on_with_gives_the_same(
 def test_models_are_those_of_a_run(tmp_path: Path) -> None:
     run = replace(SPEC, partition=PartitionSpec(percent=12.0), method=CFk(epochs=1), retrains=1)
     directory = RunDirectory(tmp_path / "run")
-    names = pipeline.model_names(run)
+    names = model_names(run)
     for name in names:
-        pipeline.make_model(run, directory.root, name, lambda done, total: None)
+        make_model(run, directory.root, name, lambda done, total: None)
     store = Store(tmp_path / "bench")
     assert bench(store.root, "--methods", "cf_k:epochs=1", "--retrains", "1") == 0
     found = {one.model for one in signals(store).values()}
@@ -258,7 +259,7 @@ def test_what_determines_a_model() -> None:
     assert sum(cell.role == "retrain" for cell in found) == 6 * SPEC.retrains
     assert sum(cell.role == "unlearn" for cell in found) == 6 * 2 * 2
     assert len({cell.digest for cell in found}) == len(found)
-    validation = {opened(point.spec)[2].validation.tobytes() for point in grid}
+    validation = {open_run(point.spec).partition.validation.tobytes() for point in grid}
     assert len(validation) == 1  # the same patients at every percentage and draw
     again = cells(
         points(replace(spec, training=replace(spec.training, lr=2e-3)), read_axes(spec, options))

@@ -25,6 +25,7 @@ from forgetmi.model.pretrained import pretrained_text
 from forgetmi.model.spec import TextEncoderSpec
 from forgetmi.run import fingerprint
 from forgetmi.run.pretrained import encoder_digest
+from forgetmi.run.run_data import close_runs, open_run
 from forgetmi.run.spec import PartitionSpec, RunSpec, write_yaml
 from tests.runs import SMALL
 
@@ -76,9 +77,9 @@ def bert(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _as_a_new_command() -> Iterator[None]:
     """No cohort prepared here is another test's."""
-    fingerprint._prepared.cache_clear()
+    close_runs()
     yield
-    fingerprint._prepared.cache_clear()
+    close_runs()
 
 
 def with_bert(folder: Path, **options: Any) -> RunSpec:
@@ -127,7 +128,8 @@ def test_without_an_encoder_there_is_a_key() -> None:
 def test_leave_to_download_is_no_part_of_a_model(bert: Path) -> None:
     asked = points(with_bert(bert, download=True), AXES)
     assert [cell.digest for cell in cells(asked)] == keys(with_bert(bert))
-    assert fingerprint.opened(asked[0].spec)[1].spec == fingerprint.opened(with_bert(bert))[1].spec
+    first, second = open_run(asked[0].spec), open_run(with_bert(bert))
+    assert first.prepared.spec == second.prepared.spec
 
 
 def test_a_dry_run_downloads_nothing(

@@ -14,7 +14,7 @@ from torch import nn
 from forgetmi.core.registry import methods
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.recipe import Recipe
-from forgetmi.run import workflow
+from forgetmi.run.original_training import train_original
 
 RECIPE = Recipe(epochs=3)
 LOGS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
@@ -29,7 +29,7 @@ def train_once(small: Any) -> Callable[[str], nn.Module]:
     @functools.cache
     def train(kind: str) -> nn.Module:
         method = methods.get(kind)() if kind else Retrain()
-        made = workflow.train_original(
+        made = train_original(
             prepared=prepared, partition=partition, method=method, recipe=RECIPE, seed=3
         )
         LOGS[made.model] = made.log

@@ -20,6 +20,7 @@ from forgetmi.core.registry import methods
 from forgetmi.core.serialization import from_plain
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.run import workflow
+from forgetmi.run.original_training import train_original
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import Unlearned, unlearn
@@ -137,9 +138,7 @@ def test_a_training_of_its_own_reads_no_one_else(name: str, small: Any, monkeypa
     monkeypatch.setattr(type(small.prepared.records), "batch", spy)
     own = dataclasses.replace(method.info.original, train=watched)
     monkeypatch.setattr(type(method), "info", dataclasses.replace(method.info, original=own))
-    workflow.train_original(
-        prepared=small.prepared, partition=small.partition, method=method, recipe=RECIPE
-    )
+    train_original(prepared=small.prepared, partition=small.partition, method=method, recipe=RECIPE)
     assert read
     assert not read & set(small.partition.holdout.tolist())
     assert set(told[0].samples.rows) <= {*small.partition.forget, *small.partition.retain}

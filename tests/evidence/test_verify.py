@@ -34,8 +34,9 @@ from forgetmi.run import recompute
 from forgetmi.run.audit_stage import read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
-from forgetmi.run.pipeline import Run, load_data
+from forgetmi.run.pipeline import Run
 from forgetmi.run.record import Recording, digests, keep_record, record_of
+from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import GivenModels, PartitionSpec
 from tests.evidence.conftest import TINY, new_key
 

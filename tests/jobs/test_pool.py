@@ -17,8 +17,8 @@ from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.jobs.pool import Job, _WorkerSlot, run_jobs, warm_up
 from forgetmi.run import pipeline
-from forgetmi.run.pipeline import make_model
 from forgetmi.run.spec import write_yaml
+from forgetmi.run.stages import make_model
 from tests.runs import SMALL
 
 PROGRAM = """

@@ -18,6 +18,7 @@ from forgetmi.methods.amnesiac import Amnesiac, subtract
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
+from forgetmi.run.original_training import train_original
 from forgetmi.unlearning import method
 from forgetmi.unlearning.shard_log import SliceLog
 from forgetmi.unlearning.update_log import UpdateLog
@@ -231,7 +232,7 @@ def test_without_its_log_or_with_another_models_it_is_refused(
 
 
 def original(small: Any, buckets: Any, **more: Any) -> Any:
-    return workflow.train_original(
+    return train_original(
         prepared=small.prepared,
         partition=small.partition,
         method=Amnesiac(buckets=buckets),

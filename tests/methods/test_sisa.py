@@ -20,6 +20,8 @@ from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
+from forgetmi.run.original_training import train_original
+from forgetmi.run.prepared import open_checkpoint, trained_rows
 from forgetmi.unlearning.method import Unlearned, unlearn
 from forgetmi.unlearning.shard_log import SliceLog
 
@@ -35,7 +37,7 @@ def train(
     recipe: Recipe = RECIPE,
     **more: Any,
 ) -> tuple[Any, Any]:
-    made = workflow.train_original(
+    made = train_original(
         prepared=small.prepared,
         partition=small.partition,
         method=method,
@@ -151,7 +153,7 @@ def test_a_patient_is_in_one_place_whoever_else_is_trained_on(
     original: tuple[Ensemble, SliceLog],
 ) -> None:
     sets, log = small.partition, original[1]
-    trained = workflow.trained_rows(sets)
+    trained = trained_rows(sets)
     assert np.array_equal(np.flatnonzero(log.shard >= 0), trained)
     assert np.array_equal(log.shard >= 0, log.slice >= 0)
     for patient in np.unique(sets.patient[trained]):
@@ -260,7 +262,7 @@ def test_the_checkpoint_of_an_ensemble_survives_its_file(
     original: tuple[Ensemble, SliceLog],
 ) -> None:
     small.prepared.save(tmp_path / "model", original[0], role="original")
-    prepared, loaded = workflow.open_checkpoint(tmp_path / "model", cohort=small.cohort)
+    prepared, loaded = open_checkpoint(tmp_path / "model", cohort=small.cohort)
     assert isinstance(loaded.model, Ensemble)
     assert prepared.spec == small.prepared.spec
     assert loaded.digest == parameter_digest(loaded.model) == parameter_digest(original[0])

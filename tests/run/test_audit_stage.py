@@ -21,8 +21,9 @@ from forgetmi.core.partition import Partition
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.recipe import Recipe
 from forgetmi.run.audit_stage import declare, notice
+from forgetmi.run.costs import stage_names, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import run, stage_names, total_cpu_seconds
+from forgetmi.run.pipeline import run
 from forgetmi.run.shadows import forget_sets, inside, plan_for, read_pools
 from forgetmi.run.spec import RunSpec
 from tests.runs import SMALL

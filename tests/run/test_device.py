@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from forgetmi.core.errors import SpecError
-from forgetmi.run.pipeline import device_of
+from forgetmi.run.device import device_of
 from forgetmi.run.spec import RunSpec
 
 

@@ -129,7 +129,7 @@ def test_another_seed_gives_other_weights(whole: Path, tmp_path: Path) -> None:
 
 
 def test_retrain_as_a_method_equals_a_retrained_reference(whole: Path, tmp_path: Path) -> None:
-    from forgetmi.run.pipeline import model_seed
+    from forgetmi.run.run_models import model_seed
 
     seed = model_seed(SMALL, "retrain-0")
     again = dataclasses.replace(SMALL, method=Retrain(), seed=seed, split_seed=3, retrains=0)

@@ -12,7 +12,7 @@ from forgetmi.core.errors import SpecError
 from forgetmi.core.files import write_json, write_text
 from forgetmi.core.scores import Evaluation, Score
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import load_data
+from forgetmi.run.run_data import load_data
 from forgetmi.run.track import Tracker, track_run
 from tests.runs import SMALL
 

@@ -16,13 +16,13 @@ from forgetmi.core.errors import SpecError
 from forgetmi.core.signals import Signals
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
-from forgetmi.run.pipeline import load_data
+from forgetmi.run.run_data import close_runs, load_data, open_run
 from forgetmi.run.spec import RunSpec, applied, write_yaml
 from forgetmi.search import sweep
 from forgetmi.search.sweep import Tried, best_of
 from forgetmi.search.sweep_file import grid, read_sweep
 from forgetmi.search.sweep_values import Distribution
-from forgetmi.search.trial import _opened, home_of, split_objective
+from forgetmi.search.trial import home_of, split_objective
 from tests.runs import SMALL
 
 SPEC = replace(SMALL, method=CFk(epochs=2), retrains=0)
@@ -227,9 +227,8 @@ def test_an_original_is_used_again_only_for_the_same_data_and_source(
     spec = replace(SPEC, cohort=synthetic_table(table.parent))
 
     def home(spec: RunSpec = spec) -> Path:
-        _opened.cache_clear()
-        _, prepared, partition = _opened(spec)
-        return home_of(spec, tmp_path, prepared, partition).root
+        close_runs()
+        return home_of(spec, tmp_path, open_run(spec)).root
 
     first, text = home(), table.read_text()
     assert home() == home(replace(spec, method=CFk(epochs=3))) == first

@@ -19,6 +19,7 @@ from forgetmi.core.partition import Partition
 from forgetmi.methods.cf_k import CFk
 from forgetmi.model.initialise import build
 from forgetmi.run import workflow
+from forgetmi.run.prepared import Prepared
 from forgetmi.run.spec import RunSpec, applied, write_yaml
 from forgetmi.search.sweep_file import read_sweep
 from forgetmi.search.trial import scores_of
@@ -278,7 +279,7 @@ def test_the_scores_known_beforehand_are_those_of_an_evaluation(
     cohort, sets, prepared = small.cohort, small.partition, small.prepared
     assert isinstance(cohort, Cohort)
     assert isinstance(sets, Partition)
-    assert isinstance(prepared, workflow.Prepared)
+    assert isinstance(prepared, Prepared)
     said = workflow.predict(prepared=prepared, model=build(prepared.spec, seed=1))
     found = workflow.evaluate(
         original=said,

@@ -18,7 +18,7 @@ from forgetmi.evaluation import suite
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.scrub import Scrub
-from forgetmi.run.pipeline import load_data
+from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import read_yaml, write_yaml
 from forgetmi.search.rules import Judgement, against_validation, own_rows
 from forgetmi.search.tune import Plan, candidates, make_plan, tune

@@ -21,7 +21,7 @@ from forgetmi.commands.options import parse
 from forgetmi.core.cost import Cost
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.run_data import open_run
 
 OPTIONS = [
     "--cohort.patients",
@@ -49,7 +49,8 @@ def made_up(
     point: bench_grid.Point, cell: bench_grid.Cell, *, remembers: bool, forgot_too_much: bool
 ) -> Signals:
     """A model that knows its training patients by a larger margin."""
-    cohort, _, partition = opened(point.spec)
+    data = open_run(point.spec)
+    cohort, partition = data.cohort, data.partition
     r = numpy_generator(0, cell.label)  # a digest changes with the source
     rows = np.arange(len(cohort.patient))
     known = np.isin(rows, partition.retain).astype(float)

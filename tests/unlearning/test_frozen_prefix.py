@@ -13,6 +13,7 @@ from forgetmi.methods.eu_k import EUk
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
+from forgetmi.run.prepared import Prepared
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
 from forgetmi.unlearning.last_layers import free_only
@@ -23,15 +24,13 @@ HELD, OVER = "frozen steps computed once", "too large to hold"
 
 
 @pytest.fixture(scope="module")
-def deeper(small: Any) -> workflow.Prepared:
+def deeper(small: Any) -> Prepared:
     """The small cohort for a model of three text layers."""
     text = replace(small.prepared.spec.text, layers=3)
     return replace(small.prepared, spec=replace(small.prepared.spec, text=text))
 
 
-def run(
-    small: Any, prepared: workflow.Prepared, method: Method, recipe: Recipe | None = None
-) -> Unlearned:
+def run(small: Any, prepared: Prepared, method: Method, recipe: Recipe | None = None) -> Unlearned:
     """Unlearn from an untrained model."""
     return unlearn(
         method,
@@ -63,7 +62,7 @@ def apart(one: ImageText, two: ImageText) -> float:
 @pytest.mark.parametrize("method", [CFk, EUk])
 def test_held_or_computed_anew_the_weights_are_the_same(
     small: Any,
-    deeper: workflow.Prepared,
+    deeper: Prepared,
     method: Any,
     image_k: int,
     text_k: int,
@@ -83,7 +82,7 @@ def test_held_or_computed_anew_the_weights_are_the_same(
     assert anew.trace.samples["retain"] == len(anew.trace.epochs) * once
 
 
-def test_batch_norms_that_learn_are_computed_anew(small: Any, deeper: workflow.Prepared) -> None:
+def test_batch_norms_that_learn_are_computed_anew(small: Any, deeper: Prepared) -> None:
     held, anew = (
         run(small, deeper, CFk(image_k=3, text_k=5, bn="train", cache_mb=limit))
         for limit in (512, 0)
@@ -93,11 +92,11 @@ def test_batch_norms_that_learn_are_computed_anew(small: Any, deeper: workflow.P
     assert any("running_mean" in name for name in held.trace.changed)
 
 
-def test_what_changes_from_pass_to_pass_is_not_held(small: Any, deeper: workflow.Prepared) -> None:
+def test_what_changes_from_pass_to_pass_is_not_held(small: Any, deeper: Prepared) -> None:
     text = replace(deeper.spec.text, dropout=0.1)
     dropping = replace(deeper, spec=replace(deeper.spec, text=text))
 
-    def held(method: Method, prepared: workflow.Prepared = deeper, **recipe: Any) -> dict[str, int]:
+    def held(method: Method, prepared: Prepared = deeper, **recipe: Any) -> dict[str, int]:
         return run(small, prepared, method, Recipe(epochs=2, **recipe)).trace.facts[HELD]
 
     assert held(EUk(image_k=6, text_k=8), dropping) == {"image": 5}
@@ -110,7 +109,7 @@ def test_what_changes_from_pass_to_pass_is_not_held(small: Any, deeper: workflow
     assert held(CFk(image_k=6, epochs=1)) == {}
 
 
-def test_the_larger_part_is_given_up_first(small: Any, deeper: workflow.Prepared) -> None:
+def test_the_larger_part_is_given_up_first(small: Any, deeper: Prepared) -> None:
     rows = small.partition.retain
     images = len(rows) * 16 * 4  # the pooled embedding, float32
     texts = (

@@ -25,7 +25,8 @@ from forgetmi.evaluation.suite import table
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
-from forgetmi.run.pipeline import Run, model_names, retrained_names
+from forgetmi.run.pipeline import Run
+from forgetmi.run.run_models import model_names, retrained_names
 from forgetmi.run.spec import GivenModels, RunSpec, write_yaml
 
 GRID, MEASURES = "grid.csv", "release.json"

@@ -31,6 +31,7 @@ from forgetmi.authors_code.text_features import LENGTH
 from forgetmi.authors_code.text_noise import read_synonyms
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError, SpecError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.core.seeding import scope
 from forgetmi.data.noise import Perturbation, Perturber
 from forgetmi.model.image_text import ImageText
@@ -86,8 +87,8 @@ class ForgetMIRelease:
     beta: float = 1.0
     theta: float = 2.0
     gamma: float = 2.0
-    epochs: int = 30
-    lr: float = 1e-4
+    epochs: Epochs = 30
+    lr: LearningRate = 1e-4
     weight_decay: float = 0.01
     deviations: Deviations = field(default_factory=Deviations)
 

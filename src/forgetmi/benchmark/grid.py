@@ -18,9 +18,11 @@ from forgetmi.core.registry import methods
 from forgetmi.core.seeding import derive
 from forgetmi.core.serialization import from_plain
 from forgetmi.methods.forget_mi import WEIGHTS
-from forgetmi.run import workflow
-from forgetmi.run.fingerprint import behind, opened
-from forgetmi.run.pipeline import device_of, model_seed
+from forgetmi.run.device import device_of
+from forgetmi.run.fingerprint import fingerprint
+from forgetmi.run.prepared import trained_rows
+from forgetmi.run.run_data import open_run
+from forgetmi.run.run_models import model_seed
 from forgetmi.run.spec import RunSpec, to_plain
 from forgetmi.unlearning.info import MethodInfo
 
@@ -250,10 +252,11 @@ def _cell(
     role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", original: str = ""
 ) -> Cell:
     cell = Cell(role, spec, number, setting, "", original, "")
-    _, prepared, partition = opened(spec)
-    trained = workflow.trained_rows(partition, without_forgotten=role == "retrain")
+    data = open_run(spec)
+    prepared, partition = data.prepared, data.partition
+    trained = trained_rows(partition, without_forgotten=role == "retrain")
     identity: dict[str, Any] = {
-        **behind(prepared, partition, spec.method if setting else None),
+        **fingerprint(prepared, partition, spec.method if setting else None),
         "role": role,
         "seed": cell.seed,
         "model": _plain(replace(spec.model, download=False)),

@@ -20,7 +20,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
 from forgetmi.report import figures, loss_figure, trade_off_figure
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.run_data import open_run
 
 Panels = dict[str, str]
 
@@ -137,7 +137,7 @@ def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Pane
             if row in labels
         ),
     ]
-    _, _, partition = opened(point.spec)
+    partition = open_run(point.spec).partition
     pairs: dict[str, tuple[str, Floats, Floats]] = {}
     for name, label, cells in models:
         signals = [store.signals(cell.digest) for cell in cells if store.finished(cell.digest)]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from forgetmi.benchmark.grid import Cell
 from forgetmi.benchmark.store import Store
-from forgetmi.run import workflow
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.prepared import trained_rows
+from forgetmi.run.run_data import open_run
 
 # CPU seconds per image and epoch of the compact model at 64 pixels, and unlearning as a share of one training.
 PER_IMAGE, SHARE = 0.005, 0.3
@@ -48,7 +48,7 @@ class Estimate:
         for kind in (_kind(cell), cell.role):
             if kind in self._means:
                 return self._means[kind]
-        images = len(workflow.trained_rows(opened(cell.spec)[2]))
+        images = len(trained_rows(open_run(cell.spec).partition))
         training = PER_IMAGE * images * cell.spec.training.epochs
         return training * SHARE if cell.role == "unlearn" else training
 

@@ -17,7 +17,7 @@ from forgetmi.core.model_names import ORIGINAL, is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR, stayed
 from forgetmi.report.table import TableCell
-from forgetmi.run.fingerprint import opened
+from forgetmi.run.run_data import open_run
 
 FEW = 15  # forgotten patients; with fewer, several draws are needed for a number worth reading
 DRAWS = 3
@@ -219,7 +219,7 @@ def collect(store: Store, grid: Sequence[Point]) -> Results:
     """
     forgotten: dict[float, dict[int, tuple[int, int]]] = {}
     for asked, spec in {point.spec.partition: point.spec for point in grid}.items():
-        count = opened(spec)[2].counts()["forget"]
+        count = open_run(spec).partition.counts()["forget"]
         forgotten.setdefault(asked.percent, {})[asked.draw] = count["patients"], count["images"]
     return Results(
         tuple(one for point in grid for one in _of(store, point)),

@@ -18,9 +18,13 @@ from forgetmi.core.scores import Evaluation
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.run import workflow
-from forgetmi.run.fingerprint import opened, versions
-from forgetmi.run.pipeline import device_of
+from forgetmi.run.device import device_of
+from forgetmi.run.fingerprint import versions
+from forgetmi.run.original_training import log_path, train_original
+from forgetmi.run.prepared import open_checkpoint
+from forgetmi.run.run_data import open_run
 from forgetmi.run.source_digest import source_digest
+from forgetmi.run.unlearn_from import unlearn_from
 
 Made = tuple[Any, dict[str, Any], Cost]
 JUDGES = ("numpy", "scipy", "scikit-learn")  # libraries that scores depend on
@@ -55,7 +59,7 @@ def make(store: Store, cell: Cell, progress: ProgressCallback) -> None:
             model, trace, cost = _MAKERS[cell.role](
                 store, cell, lambda done, total: progress(done, total + 1)
             )
-            _, prepared, _ = opened(cell.spec)
+            prepared = open_run(cell.spec).prepared
             store.keep(cell.digest, workflow.predict(prepared=prepared, model=model), trace)
             weights = parameter_digest(model)
         except OSError:
@@ -99,30 +103,30 @@ def explain(error: Exception) -> str:
 
 
 def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
-    _, prepared, partition = opened(cell.spec)
+    data = open_run(cell.spec)
     home = store.model(cell.digest)
     with Meter() as meter:
-        made = workflow.train_original(
-            prepared=prepared,
-            partition=partition,
+        made = train_original(
+            prepared=data.prepared,
+            partition=data.partition,
             method=cell.spec.method,
             recipe=cell.spec.training,
             seed=cell.seed,
             resume=store.state(cell.digest),
-            log=workflow.log_beside(home),
+            log=log_path(home),
             progress=progress,
             device=device_of(cell.spec),
         )
-    prepared.save(home, made.model, role=cell.role, seed=cell.seed)
+    data.prepared.save(home, made.model, role=cell.role, seed=cell.seed)
     return made.model, {"epochs": made.trace.epochs, "steps": made.trace.total("steps")}, meter.cost
 
 
 def _retrain(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
-    _, prepared, partition = opened(cell.spec)
+    data = open_run(cell.spec)
     with Meter() as meter:
         model, happened = workflow.train(
-            prepared=prepared,
-            partition=partition,
+            prepared=data.prepared,
+            partition=data.partition,
             recipe=cell.spec.training,
             seed=cell.seed,
             without_forgotten=True,
@@ -141,22 +145,19 @@ def _unlearn(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
                 "its original could not be made", why=before.reason if before else "it is missing"
             )
         )
-    cohort, prepared, partition = opened(cell.spec)
-    _, original = workflow.open_checkpoint(store.model(cell.original), cohort=cohort, like=prepared)
-    device = device_of(cell.spec)
+    # The cost is that of unlearning alone.
+    data = open_run(cell.spec)
+    original = store.model(cell.original)
+    _, loaded = open_checkpoint(original, cohort=data.cohort, like=data.prepared)
     with Meter() as meter:
-        done = workflow.unlearn(
-            prepared=prepared,
-            partition=partition,
-            model=original.model.to(device),
-            method=cell.spec.method,
-            recipe=cell.spec.training,
+        done = unlearn_from(
+            original,
+            cell.spec,
+            data,
+            loaded=loaded,
             seed=cell.seed,
-            batch_size=cell.spec.batch_size,
-            training_log=workflow.open_log(store.model(cell.original), cell.spec.method),
             state=store.state(cell.digest),
             progress=progress,
-            device=device,
         )
     return done.model, done.trace.plain(), meter.cost
 
@@ -194,7 +195,7 @@ def measure(
         digest: Name of the result; see `evaluation_digest`.
         progress: Called with (done, in all).
     """
-    cohort, _, partition = opened(point.spec)
+    data = open_run(point.spec)
     retrains = [cell for cell in point.retrains if store.finished(cell.digest)]
     evaluation = workflow.evaluate(
         original=store.signals(original),
@@ -204,8 +205,8 @@ def measure(
             if store.finished(cell.digest)
         },
         retrained=[store.signals(cell.digest) for cell in retrains],
-        partition=partition,
-        ordinal=cohort.ordinal,
+        partition=data.partition,
+        ordinal=data.cohort.ordinal,
         seed=point.spec.split_seed or 0,
         resamples=point.spec.resamples,
     )

@@ -35,8 +35,8 @@ from forgetmi.report.manifest import collect as describe
 from forgetmi.report.manifest import write_manifest
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.fingerprint import opened
 from forgetmi.run.pretrained import offline
+from forgetmi.run.run_data import open_run
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, write_yaml
 
 USED = (
@@ -238,7 +238,7 @@ def write(
     seconds: float,
 ) -> None:
     """Write tables, figures, page and manifest, and say where they are and what failed."""
-    cohort = opened(grid[0].spec)[0]
+    cohort = open_run(grid[0].spec).cohort
     found, results = cells(grid), collect(store, grid)
     outcomes = {cell.digest: store.outcome(cell.digest) for cell in found}
     made = {digest: outcome for digest, outcome in outcomes.items() if outcome is not None}

@@ -17,8 +17,9 @@ from forgetmi.evidence.verify import verify as check_record
 from forgetmi.run import recompute
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import Run, load_data
+from forgetmi.run.pipeline import Run
 from forgetmi.run.record import Recording, _said, check, keep_record
+from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import spec_of
 
 

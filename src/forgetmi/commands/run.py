@@ -16,8 +16,10 @@ from forgetmi.report.pdf import write_pdfs
 from forgetmi.run.console import echo, summary
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import _report, costs, finish
-from forgetmi.run.pipeline import Run, load_data, model_names
+from forgetmi.run.pipeline import Run
 from forgetmi.run.record import Recording, check, keep_record
+from forgetmi.run.run_data import load_data
+from forgetmi.run.run_models import model_names
 from forgetmi.run.spec import replace_seed, spec_of, write_yaml
 from forgetmi.run.track import Kind, track_run
 

@@ -20,8 +20,12 @@ from forgetmi.model.image_text import in_micro_batches
 from forgetmi.report import near_duplicates
 from forgetmi.run import workflow
 from forgetmi.run.console import ProgressDisplay, echo
-from forgetmi.run.pipeline import device_of, load_data, prepare
+from forgetmi.run.device import device_of
+from forgetmi.run.original_training import log_path, train_original
+from forgetmi.run.prepared import fit_missing_gate, open_checkpoint, trained_rows
+from forgetmi.run.run_data import OpenedRun, load_data, prepare
 from forgetmi.run.spec import RunSpec
+from forgetmi.run.unlearn_from import unlearn_from
 from forgetmi.unlearning.method import original_table
 
 
@@ -70,14 +74,14 @@ def train(argv: Sequence[str]) -> None:
         write_partition(beside(own.out, "partition.json"), partition)
         state = own.out.parent / f".{own.out.name}.state.pt"
         with Meter() as meter:
-            made = workflow.train_original(
+            made = train_original(
                 prepared=prepared,
                 partition=partition,
                 method=spec.method,
                 recipe=spec.training,
                 seed=spec.seed,
                 resume=state,
-                log=workflow.log_beside(own.out),
+                log=log_path(own.out),
                 without_forgotten=own.without_forgotten,
                 device=device_of(spec),
                 progress=lambda done, total: display.update("train", done, total),
@@ -130,7 +134,7 @@ def predict(argv: Sequence[str]) -> None:
     use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
     with ProgressDisplay() as display, full_disk_explained(own.out.name):
-        prepared, loaded = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
+        prepared, loaded = open_checkpoint(own.checkpoint, cohort=cohort)
         signals = workflow.predict(
             prepared=prepared,
             model=loaded.model.to(device_of(spec)),
@@ -195,7 +199,7 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
     trained = beside(own.checkpoint, "partition.json")
     if trained.exists():
         before = read_partition(trained, cohort)
-        if set(workflow.trained_rows(before)) != set(workflow.trained_rows(partition)):
+        if set(trained_rows(before)) != set(trained_rows(partition)):
             raise SpecError(
                 Fault(
                     "these options give another training side than the checkpoint was trained on",
@@ -205,10 +209,10 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
                 )
             )
     with ProgressDisplay() as display, full_disk_explained(own.out.name):
-        prepared, original = workflow.open_checkpoint(own.checkpoint, cohort=cohort)
+        prepared, original = open_checkpoint(own.checkpoint, cohort=cohort)
         original.model.to(device_of(spec))
         with in_micro_batches(original.model, own.shares):
-            settled = workflow.fit_missing_gate(prepared, original, partition, seed=spec.seed)
+            settled = fit_missing_gate(prepared, original, partition, seed=spec.seed)
             if said is not None:
                 if settled:
                     raise SpecError(
@@ -240,23 +244,18 @@ def _unlearn(spec: RunSpec, own: UnlearnOptions) -> None:
             for warning in near_duplicates.warnings(found):
                 echo(f"warning: {warning}")
         state = own.out.parent / f".{own.out.name}.state.pt"
-        done = workflow.unlearn(
-            prepared=prepared,
-            partition=partition,
-            model=original.model,
-            method=spec.method,
-            recipe=spec.training,
-            seed=spec.seed,
-            batch_size=spec.batch_size,
-            state=state,
-            device=device_of(spec),
-            training_log=workflow.open_log(own.checkpoint, spec.method),
+        done = unlearn_from(
+            own.checkpoint,
+            spec,
+            OpenedRun(cohort, partition, prepared),
+            loaded=original,
             micro_batches=own.shares,
-            original=said,
+            signals=said,
+            state=state,
             progress=lambda step, total: display.update("unlearn", step, total),
         )
         if done.training_log is not None:
-            done.training_log.save(workflow.log_beside(own.out))
+            done.training_log.save(log_path(own.out))
         digest = prepared.save(
             own.out, done.model, role="unlearned", seed=spec.seed, from_weights=original.digest
         )

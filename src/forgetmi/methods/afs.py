@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
@@ -67,7 +68,7 @@ class AFS:
     temperature: float = 4.0
     risk: float = 0.3
     query_batches: int = 1
-    epochs: int = 15
+    epochs: Epochs = 15
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1 or self.temperature <= 0 or self.query_batches < 1:

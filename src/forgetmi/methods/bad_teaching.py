@@ -11,6 +11,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.core.seeding import derive
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -61,8 +62,8 @@ class BadTeaching:
 
     fraction: float = 0.3
     temperature: float = 1.0
-    epochs: int = 3
-    lr: float = 1e-3
+    epochs: Epochs = 3
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError, SpecError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.data.noise import augmentation
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentations
@@ -79,9 +80,9 @@ class CalibratedConsensus:
     covariance: float = 1.0
     prior: float = 5.0
     kl: float = 0.0
-    epochs: int = 20
+    epochs: Epochs = 20
     batch_size: int = 8
-    lr: float = 5e-4
+    lr: LearningRate = 5e-4
     decay: float = 0.5
     text_lr_factor: float = 4.0
     weight_decay: float = 0.01

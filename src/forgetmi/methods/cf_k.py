@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
@@ -54,8 +55,8 @@ class CFk:
 
     image_k: int = 3
     text_k: int = 8
-    epochs: int = 5
-    lr: float = 3e-4
+    epochs: Epochs = 5
+    lr: LearningRate = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

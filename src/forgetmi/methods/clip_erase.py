@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
@@ -61,8 +62,8 @@ class CLIPErase:
 
     forget: float = 0.3
     consistency: float = 0.1
-    epochs: int = 5
-    lr: float = 1e-3
+    epochs: Epochs = 5
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
@@ -60,9 +61,9 @@ class Consensus:
     draws: int = 12
     shift: float = 0.125
     text_level: float = 0.4
-    epochs: int = 10
+    epochs: Epochs = 10
     batch_size: int = 8
-    lr: float = 2e-4
+    lr: LearningRate = 2e-4
     text_lr_factor: float = 4.0
     weight_decay: float = 0.01
     clip: float = 5.0

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.methods.msg import counted, layers
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -55,8 +56,8 @@ class CT:
     )
 
     text_k: int = 8
-    epochs: int = 5
-    lr: float = 1e-3
+    epochs: Epochs = 5
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["train", "eval"] = "train"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
@@ -57,8 +58,8 @@ class DeepClean:
 
     share: float = 0.1
     each: Each = "sample"
-    epochs: int = 5
-    lr: float = 1e-3
+    epochs: Epochs = 5
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
 

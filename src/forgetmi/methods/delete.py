@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -56,8 +57,8 @@ class Delete:
     )
 
     truth: float = 0.0
-    epochs: int = 5
-    lr: float = 2e-5
+    epochs: Epochs = 5
+    lr: LearningRate = 2e-5
     weight_decay: float = 0.0
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

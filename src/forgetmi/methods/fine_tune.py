@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -45,8 +46,8 @@ class FineTune:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10)},
     )
 
-    epochs: int = 10
-    lr: float = 1e-3
+    epochs: Epochs = 10
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

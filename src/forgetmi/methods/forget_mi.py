@@ -11,6 +11,7 @@ from forgetmi.data.noise import (
     DEFAULT_TEXT_LEVEL,
     Perturbation,
 )
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.unlearning.four_losses import FourLosses
 from forgetmi.unlearning.info import MethodInfo
 
@@ -91,8 +92,8 @@ class ForgetMI:
     noise_std: float = DEFAULT_IMAGE_STD
     text_level: float = DEFAULT_TEXT_LEVEL
     redraw: bool = False
-    epochs: int = 30
-    lr: float = 3e-4
+    epochs: Epochs = 30
+    lr: LearningRate = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     retain: Literal["sequential", "random"] = "sequential"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.core.seeding import torch_generator
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -62,8 +63,8 @@ class JiT:
     copies: int = 25
     image_std: float = 0.1
     text_std: float = 0.5
-    epochs: int = 3
-    lr: float = 5e-5
+    epochs: Epochs = 3
+    lr: LearningRate = 5e-5
     weight_decay: float = 0.0
     clip: float = 5.0
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -56,8 +57,8 @@ class L1Sparse:
     image_alpha: float = 1e-5
     text_alpha: float = 1e-5
     plain_epochs: int = 0
-    epochs: int = 10
-    lr: float = 1e-3
+    epochs: Epochs = 10
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

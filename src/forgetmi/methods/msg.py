@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.unlearning.context import Context
@@ -68,8 +69,8 @@ class MSG:
     text_share: float = 0.05
     text_k: int = 8
     kept: float = 0.1
-    epochs: int = 5
-    lr: float = 1e-3
+    epochs: Epochs = 5
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["train", "eval"] = "train"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Outputs
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -71,8 +72,8 @@ class MultiDelete:
     mkr: float = 1.0
     ukr: float = 1.0
     partners: Literal["retain", "forget"] = "retain"
-    epochs: int = 10
-    lr: float = 1e-3
+    epochs: Epochs = 10
+    lr: LearningRate = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.05
     clip: float = 5.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from forgetmi.core.batch import Batch
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -53,8 +54,8 @@ class NegGrad:
         search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (2, 5, 10)},
     )
 
-    epochs: int = 2
-    lr: float = 1e-4
+    epochs: Epochs = 2
+    lr: LearningRate = 1e-4
     weight_decay: float = 0.01
     clip: float = 1.0
     stop: Literal["validation", "never"] = "validation"

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -53,8 +54,8 @@ class NegGradPlus:
     )
 
     alpha: float = 0.9
-    epochs: int = 5
-    lr: float = 3e-4
+    epochs: Epochs = 5
+    lr: LearningRate = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

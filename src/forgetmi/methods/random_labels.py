@@ -12,6 +12,7 @@ from torch import Tensor
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
@@ -68,8 +69,8 @@ class RandomLabels:
     unit: Unit = "study"
     redraw: bool = False
     order: Literal["mixed", "passes"] = "mixed"
-    epochs: int = 10
-    lr: float = 1e-3
+    epochs: Epochs = 10
+    lr: LearningRate = 1e-3
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -58,8 +59,8 @@ class SalUn:
     unit: Unit = "study"
     redraw: bool = False
     order: Literal["mixed", "passes"] = "mixed"
-    epochs: int = 5
-    lr: float = 3e-4
+    epochs: Epochs = 5
+    lr: LearningRate = 3e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
@@ -76,8 +77,8 @@ class Scrub:
     max_epochs: int = 3
     first: Literal["min", "max"] = "min"
     rewind: Literal["off", "error", "cross_entropy"] = "off"
-    epochs: int = 5
-    lr: float = 5e-4
+    epochs: Epochs = 5
+    lr: LearningRate = 5e-4
     decay_rate: float = 0.1
     decay_epochs: tuple[int, ...] = (3,)
     weight_decay: float = 0.01

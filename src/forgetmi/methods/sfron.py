@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
@@ -74,8 +75,8 @@ class SFRon:
     each: Each = "batch"
     forget_lr: float = 0.005
     forget_clip: float = 7.0
-    epochs: int = 3
-    lr: float = 5e-4
+    epochs: Epochs = 3
+    lr: LearningRate = 5e-4
     weight_decay: float = 0.01
     clip: float = 5.0
     bn: Literal["eval", "train"] = "eval"

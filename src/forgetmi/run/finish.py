@@ -13,8 +13,9 @@ from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
 from forgetmi.run.audit_stage import notice
 from forgetmi.run.console import ProgressDisplay, echo, summary
+from forgetmi.run.costs import cost_of, retraining_cost, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import Run, cost_of, retraining_cost, total_cpu_seconds
+from forgetmi.run.pipeline import Run
 from forgetmi.run.pipeline import run as run_pipeline
 from forgetmi.run.record import Recording, keep_record
 from forgetmi.run.report_facts import gather

@@ -49,7 +49,8 @@ from forgetmi.report import near_duplicates
 from forgetmi.report.manifest import Manifest, without_folders
 from forgetmi.run.audit_stage import stored_duplicates
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import Run, given_model, model_names
+from forgetmi.run.pipeline import Run
+from forgetmi.run.run_models import given_model, model_names
 from forgetmi.run.spec import RunSpec, to_plain
 
 AUDIT = "audit.json"

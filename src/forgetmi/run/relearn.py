@@ -22,7 +22,7 @@ from forgetmi.model.collect import collect
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.train import fit
-from forgetmi.run import workflow
+from forgetmi.run.prepared import Prepared, inference_batch_size
 
 
 def taught_patients(partition: Partition, *, seed: int) -> Ints:
@@ -35,7 +35,7 @@ def taught_patients(partition: Partition, *, seed: int) -> Ints:
 
 def relearn(
     *,
-    prepared: workflow.Prepared,
+    prepared: Prepared,
     partition: Partition,
     model: ImageText,
     recipe: Recipe,
@@ -76,7 +76,7 @@ def relearn(
             rows,
             cohort=prepared.cohort,
             model_digest=parameter_digest(model),
-            batch_size=workflow.inference_batch_size(prepared.records),
+            batch_size=inference_batch_size(prepared.records),
         )
         replace(said, image_embedding=None, text_embedding=None, joint_embedding=None).save(
             _file(folder, epoch)

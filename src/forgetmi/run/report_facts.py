@@ -23,8 +23,9 @@ from forgetmi.report import near_duplicates, run_text
 from forgetmi.report.content import CohortSummary, Example, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
 from forgetmi.run.audit_stage import stored_audit, stored_duplicates
+from forgetmi.run.costs import cost_of, retraining_cost, stage_names
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import cost_of, model_names, model_seed, retraining_cost, stage_names
+from forgetmi.run.run_models import model_names, model_seed
 from forgetmi.run.spec import RunSpec, to_plain
 from forgetmi.unlearning.info import MethodInfo
 

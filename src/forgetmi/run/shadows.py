@@ -18,7 +18,6 @@ import numpy as np
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.files import write_json
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import derive, numpy_generator
@@ -28,9 +27,15 @@ from forgetmi.evaluation.attacks.adversary import ATTACKED_SETS, Pool
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
+from forgetmi.run.claim import claim
+from forgetmi.run.costs import cost_of
+from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import cost_of, device_of, load_data, retrained_names
+from forgetmi.run.prepared import open_checkpoint
+from forgetmi.run.run_data import OpenedRun, load_data
+from forgetmi.run.run_models import retrained_names
 from forgetmi.run.spec import RunSpec
+from forgetmi.run.unlearn_from import unlearn_from
 
 Masks = np.ndarray  # Bool[models, patient codes]
 
@@ -200,17 +205,7 @@ def make_pool(
     """
     directory = RunDirectory(root)
     with directory.lock():
-        stored = root / "plan.json"
-        if stored.exists() and _stored(root) != plan:
-            raise SpecError(
-                Fault(
-                    "the directory holds another pool of shadow models",
-                    where=root.name,
-                    do="Choose another --out.",
-                )
-            )
-        if not stored.exists():
-            write_json(stored, asdict(plan))
+        claim(root / "plan.json", _text(plan), kind="pool of shadow models")
         jobs = [
             Job(_name(at), make_shadow, (plan, spec, run.root, root, at))
             for at in range(plan.models)
@@ -225,7 +220,7 @@ def make_shadow(
     """Train one shadow model, let it unlearn, and keep what each of them says; runs in a worker process."""
     directory, name = RunDirectory(root), _name(at)
     cohort, partition = load_data(spec)
-    prepared, _ = workflow.open_checkpoint(RunDirectory(run).model(ORIGINAL), cohort=cohort)
+    prepared, _ = open_checkpoint(RunDirectory(run).model(ORIGINAL), cohort=cohort)
     patients = np.flatnonzero(inside(plan, partition)[at])
     seed = derive(plan.seed, "shadow", at)
     for folder in ("models", "signals", "state"):
@@ -247,22 +242,17 @@ def make_shadow(
         signals, state = directory.signals(_name(at, number)), directory.state(_name(at, number))
         if signals.exists():
             continue
-        _, loaded = workflow.open_checkpoint(directory.model(name), cohort=cohort)
-        done = workflow.unlearn(
-            prepared=prepared,
-            partition=_partition(partition, patients, forgotten),
-            model=loaded.model,
-            method=spec.method,
-            recipe=spec.training,
+        done = unlearn_from(
+            directory.model(name),
+            spec,
+            OpenedRun(cohort, _partition(partition, patients, forgotten), prepared),
             seed=derive(seed, "unlearn", number),
-            batch_size=spec.batch_size,
             state=state,
             progress=progress,
-            device=device_of(spec),
         )
         _keep(workflow.predict(prepared=prepared, model=done.model), signals)
         state.unlink(missing_ok=True)
-    _, loaded = workflow.open_checkpoint(directory.model(name), cohort=cohort)
+    _, loaded = open_checkpoint(directory.model(name), cohort=cohort)
     _keep(workflow.predict(prepared=prepared, model=loaded.model), directory.signals(name))
     shutil.rmtree(directory.model(name))
 
@@ -289,6 +279,11 @@ def _keep(signals: Signals, path: Path) -> None:
 
 def _name(at: int, unlearning: int | None = None) -> str:
     return f"shadow-{at:03d}" + ("" if unlearning is None else f"-unlearned-{unlearning}")
+
+
+def _text(plan: Plan) -> str:
+    """A plan as stored."""
+    return json.dumps(asdict(plan), indent=1, sort_keys=True) + "\n"
 
 
 def _stored(root: Path) -> Plan:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import AtLeast, Between, Finite, range_faults
 from forgetmi.core.registry import Registry, cohorts, methods
 from forgetmi.core.serialization import from_plain
 from forgetmi.data.preprocessing import ImagePreprocessing
@@ -145,44 +145,22 @@ class RunSpec:
     training: Recipe = field(default_factory=Recipe)
     method: Any = field(default_factory=ForgetMI)
     given: GivenModels = field(default_factory=GivenModels)
-    retrains: int = 3
+    retrains: Annotated[int, Between(0, 1000)] = 3
     audit: AuditSpec = field(default_factory=AuditSpec)
     duplicates: bool = True
-    batch_size: int = 16
+    batch_size: Annotated[int, AtLeast(1)] = 16
     seed: int = 0
     split_seed: int | None = None
-    resamples: int = 1000
-    workers: int = 0
-    threads: int = 1
+    resamples: Annotated[int, AtLeast(0)] = 1000
+    workers: Annotated[int, AtLeast(0)] = 0
+    threads: Annotated[int, AtLeast(1)] = 1
     runner: Literal["local", "ray"] = "local"
     address: str = ""
-    gpus_per_job: float = 0.0
+    gpus_per_job: Annotated[float, AtLeast(0), Finite()] = 0.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        rules = {
-            "retrains must be from 0 to 1000": 0 <= self.retrains <= 1000,
-            "batch_size must be at least 1": self.batch_size >= 1,
-            "resamples must be at least 0": self.resamples >= 0,
-            "workers must be at least 0": self.workers >= 0,
-            "threads must be at least 1": self.threads >= 1,
-            "gpus_per_job must be at least 0": 0 <= self.gpus_per_job < math.inf,
-        }
-        faults = [Fault(rule, where="run") for rule, holds in rules.items() if not holds]
-        options = _numbers(self)
-        faults += [
-            Fault(f"{name} is not a number", where="run")
-            for name, value in options.items()
-            if math.isnan(value)
-        ]
-        faults += [
-            Fault(f"{name} must be {meant}", where="run")
-            for name, holds, meant in (
-                ("method.epochs", options.get("method.epochs", 0) >= 0, "at least 0"),
-                ("method.lr", not options.get("method.lr", 1) <= 0, "above 0"),
-            )
-            if not holds
-        ]
+        faults = [Fault(fault, where="run") for fault in range_faults(self)]
         if faults:
             raise SpecError(faults)
 
@@ -192,27 +170,18 @@ class RunSpec:
         return Resources(self.runner, self.workers, self.threads, self.address, self.gpus_per_job)
 
 
-def _numbers(part: Any, name: str = "") -> dict[str, float]:
-    """Every number among a part's options, by its name."""
-    if dataclasses.is_dataclass(part):
-        return {
-            key: value
-            for f in dataclasses.fields(part)
-            for key, value in _numbers(getattr(part, f.name), f"{name}.{f.name}".strip(".")).items()
-        }
-    return {name: part} if isinstance(part, int | float) else {}
-
-
 # Fields whose type is chosen by name: in YAML as {kind: NAME, ...}.
 CHOICES: dict[str, Registry] = {"cohort": cohorts, "method": methods}
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass as YAML-ready values; registered parts carry their name as ``kind``."""
+    """A dataclass as YAML-ready values; registered parts carry their name as ``kind``.
+
+    Raises:
+        SpecError: The part of a run that is chosen by name has none: nobody could read it back.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        kind = _kind(type(value))
-        return {"kind": kind, **plain} if kind else plain
+        return _plain_dataclass(value)
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     if isinstance(value, dict):
@@ -220,10 +189,34 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _kind(cls: type) -> str:
+def _plain_dataclass(value: Any) -> dict[str, Any]:
+    plain = {}
+    for f in dataclasses.fields(value):
+        part = getattr(value, f.name)
+        chosen = isinstance(value, RunSpec) and f.name in CHOICES
+        if chosen and dataclasses.is_dataclass(part) and not kind_of(part):
+            raise SpecError(
+                Fault(
+                    f"{type(part).__name__} is not registered as a {CHOICES[f.name].kind}",
+                    where=f.name,
+                    why="a specification stores it under its registered name",
+                    do=f"Register the class: forgetmi.core.registry.{f.name}s.add(NAME, CLASS).",
+                )
+            )
+        plain[f.name] = to_plain(part)
+
+    kind = kind_of(value)
+    return {"kind": kind, **plain} if kind else plain
+
+
+def kind_of(part: Any) -> str:
+    """The name under which the class of a part is registered; empty = under none."""
+    cls = type(part)
     for registry in CHOICES.values():
         for name in registry.names():
-            if registry.target(name) == f"{cls.__module__}:{cls.__qualname__}":
+            # Only the registered class that has this name is imported, and compared.
+            qualified = registry.target(name).partition(":")[2]
+            if qualified.rpartition(".")[2] == cls.__name__ and registry.get(name) is cls:
                 return name
     return ""
 
@@ -262,8 +255,6 @@ def read_yaml(path: Path) -> RunSpec:
 
 def spec_of(root: Path) -> RunSpec:
     """The specification stored in a run directory."""
-    from forgetmi.core.errors import Fault, SpecError
-
     directory = RunDirectory(root)
     if not directory.spec.exists():
         raise SpecError(

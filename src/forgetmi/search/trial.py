@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
@@ -25,9 +24,12 @@ from forgetmi.evaluation import suite
 from forgetmi.jobs.pool import ProgressCallback
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.fingerprint import behind
-from forgetmi.run.pipeline import device_of, divide, make_model, prepare, retrained_names
+from forgetmi.run.fingerprint import fingerprint
+from forgetmi.run.run_data import OpenedRun, open_run
+from forgetmi.run.run_models import retrained_names
 from forgetmi.run.spec import RunSpec, to_plain
+from forgetmi.run.stages import make_model
+from forgetmi.run.unlearn_from import unlearn_from
 from forgetmi.search.rules import against_validation, own_rows
 
 OWN = "own"  # the rule of forgetmi tune: no retrained model and no test patient is read
@@ -52,26 +54,20 @@ def score(
         MethodError: The method failed, or the score cannot be computed.
     """
     check_objective(objective, spec)
-    cohort, prepared, partition = _opened(replace(spec, method=None))
-    home = home_of(spec, root, prepared, partition, test=objective != OWN)
+    data = open_run(spec)
+    partition = data.partition
+    home = home_of(spec, root, data, test=objective != OWN)
     models = _models(spec, home, test=objective != OWN)
-    source = spec.given.original or home.model(ORIGINAL)
-    _, original = workflow.open_checkpoint(home.model(ORIGINAL), cohort=cohort, like=prepared)
-    device = device_of(spec)
-    done = workflow.unlearn(
-        prepared=prepared,
-        partition=partition,
-        model=original.model.to(device),
-        method=spec.method,
-        recipe=spec.training,
-        seed=spec.seed,
-        batch_size=spec.batch_size,
-        device=device,
-        training_log=workflow.open_log(source, spec.method),
+    original = home.model(ORIGINAL)
+    done = unlearn_from(
+        original,
+        spec,
+        data,
+        log_of=spec.given.original or original,
         progress=lambda done, total: progress(done, total + 1),
     )
     rows = own_rows(partition) if objective == OWN else None
-    unlearned = workflow.predict(prepared=prepared, model=done.model, rows=rows)
+    unlearned = workflow.predict(prepared=data.prepared, model=done.model, rows=rows)
     if objective == OWN:
         found = against_validation({ORIGINAL: models[ORIGINAL], UNLEARNED: unlearned}, partition)[
             UNLEARNED
@@ -85,7 +81,7 @@ def score(
         unlearned=unlearned,
         retrained=[models[one] for one in retrained_names(spec)],
         partition=partition,
-        ordinal=cohort.ordinal,
+        ordinal=data.cohort.ordinal,
         seed=spec.seed,
         resamples=0,
     )
@@ -153,8 +149,7 @@ def scores_of(*, ordinal: bool) -> frozenset[tuple[str, str, str]]:
 def home_of(
     spec: RunSpec,
     root: Path,
-    prepared: workflow.Prepared,
-    partition: Partition,
+    data: OpenedRun,
     *,
     test: bool = True,
 ) -> RunDirectory:
@@ -163,13 +158,14 @@ def home_of(
     Args:
         spec: The run; of its method only what the original's training depends on matters.
         root: Directory of the models that trials share.
-        prepared, partition: Its data, as they are now.
+        data: Its data, as they are now.
         test: Whether it is run over test patients, too.
     """
     own = spec.method.info.original is not None
     plain = to_plain(replace(spec, workers=0, method=spec.method if own else RunSpec().method))
     text = json.dumps(
-        [plain, behind(prepared, partition, spec.method if own else None), test], sort_keys=True
+        [plain, fingerprint(data.prepared, data.partition, spec.method if own else None), test],
+        sort_keys=True,
     )
     return RunDirectory(root / "models" / hashlib.sha256(text.encode()).hexdigest()[:16])
 
@@ -195,10 +191,3 @@ def _turn(folder: Path) -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _ordinal(cohort: Any) -> bool:
     return cohort.load().ordinal
-
-
-@lru_cache(maxsize=1)
-def _opened(spec: RunSpec) -> tuple[Cohort, workflow.Prepared, Partition]:
-    cohort = spec.cohort.load()
-    partition = divide(spec, cohort)
-    return cohort, prepare(spec, cohort, partition), partition

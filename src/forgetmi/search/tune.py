@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Meter
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.files import full_disk_explained, write_json, write_text
 from forgetmi.core.model_names import ORIGINAL
-from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
 from forgetmi.jobs.pool import Job, ProgressCallback
@@ -25,8 +23,11 @@ from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
 from forgetmi.run.claim import claim
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import device_of, divide, load_data, make_model, prepare, retrained_names
+from forgetmi.run.run_data import load_data, open_run
+from forgetmi.run.run_models import retrained_names
 from forgetmi.run.spec import RunSpec, replace_seed, to_plain, write_yaml
+from forgetmi.run.stages import make_model
+from forgetmi.run.unlearn_from import unlearn_from
 from forgetmi.search.rules import Judgement, against_retrains, against_validation, own_rows
 
 Rule = Literal["own", "shipped"]
@@ -222,13 +223,10 @@ def attempt(
         folder: Where the trial is kept.
         progress: Called with (done, in all).
     """
-    cohort, prepared, partition = _opened(replace(spec, method=None))
-    _, original = workflow.open_checkpoint(
-        RunDirectory(home).model(ORIGINAL), cohort=cohort, like=prepared
-    )
-    source, device = spec.given.original or RunDirectory(home).model(ORIGINAL), device_of(spec)
+    data = open_run(spec)
+    original = RunDirectory(home).model(ORIGINAL)
     folder.mkdir(parents=True, exist_ok=True)
-    budget = spec.training.epochs * len(partition.retain)
+    budget = spec.training.epochs * len(data.partition.retain)
     found: dict[str, Any] = {
         "options": to_plain(spec.method),
         "seed": spec.seed,
@@ -237,17 +235,12 @@ def attempt(
     }
     with Meter() as meter:
         try:
-            done = workflow.unlearn(
-                prepared=prepared,
-                partition=partition,
-                model=original.model.to(device),
-                method=spec.method,
-                recipe=spec.training,
-                seed=spec.seed,
-                batch_size=spec.batch_size,
+            done = unlearn_from(
+                original,
+                spec,
+                data,
+                log_of=spec.given.original or original,
                 state=folder / "state.pt",
-                training_log=workflow.open_log(source, spec.method),
-                device=device,
                 progress=lambda done, total: progress(done, total + 1),
             )
         except MethodError as error:
@@ -260,25 +253,13 @@ def attempt(
                 "first_gradient": done.trace.first_gradient,
                 "facts": done.trace.facts,
             }
-            rows = None if rule == "shipped" else own_rows(partition)
-            workflow.predict(prepared=prepared, model=done.model, rows=rows).save(
+            rows = None if rule == "shipped" else own_rows(data.partition)
+            workflow.predict(prepared=data.prepared, model=done.model, rows=rows).save(
                 folder / "signals.npz"
             )
     write_json(folder / "trial.json", {**found, "cost": asdict(meter.cost)})
     (folder / "state.pt").unlink(missing_ok=True)
     progress(1, 1)
-
-
-@lru_cache(maxsize=1)
-def _prepared(spec: RunSpec) -> tuple[Cohort, workflow.Prepared]:
-    cohort = spec.cohort.load()
-    return cohort, prepare(spec, cohort, divide(spec, cohort))
-
-
-def _opened(spec: RunSpec) -> tuple[Cohort, workflow.Prepared, Partition]:
-    """The data of a run; read once for all trials that follow each other in this process."""
-    cohort, prepared = _prepared(spec)
-    return cohort, prepared, divide(spec, cohort)
 
 
 def _usual(plan: Plan, spec: RunSpec) -> Path:

@@ -20,7 +20,7 @@ def show(argv: Sequence[str]) -> None:
     )
 
     # What trains models is imported after the help was printed.
-    from forgetmi.run.pipeline import load_data
+    from forgetmi.run.run_data import load_data
 
     cohort, partition = load_data(spec)
 

@@ -1,0 +1,34 @@
+"""What the stages of a run cost, read from its traces."""
+
+from __future__ import annotations
+
+import json
+
+from forgetmi.core.cost import Cost
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.run_models import given_model, model_names, relearnt_names, retrained_names
+from forgetmi.run.spec import RunSpec
+
+
+def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
+    """Every finished stage whose cost was measured, in order."""
+    relearnings = [f"relearn-{name}" for name in relearnt_names(spec)]
+    stages = [*model_names(spec), *relearnings, "evaluate", "audit"]
+    return [name for name in stages if directory.trace(name).exists()]
+
+
+def cost_of(directory: RunDirectory, name: str) -> Cost:
+    """What one stage cost."""
+    trace = json.loads(directory.trace(name).read_text(encoding="utf-8"))
+    return Cost(**trace["cost"])
+
+
+def retraining_cost(spec: RunSpec, directory: RunDirectory) -> Cost | None:
+    """What one retraining cost here; None where none was done."""
+    trained_here = [name for name in retrained_names(spec) if given_model(spec, name) is None]
+    return cost_of(directory, trained_here[0]) if trained_here else None
+
+
+def total_cpu_seconds(spec: RunSpec, directory: RunDirectory) -> float:
+    """Processor seconds of all finished stages together."""
+    return sum(cost_of(directory, name).cpu_seconds for name in stage_names(spec, directory))

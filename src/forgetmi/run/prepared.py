@@ -1,0 +1,198 @@
+"""A cohort made ready for models: images decoded, reports tokenized, and the kind of model that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forgetmi.core.arrays import Ints
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.files import default_cache
+from forgetmi.core.partition import Partition
+from forgetmi.data.image import build_image_store
+from forgetmi.data.loaders import Loader, SampleStore
+from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.text import Tokenizer
+from forgetmi.model import checkpoint
+from forgetmi.model.ensemble import Ensemble
+from forgetmi.model.fit_gate import fit_gate
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.spec import ModelSpec
+
+Progress = Callable[[int, int], None]
+
+INFERENCE_BATCH = 64  # samples
+INFERENCE_PIXELS = 2**24  # of a batch: 64 MiB of float32
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A cohort made ready for one family of models: images decoded, reports tokenized.
+
+    Args:
+        cohort: The cohort.
+        records: Its images and tokens.
+        images: How the images were prepared.
+        spec: Architecture of every model trained on them.
+        source: What a checkpoint in a foreign form holds besides the weights, stored for the conversion back.
+    """
+
+    cohort: Cohort
+    records: SampleStore
+    images: ImagePreprocessing
+    spec: ModelSpec
+    source: Any = None
+
+    def preprocessing(self) -> dict[str, Any]:
+        """What a checkpoint must remember to prepare another cohort in the same way."""
+        tokenizer = self.records.tokenizer
+        return {
+            "images": asdict(self.images),
+            "ordinal": self.cohort.ordinal,
+            "text": {
+                "max_length": tokenizer.max_length,
+                "lowercase": tokenizer.lowercase,
+                "strip_accents": tokenizer.strip_accents,
+            },
+        }
+
+    def save(self, directory: Path, model: ImageText | Ensemble, **extra: Any) -> str:
+        """Write a model of this family as a checkpoint; returns the digest of its weights."""
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        return checkpoint.save(
+            directory,
+            model,
+            vocabulary=self.records.tokenizer.vocabulary,
+            preprocessing=self.preprocessing(),
+            classes=self.cohort.classes,
+            extra={"cohort": self.cohort.digest, "source": self.source, **extra},
+        )
+
+
+def open_checkpoint(
+    directory: Path,
+    *,
+    cohort: Cohort,
+    like: Prepared | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Prepared, checkpoint.Loaded]:
+    """Read a model and prepare a cohort the way the model's own was.
+
+    Args:
+        directory: The checkpoint.
+        cohort: Any cohort with the same classes.
+        like: What this cohort was prepared as for another model; the checkpoint must be of the same kind.
+        cache: Folder of prepared images.
+        progress: Called with (images read, total).
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, its classes are not the cohort's, or it is of another kind.
+    """
+    loaded = checkpoint.load(directory)
+    _check_classes(loaded, cohort, directory)
+
+    images = ImagePreprocessing(**loaded.preprocessing["images"])
+    tokenizer = Tokenizer(loaded.vocabulary, **loaded.preprocessing["text"])
+
+    # The cohort is ready already: it fits where the model is of the same kind.
+    if like is not None:
+        _check_kind(loaded, images, tokenizer, like, directory)
+        return like, loaded
+
+    store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
+    records = SampleStore.of(cohort, store, tokenizer)
+    source = loaded.extra.get("source")
+    return Prepared(cohort, records, images, loaded.spec, source), loaded
+
+
+def _check_classes(loaded: checkpoint.Loaded, cohort: Cohort, directory: Path) -> None:
+    if loaded.classes == cohort.classes:
+        return
+    raise CheckpointError(
+        Fault(
+            "the checkpoint's classes are not the cohort's",
+            where=directory.name,
+            why=f"{', '.join(loaded.classes)} against {', '.join(cohort.classes)}",
+            do="Give the cohort the same classes in the same order.",
+        )
+    )
+
+
+def _check_kind(
+    loaded: checkpoint.Loaded,
+    images: ImagePreprocessing,
+    tokenizer: Tokenizer,
+    like: Prepared,
+    directory: Path,
+) -> None:
+    same_images = images == like.images
+    same_tokens = tokenizer == like.records.tokenizer
+    same_spec = without_download(loaded.spec) == without_download(like.spec)
+    if same_images and same_tokens and same_spec:
+        return
+    raise CheckpointError(
+        Fault(
+            "the checkpoint is of another kind than the original",
+            where=directory.name,
+            why="its architecture, image size or vocabulary differs",
+            do="Give models that were made alike.",
+        )
+    )
+
+
+def without_download(spec: ModelSpec) -> ModelSpec:
+    """An architecture without the word whether its pretrained encoder may be fetched: that is no part of a model."""
+    return replace(spec, text=replace(spec.text, download=False))
+
+
+def fit_missing_gate(
+    prepared: Prepared,
+    loaded: checkpoint.Loaded,
+    partition: Partition,
+    *,
+    without_forgotten: bool = False,
+    seed: int = 0,
+) -> bool:
+    """Fit the gate of a model from a checkpoint that came without one; others are left as they are.
+
+    Args:
+        prepared: The cohort and architecture.
+        loaded: The model.
+        partition: Who it was trained on.
+        without_forgotten: Whether it was trained without the forgotten.
+        seed: Root seed.
+
+    Returns:
+        Whether the gate was fitted.
+    """
+    model = loaded.model
+    if not isinstance(model, ImageText) or loaded.extra.get("gate") != checkpoint.NO_GATE:
+        return False
+
+    rows = trained_rows(partition, without_forgotten=without_forgotten)
+    fit_gate(model, in_order(prepared.records, rows), seed=seed)
+    return True
+
+
+def trained_rows(partition: Partition, *, without_forgotten: bool = False) -> Ints:
+    """Rows a model is trained on, in the order of the cohort."""
+    if without_forgotten:
+        return partition.retain
+    return np.sort(np.concatenate([partition.forget, partition.retain]))
+
+
+def in_order(records: SampleStore, rows: Ints) -> Loader:
+    """Batches over some rows, unshuffled."""
+    return Loader(records, rows, batch_size=inference_batch_size(records), seed=0, shuffle=False)
+
+
+def inference_batch_size(records: SampleStore) -> int:
+    """Samples of a batch in inference: 64, fewer of large images, so that a batch takes at most 64 MiB."""
+    pixels = records.images.preprocessing.size**2
+    return min(INFERENCE_BATCH, max(4, INFERENCE_PIXELS // pixels))
