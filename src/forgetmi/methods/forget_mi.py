@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.data.noise import (
     DEFAULT_IMAGE_MEAN,
     DEFAULT_IMAGE_STD,
     DEFAULT_TEXT_LEVEL,
     Perturbation,
 )
-from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.unlearning.four_losses import FourLosses
 from forgetmi.unlearning.info import MethodInfo
 

@@ -14,10 +14,10 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.core.files import default_cache
 from forgetmi.core.partition import Partition
-from forgetmi.data.image import build_image_store
+from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.text import Tokenizer
+from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.model import checkpoint
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.fit_gate import fit_gate
