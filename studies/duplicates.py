@@ -27,9 +27,10 @@ from forgetmi.cohort.openi_reports import read_openi_reports
 from forgetmi.cohort.synthetic import STACK, TABLE, make_synthetic
 from forgetmi.core.arrays import Ints, codes
 from forgetmi.core.cohort import Cohort
-from forgetmi.data.duplicates import SIDE, same_images, same_reports
+from forgetmi.data.image_copies import SIDE, same_images
 from forgetmi.data.image_store import ImageStore, build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.report_copies import same_reports
 
 STRETCH = ImagePreprocessing(size=SIDE, fit="stretch")
 

@@ -27,7 +27,7 @@ from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.batch import Batch
 from forgetmi.core.partition import Partition
 from forgetmi.data.decode import read_image
-from forgetmi.data.noise import Perturbation
+from forgetmi.data.noise import IMAGE_STD_GRID, Perturbation
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.eu_k import EUk
@@ -39,7 +39,6 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.run.prepared import Prepared
 from forgetmi.unlearning.loop import adamw, concatenate
-from forgetmi.unlearning.noise_calibration import IMAGE_STD
 from forgetmi.unlearning.teacher import frozen
 
 LENGTH = 320  # tokens the release pads every report to
@@ -86,7 +85,7 @@ def forwards(
         "paper mode, updates": 2 * epochs * forget,
         "with noisy copies": forget,
         "with gate": retain,
-        "with calibration": len(IMAGE_STD) * forget,
+        "with calibration": len(IMAGE_STD_GRID) * forget,
         "without signals": min(epochs * forget, retain) + validation,
     }
 

@@ -15,9 +15,11 @@ from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.partition import Partition
-from forgetmi.data.duplicates import SHINGLE, find_duplicates, same_images, same_reports
+from forgetmi.data.duplicates import find_duplicates
+from forgetmi.data.image_copies import same_images
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.report_copies import SHINGLE, same_reports
 
 UNIQUE = (
     "There is a seven millimetre nodule beside the left fourth rib which was not visible on the film of last "

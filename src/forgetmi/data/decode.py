@@ -19,8 +19,13 @@ from forgetmi.core.errors import Fault
 
 DAMAGED = "Replace the file by an undamaged copy, or leave its row out."
 NUMPY = b"\x93NUMPY"
-ENDINGS = (".dcm", ".dicom")  # read as DICOM even without the preamble that marks it
-TAGS: list[Any] = [  # nothing else is parsed: no name, number or date of a patient is ever read
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+# Names that are read as DICOM even without the preamble that marks it.
+ENDINGS = (".dcm", ".dicom")
+
+# Nothing else is parsed: no name, number or date of a patient is ever read.
+TAGS: list[Any] = [
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -36,12 +41,17 @@ TAGS: list[Any] = [  # nothing else is parsed: no name, number or date of a pati
     "ExtendedOffsetTableLengths",
 ]
 
+# Luma weights of red, green and blue (ITU-R BT.601).
+_GREY = np.array([0.299, 0.587, 0.114])
+_TO_GREY = "colour image converted to grey"
+
 
 class ImageFault(Exception):
     """An image that cannot be used. Its words never hold the path, which may name a patient.
 
     Args:
-        what, why, do: As in `forgetmi.core.errors.Fault`; kept as the attribute `fault`, whose `where` is for the caller.
+        what, why, do: As in `forgetmi.core.errors.Fault`; kept as the attribute `fault`, whose `where` is for the
+            caller.
     """
 
     def __init__(self, what: str, why: str = "", do: str = DAMAGED) -> None:
@@ -70,7 +80,9 @@ class Decoded:
 def split_locator(locator: str) -> tuple[str, int | None]:
     """A locator's file and, for "stack.npy#17", the place of the image in the stack."""
     match = re.fullmatch(r"(.+\.npy)#(\d{1,12})", locator, flags=re.IGNORECASE | re.DOTALL)
-    return (match[1], int(match[2])) if match else (locator, None)
+    if match is None:
+        return locator, None
+    return match[1], int(match[2])
 
 
 def read_image(locator: str) -> Decoded:
@@ -91,6 +103,26 @@ def read_image(locator: str) -> Decoded:
     """
     file, index = split_locator(locator)
     path = Path(file)
+    head, data = _read(path)
+
+    # The kind is told by the content; only a DICOM file without preamble is known by its name.
+    with silence():
+        if head.startswith(NUMPY):
+            return _npy(path, index)
+        if index is not None:
+            raise ImageFault("the image stack is not an NPY file")
+        if head.startswith((PNG, JPEG)):
+            return _picture(data)
+        if head[128:] == b"DICM" or path.suffix.lower() in ENDINGS:
+            return _dicom(data)
+
+    if not head:
+        raise ImageFault("the image file is empty")
+    raise ImageFault("the file is no PNG, JPEG, NPY or DICOM image")
+
+
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """The first bytes of a file, and all of it; an NPY file is mapped later, not read."""
     try:
         with path.open("rb") as opened:
             head = opened.read(132)
@@ -102,18 +134,7 @@ def read_image(locator: str) -> Decoded:
             reason or type(error).__name__,
             "Check the image folder and the file's permissions.",
         ) from None
-    with silence():
-        if head.startswith(NUMPY):
-            return _npy(path, index)
-        if index is not None:
-            raise ImageFault("the image stack is not an NPY file")
-        if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-            return _picture(data)
-        if head[128:] == b"DICM" or path.suffix.lower() in ENDINGS:
-            return _dicom(data)
-    raise ImageFault(
-        "the file is no PNG, JPEG, NPY or DICOM image" if head else "the image file is empty"
-    )
+    return head, data
 
 
 @contextmanager
@@ -137,6 +158,8 @@ def _npy(path: Path, index: int | None) -> Decoded:
         raise ImageFault(
             "the NPY file is damaged, or holds Python objects", type(error).__name__
         ) from None
+
+    # One image of a stack.
     if index is not None:
         if array.ndim != 3 or index >= len(array):
             raise ImageFault(
@@ -145,12 +168,15 @@ def _npy(path: Path, index: int | None) -> Decoded:
                 "Number the images of a stack (n, h, w) from 0.",
             )
         array = array[index]
+
     if array.ndim != 2 or 0 in array.shape:
         raise ImageFault(
             "the array is not one grey image",
             f"its shape is {array.shape}",
             "Store (h, w), or (n, h, w) and name the image as in stack.npy#17.",
         )
+
+    # 8-bit values have a fixed white; wider ones are divided by their maximum.
     if array.dtype == np.uint8:
         return Decoded(np.asarray(array, np.float32) / np.float32(255))
     if np.issubdtype(array.dtype, np.integer):
@@ -161,8 +187,10 @@ def _npy(path: Path, index: int | None) -> Decoded:
             f"its type is {array.dtype}",
             "Store integers, or floats from 0 to 1.",
         )
+
+    # Written so that it is also refused where there is a NaN.
     values = np.asarray(array)
-    if not (values.min() >= 0 and values.max() <= 1):  # also where there is a NaN
+    if not (values.min() >= 0 and values.max() <= 1):
         raise ImageFault(
             "the array's floats are not all from 0 to 1", do="Scale the image to [0, 1]."
         )
@@ -170,31 +198,36 @@ def _npy(path: Path, index: int | None) -> Decoded:
 
 
 def _picture(data: bytes) -> Decoded:
+    # Imported here: an NPY cohort needs no image library.
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             image.load()
+
+            # More than 8 bits.
             if image.mode.startswith("I"):
                 return _by_maximum(np.asarray(image))
-            notice = (
-                ""
-                if image.mode in ("L", "1")
-                else (
-                    "transparency dropped"
-                    if image.mode == "LA"
-                    else "colour image converted to grey"
-                )
-            )
+
             pixels = np.asarray(image.convert("L"), np.float32) / np.float32(255)
+            return Decoded(pixels, _conversion(image.mode))
     except Image.DecompressionBombError:
         raise ImageFault("the image is far too large to be a radiograph") from None
     except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
         raise ImageFault("the image is truncated or damaged", type(error).__name__) from None
-    return Decoded(pixels, notice)
+
+
+def _conversion(mode: str) -> str:
+    """What becomes of a picture of that mode, in words."""
+    if mode in ("L", "1"):
+        return ""
+    if mode == "LA":
+        return "transparency dropped"
+    return _TO_GREY
 
 
 def _dicom(data: bytes) -> Decoded:
+    # Imported here: only DICOM files need pydicom.
     from pydicom import dcmread
     from pydicom.pixels.utils import pixel_array
     from pydicom.uid import ImplicitVRLittleEndian
@@ -206,6 +239,8 @@ def _dicom(data: bytes) -> Decoded:
                 "the DICOM file has no pixel data",
                 "it is another kind of object, or ends too early",
             )
+
+        # A file without a preamble does not state its encoding; this one is DICOM's default.
         syntax = image.file_meta.setdefault("TransferSyntaxUID", ImplicitVRLittleEndian).value
         _check(image, syntax)
         pixels = np.asarray(pixel_array(image))
@@ -213,10 +248,14 @@ def _dicom(data: bytes) -> Decoded:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
         raise ImageFault("the DICOM file is truncated or damaged", type(error).__name__) from None
+
     notice = ""
     if pixels.ndim == 3:
-        pixels, notice = pixels @ np.array([0.299, 0.587, 0.114]), "colour image converted to grey"
+        pixels = pixels @ _GREY
+        notice = _TO_GREY
     decoded = _by_maximum(pixels, notice)
+
+    # A negative: white is 0.
     if image.PhotometricInterpretation == "MONOCHROME1":
         return Decoded(np.float32(1) - decoded.pixels, decoded.notice, inverted=True)
     return decoded
@@ -232,14 +271,18 @@ def _check(image: Any, syntax: Any) -> None:
             f"{int(image.NumberOfFrames)} frames",
             "Store each radiograph as a file of its own.",
         )
+
     if image.BitsAllocated not in (8, 16):
         raise ImageFault(
             "the DICOM image is not of 8 to 16 bits",
             f"{int(image.BitsAllocated)} bits a pixel",
             "Convert it to 8 or 16 bits.",
         )
+
     if image.PhotometricInterpretation == "PALETTE COLOR":
         raise ImageFault("the DICOM image uses a colour table", do="Convert it to grey values.")
+
+    # Compressed pixels need a decoder, some of which are an extra.
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
@@ -247,6 +290,7 @@ def _check(image: Any, syntax: Any) -> None:
             "the DICOM image's transfer syntax is not one of images",
             do="Store it uncompressed, or as RLE, JPEG or JPEG 2000.",
         ) from None
+
     if not available:
         raise ImageFault(
             "no decoder for the DICOM image's compression is installed",
@@ -260,5 +304,9 @@ def _by_maximum(values: npt.NDArray[Any], notice: str = "") -> Decoded:
     wide = values.astype(np.float64)
     if wide.min() < 0:
         wide -= wide.min()
-        notice = "; ".join(filter(None, (notice, "negative values shifted up to 0")))
-    return Decoded((wide / (wide.max() or 1.0)).astype(np.float32), notice)
+        shifted = "negative values shifted up to 0"
+        notice = f"{notice}; {shifted}" if notice else shifted
+
+    # An image that is black everywhere stays so.
+    largest = wide.max() or 1.0
+    return Decoded((wide / largest).astype(np.float32), notice)
