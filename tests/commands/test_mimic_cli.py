@@ -13,7 +13,7 @@ import pytest
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import RLELossless
 
-import forgetmi.data.image_file as image_module
+import forgetmi.data.image_file as image_file_module
 from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
 from forgetmi.data.decode import Decoded, read_image
@@ -128,14 +128,14 @@ def test_later_epochs_and_later_runs_read_no_dicom_file(
         raise AssertionError("a DICOM file was read again")
 
     monkeypatch.setenv("FORGETMI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(image_module, "read_image", counting)
+    monkeypatch.setattr(image_file_module, "read_image", counting)
     words = ["run", *options(tree), *SMALL, "--training.epochs", "2", "--method.epochs", "2"]
     assert main([*words, "--out", str(tmp_path / "first")]) == 0
     assert Counter(decoded) == {
         str(path): 2 for path in films
     }  # at the model's size, and for the search of copies
-    monkeypatch.setattr(image_module, "read_image", refusing)
-    monkeypatch.setattr(image_module._Source, "_file_content", property(refusing))
+    monkeypatch.setattr(image_file_module, "read_image", refusing)
+    monkeypatch.setattr(image_file_module.ImageFile, "_file_content", property(refusing))
     assert main([*words, "--out", str(tmp_path / "second"), "--seed", "1"]) == 0
     one, two = ((tmp_path / name / "metrics.json").read_bytes() for name in ("first", "second"))
     assert one != two

@@ -119,7 +119,8 @@ def test_another_process_makes_the_same_noise() -> None:
     code = (
         "import numpy as np; from forgetmi.data.noise import augmentation; "
         "x = np.random.default_rng(3).random((3, 1, 16, 16), np.float32); r = np.arange(3); "
-        "print(augmentation(seed=3).images(x, r).tobytes().hex(), *augmentation(seed=3).texts(['A b. C d. E f.'] * 3, r), sep='|')"
+        "noise = augmentation(seed=3); "
+        "print(noise.images(x, r).tobytes().hex(), *noise.texts(['A b. C d. E f.'] * 3, r), sep='|')"
     )
     other = (
         subprocess.run(

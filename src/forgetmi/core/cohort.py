@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from forgetmi.core.arrays import Ints, Strings, codes, read_only
 from forgetmi.core.errors import CohortError, Fault
 
+# Columns with one value a row.
 COLUMNS = ("patient", "study", "image_id", "group", "image", "report", "label", "split")
 
 
@@ -52,6 +53,7 @@ class Cohort:
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # Every column has a value for every row, and cannot be written to: rooms share one cohort.
         for name in COLUMNS:
             column = read_only(getattr(self, name))
             object.__setattr__(self, name, column)
@@ -77,7 +79,7 @@ class Cohort:
 
 @dataclass(frozen=True)
 class ForgetRequest:
-    """Who asked to be forgotten; whole patients unless single studies are named.
+    """Who withdraws; whole patients unless single studies are named.
 
     Args:
         patients: Keyed digests of patients.

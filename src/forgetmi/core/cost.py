@@ -26,6 +26,7 @@ def anonymous_memory() -> int:
 
     Where the system does not report it (no /proc), the peak resident set is returned instead, which is never smaller.
     """
+    # RssAnon is given in kB.
     if _STATUS.exists():
         for line in _STATUS.read_text().splitlines():
             if line.startswith("RssAnon:"):
@@ -54,6 +55,7 @@ class Meter:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Meter:
+        # Never below what the process held at the start.
         self._peak = anonymous_memory()
         _RUNNING.append(self)
 

@@ -63,6 +63,7 @@ def check_micro_batches(number: int) -> None:
     Raises:
         SpecError: Less than 1, or another number than that of the processes.
     """
+    # One process can divide a batch as it likes; several have one part each.
     processes = world_size()
     if number >= 1 and processes == 1:
         return
@@ -107,11 +108,13 @@ def process_group() -> Iterator[None]:
     # Imported here: only a launcher's processes need accelerate.
     from accelerate import PartialState
 
+    # Tensors on the processor go through gloo in either case.
     if torch.cuda.is_available():
         PartialState(cpu=False, timeout=_PATIENCE, backend="cuda:nccl,cpu:gloo")
     else:
         PartialState(cpu=True, timeout=_PATIENCE)
 
+    # Nobody leaves before the first process has written everything.
     try:
         yield
         dist.barrier()

@@ -1,4 +1,4 @@
-"""Errors a person can act on: every fault says what, where, why and what to do."""
+"""Errors a person can act on: every fault has what, where, why and what to do."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class ForgetMIError(Exception):
     """
 
     def __init__(self, *faults: Fault | str | Iterable[Fault]) -> None:
+        # One list, whatever the faults came in.
         flat: list[Fault] = []
         for fault in faults:
             if isinstance(fault, Fault):
@@ -45,10 +46,12 @@ class ForgetMIError(Exception):
                 flat.append(Fault(fault))
             else:
                 flat.extend(fault)
+
         self.faults: tuple[Fault, ...] = tuple(flat)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
-    def __reduce__(self) -> tuple[type, tuple[Fault, ...]]:  # survives a process boundary
+    def __reduce__(self) -> tuple[type, tuple[Fault, ...]]:
+        # An exception from a worker process is pickled; its faults make it again.
         return type(self), self.faults
 
 
@@ -57,7 +60,7 @@ class CohortError(ForgetMIError):
 
 
 class PartitionError(ForgetMIError):
-    """The forget, retain, validation and holdout sets asked for cannot be formed."""
+    """The requested forget, retain, validation and holdout sets cannot be formed."""
 
 
 class SpecError(ForgetMIError):
@@ -69,7 +72,7 @@ class CheckpointError(ForgetMIError):
 
 
 class MethodError(ForgetMIError):
-    """An unlearning method cannot do what was asked, or read what it did not declare."""
+    """An unlearning method cannot do its work, or read what it did not declare."""
 
 
 class EvaluationError(ForgetMIError):
@@ -77,4 +80,4 @@ class EvaluationError(ForgetMIError):
 
 
 class EvidenceError(ForgetMIError):
-    """A record does not hold, or the ledger of withdrawals cannot do what was asked."""
+    """A record is not sound, or the ledger of withdrawals refuses a change."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from forgetmi.core.errors import Fault, ForgetMIError
 
+# Error numbers of the system: no space left, and no right to write.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
@@ -29,6 +30,7 @@ def default_cache() -> Path:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: a reader sees the old content or the new, never a part."""
+    # In the same folder, because a file can be renamed in place within one file system only.
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
     ) as file:

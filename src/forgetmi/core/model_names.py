@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 ORIGINAL = "original"
 UNLEARNED = "unlearned"
+# Followed by the number of the retrained model, from 0.
 RETRAINED_PREFIX = "retrain-"
 
+# The whole name, so that a method called "retrain" is none of them.
 _RETRAINED = re.compile(rf"{RETRAINED_PREFIX}\d+")
 
 

@@ -20,7 +20,7 @@ NEVER_SEEN: tuple[SetName, ...] = ("holdout", "reference")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Partition:
-    """Which rows are forgotten, retained, held for validation, held out for reporting, or extra references.
+    """Which rows are forgotten, retained, used for validation, held out for reporting, or extra references.
 
     Patient-disjoint by construction: a patient (or group) on two sides raises. Only a request for single studies
     (`whole_patients=False`) lets one patient be in both forget and retain.
@@ -29,7 +29,7 @@ class Partition:
         forget, retain, validation, holdout, reference: Row indices, sorted.
         patient, group: Codes for all n rows of the cohort (see `codes`).
         cohort: Digest of the cohort.
-        whole_patients: False when single studies were asked for.
+        whole_patients: False when single studies were requested.
         notes: How the sets were drawn, in words (e.g. the distance of study counts).
         earlier: Rows of `forget` that earlier requests had forgotten; models go on being made without them, but what is
             measured is about the other rows (`of_request`).
@@ -75,7 +75,7 @@ class Partition:
         if not len(self.earlier):
             return self
 
-        # Without the earlier ones, whole patients may be left where single studies had been asked for.
+        # Without the earlier ones, whole patients may be left where single studies had been requested.
         forget = np.setdiff1d(self.forget, self.earlier)
         also_retained = np.isin(self.patient[forget], self.patient[self.retain]).any()
         whole_patients = self.whole_patients or not also_retained

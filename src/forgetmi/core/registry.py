@@ -76,6 +76,7 @@ class Registry:
     def _entries(self) -> dict[str, EntryPoint]:
         """The installed parts, by name."""
         entries: dict[str, EntryPoint] = {}
+        # Two packages may declare the same part, but not two parts of one name.
         for entry in _installed(self.group, tuple(sys.path)):
             twin = entries.get(entry.name)
             if twin is not None and twin.value != entry.value:

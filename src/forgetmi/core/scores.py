@@ -18,7 +18,7 @@ class Score:
     Args:
         name: What was measured, e.g. "auc", "f1", "sample_mia".
         value: The number.
-        interval: 95 % interval, bootstrap over patients; None where it is not defined (said in `note`).
+        interval: 95 % interval, bootstrap over patients; None where it is not defined (see `note`).
         patients, images: How many the value rests on.
         better: Which direction is good; "closer" = closer to `reference`.
         reference: The mean over the retrained models, where there are any.
@@ -74,6 +74,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Stable JSON; NaN is never written."""
+        # Each score with the word that tells it from a failure.
         plain: dict[str, list[dict[str, Any]]] = {}
         for model, scores in self.scores.items():
             plain[model] = [_to_plain(score) for score in scores]
@@ -111,6 +112,7 @@ def _to_plain(score: Score | Failed) -> dict[str, Any]:
     if isinstance(score, Failed):
         return {"kind": "failed", **values}
 
+    # JSON has no NaN, and a reader must not take one for a measurement.
     if not math.isfinite(score.value):
         raise ValueError(f"{score.name} on {score.on} is not finite; report it as Failed")
     return {"kind": "score", **values}
@@ -122,6 +124,7 @@ def _from_plain(values: dict[str, Any]) -> Score | Failed:
     if kind == "failed":
         return Failed(**values)
 
+    # JSON has lists in place of tuples.
     if values["interval"] is not None:
         values["interval"] = tuple(values["interval"])
     return Score(**values)

@@ -104,6 +104,7 @@ class _Reader:
         if dataclasses.is_dataclass(kind):
             return self.build(kind, value, path)
 
+        # Values that consist of others.
         origin = typing.get_origin(kind)
         if origin in (typing.Union, types.UnionType):
             return self._convert_option(kind, value, path)
@@ -112,7 +113,7 @@ class _Reader:
         if origin is Mapping:
             return self._convert_mapping(kind, value, path)
 
-        # Single values.
+        # Single values; a whole number is none of text, and True is no number.
         if origin is Literal and value in typing.get_args(kind):
             return value
         if kind is Path and isinstance(value, str):
@@ -155,6 +156,7 @@ class _Reader:
         if not isinstance(value, dict):
             return self._misfit(kind, value, path)
 
+        # Keys are text in every format that is read.
         value_kind = typing.get_args(kind)[1]
         converted = {}
         for key, item in value.items():
@@ -173,6 +175,7 @@ class _Reader:
             self.faults.extend(error.faults)
             return None
 
+        # The other keys are options of the class that was named.
         options = {key: item for key, item in value.items() if key != "kind"}
         return self.build(cls, options, path)
 

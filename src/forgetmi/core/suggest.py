@@ -17,6 +17,7 @@ def did_you_mean(word: str, known: Iterable[str], then: str = "") -> str:
     Returns:
         "Did you mean 'a'?", ``then``, both, or neither.
     """
+    # difflib ranks by the share of letters in common; below 0.6 no word counts as near.
     parts = [f"Did you mean {near!r}?" for near in get_close_matches(word, list(known), n=1)]
     if then:
         parts.append(then)

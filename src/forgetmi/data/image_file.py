@@ -107,6 +107,7 @@ class ImageFile:
         if self._slices.ndim < 3 or index >= len(self._slices):
             return hashlib.sha256(self._file_content + index.to_bytes(8, "little")).digest()
 
+        # Type and shape belong to the content: the same bytes may be another image.
         kind = f"{self._slices.dtype.str}{self._slices.shape[1:]}"
         digest = hashlib.sha256(kind.encode())
         digest.update(np.ascontiguousarray(self._slices[index]).data)

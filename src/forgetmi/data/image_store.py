@@ -102,6 +102,7 @@ def build_image_store(
     Raises:
         CohortError: Images cannot be read (all of them are listed, by row and digest), or the cache cannot be written.
     """
+    # Each locator once, however many rows have it.
     code, locators = codes(cohort.image)
     with _cache_faults():
         folder = cache / "images" / preprocessing.digest[:16]

@@ -66,6 +66,7 @@ class SampleStore:
         Raises:
             CohortError: The images are of another cohort.
         """
+        # Studies are numbered: batches compare them, and need no digest for that.
         return cls(
             images=images,
             tokens=TokenStore.build(cohort.report, tokenizer),
@@ -162,6 +163,8 @@ class Loader:
     ) -> None:
         if batch_size < 1:
             raise SpecError(Fault(f"batch_size is {batch_size}", do="Choose 1 or more."))
+
+        # Read-only: the orders of all epochs rest on these rows.
         self.records = records
         self.rows = np.array(rows, np.int64)
         self.rows.flags.writeable = False
@@ -193,12 +196,14 @@ class Loader:
 
         With the same `count` in every epoch, no row comes again before all others came.
         """
+        # One long ring of all rows, in which each epoch takes the next piece.
         order = self._shuffled("window")
         positions = np.arange(epoch * count, (epoch + 1) * count)
         return order[positions % max(1, len(order))]
 
     def random(self, epoch: int, count: int) -> Ints:
         """`count` rows drawn afresh for each epoch, without repeats while there are enough."""
+        # Another shuffle each epoch; more rows than there are begin again at its start.
         order = self._shuffled("random", epoch)
         return order[np.arange(count) % max(1, len(order))]
 

@@ -40,6 +40,7 @@ class TokenStore:
             tokens.append(ids)
             lengths.append(len(ids))
 
+        # Where each text begins in the one long array.
         offsets = np.cumsum(lengths, dtype=np.int64)
         return cls(np.concatenate(tokens), offsets, code)
 

@@ -80,6 +80,7 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
         """Token ids of each text: [CLS], the pieces cut to `max_length` - 2, [SEP]."""
+        # Text by text, chunk by chunk: most chunks are remembered.
         first = self.vocabulary.index("[CLS]")
         last = self.vocabulary.index("[SEP]")
 
@@ -88,6 +89,8 @@ class Tokenizer:
             pieces: list[int] = []
             for chunk in BLANKS.split(text):
                 pieces.extend(self._ids(chunk))
+
+            # The special tokens count, too.
             pieces = pieces[: self.max_length - 2]
             encoded.append(np.array([first, *pieces, last], np.int64))
         return encoded
@@ -98,6 +101,7 @@ class Tokenizer:
         if ids is not None:
             return ids
 
+        # Bounded: typing errors and numbers never end.
         if len(self._known) >= _KNOWN_CHUNKS:
             self._known.clear()
         ids = self._library_tokenizer.encode(chunk, add_special_tokens=False).ids
@@ -152,10 +156,12 @@ def _read_pretrained(directory: Path) -> dict[str, Any]:
 
 def _read_tokenizer_json(path: Path) -> dict[str, Any]:
     stored = json.loads(path.read_text(encoding="utf-8"))
+    # Only what the fields of a `Tokenizer` describe can be taken over.
     model, normalizer = stored["model"], stored["normalizer"]
     if model["type"] != "WordPiece" or normalizer["type"] != "BertNormalizer":
         raise SpecError(Fault(f"the tokenizer is of type {model['type']}"))
 
+    # A token's id is its position, so the ids must be gapless.
     ids = dict(model["vocab"])
     if sorted(ids.values()) != list(range(len(ids))):
         raise SpecError(Fault("the token ids are not 0, 1, 2, ..."))
@@ -174,6 +180,7 @@ def _read_vocab_txt(directory: Path) -> dict[str, Any]:
     if config.exists():
         options = json.loads(config.read_text(encoding="utf-8"))
 
+    # A last line end makes no empty piece.
     lines = (directory / "vocab.txt").read_text(encoding="utf-8").split("\n")
     if lines[-1] == "":
         lines.pop()

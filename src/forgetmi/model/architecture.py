@@ -8,6 +8,7 @@ from typing import Any, Literal
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact, paper
 
+# Options that replace a preset's value of the same name.
 IMAGE_OPTIONS = ("stem_stride", "stem_width", "widths", "blocks", "pooling")
 TEXT_OPTIONS = ("hidden", "layers", "heads", "intermediate")
 
@@ -65,6 +66,7 @@ class Architecture:
         else:
             preset = paper(classes, vocabulary)
 
+        # The preset, with the options that were given in place of its own.
         text = self._text(preset.text, longest)
         image = replace(preset.image, size=size, **self._chosen(IMAGE_OPTIONS))
         return replace(preset, image=image, text=text)
@@ -85,6 +87,7 @@ class Architecture:
 
     def _sized_text(self, preset: TextEncoderSpec, longest: int) -> TextEncoderSpec:
         """The preset's text encoder with the sizes that were chosen, long enough for every report."""
+        # One option for both kinds of dropout; 0 is a choice, so a negative number stands for none.
         options = self._chosen(TEXT_OPTIONS)
         if self.dropout >= 0:
             options["dropout"] = self.dropout

@@ -296,6 +296,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise CheckpointError(Fault("it is not a mapping of fields", where=where))
 
+    # The digest is of all other fields.
     digest = facts.pop("digest", None)
     faults = []
     for name in sorted(_FIELDS - set(facts)):
@@ -331,6 +332,7 @@ def _fill(
     expected = model.state_dict()
 
     faults = []
+    # The same names, and each of its type and shape.
     for name in sorted(set(expected) - set(tensors)):
         faults.append(Fault(f"tensor {name} is missing", where=where))
     for name in sorted(set(tensors) - set(expected)):

@@ -57,6 +57,7 @@ def collect(
         EvaluationError: No rows, or a row given twice.
     """
     rows = np.asarray(rows, np.int64)
+    # Signals are looked up by row, so each row comes once.
     if not len(rows) or len(np.unique(rows)) != len(rows):
         raise EvaluationError(Fault("the rows to measure must be distinct and at least one"))
 

@@ -143,6 +143,7 @@ def executing(model: nn.Module, **changes: Any) -> Iterator[None]:
         model: An `ImageText`, or one that consists of them.
         changes: Fields of `Execution`.
     """
+    # An ensemble's members may differ, so each gets its own back.
     members = image_text_models(model)
     before = [member.execution for member in members]
     for member in members:
@@ -199,6 +200,7 @@ def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
         For each of "image", "text" and "joint": convolutions, linear layers and embeddings with the norm layers that
         lie between them, by forward depth (a block's shortcut after its second convolution).
     """
+    # Modules are registered in the order of the forward pass.
     order = {}
     for branch, root in BRANCHES.items():
         names = []
@@ -211,6 +213,7 @@ def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
 
 def parameter_digest(model: nn.Module) -> str:
     """SHA-256, in hex, over the sorted names, types, shapes and bytes of all weights and buffers."""
+    # Types and shapes belong to it: the same bytes may be other weights.
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

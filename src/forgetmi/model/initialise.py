@@ -78,6 +78,7 @@ def _chosen(modules: Mapping[str, nn.Module], names: Iterable[str] | None) -> li
     if faults:
         raise SpecError(faults)
 
+    # A name stands for everything below it, too.
     below = tuple(f"{root}." for root in roots)
     return [name for name in modules if name in roots or name.startswith(below)]
 
@@ -88,6 +89,7 @@ def _copy_pretrained(model: ImageText, chosen: Iterable[str]) -> None:
     if not below:
         return
 
+    # What the pretrained encoder lacks keeps its random weights.
     weights = model.state_dict(keep_vars=True)
     for name, value in pretrained_weights(model.spec.text).items():
         name = f"{_BERT}{name}"

@@ -11,6 +11,7 @@ from torch import nn
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model in eval mode for a block and give every module its own mode back after."""
+    # Modules may be in different modes, so each is noted.
     modes = [(module, module.training) for module in model.modules()]
 
     model.eval()
@@ -31,6 +32,7 @@ def learning(model: nn.Module) -> None:
         if not isinstance(module, nn.BatchNorm2d):
             continue
 
+        # In eval mode it uses its running statistics and leaves them alone.
         frozen = not any(weight.requires_grad for weight in module.parameters())
         if frozen:
             module.eval()

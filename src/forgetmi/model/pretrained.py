@@ -29,6 +29,7 @@ def pretrained_directory(pretrained: str, *, download: bool = False) -> Path:
     Raises:
         SpecError: There is no such directory, and no local copy of such a model.
     """
+    # A folder of that name goes before a model of that name.
     if Path(pretrained).is_dir():
         return Path(pretrained)
 
@@ -50,6 +51,7 @@ def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSp
     Raises:
         SpecError: It cannot be read, or is not a BERT encoder of the usual kind.
     """
+    # Names of the library, and ours.
     config = _configuration(pretrained, download=download)
     return TextEncoderSpec(
         hidden=config.hidden_size,
@@ -115,6 +117,7 @@ def _configuration(pretrained: str, *, download: bool) -> BertConfig:
             )
         )
 
+    # Settings without an option of ours must be BERT's usual ones.
     usual = BertConfig()
     faults = []
     for name in FIXED_SETTINGS:

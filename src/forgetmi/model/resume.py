@@ -74,6 +74,7 @@ class EpochLoop:
         if self._file is None:
             return
 
+        # The cost so far goes with the state, so that work counts once.
         state = {name: part.state_dict() for name, part in self._state.items()}
         cost = cost_so_far()
         saved = {
@@ -99,6 +100,7 @@ class EpochLoop:
         if self._file is None or not self._file.exists():
             return 0
 
+        # Tensors and plain values alone are read: a file cannot run code.
         try:
             saved = torch.load(self._file, map_location="cpu", weights_only=True)
             key, done, state = saved["key"], saved["done"], saved["state"]
@@ -123,6 +125,7 @@ class EpochLoop:
                 )
             )
 
+        # Everything goes on from where it was, the cost included.
         for name, part in self._state.items():
             part.load_state_dict(state[name])
         if cost is not None:

@@ -127,6 +127,7 @@ class WholeOptimiser:
 
 def _gathered(state: Any) -> Any:
     """Whole tensors in place of shards, on the processor: in the first process alone, though all take part."""
+    # Gathering is a common effort: every process must come here for every tensor.
     if isinstance(state, Tensor):
         value = whole(state)
         return value.cpu() if distributed.rank() == 0 else None

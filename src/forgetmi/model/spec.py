@@ -30,6 +30,7 @@ class ResNetSpec:
     pooling: Literal["average2x2", "global"] = "average2x2"
 
     def __post_init__(self) -> None:
+        # Every size is a count.
         counts = {
             "size": self.size,
             "stem_stride": self.stem_stride,
@@ -67,6 +68,7 @@ class ResNetSpec:
         if size is None:
             size = self.size
 
+        # A strided convolution keeps every n-th position, the first one included.
         side = (size - 1) // self.stem_stride + 1
         for _ in self.widths:
             side = (side - 1) // 2 + 1
@@ -77,10 +79,13 @@ class ResNetSpec:
         """Width of the image embedding."""
         if self.pooling == "global":
             return self.widths[-1]
+
+        # Each 2x2 window of the last map becomes one position.
         positions = (self.map_side() // 2) ** 2
         return self.widths[-1] * positions
 
     def _too_small(self) -> Fault:
+        # The advice names a size that works.
         smallest = self.size
         while self.map_side(smallest) < 2:
             smallest += 1
@@ -140,6 +145,7 @@ class TextEncoderSpec:
                     Fault(f"{name} must be in [0, 1)", where="text encoder", why=f"got {share}")
                 )
 
+        # Each head takes an equal part of the width.
         if not faults and self.hidden % self.heads:
             faults.append(
                 Fault(
@@ -194,6 +200,7 @@ def compact(classes: int, vocabulary: int, *, size: int = 64, positions: int = 1
         size: Side of the images in pixels.
         positions: Longest text in tokens.
     """
+    # Four stages, and no positions: the whole map is averaged.
     image = ResNetSpec(
         size=size,
         stem_stride=2,
@@ -201,6 +208,7 @@ def compact(classes: int, vocabulary: int, *, size: int = 64, positions: int = 1
         widths=(16, 32, 64, 128),
         pooling="global",
     )
+    # Two layers of BERT, without dropout.
     text = TextEncoderSpec(
         hidden=128,
         layers=2,

@@ -42,6 +42,7 @@ def validate(model: ImageText, loader: Epochs) -> dict[str, float | None]:
     if len(labels) == 0:
         return {"validation_loss": None, "validation_auc_image": None, "validation_auc_text": None}
 
+    # Logits in float64: the loss of a sure model is a difference of large numbers.
     loss = 0.0
     loss += float(cross_entropy(image_logits.double(), labels))
     loss += float(cross_entropy(text_logits.double(), labels))
@@ -58,6 +59,7 @@ def _auc(logits: Tensor, label: Tensor) -> float | None:
     if len(present) < 2:
         return None
 
+    # Each class against all others.
     probabilities = logits.double().softmax(dim=1).numpy()
     aucs = []
     for k in present:

@@ -1,0 +1,36 @@
+"""Signals on disk, and rows of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forgetmi.core.signals import Signals
+
+
+def signals() -> Signals:
+    draw = np.random.default_rng(0)
+    return Signals(
+        model="m",
+        cohort="c",
+        row=np.array([5, 2, 9]),
+        patient=np.array(["p", "q", "p"]),
+        study=np.array(["a", "b", "c"]),
+        label=np.array([0, 1, -1]),
+        image_logits=draw.normal(size=(3, 2)),
+        text_logits=draw.normal(size=(3, 2)),
+        image_embedding=draw.normal(size=(3, 4)).astype(np.float32),
+    )
+
+
+def test_signals_survive_the_disk_and_select_rows(tmp_path: Path) -> None:
+    signals().save(tmp_path / "s.npz")
+    back = Signals.load(tmp_path / "s.npz")
+    assert np.array_equal(back.image_logits, signals().image_logits)
+    assert back.text_embedding is None
+    assert back.select(np.array([9, 5])).label.tolist() == [-1, 0]
+    with pytest.raises(KeyError):
+        back.select(np.array([3]))
+    assert [path.name for path in tmp_path.iterdir()] == ["s.npz"]
