@@ -56,7 +56,9 @@ def slow_wordpiece(
     reports: list[str], patients: list[str], size: int, least: int
 ) -> tuple[str, ...]:
     """The same rule with everything counted anew for each merge."""
-    tokenizer = Tokenizer(SPECIAL)._library_tokenizer  # only its normalisation and word splitting are used
+    tokenizer = Tokenizer(
+        SPECIAL
+    )._library_tokenizer  # only its normalisation and word splitting are used
     owners: dict[str, set[str]] = {}
     for report, patient in zip(reports, patients, strict=True):
         for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(

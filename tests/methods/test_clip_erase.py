@@ -119,8 +119,12 @@ def test_the_forgotten_pairs_come_apart(small: Any, memorised: ImageText, unlear
 
 
 def test_consistency_holds_the_retained(unlearn: Any) -> None:
+    """By steps so small that a distance can be held: large ones overshoot it, whatever its weight."""
     held, free = (
-        unlearn(CLIPErase(epochs=2, forget=1.0, consistency=weight)).trace
+        unlearn(CLIPErase(epochs=4, lr=1e-4, forget=1.0, consistency=weight)).trace.epochs[-1][
+            "consistency"
+        ]
+        / weight
         for weight in (10.0, 1e-6)
     )
-    assert held.epochs[-1]["consistency"] / 10.0 < free.epochs[-1]["consistency"] / 1e-6
+    assert held < 0.5 * free  # a fifth at most, whatever the rounding

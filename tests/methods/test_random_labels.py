@@ -157,7 +157,7 @@ def test_the_forgotten_are_taught_something_wrong(
     )
     method = RandomLabels(epochs=2, order=order, lr=1e-5, weight_decay=0.0)
     first, second = unlearn(method, batch_size=1000).trace.epochs
-    assert second["forget"] < 0.999 * first["forget"]
+    assert 0 < second["forget"] < 0.999 * first["forget"]
     assert first["retain"] == second["retain"] == 0
 
 

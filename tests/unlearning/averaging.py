@@ -42,7 +42,9 @@ def outputs(small: Any, model: ImageText, rows: Any) -> OutputTable:
     return tabulate(frozen(model), [small.prepared.records.batch(rows)])
 
 
-def goal_of(monkeypatch: Any, small: Any, model: ImageText, method: Any) -> tuple[OutputTable, OutputTable]:
+def goal_of(
+    monkeypatch: Any, small: Any, model: ImageText, method: Any
+) -> tuple[OutputTable, OutputTable]:
     """The original's outputs on the forgotten and the goal, as a method hands them over."""
     caught: list[tuple[OutputTable, OutputTable]] = []
 
