@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,3 +72,28 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real data is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sign_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signing key; its public half has the ending .pub."""
+    from tests.runs import new_key
+
+    return new_key(tmp_path_factory.mktemp("keys") / "sign.key")
+
+
+@pytest.fixture(scope="session")
+def signed_run(sign_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished, signed run of `tests.runs.TINY`, made once for the tests of records and of the ledger.
+
+    What it printed lies next to it as `printed`. A test that changes it works on a copy.
+    """
+    from forgetmi.run.finish import finish
+    from forgetmi.run.record import Recording
+    from tests.runs import TINY
+
+    root = tmp_path_factory.mktemp("recorded") / "run"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        finish(TINY, root, command=["forgetmi", "run"], how=Recording(sign_key=sign_key))
+    (root.parent / "printed").write_text(printed.getvalue())
+    return root

@@ -1,10 +1,15 @@
-"""A run of seconds, for the tests of the pipeline and the command line."""
+"""Runs of seconds, for the tests of the pipeline, the command line and the records."""
 
 from __future__ import annotations
+
+import dataclasses
+import subprocess
+from pathlib import Path
 
 from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.evidence.request import RequestSpec
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.recipe import Recipe
@@ -26,3 +31,24 @@ SMALL = RunSpec(
     workers=1,
     audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
 )
+
+# The shortest run that leaves everything a record names: models, audit, duplicates, report.
+TINY = dataclasses.replace(
+    SMALL,
+    training=Recipe(epochs=1),
+    method=ForgetMI(epochs=1),
+    retrains=2,
+    resamples=20,
+    audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
+    request=RequestSpec(id="R0001", ground="consent withdrawn", sign_off="privacy officer"),
+)
+
+
+def new_key(path: Path) -> Path:
+    """A private key made by openssl; its public half lies next to it as .pub."""
+    make = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(path)]
+    subprocess.run(make, check=True, capture_output=True)
+
+    public = ["openssl", "pkey", "-in", str(path), "-pubout", "-out", f"{path}.pub"]
+    subprocess.run(public, check=True, capture_output=True)
+    return path

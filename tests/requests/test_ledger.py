@@ -32,7 +32,7 @@ from forgetmi.evidence.record_files import read_record
 from forgetmi.requests.advise import advise, sisa_share
 from forgetmi.requests.deadlines import deadline
 from forgetmi.requests.ledger import Ledger
-from tests.evidence.conftest import new_key
+from tests.runs import new_key
 
 KEY = "0123456789abcdef"
 ADD = """
@@ -187,8 +187,8 @@ def test_the_share_of_sisa_is_the_mean_over_all_placements(
     assert sisa_share(patients, shards=shards, slices=slices) == pytest.approx(np.mean(total))
 
 
-def test_advice_compares_measured_seconds(finished: Path) -> None:
-    record = read_record(finished)
+def test_advice_compares_measured_seconds(signed_run: Path) -> None:
+    record = read_record(signed_run)
     options = {option.way: option for option in advise([record], patients=2)}
     assert set(options) == {"retrain without the withdrawn patients", "forget_mi", "sisa"}
     costs = [record.cost[name]["cpu_seconds"] for name in ("retrain-0", "retrain-1")]
@@ -248,8 +248,8 @@ def test_what_was_forgotten_earlier_is_stored(tmp_path: Path) -> None:
         write_partition(tmp_path / "second", dataclasses.replace(second, earlier=()))
 
 
-def test_an_old_record_does_not_meet_a_later_request(finished: Path, tmp_path: Path) -> None:
-    record = read_record(finished)
+def test_an_old_record_does_not_meet_a_later_request(signed_run: Path, tmp_path: Path) -> None:
+    record = read_record(signed_run)
     record = dataclasses.replace(
         record, decision=dataclasses.replace(record.decision, outcome="FORGOTTEN")
     )
@@ -265,8 +265,8 @@ def test_an_old_record_does_not_meet_a_later_request(finished: Path, tmp_path: P
     assert ledger.entries([number])[0].state == "closed"
 
 
-def test_who_stands_out_singly_is_not_plainly_met(finished: Path, tmp_path: Path) -> None:
-    record = read_record(finished)
+def test_who_stands_out_singly_is_not_plainly_met(signed_run: Path, tmp_path: Path) -> None:
+    record = read_record(signed_run)
     one, two, three = record.subjects.patients[:3]
     decision = dataclasses.replace(
         record.decision, outcome="FORGOTTEN", flagged={one: "remembered", two: "copy retained"}
@@ -296,20 +296,20 @@ def test_who_stands_out_singly_is_not_plainly_met(finished: Path, tmp_path: Path
 
 
 def test_who_was_never_trained_on_or_is_forgotten_is_answered(
-    finished: Path,
+    signed_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    record, cohort = read_record(finished), SyntheticCohort(patients=40, seed=3, size=32).load()
-    before = read_partition(finished / "partition.json", cohort)
+    record, cohort = read_record(signed_run), SyntheticCohort(patients=40, seed=3, size=32).load()
+    before = read_partition(signed_run / "partition.json", cohort)
     held, kept = (str(cohort.patient[rows[0]]) for rows in (before.holdout, before.retain))
     gone = record.subjects.patients[0]
     ledger = Ledger(Path("requests.sqlite"), key_id=cohort.key_id)
     for patients in (record.subjects.patients, (held,), (kept, held, gone), (gone,)):
         enter(ledger, *patients, received=date(2026, 1, 1))
-    ledger.close_requests([1], record, folder=finished, note="a test")
+    ledger.close_requests([1], record, folder=signed_run, note="a test")
     words = [
         "--cohort",
         "synthetic",
@@ -370,7 +370,7 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
 
 
 def test_a_withdrawal_from_the_list_to_the_record(
-    finished: Path,
+    signed_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -387,7 +387,7 @@ def test_a_withdrawal_from_the_list_to_the_record(
         "--cohort.size",
         "32",
     ]
-    forgotten = read_record(finished).subjects.patients
+    forgotten = read_record(signed_run).subjects.patients
     table = Path(str(cohort.image[0]).split("#")[0]).parent / "cohort.csv"
     header, *lines = table.read_text().splitlines()
     place = header.split(",").index("patient_id")
@@ -410,14 +410,14 @@ def test_a_withdrawal_from_the_list_to_the_record(
     assert set(read_forget_list(Path("forget.csv"), cohort=cohort, key=key).patients) == {
         digest[one] for one in asked
     }
-    assert main(["requests", "close", "R1", "--record", str(finished)]) == 2
+    assert main(["requests", "close", "R1", "--record", str(signed_run)]) == 2
     assert "the verdict is" in capsys.readouterr().err
     words = [
         "requests",
         "close",
         "R1",
         "--record",
-        str(finished),
+        str(signed_run),
         "--note",
         "accepted by the officer",
     ]
@@ -426,11 +426,11 @@ def test_a_withdrawal_from_the_list_to_the_record(
     assert "another key than the one to trust" in capsys.readouterr().err
     assert main(words) == 0
     assert "not checked: whose key it is" in capsys.readouterr().out
-    assert main(["requests", "close", "R2", "--record", str(finished), "--note", "no"]) == 2
+    assert main(["requests", "close", "R2", "--record", str(signed_run), "--note", "no"]) == 2
     assert "does not forget everybody R0002 names" in capsys.readouterr().err
     assert main(["requests", "drift"]) == 0
     assert "1 requests  AUC " in capsys.readouterr().out
-    assert main(["requests", "advise", "--runs", str(finished), "--patients", "2"]) == 0
+    assert main(["requests", "advise", "--runs", str(signed_run), "--patients", "2"]) == 0
     assert "of a retraining" in capsys.readouterr().out
     assert main(["requests", "list", "--as-json"]) == 0
     listed = json.loads(capsys.readouterr().out)

@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -63,7 +64,7 @@ class _Reader:
             self._fault(f"{path or 'the content'} must be a mapping of keys", why=f"got {values!r}")
             return None
 
-        hints = typing.get_type_hints(cls)
+        hints = _type_hints(cls)
         fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
         faults_before = len(self.faults)
 
@@ -195,6 +196,12 @@ class _Reader:
 
     def _fault(self, problem: str, *, why: str = "", do: str = "") -> None:
         self.faults.append(Fault(problem, where=self.where, why=why, do=do))
+
+
+@cache
+def _type_hints(cls: type) -> dict[str, Any]:
+    """The annotated types of a class; resolved once, since a record holds hundreds of values of one class."""
+    return typing.get_type_hints(cls)
 
 
 def _join(path: str, key: str) -> str:

@@ -1,0 +1,151 @@
+"""Metrics and verdict of a record follow from the stored signals; what does not is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from forgetmi.cohort.partition_file import write_partition
+from forgetmi.core.errors import EvaluationError, EvidenceError
+from forgetmi.core.scores import Evaluation
+from forgetmi.core.signals import Signals
+from forgetmi.evaluation.suite import evaluate
+from forgetmi.evidence.record_files import read_record
+from forgetmi.evidence.verify import verify
+from forgetmi.run import recompute
+from forgetmi.run.audit_stage import read_draw, run_audit
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.record import record_of
+from tests.evidence.copied_runs import Data, altered, copy, replace
+from tests.runs import TINY
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]"])
+def test_damaged_metrics_are_one_clear_error(text: str) -> None:
+    with pytest.raises(EvaluationError, match=r"metrics\.json: the measurement cannot be read"):
+        Evaluation.from_json(text)
+
+
+def test_metrics_follow_from_the_signals(signed_run: Path, tmp_path: Path) -> None:
+    numbers, largest = recompute.metrics(signed_run, read_record(signed_run))
+    assert numbers > 50
+    assert largest <= recompute.CLOSE
+    run = copy(signed_run, tmp_path)
+    text = (run / "metrics.json").read_text()
+    stored = json.loads(text)
+    score = next(
+        one for one in stored["scores"]["unlearned"] if one["name"] == "auc" and one["on"] == "test"
+    )
+    score["value"] += 0.01
+    replace(run / "metrics.json", json.dumps(stored).encode())
+    with pytest.raises(EvidenceError, match=r"unlearned auc .*test is another number"):
+        recompute.metrics(run, read_record(run))
+
+
+def test_the_verdict_follows_from_the_signals(signed_run: Path, tmp_path: Path) -> None:
+    record = read_record(signed_run)
+    assert record.decision.rule_digest == record.files["rule.json"]
+    assert any(
+        one.channel == "image" and one.value is not None and not one.on for one in record.findings
+    )
+    assert recompute.verdict(signed_run, record) == record.decision.outcome
+    run = copy(signed_run, tmp_path)
+    audit = json.loads((run / "audit.json").read_text())
+    audit["verdict"]["outcome"] = (
+        "FORGOTTEN" if record.decision.outcome != "FORGOTTEN" else "NOT FORGOTTEN"
+    )
+    replace(run / "audit.json", json.dumps(audit).encode())
+    with pytest.raises(EvidenceError, match="another when decided again"):
+        recompute.verdict(run, record)
+
+
+def test_the_record_itself_must_say_what_its_files_say(signed_run: Path, tmp_path: Path) -> None:
+    run = copy(signed_run, tmp_path)
+    altered(run, lambda plain: (plain.update(signer=""), plain["findings"][0].update(value=0.001)))
+    verify(run)  # unsigned and consistent
+    with pytest.raises(EvidenceError, match="findings are not those"):
+        recompute.metrics(run, read_record(run))
+    altered(
+        run, lambda plain: plain["decision"]["channels"].update(image="FORGOTTEN", text="FORGOTTEN")
+    )
+    with pytest.raises(EvidenceError, match="decision is not that"):
+        recompute.verdict(run, read_record(run))
+
+
+def test_who_stands_out_singly_follows_from_the_signals(signed_run: Path, tmp_path: Path) -> None:
+    run = copy(signed_run, tmp_path)
+    patient = read_record(signed_run).subjects.patients[0]
+    altered(
+        run,
+        lambda plain: (
+            plain.update(signer=""),
+            plain["decision"]["flagged"].update({patient: "remembered"}),
+        ),
+    )
+    with pytest.raises(EvidenceError, match="decision is not that"):
+        recompute.verdict(run, read_record(run))
+    whole = json.loads((run / "audit.json").read_text())
+    for flag in ("remembered", "over_forgotten", "near_duplicate"):
+        patients = [{**one, flag: not one[flag]} for one in whole["patients"]]
+        replace(run / "audit.json", json.dumps({**whole, "patients": patients}).encode())
+        with pytest.raises(EvidenceError, match="stand out singly"):
+            recompute.verdict(run, read_record(run))
+
+
+def test_the_audit_must_be_by_the_declared_rule(signed_run: Path, tmp_path: Path) -> None:
+    run = copy(signed_run, tmp_path)
+    audit = json.loads((run / "audit.json").read_text())
+    audit["declared"]["utility_margin"] = 0.4
+    replace(run / "audit.json", json.dumps(audit).encode())
+    altered(
+        run,
+        lambda plain: (
+            plain.update(signer=""),
+            plain["decision"]["rule"].update(utility_margin=0.4),
+        ),
+    )
+    with pytest.raises(EvidenceError, match="another rule than the declared one"):
+        recompute.verdict(run, read_record(run))
+
+
+def test_a_further_request_is_judged_again_from_the_signals(
+    signed_run: Path, tmp_path: Path, tiny_data: Data
+) -> None:
+    run = copy(signed_run, tmp_path)
+    cohort, partition = tiny_data
+    directory = RunDirectory(run)
+    gone = partition.forget[
+        partition.patient[partition.forget] == partition.patient[partition.forget[0]]
+    ]
+    further = dataclasses.replace(partition, earlier=gone)
+    directory.partition.unlink()
+    write_partition(directory.partition, further)
+    found, _ = run_audit(
+        directory,
+        [read_draw(directory, cohort, further, seed=TINY.seed)],
+        cohort=cohort,
+        declared=TINY.audit,
+        seed=TINY.seed,
+    )
+    signals = {path.stem: Signals.load(path) for path in (run / "signals").glob("*.npz")}
+    replace(
+        directory.metrics,
+        evaluate(signals, further, ordinal=cohort.ordinal, seed=TINY.seed, resamples=TINY.resamples)
+        .to_json()
+        .encode(),
+    )
+    record = record_of(directory, spec=TINY, cohort=cohort, partition=further)
+    assert found.draws[0].earlier == 1
+    assert {*record.subjects.patients} == {*cohort.patient[partition.forget]} - {
+        *cohort.patient[gone]
+    }
+    assert {*(record.subjects.earlier or ())} == {*cohort.patient[gone], *cohort.study[gone]}
+    assert recompute.metrics(run, record)[0] > 50
+    assert recompute.verdict(run, record) == record.decision.outcome
+    directory.partition.unlink()
+    write_partition(directory.partition, partition)
+    with pytest.raises(EvidenceError, match="another when decided again"):
+        recompute.verdict(run, record)
