@@ -30,7 +30,7 @@ class AFS:
     """Train a fresh student on part of the retained patients, with the original as teacher and the forgotten as risk.
 
     Use it when the weights themselves must be new but all of the training data need not, or cannot, be used again. The
-    teacher saw the forgotten, so traces can still pass through its answers on the others.
+    teacher saw the forgotten, so traces can still pass through its outputs for the others.
 
     Args:
         fraction: Share of the retained images the student is trained on, above 0 to 1, drawn once.
@@ -47,6 +47,13 @@ class AFS:
     forgotten; the task loss is the original's, with its ranking term; optimiser and schedule are the original recipe's;
     the last epoch is the result. The paper's audit (EMA) is left out: by it every image that is classified well counts
     as a member, and its test is not calibrated; `forgetmi.audit.result` audits the result.
+
+    Examples:
+        >>> method = AFS(fraction=0.3)
+        >>> method.fraction, method.info.exact
+        (0.3, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'fresh model', 'labels', 'recipe', 'retain', 'teacher']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -84,58 +91,65 @@ class AFS:
         """Run the method; see the class."""
         if self.epochs == 0:
             return frozen(model).requires_grad_(True)
-        recipe, student = context.recipe, context.fresh_model(context.fresh_seed)
+
+        recipe = context.recipe
+        student = context.fresh_model(context.fresh_seed)
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+        # The part of the retained images that the student learns from, with the original's outputs.
         retain = loaders.retain
         count = max(2, round(self.fraction * len(retain.rows)))
         rows = np.sort(retain.random(0, min(count, len(retain.rows))))
-        taught = outputs_of(frozen(model), retain, rows, context.cached)
+        teacher_outputs = outputs_of(frozen(model), retain, rows, context.cached)
         lessons = retain.for_training(recipe.batch_size, rows=rows)
+        total_steps = self.epochs * len(lessons)
+
         names = ("task", "distillation", "risk") if self.risk > 0 else ("task", "distillation")
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             means = Means(names)
             student.train()
             for step, batch in enumerate(lessons.epoch(epoch), start=epoch * len(lessons)):
-                set_lr(optimiser, recipe.lr * recipe.lr_factor(step, self.epochs * len(lessons)))
+                set_lr(optimiser, recipe.lr * recipe.lr_factor(step, total_steps))
                 retain.seen += len(batch)
-                terms = self._lesson(student, batch, taught, recipe, context)
+
+                terms = self._lesson(student, batch, teacher_outputs, recipe, context)
                 if self.risk > 0:
-                    terms.append(
-                        self.risk
-                        * exposure(student, self._query(loaders, step), len(loaders.forget))
-                    )
+                    query = self._query(loaders, step)
+                    terms.append(self.risk * exposure(student, query, len(loaders.forget)))
                 context.step(sum(terms[1:], terms[0]), optimiser, clip=recipe.clip)
                 means.add(torch.stack(terms), len(batch))
+
             context.log.epochs.append(means.read())
+
         return student
 
     def _lesson(
         self,
         student: ImageText,
         batch: Batch,
-        taught: OutputTable,
+        teacher_outputs: OutputTable,
         recipe: Recipe,
         context: Context,
     ) -> list[Tensor]:
-        out, answer = student(batch), taught.of(batch.row)
+        """Task loss and distillation of both heads on a retained batch."""
+        outputs = student(batch)
+        original = teacher_outputs.of(batch.row)
         task = base_loss(
-            out, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight
+            outputs, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight
         ).total
-        copied = [
-            distillation(ours, theirs, temperature=self.temperature)
-            for ours, theirs in (
-                (out.image_logits, answer.image_logits),
-                (out.text_logits, answer.text_logits),
-            )
-        ]
-        return [task, self.kd * (copied[0] + copied[1])]
+
+        image = distillation(
+            outputs.image_logits, original.image_logits, temperature=self.temperature
+        )
+        text = distillation(outputs.text_logits, original.text_logits, temperature=self.temperature)
+        return [task, self.kd * (image + text)]
 
     def _query(self, loaders: GuardedLoaders, step: int) -> Iterator[Batch]:
-        rows = loaders.forget.window(
-            step, min(self.query_batches * loaders.batch_size, len(loaders.forget.rows))
-        )
-        return loaders.forget.batches(rows)
+        """The forget batches that a step estimates the risk on; each step continues where the last stopped."""
+        forget = loaders.forget
+        count = min(self.query_batches * loaders.batch_size, len(forget.rows))
+        return forget.batches(forget.window(step, count))
 
 
 def exposure(student: ImageText, query: Iterator[Batch], batches: int) -> Tensor:
@@ -144,11 +158,14 @@ def exposure(student: ImageText, query: Iterator[Batch], batches: int) -> Tensor
     Args:
         student: In any mode; the query runs with its running batch statistics and without dropout.
         query: Some forget batches.
-        batches: How many forget batches there are in all.
+        batches: Total number of forget batches.
 
     Returns:
         Scalar, > 0 and at most 1,000.
     """
     with evaluating(student):
         losses = [classification(student(batch), batch.label) for batch in query]
-    return 1 / (batches * sum(losses[1:], losses[0]) / len(losses)).clamp(min=1e-3)
+
+    # The mean of some batches, times the number of all.
+    total = batches * sum(losses[1:], losses[0]) / len(losses)
+    return 1 / total.clamp(min=1e-3)

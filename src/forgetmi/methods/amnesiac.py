@@ -24,7 +24,7 @@ from forgetmi.unlearning.update_log import UpdateLog
 class Amnesiac:
     """Subtract every logged update that a forgotten patient had a part in, then repair on the retained.
 
-    The original is trained with an `UpdateLog` beside it. Use it to study logging; with several
+    An `UpdateLog` records the original's training. Use it to study logging; with several
     images a patient and many epochs nearly every batch is affected, the subtraction throws the model back to where it
     began, and the repair is a short retraining. Later updates were computed at weights that the subtracted ones had
     moved, so this is no exact removal.
@@ -40,6 +40,13 @@ class Amnesiac:
     Deviations: updates are logged by buckets of patients; the repair uses the original's recipe, for 8 epochs. Running
     batch statistics are no weights: they are neither logged nor subtracted, as in the repository, and are learned again
     by the repair alone. The forget set is read for its row numbers only.
+
+    Examples:
+        >>> method = Amnesiac(repair_epochs=4)
+        >>> method.repair_epochs, method.info.exact
+        (4, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'recipe', 'retain', 'training log']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -59,16 +66,17 @@ class Amnesiac:
     buckets: Literal["request", "patients"] = "request"
 
     def recorder(self, task: TrainingTask) -> UpdateLog:
-        """What watches the original's training."""
+        """The recorder of the original's training."""
         if self.buckets == "patients":
             return UpdateLog(task.patient, folder=task.log)
-        return UpdateLog(
-            np.isin(np.arange(len(task.patient)), task.forget).astype(np.int64), folder=task.log
-        )
+
+        # Two buckets: 1 = to be forgotten, 0 = the rest.
+        forgotten = np.isin(np.arange(len(task.patient)), task.forget)
+        return UpdateLog(forgotten.astype(np.int64), folder=task.log)
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
-        log, rows, student = context.training_log, loaders.forget.rows, copy.deepcopy(model)
+        log = context.training_log
         if not isinstance(log, UpdateLog):
             raise MethodError(
                 Fault(
@@ -76,12 +84,18 @@ class Amnesiac:
                     do="Train it with forgetmi train --method amnesiac, or api.train_original.",
                 )
             )
+
+        # Take the forgotten patients' steps back.
+        rows = loaders.forget.rows
+        student = copy.deepcopy(model)
         subtract(student, log.updates(rows))
         context.facts["steps taken back"] = sum(
             log.steps[buckets] for buckets in log.affected(rows)
         )
         context.facts["steps logged"] = sum(log.steps.values())
         context.keep_log(log.without(rows))
+
+        # Repair at the full learning rate throughout.
         repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)
         return context.train(student, loaders.retain, recipe=repair)
 
@@ -99,6 +113,8 @@ def subtract(model: ImageText, updates: Iterable[Tensor]) -> None:
     """
     parameters = list(model.parameters())
     sizes = [parameter.numel() for parameter in parameters]
+    device = parameters[0].device
+
     for update in updates:
         if update.numel() != sum(sizes):
             raise MethodError(
@@ -107,7 +123,8 @@ def subtract(model: ImageText, updates: Iterable[Tensor]) -> None:
                     why=f"{update.numel()} weights logged, {sum(sizes)} in the model",
                 )
             )
-        for parameter, part in zip(
-            parameters, update.to(parameters[0].device).split(sizes), strict=True
-        ):
+
+        # One vector, cut into the parameters' parts.
+        parts = update.to(device).split(sizes)
+        for parameter, part in zip(parameters, parts, strict=True):
             parameter.sub_(part.view_as(parameter))

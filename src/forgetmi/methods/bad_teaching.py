@@ -1,4 +1,4 @@
-"""Bad Teaching: learn about the forgotten from a model that knows nothing, about the others from the original."""
+"""Bad Teaching: distil from an untrained model on the forgotten, from the original on the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of, tabulat
 class BadTeaching:
     """Distil both heads: from a randomly initialised model on the forgotten, from the original on some retained.
 
-    Use it where no labels may be read. The bad teacher is not a retrained model: its near-uniform answers about the
+    Use it where no labels may be read. The bad teacher is not a retrained model: its near-uniform outputs for the
     forgotten can give them away, so audit for over-forgetting.
 
     Args:
@@ -44,6 +44,13 @@ class BadTeaching:
     over the samples, while the repository's also divides by the number of classes; AdamW with clipping; rate
     and epochs tuned (docs/tuning.md). A pretrained text encoder is pretrained in the bad teacher, too. The paper's
     metric (ZRF, likeness to a random model) is left out: the aim is a retrained model, which is none (gap, JSf).
+
+    Examples:
+        >>> method = BadTeaching(temperature=2.0)
+        >>> method.temperature, method.info.exact
+        (2.0, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'fresh model', 'retain', 'teacher']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -81,42 +88,50 @@ class BadTeaching:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # The part of the retained images that takes part.
         forget, retain = loaders.forget, loaders.retain
-        kept = np.sort(retain.random(0, max(1, round(self.fraction * len(retain.rows)))))
+        count = max(1, round(self.fraction * len(retain.rows)))
+        retain_rows = np.sort(retain.random(0, count))
+
         # Never the original's own initial weights, even where both were made with one root seed.
-        incompetent = frozen(
-            context.fresh_model(derive(context.seed, "unlearn", "incompetent teacher"))
-        )
+        seed = derive(context.seed, "unlearn", "incompetent teacher")
+        incompetent = frozen(context.fresh_model(seed))
         bad = tabulate(incompetent, forget.batches(forget.rows))
-        good = outputs_of(frozen(model), retain, kept, context.cached)
+        good = outputs_of(frozen(model), retain, retain_rows, context.cached)
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return self._terms(student, batch, forgotten(batch, forget.rows), bad, good)
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(
-                minimise(
-                    mixed(loaders, kept, seed=context.seed, epoch=epoch),
-                    lambda batch: self._terms(
-                        student, batch, forgotten(batch, forget.rows), bad, good
-                    ),
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            batches = mixed(loaders, retain_rows, seed=context.seed, epoch=epoch)
+            means = minimise(batches, objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student
 
     def _terms(
         self, student: ImageText, batch: Batch, first: int, bad: OutputTable, good: OutputTable
     ) -> dict[str, Tensor]:
-        """Mean divergence over a batch, as the shares of both sets."""
-        lost, held = split(student(batch), first)
+        """Mean divergence over a batch, as the parts of both sets; the first samples are the forgotten."""
+        forget_outputs, retain_outputs = split(student(batch), first)
+
+        def forget_loss() -> Tensor:
+            return self._divergence(forget_outputs, bad.of(batch.row[:first]))
+
+        def retain_loss() -> Tensor:
+            return self._divergence(retain_outputs, good.of(batch.row[first:]))
+
         return {
-            "forget": portion(lambda: self._kd(lost, bad.of(batch.row[:first])), first, batch),
-            "retain": portion(
-                lambda: self._kd(held, good.of(batch.row[first:])), len(batch) - first, batch
-            ),
+            "forget": portion(forget_loss, first, batch),
+            "retain": portion(retain_loss, len(batch) - first, batch),
         }
 
-    def _kd(self, out: Outputs, teacher: Outputs) -> Tensor:
-        return distillation(
-            out.image_logits, teacher.image_logits, temperature=self.temperature
-        ) + distillation(out.text_logits, teacher.text_logits, temperature=self.temperature)
+    def _divergence(self, outputs: Outputs, teacher: Outputs) -> Tensor:
+        """Distillation from a teacher, added over both heads."""
+        image = distillation(
+            outputs.image_logits, teacher.image_logits, temperature=self.temperature
+        )
+        text = distillation(outputs.text_logits, teacher.text_logits, temperature=self.temperature)
+        return image + text

@@ -1,4 +1,4 @@
-"""Calibrated consensus: wash the memory out, then transport onto the way the model treats unseen patients."""
+"""Calibrated consensus: average the memory out, then transport onto the outputs for validation patients."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 from forgetmi.unlearning.transport import Transport, fit_transport
 
-FEW = 75  # labelled validation images below which the calibration got clearly worse in development
+# Labelled validation images below which the calibration got clearly worse in development.
+FEW = 75
 
 
 @dataclass(frozen=True)
 class CalibratedConsensus:
-    """Distil washed embeddings that were transported, class by class, onto the outputs of never-seen patients.
+    """Distil averaged embeddings that were transported, class by class, onto the outputs for validation patients.
 
-    Mild changes of a sample wash out most of what a model memorised of it. What remains is measured on retained
-    patients, who are remembered exactly as well as the forgotten ones: the difference between their washed outputs and
-    the clean outputs of validation patients is a map (see `forgetmi.unlearning.transport`), and the map is applied to the
-    forgotten. Neither a retrained model nor a test patient is read. See docs/calibrated_consensus.md.
+    Averaging over mild augmentations removes most of what a model memorised of a sample. What remains is measured on
+    retained patients, who are memorised exactly as well as the forgotten ones: the difference between their averaged
+    outputs and the unchanged outputs for validation patients is a map (see `forgetmi.unlearning.transport`), and the
+    map is applied to the forgotten. Neither a retrained model nor a holdout patient is read. See
+    docs/calibrated_consensus.md.
 
-    A forgotten sample whose label is unknown gets its washed output without transport: training never fitted it to a
+    A forgotten sample whose label is unknown gets its averaged output without transport: training never fitted it to a
     label. A class without validation samples is moved by the shift common to all classes.
 
     Args:
@@ -46,7 +48,7 @@ class CalibratedConsensus:
         members: Retained images the displacement is estimated on, drawn at random; 0 = all.
         covariance: Share of the covariance map that is applied, 0 (class means are shifted only) to 1.
         prior: Validation samples that the common shift and the shared covariance count for, >= 0.
-        kl: Weight of the divergence of the predictions beside the distance of the embeddings, 0 = none.
+        kl: Weight of the divergence of the predictions, added to the distance of the embeddings, 0 = none.
         epochs: Passes over the forget set.
         batch_size: Forgotten images a step, and as many retained ones, >= 1; at most the run's own batch size.
         lr: Learning rate of AdamW on the image encoder.
@@ -56,6 +58,13 @@ class CalibratedConsensus:
         clip: Largest gradient norm, 0 = none.
 
     Source: ours.
+
+    Examples:
+        >>> method = CalibratedConsensus(draws=4)
+        >>> method.draws, method.info.exact
+        (4, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain', 'teacher', 'validation']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -92,17 +101,17 @@ class CalibratedConsensus:
         rules = {
             "draws must be at least 1": self.draws >= 1,
             "members must be at least 0": self.members >= 0,
-            **{
-                f"{name} must be in [0, 1]": 0 <= getattr(self, name) <= 1
-                for name in ("covariance", "text_level", "decay")
-            },
+            "covariance must be in [0, 1]": 0 <= self.covariance <= 1,
+            "text_level must be in [0, 1]": 0 <= self.text_level <= 1,
+            "decay must be in [0, 1]": 0 <= self.decay <= 1,
             "prior must be at least 0": self.prior >= 0,
             "kl must be at least 0": self.kl >= 0,
             "batch_size must be at least 1": self.batch_size >= 1,
         }
-        if faults := [
+        faults = [
             Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds
-        ]:
+        ]
+        if faults:
             raise SpecError(faults)
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
@@ -113,13 +122,16 @@ class CalibratedConsensus:
             raise MethodError(
                 Fault(
                     "there are no validation patients",
-                    why="the way the model treats unseen patients is read off them",
+                    why="the transport is fitted on them",
                     do="Set a validation share, or use the method consensus, which needs none.",
                 )
             )
+
+        # Where the forgotten samples are, and where they shall be.
         teacher = frozen(model)
         clean = outputs_of(teacher, loaders.forget, loaders.forget.rows, context.cached)
         goal = self._goal(teacher, clean, loaders, context)
+
         return distil(
             model,
             teacher,
@@ -140,44 +152,53 @@ class CalibratedConsensus:
     def _goal(
         self, teacher: ImageText, clean: OutputTable, loaders: GuardedLoaders, context: Context
     ) -> OutputTable:
-        """What the student shall say of the forgotten."""
+        """The outputs that the student is to have for the forgotten."""
         forget, retain, validation = loaders.forget, loaders.retain, loaders.validation
-        changes = [
+        augmentations = [
             augmentation(
                 text_level=self.text_level, sentences=self.sentences, seed=context.seed, draw=draw
             )
             for draw in range(self.draws)
         ]
-        lost = average_over_augmentations(teacher, forget, forget.rows, changes)
+
+        # Averaged outputs for the forgotten and for retained members; unchanged ones for validation.
+        forgotten = average_over_augmentations(teacher, forget, forget.rows, augmentations)
         count = min(self.members or len(retain.rows), len(retain.rows))
-        members = average_over_augmentations(
-            teacher, retain, np.sort(retain.random(0, count)), changes
-        )
-        unseen = average_over_augmentations(teacher, validation, validation.rows, [None])
-        labels = [part.label.cpu().numpy() for part in (lost, members, unseen)]
+        member_rows = np.sort(retain.random(0, count))
+        members = average_over_augmentations(teacher, retain, member_rows, augmentations)
+        reference = average_over_augmentations(teacher, validation, validation.rows, [None])
+        label = forgotten.label.cpu().numpy()
+        member_label = members.label.cpu().numpy()
+        reference_label = reference.label.cpu().numpy()
+
         goal: dict[str, Tensor] = {}
-        for name, head in (
-            ("image", teacher.img_model.fc1),
-            ("text", teacher.text_model.classifier),
-        ):
+        heads = {"image": teacher.img_model.fc1, "text": teacher.text_model.classifier}
+        for name, head in heads.items():
+            forgotten_mean: Mean = getattr(forgotten, name)
+            member_mean: Mean = getattr(members, name)
+            reference_mean: Mean = getattr(reference, name)
+
+            # The transport, in the coordinates that the head reads.
             space = HeadSpace(head)
-            means: list[Mean] = [getattr(part, name) for part in (lost, members, unseen)]
             transport = fit_transport(
-                space.coordinates(means[1].rescaled),
-                labels[1],
-                space.coordinates(means[2].vector),
-                labels[2],
+                space.coordinates(member_mean.rescaled),
+                member_label,
+                space.coordinates(reference_mean.vector),
+                reference_label,
                 classes=head.out_features,
                 prior=self.prior,
             )
-            wanted = transport.apply(
-                space.coordinates(means[0].rescaled), labels[0], covariance=self.covariance
+            coordinates = transport.apply(
+                space.coordinates(forgotten_mean.rescaled), label, covariance=self.covariance
             )
-            goal[name] = space.embedding(means[0].vector, wanted)
+
+            # The nearest embeddings with those coordinates, and the head's logits of them.
+            goal[name] = space.embedding(forgotten_mean.vector, coordinates)
             with torch.no_grad():
                 goal[f"{name}_logits"] = head(goal[name]).float()
             context.facts[f"{name} transport"] = _facts(transport)
-        context.facts["calibrated on"] = _counts(labels[1], labels[2])
+
+        context.facts["calibrated on"] = _counts(member_label, reference_label)
         return replace(clean, **goal)
 
 
@@ -189,12 +210,11 @@ def _facts(transport: Transport) -> dict[str, Any]:
     }
 
 
-def _counts(members: Ints, unseen: Ints) -> dict[str, Any]:
-    found = int((unseen >= 0).sum())
-    return {
-        "members": int((members >= 0).sum()),
-        "validation images": found,
-        "remark": ""
-        if found >= FEW
-        else f"fewer than {FEW} labelled validation images: a rough calibration",
-    }
+def _counts(member_label: Ints, validation_label: Ints) -> dict[str, Any]:
+    """Labelled samples that the transport was fitted on, and a remark where they are few."""
+    members = int((member_label >= 0).sum())
+    validation = int((validation_label >= 0).sum())
+    remark = ""
+    if validation < FEW:
+        remark = f"fewer than {FEW} labelled validation images: a rough calibration"
+    return {"members": members, "validation images": validation, "remark": remark}

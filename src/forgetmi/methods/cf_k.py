@@ -6,6 +6,9 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from torch import Tensor
+
+from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -39,6 +42,13 @@ class CFk:
     Norm layers between the moving layers move, too, and are not counted. Deviations: k for each encoder, by forward
     depth; AdamW at a constant rate with clipping, 5 epochs; statistics of frozen batch norms do not move. The gate,
     which the loss does not reach, stays.
+
+    Examples:
+        >>> method = CFk(image_k=3)
+        >>> method.image_k, method.info.exact
+        (3, False)
+        >>> sorted(method.info.reads)
+        ['labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -70,17 +80,18 @@ class CFk:
         context.facts["layers that move"] = len(moving)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         set_mode(student, self.bn)
-        with frozen_prefix(
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return {"retain": training_loss(student, batch, context)}
+
+        # The frozen layers' outputs are computed once.
+        prefix = frozen_prefix(
             student, loaders.retain, context, passes=self.epochs, limit=self.cache_mb
-        ):
+        )
+        with prefix:
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-                context.log.epochs.append(
-                    minimise(
-                        loaders.retain.epoch(epoch),
-                        lambda batch: {"retain": training_loss(student, batch, context)},
-                        optimiser,
-                        context,
-                        clip=self.clip,
-                    )
-                )
+                batches = loaders.retain.epoch(epoch)
+                means = minimise(batches, objective, optimiser, context, clip=self.clip)
+                context.log.epochs.append(means)
+
         return student.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""CHIP: project neurons' weights off the directions in which the forgotten stand out; no training."""
+"""CHIP: remove from neurons' weights the directions in which the forgotten stand out; no training."""
 
 from __future__ import annotations
 
@@ -32,13 +32,20 @@ class CHIP:
         variance: Share of the directions' variance that is removed, above 0 to 1.
         layers: Layers a branch that are changed, counted from its output, >= 1: residual blocks' last convolutions of
             the image encoder, feed-forward outputs of the text encoder (its pooler is the first).
-        siblings: Retained images drawn for each forgotten one, above 0; as many as there are at most.
+        siblings: Retained images drawn for each forgotten one, >= 1; at most all of them.
 
     Source: Wu et al. 2025 (arXiv 2512.09867), repository fengli-wu/MedForget (``chip/chip.py``; 10 % of the neurons,
     95 % of the variance). Deviations: 40 % and 90 %, tuned (docs/tuning.md); a patient's siblings are a seeded sample
     of the other patients' images; image and text have layers of their own, so that no weight between their activations
     is needed; convolutions are averaged over the map and texts over their own tokens; the gate is left out, since it is
     fitted anew after every unlearning. As there, biases and the norm layers that follow are not projected.
+
+    Examples:
+        >>> method = CHIP(layers=1)
+        >>> method.layers, method.info.exact
+        (1, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -59,12 +66,9 @@ class CHIP:
     siblings: int = 3
 
     def __post_init__(self) -> None:
-        if not (
-            0 < self.share <= 1
-            and 0 < self.variance <= 1
-            and self.layers >= 1
-            and self.siblings >= 1
-        ):
+        shares_fit = 0 < self.share <= 1 and 0 < self.variance <= 1
+        counts_fit = self.layers >= 1 and self.siblings >= 1
+        if not (shares_fit and counts_fit):
             raise MethodError(
                 Fault(
                     "share and variance must be in (0, 1], layers and siblings at least 1",
@@ -77,33 +81,40 @@ class CHIP:
         student = copy.deepcopy(model).eval()
         forget, retain = loaders.forget, loaders.retain
         patients = torch.from_numpy(forget.patients(forget.rows))
-        others = retain.random(0, min(len(retain.rows), self.siblings * len(forget.rows)))
-        chosen = targets(student, self.layers)
-        lost = activations(student, chosen, forget.batches(forget.rows))
-        held = activations(student, chosen, retain.batches(others))
-        for name, layer in chosen.items():
-            neurons = select(lost[name], held[name], share=self.share)
-            siblings = held[name][:, neurons].mean(dim=0)
-            apart = [
-                lost[name][patients == one][:, neurons].mean(dim=0) - siblings
-                for one in patients.unique()
-            ]
-            basis = directions(torch.stack(apart), variance=self.variance)
+
+        # Activations of the forgotten and of their siblings, a sample of the retained.
+        count = min(len(retain.rows), self.siblings * len(forget.rows))
+        sibling_rows = retain.random(0, count)
+        layers = targets(student, self.layers)
+        forget_activations = activations(student, layers, forget.batches(forget.rows))
+        retain_activations = activations(student, layers, retain.batches(sibling_rows))
+
+        for name, layer in layers.items():
+            forgotten, siblings = forget_activations[name], retain_activations[name]
+            neurons = select(forgotten, siblings, share=self.share)
+
+            # How far each patient's mean is from the siblings', in the selected neurons.
+            sibling_mean = siblings[:, neurons].mean(dim=0)
+            differences: list[Tensor] = []
+            for patient in patients.unique():
+                patient_mean = forgotten[patients == patient][:, neurons].mean(dim=0)
+                differences.append(patient_mean - sibling_mean)
+
+            basis = directions(torch.stack(differences), variance=self.variance)
             project(layer.weight, neurons, basis)
             context.facts[name] = {"neurons": len(neurons), "directions removed": basis.shape[1]}
+
         return student
 
 
 def targets(model: ImageText, layers: int) -> dict[str, nn.Module]:
     """The layers that are changed, by name: those nearest the output of each branch."""
     image = [name for name, _ in model.img_model.named_modules() if name.endswith(".conv2")]
-    text = [
-        *(f"encoder.layer.{at}.output.dense" for at in range(model.spec.text.layers)),
-        "pooler.dense",
-    ]
-    names = [f"img_model.{name}" for name in image[-layers:]] + [
-        f"text_model.bert.{name}" for name in text[-layers:]
-    ]
+    text = [f"encoder.layer.{number}.output.dense" for number in range(model.spec.text.layers)]
+    text.append("pooler.dense")
+
+    names = [f"img_model.{name}" for name in image[-layers:]]
+    names += [f"text_model.bert.{name}" for name in text[-layers:]]
     return {name: model.get_submodule(name) for name in names}
 
 
@@ -123,26 +134,29 @@ def activations(
     Returns:
         For each layer, Float[n, neurons].
     """
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+    pooled: dict[str, list[Tensor]] = {name: [] for name in layers}
     for batch in batches:
-        with _watched(
-            layers
-        ) as outputs:  # the branches, not the model: every process needs all samples
+        # The branches, not the model: every process needs all samples.
+        with _outputs(layers) as outputs:
             model.img_model(batch.image)
             model.text_model(batch.tokens, batch.mask)
         for name, value in outputs.items():
-            seen[name].append(_pooled(value, batch.mask).float().cpu())
-    return {name: torch.cat(values) for name, values in seen.items()}
+            pooled[name].append(_pooled(value, batch.mask).float().cpu())
+    return {name: torch.cat(values) for name, values in pooled.items()}
 
 
 @contextmanager
-def _watched(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+def _outputs(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """For a block, the last output of each layer, by name."""
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Any:
-        return lambda module, given, output: outputs.update({name: output.detach().clone()})
+    def keeper(name: str) -> Any:
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            outputs[name] = output.detach().clone()
 
-    handles = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
+        return keep
+
+    handles = [layer.register_forward_hook(keeper(name)) for name, layer in layers.items()]
     try:
         yield outputs
     finally:
@@ -152,8 +166,11 @@ def _watched(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
 def _pooled(value: Tensor, mask: Tensor) -> Tensor:
     """Float[b, c, h, w], Float[b, l, c] or Float[b, c] to Float[b, c]."""
+    # Images: the mean over the map.
     if value.ndim == 4:
         return value.mean(dim=(2, 3))
+
+    # Texts: the mean over their own tokens.
     if value.ndim == 3:
         weight = mask[:, :, None].to(value)
         return (value * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

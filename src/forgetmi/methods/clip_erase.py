@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -21,13 +22,15 @@ from forgetmi.unlearning.loop import adamw, cycle, embeddings, minimise, set_mod
 from forgetmi.unlearning.losses import keep
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
+Terms = dict[str, Tensor]
+
 
 @dataclass(frozen=True)
 class CLIPErase:
-    """Train on the retained patients, push the cosine of forgotten pairs down to 0, hold the retained embeddings.
+    """Train on the retained patients, push the cosine of forgotten pairs down to 0, keep the retained embeddings.
 
     Use it where the concern is the link itself, that an image can be matched to its own report: the one channel it
-    closes. It does not aim at what either head says about a forgotten patient.
+    closes. It does not aim at either head's outputs for a forgotten patient.
 
     Args:
         forget: Weight of the mean positive part of cos(image, report) over a forgotten batch, >= 0; at 0 the forgotten
@@ -44,6 +47,13 @@ class CLIPErase:
     retention is this model's own training loss, which holds its contrastive part; a cosine is not pushed below 0, since
     strongly opposed pairs would give the forgotten away; retained embeddings that are where they were, to rounding,
     are not pulled (`losses.keep`); the weights are ours.
+
+    Examples:
+        >>> method = CLIPErase(consistency=0.0)
+        >>> method.consistency, method.info.exact
+        (0.0, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain', 'teacher']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -75,41 +85,44 @@ class CLIPErase:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # The original's embeddings of the retained, where they are to be kept.
         retain, forget = loaders.retain, loaders.forget
-        hold = (
-            outputs_of(frozen(model), retain, retain.rows, context.cached)
-            if self.consistency > 0
-            else None
-        )
-        passes = -(-len(retain) // max(1, len(forget)))
+        original: OutputTable | None = None
+        if self.consistency > 0:
+            original = outputs_of(frozen(model), retain, retain.rows, context.cached)
+
+        # Passes over the forget set during one over the retain set.
+        passes = math.ceil(len(retain) / max(1, len(forget)))
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            lost = cycle(forget, epoch * passes)
-            context.log.epochs.append(
-                minimise(
-                    retain.epoch(epoch),
-                    lambda batch, lost=lost: self._terms(student, batch, lost, hold, context),
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            forget_batches = cycle(forget, epoch * passes)
+
+            def objective(batch: Batch, forget_batches: Iterator[Batch] = forget_batches) -> Terms:
+                return self._terms(student, batch, forget_batches, original, context)
+
+            means = minimise(retain.epoch(epoch), objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student
 
     def _terms(
         self,
         student: ImageText,
         batch: Batch,
-        lost: Iterator[Batch],
-        hold: OutputTable | None,
+        forget_batches: Iterator[Batch],
+        original: OutputTable | None,
         context: Context,
-    ) -> dict[str, Tensor]:
-        out = student(batch)
-        terms = {"retain": base_loss(out, batch, ordinal=context.ordinal).total}
+    ) -> Terms:
+        """Loss terms of a retain batch and, where its weight is above 0, of the next forget batch."""
+        outputs = student(batch)
+        terms = {"retain": base_loss(outputs, batch, ordinal=context.ordinal).total}
         if self.forget > 0:
-            terms["forget"] = self.forget * pair_similarity(student(next(lost)))
-        if hold is not None:
-            terms["consistency"] = self.consistency * drift(out, hold.of(batch.row))
+            forget_outputs = student(next(forget_batches))
+            terms["forget"] = self.forget * pair_similarity(forget_outputs)
+        if original is not None:
+            distance = drift(outputs, original.of(batch.row))
+            terms["consistency"] = self.consistency * distance
         return terms
 
 
@@ -121,7 +134,9 @@ def pair_similarity(out: Outputs) -> Tensor:
 
 def drift(out: Outputs, original: Outputs) -> Tensor:
     """UR + MR: mean distance of the concatenated and of the joint embeddings from the original's; a scalar, >= 0."""
-    (image, text, joint), (image_o, text_o, joint_o) = embeddings(out), embeddings(original)
-    return keep(torch.cat([image, text], dim=1), torch.cat([image_o, text_o], dim=1)) + keep(
-        joint, joint_o
-    )
+    image, text, joint = embeddings(out)
+    original_image, original_text, original_joint = embeddings(original)
+
+    unimodal = torch.cat([image, text], dim=1)
+    original_unimodal = torch.cat([original_image, original_text], dim=1)
+    return keep(unimodal, original_unimodal) + keep(joint, original_joint)

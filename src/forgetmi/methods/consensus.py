@@ -37,7 +37,14 @@ class Consensus:
         clip: Largest gradient norm, 0 = none.
 
     Source: ours. The target is the mean of the draws, rescaled to their mean norm: without that the averaged embedding
-    is shorter and the forgotten look less certain than unseen patients do.
+    is shorter and the forgotten look less certain than patients never trained on do.
+
+    Examples:
+        >>> method = Consensus(draws=4)
+        >>> method.draws, method.info.exact
+        (4, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'retain', 'teacher']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -69,11 +76,10 @@ class Consensus:
     clip: float = 5.0
 
     def __post_init__(self) -> None:
-        faults = [
-            Fault(f"{name} is {getattr(self, name)}", do="Choose 1 or more.")
-            for name in ("draws", "batch_size")
-            if getattr(self, name) < 1
-        ]
+        faults: list[Fault] = []
+        for name, value in (("draws", self.draws), ("batch_size", self.batch_size)):
+            if value < 1:
+                faults.append(Fault(f"{name} is {value}", do="Choose 1 or more."))
         if faults:
             raise SpecError(faults)
 
@@ -81,14 +87,17 @@ class Consensus:
         """Run the method; see the class."""
         if self.epochs == 0:
             return copy.deepcopy(model)
+
+        # The goal: the original's embeddings, averaged over augmentations and rescaled.
         teacher, forget = frozen(model), loaders.forget
-        changes = [
+        augmentations = [
             Perturbation(shift=self.shift, text_level=self.text_level, seed=context.seed, draw=draw)
             for draw in range(self.draws)
         ]
-        washed = average_over_augmentations(teacher, forget, forget.rows, changes)
+        averaged = average_over_augmentations(teacher, forget, forget.rows, augmentations)
         clean = outputs_of(teacher, forget, forget.rows, context.cached)
-        goal = replace(clean, image=washed.image.rescaled, text=washed.text.rescaled)
+        goal = replace(clean, image=averaged.image.rescaled, text=averaged.text.rescaled)
+
         return distil(
             model,
             teacher,

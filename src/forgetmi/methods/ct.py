@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.methods.msg import counted, layers
@@ -41,6 +42,13 @@ class CT:
     2410.01276), repository deepunlearn (``kgltop5.py``: 3 epochs of SGD, rate 1e-3, momentum 0.9, decay 5e-4, batches
     of 64, convolutions only). Deviations: the square matrices at the top of the text encoder, which has no
     convolutions; AdamW with clipping; 5 epochs, as tuned (docs/tuning.md); the training loss in place of cross-entropy.
+
+    Examples:
+        >>> method = CT(text_k=4)
+        >>> method.text_k, method.info.exact
+        (4, False)
+        >>> sorted(method.info.reads)
+        ['labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -77,18 +85,20 @@ class CT:
         context.facts["layers transposed"] = transpose(student, text_k=self.text_k)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         lessons = loaders.retain.for_training(loaders.batch_size)
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return {"retain": training_loss(student, batch, context)}
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-            set_lr(optimiser, self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2)
+            # From the full rate to 0 along a cosine.
+            rate = self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+            set_lr(optimiser, rate)
             set_mode(student, self.bn)
-            context.log.epochs.append(
-                minimise(
-                    counted(loaders.retain, lessons.epoch(epoch)),
-                    lambda batch: {"retain": training_loss(student, batch, context)},
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+
+            batches = counted(loaders.retain, lessons.epoch(epoch))
+            means = minimise(batches, objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student
 
 
@@ -100,16 +110,20 @@ def transpose(model: ImageText, *, text_k: int) -> int:
 
     Args:
         model: The model.
-        text_k: Linear layers of the text encoder, from the output on, that are looked at, >= 0.
+        text_k: Linear layers of the text encoder, from the output on, that are read, >= 0.
 
     Returns:
         Number of layers that were changed.
     """
     changed = 0
     for name in layers(model, text_k=text_k):
-        module = model.get_submodule(name)
-        weight = module.weight
-        if isinstance(weight, nn.Parameter) and weight.shape[-1] == weight.shape[-2] > 1:
+        weight = model.get_submodule(name).weight
+        if not isinstance(weight, nn.Parameter):
+            continue
+
+        # Square in its last two dimensions, and more than a single value.
+        height, width = weight.shape[-2:]
+        if height == width > 1:
             weight.copy_(weight.transpose(-1, -2).clone())
             changed += 1
     return changed

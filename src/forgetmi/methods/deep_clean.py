@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
@@ -41,6 +42,13 @@ class DeepClean:
     that equal settings clear equal numbers in every model; the encoders are ranked apart; biases and norm layers are
     left alone, since a cleared scale silences a whole channel; what is added to the denominator is 1e-8 of the
     encoder's mean, so that the choice does not depend on the scale of the loss.
+
+    Examples:
+        >>> method = DeepClean(share=0.03)
+        >>> method.share, method.info.exact
+        (0.03, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -74,27 +82,28 @@ class DeepClean:
         student = copy.deepcopy(model).eval()
         if self.epochs == 0:
             return student
-        forget, retain = (
-            squared_gradients(student, one, each=self.each)[0]
-            for one in (loaders.forget, loaders.retain)
-        )
+
+        # Fisher information of both sets, and the weights that it selects.
+        forget, _ = squared_gradients(student, loaders.forget, each=self.each)
+        retain, _ = squared_gradients(student, loaders.retain, each=self.each)
         masks = choose(forget, retain, share=self.share)
         context.facts["share of weights cleared"] = shares(masks)
+
+        # Clear them, and train those alone.
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(name in masks)
         _clear(student, masks)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return {"retain": training_loss(student, batch, context)}
+
         with masked(student, optimiser, masks):
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-                context.log.epochs.append(
-                    minimise(
-                        loaders.retain.epoch(epoch),
-                        lambda batch: {"retain": training_loss(student, batch, context)},
-                        optimiser,
-                        context,
-                        clip=self.clip,
-                    )
-                )
+                batches = loaders.retain.epoch(epoch)
+                means = minimise(batches, objective, optimiser, context, clip=self.clip)
+                context.log.epochs.append(means)
+
         return student.requires_grad_(True)
 
 
@@ -110,19 +119,22 @@ def choose(
     Returns:
         Bool tensors, by name.
     """
+    # Biases and norm layers are left alone.
+    matrices = {name: values for name, values in retain.items() if values.ndim > 1}
+
     ratio: dict[str, Tensor] = {}
-    for encoder in by_encoder(
-        {name: values for name, values in retain.items() if values.ndim > 1}
-    ).values():
-        mean = sum(float(values.double().sum()) for values in encoder.values()) / sum(
-            values.numel() for values in encoder.values()
-        )
-        least = 1e-8 * mean or torch.finfo(torch.float32).tiny
-        ratio |= {name: forget[name] / (values + least) for name, values in encoder.items()}
+    for encoder in by_encoder(matrices).values():
+        # The denominator's floor is a share of the encoder's mean.
+        total = sum(float(values.double().sum()) for values in encoder.values())
+        mean = total / sum(values.numel() for values in encoder.values())
+        floor = 1e-8 * mean or torch.finfo(torch.float32).tiny
+        for name, values in encoder.items():
+            ratio[name] = forget[name] / (values + floor)
     return largest_by_encoder(ratio, share)
 
 
 @torch.no_grad()
 def _clear(model: ImageText, masks: Mapping[str, Tensor]) -> None:
+    """Set the chosen weights to 0, in place."""
     for name, mask in masks.items():
         model.get_parameter(name).masked_fill_(mask, 0.0)

@@ -1,4 +1,4 @@
-"""DELETE: answer as the original would if the true class did not exist, reading the forgotten alone."""
+"""DELETE: predict as the original would if the true class did not exist, reading the forgotten alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.batch import Batch
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
@@ -17,7 +17,7 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode
-from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
+from forgetmi.unlearning.teacher import frozen, outputs_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Delete:
     Source: Zhou et al. 2025 (arXiv 2503.23751), repository shaaaaron/DELETE (SGD, momentum 0.9, rate 1e-4, 20 epochs,
     batches of 128). Deviations: both heads; AdamW with clipping; fewer epochs; ``truth``; samples of unknown label are
     left out.
+
+    Examples:
+        >>> method = Delete(truth=0.25)
+        >>> method.truth, method.info.exact
+        (0.25, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'teacher']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -76,31 +83,25 @@ class Delete:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
         forget = loaders.forget
-        table = outputs_of(frozen(model), forget, forget.rows, context.cached)
+        original = outputs_of(frozen(model), forget, forget.rows, context.cached)
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return self._terms(student(batch), original.of(batch.row), batch.label)
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(
-                minimise(
-                    forget.epoch(epoch),
-                    lambda batch: self._terms(student, batch, table),
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            means = minimise(forget.epoch(epoch), objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student
 
-    def _terms(self, student: ImageText, batch: Batch, table: OutputTable) -> dict[str, Tensor]:
-        out, original = student(batch), table.of(batch.row)
-        return {
-            "image": divergence(
-                out.image_logits, original.image_logits, batch.label, truth=self.truth
-            ),
-            "text": divergence(
-                out.text_logits, original.text_logits, batch.label, truth=self.truth
-            ),
-        }
+    def _terms(self, outputs: Outputs, original: Outputs, label: Tensor) -> dict[str, Tensor]:
+        """Divergence of each head from the original without the true class."""
+        image = divergence(outputs.image_logits, original.image_logits, label, truth=self.truth)
+        text = divergence(outputs.text_logits, original.text_logits, label, truth=self.truth)
+        return {"image": image, "text": text}
 
 
 def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:
@@ -113,9 +114,14 @@ def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tenso
 
     Returns:
         Float[n, k], each row with sum 1.
+
+    Examples:
+        >>> without_truth(torch.zeros(1, 3), torch.tensor([0])).tolist()
+        [[0.0, 0.5, 0.5]]
     """
-    own = nn.functional.one_hot(label, logits.shape[1]).bool()
-    return torch.where(own, truth, (1 - truth) * logits.masked_fill(own, -torch.inf).softmax(dim=1))
+    true_class = nn.functional.one_hot(label, logits.shape[1]).bool()
+    others = logits.masked_fill(true_class, -torch.inf).softmax(dim=1)
+    return torch.where(true_class, truth, (1 - truth) * others)
 
 
 def divergence(student: Tensor, teacher: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:
@@ -129,7 +135,9 @@ def divergence(student: Tensor, teacher: Tensor, label: Tensor, *, truth: float 
     Returns:
         Scalar, >= 0; 0 where no label is known.
     """
+    # Samples of unknown label are left out.
     known = label >= 0
     target = without_truth(teacher.detach()[known], label[known], truth=truth)
-    total = nn.functional.kl_div(student[known].log_softmax(dim=1), target, reduction="sum")
+    prediction = student[known].log_softmax(dim=1)
+    total = nn.functional.kl_div(prediction, target, reduction="sum")
     return total / known.sum().clamp(min=1)

@@ -38,6 +38,13 @@ class EUk:
     encoder, by forward depth; each layer gets the initialiser it had at first (there He's for all), norm layers among
     them scale 1, shift 0 and new statistics (there kept); epochs, batches, rates and batch-norm mode are those of the
     original's recipe; batch norms that do not move keep their statistics.
+
+    Examples:
+        >>> method = EUk(image_k=6)
+        >>> method.image_k, method.info.exact
+        (6, False)
+        >>> sorted(method.info.reads)
+        ['labels', 'recipe', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -59,20 +66,30 @@ class EUk:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+        recipe = context.recipe
+
+        # The last layers and the gate start afresh; all others are frozen.
         moving = last_layers(student, image_k=self.image_k, text_k=self.text_k)
         initialise(student, seed=context.fresh_seed, names=(*moving, "gate"))
         free_only(student, moving)
         context.facts["layers that start afresh"] = len(moving)
-        recipe = context.recipe
-        changing = ("image", "text") if recipe.bf16 else ("image",) if recipe.shift > 0 else ()
+
+        # Encoders whose frozen layers' outputs change from pass to pass.
+        changing: tuple[str, ...] = ()
+        if recipe.bf16:
+            changing = ("image", "text")
+        elif recipe.shift > 0:
+            changing = ("image",)
+
         learning(student)
-        with frozen_prefix(
+        prefix = frozen_prefix(
             student,
             loaders.retain,
             context,
             passes=recipe.epochs,
             limit=self.cache_mb,
             but=changing,
-        ):
+        )
+        with prefix:
             context.train(student, loaders.retain, seed=context.fresh_seed)
         return student.requires_grad_(True)

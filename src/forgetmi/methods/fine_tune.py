@@ -6,6 +6,9 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from torch import Tensor
+
+from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -16,7 +19,7 @@ from forgetmi.unlearning.loop import adamw, minimise, set_mode, training_loss
 
 @dataclass(frozen=True)
 class FineTune:
-    """Go on training on the retained patients and hope that the others fade.
+    """Continue training on the retained patients, so that the memory of the others fades.
 
     Use it as the baseline every other method must beat: at a small learning rate nothing is forgotten, at a large one
     it is a slow retraining.
@@ -32,6 +35,13 @@ class FineTune:
     epochs) and Unlearn-Saliency (SGD, rate 0.01, momentum 0.9, decay 5e-4, 10 epochs). Deviations: AdamW,
     because of the text encoder, at a constant rate, by default the peak of the compact model's training; batch-norm
     statistics kept by default; all parts of the training loss have weight 1.
+
+    Examples:
+        >>> method = FineTune(lr=0.0003)
+        >>> method.lr, method.info.exact
+        (0.0003, False)
+        >>> sorted(method.info.reads)
+        ['labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -57,15 +67,14 @@ class FineTune:
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return {"retain": training_loss(student, batch, context)}
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(
-                minimise(
-                    loaders.retain.epoch(epoch),
-                    lambda batch: {"retain": training_loss(student, batch, context)},
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            batches = loaders.retain.epoch(epoch)
+            means = minimise(batches, objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student

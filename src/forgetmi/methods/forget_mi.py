@@ -65,6 +65,13 @@ class ForgetMI:
     patients' embeddings); one frozen gate fitted on the original serves teacher and student; the distance is smooth at
     0, and a retained sample that is where the original has it, to rounding, is not pulled (see `losses.keep`); the
     weights x2 are those of the authors' configuration, since the text gives none.
+
+    Examples:
+        >>> method = ForgetMI(setting="multimodal")
+        >>> method.setting, method.info.exact
+        ('multimodal', False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain', 'teacher', 'validation']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

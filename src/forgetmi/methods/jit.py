@@ -26,7 +26,7 @@ class JiT:
     """Just in time: shrink how much the logits change between a forgotten sample and noisy copies of it.
 
     For each modality the mean over copies of ``|f(x) - f(x')| / |x - x'|``, a local Lipschitz constant; no gradient
-    flows through the noisy copies. Use it where neither labels nor any other patient's data are at hand. Nothing holds
+    flows through the noisy copies. Use it where neither labels nor any other patient's data are at hand. Nothing keeps
     the others in place: watch the utility of each class.
 
     Args:
@@ -45,6 +45,13 @@ class JiT:
     input are its word embeddings, whose table stays as it is; batch statistics of evaluation and no dropout, which the
     code leaves open; differences of the logits below 1e-4 count less (see `losses.distance`), so that the gradient is
     finite at 0.
+
+    Examples:
+        >>> method = JiT(copies=10)
+        >>> method.copies, method.info.exact
+        (10, False)
+        >>> sorted(method.info.reads)
+        ['forget']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -77,42 +84,49 @@ class JiT:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
+
+        # The gate and the table of word embeddings stay as they are.
         student.gate.requires_grad_(False)
         student.text_model.bert.embeddings.word_embeddings.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-            draw = torch_generator(context.seed, "unlearn", "lipschitz", epoch)
-            context.log.epochs.append(
-                minimise(
-                    loaders.forget.epoch(epoch),
-                    lambda batch, draw=draw: self._terms(student, batch, draw),
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            generator = torch_generator(context.seed, "unlearn", "lipschitz", epoch)
+
+            def objective(
+                batch: Batch, generator: torch.Generator = generator
+            ) -> dict[str, Tensor]:
+                return self._terms(student, batch, generator)
+
+            batches = loaders.forget.epoch(epoch)
+            means = minimise(batches, objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student.requires_grad_(True)
 
-    def _terms(self, student: ImageText, batch: Batch, draw: torch.Generator) -> dict[str, Tensor]:
+    def _terms(
+        self, student: ImageText, batch: Batch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Local Lipschitz constant of each modality, the mean over the copies."""
+        # The text's input are its word embeddings; padding gets no noise.
         words = student.text_model.embed(batch.tokens).detach()
-        real = batch.mask[:, :, None].to(words)
-        spread = self.text_std * float(words[batch.mask.bool()].std(correction=0))
+        is_token = batch.mask[:, :, None].to(words)
+        text_std = self.text_std * float(words[batch.mask.bool()].std(correction=0))
         clean = student(batch, text_inputs=words)
-        found = []
+
+        constants: list[Tensor] = []
         for _ in range(self.copies):
-            image = disturb(batch.image, std=self.image_std, generator=draw)
-            text = torch.lerp(words, disturb(words, std=spread, generator=draw), real)
+            image = disturb(batch.image, std=self.image_std, generator=generator)
+            noisy_words = disturb(words, std=text_std, generator=generator)
+            text = torch.lerp(words, noisy_words, is_token)
             with torch.no_grad():
                 noisy = student(replace(batch, image=image), text_inputs=text)
-            found.append(
-                torch.stack(
-                    [
-                        lipschitz(clean.image_logits, noisy.image_logits, batch.image, image),
-                        lipschitz(clean.text_logits, noisy.text_logits, words, text),
-                    ]
-                )
-            )
-        mean = torch.stack(found).mean(dim=0)
+
+            image_constant = lipschitz(clean.image_logits, noisy.image_logits, batch.image, image)
+            text_constant = lipschitz(clean.text_logits, noisy.text_logits, words, text)
+            constants.append(torch.stack([image_constant, text_constant]))
+
+        mean = torch.stack(constants).mean(dim=0)
         return {"image": mean[0], "text": mean[1]}
 
 
@@ -138,5 +152,6 @@ def lipschitz(clean: Tensor, noisy: Tensor, x: Tensor, disturbed: Tensor) -> Ten
     Returns:
         Scalar, >= 0.
     """
-    way = (x - disturbed).flatten(1).norm(dim=1)
-    return (distance(clean, noisy.detach()) / way.clamp(min=1e-8)).mean()
+    input_distance = (x - disturbed).flatten(1).norm(dim=1)
+    output_distance = distance(clean, noisy.detach())
+    return (output_distance / input_distance.clamp(min=1e-8)).mean()

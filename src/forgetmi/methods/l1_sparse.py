@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -39,6 +40,13 @@ class L1Sparse:
     decay 5e-4, 10 epochs; its flag's default of 0.2 is meant for another method, the Ruli repository takes 3e-4 to
     1e-3). Deviations: AdamW with clipping; a weight for each encoder, because their sizes differ, the
     image encoder's tuned (docs/tuning.md); biases, norm layers and the gate carry no penalty.
+
+    Examples:
+        >>> method = L1Sparse(image_alpha=0.0001)
+        >>> method.image_alpha, method.info.exact
+        (0.0001, False)
+        >>> sorted(method.info.reads)
+        ['labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -66,37 +74,41 @@ class L1Sparse:
     def factor(self, epoch: int) -> float:
         """Share of the penalty that is left in an epoch, from 1 down to 0."""
         falling = self.epochs - self.plain_epochs
-        return 1 - epoch / falling if epoch < falling else 0.0
+        if epoch >= falling:
+            return 0.0
+        return 1 - epoch / falling
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(
-                minimise(
-                    loaders.retain.epoch(epoch),
-                    lambda batch, epoch=epoch: {
-                        "retain": training_loss(student, batch, context),
-                        **self._penalty(student, self.factor(epoch)),
-                    },
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            factor = self.factor(epoch)
+
+            def objective(batch: Batch, factor: float = factor) -> dict[str, Tensor]:
+                loss = training_loss(student, batch, context)
+                return {"retain": loss, **self._penalty(student, factor)}
+
+            batches = loaders.retain.epoch(epoch)
+            means = minimise(batches, objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student
 
     def _penalty(self, student: ImageText, factor: float) -> dict[str, Tensor]:
+        """Weighted sum of both encoders' absolute weights; empty where it has no weight."""
         encoders = (
             (factor * self.image_alpha, student.img_model),
             (factor * self.text_alpha, student.text_model),
         )
-        parts = [
-            weight * l1_norm(p for p in encoder.parameters() if p.ndim > 1)
-            for weight, encoder in encoders
-            if weight > 0
-        ]
-        return {"l1": torch.stack(parts).sum()} if parts else {}
+        parts: list[Tensor] = []
+        for weight, encoder in encoders:
+            if weight > 0:
+                matrices = [p for p in encoder.parameters() if p.ndim > 1]
+                parts.append(weight * l1_norm(matrices))
+        if not parts:
+            return {}
+        return {"l1": torch.stack(parts).sum()}

@@ -51,6 +51,13 @@ class MSG:
     decay 5e-4, batches of 64, convolutions only). Deviations: the top of the text encoder; the gradient in eval mode,
     summed over samples; each layer's own initialiser; AdamW, which divides a factor on the gradient out, so that the
     factor is on the step; the training loss in place of cross-entropy.
+
+    Examples:
+        >>> method = MSG(image_share=0.1)
+        >>> method.image_share, method.info.exact
+        (0.1, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -76,10 +83,8 @@ class MSG:
     bn: Literal["train", "eval"] = "train"
 
     def __post_init__(self) -> None:
-        if (
-            not all(0 <= value <= 1 for value in (self.image_share, self.text_share, self.kept))
-            or self.text_k < 0
-        ):
+        shares = (self.image_share, self.text_share, self.kept)
+        if not all(0 <= value <= 1 for value in shares) or self.text_k < 0:
             raise MethodError(
                 Fault(
                     "image_share, text_share, kept must be in [0, 1], text_k at least 0",
@@ -93,44 +98,50 @@ class MSG:
         if self.epochs == 0:
             return student
         student.gate.requires_grad_(False)
+
+        # The chosen weights start afresh.
         masks = self.choose(student, loaders)
         afresh(student, masks, seed=context.fresh_seed)
         context.facts["weights that start afresh"] = sum(int(mask.sum()) for mask in masks.values())
+
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         lessons = loaders.retain.for_training(loaders.batch_size)
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return {"retain": training_loss(student, batch, context)}
+
+        # They learn at the full rate, all others at a share of it.
         with masked(student, optimiser, masks, outside=self.kept):
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
                 set_lr(optimiser, self.lr * triangle(epoch, self.epochs))
                 set_mode(student, self.bn)
-                context.log.epochs.append(
-                    minimise(
-                        counted(loaders.retain, lessons.epoch(epoch)),
-                        lambda batch: {"retain": training_loss(student, batch, context)},
-                        optimiser,
-                        context,
-                        clip=self.clip,
-                    )
-                )
+                batches = counted(loaders.retain, lessons.epoch(epoch))
+                means = minimise(batches, objective, optimiser, context, clip=self.clip)
+                context.log.epochs.append(means)
+
         return student
 
     def choose(self, model: ImageText, loaders: GuardedLoaders) -> dict[str, Tensor]:
         """Which weights start afresh: Bool tensors by parameter name."""
+        # Gradients on the forgotten and on as many retained samples.
         forget, retain = loaders.forget, loaders.retain
-        like = np.sort(retain.random(0, min(len(forget.rows), len(retain.rows))))
-        asked = ((forget, forget.rows), (retain, like))
-        lost, held = (summed_gradient(model, one.batches(rows)) for one, rows in asked)
-        wanted = {
-            f"{name}.weight": self.image_share if name.startswith("img_model.") else self.text_share
-            for name in layers(model, text_k=self.text_k)
-        }
+        count = min(len(forget.rows), len(retain.rows))
+        retain_rows = np.sort(retain.random(0, count))
+        forget_gradient = summed_gradient(model, forget.batches(forget.rows))
+        retain_gradient = summed_gradient(model, retain.batches(retain_rows))
+
+        # In each layer the weights whose two gradients are most alike.
         masks: dict[str, Tensor] = {}
-        for name, share in wanted.items():
-            masks |= largest({name: -(held[name] - lost[name]).abs()}, share)
+        for layer in layers(model, text_k=self.text_k):
+            name = f"{layer}.weight"
+            share = self.image_share if layer.startswith("img_model.") else self.text_share
+            difference = (retain_gradient[name] - forget_gradient[name]).abs()
+            masks |= largest({name: -difference}, share)
         return masks
 
 
 def counted(loader: GuardedLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Pass on batches that were read past a set's own count, and count them."""
+    """Count the samples of batches from `GuardedLoader.for_training`, which counts none itself."""
     for batch in batches:
         loader.seen += len(batch)
         yield batch
@@ -138,21 +149,18 @@ def counted(loader: GuardedLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
 
 def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:
     """Names of all convolutions of the image encoder and of the last linear layers of the text encoder."""
-    image = tuple(
-        f"img_model.{name}"
-        for name, module in model.img_model.named_modules()
-        if isinstance(module, nn.Conv2d)
-    )
+    image: list[str] = []
+    for name, module in model.img_model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            image.append(f"img_model.{name}")
     if text_k == 0:
-        return image
-    return (
-        *image,
-        *(
-            name
-            for name in last_layers(model, image_k=0, text_k=text_k)
-            if isinstance(model.get_submodule(name), nn.Linear)
-        ),
-    )
+        return tuple(image)
+
+    text: list[str] = []
+    for name in last_layers(model, image_k=0, text_k=text_k):
+        if isinstance(model.get_submodule(name), nn.Linear):
+            text.append(name)
+    return (*image, *text)
 
 
 @torch.no_grad()
@@ -164,14 +172,25 @@ def afresh(model: ImageText, masks: dict[str, Tensor], *, seed: int) -> None:
         masks: Bool tensors by parameter name.
         seed: Of the new values; never the seed the model was first initialised with.
     """
+    # A copy whose affected layers are initialised anew.
     new = copy.deepcopy(model)
-    initialise(new, seed=seed, names=tuple(name.rpartition(".")[0] for name in masks))
+    layer_names = tuple(name.rpartition(".")[0] for name in masks)
+    initialise(new, seed=seed, names=layer_names)
+
     for name, mask in masks.items():
         weight = model.get_parameter(name)
         weight.copy_(torch.where(mask, new.get_parameter(name), weight))
 
 
 def triangle(epoch: int, epochs: int) -> float:
-    """Share of the peak learning rate in an epoch counted from 0: rising to 1 in the middle, then falling."""
-    rising, done = (epochs + 1) // 2, epoch + 1
-    return done / rising if done <= rising else (epochs + 1 - done) / (epochs + 1 - rising)
+    """Share of the peak learning rate in an epoch counted from 0: rising to 1 in the middle, then falling.
+
+    Examples:
+        >>> [triangle(epoch, 3) for epoch in range(3)]
+        [0.5, 1.0, 0.5]
+    """
+    rising = (epochs + 1) // 2
+    done = epoch + 1
+    if done <= rising:
+        return done / rising
+    return (epochs + 1 - done) / (epochs + 1 - rising)

@@ -1,4 +1,4 @@
-"""MultiDelete: untie each forgotten image from its report, hold each modality and everyone else's embeddings."""
+"""MultiDelete: untie each forgotten image from its report, keep each modality and everyone else's embeddings."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class MultiDelete:
     """Minimise ``md MD + mkr MKR + ukr UKR``, one forget and one retain batch a step.
 
     MD (modality decoupling) pulls a forgotten pair's joint embedding to the original's of its image with a report of
-    another patient; MKR holds retained pairs' joint embeddings; UKR holds each forgotten image's and report's own
+    another patient; MKR keeps retained pairs' joint embeddings; UKR keeps each forgotten image's and report's own
     embedding. Each is the mean squared difference over samples and components, the target being the original's.
 
-    Use it as the published multimodal baseline. It holds the image embeddings of forgotten patients where they were, so
+    Use it as the published multimodal baseline. It keeps the image embeddings of forgotten patients where they were, so
     that the image head, and attacks on its loss, hardly change; and MD can be met by the gate alone.
 
     Args:
@@ -52,6 +52,13 @@ class MultiDelete:
     its own copy; the image of a decoupled pair is the forgotten one's own, while the paper draws both from retained
     pairs; the permutation runs over the whole set, because a small batch may allow none; the last epoch is returned,
     while the code keeps the best one on test data; rate and md tuned (docs/tuning.md).
+
+    Examples:
+        >>> method = MultiDelete(partners="forget")
+        >>> method.partners, method.info.exact
+        ('forget', False)
+        >>> sorted(method.info.reads)
+        ['forget', 'retain', 'teacher']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -81,30 +88,55 @@ class MultiDelete:
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
-        teacher, student = frozen(model), copy.deepcopy(model)
+        teacher = frozen(model)
+        student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         student.gate.requires_grad_(True)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # Of every epoch: the retained rows, and the rows whose reports stand in for the forgotten ones.
         forget, retain = loaders.forget, loaders.retain
-        kept = [retain.window(epoch, len(forget.rows)) for epoch in range(self.epochs)]
-        foreign = [self._partners(loaders, context.seed, epoch) for epoch in range(self.epochs)]
-        lost = outputs_of(teacher, forget, forget.rows, context.cached)
-        needed = [*kept, *foreign] if self.partners == "retain" else kept
-        held = outputs_of(teacher, retain, np.unique(np.concatenate(needed)), context.cached)
-        reports = held if self.partners == "retain" else lost
+        retain_rows = [retain.window(epoch, len(forget.rows)) for epoch in range(self.epochs)]
+        partner_rows = [
+            self._partners(loaders, context.seed, epoch) for epoch in range(self.epochs)
+        ]
+        partners_are_retained = self.partners == "retain"
+
+        # The original's outputs for all of them.
+        forget_original = outputs_of(teacher, forget, forget.rows, context.cached)
+        needed = [*retain_rows, *partner_rows] if partners_are_retained else retain_rows
+        all_retain_rows = np.unique(np.concatenate(needed))
+        retain_original = outputs_of(teacher, retain, all_retain_rows, context.cached)
+        reports = retain_original if partners_are_retained else forget_original
+
         weights = torch.tensor([self.md, self.mkr, self.ukr])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            goal = decoupled(teacher, lost, reports.of(torch.from_numpy(foreign[epoch])))
+            foreign = reports.of(torch.from_numpy(partner_rows[epoch]))
+            goal = decoupled(teacher, forget_original, foreign)
+
             means = Means(("MD", "MKR", "UKR"))
-            for first, second in zip(forget.epoch(epoch), retain.batches(kept[epoch]), strict=True):
+            forget_batches = forget.epoch(epoch)
+            retain_batches = retain.batches(retain_rows[epoch])
+            for forget_batch, retain_batch in zip(forget_batches, retain_batches, strict=True):
                 set_lr(optimiser, self.rate(context.log.steps, self.epochs * len(forget)))
-                forgotten, retained = split(student(concatenate(first, second)), len(first))
-                terms = losses(forgotten, goal.of(first.row), retained, held.of(second.row))
-                context.step((terms * weights.to(terms)).sum(), optimiser, clip=self.clip)
-                means.add(terms, len(first))
+
+                # One forward pass for both batches.
+                outputs = student(concatenate(forget_batch, retain_batch))
+                forgotten, retained = split(outputs, len(forget_batch))
+                terms = losses(
+                    forgotten,
+                    goal.of(forget_batch.row),
+                    retained,
+                    retain_original.of(retain_batch.row),
+                )
+                total = (terms * weights.to(terms)).sum()
+                context.step(total, optimiser, clip=self.clip)
+                means.add(terms, len(forget_batch))
+
             context.log.epochs.append(means.read())
+
         return student
 
     def rate(self, step: int, total: int) -> float:
@@ -112,6 +144,8 @@ class MultiDelete:
         rising = self.warmup * total
         if step < rising:
             return self.lr * (step + 1) / math.ceil(rising)
+
+        # From the peak to 0 along a cosine.
         return self.lr * (1 + math.cos(math.pi * (step - rising) / (total - rising))) / 2
 
     def _partners(self, loaders: GuardedLoaders, seed: int, epoch: int) -> Ints:
@@ -119,33 +153,33 @@ class MultiDelete:
         rows = loaders.forget.rows
         if self.partners == "retain":
             return loaders.retain.random(epoch, len(rows))
-        return rows[
-            derangement(
-                loaders.forget.patients(rows), numpy_generator(seed, "unlearn", "partners", epoch)
-            )
-        ]
+
+        # Among the forgotten themselves, never within a patient.
+        patients = loaders.forget.patients(rows)
+        generator = numpy_generator(seed, "unlearn", "partners", epoch)
+        return rows[derangement(patients, generator)]
 
 
-def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, held: Outputs) -> Tensor:
+def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, original: Outputs) -> Tensor:
     """MD, MKR and UKR, Float[3], unweighted.
 
     Args:
         forgotten: The student's, of b forgotten pairs.
         goal: The original's embeddings of them, the joint one with a foreign report (see `decoupled`).
         retained: The student's, of retained pairs.
-        held: The original's, of the same.
+        original: The original's, of the same.
     """
     image, text, joint = embeddings(forgotten)
     image_goal, text_goal, joint_goal = embeddings(goal)
-    return torch.stack(
-        [
-            nn.functional.mse_loss(joint, joint_goal),
-            nn.functional.mse_loss(embeddings(retained)[2], embeddings(held)[2]),
-            nn.functional.mse_loss(
-                torch.cat([image, text], dim=1), torch.cat([image_goal, text_goal], dim=1)
-            ),
-        ]
-    )
+    _, _, retained_joint = embeddings(retained)
+    _, _, original_joint = embeddings(original)
+
+    unimodal = torch.cat([image, text], dim=1)
+    unimodal_goal = torch.cat([image_goal, text_goal], dim=1)
+    md = nn.functional.mse_loss(joint, joint_goal)
+    mkr = nn.functional.mse_loss(retained_joint, original_joint)
+    ukr = nn.functional.mse_loss(unimodal, unimodal_goal)
+    return torch.stack([md, mkr, ukr])
 
 
 @torch.no_grad()
@@ -157,4 +191,5 @@ def decoupled(teacher: ImageText, own: OutputTable, foreign: Outputs) -> OutputT
         own: Its outputs of n pairs.
         foreign: Its outputs of n others, in the order of ``own``.
     """
-    return replace(own, joint=teacher.gate(own.image, embeddings(foreign)[1]))
+    _, foreign_text, _ = embeddings(foreign)
+    return replace(own, joint=teacher.gate(own.image, foreign_text))

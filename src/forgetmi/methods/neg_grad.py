@@ -1,11 +1,12 @@
-"""NegGrad: gradient ascent on the forgotten patients, until they look like patients never seen."""
+"""NegGrad: gradient ascent on the forgotten patients, until they look like validation patients."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate
@@ -20,7 +21,7 @@ from forgetmi.unlearning.losses import classification
 
 @dataclass(frozen=True)
 class NegGrad:
-    """Climb the cross-entropy of both heads on the forgotten patients; nothing else is read or held.
+    """Climb the cross-entropy of both heads on the forgotten patients; no retained patient is read.
 
     Use it where retained data are no longer at hand and a loss of quality is acceptable. Going too far is itself
     detectable, hence the stop rule.
@@ -39,6 +40,13 @@ class NegGrad:
     which destroys most models) and MultiDelete (1 epoch of minus the loss). Deviations: AdamW with clipping; the
     ranking loss is not climbed, because its hinge depends on batch mates and is unbounded in the embeddings' length;
     the stop rule is ours. Its target is the original's loss, not the current model's, which grows with the damage.
+
+    Examples:
+        >>> method = NegGrad(stop="never")
+        >>> method.stop, method.info.exact
+        ('never', False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'teacher', 'validation']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -70,47 +78,37 @@ class NegGrad:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         target = self._target(model, loaders)
 
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return {"forget": -classification(student(batch), batch.label)}
+
         def reached() -> bool:
             return target is not None and _mean(student, loaders) >= target
 
+        # The rule is checked after each step, and the run ends with the epoch in which it stopped one.
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            context.log.epochs.append(
-                minimise(
-                    _until(reached, loaders.forget.epoch(epoch)),
-                    lambda batch: {"forget": -classification(student(batch), batch.label)},
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            batches = loaders.forget.epoch(epoch)
+            means = minimise(batches, objective, optimiser, context, clip=self.clip, stop=reached)
+            context.log.epochs.append(means)
             if reached():
                 break
+
         if target is not None:
-            context.facts.update(
-                {
-                    "target cross-entropy": target,
-                    "reached": _mean(student, loaders),
-                    "stopped": reached(),
-                }
-            )
+            context.facts["target cross-entropy"] = target
+            context.facts["reached"] = _mean(student, loaders)
+            context.facts["stopped"] = reached()
         return student
 
     def _target(self, model: ImageText, loaders: GuardedLoaders) -> float | None:
+        """The original's mean cross-entropy on validation patients of the same mix of labels; None = no rule."""
         if self.stop == "never":
             return None
-        like, _ = per_sample(model, loaders.forget, "cross_entropy")
-        return matched_mean(*per_sample(model, loaders.validation, "cross_entropy"), like)
-
-
-def _until(reached: Callable[[], bool], batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Pass batches on, and no more once a step has reached the target."""
-    for batch in batches:
-        yield batch
-        if reached():
-            return
+        forget_label, _ = per_sample(model, loaders.forget, "cross_entropy")
+        label, loss = per_sample(model, loaders.validation, "cross_entropy")
+        return matched_mean(label, loss, forget_label)
 
 
 def _mean(student: ImageText, loaders: GuardedLoaders) -> float:
     """The image head's mean cross-entropy on the forget set."""
-    return float(per_sample(student, loaders.forget, "cross_entropy")[1].double().mean())
+    _, loss = per_sample(student, loaders.forget, "cross_entropy")
+    return float(loss.double().mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -18,13 +19,15 @@ from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, cycle, minimise, set_mode, training_loss
 from forgetmi.unlearning.losses import classification
 
+Terms = dict[str, Tensor]
+
 
 @dataclass(frozen=True)
 class NegGradPlus:
     """Minimise ``alpha L(retained batch) - (1 - alpha) L(forgotten batch)``, one batch of each a step.
 
     Use it as the strong simple baseline, with care: it is very sensitive to alpha, and forgotten patients end with
-    losses far above those of patients never seen.
+    losses far above those of patients never trained on.
 
     Args:
         alpha: Weight of the retained batch, 0 to 1; a part of weight 0 is not computed at all.
@@ -39,6 +42,13 @@ class NegGradPlus:
     epochs; alpha 0.9999, 5 epochs for its membership attack). Deviations: AdamW with clipping; alpha, rate and epochs
     tuned (docs/tuning.md); the ranking loss is part of the retained term alone: its hinge depends on batch mates and is
     unbounded in the embeddings' length.
+
+    Examples:
+        >>> method = NegGradPlus(alpha=0.95)
+        >>> method.alpha, method.info.exact
+        (0.95, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -65,29 +75,31 @@ class NegGradPlus:
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # Passes over the forget set during one over the retain set.
         retain, forget = loaders.retain, loaders.forget
-        passes = -(-len(retain) // max(1, len(forget)))
+        passes = math.ceil(len(retain) / max(1, len(forget)))
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            lost = cycle(forget, epoch * passes)
-            context.log.epochs.append(
-                minimise(
-                    retain.epoch(epoch),
-                    lambda batch, lost=lost: self._terms(student, batch, lost, context),
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            forget_batches = cycle(forget, epoch * passes)
+
+            def objective(batch: Batch, forget_batches: Iterator[Batch] = forget_batches) -> Terms:
+                return self._terms(student, batch, forget_batches, context)
+
+            means = minimise(retain.epoch(epoch), objective, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
+
         return student
 
     def _terms(
-        self, student: ImageText, batch: Batch, lost: Iterator[Batch], context: Context
-    ) -> dict[str, Tensor]:
-        terms: dict[str, Tensor] = {}
+        self, student: ImageText, batch: Batch, forget_batches: Iterator[Batch], context: Context
+    ) -> Terms:
+        """Weighted losses of a retain batch and of the next forget batch; a part of weight 0 is not computed."""
+        terms: Terms = {}
         if self.alpha != 0:
             terms["retain"] = self.alpha * training_loss(student, batch, context)
         if self.alpha != 1:
-            forgotten = next(lost)
-            terms["forget"] = (self.alpha - 1) * classification(student(forgotten), forgotten.label)
+            forget_batch = next(forget_batches)
+            loss = classification(student(forget_batch), forget_batch.label)
+            terms["forget"] = (self.alpha - 1) * loss
         return terms

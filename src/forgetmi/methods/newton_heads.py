@@ -29,8 +29,8 @@ class NewtonHeads:
     """Fit both heads as L2-regularised logistic regressions on all patients, then remove the forgotten in closed form.
 
     **The certificate is about the heads alone. The encoders were trained on the forgotten, are not touched and still
-    remember them**; anyone who can read embeddings is not held off. Use it where the encoders never saw the patients (a
-    public, pretrained encoder), or to see what removal from the heads alone achieves.
+    remember them**; it gives no protection against anyone who can read embeddings. Use it where the encoders never saw
+    the patients (a public, pretrained encoder), or to see what removal from the heads alone achieves.
 
     Args:
         ridge: L2 penalty a training image, lambda of lambda / 2 |w|^2, > 0.
@@ -44,6 +44,13 @@ class NewtonHeads:
     convex objective, are replaced by fitted ones first; the residual gradient is measured on the retained patients for
     this draw of the noise, while the theorem asks for a bound over all draws, so that epsilon holds as far as the draw
     is typical. The two heads' epsilon and delta add up.
+
+    Examples:
+        >>> method = NewtonHeads(ridge=0.01)
+        >>> method.ridge, method.info.exact
+        (0.01, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain', 'teacher']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -72,32 +79,34 @@ class NewtonHeads:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student, teacher = copy.deepcopy(model), frozen(model)
-        ask = looked_up_or_run(teacher, context.cached)
-        lost, held = (
-            _features(ask, one.batches(one.rows)) for one in (loaders.forget, loaders.retain)
-        )
-        if len(held["label"]) == 0:
+
+        # Frozen embeddings of the forgotten and of the retained, with their labels.
+        original = looked_up_or_run(teacher, context.cached)
+        forget = _features(original, loaders.forget.batches(loaders.forget.rows))
+        retain = _features(original, loaders.retain.batches(loaders.retain.rows))
+        if len(retain["label"]) == 0:
             raise MethodError(Fault("no retained image has a label", why="a head cannot be fitted"))
+
         layers: dict[str, nn.Linear] = {
             "image": student.img_model.fc1,
             "text": student.text_model.classifier,
         }
-        label = torch.cat([held["label"], lost["label"]])
+        label = torch.cat([retain["label"], forget["label"]])
         for head in HEADS:
-            noise = self.std * torch.randn(
-                layers[head].out_features,
-                layers[head].in_features + 1,
-                dtype=torch.float64,
-                generator=torch_generator(context.seed, "unlearn", "newton heads", head),
-            )
-            everyone = logistic(
-                torch.cat([held[head], lost[head]]), label, noise=noise, ridge=self.ridge
-            )
-            others = logistic(held[head], held["label"], noise=noise, ridge=self.ridge)
+            layer = layers[head]
+            noise = self._noise(layer, head, seed=context.seed)
+            features = torch.cat([retain[head], forget[head]])
+
+            # Fit on everyone, then one Newton step on the retained alone.
+            everyone = logistic(features, label, noise=noise, ridge=self.ridge)
+            others = logistic(retain[head], retain["label"], noise=noise, ridge=self.ridge)
             fitted = minimise(everyone, torch.zeros(noise.numel(), dtype=torch.float64))
             removed = newton(others, fitted)
-            residual, before = (float(others(weight)[0].norm()) for weight in (removed, fitted))
-            _write(layers[head], removed.view_as(noise))
+            _write(layer, removed.view_as(noise))
+
+            # The certificate rests on what is left of the gradient on the retained.
+            residual = float(others(removed)[0].norm())
+            before = float(others(fitted)[0].norm())
             context.facts[head] = {
                 "residual gradient before": before,
                 "residual gradient after": residual,
@@ -105,23 +114,39 @@ class NewtonHeads:
                 "delta": self.delta,
                 "distance to an exact refit": float((removed - minimise(others, removed)).norm()),
             }
+
         return student
+
+    def _noise(self, layer: nn.Linear, head: str, *, seed: int) -> Tensor:
+        """The random linear term of a head's objective, Float64[classes, features + 1]."""
+        generator = torch_generator(seed, "unlearn", "newton heads", head)
+        shape = (layer.out_features, layer.in_features + 1)
+        return self.std * torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
 @torch.no_grad()
 def _features(model: Model, batches: Iterable[Batch]) -> dict[str, Tensor]:
     """Embeddings of the samples with a label, with a constant 1 appended, and the labels."""
-    parts: dict[str, list[Tensor]] = {"image": [], "text": [], "label": []}
+    image: list[Tensor] = []
+    text: list[Tensor] = []
+    labels: list[Tensor] = []
     for batch in batches:
         known = batch.label >= 0
-        for head, value in zip(HEADS, embeddings(model(batch))[:2], strict=True):
-            value = value[known].double().cpu()
-            parts[head].append(torch.cat([value, torch.ones_like(value[:, :1])], dim=1))
-        parts["label"].append(batch.label[known].cpu())
-    return {name: torch.cat(values) for name, values in parts.items()}
+        image_embedding, text_embedding, _ = embeddings(model(batch))
+        image.append(_with_constant(image_embedding[known]))
+        text.append(_with_constant(text_embedding[known]))
+        labels.append(batch.label[known].cpu())
+    return {"image": torch.cat(image), "text": torch.cat(text), "label": torch.cat(labels)}
+
+
+def _with_constant(values: Tensor) -> Tensor:
+    """Embeddings in double precision with a constant 1 appended, Float64[n, d + 1]."""
+    values = values.double().cpu()
+    return torch.cat([values, torch.ones_like(values[:, :1])], dim=1)
 
 
 @torch.no_grad()
 def _write(layer: nn.Linear, weight: Tensor) -> None:
+    """Set a head's weight and bias; the bias is the last column."""
     layer.weight.copy_(weight[:, :-1])
     layer.bias.copy_(weight[:, -1])

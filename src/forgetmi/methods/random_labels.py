@@ -23,6 +23,8 @@ from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.mixed import forgotten, mixed, portion
 from forgetmi.unlearning.relabel import Rule, Unit, relabelling
 
+Terms = dict[str, Tensor]
+
 
 @dataclass(frozen=True)
 class RandomLabels:
@@ -32,8 +34,9 @@ class RandomLabels:
     ``neighbour`` limits that where the classes are grades.
 
     Args:
-        labels: other = each other class alike; neighbour = a grade next to the true one (ordinal classes only); any =
-            each class alike, the true one included. Unknown labels stay unknown.
+        labels: other = each other class with the same probability; neighbour = a grade next to the true one (ordinal
+            classes only); any = each class with the same probability, the true one included. Unknown labels stay
+            unknown.
         unit: What shares a draw: the images of a study, or all of a patient's (then it is the shift from the true to
             the drawn class that they share).
         redraw: Draw anew each epoch instead of once.
@@ -50,6 +53,13 @@ class RandomLabels:
     selective-synaptic-dampening, whose "amnesiac" is this method and not Amnesiac unlearning (mixed; 3 epochs, rate
     1e-4, batches of 128). Deviations: AdamW with clipping; both heads get the same label; one draw by default; the
     ranking loss, whose margin depends on labels, is left out for the forgotten.
+
+    Examples:
+        >>> method = RandomLabels(labels="neighbour")
+        >>> method.labels, method.info.exact
+        ('neighbour', False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -79,9 +89,8 @@ class RandomLabels:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         student.gate.requires_grad_(False)
-        self.train(
-            student, adamw(student, lr=self.lr, weight_decay=self.weight_decay), loaders, context
-        )
+        optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+        self.train(student, optimiser, loaders, context)
         return student
 
     def train(
@@ -106,53 +115,53 @@ class RandomLabels:
             raise MethodError(
                 Fault("nominal classes have no neighbours", do="Choose labels other or any.")
             )
-        classes = student.spec.classes
+
+        def forget_loss(batch: Batch) -> Terms:
+            return {"forget": classification(student(batch), batch.label)}
+
+        def retain_loss(batch: Batch) -> Terms:
+            return {"retain": training_loss(student, batch, context)}
+
+        def mixed_loss(batch: Batch) -> Terms:
+            return _both(student, batch, loaders.forget.rows, context)
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
             relabel = relabelling(
                 loaders.forget,
-                classes,
+                student.spec.classes,
                 rule=self.labels,
                 unit=self.unit,
                 seed=context.seed,
                 draw=epoch if self.redraw else 0,
             )
+
+            # One pass over each set, or one over both.
             if self.order == "passes":
-                log = minimise(
-                    map(relabel, loaders.forget.epoch(epoch)),
-                    lambda batch: {"forget": classification(student(batch), batch.label)},
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-                log |= minimise(
-                    loaders.retain.epoch(epoch),
-                    lambda batch: {"retain": training_loss(student, batch, context)},
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
+                batches = map(relabel, loaders.forget.epoch(epoch))
+                means = minimise(batches, forget_loss, optimiser, context, clip=self.clip)
+                batches = loaders.retain.epoch(epoch)
+                means |= minimise(batches, retain_loss, optimiser, context, clip=self.clip)
             else:
-                log = minimise(
-                    map(
-                        relabel, mixed(loaders, loaders.retain.rows, seed=context.seed, epoch=epoch)
-                    ),
-                    lambda batch: _both(student, batch, loaders.forget.rows, context),
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            context.log.epochs.append(log)
+                both = mixed(loaders, loaders.retain.rows, seed=context.seed, epoch=epoch)
+                batches = map(relabel, both)
+                means = minimise(batches, mixed_loss, optimiser, context, clip=self.clip)
+            context.log.epochs.append(means)
 
 
-def _both(student: ImageText, batch: Batch, rows: Ints, context: Context) -> dict[str, Tensor]:
-    """Mean loss over a mixed batch, as the shares of both sets."""
-    first = forgotten(batch, rows)
-    lost, held = split(student(batch), first)
+def _both(student: ImageText, batch: Batch, forget_rows: Ints, context: Context) -> Terms:
+    """Mean loss over a mixed batch, as the parts of both sets; its first samples are the forgotten."""
+    first = forgotten(batch, forget_rows)
+    forget_outputs, retain_outputs = split(student(batch), first)
     rest = replace(batch, label=batch.label[first:], study=batch.study[first:])
+
+    def forget_loss() -> Tensor:
+        return classification(forget_outputs, batch.label[:first])
+
+    def retain_loss() -> Tensor:
+        return base_loss(retain_outputs, rest, ordinal=context.ordinal).total
+
     return {
-        "forget": portion(lambda: classification(lost, batch.label[:first]), first, batch),
-        "retain": portion(
-            lambda: base_loss(held, rest, ordinal=context.ordinal).total, len(batch) - first, batch
-        ),
+        "forget": portion(forget_loss, first, batch),
+        "retain": portion(retain_loss, len(batch) - first, batch),
     }

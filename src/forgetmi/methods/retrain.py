@@ -19,6 +19,13 @@ class Retrain:
     method itself when the cost is acceptable.
 
     Source: the definition of exact unlearning. The number of epochs is the original's, so there are fewer steps.
+
+    Examples:
+        >>> method = Retrain()
+        >>> method.info.exact
+        True
+        >>> sorted(method.info.reads)
+        ['fresh model', 'labels', 'recipe', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

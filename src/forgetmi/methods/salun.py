@@ -39,6 +39,13 @@ class SalUn:
     passes, SGD, rate 0.013, momentum 0.9, decay 5e-4, 10 epochs, batches of 256). Deviations: the encoders are ranked
     apart; the gradient is summed over samples, not over batch means, and the weights stay while it is; AdamW, whose
     moments are masked with the gradient. As there, opposing samples cancel in the sum.
+
+    Examples:
+        >>> method = SalUn(share=0.2)
+        >>> method.share, method.info.exact
+        (0.2, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -78,12 +85,16 @@ class SalUn:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
-        gradient = summed_gradient(student, loaders.forget.batches(loaders.forget.rows))
-        masks = largest_by_encoder(
-            {name: values.abs() for name, values in gradient.items()}, self.share
-        )
+
+        # The weights with the largest gradient on the forgotten.
+        forget = loaders.forget
+        gradient = summed_gradient(student, forget.batches(forget.rows))
+        saliency = {name: values.abs() for name, values in gradient.items()}
+        masks = largest_by_encoder(saliency, self.share)
         context.facts["share of weights that may move"] = shares(masks)
-        relabelling = RandomLabels(
+
+        # Random labels, for those weights alone.
+        method = RandomLabels(
             labels=self.labels,
             unit=self.unit,
             redraw=self.redraw,
@@ -95,5 +106,5 @@ class SalUn:
             bn=self.bn,
         )
         with masked(student, optimiser, masks):
-            relabelling.train(student, optimiser, loaders, context)
+            method.train(student, optimiser, loaders, context)
         return student

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode
+from forgetmi.unlearning.loop import Means, adamw, minimise, set_lr, set_mode
 from forgetmi.unlearning.losses import distillation
 from forgetmi.unlearning.rewind import History, rewind
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
@@ -55,6 +55,13 @@ class Scrub:
     epochs, the rate falling after the third; decay 0.01; ``first`` = min; the training loss in place of cross-entropy;
     AdamW with clipping; one batch size; the original is a candidate of the rewind, which the notebook forgot to save.
     The log's "max gradient" is the norm of the epoch's first max step, after clipping.
+
+    Examples:
+        >>> method = Scrub(rewind="error")
+        >>> method.rewind, method.info.exact
+        ('error', False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain', 'teacher', 'validation']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -87,80 +94,104 @@ class Scrub:
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
-        teacher, student = frozen(model), copy.deepcopy(model)
+        teacher = frozen(model)
+        student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # The original's outputs, for the passes that need them.
         forget, retain = loaders.forget, loaders.retain
-        lost = outputs_of(teacher, forget, forget.rows, context.cached) if self.max_epochs else None
-        held = outputs_of(teacher, retain, retain.rows, context.cached) if self.alpha else None
+        forget_original: OutputTable | None = None
+        if self.max_epochs:
+            forget_original = outputs_of(teacher, forget, forget.rows, context.cached)
+        retain_original: OutputTable | None = None
+        if self.alpha:
+            retain_original = outputs_of(teacher, retain, retain.rows, context.cached)
+
+        # The states that a rewind chooses from: the original, and one after each epoch.
         history = History()
         if self.rewind != "off":
             history.keep(student)
-        for epoch in context.epochs(
-            self.epochs, student=student, optimiser=optimiser, history=history
-        ):
+
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            return self._descend(student, batch, retain_original, context)
+
+        order = ("max", "min") if self.first == "max" else ("min", "max")
+        changing: dict[str, Any] = {"student": student, "optimiser": optimiser, "history": history}
+        for epoch in context.epochs(self.epochs, **changing):
             set_lr(optimiser, self.rate(epoch))
             set_mode(student, self.bn)
-            log: dict[str, float] = {}
-            for part in ("max", "min") if self.first == "max" else ("min", "max"):
+            means: dict[str, float] = {}
+            for part in order:
                 if part == "min":
-                    log |= minimise(
-                        retain.epoch(epoch),
-                        lambda batch: self._descend(student, batch, held, context),
-                        optimiser,
-                        context,
-                        clip=self.clip,
-                    )
-                elif lost is not None and epoch < self.max_epochs:
-                    log |= minimise(
-                        _watch(forget.epoch(epoch), optimiser, log),
-                        lambda batch: {"max": -self._kd(student(batch), lost, batch)},
-                        optimiser,
-                        context,
-                        clip=self.clip,
-                    )
-            context.log.epochs.append(log)
+                    batches = retain.epoch(epoch)
+                    means |= minimise(batches, objective, optimiser, context, clip=self.clip)
+                elif forget_original is not None and epoch < self.max_epochs:
+                    batches = forget.epoch(epoch)
+                    means |= self._climb(student, batches, forget_original, optimiser, context)
+
+            context.log.epochs.append(means)
             if self.rewind != "off":
                 history.keep(student)
+
         if self.rewind != "off":
             context.facts.update(rewind(student, history, loaders, measure=self.rewind))
         return student
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
-        return self.lr * self.decay_rate ** sum(epoch + 1 > passed for passed in self.decay_epochs)
+        passed = sum(epoch + 1 > number for number in self.decay_epochs)
+        return self.lr * self.decay_rate**passed
 
-    def _kd(self, out: Outputs, table: OutputTable, batch: Batch) -> Tensor:
-        original = table.of(batch.row)
-        return distillation(
-            out.image_logits, original.image_logits, temperature=self.temperature
-        ) + distillation(out.text_logits, original.text_logits, temperature=self.temperature)
+    def _kd(self, outputs: Outputs, original: Outputs) -> Tensor:
+        """Distillation from the original, added over both heads."""
+        image = distillation(
+            outputs.image_logits, original.image_logits, temperature=self.temperature
+        )
+        text = distillation(outputs.text_logits, original.text_logits, temperature=self.temperature)
+        return image + text
 
     def _descend(
-        self, student: ImageText, batch: Batch, table: OutputTable | None, context: Context
+        self, student: ImageText, batch: Batch, original: OutputTable | None, context: Context
     ) -> dict[str, Tensor]:
-        out = student(batch)
-        terms = {"retain": self.gamma * base_loss(out, batch, ordinal=context.ordinal).total}
-        return (
-            terms if table is None else {**terms, "min": self.alpha * self._kd(out, table, batch)}
-        )
+        """Terms of the min pass: training loss, and KD where it has a weight."""
+        outputs = student(batch)
+        loss = base_loss(outputs, batch, ordinal=context.ordinal).total
+        terms = {"retain": self.gamma * loss}
+        if original is not None:
+            terms["min"] = self.alpha * self._kd(outputs, original.of(batch.row))
+        return terms
+
+    def _climb(
+        self,
+        student: ImageText,
+        batches: Iterable[Batch],
+        original: OutputTable,
+        optimiser: torch.optim.Optimizer,
+        context: Context,
+    ) -> dict[str, float]:
+        """The max pass: mean of minus KD, and the norm of the first step's gradient; empty without batches."""
+        means = Means(("max",))
+        first_gradient: float | None = None
+        for batch in batches:
+            kd = self._kd(student(batch), original.of(batch.row))
+            context.step(-kd, optimiser, clip=self.clip)
+            if first_gradient is None:
+                first_gradient = _gradient_norm(optimiser)
+            means.add(-kd[None], len(batch))
+
+        if first_gradient is None:
+            return {}
+        return {"max gradient": first_gradient, **means.read()}
 
 
-def _watch(
-    batches: Iterable[Batch], optimiser: torch.optim.Optimizer, log: dict[str, float]
-) -> Iterator[Batch]:
-    """Pass batches on; after the first one's step, note the norm of its gradient."""
-    for number, batch in enumerate(batches):
-        yield batch
-        if number == 0:
-            gradients = [
-                p.grad
-                for group in optimiser.param_groups
-                for p in group["params"]
-                if p.grad is not None
-            ]
-            log["max gradient"] = float(
-                torch.stack([gradient.norm() for gradient in gradients]).norm()
-            )
+def _gradient_norm(optimiser: torch.optim.Optimizer) -> float:
+    """Norm of the gradient of the optimiser's parameters, as the last step used it."""
+    norms: list[Tensor] = []
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                norms.append(parameter.grad.norm())
+    return float(torch.stack(norms).norm())

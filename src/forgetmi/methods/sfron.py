@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -19,7 +18,7 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, cycle, minimise, set_mode, training_loss
+from forgetmi.unlearning.loop import Means, adamw, cycle, set_mode, training_loss
 from forgetmi.unlearning.masks import masked, shares
 
 
@@ -35,7 +34,7 @@ class SFRon:
     Args:
         alpha: Weight of the climb at the start, >= 0; at 0 this is fine-tuning, bit for bit, and the forgotten are not
             read.
-        adapt: Exponent lambda in w_i ~ CE_i^-lambda, >= 0; 0 = all weigh alike.
+        adapt: Exponent lambda in w_i ~ CE_i^-lambda, >= 0; 0 = all weigh the same.
         every: Retained steps from one climb to the next, >= 1.
         ratio: Threshold gamma of the mask, >= 0; 0 = no mask.
         each: What is squared for the mask: batch = mean gradients of batches (the authors'); sample = each sample's
@@ -53,6 +52,13 @@ class SFRon:
     AdamW at a constant rate on the retained; the climb is a step of its own without momentum and decay, which would
     move weights outside the mask; epochs in place of a number of steps; w_i for each head; the repository's averaging
     of parameters, which its factor of 1 switches off, is left out.
+
+    Examples:
+        >>> method = SFRon(every=2)
+        >>> method.every, method.info.exact
+        (2, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -94,64 +100,60 @@ class SFRon:
             return student
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
-        retain, masks = (
-            loaders.retain,
-            self._masks(student, loaders, context) if self.alpha > 0 else {},
-        )
+
+        # The climb takes plain gradient steps, in the masked weights alone.
+        masks: dict[str, Tensor] = {}
+        if self.alpha > 0:
+            masks = self._masks(student, loaders, context)
+        moving = [p for p in student.parameters() if p.requires_grad]
+        climber = torch.optim.SGD(moving, lr=self.forget_lr)
+
+        # Passes over the forget set during one over the retain set.
+        retain, forget = loaders.retain, loaders.forget
+        climbs = math.ceil(len(retain) / self.every)
+        passes = math.ceil(climbs / max(1, len(forget)))
+
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
-            batches = retain.epoch(epoch)
-            if self.alpha > 0:
-                batches = self._climbing(batches, student, masks, loaders, context, epoch)
-            context.log.epochs.append(
-                minimise(
-                    batches,
-                    lambda batch: {"retain": training_loss(student, batch, context)},
-                    optimiser,
-                    context,
-                    clip=self.clip,
-                )
-            )
+            forget_batches = cycle(forget, epoch * passes)
+
+            # Steps are counted over all epochs.
+            means = Means(("retain",))
+            for step, batch in enumerate(retain.epoch(epoch), start=epoch * len(retain)):
+                if self.alpha > 0 and step % self.every == 0:
+                    alpha = self._weight(step, self.epochs * len(retain))
+                    loss = self._forget_loss(student, next(forget_batches))
+                    with masked(student, climber, masks):
+                        context.step(-alpha * loss, climber, clip=self.forget_clip)
+
+                loss = training_loss(student, batch, context)
+                context.step(loss, optimiser, clip=self.clip)
+                means.add(loss[None], len(batch))
+
+            context.log.epochs.append(means.read())
+
         return student
 
     def _masks(
         self, student: ImageText, loaders: GuardedLoaders, context: Context
     ) -> dict[str, Tensor]:
-        forget, retain = (
-            squared_gradients(student, one, each=self.each)[0]
-            for one in (loaders.forget, loaders.retain)
-        )
+        """The weights that the climb may move: those that matter enough to the forgotten."""
+        forget, _ = squared_gradients(student, loaders.forget, each=self.each)
+        retain, _ = squared_gradients(student, loaders.retain, each=self.each)
         masks = {name: forget[name] >= self.ratio * retain[name] for name in forget}
         context.facts["share of weights the climb may move"] = shares(masks)
         return masks
 
-    def _climbing(
-        self,
-        batches: Iterable[Batch],
-        student: ImageText,
-        masks: Mapping[str, Tensor],
-        loaders: GuardedLoaders,
-        context: Context,
-        epoch: int,
-    ) -> Iterator[Batch]:
-        """Pass retained batches on, with a climb before each ``every``-th, counted over all epochs."""
-        steps = len(loaders.retain)
-        passes = math.ceil(math.ceil(steps / self.every) / max(1, len(loaders.forget)))
-        lost = cycle(loaders.forget, epoch * passes)
-        climber = torch.optim.SGD(
-            [p for p in student.parameters() if p.requires_grad], lr=self.forget_lr
-        )
-        for step, batch in enumerate(batches, start=epoch * steps):
-            if step % self.every == 0:
-                forgotten = next(lost)
-                out = student(forgotten)
-                alpha = self.alpha * (1 + math.cos(math.pi * step / (self.epochs * steps))) / 2
-                loss = adaptive(out.image_logits, forgotten.label, power=self.adapt) + adaptive(
-                    out.text_logits, forgotten.label, power=self.adapt
-                )
-                with masked(student, climber, masks):
-                    context.step(-alpha * loss, climber, clip=self.forget_clip)
-            yield batch
+    def _weight(self, step: int, total: int) -> float:
+        """Weight alpha_t of the climb before a step, falling to 0 along a cosine."""
+        return self.alpha * (1 + math.cos(math.pi * step / total)) / 2
+
+    def _forget_loss(self, student: ImageText, batch: Batch) -> Tensor:
+        """Weighted cross-entropy of both heads on a forget batch."""
+        outputs = student(batch)
+        image = adaptive(outputs.image_logits, batch.label, power=self.adapt)
+        text = adaptive(outputs.text_logits, batch.label, power=self.adapt)
+        return image + text
 
 
 def adaptive(logits: Tensor, label: Tensor, *, power: float) -> Tensor:
@@ -172,6 +174,11 @@ def adaptive(logits: Tensor, label: Tensor, *, power: float) -> Tensor:
 
 
 def weights(loss: Tensor, *, power: float) -> Tensor:
-    """``loss^-power``, scaled to a mean of 1: Float[n] to Float[n]; losses below 1e-12 count as that."""
+    """``loss^-power``, scaled to a mean of 1: Float[n] to Float[n]; losses below 1e-12 count as that.
+
+    Examples:
+        >>> weights(torch.tensor([1.0, 3.0]), power=1.0).tolist()
+        [1.5, 0.5]
+    """
     raw = loss.clamp(min=1e-12) ** -power
     return raw / raw.mean()

@@ -30,6 +30,13 @@ class ShrinkPerturb:
     Source: the mixing step of Ash & Adams 2020 (arXiv 1910.08475), who use it to warm-start training; Gaussian noise
     there is a fresh initialisation here, never the original's own. Running batch statistics are mixed in the same
     proportion and learned again by the repair; the gate is left alone, since it is fitted anew after every unlearning.
+
+    Examples:
+        >>> method = ShrinkPerturb(keep=0.4)
+        >>> method.keep, method.info.exact
+        (0.4, False)
+        >>> sorted(method.info.reads)
+        ['fresh model', 'labels', 'recipe', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -59,8 +66,11 @@ class ShrinkPerturb:
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
-        student, fresh = copy.deepcopy(model), context.fresh_model(context.fresh_seed)
+        student = copy.deepcopy(model)
+        fresh = context.fresh_model(context.fresh_seed)
         mix(student, fresh, keep=self.keep)
+
+        # Repair at the full learning rate throughout.
         repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)
         return context.train(student, loaders.retain, recipe=repair, seed=context.fresh_seed)
 
@@ -74,7 +84,8 @@ def mix(student: ImageText, fresh: ImageText, *, keep: float) -> None:
         fresh: Of the same architecture.
         keep: 0 to 1.
     """
-    values = fresh.state_dict()
+    fresh_values = fresh.state_dict()
     for name, value in student.state_dict().items():
+        # Counters are no weights, and the gate is fitted anew anyway.
         if value.is_floating_point() and not name.startswith("gate."):
-            value.mul_(keep).add_(values[name], alpha=1 - keep)
+            value.mul_(keep).add_(fresh_values[name], alpha=1 - keep)

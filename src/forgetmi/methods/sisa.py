@@ -1,9 +1,10 @@
-"""SISA: train an ensemble on separate groups of patients, so that forgetting one retrains a part of one member."""
+"""SISA: train an ensemble on separate groups of patients, so that forgetting a patient retrains a part of a member."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -24,8 +25,9 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.original import OwnOriginal, TrainedOriginal, TrainingTask
-from forgetmi.unlearning.shard_log import SliceLog, Slices
+from forgetmi.unlearning.shard_log import SliceLog, Slices, Weights
 
+# Images below which a step is skipped.
 FEWEST = 2
 
 
@@ -49,6 +51,13 @@ class Sisa:
     depends on the seed and the cohort alone, never on who else is trained on; probabilities are averaged, not votes; a
     step with fewer than two images is skipped. Shard 0 uses the root seed, the others seeds derived from it. The forget
     set is read for its row numbers only.
+
+    Examples:
+        >>> method = Sisa(shards=3)
+        >>> method.shards, method.info.exact
+        (3, True)
+        >>> sorted(method.info.reads)
+        ['forget', 'fresh model', 'labels', 'recipe', 'retain', 'training log']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -72,83 +81,114 @@ class Sisa:
 
     def train(self, task: TrainingTask) -> TrainedOriginal:
         """Train the original: an `Ensemble`, in eval mode, and the `SliceLog` that unlearning will need."""
+        # A patient's shard and slice depend on the seed and the cohort alone.
         patient, seed, rows = task.patient, task.seed, task.samples.rows
         place = numpy_generator(seed, "sisa").permutation(int(patient.max()) + 1)[patient]
         trained = np.isin(np.arange(len(patient)), rows)
-        done = Slices(
+        untrained: list[list[Weights]] = [[{}] * self.slices for _ in range(self.shards)]
+        progress = Slices(
             np.where(trained, place % self.shards, -1),
             np.where(trained, place // self.shards % self.slices, -1),
-            [[{} for _ in range(self.slices)] for _ in range(self.shards)],
+            untrained,
         )
-        model = Ensemble(
-            [task.fresh_model(shard_seed(seed, number)) for number in range(self.shards)]
-        )
-        steps = [(number, last) for number in range(self.shards) for last in range(self.slices)]
-        key = f"{self!r} {task.recipe!r} {seed} {task.ordinal} {rows.tobytes()!r} {patient.tobytes()!r}"
+
+        # One model for each shard, trained slice by slice.
+        seeds = [shard_seed(seed, shard) for shard in range(self.shards)]
+        model = Ensemble([task.fresh_model(own_seed) for own_seed in seeds])
+        steps = list(itertools.product(range(self.shards), range(self.slices)))
         loop = EpochLoop(
             len(steps),
-            state={"model": model, "slices": done},
+            state={"model": model, "slices": progress},
             file=task.state,
             seed=seed,
             stage="train",
-            key=hashlib.sha256(key.encode()).hexdigest(),
+            key=self._key(task),
         )
         with closing(iter(loop)) as numbers:
-            for at in numbers:
-                self._one(
-                    model.member(steps[at][0]),
-                    done,
-                    *steps[at],
+            for number in numbers:
+                shard, last = steps[number]
+                self._train_slice(
+                    model.member(shard),
+                    progress,
+                    shard,
+                    last,
                     recipe=task.recipe,
                     ordinal=task.ordinal,
                     seed=seed,
                     batches=lambda rows, size: task.samples.for_training(size, rows=rows),
                 )
                 if task.progress is not None:
-                    task.progress(at + 1, len(steps))
-        return TrainedOriginal(model.eval(), TrainingTrace(tuple(done.epochs)), done.log())
+                    task.progress(number + 1, len(steps))
+
+        trace = TrainingTrace(tuple(progress.epochs))
+        return TrainedOriginal(model.eval(), trace, progress.log())
 
     def apply(self, model: Ensemble, loaders: GuardedLoaders, context: Context) -> Ensemble:
         """Run the method; see the class."""
-        log, lost, retain = context.training_log, loaders.forget.rows, loaders.retain
-        self._check(model, log, np.union1d(lost, retain.rows))
-        first = {
-            int(number): int(log.slice[lost][log.shard[lost] == number].min())
-            for number in set(log.shard[lost])
-        }
-        steps = [
-            (number, last) for number in sorted(first) for last in range(first[number], self.slices)
-        ]
-        gone = np.isin(np.arange(len(log.shard)), lost)
-        done = Slices(np.where(gone, -1, log.shard), np.where(gone, -1, log.slice), log.weights)
+        log, retain = context.training_log, loaders.retain
+        forget_rows = loaders.forget.rows
+        self._check(model, log, np.union1d(forget_rows, retain.rows))
+
+        # The first affected slice of each affected shard, and the slices from there on.
+        first = self._first_affected(log, forget_rows)
+        steps: list[tuple[int, int]] = []
+        for shard in sorted(first):
+            steps += [(shard, last) for last in range(first[shard], self.slices)]
+
+        # The log without the forgotten, whose later slices are trained again.
+        forgotten = np.isin(np.arange(len(log.shard)), forget_rows)
+        progress = Slices(
+            np.where(forgotten, -1, log.shard),
+            np.where(forgotten, -1, log.slice),
+            log.weights,
+        )
         student = copy.deepcopy(model)
-        for at in context.epochs(len(steps), student=student, slices=done):
-            (number, last), seed = steps[at], context.seed
-            member = student.member(number)
+        for number in context.epochs(len(steps), student=student, slices=progress):
+            shard, last = steps[number]
+            member = student.member(shard)
+
+            # Start afresh, or from the checkpoint before the first affected slice.
             if last == 0:
-                member.load_state_dict(context.fresh_model(shard_seed(seed, number)).state_dict())
-            elif last == first[number]:
-                member.load_state_dict(log.weights[number][last - 1])
-            trace = self._one(
+                fresh = context.fresh_model(shard_seed(context.seed, shard))
+                member.load_state_dict(fresh.state_dict())
+            elif last == first[shard]:
+                member.load_state_dict(log.weights[shard][last - 1])
+
+            trace = self._train_slice(
                 member,
-                done,
-                number,
+                progress,
+                shard,
                 last,
                 recipe=context.recipe,
                 ordinal=context.ordinal,
-                seed=seed,
+                seed=context.seed,
                 batches=lambda rows, size: retain.for_training(size, rows=rows),
             )
             context.count(trace, retain)
+
         context.facts.update({"shards affected": len(first), "slices trained again": len(steps)})
-        context.keep_log(done.log())
+        context.keep_log(progress.log())
         return student
 
-    def _one(
+    def _key(self, task: TrainingTask) -> str:
+        """What an interrupted training and the one that resumes it must have in common."""
+        rows, patient = task.samples.rows, task.patient
+        key = f"{self!r} {task.recipe!r} {task.seed} {task.ordinal} {rows.tobytes()!r} {patient.tobytes()!r}"
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    def _first_affected(self, log: SliceLog, forget_rows: Ints) -> dict[int, int]:
+        """The first slice with a forgotten patient, for each shard that has one."""
+        shards, slices = log.shard[forget_rows], log.slice[forget_rows]
+        first: dict[int, int] = {}
+        for shard in set(shards):
+            first[int(shard)] = int(slices[shards == shard].min())
+        return first
+
+    def _train_slice(
         self,
         member: ImageText,
-        done: Slices,
-        number: int,
+        progress: Slices,
+        shard: int,
         last: int,
         *,
         recipe: Recipe,
@@ -156,25 +196,29 @@ class Sisa:
         seed: int,
         batches: Callable[[Ints, int], Epochs],
     ) -> TrainingTrace:
-        """Train one shard's model on its patients up to a slice, and keep its weights."""
+        """Train one shard's model on its patients up to a slice, and store its weights."""
         share = 2 * recipe.epochs / (self.slices + 1)
-        recipe = replace(recipe, epochs=min(recipe.epochs, max(1, round(share))))
-        rows, trace = done.rows(number, last), TrainingTrace(())
+        epochs = min(recipe.epochs, max(1, round(share)))
+        recipe = replace(recipe, epochs=epochs)
+
+        trace = TrainingTrace(())
+        rows = progress.rows(shard, last)
         if len(rows) >= FEWEST:
             trace = fit(
                 member,
                 batches(rows, recipe.batch_size),
                 recipe,
                 ordinal=ordinal,
-                seed=shard_seed(seed, number),
+                seed=shard_seed(seed, shard),
             )
-        done.weights[number][last] = {
-            name: value.detach().clone() for name, value in member.state_dict().items()
-        }
-        done.epochs.extend(trace.epochs)
+
+        weights = {name: value.detach().clone() for name, value in member.state_dict().items()}
+        progress.weights[shard][last] = weights
+        progress.epochs.extend(trace.epochs)
         return trace
 
     def _check(self, model: Any, log: Any, trained: Ints) -> None:
+        """Refuse a model or log that this method, with these options, did not make of these rows."""
         if not isinstance(log, SliceLog) or not isinstance(model, Ensemble):
             raise MethodError(
                 Fault(
@@ -182,11 +226,12 @@ class Sisa:
                     do="Train it with forgetmi train --method sisa, or api.train_original.",
                 )
             )
-        found = len(log.weights), len(log.weights[0])
-        if found != (self.shards, self.slices):
+
+        shards, slices = len(log.weights), len(log.weights[0])
+        if (shards, slices) != (self.shards, self.slices):
             raise MethodError(
                 Fault(
-                    f"the original has {found[0]} shards of {found[1]} slices",
+                    f"the original has {shards} shards of {slices} slices",
                     why=f"{self.shards} of {self.slices} were asked for",
                 )
             )

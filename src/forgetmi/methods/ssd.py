@@ -40,6 +40,13 @@ class SSD:
     batches; the cross-entropies of both heads are added; the importance to everyone is put together from those to the
     forgotten and to the retained, each read in its own batches; the gate, which is fitted anew after every unlearning,
     is left out.
+
+    Examples:
+        >>> method = SSD(alpha=10.0)
+        >>> method.alpha, method.info.exact
+        (10.0, False)
+        >>> sorted(method.info.reads)
+        ['forget', 'labels', 'retain']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -66,20 +73,18 @@ class SSD:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
-        (forget, lost), (retain, held) = (
-            squared_gradients(student, one, each=self.each)
-            for one in (loaders.forget, loaders.retain)
-        )
-        everyone = {
-            name: (lost * forget[name] + held * retain[name]) / (lost + held) for name in forget
-        }
+        forget, forget_count = squared_gradients(student, loaders.forget, each=self.each)
+        retain, retain_count = squared_gradients(student, loaders.retain, each=self.each)
+
+        # Importance to everyone, put together from both sets.
+        everyone: dict[str, Tensor] = {}
+        for name in forget:
+            total = forget_count * forget[name] + retain_count * retain[name]
+            everyone[name] = total / (forget_count + retain_count)
+
         selected = {name: forget[name] > self.alpha * everyone[name] for name in forget}
-        context.facts.update(
-            {
-                "share of weights dampened": shares(selected),
-                "alpha that selects nothing": 1 + held / lost,
-            }
-        )
+        context.facts["share of weights dampened"] = shares(selected)
+        context.facts["alpha that selects nothing"] = 1 + retain_count / forget_count
         dampen(student, forget, everyone, selected, dampening=self.dampening)
         return student
 

@@ -145,6 +145,7 @@ def minimise(
     context: Context,
     *,
     clip: float,
+    stop: Callable[[], bool] | None = None,
 ) -> dict[str, float]:
     """One optimiser step for each batch, on the sum of the terms the objective returns for it.
 
@@ -154,6 +155,7 @@ def minimise(
         optimiser: Over the parameters that may move.
         context: Of the run; it takes the steps and counts them.
         clip: Largest gradient norm; 0 = no clipping.
+        stop: Called after each step; True ends the pass. None = all batches.
 
     Returns:
         Mean of each term over the samples; empty without batches.
@@ -168,6 +170,8 @@ def minimise(
         if means is None:
             means = Means(tuple(terms))
         means.add(values, len(batch))
+        if stop is not None and stop():
+            break
     return {} if means is None else means.read()
 
 
