@@ -175,12 +175,12 @@ def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
         _recipe=RECIPE,
         _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
     )
-    looked_up_or_run: dict[str, list[Callable[[], Any]]] = {
+    ways_by_part: dict[str, list[Callable[[], Any]]] = {
         "recipe": [lambda: context.recipe],
         "fresh model": [lambda: context.fresh_model(1)],
         "training log": [lambda: context.training_log, lambda: context.keep_log(None)],
     }
-    for what, ways in looked_up_or_run.items():
+    for what, ways in ways_by_part.items():
         for way in ways:
             if what in declared:
                 way()

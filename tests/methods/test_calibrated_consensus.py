@@ -77,7 +77,7 @@ def slow_goal(
         logits = z @ weight.T + bias
         return (logits - logits.mean(1, keepdim=True)).numpy()
 
-    def washed(rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def averaged(rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
         each = torch.stack(
             [embedded(rows, augmentation(seed=0, draw=draw, **reports)) for draw in range(draws)]
         )
@@ -86,13 +86,13 @@ def slow_goal(
 
     basis, label = centred_basis(4), small.cohort.label
     fitted = fit_transport(
-        centred(washed(sets.retain)[1]) @ basis,
+        centred(averaged(sets.retain)[1]) @ basis,
         label[sets.retain],
         centred(embedded(sets.validation)) @ basis,
         label[sets.validation],
         classes=4,
     )
-    mean, rescaled = washed(sets.forget)
+    mean, rescaled = averaged(sets.forget)
     wanted = fitted.apply(centred(rescaled) @ basis, label[sets.forget], covariance=share) @ basis.T
     flat = weight - weight.mean(0)
     return mean + torch.from_numpy(wanted - centred(mean)) @ torch.linalg.pinv(flat).T
@@ -126,16 +126,16 @@ def test_without_changes_and_without_a_difference_the_goal_is_the_original(
     original: ImageText,
     monkeypatch: Any,
 ) -> None:
-    """Validation = retain and unchanged copies: members and unseen are the same, there is nothing to undo."""
+    """Validation = retain and unchanged copies: members and validation samples are the same, there is nothing to undo."""
     fit = ours.fit_transport
-    monkeypatch.setattr(ours, "wash", lambda **keys: None)
+    monkeypatch.setattr(ours, "augmentation", lambda **keys: None)
     monkeypatch.setattr(ours, "fit_transport", lambda a, x, b, y, **more: fit(a, x, a, x, **more))
     clean, goal = goal_of(monkeypatch, small, original, CalibratedConsensus(draws=1))
     assert torch.allclose(goal.image, clean.image, atol=1e-4)
     assert torch.allclose(goal.text, clean.text, atol=1e-4)
 
 
-def test_samples_without_a_label_keep_their_washed_output(
+def test_samples_without_a_label_keep_their_averaged_output(
     small: Any, original: ImageText, monkeypatch: Any
 ) -> None:
     _, with_labels = goal_of(monkeypatch, small, original, CalibratedConsensus(draws=2))
@@ -166,10 +166,8 @@ def test_samples_without_a_label_keep_their_washed_output(
 
 def test_statistics_use_as_many_members_as_asked_for(small: Any, original: ImageText) -> None:
     every = len(small.partition.retain)
-    for looked_up_or_run, used in ((10, 10), (0, every), (10**6, every)):
-        done = apply(
-            small, original, CalibratedConsensus(draws=1, epochs=1, members=looked_up_or_run)
-        )
+    for wanted, used in ((10, 10), (0, every), (10**6, every)):
+        done = apply(small, original, CalibratedConsensus(draws=1, epochs=1, members=wanted))
         assert done.trace.facts["calibrated on"]["members"] == used
 
 

@@ -209,8 +209,8 @@ def test_an_interrupted_rewinding_run_resumes_to_the_same_state(
 )
 def test_matched_mean_against_a_loop(pairs: list[tuple[int, float]], like: list[int]) -> None:
     """Each of the other labels asks for the mean of its class, if there is one."""
-    looked_up_or_run = [[value for label, value in pairs if label == wanted] for wanted in like]
-    means = [sum(values) / len(values) for values in looked_up_or_run if values] or [
+    matching = [[value for label, value in pairs if label == wanted] for wanted in like]
+    means = [sum(values) / len(values) for values in matching if values] or [
         sum(v for _, v in pairs) / len(pairs)
     ]
     label, value = (

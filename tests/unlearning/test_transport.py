@@ -33,22 +33,22 @@ def samples(seed: int, name: str, *, rows: int = 80, spread: float = 1.0) -> tup
 
 
 def slow(
-    members: Floats, label: Ints, unseen: Floats, unseen_label: Ints, prior: float
+    members: Floats, label: Ints, validation: Floats, validation_label: Ints, prior: float
 ) -> tuple[Floats, Floats]:
     """Shifts and matrix written out with loops and scipy's matrix root; every class in both sets."""
     k, d = CLASSES, members.shape[1]
     basis = centred_basis(k)
     apart, count = np.zeros((k, d)), np.zeros(k)
     scatter = [np.zeros((d, d)), np.zeros((d, d))]
-    freedom = [len(label) - k, len(unseen_label) - k]
+    freedom = [len(label) - k, len(validation_label) - k]
     for c in range(k):
         means = []
-        for side, (points, labels) in enumerate(((members, label), (unseen, unseen_label))):
+        for side, (points, labels) in enumerate(((members, label), (validation, validation_label))):
             own = [points[i] for i in range(len(points)) if labels[i] == c]
             means.append(sum(own) / len(own))
             for point in own:
                 scatter[side] += np.outer(point - means[-1], point - means[-1])
-        apart[c], count[c] = means[1] - means[0], sum(labels == c for labels in unseen_label)
+        apart[c], count[c] = means[1] - means[0], sum(labels == c for labels in validation_label)
     one_hot = [np.eye(k)[c] - 1 / k for c in range(k)]
     top = sum(count[c] * float(one_hot[c] @ basis @ apart[c]) for c in range(k))
     common = top / sum(count[c] * float(one_hot[c] @ one_hot[c]) for c in range(k))
@@ -107,23 +107,25 @@ def test_directions_without_members_are_left_alone() -> None:
 @given(SEEDS, st.floats(0, 20))
 def test_fit_against_a_slow_oracle(seed: int, prior: float) -> None:
     members, label = samples(seed, "members")
-    unseen, unseen_label = samples(seed, "unseen", rows=48)
-    found = fit_transport(members, label, unseen, unseen_label, classes=CLASSES, prior=prior)
-    shift, matrix = slow(members, label, unseen, unseen_label, prior)
+    validation, validation_label = samples(seed, "validation", rows=48)
+    found = fit_transport(
+        members, label, validation, validation_label, classes=CLASSES, prior=prior
+    )
+    shift, matrix = slow(members, label, validation, validation_label, prior)
     assert np.allclose(found.shift, shift)
     assert np.allclose(found.matrix, matrix, atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
 @given(SEEDS)
-def test_members_take_the_means_and_the_covariance_of_the_unseen(seed: int) -> None:
+def test_members_take_the_means_and_the_covariance_of_the_validation(seed: int) -> None:
     members, label = samples(seed, "members")
-    unseen, unseen_label = samples(seed, "unseen", rows=48, spread=0.3)
-    moved = fit_transport(members, label, unseen, unseen_label, classes=CLASSES, prior=0).apply(
-        members, label
-    )
+    validation, validation_label = samples(seed, "validation", rows=48, spread=0.3)
+    moved = fit_transport(
+        members, label, validation, validation_label, classes=CLASSES, prior=0
+    ).apply(members, label)
     pooled = []
-    for points, labels in ((moved, label), (unseen, unseen_label)):
+    for points, labels in ((moved, label), (validation, validation_label)):
         means = np.array([points[labels == c].mean(0) for c in range(CLASSES)])
         around = points - means[labels]
         pooled.append((means, around.T @ around / (len(points) - CLASSES)))
@@ -143,8 +145,8 @@ def test_equal_sets_leave_every_point_where_it_is(seed: int, prior: float, share
 
 def test_without_covariance_each_class_is_only_shifted() -> None:
     members, label = samples(1, "members")
-    unseen, unseen_label = samples(1, "unseen", rows=48)
-    found = fit_transport(members, label, unseen, unseen_label, classes=CLASSES)
+    validation, validation_label = samples(1, "validation", rows=48)
+    found = fit_transport(members, label, validation, validation_label, classes=CLASSES)
     assert np.allclose(found.apply(members, label, covariance=0) - members, found.shift[label])
     half = (
         found.apply(members, label, covariance=0) + found.apply(members, label, covariance=1)
@@ -152,29 +154,29 @@ def test_without_covariance_each_class_is_only_shifted() -> None:
     assert np.allclose(found.apply(members, label, covariance=0.5), half)
 
 
-def test_a_class_without_unseen_samples_takes_the_common_shift() -> None:
+def test_a_class_without_validation_samples_takes_the_common_shift() -> None:
     members, label = samples(2, "members")
-    unseen, unseen_label = samples(2, "unseen", rows=48)
-    rest = unseen_label != 3
-    found = fit_transport(members, label, unseen[rest], unseen_label[rest], classes=CLASSES)
+    validation, validation_label = samples(2, "validation", rows=48)
+    rest = validation_label != 3
+    found = fit_transport(members, label, validation[rest], validation_label[rest], classes=CLASSES)
     assert np.allclose(found.shift[3], found.common * centred_basis(CLASSES)[3])
     assert found.rows.tolist() == [12, 12, 12, 0]
 
 
-def test_the_fewer_unseen_samples_the_closer_to_the_common_shift() -> None:
+def test_the_fewer_validation_samples_the_closer_to_the_common_shift() -> None:
     members, label = samples(3, "members")
-    unseen, unseen_label = samples(3, "unseen", rows=160)
+    validation, validation_label = samples(3, "validation", rows=160)
     off = []
     for many in (1, 5, 40):
         some = np.concatenate(
-            [np.flatnonzero(unseen_label != 2), np.flatnonzero(unseen_label == 2)[:many]]
+            [np.flatnonzero(validation_label != 2), np.flatnonzero(validation_label == 2)[:many]]
         )
-        same = unseen.copy()
-        same[unseen_label == 2] = unseen[unseen_label == 2].mean(
+        same = validation.copy()
+        same[validation_label == 2] = validation[validation_label == 2].mean(
             0
         )  # every draw of the class has the same mean
-        found = fit_transport(members, label, same[some], unseen_label[some], classes=CLASSES)
-        own = same[unseen_label == 2][0] - members[label == 2].mean(0)
+        found = fit_transport(members, label, same[some], validation_label[some], classes=CLASSES)
+        own = same[validation_label == 2][0] - members[label == 2].mean(0)
         off.append(float(np.linalg.norm(found.shift[2] - own)))
     assert off[0] > off[1] > off[2] > 0
 
@@ -191,9 +193,9 @@ def test_the_common_shift_is_found_where_there_is_one() -> None:
 
 def test_a_class_without_members_is_only_shifted() -> None:
     members, label = samples(5, "members")
-    unseen, unseen_label = samples(5, "unseen", rows=48)
+    validation, validation_label = samples(5, "validation", rows=48)
     rest = label != 1
-    found = fit_transport(members[rest], label[rest], unseen, unseen_label, classes=CLASSES)
+    found = fit_transport(members[rest], label[rest], validation, validation_label, classes=CLASSES)
     point = np.array([[1.0, -2.0, 0.5]])
     assert np.allclose(
         found.apply(point, np.array([1])) - point, found.common * centred_basis(CLASSES)[1]
@@ -202,50 +204,52 @@ def test_a_class_without_members_is_only_shifted() -> None:
 
 def test_a_point_without_a_label_stays() -> None:
     members, label = samples(6, "members")
-    unseen, unseen_label = samples(6, "unseen", rows=48)
-    found = fit_transport(members, label, unseen, unseen_label, classes=CLASSES)
+    validation, validation_label = samples(6, "validation", rows=48)
+    found = fit_transport(members, label, validation, validation_label, classes=CLASSES)
     assert np.array_equal(found.apply(members[:3], np.full(3, -1)), members[:3])
 
 
 def test_samples_without_a_label_are_left_out() -> None:
     members, label = samples(7, "members")
-    unseen, unseen_label = samples(7, "unseen", rows=48)
-    found = fit_transport(members, label, unseen, unseen_label, classes=CLASSES)
+    validation, validation_label = samples(7, "validation", rows=48)
+    found = fit_transport(members, label, validation, validation_label, classes=CLASSES)
     more = np.full((5, 3), 1e6)
     again = fit_transport(
         np.concatenate([members, more]),
         np.append(label, np.full(5, -1)),
-        np.concatenate([unseen, more]),
-        np.append(unseen_label, np.full(5, -1)),
+        np.concatenate([validation, more]),
+        np.append(validation_label, np.full(5, -1)),
         classes=CLASSES,
     )
     assert np.array_equal(found.shift, again.shift)
     assert np.array_equal(found.matrix, again.matrix)
 
 
-def test_one_unseen_sample_a_class_gives_no_covariance_map() -> None:
+def test_one_validation_sample_a_class_gives_no_covariance_map() -> None:
     members, label = samples(8, "members")
-    unseen, unseen_label = samples(8, "unseen", rows=4)
+    validation, validation_label = samples(8, "validation", rows=4)
     assert np.allclose(
-        fit_transport(members, label, unseen, unseen_label, classes=CLASSES).matrix,
+        fit_transport(members, label, validation, validation_label, classes=CLASSES).matrix,
         np.eye(3),
         atol=1e-7,
     )
-    few = fit_transport(members[:4], label[:4], *samples(8, "unseen", rows=48), classes=CLASSES)
+    few = fit_transport(members[:4], label[:4], *samples(8, "validation", rows=48), classes=CLASSES)
     assert np.allclose(few.matrix, np.eye(3), atol=1e-7)
 
 
-def test_few_unseen_samples_are_regularised() -> None:
-    """Five unseen samples leave one direction; alone they would flatten the other two."""
+def test_few_validation_samples_are_regularised() -> None:
+    """Five validation samples leave one direction; alone they would flatten the other two."""
     rng = numpy_generator(9, "round")
-    members, unseen, label = (
+    members, validation, label = (
         rng.standard_normal((80, 3)),
         rng.standard_normal((5, 3)),
         np.arange(80) % CLASSES,
     )
     flat, steady = (
         np.linalg.eigvalsh(
-            fit_transport(members, label, unseen, label[:5], classes=CLASSES, prior=prior).matrix
+            fit_transport(
+                members, label, validation, label[:5], classes=CLASSES, prior=prior
+            ).matrix
         )
         for prior in (0.0, 5.0)
     )
@@ -256,18 +260,18 @@ def test_few_unseen_samples_are_regularised() -> None:
 
 def test_one_class_alone() -> None:
     members, label = samples(10, "members")
-    unseen, unseen_label = samples(10, "unseen", rows=48)
+    validation, validation_label = samples(10, "validation", rows=48)
     found = fit_transport(
         members[label == 2],
         label[label == 2],
-        unseen[unseen_label == 2],
-        unseen_label[unseen_label == 2],
+        validation[validation_label == 2],
+        validation_label[validation_label == 2],
         classes=CLASSES,
         prior=0,
     )
     moved = found.apply(members[label == 2], label[label == 2])
-    assert np.allclose(moved.mean(0), unseen[unseen_label == 2].mean(0))
-    assert np.allclose(np.cov(moved.T), np.cov(unseen[unseen_label == 2].T))
+    assert np.allclose(moved.mean(0), validation[validation_label == 2].mean(0))
+    assert np.allclose(np.cov(moved.T), np.cov(validation[validation_label == 2].T))
 
 
 @pytest.mark.parametrize(
@@ -286,9 +290,9 @@ def test_nothing_in_common_is_refused(mine: list[int], theirs: list[int]) -> Non
 
 def test_it_does_not_depend_on_the_order_of_the_samples() -> None:
     members, label = samples(11, "members")
-    unseen, unseen_label = samples(11, "unseen", rows=48)
+    validation, validation_label = samples(11, "validation", rows=48)
     order = numpy_generator(0, "order").permutation(len(label))
-    one: Transport = fit_transport(members, label, unseen, unseen_label, classes=CLASSES)
-    two = fit_transport(members[order], label[order], unseen, unseen_label, classes=CLASSES)
+    one: Transport = fit_transport(members, label, validation, validation_label, classes=CLASSES)
+    two = fit_transport(members[order], label[order], validation, validation_label, classes=CLASSES)
     assert np.allclose(one.shift, two.shift)
     assert np.allclose(one.matrix, two.matrix)
