@@ -126,7 +126,7 @@ def test_without_changes_and_without_a_difference_the_goal_is_the_original(
     original: ImageText,
     monkeypatch: Any,
 ) -> None:
-    """Validation = retain and unchanged copies: members and validation samples are the same, there is nothing to undo."""
+    """Validation = retain, unchanged copies: members and validation samples are the same, there is nothing to undo."""
     fit = ours.fit_transport
     monkeypatch.setattr(ours, "augmentation", lambda **keys: None)
     monkeypatch.setattr(ours, "fit_transport", lambda a, x, b, y, **more: fit(a, x, a, x, **more))
