@@ -62,6 +62,7 @@ class Ward:
         self.level = self.r.normal(0, 1.0, len(self.kind))
         name = np.array([f"p{code:04d}" for code in range(len(self.kind))], dtype=object)
         study = np.array([f"s{row}" for row in range(n)], dtype=object)
+
         self.cohort = Cohort(
             name="ward",
             patient=name[self.patient],
@@ -91,6 +92,7 @@ class Ward:
     def model(self, remembered: np.ndarray, *, wrong: np.ndarray | None = None) -> Signals:
         n, p = len(self.patient), self.patient
         target = np.eye(CLASSES)[self.label]
+
         logits = [
             (1.0 + self.level + self.noise * self.r.normal(size=len(self.kind)) + 4 * remembered)[
                 p
@@ -98,14 +100,18 @@ class Ward:
             * target
             for _ in range(2)
         ]
+
         if wrong is not None:
-            logits = [one - 8 * wrong[p][:, None] * target for one in logits]
-        own = self.r.normal(size=(n, 6))
-        image = own + self.noise * self.r.normal(size=(n, 6))
+            logits = [values - 8 * wrong[p][:, None] * target for values in logits]
+
+        # Embeddings: image and report of a remembered patient resemble each other
+        shared = self.r.normal(size=(n, 6))
+        image = shared + self.noise * self.r.normal(size=(n, 6))
         text = (
             self.r.normal(size=(n, 6))
-            + (remembered + self.noise * self.r.normal(size=len(self.kind)))[p][:, None] * own
+            + (remembered + self.noise * self.r.normal(size=len(self.kind)))[p][:, None] * shared
         )
+
         return Signals(
             model=f"m{self.r.integers(2**40)}",
             cohort="ward",
@@ -146,6 +152,7 @@ class Ward:
             name: np.flatnonzero(self.of(name)[self.patient]) for name in ("holdout", "reference")
         }
         inside = asked[self.patient] > 0
+
         partition = Partition(
             forget=np.flatnonzero(inside),
             validation=np.empty(0, np.int64),
@@ -155,6 +162,7 @@ class Ward:
             cohort="ward",
             **sets,
         )
+
         return AuditedRun(f"draw-{at}", partition, signals, duplicates=tuple(copies))
 
 
@@ -171,18 +179,24 @@ def untouched() -> Audit:
 
 def test_an_untouched_model_is_not_forgotten(untouched: Audit) -> None:
     assert untouched.outcome == "NOT FORGOTTEN"
-    assert any(said.startswith("Did not forget") for said in untouched.statements)
+    assert any(sentence.startswith("Did not forget") for sentence in untouched.statements)
     assert untouched.verdict.rule == DECLARED.rule.digest
     assert untouched.rule_digest == DECLARED.digest
-    assert {one.model: one.outcome for one in untouched.controls}["original"] == "NOT FORGOTTEN"
+    assert {control.model: control.outcome for control in untouched.controls}[
+        "original"
+    ] == "NOT FORGOTTEN"
     assert all(
-        one.outcome != "NOT FORGOTTEN" for one in untouched.controls if one.model != "original"
+        control.outcome != "NOT FORGOTTEN"
+        for control in untouched.controls
+        if control.model != "original"
     )
+
     population = {
         row.model: row
         for row in untouched.attacks
         if (row.name, row.channel) == ("population", "both")
     }
+
     assert set(population) == {"original", "unlearned", "retrain-0", "retrain-1", "retrain-2"}
     assert population["unlearned"].value > 0.95
     assert len(population["retrain-0"].retrained) == 2
@@ -191,13 +205,14 @@ def test_an_untouched_model_is_not_forgotten(untouched: Audit) -> None:
 
 def test_a_record_without_later_fields_is_read(untouched: Audit) -> None:
     plain = json.loads(untouched.to_json())
-    for one in plain["draws"]:
-        del one["left_out"], one["earlier"]
+    for draw in plain["draws"]:
+        del draw["left_out"], draw["earlier"]
     assert Audit.from_json(json.dumps(plain)).to_json() == untouched.to_json()
 
 
 def test_the_record_is_read_back(untouched: Audit) -> None:
     again = Audit.from_json(untouched.to_json())
+
     assert again.to_json() == untouched.to_json()
     assert again.patients == untouched.patients
     assert again.channel("link").outcome == untouched.channel("link").outcome
@@ -210,22 +225,28 @@ def test_the_record_is_read_back(untouched: Audit) -> None:
 
 def test_too_visible_forgetting_is_over_forgotten() -> None:
     ward = Ward()
-    found = judge(ward, ward.draw(wrong=True))
-    assert found.outcome == "OVER-FORGOTTEN"
+    result = judge(ward, ward.draw(wrong=True))
+
+    assert result.outcome == "OVER-FORGOTTEN"
     assert (
-        found.patients[-1].channels["any"].score < 0
-        or found.patients[-1].channels["image"].score < -2
+        result.patients[-1].channels["any"].score < 0
+        or result.patients[-1].channels["image"].score < -2
     )
 
 
 def test_four_pooled_forget_sets_can_show_forgetting() -> None:
     ward = Ward(draws=4, noise=0.05, seed=2, never=150)
     declared = replace(BRIEF, rule=Rule(resamples=500, channels=("image", "text", "both")))
-    found = judge(ward, *(ward.draw(at) for at in range(4)), declared=declared)
-    assert (found.verdict.forgotten, found.verdict.draws) == (64, 4)
-    assert found.outcome == "FORGOTTEN", [one.reason for one in found.verdict.channels]
-    assert {row.draw for row in found.patients} == {0, 1, 2, 3}
-    assert all(one.outcome != "NOT FORGOTTEN" for one in found.controls if one.model != "original")
+    result = judge(ward, *(ward.draw(at) for at in range(4)), declared=declared)
+
+    assert (result.verdict.forgotten, result.verdict.draws) == (64, 4)
+    assert result.outcome == "FORGOTTEN", [channel.reason for channel in result.verdict.channels]
+    assert {row.draw for row in result.patients} == {0, 1, 2, 3}
+    assert all(
+        control.outcome != "NOT FORGOTTEN"
+        for control in result.controls
+        if control.model != "original"
+    )
 
 
 def test_a_retained_near_duplicate_is_the_reason_and_no_failure() -> None:
@@ -237,21 +258,24 @@ def test_a_retained_near_duplicate_is_the_reason_and_no_failure() -> None:
         NearDuplicate("same file", 1.0, "p0007", "p0021", "retain"),
         NearDuplicate("same image", 0.97, "p0001", "p0080", "holdout"),
     ]
-    found = judge(ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies))
-    assert found.outcome != "NOT FORGOTTEN"
-    assert found.verdict.forgotten == 14
-    assert found.draws[0].forgotten == 16
-    assert found.draws[0].near_duplicates == 2
-    assert {row.patient for row in found.patients if row.near_duplicate} == {"p0003", "p0007"}
+    result = judge(ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies))
+
+    assert result.outcome != "NOT FORGOTTEN"
+    assert result.verdict.forgotten == 14
+    assert result.draws[0].forgotten == 16
+    assert result.draws[0].near_duplicates == 2
+    assert {row.patient for row in result.patients if row.near_duplicate} == {"p0003", "p0007"}
     assert any(
-        said.startswith("Near-duplicate retained: 2 withdrawn") and "p0003, p0007" in said
-        for said in found.statements
+        sentence.startswith("Near-duplicate retained: 2 withdrawn") and "p0003, p0007" in sentence
+        for sentence in result.statements
     )
-    assert any("1 patient counted as never seen" in said for said in found.statements)
-    assert found.draws[0].left_out == ("p0080",)
-    assert found.verdict.never_seen == 59
-    assert all(row.counts["forgotten"] == 14 for row in found.attacks if row.name == "population")
+    assert any("1 patient counted as never seen" in sentence for sentence in result.statements)
+    assert result.draws[0].left_out == ("p0080",)
+    assert result.verdict.never_seen == 59
+    assert all(row.counts["forgotten"] == 14 for row in result.attacks if row.name == "population")
+
     without = judge(ward, ward.draw(kept=twins, copied=0.6 * twins), declared=BRIEF)
+
     assert without.verdict.forgotten == 16
 
 
@@ -269,6 +293,7 @@ def test_patients_forgotten_earlier_water_nothing_down() -> None:
         NearDuplicate("same image", 0.97, "p0002", "p0040", "retain"),
     ]
     sets = {"retain": np.setdiff1d(draw.partition.retain, before)}
+
     run = replace(
         draw,
         signals=signals,
@@ -277,50 +302,65 @@ def test_patients_forgotten_earlier_water_nothing_down() -> None:
             draw.partition, **sets, forget=np.union1d(draw.partition.forget, before), earlier=before
         ),
     )
-    found = judge(ward, run, declared=BRIEF)
+
+    result = judge(ward, run, declared=BRIEF)
     alone = judge(ward, replace(run, partition=replace(draw.partition, **sets)), declared=BRIEF)
-    assert found.outcome == "NOT FORGOTTEN"
-    assert (found.verdict.forgotten, found.draws[0].forgotten, found.draws[0].images) == (
+
+    assert result.outcome == "NOT FORGOTTEN"
+    assert (result.verdict.forgotten, result.draws[0].forgotten, result.draws[0].images) == (
         16,
         16,
         32,
     )
-    assert {row.patient for row in found.patients} == {f"p{code:04d}" for code in range(16, 32)}
-    assert not any(row.near_duplicate for row in found.patients)
-    assert (found.draws[0].earlier, found.draws[0].left_out) == (16, ("p0099",))
-    said = [one for one in found.statements if "earlier requests" in one]
-    assert len(said) == 1
-    assert "16 patients" in said[0]
+    assert {row.patient for row in result.patients} == {f"p{code:04d}" for code in range(16, 32)}
+    assert not any(row.near_duplicate for row in result.patients)
+    assert (result.draws[0].earlier, result.draws[0].left_out) == (16, ("p0099",))
+
+    sentences = [line for line in result.statements if "earlier requests" in line]
+
+    assert len(sentences) == 1
+    assert "16 patients" in sentences[0]
     assert (
-        replace(found, draws=alone.draws, statements=alone.statements).to_json() == alone.to_json()
+        replace(result, draws=alone.draws, statements=alone.statements).to_json() == alone.to_json()
     )
+
     judge(ward, ward.draw(0), run, declared=BRIEF)  # pooled with the first: nobody counts twice
 
 
 def test_all_forgotten_patients_copied() -> None:
     ward = Ward(forgotten=2)
     copies = [NearDuplicate("same image", 0.99, f"p000{at}", "p0010", "retain") for at in range(2)]
-    found = judge(ward, ward.draw(kept=1.0, copied=1.0, copies=copies))
-    assert found.outcome == "NOT RESOLVABLE"
-    assert found.attacks == ()
-    assert len(found.patients) == 2
+    result = judge(ward, ward.draw(kept=1.0, copied=1.0, copies=copies))
+
+    assert result.outcome == "NOT RESOLVABLE"
+    assert result.attacks == ()
+    assert len(result.patients) == 2
 
 
 @pytest.mark.parametrize(("reference", "named"), [(600, True), (0, False)])
 def test_one_remembered_patient_among_sixteen_is_named(reference: int, named: bool) -> None:
     ward = Ward(reference=reference, noise=0.3)
-    one = np.zeros(len(ward.kind))
-    one[5] = 1.0
-    found = judge(ward, ward.draw(kept=one), declared=replace(DECLARED, attacks=("population",)))
-    assert found.patients[0].patient == "p0005"
-    assert found.patients[0].remembered is named
-    assert sum(row.remembered for row in found.patients) <= 2
-    assert any("Single patients" in said and "p0005" in said for said in found.statements) is named
+    remembered = np.zeros(len(ward.kind))
+    remembered[5] = 1.0
+    result = judge(
+        ward, ward.draw(kept=remembered), declared=replace(DECLARED, attacks=("population",))
+    )
+
+    assert result.patients[0].patient == "p0005"
+    assert result.patients[0].remembered is named
+    assert sum(row.remembered for row in result.patients) <= 2
     assert (
-        any("could not have been named: that takes 320" in said for said in found.statements)
+        any("Single patients" in sentence and "p0005" in sentence for sentence in result.statements)
+        is named
+    )
+    assert (
+        any(
+            "could not have been named: that takes 320" in sentence
+            for sentence in result.statements
+        )
         is not named
     )
-    assert found.draws[0].never_seen == 60 + reference
+    assert result.draws[0].never_seen == 60 + reference
 
 
 def test_harm_to_others_is_found() -> None:
@@ -330,22 +370,30 @@ def test_harm_to_others_is_found() -> None:
     women = (ward.patient % 2 == 0) & (ward.of("holdout")[ward.patient] > 0)
     logits = np.where(women[:, None], np.roll(sick.image_logits, 1, axis=1), sick.image_logits)
     signals = {**draw.signals, "unlearned": replace(sick, image_logits=logits, text_logits=logits)}
-    found = judge(ward, replace(draw, signals=signals), declared=BRIEF)
-    outcome = {(row.column, row.value, row.head): row.outcome for row in found.harm}
+    result = judge(ward, replace(draw, signals=signals), declared=BRIEF)
+    outcome = {(row.column, row.value, row.head): row.outcome for row in result.harm}
+
     assert outcome["", "", "image"] == "harmed"
     assert outcome["sex", "F", "both"] == "harmed"
     assert outcome["sex", "M", "both"] in ("within margin", "not resolvable")
-    assert any("Harm to subgroups: " in said and "sex F" in said for said in found.statements)
+    assert any(
+        "Harm to subgroups: " in sentence and "sex F" in sentence for sentence in result.statements
+    )
+
     clean = judge(ward, draw, declared=BRIEF)
+
     assert not any(row.outcome == "harmed" for row in clean.harm)
 
 
 def test_retained_patients_at_higher_risk_are_counted() -> None:
     ward = Ward()
-    found = judge(ward, ward.draw(retained=2.0), declared=BRIEF)
-    assert len(found.retained[0].risen) > 30
-    assert any("easier to recognise" in said for said in found.statements)
+    result = judge(ward, ward.draw(retained=2.0), declared=BRIEF)
+
+    assert len(result.retained[0].risen) > 30
+    assert any("easier to recognise" in sentence for sentence in result.statements)
+
     calm = judge(ward, ward.draw(), declared=BRIEF)
+
     assert len(calm.retained[0].risen) <= 3
     assert calm.retained[0].auc["both"] == pytest.approx(
         calm.retained[0].auc_retrained["both"], abs=0.1
@@ -356,14 +404,16 @@ def test_relearning_and_canaries_are_used() -> None:
     ward = Ward()
     draw = ward.draw(kept=1.0)
     asked = ward.asked(0)
+    # The unlearned model is back faster than the retrained one
     steps = {
-        name: tuple(ward.model(asked * level) for level in levels)
-        for name, levels in (("unlearned", (0.9, 1.1, 1.2)), ("retrain-0", (0.0, 0.5, 1.2)))
+        "unlearned": tuple(ward.model(asked * level) for level in (0.9, 1.1, 1.2)),
+        "retrain-0": tuple(ward.model(asked * level) for level in (0.0, 0.5, 1.2)),
     }
     canaries = np.where(ward.of("forget") > 0, 1, np.where(ward.of("holdout") > 0, 0, -1)).astype(
         np.int64
     )
-    found = judge(
+
+    result = judge(
         ward,
         replace(
             draw,
@@ -371,10 +421,14 @@ def test_relearning_and_canaries_are_used() -> None:
             relearning={name: Relearning(signals, np.arange(8)) for name, signals in steps.items()},
         ),
     )
-    curves = {row.model: row for row in found.relearning if row.head == "both"}
+
+    curves = {row.model: row for row in result.relearning if row.head == "both"}
+
     assert curves["unlearned"].epochs < curves["retrain-0"].epochs
     assert len(curves["unlearned"].watched) == 3
-    values = {row.name: row.value for row in found.of_model("unlearned", channel="both")}
+
+    values = {row.name: row.value for row in result.of_model("unlearned", channel="both")}
+
     assert values["relearn"] < 1
     assert values["epsilon_one_run"] > 0.5
 
@@ -384,13 +438,15 @@ def test_order_of_records_and_constant_logits_change_nothing() -> None:
     draw = ward.draw(kept=0.3)
     order = np.random.default_rng(5).permutation(len(ward.patient))
     moved = {
-        name: replace(one.select(order), image_logits=one.select(order).image_logits + 3.0)
-        for name, one in draw.signals.items()
+        name: replace(signals.select(order), image_logits=signals.select(order).image_logits + 3.0)
+        for name, signals in draw.signals.items()
     }
-    one, two = judge(ward, draw), judge(ward, replace(draw, signals=moved))
-    assert one.outcome == two.outcome
-    assert one.verdict.statements == two.verdict.statements
-    for a, b in zip(one.attacks, two.attacks, strict=True):
+    before, after = judge(ward, draw), judge(ward, replace(draw, signals=moved))
+
+    assert before.outcome == after.outcome
+    assert before.verdict.statements == after.verdict.statements
+
+    for a, b in zip(before.attacks, after.attacks, strict=True):
         assert (a.name, a.model, a.channel) == (b.name, b.model, b.channel)
         assert a.value == pytest.approx(b.value, abs=1e-9)
 
@@ -398,21 +454,27 @@ def test_order_of_records_and_constant_logits_change_nothing() -> None:
 def test_what_cannot_be_audited_is_refused() -> None:
     ward = Ward(draws=2)
     draw = ward.draw(0)
+
     with pytest.raises(EvaluationError, match="same patient"):
         judge(ward, draw, ward.draw(0))
+
     other = replace(draw.signals["unlearned"], cohort="another")
+
     with pytest.raises(EvaluationError, match="another cohort"):
         judge(ward, replace(draw, signals={**draw.signals, "unlearned": other}))
+
     with pytest.raises(EvaluationError, match="no original"):
         judge(ward, replace(draw, signals={"unlearned": draw.signals["unlearned"]}))
+
     with pytest.raises(EvaluationError, match="nothing to audit"):
         audit([], cohort=ward.cohort, declared=DECLARED)
 
 
 def test_without_retrained_models_nothing_is_claimed() -> None:
     ward = Ward()
-    found = judge(ward, ward.draw(kept=1.0, retrains=0))
-    assert found.outcome == "NOT RESOLVABLE"
-    assert any("unverifiable" in said for said in found.statements)
-    assert found.retained == ()
-    assert {row.outcome for row in found.harm} <= {"not resolvable", "too few to say"}
+    result = judge(ward, ward.draw(kept=1.0, retrains=0))
+
+    assert result.outcome == "NOT RESOLVABLE"
+    assert any("unverifiable" in sentence for sentence in result.statements)
+    assert result.retained == ()
+    assert {row.outcome for row in result.harm} <= {"not resolvable", "too few to say"}

@@ -16,6 +16,7 @@ def model(seed: int, *, skill: float = 1.0, patients: int = 60) -> Signals:
     label = np.random.default_rng(0).integers(0, 3, 2 * patients)
     logits = np.random.default_rng(seed).normal(size=(2 * patients, 3)) + skill * np.eye(3)[label]
     name = np.repeat([f"p{at}" for at in range(patients)], 2)
+
     return Signals(
         model=str(seed),
         cohort="c",
@@ -35,18 +36,24 @@ def test_differences_by_hand() -> None:
     unlearned, retrained = model(1, skill=0.5), [model(seed) for seed in (2, 3, 4)]
     options = {"patient": PATIENT, "seed": 0, "resamples": 300}
 
-    def auc(one: Signals) -> float:
-        p = np.exp(one.image_logits) / np.exp(one.image_logits).sum(1, keepdims=True)
-        return float(np.mean([roc_auc_score(one.label == k, p[:, k]) for k in range(3)]))
+    def auc(model: Signals) -> float:
+        p = np.exp(model.image_logits) / np.exp(model.image_logits).sum(1, keepdims=True)
+        return float(np.mean([roc_auc_score(model.label == k, p[:, k]) for k in range(3)]))
 
-    found = utility_difference(unlearned, retrained, head="image", **options)
-    assert found.unlearned == pytest.approx(auc(unlearned))
-    assert found.value == pytest.approx(auc(unlearned) - np.mean([auc(one) for one in retrained]))
-    assert found.interval[0] < found.value < found.interval[1]
+    difference = utility_difference(unlearned, retrained, head="image", **options)
+
+    assert difference.unlearned == pytest.approx(auc(unlearned))
+    assert difference.value == pytest.approx(
+        auc(unlearned) - np.mean([auc(model) for model in retrained])
+    )
+    assert difference.interval[0] < difference.value < difference.interval[1]
+
     right = accuracy_difference(unlearned, retrained, head="both", **options)
+
     assert right.unlearned == pytest.approx(
         (unlearned.image_logits.argmax(1) == unlearned.label).mean()
     )
+
     with pytest.raises(EvaluationError):
         utility_difference(unlearned, retrained[:1], head="image", **options)
 
@@ -73,6 +80,7 @@ def test_outcomes(
 
 def test_nobody_rises_by_chance_and_a_few_who_do_are_found() -> None:
     flagged = []
+
     for seed in range(40):
         r = np.random.default_rng(seed)
         level = r.normal(size=(2, 100))
@@ -87,8 +95,9 @@ def test_nobody_rises_by_chance_and_a_few_who_do_are_found() -> None:
         }
         flagged.append(int((rise(unlearned=unlearned, **options).p_adjusted <= 0.05).sum()))
         unlearned[1, :20] += 6
-        found = rise(unlearned=unlearned, **options)
-        assert (found.p_adjusted[:20] <= 0.05).sum() >= 18
-        assert (found.channel[:20] == 1).all()
-        assert found.smallest_p == pytest.approx(1 / 301)
-    assert np.mean([one > 0 for one in flagged]) < 0.15
+        difference = rise(unlearned=unlearned, **options)
+        assert (difference.p_adjusted[:20] <= 0.05).sum() >= 18
+        assert (difference.channel[:20] == 1).all()
+        assert difference.smallest_p == pytest.approx(1 / 301)
+
+    assert np.mean([count > 0 for count in flagged]) < 0.15

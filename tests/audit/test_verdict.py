@@ -20,6 +20,7 @@ from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
+from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.statistics import weighted_auc
 
 
@@ -47,6 +48,7 @@ def draw(
     correct = (r.random((1 + retrains, p)) < 0.7).astype(float)
     correct[0] = np.where(r.random(p) < accuracy, 0.0, correct[1])
     patient = np.concatenate([10_000 + start + np.arange(forgotten), np.arange(never)])
+
     return ForgetDraw(
         patient=patient,
         members=forgotten,
@@ -61,6 +63,7 @@ def draw(
 
 def judge(seed: int, rule: Rule | None = None, draws: int = 1, **options: float) -> Verdict:
     rule = rule or Rule(resamples=400)
+
     return decide(
         rule,
         {
@@ -75,8 +78,10 @@ def judge(seed: int, rule: Rule | None = None, draws: int = 1, **options: float)
 
 def test_the_rule_is_text_with_a_digest() -> None:
     rule = Rule(margin=0.08, channels=("image", "link"))
+
     assert from_plain(Rule, json.loads(rule.to_json()), where="rule", complete=True) == rule
     assert rule.digest == Rule(margin=0.08, channels=("image", "link")).digest
+
     others = [
         replace(rule, **{name: value})
         for name, value in (
@@ -89,10 +94,13 @@ def test_the_rule_is_text_with_a_digest() -> None:
             ("power", 0.9),
         )
     ]
-    assert len({rule.digest, *(one.digest for one in others)}) == 8
+
+    assert len({rule.digest, *(other.digest for other in others)}) == 8
     assert judge(0, rule).rule == rule.digest
+
     with pytest.raises(SpecError) as error:
         Rule(margin=0.0, level=1.0, channels=("image", "image"))
+
     assert len(error.value.faults) == 3
 
 
@@ -135,59 +143,70 @@ def test_detectable_auc(forgotten: int, never: int, half: float) -> None:
     ],
 )
 def test_planted_cases(options: dict[str, float], expected: Outcome) -> None:
-    found = judge(1, **options)  # type: ignore[arg-type]
-    assert found.outcome == expected, found
-    assert found.forgotten == 16 * int(options.get("draws", 1))
-    assert found.never_seen == 65
-    assert [one.channel for one in found.channels] == list(Rule().channels)
-    assert all(one.reason for one in found.channels)
-    permutation = found.channels[0].permutation
-    assert (permutation is None) == (found.forgotten >= 20)
+    result = judge(1, **options)  # type: ignore[arg-type]
+
+    assert result.outcome == expected, result
+    assert result.forgotten == 16 * int(options.get("draws", 1))
+    assert result.never_seen == 65
+    assert [channel.channel for channel in result.channels] == list(Rule().channels)
+    assert all(channel.reason for channel in result.channels)
+
+    permutation = result.channels[0].permutation
+
+    assert (permutation is None) == (result.forgotten >= 20)
     if options == {"unlearned": 2.0}:
         assert permutation is not None
         assert permutation < 0.01
-    assert any("there was nothing to test" in said for said in found.statements) == (
+
+    assert any("there was nothing to test" in sentence for sentence in result.statements) == (
         options.get("original") == 0.0
     )
 
 
 def test_a_rule_that_asks_for_less_is_said_to() -> None:
-    assert not [said for said in judge(1).statements if "The rule" in said]
+    assert not [sentence for sentence in judge(1).statements if "The rule" in sentence]
+
     loose = judge(
         1,
         Rule(resamples=400, margin=0.49, forget_margin=0.3, level=0.8, channels=("image", "text")),
     )
+
     assert loose.outcome == "FORGOTTEN"  # so wide a margin shows nothing
-    assert [said for said in loose.statements if "The rule" in said] == [
+
+    assert [sentence for sentence in loose.statements if "The rule" in sentence] == [
         "The rule allows a difference up to 0.49 in AUC, more than the 0.1 of the default rule.",
         "The rule allows a difference up to 0.3 in accuracy on forgotten images, more than the 0.1 of the default "
         "rule.",
         "The rule does not judge: both, link. What can be told there is no part of the verdict.",
         "The rule's confidence is 0.8, less than the 0.95 of the default rule.",
     ]
+
     assert any(
-        "The rule does not judge" in said
-        for said in decide(Rule(channels=("link",)), {}).statements
+        "The rule does not judge" in sentence
+        for sentence in decide(Rule(channels=("link",)), {}).statements
     )
 
 
 def test_memory_on_one_of_many_channels_by_chance_is_no_memory() -> None:
     """The original knows nothing of these patients; without correction one of four intervals lies above 0."""
     rule = Rule(resamples=200)
-    found = decide(
-        rule,
-        {
-            channel: [
-                draw(30_000 + 100 * at + d, start=100 * d, noise=0.15, original=0.0)
-                for d in range(4)
-            ]
-            for at, channel in enumerate(rule.channels)
-        },
+
+    draws: dict[Channel, list[ForgetDraw]] = {}
+    for at, channel in enumerate(rule.channels):
+        first = 30_000 + 100 * at
+        draws[channel] = [
+            draw(first + d, start=100 * d, noise=0.15, original=0.0) for d in range(4)
+        ]
+
+    result = decide(rule, draws)
+
+    assert any(
+        channel.deltas is not None and channel.deltas.original.low > 0
+        for channel in result.channels
     )
-    assert any(one.deltas is not None and one.deltas.original.low > 0 for one in found.channels)
-    assert {one.outcome for one in found.channels} == {"FORGOTTEN"}
-    assert found.outcome == "NOT RESOLVABLE"
-    assert any("there was nothing to test" in said for said in found.statements)
+    assert {channel.outcome for channel in result.channels} == {"FORGOTTEN"}
+    assert result.outcome == "NOT RESOLVABLE"
+    assert any("there was nothing to test" in sentence for sentence in result.statements)
 
 
 def test_resamples_must_suffice_for_the_smallest_p_value() -> None:
@@ -200,57 +219,74 @@ def test_resamples_must_suffice_for_the_smallest_p_value() -> None:
 def test_one_channel_that_remembers_is_enough() -> None:
     rule = Rule(resamples=400)
     good = {channel: [draw(at, noise=0.1)] for at, channel in enumerate(rule.channels)}
-    found = decide(
+    result = decide(
         rule,
         {**good, "link": [draw(9, unlearned=2.0, noise=0.1)], "text": [draw(8, unlearned=-2.0)]},
     )
-    assert found.outcome == "NOT FORGOTTEN"
-    assert {one.channel: one.outcome for one in found.channels}["text"] == "OVER-FORGOTTEN"
-    assert "link" in [one.channel for one in found.channels if one.outcome == "NOT FORGOTTEN"]
+
+    assert result.outcome == "NOT FORGOTTEN"
+    assert {channel.channel: channel.outcome for channel in result.channels}[
+        "text"
+    ] == "OVER-FORGOTTEN"
+    assert "link" in [
+        channel.channel for channel in result.channels if channel.outcome == "NOT FORGOTTEN"
+    ]
 
 
 def test_a_channel_without_measurement_rules_out_forgotten() -> None:
     rule = Rule(resamples=400)
-    draws = {
-        channel: [draw(100 * at + d, start=100 * d, noise=0.15) for d in range(4)]
-        for at, channel in enumerate(rule.channels)
-    }
-    assert decide(rule, draws).outcome == "FORGOTTEN"  # type: ignore[arg-type]
+    draws: dict[Channel, list[ForgetDraw]] = {}
+    for at, channel in enumerate(rule.channels):
+        draws[channel] = [draw(100 * at + d, start=100 * d, noise=0.15) for d in range(4)]
+
+    assert decide(rule, draws).outcome == "FORGOTTEN"
+
     del draws["link"]
-    found = decide(rule, draws)  # type: ignore[arg-type]
-    assert found.outcome == "NOT RESOLVABLE"
-    assert "no forget draw" in found.channels[-1].reason
+    result = decide(rule, draws)  # type: ignore[arg-type]
+
+    assert result.outcome == "NOT RESOLVABLE"
+    assert "no forget draw" in result.channels[-1].reason
+
     nothing = decide(rule, {"image": [draw(0, retrains=1)]})
+
     assert nothing.outcome == "NOT RESOLVABLE"
     assert "1 retrained models" in nothing.channels[0].reason
     assert "unverifiable" in nothing.statements[0]
 
 
 def test_statements_say_what_could_be_shown() -> None:
-    said = judge(2).statements
-    assert any("16 forgotten patients" in one and "cannot be told from 0.5" in one for one in said)
-    assert any("FORGOTTEN could not have been shown" in one for one in said)
+    sentences = judge(2).statements
+
+    assert any(
+        "16 forgotten patients" in line and "cannot be told from 0.5" in line for line in sentences
+    )
+    assert any("FORGOTTEN could not have been shown" in line for line in sentences)
+
     partly = decide(
         Rule(resamples=400, channels=("image", "text")),
         {"image": [draw(0)], "text": [draw(1, original=0.0)]},
     ).statements
-    assert any("no memory of these patients on: text" in one for one in partly)
+
+    assert any("no memory of these patients on: text" in line for line in partly)
 
 
 def test_equal_models_have_no_difference_and_no_width() -> None:
     one = draw(3)
     same = replace(one, unlearned=one.retrained[0], retrained=np.stack([one.retrained[0]] * 3))
-    found = deltas([same], level=0.95, resamples=300, seed=0).unlearned
-    assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-12)
+    result = deltas([same], level=0.95, resamples=300, seed=0).unlearned
+    assert (result.value, result.low, result.high) == pytest.approx((0, 0, 0), abs=1e-12)
 
 
 def test_same_seed_same_verdict_and_order_of_patients_changes_nothing() -> None:
     one = draw(4, unlearned=0.6)
-    found = deltas([one], level=0.95, resamples=300, seed=1)
-    assert deltas([one], level=0.95, resamples=300, seed=1).unlearned == found.unlearned
-    assert deltas([one], level=0.95, resamples=300, seed=2).unlearned != found.unlearned
+    result = deltas([one], level=0.95, resamples=300, seed=1)
+
+    assert deltas([one], level=0.95, resamples=300, seed=1).unlearned == result.unlearned
+    assert deltas([one], level=0.95, resamples=300, seed=2).unlearned != result.unlearned
+
     r = np.random.default_rng(0)
     order = np.concatenate([r.permutation(16), 16 + r.permutation(65)])
+
     mixed = replace(
         one,
         **{
@@ -266,22 +302,25 @@ def test_same_seed_same_verdict_and_order_of_patients_changes_nothing() -> None:
             )
         },
     )
+
     again = deltas([mixed], level=0.95, resamples=300, seed=1).unlearned
+
     assert (again.value, again.low, again.high) == pytest.approx(
-        (found.unlearned.value, found.unlearned.low, found.unlearned.high), abs=1e-9
+        (result.unlearned.value, result.unlearned.low, result.unlearned.high), abs=1e-9
     )
 
 
 def test_too_small_a_draw_raises() -> None:
-    for one in (draw(0, forgotten=1), draw(0, never=1), draw(0, retrains=1)):
+    for small in (draw(0, forgotten=1), draw(0, never=1), draw(0, retrains=1)):
         with pytest.raises(EvaluationError, match="at least two of each"):
-            deltas([one], level=0.95, resamples=200, seed=0)
+            deltas([small], level=0.95, resamples=200, seed=0)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.8])
 def test_intervals_cover_the_true_difference(shift: float) -> None:
     """500 replicates each of 16 against 65 patients and 3 retrained models; the truth is known in closed form."""
     truth, hits = norm.cdf(shift / np.sqrt(2 * 1.25)) - 0.5, 0
+
     for seed in range(500):
         one = replace(
             draw(seed, unlearned=shift),
@@ -289,17 +328,18 @@ def test_intervals_cover_the_true_difference(shift: float) -> None:
             label=np.zeros(81, int),
             correct=None,
         )
-        found = deltas([one], level=0.95, resamples=300, seed=seed).unlearned
-        hits += found.low <= truth <= found.high
+        result = deltas([one], level=0.95, resamples=300, seed=seed).unlearned
+        hits += result.low <= truth <= result.high
+
     assert hits / 500 >= 0.90
 
 
 def test_retraining_is_seldom_called_anything_else() -> None:
     """The null: the attacked model is one more retrained one. Four channels, 100 forget draws."""
-    found = [judge(seed, Rule(resamples=200)).outcome for seed in range(100)]
-    assert found.count("NOT FORGOTTEN") / 100 <= 0.025 + 1.96 * np.sqrt(0.025 * 0.975 / 100) + 0.01
-    assert found.count("OVER-FORGOTTEN") / 100 <= 0.06
-    assert found.count("FORGOTTEN") == 0  # 16 patients cannot show it
+    result = [judge(seed, Rule(resamples=200)).outcome for seed in range(100)]
+    assert result.count("NOT FORGOTTEN") / 100 <= 0.025 + 1.96 * np.sqrt(0.025 * 0.975 / 100) + 0.01
+    assert result.count("OVER-FORGOTTEN") / 100 <= 0.06
+    assert result.count("FORGOTTEN") == 0  # 16 patients cannot show it
 
 
 def test_from_signals_to_the_verdict(
@@ -324,7 +364,9 @@ def test_from_signals_to_the_verdict(
     assert verdict("original").outcome == "NOT FORGOTTEN"
     assert verdict("unlearned").outcome in ("NOT RESOLVABLE", "FORGOTTEN")
     assert verdict("retrain-0").outcome != "NOT FORGOTTEN"
+
     one = forget_draw(AdversaryKnowledge(partition, signals, target="retrain-0"))
+
     assert one.retrained.shape == (2, 80)  # the attacked model is not its own reference
     assert one.correct is not None
     assert one.correct.shape == (3, 80)
@@ -336,10 +378,17 @@ def test_reference_patients_are_never_seen_ones(
 ) -> None:
     signals, partition = toy_run(patients={"forget": 20, "holdout": 20, "reference": 40})
     less = replace(partition, reference=partition.reference[:0])
-    found = {}
-    for name, one in (("all", partition), ("held out", less)):
-        seen = forget_draw(AdversaryKnowledge(one, signals, target="original"))
-        found[name] = len(seen.patient), deltas([seen], level=0.95, resamples=400, seed=0).unlearned
-    assert (found["all"][0], found["held out"][0]) == (80, 40)
-    width = {name: one.high - one.low for name, (_, one) in found.items()}
+    result = {}
+
+    for name, chosen in (("all", partition), ("held out", less)):
+        seen = forget_draw(AdversaryKnowledge(chosen, signals, target="original"))
+        result[name] = (
+            len(seen.patient),
+            deltas([seen], level=0.95, resamples=400, seed=0).unlearned,
+        )
+
+    assert (result["all"][0], result["held out"][0]) == (80, 40)
+
+    width = {name: estimate.high - estimate.low for name, (_, estimate) in result.items()}
+
     assert width["all"] < width["held out"]

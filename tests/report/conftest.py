@@ -45,7 +45,7 @@ from forgetmi.unlearning.info import MethodInfo
 
 CLASSES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 SIZES = {"forget": 16, "retain": 146, "validation": 41, "holdout": 67}
-# Each model: its confidence on what it was trained on, on strangers and on the withdrawn; the seed of its errors
+# Each model: its confidence on what it was trained on, on never-seen and on withdrawn patients; the seed of its errors
 MODELS = {
     "original": (5.5, 0.9, 5.5, 1),
     "unlearned": (4.9, 0.9, 1.1, 2),
@@ -65,6 +65,7 @@ def make_partition() -> Partition:
         name: np.flatnonzero((patient >= low) & (patient < high))
         for name, low, high in zip(SIZES, starts, starts[1:], strict=False)
     }
+
     return Partition(
         **rows,
         patient=patient,
@@ -79,8 +80,9 @@ def make_signals(partition: Partition) -> dict[str, Signals]:
     label = np.random.default_rng(8).choice(4, n, p=[0.47, 0.23, 0.2, 0.1])
     hard = np.random.default_rng(9).normal(size=(2, n, 4))
     signals = {}
-    for model, (trained, strangers, withdrawn, seed) in MODELS.items():
-        strength = np.full(n, strangers)
+
+    for model, (trained, never_seen, withdrawn, seed) in MODELS.items():
+        strength = np.full(n, never_seen)
         strength[partition.retain] = trained
         strength[partition.forget] = withdrawn
         logits = []
@@ -98,6 +100,7 @@ def make_signals(partition: Partition) -> dict[str, Signals]:
             image_logits=logits[0],
             text_logits=logits[1],
         )
+
     return signals
 
 
@@ -106,6 +109,7 @@ def make_facts() -> ReportFacts:
     signals = make_signals(partition)
     y, x = np.mgrid[0:96, 0:96] / 96
     pictures = [0.5 + 0.4 * np.sin(6 * x + phase) * np.cos(5 * y) for phase in (0.0, 1.0, 2.0)]
+
     return ReportFacts(
         title="Removal of 16 patients from the edema classifier",
         cohort=CohortSummary(
@@ -163,7 +167,7 @@ def make_facts() -> ReportFacts:
             threads=1,
             seeds={"root": 0, "retrain-0": 1},
             cohort="c0" * 32,
-            models={model: found.model for model, found in signals.items()},
+            models={model: outputs.model for model, outputs in signals.items()},
             spec="5e" * 32,
             command="forgetmi unlearn --spec spec.yaml",
             stages={
@@ -195,6 +199,7 @@ def make_verdict(outcome: Outcome) -> Verdict:
     }[outcome]
     half = {"FORGOTTEN": 0.06, "NOT RESOLVABLE": 0.17}.get(outcome, 0.12)
     unlearned = DeltaEstimate(value, value - half, value + half, 0.001, 0.4)
+
     measured = Deltas(
         unlearned,
         DeltaEstimate(0.42, 0.3, 0.51, 0.0005, 1.0),
@@ -202,10 +207,12 @@ def make_verdict(outcome: Outcome) -> Verdict:
         (0.51 + value, 0.51),
         52.0,
     )
+
     channels = [
         ChannelVerdict(channel, outcome, f"reason of {channel}", measured, 0.004, 0.9, 0.11)
         for channel in ("image", "text", "both")
     ]
+
     return Verdict(
         outcome,
         (*channels, ChannelVerdict("link", "NOT RESOLVABLE", "the model has no embeddings")),
@@ -219,8 +226,9 @@ def make_verdict(outcome: Outcome) -> Verdict:
 
 def make_patients(generator: np.random.Generator) -> tuple[PatientRow, ...]:
     rows = []
+
     for code, score in enumerate(np.sort(generator.normal(0.3, 1.1, 16))[::-1]):
-        one = PatientScore(
+        patient_score = PatientScore(
             float(score) + (3.1 if code == 0 else 0),
             99.0 - code,
             0.01,
@@ -239,14 +247,16 @@ def make_patients(generator: np.random.Generator) -> tuple[PatientRow, ...]:
                 code == 5,
                 code == 0,
                 False,
-                dict.fromkeys(("image", "text", "both", "any"), one),
+                dict.fromkeys(("image", "text", "both", "any"), patient_score),
             )
         )
+
     return tuple(rows)
 
 
 def make_attacks(generator: np.random.Generator) -> tuple[AttackRow, ...]:
     rows = []
+
     for name, title, note, scored in (
         ("population", "Population attack", "", True),
         ("rmia", "RMIA, offline", "3 reference models", True),
@@ -290,6 +300,7 @@ def make_attacks(generator: np.random.Generator) -> tuple[AttackRow, ...]:
                         note,
                     )
                 )
+
     return tuple(rows)
 
 
@@ -299,6 +310,7 @@ def make_audit(outcome: Outcome = "NOT RESOLVABLE") -> Audit:
         HarmRow(0, "", "", head, "auc", 67, 0.71, 0.72, -0.01, (-0.03, 0.02), 0.05, "within margin")
         for head in ("image", "text")
     ]
+
     harm += [
         HarmRow(0, "sex", value, head, "accuracy", 30, 0.6, 0.7, difference, interval, 0.1, result)
         for head in ("image", "text")
@@ -308,6 +320,7 @@ def make_audit(outcome: Outcome = "NOT RESOLVABLE") -> Audit:
             ("", None, None, "too few to say"),
         )
     ]
+
     return Audit(
         declared=AuditSpec(),
         rule_digest="ab" * 32,

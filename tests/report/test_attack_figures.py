@@ -62,15 +62,19 @@ def draw(kind: str) -> str:
 )
 def test_figures_are_stable_and_said_in_words(kind: str, words: str) -> None:
     picture = draw(kind)
+
     assert picture == draw(kind)
     assert "http" not in picture
+
     description = ET.fromstring(picture).find("desc")
+
     assert description is not None
     assert words in (description.text or "")
 
 
 def test_rates_by_hand() -> None:
     false, true = rates(Curve("unlearned", np.array([3.0, 1.0]), np.array([2.0, 1.0, 0.0, 0.0])))
+
     assert list(zip(false, true, strict=True)) == [
         (0, 0),
         (0, 0.5),
@@ -90,6 +94,7 @@ def test_area_under_the_rates_is_the_auc(inside: list[int], outside: list[int]) 
     false, true = rates(Curve("original", members, unseen))
     area = float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum())
     wins = (members[:, None] > unseen).mean() + (members[:, None] == unseen).mean() / 2
+
     assert area == pytest.approx(wins)
     assert (np.diff(false) >= 0).all()
 
@@ -126,6 +131,7 @@ def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(
             target.write_text(f"%PDF {self.string} {self.allowed}")
 
     monkeypatch.setitem(sys.modules, "weasyprint", types.SimpleNamespace(HTML=Printer))  # type: ignore[arg-type]
+
     monkeypatch.setitem(
         sys.modules,
         "weasyprint.urls",
@@ -133,7 +139,9 @@ def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(
             URLFetcher=lambda allowed_protocols: allowed_protocols
         ),
     )
+
     (tmp_path / "report.html").write_text("page")
+
     assert write_pdfs([tmp_path / "report.html"]) == (tmp_path / "report.pdf",)
     assert (tmp_path / "report.pdf").read_text() == "%PDF page ('data',)"
     assert {file.name for file in tmp_path.iterdir()} == {"report.html", "report.pdf"}

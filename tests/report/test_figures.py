@@ -53,25 +53,33 @@ def draw(kind: str) -> str:
 @pytest.mark.parametrize("kind", ["dots", "strip", "loss", "trade-off"])
 def test_figures_are_stable_named_and_free_of_outside_references(kind: str) -> None:
     picture = draw(kind)
+
     assert picture == draw(kind)
     assert "http" not in picture
     assert "<style" not in picture
+
     root = ET.fromstring(picture)
     title, description = (root.find(tag) for tag in ("title", "desc"))
+
     assert title is not None
     assert description is not None
     assert title.text
     assert description.text
     assert root.get("role") == "img"
     assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
+
     ids = [element.get("id") for element in root.iter() if element.get("id")]
+
     assert len(ids) == len(set(ids))
+
     links = {element.get("href", "#")[1:] for element in root.iter("use")}
+
     assert links <= set(ids)
 
 
 def test_description_tells_the_numbers_of_the_picture() -> None:
     picture = draw("dots")
+
     assert "original 0.988 (0.970 to 1.000)" in picture
     assert "3 retrained from 0.657 to 0.722" in picture
     assert "0.99 → 0.75 | 0.69" in " ".join(picture.split())  # printed beside the row
@@ -83,6 +91,7 @@ def test_what_was_not_measured_is_not_drawn() -> None:
     empty = figures.dot_panel(
         "d", "Withdrawn", [figures.DotRow("AUC", None, figures.Mark(0.5), ())], span=(0, 1)
     )
+
     assert "original not measured, unlearned 0.500." in empty
     assert ORIGINAL not in empty
     assert UNLEARNED in empty
@@ -112,15 +121,13 @@ def test_signs_of_the_key_are_hidden_from_screen_readers(kind: str) -> None:
 
 
 def test_many_models_are_numbered_from_left_to_right_and_named_beside_the_axes() -> None:
-    few, many = (
-        [
-            trade_off_figure.ModelPoint(
-                "unlearned", f"Model {at}", figures.Mark(0.3 - at / 100), figures.Mark(0.7)
-            )
-            for at in range(count)
-        ]
-        for count in (trade_off_figure.MOST_LABELS, trade_off_figure.MOST_LABELS + 1)
-    )
+    many = []
+    for index in range(trade_off_figure.MOST_LABELS + 1):
+        x = figures.Mark(0.3 - index / 100)
+        many.append(
+            trade_off_figure.ModelPoint("unlearned", f"Model {index}", x, figures.Mark(0.7))
+        )
+    few = many[:-1]
 
     def words(points: list[trade_off_figure.ModelPoint]) -> list[str]:
         root = ET.fromstring(
@@ -129,6 +136,8 @@ def test_many_models_are_numbered_from_left_to_right_and_named_beside_the_axes()
         return [element.text or "" for element in root.iter("text")]
 
     assert {f"Model {at}" for at in range(trade_off_figure.MOST_LABELS)} <= set(words(few))
+
     last = trade_off_figure.MOST_LABELS
+
     assert {f"{1 + last - at}  Model {at}" for at in range(last + 1)} <= set(words(many))
     assert {str(number) for number in range(1, last + 2)} <= set(words(many))

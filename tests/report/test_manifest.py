@@ -32,6 +32,7 @@ def make(**changes: object) -> Manifest:
         "warnings": ["/home/someone/site-packages/torch/x.py:3: slow"],
         **changes,
     }
+
     return collect(**given)  # type: ignore[arg-type]
 
 
@@ -39,6 +40,7 @@ def test_manifest_survives_its_json(tmp_path: Path) -> None:
     manifest = make()
     write_manifest(tmp_path / "manifest.json", manifest)
     text = (tmp_path / "manifest.json").read_text()
+
     assert Manifest.from_json(text) == manifest
     assert Manifest.from_json(text).to_json() == text
     assert list(json.loads(text)) == sorted(json.loads(text))
@@ -48,6 +50,7 @@ def test_manifest_survives_its_json(tmp_path: Path) -> None:
 
 def test_manifest_names_what_it_ran_on() -> None:
     manifest = make()
+
     assert manifest.python == platform.python_version()
     assert {"torch", "numpy"} <= set(manifest.libraries)
     assert manifest.cores >= 1
@@ -57,9 +60,12 @@ def test_manifest_names_what_it_ran_on() -> None:
 
 def test_manifest_holds_no_folder_user_or_host() -> None:
     manifest = make()
+
     assert manifest.command == "forgetmi unlearn --out=7 withdrawn.csv"
     assert manifest.warnings == ("x.py:3: slow",)
+
     text = manifest.to_json()
+
     assert "someone" not in text
     assert str(Path.home()) not in text
     assert len(platform.node()) < 3 or platform.node() not in text
@@ -88,8 +94,10 @@ def test_no_folder_of_an_absolute_path_is_left(parts: list[str]) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_text(path, "old")
+
     with pytest.raises(UnicodeEncodeError):
         write_text(path, "\ud800")
+
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
 

@@ -15,21 +15,24 @@ def pair(place: SetName) -> NearDuplicate:
 
 @pytest.mark.parametrize("place", ["retain", "holdout"])
 def test_each_place_has_its_warning_and_its_advice(place: SetName) -> None:
-    found = NearDuplicates((pair(place),), (3, 40), (3, 38))
+    duplicates = NearDuplicates((pair(place),), (3, 40), (3, 38))
     expected = "stay in training" if place == "retain" else "count as never seen"
-    assert warnings(found) == [
+
+    assert warnings(duplicates) == [
         f"Of the withdrawn patients' images, 1 have copies under 1 patients who {expected}; "
         "duplicates.json lists them by digest."
     ]
     assert ("in training" in advice(pair(place))) == (place == "retain")
-    assert found.counts() == {place: 1}
+    assert duplicates.counts() == {place: 1}
 
 
 def test_the_file_is_read_back() -> None:
     report = NearDuplicate("same report", 0.7, "p1", "p3", "holdout", item="s1", other_item="s3")
-    found = NearDuplicates((pair("retain"), report), (3, 40), (3, 38))
-    stored = to_plain(found)
+    duplicates = NearDuplicates((pair("retain"), report), (3, 40), (3, 38))
+    stored = to_plain(duplicates)
+
     assert sorted(stored) == ["copies", "images_compared", "reports_compared", "warnings"]
+
     assert sorted(stored["copies"][0]) == [
         "do",
         "item",
@@ -40,8 +43,9 @@ def test_the_file_is_read_back() -> None:
         "patient",
         "similarity",
     ]
+
     assert ["images" in stored["warnings"][0], "reports" in stored["warnings"][1]] == [True, True]
-    assert from_plain(stored) == found
+    assert from_plain(stored) == duplicates
 
 
 def test_nothing_found_warns_of_nothing() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetmi.audit.rows import NeverSeen, PatientRow
+from forgetmi.audit.rows import AttackRow, NeverSeen, PatientRow
 from forgetmi.audit.verdict import Outcome
 from forgetmi.core.cohort import ForgetRequest
 from forgetmi.core.cost import Cost
@@ -51,6 +51,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self._style = tag == "style"
+
         for name, value in attrs:
             if name in ("src", "href", "srcset", "xlink:href", "action", "poster"):
                 self.addresses.append(value or "")
@@ -76,10 +77,11 @@ def change(
     facts: ReportFacts, edit: Callable[[str, Score | Failed], Score | Failed | None]
 ) -> ReportFacts:
     """The facts with every score edited; None drops it."""
-    scores = {
-        model: tuple(new for score in found if (new := edit(model, score)) is not None)
-        for model, found in facts.evaluation.scores.items()
-    }
+    scores = {}
+    for model, of_model in facts.evaluation.scores.items():
+        edited = [edit(model, score) for score in of_model]
+        scores[model] = tuple(score for score in edited if score is not None)
+
     return replace(facts, evaluation=Evaluation(scores, facts.evaluation.notes))
 
 
@@ -90,11 +92,11 @@ NEIGHBOURS = {"report.html", "engineer.html", "engineer.html#manifest", "letter.
 @pytest.fixture(scope="module")
 def pages(facts: ReportFacts, audited: ReportFacts, shared_pictures: None) -> dict[str, str]:
     """Every page, without and with an audit."""
-    return {
-        f"{name}{suffix}": render(one)
-        for suffix, one in (("", facts), ("+audit", audited))
-        for name, render in RENDER.items()
-    }
+    rendered = {}
+    for name, render in RENDER.items():
+        rendered[name] = render(facts)
+        rendered[f"{name}+audit"] = render(audited)
+    return rendered
 
 
 @pytest.fixture(
@@ -106,6 +108,7 @@ def page(request: pytest.FixtureRequest, pages: dict[str, str]) -> str:
 
 def test_page_needs_nothing_from_outside(page: str) -> None:
     reader = read(page)
+
     assert "script" not in reader.tags
     assert not {"link", "iframe", "object", "embed", "form"} & set(reader.tags)
     assert all(
@@ -121,10 +124,13 @@ def test_page_needs_nothing_from_outside(page: str) -> None:
 
 def test_page_is_small_and_its_identifiers_are_unique(page: str) -> None:
     reader = read(page)
+
     assert len(page.encode()) < 900_000
+
     named = [
-        one for one in reader.ids if not one.startswith(("m", "p"))
+        name for name in reader.ids if not name.startswith(("m", "p"))
     ]  # markers of the keys' signs repeat
+
     assert len(named) == len(set(named))
 
 
@@ -140,6 +146,7 @@ def test_every_figure_is_described_and_read_with_a_sentence(pages: dict[str, str
 
 def test_every_inner_address_exists(pages: dict[str, str]) -> None:
     ids = {name: set(read(page).ids) for name, page in pages.items()}
+
     for name, page in pages.items():
         for address in read(page).addresses:
             target, _, anchor = address.partition("#")
@@ -152,6 +159,7 @@ def test_same_facts_give_the_same_bytes(
     audited: ReportFacts, pages: dict[str, str], tmp_path: Path
 ) -> None:
     files = write_report(tmp_path / "report.html", audited)
+
     assert [file.read_bytes() for file in files] == [
         pages[f"{name}+audit"].encode() for name in RENDER
     ]
@@ -172,11 +180,15 @@ def test_page_holds_no_identifier_but_the_first_digests_of_the_request(
     pages: dict[str, str],
 ) -> None:
     assert not any("secret-" in page for page in pages.values())
+
     page = pages["report"]
     shown = [digest for digest in facts.request.patients if digest in page]
+
     assert shown == list(facts.request.patients[:DIGESTS_SHOWN])
     assert "and 13 more" in read(page).text
+
     allowed = {facts.manifest.cohort, *facts.manifest.models.values(), *shown}
+
     assert set(re.findall(r"\b[0-9a-f]{16,}\b", re.sub("<[^>]*>", " ", page))) <= allowed
     assert not re.search(r"[0-9a-f]{16}", re.sub("<[^>]*>", " ", pages["letter+audit"]))
 
@@ -186,7 +198,8 @@ def test_without_an_audit_nothing_is_concluded(facts: ReportFacts) -> None:
         facts, evaluation=Evaluation(facts.evaluation.scores), duplicates=None, signals={}
     )
     texts = {name: read(render(bare)).text for name, render in RENDER.items()}
-    for own in texts.values():
+
+    for text in texts.values():
         for word in (
             "FORGOTTEN",
             "successful,",
@@ -196,12 +209,14 @@ def test_without_an_audit_nothing_is_concluded(facts: ReportFacts) -> None:
             "erased",
             "guarantee",
         ):
-            assert word not in own
-    own = texts["report"].lower()
-    assert "no audit was made" in own
-    assert "it draws no conclusion" in own
-    assert "not resolvable" in own
-    assert "no proof of erasure" in own
+            assert word not in text
+
+    report = texts["report"].lower()
+
+    assert "no audit was made" in report
+    assert "it draws no conclusion" in report
+    assert "not resolvable" in report
+    assert "no proof of erasure" in report
     assert "its target is the rate of never-seen patients" in texts["engineer"].lower()
     assert "we have not yet tested" in texts["letter"].lower()
 
@@ -224,12 +239,15 @@ def test_the_verdict_is_the_rules_and_no_other_word_for_it(
         audit, statements=(), controls=(), verdict=replace(audit.verdict, statements=())
     )
     page = read(render_report(replace(facts, audit=audit, signals={}))).text
-    said = re.findall(r"NOT FORGOTTEN|OVER-FORGOTTEN|NOT RESOLVABLE|FORGOTTEN", page)
-    assert said == [outcome] * 4 + [
+    outcomes = re.findall(r"NOT FORGOTTEN|OVER-FORGOTTEN|NOT RESOLVABLE|FORGOTTEN", page)
+
+    assert outcomes == [outcome] * 4 + [
         "NOT RESOLVABLE"
     ]  # overall, three channels, and the one that was not measured
     assert ANSWERS[outcome].means in page
+
     letter = read(render_letter(replace(facts, audit=audit, signals={}))).text
+
     assert [name for name, words in IN_THE_LETTER.items() if words in letter] == [outcome]
     assert ("next step and date" in letter) is (outcome != "FORGOTTEN")
 
@@ -238,6 +256,7 @@ def test_power_controls_copies_harm_and_risk_are_on_the_first_page(
     pages: dict[str, str], audited: ReportFacts
 ) -> None:
     text = read(pages["report+audit"]).text
+
     for part in (
         "With 16 withdrawn patients an AUC below 0.72 cannot be told from 0.5.",
         "One patient with a copy elsewhere was left out.",
@@ -251,13 +270,16 @@ def test_power_controls_copies_harm_and_risk_are_on_the_first_page(
         "within one month of the request",
     ):
         assert part in text
+
     assert audited.audit is not None
     assert audited.audit.patients[0].patient[:8] in text
+
     nobody = replace(
         audited.audit,
-        patients=tuple(replace(one, remembered=False) for one in audited.audit.patients),
+        patients=tuple(replace(row, remembered=False) for row in audited.audit.patients),
     )
     text = read(render_report(replace(audited, audit=nobody, signals={}))).text
+
     assert "None of 16 withdrawn patients stands out" in text
     assert "stands out as remembered" not in text
 
@@ -267,8 +289,10 @@ def test_the_engineers_page_has_every_attack_patient_and_subgroup(
     audited: ReportFacts,
 ) -> None:
     audit, text = audited.audit, read(pages["engineer+audit"]).text
+
     assert audit is not None
-    assert all(one.patient[:8] in text for one in audit.patients)
+    assert all(row.patient[:8] in text for row in audit.patients)
+
     for part in (
         "Population attack",
         "RMIA, offline",
@@ -283,31 +307,38 @@ def test_the_engineers_page_has_every_attack_patient_and_subgroup(
         "has a copy elsewhere",
     ):
         assert part in text
+
     assert text.index("SVM loss attack") > text.index("RMIA, offline")
 
 
 def test_several_forget_sets_are_pooled_and_named(audited: ReportFacts) -> None:
     audit = audited.audit
+
     assert audit is not None
+
     second = [
-        replace(one, draw=1)
-        for one in (
+        replace(row, draw=1)
+        for row in (
             *audit.attacks,
             *audit.never_seen,
             *audit.patients,
             *audit.relearning,
         )
     ]
-    attacks = tuple(one for one in second if hasattr(one, "title"))
+
+    attacks = tuple(row for row in second if isinstance(row, AttackRow))
+
     pooled = replace(
         audit,
         draws=(audit.draws[0], replace(audit.draws[0], name="another")),
         verdict=replace(audit.verdict, draws=2),
         attacks=(*audit.attacks, *attacks),
-        patients=(*audit.patients, *(one for one in second if isinstance(one, PatientRow))),
-        never_seen=(*audit.never_seen, *(one for one in second if isinstance(one, NeverSeen))),
+        patients=(*audit.patients, *(row for row in second if isinstance(row, PatientRow))),
+        never_seen=(*audit.never_seen, *(row for row in second if isinstance(row, NeverSeen))),
     )
+
     page = render_engineer(replace(audited, audit=pooled, signals={}))
+
     assert "Each withdrawn patient, another" in page
     assert read(page).text.count("another") > 6
     assert "32 withdrawn and 134 never-seen patients" in page  # ROC curves over both
@@ -322,11 +353,13 @@ def test_numbers_come_from_the_scores(facts: ReportFacts, pages: dict[str, str])
             "forget",
         ):
             return replace(score, value=0.6437, interval=(0.5129, 0.7648))
+
         return score
 
     changed = change(replace(facts, signals={}), edit)
     text = read(render_report(changed)).text + read(render_engineer(changed)).text
     before = read(pages["report"]).text + read(pages["engineer"]).text
+
     for number in (
         "0.6440.513 to 0.765",
         "is now 0.64 (95 % interval 0.51 to 0.76)",
@@ -352,8 +385,10 @@ def test_a_changed_fact_changes_the_page(facts: ReportFacts, pages: dict[str, st
         derived_from_forgotten=(),
         manifest=replace(facts.manifest, seeds={"root": 4711}, accelerator="Abacus 9"),
     )
+
     changed = read(render_report(other)).text + read(render_engineer(other)).text
     before = read(pages["report"]).text + read(pages["engineer"]).text
+
     for part in (
         "Another title",
         "films of Elsewhere",
@@ -380,6 +415,7 @@ def test_cost_and_share_of_a_retraining(facts: ReportFacts, pages: dict[str, str
     assert (
         "33 % of the processor time of one retraining" in read(pages["report"]).text
     )  # 12.1 of 36.9 seconds
+
     work = replace(
         facts.work,
         cost=Cost(300, 290, 3 * 2**30),
@@ -388,14 +424,17 @@ def test_cost_and_share_of_a_retraining(facts: ReportFacts, pages: dict[str, str
     )
     changed = replace(facts, work=work, signals={})
     text = read(render_engineer(changed)).text + read(render_report(changed)).text
+
     assert "5 minutes on the clock" in text
     assert "2.2 hours on the clock" in text
     assert "3.0 GiB" in text
     assert "unlearning took 4 % of it" in text
     assert "Did not move." in text
+
     alone = read(
         render_engineer(replace(facts, work=replace(facts.work, retrain=None), signals={}))
     ).text
+
     assert "no retraining was made in this run" in alone
 
 
@@ -407,6 +446,7 @@ def test_what_failed_is_shown_with_its_reason(facts: ReportFacts) -> None:
 
     changed = replace(change(facts, edit), signals={})
     text = read(render_report(changed)).text + read(render_engineer(changed)).text
+
     assert "not measured: too few patients for sample_mia" in text
     assert "not measured for the unlearned model: too few patients for auc" in text
     assert "nan" not in text.lower().split()
@@ -417,6 +457,7 @@ def test_without_retrained_models_nothing_is_called_near(facts: ReportFacts) -> 
     signals = {model: facts.signals[model] for model in ("original", "unlearned")}
     changed = replace(facts, evaluation=Evaluation(kept), signals=signals)
     text = read(render_report(changed)).text + read(render_engineer(changed)).text
+
     assert "no number here has a yardstick" in text
     assert "there is no retrained model to compare with" in text
     assert "nearer to the mean" not in text
@@ -430,6 +471,7 @@ def test_with_one_retrained_model_its_own_interval_is_shown(facts: ReportFacts) 
     }
     changed = replace(facts, evaluation=Evaluation(kept), signals={})
     text = read(render_report(changed)).text + read(render_engineer(changed)).text
+
     assert "1 retrained model reaches" in text
     assert "range of" not in text
 
@@ -443,7 +485,9 @@ def _pair(text: str) -> NearDuplicate:
 def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
     """Facts in which every word that comes from outside is the same."""
     audit = make_audit()
+
     assert audit.harm
+
     return replace(
         facts,
         title=text,
@@ -467,16 +511,16 @@ def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
             statements=(text,),
             verdict=replace(
                 audit.verdict,
-                channels=tuple(replace(one, reason=text) for one in audit.verdict.channels),
+                channels=tuple(replace(channel, reason=text) for channel in audit.verdict.channels),
             ),
             subgroups=tuple(
-                replace(one, column=text, value=text, note=text and one.note and text)
-                for one in audit.subgroups
+                replace(row, column=text, value=text, note=text and row.note and text)
+                for row in audit.subgroups
             ),
-            harm=tuple(replace(one, column=one.column and text, value=text) for one in audit.harm),
+            harm=tuple(replace(row, column=row.column and text, value=text) for row in audit.harm),
             attacks=tuple(
                 replace(
-                    one,
+                    row,
                     title=text,
                     source=text,
                     measures=text,
@@ -484,15 +528,16 @@ def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
                     counts={text: 3},
                     details={text: 1.0},
                 )
-                for one in audit.attacks
+                for row in audit.attacks
             ),
-            missing=tuple(replace(one, title=text, reason=text) for one in audit.missing),
+            missing=tuple(replace(row, title=text, reason=text) for row in audit.missing),
         ),
     )
 
 
 def test_hostile_texts_stay_text(facts: ReportFacts) -> None:
     hostile = hostile_facts(facts, HOSTILE)
+
     for name, least in (("report", 15), ("engineer", 20), ("letter", 1)):
         page = RENDER[name](hostile)
         reader = read(page)
@@ -503,10 +548,12 @@ def test_hostile_texts_stay_text(facts: ReportFacts) -> None:
 
 def test_text_from_outside_does_not_turn_or_break_its_surroundings(facts: ReportFacts) -> None:
     turned = hostile_facts(facts, "\u202eevil\u2066 \x00\x1b[2J bell\x07 \ud800 مرحبا")
+
     for render in RENDER.values():
         page = render(turned)
         assert not set("\u202e\u2066\x00\x1b\x07\ud800") & set(page)
         page.encode()
+
     assert "مرحبا" in read(render_report(turned)).text
 
 
@@ -515,6 +562,7 @@ def test_examples_keep_the_page_small(facts: ReportFacts) -> None:
     page = render_report(
         replace(facts, examples=tuple(Example(noise, f"example {i}") for i in range(20)))
     )
+
     assert read(page).tags.count("img") == 6
     assert len(page.encode()) < 600_000
 
@@ -535,10 +583,11 @@ def test_pages_fit_a_phone_and_a_desktop(
     frames = [(pages[f"{name}+audit"], width) for name in RENDER for width in (320, 390, 768, 1280)]
     frames += [(render(long), 390) for render in RENDER.values()]
     drawn = "".join(
-        f'<iframe style="width:{width}px;height:800px" srcdoc="{html.escape(one)}"></iframe>'
-        for one, width in frames
+        f'<iframe style="width:{width}px;height:800px" srcdoc="{html.escape(page)}"></iframe>'
+        for page, width in frames
     )
     harness = tmp_path / "harness.html"
+
     harness.write_text(
         f"<!doctype html><meta charset=utf-8>{drawn}<p id=result></p><script>addEventListener('load', () => {{"
         "result.textContent = [...document.querySelectorAll('iframe')].map(frame => { const root = "
@@ -546,6 +595,7 @@ def test_pages_fit_a_phone_and_a_desktop(
         "</script>",
         encoding="utf-8",
     )
+
     done = subprocess.run(
         [
             CHROMIUM,
@@ -567,8 +617,12 @@ def test_pages_fit_a_phone_and_a_desktop(
         timeout=120,
         check=True,
     )
-    found = re.search(r'<p id="result">([^<]*)</p>', done.stdout)
-    assert found is not None
-    sizes = [tuple(map(int, pair.split("/"))) for pair in found[1].split()]
+
+    measured = re.search(r'<p id="result">([^<]*)</p>', done.stdout)
+
+    assert measured is not None
+
+    sizes = [tuple(map(int, pair.split("/"))) for pair in measured[1].split()]
+
     assert [client for _, client in sizes] == [width for _, width in frames]
     assert all(scroll <= client for scroll, client in sizes)

@@ -62,6 +62,7 @@ def test_rows_follow_the_paper_and_retrains_are_merged(table: PaperTable) -> Non
 
 def test_the_closest_method_is_marked_in_each_column(table: PaperTable) -> None:
     assert [cell.closest for cell in table.rows[2].cells] == [True, False, True, True, True]
+
     assert [cell.closest for cell in table.rows[3].cells] == [
         False,
         True,
@@ -69,6 +70,7 @@ def test_the_closest_method_is_marked_in_each_column(table: PaperTable) -> None:
         True,
         False,
     ]  # .72 and .69 tie
+
     assert not any(cell.closest for row in table.rows[:2] for cell in row.cells)
 
 
@@ -89,6 +91,7 @@ def test_one_retrain_keeps_its_own_interval(evaluation: Evaluation) -> None:
 def test_what_failed_is_named_and_never_closest(evaluation: Evaluation) -> None:
     broken = (Failed("sample_mia", "too | few", "image", "forget"), *scores(FORGET_MI)[1:4])
     table = paper_table(Evaluation({**evaluation.scores, "forget_mi": broken}))
+
     assert table.rows[2].cells[0].reason == "too | few"
     assert table.rows[2].cells[4].reason == "not part of this evaluation"
     assert table.rows[3].cells[0].closest
@@ -99,6 +102,7 @@ def test_what_failed_is_named_and_never_closest(evaluation: Evaluation) -> None:
 
 def test_markdown_is_a_table(table: PaperTable) -> None:
     lines = to_markdown(table).splitlines()
+
     assert lines[0] == "| model | MIA | AUC forget | F1 forget | AUC test | F1 test |"
     assert lines[4] == (
         "| Forget-MI | **0.320 [0.270, 0.370]** | 0.750 [0.700, 0.800] | **0.340 [0.290, 0.390]** | "
@@ -109,8 +113,11 @@ def test_markdown_is_a_table(table: PaperTable) -> None:
 
 def test_csv_keeps_full_precision(table: PaperTable) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(table))))
+
     assert len(rows) == 4 * len(COLUMNS)
+
     first = next(row for row in rows if row["model"] == "Forget-MI" and row["column"] == "MIA")
+
     assert (float(first["value"]), float(first["low"]), float(first["high"])) == (
         0.32,
         0.32 - 0.05,
@@ -121,12 +128,17 @@ def test_csv_keeps_full_precision(table: PaperTable) -> None:
 
 def test_hostile_names_are_escaped(evaluation: Evaluation) -> None:
     table = paper_table(evaluation, labels={"forget_mi": "<b>50 % & $x_1$ | #\n\\end{tabular}"})
+
     assert "<b>50" not in to_html(table)
     assert "&lt;b&gt;50" in to_html(table)
+
     line = next(line for line in to_markdown(table).splitlines() if "50 %" in line)
+
     assert "&lt;b&gt;" in line
     assert r"\| #" in line
+
     latex = to_latex(table)
+
     assert r"<b>50 \% \& \$x\_1\$ | \# \textbackslash{}end\{tabular\}" in latex
     assert latex.count(r"\end{tabular}") == 1
     assert r"\textbf{0.320 {\scriptsize [0.270, 0.370]}}" in latex

@@ -1,4 +1,4 @@
-"""What is said about numbers: hand-made cases of the rule and of the sentences."""
+"""Sentences about numbers: hand-made cases of the rule and of the sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def score(
 
 
 @pytest.mark.parametrize(
-    ("one", "others", "apart"),
+    ("model", "others", "apart"),
     [
         (score(0.9, (0.8, 0.95)), [score(0.7, (0.6, 0.75))], True),
         (
@@ -45,15 +45,16 @@ def score(
     ],
 )
 def test_models_are_told_apart_only_by_clear_intervals(
-    one: Score, others: list[Score], apart: bool
+    model: Score, others: list[Score], apart: bool
 ) -> None:
-    assert readings.told_apart(one, others) is apart
+    assert readings.told_apart(model, others) is apart
     if len(others) == 1:
-        assert readings.told_apart(others[0], [one]) is apart
+        assert readings.told_apart(others[0], [model]) is apart
 
 
 def evaluation(unlearned: Score | Failed, retrains: int = 3) -> Evaluation:
     values = (0.722, 0.689, 0.657)[:retrains]
+
     return Evaluation(
         {
             "original": (score(0.988, (0.97, 0.999)),),
@@ -68,68 +69,79 @@ def evaluation(unlearned: Score | Failed, retrains: int = 3) -> Evaluation:
 
 
 def test_sentence_says_before_after_retrained_and_what_is_resolvable() -> None:
-    (one,) = readings.read(evaluation(score(0.754, (0.66, 0.84))))
-    assert score_text.sentence(one) == (
+    (reading,) = readings.read(evaluation(score(0.754, (0.66, 0.84))))
+
+    assert score_text.sentence(reading) == (
         "On the withdrawn patients, AUC of the image head was 0.99 and is now 0.75 (95 % interval 0.66 to 0.84); "
         "3 retrained models reach 0.66 to 0.72. With 16 patients the change from the original is resolvable, "
         "the difference to the retrained models not resolvable."
     )
-    assert one.retrained == pytest.approx((0.6893333, 0.657, 0.722))
-    assert one.counts == (16, 81)
-    assert score_text.nearer([one]) == (
+    assert reading.retrained == pytest.approx((0.6893333, 0.657, 0.722))
+    assert reading.counts == (16, 81)
+    assert score_text.nearer([reading]) == (
         "1 of 1 measure lies nearer to the mean of the retrained models than to the original; "
         "on 1 of 1 the difference to them is not resolvable."
     )
 
 
 def test_a_resolvable_difference_to_retraining_is_said() -> None:
-    (one,) = readings.read(evaluation(score(0.95, (0.93, 0.96))))
-    assert score_text.sentence(one).endswith(
+    (reading,) = readings.read(evaluation(score(0.95, (0.93, 0.96))))
+
+    assert score_text.sentence(reading).endswith(
         "is resolvable, the difference to the retrained models resolvable."
     )
-    assert score_text.nearer([one]).startswith("0 of 1 measure lie nearer")
-    difference = readings.difference(one.unlearned, one.retrains)
+    assert score_text.nearer([reading]).startswith("0 of 1 measure lie nearer")
+
+    difference = readings.difference(reading.unlearned, reading.retrains)
+
     assert difference == readings.ScoreDifference("+0.261", resolvable=True)
 
 
 def test_when_nothing_is_resolvable_the_sentence_says_so_once() -> None:
-    (one,) = readings.read(evaluation(score(0.85, (0.6, 0.99))))
-    assert score_text.sentence(one).endswith(
+    (reading,) = readings.read(evaluation(score(0.85, (0.6, 0.99))))
+    assert score_text.sentence(reading).endswith(
         "neither the change from the original nor the difference to the retrained models is resolvable."
     )
 
 
 def test_missing_numbers_are_said_to_be_missing() -> None:
-    (one,) = readings.read(evaluation(Failed("auc", "one class only", "image", "forget")))
-    assert score_text.sentence(one).endswith("not measured for the unlearned model: one class only")
-    assert readings.difference(one.unlearned, one.retrains) is None
-    assert score_text.nearer([one]).startswith("no measure")
-    assert score_text.largest_change([one]).startswith("no measure")
+    (reading,) = readings.read(evaluation(Failed("auc", "one class only", "image", "forget")))
+
+    assert score_text.sentence(reading).endswith(
+        "not measured for the unlearned model: one class only"
+    )
+    assert readings.difference(reading.unlearned, reading.retrains) is None
+    assert score_text.nearer([reading]).startswith("no measure")
+    assert score_text.largest_change([reading]).startswith("no measure")
+
     (alone,) = readings.read(evaluation(score(0.754, (0.66, 0.84)), retrains=0))
+
     assert score_text.sentence(alone).endswith("there is no retrained model to compare with.")
 
 
 def test_the_largest_change_is_found_in_both_directions() -> None:
-    found = Evaluation(
+    scores = Evaluation(
         {
             "original": (score(0.7, on="test"), score(0.6)),
             "unlearned": (score(0.65, on="test"), score(0.61)),
         }
     )
-    assert score_text.largest_change(readings.read(found)) == (
+
+    assert score_text.largest_change(readings.read(scores)) == (
         "the largest change is −0.050 (AUC, image head, never-seen test patients: 0.700 before, 0.650 now), "
         "not resolvable."
     )
 
 
 def test_read_keeps_order_and_selects() -> None:
-    found = evaluation(score(0.754))
-    assert [one.name for one in readings.read(found)] == [
+    scores = evaluation(score(0.754))
+
+    assert [reading.name for reading in readings.read(scores)] == [
         "auc"
     ]  # the floor belongs to no single model
-    assert readings.read(found, ("f1",)) == []
-    assert readings.read(found, ("auc",), on=("test",)) == []
-    assert readings.read(found, ("auc",), heads=("text",)) == []
+    assert readings.read(scores, ("f1",)) == []
+    assert readings.read(scores, ("auc",), on=("test",)) == []
+    assert readings.read(scores, ("auc",), heads=("text",)) == []
 
 
 @pytest.mark.parametrize(
