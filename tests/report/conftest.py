@@ -33,7 +33,15 @@ from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.report import attack_figures, figures, loss_figure, trade_off_figure
+from forgetmi.report import (
+    figures,
+    forest_figure,
+    loss_figure,
+    patient_figure,
+    relearn_figure,
+    roc_figure,
+    trade_off_figure,
+)
 from forgetmi.report.content import (
     CohortSummary,
     Example,
@@ -382,10 +390,10 @@ PANELS = (
     (figures, "dot_panel"),
     (figures, "strip"),
     (trade_off_figure, "trade_off_panel"),
-    (attack_figures, "roc_panel"),
-    (attack_figures, "strip_panel"),
-    (attack_figures, "forest_panel"),
-    (attack_figures, "relearn_panel"),
+    (roc_figure, "roc_panel"),
+    (patient_figure, "strip_panel"),
+    (forest_figure, "forest_panel"),
+    (relearn_figure, "relearn_panel"),
 )
 DRAW = {(module, name): getattr(module, name) for module, name in PANELS}  # as the product has them
 

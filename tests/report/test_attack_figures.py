@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetmi.core.errors import SpecError
-from forgetmi.report import attack_figures
-from forgetmi.report.attack_figures import Curve, ForestRow, PatientMark, Relearned, rates
+from forgetmi.report import forest_figure, patient_figure, relearn_figure, roc_figure
+from forgetmi.report.forest_figure import ForestRow
 from forgetmi.report.number_text import brief, clean
+from forgetmi.report.patient_figure import PatientMark
 from forgetmi.report.pdf import write_pdfs
+from forgetmi.report.relearn_figure import Relearned
+from forgetmi.report.roc_figure import Curve, rates
 
 SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
 
@@ -24,7 +27,7 @@ SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
 def draw(kind: str) -> str:
     match kind:
         case "roc":
-            return attack_figures.roc_panel(
+            return roc_figure.roc_panel(
                 "r",
                 "Radiograph",
                 [Curve("original", SCORES + 1, SCORES), Curve("unlearned", SCORES, SCORES)],
@@ -34,7 +37,7 @@ def draw(kind: str) -> str:
                 PatientMark("0123abcd", 4.2, "remembered", "100 %"),
                 PatientMark("$x_1$ <b>", -0.5, "", "30 %"),
             ]
-            return attack_figures.strip_panel("s", "Patients", people, never_seen=SCORES)
+            return patient_figure.strip_panel("s", "Patients", people, never_seen=SCORES)
         case "forest":
             rows = [
                 ForestRow("sex"),
@@ -42,11 +45,11 @@ def draw(kind: str) -> str:
                 ForestRow("M", note="too few to say"),
                 ForestRow("zero", 0.0),
             ]
-            return attack_figures.forest_panel(
+            return forest_figure.forest_panel(
                 "f", "Subgroups", rows, axis="AUC", neutral=0.5, span=(0, 1), margin=0.2
             )
         case _:
-            return attack_figures.relearn_panel(
+            return relearn_figure.relearn_panel(
                 "l", "Relearning", [Relearned("unlearned", SCORES)], threshold=0.2
             )
 

@@ -14,9 +14,20 @@ from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import AttackRow, HarmRow, PatientRow, RelearnCurve
 from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.core.arrays import Floats
-from forgetmi.report import attack_figures, figure_text, figures, verdict_text
-from forgetmi.report.attack_figures import Curve, ForestRow, PatientMark, Relearned
+from forgetmi.report import (
+    figure_text,
+    figures,
+    forest_figure,
+    patient_figure,
+    relearn_figure,
+    roc_figure,
+    verdict_text,
+)
+from forgetmi.report.forest_figure import ForestRow
 from forgetmi.report.number_text import brief
+from forgetmi.report.patient_figure import PatientMark
+from forgetmi.report.relearn_figure import Relearned
+from forgetmi.report.roc_figure import Curve
 from forgetmi.report.verdict_text import SHORT
 
 PATIENTS_SHOWN = 40
@@ -82,7 +93,7 @@ def roc_figures(audit: Audit) -> list[dict[str, Any]]:
                 continue
 
             # Its picture and the rates that it is read with
-            picture = attack_figures.roc_panel(f"roc-{name}-{channel}", SHORT[channel], curves)
+            picture = roc_figure.roc_panel(f"roc-{name}-{channel}", SHORT[channel], curves)
             pictures.append(Markup(picture))
             rates = figure_text.without_false_alarm(_without_false_alarm(curves))
             seen.append(f"{SHORT[channel].lower()} {rates}")
@@ -110,7 +121,7 @@ def strips(audit: Audit) -> list[dict[str, Any]]:
         heading = "Each withdrawn patient"
         if len(audit.draws) > 1:
             heading += f", {brief(draw.name)}"
-        picture = attack_figures.strip_panel(
+        picture = patient_figure.strip_panel(
             f"people-{index}",
             heading,
             [_patient_mark(patient) for patient in drawn],
@@ -136,7 +147,7 @@ def subgroup_forest(audit: Audit) -> dict[str, Any] | None:
         rows.append(ForestRow(_column_heading(column)))
         rows += [_subgroup_row(subgroup) for subgroup in subgroups]
 
-    picture = attack_figures.forest_panel(
+    picture = forest_figure.forest_panel(
         "subgroups",
         "Recognised, by subgroup",
         rows,
@@ -171,7 +182,7 @@ def harm_forest(audit: Audit) -> dict[str, Any] | None:
         ends += [abs(end) for end in row.interval or (row.difference or 0,)]
     edge = ROOM * max(ends)
 
-    picture = attack_figures.forest_panel(
+    picture = forest_figure.forest_panel(
         "harm",
         "Served worse or better",
         rows,
@@ -200,7 +211,7 @@ def relearn_figures(audit: Audit) -> list[dict[str, Any]]:
             name += f", {brief(audit.draws[draw].name)}"
 
         # The threshold is the original's, hence the same for all curves
-        picture = attack_figures.relearn_panel(
+        picture = relearn_figure.relearn_panel(
             f"relearn-{draw}-{head}",
             f"Taught again: {name}",
             [Relearned(_kind(curve.model), np.array(curve.taught)) for curve in curves],

@@ -14,6 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
 
 # Colours: Okabe and Ito, "Color Universal Design" (2008): vermillion and blue differ in lightness too.
 ORIGINAL, UNLEARNED, RETRAIN = "#c4500a", "#0a5f96", "#2b3440"
@@ -99,6 +100,9 @@ LINES: Mapping[str, dict[str, Any]] = {
 }
 
 
+ORDER = ("chance", "retrain", "original", "unlearned")  # of lines, from back to front
+
+
 def panel(width: float, height: float) -> tuple[Figure, Axes]:
     """One transparent pair of axes; sizes in inches. Draw within `mpl.rc_context(STYLE)`."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -110,6 +114,12 @@ def panel(width: float, height: float) -> tuple[Figure, Axes]:
     axes.patch.set_visible(False)
     axes.tick_params(length=3)
     return figure, axes
+
+
+def margin_text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Text at the height of a row, its place across as a share of the axes' width."""
+    row_height = blended_transform_factory(axes.transAxes, axes.transData)
+    axes.text(x, y, text, transform=row_height, va="center", **style)
 
 
 def to_svg(figure: Figure, name: str, title: str, description: str) -> str:
