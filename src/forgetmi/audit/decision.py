@@ -90,6 +90,7 @@ def holm(p: Mapping[Channel, float], tests: int) -> dict[Channel, float]:
         p: p-values.
         tests: Size of the family, >= len(p): what could not be measured still counts.
     """
+    # The smallest p-value is multiplied by all tests, the next by one fewer
     adjusted: dict[Channel, float] = {}
     largest = 0.0
     for rank, channel in enumerate(sorted(p, key=lambda name: p[name])):
@@ -113,6 +114,7 @@ def detectable_auc(
     Returns:
         0.5..1; 1 = nothing can be told.
     """
+    # Standard error of the AUC when nothing separates the groups
     error = sqrt((forgotten + never_seen + 1) / (12 * forgotten * never_seen))
     return min(1.0, 0.5 + float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * error)
 
@@ -189,6 +191,7 @@ def _permutation(draws: Sequence[ForgetDraw], seed: int) -> float | None:
     if sum(draw.members for draw in draws) >= FEW:
         return None
 
+    # Draw by draw: study counts differ between them
     p_values = []
     for index, draw in enumerate(draws):
         p_values.append(

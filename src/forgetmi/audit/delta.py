@@ -134,6 +134,7 @@ def _require_enough(draws: Sequence[ForgetDraw]) -> None:
     if not draws:
         raise EvaluationError([Fault("there is no forget draw")])
 
+    # All draws that are too small, at once
     faults = []
     for index, draw in enumerate(draws):
         never_seen = len(draw.patient) - draw.members

@@ -55,6 +55,7 @@ def score_draw(
     Returns:
         Empty where no channel can be measured.
     """
+    # Each channel by itself; the study counts are needed again for "any"
     scored: dict[ScoredChannel, Scored] = {}
     studies_of: dict[int, int] = {}
 

@@ -8,6 +8,7 @@ from typing import Literal
 from forgetmi.audit.delta import Deltas
 from forgetmi.evaluation.channels import Channel
 
+# The four possible answers, on a channel and overall
 Outcome = Literal["FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN", "NOT RESOLVABLE"]
 
 

@@ -60,10 +60,12 @@ def forest_panel(
     """
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.75, 0.85 + 0.235 * len(rows))
+        # The loss that counts as harm, and no difference
         if margin is not None:
             axes.axvline(margin, color=INK, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         axes.axvline(neutral, color=MUTED, linewidth=1.1, zorder=1)
 
+        # The first row at the top
         for place, row in enumerate(rows):
             y = len(rows) - 1 - place
             if row.is_heading:

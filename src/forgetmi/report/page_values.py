@@ -11,6 +11,7 @@ from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.report import (
     attack_table,
     audit_sections,
+    patient_sections,
     readings,
     score_text,
     sections,
@@ -136,9 +137,9 @@ def audit_values(audit: Audit) -> dict[str, Any]:
         "deltas": audit_sections.deltas(audit),
         "groups": attack_table.attack_groups(audit),
         "rocs": audit_sections.roc_figures(audit),
-        "strips": audit_sections.strips(audit),
-        "subgroups": audit_sections.subgroup_forest(audit),
-        "harm": audit_sections.harm_forest(audit),
+        "strips": patient_sections.strips(audit),
+        "subgroups": patient_sections.subgroup_forest(audit),
+        "harm": patient_sections.harm_forest(audit),
         "relearning": audit_sections.relearn_figures(audit),
         "missing": attack_table.missing_lines(audit.missing),
     }

@@ -73,6 +73,7 @@ def strip_panel(
         )
         axes.axvline(0, color=MUTED, linewidth=0.9)
 
+        # The first patient at the top
         for place, patient in enumerate(patients):
             _draw_patient(axes, patient, count - 1 - place + 0.35)
 

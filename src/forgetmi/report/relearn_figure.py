@@ -32,6 +32,7 @@ def relearn_panel(name: str, heading: str, curves: Sequence[Relearned], *, thres
     """
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.15, 2.85)
+        # What the curves come back to
         axes.axhline(threshold, **LINES["original"])
 
         # One point an epoch, the first before any

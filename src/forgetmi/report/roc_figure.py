@@ -57,6 +57,7 @@ def roc_panel(name: str, heading: str, curves: Sequence[Curve]) -> str:
 
     with mpl.rc_context(STYLE):
         figure, axes = panel(3.1, 2.9)
+        # Logarithmic: what matters is found with few false alarms
         axes.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(lowest, 1.12), title=heading)
         axes.set_xlabel("false-positive rate")
         axes.set_ylabel("true-positive rate")
@@ -76,6 +77,7 @@ def roc_panel(name: str, heading: str, curves: Sequence[Curve]) -> str:
                 zorder=2 + ORDER.index(curve.kind),
             )
 
+        # Ticks count patients
         _rate_ticks(axes.set_xticks, never_seen)
         _rate_ticks(axes.set_yticks, members)
         axes.minorticks_off()

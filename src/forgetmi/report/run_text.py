@@ -31,11 +31,13 @@ def warnings(*, stayed: bool, first_gradient: float | None) -> list[str]:
     """
     sentences = []
 
+    # The model is still the original
     if stayed:
         sentences.append(
             "Did not forget: on each of the five measures the unlearned model is within the retrained "
             "models' own gap of the original."
         )
+    # Without a gradient no step leaves the original
     if first_gradient == 0.0:
         sentences.append(
             "The first step's gradient was zero: the method could not start from the original."
@@ -57,6 +59,7 @@ def vocabulary(*, original_given: bool, pretrained: bool, min_patients: int) -> 
         return [
             "The vocabulary came with the given original; whose reports it was made from is not known here."
         ]
+    # A pretrained vocabulary was made from other texts
     if pretrained:
         return []
     return [

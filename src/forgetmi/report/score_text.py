@@ -99,6 +99,7 @@ def _reason(score: Failed | None) -> str:
 
 def _range(reading: Reading, digits: int) -> str:
     """What the retrained models reach."""
+    # One retrained model has no range
     values = [score.value for score in reading.retrains]
     low, high = plain(min(values), digits), plain(max(values), digits)
     if len(values) == 1:
@@ -107,6 +108,7 @@ def _range(reading: Reading, digits: int) -> str:
 
 
 def _resolution(original: Score, unlearned: Score, retrains: Sequence[Score]) -> str:
+    # Against the original, and against the retrained models
     moved = told_apart(unlearned, [original])
     away = told_apart(unlearned, retrains)
 

@@ -89,6 +89,7 @@ def paper_table(
         The retrained models as one row, their mean and range. Among two or more methods the closest to that mean is
         marked in each column (all of them where they tie).
     """
+    # Names shown, and the kinds of model
     names = {"original": "Original", "unlearned": "Unlearned", **(labels or {})}
     retrains = [model for model in evaluation.scores if is_retrained(model)]
     others = ("original", FLOOR, *retrains)

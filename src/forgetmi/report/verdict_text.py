@@ -216,9 +216,11 @@ def _control_original(outcome: Outcome) -> str:
 
 
 def _retained(risk: RetainedRisk) -> str:
+    # Few retrained models cannot give a small p-value
     patients = many(risk.patients, "remaining patient")
     few = f" The smallest p-value this many retrained models allow is {risk.smallest_p:.2g}."
 
+    # Nobody, or the most risen by digest
     if not risk.risen:
         return (
             f"Of {patients}, none became easier to recognise as training "
