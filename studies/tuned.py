@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.search.former_names import current_name
 from pages import put, rows
 
 PARTS = {"gap": "gap", "jsf": "JSf", "image": "image", "text": "text"}
@@ -162,7 +163,7 @@ def table(plan: Mapping[str, Any], tuned: Sequence[Tuned]) -> str:
     seeds = ", ".join(str(spec["seed"]) for spec in plan["specs"])
     trials = max(len(method.trials) for method in tuned)
     said = (
-        f"`forgetmi tune --rule {tuned[0].found['rule']}` with seeds {seeds}: at most {trials} trials a "
+        f"`forgetmi tune --rule {current_name(tuned[0].found['rule'])}` with seeds {seeds}: at most {trials} trials a "
         f"method, {sum(len(method.trials) for method in tuned)} in all. Scores are means over the seeds; "
         "smaller is better."
     )

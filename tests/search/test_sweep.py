@@ -19,10 +19,12 @@ from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.run.run_data import close_runs, load_data, open_run
 from forgetmi.run.spec import RunSpec, applied, write_yaml
 from forgetmi.search import sweep
-from forgetmi.search.sweep import Tried, best_of
+from forgetmi.search.objectives import split_objective
+from forgetmi.search.study import Tried
+from forgetmi.search.sweep import best_of
 from forgetmi.search.sweep_file import grid, read_sweep
 from forgetmi.search.sweep_values import Distribution
-from forgetmi.search.trial import home_of, split_objective
+from forgetmi.search.trial import home_of
 from tests.runs import SMALL
 
 SPEC = replace(SMALL, method=CFk(epochs=2), retrains=0)
@@ -192,7 +194,7 @@ def test_grid_of_a_file_goes_on_where_it_was_stopped(
     assert all(one["state"] == "complete" and one["value"] > 0 for one in tried)
     chosen = any(not one["refused"] for one in tried)
     assert (
-        ("Best by own" in capsys.readouterr().out)
+        ("Best by validation" in capsys.readouterr().out)
         == (tmp_path / "out" / "best.yaml").exists()
         == chosen
     )
@@ -211,7 +213,7 @@ def test_one_trial_without_a_file_scores_like_the_sweep(
     value = json.loads((tmp_path / "out" / "trials.json").read_text())[0]["value"]
     capsys.readouterr()
     assert main(["sweep", *words, "--method.lr=0.0002", "--method.epochs=2"]) == 0
-    assert capsys.readouterr().out.startswith(f"own: {value:.6f}")
+    assert capsys.readouterr().out.startswith(f"validation: {value:.6f}")
     _, partition = load_data(SPEC)
     looked = [Signals.load(path).row for path in (tmp_path / "out" / "models").rglob("*.npz")]
     assert looked

@@ -21,8 +21,8 @@ from forgetmi.model.initialise import build
 from forgetmi.run import workflow
 from forgetmi.run.prepared import Prepared
 from forgetmi.run.spec import RunSpec, applied, write_yaml
+from forgetmi.search.objectives import scores_of
 from forgetmi.search.sweep_file import read_sweep
-from forgetmi.search.trial import scores_of
 from tests.conftest import Small
 from tests.runs import SMALL
 
@@ -195,16 +195,17 @@ def test_an_option_without_a_default_may_be_a_parameter() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["own", "gap:image", "jsf:image:forget"])
+@pytest.mark.parametrize("name", ["validation", "gap:image", "jsf:image:forget"])
 def test_an_agents_trial_logs_the_metric_under_the_name_given(
     name: str,
     tmp_path: Path,
     tried: list[RunSpec],
     logged: list[tuple[str, dict[str, float]]],
 ) -> None:
-    more = [] if name == "own" else ["--objective", name]
+    more = [] if name == "validation" else ["--objective", name]
+    former = {"own": 0.25} if name == "validation" else {}
     assert main([*sweep_command(tmp_path, *more), *words_of({"method.lr": 0.1})]) == 0
-    assert logged == [("wandb", {name: 0.25, "refused": 0.0})]
+    assert logged == [("wandb", {name: 0.25, "refused": 0.0, **former})]
 
 
 def test_the_files_of_the_documentation_name_the_metric_that_is_logged(
@@ -227,7 +228,8 @@ def test_the_files_of_the_documentation_name_the_metric_that_is_logged(
         program, *words = map(str, yaml.safe_load(block)["command"])
         assert (program, words.pop()) == ("forgetmi", "${args}")
         assert main([*words, *words_of(drawn)]) == 0
-        assert logged.pop() == ("wandb", {found.metric: 0.25, "refused": 0.0})
+        _, values = logged.pop()
+        assert values[found.metric] == 0.25
         assert tried.pop().method.lr == drawn["method.lr"]
 
 
@@ -267,7 +269,7 @@ def test_a_score_of_grades_is_refused_where_classes_are_none(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("forgetmi.search.trial.make_model", no_models)
-    monkeypatch.setattr("forgetmi.search.trial._ordinal", lambda cohort: False)
+    monkeypatch.setattr("forgetmi.search.objectives._ordinal", lambda cohort: False)
     assert main(sweep_command(tmp_path, "--objective", "severity_mse:image:test")) == 2
     assert "also ordinal_auc, pairwise_auc, severity_mse" in capsys.readouterr().err
 

@@ -20,8 +20,9 @@ from forgetmi.methods.retrain import Retrain
 from forgetmi.methods.scrub import Scrub
 from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import read_yaml, write_yaml
-from forgetmi.search.rules import Judgement, against_validation, own_rows
-from forgetmi.search.tune import Plan, candidates, make_plan, tune
+from forgetmi.search.rules import SelectionScore, against_validation, validation_rows
+from forgetmi.search.tune import tune
+from forgetmi.search.tune_plan import Plan, candidates, make_plan
 from tests.runs import SMALL
 
 
@@ -69,9 +70,9 @@ def test_the_rule_for_ones_own_cohort_by_hand() -> None:
         {"original": original, "tried": tried, "same": original, "worse": worse}, SETS
     )
     one, same, bad = found["tried"], found["same"], found["worse"]
-    assert isinstance(one, Judgement)
-    assert isinstance(same, Judgement)
-    assert isinstance(bad, Judgement)
+    assert isinstance(one, SelectionScore)
+    assert isinstance(same, SelectionScore)
+    assert isinstance(bad, SelectionScore)
     # Both forgotten are of class 0; of the validation patients only the last is, with loss -log .5.
     assert one.parts["image"] == pytest.approx(abs(-np.log(0.6) + np.log(0.5)))
     assert one.parts["text"] == pytest.approx(abs(-np.log(0.7) + np.log(0.5)))
@@ -97,12 +98,14 @@ def test_what_was_forgotten_earlier_is_no_part_of_the_rule() -> None:
         "original": said([0.9] * 6, [0.9] * 6),
         "tried": said([0.6, 0.6, 0.8, 0.8, 0.5, 0.01], [0.7] * 6),
     }
-    assert own_rows(now).tolist() == [0, 1, 2, 3, 4]
+    assert validation_rows(now).tolist() == [0, 1, 2, 3, 4]
     assert against_validation(models, now) == against_validation(models, SETS)
 
 
 def plan(root: Path) -> Plan:
-    return make_plan(root, SMALL, {"fine_tune": FineTune(epochs=1, lr=1e-5)}, rule="own", trials=3)
+    return make_plan(
+        root, SMALL, {"fine_tune": FineTune(epochs=1, lr=1e-5)}, rule="validation", trials=3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +213,24 @@ def test_shipped_defaults_are_judged_by_retrained_models(tmp_path: Path, capsys:
 
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="at least 1"):
-        make_plan(tmp_path, SMALL, {}, rule="own", trials=0)
+        make_plan(tmp_path, SMALL, {}, rule="validation", trials=0)
     assert main(["tune", "--out", str(tmp_path / "none"), "--seeds"]) == 2
     with pytest.raises(SpecError, match=r"seeds are missing[\s\S]*no gap"):
-        make_plan(tmp_path, dataclasses.replace(SMALL, retrains=1), {}, rule="shipped")
+        make_plan(tmp_path, dataclasses.replace(SMALL, retrains=1), {}, rule="retraining")
+
+
+def test_former_names_of_the_rules_are_still_read(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tune", "--out", str(tmp_path / "none"), "--trials", "0"]
+    assert main([*words, "--rule", "own"]) == main([*words, "--rule=own"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.count("the rule 'own' is called 'validation' now") == 2
+    assert "at least 1" in printed.err
+
+    # A tuning that an earlier version began goes on.
+    stored = (whole / "plan.json").read_text()
+    (whole / "plan.json").write_text(stored.replace('"rule": "validation"', '"rule": "own"'))
+    before = results(whole)
+    tune(plan(whole))
+    assert results(whole) == before

@@ -14,9 +14,12 @@ from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.track import Kind, Tracker
-from forgetmi.search.sweep import Study, best_of, run_sweep
+from forgetmi.search.former_names import current_name, renamed
+from forgetmi.search.rules import VALIDATION
+from forgetmi.search.study import Study
+from forgetmi.search.sweep import best_of, run_sweep
 from forgetmi.search.sweep_file import grid, read_sweep
-from forgetmi.search.trial import OWN, score
+from forgetmi.search.trial import score
 
 USED = (
     "cohort",
@@ -48,9 +51,9 @@ class SweepOptions:
         out: Directory of the study and the models its trials share; given again, an interrupted sweep goes on.
         file: The sweep file; without one, a single trial of the options given is made, as for ``wandb agent``.
         trials: Number of trials; 0 = the file's run_cap, else all of a grid, else 20.
-        objective: own (the rule of forgetmi tune), or a score as NAME:HEAD:SET, e.g. gap:image or jsf:image:forget; a
-            tracker gets it under this very name. Empty = the file's metric where it names one, else own; a trial of
-            wandb agent does not see the file, so its command must pass a metric that is not own.
+        objective: validation (the rule of forgetmi tune), or a score as NAME:HEAD:SET, e.g. gap:image or
+            jsf:image:forget; a tracker gets it under this very name. Empty = the file's metric where it names one, else
+            validation; a trial of wandb agent does not see the file, so its command must pass another metric.
         storage: sqlite or journal (a file of the directory), or the URL of an Optuna storage.
         track: Also send what single trials score to a tracker: wandb, mlflow or tensorboard.
     """
@@ -92,13 +95,16 @@ def whole(spec: RunSpec, own: SweepOptions, file: Path) -> None:
     if found.method == "grid":
         every = len(grid(found.parameters))
         count = min(own.trials or found.most or every, every)
-    objective = own.objective or found.metric or OWN
+    given = own.objective or found.metric or VALIDATION
+    objective = current_name(given)
+    if renamed(given):
+        echo(f"Note: {renamed(given)}.")
     study = Study(
         own.out,
         spec,
         found,
         objective,
-        found.maximise and objective == found.metric,
+        found.maximise and objective == current_name(found.metric),
         count,
         own.storage,
     )
@@ -126,10 +132,14 @@ def one_trial(spec: RunSpec, own: SweepOptions) -> None:
             Fault("several trials are asked for without a sweep file", do="Give the FILE first.")
         )
     use_threads(spec.threads)
-    objective = own.objective or OWN
+    objective = own.objective or VALIDATION
     value, refused = score(spec, own.out, objective=objective, progress=lambda done, total: None)
     kind: Kind = own.track or ("wandb" if os.environ.get("WANDB_SWEEP_ID") else "")
     if kind:
         with Tracker(kind, own.out, "trial", {}) as tracker:
-            tracker.log({objective: value, "refused": float(bool(refused))}, step=0)
+            scores = {objective: value, "refused": float(bool(refused))}
+            # A sweep that an earlier version began waits for the former name of the rule.
+            if not own.objective:
+                scores["own"] = value
+            tracker.log(scores, step=0)
     echo(f"{objective}: {value:.6f}{' (refused: ' + refused + ')' if refused else ''}")

@@ -12,8 +12,11 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.registry import methods
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import to_plain
-from forgetmi.search.tune import Chosen, Rule, make_plan
+from forgetmi.search.former_names import current_name, renamed
+from forgetmi.search.rules import Rule
 from forgetmi.search.tune import tune as run_tuning
+from forgetmi.search.tune_choice import Chosen
+from forgetmi.search.tune_plan import make_plan
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,15 @@ class TuneOptions:
     Args:
         out: Directory of all trials; given again, an interrupted tuning goes on.
         methods: Registered names; empty = the one of --method, whose options are then the first trial.
-        rule: own, for your cohort: the forgotten should be predicted as validation patients are; shipped: against
-            retrained models, on cohorts whose results are never reported.
-        seeds: For the rule shipped: seeds of cohort, patients and models.
+        rule: validation, for your cohort: the forgotten should be predicted as validation patients are; retraining:
+            against retrained models, on cohorts whose results are never reported.
+        seeds: For the rule retraining: seeds of cohort, patients and models.
         trials: Of each method; the first has the defaults, and none may read more samples than one retraining.
     """
 
     out: Path
     methods: tuple[str, ...] = ()
-    rule: Rule = "own"
+    rule: Rule = "validation"
     seeds: tuple[int, ...] = (100, 101)
     trials: int = 8
 
@@ -40,10 +43,10 @@ def tune(argv: Sequence[str]) -> None:
     """Choose each method's options on the same budget."""
     spec, own = parse(
         TuneOptions,
-        argv,
+        _with_current_rule(argv),
         prog="forgetmi tune",
         description="Try options of one or several methods, the same number for each, and write the best as NAME.yaml "
-        "for --spec. Test patients and retrained models are read by the rule shipped alone.",
+        "for --spec. Test patients and retrained models are read by the rule retraining alone.",
         only=(
             "cohort",
             "partition",
@@ -83,6 +86,21 @@ def tune(argv: Sequence[str]) -> None:
         found = run_tuning(plan, on_progress=display.update)
     echo(summary(found, {name: len(tried) for name, tried in plan.trials.items()}))
     echo(f"All trials: {own.out}/NAME.json. Use one with  forgetmi run --spec {own.out}/NAME.yaml")
+
+
+def _with_current_rule(argv: Sequence[str]) -> list[str]:
+    """The arguments with the present name of the rule, where a former one was typed."""
+    words = list(argv)
+    for position, word in enumerate(words):
+        before = words[position - 1] if position else ""
+        option, _, value = word.partition("=")
+        if before == "--rule" and renamed(word):
+            echo(f"Note: {renamed(word)}.")
+            words[position] = current_name(word)
+        elif option == "--rule" and renamed(value):
+            echo(f"Note: {renamed(value)}.")
+            words[position] = f"--rule={current_name(value)}"
+    return words
 
 
 def summary(found: Sequence[Chosen], trials: dict[str, int]) -> str:

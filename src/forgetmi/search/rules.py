@@ -1,16 +1,16 @@
-"""By what rule a tuning chooses: pure functions of saved signals; smaller is better."""
+"""The rules by which a tuning selects options: pure functions of saved signals; a smaller score is better."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.model_names import is_retrained
+from forgetmi.core.model_names import ORIGINAL, is_retrained
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Score
 from forgetmi.core.signals import Signals
@@ -19,13 +19,17 @@ from forgetmi.evaluation.gaps import stayed
 from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
 from forgetmi.evaluation.utility import macro_auc
 
-OWN_HEADS: tuple[Head, ...] = ("image", "text")
-LARGEST_LOSS = 0.02  # of validation AUC, either head
+Rule = Literal["validation", "retraining"]
+VALIDATION: Rule = "validation"
+RETRAINING: Rule = "retraining"
+
+HEADS: tuple[Head, ...] = ("image", "text")
+LARGEST_AUC_LOSS = 0.02  # of validation AUC, either head
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a rule says about one model.
+class SelectionScore:
+    """How good a model is by a rule.
 
     Args:
         score: To be minimised.
@@ -55,92 +59,92 @@ def against_retrains(
     *,
     ordinal: bool,
     seed: int,
-) -> dict[str, Judgement | str]:
-    """The rule "shipped": gap to retraining plus mean Jensen-Shannon divergence to it on the forgotten, image head.
+) -> dict[str, SelectionScore | str]:
+    """The rule "retraining": gap to retraining plus mean Jensen-Shannon divergence to it on the forgotten, image head.
 
     It reads retrained models and test patients, so it belongs on cohorts that are never reported.
 
     Args:
-        models: "original", "retrain-0" ... (two or more) and the models to judge.
+        models: "original", "retrain-0" ... (two or more) and the models to score.
         partition: Who is in which set.
         ordinal: Whether the classes are grades.
         seed: Root seed of the attack's splits.
 
     Returns:
-        A judgement of every model that is neither the original nor retrained, or why there is none.
+        The score of every model that is neither the original nor retrained, or why there is none.
     """
     evaluation = suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=0)
 
-    def judge(name: str) -> Judgement:
-        parts = {
-            "gap": _value(evaluation, name, "gap"),
-            "jsf": _value(evaluation, name, "jsf", on="forget"),
-        }
-        return Judgement(sum(parts.values()), parts, stayed=stayed(evaluation, name))
+    def score_of(name: str) -> SelectionScore:
+        gap = _value(evaluation, name, "gap")
+        jsf = _value(evaluation, name, "jsf", on="forget")
+        parts = {"gap": gap, "jsf": jsf}
+        return SelectionScore(sum(parts.values()), parts, stayed=stayed(evaluation, name))
 
-    return {
-        name: _or_reason(judge, name)
-        for name in models
-        if name != "original" and not is_retrained(name)
-    }
+    names = [name for name in models if name != ORIGINAL and not is_retrained(name)]
+    return {name: _or_reason(score_of, name) for name in names}
 
 
-def own_rows(partition: Partition) -> Ints:
+def validation_rows(partition: Partition) -> Ints:
     """The rows whose signals `against_validation` needs."""
     return np.sort(np.concatenate([partition.of_request().forget, partition.validation]))
 
 
 def against_validation(
     models: Mapping[str, Signals], partition: Partition
-) -> dict[str, Judgement | str]:
-    """The rule "own": the forgotten should be predicted as well as validation patients of the same labels, no better.
+) -> dict[str, SelectionScore | str]:
+    """The rule "validation": the forgotten should be predicted as well as validation patients of the same labels.
 
     Sum over both heads of the absolute difference between the mean cross-entropy on the forgotten and on validation
     patients reweighted to the forgotten's labels. A model that loses more than 0.02 of validation AUC in either head is
     refused; one that is no nearer than the original did not forget. No retrained model and no test patient is read.
 
     Args:
-        models: "original" and the models to judge; signals of `own_rows` suffice.
-        partition: Who is in which set; what earlier requests had forgotten is not looked at.
+        models: "original" and the models to score; signals of `validation_rows` suffice.
+        partition: Who is in which set; what earlier requests had forgotten is not read.
 
     Returns:
-        A judgement of every model but the original, or why there is none.
+        The score of every model but the original, or why there is none.
 
     Raises:
         EvaluationError: No class is labelled both among the forgotten and in validation.
     """
-    start, before = (
-        _mismatch(models["original"], partition),
-        _validation_auc(models["original"], partition),
-    )
+    original = models[ORIGINAL]
+    original_mismatch = sum(_mismatch(original, partition).values())
+    original_auc = _validation_auc(original, partition)
 
-    def judge(name: str) -> Judgement:
-        parts, after = _mismatch(models[name], partition), _validation_auc(models[name], partition)
-        lost = {head: before[head] - after[head] for head in OWN_HEADS}
-        refused = "; ".join(
-            f"loses {loss:.3f} of validation AUC ({head})"
-            for head, loss in lost.items()
-            if loss > LARGEST_LOSS
+    def score_of(name: str) -> SelectionScore:
+        mismatch = _mismatch(models[name], partition)
+        score = sum(mismatch.values())
+
+        # Utility may fall by little only.
+        auc = _validation_auc(models[name], partition)
+        auc_lost = {head: original_auc[head] - auc[head] for head in HEADS}
+        reasons = []
+        for head, loss in auc_lost.items():
+            if loss > LARGEST_AUC_LOSS:
+                reasons.append(f"loses {loss:.3f} of validation AUC ({head})")
+
+        parts = dict(mismatch)
+        parts |= {f"auc_lost_{head}": loss for head, loss in auc_lost.items()}
+        return SelectionScore(
+            score, parts, refused="; ".join(reasons), stayed=score >= original_mismatch
         )
-        score = sum(parts.values())
-        return Judgement(
-            score,
-            {**parts, **{f"auc_lost_{head}": loss for head, loss in lost.items()}},
-            refused,
-            stayed=score >= sum(start.values()),
-        )
 
-    return {name: _or_reason(judge, name) for name in models if name != "original"}
+    names = [name for name in models if name != ORIGINAL]
+    return {name: _or_reason(score_of, name) for name in names}
 
 
-def _or_reason(judge: Callable[[str], Judgement], name: str) -> Judgement | str:
+def _or_reason(score_of: Callable[[str], SelectionScore], name: str) -> SelectionScore | str:
+    """A model's score, or in words why it has none."""
     try:
-        return judge(name)
+        return score_of(name)
     except EvaluationError as error:
         return "; ".join(str(fault) for fault in error.faults)
 
 
 def _value(evaluation: Evaluation, model: str, name: str, *, on: str = "") -> float:
+    """One score of the image head."""
     score = evaluation.get(model, name, head="image", on=on)
     if not isinstance(score, Score):
         raise EvaluationError(Fault(f"{name} cannot be measured", where=model, why=score.reason))
@@ -149,10 +153,11 @@ def _value(evaluation: Evaluation, model: str, name: str, *, on: str = "") -> fl
 
 def _mismatch(signals: Signals, partition: Partition) -> dict[str, float]:
     """Per head: |mean loss on the forgotten - mean loss on validation patients with their label shares|."""
-    forgotten, never = (
-        _labelled(signals, rows) for rows in (partition.of_request().forget, partition.validation)
-    )
-    classes = np.intersect1d(forgotten.label, never.label)
+    forget = _labelled(signals, partition.of_request().forget)
+    validation = _labelled(signals, partition.validation)
+
+    # Only classes that both sides have
+    classes = np.intersect1d(forget.label, validation.label)
     if not len(classes):
         raise EvaluationError(
             Fault(
@@ -160,29 +165,40 @@ def _mismatch(signals: Signals, partition: Partition) -> dict[str, float]:
                 do="Keep more validation patients.",
             )
         )
-    forgotten, never = (
-        one.select(one.row[np.isin(one.label, classes)]) for one in (forgotten, never)
-    )
-    share = {c: np.mean(forgotten.label == c) / np.sum(never.label == c) for c in classes}
-    weight = np.array([share[c] for c in never.label])
-    return {
-        head: abs(float(_loss(forgotten, head).mean() - (_loss(never, head) * weight).sum()))
-        for head in OWN_HEADS
-    }
+    forget = forget.select(forget.row[np.isin(forget.label, classes)])
+    validation = validation.select(validation.row[np.isin(validation.label, classes)])
+
+    # Validation images weigh so that their labels are distributed as the forgotten's.
+    weight_of_class = {}
+    for number in classes:
+        share = np.mean(forget.label == number)
+        weight_of_class[number] = share / np.sum(validation.label == number)
+    weight = np.array([weight_of_class[number] for number in validation.label])
+
+    mismatch: dict[str, float] = {}
+    for head in HEADS:
+        forget_loss = _loss(forget, head).mean()
+        validation_loss = (_loss(validation, head) * weight).sum()
+        mismatch[head] = abs(float(forget_loss - validation_loss))
+    return mismatch
 
 
-def _loss(signals: Signals, head: Any) -> Floats:
+def _loss(signals: Signals, head: Head) -> Floats:
     return cross_entropy(log_probabilities(signals, head), signals.label)
 
 
-def _validation_auc(signals: Signals, partition: Partition) -> dict[str, float]:
-    never = _labelled(signals, partition.validation)
-    return {
-        head: float(macro_auc(np.exp(log_probabilities(never, head)), never.label)[0])
-        for head in OWN_HEADS
-    }
+def _validation_auc(signals: Signals, partition: Partition) -> dict[Head, float]:
+    """Per head: macro AUC on the labelled validation images."""
+    validation = _labelled(signals, partition.validation)
+
+    auc: dict[Head, float] = {}
+    for head in HEADS:
+        probabilities = np.exp(log_probabilities(validation, head))
+        auc[head] = float(macro_auc(probabilities, validation.label)[0])
+    return auc
 
 
-def _labelled(signals: Signals, rows: Any) -> Signals:
+def _labelled(signals: Signals, rows: Ints) -> Signals:
+    """The signals of those of some rows that have a label."""
     chosen = signals.select(rows)
     return chosen.select(chosen.row[chosen.label >= 0])

@@ -3,66 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.files import write_json, write_text
-from forgetmi.core.seeding import derive
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run.claim import claim
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.spec import RunSpec, applied, to_plain, write_yaml
-from forgetmi.search.sweep_file import Sweep, grid
-from forgetmi.search.sweep_values import Distribution, Weighted
-from forgetmi.search.trial import check_objective, score
-
-STUDY = "sweep"
-
-
-@dataclass(frozen=True)
-class Study:
-    """A sweep under way.
-
-    Args:
-        root: Its directory.
-        spec: The run whose options are tried.
-        sweep: What is tried.
-        objective: "own" (see `forgetmi.search.rules`), or a score as NAME:HEAD:SET, e.g. ``gap:image:``.
-        maximise: Whether more of it is better.
-        trials: How many; of a grid all that there are.
-        storage: URL of an Optuna storage, "sqlite" or "journal" (files of the directory).
-    """
-
-    root: Path
-    spec: RunSpec
-    sweep: Sweep
-    objective: str
-    maximise: bool
-    trials: int
-    storage: str = "sqlite"
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One trial.
-
-    Args:
-        number: Of the trial.
-        options: The parameters.
-        value: The score; None = there is none.
-        state: complete, pruned (given up early) or failed.
-        refused: Why it may not be chosen, or why it failed; empty = it may.
-    """
-
-    number: int
-    options: dict[str, Any]
-    value: float | None
-    state: str
-    refused: str
+from forgetmi.search.former_names import update_stored_name
+from forgetmi.search.objectives import check_objective
+from forgetmi.search.study import (
+    Study,
+    Tried,
+    count_done,
+    create_study,
+    import_optuna,
+    list_trials,
+    load_study,
+    positions_in_grid,
+    suggest,
+)
+from forgetmi.search.sweep_file import grid
+from forgetmi.search.sweep_values import Choice, Distribution, Weighted
+from forgetmi.search.trial import score
 
 
 def run_sweep(
@@ -72,122 +39,150 @@ def run_sweep(
 
     Args:
         study: The sweep.
-        on_progress: Called with (what, done, in all).
+        on_progress: Called with (name of the trial, done, total).
 
     Returns:
         Every trial, in order; also written as trials.json, and the best as best.yaml (for ``--spec``).
 
     Raises:
-        SpecError: Optuna is not installed, an option is unknown, or the directory holds another sweep.
+        SpecError: Optuna is not installed, an option is unknown, or the directory has another sweep in it.
     """
-    optuna = _optuna()
+    states = import_optuna().trial.TrialState
     _check(study)
     with RunDirectory(study.root).lock():
-        claim(study.root / "sweep.json", _sweep_text(study), kind="sweep")
-        found = optuna.create_study(
-            storage=_storage(study),
-            study_name=STUDY,
-            load_if_exists=True,
-            direction="maximize" if study.maximise else "minimize",
-        )
-        states = optuna.trial.TrialState
-        for trial in found.get_trials(states=[states.RUNNING]):  # of a process that is gone
-            found.tell(trial.number, state=states.FAIL)
+        path = study.root / "sweep.json"
+        update_stored_name(path, "objective")
+        claim(path, _text(study), kind="sweep")
+        optuna_study = create_study(study)
+
+        # A trial that seems to run belongs to a process that is gone: the directory is locked.
+        for trial in optuna_study.get_trials(states=[states.RUNNING]):
+            optuna_study.tell(trial.number, state=states.FAIL)
+
         if study.sweep.method == "grid":
             for options in grid(study.sweep.parameters):
-                found.enqueue_trial(_numbers(study.sweep, options), skip_if_exists=True)
-        done = len(found.get_trials(states=[states.COMPLETE, states.PRUNED])) + len(
-            [one for one in found.get_trials(states=[states.FAIL]) if "refused" in one.user_attrs]
-        )
-        jobs = [Job(f"trial {at + 1}", attempt, (study, at)) for at in range(done, study.trials)]
+                positions = positions_in_grid(study.sweep, options)
+                optuna_study.enqueue_trial(positions, skip_if_exists=True)
+
+        # What is missing
+        jobs = []
+        for position in range(count_done(optuna_study), study.trials):
+            jobs.append(Job(f"trial {position + 1}", attempt, (study, position)))
         run_all(jobs, study.spec.resources, on_progress=on_progress)
-        tried = _tried(found)
-        write_json(study.root / "trials.json", [asdict(one) for one in tried])
-        if (best := best_of(tried, maximise=study.maximise)) is not None:
-            write_text(
-                study.root / "best.yaml",
-                write_yaml(applied(study.spec, best.options, where="best")),
-            )
-        return tried
+
+        trials = list_trials(optuna_study)
+        _write(study, trials)
+        return trials
 
 
-def best_of(tried: list[Tried], *, maximise: bool) -> Tried | None:
-    """The best trial that may be chosen; None where there is none."""
-    good = [
-        one
-        for one in tried
-        if one.value is not None and one.state == "complete" and not one.refused
-    ]
-    return min(good, key=lambda one: -one.value if maximise else one.value, default=None)  # type: ignore[operator]
+def _write(study: Study, trials: list[Tried]) -> None:
+    """All trials, and a specification with the best options."""
+    write_json(study.root / "trials.json", [asdict(trial) for trial in trials])
+
+    best = best_of(trials, maximise=study.maximise)
+    if best is not None:
+        spec = applied(study.spec, best.options, where="best")
+        write_text(study.root / "best.yaml", write_yaml(spec))
 
 
-def attempt(study: Study, at: int, progress: ProgressCallback) -> None:
-    """One trial: ask what to try, unlearn, score, tell.
+def best_of(trials: list[Tried], *, maximise: bool) -> Tried | None:
+    """The best trial that may be chosen; None where there is none.
+
+    Examples:
+        >>> trials = [
+        ...     Tried(0, {"method.lr": 0.1}, 0.5, "complete", ""),
+        ...     Tried(1, {"method.lr": 0.2}, 0.1, "complete", "loses 0.100 of validation AUC (image)"),
+        ...     Tried(2, {"method.lr": 0.3}, 0.3, "complete", ""),
+        ... ]
+        >>> best_of(trials, maximise=False).number
+        2
+    """
+    best: Tried | None = None
+    best_value = 0.0
+    for trial in trials:
+        if trial.value is None or trial.state != "complete" or trial.refused:
+            continue
+
+        # The first of equally good ones stays.
+        value = -trial.value if maximise else trial.value
+        if best is None or value < best_value:
+            best, best_value = trial, value
+    return best
+
+
+def attempt(study: Study, position: int, progress: ProgressCallback) -> None:
+    """One trial: let Optuna suggest options, unlearn, score, and report the score to Optuna.
 
     Args:
         study: The sweep.
-        at: How manieth it is; seeds what is drawn.
-        progress: Called with (done, in all).
+        position: Position of the trial, from 0; seeds what is drawn.
+        progress: Called with (done, total).
     """
-    optuna = _optuna()
-    kind = (
-        optuna.samplers.TPESampler
-        if study.sweep.method == "bayes"
-        else optuna.samplers.RandomSampler
-    )
-    sampler = kind(seed=derive(study.spec.seed, "sweep", at) % 2**32)
-    found = optuna.load_study(
-        storage=_storage(study), study_name=STUDY, sampler=sampler, pruner=_pruner(study)
-    )
-    trial = found.ask()
-    options = {
-        name: _suggest(trial, name, choice) for name, choice in study.sweep.parameters.items()
-    }
+    states = import_optuna().trial.TrialState
+    optuna_study = load_study(study, position)
+    trial = optuna_study.ask()
+
+    options = {}
+    for name, choice in study.sweep.parameters.items():
+        options[name] = suggest(trial, name, choice)
     trial.set_user_attr("options", options)
     spec = applied(study.spec, options, where=f"trial {trial.number}")
-    value, refused, state = None, "", optuna.trial.TrialState.COMPLETE
+
     try:
-        for epochs in _rungs(study, spec):
-            method = spec.method if epochs is None else replace(spec.method, epochs=epochs)
-            value, refused = score(
-                replace(spec, method=method),
-                study.root,
-                objective=study.objective,
-                progress=progress,
-            )
-            if epochs is not None:
-                trial.report(value, epochs)
-                if epochs < spec.method.epochs and trial.should_prune():
-                    state = optuna.trial.TrialState.PRUNED
-                    break
+        value, refused, is_pruned = _score_by_rungs(study, spec, trial, progress)
+        state = states.PRUNED if is_pruned else states.COMPLETE
     except MethodError as error:
-        refused, state, value = " ".join(map(str, error.faults)), optuna.trial.TrialState.FAIL, None
+        value, refused, state = None, " ".join(map(str, error.faults)), states.FAIL
+
+    # Of a pruned trial Optuna takes the last value that was reported.
     trial.set_user_attr("refused", refused)
-    found.tell(trial, value if state == optuna.trial.TrialState.COMPLETE else None, state=state)
+    optuna_study.tell(trial, value if state == states.COMPLETE else None, state=state)
     progress(1, 1)
+
+
+def _score_by_rungs(
+    study: Study, spec: RunSpec, trial: Any, progress: ProgressCallback
+) -> tuple[float, str, bool]:
+    """Score, why the trial may not be chosen, and whether it was given up before its last epoch."""
+
+    def score_of(run: RunSpec) -> tuple[float, str]:
+        return score(run, study.root, objective=study.objective, progress=progress)
+
+    if study.sweep.early is None:
+        value, refused = score_of(spec)
+        return value, refused, False
+
+    # A rung starts afresh: a method's last epochs may differ with their number (schedules).
+    epochs = spec.method.epochs
+    for rung in study.sweep.early.bands:
+        if rung >= epochs:
+            break
+        value, refused = score_of(replace(spec, method=replace(spec.method, epochs=rung)))
+        trial.report(value, rung)
+        if trial.should_prune():
+            return value, refused, True
+
+    value, refused = score_of(spec)
+    trial.report(value, epochs)
+    return value, refused, False
 
 
 def _check(study: Study) -> None:
     """Every parameter is an option, and each of its values fits; before any work."""
     faults = []
     for name, choice in study.sweep.parameters.items():
-        values = (
-            choice.values
-            if isinstance(choice, Weighted)
-            else ((choice.at(0.5),) if isinstance(choice, Distribution) else choice)
-        )
-        for value in values:
+        for value in _examples(choice):
             try:
                 applied(study.spec, {name: value}, where=name)
             except SpecError as error:
                 faults += error.faults
+
     try:
         check_objective(study.objective, study.spec)
     except SpecError as error:
         faults += error.faults
-    if study.sweep.early is not None and "epochs" not in {
-        f.name for f in fields(study.spec.method)
-    }:
+
+    if study.sweep.early is not None and not study.spec.method.info.own_epochs:
         faults.append(
             Fault("early_terminate needs a method with epochs", do="Leave it out of the file.")
         )
@@ -197,11 +192,22 @@ def _check(study: Study) -> None:
                 f"{study.trials} trials were asked for", where="--trials", do="Ask for 1 or more."
             )
         )
+
+    # Several values of one parameter may have the same fault.
     if faults:
         raise SpecError(list(dict.fromkeys(faults)))
 
 
-def _sweep_text(study: Study) -> str:
+def _examples(choice: Choice) -> tuple[Any, ...]:
+    """All values of a choice, or the median of a distribution."""
+    if isinstance(choice, Weighted):
+        return choice.values
+    if isinstance(choice, Distribution):
+        return (choice.at(0.5),)
+    return choice
+
+
+def _text(study: Study) -> str:
     """What must be the same for a sweep to go on, as stored; the number of trials may grow."""
     plain = {
         "spec": to_plain(replace(study.spec, workers=0)),
@@ -210,82 +216,3 @@ def _sweep_text(study: Study) -> str:
         "maximise": study.maximise,
     }
     return json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n"
-
-
-def _rungs(study: Study, spec: RunSpec) -> list[int | None]:
-    """Numbers of epochs a trial is looked at after, the last being all of them; [None] = once, as it is.
-
-    A rung starts afresh: a method's last epochs may differ with their number (schedules), so nothing is carried over.
-    """
-    if study.sweep.early is None:
-        return [None]
-    return [
-        *(band for band in study.sweep.early.bands if band < spec.method.epochs),
-        spec.method.epochs,
-    ]
-
-
-def _pruner(study: Study) -> Any:
-    """Optuna's decides at first band x factor^k, which the k-th band reaches and never passes by a whole factor."""
-    optuna = _optuna()
-    early = study.sweep.early
-    if early is None:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=early.bands[0], reduction_factor=early.factor
-    )
-
-
-def _suggest(trial: Any, name: str, choice: Any) -> Any:
-    """A value: distributions by the share of draws below it, so that one form of suggestion serves all of them."""
-    if isinstance(choice, tuple):
-        return choice[trial.suggest_categorical(name, list(range(len(choice))))]
-    return choice.at(trial.suggest_float(name, 0.0, 1.0))
-
-
-def _numbers(sweep: Sweep, options: Mapping[str, Any]) -> dict[str, int]:
-    return {
-        name: list(choice).index(options[name])
-        for name, choice in sweep.parameters.items()
-        if isinstance(choice, tuple)
-    }
-
-
-def _tried(found: Any) -> list[Tried]:
-    names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    return [
-        Tried(
-            trial.number,
-            trial.user_attrs.get("options", {}),
-            trial.value,
-            names[trial.state.name],
-            trial.user_attrs.get("refused", "interrupted"),
-        )
-        for trial in found.get_trials()
-        if trial.state.name in names
-    ]
-
-
-def _storage(study: Study) -> Any:
-    optuna = _optuna()
-    if study.storage == "journal":
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-
-        return JournalStorage(JournalFileBackend(str(study.root / "study.journal")))
-    return optuna.storages.RDBStorage(
-        f"sqlite:///{study.root.resolve() / 'study.db'}"
-        if study.storage == "sqlite"
-        else study.storage
-    )
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise SpecError(
-            Fault("Optuna is not installed", do="Install it with  pip install 'forgetmi[sweep]'.")
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -13,6 +14,7 @@ import yaml
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.suggest import did_you_mean
+from forgetmi.search.early_stop import EarlyStop, read_early_stop
 from forgetmi.search.sweep_values import Choice, of_grid, read_choice
 
 KEYS = (
@@ -34,20 +36,7 @@ KEYS = (
     "image_uri",
 )
 METHODS = ("grid", "random", "bayes")
-LONGEST = 10**6  # epochs; where bands of early stopping without an end are cut off
-
-
-@dataclass(frozen=True)
-class EarlyStop:
-    """Hyperband: runs that do badly after a few epochs are given up.
-
-    Args:
-        bands: Numbers of epochs after which it is decided, rising.
-        factor: One run in so many goes on.
-    """
-
-    bands: tuple[int, ...]
-    factor: int
+GOALS = ("minimize", "maximize")
 
 
 @dataclass(frozen=True)
@@ -81,6 +70,8 @@ def read_sweep(path: Path) -> Sweep:
     choices, faults = _all_choices(content["parameters"], path.name)
     if not choices and not faults:
         faults.append(Fault("'parameters' is empty", where=path.name, do="Name at least one."))
+
+    # Method
     method = content.get("method", "random")
     if method not in METHODS:
         faults.append(
@@ -88,50 +79,65 @@ def read_sweep(path: Path) -> Sweep:
         )
     if method == "grid":
         choices = {key: of_grid(choice) for key, choice in choices.items()}
-        faults += [
-            Fault(
-                f"parameter {key!r} is drawn from a distribution",
-                where=path.name,
-                do="A grid needs value, values, whole min and max, or q_uniform.",
-            )
-            for key, choice in choices.items()
-            if not isinstance(choice, tuple)
-        ]
+        faults += _without_values(
+            choices,
+            "is drawn from a distribution",
+            where=path.name,
+            do="A grid needs value, values, whole min and max, or q_uniform.",
+        )
+
+    # Metric
     metric = content.get("metric") or {}
-    early = content.get("early_terminate")
-    most = content.get("run_cap")
-    stop = None
-    if not isinstance(metric, dict) or metric.get("goal", "minimize") not in (
-        "minimize",
-        "maximize",
-    ):
+    if not isinstance(metric, dict) or metric.get("goal", "minimize") not in GOALS:
         faults.append(
             Fault("the metric is not understood", where=path.name, do="Give name and goal.")
         )
         metric = {}
-    if early is not None:
+
+    # Early stopping
+    early = None
+    if content.get("early_terminate") is not None:
         try:
-            stop = _early(early)
+            early = read_early_stop(content["early_terminate"])
         except ValueError as error:
             faults.append(
                 Fault(
                     "early_terminate is not understood",
                     where=path.name,
                     why=str(error),
-                    do=(
-                        "Give type: hyperband, eta (whole, 2 or more), and min_iter or max_iter and s (whole, 1 or more)."
-                    ),
+                    do="Give type: hyperband, eta (whole, 2 or more), and min_iter or max_iter and s "
+                    "(whole, 1 or more).",
                 )
             )
+
+    # Number of runs
+    most = content.get("run_cap")
     if most is not None and (type(most) is not int or most < 1):
         faults.append(
             Fault(f"run_cap is {most!r}", where=path.name, do="Give a whole number of runs.")
         )
+
     if faults:
         raise SpecError(faults)
     return Sweep(
-        method, choices, str(metric.get("name", "")), metric.get("goal") == "maximize", stop, most
+        method=method,
+        parameters=choices,
+        metric=str(metric.get("name", "")),
+        maximise=metric.get("goal") == "maximize",
+        early=early,
+        most=most,
     )
+
+
+def _without_values(
+    choices: Mapping[str, Choice], what: str, *, where: str, do: str
+) -> list[Fault]:
+    """A fault for every parameter that has a distribution in place of values."""
+    faults = []
+    for key, choice in choices.items():
+        if not isinstance(choice, tuple):
+            faults.append(Fault(f"parameter {key!r} {what}", where=where, do=do))
+    return faults
 
 
 def combinations(
@@ -150,36 +156,43 @@ def combinations(
         SpecError: The file cannot be read or a parameter is unknown or not understood; all faults at once.
     """
     parameters = _content(path)["parameters"]
-    faults = [
-        _unknown(f"parameter {key!r}", key, known, path.name)
-        for key in parameters
-        if key not in known
-    ]
-    choices, strange = _all_choices(
-        {key: given for key, given in parameters.items() if key in known}, path.name
-    )
-    faults += strange
-    faults += [
-        Fault(
-            f"parameter {key!r} has a distribution",
-            where=path.name,
-            do="Ask for a number of draws.",
+
+    # Unknown names are refused, the others are read.
+    faults = []
+    known_parameters = {}
+    for key, entry in parameters.items():
+        if key in known:
+            known_parameters[key] = entry
+        else:
+            faults.append(_unknown(f"parameter {key!r}", key, known, path.name))
+
+    choices, not_understood = _all_choices(known_parameters, path.name)
+    faults += not_understood
+    if draws == 0:
+        faults += _without_values(
+            choices, "has a distribution", where=path.name, do="Ask for a number of draws."
         )
-        for key, choice in choices.items()
-        if not isinstance(choice, tuple) and draws == 0
-    ]
     if faults:
         raise SpecError(faults)
-    return grid(choices) if draws == 0 else [_draw(choices, seed, run) for run in range(draws)]
+
+    if draws == 0:
+        return grid(choices)
+    return [_draw(choices, seed, run) for run in range(draws)]
 
 
 def grid(choices: Mapping[str, Choice]) -> list[dict[str, Any]]:
-    """Every combination of values, the last parameter varying fastest."""
+    """Every combination of values, the last parameter varying fastest.
+
+    Examples:
+        >>> grid({"lr": (0.1, 0.2), "epochs": (1, 2)})[:2]
+        [{'lr': 0.1, 'epochs': 1}, {'lr': 0.1, 'epochs': 2}]
+    """
     lists = [choice for choice in choices.values() if isinstance(choice, tuple)]
     return [dict(zip(choices, values, strict=True)) for values in product(*lists)]
 
 
 def _content(path: Path) -> dict[str, Any]:
+    """The file, with its parameters under flat names."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -194,16 +207,24 @@ def _content(path: Path) -> dict[str, Any]:
                 do="Give each parameter's name, with value, values, or min and max.",
             )
         )
-    faults = [_unknown(f"key {key!r}", key, KEYS, path.name) for key in content if key not in KEYS]
+
+    faults = []
+    for key in content:
+        if key not in KEYS:
+            faults.append(_unknown(f"key {key!r}", key, KEYS, path.name))
+
+    # Nested parameters under names with dots
     flat = list(_flat(content["parameters"]))
-    names = [name for name, _ in flat]
-    faults += [
-        Fault(
-            f"parameter {name!r} is given twice", where=path.name, do="Give it nested or with dots."
-        )
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ]
+    times = Counter(name for name, _ in flat)
+    for name, count in times.items():
+        if count > 1:
+            faults.append(
+                Fault(
+                    f"parameter {name!r} is given twice",
+                    where=path.name,
+                    do="Give it nested or with dots.",
+                )
+            )
     if faults:
         raise SpecError(faults)
     return {**content, "parameters": dict(flat)}
@@ -211,15 +232,19 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _flat(parameters: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Parameters inside parameters under one name with dots."""
-    for key, given in parameters.items():
-        inner = given.get("parameters") if isinstance(given, dict) and len(given) == 1 else None
+    for key, entry in parameters.items():
+        inner = None
+        if isinstance(entry, dict) and len(entry) == 1:
+            inner = entry.get("parameters")
+
         if isinstance(inner, dict) and inner:
             yield from _flat(inner, f"{before}{key}.")
         else:
-            yield f"{before}{key}", given
+            yield f"{before}{key}", entry
 
 
 def _unknown(what: str, key: Any, known: tuple[str, ...], where: str) -> Fault:
+    """A fault that names the nearest known word."""
     advice = did_you_mean(str(key), known, then=f"Known: {', '.join(sorted(known))}.")
     return Fault(f"unknown {what}", where=where, do=advice)
 
@@ -227,11 +252,12 @@ def _unknown(what: str, key: Any, known: tuple[str, ...], where: str) -> Fault:
 def _all_choices(
     parameters: Mapping[str, Any], where: str
 ) -> tuple[dict[str, Choice], list[Fault]]:
+    """What each parameter may be, and a fault for each that is not understood."""
     choices: dict[str, Choice] = {}
     faults = []
-    for key, given in parameters.items():
+    for key, entry in parameters.items():
         try:
-            choices[key] = read_choice(given)
+            choices[key] = read_choice(entry)
         except (TypeError, ValueError) as error:
             faults.append(
                 Fault(
@@ -244,59 +270,13 @@ def _all_choices(
     return choices, faults
 
 
-def _early(given: Any) -> EarlyStop:
-    """When runs are given up.
-
-    Raises:
-        ValueError: It is not understood, with the reason.
-
-    Source: hyperband_stop_runs in wandb/sweeps: bands min_iter x eta^i, or max_iter / eta^i for i = 1 to s, rounded
-        down; max_iter wins where both are given.
-    """
-    known = ("type", "min_iter", "max_iter", "s", "eta", "strict")
-    if not isinstance(given, dict) or given.get("type") != "hyperband":
-        raise ValueError("the type is not hyperband")
-    if unknown := [str(key) for key in given if key not in known]:
-        raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-    if given.get("strict", True) is not True:
-        raise ValueError(
-            "strict: false is not supported, since a trial's last score counts here, not its best"
-        )
-    counts = {
-        "eta": 3,
-        **{key: given[key] for key in ("min_iter", "max_iter", "s", "eta") if key in given},
-    }
-    if wrong := [
-        key
-        for key, count in counts.items()
-        if type(count) is not int or count < (2 if key == "eta" else 1)
-    ]:
-        raise ValueError(f"{', '.join(f'{key} is {counts[key]!r}' for key in wrong)}")
-    eta = counts["eta"]
-    if "max_iter" in counts:
-        if "s" not in counts:
-            raise ValueError("max_iter needs s")
-        bands, band = [], counts["max_iter"]
-        while (band := band // eta) >= 1 and len(bands) < counts["s"]:
-            bands.insert(0, band)
-    elif "min_iter" in counts:
-        bands = [counts["min_iter"]]
-        while bands[-1] * eta <= LONGEST:
-            bands.append(bands[-1] * eta)
-    else:
-        raise ValueError("there is neither min_iter nor max_iter")
-    if not bands:
-        raise ValueError("max_iter is below eta, so that there is no band")
-    return EarlyStop(tuple(bands), eta)
-
-
 def _draw(choices: Mapping[str, Choice], seed: int, run: int) -> dict[str, Any]:
-    def one(key: str, choice: Choice) -> Any:
+    """One combination at random; a parameter's draws do not depend on the other parameters."""
+    values = {}
+    for key, choice in choices.items():
         rng = numpy_generator(seed, "sweep", key, run)
-        return (
-            choice[int(rng.integers(len(choice)))]
-            if isinstance(choice, tuple)
-            else choice.at(rng.uniform())
-        )
-
-    return {key: one(key, choice) for key, choice in choices.items()}
+        if isinstance(choice, tuple):
+            values[key] = choice[int(rng.integers(len(choice)))]
+        else:
+            values[key] = choice.at(rng.uniform())
+    return values

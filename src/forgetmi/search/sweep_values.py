@@ -11,29 +11,28 @@ from typing import Any
 
 from scipy.stats import beta, norm
 
-# Distribution: what it is described by. Ends of the value or of its logarithm, mean and deviation, or shape; q rounds.
-_RANGE, _NORMAL, _BETA = (
-    frozenset({"min", "max"}),
-    frozenset({"mu", "sigma"}),
-    frozenset({"a", "b"}),
-)
+# What distributions are described by: the ends of the value or of its logarithm, its mean and deviation, or its shape.
+_RANGE = frozenset({"min", "max"})
+_NORMAL = frozenset({"mu", "sigma"})
+_BETA = frozenset({"a", "b"})
+_STEP = frozenset({"q"})  # the value is rounded to a multiple of it
+
 DISTRIBUTIONS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(
-        (
-            "uniform",
-            "int_uniform",
-            "log_uniform",
-            "log_uniform_values",
-            "inv_log_uniform",
-            "inv_log_uniform_values",
-        ),
-        _RANGE,
-    ),
-    **dict.fromkeys(("q_uniform", "q_log_uniform", "q_log_uniform_values"), _RANGE | {"q"}),
-    **dict.fromkeys(("normal", "log_normal"), _NORMAL),
-    **dict.fromkeys(("q_normal", "q_log_normal"), _NORMAL | {"q"}),
+    "uniform": _RANGE,
+    "int_uniform": _RANGE,
+    "log_uniform": _RANGE,
+    "log_uniform_values": _RANGE,
+    "inv_log_uniform": _RANGE,
+    "inv_log_uniform_values": _RANGE,
+    "q_uniform": _RANGE | _STEP,
+    "q_log_uniform": _RANGE | _STEP,
+    "q_log_uniform_values": _RANGE | _STEP,
+    "normal": _NORMAL,
+    "log_normal": _NORMAL,
+    "q_normal": _NORMAL | _STEP,
+    "q_log_normal": _NORMAL | _STEP,
     "beta": _BETA,
-    "q_beta": _BETA | {"q"},
+    "q_beta": _BETA | _STEP,
 }
 
 
@@ -59,41 +58,65 @@ class Distribution:
     b: float = 1.0
 
     def at(self, share: float) -> float | int:
-        """The value below which ``share`` (0 to 1) of all draws lie; of the inverse distributions, above which."""
+        """The value below which ``share`` (0 to 1) of all draws lie; of the inverse distributions, above which.
+
+        Examples:
+            >>> Distribution("uniform", low=2, high=4).at(0.5)
+            3.0
+            >>> round(Distribution("log_uniform_values", low=1e-4, high=1e-2).at(0.5), 6)
+            0.001
+        """
         kind = self.kind.removeprefix("q_")
         if kind == "int_uniform":
-            return min(int(self.low + share * (self.high - self.low + 1)), int(self.high))
-        if kind in ("normal", "log_normal"):
-            value = self.mu + self.sigma * float(norm.ppf(min(max(share, 1e-9), 1 - 1e-9)))
-            return self._rounded(math.exp(value) if kind == "log_normal" else value)
+            width = self.high - self.low + 1
+            return min(int(self.low + share * width), int(self.high))
         if kind == "beta":
             return self._rounded(float(beta.ppf(share, self.a, self.b)))
-        low, high = (
-            (math.log(self.low), math.log(self.high))
-            if kind.endswith("_values")
-            else (self.low, self.high)
-        )
+        if kind in ("normal", "log_normal"):
+            return self._rounded(self._normal(kind, share))
+        return self._rounded(self._between(kind, share))
+
+    def _normal(self, kind: str, share: float) -> float:
+        """A value of a normal distribution, or of one of the logarithm; finite at both ends."""
+        inner = min(max(share, 1e-9), 1 - 1e-9)
+        value = self.mu + self.sigma * float(norm.ppf(inner))
+        return math.exp(value) if kind == "log_normal" else value
+
+    def _between(self, kind: str, share: float) -> float:
+        """A value between two ends, on the scale of the value or of its logarithm."""
+        low, high = self.low, self.high
+        if kind.endswith("_values"):
+            low, high = math.log(low), math.log(high)
+
         value = low + share * (high - low)
-        if kind == "inv_log_uniform":
-            return self._rounded(math.exp(-value))
-        return self._rounded(value if kind == "uniform" else math.exp(value))
+        if kind == "uniform":
+            return value
+        return math.exp(-value) if kind == "inv_log_uniform" else math.exp(value)
 
     def steps(self) -> tuple[float | int, ...] | None:
         """What a grid tries: every whole number, or every step of q below the upper end; None = there is no grid.
 
         Source: grid_search_next_runs in wandb/sweeps.
+
+        Examples:
+            >>> Distribution("q_uniform", low=0, high=1, q=0.25).steps()
+            (0.0, 0.25, 0.5, 0.75)
         """
         if self.kind == "int_uniform":
             return tuple(range(int(self.low), int(self.high) + 1))
         if self.kind != "q_uniform":
             return None
-        found = [
-            self.low + step * self.q
-            for step in range(max(1, math.ceil((self.high - self.low) / self.q)))
-        ]
-        return tuple(int(one) if _whole(self.q) and _whole(self.low) else one for one in found)
+
+        count = max(1, math.ceil((self.high - self.low) / self.q))
+        values = [self.low + step * self.q for step in range(count)]
+
+        # Whole numbers stay whole.
+        if _whole(self.q) and _whole(self.low):
+            return tuple(int(value) for value in values)
+        return tuple(values)
 
     def _rounded(self, value: float) -> float | int:
+        """The nearest multiple of q; the value as it is without one."""
         if not self.q:
             return value
         steps = round(value / self.q)
@@ -113,87 +136,140 @@ class Weighted:
     probabilities: tuple[float, ...]
 
     def at(self, share: float) -> Any:
-        """The value below which ``share`` (0 to 1) of all draws lie, in the order of the values."""
-        last = max(at for at, probability in enumerate(self.probabilities) if probability > 0)
-        return self.values[min(bisect_right(list(accumulate(self.probabilities)), share), last)]
+        """The value below which ``share`` (0 to 1) of all draws lie, in the order of the values.
+
+        Examples:
+            >>> Weighted(("adam", "sgd"), (0.25, 0.75)).at(0.5)
+            'sgd'
+        """
+        cumulative = list(accumulate(self.probabilities))
+        position = bisect_right(cumulative, share)
+
+        # Where rounding leaves the sum below 1, the last possible value stands for the rest.
+        possible = [index for index, share in enumerate(self.probabilities) if share > 0]
+        return self.values[min(position, possible[-1])]
 
 
-Choice = (
-    tuple[Any, ...] | Distribution | Weighted
-)  # the values a parameter may have, or what it is drawn from
+# The values a parameter may have, or what it is drawn from
+Choice = tuple[Any, ...] | Distribution | Weighted
 
 
-def read_choice(given: Any) -> Choice:
+def read_choice(entry: Any) -> Choice:
     """What one parameter may be.
 
     Args:
-        given: Its entry in the sweep file: value, values (with probabilities), or a distribution with what it needs.
+        entry: Its entry in the sweep file: value, values (with probabilities), or a distribution with what it needs.
 
     Raises:
         ValueError: It is not understood, with the reason.
+
+    Examples:
+        >>> read_choice({"values": [1, 2]}), read_choice({"value": 3})
+        ((1, 2), (3,))
+        >>> read_choice({"min": 1, "max": 3}).kind
+        'int_uniform'
     """
-    if not isinstance(given, dict):
-        raise ValueError(f"got {given!r}")
-    kind = given.get("distribution")
-    if "probabilities" in given or kind == "categorical_w_probabilities":
-        return _weighted(given)
-    allowed = {"value": {None, "constant"}, "values": {None, "categorical"}}
-    for key, kinds in allowed.items():
-        if key in given and kind in kinds and set(given) <= {key, "distribution"}:
-            values = given[key] if key == "values" else [given[key]]
-            if not isinstance(values, list) or not values:
-                raise ValueError("values is not a list")
-            return tuple(values)
-    whole = isinstance(given.get("min"), int) and isinstance(given.get("max"), int)
-    kind = kind or ("int_uniform" if whole else "uniform")
+    if not isinstance(entry, dict):
+        raise ValueError(f"got {entry!r}")
+
+    kind = entry.get("distribution")
+    if "probabilities" in entry or kind == "categorical_w_probabilities":
+        return _weighted(entry)
+
+    # Values as they are
+    if set(entry) <= {"value", "distribution"} and "value" in entry and kind in (None, "constant"):
+        return (entry["value"],)
+    if (
+        set(entry) <= {"values", "distribution"}
+        and "values" in entry
+        and kind in (None, "categorical")
+    ):
+        return _listed(entry["values"])
+
+    return _distribution(entry)
+
+
+def _listed(values: Any) -> tuple[Any, ...]:
+    """Several values."""
+    if not isinstance(values, list) or not values:
+        raise ValueError("values is not a list")
+    return tuple(values)
+
+
+def _distribution(entry: Mapping[str, Any]) -> Distribution:
+    """A distribution with what it needs; without a name uniform, of whole numbers where both ends are whole."""
+    is_whole = isinstance(entry.get("min"), int) and isinstance(entry.get("max"), int)
+    kind = entry.get("distribution") or ("int_uniform" if is_whole else "uniform")
     if kind not in DISTRIBUTIONS:
         raise ValueError(f"the distribution {kind!r} is none of {', '.join(DISTRIBUTIONS)}")
-    keys, described = set(given) - {"distribution"}, DISTRIBUTIONS[kind]
+
+    # The ends must be there, the rest has defaults.
+    described = DISTRIBUTIONS[kind]
+    keys = set(entry) - {"distribution"}
     if not described & _RANGE <= keys <= described:
         raise ValueError(
-            f"it has the keys {', '.join(map(str, given))}; {kind} knows {', '.join(sorted(described))}"
+            f"it has the keys {', '.join(map(str, entry))}; {kind} knows {', '.join(sorted(described))}"
         )
-    values = {key: number(given[key]) for key in keys}
-    found = Distribution(
+
+    values = {key: number(entry[key]) for key in keys}
+    distribution = Distribution(
         kind,
-        values.get("min", 0.0),
-        values.get("max", 1.0),
-        values.get("mu", 0.0),
-        values.get("sigma", 1.0),
-        values.get("q", 1.0 if "q" in described else 0.0),
-        values.get("a", 1.0),
-        values.get("b", 1.0),
+        low=values.get("min", 0.0),
+        high=values.get("max", 1.0),
+        mu=values.get("mu", 0.0),
+        sigma=values.get("sigma", 1.0),
+        q=values.get("q", 1.0 if "q" in described else 0.0),
+        a=values.get("a", 1.0),
+        b=values.get("b", 1.0),
     )
-    if not found.low <= found.high or (kind.endswith("_values") and found.low <= 0):
-        raise ValueError(f"the range {found.low} to {found.high} is empty or not allowed")
-    if kind == "int_uniform" and not (_whole(found.low) and _whole(found.high)):
+    _check(distribution)
+    return distribution
+
+
+def _check(distribution: Distribution) -> None:
+    """A distribution's numbers are possible.
+
+    Raises:
+        ValueError: They are not.
+    """
+    kind, low, high = distribution.kind, distribution.low, distribution.high
+    if not low <= high or (kind.endswith("_values") and low <= 0):
+        raise ValueError(f"the range {low} to {high} is empty or not allowed")
+    if kind == "int_uniform" and not (_whole(low) and _whole(high)):
         raise ValueError("min and max of int_uniform must be whole numbers")
-    if ("q" in described and found.q <= 0) or min(found.sigma, found.a, found.b) <= 0:
+
+    positive = [distribution.sigma, distribution.a, distribution.b]
+    if "q" in DISTRIBUTIONS[kind]:
+        positive.append(distribution.q)
+    if min(positive) <= 0:
         raise ValueError("q, sigma, a and b must be above 0")
-    return found
 
 
-def _weighted(given: Mapping[str, Any]) -> Weighted:
+def _weighted(entry: Mapping[str, Any]) -> Weighted:
     """Values with probabilities."""
-    if (
-        set(given) - {"distribution"} != {"values", "probabilities"}
-        or given.get("distribution", "categorical_w_probabilities") != "categorical_w_probabilities"
-    ):
+    keys = set(entry) - {"distribution"}
+    kind = entry.get("distribution", "categorical_w_probabilities")
+    if keys != {"values", "probabilities"} or kind != "categorical_w_probabilities":
         raise ValueError(
             "probabilities belong to values and the distribution categorical_w_probabilities"
         )
-    values, shares = given["values"], given["probabilities"]
+
+    values, shares = entry["values"], entry["probabilities"]
     if not isinstance(values, list) or not isinstance(shares, list) or len(values) != len(shares):
         raise ValueError("values and probabilities are not lists of one length")
-    found = tuple(number(share) for share in shares)
-    if min(found, default=-1) < 0 or not math.isclose(sum(found), 1.0, rel_tol=1e-5):
+
+    probabilities = tuple(number(share) for share in shares)
+    is_negative = min(probabilities, default=-1) < 0
+    if is_negative or not math.isclose(sum(probabilities), 1.0, rel_tol=1e-5):
         raise ValueError("the probabilities are not shares of 1")
-    return Weighted(tuple(values), found)
+    return Weighted(tuple(values), probabilities)
 
 
 def of_grid(choice: Choice) -> Choice:
     """The values a grid tries, where there are some."""
-    return choice.steps() or choice if isinstance(choice, Distribution) else choice
+    if isinstance(choice, Distribution):
+        return choice.steps() or choice
+    return choice
 
 
 def number(value: Any) -> float:
@@ -201,10 +277,17 @@ def number(value: Any) -> float:
 
     Raises:
         ValueError: It is none.
+
+    Examples:
+        >>> number("1e-4")
+        0.0001
     """
-    if isinstance(value, bool) or not math.isfinite(found := float(value)):
+    if isinstance(value, bool):
         raise ValueError(f"{value!r} is not a finite number")
-    return found
+    converted = float(value)
+    if not math.isfinite(converted):
+        raise ValueError(f"{value!r} is not a finite number")
+    return converted
 
 
 def _whole(value: float) -> bool:
