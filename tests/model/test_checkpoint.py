@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from forgetmi.core.errors import CheckpointError
 from forgetmi.model import checkpoint
+from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
 
@@ -161,7 +162,7 @@ def test_unknown_fields_formats_and_bad_specs_are_refused(stored):
         facts = json.loads(path.read_text())
         del facts["digest"]
         facts |= changes
-        path.write_text(json.dumps({**facts, "digest": checkpoint._digest(facts)}))
+        path.write_text(json.dumps({**facts, "digest": facts_digest(facts)}))
 
     original = path.read_text()
     rewrite(author="me", format=2)

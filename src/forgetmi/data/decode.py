@@ -159,15 +159,8 @@ def _npy(path: Path, index: int | None) -> Decoded:
             "the NPY file is damaged, or holds Python objects", type(error).__name__
         ) from None
 
-    # One image of a stack.
     if index is not None:
-        if array.ndim != 3 or index >= len(array):
-            raise ImageFault(
-                f"the stack has no image {index}",
-                f"its shape is {array.shape}",
-                "Number the images of a stack (n, h, w) from 0.",
-            )
-        array = array[index]
+        array = _slice(array, index)
 
     if array.ndim != 2 or 0 in array.shape:
         raise ImageFault(
@@ -176,11 +169,27 @@ def _npy(path: Path, index: int | None) -> Decoded:
             "Store (h, w), or (n, h, w) and name the image as in stack.npy#17.",
         )
 
+    return _grey(np.asarray(array))
+
+
+def _slice(stack: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
+    """One image of a stack."""
+    if stack.ndim != 3 or index >= len(stack):
+        raise ImageFault(
+            f"the stack has no image {index}",
+            f"its shape is {stack.shape}",
+            "Number the images of a stack (n, h, w) from 0.",
+        )
+    return stack[index]
+
+
+def _grey(array: npt.NDArray[Any]) -> Decoded:
+    """An array's values as grey values."""
     # 8-bit values have a fixed white; wider ones are divided by their maximum.
     if array.dtype == np.uint8:
         return Decoded(np.asarray(array, np.float32) / np.float32(255))
     if np.issubdtype(array.dtype, np.integer):
-        return _by_maximum(np.asarray(array))
+        return _by_maximum(array)
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageFault(
             "the array does not hold grey values",
@@ -189,12 +198,11 @@ def _npy(path: Path, index: int | None) -> Decoded:
         )
 
     # Written so that it is also refused where there is a NaN.
-    values = np.asarray(array)
-    if not (values.min() >= 0 and values.max() <= 1):
+    if not (array.min() >= 0 and array.max() <= 1):
         raise ImageFault(
             "the array's floats are not all from 0 to 1", do="Scale the image to [0, 1]."
         )
-    return Decoded(values.astype(np.float32))
+    return Decoded(array.astype(np.float32))
 
 
 def _picture(data: bytes) -> Decoded:

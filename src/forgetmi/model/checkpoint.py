@@ -17,6 +17,14 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as to_bytes
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.model.checkpoint_facts import (
+    FORMAT,
+    MEMBERS,
+    altered,
+    differences,
+    facts_digest,
+    read_facts,
+)
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.spec import ModelSpec
@@ -27,21 +35,6 @@ VOCABULARY = "vocab.txt"
 
 # extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none.
 NO_GATE = "not fitted"
-
-_FORMAT = 1
-_FIELDS = {
-    "format",
-    "version",
-    "spec",
-    "classes",
-    "preprocessing",
-    "extra",
-    "weights",
-    "vocabulary",
-}
-
-# How many models an ensemble has; absent for a single model.
-_MEMBERS = "members"
 
 
 @dataclass(frozen=True)
@@ -94,6 +87,7 @@ def save(
     Raises:
         CheckpointError: The parts do not fit together, or the directory holds other files.
     """
+    # Plain values come back from JSON as they went in, or are refused now.
     faults = [*_unfit(model, vocabulary, classes), *_foreign_files(directory)]
     free = {"preprocessing": dict(preprocessing), "extra": dict(extra or {})}
     try:
@@ -107,7 +101,7 @@ def save(
     weights_digest = parameter_digest(model)
     words = "".join(f"{piece}\n" for piece in vocabulary).encode()
     facts: dict[str, Any] = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "version": version("forgetmi"),
         "spec": model.spec.to_plain(),
         "classes": list(classes),
@@ -116,10 +110,11 @@ def save(
         **free,
     }
     if isinstance(model, Ensemble):
-        facts[_MEMBERS] = len(model.members)
-    facts["digest"] = _digest(facts)
+        facts[MEMBERS] = len(model.members)
+    facts["digest"] = facts_digest(facts)
     text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
 
+    # Safetensors stores whole tensors only, no views.
     tensors = {}
     for name, value in model.state_dict().items():
         tensors[name] = value.detach().cpu().contiguous()
@@ -147,6 +142,7 @@ def _unfit(
             Fault(f"{len(vocabulary)} word pieces for a model of {model.spec.text.vocabulary}")
         )
 
+    # The vocabulary is stored with one piece a line.
     if any("\n" in piece for piece in vocabulary):
         faults.append(Fault("a word piece holds a line break"))
     return faults
@@ -182,6 +178,7 @@ def _replace(directory: Path, contents: Mapping[str, bytes]) -> None:
 
     partial.mkdir()
     try:
+        # The new directory is complete before the old one moves away.
         for name, content in contents.items():
             (partial / name).write_bytes(content)
         if directory.exists():
@@ -202,55 +199,28 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
     Raises:
         CheckpointError: Files are missing or were altered, or the architecture is another; all faults at once.
     """
+    _check_complete(directory)
     where = directory.name
-    missing = []
-    for name in (WEIGHTS, FACTS, VOCABULARY):
-        if not (directory / name).is_file():
-            missing.append(Fault(f"{name} is missing", where=where))
-    if missing:
-        raise CheckpointError(missing)
-
-    facts = _read_facts(directory / FACTS)
+    facts = read_facts(directory / FACTS)
 
     # Faults of the three files are collected and reported at once.
     faults = []
     words = (directory / VOCABULARY).read_bytes()
     if hashlib.sha256(words).hexdigest() != facts["vocabulary"]:
-        faults.append(_altered(f"{where}/{VOCABULARY}"))
+        faults.append(altered(f"{where}/{VOCABULARY}"))
 
-    tensors = None
-    try:
-        tensors = read_tensors((directory / WEIGHTS).read_bytes())
-    except (SafetensorError, ValueError) as error:
-        faults.append(
-            Fault(
-                "the weights cannot be read",
-                where=f"{where}/{WEIGHTS}",
-                why=type(error).__name__,
-            )
-        )
+    tensors, weight_faults = _read_weights(directory / WEIGHTS, f"{where}/{WEIGHTS}")
+    model, model_faults = _read_architecture(facts, expect, f"{where}/{FACTS}")
+    faults += weight_faults + model_faults
 
-    model = None
-    try:
-        spec = ModelSpec.from_plain(facts["spec"])
-        if expect is not None and spec != expect:
-            faults.append(
-                Fault(
-                    "it is of another architecture than expected",
-                    where=f"{where}/{FACTS}",
-                    why=_differences(spec, expect),
-                )
-            )
-        model = _empty_model(spec, facts)
-    except SpecError as error:
-        faults += error.faults
-
+    # Weights can be compared only with a model to put them in.
     if model is not None and tensors is not None:
         faults += _fill(model, tensors, f"{where}/{WEIGHTS}", facts["weights"])
 
     if faults or model is None:
         raise CheckpointError(faults)
 
+    # One word piece a line; the last line end closes the last one.
     return Loaded(
         model=model.eval(),
         spec=model.spec,
@@ -263,66 +233,55 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
     )
 
 
-def _empty_model(spec: ModelSpec, facts: Mapping[str, Any]) -> ImageText | Ensemble:
-    """A model whose weights are yet to be filled in."""
-    if _MEMBERS not in facts:
-        return ImageText(spec)
-    return Ensemble([ImageText(spec) for _ in range(facts[_MEMBERS])])
+def _check_complete(directory: Path) -> None:
+    """Refuse a directory without the three files of a checkpoint."""
+    missing = []
+    for name in (WEIGHTS, FACTS, VOCABULARY):
+        if not (directory / name).is_file():
+            missing.append(Fault(f"{name} is missing", where=directory.name))
+    if missing:
+        raise CheckpointError(missing)
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
-    text = json.dumps(facts, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _altered(where: str) -> Fault:
-    return Fault(
-        "it was altered after it was written",
-        where=where,
-        why="its digest differs",
-        do="Use the original files.",
-    )
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    """The facts of a checkpoint, if they are as they were written."""
-    where = f"{path.parent.name}/{path.name}"
+def _read_weights(path: Path, where: str) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """Tensors by name, or why there are none."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(
-            Fault("it cannot be read", where=where, why=type(error).__name__)
-        ) from error
-    if not isinstance(facts, dict):
-        raise CheckpointError(Fault("it is not a mapping of fields", where=where))
+        return read_tensors(path.read_bytes()), []
+    except (SafetensorError, ValueError) as error:
+        reason = type(error).__name__
+        return None, [Fault("the weights cannot be read", where=where, why=reason)]
 
-    # The digest is of all other fields.
-    digest = facts.pop("digest", None)
+
+def _read_architecture(
+    facts: Mapping[str, Any], expect: ModelSpec | None, where: str
+) -> tuple[ImageText | Ensemble | None, list[Fault]]:
+    """A model of the stored architecture, whose weights are yet to be filled in; and what is wrong with it."""
+    try:
+        spec = ModelSpec.from_plain(facts["spec"])
+    except SpecError as error:
+        return None, list(error.faults)
+
     faults = []
-    for name in sorted(_FIELDS - set(facts)):
-        faults.append(Fault(f"field {name!r} is missing", where=where))
-    for name in sorted(set(facts) - _FIELDS - {_MEMBERS}):
-        faults.append(Fault(f"unknown field {name!r}", where=where))
-
-    if digest != _digest(facts):
-        faults.append(_altered(where))
-
-    members = facts.get(_MEMBERS, 1)
-    if type(members) is not int or members < 1:
-        faults.append(Fault(f"field {_MEMBERS!r} is not a number of models", where=where))
-
-    if facts.get("format", _FORMAT) != _FORMAT:
+    if expect is not None and spec != expect:
         faults.append(
             Fault(
-                f"its format is {facts['format']!r}",
+                "it is of another architecture than expected",
                 where=where,
-                why=f"this version reads {_FORMAT}",
+                why=differences(spec, expect),
             )
         )
 
-    if faults:
-        raise CheckpointError(faults)
-    return facts
+    # Sizes that are sound one by one may still not fit together.
+    try:
+        return _empty_model(spec, facts), faults
+    except SpecError as error:
+        return None, [*faults, *error.faults]
+
+
+def _empty_model(spec: ModelSpec, facts: Mapping[str, Any]) -> ImageText | Ensemble:
+    if MEMBERS not in facts:
+        return ImageText(spec)
+    return Ensemble([ImageText(spec) for _ in range(facts[MEMBERS])])
 
 
 def _fill(
@@ -354,28 +313,5 @@ def _fill(
     # Names and shapes fit; the digest shows whether the numbers are those that were written.
     model.load_state_dict(dict(tensors))
     if parameter_digest(model) != digest:
-        faults.append(_altered(where))
+        faults.append(altered(where))
     return faults
-
-
-def _differences(spec: ModelSpec, expect: ModelSpec) -> str:
-    """The fields in which two architectures differ, in words."""
-    values = _flat(spec.to_plain())
-    expected = _flat(expect.to_plain())
-
-    differences = []
-    for name, value in values.items():
-        if value != expected[name]:
-            differences.append(f"{name} is {value!r}, not {expected[name]!r}")
-    return "; ".join(differences)
-
-
-def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested values under dotted names."""
-    flat = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{path}{name}.")
-        else:
-            flat[f"{path}{name}"] = value
-    return flat

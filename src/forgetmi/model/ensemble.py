@@ -42,6 +42,7 @@ class Ensemble(nn.Module):
 
     def forward(self, batch: Batch) -> Outputs:
         """Log of the members' mean probabilities, Float[b, k] for each head."""
+        # Head by head; an embedding of several models has no meaning.
         outputs: list[Outputs] = [member(batch) for member in self.members]
         image_logits = [output.image_logits for output in outputs]
         text_logits = [output.text_logits for output in outputs]

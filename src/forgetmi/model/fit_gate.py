@@ -33,6 +33,7 @@ def fit_gate(
     Raises:
         MethodError: No row has a label, or the fit diverges.
     """
+    # Encoders and heads do not change, so their embeddings are computed once.
     label, image, text = _embeddings(model, loader)
     if len(label) == 0:
         raise MethodError(

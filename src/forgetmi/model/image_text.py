@@ -97,6 +97,7 @@ class ImageText(nn.Module):
         own = _select(batch, distributed.shard(len(batch)))
         image, text, gate = averaging_gradients(self.img_model, self.text_model, self.gate)
 
+        # Each process draws dropout for its own samples.
         with distributed.per_process_dropout(self.training):
             inputs = None
             if text_inputs is not None:
@@ -180,8 +181,10 @@ def in_micro_batches(model: nn.Module, number: int) -> Iterator[None]:
 
 def micro_batches(model: nn.Module) -> int:
     """In how many micro-batches a model computes a batch: one a process, or as many as are set for one process."""
+    # Several processes always compute one part each.
     if distributed.world_size() > 1:
         return distributed.world_size()
+
     return max((member.execution.micro_batches for member in image_text_models(model)), default=1)
 
 

@@ -24,6 +24,7 @@ _STD = 0.02
 
 def keyed_normal(parameter: Tensor, *, std: float, seed: int, name: str) -> None:
     """Fill with N(0, std^2) drawn from the stream of that name, the same on every device."""
+    # Drawn on the processor, whatever device the parameter is on.
     generator = torch_generator(seed, "init", name)
     drawn = torch.empty(parameter.shape).normal_(0.0, std, generator=generator)
     parameter.copy_(drawn)

@@ -22,6 +22,7 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
+    # A sum divided by at least 1: a mean over no sample would be NaN.
     total = nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="sum")
     return total / (label >= 0).sum().clamp(min=1)
 
@@ -113,6 +114,7 @@ def base_loss(
     if outputs.image_embedding is None or outputs.text_embedding is None:
         raise TypeError("the ranking loss needs a model with embeddings")
 
+    # Each head on its own, and both embeddings against each other.
     image = cross_entropy(outputs.image_logits, batch.label)
     text = cross_entropy(outputs.text_logits, batch.label)
     ranking = ranking_loss(

@@ -33,6 +33,7 @@ def pretrained_directory(pretrained: str, *, download: bool = False) -> Path:
     if Path(pretrained).is_dir():
         return Path(pretrained)
 
+    # Without leave to download, only the hub's cache is read.
     try:
         return Path(snapshot_download(pretrained, local_files_only=not download))
     except (OSError, ValueError) as error:
@@ -155,6 +156,7 @@ def _check_sizes(spec: TextEncoderSpec) -> None:
 
 
 def _unreadable(problem: str, error: Exception, *, download: bool) -> SpecError:
+    # Downloading can be no advice where it was allowed already.
     advice = "Name a local directory, or allow the download."
     if download:
         advice = "Check the directory or hub id."

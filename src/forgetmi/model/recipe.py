@@ -60,6 +60,7 @@ class Recipe:
     bf16: bool = False
 
     def __post_init__(self) -> None:
+        # Each rule, and whether it holds.
         rules = {
             "epochs must be at least 0": self.epochs >= 0,
             "batch_size must be at least 2": self.batch_size >= 2,
@@ -89,6 +90,7 @@ class Recipe:
 
     def validates(self, epoch: int) -> bool:
         """Whether the model is validated after an epoch, counted from 0."""
+        # The last epoch always, others where they are due.
         done = epoch + 1
         if done == self.epochs:
             return True

@@ -64,6 +64,7 @@ class EpochLoop:
         self._stage = stage
 
     def __iter__(self) -> Generator[int]:
+        # The generators of an epoch do not depend on the epochs before it.
         for epoch in range(self._load(), self._total):
             with scope(self._seed, self._stage, epoch):
                 yield epoch

@@ -37,6 +37,7 @@ def shard(model: ImageText) -> None:
             blocks.extend(stage.children())
     layers = list(cast(nn.ModuleList, text.bert.encoder.layer))[:-1]
 
+    # Units first, then the encoder around them, which takes what is left.
     mesh = init_device_mesh(model.device.type, (distributed.world_size(),))
     for encoder, units in ((image, blocks), (text, layers)):
         encoder.register_forward_hook(_own_storage)

@@ -132,6 +132,7 @@ def fit(
             if progress is not None:
                 progress(epoch + 1, recipe.epochs)
 
+    # Whole again, and ready for inference.
     if sharded:
         gather(model)
     model.eval()
@@ -149,6 +150,7 @@ def _check(loader: Epochs, recipe: Recipe, observers: Sequence[Recorder], *, sha
             )
         )
 
+    # An observer would see this process's shard of each weight.
     if observers and sharded:
         raise MethodError(
             Fault(
@@ -172,6 +174,7 @@ def _key(
     validated: bool,
 ) -> str:
     """What an interrupted training must share with the one that resumes it: options, initial weights and rows."""
+    # The order of the rows follows from the rows and the seed.
     rows = np.ascontiguousarray(loader.rows, np.int64)
     rows_digest = hashlib.sha256(rows.tobytes()).hexdigest()
     weights = parameter_digest(model)
@@ -209,6 +212,7 @@ def _epoch(
     observers: Sequence[Recorder],
 ) -> EpochRecord:
     """One pass over the loader; means of the loss and its parts."""
+    # The learning rate follows the step's number over the whole training.
     steps_per_epoch = math.ceil(len(loader) / recipe.accumulation)
     total_steps = recipe.epochs * steps_per_epoch
     first_step = epoch * steps_per_epoch
@@ -217,10 +221,12 @@ def _epoch(
     sums = torch.zeros(len(LOSSES), device=model.device)
     samples = 0
     accumulated = 0  # batches whose gradients wait for the next step
-    group = 1  # batches of the coming step
+    batches_of_step = 1
 
     for number, batch in enumerate(loader.epoch(epoch)):
         _refuse_single(batch)
+
+        # A random shift for each image, on the processor, so that every device trains on the same ones.
         if recipe.shift > 0:
             batch = shifted(batch, std=recipe.shift, seed=seed, epoch=epoch)
         batch = batch.to(model.device)
@@ -230,29 +236,23 @@ def _epoch(
 
         # A new step begins; the last one of an epoch may have fewer batches.
         if accumulated == 0:
-            group = min(recipe.accumulation, len(loader) - number)
+            batches_of_step = min(recipe.accumulation, len(loader) - number)
             optimiser.zero_grad(set_to_none=True)
 
         # Gradients, averaged over the batches of the step.
         losses = _losses(model, batch, recipe, ordinal=ordinal)
-        (losses[0] / group).backward()
+        (losses[0] / batches_of_step).backward()
         sums += losses.detach() * len(batch)
         samples += len(batch)
 
         accumulated += 1
-        if accumulated < group:
+        if accumulated < batches_of_step:
             continue
         accumulated = 0
 
-        # The step.
-        norm = _clip(optimiser, recipe)
         lr = rate * recipe.lr_factor(step, total_steps)
-        if not math.isfinite(float(norm + sums[0])):
-            loss = float(losses[0].detach())
-            raise _diverged(step, epoch, loss=loss, norm=float(norm), lr=lr)
-        for parameters in optimiser.param_groups:
-            parameters["lr"] = lr * parameters["factor"]
-        optimiser.step()
+        place = f"step {step} (epoch {epoch})"
+        _step(optimiser, recipe, lr=lr, losses=losses, sums=sums, place=place)
         step += 1
 
         for observer in observers:
@@ -281,24 +281,49 @@ def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) ->
     return torch.stack(loss)
 
 
-def _clip(optimiser: torch.optim.Optimizer, recipe: Recipe) -> Tensor:
-    """Clip the gradients of all parameters together; returns their norm before."""
+def _step(
+    optimiser: torch.optim.Optimizer,
+    recipe: Recipe,
+    *,
+    lr: float,
+    losses: Tensor,
+    sums: Tensor,
+    place: str,
+) -> None:
+    """Clip the gradients and move the weights.
+
+    Args:
+        optimiser: Its groups have a ``factor`` each, by which ``lr`` is multiplied.
+        recipe: Largest gradient norm.
+        lr: Learning rate of the step.
+        losses: Of the last batch.
+        sums: Of the losses of the epoch so far; not finite after one loss that was not.
+        place: Step and epoch, for the message.
+
+    Raises:
+        MethodError: A loss or a gradient is not finite.
+    """
     parameters: list[nn.Parameter] = []
     for group in optimiser.param_groups:
         parameters.extend(group["params"])
 
+    # The norm of all gradients together; an infinite limit measures it and clips nothing.
     largest = recipe.clip if recipe.clip > 0 else math.inf
-    return whole(nn.utils.clip_grad_norm_(parameters, largest))
+    norm = whole(nn.utils.clip_grad_norm_(parameters, largest))
 
-
-def _diverged(step: int, epoch: int, *, loss: float, norm: float, lr: float) -> MethodError:
-    return MethodError(
-        Fault(
-            f"training diverged at step {step} (epoch {epoch})",
-            why=f"loss {loss}, gradient norm {norm}, learning rate {lr:.3g}",
-            do="Use a smaller learning rate.",
+    if not math.isfinite(float(norm + sums[0])):
+        loss = float(losses[0].detach())
+        raise MethodError(
+            Fault(
+                f"training diverged at {place}",
+                why=f"loss {loss}, gradient norm {float(norm)}, learning rate {lr:.3g}",
+                do="Use a smaller learning rate.",
+            )
         )
-    )
+
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group["factor"]
+    optimiser.step()
 
 
 def _refuse_single(batch: Batch) -> None:

@@ -1,0 +1,111 @@
+"""The facts of a checkpoint: everything but weights and vocabulary, as JSON under a digest of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.model.spec import ModelSpec
+
+# Raised when older versions could misread what is written; a file of another format is refused.
+FORMAT = 1
+FIELDS = {
+    "format",
+    "version",
+    "spec",
+    "classes",
+    "preprocessing",
+    "extra",
+    "weights",
+    "vocabulary",
+}
+
+# How many models an ensemble has; absent for a single model.
+MEMBERS = "members"
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The facts of a checkpoint, if they are as they were written."""
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(
+            Fault("it cannot be read", where=where, why=type(error).__name__)
+        ) from error
+    if not isinstance(facts, dict):
+        raise CheckpointError(Fault("it is not a mapping of fields", where=where))
+
+    # The digest is of all other fields.
+    digest = facts.pop("digest", None)
+    faults = []
+    for name in sorted(FIELDS - set(facts)):
+        faults.append(Fault(f"field {name!r} is missing", where=where))
+    for name in sorted(set(facts) - FIELDS - {MEMBERS}):
+        faults.append(Fault(f"unknown field {name!r}", where=where))
+
+    # A changed field, the digest of the weights included.
+    if digest != facts_digest(facts):
+        faults.append(altered(where))
+
+    members = facts.get(MEMBERS, 1)
+    if type(members) is not int or members < 1:
+        faults.append(Fault(f"field {MEMBERS!r} is not a number of models", where=where))
+
+    # A file without the field is faulted above.
+    if facts.get("format", FORMAT) != FORMAT:
+        faults.append(
+            Fault(
+                f"its format is {facts['format']!r}",
+                where=where,
+                why=f"this version reads {FORMAT}",
+            )
+        )
+
+    if faults:
+        raise CheckpointError(faults)
+    return facts
+
+
+def facts_digest(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of all facts but this digest itself, in hex."""
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def altered(where: str) -> Fault:
+    """The fault of a file whose digest is another than the stored one."""
+    return Fault(
+        "it was altered after it was written",
+        where=where,
+        why="its digest differs",
+        do="Use the original files.",
+    )
+
+
+def differences(spec: ModelSpec, expect: ModelSpec) -> str:
+    """The fields in which two architectures differ, in words."""
+    values = _flat(spec.to_plain())
+    expected = _flat(expect.to_plain())
+
+    # Both have the same fields, for both are of this version.
+    apart = []
+    for name, value in values.items():
+        if value != expected[name]:
+            apart.append(f"{name} is {value!r}, not {expected[name]!r}")
+    return "; ".join(apart)
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested values under dotted names."""
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}{name}.")
+        else:
+            flat[f"{path}{name}"] = value
+    return flat
