@@ -76,7 +76,7 @@ def same_images(store: ImageStore, first: Ints, others: Ints) -> Iterator[Match]
         agreement = bits @ _hash(other_features).T
         for i, j in zip(*np.nonzero(agreement >= fewest_equal), strict=True):
             correlation = float(features[i] @ other_features[j])
-            same_file = first[i] in rows_at_place.get(_place(store, rows[j]), ())
+            same_file = first[i] in rows_at_place.get(_place(store, int(rows[j])), ())
             if correlation >= SAME_IMAGE and not same_file:
                 yield int(first[i]), int(rows[j]), "same image", correlation
 

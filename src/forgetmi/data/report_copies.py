@@ -51,7 +51,7 @@ def same_reports(
         shingles[row] = _shingles(str(reports[row]))
 
     shared = _shared_rare_shingles(shingles, patient, first)
-    for row, other in shared.index[shared >= DISTINCTIVE]:
+    for row, other in shared.index[shared.to_numpy() >= DISTINCTIVE]:
         common = len(np.intersect1d(shingles[row], shingles[other], assume_unique=True))
         either = len(shingles[row]) + len(shingles[other]) - common
         similarity = common / either
