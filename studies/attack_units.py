@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from forgetmi.authors_code.measures import release_measures
-from forgetmi.benchmark.grid import PAPER, Cell, Point, Setting
-from forgetmi.benchmark.results import Found, Measured, Number, Read, Results, collect
+from forgetmi.benchmark.grid import Cell, Point
+from forgetmi.benchmark.measured import Found, Measured, Number, Read
+from forgetmi.benchmark.results import Results, collect
+from forgetmi.benchmark.settings import PAPER, Setting
 from forgetmi.benchmark.store import Store
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.model_names import ORIGINAL

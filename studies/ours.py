@@ -32,8 +32,9 @@ from typing import Any
 import numpy as np
 
 import ours_models
+from forgetmi.benchmark.measured import Number
 from forgetmi.benchmark.progress import duration
-from forgetmi.benchmark.results import Number, summary
+from forgetmi.benchmark.results import summary
 from forgetmi.cohort.partition_file import write_partition
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.scores import Evaluation, Failed

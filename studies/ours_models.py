@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.audit.rule import AuditSpec
-from forgetmi.benchmark.grid import read_setting
+from forgetmi.benchmark.settings import read_setting
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.cohort import Cohort

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from forgetmi.benchmark.grid import Axes, Point, cells
+from forgetmi.benchmark.measured import Found, Measured
 from forgetmi.benchmark.progress import duration
-from forgetmi.benchmark.results import Found, Measured, Results, collect, summary
+from forgetmi.benchmark.results import Results, collect, summary
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.report.content import CohortSummary
 from forgetmi.run.run_data import open_run

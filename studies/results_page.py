@@ -16,8 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import tuned
-from forgetmi.benchmark.grid import Axes, Setting
-from forgetmi.benchmark.results import Measured, Results, collect
+from forgetmi.benchmark.grid import Axes
+from forgetmi.benchmark.measured import Measured
+from forgetmi.benchmark.results import Results, collect
+from forgetmi.benchmark.settings import Setting
 from forgetmi.benchmark.tables import all_tables
 from forgetmi.report.table import to_markdown
 from pages import put, rows, shown

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from forgetmi.benchmark.grid import read_setting
+from forgetmi.benchmark.settings import read_setting
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.arrays import Ints

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from forgetmi.benchmark import work
-from forgetmi.benchmark.grid import cells, points, read_setting
+from forgetmi.benchmark.grid import cells, points
 from forgetmi.benchmark.results import collect
+from forgetmi.benchmark.settings import read_setting
 from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.cli import main
 from forgetmi.commands.benchmark import BenchmarkOptions, plan, read_axes

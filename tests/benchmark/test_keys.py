@@ -13,7 +13,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from forgetmi.benchmark.grid import Axes, cells, points, read_setting
+from forgetmi.benchmark.grid import Axes, cells, points
+from forgetmi.benchmark.settings import read_setting
 from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.benchmark.work import evaluation_digest
 from forgetmi.cli import main

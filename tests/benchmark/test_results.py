@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forgetmi.benchmark.grid import PAPER, PRESETS, REQUIRED, read_setting
+from forgetmi.benchmark.measured import POSITIVE, Measured, Number
 from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.published import TABLE_1, TABLE_2, is_papers
-from forgetmi.benchmark.results import POSITIVE, Measured, Number, Results, summary
+from forgetmi.benchmark.results import Results, summary
+from forgetmi.benchmark.settings import PAPER, PRESETS, REQUIRED, read_setting
 from forgetmi.benchmark.store import Outcome
 from forgetmi.benchmark.tables import all_tables, noise_settings
 from forgetmi.commands.benchmark import BenchmarkOptions, read_axes

@@ -16,7 +16,7 @@ import ours_real  # type: ignore[import-not-found]
 import pages  # type: ignore[import-not-found]
 import tuned  # type: ignore[import-not-found]
 from forgetmi.audit.rule import AuditSpec
-from forgetmi.benchmark.results import Number
+from forgetmi.benchmark.measured import Number
 from forgetmi.core.scores import Failed
 from forgetmi.evaluation.attacks.base import AttackOutput
 from forgetmi.model.recipe import Recipe

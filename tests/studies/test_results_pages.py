@@ -12,8 +12,10 @@ import pytest
 import attack_units  # type: ignore[import-not-found]
 import paper_table  # type: ignore[import-not-found]
 import results_page  # type: ignore[import-not-found]
-from forgetmi.benchmark.grid import Axes, read_setting
-from forgetmi.benchmark.results import Measured, Number, Results
+from forgetmi.benchmark.grid import Axes
+from forgetmi.benchmark.measured import Measured, Number
+from forgetmi.benchmark.results import Results
+from forgetmi.benchmark.settings import read_setting
 from forgetmi.benchmark.store import Outcome
 from forgetmi.benchmark.tables import all_tables
 from forgetmi.core.cost import Cost

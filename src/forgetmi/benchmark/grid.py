@@ -9,57 +9,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-import yaml
-
+from forgetmi.benchmark.settings import Setting
 from forgetmi.core.arrays import Ints
-from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.model_names import retrained_name
-from forgetmi.core.registry import methods
 from forgetmi.core.seeding import derive
-from forgetmi.core.serialization import from_plain
-from forgetmi.methods.forget_mi import WEIGHTS
 from forgetmi.run.device import device_of
 from forgetmi.run.fingerprint import fingerprint
 from forgetmi.run.prepared import trained_rows
-from forgetmi.run.run_data import open_run
+from forgetmi.run.run_data import open_run, split_seed
 from forgetmi.run.run_models import model_seed
 from forgetmi.run.spec import RunSpec, to_plain
-from forgetmi.unlearning.info import MethodInfo
 
 Role = Literal["original", "retrain", "unlearn"]
-RETRAIN = "retrain"  # the registered method that is the reference itself
-PAPER = (RETRAIN, "neg_grad_plus", "scrub", "cf_k", "eu_k", "multi_delete", "forget_mi")
-REQUIRED = (*PAPER, "scrub:rewind=error")  # and SCRUB+R, which the paper's tables lack
-PRESETS = tuple(f"forget_mi:setting={name}" for name in WEIGHTS)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A method with options: one row of a table.
-
-    Args:
-        name: As typed, e.g. ``forget_mi:setting=unimodal``.
-        method: The method.
-    """
-
-    name: str
-    method: Any
-
-    @property
-    def label(self) -> str:
-        """Name for a table."""
-        info: MethodInfo = self.method.info
-        options = self.name.partition(":")[2]
-        return (
-            f"{info.title} ({options.replace(',', ', ').replace('=', ' ')})"
-            if options
-            else info.title
-        )
-
-    @property
-    def kind(self) -> str:
-        """The method's registered name."""
-        return self.name.partition(":")[0]
+ROLES: tuple[Role, ...] = ("original", "retrain", "unlearn")  # in the order they are made
 
 
 @dataclass(frozen=True)
@@ -89,25 +51,27 @@ class Cell:
         """Root seed of this model."""
         if self.role == "retrain":
             return model_seed(self.spec, retrained_name(self.number))
-        return (
-            self.spec.seed if self.number == 0 else derive(self.spec.seed, "unlearn", self.number)
-        )
+        if self.number == 0:
+            return self.spec.seed
+        return derive(self.spec.seed, "unlearn", self.number)
 
     @property
     def label(self) -> str:
         """Name for people."""
-        forgotten = f"{self.spec.partition.percent:g} %, draw {self.spec.partition.draw}"
-        if self.role == "original":
-            return (
-                f"original for {self.setting}, {forgotten}, seed {self.spec.seed}"
-                if self.setting
-                else f"original, seed {self.spec.seed}"
-            )
+        partition = self.spec.partition
+        forgotten = f"{partition.percent:g} %, draw {partition.draw}"
+        seed = f"seed {self.spec.seed}"
+
         if self.role == "retrain":
-            return f"retrained {self.number}, {forgotten}, seed {self.spec.seed}"
-        return f"{self.setting}, {forgotten}, seed {self.spec.seed}" + (
-            f".{self.number}" if self.number else ""
-        )
+            return f"retrained {self.number}, {forgotten}, {seed}"
+        if self.role == "unlearn":
+            further = f".{self.number}" if self.number else ""
+            return f"{self.setting}, {forgotten}, {seed}{further}"
+
+        # The usual original serves every forget set; one of a method's own does not.
+        if self.setting:
+            return f"original for {self.setting}, {forgotten}, {seed}"
+        return f"original, {seed}"
 
 
 @dataclass(frozen=True)
@@ -148,34 +112,6 @@ class Axes:
     unlearning_seeds: tuple[int, ...]
 
 
-def read_setting(text: str) -> Setting:
-    """A method with options from ``NAME`` or ``NAME:option=value,option=value``.
-
-    Raises:
-        SpecError: The method or an option is unknown, or a value does not fit.
-    """
-    kind, _, options = text.partition(":")
-    pairs = [pair.partition("=") for pair in options.split(",") if pair]
-    faults = [
-        Fault(
-            f"{''.join(pair)!r} is no option",
-            where=text,
-            do="Write NAME:option=value,option=value.",
-        )
-        for pair in pairs
-        if not pair[1]
-    ]
-    if faults:
-        raise SpecError(faults)
-    values = {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
-    return Setting(text, from_plain(methods.get(kind), values, where=text))
-
-
-def all_methods() -> tuple[str, ...]:
-    """Every registered method, those of the paper first, then SCRUB+R."""
-    return (*REQUIRED, *(name for name in methods.names() if name not in PAPER))
-
-
 def points(spec: RunSpec, axes: Axes) -> list[Point]:
     """Every model of the grid, in the order they are made.
 
@@ -184,98 +120,102 @@ def points(spec: RunSpec, axes: Axes) -> list[Point]:
         axes: What differs.
 
     Raises:
-        ForgetMIError: The cohort cannot be read or divided as asked.
+        ForgetMIError: The cohort cannot be read or divided as specified.
     """
-    return [_point(at, axes) for at in _specs(spec, axes)]
+    return [_point(run, axes) for run in _specs(spec, axes)]
 
 
 def cells(grid: Sequence[Point]) -> list[Cell]:
     """Every model once: what several forget sets share (an original) is made for the first of them."""
-    found: dict[str, Cell] = {}
+    distinct: dict[str, Cell] = {}
     for point in grid:
-        unlearned = [cell for row in point.unlearned.values() for cell in row]
-        for cell in (point.original, *point.own.values(), *point.retrains, *unlearned):
-            found.setdefault(cell.digest, cell)
-    return sorted(
-        found.values(), key=lambda cell: ("original", "retrain", "unlearn").index(cell.role)
-    )
+        needed = [point.original, *point.own.values(), *point.retrains]
+        for row in point.unlearned.values():
+            needed += row
+        for cell in needed:
+            distinct.setdefault(cell.digest, cell)
+
+    # Originals first: the others wait for them, or are compared with what starts from them.
+    return sorted(distinct.values(), key=lambda cell: ROLES.index(cell.role))
 
 
 def _specs(spec: RunSpec, axes: Axes) -> Iterator[RunSpec]:
-    split = spec.seed if spec.split_seed is None else spec.split_seed
+    """The run of each training seed, percentage and draw; all divide the patients by one seed."""
     for seed in axes.training_seeds:
         for percent, draws in zip(axes.percents, axes.draws, strict=True):
             for draw in range(draws):
+                partition = replace(spec.partition, percent=percent, draw=draw)
                 yield replace(
                     spec,
                     seed=seed,
-                    split_seed=split,
-                    partition=replace(spec.partition, percent=percent, draw=draw),
+                    split_seed=split_seed(spec),
+                    partition=partition,
                 )
 
 
 def _point(spec: RunSpec, axes: Axes) -> Point:
+    """All models of one run's forget set and training seed."""
     usual = _cell("original", replace(spec, method=RunSpec().method))
-    runs = {setting.name: replace(spec, method=setting.method) for setting in axes.settings}
-    own = {
-        name: _cell("original", run, setting=name)
-        for name, run in runs.items()
-        if _keeps_log(run.method)
-    }
-    return Point(
-        spec,
-        usual,
-        tuple(_cell("retrain", spec, number=number) for number in range(spec.retrains)),
-        {
-            name: tuple(
-                _cell(
-                    "unlearn",
-                    run,
-                    number=number,
-                    setting=name,
-                    original=own.get(name, usual).digest,
-                )
-                for number in axes.unlearning_seeds
-            )
-            for name, run in runs.items()
-        },
-        own,
-    )
+    retrains = [_cell("retrain", spec, number=number) for number in range(spec.retrains)]
 
+    own = {}
+    unlearned = {}
+    for setting in axes.settings:
+        name = setting.name
+        run = replace(spec, method=setting.method)
 
-def _keeps_log(method: Any) -> bool:
-    """Whether a method needs an original of its own."""
-    return "training log" in method.info.reads
+        # Some methods need an original of their own.
+        if "training log" in setting.method.info.reads:
+            own[name] = _cell("original", run, setting=name)
+        original = own.get(name, usual).digest
+
+        row = []
+        for number in axes.unlearning_seeds:
+            row.append(_cell("unlearn", run, number=number, setting=name, original=original))
+        unlearned[name] = tuple(row)
+    return Point(spec, usual, tuple(retrains), unlearned, own)
 
 
 def _cell(
     role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", original: str = ""
 ) -> Cell:
+    """One model with the digest of everything that determines it."""
     cell = Cell(role, spec, number, setting, "", original, "")
+    identity = _identity(cell)
+    text = json.dumps(identity, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return replace(cell, digest=digest, identity=text)
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    """Everything that determines a model."""
+    spec = cell.spec
     data = open_run(spec)
-    prepared, partition = data.prepared, data.partition
-    trained = trained_rows(partition, without_forgotten=role == "retrain")
+    partition = data.partition
+    trained = trained_rows(partition, without_forgotten=cell.role == "retrain")
+
+    # A method has a part in what it unlearned, and in an original of its own.
+    method = spec.method if cell.setting else None
     identity: dict[str, Any] = {
-        **fingerprint(prepared, partition, spec.method if setting else None),
-        "role": role,
+        **fingerprint(data.prepared, partition, method),
+        "role": cell.role,
         "seed": cell.seed,
         "model": _plain(replace(spec.model, download=False)),
         "training": _plain(spec.training),
-        "trained on": _rows(trained),
-        "validation": _rows(partition.validation),
+        "trained on": _digest_of_rows(trained),
+        "validation": _digest_of_rows(partition.validation),
         "device": device_of(spec),
         "threads": spec.threads,
     }
-    if setting:  # the method has a part in it
+    if cell.setting:
         identity |= {
             "method": _plain(spec.method),
-            "forget": _rows(partition.forget),
-            "retain": _rows(partition.retain),
+            "forget": _digest_of_rows(partition.forget),
+            "retain": _digest_of_rows(partition.retain),
             "batch_size": spec.batch_size,
-            "original": original,
+            "original": cell.original,
         }
-    text = json.dumps(identity, sort_keys=True)
-    return replace(cell, digest=hashlib.sha256(text.encode()).hexdigest()[:32], identity=text)
+    return identity
 
 
 @lru_cache(maxsize=256)
@@ -283,5 +223,5 @@ def _plain(part: Any) -> Any:
     return to_plain(part)
 
 
-def _rows(rows: Ints) -> str:
+def _digest_of_rows(rows: Ints) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()

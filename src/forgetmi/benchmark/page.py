@@ -6,23 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
-from forgetmi.benchmark.grid import Point, Setting
+from forgetmi.benchmark.figures import loss_panels, trade_off
+from forgetmi.benchmark.grid import Point
 from forgetmi.benchmark.results import Results
+from forgetmi.benchmark.results_csv import long_csv
+from forgetmi.benchmark.settings import Setting
 from forgetmi.benchmark.store import Store
-from forgetmi.benchmark.tables import FORMATS, Titled, long_csv
-from forgetmi.core.arrays import Floats, Ints
+from forgetmi.benchmark.tables import FORMATS, Titled
 from forgetmi.core.files import write_text
-from forgetmi.core.model_names import ORIGINAL
-from forgetmi.core.signals import Signals
-from forgetmi.evaluation.gaps import FLOOR
-from forgetmi.evaluation.signals import cross_entropy, log_probabilities
-from forgetmi.report import figures, loss_figure, trade_off_figure
-from forgetmi.run.run_data import open_run
-
-Panels = dict[str, str]
+from forgetmi.report import trade_off_figure
 
 
 def write_all(
@@ -46,135 +40,58 @@ def write_all(
         settings: Rows that the figures show.
         cohort, lead, foot: Words of the page.
     """
-    for one in tables:
+    # Tables in every format, and all scores before any mean
+    for titled in tables:
         for ending, form in FORMATS.items():
-            write_text(store.root / "tables" / f"{one.name}.{ending}", str(form(one.table)))
+            path = store.root / "tables" / f"{titled.name}.{ending}"
+            write_text(path, str(form(titled.table)))
     write_text(store.root / "results.csv", long_csv(results))
-    trade_offs = {percent: trade_off(results, settings, percent) for percent in results.forgotten}
-    first = {point.spec.partition.percent: point for point in reversed(grid)}
-    losses = {
-        percent: loss_panels(store, first[percent], settings) for percent in results.forgotten
-    }
-    for percent, picture in trade_offs.items():
+
+    trade_offs = _write_trade_offs(store, results, settings)
+    losses = _write_losses(store, results, grid, settings)
+
+    # The original and Retrain have labels, too.
+    wide = len(settings) + 2 > trade_off_figure.MOST_LABELS
+    page = _page(
+        cohort=cohort,
+        lead=lead,
+        foot=foot,
+        tables=tables,
+        to_html=FORMATS["html"],
+        trade_offs=[{**facts, "wide": wide} for facts in trade_offs],
+        losses=losses,
+    )
+    write_text(store.root / "benchmark.html", page)
+
+
+def _write_trade_offs(
+    store: Store, results: Results, settings: Sequence[Setting]
+) -> list[dict[str, object]]:
+    """Write the figures of gap against use, and return them for the page."""
+    shown: list[dict[str, object]] = []
+    for percent in results.forgotten:
+        picture = trade_off(results, settings, percent)
         if picture:
             _write_svg(store.root / "figures" / f"trade-off-{percent:g}.svg", picture)
-    for percent, panels in losses.items():
+            shown.append({"percent": f"{percent:g}", "picture": Markup(picture)})
+    return shown
+
+
+def _write_losses(
+    store: Store, results: Results, grid: Sequence[Point], settings: Sequence[Setting]
+) -> list[dict[str, object]]:
+    """Write the figures of losses of the first point of each percentage, and return them for the page."""
+    first = {point.spec.partition.percent: point for point in reversed(grid)}
+
+    shown: list[dict[str, object]] = []
+    for percent in results.forgotten:
+        panels = loss_panels(store, first[percent], settings)
         for name, picture in panels.items():
             _write_svg(store.root / "figures" / f"loss-{percent:g}-{name}.svg", picture)
-    wide = (
-        len(settings) + 2 > trade_off_figure.MOST_LABELS
-    )  # the original and Retrain have labels, too
-    write_text(
-        store.root / "benchmark.html",
-        _page(
-            cohort=cohort,
-            lead=lead,
-            foot=foot,
-            tables=tables,
-            to_html=FORMATS["html"],
-            trade_offs=[
-                {"percent": f"{percent:g}", "picture": Markup(picture), "wide": wide}
-                for percent, picture in trade_offs.items()
-                if picture
-            ],
-            losses=[
-                {
-                    "percent": f"{percent:g}",
-                    "panels": [Markup(picture) for picture in panels.values()],
-                }
-                for percent, panels in losses.items()
-                if panels
-            ],
-        ),
-    )
-
-
-def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> str:
-    """Gap to retraining against AUC on never-seen patients, one point a method; empty where nothing was measured."""
-
-    def point(row: str, kind: str, label: str) -> trade_off_figure.ModelPoint | None:
-        x, y = (
-            results.cell(row, percent, read)
-            for read in (
-                lambda one: one.floor("image") if row == FLOOR else one.score("gap", "image", ""),
-                lambda one: one.score("auc", "image", "test"),
-            )
-        )
-        if x.value is None or y.value is None:
-            return None
-        return trade_off_figure.ModelPoint(
-            kind, label, figures.Mark(x.value), figures.Mark(y.value, y.interval)
-        )
-
-    points = [
-        point(ORIGINAL, "original", "Original"),
-        point(FLOOR, "retrain", "Retrain"),
-        *(point(one.name, "unlearned", one.label) for one in settings),
-    ]
-    found = [one for one in points if one is not None]
-    return (
-        trade_off_figure.trade_off_panel(
-            f"trade-off-{percent:g}",
-            "",
-            found,
-            x_label="gap to the retrained models",
-            y_label="AUC on never-seen patients",
-        )
-        if found
-        else ""
-    )
-
-
-def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Panels:
-    """Loss distributions of the forgotten and the never seen, one panel a model, on one pair of axes."""
-    labels = {one.name: one.label for one in settings}
-    models = [
-        ("original", "Original", [point.original]),
-        ("retrain", "Retrain", list(point.retrains)),
-        *(
-            (row.replace(":", "-"), labels[row], list(cells[:1]))
-            for row, cells in point.unlearned.items()
-            if row in labels
-        ),
-    ]
-    partition = open_run(point.spec).partition
-    pairs: dict[str, tuple[str, Floats, Floats]] = {}
-    for name, label, cells in models:
-        signals = [store.signals(cell.digest) for cell in cells if store.finished(cell.digest)]
-        pair = [
-            np.concatenate([_losses(one, rows) for one in signals] or [np.empty(0)])
-            for rows in (partition.forget, partition.holdout)
-        ]
-        if len(pair[0]) and len(pair[1]):
-            pairs[name] = label, pair[0], pair[1]
-    if not pairs:
-        return {}
-    span = loss_figure.loss_span([losses for _, *pair in pairs.values() for losses in pair])
-    top = max(
-        float(loss_figure.loss_shares(losses, span).max())
-        for _, *pair in pairs.values()
-        for losses in pair
-    )
-    return {
-        name: loss_figure.loss_panel(
-            f"loss-{point.spec.partition.percent:g}-{name}",
-            label,
-            withdrawn=lost,
-            unseen=unseen,
-            span=span,
-            top=top,
-        )
-        for name, (label, lost, unseen) in pairs.items()
-    }
-
-
-def _losses(signals: Signals, rows: Ints) -> Floats:
-    """Cross-entropy of the labelled images among some rows (image head), where the logits are finite."""
-    found = signals.select(rows)
-    found = found.select(found.row[(found.label >= 0) & np.isfinite(found.image_logits).all(1)])
-    return (
-        cross_entropy(log_probabilities(found, "image"), found.label) if len(found) else np.empty(0)
-    )
+        if panels:
+            pictures = [Markup(picture) for picture in panels.values()]
+            shown.append({"percent": f"{percent:g}", "panels": pictures})
+    return shown
 
 
 def _write_svg(path: Path, picture: str) -> None:
@@ -183,9 +100,9 @@ def _write_svg(path: Path, picture: str) -> None:
 
 
 def _page(**facts: object) -> str:
-    loader = jinja2.PackageLoader("forgetmi", "bench/templates")
-    return (
-        jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-        .get_template("benchmark.html.jinja")
-        .render(**facts)
+    """Fill the page's template."""
+    loader = jinja2.PackageLoader("forgetmi", "benchmark/templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
     )
+    return environment.get_template("benchmark.html.jinja").render(**facts)

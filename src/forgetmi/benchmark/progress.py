@@ -14,6 +14,7 @@ from forgetmi.run.run_data import open_run
 
 # CPU seconds per image and epoch of the compact model at 64 pixels, and unlearning as a share of one training.
 PER_IMAGE, SHARE = 0.005, 0.3
+RELIABLE = 0.05  # share of the work after which its speed corrects the estimate
 
 
 class Estimate:
@@ -25,13 +26,15 @@ class Estimate:
     """
 
     def __init__(self, store: Store, cells: Sequence[Cell]) -> None:
-        found: dict[str, list[float]] = {}
+        # A finished model counts for its method, and for all models of its role.
+        costs: dict[str, list[float]] = {}
         for cell in cells:
             outcome = store.outcome(cell.digest)
             if outcome is not None and not outcome.reason:
                 for kind in (_kind(cell), cell.role):
-                    found.setdefault(kind, []).append(outcome.cost.cpu_seconds)
-        self._means = {kind: sum(values) / len(values) for kind, values in found.items()}
+                    costs.setdefault(kind, []).append(outcome.cost.cpu_seconds)
+
+        self._means = {kind: sum(values) / len(values) for kind, values in costs.items()}
 
     @property
     def basis(self) -> str:
@@ -48,6 +51,8 @@ class Estimate:
         for kind in (_kind(cell), cell.role):
             if kind in self._means:
                 return self._means[kind]
+
+        # Nothing of the kind is finished yet.
         images = len(trained_rows(open_run(cell.spec).partition))
         training = PER_IMAGE * images * cell.spec.training.epochs
         return training * SHARE if cell.role == "unlearn" else training
@@ -81,28 +86,40 @@ class Gauge:
     def update(self, digest: str, done: int, total: int) -> None:
         """A model is ``done`` of ``total`` steps on its way."""
         before = self._shares[digest]
-        self._shares[digest] = share = done / max(total, 1)
-        if share >= 1 > before or sys.stderr.isatty():
-            finished = sum(share >= 1 for share in self._shares.values())
-            self._write(
-                f"{finished}/{len(self._shares)} models, {duration(self.left())} left: {self._labels[digest]}"
-            )
+        share = done / max(total, 1)
+        self._shares[digest] = share
+
+        # A log gets a line for each finished model, a terminal one for each step.
+        just_finished = before < 1 <= share
+        if just_finished or sys.stderr.isatty():
+            finished = sum(part >= 1 for part in self._shares.values())
+            models = f"{finished}/{len(self._shares)} models"
+            self._write(f"{models}, {duration(self.left())} left: {self._labels[digest]}")
 
     def left(self) -> float:
         """Seconds to go: the estimate, corrected by how fast the work has been so far."""
-        whole = sum(self._expected.values())
-        behind = sum(self._expected[digest] * share for digest, share in self._shares.items())
-        passed = time.perf_counter() - self._started
-        slow = passed / (behind / self._workers) if behind > 0.05 * whole else 1.0
-        return (whole - behind) / self._workers * slow
+        expected = sum(self._expected.values())
+        done = sum(self._expected[digest] * share for digest, share in self._shares.items())
+
+        # The first steps say little about the speed.
+        slowness = 1.0
+        if done > RELIABLE * expected:
+            passed = time.perf_counter() - self._started
+            slowness = passed / (done / self._workers)
+        return (expected - done) / self._workers * slowness
 
 
 def duration(seconds: float) -> str:
     """Hours and minutes, or seconds; what is more than nothing is never told as 0."""
-    minutes = round(seconds / 60)
+    if 0 < seconds < 0.5:
+        return "< 1 s"
     if seconds < 100:
-        return "< 1 s" if 0 < seconds < 0.5 else f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 100 else f"{minutes} min"
+        return f"{seconds:.0f} s"
+
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _kind(cell: Cell) -> str:

@@ -24,19 +24,21 @@ from forgetmi.run.original_training import log_path, train_original
 from forgetmi.run.prepared import open_checkpoint
 from forgetmi.run.run_data import open_run
 from forgetmi.run.source_digest import source_digest
+from forgetmi.run.stages import training_facts
 from forgetmi.run.unlearn_from import unlearn_from
 
-Made = tuple[Any, dict[str, Any], Cost]
+Made = tuple[Any, dict[str, Any], Cost]  # model, trace, cost
 JUDGES = ("numpy", "scipy", "scikit-learn")  # libraries that scores depend on
 
 
 def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
     """A job for every model that is not there yet; unlearning waits for its original."""
-    todo = [cell for cell in cells if not store.finished(cell.digest)]
-    return [
-        Job(cell.digest, make, (store, cell), after=cell.original or None, killed=killed)
-        for cell in todo
-    ]
+    jobs = []
+    for cell in cells:
+        if not store.finished(cell.digest):
+            after = cell.original or None
+            jobs.append(Job(cell.digest, make, (store, cell), after=after, killed=killed))
+    return jobs
 
 
 def make(store: Store, cell: Cell, progress: ProgressCallback) -> None:
@@ -53,25 +55,28 @@ def make(store: Store, cell: Cell, progress: ProgressCallback) -> None:
     if store.finished(cell.digest):
         return
     store.folder(cell.digest).mkdir(parents=True, exist_ok=True)
+
+    # Its last step is to run it over the cohort.
+    def before_prediction(done: int, total: int) -> None:
+        progress(done, total + 1)
+
     reason, weights, cost = "", "", None
     with Meter() as meter:
         try:
-            model, trace, cost = _MAKERS[cell.role](
-                store, cell, lambda done, total: progress(done, total + 1)
-            )
+            model, trace, cost = _MAKERS[cell.role](store, cell, before_prediction)
             prepared = open_run(cell.spec).prepared
-            store.keep(cell.digest, workflow.predict(prepared=prepared, model=model), trace)
+            signals = workflow.predict(prepared=prepared, model=model)
+            store.keep(cell.digest, signals, trace)
             weights = parameter_digest(model)
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 - a model that cannot be had is named, and the others are made
             reason = explain(error)
-    if not store.finished(cell.digest):  # by a machine that was thought to be lost
-        store.finish(
-            cell.digest,
-            Outcome(reason, cost or meter.cost, weights),
-            identity=json.loads(cell.identity),
-        )
+
+    # A machine that was thought to be lost may have finished it meanwhile.
+    if not store.finished(cell.digest):
+        outcome = Outcome(reason, cost or meter.cost, weights)
+        store.finish(cell.digest, outcome, identity=json.loads(cell.identity))
     store.state(cell.digest).unlink(missing_ok=True)
     progress(1, 1)
 
@@ -85,46 +90,48 @@ def killed(store: Store, cell: Cell, fault: Fault) -> None:
         fault: What became of the process.
     """
     if not store.finished(cell.digest):
-        store.finish(
-            cell.digest, Outcome(str(fault), Cost(0.0, 0.0, 0)), identity=json.loads(cell.identity)
-        )
+        outcome = Outcome(str(fault), Cost(0.0, 0.0, 0))
+        store.finish(cell.digest, outcome, identity=json.loads(cell.identity))
 
 
 def explain(error: Exception) -> str:
     """Why something failed, without anything from the data: our own messages, else the type and the place."""
     if isinstance(error, ForgetMIError):
         return " ".join(str(fault) for fault in error.faults)
+
+    # The last line of ours that was running, else the last of all.
     frames = traceback.extract_tb(error.__traceback__)
-    at = next(
-        (frame for frame in reversed(frames) if "forgetmi" in Path(frame.filename).parts),
-        frames[-1],
-    )
-    return f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}"
+    frame = frames[-1]
+    for candidate in reversed(frames):
+        if "forgetmi" in Path(candidate.filename).parts:
+            frame = candidate
+            break
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     data = open_run(cell.spec)
-    home = store.model(cell.digest)
+    checkpoint = store.model(cell.digest)
     with Meter() as meter:
-        made = train_original(
+        trained = train_original(
             prepared=data.prepared,
             partition=data.partition,
             method=cell.spec.method,
             recipe=cell.spec.training,
             seed=cell.seed,
             resume=store.state(cell.digest),
-            log=log_path(home),
+            log=log_path(checkpoint),
             progress=progress,
             device=device_of(cell.spec),
         )
-    data.prepared.save(home, made.model, role=cell.role, seed=cell.seed)
-    return made.model, {"epochs": made.trace.epochs, "steps": made.trace.total("steps")}, meter.cost
+    data.prepared.save(checkpoint, trained.model, role=cell.role, seed=cell.seed)
+    return trained.model, training_facts(trained.trace), meter.cost
 
 
 def _retrain(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     data = open_run(cell.spec)
     with Meter() as meter:
-        model, happened = workflow.train(
+        model, trace = workflow.train(
             prepared=data.prepared,
             partition=data.partition,
             recipe=cell.spec.training,
@@ -134,23 +141,21 @@ def _retrain(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
             progress=progress,
             device=device_of(cell.spec),
         )
-    return model, {"epochs": happened.epochs, "steps": happened.total("steps")}, meter.cost
+    return model, training_facts(trace), meter.cost
 
 
 def _unlearn(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
-    before = store.outcome(cell.original)
-    if before is None or before.reason:
-        raise MethodError(
-            Fault(
-                "its original could not be made", why=before.reason if before else "it is missing"
-            )
-        )
+    outcome = store.outcome(cell.original)
+    if outcome is None or outcome.reason:
+        why = outcome.reason if outcome is not None else "it is missing"
+        raise MethodError(Fault("its original could not be made", why=why))
+
     # The cost is that of unlearning alone.
     data = open_run(cell.spec)
     original = store.model(cell.original)
     _, loaded = open_checkpoint(original, cohort=data.cohort, like=data.prepared)
     with Meter() as meter:
-        done = unlearn_from(
+        result = unlearn_from(
             original,
             cell.spec,
             data,
@@ -159,7 +164,7 @@ def _unlearn(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
             state=store.state(cell.digest),
             progress=progress,
         )
-    return done.model, done.trace.plain(), meter.cost
+    return result.model, result.trace.plain(), meter.cost
 
 
 _MAKERS: dict[str, Callable[[Store, Cell, ProgressCallback], Made]] = {
@@ -171,16 +176,17 @@ _MAKERS: dict[str, Callable[[Store, Cell, ProgressCallback], Made]] = {
 
 def measure_jobs(store: Store, grid: Sequence[Point]) -> list[Job]:
     """A job for every group of finished models that was not measured yet."""
-    found = {
-        evaluation_digest(store, point, original): (point, original)
-        for point in grid
-        for original in originals(point)
-    }
-    return [
-        Job(digest, measure, (store, point, original, digest))
-        for digest, (point, original) in found.items()
-        if digest and not store.evaluation(digest).exists()
-    ]
+    # A group is measured anew when one of its models is new: its digest is another then.
+    groups = {}
+    for point in grid:
+        for original in originals(point):
+            groups[evaluation_digest(store, point, original)] = (point, original)
+
+    jobs = []
+    for digest, (point, original) in groups.items():
+        if digest and not store.evaluation(digest).exists():
+            jobs.append(Job(digest, measure, (store, point, original, digest)))
+    return jobs
 
 
 def measure(
@@ -196,15 +202,20 @@ def measure(
         progress: Called with (done, in all).
     """
     data = open_run(point.spec)
-    retrains = [cell for cell in point.retrains if store.finished(cell.digest)]
+
+    unlearned = {}
+    for cell in started_from(point, original):
+        if store.finished(cell.digest):
+            unlearned[name_of(cell)] = store.signals(cell.digest)
+    retrained = []
+    for cell in point.retrains:
+        if store.finished(cell.digest):
+            retrained.append(store.signals(cell.digest))
+
     evaluation = workflow.evaluate(
         original=store.signals(original),
-        unlearned={
-            name_of(cell): store.signals(cell.digest)
-            for cell in started_from(point, original)
-            if store.finished(cell.digest)
-        },
-        retrained=[store.signals(cell.digest) for cell in retrains],
+        unlearned=unlearned,
+        retrained=retrained,
         partition=data.partition,
         ordinal=data.cohort.ordinal,
         seed=point.spec.split_seed or 0,
@@ -216,24 +227,20 @@ def measure(
 
 def evaluation_digest(store: Store, point: Point, original: str) -> str:
     """Digest of everything that determines the scores of a group; empty = nothing can be measured yet."""
-    there = [
-        cell.digest
-        for cell in (*point.retrains, *started_from(point, original))
-        if store.finished(cell.digest)
-    ]
     if not store.finished(original):
         return ""
-    text = json.dumps(
-        [
-            original,
-            there,
-            point.spec.split_seed,
-            point.spec.resamples,
-            source_digest(("forgetmi.evaluation.suite",)),
-            versions(JUDGES),
-        ]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    models = [*point.retrains, *started_from(point, original)]
+    finished = [cell.digest for cell in models if store.finished(cell.digest)]
+    determined_by = [
+        original,
+        finished,
+        point.spec.split_seed,
+        point.spec.resamples,
+        source_digest(("forgetmi.evaluation.suite",)),
+        versions(JUDGES),
+    ]
+    return hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:32]
 
 
 def evaluation_of(store: Store, point: Point, original: str) -> Evaluation | None:
@@ -244,14 +251,10 @@ def evaluation_of(store: Store, point: Point, original: str) -> Evaluation | Non
 
 def originals(point: Point) -> list[str]:
     """Digests of the originals of a point, the usual one first."""
-    return list(
-        dict.fromkeys(
-            [
-                point.original.digest,
-                *(cell.original for row in point.unlearned.values() for cell in row),
-            ]
-        )
-    )
+    digests = [point.original.digest]
+    for row in point.unlearned.values():
+        digests += [cell.original for cell in row]
+    return list(dict.fromkeys(digests))
 
 
 def started_from(point: Point, original: str) -> list[Cell]:

@@ -9,20 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetmi.benchmark.grid import (
-    REQUIRED,
-    RETRAIN,
-    Axes,
-    Point,
-    all_methods,
-    cells,
-    points,
-    read_setting,
-)
+from forgetmi.benchmark.grid import Axes, Point, cells, points
 from forgetmi.benchmark.page import write_all
 from forgetmi.benchmark.progress import Estimate, Gauge, duration
 from forgetmi.benchmark.published import is_papers
 from forgetmi.benchmark.results import collect
+from forgetmi.benchmark.settings import REQUIRED, RETRAIN, all_methods, read_setting
 from forgetmi.benchmark.store import Store
 from forgetmi.benchmark.tables import all_tables, noise_settings, preset_settings
 from forgetmi.benchmark.work import make_jobs, measure_jobs

@@ -1,0 +1,223 @@
+"""The layouts of the benchmark's tables: the paper's columns, what they do not show, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from forgetmi.audit.rule import Rule
+from forgetmi.benchmark.measured import Found, Measured, Read
+from forgetmi.benchmark.published import Values
+from forgetmi.benchmark.results import DRAWS, FEW, Results, own_original
+from forgetmi.benchmark.settings import Setting
+from forgetmi.core.model_names import ORIGINAL
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.report.table import (
+    COLUMNS,
+    PaperTable,
+    TableCell,
+    TableRow,
+    mark_closest,
+)
+
+UNREAD = TableCell(None, reason="not resolvable")
+NOT_APPLICABLE = TableCell(None, reason="does not apply")
+NOT_PUBLISHED = TableCell(None, reason="not published")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table before it is measured.
+
+    Args:
+        row: Name among the results: "original", "retrain", a setting's name, or that of its own original.
+        label: Name for the reader.
+    """
+
+    row: str
+    label: str
+
+
+REFERENCES = (Line(ORIGINAL, "Original"), Line(FLOOR, "Retrain"))
+
+
+def paper_layout(
+    results: Results,
+    settings: Sequence[Setting],
+    *,
+    seeds: int,
+    published: Mapping[str, Values],
+) -> PaperTable:
+    """The paper's columns for each percentage: original, Retrain, then a row a method.
+
+    Args:
+        results: What was measured.
+        settings: The methods.
+        seeds: Number of training seeds, for the note.
+        published: The paper's values by row; none are shown for rows that are not there.
+    """
+    percents = tuple(results.forgotten)
+    reads = {heading: partial(_score, name=name, on=on) for heading, name, on in COLUMNS}
+    measured = {
+        line.row: _cells(results, line.row, percents, reads)
+        for line in (*REFERENCES, *_method_lines(results, settings))
+    }
+
+    # The closest to Retrain are marked among the methods, where there are several.
+    if len(settings) > 1:
+        methods = [measured[setting.name] for setting in settings]
+        goal = _goal(results, percents, measured[FLOOR], columns=len(reads))
+        for setting, marked in zip(settings, mark_closest(methods, goal), strict=True):
+            measured[setting.name] = marked
+
+    # The paper's values stand below ours.
+    rows: list[TableRow] = []
+    for line in (*REFERENCES, *_method_lines(results, settings)):
+        rows.append(TableRow(line.label, measured[line.row]))
+        if line.row in published:
+            values = _published_cells(published[line.row], percents)
+            rows.append(TableRow(f"{line.label}, published", values))
+
+    note = f"{_brackets(seeds)} Marked: closest to Retrain among the methods. {_sets(results)}"
+    return PaperTable(_headings(percents, reads), tuple(rows), note)
+
+
+def _method_lines(results: Results, settings: Sequence[Setting]) -> list[Line]:
+    """A row for each method; before it that of the original it needs for itself, where it has one."""
+    lines = []
+    for setting in settings:
+        original = own_original(setting.name)
+        if results.has(original):
+            lines.append(Line(original, f"Original for {setting.label}"))
+        lines.append(Line(setting.name, setting.label))
+    return lines
+
+
+def _cells(
+    results: Results, row: str, percents: Sequence[float], reads: Mapping[str, Read]
+) -> tuple[TableCell, ...]:
+    """A row over all percentages."""
+    cells = []
+    for percent in percents:
+        for read in reads.values():
+            cells.append(results.cell(row, percent, read))
+    return tuple(cells)
+
+
+def _headings(percents: Sequence[float], reads: Mapping[str, Read]) -> tuple[str, ...]:
+    return tuple(f"{percent:g} %: {heading}" for percent in percents for heading in reads)
+
+
+def _goal(
+    results: Results, percents: Sequence[float], retrained: Sequence[TableCell], *, columns: int
+) -> tuple[TableCell, ...]:
+    """Retrain's cells, emptied where too few patients are forgotten to tell methods apart."""
+    goal: list[TableCell] = []
+    for position, percent in enumerate(percents):
+        cells = retrained[position * columns : (position + 1) * columns]
+        goal += cells if results.resolvable(percent) else [UNREAD] * columns
+    return tuple(goal)
+
+
+def _published_cells(values: Values, percents: Sequence[float]) -> tuple[TableCell, ...]:
+    """The paper's values over all percentages."""
+    cells = []
+    missing = (None,) * len(COLUMNS)
+    for percent in percents:
+        for value in values.get(percent, missing):
+            cells.append(NOT_PUBLISHED if value is None else TableCell(value))
+    return tuple(cells)
+
+
+def details(results: Results, settings: Sequence[Setting], percent: float) -> PaperTable:
+    """Gap and its floor, divergence from the retrained predictions, use, warnings and cost, for one percentage."""
+    reads: dict[str, Read] = {
+        "gap": partial(_score, name="gap", on=""),
+        "its floor": lambda model: model.floor("image"),
+        "gap, both heads": partial(_score, name="gap_joint", head="both", on=""),
+        "its floor, both heads": lambda model: model.floor("both"),
+        "JSf image": partial(_score, name="jsf", on="forget"),
+        "JSf text": partial(_score, name="jsf", head="text", on="forget"),
+        "loss order": partial(_score, name="loss_spearman", on="forget"),
+        "sample-MIA": partial(_score, name="sample_mia", on="forget"),
+        "never seen flagged": partial(_score, name="never_seen_flag_rate", on="test"),
+        "over-forgot": Measured.over_forgot,
+        "did not forget": Measured.stayed,
+        "CPU share of retraining": Measured.share,
+    }
+    # Shares of runs apply to methods alone, and have no interval.
+    shares = ("over-forgot", "did not forget")
+    methods = {setting.name for setting in settings}
+
+    rows = []
+    for line in (*REFERENCES, *_method_lines(results, settings)):
+        cells = []
+        for heading, read in reads.items():
+            if heading not in shares:
+                cells.append(results.cell(line.row, percent, read))
+            elif line.row in methods:
+                cells.append(replace(results.cell(line.row, percent, read), interval=None))
+            else:
+                cells.append(NOT_APPLICABLE)
+        rows.append(TableRow(line.label, tuple(cells)))
+
+    note = (
+        "gap: mean difference to Retrain over the five columns of the paper; its floor: the "
+        "retrained models' own. JSf: divergence from Retrain's predictions on forgotten images, "
+        "nats. Loss order: rank correlation of losses with Retrain's. Over-forgot: share of runs "
+        "whose accuracy on forgotten images is below Retrain's by "
+        f"{Rule().forget_margin:g} or more. Did not forget: share of runs that are on each of the five "
+        f"within the floor of the original. {_sets(results, percent)}"
+    )
+    return PaperTable(tuple(reads), tuple(rows), note)
+
+
+def times(results: Results, settings: Sequence[Setting]) -> PaperTable:
+    """What each method costs, as a share of one retraining and in processor seconds, for each percentage."""
+    percents = tuple(results.forgotten)
+    reads: dict[str, Read] = {
+        "share of retraining": Measured.share,
+        "CPU seconds": Measured.seconds,
+    }
+    lines = [Line(FLOOR, "Retrain")]
+    lines += [Line(setting.name, setting.label) for setting in settings]
+
+    rows = [TableRow(line.label, _cells(results, line.row, percents, reads)) for line in lines]
+    note = (
+        "Processor time of all a method does, calibration and the teacher's outputs included, over the mean of the "
+        "models retrained for the same forget set and training seed. An original that a method needs for itself is not "
+        "in it."
+    )
+    return PaperTable(_headings(percents, reads), tuple(rows), note)
+
+
+def _score(model: Measured, *, name: str, on: str, head: str = "image") -> Found:
+    return model.score(name, head, on)
+
+
+def _brackets(seeds: int) -> str:
+    """How to read the intervals."""
+    if seeds > 1:
+        return f"Brackets: 95 % interval over {seeds} training seeds (Student's t) of the mean over forget draws."
+    return "Brackets: 95 % interval over patients; one training seed, so the spread over seeds is not in them."
+
+
+def _sets(results: Results, *percents: float) -> str:
+    """Who is forgotten at each percentage, whether that is enough to tell methods apart, and what failed."""
+    shown = percents or tuple(results.forgotten)
+
+    counts = []
+    for percent in shown:
+        draws = results.forgotten[percent]
+        patients = "/".join(str(count) for count, _ in draws)
+        plural = "s" if len(draws) > 1 else ""
+        text = f"{percent:g} %: {patients} patients in {len(draws)} draw{plural}"
+        if not results.resolvable(percent):
+            text += f", not resolvable (fewer than {FEW} patients need {DRAWS} draws; nothing is marked)"
+        counts.append(text)
+
+    sentences = ["Forgotten: " + "; ".join(counts) + "."]
+    for percent in shown:
+        sentences += results.failures(percent)
+    return " ".join(sentences)

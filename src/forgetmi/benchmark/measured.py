@@ -1,0 +1,159 @@
+"""One model of a benchmark with its scores, and each number of it that a table shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forgetmi.audit.rule import Rule
+from forgetmi.benchmark.store import Outcome
+from forgetmi.core.model_names import is_retrained
+from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.evaluation.gaps import FLOOR, stayed
+
+POSITIVE = (0.0, float("inf"))
+SHARE = (0.0, 1.0)
+CORRELATION = (-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured number with its interval over patients, and the values it can have."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+    within: tuple[float, float] = SHARE
+
+
+Found = Number | Failed
+Read = Callable[["Measured"], Found]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One model with the scores of the group it was measured in.
+
+    Args:
+        row: "original", "retrain", or a setting's name.
+        percent, draw, seed, number: Forget set, training seed, unlearning seed.
+        model: Its name among the scores.
+        outcome: What became of it (for the retrained models, of the first that could not be had, if any); None = not
+            made yet.
+        evaluation: Scores; None = not measured.
+        retraining: CPU seconds of one retraining of this point; None = none was done.
+    """
+
+    row: str
+    percent: float
+    draw: int
+    seed: int
+    number: int
+    model: str
+    outcome: Outcome | None
+    evaluation: Evaluation | None
+    retraining: float | None
+
+    def score(self, name: str, head: str, on: str) -> Found:
+        """One score; of the retrained models their mean."""
+        failed = self._missing()
+        if failed is not None:
+            return failed
+
+        # The row of the retrained models is of all of them.
+        models = [self.model]
+        if self.row == FLOOR:
+            models = [model for model in self._evaluation().scores if is_retrained(model)]
+        if not models:
+            return Failed(name, "no model was retrained", head, on)
+
+        within = CORRELATION if name == "loss_spearman" else SHARE
+        numbers = []
+        for model in models:
+            score = self._get(model, name, head, on)
+            if isinstance(score, Failed):
+                return score
+            numbers.append(Number(score.value, score.interval, within))
+        return mean(numbers)
+
+    def floor(self, head: str) -> Found:
+        """The retrained models' own gap."""
+        name = "gap_floor" if head == "image" else "gap_joint_floor"
+        score = self._missing() or self._get(FLOOR, name, head, "")
+        return Number(score.value, score.interval) if isinstance(score, Score) else score
+
+    def stayed(self) -> Found:
+        """1 where the model ended where the original was, else 0; see `forgetmi.evaluation.gaps.stayed`."""
+        failed = self._missing()
+        if failed is not None:
+            return failed
+        return Number(float(stayed(self._evaluation(), self.model)))
+
+    def over_forgot(self) -> Found:
+        """1 where accuracy on forgotten images is below the retrained models' by the verdict's margin, else 0."""
+        accuracy = self._missing() or self._get(self.model, "accuracy", "image", "forget")
+        if isinstance(accuracy, Failed):
+            return accuracy
+        if accuracy.reference is None:
+            return Failed("accuracy", "no model was retrained")
+        return Number(float(accuracy.value <= accuracy.reference - Rule().forget_margin))
+
+    def seconds(self) -> Found:
+        """CPU seconds; of the retrained models those of one."""
+        failed = self._missing()
+        if failed is not None:
+            return failed
+
+        seconds = self.retraining
+        if self.row != FLOOR:
+            seconds = self.outcome.cost.cpu_seconds if self.outcome is not None else None
+        if seconds is None:
+            return Failed("seconds", "not run yet")
+        return Number(seconds, within=POSITIVE)
+
+    def share(self) -> Found:
+        """CPU seconds as a share of one retraining."""
+        if self.row == FLOOR:
+            return Number(1.0, within=POSITIVE)
+
+        failed = self._missing()
+        if failed is not None:
+            return failed
+        if self.outcome is None or not self.retraining:
+            return Failed("share", "nothing was retrained")
+        return Number(self.outcome.cost.cpu_seconds / self.retraining, within=POSITIVE)
+
+    def _missing(self) -> Failed | None:
+        """Why nothing was measured; None = something was."""
+        if self.outcome is None:
+            return Failed(self.row, "not run yet")
+        if self.outcome.reason:
+            return Failed(self.row, "failed")
+        return None if self.evaluation is not None else Failed(self.row, "not measured yet")
+
+    def _evaluation(self) -> Evaluation:
+        assert self.evaluation is not None
+        return self.evaluation
+
+    def _get(self, model: str, name: str, head: str, on: str) -> Score | Failed:
+        try:
+            return self._evaluation().get(model, name, head=head, on=on)
+        except KeyError:
+            return Failed(name, "not part of this evaluation", head, on)
+
+
+def mean(numbers: Sequence[Number]) -> Number:
+    """The mean, and the mean of the intervals' ends where all have one.
+
+    Args:
+        numbers: Numbers of one kind, at least one.
+    """
+    value = float(np.mean([number.value for number in numbers]))
+
+    intervals = [number.interval for number in numbers if number.interval is not None]
+    interval = None
+    if len(intervals) == len(numbers):
+        low, high = np.mean(intervals, axis=0)
+        interval = float(low), float(high)
+    return Number(value, interval, numbers[0].within)

@@ -1,0 +1,61 @@
+"""Every model and score of a benchmark's tables as lines of a CSV file, before any mean."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from forgetmi.benchmark.measured import Number
+from forgetmi.benchmark.results import Results
+from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.report.table import COLUMNS
+
+HEADINGS = (
+    "row",
+    "percent",
+    "draw",
+    "training_seed",
+    "unlearning_seed",
+    "score",
+    "head",
+    "on",
+    "value",
+    "low",
+    "high",
+    "cpu_seconds",
+    "not_measured",
+)
+
+
+def long_csv(results: Results) -> str:
+    """One line per model and score of the tables, before any mean."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(HEADINGS)
+
+    for model in results.models:
+        point = [model.row, model.percent, model.draw, model.seed, model.number]
+
+        # A retrained row is of several models; each has a cost of its own.
+        cost = None
+        if model.outcome is not None and model.row != FLOOR:
+            cost = model.outcome.cost.cpu_seconds
+
+        for name, head, on in _scores():
+            score = model.score(name, head, on)
+            if isinstance(score, Number):
+                low, high = score.interval or (None, None)
+                line = [score.value, low, high, cost, ""]
+            else:
+                line = [None, None, None, cost, score.reason]
+            writer.writerow([*point, name, head, on, *line])
+    return buffer.getvalue()
+
+
+def _scores() -> list[tuple[str, str, str]]:
+    """Name, head and set of every score that is written."""
+    scores = []
+    for head in ("image", "text", "both"):
+        scores += [(name, head, on) for _, name, on in COLUMNS]
+        scores += [("jsf", head, "forget"), ("loss_spearman", head, "forget")]
+    return [*scores, ("gap", "image", ""), ("gap_joint", "both", "")]

@@ -1,0 +1,83 @@
+"""Rows of a benchmark's tables: methods with options, from their names as typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.registry import methods
+from forgetmi.core.serialization import from_plain
+from forgetmi.methods.forget_mi import WEIGHTS
+from forgetmi.unlearning.info import MethodInfo
+
+RETRAIN = "retrain"  # the registered method that is the reference itself
+PAPER = (RETRAIN, "neg_grad_plus", "scrub", "cf_k", "eu_k", "multi_delete", "forget_mi")
+REQUIRED = (*PAPER, "scrub:rewind=error")  # and SCRUB+R, which the paper's tables lack
+PRESETS = tuple(f"forget_mi:setting={name}" for name in WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method with options: one row of a table.
+
+    Args:
+        name: As typed, e.g. ``forget_mi:setting=unimodal``.
+        method: The method.
+    """
+
+    name: str
+    method: Any
+
+    @property
+    def label(self) -> str:
+        """Name for a table."""
+        info: MethodInfo = self.method.info
+        options = self.name.partition(":")[2]
+        if not options:
+            return info.title
+
+        words = options.replace(",", ", ").replace("=", " ")
+        return f"{info.title} ({words})"
+
+    @property
+    def kind(self) -> str:
+        """The method's registered name."""
+        return self.name.partition(":")[0]
+
+
+def read_setting(text: str) -> Setting:
+    """A method with options from ``NAME`` or ``NAME:option=value,option=value``.
+
+    Raises:
+        SpecError: The method or an option is unknown, or a value does not fit.
+    """
+    kind, _, options = text.partition(":")
+
+    values: dict[str, Any] = {}
+    faults = []
+    for pair in filter(None, options.split(",")):
+        name, equals, value = pair.partition("=")
+        if equals:
+            values[name.strip()] = yaml.safe_load(value)
+        else:
+            faults.append(
+                Fault(
+                    f"{pair!r} is no option",
+                    where=text,
+                    do="Write NAME:option=value,option=value.",
+                )
+            )
+    if faults:
+        raise SpecError(faults)
+
+    method = from_plain(methods.get(kind), values, where=text)
+    return Setting(text, method)
+
+
+def all_methods() -> tuple[str, ...]:
+    """Every registered method, those of the paper first, then SCRUB+R."""
+    others = [name for name in methods.names() if name not in PAPER]
+    return (*REQUIRED, *others)
