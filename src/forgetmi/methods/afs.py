@@ -93,6 +93,8 @@ class AFS:
             return frozen(model).requires_grad_(True)
 
         recipe = context.recipe
+
+        # A new model, trained by the original's recipe.
         student = context.fresh_model(context.fresh_seed)
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -105,23 +107,27 @@ class AFS:
         lessons = retain.for_training(recipe.batch_size, rows=rows)
         total_steps = self.epochs * len(lessons)
 
+        # Without a weight the risk is not computed.
         names = ("task", "distillation", "risk") if self.risk > 0 else ("task", "distillation")
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             means = Means(names)
             student.train()
             for step, batch in enumerate(lessons.epoch(epoch), start=epoch * len(lessons)):
+                # The learning rate follows the recipe's schedule.
                 set_lr(optimiser, recipe.lr * recipe.lr_factor(step, total_steps))
+
+                # Loaders for training count nothing themselves.
                 retain.seen += len(batch)
 
                 terms = self._lesson(student, batch, teacher_outputs, recipe, context)
                 if self.risk > 0:
                     query = self._query(loaders, step)
                     terms.append(self.risk * exposure(student, query, len(loaders.forget)))
+
+                # One step on the sum of all terms.
                 context.step(sum(terms[1:], terms[0]), optimiser, clip=recipe.clip)
                 means.add(torch.stack(terms), len(batch))
-
             context.log.epochs.append(means.read())
-
         return student
 
     def _lesson(
@@ -135,10 +141,13 @@ class AFS:
         """Task loss and distillation of both heads on a retained batch."""
         outputs = student(batch)
         original = teacher_outputs.of(batch.row)
+
+        # The original's own loss.
         task = base_loss(
             outputs, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight
         ).total
 
+        # And the original's outputs as targets, for both heads.
         image = distillation(
             outputs.image_logits, original.image_logits, temperature=self.temperature
         )
@@ -163,6 +172,7 @@ def exposure(student: ImageText, query: Iterator[Batch], batches: int) -> Tensor
     Returns:
         Scalar, > 0 and at most 1,000.
     """
+    # No batch statistics are learned from the forgotten.
     with evaluating(student):
         losses = [classification(student(batch), batch.label) for batch in query]
 

@@ -93,6 +93,8 @@ class Amnesiac:
             log.steps[buckets] for buckets in log.affected(rows)
         )
         context.facts["steps logged"] = sum(log.steps.values())
+
+        # The next request finds a log without them.
         context.keep_log(log.without(rows))
 
         # Repair at the full learning rate throughout.

@@ -86,6 +86,7 @@ class BadTeaching:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -97,6 +98,8 @@ class BadTeaching:
         # Never the original's own initial weights, even where both were made with one root seed.
         seed = derive(context.seed, "unlearn", "incompetent teacher")
         incompetent = frozen(context.fresh_model(seed))
+
+        # Both teachers' outputs are computed once.
         bad = tabulate(incompetent, forget.batches(forget.rows))
         good = outputs_of(frozen(model), retain, retain_rows, context.cached)
 
@@ -105,10 +108,11 @@ class BadTeaching:
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
+
+            # Both sets, shuffled together.
             batches = mixed(loaders, retain_rows, seed=context.seed, epoch=epoch)
             means = minimise(batches, objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student
 
     def _terms(
@@ -130,6 +134,7 @@ class BadTeaching:
 
     def _divergence(self, outputs: Outputs, teacher: Outputs) -> Tensor:
         """Distillation from a teacher, added over both heads."""
+        # The mean over the batch, for each head.
         image = distillation(
             outputs.image_logits, teacher.image_logits, temperature=self.temperature
         )

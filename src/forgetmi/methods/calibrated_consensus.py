@@ -98,6 +98,7 @@ class CalibratedConsensus:
     clip: float = 5.0
 
     def __post_init__(self) -> None:
+        # Each option in its range.
         rules = {
             "draws must be at least 1": self.draws >= 1,
             "members must be at least 0": self.members >= 0,
@@ -132,6 +133,7 @@ class CalibratedConsensus:
         clean = outputs_of(teacher, loaders.forget, loaders.forget.rows, context.cached)
         goal = self._goal(teacher, clean, loaders, context)
 
+        # Train the encoders towards the goals.
         return distil(
             model,
             teacher,
@@ -171,6 +173,7 @@ class CalibratedConsensus:
         member_label = members.label.cpu().numpy()
         reference_label = reference.label.cpu().numpy()
 
+        # Each modality for itself.
         goal: dict[str, Tensor] = {}
         heads = {"image": teacher.img_model.fc1, "text": teacher.text_model.classifier}
         for name, head in heads.items():
@@ -199,6 +202,8 @@ class CalibratedConsensus:
             context.facts[f"{name} transport"] = _facts(transport)
 
         context.facts["calibrated on"] = _counts(member_label, reference_label)
+
+        # What is not transported, the joint embedding, stays the original's.
         return replace(clean, **goal)
 
 
@@ -214,6 +219,8 @@ def _counts(member_label: Ints, validation_label: Ints) -> dict[str, Any]:
     """Labelled samples that the transport was fitted on, and a remark where they are few."""
     members = int((member_label >= 0).sum())
     validation = int((validation_label >= 0).sum())
+
+    # A rough calibration is still better than none, and is stated.
     remark = ""
     if validation < FEW:
         remark = f"fewer than {FEW} labelled validation images: a rough calibration"

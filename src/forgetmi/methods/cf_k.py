@@ -23,8 +23,8 @@ from forgetmi.unlearning.loop import adamw, minimise, set_mode, training_loss
 class CFk:
     """Catastrophic forgetting of the last k layers: fine-tune them on the retained patients, all others frozen.
 
-    Use it as a cheap baseline. What the frozen layers hold about the forgotten patients stays by construction, so that
-    audits of the embeddings should still find it.
+    Use it as a cheap baseline. What the frozen layers remember about the forgotten patients stays by construction,
+    so that audits of the embeddings should still find it.
 
     Args:
         image_k: Convolutions and linear layers of the image encoder that move, from the output on, >= 0; at or above
@@ -75,10 +75,14 @@ class CFk:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+
+        # All but the last layers are frozen.
         moving = last_layers(student, image_k=self.image_k, text_k=self.text_k)
         free_only(student, moving)
         context.facts["layers that move"] = len(moving)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # The mode decides which steps the prefix may compute once.
         set_mode(student, self.bn)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
@@ -90,8 +94,8 @@ class CFk:
         )
         with prefix:
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+                # One pass over the retain set.
                 batches = loaders.retain.epoch(epoch)
                 means = minimise(batches, objective, optimiser, context, clip=self.clip)
                 context.log.epochs.append(means)
-
         return student.requires_grad_(True)

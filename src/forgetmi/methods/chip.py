@@ -103,16 +103,17 @@ class CHIP:
             basis = directions(torch.stack(differences), variance=self.variance)
             project(layer.weight, neurons, basis)
             context.facts[name] = {"neurons": len(neurons), "directions removed": basis.shape[1]}
-
         return student
 
 
 def targets(model: ImageText, layers: int) -> dict[str, nn.Module]:
     """The layers that are changed, by name: those nearest the output of each branch."""
+    # Each residual block ends with its second convolution.
     image = [name for name, _ in model.img_model.named_modules() if name.endswith(".conv2")]
     text = [f"encoder.layer.{number}.output.dense" for number in range(model.spec.text.layers)]
     text.append("pooler.dense")
 
+    # The layers nearest the output come last.
     names = [f"img_model.{name}" for name in image[-layers:]]
     names += [f"text_model.bert.{name}" for name in text[-layers:]]
     return {name: model.get_submodule(name) for name in names}

@@ -1,4 +1,4 @@
-"""CLIPErase: loosen the link between each forgotten image and its report while everything else is held."""
+"""CLIPErase: loosen the link between each forgotten image and its report while everything else stays."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ class CLIPErase:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -98,12 +99,12 @@ class CLIPErase:
             set_mode(student, self.bn)
             forget_batches = cycle(forget, epoch * passes)
 
+            # A forget batch goes with each retain batch.
             def objective(batch: Batch, forget_batches: Iterator[Batch] = forget_batches) -> Terms:
                 return self._terms(student, batch, forget_batches, original, context)
 
             means = minimise(retain.epoch(epoch), objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student
 
     def _terms(
@@ -115,12 +116,15 @@ class CLIPErase:
         context: Context,
     ) -> Terms:
         """Loss terms of a retain batch and, where its weight is above 0, of the next forget batch."""
+        # Retention: the training loss.
         outputs = student(batch)
         terms = {"retain": base_loss(outputs, batch, ordinal=context.ordinal).total}
         if self.forget > 0:
+            # Forgetting: the pairs' similarity.
             forget_outputs = student(next(forget_batches))
             terms["forget"] = self.forget * pair_similarity(forget_outputs)
         if original is not None:
+            # Consistency: the distance from the original's embeddings.
             distance = drift(outputs, original.of(batch.row))
             terms["consistency"] = self.consistency * distance
         return terms
@@ -137,6 +141,7 @@ def drift(out: Outputs, original: Outputs) -> Tensor:
     image, text, joint = embeddings(out)
     original_image, original_text, original_joint = embeddings(original)
 
+    # C, image and text embedding side by side, and J, the joint one.
     unimodal = torch.cat([image, text], dim=1)
     original_unimodal = torch.cat([original_image, original_text], dim=1)
     return keep(unimodal, original_unimodal) + keep(joint, original_joint)

@@ -1,4 +1,4 @@
-"""Perturbation consensus: say of a forgotten sample what the original says of it on average over mild changes."""
+"""Consensus: give a forgotten sample the original's outputs for it, averaged over augmentations."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Consensus:
     info: ClassVar[MethodInfo] = MethodInfo(
         title="Consensus",
         paper="forgetmi, docs/calibrated_consensus.md",
-        summary="Makes the model say of each forgotten image and report what it says on average of changed "
-        "copies, where what it memorised no longer fits, while other patients' embeddings are held.",
+        summary="Gives the model, for each forgotten image and report, its average output for changed copies, where "
+        "what it memorised no longer fits, while other patients' embeddings stay where they were.",
         reads=frozenset({"forget", "retain", "teacher"}),
         reads_signals=True,
         exact=False,
@@ -76,6 +76,7 @@ class Consensus:
     clip: float = 5.0
 
     def __post_init__(self) -> None:
+        # Each option in its range.
         faults: list[Fault] = []
         for name, value in (("draws", self.draws), ("batch_size", self.batch_size)):
             if value < 1:
@@ -98,6 +99,7 @@ class Consensus:
         clean = outputs_of(teacher, forget, forget.rows, context.cached)
         goal = replace(clean, image=averaged.image.rescaled, text=averaged.text.rescaled)
 
+        # Train the encoders towards the goal.
         return distil(
             model,
             teacher,

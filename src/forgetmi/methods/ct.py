@@ -81,8 +81,13 @@ class CT:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
+
+        # Flip the filters.
         context.facts["layers transposed"] = transpose(student, text_k=self.text_k)
+
+        # Train until the model works again.
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         lessons = loaders.retain.for_training(loaders.batch_size)
 
@@ -98,7 +103,6 @@ class CT:
             batches = counted(loaders.retain, lessons.epoch(epoch))
             means = minimise(batches, objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student
 
 

@@ -100,10 +100,10 @@ class DeepClean:
 
         with masked(student, optimiser, masks):
             for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+                # One pass over the retain set.
                 batches = loaders.retain.epoch(epoch)
                 means = minimise(batches, objective, optimiser, context, clip=self.clip)
                 context.log.epochs.append(means)
-
         return student.requires_grad_(True)
 
 

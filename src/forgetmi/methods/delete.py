@@ -81,10 +81,13 @@ class Delete:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         forget = loaders.forget
+
+        # The targets: the original's outputs for the forgotten.
         original = outputs_of(frozen(model), forget, forget.rows, context.cached)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
@@ -92,13 +95,15 @@ class Delete:
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
+
+            # One pass over the forget set; no other data are read.
             means = minimise(forget.epoch(epoch), objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student
 
     def _terms(self, outputs: Outputs, original: Outputs, label: Tensor) -> dict[str, Tensor]:
         """Divergence of each head from the original without the true class."""
+        # Each head for itself.
         image = divergence(outputs.image_logits, original.image_logits, label, truth=self.truth)
         text = divergence(outputs.text_logits, original.text_logits, label, truth=self.truth)
         return {"image": image, "text": text}
@@ -120,6 +125,8 @@ def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tenso
         [[0.0, 0.5, 0.5]]
     """
     true_class = nn.functional.one_hot(label, logits.shape[1]).bool()
+
+    # The other classes' probabilities, as if there were no true class.
     others = logits.masked_fill(true_class, -torch.inf).softmax(dim=1)
     return torch.where(true_class, truth, (1 - truth) * others)
 

@@ -22,7 +22,7 @@ class EUk:
 
     All others are frozen. Use it where part of a retraining can be afforded. With k at the whole depth of both
     encoders it is Retrain, weight for weight, with the seed `Context.fresh_seed`: fresh weights are never those the
-    original began with. With a small k the frozen layers still hold what they learned.
+    original began with. With a small k the frozen layers still remember what they learned.
 
     Args:
         image_k: Convolutions and linear layers of the image encoder that start afresh, from the output on, >= 0; at or
@@ -81,6 +81,7 @@ class EUk:
         elif recipe.shift > 0:
             changing = ("image",)
 
+        # In the mode of a training, which the prefix is computed for.
         learning(student)
         prefix = frozen_prefix(
             student,

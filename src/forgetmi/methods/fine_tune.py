@@ -65,6 +65,8 @@ class FineTune:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -73,8 +75,9 @@ class FineTune:
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
+
+            # One pass over the retain set.
             batches = loaders.retain.epoch(epoch)
             means = minimise(batches, objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student

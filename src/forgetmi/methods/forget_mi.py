@@ -77,8 +77,8 @@ class ForgetMI:
     info: ClassVar[MethodInfo] = MethodInfo(
         title="Forget-MI",
         paper="Hardan et al., MICCAI 2025, arXiv 2506.23145",
-        summary="Moves what the model says about each forgotten image, report and pair to what the original says about "
-        "a noisy copy of it, while other patients' embeddings are held where they were.",
+        summary="Moves the model's outputs for each forgotten image, report and pair to the original's outputs for a "
+        "noisy copy of it, while other patients' embeddings stay where they were.",
         reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
         reads_signals=True,
         exact=False,
@@ -178,9 +178,7 @@ class ForgetMI:
                 total = (terms * weights.to(terms)).sum()
                 context.step(total, optimiser, clip=self.clip)
                 means.add(terms, len(forget_batch))
-
             context.log.epochs.append(means.read())
-
         return student
 
     def _noise(

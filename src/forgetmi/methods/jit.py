@@ -91,6 +91,7 @@ class JiT:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
+            # New noise in each epoch.
             generator = torch_generator(context.seed, "unlearn", "lipschitz", epoch)
 
             def objective(
@@ -101,7 +102,6 @@ class JiT:
             batches = loaders.forget.epoch(epoch)
             means = minimise(batches, objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student.requires_grad_(True)
 
     def _terms(
@@ -119,9 +119,12 @@ class JiT:
             image = disturb(batch.image, std=self.image_std, generator=generator)
             noisy_words = disturb(words, std=text_std, generator=generator)
             text = torch.lerp(words, noisy_words, is_token)
+
+            # No gradient flows through the noisy copies.
             with torch.no_grad():
                 noisy = student(replace(batch, image=image), text_inputs=text)
 
+            # Change of the logits over change of the input.
             image_constant = lipschitz(clean.image_logits, noisy.image_logits, batch.image, image)
             text_constant = lipschitz(clean.text_logits, noisy.text_logits, words, text)
             constants.append(torch.stack([image_constant, text_constant]))
@@ -138,6 +141,7 @@ def disturb(values: Tensor, *, std: float, generator: torch.Generator) -> Tensor
         std: Standard deviation, >= 0.
         generator: On the CPU, so that the draw is the same on every device.
     """
+    # Drawn on the CPU.
     noise = torch.randn(values.shape, generator=generator).to(values)
     return (values + std * noise).clamp(values.min(), values.max())
 

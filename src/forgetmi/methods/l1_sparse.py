@@ -73,6 +73,7 @@ class L1Sparse:
 
     def factor(self, epoch: int) -> float:
         """Share of the penalty that is left in an epoch, from 1 down to 0."""
+        # The plain epochs at the end have no penalty.
         falling = self.epochs - self.plain_epochs
         if epoch >= falling:
             return 0.0
@@ -81,25 +82,30 @@ class L1Sparse:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
+
+            # The penalty falls from epoch to epoch.
             factor = self.factor(epoch)
 
             def objective(batch: Batch, factor: float = factor) -> dict[str, Tensor]:
                 loss = training_loss(student, batch, context)
                 return {"retain": loss, **self._penalty(student, factor)}
 
+            # One pass over the retain set.
             batches = loaders.retain.epoch(epoch)
             means = minimise(batches, objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student
 
     def _penalty(self, student: ImageText, factor: float) -> dict[str, Tensor]:
         """Weighted sum of both encoders' absolute weights; empty where it has no weight."""
+        # Each encoder with its own weight.
         encoders = (
             (factor * self.image_alpha, student.img_model),
             (factor * self.text_alpha, student.text_model),
@@ -107,6 +113,7 @@ class L1Sparse:
         parts: list[Tensor] = []
         for weight, encoder in encoders:
             if weight > 0:
+                # Biases and norm layers carry no penalty.
                 matrices = [p for p in encoder.parameters() if p.ndim > 1]
                 parts.append(weight * l1_norm(matrices))
         if not parts:

@@ -97,6 +97,7 @@ class MSG:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
 
         # The chosen weights start afresh.
@@ -118,7 +119,6 @@ class MSG:
                 batches = counted(loaders.retain, lessons.epoch(epoch))
                 means = minimise(batches, objective, optimiser, context, clip=self.clip)
                 context.log.epochs.append(means)
-
         return student
 
     def choose(self, model: ImageText, loaders: GuardedLoaders) -> dict[str, Tensor]:
@@ -149,6 +149,7 @@ def counted(loader: GuardedLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
 
 def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:
     """Names of all convolutions of the image encoder and of the last linear layers of the text encoder."""
+    # Of the image encoder all convolutions.
     image: list[str] = []
     for name, module in model.img_model.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -156,6 +157,7 @@ def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:
     if text_k == 0:
         return tuple(image)
 
+    # Of the text encoder the last linear layers.
     text: list[str] = []
     for name in last_layers(model, image_k=0, text_k=text_k):
         if isinstance(model.get_submodule(name), nn.Linear):
@@ -189,6 +191,7 @@ def triangle(epoch: int, epochs: int) -> float:
         >>> [triangle(epoch, 3) for epoch in range(3)]
         [0.5, 1.0, 0.5]
     """
+    # The peak is in the middle.
     rising = (epochs + 1) // 2
     done = epoch + 1
     if done <= rising:

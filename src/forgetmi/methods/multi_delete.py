@@ -65,7 +65,7 @@ class MultiDelete:
         title="MultiDelete",
         paper="Cheng and Amiri, ECCV 2024, arXiv 2311.12047",
         summary="Unties each forgotten image from its report, while what the model makes of each alone, and of "
-        "everyone else, is held.",
+        "everyone else, stays the same.",
         reads=frozenset({"forget", "retain", "teacher"}),
         reads_signals=True,
         exact=False,
@@ -92,6 +92,8 @@ class MultiDelete:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+
+        # The joint embedding is the gate's, so that the gate is trained.
         student.gate.requires_grad_(True)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -113,6 +115,8 @@ class MultiDelete:
         weights = torch.tensor([self.md, self.mkr, self.ukr])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
+
+            # Goals of this epoch: each image with a foreign report.
             foreign = reports.of(torch.from_numpy(partner_rows[epoch]))
             goal = decoupled(teacher, forget_original, foreign)
 
@@ -134,9 +138,7 @@ class MultiDelete:
                 total = (terms * weights.to(terms)).sum()
                 context.step(total, optimiser, clip=self.clip)
                 means.add(terms, len(forget_batch))
-
             context.log.epochs.append(means.read())
-
         return student
 
     def rate(self, step: int, total: int) -> float:
@@ -176,6 +178,8 @@ def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, original: Outpu
 
     unimodal = torch.cat([image, text], dim=1)
     unimodal_goal = torch.cat([image_goal, text_goal], dim=1)
+
+    # Decoupling of the forgotten; retention of joint and of unimodal embeddings.
     md = nn.functional.mse_loss(joint, joint_goal)
     mkr = nn.functional.mse_loss(retained_joint, original_joint)
     ukr = nn.functional.mse_loss(unimodal, unimodal_goal)

@@ -74,8 +74,11 @@ class NegGrad:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
+
+        # The loss that the forget set is to reach.
         target = self._target(model, loaders)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
@@ -90,6 +93,8 @@ class NegGrad:
             batches = loaders.forget.epoch(epoch)
             means = minimise(batches, objective, optimiser, context, clip=self.clip, stop=reached)
             context.log.epochs.append(means)
+
+            # Measured once more, on the epoch's last state.
             if reached():
                 break
 

@@ -73,6 +73,8 @@ class NegGradPlus:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -83,12 +85,12 @@ class NegGradPlus:
             set_mode(student, self.bn)
             forget_batches = cycle(forget, epoch * passes)
 
+            # A forget batch goes with each retain batch.
             def objective(batch: Batch, forget_batches: Iterator[Batch] = forget_batches) -> Terms:
                 return self._terms(student, batch, forget_batches, context)
 
             means = minimise(retain.epoch(epoch), objective, optimiser, context, clip=self.clip)
             context.log.epochs.append(means)
-
         return student
 
     def _terms(
@@ -97,8 +99,10 @@ class NegGradPlus:
         """Weighted losses of a retain batch and of the next forget batch; a part of weight 0 is not computed."""
         terms: Terms = {}
         if self.alpha != 0:
+            # Descend on the retained.
             terms["retain"] = self.alpha * training_loss(student, batch, context)
         if self.alpha != 1:
+            # Climb on the forgotten.
             forget_batch = next(forget_batches)
             loss = classification(student(forget_batch), forget_batch.label)
             terms["forget"] = (self.alpha - 1) * loss

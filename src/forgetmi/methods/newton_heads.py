@@ -87,10 +87,13 @@ class NewtonHeads:
         if len(retain["label"]) == 0:
             raise MethodError(Fault("no retained image has a label", why="a head cannot be fitted"))
 
+        # Both heads, each for itself.
         layers: dict[str, nn.Linear] = {
             "image": student.img_model.fc1,
             "text": student.text_model.classifier,
         }
+
+        # Everyone: the retained and the forgotten.
         label = torch.cat([retain["label"], forget["label"]])
         for head in HEADS:
             layer = layers[head]
@@ -114,7 +117,6 @@ class NewtonHeads:
                 "delta": self.delta,
                 "distance to an exact refit": float((removed - minimise(others, removed)).norm()),
             }
-
         return student
 
     def _noise(self, layer: nn.Linear, head: str, *, seed: int) -> Tensor:
@@ -131,6 +133,7 @@ def _features(model: Model, batches: Iterable[Batch]) -> dict[str, Tensor]:
     text: list[Tensor] = []
     labels: list[Tensor] = []
     for batch in batches:
+        # Samples of unknown label are left out.
         known = batch.label >= 0
         image_embedding, text_embedding, _ = embeddings(model(batch))
         image.append(_with_constant(image_embedding[known]))

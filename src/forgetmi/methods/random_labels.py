@@ -88,6 +88,8 @@ class RandomLabels:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         self.train(student, optimiser, loaders, context)
@@ -116,6 +118,7 @@ class RandomLabels:
                 Fault("nominal classes have no neighbours", do="Choose labels other or any.")
             )
 
+        # Losses of a forget batch, of a retain batch and of a mixed one.
         def forget_loss(batch: Batch) -> Terms:
             return {"forget": classification(student(batch), batch.label)}
 
@@ -127,6 +130,8 @@ class RandomLabels:
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
+
+            # The forgotten samples' labels of this epoch.
             relabel = relabelling(
                 loaders.forget,
                 student.spec.classes,
@@ -153,6 +158,8 @@ def _both(student: ImageText, batch: Batch, forget_rows: Ints, context: Context)
     """Mean loss over a mixed batch, as the parts of both sets; its first samples are the forgotten."""
     first = forgotten(batch, forget_rows)
     forget_outputs, retain_outputs = split(student(batch), first)
+
+    # The ranking loss needs the retained samples' labels and studies.
     rest = replace(batch, label=batch.label[first:], study=batch.study[first:])
 
     def forget_loss() -> Tensor:

@@ -40,4 +40,5 @@ class Retrain:
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
+        # What training without the forgotten patients would have been.
         return context.train(context.fresh_model(context.seed), loaders.retain)

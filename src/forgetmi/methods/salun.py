@@ -83,6 +83,7 @@ class SalUn:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 

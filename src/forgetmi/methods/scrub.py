@@ -98,6 +98,7 @@ class Scrub:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -118,9 +119,11 @@ class Scrub:
         def objective(batch: Batch) -> dict[str, Tensor]:
             return self._descend(student, batch, retain_original, context)
 
+        # Both passes, in the order that is set.
         order = ("max", "min") if self.first == "max" else ("min", "max")
         changing: dict[str, Any] = {"student": student, "optimiser": optimiser, "history": history}
         for epoch in context.epochs(self.epochs, **changing):
+            # The learning rate falls after some epochs.
             set_lr(optimiser, self.rate(epoch))
             set_mode(student, self.bn)
             means: dict[str, float] = {}
@@ -142,6 +145,7 @@ class Scrub:
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
+        # Each of the numbers that is passed lowers the rate once.
         passed = sum(epoch + 1 > number for number in self.decay_epochs)
         return self.lr * self.decay_rate**passed
 
@@ -157,6 +161,7 @@ class Scrub:
         self, student: ImageText, batch: Batch, original: OutputTable | None, context: Context
     ) -> dict[str, Tensor]:
         """Terms of the min pass: training loss, and KD where it has a weight."""
+        # The model's own training loss.
         outputs = student(batch)
         loss = base_loss(outputs, batch, ordinal=context.ordinal).total
         terms = {"retain": self.gamma * loss}
@@ -177,6 +182,8 @@ class Scrub:
         first_gradient: float | None = None
         for batch in batches:
             kd = self._kd(student(batch), original.of(batch.row))
+
+            # Climb: minus KD is minimised.
             context.step(-kd, optimiser, clip=self.clip)
             if first_gradient is None:
                 first_gradient = _gradient_norm(optimiser)

@@ -98,6 +98,7 @@ class SFRon:
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
+        # The gate is fitted anew after every unlearning, so that it stays as it is here.
         student.gate.requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
@@ -121,17 +122,17 @@ class SFRon:
             means = Means(("retain",))
             for step, batch in enumerate(retain.epoch(epoch), start=epoch * len(retain)):
                 if self.alpha > 0 and step % self.every == 0:
+                    # One climb on a forget batch.
                     alpha = self._weight(step, self.epochs * len(retain))
                     loss = self._forget_loss(student, next(forget_batches))
                     with masked(student, climber, masks):
                         context.step(-alpha * loss, climber, clip=self.forget_clip)
 
+                # One step down on the retain batch.
                 loss = training_loss(student, batch, context)
                 context.step(loss, optimiser, clip=self.clip)
                 means.add(loss[None], len(batch))
-
             context.log.epochs.append(means.read())
-
         return student
 
     def _masks(
@@ -140,6 +141,8 @@ class SFRon:
         """The weights that the climb may move: those that matter enough to the forgotten."""
         forget, _ = squared_gradients(student, loaders.forget, each=self.each)
         retain, _ = squared_gradients(student, loaders.retain, each=self.each)
+
+        # A weight is chosen by the ratio of its mean squared gradients.
         masks = {name: forget[name] >= self.ratio * retain[name] for name in forget}
         context.facts["share of weights the climb may move"] = shares(masks)
         return masks
@@ -151,6 +154,8 @@ class SFRon:
     def _forget_loss(self, student: ImageText, batch: Batch) -> Tensor:
         """Weighted cross-entropy of both heads on a forget batch."""
         outputs = student(batch)
+
+        # Each head has its own weights.
         image = adaptive(outputs.image_logits, batch.label, power=self.adapt)
         text = adaptive(outputs.text_logits, batch.label, power=self.adapt)
         return image + text
@@ -167,6 +172,7 @@ def adaptive(logits: Tensor, label: Tensor, *, power: float) -> Tensor:
     Returns:
         Scalar; 0 where no label is known.
     """
+    # Samples of unknown label are left out.
     known = label >= 0
     loss = nn.functional.cross_entropy(logits[known], label[known], reduction="none")
     weight = weights(loss.detach(), power=power)
@@ -180,5 +186,6 @@ def weights(loss: Tensor, *, power: float) -> Tensor:
         >>> weights(torch.tensor([1.0, 3.0]), power=1.0).tolist()
         [1.5, 0.5]
     """
+    # Samples already forgotten weigh less.
     raw = loss.clamp(min=1e-12) ** -power
     return raw / raw.mean()

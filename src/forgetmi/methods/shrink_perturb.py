@@ -67,6 +67,8 @@ class ShrinkPerturb:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+
+        # Mix with new weights, never those the original began with.
         fresh = context.fresh_model(context.fresh_seed)
         mix(student, fresh, keep=self.keep)
 

@@ -166,12 +166,14 @@ class Sisa:
             )
             context.count(trace, retain)
 
+        # What was done, and the log for the next request.
         context.facts.update({"shards affected": len(first), "slices trained again": len(steps)})
         context.keep_log(progress.log())
         return student
 
     def _key(self, task: TrainingTask) -> str:
         """What an interrupted training and the one that resumes it must have in common."""
+        # Everything that decides the result.
         rows, patient = task.samples.rows, task.patient
         key = f"{self!r} {task.recipe!r} {task.seed} {task.ordinal} {rows.tobytes()!r} {patient.tobytes()!r}"
         return hashlib.sha256(key.encode()).hexdigest()
@@ -197,10 +199,12 @@ class Sisa:
         batches: Callable[[Ints, int], Epochs],
     ) -> TrainingTrace:
         """Train one shard's model on its patients up to a slice, and store its weights."""
+        # Of the recipe's epochs as many as make the work that of one training.
         share = 2 * recipe.epochs / (self.slices + 1)
         epochs = min(recipe.epochs, max(1, round(share)))
         recipe = replace(recipe, epochs=epochs)
 
+        # Too few images cannot be trained on.
         trace = TrainingTrace(())
         rows = progress.rows(shard, last)
         if len(rows) >= FEWEST:
@@ -212,6 +216,7 @@ class Sisa:
                 seed=shard_seed(seed, shard),
             )
 
+        # The checkpoint of this slice.
         weights = {name: value.detach().clone() for name, value in member.state_dict().items()}
         progress.weights[shard][last] = weights
         progress.epochs.extend(trace.epochs)

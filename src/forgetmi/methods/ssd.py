@@ -73,6 +73,8 @@ class SSD:
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
+
+        # Importance to each set, and the number of gradients it is a mean of.
         forget, forget_count = squared_gradients(student, loaders.forget, each=self.each)
         retain, retain_count = squared_gradients(student, loaders.retain, each=self.each)
 
@@ -82,6 +84,7 @@ class SSD:
             total = forget_count * forget[name] + retain_count * retain[name]
             everyone[name] = total / (forget_count + retain_count)
 
+        # Select and dampen.
         selected = {name: forget[name] > self.alpha * everyone[name] for name in forget}
         context.facts["share of weights dampened"] = shares(selected)
         context.facts["alpha that selects nothing"] = 1 + retain_count / forget_count
@@ -108,5 +111,7 @@ def dampen(
     """
     for name, chosen in selected.items():
         weight = model.get_parameter(name)
+
+        # Never enlarged.
         factor = (dampening * everyone[name] / forget[name]).clamp(max=1.0)
         weight.copy_(torch.where(chosen, weight * factor, weight))

@@ -62,6 +62,7 @@ def mean_embedding(draws: Sequence[Tensor]) -> Mean:
         >>> mean.vector.tolist(), mean.length.tolist()
         ([[1.5, 1.5]], [3.0])
     """
+    # Sums in the order of the draws.
     norms = [torch.linalg.vector_norm(draw, dim=1) for draw in draws]
     total = reduce(torch.add, draws)
     length = reduce(torch.add, norms)
@@ -105,6 +106,7 @@ def average_over_augmentations(
 
 
 def _concatenated(parts: Sequence[Mean]) -> Mean:
+    # All batches as one.
     vector = torch.cat([part.vector for part in parts])
     length = torch.cat([part.length for part in parts])
     return Mean(vector, length)

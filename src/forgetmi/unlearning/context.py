@@ -135,6 +135,7 @@ class Context:
             total: Number of epochs, >= 0.
             state: Everything that changes and has ``state_dict``: student, optimiser, own counters.
         """
+        # Everything that an interrupted run restores.
         parts = {**state, "log": self.log}
         if self.samples is not None:
             parts["samples"] = self.samples
@@ -165,6 +166,7 @@ class Context:
             recipe: How; the original's recipe by default.
             seed: Of order and dropout; the run's by default.
         """
+        # The original's recipe and the run's seed, unless others are given.
         recipe = recipe or self.recipe
         seed = self.seed if seed is None else seed
 
@@ -187,6 +189,7 @@ class Context:
             losses = {name: float(epoch[name] or 0.0) for name in LOSSES}
             self.log.epochs.append(losses)
 
+        # Counted as the method's own.
         self.log.steps += int(trace.total("steps"))
         loader.seen += int(trace.total("samples"))
 
@@ -216,6 +219,7 @@ class Context:
                 )
             )
 
+        # Backward pass.
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
 

@@ -91,10 +91,12 @@ def distil(
         }
 
     for epoch in context.epochs(epochs, student=student, optimiser=optimiser):
+        # The rate falls over the last epochs.
         factor = min(1.0, (1.0 - epoch / epochs) / decay) if decay else 1.0
         for group, start_rate in zip(optimiser.param_groups, start_rates, strict=True):
             group["lr"] = start_rate * factor
 
+        # Batches of as many forgotten as retained samples.
         forget_batches = pieces(forget.epoch(epoch), batch_size)
         retain_batches = pieces(retain.batches(retain_rows[epoch]), batch_size)
         pairs = zip(forget_batches, retain_batches, strict=True)
@@ -112,6 +114,7 @@ def _encoder_optimiser(
     for part in (student.gate, student.img_model.fc1, student.text_model.classifier):
         part.requires_grad_(False)
 
+    # The image encoder's groups, then the text encoder's.
     optimiser = adamw(student.img_model, lr=lr, weight_decay=weight_decay)
     text_optimiser = adamw(student.text_model, lr=lr * text_lr_factor, weight_decay=weight_decay)
     for group in text_optimiser.param_groups:
@@ -129,6 +132,7 @@ def _terms(
     kl: float,
 ) -> dict[str, Tensor]:
     """Loss terms of the forgotten or of the retained samples, by name."""
+    # The joint embedding follows from the other two.
     image, text, _ = embeddings(outputs)
     image_target, text_target, _ = embeddings(target)
     terms = {
@@ -136,6 +140,7 @@ def _terms(
         f"text {name}": loss(text, text_target) / scale[1],
     }
     if kl:
+        # Both heads' predictions, where they have a weight.
         image_kl = distillation(outputs.image_logits, target.image_logits)
         text_kl = distillation(outputs.text_logits, target.text_logits)
         terms[f"KL {name}"] = kl * (image_kl + text_kl)

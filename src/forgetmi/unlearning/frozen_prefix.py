@@ -52,6 +52,7 @@ def frozen_prefix(
     if prefixes:
         _fill(prefixes, student, loader, limit=limit * 2**20)
 
+    # What is cached, for the trace.
     size = sum(prefix.size for prefix in prefixes.values())
     context.facts["frozen steps computed once"] = {
         name: prefix.start for name, prefix in prefixes.items()

@@ -38,5 +38,6 @@ class HeadSpace:
             near: Float[n, d].
             coordinates: Float[n, k - 1], reached exactly where the head has full rank.
         """
+        # The shortest step that changes the coordinates as wanted.
         step = (coordinates - self.coordinates(near)) @ self._inverse.T
         return near + torch.from_numpy(step).to(near)

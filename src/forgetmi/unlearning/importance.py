@@ -16,7 +16,9 @@ from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.loop import pieces
 from forgetmi.unlearning.losses import classification
 
+# What is squared: single samples' gradients or batches'.
 Each = Literal["sample", "batch"]
+# Prefixes of the encoders' parameter names.
 ENCODERS = {"image": "img_model.", "text": "text_model."}
 
 
@@ -45,6 +47,8 @@ def squared_gradients(
         MethodError: No sample has a label.
     """
     batches = loader.epoch(0) if each == "batch" else _singly(loader.epoch(0))
+
+    # Sums over the set, in eval mode.
     total = _zeros(model)
     count = 0
 
@@ -101,6 +105,7 @@ def _zeros(model: ImageText) -> dict[str, Tensor]:
 
 def _gradient(model: ImageText, batch: Batch) -> dict[str, Tensor]:
     """Gradient of the mean cross-entropy of a batch; 0 where a parameter does not take part."""
+    # Only parameters that ask for gradients.
     parameters = {name: p for name, p in encoder_parameters(model).items() if p.requires_grad}
     with torch.enable_grad():
         loss = classification(model(batch), batch.label)

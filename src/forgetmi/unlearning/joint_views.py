@@ -45,6 +45,8 @@ def views(out: Outputs, scale: tuple[float, float, float]) -> Views:
         scale: Units of the image, text and joint embedding.
     """
     image, text, joint = embeddings(out)
+
+    # C, then J.
     unimodal = torch.cat([image / scale[0], text / scale[1]], dim=1)
     return Views(unimodal, joint / scale[2])
 
@@ -55,6 +57,7 @@ def start_distances(clean: OutputTable, goal: OutputTable) -> tuple[float, float
     Raises:
         MethodError: One of them has nowhere to go.
     """
+    # Each embedding for itself.
     image = float(distance(clean.image, goal.image).mean())
     text = float(distance(clean.text, goal.text).mean())
     joint = float(distance(clean.joint, goal.joint).mean())
@@ -74,6 +77,8 @@ def offset(table: OutputTable, *, seed: int) -> OutputTable:
 
     def moved(values: Tensor, name: str) -> Tensor:
         generator = torch_generator(seed, "unlearn", "offset", name)
+
+        # A random direction, the same for every sample.
         step = torch.randn(values.shape[1], generator=generator).to(values)
         return values + 1e-3 * step / step.norm()
 
@@ -110,6 +115,7 @@ def bounds_between(
             Fault("the bound of direction 'away' needs retained samples of two patients")
         )
 
+    # Median over these pairs, in C and in J.
     embedded = views(table.of(rows), scale)
     unimodal = torch.cdist(embedded.unimodal, embedded.unimodal)[pairs].median()
     joint = torch.cdist(embedded.joint, embedded.joint)[pairs].median()

@@ -74,6 +74,7 @@ def matched_mean(label: Tensor, value: Tensor, like: Tensor) -> float:
     if not counts:
         return float(value.double().mean())
 
+    # Each class's mean, weighted by that count.
     total = 0.0
     for code, count in counts.items():
         class_mean = float(value[label == code].double().mean())

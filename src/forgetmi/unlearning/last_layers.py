@@ -34,6 +34,7 @@ def last_layers(model: ImageText, *, image_k: int, text_k: int) -> tuple[str, ..
             )
         )
 
+    # Both branches, from input to output.
     order = depth_order(model)
     image_layers = _last_of_branch(model, order["image"], image_k)
     text_layers = _last_of_branch(model, order["text"], text_k)
@@ -57,6 +58,7 @@ def _last_of_branch(model: ImageText, names: tuple[str, ...], k: int) -> tuple[s
 
 def free_only(model: ImageText, names: tuple[str, ...]) -> None:
     """Freeze every parameter but those of the named modules, in place."""
+    # Freeze all, then free the named.
     model.requires_grad_(False)
     for name in names:
         model.get_submodule(name).requires_grad_(True)

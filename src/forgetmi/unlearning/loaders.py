@@ -53,6 +53,8 @@ class GuardedLoader:
         """
         loader = self._loader
         rows = self.rows if rows is None else self.own(rows)
+
+        # The same samples in the order of a training.
         training = Loader(
             loader.records,
             rows,
@@ -104,6 +106,7 @@ class GuardedLoader:
         Raises:
             MethodError: One is not.
         """
+        # A method cannot read rows of other sets.
         outside = np.setdiff1d(rows, self.rows)
         if len(outside):
             raise MethodError(Fault(f"{len(outside)} rows asked for are not in this set"))
@@ -112,9 +115,11 @@ class GuardedLoader:
     def _guard(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Count the samples of each batch, and hide their labels unless declared."""
         for batch in batches:
+            # Counted on the way to the method.
             self.seen += len(batch)
             batch = batch.to(self._device)
             if not self._labels:
+                # -1 = unknown.
                 unknown = torch.full_like(batch.label, -1)
                 batch = replace(batch, label=unknown)
             yield batch
@@ -148,6 +153,8 @@ class GuardedLoaders:
     ) -> None:
         self.batch_size = batch_size
         self._reads = reads
+
+        # Only declared sets are there at all.
         self._sets = {
             name: GuardedLoader(
                 Loader(

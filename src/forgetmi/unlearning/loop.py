@@ -25,6 +25,8 @@ def adamw(model: nn.Module, *, lr: float, weight_decay: float = 0.01) -> torch.o
     Frozen parameters are left out altogether: decay and moments would move them without a gradient.
     """
     free = [p for p in model.parameters() if p.requires_grad]
+
+    # Only weight matrices are decayed.
     matrices = [p for p in free if p.ndim > 1]
     vectors = [p for p in free if p.ndim <= 1]
 
@@ -55,6 +57,7 @@ def split(out: Outputs, first: int) -> tuple[Outputs, Outputs]:
 
 def _rows(out: Outputs, rows: slice) -> Outputs:
     """The outputs of some samples of a batch; what a model does not have stays None."""
+    # Every output that the model has.
     columns: dict[str, Tensor] = {}
     for column in fields(out):
         values = getattr(out, column.name)
@@ -84,6 +87,7 @@ class Means:
 
     def add(self, terms: Tensor, samples: int) -> None:
         """Add one batch; ``terms`` is Float[len(names)]."""
+        # In double precision, on the CPU.
         self._sum += samples * terms.detach().double().cpu()
         self._samples += samples
 
@@ -95,6 +99,7 @@ class Means:
 
 def concatenate(*batches: Batch) -> Batch:
     """Several batches as one, for one forward pass instead of several; texts are padded to the longest."""
+    # Texts are padded to the longest.
     longest = max(batch.tokens.shape[1] for batch in batches)
 
     def padded(values: Tensor) -> Tensor:

@@ -118,6 +118,7 @@ def classification(out: Outputs, label: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
+    # Each head for itself.
     image = cross_entropy(out.image_logits, label)
     text = cross_entropy(out.text_logits, label)
     return image + text
@@ -140,6 +141,7 @@ def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) 
         >>> float(distillation(logits, logits))
         0.0
     """
+    # Both in logarithms, for precision.
     teacher_log = nn.functional.log_softmax(teacher.detach() / temperature, dim=1)
     student_log = nn.functional.log_softmax(student / temperature, dim=1)
     divergence = nn.functional.kl_div(

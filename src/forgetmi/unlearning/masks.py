@@ -26,6 +26,7 @@ def largest(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
         >>> largest({"weight": torch.tensor([3.0, 1.0, 2.0, 0.0])}, 0.5)["weight"].tolist()
         [True, False, True, False]
     """
+    # All tensors as one ranking.
     flat = torch.cat([values.flatten() for values in scores.values()])
     count = int(share * len(flat))
     chosen = torch.zeros_like(flat, dtype=torch.bool)
@@ -47,6 +48,7 @@ def largest(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
 
 def by_encoder(values: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Tensors by parameter name, separated into "image" and "text"; an encoder without any is left out."""
+    # By the prefix of the names.
     parts: dict[str, dict[str, Tensor]] = {}
     for encoder, root in ENCODERS.items():
         part = {name: value for name, value in values.items() if name.startswith(root)}
@@ -67,6 +69,7 @@ def shares(masks: Mapping[str, Tensor]) -> dict[str, float]:
     """Share of ones among each encoder's weights."""
     result: dict[str, float] = {}
     for encoder, part in by_encoder(masks).items():
+        # All masks of an encoder together.
         ones = sum(int(mask.sum()) for mask in part.values())
         weights = sum(mask.numel() for mask in part.values())
         result[encoder] = ones / weights

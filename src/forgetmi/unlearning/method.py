@@ -265,6 +265,8 @@ def _changed(model: nn.Module, result: nn.Module) -> tuple[str, ...]:
 def _moved(model: nn.Module, result: nn.Module) -> float:
     """Euclidean distance between all parameters."""
     old, new = model.state_dict(), result.state_dict()
+
+    # Parameters only, no running statistics.
     squares = 0.0
     for name, _ in model.named_parameters():
         difference = (new[name] - old[name]).double()
@@ -279,6 +281,7 @@ def _in_bfloat16(method: Method[Any], recipe: Recipe) -> bool:
 
 def _key(method: Method, seed: int, weights: str, partition: Partition) -> str:
     """What an interrupted run and the one that resumes it must have in common."""
+    # The method with its options, the seed, the original and the sets.
     digest = hashlib.sha256(
         f"{type(method).__qualname__} {method!r} {seed} {weights} {partition.cohort}".encode()
     )

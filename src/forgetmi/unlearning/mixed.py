@@ -25,11 +25,15 @@ def mixed(loaders: GuardedLoaders, retained: Ints, *, seed: int, epoch: int) -> 
         epoch: The order is a pure function of seed and epoch.
     """
     forget = loaders.forget.rows
+
+    # One order over both sets.
     generator = numpy_generator(seed, "unlearn", "mixed", epoch)
     order = generator.permutation(np.concatenate([forget, retained]))
 
     for start in range(0, len(order), loaders.batch_size):
         rows = order[start : start + loaders.batch_size]
+
+        # The forgotten of a batch come first.
         is_forgotten = np.isin(rows, forget)
         forget_batches = loaders.forget.batches(rows[is_forgotten])
         retain_batches = loaders.retain.batches(rows[~is_forgotten])
@@ -52,6 +56,7 @@ def portion(loss: Callable[[], Tensor], part: int, whole: Batch) -> Tensor:
     Returns:
         Scalar; 0 where the part is empty.
     """
+    # An empty part has no mean.
     if not part:
         return torch.zeros((), device=whole.image.device)
     return loss() * (part / len(whole))

@@ -69,6 +69,7 @@ def calibrate_noise(
         image_losses.append(float(mean[0]))
         text_losses.append(float(mean[1]))
 
+    # The level whose loss is closest, for each head.
     image = _closest(image_losses, target[0])
     text = _closest(text_losses, target[1])
     facts = {
@@ -90,6 +91,8 @@ def _closest(losses: list[float], target: float) -> int:
 def _losses(teacher: Model, batch: Batch) -> Tensor:
     """Cross-entropy of both heads, Float[b, 2]; 0 where the label is unknown."""
     out = teacher(batch)
+
+    # Each head for itself.
     image = nn.functional.cross_entropy(
         out.image_logits, batch.label, ignore_index=-1, reduction="none"
     )
@@ -107,12 +110,14 @@ def _reference(
     if not batches:
         return None
 
+    # Losses of all validation samples.
     label = torch.cat([batch.label for batch in batches])
     losses = torch.cat([_losses(teacher, batch) for batch in batches])
     forgotten = forgotten[forgotten >= 0]
     if not bool(torch.isin(label, forgotten).any()):
         return None
 
+    # Re-weighted to the forgotten samples' labels.
     known = label >= 0
     image = matched_mean(label[known], losses[known, 0], forgotten)
     text = matched_mean(label[known], losses[known, 1], forgotten)

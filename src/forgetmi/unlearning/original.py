@@ -93,6 +93,7 @@ def watched(
     """
 
     def train(method: Any, task: TrainingTask) -> TrainedOriginal:
+        # The recorder observes the usual training and is itself the log.
         log = recorder(method, task)
         model, trace = task.usual([log])
         return TrainedOriginal(model, trace, log)

@@ -31,6 +31,7 @@ def relabelling(
         seed: Root seed.
         draw: Number of the draw, from 0.
     """
+    # Which samples are forgotten, and of whom.
     patients = forget.patients(forget.rows).tolist()
     patient_of_row = dict(zip(forget.rows.tolist(), patients, strict=True))
 

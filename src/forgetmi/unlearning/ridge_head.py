@@ -28,6 +28,7 @@ def logistic(features: Tensor, label: Tensor, *, noise: Tensor, ridge: float) ->
     classes, width = noise.shape
 
     def gradient_and_hessian(weight: Tensor) -> tuple[Tensor, Tensor]:
+        # Gradient.
         w = weight.view(classes, width)
         p = (features @ w.T).softmax(dim=1)
         residual = p - nn.functional.one_hot(label, classes)

@@ -39,6 +39,7 @@ class SliceLog:
 
     def ensemble(self, fresh_model: Callable[[int], ImageText]) -> Ensemble:
         """The trained model: each shard's weights after its last slice."""
+        # Each shard's model with the weights after its last slice.
         members = [fresh_model(0) for _ in self.weights]
         for member, weights in zip(members, self.weights, strict=True):
             member.load_state_dict(weights[-1])
@@ -46,6 +47,7 @@ class SliceLog:
 
     def save(self, path: Path) -> None:
         """Write to a file."""
+        # Plain tensors and lists.
         values = {
             "shard": torch.tensor(self.shard),
             "slice": torch.tensor(self.slice),
@@ -60,6 +62,7 @@ class SliceLog:
         Raises:
             MethodError: The file is damaged, or another method's.
         """
+        # As `save` stored them.
         values = load_log(path, "SISA")
         weights = tuple(tuple(shard_weights) for shard_weights in values["weights"])
         return cls(values["shard"].numpy(), values["slice"].numpy(), weights)
@@ -77,6 +80,8 @@ class Slices:
     def __init__(self, shard: Ints, slice: Ints, weights: Sequence[Sequence[Weights]]) -> None:
         self.shard = shard
         self.slice = slice
+
+        # Copied, because training replaces entries.
         self.weights = [list(shard_weights) for shard_weights in weights]
         self.epochs: list[dict[str, Any]] = []
 

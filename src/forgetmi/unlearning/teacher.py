@@ -66,6 +66,7 @@ class OutputTable:
         if unknown or bool((self.position[rows] < 0).any()):
             raise KeyError("no stored output for a row asked for")
 
+        # The rows' places in the table.
         positions = self.position[rows]
         return Outputs(
             self.image_logits[positions],
@@ -107,6 +108,7 @@ def table_from_signals(
     Raises:
         MethodError: The signals are of another model or cohort, damaged, or lack a row or the embeddings.
     """
+    # All reasons at once.
     columns = [getattr(signals, name) for name in COLUMNS]
     reasons: list[str] = []
     if signals.model != weights:
@@ -122,6 +124,7 @@ def table_from_signals(
     if reasons:
         raise _unfit(", ".join(reasons))
 
+    # Only the given rows.
     selected = signals.select(rows)
     tensors: list[Tensor] = []
     for name in COLUMNS:
@@ -137,6 +140,7 @@ def check(table: OutputTable, model: nn.Module, batch: Batch) -> None:
     Raises:
         MethodError: It does not.
     """
+    # The model's outputs now, and the stored ones.
     with evaluating(model):
         computed = model(batch)
     stored = table.of(batch.row)
@@ -145,6 +149,8 @@ def check(table: OutputTable, model: nn.Module, batch: Batch) -> None:
         expected, value = getattr(computed, name), getattr(stored, name)
         if value.shape != expected.shape:
             raise _unfit(DIFFERENT)
+
+        # Relative to the largest output.
         tolerance = 0.01 * expected.abs().max()
         close = (value - expected).abs() <= tolerance
         if not bool(close.all()):
@@ -205,12 +211,14 @@ def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> OutputTable:
         teacher: A frozen model (see `frozen`).
         batches: The samples; a row that occurs twice keeps its last output.
     """
+    # Batch by batch, in order.
     rows: list[Tensor] = []
     outputs: list[Outputs] = []
     for batch in batches:
         rows.append(batch.row.cpu())
         outputs.append(teacher(batch))
 
+    # One tensor for each column.
     columns: list[Tensor] = []
     for name in COLUMNS:
         parts = [getattr(part, name) for part in outputs]

@@ -39,6 +39,7 @@ def load_log(path: Path, kind: str) -> dict[str, Any]:
         MethodError: The file is damaged, or another method's.
     """
     try:
+        # Memory-mapped: a log may be larger than memory.
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         stored_kind, values = stored["kind"], stored["values"]
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:

@@ -99,6 +99,7 @@ class Transport:
         labelled = label >= 0
         with_members = labelled & self.known[label]
 
+        # Shift by class, and the covariance map around the class mean.
         shift = np.where(labelled[:, None], self.shift[label], 0.0)
         around_mean = np.where(with_members[:, None], points - self.mean[label], 0.0)
         identity = np.eye(len(self.matrix))
@@ -157,6 +158,7 @@ def fit_transport(
     trust = np.divide(weight, weight + prior, out=np.zeros(classes), where=both)[:, None]
     shift = trust * apart + (1 - trust) * common * along
 
+    # The map between the pooled within-class covariances.
     member_scatter = _scatter(members, member_label, mean)
     validation_scatter = _scatter(validation, validation_label, reference)
     source, target = _covariances(member_scatter, validation_scatter, prior)
@@ -174,6 +176,8 @@ def _means(points: Floats, label: Ints, classes: int) -> tuple[Floats, Ints]:
     """Mean of each class, 0 where it has no samples, and the number of its samples."""
     labelled = label >= 0
     rows = np.bincount(label[labelled], minlength=classes)
+
+    # Sum by class.
     total = np.zeros((classes, points.shape[1]))
     np.add.at(total, label[labelled], points[labelled])
     return total / np.maximum(rows, 1)[:, None], rows

@@ -69,6 +69,7 @@ class UpdateLog:
         codes = np.unique(self.bucket[batch.row.cpu().numpy()])
         buckets: Buckets = tuple(codes.tolist())
 
+        # Added to the sum of these buckets, if there is one.
         update = _vector(model) - self._before
         self._size = update.numel()
         place = self._place.get(buckets)
@@ -99,6 +100,7 @@ class UpdateLog:
 
     def without(self, rows: Ints) -> UpdateLog:
         """A log without the updates from the given rows' buckets; this one stays as it is."""
+        # It shares the folder, and leaves sums out.
         removed = set(self.affected(rows))
         rest = UpdateLog(self.bucket, folder=self._folder, limit=self.limit)
         rest._owner, rest._size = self, self._size
@@ -167,6 +169,7 @@ class UpdateLog:
 
     def _free_place(self) -> int:
         """The first place in the file that no sum needs."""
+        # Neither a current sum nor one to resume from.
         used = self._protected | set(self._place.values())
         place = next(number for number in range(len(used) + 1) if number not in used)
 
