@@ -93,10 +93,10 @@ def test_rates_by_hand() -> None:
 )
 @settings(max_examples=50, deadline=None)
 def test_area_under_the_rates_is_the_auc(inside: list[int], outside: list[int]) -> None:
-    members, unseen = np.array(inside, float), np.array(outside, float)
-    false, true = rates(Curve("original", members, unseen))
+    members, never_seen = np.array(inside, float), np.array(outside, float)
+    false, true = rates(Curve("original", members, never_seen))
     area = float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum())
-    wins = (members[:, None] > unseen).mean() + (members[:, None] == unseen).mean() / 2
+    wins = (members[:, None] > never_seen).mean() + (members[:, None] == never_seen).mean() / 2
 
     assert area == pytest.approx(wins)
     assert (np.diff(false) >= 0).all()

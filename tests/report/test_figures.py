@@ -42,7 +42,7 @@ def draw(kind: str) -> str:
         case "loss":
             span = loss_figure.loss_span([LOSSES])
             return loss_figure.loss_panel(
-                "l", "Original", withdrawn=LOSSES, unseen=LOSSES * 2, span=span, top=0.2
+                "l", "Original", withdrawn=LOSSES, never_seen=LOSSES * 2, span=span, top=0.2
             )
         case _:
             return trade_off_figure.trade_off_panel(

@@ -85,7 +85,7 @@ def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Pane
             f"loss-{point.spec.partition.percent:g}-{name}",
             label,
             withdrawn=forgotten,
-            unseen=never_seen,
+            never_seen=never_seen,
             span=span,
             top=top,
         )

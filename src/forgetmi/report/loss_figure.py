@@ -21,7 +21,7 @@ def loss_panel(
     heading: str,
     *,
     withdrawn: Floats,
-    unseen: Floats,
+    never_seen: Floats,
     span: tuple[float, float],
     top: float,
 ) -> str:
@@ -30,25 +30,25 @@ def loss_panel(
     Args:
         name: Distinguishes the panels of a page.
         heading: Title of the panel.
-        withdrawn, unseen: Cross-entropy per image, >= 0.
+        withdrawn, never_seen: Cross-entropy per image, >= 0.
         span: Lowest and highest loss of the axis, shared by the panels that are compared (see `loss_span`).
         top: Largest share on the vertical axis, shared too (see `loss_shares`).
     """
     # A linear axis of logarithms: matplotlib's logarithmic one is much slower
     edges = np.log10(_edges(span))
-    of_unseen = loss_shares(unseen, span)
+    of_never_seen = loss_shares(never_seen, span)
     of_withdrawn = loss_shares(withdrawn, span)
 
     with mpl.rc_context(STYLE):
         figure, axes = panel(4.15, 2.85)
 
         # Never-seen patients as a filled area, the withdrawn as a line before it
-        axes.stairs(of_unseen, edges, fill=True, color=BAND, zorder=1)
-        axes.stairs(of_unseen, edges, color=SHADOW, linewidth=0.9, zorder=2)
+        axes.stairs(of_never_seen, edges, fill=True, color=BAND, zorder=1)
+        axes.stairs(of_never_seen, edges, color=SHADOW, linewidth=0.9, zorder=2)
         axes.stairs(of_withdrawn, edges, color=UNLEARNED, linewidth=2.0, zorder=3)
 
         # Medians
-        for values, colour, dashes in ((unseen, MUTED, (2, 2)), (withdrawn, UNLEARNED, (6, 2))):
+        for values, colour, dashes in ((never_seen, MUTED, (2, 2)), (withdrawn, UNLEARNED, (6, 2))):
             median = np.log10(np.median(np.clip(values, *span)))
             axes.axvline(float(median), color=colour, linewidth=1.3, dashes=dashes, zorder=4)
 
@@ -62,7 +62,7 @@ def loss_panel(
         axes.yaxis.set_major_locator(ticker.MaxNLocator(4))
         axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=0))
         axes.grid(axis="y", color=RULE, linewidth=0.7)
-        return to_svg(figure, name, heading, _words(withdrawn, unseen))
+        return to_svg(figure, name, heading, _words(withdrawn, never_seen))
 
 
 def loss_span(losses: Sequence[Floats]) -> tuple[float, float]:
@@ -89,8 +89,8 @@ def _powers(span: tuple[float, float]) -> list[int]:
     return list(range(high, low - 1, -step))
 
 
-def _words(withdrawn: Floats, unseen: Floats) -> str:
+def _words(withdrawn: Floats, never_seen: Floats) -> str:
     return (
         f"Histograms on a logarithmic axis. Median loss of the withdrawn patients' {len(withdrawn)} images "
-        f"{np.median(withdrawn):.3g}, of the never-seen patients' {len(unseen)} images {np.median(unseen):.3g}."
+        f"{np.median(withdrawn):.3g}, of the never-seen patients' {len(never_seen)} images {np.median(never_seen):.3g}."
     )

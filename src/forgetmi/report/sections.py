@@ -192,7 +192,7 @@ def _loss_figure(
                     f"loss-{head}-{kind}",
                     f"{kind.capitalize()}{models}",
                     withdrawn=pair.withdrawn,
-                    unseen=pair.never_seen,
+                    never_seen=pair.never_seen,
                     span=span,
                     top=float(top),
                 )
