@@ -47,6 +47,7 @@ def build_cohort(
     Raises:
         CohortError: With every fault of every row, 20 of a kind spelled out and the rest counted.
     """
+    # Raw identifiers; they go no further than this function
     patient = stripped(rows.patient)
     study = stripped(rows.study)
     image_id = stripped(rows.image_id)
@@ -121,9 +122,12 @@ def _check_identifiers(
 
 def _notices(rows: RawRows, label: Ints, study: Strings, patient: Strings) -> tuple[str, ...]:
     """What a reader of results should know about the rows, without identifiers."""
+    # Labels and reports of a study should be the same on all of its images
     unknown_labels = int(np.sum(label == -1))
     label_conflicts = len(set(study[changed_within(study, label)]))
     report_conflicts = len(set(study[changed_within(study, rows.report)]))
+
+    # An image file of two patients, and characters that an earlier conversion lost
     lost_characters = sum("\ufffd" in report for report in rows.report)
     shared_images = 0
     if rows.image is not None:
@@ -136,6 +140,8 @@ def _notices(rows: RawRows, label: Ints, study: Strings, patient: Strings) -> tu
         "reports hold characters that were lost in an earlier conversion (U+FFFD)": lost_characters,
         "rows use an image file of another patient": shared_images,
     }
+
+    # Only what occurs
     return tuple(f"{count} {what}" for what, count in counts.items() if count)
 
 

@@ -22,6 +22,7 @@ from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.serialization import from_plain
 
+# File names: the list itself, and its digest to publish
 SEALED, COMMITMENT = "canaries.json", "commitment.txt"
 
 
@@ -49,12 +50,14 @@ class Canaries:
 
     def request(self) -> ForgetRequest:
         """Who is to be forgotten: every canary that was trained on."""
+        # Those whose coin came up for training
         pairs = zip(self.patients, self.included, strict=True)
         trained_on = tuple(patient for patient, included in pairs if included)
         return ForgetRequest(trained_on, reason="canaries drawn by coin before training")
 
     def by_code(self, cohort: Cohort) -> Ints:
         """Int[c] by patient code: 1 = trained on, 0 = never seen, -1 = no canary."""
+        # In the order of the patient codes
         included_of = dict(zip(self.patients, self.included, strict=True))
         values = [int(included_of.get(patient, -1)) for patient in codes(cohort.patient)[1]]
         return np.array(values, np.int64)
@@ -114,12 +117,14 @@ def draw_canaries(cohort: Cohort, *, pairs: int, seed: int, key: bytes) -> Canar
 
 def _free_patients(cohort: Cohort) -> dict[str, tuple[int, int]]:
     """Patients who may be trained on and are in a group of their own, with their study count and label."""
+    # Codes, and the number of patients in each group
     patient, digests = codes(cohort.patient)
     group = codes(cohort.group)[0]
     study = codes(cohort.study)[0]
     members = np.unique(np.stack([group, patient]), axis=1)
     group_size = np.bincount(members[0])
 
+    # Each patient: trainable, alone in the group, with at least one known label
     free = {}
     for code, digest in enumerate(digests):
         rows = np.flatnonzero(patient == code)
@@ -139,6 +144,7 @@ def keep_out(canaries: Canaries, partition: Partition, cohort: Cohort) -> Partit
     Raises:
         PartitionError: One that is trained on is not forgotten.
     """
+    # The coin of each row's patient
     coin = canaries.by_code(cohort)[partition.patient]
     never_seen = np.flatnonzero(coin == 0)
     trained_on = np.flatnonzero(coin == 1)
@@ -186,6 +192,7 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
             )
         ) from error
 
+    # Digests of patients mean nothing in another cohort
     if canaries.cohort != cohort.digest:
         raise CohortError(
             Fault(

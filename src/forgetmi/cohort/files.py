@@ -85,6 +85,7 @@ def read_strings(path: Path) -> StringTable:
             )
         ) from None
 
+    # The ending decides, not the content
     is_parquet = path.suffix.lower() in {".parquet", ".pq"}
     table = _parquet(path.name, data) if is_parquet else _csv(path.name, data)
     if len(table) == 0 and not table.faults:
@@ -109,6 +110,7 @@ def capped(faults: list[Fault], total: int, rest: str) -> list[Fault]:
 
 def _csv(file: str, data: bytes) -> StringTable:
     """The columns of a CSV file."""
+    # The header is checked before any row
     parsed = _parsed(file, _decoded(file, data))
     faults = _header_faults(file, parsed.header)
     if faults:
@@ -134,6 +136,7 @@ def _decoded(file: str, data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        # The line of the first byte that is no UTF-8
         line = data.count(b"\n", 0, error.start) + 1
         raise CohortError(
             Fault(
@@ -141,6 +144,7 @@ def _decoded(file: str, data: bytes) -> str:
             )
         ) from None
 
+    # A binary file, or UTF-16 without its mark
     if "\0" in text:
         raise CohortError(
             Fault(
@@ -189,6 +193,7 @@ def _parsed(file: str, text: str) -> _Parsed:
                 parsed.header = [cell.strip() for cell in cells]
                 continue
 
+            # Rows are numbered without the header
             count += 1
             if len(cells) != len(parsed.header):
                 parsed.ragged.append((count, line, len(cells)))
@@ -237,6 +242,7 @@ def _row_faults(file: str, parsed: _Parsed) -> list[Fault]:
             )
         )
 
+    # A limited number of each kind is spelled out
     faults = capped(ragged, len(parsed.ragged), "rows with another number of cells than the header")
     faults += capped(repeated, len(parsed.repeated), "rows that repeat the header")
     return faults
@@ -248,6 +254,8 @@ def _header_faults(file: str, header: list[str]) -> list[Fault]:
         return [Fault("the file is empty", where=file)]
 
     faults = []
+
+    # Blank names may repeat: nobody can ask for such a column
     for name, times in Counter(header).items():
         if times > 1 and name:
             faults.append(
@@ -310,6 +318,7 @@ def _text(column: Any) -> Strings | None:
         return np.array(numbers, dtype=object)
 
     try:
+        # Everything else that has a text form
         cells = column.cast(pa.string()).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None

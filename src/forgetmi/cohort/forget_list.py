@@ -13,6 +13,7 @@ from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import CohortError, Fault
 
+# Columns that are read where none is named; the digests are what the ledger writes
 PATIENT_COLUMNS = ("patient_id", "subject_id")
 STUDY_COLUMN = "study_id"
 PATIENT_DIGEST, STUDY_DIGEST = "patient_digest", "study_digest"
@@ -96,6 +97,7 @@ def read_forget_list(
 
 def _default_columns(table: StringTable) -> tuple[str, str]:
     """The patient column and the study column to read where none is named; one of them is ""."""
+    # Patients go before studies
     for name in (*PATIENT_COLUMNS, PATIENT_DIGEST):
         if name in table.columns:
             return name, ""
@@ -133,6 +135,7 @@ def _cell_faults(
     table: StringTable, column: str, kind: str, cells: Strings, digests: Strings, known: Strings
 ) -> list[Fault]:
     """One fault for each cell that is blank, and for each that the cohort does not know."""
+    # Blank or unknown: never the identifier itself in a message
     in_cohort = set(known)
     blank = []
     unknown = []

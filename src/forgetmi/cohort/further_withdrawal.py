@@ -39,6 +39,7 @@ def further_withdrawal(earlier: Partition, request: ForgetRequest, *, cohort: Co
     if faults:
         raise PartitionError(faults)
 
+    # Only forget and retain change
     return Partition(
         forget=np.union1d(earlier.forget, new),
         retain=np.setdiff1d(earlier.retain, new),
@@ -70,6 +71,7 @@ def _faults(new: Ints, never_trained: list[str]) -> list[Fault]:
             )
         )
 
+    # A model that never saw somebody has nothing to forget
     for digest in never_trained:
         faults.append(
             Fault(

@@ -33,6 +33,7 @@ def read_locators(rows: RawRows, findings: Findings, image_root: Path) -> String
     paths = [os.path.join(root, cell) if cell else "" for cell in distinct]
     locators = np.array(paths, dtype=object)
 
+    # Files that are not there, with each folder listed once
     folders: dict[str, frozenset[str]] = {}
     absent = np.zeros(len(paths), dtype=bool)
     for index, path in enumerate(paths):

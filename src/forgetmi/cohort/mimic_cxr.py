@@ -22,6 +22,7 @@ from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 
+# Names of the column of grades; the endings of image files; what counts as training
 SEVERITY = ("edema_severity", "edeme_severity")  # the published split list has the second spelling
 ENDINGS = {"dicom": "dcm", "jpg": "jpg"}
 TRAINING_FOLDS = {"1", "2", "3", "4", "5"}
@@ -110,6 +111,8 @@ class MimicCxrCohort:
                 ),
                 table.faults,
             )
+
+        # From here on, only those rows
         cells = {name: values[kept] for name, values in cells.items()}
         text = text[kept]
 
@@ -195,6 +198,7 @@ class MimicCxrCohort:
         if self.images == "none":
             return None
 
+        # MIMIC-CXR's tree: branch, patient, study, image
         ending = ENDINGS[self.images]
         columns = (cells["subject_id"], cells["study_id"], cells["dicom_id"])
         paths = []
@@ -222,6 +226,7 @@ def _looked_up(path: Path, key: str, column: str, identifiers: Strings) -> Strin
     if missing := table.missing([key, column]):
         raise CohortError(missing, table.faults)
 
+    # Identifiers that the table lacks have no value
     value_of = dict(zip(table.columns[key], table.columns[column], strict=True))
     values = [value_of.get(identifier, "").strip() for identifier in identifiers]
     return np.array(values, dtype=object)
@@ -229,6 +234,7 @@ def _looked_up(path: Path, key: str, column: str, identifiers: Strings) -> Strin
 
 def _texts_of_table(path: Path, split_file: str, study: Strings) -> tuple[Strings, tuple[str, ...]]:
     """Each row's report from the original authors' table; and notices."""
+    # Reports of other studies are counted, not used
     text_of, notices = read_all_data(path)
     unused = len(text_of.keys() - set(study))
     if unused:
@@ -244,6 +250,7 @@ def _malformed(table: StringTable, cells: Mapping[str, Strings]) -> list[Fault]:
     what = "the identifier is malformed"
     faults = []
     for name, form in _FORMS.items():
+        # A limited number is spelled out, without the identifier
         rows = [row for row, cell in enumerate(cells[name]) if not form.fullmatch(cell)]
         of_column = []
         for row in rows[:MOST]:
@@ -280,6 +287,7 @@ def _left_out(table: StringTable, out: Flags, why: str) -> tuple[str, ...]:
 
 def _ranges(rows: Ints) -> str:
     """Ascending numbers, neighbours as one range: 2, 5-9."""
+    # Cut where the next number is not the neighbour
     gaps = np.flatnonzero(np.diff(rows) != 1)
     ranges = []
     for run in np.split(rows, gaps + 1):

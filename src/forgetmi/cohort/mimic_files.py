@@ -38,6 +38,7 @@ def branch_folder(folder: Path, option: str) -> Path:
             else:
                 below += children
 
+        # One is right, several are ambiguous, none means one level deeper
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -78,6 +79,7 @@ def read_reports(branches: Path, subject: Strings, study: Strings, *, normalise:
     Raises:
         CohortError: A file is there but cannot be read.
     """
+    # The file of each row, from its identifiers
     names = []
     for patient, visit in zip(subject, study, strict=True):
         names.append(f"p{patient[:2]}/p{patient}/s{visit}.txt")
@@ -125,6 +127,7 @@ def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         CohortError: Lines with fewer than five cells, or two different texts of one study.
     """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        # Line ends of both systems
         lines = file.read().replace("\r\n", "\n").split("\n")
 
     texts: dict[str, str] = {}
@@ -151,6 +154,8 @@ def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         text = " ".join(" ".join(cells[4:]).split())
         with_tabs += len(cells) > 5
         empty += not text
+
+        # Several rows may repeat a study, with the same text
         if texts.setdefault(study, text) != text:
             faults.append(
                 Fault(
@@ -162,6 +167,7 @@ def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     if faults:
         raise CohortError(capped(faults[:MOST], len(faults), f"lines of {path.name}"))
 
+    # What a reader of results should know
     notices = []
     if with_tabs:
         notices.append(f"{with_tabs} reports hold tabs, which became blanks ({path.name})")

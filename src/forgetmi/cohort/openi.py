@@ -64,6 +64,7 @@ class OpeniCohort:
         Raises:
             CohortError: Unreadable reports, or an image folder without any image of the collection.
         """
+        # Reports with any text
         pseudonyms = Pseudonyms(load_key(self.key_file))
         all_reports = read_openi_reports(self.path)
         reports = [report for report in all_reports if report.text]
@@ -79,6 +80,7 @@ class OpeniCohort:
             pairs = _with_images(reports, _image_files(self.images))
             notices += _missing_images(reports, pairs)
 
+        # No file names patients: a report is a patient and a study
         number = [f"CXR{pair.report.number}" for pair in pairs]
         rows = RawRows(
             patient=np.array(number, dtype=object),
@@ -103,6 +105,7 @@ class OpeniCohort:
 
     def _label(self, report: OpeniReport) -> int:
         """The class of a report, -1 = unknown."""
+        # Manual codes, or the labeler of reports
         if self.labels == "normal":
             return coded_normality(report.codes)
         if self.labels == "coded_edema":
@@ -124,6 +127,7 @@ def _with_images(reports: Sequence[OpeniReport], files: dict[tuple[str, str], st
     pairs = []
     for report in reports:
         for image in report.images:
+            # An image that is not there is left out, and counted by the caller
             file = files.get(_image_key(image))
             if file is not None:
                 pairs.append(_Pair(report, image, file))
@@ -132,6 +136,7 @@ def _with_images(reports: Sequence[OpeniReport], files: dict[tuple[str, str], st
 
 def _missing_images(reports: Sequence[OpeniReport], pairs: Sequence[_Pair]) -> tuple[str, ...]:
     """Notices that count images, and reports, which have no file in the folder."""
+    # Images that reports name, and reports that have one
     named = sum(len(report.images) for report in reports)
     matched = {pair.report.number for pair in pairs}
     images = _counted(
@@ -150,6 +155,7 @@ def _counted(count: int, what: str) -> tuple[str, ...]:
 
 def _image_key(name: str) -> tuple[str, str]:
     """Report number and image number, whatever spelling: CXR1_1_IM-0001-3001, CXR1_IM-0001-3001, 1_IM-0001-3001."""
+    # With an ending, or as reports write it, without
     match = _IMAGE.fullmatch(name) or _IMAGE.fullmatch(f"{name}.png")
     if match is None:
         return name, ""
@@ -163,6 +169,8 @@ def _image_files(folder: Path) -> dict[tuple[str, str], str]:
         CohortError: There is none.
     """
     paths: dict[tuple[str, str], str] = {}
+
+    # Of two files of one image the first is used
     for parent, _, files in os.walk(folder):
         for file in sorted(files):
             if _IMAGE.fullmatch(file):

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from forgetmi.cohort.files import MOST, capped
 from forgetmi.core.errors import CohortError, Fault
 
+# The code of a report that was not coded, and the form of an identifier
 NOT_CODED = ("No Indexing",)
 _NUMBER = re.compile(r"CXR(\d+)")
 
@@ -50,6 +51,8 @@ def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
     """
     reports: dict[int, OpeniReport] = {}
     faults: list[Fault] = []
+
+    # Each file is a report, of a number of its own
     for name, content in _xml_files(path):
         report = _parsed(content)
         if report is None:
@@ -67,6 +70,7 @@ def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
         else:
             reports[report.number] = report
 
+    # An empty folder, or one of other files
     if not reports and not faults:
         faults.append(
             Fault(
@@ -78,17 +82,21 @@ def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
     if faults:
         rest = "files that are no reports, or occur twice"
         raise CohortError(capped(faults[:MOST], len(faults), rest))
+
+    # By number, whatever the order of the files
     return tuple(reports[number] for number in sorted(reports))
 
 
 def _xml_files(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of each XML file of a folder or a tar archive."""
     try:
+        # A folder, at any depth
         if path.is_dir():
             for file in sorted(path.rglob("*.xml")):
                 yield file.name, file.read_bytes()
             return
 
+        # The archive is read in place
         with tarfile.open(path) as archive:
             for member in archive:
                 if not member.name.endswith(".xml"):
@@ -121,6 +129,7 @@ def _parsed(content: bytes) -> OpeniReport | None:
     if number is None:
         return None
 
+    # Findings and impression, with single blanks
     sections = {}
     for part in root.iter("AbstractText"):
         sections[part.get("Label", "")] = " ".join((part.text or "").split())
@@ -143,6 +152,7 @@ def coded_grade(codes: tuple[str, ...]) -> int:
     if not codes or codes == NOT_CODED:
         return -1
 
+    # The highest grade among the codes
     grades = [0]
     for code in codes:
         words = code.lower()

@@ -57,6 +57,7 @@ def partition(
             forget set of 30 or more patients does not resemble the training side (distance of study counts above .15,
             or a label share off by more than 5 points).
     """
+    # Every fault is collected first, and all are reported at once
     faults = _option_faults(forget, holdout=holdout, validation=validation, draw=draw)
 
     # Patients who share a group are one unit, and lie on one side
@@ -137,6 +138,7 @@ def _option_faults(
                 )
             )
 
+    # The percentage of a drawn forget set
     if not isinstance(forget, ForgetRequest) and not 0 < forget < 100:
         faults.append(
             Fault(
@@ -146,6 +148,7 @@ def _option_faults(
             )
         )
 
+    # The number of the draw
     if draw < 0:
         faults.append(
             Fault(f"the number of the forget draw is {draw}", do="Count the draws from 0.")
@@ -185,6 +188,8 @@ def _request_faults(cohort: Cohort, request: ForgetRequest, requested: Flags) ->
     """What is wrong with a request: it names nobody, somebody unknown, everybody, or somebody never trained on."""
     if not request.patients and not request.studies:
         return [Fault("the forget list is empty", do="Name at least one patient.")]
+
+    # Names that the cohort does not have
     faults = _unknown("patient", request.patients, set(cohort.patient))
     faults += _unknown("study", request.studies, set(cohort.study))
 

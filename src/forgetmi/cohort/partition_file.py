@@ -22,6 +22,7 @@ def write_partition(path: Path, partition: Partition) -> None:
     Raises:
         PartitionError: The file holds another partition: the cohort or the forget list changed since it was written.
     """
+    # What determines the partition
     plain: dict[str, Any] = {
         "cohort": partition.cohort,
         "whole_patients": partition.whole_patients,
@@ -29,9 +30,12 @@ def write_partition(path: Path, partition: Partition) -> None:
     }
     for name in SETS:
         plain[name] = partition.rows(name).tolist()
+
+    # Absent where nobody was forgotten before, as in older files
     if len(partition.earlier):
         plain["earlier"] = partition.earlier.tolist()
 
+    # A run that goes on must go on with the same partition
     if path.exists():
         _require_same(path, plain)
     else:
@@ -67,6 +71,7 @@ def _require_same(path: Path, plain: Mapping[str, Any]) -> None:
 
 def stored_rows(stored: Mapping[str, Any]) -> dict[str, Ints]:
     """The row numbers in a stored partition's values; `earlier` is absent where nobody was forgotten before."""
+    # A set that is missing is a damaged file; `earlier` may be missing
     rows = {name: np.asarray(stored[name], np.int64) for name in SETS}
     earlier = np.asarray(stored.get("earlier", ()), np.int64)
     return {**rows, "earlier": earlier}

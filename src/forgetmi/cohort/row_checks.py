@@ -25,6 +25,8 @@ def blank(values: Strings) -> Ints:
 def first_rows(values: Strings) -> Ints:
     """For each row, the first row with the same value."""
     code, _ = codes(values)
+
+    # The first row of each code, then of each row
     first = np.unique(code, return_index=True)[1]
     return first[code].astype(np.int64)
 
@@ -80,6 +82,7 @@ class Findings:
 
         faults = []
         for row in rows[:MOST].tolist():
+            # What is wrong: contradicted by an earlier row, or as shown
             reason = why
             if first is not None:
                 reason = f"compare {self.rows.where(int(first[row]))}"

@@ -22,6 +22,7 @@ from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.files import default_cache
 from forgetmi.core.seeding import derive
 
+# The files of a cohort
 TABLE, STACK = "cohort.csv", "images.npy"
 # One row per image-report pair; the order of `_patient_rows`
 COLUMNS = (
@@ -36,6 +37,7 @@ COLUMNS = (
     "age",
     "view",
 )
+# A patient's number has six digits
 _MOST_PATIENTS = 1_000_000
 # Age groups: below this age, under this name
 _AGES = ((50, "under 50"), (65, "50 to 64"), (80, "65 to 79"), (200, "80 and over"))
@@ -203,6 +205,7 @@ def _write_patients(
             films = render(patient, signs, size=size, seed=film_seed)
             reports = write_reports(patient, ordinal=ordinal, seed=report_seed)
 
+            # One patient after another, so that memory does not grow
             stack.write(films.tobytes())
             table.writerows(
                 _patient_rows(patient, kind, number, reports, first_image, ordinal=ordinal)
@@ -230,7 +233,11 @@ def _patient_rows(
 ) -> list[tuple[str, ...]]:
     """The table's rows of one patient, an image each; `first_image` is where its images begin in the stack."""
     classes = GRADES if ordinal else CAUSES
+
+    # P for patient, R for reference, then the number
     identifier = f"{kind[0].upper()}{number:06d}"
+
+    # The first group that the age is below
     age = next(name for below, name in _AGES if patient.age < below)
 
     rows = []
@@ -254,6 +261,7 @@ def _patient_rows(
 
 def _generator_digest() -> str:
     """A digest of the generator's own source, so that a cache never serves what an older one made."""
+    # All of the phantoms, and this file
     here = Path(__file__)
     digest = hashlib.sha256()
     for path in (*sorted((here.parent / "phantom").glob("*.py")), here):

@@ -68,6 +68,7 @@ class TableCohort:
             CohortError: With every fault of the table (file, row, line, column, patient digest); missing columns are
                 reported before anything else.
         """
+        # The key first: without one no row may be read
         pseudonyms = Pseudonyms(load_key(self.key_file))
         table = read_strings(self.path)
 
@@ -100,6 +101,7 @@ class TableCohort:
         if "image_id" not in cells:
             cells["image_id"] = row_names
 
+        # From here on, all readers are the same
         rows = RawRows(
             patient=cells["patient"],
             study=cells["study"],

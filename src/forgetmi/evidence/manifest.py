@@ -94,6 +94,7 @@ def leaf(key: bytes, kind: str, content: str) -> str:
         kind: "image" or "report".
         content: SHA-256 of the image file, or of the report's text in UTF-8, hex.
     """
+    # Images and reports have domains of their own
     named = f"content\x1f{kind}\x1f{content}"
     return hmac.digest(key, named.encode(), hashlib.sha256).hex()
 
@@ -152,6 +153,7 @@ def training_data(
     # The order of the rows must not show which digest is whose
     proofs.sort(key=lambda proof: proof.before.leaf)
 
+    # Absent after, or shared with somebody who stays
     absent = sum(proof.absent is not None for proof in proofs)
     data = TrainingData(
         cohort=partition.cohort,
@@ -234,6 +236,7 @@ def _holds(proof: Proof, data: TrainingData) -> bool:
 
 def _hexadecimal(proof: Proof) -> bool:
     """Whether everything that stands for a digest is 64 hex digits."""
+    # A digest of another form could make bytes.fromhex fail
     digits = frozenset("0123456789abcdef")
     return all(len(text) == 64 and set(text) <= digits for text in _digests(asdict(proof)))
 

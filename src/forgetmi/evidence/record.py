@@ -11,9 +11,11 @@ from typing import Any, Literal
 from forgetmi.core.serialization import LATER
 from forgetmi.evidence.request import RequestSpec
 
+# Another form of the record takes another name here
 FORMAT = "forgetmi record 1"
 RECORD = "record.json"
 NOT_AUDITED = "NOT AUDITED"
+# What an audit may find of a single patient
 Flag = Literal["remembered", "forgotten too visibly", "copy retained"]
 
 
@@ -229,14 +231,19 @@ class Record:
         signer: Fingerprint of the key that signs it; "" = unsigned.
     """
 
+    # Its place in the chain
     format: str
     number: int
     previous: str
     written: str
+
+    # What was requested
     request: RequestSpec
     received: str
     reason: str
     subjects: Subjects
+
+    # What was done, to which data and models, with what
     duplicates: DuplicateCounts
     data: TrainingData
     models: tuple[ModelFacts, ...]
@@ -244,8 +251,12 @@ class Record:
     seeds: Mapping[str, int]
     method: MethodFacts
     cost: Mapping[str, Mapping[str, float]]
+
+    # What came out
     findings: tuple[Finding, ...]
     decision: Decision
+
+    # What a check needs
     recompute: Recompute
     files: Mapping[str, str]
     signer: str = ""
@@ -282,6 +293,7 @@ class Record:
         Args:
             model, name, channel, on: As in `Finding`.
         """
+        # All four together name one finding
         wanted = (model, name, channel, on)
         for finding in self.findings:
             if (finding.model, finding.name, finding.channel, finding.on) == wanted:

@@ -33,6 +33,7 @@ def run_files(root: Path) -> list[str]:
     Left out are the models (a record names their files apart), what is written after it (progress, a tracker's files,
     locks and other hidden files), and the record's own files.
     """
+    # Visible files that the record does not name elsewhere
     names = []
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
@@ -65,6 +66,8 @@ def read_record(path: Path) -> Record:
         ) from None
 
     record = _parsed(content, path.name)
+
+    # A later version may mean something else by the same fields
     if record.format != FORMAT:
         raise EvidenceError(
             Fault(

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from forgetmi.core.errors import EvidenceError, Fault
 
+# Environment variable with the passphrase of the signing key
 PASSPHRASE = "FORGETMI_SIGN_PASSPHRASE"
 
 
@@ -80,6 +81,7 @@ def public_pem(key: Ed25519PublicKey) -> bytes:
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 of the public key in DER form: ``openssl pkey -pubin -in FILE -outform DER | sha256sum``."""
+    # DER has one form, PEM has several
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
@@ -87,6 +89,7 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 def fits(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
     """Whether a signature is this key's over this content."""
     try:
+        # The library answers with an exception
         key.verify(signature, content)
     except InvalidSignature:
         return False

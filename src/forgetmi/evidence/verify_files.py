@@ -12,6 +12,7 @@ from forgetmi.evidence.verify_signature import RESTORE
 
 def names_outside(record: Record) -> list[Fault]:
     """One fault for each named file outside the run's directory; those are never opened."""
+    # Every name in the record
     names = [*record.files, record.data.proofs]
     for model in record.models:
         names += [f"{model.name}/{name}" for name in model.files]
@@ -29,6 +30,8 @@ def names_outside(record: Record) -> list[Fault]:
 def altered_files(record: Record, root: Path) -> list[Fault]:
     """What is wrong with the files that a record names, the models' left aside."""
     faults = []
+
+    # Missing files and altered files
     for name, digest in record.files.items():
         if not (root / name).is_file():
             faults.append(
@@ -53,6 +56,8 @@ def altered_files(record: Record, root: Path) -> list[Fault]:
 def _misnamed(record: Record) -> list[Fault]:
     """What a record states about its own files that does not fit together."""
     faults = []
+
+    # The proofs and the specification are among the named files
     if record.data.proofs not in record.files:
         faults.append(
             Fault("the record does not name the file of its proofs", where=record.data.proofs)
@@ -76,6 +81,8 @@ def altered_models(record: Record, root: Path) -> list[Fault]:
     faults = []
     for model in record.models:
         folder = root / "models" / model.name
+
+        # A checkpoint may be deleted; it may not be another one
         if not folder.exists():
             continue
         for name, digest in model.files.items():

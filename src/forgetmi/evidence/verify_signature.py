@@ -76,6 +76,8 @@ def check_signature(path: Path, record: Record, trusted: Ed25519PublicKey | None
         )
 
     _check_sums(path, record, signed=True)
+
+    # Whose key it is only the caller can know
     done = f"the signature (Ed25519, key {record.signer[:16]}) fits the record"
     if trusted is None:
         return SignatureCheck(
@@ -111,6 +113,7 @@ def _check_sums(path: Path, record: Record, *, signed: bool) -> None:
     if text == record.sums():
         return
 
+    # The first line that differs; a missing or an extra one comes after the last
     lines = text.splitlines()
     expected = record.sums().splitlines()
     line = min(len(lines), len(expected)) + 1

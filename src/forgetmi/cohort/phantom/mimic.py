@@ -95,6 +95,7 @@ def make_mimic_phantom(
     Raises:
         CohortError: The folder exists, an option is out of range, or the split list cannot be used.
     """
+    # Everything is checked before anything is written
     faults = _option_faults(bits, patients, size)
     if directory.exists():
         faults.append(Fault("the folder exists already", do="Name a new folder."))
@@ -114,6 +115,7 @@ def make_mimic_phantom(
             report_seed = derive(seed, "mimic", k, "report")
             tables.write_patient(partial / "files", patient_rows, patient, seed=report_seed)
             if images != "none":
+                # Films are made small, and enlarged one at a time
                 films = render(
                     patient,
                     signs_of(patient, ordinal=True),
@@ -131,6 +133,7 @@ def make_mimic_phantom(
             if progress is not None:
                 progress(k + 1, len(rows_of))
 
+    # Where the files are now
     return MimicPhantom(
         root=directory,
         split=directory / SPLIT,

@@ -46,6 +46,7 @@ class Row:
 
 def made_up_rows(patients: int, seed: int) -> Iterator[Row]:
     """Rows of made-up patients; one in ten is in TEST."""
+    # Studies are numbered through all patients
     first_study = _FIRST_STUDY
     for k in range(patients):
         patient = draw_patient(seed, "mimic", k, ordinal=True)
@@ -80,6 +81,8 @@ def listed_rows(split: Path) -> list[Row]:
     """
     table = read_strings(split)
     severity = next((name for name in SEVERITY if name in table.columns), SEVERITY[0])
+
+    # Either spelling of the column of grades
     names = ("subject_id", "study_id", "dicom_id", severity, "fold")
     if missing := table.missing(names):
         raise CohortError(missing, table.faults)
@@ -107,6 +110,7 @@ def listed_rows(split: Path) -> list[Row]:
 
 def write_lists(folder: Path, rows: list[Row], split: Path | None, seed: int) -> None:
     """The split list (a given one byte for byte) and nested lists of whole patients to forget."""
+    # A given list is copied, so that not a byte of it changes
     if split is None:
         _write_rows(folder / SPLIT, SEVERITY[1], rows, "\r\n")
     else:
@@ -125,6 +129,7 @@ def write_lists(folder: Path, rows: list[Row], split: Path | None, seed: int) ->
     share = 100 * np.cumsum(counts) / len(rows)
 
     for percent in FORGET_PERCENT:
+        # The number of patients whose images come closest to the percentage
         last = int(np.argmin(np.abs(share - percent)))
         chosen = set(subjects[: 1 + last])
         forgotten = [row for row in rows if row.subject in chosen]
