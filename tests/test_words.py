@@ -50,6 +50,10 @@ PHRASES = {
 }
 
 
+# Names of facts in stored traces, which stay readable; they are no prose.
+STORED = ('"shares of a batch"', '"what the original says"')
+
+
 def names_in(text: str) -> set[str]:
     """Every identifier of a file."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
@@ -59,6 +63,8 @@ def names_in(text: str) -> set[str]:
 def phrases_in(text: str) -> list[str]:
     """Every phrase of a text that was given up, with what to write."""
     flat = re.sub(r"\s+", " ", text)
+    for name in STORED:
+        flat = flat.replace(name, "")
     return [
         f"{match.group()!r}: write {better}"
         for pattern, better in PHRASES.items()

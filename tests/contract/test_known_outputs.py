@@ -103,8 +103,8 @@ def said(small: Any, train_once: Any) -> tuple[ImageText, Signals]:
         ({"image_logits": np.full((145, 4), np.nan)}, "damaged"),
         ({"text_embedding": np.zeros((3, 16), np.float32)}, "damaged"),
         ({"text_logits": np.zeros(145)}, "damaged"),
-        ({"text_embedding": np.ones((145, 5), np.float32)}, "something else"),
-        ({"image_embedding": np.ones((145, 16), np.float32)}, "something else"),
+        ({"text_embedding": np.ones((145, 5), np.float32)}, "different now"),
+        ({"image_embedding": np.ones((145, 16), np.float32)}, "different now"),
     ],
 )
 def test_other_signals_are_refused(
@@ -169,7 +169,7 @@ def test_other_images_under_the_same_names_are_noticed(small: Any, said: Any) ->
             one = read(rows)
             return dataclasses.replace(one, image=1 - one.image)
 
-    with pytest.raises(MethodError, match="something else of these images now"):
+    with pytest.raises(MethodError, match="outputs for these images are different now"):
         original_table(
             signals, ForgetMI(), model, records=Inverted(), partition=small.partition, recipe=RECIPE
         )

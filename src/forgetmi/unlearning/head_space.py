@@ -22,7 +22,7 @@ class HeadSpace:
         weight = head.weight.detach().double().cpu().numpy()
         bias = head.bias.detach().double().cpu().numpy()
 
-        # From an embedding to coordinates, and the pseudo-inverse for the way back.
+        # From an embedding to coordinates, and the pseudo-inverse of that.
         self._weight: Floats = basis.T @ weight
         self._bias: Floats = basis.T @ bias
         self._inverse: Floats = np.asarray(np.linalg.pinv(self._weight), np.float64)

@@ -19,7 +19,7 @@ from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import GuardedLoader
 
 M = TypeVar("M", bound=nn.Module)
-DIFFERENT = "the original says something else of these images now"
+DIFFERENT = "the original's outputs for these images are different now"
 # Attributes of `Outputs` and `Signals`, in the order of OutputTable's fields.
 COLUMNS = (
     "image_embedding",
