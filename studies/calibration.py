@@ -465,11 +465,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             "Clopper-Pearson interval. Intervals of the lines on retrained models are too narrow: their verdicts share "
             "models and patients.",
             "",
-            "False alarms: retrained models, of which none knows the patients, judged against the other retrained models.",
+            "False alarms: retrained models, of which none knows the patients, judged against the "
+            "other retrained models.",
             "",
             *rows(["patients", "n", *OUTCOMES], alarms),
             "",
-            "Single patients: the same nulls, one forget set at a time, judged patient by patient after correction for all "
+            "Single patients: the same nulls, one forget set at a time, judged patient by patient "
+            "after correction for all "
             "patients of the set; a set with anybody named is a false alarm.",
             "",
             *rows(
@@ -484,7 +486,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 named,
             ),
             "",
-            "Power: the same retrained models with the original's logits mixed in (of the link: its signal), judged on the "
+            "Power: the same retrained models with the original's logits mixed in (of the link: its "
+            "signal), judged on the "
             "patients really forgotten. Delta is the mean over the pooled verdicts.",
             "",
             *rows(
@@ -497,8 +500,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 found,
             ),
             "",
-            f"Coverage of the {RULE.level:.0%} interval: {own.replicates} replicates a line with {own.resamples} resamples "
-            "each; Gaussian patients, 16 forgotten ones a set and 67 never-seen ones, retrained models that differ by 0.2 "
+            f"Coverage of the {RULE.level:.0%} interval: {own.replicates} replicates a line with "
+            f"{own.resamples} resamples "
+            "each; Gaussian patients, 16 forgotten ones a set and 67 never-seen ones, retrained "
+            "models that differ by 0.2 "
             "standard deviations of what is a model's own.",
             "",
             *rows(

@@ -364,7 +364,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         [
             f"`{command('ours', argv if argv is not None else sys.argv[1:])}`",
             "",
-            f"Generated cohorts of {patients} patients; {retrains} retrained models a set; a method's row is the mean over "
+            f"Generated cohorts of {patients} patients; {retrains} retrained models a set; a method's "
+            f"row is the mean over "
             f"its seeds ({seeds}). A retrained model is measured against the other {retrains - 1}. All models took "
             f"{duration(sum(spent.values()))} of processor time on {hardware()}.",
             "",

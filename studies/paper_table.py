@@ -3,7 +3,8 @@
     python studies/paper_table.py --into docs/paper_table.md
     python studies/paper_table.py --into docs/paper_table.md --out OUT [options of that benchmark]
 
-Nothing is trained: the values are those of `forgetmi.benchmark.published` (Hardan et al. 2025, arXiv 2506.23145). With the
+Nothing is trained: the values are those of `forgetmi.benchmark.published` (Hardan et al. 2025, arXiv 2506.23145).
+With the
 options of a finished `forgetmi benchmark` also what attacks on batches, images and patients say of its models.
 """
 

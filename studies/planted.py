@@ -280,7 +280,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         [
             f"`{command('planted', [*(argv or sys.argv[1:])])}`",
             "",
-            f"{grid.said(methods=True)} Forget sets of a training seed are pooled; the rule is the default one. {LEGEND}. "
+            f"{grid.said(methods=True)} Forget sets of a training seed are pooled; the rule is the "
+            f"default one. {LEGEND}. "
             f"Numbers are Delta with its {RULE.level:.0%} interval; n = forgotten patients (sets).",
             "",
             *rows(
@@ -291,8 +292,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{len(found)} cases, {sum(case.right is not None for case in found)} with a known answer, {len(wrong)} of "
             "these otherwise than expected.",
             "",
-            "One remembered patient: a retrained model judged against the others, with the memory of one forgotten patient "
-            "added on every channel - what the original's signals are, or so many standard deviations (of the difference "
+            "One remembered patient: a retrained model judged against the others, with the memory of "
+            "one forgotten patient "
+            "added on every channel - what the original's signals are, or so many standard "
+            "deviations (of the difference "
             f"between retrained models on never-seen patients). Every forgotten patient in turn; {holdout} never-seen "
             'patients besides the reference ones. "Compared": the most never-seen patients a p-value rests on.',
             "",
@@ -309,7 +312,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 single(grid.sets, references),
             ),
             "",
-            "A near-duplicate: one forgotten patient's images are known to the model as surely as anything is, first as "
+            "A near-duplicate: one forgotten patient's images are known to the model as surely as "
+            "anything is, first as "
             "such, then with a copy listed under a retained patient.",
             "",
             *rows(

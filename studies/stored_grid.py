@@ -114,7 +114,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Patient signals of one channel in place of the signals they come from: what `score_draw` reads of `AdversaryKnowledge`.
+    """Patient signals of one channel in place of the signals they come from, as `score_draw` reads them.
 
     Args:
         people: The forgotten, held-out and reference patients.
