@@ -15,7 +15,8 @@ from forgetmi.audit.verdict import Outcome
 from forgetmi.benchmark.grid import Axes, Cell, Point, cells, points
 from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.store import Store
-from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
+from forgetmi.commands.benchmark_axes import read_axes
+from forgetmi.commands.benchmark_options import USED, BenchmarkOptions
 from forgetmi.commands.options import parse
 from forgetmi.core.arrays import Floats, codes
 from forgetmi.core.cohort import Cohort

@@ -1,20 +1,26 @@
-"""The command ``forgetmi``: one word a verb; heavy imports only when a command needs them."""
+"""The command ``forgetmi``: one word a verb.
+
+Only the command that is run is imported, and modules that take long to import (torch, pandas ...) are imported in the
+functions that need them: help, lists and the ledger of requests answer at once.
+"""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from importlib.metadata import version
 
-if TYPE_CHECKING:
-    from forgetmi.core.errors import Fault
+from forgetmi.commands.entry_points import added_commands, load_added
+from forgetmi.commands.groups import load_function
+from forgetmi.core.errors import Fault, ForgetMIError, SpecError
+from forgetmi.core.launch import launched
+from forgetmi.core.suggest import did_you_mean
 
-# Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.core.registry.commands`.
+# Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.commands.entry_points`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
-        "forgetmi.commands.run:demo",
+        "forgetmi.commands.demo:demo",
         "the main job on the embedded cohort: train, forget, compare, report",
     ),
     "run": (
@@ -23,16 +29,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "cohort": ("forgetmi.commands.cohort.group:cohort", "make, check or show a cohort"),
     "train": (
-        "forgetmi.commands.stages:train",
+        "forgetmi.commands.train:train",
         "train the original, or a model without the forgotten",
     ),
     "predict": (
-        "forgetmi.commands.stages:predict",
+        "forgetmi.commands.predict:predict",
         "run any checkpoint over any cohort; signals to an .npz",
     ),
-    "unlearn": ("forgetmi.commands.stages:unlearn", "make a model that forgets, from a checkpoint"),
-    "evaluate": ("forgetmi.commands.stages:evaluate", "measure models from their stored signals"),
-    "report": ("forgetmi.commands.run:report", "write the report of a finished run again"),
+    "unlearn": (
+        "forgetmi.commands.unlearn:unlearn",
+        "make a model that forgets, from a checkpoint",
+    ),
+    "evaluate": ("forgetmi.commands.evaluate:evaluate", "measure models from their stored signals"),
+    "report": ("forgetmi.commands.report:report", "write the report of a finished run again"),
     "audit": (
         "forgetmi.commands.audit:audit",
         "audit finished runs again, several pooled; no model is run",
@@ -47,7 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "the ledger of withdrawals: add, list, due, process, close",
     ),
     "verify": (
-        "forgetmi.commands.record:verify",
+        "forgetmi.commands.verify:verify",
         "check a record, its chain and every file it names",
     ),
     "sweep": (
@@ -69,6 +78,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 WITH_WORKERS = ("demo", "run")
 IN_STEP = ("train", "unlearn", "run")  # what several processes of a launcher do together
+HELP = ("-h", "--help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,30 +88,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; default: those of the process.
 
     Returns:
-        0 = done, 2 = wrong input (each fault on its own line), 130 = interrupted.
+        0 = done, 1 = nobody reads the output any more, 2 = wrong input (each fault on its own line), 130 = interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+
+    # Two processes of one thread do more than one of two; idle threads must not spin. torch reads this when it is
+    # imported, and worker processes inherit it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if not words or words[0] in ("-h", "--help"):
+
+    if not words or words[0] in HELP:
         print(_overview())
         return 0
     if words[0] in ("-V", "--version"):
-        from importlib.metadata import version
-
         print(f"forgetmi {version('forgetmi')}")
         return 0
-    from forgetmi.core.errors import ForgetMIError
-    from forgetmi.core.launch import launched
-    from forgetmi.jobs.pool import warm_up
 
     try:
-        if launched() > 1:
-            _in_step(words[0], words[1:])
-        else:
-            if words[0] in WITH_WORKERS and not {"-h", "--help", "--dry-run"} & set(words):
-                warm_up()
-            _function(words[0], words[1:])(words[1:])
+        _run(words[0], words[1:])
     except ForgetMIError as error:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
@@ -118,22 +122,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refused_by_system(error: OSError) -> Fault:
-    """What the system would not read or write, in words."""
-    from forgetmi.core.errors import Fault
+def _run(verb: str, rest: Sequence[str]) -> None:
+    """Run a command in this process, alone or as one of a launcher's."""
+    if launched() > 1:
+        _run_in_step(verb, rest)
+        return
 
-    return Fault(
-        "the file or folder cannot be used",
-        where=str(error.filename or ""),
-        why=error.strerror or str(error),
-        do="Check the path, its permissions and the space left; finished work is kept.",
-    )
+    # Workers begin their imports while this process still reads its options.
+    only_prints = {*HELP, "--dry-run"} & set(rest)
+    if verb in WITH_WORKERS and not only_prints:
+        from forgetmi.jobs.pool import warm_up
+
+        warm_up()
+
+    _function(verb, rest)(rest)
 
 
-def _in_step(verb: str, rest: Sequence[str]) -> None:
-    """Run a command in one of the processes of a launcher; the first one writes and speaks."""
+def _run_in_step(verb: str, rest: Sequence[str]) -> None:
+    """Run a command in one of the processes of a launcher; the first one writes and prints."""
     from forgetmi.core import distributed
-    from forgetmi.core.errors import Fault, SpecError
     from forgetmi.core.process_output import private_output
 
     if verb not in IN_STEP:
@@ -144,6 +151,7 @@ def _in_step(verb: str, rest: Sequence[str]) -> None:
                 do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes.",
             )
         )
+
     with distributed.process_group(), private_output(rest) as words:
         if distributed.sharded() and verb != "train":
             print(
@@ -155,39 +163,52 @@ def _in_step(verb: str, rest: Sequence[str]) -> None:
 
 
 def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]:
-    """What does a command's work: its own function, or that of the part whose option is among the words."""
-    from forgetmi.core.errors import Fault, SpecError
-    from forgetmi.core.registry import commands
+    """What does a command's work.
 
-    added = commands.names()
-    given = {word.partition("=")[0] for word in rest}
-    for name in added:
-        owner, _, option = name.partition(".")
-        if owner == verb and (not option or f"--{option}" in given):
-            return commands.get(name)
+    Raises:
+        SpecError: There is no such command; the nearest one is named.
+    """
+    # Commands of entry points come first: they may take a command over.
+    added = load_added(verb, rest)
+    if added is not None:
+        return added
     if verb in COMMANDS:
-        module, function = COMMANDS[verb][0].split(":")
-        return getattr(importlib.import_module(module), function)
-    from forgetmi.core.suggest import did_you_mean
+        target, _ = COMMANDS[verb]
+        return load_function(target)
 
-    known = [*COMMANDS, *(name for name in added if "." not in name)]
-    advice = did_you_mean(verb, known, then=f"Commands: {', '.join(known)}.")
+    verbs = [*COMMANDS, *(command.verb for command in added_commands() if not command.option)]
+    advice = did_you_mean(verb, verbs, then=f"Commands: {', '.join(verbs)}.")
     raise SpecError(Fault(f"there is no command {verb!r}", do=advice))
 
 
-def _overview() -> str:
-    from forgetmi.core.registry import commands
+def _refused_by_system(error: OSError) -> Fault:
+    """What the system would not read or write, in words."""
+    return Fault(
+        "the file or folder cannot be used",
+        where=str(error.filename or ""),
+        why=error.strerror or str(error),
+        do="Check the path, its permissions and the space left; finished work is kept.",
+    )
 
-    listed = {name: text for name, (_, text) in COMMANDS.items()}
-    for name in commands.names():
-        text = (commands.get(name).__doc__ or "").partition("\n")[0]
-        listed[name.replace(".", " --")] = text[:1].lower() + text[1:].rstrip(".")
+
+def _overview() -> str:
+    """The help of all commands."""
+    listed = {verb: text for verb, (_, text) in COMMANDS.items()}
+    for command in added_commands():
+        listed[command.title] = command.summary()
+
     width = max(map(len, listed))
-    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in listed.items())
-    return (
-        "usage: forgetmi COMMAND [OPTIONS]\n\n"
-        "Forget whole patients from an image+report model, and measure it.\n\n"
-        f"{lines}\n\nforgetmi COMMAND --help explains each option with its default and unit."
+    lines = [f"  {title:<{width}}  {text}" for title, text in listed.items()]
+    return "\n".join(
+        [
+            "usage: forgetmi COMMAND [OPTIONS]",
+            "",
+            "Forget whole patients from an image+report model, and measure it.",
+            "",
+            *lines,
+            "",
+            "forgetmi COMMAND --help explains each option with its default and unit.",
+        ]
     )
 
 

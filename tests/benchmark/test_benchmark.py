@@ -16,7 +16,9 @@ from forgetmi.benchmark.results import collect
 from forgetmi.benchmark.settings import read_setting
 from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.cli import main
-from forgetmi.commands.benchmark import BenchmarkOptions, plan, read_axes
+from forgetmi.commands.benchmark_axes import read_axes
+from forgetmi.commands.benchmark_options import BenchmarkOptions
+from forgetmi.commands.benchmark_steps import print_plan
 from forgetmi.core.cost import Cost
 from forgetmi.core.registry import methods
 from forgetmi.core.signals import Signals
@@ -226,7 +228,7 @@ def test_an_estimate_is_never_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
             spec, BenchmarkOptions(tmp_path, ("cf_k",), (12.0,), training_seeds=(3,), presets=False)
         ),
     )
-    plan(Store(tmp_path), grid, workers=1)
+    print_plan(Store(tmp_path), grid, workers=1)
     said = capsys.readouterr().out
     assert said.count(": < 1 CPU s\n") == 4
     assert "about 0 " not in said

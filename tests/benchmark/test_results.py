@@ -16,7 +16,8 @@ from forgetmi.benchmark.results import Results, summary
 from forgetmi.benchmark.settings import PAPER, PRESETS, REQUIRED, read_setting
 from forgetmi.benchmark.store import Outcome
 from forgetmi.benchmark.tables import all_tables, noise_settings
-from forgetmi.commands.benchmark import BenchmarkOptions, read_axes
+from forgetmi.commands.benchmark_axes import read_axes
+from forgetmi.commands.benchmark_options import BenchmarkOptions
 from forgetmi.core.cost import Cost
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.methods.forget_mi import ForgetMI

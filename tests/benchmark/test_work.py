@@ -15,7 +15,8 @@ from forgetmi.benchmark.grid import cells, points
 from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.benchmark.work import make
 from forgetmi.cli import main
-from forgetmi.commands.benchmark import BenchmarkOptions, read_axes
+from forgetmi.commands.benchmark_axes import read_axes
+from forgetmi.commands.benchmark_options import BenchmarkOptions
 from forgetmi.core.cost import Cost
 from forgetmi.core.errors import Fault
 from forgetmi.jobs.pool import warm_up

@@ -483,14 +483,16 @@ def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: A
         "1",
         "--out",
     ]
-    assert main([*unlearn, str(folder / "halves"), "--shares", "2"]) == 0
+    assert main([*unlearn, str(folder / "halves"), "--micro-batches", "2"]) == 0
     weights = [
         (folder / name / "model.safetensors").read_bytes() for name in ("unlearned", "halves")
     ]
     assert weights[0] != weights[1]
     capsys.readouterr()
     assert main([*unlearn, str(folder / "wrong"), "--shares", "0"]) == 2
-    assert "0 micro-batches" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--shares is now --micro-batches" in error  # the old name, for one version more
+    assert "0 micro-batches" in error
     assert not list(folder.glob("*wrong*"))
     facts = json.loads((folder / "halves.trace.json").read_text())["facts"]
     assert facts["shares of a batch"] == 2

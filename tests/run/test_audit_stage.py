@@ -66,7 +66,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Where pages would be written; what is on them is tested with the report."""
     written: list[Path] = []
     monkeypatch.setattr(
-        "forgetmi.commands.audit.write_report", lambda path, facts: written.append(path)
+        "forgetmi.commands.audit_runs.write_report", lambda path, facts: written.append(path)
     )
     return written
 

@@ -62,7 +62,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
         found.append(spec)
         return 0.25, ""
 
-    monkeypatch.setattr(command, "score", score)
+    monkeypatch.setattr("forgetmi.search.trial.score", score)
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     return found
 
@@ -85,7 +85,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, float]]
         def __exit__(self, *error: object) -> None:
             pass
 
-    monkeypatch.setattr(command, "Tracker", Stub)
+    monkeypatch.setattr("forgetmi.run.track.Tracker", Stub)
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_MODE", "offline")
     return found

@@ -16,7 +16,8 @@ from forgetmi.audit.rule import Rule
 from forgetmi.benchmark import grid as bench_grid
 from forgetmi.benchmark.grid import cells, points
 from forgetmi.benchmark.store import Outcome, Store
-from forgetmi.commands.benchmark import USED, BenchmarkOptions, read_axes
+from forgetmi.commands.benchmark_axes import read_axes
+from forgetmi.commands.benchmark_options import USED, BenchmarkOptions
 from forgetmi.commands.options import parse
 from forgetmi.core.cost import Cost
 from forgetmi.core.seeding import numpy_generator

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
@@ -62,3 +63,24 @@ def take_options(argv: Sequence[str], names: Collection[str]) -> tuple[list[str]
         values[name] = value
 
     return rest, values
+
+
+def rename_options(argv: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Options under their new names; a note on stderr names each old one that was given.
+
+    Args:
+        argv: Arguments after the command's name.
+        renamed: Old to new name, without dashes.
+    """
+    words = []
+    for word in argv:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in renamed:
+            new = f"--{renamed[name]}"
+            print(
+                f"note: --{name} is now {new}; the old name is accepted for one version more",
+                file=sys.stderr,
+            )
+            word = f"{new}{equals}{value}"
+        words.append(word)
+    return words

@@ -1,8 +1,8 @@
-"""``forgetmi methods``: what there is, and what each reads."""
+"""``forgetmi methods``: the registered methods, and what each reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from forgetmi.commands.command_line import command_line
@@ -36,44 +36,61 @@ class MethodsOptions:
 
 def methods(argv: Sequence[str]) -> None:
     """List the registered methods."""
-    own = command_line(
+    options = command_line(
         MethodsOptions,
         argv,
         prog="forgetmi methods",
         description="List the unlearning methods: source, what each reads, cost, exact or approximate.",
     )
-    if own.markdown:
+    if options.markdown:
         echo(page().rstrip("\n"))
         return
+
     for name in registry.names():
         info: MethodInfo = registry.get(name).info
+        reads = ", ".join(sorted(info.reads))
         echo(
-            f"{name}  -  {info.title} ({info.paper})\n    {info.summary}\n"
-            f"    reads {', '.join(sorted(info.reads))}; {_removal(info)}; "
-            f"cost an epoch, in fine-tune epochs: {info.cost}\n    suits {info.suits}\n"
+            f"{name}  -  {info.title} ({info.paper})\n"
+            f"    {info.summary}\n"
+            f"    reads {reads}; {_removal(info)}; cost an epoch, in fine-tune epochs: {info.cost}\n"
+            f"    suits {info.suits}\n"
         )
 
 
 def page() -> str:
     """The page of the documentation, on this package's own methods."""
-    names = [name for name in registry.names() if registry.target(name).startswith("forgetmi.")]
-    infos: dict[str, MethodInfo] = {name: registry.get(name).info for name in names}
-    rows = [
-        (
-            f"`{name}`",
-            info.title,
-            info.paper,
-            ", ".join(sorted(info.reads)),
-            _removal(info),
-            info.cost,
-            info.suits,
+    infos: dict[str, MethodInfo] = {}
+    for name in registry.names():
+        if registry.target(name).startswith("forgetmi."):
+            infos[name] = registry.get(name).info
+
+    lines = [INTRODUCTION, *_table(infos), "\n## In plain words\n"]
+    for name, info in infos.items():
+        lines.append(f"- **{info.title}** (`{name}`): {info.summary}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(infos: Mapping[str, MethodInfo]) -> list[str]:
+    """Lines of a Markdown table, one row a method."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    for name, info in infos.items():
+        rows.append(
+            (
+                f"`{name}`",
+                info.title,
+                info.paper,
+                ", ".join(sorted(info.reads)),
+                _removal(info),
+                info.cost,
+                info.suits,
+            )
         )
-        for name, info in infos.items()
-    ]
-    table = [COLUMNS, ("---",) * len(COLUMNS), *rows]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
-    words = [f"- **{info.title}** (`{name}`): {info.summary}" for name, info in infos.items()]
-    return "\n".join([INTRODUCTION, *lines, "\n## In plain words\n", *words]) + "\n"
+
+    lines = []
+    for row in rows:
+        cells = [cell.replace("|", "\\|") for cell in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def _removal(info: MethodInfo) -> str:

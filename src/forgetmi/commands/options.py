@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import sys
-import types
-import typing
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-import yaml
-
+from forgetmi.commands.agent_values import read_pairs, split_pairs
 from forgetmi.commands.command_line import command_line, take_options
 from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A command without options of its own."""
 
 
 def parse(
@@ -40,7 +40,7 @@ def parse(
         description: What it does.
         only: Fields of `RunSpec` this command uses; empty = all.
         start: Starting values from elsewhere; ``--spec`` and the choice of parts are not options then.
-        agent: Whether ``--NAME=VALUE`` may be written as Weights & Biases's agent does; see `read_value`.
+        agent: Whether ``--NAME=VALUE`` may be written as Weights & Biases's agent does; see `agent_values`.
 
     Returns:
         The specification and the command's own options.
@@ -48,176 +48,95 @@ def parse(
     Raises:
         SpecError: A file or name is wrong. Wrong options end the process with code 2 and the nearest option's name.
     """
-    chosen_elsewhere = start is not None
-    used = [f for f in dataclasses.fields(RunSpec) if not only or f.name in only]
-    rest, pairs = take_pairs(argv, {f.name for f in used}) if agent else (argv, {})
-    words, chosen = take_options(rest, set() if chosen_elsewhere else {"spec", *CHOICES})
+    used = [f.name for f in dataclasses.fields(RunSpec) if not only or f.name in only]
+    words = list(argv)
+
+    # What an agent wrote is set aside: its values are not written as a person writes them.
+    pairs: Mapping[str, str] = {}
+    if agent:
+        words, pairs = split_pairs(words, used)
+
+    # --spec, --cohort and --method come first: they decide which other options there are.
+    chosen: dict[str, type] = {}
     if start is None:
-        start = read_yaml(Path(chosen["spec"])) if "spec" in chosen else RunSpec()
-    for key, registry in CHOICES.items():
-        if key in chosen:
-            start = dataclasses.replace(start, **{key: _default(registry.get(chosen[key]))})
-    given, required = _given(start, pairs)
-    words += required
-    hints = typing.get_type_hints(RunSpec)
-    combined = dataclasses.make_dataclass(
-        "Options",
-        [
-            *(
-                (f.name, typing.get_type_hints(extra)[f.name], _same(f))
-                for f in dataclasses.fields(extra)
-            ),
-            *(
-                (
-                    f.name,
-                    _type(hints[f.name], getattr(start, f.name)),
-                    field(default=getattr(start, f.name)),
-                )  # type: ignore[arg-type]
-                for f in used
-            ),
-        ],
-        frozen=True,
-        kw_only=True,
-    )
-    combined.__doc__ = _documentation(extra)
-    if not chosen_elsewhere:
-        kinds = "; ".join(
-            f"--{key} KIND with KIND one of {', '.join(registry.names())}"
-            for key, registry in CHOICES.items()
-            if not only or key in only
-        )
-        description += f"\n\n--spec FILE gives the starting values. {kinds}."
-    parsed = command_line(combined, words, prog=prog, description=description)
-    values = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(combined)}
-    own = {f.name: values.pop(f.name) for f in dataclasses.fields(extra)}
-    spec = dataclasses.replace(start, **values)
-    return applied(spec, given, where="command line") if given else spec, extra(**own)
+        words, values = take_options(words, {"spec", *CHOICES})
+        start = read_yaml(Path(values["spec"])) if "spec" in values else RunSpec()
+        for part, registry in CHOICES.items():
+            if part in values:
+                chosen[part] = registry.get(values[part])
+        description += f"\n\n{_help_of_choices(used)}"
+
+    # An agent's values are applied at the end; those that have no default go through the command line.
+    types = _types_of_parts(start, chosen)
+    agent_values, required_words = read_pairs(pairs, types, chosen=chosen)
+    words += required_words
+
+    # One dataclass of all options, which tyro reads from the words.
+    options = _all_options(extra, used, start, types, chosen)
+    parsed = command_line(options, words, prog=prog, description=description)
+
+    # Apart again: the command's own options and the specification.
+    own = extra(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(extra)})
+    spec = dataclasses.replace(start, **{name: getattr(parsed, name) for name in used})
+    if agent_values:
+        spec = applied(spec, agent_values, where="command line")
+    return spec, own
 
 
-def take_pairs(argv: Sequence[str], parts: Collection[str]) -> tuple[list[str], dict[str, str]]:
-    """Split off ``--NAME=VALUE`` of a run's parts; ``--method=KIND`` stays, ``--method={...}`` does not."""
-    rest: list[str] = []
-    found: dict[str, str] = {}
-    for word in argv:
-        name, equals, value = word.removeprefix("--").partition("=")
-        part = name.partition(".")[0].replace("-", "_")
-        if (
-            word.startswith("--")
-            and equals
-            and part in parts
-            and (name not in CHOICES or value.startswith("{"))
-        ):
-            found[name] = value
+def _help_of_choices(used: Sequence[str]) -> str:
+    """What the help says of the options that are read before all others."""
+    kinds = []
+    for part, registry in CHOICES.items():
+        if part in used:
+            kinds.append(f"--{part} KIND with KIND one of {', '.join(registry.names())}")
+    return f"--spec FILE gives the starting values. {'; '.join(kinds)}."
+
+
+def _types_of_parts(start: RunSpec, chosen: Mapping[str, type]) -> dict[str, Any]:
+    """Type of each field of a specification; cohort and method have that of the part chosen or given."""
+    types = get_type_hints(RunSpec)
+    for part in CHOICES:
+        types[part] = chosen.get(part, type(getattr(start, part)))
+    return types
+
+
+def _all_options(
+    extra: type,
+    used: Sequence[str],
+    start: RunSpec,
+    types: Mapping[str, Any],
+    chosen: Mapping[str, type],
+) -> type:
+    """A dataclass of a command's own options, then those of a run specification with their starting values."""
+    hints = get_type_hints(extra)
+    fields: list[tuple[str, Any, Any]] = [
+        (own.name, hints[own.name], _with_the_default_of(own)) for own in dataclasses.fields(extra)
+    ]
+
+    for name in used:
+        if name in chosen:
+            # No starting value: the part's own defaults hold, and its required options must be given.
+            fields.append((name, types[name], dataclasses.field()))
         else:
-            rest.append(word)
-    return rest, found
+            default = getattr(start, name)
+            fields.append((name, types[name], dataclasses.field(default=default)))
+
+    options = dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
+    # tyro takes the help of each option from here.
+    options.__doc__ = f"Options.\n\nArgs:\n{_arguments(extra)}\n{_arguments(RunSpec)}\n"
+    return options
 
 
-def read_value(text: str, kind: Any) -> Any:
-    """A value as Python writes it, hence Weights & Biases's agent (``True``, ``[8, 16]``, ``None``), or as YAML does.
-
-    Args:
-        text: The value.
-        kind: Type of the option; where that is text, text stays as it is.
-    """
-    kinds = (
-        typing.get_args(kind)
-        if typing.get_origin(kind) in (typing.Union, types.UnionType)
-        else (kind,)
-    )
-    if type(None) in kinds and text in ("None", "null"):
-        return None
-    if str in kinds or Path in kinds or text in typing.get_args(kind):
-        return text
-    if typing.get_origin(kind) is tuple and text[:1] not in (
-        "[",
-        "(",
-    ):  # one value, as on any command line
-        return (read_value(text, typing.get_args(kind)[0]),)
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError):
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError:
-            return text
+def _with_the_default_of(own: dataclasses.Field[Any]) -> Any:
+    """A new field with the same default; a field belongs to one class alone."""
+    if own.default is not dataclasses.MISSING:
+        return dataclasses.field(default=own.default)
+    if own.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=own.default_factory)
+    return dataclasses.field()
 
 
-def _given(start: RunSpec, pairs: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The values of pairs, and the words of those that the command line requires."""
-    import tyro
-
-    given: dict[str, Any] = {}
-    required = []
-    for name, text in pairs.items():
-        part: Any = start
-        *path, last = name.replace("-", "_").split(".")
-        for key in path:
-            part = getattr(part, key, None)
-        if getattr(part, last, None) is tyro.MISSING:
-            required.append(f"--{name}={text}")
-        else:
-            kind = (
-                typing.get_type_hints(type(part)).get(last, Any)
-                if dataclasses.is_dataclass(part)
-                else Any
-            )
-            given |= _single(name, read_value(text, kind), getattr(part, last, None))
-    return given, required
-
-
-def _single(name: str, value: Any, now: Any) -> dict[str, Any]:
-    """Options one by one, where nested parameters come as one mapping for a part."""
-    if not (isinstance(value, dict) and dataclasses.is_dataclass(now)):
-        return {name: value}
-    return {
-        full: one
-        for key, inner in value.items()
-        for full, one in _single(f"{name}.{key}", inner, getattr(now, str(key), None)).items()
-    }
-
-
-def _default(cls: type) -> Any:
-    """A part with its defaults; required options stay `dataclasses.MISSING` for the command line to fill."""
-    import tyro
-
-    required = {
-        f.name: tyro.MISSING
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    made = object.__new__(cls)
-    for f in dataclasses.fields(cls):
-        if f.name in required:
-            value = tyro.MISSING
-        else:
-            value = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
-        object.__setattr__(made, f.name, value)
-    return made
-
-
-def _type(hint: Any, value: Any) -> Any:
-    return type(value) if hint is Any else hint
-
-
-def _same(f: dataclasses.Field[Any]) -> Any:
-    if f.default is not dataclasses.MISSING:
-        return field(default=f.default)
-    if f.default_factory is not dataclasses.MISSING:
-        return field(default_factory=f.default_factory)
-    return field()
-
-
-def _documentation(extra: type) -> str:
-    """The argument descriptions of both dataclasses under one heading."""
-
-    def arguments(cls: type) -> str:
-        text = sys.modules[cls.__module__].__dict__[cls.__name__].__doc__ or ""
-        return text.split("Args:\n", 1)[1].rstrip() if "Args:\n" in text else ""
-
-    return f"Options.\n\nArgs:\n{arguments(extra)}\n{arguments(RunSpec)}\n"
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """A command without options of its own."""
+def _arguments(options: type) -> str:
+    """The descriptions of a dataclass's arguments, from its docstring."""
+    _, _, arguments = (options.__doc__ or "").partition("Args:\n")
+    return arguments.rstrip()

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import tyro
 
-from forgetmi.cohort.partition_file import read_partition
 from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.model_names import UNLEARNED
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.shadows import estimated_cost, make_pool, plan_for
 from forgetmi.run.spec import spec_of
 
+# From so many models on, they serve these attacks.
 SERVES = ((64, "LiRA, U-LiRA and RULI"), (16, "LiRA, RMIA and IAM"), (2, "RMIA and IAM"))
 
 
@@ -33,7 +32,7 @@ class ShadowOptions:
         unlearnings: Forget sets each of them unlearns by the run's method; U-LiRA and RULI need 1 or 2.
         seed: Root seed of masks and models.
         training_cost: CPU seconds of one training; default: as measured in the run.
-        estimate: Only say what it will cost.
+        estimate: Only print what it will cost.
     """
 
     run: tyro.conf.Positional[Path]
@@ -47,35 +46,52 @@ class ShadowOptions:
 
 def shadows(argv: Sequence[str]) -> None:
     """Train shadow models for an audit."""
-    own = command_line(
+    options = command_line(
         ShadowOptions,
         argv,
         prog="forgetmi shadows",
         description="Train models on random halves of a run's patients, as references of LiRA, RMIA, "
         "IAM, U-LiRA and RULI; forgetmi audit --shadows DIRECTORY uses them.",
     )
-    spec, run = spec_of(own.run), RunDirectory(own.run)
+
+    # What trains models is imported after the help was printed.
+    from forgetmi.cohort.partition_file import read_partition
+    from forgetmi.run.shadows import estimated_cost, make_pool, plan_for
+
+    spec, run = spec_of(options.run), RunDirectory(options.run)
     if not run.signals(UNLEARNED).exists():
         raise SpecError(
             Fault(
                 "the run is not finished",
-                where=own.run.name,
+                where=options.run.name,
                 do="Give the run's command again; it goes on where it stopped.",
             )
         )
+
+    # What will be made, and its cost.
     partition = read_partition(run.partition, spec.cohort.load())
-    plan = plan_for(partition, models=own.models, unlearnings=own.unlearnings, seed=own.seed)
-    cost = estimated_cost(plan, spec, run, training=own.training_cost)
-    side_by_side = min(spec.workers or os.cpu_count() or 1, plan.models)
-    serves = next(name for least, name in SERVES if plan.models >= least)
-    echo(
-        f"{plan.models} shadow models (they serve {serves}) with {plan.unlearnings} unlearnings each: about "
-        f"{cost:.0f} CPU s, {cost / side_by_side / 60:.0f} minutes with {side_by_side} side by side."
+    plan = plan_for(
+        partition, models=options.models, unlearnings=options.unlearnings, seed=options.seed
     )
-    if own.estimate:
+    cost = estimated_cost(plan, spec, run, training=options.training_cost)
+    at_once = min(spec.workers or os.cpu_count() or 1, plan.models)
+    echo(
+        f"{plan.models} shadow models (they serve {_attacks_served(plan.models)}) with {plan.unlearnings} unlearnings "
+        f"each: about {cost:.0f} CPU s, {cost / at_once / 60:.0f} minutes with {at_once} side by side."
+    )
+    if options.estimate:
         return
-    with ProgressDisplay() as display, full_disk_explained(own.out.name):
-        make_pool(plan, spec, run, own.out, on_progress=display.update)
-    echo(
-        f"Shadow models: {own.out}\nUse them: forgetmi audit {own.run} --shadows {own.out} --out DIRECTORY"
-    )
+
+    with ProgressDisplay() as display, full_disk_explained(options.out.name):
+        make_pool(plan, spec, run, options.out, on_progress=display.update)
+
+    echo(f"Shadow models: {options.out}")
+    echo(f"Use them: forgetmi audit {options.run} --shadows {options.out} --out DIRECTORY")
+
+
+def _attacks_served(models: int) -> str:
+    """The attacks that so many shadow models serve."""
+    for fewest, attacks in SERVES:
+        if models >= fewest:
+            return attacks
+    raise ValueError(f"a plan of {models} shadow models")

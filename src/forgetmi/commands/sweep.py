@@ -13,14 +13,10 @@ from forgetmi.core.files import full_disk_explained
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import RunSpec
-from forgetmi.run.track import Kind, Tracker
+from forgetmi.run.track import Kind
 from forgetmi.search.former_names import current_name, renamed
-from forgetmi.search.rules import VALIDATION
-from forgetmi.search.study import Study
-from forgetmi.search.sweep import best_of, run_sweep
-from forgetmi.search.sweep_file import grid, read_sweep
-from forgetmi.search.trial import score
 
+DEFAULT_TRIALS = 20  # where neither the options nor the file name a number
 USED = (
     "cohort",
     "partition",
@@ -68,78 +64,105 @@ class SweepOptions:
 
 def sweep(argv: Sequence[str]) -> None:
     """Try the options of a sweep file, or make one trial."""
-    words = ["--file", *argv] if argv and not argv[0].startswith("-") else list(argv)
-    spec, own = parse(
+    # A first word that is no option is the sweep file.
+    has_file = bool(argv) and not argv[0].startswith("-")
+    words = ["--file", *argv] if has_file else list(argv)
+
+    spec, options = parse(
         SweepOptions,
         words,
         prog="forgetmi sweep",
         only=USED,
         agent=True,
         description=(
-            "forgetmi sweep FILE runs a Weights & Biases sweep file without a server: grid, random or bayes, many workers "
-            "on one study, early_terminate. Its parameters are named like the options below, e.g. method.lr. Without FILE "
-            "it makes one trial, so that the same command is the program of wandb sweep and wandb agent."
+            "forgetmi sweep FILE runs a Weights & Biases sweep file without a server: grid, random or bayes, many "
+            "workers on one study, early_terminate. Its parameters are named like the options below, e.g. method.lr. "
+            "Without FILE it makes one trial, so that the same command is the program of wandb sweep and wandb agent."
         ),
     )
-    with full_disk_explained(own.out.name):
-        if own.file is None:
-            one_trial(spec, own)
+
+    with full_disk_explained(options.out.name):
+        if options.file is None:
+            run_one_trial(spec, options)
         else:
-            whole(spec, own, own.file)
+            run_file(spec, options, options.file)
 
 
-def whole(spec: RunSpec, own: SweepOptions, file: Path) -> None:
-    """All trials of a file."""
-    found = read_sweep(file)
-    count = own.trials or found.most or 20
-    if found.method == "grid":
-        every = len(grid(found.parameters))
-        count = min(own.trials or found.most or every, every)
-    given = own.objective or found.metric or VALIDATION
+def run_file(spec: RunSpec, options: SweepOptions, file: Path) -> None:
+    """All trials of a sweep file."""
+    # What trains models is imported after the help was printed.
+    from forgetmi.search.rule_names import VALIDATION
+    from forgetmi.search.study import Study
+    from forgetmi.search.sweep import best_of, run_sweep
+    from forgetmi.search.sweep_file import grid, read_sweep
+
+    sweep_file = read_sweep(file)
+
+    # A grid has an end; the other ways go on until a number of trials.
+    trials = options.trials or sweep_file.most
+    if sweep_file.method == "grid":
+        size = len(grid(sweep_file.parameters))
+        trials = min(trials or size, size)
+
+    given = options.objective or sweep_file.metric or VALIDATION
     objective = current_name(given)
     if renamed(given):
         echo(f"Note: {renamed(given)}.")
+
     study = Study(
-        own.out,
+        options.out,
         spec,
-        found,
+        sweep_file,
         objective,
-        found.maximise and objective == current_name(found.metric),
-        count,
-        own.storage,
+        sweep_file.maximise and objective == current_name(sweep_file.metric),
+        trials or DEFAULT_TRIALS,
+        options.storage,
     )
     with ProgressDisplay() as display:
         tried = run_sweep(study, on_progress=display.update)
+
+    for trial in tried:
+        value = "-" if trial.value is None else f"{trial.value:.4f}"
+        refused = f": {trial.refused}" if trial.refused else ""
+        echo(f"{trial.number:>4}  {value:>9}  {trial.state}{refused}  {trial.options}")
+
+    all_trials = options.out / "trials.json"
     best = best_of(tried, maximise=study.maximise)
-    for one in tried:
-        value = "-" if one.value is None else f"{one.value:.4f}"
-        echo(
-            f"{one.number:>4}  {value:>9}  {one.state}{': ' + one.refused if one.refused else ''}  {one.options}"
-        )
     if best is None:
-        echo(f"No trial may be chosen. All: {own.out / 'trials.json'}")
-    else:
-        echo(
-            f"Best by {objective}: trial {best.number} ({best.value:.4f}) {best.options}\n"
-            f"Use it with  forgetmi run --spec {own.out / 'best.yaml'}   All: {own.out / 'trials.json'}"
-        )
+        echo(f"No trial may be chosen. All: {all_trials}")
+        return
+    echo(f"Best by {objective}: trial {best.number} ({best.value:.4f}) {best.options}")
+    echo(f"Use it with  forgetmi run --spec {options.out / 'best.yaml'}   All: {all_trials}")
 
 
-def one_trial(spec: RunSpec, own: SweepOptions) -> None:
-    """One trial of the options given; an agent's own run is told its score."""
-    if own.trials > 1:
+def run_one_trial(spec: RunSpec, options: SweepOptions) -> None:
+    """One trial of the options given; an agent's tracker gets its score."""
+    # What trains models is imported after the help was printed.
+    from forgetmi.run.track import Tracker
+    from forgetmi.search.rule_names import VALIDATION
+    from forgetmi.search.trial import score
+
+    if options.trials > 1:
         raise SpecError(
             Fault("several trials are asked for without a sweep file", do="Give the FILE first.")
         )
+
     use_threads(spec.threads)
-    objective = own.objective or VALIDATION
-    value, refused = score(spec, own.out, objective=objective, progress=lambda done, total: None)
-    kind: Kind = own.track or ("wandb" if os.environ.get("WANDB_SWEEP_ID") else "")
+    objective = options.objective or VALIDATION
+    value, refused = score(
+        spec, options.out, objective=objective, progress=lambda done, total: None
+    )
+
+    # An agent sets the variable for the trials that it starts.
+    started_by_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
+    kind: Kind = options.track or ("wandb" if started_by_agent else "")
     if kind:
-        with Tracker(kind, own.out, "trial", {}) as tracker:
-            scores = {objective: value, "refused": float(bool(refused))}
-            # A sweep that an earlier version began waits for the former name of the rule.
-            if not own.objective:
-                scores["own"] = value
+        scores = {objective: value, "refused": float(bool(refused))}
+        # A sweep that an earlier version began waits for the former name of the rule.
+        if not options.objective:
+            scores["own"] = value
+        with Tracker(kind, options.out, "trial", {}) as tracker:
             tracker.log(scores, step=0)
-    echo(f"{objective}: {value:.6f}{' (refused: ' + refused + ')' if refused else ''}")
+
+    note = f" (refused: {refused})" if refused else ""
+    echo(f"{objective}: {value:.6f}{note}")

@@ -13,10 +13,28 @@ from forgetmi.core.registry import methods
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import to_plain
 from forgetmi.search.former_names import current_name, renamed
-from forgetmi.search.rules import Rule
-from forgetmi.search.tune import tune as run_tuning
-from forgetmi.search.tune_choice import Chosen
-from forgetmi.search.tune_plan import make_plan
+from forgetmi.search.rule_names import Rule
+
+USED = (
+    "cohort",
+    "partition",
+    "images",
+    "text",
+    "model",
+    "training",
+    "method",
+    "given",
+    "retrains",
+    "batch_size",
+    "seed",
+    "split_seed",
+    "workers",
+    "threads",
+    "runner",
+    "address",
+    "gpus_per_job",
+    "device",
+)
 
 
 @dataclass(frozen=True)
@@ -41,39 +59,17 @@ class TuneOptions:
 
 def tune(argv: Sequence[str]) -> None:
     """Choose each method's options on the same budget."""
-    spec, own = parse(
+    spec, options = parse(
         TuneOptions,
         _with_current_rule(argv),
         prog="forgetmi tune",
         description="Try options of one or several methods, the same number for each, and write the best as NAME.yaml "
         "for --spec. Test patients and retrained models are read by the rule retraining alone.",
-        only=(
-            "cohort",
-            "partition",
-            "images",
-            "text",
-            "model",
-            "training",
-            "method",
-            "given",
-            "retrains",
-            "batch_size",
-            "seed",
-            "split_seed",
-            "workers",
-            "threads",
-            "runner",
-            "address",
-            "gpus_per_job",
-            "device",
-        ),
+        only=USED,
     )
-    chosen = {name: methods.get(name)() for name in own.methods} or {
-        to_plain(spec.method)["kind"]: spec.method
-    }
-    if len(chosen) < len(own.methods):
+    if len(set(options.methods)) < len(options.methods):
         raise SpecError(Fault("a method is named twice", where="--methods"))
-    if not own.seeds:
+    if not options.seeds:
         raise SpecError(
             Fault(
                 "no seeds are given",
@@ -81,16 +77,48 @@ def tune(argv: Sequence[str]) -> None:
                 do="Give at least one, or leave the option out.",
             )
         )
-    plan = make_plan(own.out, spec, chosen, rule=own.rule, seeds=own.seeds, trials=own.trials)
+
+    # What trains models is imported after the help was printed.
+    from forgetmi.search.tune import tune as run_tuning
+    from forgetmi.search.tune_plan import make_plan
+
+    # The first trial of a method has its defaults, or the options given with --method.
+    first_trials = {name: methods.get(name)() for name in options.methods}
+    if not first_trials:
+        name = to_plain(spec.method)["kind"]
+        first_trials = {name: spec.method}
+
+    plan = make_plan(
+        options.out,
+        spec,
+        first_trials,
+        rule=options.rule,
+        seeds=options.seeds,
+        trials=options.trials,
+    )
     with ProgressDisplay() as display:
-        found = run_tuning(plan, on_progress=display.update)
-    echo(summary(found, {name: len(tried) for name, tried in plan.trials.items()}))
-    echo(f"All trials: {own.out}/NAME.json. Use one with  forgetmi run --spec {own.out}/NAME.yaml")
+        chosen = run_tuning(plan, on_progress=display.update)
+
+    echo(
+        f"{'method':<22}{'trials':>7}{'defaults':>10}{'best':>8}  options that differ from the defaults"
+    )
+    for choice in chosen:
+        trials = len(plan.trials[choice.name])
+        default, best = _score(choice.default), _score(choice.score)
+        note = f"no trial is allowed: {choice.refused}"
+        if not choice.refused:
+            note = _changed_options(choice.name, choice.method)
+            note += "" if choice.forgot else "  (did not forget)"
+        echo(f"{choice.name:<22}{trials:>7}{default:>10}{best:>8}  {note}")
+
+    out = options.out
+    echo(f"All trials: {out}/NAME.json. Use one with  forgetmi run --spec {out}/NAME.yaml")
 
 
 def _with_current_rule(argv: Sequence[str]) -> list[str]:
     """The arguments with the present name of the rule, where a former one was typed."""
     words = list(argv)
+
     for position, word in enumerate(words):
         before = words[position - 1] if position else ""
         option, _, value = word.partition("=")
@@ -100,30 +128,20 @@ def _with_current_rule(argv: Sequence[str]) -> list[str]:
         elif option == "--rule" and renamed(value):
             echo(f"Note: {renamed(value)}.")
             words[position] = f"--rule={current_name(value)}"
+
     return words
 
 
-def summary(found: Sequence[Chosen], trials: dict[str, int]) -> str:
-    """One line a method: score of the defaults, the best score, and what the best options are."""
-    lines = [
-        f"{'method':<22}{'trials':>7}{'defaults':>10}{'best':>8}  options that differ from the defaults"
-    ]
-    for one in found:
-        scores = [
-            f"{value:.3f}" if value is not None else "-" for value in (one.default, one.score)
-        ]
-        note = f"no trial is allowed: {one.refused}" if one.refused else _changed(one)
-        lines.append(
-            f"{one.name:<22}{trials[one.name]:>7}{scores[0]:>10}{scores[1]:>8}  {note}"
-            + ("" if one.forgot or one.refused else "  (did not forget)")
-        )
-    return "\n".join(lines)
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
-def _changed(one: Chosen) -> str:
-    before: dict[str, Any] = asdict(methods.get(one.name)())
-    after: dict[str, Any] = asdict(one.method)
-    return (
-        ", ".join(f"{key}={value}" for key, value in after.items() if value != before[key])
-        or "none"
-    )
+def _changed_options(name: str, method: Any) -> str:
+    """The options of a method that differ from its defaults."""
+    defaults: dict[str, Any] = asdict(methods.get(name)())
+
+    changed = []
+    for option, value in asdict(method).items():
+        if value != defaults[option]:
+            changed.append(f"{option}={value}")
+    return ", ".join(changed) or "none"

@@ -77,7 +77,7 @@ def check_micro_batches(number: int) -> None:
     raise SpecError(
         Fault(
             f"a batch cannot be computed in {number} micro-batches",
-            where="--shares",
+            where="--micro-batches",
             why=why,
             do=advice,
         )

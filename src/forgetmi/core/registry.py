@@ -125,5 +125,5 @@ attacks = Registry("attack", "forgetmi.attacks")
 cohorts = Registry("cohort", "forgetmi.cohorts")
 methods = Registry("method", "forgetmi.methods")
 
-# Functions of the words after the verb. NAME is a verb of its own; VERB.OPTION takes VERB over where --OPTION is given.
+# Functions of the words after the verb; see `forgetmi.commands.entry_points`.
 commands = Registry("command", "forgetmi.commands")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
@@ -45,6 +44,9 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
             )
         )
 
+    # Imported here, because specifications import this module and need no scipy.
+    from scipy.special import log_softmax
+
     return log_softmax(logits, axis=1)
 
 
@@ -66,6 +68,8 @@ def margin(log_probability: Floats, label: Ints) -> Floats:
     # Every class but the true one
     others = np.array(log_probability)
     others[images, label] = -np.inf
+    from scipy.special import logsumexp  # here for the same reason
+
     return log_probability[images, label] - logsumexp(others, axis=1)
 
 

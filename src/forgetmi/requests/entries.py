@@ -16,7 +16,7 @@ Kind = Literal["patient", "study"]
 
 STATES: tuple[State, ...] = get_args(State)
 FINAL: tuple[State, ...] = ("closed", "refused")
-PENDING = tuple(state for state in STATES if state not in FINAL)
+PENDING: tuple[State, ...] = tuple(state for state in STATES if state not in FINAL)
 
 
 @dataclass(frozen=True)

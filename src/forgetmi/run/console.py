@@ -11,7 +11,6 @@ from typing import Any
 from forgetmi.core.cost import Cost
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
-from forgetmi.evaluation.gaps import GAP_MEASURES
 
 
 def echo(text: str) -> None:
@@ -76,6 +75,9 @@ def summary(
         seeds: Their seeds.
         costs: Of unlearning and of one retraining, for each seed; may be empty.
     """
+    # The measures bring scipy, which plain printing does not need.
+    from forgetmi.evaluation.gaps import GAP_MEASURES
+
     models = ["original", "unlearned", "retrained"]
     lines = [
         f"{'image head, seed ' + str(seed) if len(seeds) == 1 else 'image head, mean over seeds':<30}"

@@ -15,7 +15,7 @@ from forgetmi.core.suggest import did_you_mean
 from forgetmi.evaluation import suite
 from forgetmi.run.spec import RunSpec
 from forgetmi.search.former_names import current_name
-from forgetmi.search.rules import VALIDATION
+from forgetmi.search.rule_names import VALIDATION
 
 ScoreKey = tuple[str, str, str]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,6 @@ from forgetmi.evaluation import suite
 from forgetmi.evaluation.gaps import stayed
 from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
 from forgetmi.evaluation.utility import macro_auc
-
-Rule = Literal["validation", "retraining"]
-VALIDATION: Rule = "validation"
-RETRAINING: Rule = "retraining"
 
 HEADS: tuple[Head, ...] = ("image", "text")
 LARGEST_AUC_LOSS = 0.02  # of validation AUC, either head

@@ -26,7 +26,8 @@ from forgetmi.run.stages import make_model
 from forgetmi.run.unlearn_from import unlearn_from
 from forgetmi.search.former_names import current_name
 from forgetmi.search.objectives import check_objective, split_objective
-from forgetmi.search.rules import VALIDATION, against_validation, validation_rows
+from forgetmi.search.rule_names import VALIDATION
+from forgetmi.search.rules import against_validation, validation_rows
 
 
 def score(

@@ -23,7 +23,8 @@ from forgetmi.run.spec import RunSpec, to_plain
 from forgetmi.run.stages import make_model
 from forgetmi.run.unlearn_from import unlearn_from
 from forgetmi.search.former_names import update_stored_name
-from forgetmi.search.rules import RETRAINING, Rule, validation_rows
+from forgetmi.search.rule_names import RETRAINING, Rule
+from forgetmi.search.rules import validation_rows
 from forgetmi.search.tune_choice import Chosen, choose
 from forgetmi.search.tune_plan import Plan
 

@@ -16,7 +16,8 @@ from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_data import load_data
 from forgetmi.run.run_models import retrained_names
 from forgetmi.run.spec import RunSpec, to_plain, write_yaml
-from forgetmi.search.rules import RETRAINING, SelectionScore, against_retrains, against_validation
+from forgetmi.search.rule_names import RETRAINING
+from forgetmi.search.rules import SelectionScore, against_retrains, against_validation
 from forgetmi.search.tune_plan import Plan
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.run.spec import RunSpec, replace_seed, to_plain
-from forgetmi.search.rules import RETRAINING, Rule
+from forgetmi.search.rule_names import RETRAINING, Rule
 
 
 @dataclass(frozen=True)

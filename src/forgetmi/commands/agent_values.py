@@ -1,0 +1,140 @@
+"""Values as a Weights & Biases agent writes them: ``--NAME=VALUE``, nested parameters as one mapping."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import types
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forgetmi.run.spec import CHOICES
+
+
+def split_pairs(argv: Sequence[str], parts: Collection[str]) -> tuple[list[str], dict[str, str]]:
+    """Split off ``--NAME=VALUE`` of a run's parts; ``--method=KIND`` stays, ``--method={...}`` does not.
+
+    Args:
+        argv: Arguments after the command's name.
+        parts: Fields of the run specification that the command uses.
+
+    Returns:
+        The other words, and name to value of the pairs.
+    """
+    rest: list[str] = []
+    pairs: dict[str, str] = {}
+
+    for word in argv:
+        name, equals, value = word.removeprefix("--").partition("=")
+        part = name.partition(".")[0].replace("-", "_")
+
+        is_pair = word.startswith("--") and equals and part in parts
+        is_kind = name in CHOICES and not value.startswith("{")
+        if is_pair and not is_kind:
+            pairs[name] = value
+        else:
+            rest.append(word)
+
+    return rest, pairs
+
+
+def read_pairs(
+    pairs: Mapping[str, str], types_of_parts: Mapping[str, Any], *, chosen: Mapping[str, type]
+) -> tuple[dict[str, Any], list[str]]:
+    """The values of pairs.
+
+    Args:
+        pairs: Name of an option, e.g. ``method.lr``, to what was written.
+        types_of_parts: Type of each field of the run specification.
+        chosen: Parts whose kind was chosen on this command line, hence without starting values.
+
+    Returns:
+        Values by option, nested parameters one by one; and the words of those options that have no default, which the
+        command line itself must hold.
+    """
+    values: dict[str, Any] = {}
+    required: list[str] = []
+
+    for name, text in pairs.items():
+        part, *path = name.replace("-", "_").split(".")
+        kind = types_of_parts.get(part, Any)
+        owner: Any = None
+        for key in path:
+            owner = kind
+            kind = _type_of_option(owner, key)
+
+        if part in chosen and len(path) == 1 and _has_no_default(owner, path[0]):
+            required.append(f"--{name}={text}")
+        else:
+            values |= _one_by_one(name, read_value(text, kind), kind)
+
+    return values, required
+
+
+def read_value(text: str, kind: Any) -> Any:
+    """A value as Python writes it, hence the agent (``True``, ``[8, 16]``, ``None``), or as YAML does.
+
+    Args:
+        text: The value.
+        kind: Type of the option; where that is text, text stays as it is.
+    """
+    is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    alternatives = typing.get_args(kind) if is_union else (kind,)
+
+    if type(None) in alternatives and text in ("None", "null"):
+        return None
+
+    # Text, a path, or one of the words of a Literal.
+    if str in alternatives or Path in alternatives or text in typing.get_args(kind):
+        return text
+
+    # One value of several, as on any command line.
+    is_tuple = typing.get_origin(kind) is tuple
+    if is_tuple and not text.startswith(("[", "(")):
+        return (read_value(text, typing.get_args(kind)[0]),)
+
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return _read_yaml_value(text)
+
+
+def _read_yaml_value(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _one_by_one(name: str, value: Any, kind: Any) -> dict[str, Any]:
+    """Options one by one, where nested parameters come as one mapping for a part."""
+    if not (isinstance(value, dict) and dataclasses.is_dataclass(kind)):
+        return {name: value}
+
+    options: dict[str, Any] = {}
+    for key, inner in value.items():
+        options |= _one_by_one(f"{name}.{key}", inner, _type_of_option(kind, str(key)))
+    return options
+
+
+def _type_of_option(owner: Any, name: str) -> Any:
+    """Type of an option of a part; Any where there is no such option, which is reported later."""
+    if not dataclasses.is_dataclass(owner):
+        return Any
+    return typing.get_type_hints(owner).get(name, Any)
+
+
+def _has_no_default(owner: Any, name: str) -> bool:
+    """Whether a part needs this option."""
+    if not dataclasses.is_dataclass(owner):
+        return False
+
+    for option in dataclasses.fields(owner):
+        if option.name == name:
+            no_value = option.default is dataclasses.MISSING
+            return no_value and option.default_factory is dataclasses.MISSING
+    return False

@@ -1,0 +1,58 @@
+"""``forgetmi predict``: run a checkpoint over a cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetmi.commands.options import parse
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.files import full_disk_explained
+from forgetmi.jobs.pool import use_threads
+from forgetmi.run.console import ProgressDisplay, echo
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of ``forgetmi predict``.
+
+    Args:
+        checkpoint: Directory of the model.
+        out: The .npz to write: logits and embeddings a row, keyed digests, no text.
+    """
+
+    checkpoint: Path
+    out: Path
+
+
+def predict(argv: Sequence[str]) -> None:
+    """Run a checkpoint over a cohort."""
+    spec, options = parse(
+        PredictOptions,
+        argv,
+        prog="forgetmi predict",
+        only=("cohort", "threads", "device"),
+        description="Run a checkpoint over every row of a cohort and store its outputs.",
+    )
+
+    # What runs models is imported after the help was printed.
+    from forgetmi.run import workflow
+    from forgetmi.run.device import device_of
+    from forgetmi.run.prepared import open_checkpoint
+
+    use_threads(spec.threads)
+    cohort: Cohort = spec.cohort.load()
+
+    with ProgressDisplay() as display, full_disk_explained(options.out.name):
+        prepared, loaded = open_checkpoint(options.checkpoint, cohort=cohort)
+        signals = workflow.predict(
+            prepared=prepared,
+            model=loaded.model.to(device_of(spec)),
+            progress=lambda done: display.update("images", done, len(cohort)),
+        )
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        signals.save(options.out)
+
+    echo(f"Signals of {len(signals)} images: {options.out}")
+    echo("Open with numpy.load or forgetmi.Signals.load.")

@@ -1,0 +1,103 @@
+"""``forgetmi train``: train one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from forgetmi.commands.checkpoint_files import named_after, state_file
+from forgetmi.commands.options import parse
+from forgetmi.core.cost import Meter
+from forgetmi.core.files import full_disk_explained, write_json
+from forgetmi.jobs.pool import use_threads
+from forgetmi.run.console import ProgressDisplay, echo
+
+USED = (
+    "cohort",
+    "partition",
+    "images",
+    "text",
+    "model",
+    "training",
+    "method",
+    "seed",
+    "split_seed",
+    "threads",
+    "device",
+)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of ``forgetmi train``.
+
+    Args:
+        out: Directory of the checkpoint; partition.json and the progress of an interrupted training lie next to it.
+        without_forgotten: Leave the forgotten patients out (Retrain).
+    """
+
+    out: Path
+    without_forgotten: bool = False
+
+
+def train(argv: Sequence[str]) -> None:
+    """Train one model."""
+    spec, options = parse(
+        TrainOptions,
+        argv,
+        prog="forgetmi train",
+        description="Train the original, or a model without the forgotten. --method matters for methods that need more "
+        "of the original's training than its weights: what they keep then lies next to the checkpoint.",
+        only=USED,
+    )
+
+    # What trains models is imported after the help was printed.
+    from forgetmi.cohort.partition_file import write_partition
+    from forgetmi.run.device import device_of
+    from forgetmi.run.original_training import log_path, train_original
+    from forgetmi.run.run_data import load_data, prepare
+
+    use_threads(spec.threads)
+    cohort, partition = load_data(spec)
+
+    with ProgressDisplay() as display, full_disk_explained(options.out.name):
+        prepared = prepare(
+            spec, cohort, partition, lambda done, total: display.update("images", done, total)
+        )
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_partition(named_after(options.out, "partition.json"), partition)
+
+        # An interrupted training goes on from its state.
+        state = state_file(options.out)
+        with Meter() as meter:
+            trained = train_original(
+                prepared=prepared,
+                partition=partition,
+                method=spec.method,
+                recipe=spec.training,
+                seed=spec.seed,
+                resume=state,
+                log=log_path(options.out),
+                without_forgotten=options.without_forgotten,
+                device=device_of(spec),
+                progress=lambda done, total: display.update("train", done, total),
+            )
+
+        # The checkpoint, and what it took.
+        digest = prepared.save(
+            options.out,
+            trained.model,
+            role="retrained" if options.without_forgotten else "original",
+            seed=spec.seed,
+            recipe=asdict(spec.training),
+        )
+        trace = {"epochs": trained.trace.epochs, "cost": asdict(meter.cost)}
+        write_json(named_after(options.out, "trace.json"), trace)
+        state.unlink(missing_ok=True)
+
+    echo(
+        f"Checkpoint: {options.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
+        f"Partition: {named_after(options.out, 'partition.json')}\n"
+        f"Next: forgetmi unlearn --checkpoint {options.out} --out DIRECTORY with the same cohort options"
+    )

@@ -1,0 +1,77 @@
+"""``forgetmi verify``: check a record, its chain, and every file it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from forgetmi.commands.command_line import command_line
+from forgetmi.evidence.record import NOT_AUDITED
+from forgetmi.run.console import echo
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Options of ``forgetmi verify``.
+
+    Args:
+        record: record.json, or the run directory it lies in.
+        key: The signer's public key (PEM), from a source you trust.
+        previous: Records before it in the chain, in any order.
+        recompute: What to compute again from the stored signals: metrics, the verdict, or nothing.
+    """
+
+    record: tyro.conf.Positional[Path]
+    key: Path | None = None
+    previous: tuple[Path, ...] = ()
+    recompute: Literal["metrics", "verdict", "nothing"] = "nothing"
+
+
+def verify(argv: Sequence[str]) -> None:
+    """Check a record, its chain, and every file it names."""
+    options = command_line(
+        VerifyOptions,
+        argv,
+        prog="forgetmi verify",
+        description="Check a record's form, digest, signature and chain, every file it names and every "
+        "proof; with --recompute, compute a part again from the stored signals.",
+    )
+
+    # What reads and recomputes is imported after the help was printed.
+    from forgetmi.evidence.verify import verify as check_record
+    from forgetmi.run import recompute
+    from forgetmi.run.record import _said
+
+    checked = check_record(options.record, key=options.key, previous=options.previous)
+    root = options.record if options.record.is_dir() else options.record.parent
+    holds, unchecked = list(checked.done), list(checked.open)
+
+    if options.recompute == "metrics":
+        numbers, largest = recompute.metrics(root, checked.record)
+        line = f"{numbers} numbers computed again from the stored signals are the same"
+        if largest:
+            line += f" (largest difference {largest:.0e})"
+        holds.append(line)
+    else:
+        unchecked.append("whether the metrics follow from the signals: --recompute metrics")
+
+    audited = checked.record.decision.outcome != NOT_AUDITED
+    if options.recompute == "verdict":
+        verdict = recompute.verdict(root, checked.record)
+        holds.append(f"the verdict follows from the stored signals: {verdict}")
+    elif audited:
+        unchecked.append("whether the verdict follows from the signals: --recompute verdict")
+
+    unchecked.append(
+        "whether the signals are those of the models: that needs the models, the cohort and its key"
+    )
+
+    echo(_said(checked.record))
+    for line in holds:
+        echo(f"  holds: {line}")
+    for line in unchecked:
+        echo(f"  not checked: {line}")
