@@ -1,4 +1,4 @@
-"""Jobs side by side in processes; by default of one thread each: on two cores two such beat one of two threads."""
+"""Jobs in parallel processes; by default of one thread each: on two cores two such beat one of two threads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
 from typing import Any
 
@@ -18,8 +19,13 @@ from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.launch import launched
 
 ProgressCallback = Callable[[int, int], None]
+JobProgress = Callable[[str, int, int], None]  # with the job's name
+
 # Workers are copies of one process that has imported everything, where the system can make such copies safely.
 _METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+_POLL_SECONDS = 0.1  # between two looks at the progress of running jobs
+
+# In a worker: where its progress is written to.
 _channel: Any = None
 
 
@@ -29,7 +35,7 @@ class Job:
 
     Args:
         name: Unique name.
-        work: An importable function; its last argument is called with (done, in all).
+        work: An importable function; its last argument is called with (done, total).
         arguments: Picklable.
         after: Name of the job that must be finished first, if it is among those given.
         killed: An importable function, called here with ``(*arguments, fault)`` when the process of the job was
@@ -55,7 +61,7 @@ def run_jobs(
     *,
     workers: int = 0,
     threads: int = 1,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: JobProgress | None = None,
 ) -> None:
     """Run jobs, several at a time; the first error stops the rest and is raised.
 
@@ -64,22 +70,26 @@ def run_jobs(
         workers: Processes; 0 = one a core, never more than jobs; 1 = in this process, as under a launcher. One job
             alone needs no other process, unless it goes on when that is killed.
         threads: Threads each of them computes with.
-        on_progress: Called with (name, done, in all) as jobs go on.
+        on_progress: Called with (name, done, total) as jobs go on.
 
     Raises:
-        ForgetMIError: The process of a job was killed, and the job does not say what then.
+        ForgetMIError: The process of a job was killed, and the job has no function for that.
         SpecError: There is less than one thread.
     """
     _check(threads)
+    if on_progress is None:
+        on_progress = _ignore
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    on_progress = on_progress or (lambda name, done, total: None)
-    if launched() > 1 or workers == 1 or (count <= 1 and not any(job.killed for job in jobs)):
+
+    # One job needs no process of its own, unless the work goes on when that is killed.
+    survives_kill = any(job.killed for job in jobs)
+    if launched() > 1 or workers == 1 or (count <= 1 and not survives_kill):
         use_threads(threads)
         for job in _ordered(jobs):
-            job.work(
-                *job.arguments, lambda done, total, name=job.name: on_progress(name, done, total)
-            )
+            job.work(*job.arguments, partial(on_progress, job.name))
         return
+
+    # One process a slot; on an error or an interrupt none of them may live on
     slots = [_WorkerSlot(threads) for _ in range(count)]
     try:
         _schedule(slots, jobs, on_progress)
@@ -92,20 +102,23 @@ def run_jobs(
             slot.close()
 
 
+def _ignore(name: str, done: int, total: int) -> None:
+    """Progress that nobody reads."""
+
+
 def give_up(job: Job, fault: Fault) -> None:
-    """Leave a job whose process is gone: let it say so itself, or stop.
+    """Leave a job whose process is gone: let it record that itself, or stop.
 
     Args:
         job: The job.
         fault: What became of its process.
 
     Raises:
-        ForgetMIError: The job has nothing to say.
+        ForgetMIError: The job has no function for that.
     """
     if job.killed is None:
-        raise ForgetMIError(
-            replace(fault, where=job.name, do=f"{fault.do} Give the same command again to go on.")
-        )
+        advice = f"{fault.do} Give the same command again to go on."
+        raise ForgetMIError(replace(fault, where=job.name, do=advice))
     job.killed(*job.arguments, fault)
 
 
@@ -122,6 +135,7 @@ def use_threads(threads: int) -> None:
 
 
 def _check(threads: int) -> None:
+    """There is at least one thread."""
     if threads < 1:
         raise SpecError(Fault(f"threads is {threads}", do="Choose 1 or more."))
 
@@ -139,52 +153,66 @@ class _WorkerSlot:
         self._open()
 
     def _open(self) -> None:
+        """Prepare a process; it starts with its first job."""
         context = get_context(_METHOD)
-        # Written at once: a finished job has told everything. Not shared: one killed while it writes keeps the lock.
+
+        # Written at once: of a finished job all progress is there. Not shared between slots: a process that is killed
+        # while it writes keeps the lock.
         self._channel = context.SimpleQueue()
         self._pool = ProcessPoolExecutor(
             1, mp_context=context, initializer=_start, initargs=(self._channel, self._threads)
         )
 
     def submit(self, job: Job) -> Future[None]:
+        """Start a job."""
         try:
             return self._pool.submit(_work, job)
         except BrokenProcessPool:  # its process was killed while it had nothing to do
             self.renew()
             return self._pool.submit(_work, job)
 
-    def drain(self, on_progress: Callable[[str, int, int], None]) -> None:
+    def drain(self, on_progress: JobProgress) -> None:
+        """Pass on the progress that the process has written."""
         while not self._channel.empty():
             on_progress(*self._channel.get())
 
     def renew(self) -> int | None:
         """Put another process in the place of one that is gone, and return the exit code of that."""
         gone = list((self._pool._processes or {}).values())
-        self._pool.shutdown()  # its thread reads the exit code, which can be read once
+
+        # The pool's thread reads the exit code, which can be read once.
+        self._pool.shutdown()
         self._open()
         return gone[0].exitcode if gone else None
 
     def stop(self) -> None:
+        """End the process, with what it is doing."""
         for process in list((self._pool._processes or {}).values()):
             process.terminate()
 
     def close(self) -> None:
+        """Wait for the process to end."""
         self._pool.shutdown()
 
 
-def _schedule(
-    slots: Sequence[_WorkerSlot], jobs: Sequence[Job], on_progress: Callable[[str, int, int], None]
-) -> None:
+def _schedule(slots: Sequence[_WorkerSlot], jobs: Sequence[Job], on_progress: JobProgress) -> None:
+    """Give waiting jobs to free slots until all are done."""
     free, waiting, unfinished = list(slots), list(jobs), {job.name for job in jobs}
     running: dict[Future[None], tuple[Job, _WorkerSlot]] = {}
     while waiting or running:
-        for job in [job for job in waiting if job.after not in unfinished][: len(free)]:
+        # Start jobs that wait for no other, as many as there are free slots
+        ready = [job for job in waiting if job.after not in unfinished]
+        for job in ready[: len(free)]:
             waiting.remove(job)
             slot = free.pop()
             running[slot.submit(job)] = job, slot
-        done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+
+        # Show progress while waiting for the next to finish
+        done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         for _, slot in running.values():
             slot.drain(on_progress)
+
+        # A job's error is raised here; one whose process was killed may be given up.
         for future in done:
             job, slot = running.pop(future)
             try:
@@ -197,13 +225,15 @@ def _schedule(
 
 
 def _death(code: int | None) -> Fault:
-    """What an exit code says about a process that did not finish its job."""
+    """What the exit code means for a process that did not finish its job."""
     if code is None or code >= 0:
         return Fault(
             "its process ended before its work",
             why=f"exit code {code}",
             do="What it printed may say more.",
         )
+
+    # A negative code is the signal that ended it.
     try:
         name = signal.Signals(-code).name
     except ValueError:
@@ -218,9 +248,9 @@ def _start(channel: Any, threads: int) -> None:
     global _channel
     _channel = channel
     use_threads(threads)
-    parent = (
-        parent_process()
-    )  # not os.getppid(): that is the server that forks, which lives as long as its workers
+
+    # Not os.getppid(): that is the server that forks, which lives as long as its workers.
+    parent = parent_process()
 
     def watch() -> None:
         if parent is not None:
@@ -231,11 +261,17 @@ def _start(channel: Any, threads: int) -> None:
 
 
 def _work(job: Job) -> None:
+    """A job in a worker."""
+
+    def progress(done: int, total: int) -> None:
+        _channel.put((job.name, done, total))
+
     try:
-        job.work(*job.arguments, lambda done, total: _channel.put((job.name, done, total)))
+        job.work(*job.arguments, progress)
     except Exception as error:
+        # An error that cannot be pickled would break the pool as a killed process does: its name is sent.
         try:
             pickle.loads(pickle.dumps(error))
-        except Exception:  # noqa: BLE001 - sent as it is, it would break the pool as a killed process does
+        except Exception:  # noqa: BLE001 - whatever pickle raises
             raise RuntimeError(type(error).__name__) from error
         raise

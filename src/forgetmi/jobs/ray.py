@@ -11,11 +11,12 @@ from typing import Any
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.jobs.pool import Job, give_up, use_threads
 
-# What a job on another machine must know of the environment of this process.
+# What a job on another machine gets of the environment of this process.
 INHERITED = ("FORGETMI_CACHE", "FORGETMI_KEY_FILE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 # How often a job is tried before it is taken for the cause: when its machine is lost, and when its process is killed,
 # which a machine that is shut down does first.
 LOST, KILLED = 5, 2
+_POLL_SECONDS = 1.0
 
 
 def run_on_ray(
@@ -40,24 +41,32 @@ def run_on_ray(
 
     Raises:
         SpecError: Ray is not installed, or there is no cluster at the address.
-        ForgetMIError: The process of a job was killed, and the job does not say what then.
+        ForgetMIError: The process of a job was killed, and the job has no function for that.
     """
     if not jobs:
         return
+
     ray = _connect(address)
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    folder = str(Path.cwd())
+
     # Ray's own retries make no difference between a machine that was lost and a job that kills its process each time.
     task = ray.remote(_perform).options(num_cpus=threads, num_gpus=gpus, max_retries=0)
-    waiting, unfinished, ends = list(jobs), {job.name for job in jobs}, Counter[tuple[str, int]]()
+    waiting, unfinished = list(jobs), {job.name for job in jobs}
     running: dict[Any, Job] = {}
+    ends = Counter[tuple[str, int]]()  # by job and by how often such an end may be
     try:
         while waiting or running:
+            # Submit every job that waits for no other
             for job in [job for job in waiting if job.after not in unfinished]:
                 waiting.remove(job)
-                running[task.remote(job, environment, str(Path.cwd()), threads)] = job
-            done, _ = ray.wait(list(running), timeout=1.0)
+                running[task.remote(job, environment, folder, threads)] = job
+
+            done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
             for ref in done:
                 job = running.pop(ref)
+
+                # A job whose process ended too early runs again, until that has happened too often.
                 end = _end(ray, ref)
                 if end is not None:
                     fault, tries = end
@@ -66,6 +75,7 @@ def run_on_ray(
                         waiting.append(job)
                         continue
                     give_up(job, fault)
+
                 unfinished.discard(job.name)
                 if on_progress is not None:
                     on_progress(job.name, 1, 1)
@@ -78,6 +88,11 @@ def run_on_ray(
 
 
 def _connect(address: str) -> Any:
+    """Ray, connected to a cluster.
+
+    Raises:
+        SpecError: Ray is not installed, or there is no cluster at the address.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network unless asked
     try:
         import ray  # pyright: ignore[reportMissingImports]
@@ -89,6 +104,7 @@ def _connect(address: str) -> Any:
                 do="Install it with  pip install 'forgetmi[ray]'.",
             )
         ) from error
+
     try:
         if address:
             ray.init(address=address, log_to_driver=False)
@@ -113,13 +129,11 @@ def _end(ray: Any, ref: Any) -> tuple[Fault, int] | None:
     try:
         ray.get(ref)
     except ray.exceptions.NodeDiedError:
-        return Fault(
-            "its machine was lost", why=f"{LOST} times", do="The job may be what ends machines."
-        ), LOST
+        advice = "The job may be what ends machines."
+        return Fault("its machine was lost", why=f"{LOST} times", do=advice), LOST
     except ray.exceptions.OutOfMemoryError:
-        return Fault(
-            "its process was killed", why=f"out of memory, {KILLED} times", do=memory
-        ), KILLED
+        reason = f"out of memory, {KILLED} times"
+        return Fault("its process was killed", why=reason, do=memory), KILLED
     except ray.exceptions.WorkerCrashedError:
         return Fault("its process was killed", why=f"{KILLED} times", do=memory), KILLED
     return None

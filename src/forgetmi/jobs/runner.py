@@ -1,4 +1,4 @@
-"""Where jobs run: processes of this machine, or a Ray cluster that may span many."""
+"""Where jobs run: processes of this machine, or a Ray cluster of several machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Resources:
 
     Args:
         runner: local (processes of this machine) or ray.
-        workers: Processes side by side; 0 = one a core, at most as many as jobs. Ray decides for itself.
+        workers: Parallel processes; 0 = one a core, at most as many as jobs. Ray decides for itself.
         threads: Threads a job computes with, >= 1.
         address: Of a running Ray cluster (auto = this machine's); empty = one is started for these jobs.
         gpus_per_job: GPUs a Ray job, or a fraction of one, >= 0.
@@ -40,8 +40,9 @@ def run_all(
     Args:
         jobs: In order of preference.
         resources: Where they run.
-        on_progress: Called with (name, done, in all) as jobs go on; on Ray when a job is done.
+        on_progress: Called with (name, done, total) as jobs go on; on Ray when a job is done.
     """
+    # A cluster schedules jobs by itself; here so many processes take them.
     if resources.runner == "ray":
         run_on_ray(
             jobs,
@@ -50,7 +51,6 @@ def run_all(
             threads=resources.threads,
             on_progress=on_progress,
         )
-    else:
-        run_jobs(
-            jobs, workers=resources.workers, threads=resources.threads, on_progress=on_progress
-        )
+        return
+
+    run_jobs(jobs, workers=resources.workers, threads=resources.threads, on_progress=on_progress)
