@@ -51,6 +51,7 @@ def gap(values: Floats, retrains: Floats) -> Floats:
         0.1
     """
     _require_two(retrains)
+    # Each retrained model is left out once, so that floors compare
     left_out = range(len(retrains))
     return np.mean([_distance(values, retrains, number) for number in left_out], axis=0)
 
@@ -75,6 +76,7 @@ def retrain_gap(retrains: Floats, number: int) -> Floats:
 
 def _distance(values: Floats, retrains: Floats, left_out: int) -> Floats:
     """Mean absolute difference to the mean of the retrained models other than one."""
+    # The reference: the mean of the others
     others = np.delete(retrains, left_out, axis=0).mean(0)
     return np.abs(values - others).mean(0)
 
@@ -104,8 +106,10 @@ def gaps(
         retrains: Names of the retrained models.
         samples: The forget and test images the measures rest on.
     """
+    # Reads the measures, and raises where one is missing
     table = _Table(measured, retrains)
 
+    # Every model, retrained ones included
     result: dict[str, list[Measure | Failed]] = {}
     for model in measured:
         result[model] = []
@@ -113,6 +117,7 @@ def gaps(
             values = partial(table.gap, model, head)
             result[model].append(derive(name, values, *samples, head=head))
 
+    # The floor, only where there is a retrained model
     if retrains:
         result[FLOOR] = []
         for name, head in GAPS.items():
@@ -149,6 +154,7 @@ class _Table:
 
     def gap(self, model: str, head: Head) -> Floats:
         """Float[1 + b] of a model; a retrained one is compared with the others."""
+        # A retrained model is not its own reference
         references = self.references(head)
         if model in self.retrains:
             return retrain_gap(references, self.retrains.index(model))
@@ -175,6 +181,7 @@ def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
         if isinstance(floor, Failed):
             return False
 
+        # Each measure may differ by the floor at most
         for name, on in GAP_MEASURES:
             score = evaluation.get(model, name, head="image", on=on)
             before = evaluation.get(ORIGINAL, name, head="image", on=on)

@@ -71,6 +71,7 @@ class Predictions:
     @property
     def logits(self) -> Floats:
         """Of the image or text head; both heads together have none."""
+        # Read for a single head only
         is_image = self.head == "image"
         return self.signals.image_logits if is_image else self.signals.text_logits
 
@@ -119,6 +120,7 @@ def measure_model(
         ordinal: Whether the classes are grades.
         seed: Root seed of the attack's splits.
     """
+    # Of both heads together, then of each head
     yield from _pairs(model)
     for head in HEADS:
         yield from _utility(model, head, ordinal=ordinal)
@@ -132,6 +134,7 @@ def _pairs(model: MeasuredModel) -> Iterator[Measure | Failed]:
     """How tightly forgotten images are linked to their reports."""
 
     def pair_auc() -> Metric:
+        # Reports need no label: all images of both sets are compared
         forget = pair_cosine(model.all_images["forget"])
         test = pair_cosine(model.all_images["test"])
         return partial(membership_auc, forget, test)
@@ -154,6 +157,7 @@ def _utility(model: MeasuredModel, head: Head, *, ordinal: bool) -> Iterator[Mea
         classes = predictions.signals.image_logits.shape[1]
         present = len(np.unique(predictions.signals.label))
 
+        # Every metric of the table, with a note where classes are missing
         for metric in prediction_metrics(ordinal=ordinal):
             note = ""
             if metric.over_classes and present < classes:
@@ -182,6 +186,7 @@ def _membership(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Meas
         own = model.predictions[head, name].margin
         return partial(membership_auc, own, model.predictions[head, "test"].margin)
 
+    # Never-seen images are the other side of both comparisons
     test = model.sets["test"].images
     yield measure(
         "loss_auc",
@@ -209,6 +214,7 @@ def _svm_attack(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Meas
     """Share of forgotten images flagged as members, and of never-seen images as its target."""
     forget, test = model.sets["forget"].images, model.sets["test"].images
     try:
+        # Reading raises where logits are not finite
         losses = {name: model.predictions[head, name].loss for name in model.sets}
         decisions = sample_mia(
             retain=losses["retain"],
@@ -222,6 +228,7 @@ def _svm_attack(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Meas
         yield Failed("never_seen_flag_rate", str(error), head, "test")
         return
 
+    # The attack is fixed; intervals come from resampled patients alone
     first, second = decisions.sizes
     note = f"attacks fitted on {first} and {second} images a side"
     yield measure(
@@ -246,17 +253,22 @@ def _to_retrained(
     model: MeasuredModel, head: Head, retrained: Sequence[MeasuredModel]
 ) -> Iterator[Measure | Failed]:
     """How alike predictions and losses on the forget set are to the other retrained models'."""
+    # Only the forget set is compared
     forget = model.sets["forget"].images
     predictions = model.predictions[head, "forget"]
     others = [other.predictions[head, "forget"] for other in retrained]
 
     def jsf() -> Metric:
         _require(others)
+
+        # Per image, averaged over the retrained models
         divergences = [jensen_shannon(predictions.log, other.log) for other in others]
         return partial(weighted_mean, np.mean(divergences, axis=0))
 
     def spearman() -> Metric:
         _require(others)
+
+        # Losses are computed once, correlations for every resample
         other_losses = [other.loss for other in others]
 
         def mean_correlation(weights: Floats) -> Floats:
@@ -281,6 +293,7 @@ def _to_original(
 ) -> Iterator[Measure | Failed]:
     """How far predictions are from the original's."""
     for name, measured in model.sets.items():
+        # Both models on the same labelled images
         predictions = model.predictions[head, name]
         originals = original.predictions[head, name]
         yield measure(

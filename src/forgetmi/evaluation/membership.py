@@ -34,6 +34,7 @@ def split_patients(patient: Ints, *, seed: int) -> Ints:
             Fault("the attack needs at least two never-seen patients", why="each judges the other")
         )
 
+    # Patients, not images, are divided
     generator = numpy_generator(seed, "evaluate", "membership", "halves")
     shuffled = generator.permutation(len(distinct))
     half = (shuffled >= len(distinct) // 2).astype(np.int64)
@@ -56,6 +57,7 @@ def membership_auc(inside: Floats, outside: Floats, weights: Floats) -> Floats:
         >>> membership_auc(np.array([2.0, 3.0]), np.array([1.0, 2.5]), np.ones((1, 4)))
         array([0.75])
     """
+    # The AUC of "is of the first set" against the score
     scores = np.concatenate([inside, outside])
     is_inside = np.arange(len(scores)) < len(inside)
     return weighted_auc(scores, is_inside, weights)

@@ -40,6 +40,7 @@ class Measure:
 
     def score(self, reference: float | None) -> Score:
         """The value with its interval, and the mean over the retrained models."""
+        # Where there is no interval, the note has the reason
         bounds, why = interval(self.values, patients=self.smallest)
         notes = [text for text in (self.note, why) if text]
         return Score(
@@ -72,6 +73,7 @@ def derive(
         samples: The set measured and, for a comparison, the set it is compared with.
         head, on, note: As in `forgetmi.core.scores.Score`.
     """
+    # What cannot be computed becomes a reason
     try:
         computed = values()
     except EvaluationError as error:
@@ -80,6 +82,7 @@ def derive(
     if not np.isfinite(computed[0]):
         return Failed(name, "undefined on these images", head, on)
 
+    # The first sample is the set measured, others are what it is compared with
     measured = samples[0]
     return Measure(
         name=name,
@@ -119,6 +122,7 @@ def measure(
     """
 
     def values() -> Floats:
+        # The metric gets the weights of all samples at once
         return draws(reduce(join, samples), metric())
 
     return derive(name, values, *samples, head=head, on=on, note=note)

@@ -34,6 +34,7 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
         text = log_probabilities(signals, "text")
         return np.logaddexp(image, text) - np.log(2)
 
+    # A single head, from its logits
     logits = signals.image_logits if head == "image" else signals.text_logits
     bad = int((~np.isfinite(logits).all(1)).sum())
     if bad:
@@ -105,6 +106,7 @@ def pair_cosine(signals: Signals) -> Floats:
             )
         )
 
+    # In double precision: float32 rounds near 1
     image, text = image.astype(np.float64), text.astype(np.float64)
     norm = np.linalg.norm(image, axis=1) * np.linalg.norm(text, axis=1)
     if not np.isfinite(norm).all() or not norm.all():

@@ -117,6 +117,7 @@ def table(evaluation: Evaluation) -> list[dict[str, Any]]:
         >>> row["model"], row["name"], row["value"], row["failed"]
         ('original', 'auc', None, 'no labels')
     """
+    # The columns of a score; a failed one has only some of them
     columns = [column.name for column in fields(Score)]
     rows = []
     for model, scores in evaluation.scores.items():
@@ -147,6 +148,7 @@ def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
             )
         )
 
+    # Every model needs all rows that are measured
     rows = np.concatenate([partition.rows(source) for source in MEASURED.values()])
     expected: tuple[int, list[int]] | None = None
     for name, of_model in signals.items():
@@ -241,6 +243,7 @@ def _notes(
         "beside gap_floor, the retrained models' own gap.",
     ]
 
+    # Few patients, few models
     patients = sets["forget"].images.patients
     if patients < FEW_PATIENTS:
         notes.append(

@@ -29,6 +29,7 @@ def auc_per_class(probabilities: Floats, label: Ints, weights: Floats | None = N
         >>> auc_per_class(probabilities, np.array([0, 1, 1]))
         array([[1., 1.]])
     """
+    # Each class against all others
     weights = _weights(label, weights)
     aucs = []
     for number in range(probabilities.shape[1]):
@@ -79,6 +80,7 @@ def macro_f1(probabilities: Floats, label: Ints, weights: Floats | None = None) 
         >>> macro_f1(probabilities, np.array([0, 0, 1])).round(3)
         array([0.667])
     """
+    # F1 = 2 x right / (true + predicted), class by class
     right, truth, guess = _counts(probabilities, label, weights)
     return mean_defined(ratio(2 * right, truth + guess))
 
@@ -172,5 +174,6 @@ def severity_mse(probabilities: Floats, label: Ints, weights: Floats | None = No
         >>> severity_mse(np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 1]))
         array([0.125])
     """
+    # The expected grade of each image
     expected = probabilities @ np.arange(probabilities.shape[1])
     return weighted_mean((expected - label) ** 2, _weights(label, weights))

@@ -51,6 +51,7 @@ def read_early_stop(entry: Any) -> EarlyStop:
             "strict: false is not supported, since a trial's last score counts here, not its best"
         )
 
+    # max_iter counts down, min_iter counts up
     numbers = _numbers(entry)
     if "max_iter" in numbers:
         bands = _bands_down(numbers)
@@ -68,6 +69,7 @@ def _numbers(entry: Mapping[str, Any]) -> dict[str, int]:
         if key in entry:
             numbers[key] = entry[key]
 
+    # eta divides, so it is 2 or more
     wrong = []
     for key, number in numbers.items():
         least = 2 if key == "eta" else 1
@@ -83,6 +85,7 @@ def _bands_down(numbers: Mapping[str, int]) -> tuple[int, ...]:
     if "s" not in numbers:
         raise ValueError("max_iter needs s")
 
+    # From the largest band down
     bands: list[int] = []
     band = numbers["max_iter"] // numbers["eta"]
     while band >= 1 and len(bands) < numbers["s"]:
@@ -96,6 +99,7 @@ def _bands_down(numbers: Mapping[str, int]) -> tuple[int, ...]:
 
 def _bands_up(numbers: Mapping[str, int]) -> tuple[int, ...]:
     """Bands up from min_iter, as far as any run may go."""
+    # Without an end: cut off where no run gets
     bands = [numbers["min_iter"]]
     while bands[-1] * numbers["eta"] <= LONGEST:
         bands.append(bands[-1] * numbers["eta"])

@@ -43,10 +43,12 @@ def check_objective(objective: str, spec: RunSpec) -> None:
     if current_name(objective) == VALIDATION or wanted in always:
         return
 
+    # Scores of grades need the cohort, which is read only now
     of_grades = scores_of(ordinal=True) - always
     if wanted in of_grades and _ordinal(spec.cohort):
         return
 
+    # Every score, for the message
     known = [VALIDATION, *sorted(":".join(key).rstrip(":") for key in always)]
     more = sorted({name for name, _, _ in of_grades})
     of_grades_only = f"where classes are grades also {', '.join(more)} of a head and set."
@@ -91,6 +93,7 @@ def scores_of(*, ordinal: bool) -> frozenset[ScoreKey]:
         cohort="",
     )
 
+    # Values do not matter, names do
     models = {ORIGINAL: signals, UNLEARNED: signals}
     evaluation = suite.evaluate(models, partition, ordinal=ordinal, seed=0, resamples=0)
     scores = evaluation.scores[UNLEARNED]

@@ -69,6 +69,7 @@ def against_retrains(
     Returns:
         The score of every model that is neither the original nor retrained, or why there is none.
     """
+    # Without intervals, which the rule does not read
     evaluation = suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=0)
 
     def score_of(name: str) -> SelectionScore:
@@ -105,6 +106,7 @@ def against_validation(
     Raises:
         EvaluationError: No class is labelled both among the forgotten and in validation.
     """
+    # What every model is compared with
     original = models[ORIGINAL]
     original_mismatch = sum(_mismatch(original, partition).values())
     original_auc = _validation_auc(original, partition)
@@ -141,6 +143,7 @@ def _or_reason(score_of: Callable[[str], SelectionScore], name: str) -> Selectio
 
 def _value(evaluation: Evaluation, model: str, name: str, *, on: str = "") -> float:
     """One score of the image head."""
+    # A score that failed stops this model alone
     score = evaluation.get(model, name, head="image", on=on)
     if not isinstance(score, Score):
         raise EvaluationError(Fault(f"{name} cannot be measured", where=model, why=score.reason))
@@ -196,5 +199,6 @@ def _validation_auc(signals: Signals, partition: Partition) -> dict[Head, float]
 
 def _labelled(signals: Signals, rows: Ints) -> Signals:
     """The signals of those of some rows that have a label."""
+    # Unknown labels are -1
     chosen = signals.select(rows)
     return chosen.select(chosen.row[chosen.label >= 0])

@@ -93,6 +93,8 @@ def load_study(study: Study, position: int) -> Any:
         position: Position of the trial, from 0; seeds what is drawn.
     """
     optuna = import_optuna()
+
+    # Trials run in several processes: each has a sampler of its own
     seed = derive(study.spec.seed, "sweep", position) % 2**32
     if study.sweep.method == "bayes":
         sampler = optuna.samplers.TPESampler(seed=seed)
@@ -112,6 +114,7 @@ def _storage(study: Study) -> Any:
 
         return JournalStorage(JournalFileBackend(str(study.root / "study.journal")))
 
+    # A file of the directory, or another database
     url = study.storage
     if url == "sqlite":
         url = f"sqlite:///{study.root.resolve() / 'study.db'}"
@@ -122,6 +125,7 @@ def _pruner(study: Study) -> Any:
     """Optuna's decides at first band x factor^k, which the k-th band reaches and never passes by a whole factor."""
     optuna = import_optuna()
     early = study.sweep.early
+    # Without bands every trial runs to its end
     if early is None:
         return optuna.pruners.NopPruner()
     return optuna.pruners.SuccessiveHalvingPruner(
@@ -132,6 +136,7 @@ def _pruner(study: Study) -> Any:
 def suggest(trial: Any, name: str, choice: Choice) -> Any:
     """The value to try: distributions by the share of draws below it, so that one form of suggestion serves all."""
     if isinstance(choice, tuple):
+        # By position: values may be of any type
         positions = list(range(len(choice)))
         return choice[trial.suggest_categorical(name, positions)]
     return choice.at(trial.suggest_float(name, 0.0, 1.0))
@@ -139,6 +144,7 @@ def suggest(trial: Any, name: str, choice: Choice) -> Any:
 
 def positions_in_grid(sweep: Sweep, options: Mapping[str, Any]) -> dict[str, int]:
     """One combination of a grid as `suggest` stores it: each parameter's position among its values."""
+    # Distributions have no place in a grid
     positions = {}
     for name, choice in sweep.parameters.items():
         if isinstance(choice, tuple):
@@ -149,6 +155,7 @@ def positions_in_grid(sweep: Sweep, options: Mapping[str, Any]) -> dict[str, int
 def count_done(optuna_study: Any) -> int:
     """Trials that need not be made again; one whose process is gone does."""
     states = import_optuna().trial.TrialState
+    # Scored, pruned, or failed for a reason of the method
     scored = optuna_study.get_trials(states=[states.COMPLETE, states.PRUNED])
     failed = optuna_study.get_trials(states=[states.FAIL])
     with_reason = [trial for trial in failed if "refused" in trial.user_attrs]
@@ -159,6 +166,7 @@ def list_trials(optuna_study: Any) -> list[Tried]:
     """Every trial that came to an end, in order."""
     trials = []
     for trial in optuna_study.get_trials():
+        # Waiting and running ones are left out
         state = STATES.get(trial.state.name)
         if state is None:
             continue

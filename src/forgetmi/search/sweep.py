@@ -81,6 +81,7 @@ def _write(study: Study, trials: list[Tried]) -> None:
 
     best = best_of(trials, maximise=study.maximise)
     if best is not None:
+        # The run with the best options, for --spec
         spec = applied(study.spec, best.options, where="best")
         write_text(study.root / "best.yaml", write_yaml(spec))
 
@@ -119,6 +120,7 @@ def attempt(study: Study, position: int, progress: ProgressCallback) -> None:
         progress: Called with (done, total).
     """
     states = import_optuna().trial.TrialState
+    # Every trial loads the study anew: others may have ended meanwhile
     optuna_study = load_study(study, position)
     trial = optuna_study.ask()
 
@@ -177,6 +179,7 @@ def _check(study: Study) -> None:
             except SpecError as error:
                 faults += error.faults
 
+    # The objective exists
     try:
         check_objective(study.objective, study.spec)
     except SpecError as error:

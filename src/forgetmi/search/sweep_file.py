@@ -187,6 +187,7 @@ def grid(choices: Mapping[str, Choice]) -> list[dict[str, Any]]:
         >>> grid({"lr": (0.1, 0.2), "epochs": (1, 2)})[:2]
         [{'lr': 0.1, 'epochs': 1}, {'lr': 0.1, 'epochs': 2}]
     """
+    # Parameters without values have no place in a grid
     lists = [choice for choice in choices.values() if isinstance(choice, tuple)]
     return [dict(zip(choices, values, strict=True)) for values in product(*lists)]
 
@@ -199,6 +200,8 @@ def _content(path: Path) -> dict[str, Any]:
         raise SpecError(
             Fault("the configuration cannot be read", where=path.name, why=type(error).__name__)
         ) from error
+
+    # The form, then every key
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise SpecError(
             Fault(
@@ -253,6 +256,7 @@ def _all_choices(
     parameters: Mapping[str, Any], where: str
 ) -> tuple[dict[str, Choice], list[Fault]]:
     """What each parameter may be, and a fault for each that is not understood."""
+    # Every fault is collected, so that all are shown at once
     choices: dict[str, Choice] = {}
     faults = []
     for key, entry in parameters.items():

@@ -107,6 +107,7 @@ class Distribution:
         if self.kind != "q_uniform":
             return None
 
+        # Steps of q below the upper end
         count = max(1, math.ceil((self.high - self.low) / self.q))
         values = [self.low + step * self.q for step in range(count)]
 
@@ -172,6 +173,7 @@ def read_choice(entry: Any) -> Choice:
     if not isinstance(entry, dict):
         raise ValueError(f"got {entry!r}")
 
+    # Values with probabilities
     kind = entry.get("distribution")
     if "probabilities" in entry or kind == "categorical_w_probabilities":
         return _weighted(entry)
@@ -211,6 +213,7 @@ def _distribution(entry: Mapping[str, Any]) -> Distribution:
             f"it has the keys {', '.join(map(str, entry))}; {kind} knows {', '.join(sorted(described))}"
         )
 
+    # Numbers, also written as text
     values = {key: number(entry[key]) for key in keys}
     distribution = Distribution(
         kind,
@@ -254,10 +257,12 @@ def _weighted(entry: Mapping[str, Any]) -> Weighted:
             "probabilities belong to values and the distribution categorical_w_probabilities"
         )
 
+    # As many probabilities as values
     values, shares = entry["values"], entry["probabilities"]
     if not isinstance(values, list) or not isinstance(shares, list) or len(values) != len(shares):
         raise ValueError("values and probabilities are not lists of one length")
 
+    # Shares of 1
     probabilities = tuple(number(share) for share in shares)
     is_negative = min(probabilities, default=-1) < 0
     if is_negative or not math.isclose(sum(probabilities), 1.0, rel_tol=1e-5):

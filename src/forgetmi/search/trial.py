@@ -83,6 +83,8 @@ def score(
         seed=spec.seed,
         resamples=0,
     )
+
+    # One score of the evaluation
     name, head, on = split_objective(objective)
     result = evaluation.get(UNLEARNED, name, head=head, on=on)
     if isinstance(result, Failed):
@@ -120,6 +122,7 @@ def home_of(
     has_own_original = spec.method.info.original is not None
     method = spec.method if has_own_original else None
 
+    # Options, data, libraries and source in one digest
     options = to_plain(replace(spec, workers=0, method=method or RunSpec().method))
     made_of = fingerprint(data.prepared, data.partition, method)
     text = json.dumps([options, made_of, test], sort_keys=True)
@@ -129,6 +132,7 @@ def home_of(
 
 def _models(spec: RunSpec, home: RunDirectory, *, test: bool) -> dict[str, Signals]:
     """The signals of the models that a trial is compared with (with test patients: the retrained ones, too)."""
+    # Retrained models serve scores on test patients alone
     names = [ORIGINAL]
     if test:
         names += retrained_names(spec)

@@ -122,10 +122,12 @@ def attempt(
         folder: Where the trial is stored.
         progress: Called with (done, total).
     """
+    # The data stay in memory for the next trial
     data = open_run(spec)
     original = RunDirectory(home).model(ORIGINAL)
     folder.mkdir(parents=True, exist_ok=True)
 
+    # What was tried, and how many samples one retraining reads
     record: dict[str, Any] = {
         "options": to_plain(spec.method),
         "seed": spec.seed,
@@ -160,6 +162,7 @@ def attempt(
             signals = workflow.predict(prepared=data.prepared, model=unlearned.model, rows=rows)
             signals.save(folder / "signals.npz")
 
+    # The record is written last: it says that the trial is done
     write_json(folder / "trial.json", {**record, "cost": asdict(meter.cost)})
     (folder / "state.pt").unlink(missing_ok=True)
     progress(1, 1)

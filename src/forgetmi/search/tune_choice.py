@@ -90,6 +90,7 @@ def _write(plan: Plan, chosen: Chosen, records: Sequence[dict[str, Any]]) -> Non
         },
     )
     if not chosen.refused:
+        # Ready for --spec
         options = write_yaml({"method": chosen.method})
         write_text(plan.root / f"{chosen.name}.yaml", options)
 
@@ -131,6 +132,7 @@ def _scores(plan: Plan, name: str, spec: RunSpec) -> list[SelectionScore | str]:
         path = plan.trial_folder(name, number, spec) / "trial.json"
         stored.append(json.loads(path.read_text(encoding="utf-8")))
 
+    # Failed trials have no signals
     by_trial = _by_rule(plan, name, spec, [not trial["failed"] for trial in stored])
     results: list[SelectionScore | str] = []
     for number, trial in zip(numbers, stored, strict=True):
@@ -138,6 +140,7 @@ def _scores(plan: Plan, name: str, spec: RunSpec) -> list[SelectionScore | str]:
             results.append(trial["failed"])
             continue
 
+        # Equal terms: no more samples than one retraining
         result = by_trial[f"trial-{number}"]
         if isinstance(result, SelectionScore):
             result = _within_budget(result, samples=trial["samples"], budget=trial["budget"])
@@ -159,6 +162,7 @@ def _by_rule(
     plan: Plan, name: str, spec: RunSpec, succeeded: Sequence[bool]
 ) -> dict[str, SelectionScore | str]:
     """The rule's scores of the trials that succeeded, by "trial-0", "trial-1" ..."""
+    # Scores are computed from stored signals alone
     cohort, partition = load_data(spec)
 
     # The original, the retrained models (none by the rule validation), and the trials

@@ -34,6 +34,7 @@ class Plan:
 
     def plain(self) -> dict[str, Any]:
         """What must be the same for an interrupted tuning to go on."""
+        # Options of every trial, in order
         trials = {}
         for name, methods in self.trials.items():
             trials[name] = [to_plain(method) for method in methods]
@@ -55,6 +56,7 @@ class Plan:
 
     def home(self, spec: RunSpec, name: str) -> Path:
         """Run directory of the original a method starts from: its own where it needs one, else the usual one."""
+        # All trials of a method start from the same original
         usual = self.usual_home(spec)
         first, *_ = self.trials[name]
         if first.info.original is None:
@@ -91,6 +93,7 @@ def candidates(method: Any, name: str, *, count: int, seed: int) -> tuple[Any, .
         if candidate != method:
             others.append(candidate)
 
+    # Without repetition, from the seed and the method's name alone
     order = numpy_generator(seed, "tune", name).permutation(len(others))
     drawn = [others[position] for position in order[: count - 1]]
     return (method, *drawn)
@@ -127,6 +130,7 @@ def make_plan(
         without = replace(spec, retrains=0, given=replace(spec.given, retrained=()))
         specs = (without,)
 
+    # Every method gets as many trials
     tried = {}
     for name, method in methods.items():
         tried[name] = candidates(method, name, count=trials, seed=spec.seed)

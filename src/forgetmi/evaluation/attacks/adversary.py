@@ -167,6 +167,7 @@ class AdversaryKnowledge:
     @property
     def retrained(self) -> tuple[Signals, ...]:
         """Signals of the retrained models, without the attacked one."""
+        # In the order of their numbers
         names = filter(self.is_other_retrain, retrained_names(self.signals))
         return tuple(self.signals[name] for name in names)
 
@@ -213,6 +214,7 @@ class AdversaryKnowledge:
 
     def signal(self, model: Signals, on: SetName) -> Floats:
         """Float[p]: the channel's signal of each patient of a set under a model."""
+        # Per image, then the mean over each patient's studies
         images = model.select(self.rows(on))
         per_image = channel_signal(images, self.channel, gallery=self.gallery(model))
         return self.patients(on).mean(per_image)
@@ -223,6 +225,7 @@ class AdversaryKnowledge:
 
     def gallery(self, model: Signals) -> Signals:
         """The forgotten and never-seen rows, whose reports the link is compared with."""
+        # One gallery for both sides
         rows = np.concatenate([self.partition.forget, self.partition.holdout])
         return model.select(np.sort(rows))
 
@@ -266,6 +269,7 @@ class AdversaryKnowledge:
 
     def canary_signal(self) -> tuple[Ints, Floats]:
         """Patient codes of the canaries among the forgotten and the never-seen patients, and their signals."""
+        # Canaries among the patients of `attacked_signal`
         code = self._attacked_codes()
         is_canary = np.asarray(self.canaries)[code] >= 0
         return code[is_canary], self.attacked_signal(self.audited)[is_canary]
@@ -288,6 +292,7 @@ class AdversaryKnowledge:
                 )
             )
 
+        # The pool's columns in the order of the signals
         code = self._attacked_codes()
         return ShadowSignals(
             target=self.attacked_signal(self.audited),

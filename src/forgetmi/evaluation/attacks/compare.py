@@ -55,6 +55,7 @@ def compare(members: Floats, never_seen: Floats, *, seed: int, note: str = "") -
     for name, rate in FALSE_POSITIVE_RATES.items():
         details |= _true_positives(members, never_seen, name, rate)
 
+    # The caller's note, and why there is no interval
     notes = [text for text in (note, why) if text]
     return AttackOutput(
         value=auc,

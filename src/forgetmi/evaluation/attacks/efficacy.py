@@ -129,9 +129,12 @@ def member_fraction(
     size = None
     if classifier == "svm":
         size = min(len(retain), len(never_seen), MAX_IMAGES_PER_SIDE)
+
+    # The choice of rows depends on the seed and the side alone
     members = _subsample(retain, size, seed, 0)
     others = _subsample(never_seen, size, seed, 1)
 
+    # Fit on both sides, then query
     features = np.concatenate([members, others])
     is_member = np.repeat([1, 0], [len(members), len(others)])
     if classifier == "svm":
@@ -160,6 +163,7 @@ def _attack(
         log_probability = knowledge.log_probabilities(knowledge.audited, set_name)
         return feature(name, log_probability, knowledge.label(set_name))
 
+    # Retained images are members, held-out ones are not
     retain = features_of("retain")
     never_seen = features_of("holdout")
     forget = features_of("forget")
@@ -200,6 +204,7 @@ class MiaEfficacy:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
+        # One attack per feature; confidence is the headline
         efficacy: dict[str, float] = {}
         counts: dict[str, int] = {}
         for name in FEATURES:
@@ -238,6 +243,7 @@ class EntropyMia:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
+        # The entropy attack takes all retained images
         members, counts = _attack(knowledge, "entropy", "logistic")
         return AttackOutput(
             value=members,

@@ -65,6 +65,7 @@ def offline(
         >>> offline(np.array([3.0]), stack, np.ones((3, 1), bool))
         array([3.])
     """
+    # Only models that never saw the record are fitted
     centre, spread = fit(stack, outside, common=common)
     return augmentation_mean((target - centre) / spread)
 
@@ -164,6 +165,8 @@ class LiraOffline:
 def _compare(shadows: ShadowSignals, scores: Floats, knowledge: AdversaryKnowledge) -> AttackOutput:
     """Forgotten against never-seen patients, noting how many shadow models there are."""
     members, never_seen = shadows.split(scores)
+
+    # Few shadow models make a weak attack: the note says so
     models = len(shadows.stack)
     few = f"; at least {USABLE} are wanted" if models < USABLE else ""
     note = f"{models} shadow models{few}"

@@ -37,6 +37,7 @@ class Population:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
+        # The mean signal of each patient
         members = knowledge.signal(knowledge.audited, "forget")
         never_seen = knowledge.signal(knowledge.audited, "holdout")
         return compare(members, never_seen, seed=knowledge.seed)

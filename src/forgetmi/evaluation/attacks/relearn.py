@@ -130,6 +130,7 @@ class Relearn:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
+        # Relearning of the attacked model, and of the other retrained ones
         by_model = knowledge.relearning or {}
         audited = by_model[knowledge.target]
         others = [by_model[name] for name in by_model if knowledge.is_other_retrain(name)]
@@ -164,6 +165,7 @@ def _epochs(knowledge: AdversaryKnowledge, relearning: Relearning, patients: np.
     """Epochs until the mean loss of some forgotten patients, Bool[p], is the original's."""
     forgotten = knowledge.patients("forget")
 
+    # The original's loss first, then one for each epoch
     losses = []
     for signals in (knowledge.signals["original"], *relearning.signals):
         per_patient = forgotten.mean(knowledge.loss(signals, "forget"))

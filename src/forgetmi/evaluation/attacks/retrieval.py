@@ -48,6 +48,7 @@ class ReportRetrieval:
         if knowledge.channel != "link":
             raise EvaluationError(Fault("only the image-report link has reports to retrieve"))
 
+        # All reports of forgotten and held-out patients
         gallery = knowledge.gallery(knowledge.audited)
         mean_ranks = {}
         shares_first = {}
@@ -60,6 +61,7 @@ class ReportRetrieval:
         # A low rank looks like a member.
         output = compare(-mean_ranks["forget"], -mean_ranks["holdout"], seed=knowledge.seed)
 
+        # Mean ranks, and the share of images whose report ranks first
         details = dict(output.details)
         details["reports"] = float(self.among or len(np.unique(gallery.study)))
         for set_name, means in mean_ranks.items():

@@ -85,6 +85,8 @@ class RuliPrivacy:
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         shadows = knowledge.shadow_signals("unlearned shadows")
+
+        # The likelihood ratio of both roles
         target, stack = shadows.target, shadows.stack
         forgotten = log_kernel_density(target, stack, shadows.forgotten)
         never_trained = log_kernel_density(target, stack, shadows.never_trained)
@@ -137,6 +139,7 @@ class RuliEfficacy:
         never_seen = knowledge.signal(knowledge.signals["original"], "holdout")
         target = np.concatenate([members, never_seen])
 
+        # Each role from its own pool
         forgotten = log_kernel_density(target, unlearned.stack, unlearned.forgotten)
         never_trained = log_kernel_density(target, plain.stack, ~plain.inside)
         member_scores, other_scores = unlearned.split(forgotten - never_trained)

@@ -53,6 +53,7 @@ def run_on(
             results[name] = output
             continue
 
+        # A retrained target is not its own reference
         others = [other for other in retrained if other != name]
         reference = _values(outputs, others)
         results[name] = AttackResult(attack.info, name, knowledge.channel, output, reference)
@@ -73,6 +74,7 @@ def _values(
 
 def _apply(attack: Attack, knowledge: AdversaryKnowledge) -> AttackOutput | Failed:
     """The attack's output on the target, or why there is none."""
+    # An attack without what it needs is not run
     missing = knowledge.missing(attack.info.needs)
     if missing:
         reason = f"needs {', '.join(missing)}"

@@ -42,6 +42,7 @@ class Decisions:
 
     def never_seen_flag_rate(self, weights: Floats) -> Floats:
         """The same for never-seen patients: mean of both halves' rates, under weights Float[b, m]."""
+        # Each half was judged by the attack that was fitted on the other
         first, second = self.half == 0, self.half == 1
         first_rate = weighted_mean(self.never_seen[first], weights[:, first])
         second_rate = weighted_mean(self.never_seen[second], weights[:, second])
@@ -96,6 +97,7 @@ def sample_mia(
     if empty:
         raise EvaluationError(Fault(f"no labelled images in: {', '.join(empty)}"))
 
+    # The attack reads log-losses
     half = split_patients(patient, seed=seed)
     members, forgotten, control = _log(retain), _log(forget), _log(never_seen)
 
@@ -132,6 +134,7 @@ class _LossAttack:
     @classmethod
     def fit(cls, *, inside: Floats, outside: Floats) -> _LossAttack:
         """Learn to tell members' from non-members' log-losses; as many of each."""
+        # One standardised feature: the logarithm of the loss
         feature = np.concatenate([inside, outside])
         centre, spread = feature.mean(), feature.std()
         if spread < 1e-12:
@@ -179,6 +182,7 @@ class SvmLoss:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
+        # Cross-entropies of the attacked model
         audited = knowledge.audited
         forget = knowledge.loss(audited, "forget")
         never_seen = knowledge.loss(audited, "holdout")
@@ -195,6 +199,7 @@ class SvmLoss:
             seed=knowledge.seed,
         )
 
+        # On the data as they are, without resamples
         flag_rate = float(decisions.flag_rate(once(len(forget)))[0])
         never_seen_rate = float(decisions.never_seen_flag_rate(once(len(never_seen)))[0])
         return AttackOutput(

@@ -83,14 +83,17 @@ class TugOfWar:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
+        # Accuracies of the attacked and of every retrained model
         model = _accuracies(knowledge, knowledge.audited)
         retrained = [_accuracies(knowledge, other) for other in knowledge.retrained]
 
+        # Averaged over the retrained models
         value = float(np.mean([tug_of_war(model, other) for other in retrained]))
         details = {"gap": float(np.mean([average_gap(model, other) for other in retrained]))}
         details |= _prediction_details(knowledge, "forget")
         details |= _prediction_details(knowledge, "holdout")
 
+        # Images of each set, and models
         counts = {name: len(knowledge.rows(name)) for name in SETS}
         counts["retrained models"] = len(retrained)
         return AttackOutput(value=value, unit="images", counts=counts, details=details)
@@ -107,6 +110,7 @@ def _accuracies(knowledge: AdversaryKnowledge, model: Signals) -> Floats:
 
 def _prediction_details(knowledge: AdversaryKnowledge, set_name: SetName) -> dict[str, float]:
     """How far the predictions on a set are from each retrained model's, averaged over these."""
+    # Predictions may differ where accuracies agree
     audited = knowledge.log_probabilities(knowledge.audited, set_name)
 
     changes, divergences = [], []
