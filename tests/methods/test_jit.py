@@ -77,7 +77,7 @@ def test_a_step_moves_the_forgotten_towards_their_noisy_copies_reading_no_one_el
     unlearn: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Towards the original's outputs for the copies: they move, too, and after many steps the model may be less flat."""
+    """Towards the original's outputs for the copies: they move, too, and many steps may make the model less flat."""
     asked: list[tuple[torch.Tensor, ...]] = []
 
     def kept(clean: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:

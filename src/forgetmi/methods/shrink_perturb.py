@@ -42,8 +42,8 @@ class ShrinkPerturb:
     info: ClassVar[MethodInfo] = MethodInfo(
         title="Shrink and perturb",
         paper="after Ash & Adams, NeurIPS 2020, arXiv 1910.08475",
-        summary="The model is moved part of the way towards an untrained one and then trained briefly on everyone else's "
-        "data.",
+        summary="The model is moved part of the way towards an untrained one and then trained briefly on everyone "
+        "else's data.",
         reads=frozenset({"retain", "labels", "recipe", "fresh model"}),
         exact=False,
         cost="1",
