@@ -1,24 +1,21 @@
-"""``forgetmi run --authors-config`` and ``forgetmi checkpoint convert``: the authors' files from the command line."""
+"""``forgetmi run --authors-config``: the authors' configuration from the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from forgetmi.authors_code.config import AuthorsRun, read_authors_config
-from forgetmi.authors_code.convert import from_authors, to_authors
 from forgetmi.authors_code.measures import release_measures
 from forgetmi.authors_code.run import NO_EFFECT_IN_PAPER_MODE, Mode, specification
-from forgetmi.authors_code.text_features import LENGTH
 from forgetmi.commands.command_line import command_line, take_options
 from forgetmi.commands.options import parse
 from forgetmi.commands.run import RunOptions
-from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.files import full_disk_explained, write_json, write_text
+from forgetmi.core.files import write_json, write_text
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import table
@@ -169,67 +166,3 @@ def _differences(runs: Sequence[AuthorsRun]) -> list[dict[str, Any]]:
     ]
     keys = [key for key in flat[0] if any(one[key] != flat[0][key] for one in flat)]
     return [{key: one[key] for key in keys} for one in flat]
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """Options of ``forgetmi checkpoint convert``.
-
-    Args:
-        source: Checkpoint to read: of the authors (a directory or a weight file), or one of ours.
-        out: Directory to write.
-        to: native (ours) or authors (config.json and pytorch_model.bin).
-        vocabulary: The vocab.txt of the text encoder; needed for native.
-        model_config: A config.json where none lies beside the authors' weights.
-        max_length: Longest report in tokens that the native model will read.
-    """
-
-    source: Path
-    out: Path
-    to: Literal["native", "authors"] = "native"
-    vocabulary: Path | None = None
-    model_config: Path | None = None
-    max_length: int = LENGTH
-
-
-def checkpoint(argv: Sequence[str]) -> None:
-    """Convert checkpoints between the authors' form and ours."""
-    if not argv or argv[0] != "convert":
-        if argv and argv[0] in ("-h", "--help"):
-            echo("usage: forgetmi checkpoint convert [OPTIONS]")
-            return
-        raise SpecError(Fault("checkpoint needs an action", do="There is one: convert."))
-    own = command_line(
-        ConvertOptions,
-        argv[1:],
-        prog="forgetmi checkpoint convert",
-        description="Convert a checkpoint of the authors into ours, or back, without loss.",
-    )
-    with full_disk_explained(own.out.name):
-        if own.to == "authors":
-            to_authors(own.source, own.out)
-            echo(
-                f"Checkpoint for the authors' code: {own.out} (without the gate, of which they draw new ones)"
-            )
-            return
-        if own.vocabulary is None:
-            raise SpecError(
-                Fault(
-                    "--vocabulary is missing",
-                    why="the authors' checkpoint does not hold it",
-                    do="Name the vocab.txt of the text encoder they started from.",
-                )
-            )
-        own.out.parent.mkdir(parents=True, exist_ok=True)
-        digest = from_authors(
-            own.source,
-            own.out,
-            vocabulary=own.vocabulary,
-            max_seq_length=own.max_length,
-            config=own.model_config,
-        )
-    echo(
-        f"Checkpoint: {own.out} (weights {digest[:12]}; its gate will be fitted when it is used)\n"
-        f"Next: forgetmi unlearn --checkpoint {own.out} --cohort mimic_cxr --partition.validation-from holdout "
-        "--partition.validation 0.5 --out DIRECTORY"
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from forgetmi.commands.groups import run_action
+
 
 def run_authors(argv: Sequence[str]) -> None:
     """The same from the authors' config.yaml, with --mode paper or release."""
@@ -14,6 +16,9 @@ def run_authors(argv: Sequence[str]) -> None:
 
 def checkpoint(argv: Sequence[str]) -> None:
     """Convert checkpoints between the authors' form and ours."""
-    from forgetmi.authors_code import commands
-
-    commands.checkpoint(argv)
+    run_action(
+        "checkpoint",
+        argv,
+        actions={"convert": "forgetmi.authors_code.convert_command:convert"},
+        help_text="usage: forgetmi checkpoint convert [OPTIONS]",
+    )
