@@ -89,7 +89,12 @@ def test_the_same_run_again_changes_nothing(whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["state/original.pt", "signals/original.npz", "models/retrain-1/model.json"]
+    "moment",
+    [
+        "state/original.pt",
+        pytest.param("signals/original.npz", marks=pytest.mark.slow),
+        pytest.param("models/retrain-1/model.json", marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"

@@ -40,7 +40,7 @@ def report(argv: Sequence[str]) -> None:
 
     # What makes pages is imported after the help was printed.
     from forgetmi.report.pdf import write_pdfs
-    from forgetmi.run.finish import _report
+    from forgetmi.run.finish import write_pages
     from forgetmi.run.pipeline import Run
     from forgetmi.run.record import Recording, keep_record
     from forgetmi.run.run_data import load_data
@@ -62,7 +62,7 @@ def report(argv: Sequence[str]) -> None:
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     finished = Run(directory, cohort, partition, evaluation)
 
-    pages = _report(finished, spec, ["forgetmi", "report", *argv])
+    pages = write_pages(finished, spec, ["forgetmi", "report", *argv])
     if options.pdf:
         pages += write_pdfs(pages)
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from forgetmi.core.cost import Cost
 from forgetmi.core.model_names import is_retrained
-from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.core.scores import Evaluation, Score
+from forgetmi.evaluation.gaps import GAP_MEASURES
+
+MODELS = ("original", "unlearned", "retrained")
 
 
 def echo(text: str) -> None:
@@ -42,15 +45,17 @@ class ProgressDisplay:
             disable=not self._live,
         )
 
-    def update(self, what: str, done: int, total: int) -> None:
-        """Work ``what`` has ``done`` of ``total`` steps behind it."""
+    def update(self, stage: str, done: int, total: int) -> None:
+        """Stage ``stage`` has ``done`` of ``total`` steps behind it."""
+        # A log gets one line a stage.
         if not self._live:
             if done == total:
-                print(f"{what}: done", file=sys.stderr, flush=True)
+                print(f"{stage}: done", file=sys.stderr, flush=True)
             return
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
+
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
 
     def __enter__(self) -> ProgressDisplay:
         self._progress.start()
@@ -75,52 +80,65 @@ def summary(
         seeds: Their seeds.
         costs: Of unlearning and of one retraining, for each seed; may be empty.
     """
-    # The measures bring scipy, which plain printing does not need.
-    from forgetmi.evaluation.gaps import GAP_MEASURES
+    # Heading and a line for each measure
+    where = f"seed {seeds[0]}" if len(seeds) == 1 else "mean over seeds"
+    lines = [_line(f"image head, {where}", MODELS)] if seeds else []
+    for name, on in (*GAP_MEASURES, ("gap", ""), ("jsf", "forget")):
+        title = f"{name} on {on}" if on else name
+        lines.append(_line(title, [_mean(evaluations, model, name, on) for model in MODELS]))
 
-    models = ["original", "unlearned", "retrained"]
-    lines = [
-        f"{'image head, seed ' + str(seed) if len(seeds) == 1 else 'image head, mean over seeds':<30}"
-        + "".join(f"{model:>12}" for model in models)
-        for seed in seeds[:1]
-    ]
-    wanted = [*GAP_MEASURES, ("gap", ""), ("jsf", "forget")]
-    for name, on in wanted:
-        cells = []
-        for model in models:
-            values = [value for one in evaluations for value in _values(one, model, name, on)]
-            cells.append(f"{statistics.mean(values):.3f}" if values else "-")
-        lines.append(
-            f"{name + (' on ' + on if on else ''):<30}" + "".join(f"{cell:>12}" for cell in cells)
-        )
-    floors = [
-        score.value
-        for one in evaluations
-        if isinstance(score := _find(one, "retrain", "gap_floor", ""), Score)
-    ]
-    if floors:
-        lines.append(
-            f"The retrained models' own gap (the floor): {statistics.mean(floors):.3f}"
-            + (f", largest {max(floors):.3f}" if len(floors) > 1 else "")
-        )
+    lines += _floor(evaluations)
     if costs:
-        share = statistics.mean(a.cpu_seconds / b.cpu_seconds for a, b in costs)
+        shares = [unlearning.cpu_seconds / training.cpu_seconds for unlearning, training in costs]
+        share = statistics.mean(shares)
         lines.append(f"Unlearning took {share:.2f} of the CPU time of one retraining.")
     return "\n".join(lines)
 
 
+def _line(title: str, cells: Sequence[str]) -> str:
+    return f"{title:<30}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def _mean(evaluations: Sequence[Evaluation], model: str, name: str, on: str) -> str:
+    """Mean of a score over seeds (and over the retrained models), or a dash."""
+    values: list[float] = []
+    for evaluation in evaluations:
+        values += _values(evaluation, model, name, on)
+    return f"{statistics.mean(values):.3f}" if values else "-"
+
+
+def _floor(evaluations: Sequence[Evaluation]) -> list[str]:
+    """One line about the gap of the retrained models themselves, where it was measured."""
+    floors = []
+    for evaluation in evaluations:
+        score = _score(evaluation, "retrain", "gap_floor", "")
+        if score is not None:
+            floors.append(score.value)
+    if not floors:
+        return []
+
+    largest = f", largest {max(floors):.3f}" if len(floors) > 1 else ""
+    return [f"The retrained models' own gap (the floor): {statistics.mean(floors):.3f}{largest}"]
+
+
 def _values(evaluation: Evaluation, model: str, name: str, on: str) -> list[float]:
-    names = (
-        [name for name in evaluation.scores if is_retrained(name)]
-        if model == "retrained"
-        else [model]
-    )
-    found = [_find(evaluation, one, name, on) for one in names if one in evaluation.scores]
-    return [score.value for score in found if isinstance(score, Score)]
+    """A score of one model, or of every retrained one, as far as it was measured."""
+    models = [model]
+    if model == "retrained":
+        models = [other for other in evaluation.scores if is_retrained(other)]
+
+    values = []
+    for each in models:
+        score = _score(evaluation, each, name, on) if each in evaluation.scores else None
+        if score is not None:
+            values.append(score.value)
+    return values
 
 
-def _find(evaluation: Evaluation, model: str, name: str, on: str) -> Score | Failed | None:
+def _score(evaluation: Evaluation, model: str, name: str, on: str) -> Score | None:
+    """A score of the image head; None where it was not or could not be measured."""
     try:
-        return evaluation.get(model, name, head="image", on=on)
+        score = evaluation.get(model, name, head="image", on=on)
     except KeyError:
         return None
+    return score if isinstance(score, Score) else None

@@ -1,4 +1,4 @@
-"""The end of a run: report, costs, record, what the terminal shows."""
+"""Carries a run out and finishes it: report, costs, record, what the terminal shows."""
 
 from __future__ import annotations
 
@@ -34,22 +34,27 @@ def finish(
     started = time.perf_counter()
     if spec.audit.enabled:
         echo(notice(RunDirectory(out), spec.audit))
+
+    # Models, scores and audit; then everything that is read from them
     with ProgressDisplay() as display:
-        done = run_pipeline(spec, out, on_progress=display.update)
-        _report(done, spec, command)
+        run = run_pipeline(spec, out, on_progress=display.update)
+        write_pages(run, spec, command)
         if also is not None:
-            also(done)
-        recorded = keep_record(done, spec, how or Recording())
+            also(run)
+        recorded = keep_record(run, spec, how or Recording())
+
+    # What the terminal shows
     seconds = time.perf_counter() - started
-    echo(summary([done.evaluation], [spec.seed], costs(spec, done)))
+    cpu_seconds = total_cpu_seconds(spec, run.directory)
+    echo(summary([run.evaluation], [spec.seed], costs(spec, run)))
     echo(
-        f"{seconds:.0f} s now; all stages together {total_cpu_seconds(spec, done.directory):.0f} CPU s.\n"
-        f"Report: {done.directory.report}\n"
-        f"Open it in any browser, e.g.  xdg-open {done.directory.report}\n"
-        f"Numbers: {done.directory.metrics}   Model: {done.directory.model('unlearned')}\n"
+        f"{seconds:.0f} s now; all stages together {cpu_seconds:.0f} CPU s.\n"
+        f"Report: {run.directory.report}\n"
+        f"Open it in any browser, e.g.  xdg-open {run.directory.report}\n"
+        f"Numbers: {run.directory.metrics}   Model: {run.directory.model('unlearned')}\n"
         f"{recorded}"
     )
-    return done
+    return run
 
 
 def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
@@ -58,22 +63,25 @@ def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
     return [(cost_of(done.directory, UNLEARNED), retraining)] if retraining else []
 
 
-def _report(done: Run, spec: RunSpec, command: list[str]) -> tuple[Path, ...]:
-    """Write manifest, table and pages; returns the pages."""
+def write_pages(run: Run, spec: RunSpec, command: list[str]) -> tuple[Path, ...]:
+    """Write manifest, table and pages of a finished run; returns the pages."""
     from forgetmi.evaluation.suite import table
 
-    facts = gather(done.directory, spec, done.cohort, done.partition, command=command)
-    write_manifest(done.directory.manifest, facts.manifest)
-    rows = table(done.evaluation)
-    header = ",".join(rows[0])
-    write_text(
-        done.directory.root / "metrics.csv",
-        "\n".join([header, *(",".join(_cell(value) for value in row.values()) for row in rows)])
-        + "\n",
-    )
-    return write_report(done.directory.report, facts)
+    facts = gather(run.directory, spec, run.cohort, run.partition, command=command)
+    write_manifest(run.directory.manifest, facts.manifest)
+
+    # All scores as CSV
+    rows = table(run.evaluation)
+    lines = [",".join(rows[0])]
+    for row in rows:
+        lines.append(",".join(map(_csv_cell, row.values())))
+    write_text(run.directory.root / "metrics.csv", "\n".join(lines) + "\n")
+
+    return write_report(run.directory.report, facts)
 
 
-def _cell(value: object) -> str:
+def _csv_cell(value: object) -> str:
     text = "" if value is None else str(value)
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n') else text
+    if not any(mark in text for mark in ',"\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'

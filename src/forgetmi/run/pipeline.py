@@ -1,4 +1,4 @@
-"""Carries a run out, stage by stage: models, signals, relearning, evaluation, audit; an interrupted one goes on."""
+"""The pipeline of a run, stage by stage: models, signals, relearning, evaluation, audit; an interrupted one goes on."""
 
 from __future__ import annotations
 
