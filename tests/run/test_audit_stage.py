@@ -24,7 +24,8 @@ from forgetmi.run.audit_stage import declare, notice
 from forgetmi.run.costs import stage_names, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import run
-from forgetmi.run.shadows import forget_sets, inside, plan_for, read_pools
+from forgetmi.run.shadow_plan import forget_sets, inside, plan_for
+from forgetmi.run.shadows import read_pools
 from forgetmi.run.spec import RunSpec
 from tests.runs import SMALL
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.run.relearn import taught_patients
-from forgetmi.run.shadows import inside, plan_for
+from forgetmi.run.shadow_plan import inside, plan_for
 from tests.runs import SMALL
 
 

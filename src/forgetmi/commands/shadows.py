@@ -56,7 +56,8 @@ def shadows(argv: Sequence[str]) -> None:
 
     # What trains models is imported after the help was printed.
     from forgetmi.cohort.partition_file import read_partition
-    from forgetmi.run.shadows import estimated_cost, make_pool, plan_for
+    from forgetmi.run.shadow_plan import estimated_cost, plan_for
+    from forgetmi.run.shadows import make_pool
 
     spec, run = spec_of(options.run), RunDirectory(options.run)
     if not run.signals(UNLEARNED).exists():

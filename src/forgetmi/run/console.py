@@ -11,7 +11,6 @@ from typing import Any
 from forgetmi.core.cost import Cost
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.scores import Evaluation, Score
-from forgetmi.evaluation.gaps import GAP_MEASURES
 
 MODELS = ("original", "unlearned", "retrained")
 
@@ -80,6 +79,9 @@ def summary(
         seeds: Their seeds.
         costs: Of unlearning and of one retraining, for each seed; may be empty.
     """
+    # The measures bring scipy, which plain printing does not need.
+    from forgetmi.evaluation.gaps import GAP_MEASURES
+
     # Heading and a line for each measure
     where = f"seed {seeds[0]}" if len(seeds) == 1 else "mean over seeds"
     lines = [_line(f"image head, {where}", MODELS)] if seeds else []

@@ -6,11 +6,10 @@ must be inside some of them, too: otherwise nothing tells what having been train
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,170 +17,32 @@ import numpy as np
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.model_names import ORIGINAL, UNLEARNED
+from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.partition import Partition
-from forgetmi.core.seeding import derive, numpy_generator
+from forgetmi.core.seeding import derive
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.attacks.adversary import ATTACKED_SETS, Pool
+from forgetmi.evaluation.attacks.adversary import Pool
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
 from forgetmi.run.claim import claim
-from forgetmi.run.costs import cost_of
 from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.prepared import open_checkpoint
 from forgetmi.run.run_data import OpenedRun, load_data
-from forgetmi.run.run_models import retrained_names
+from forgetmi.run.shadow_plan import (
+    Plan,
+    attacked_digest,
+    forget_sets,
+    inside,
+    patients_digest,
+    rows_of_sides,
+)
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.unlearn_from import unlearn_from
 
-Masks = np.ndarray  # Bool[models, patient codes]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a pool of shadow models is; stored beside them.
-
-    Args:
-        models: How many, >= 2: 2 to 4 serve RMIA and IAM, 16 and more LiRA, 64 and more U-LiRA and RULI.
-        unlearnings: Forget sets that each of them unlearns by the run's method, each from the trained model; 0 = none,
-            U-LiRA and RULI need 1 or 2.
-        seed: Root seed of masks and models.
-        cohort: Digest of the cohort.
-        forgotten: Patients a forget set, as many as the run's.
-        rows: How many rows the halves are drawn from.
-        people: Digest of the patients the halves are drawn from.
-        asked: Digest of those the attacks ask about, out of whom the forget sets are drawn.
-    """
-
-    models: int
-    unlearnings: int
-    seed: int
-    cohort: str
-    forgotten: int
-    rows: int
-    people: str
-    asked: str
-
-
-def plan_for(partition: Partition, *, models: int, unlearnings: int, seed: int) -> Plan:
-    """A pool for the patients of a run.
-
-    Raises:
-        SpecError: Too few models, or more forget sets than half of the asked patients hold.
-    """
-    forgotten = len(_people(partition, "forget"))
-    plan = Plan(
-        models,
-        unlearnings,
-        seed,
-        partition.cohort,
-        forgotten,
-        len(_rows(partition)),
-        *_sets(partition),
-    )
-    if models < 2:
-        raise SpecError(
-            Fault(
-                f"{models} shadow models are too few",
-                why="every patient is in one half of them",
-                do="Ask for 2 or more.",
-            )
-        )
-    room = int(_asked(plan, partition).sum(1).min())
-    if not 0 <= unlearnings * forgotten <= room:
-        raise SpecError(
-            Fault(
-                f"{unlearnings} forget sets of {forgotten} patients cannot be drawn for each shadow model",
-                why=f"the smallest half holds {room} of the patients asked about",
-                do=f"Ask for 0 to {room // forgotten} unlearnings.",
-            )
-        )
-    return plan
-
-
-def inside(plan: Plan, partition: Partition) -> Masks:
-    """Who each model is trained on: every patient of the forget, retain and holdout sets in exactly half of them."""
-    patients = _people(partition, "forget", "retain", "holdout")
-    order = (
-        numpy_generator(plan.seed, "shadows", "masks")
-        .random((plan.models, len(patients)))
-        .argsort(0)
-        .argsort(0)
-    )
-    masks = np.zeros((plan.models, int(partition.patient.max()) + 1), dtype=bool)
-    masks[:, patients] = order < plan.models // 2
-    return masks
-
-
-def forget_sets(plan: Plan, partition: Partition, model: int) -> list[Ints]:
-    """The patients one model unlearns, one array a forget set, out of those of its half that attacks ask about."""
-    there = np.flatnonzero(_asked(plan, partition)[model])
-    order = numpy_generator(plan.seed, "shadows", "forget", model).permutation(there)
-    return [
-        np.sort(order[at * plan.forgotten : (at + 1) * plan.forgotten])
-        for at in range(plan.unlearnings)
-    ]
-
-
-def _asked(plan: Plan, partition: Partition) -> Masks:
-    asked = np.zeros(int(partition.patient.max()) + 1, dtype=bool)
-    asked[_people(partition, *ATTACKED_SETS)] = True
-    return inside(plan, partition) & asked
-
-
-def _people(partition: Partition, *sets: str) -> Ints:
-    now = partition.of_request()  # who withdrew earlier is trained on no more
-    return np.unique(np.concatenate([now.patient[now.rows(on)] for on in sets]))  # type: ignore[arg-type]
-
-
-def _sets(partition: Partition) -> tuple[str, str]:
-    """Digests `Plan.people` and `Plan.asked`: masks are drawn again when a pool is read, so they must be the same."""
-    people, asked = (
-        hashlib.sha256(_people(partition, *on).astype(np.int64).tobytes()).hexdigest()[:16]
-        for on in (("forget", "retain", "holdout"), ATTACKED_SETS)
-    )
-    return people, asked
-
-
-def _rows(partition: Partition) -> Ints:
-    now = partition.of_request()
-    return np.sort(np.concatenate([now.forget, now.retain, now.holdout]))
-
-
-def estimated_cost(
-    plan: Plan, spec: RunSpec, run: RunDirectory, *, training: float | None
-) -> float:
-    """CPU seconds a pool will take, from what the run's own training and unlearning took.
-
-    Args:
-        plan: The pool.
-        spec, run: The run.
-        training: CPU seconds of one training on the run's training side; None = as measured in the run.
-
-    Raises:
-        SpecError: Nothing was trained in the run, and no cost is given.
-    """
-    sets = json.loads(run.partition.read_text(encoding="utf-8"))
-    trained = len(sets["forget"]) + len(sets["retain"])
-    if training is None:
-        made = [
-            *([] if spec.given.original else [ORIGINAL]),
-            *retrained_names(spec)[len(spec.given.retrained) :],
-        ]
-        if not made:
-            raise SpecError(
-                Fault(
-                    "what a training costs is not known",
-                    why="the run trained no model itself",
-                    do="Give --training-cost CPU_SECONDS.",
-                )
-            )
-        training = cost_of(run, made[0]).cpu_seconds
-    each = plan.rows / 2 / trained * training
-    return plan.models * (each + plan.unlearnings * cost_of(run, UNLEARNED).cpu_seconds)
+PLAN = "plan.json"
 
 
 def make_pool(
@@ -205,31 +66,35 @@ def make_pool(
     """
     directory = RunDirectory(root)
     with directory.lock():
-        claim(root / "plan.json", _text(plan), kind="pool of shadow models")
-        jobs = [
-            Job(_name(at), make_shadow, (plan, spec, run.root, root, at))
-            for at in range(plan.models)
-            if not directory.signals(_name(at)).exists()
-        ]
+        claim(root / PLAN, _text(plan), kind="pool of shadow models")
+
+        jobs = []
+        for number in range(plan.models):
+            name = _name(number)
+            if not directory.signals(name).exists():
+                jobs.append(Job(name, make_shadow, (plan, spec, run.root, root, number)))
         run_all(jobs, spec.resources, on_progress=on_progress)
 
 
 def make_shadow(
-    plan: Plan, spec: RunSpec, run: Path, root: Path, at: int, progress: ProgressCallback
+    plan: Plan, spec: RunSpec, run: Path, root: Path, number: int, progress: ProgressCallback
 ) -> None:
-    """Train one shadow model, let it unlearn, and keep what each of them says; runs in a worker process."""
-    directory, name = RunDirectory(root), _name(at)
-    cohort, partition = load_data(spec)
-    prepared, _ = open_checkpoint(RunDirectory(run).model(ORIGINAL), cohort=cohort)
-    patients = np.flatnonzero(inside(plan, partition)[at])
-    seed = derive(plan.seed, "shadow", at)
+    """Train one shadow model, let it unlearn, and store the signals of all; runs in a worker process."""
+    directory = RunDirectory(root)
+    name = _name(number)
     for folder in ("models", "signals", "state"):
         (root / folder).mkdir(exist_ok=True)
-    sides = _partition(partition, patients, patients[:1])
+
+    cohort, partition = load_data(spec)
+    prepared, _ = open_checkpoint(RunDirectory(run).model(ORIGINAL), cohort=cohort)
+    patients = np.flatnonzero(inside(plan, partition)[number])
+    seed = derive(plan.seed, "shadow", number)
+
+    # Trained on its half of the patients
     if not directory.model(name).exists():
         model, _ = workflow.train(
             prepared=prepared,
-            partition=sides,
+            partition=_half(partition, patients, patients[:1]),
             recipe=spec.training,
             seed=seed,
             resume=directory.state(name),
@@ -238,47 +103,54 @@ def make_shadow(
         )
         prepared.save(directory.model(name), model, role="shadow", seed=seed)
         directory.state(name).unlink(missing_ok=True)
-    for number, forgotten in enumerate(forget_sets(plan, partition, at)):
-        signals, state = directory.signals(_name(at, number)), directory.state(_name(at, number))
-        if signals.exists():
+
+    # Each forget set unlearned from the trained model
+    for position, forgotten in enumerate(forget_sets(plan, partition, number)):
+        unlearned = _name(number, position)
+        if directory.signals(unlearned).exists():
             continue
-        done = unlearn_from(
+        result = unlearn_from(
             directory.model(name),
             spec,
-            OpenedRun(cohort, _partition(partition, patients, forgotten), prepared),
-            seed=derive(seed, "unlearn", number),
-            state=state,
+            OpenedRun(cohort, _half(partition, patients, forgotten), prepared),
+            seed=derive(seed, "unlearn", position),
+            state=directory.state(unlearned),
             progress=progress,
         )
-        _keep(workflow.predict(prepared=prepared, model=done.model), signals)
-        state.unlink(missing_ok=True)
+        signals = workflow.predict(prepared=prepared, model=result.model)
+        _save(signals, directory.signals(unlearned))
+        directory.state(unlearned).unlink(missing_ok=True)
+
+    # Its own signals come last: they say that everything is done, and the weights are needed no more.
     _, loaded = open_checkpoint(directory.model(name), cohort=cohort)
-    _keep(workflow.predict(prepared=prepared, model=loaded.model), directory.signals(name))
+    _save(workflow.predict(prepared=prepared, model=loaded.model), directory.signals(name))
     shutil.rmtree(directory.model(name))
 
 
-def _partition(partition: Partition, patients: Ints, forgotten: Ints) -> Partition:
+def _half(partition: Partition, patients: Ints, forgotten: Ints) -> Partition:
     """Trained on these patients alone, of whom some are forgotten; validation as it was."""
-    rows = _rows(partition)
-    own = rows[np.isin(partition.patient[rows], patients)]
-    gone = np.isin(partition.patient[own], forgotten)
+    rows = rows_of_sides(partition)
+    rows = rows[np.isin(partition.patient[rows], patients)]
+    is_forgotten = np.isin(partition.patient[rows], forgotten)
     nobody = np.empty(0, np.int64)
     return replace(
         partition,
-        forget=own[gone],
-        retain=own[~gone],
+        forget=rows[is_forgotten],
+        retain=rows[~is_forgotten],
         holdout=nobody,
         reference=nobody,
         earlier=nobody,
     )
 
 
-def _keep(signals: Signals, path: Path) -> None:
-    replace(signals, joint_embedding=None).save(path)  # no attack asks a shadow model for it
+def _save(signals: Signals, path: Path) -> None:
+    """Store signals without the joint embedding: no attack reads a shadow model's."""
+    replace(signals, joint_embedding=None).save(path)
 
 
-def _name(at: int, unlearning: int | None = None) -> str:
-    return f"shadow-{at:03d}" + ("" if unlearning is None else f"-unlearned-{unlearning}")
+def _name(number: int, unlearning: int | None = None) -> str:
+    name = f"shadow-{number:03d}"
+    return name if unlearning is None else f"{name}-unlearned-{unlearning}"
 
 
 def _text(plan: Plan) -> str:
@@ -287,12 +159,8 @@ def _text(plan: Plan) -> str:
 
 
 def _stored(root: Path) -> Plan:
-    return from_plain(
-        Plan,
-        json.loads((root / "plan.json").read_text(encoding="utf-8")),
-        where="plan.json",
-        complete=True,
-    )
+    values = json.loads((root / PLAN).read_text(encoding="utf-8"))
+    return from_plain(Plan, values, where=PLAN, complete=True)
 
 
 def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Pool, Pool | None]:
@@ -307,7 +175,7 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
     Raises:
         SpecError: It is no pool, is of other data, or is not finished.
     """
-    if not (root / "plan.json").exists():
+    if not (root / PLAN).exists():
         raise SpecError(
             Fault(
                 "this is no directory of shadow models",
@@ -315,11 +183,34 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
                 do="Give the --out of forgetmi shadows.",
             )
         )
-    plan, directory = _stored(root), RunDirectory(root)
-    people, asked = _sets(partition)
-    if (plan.cohort, plan.people) != (cohort.digest, people) or (
-        plan.unlearnings and plan.asked != asked
-    ):
+    plan = _stored(root)
+    directory = RunDirectory(root)
+    _check_data(plan, root, cohort, partition)
+    _check_finished(plan, directory)
+
+    # Models as they were trained; nobody is unlearned.
+    masks = inside(plan, partition)
+    signals = [Signals.load(directory.signals(_name(number))) for number in range(plan.models)]
+    plain = Pool(tuple(signals), masks, np.zeros_like(masks))
+    if plan.unlearnings == 0:
+        return plain, None
+
+    # Each model once for every forget set that it unlearned.
+    kept, gone, unlearned = [], [], []
+    for number in range(plan.models):
+        for position, forgotten in enumerate(forget_sets(plan, partition, number)):
+            out = np.isin(np.arange(masks.shape[1]), forgotten)
+            kept.append(masks[number] & ~out)
+            gone.append(out)
+            unlearned.append(Signals.load(directory.signals(_name(number, position))))
+    return plain, Pool(tuple(unlearned), np.array(kept), np.array(gone))
+
+
+def _check_data(plan: Plan, root: Path, cohort: Cohort, partition: Partition) -> None:
+    """Refuse a pool of other patients: who is in which half is drawn again."""
+    same_patients = (plan.cohort, plan.people) == (cohort.digest, patients_digest(partition))
+    same_attacked = not plan.unlearnings or plan.asked == attacked_digest(partition)
+    if not same_patients or not same_attacked:
         raise SpecError(
             Fault(
                 "the shadow models are of another cohort or of other sets",
@@ -327,28 +218,17 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
                 do="Give the run they were made for first.",
             )
         )
-    done = [at for at in range(plan.models) if directory.signals(_name(at)).exists()]
-    if len(done) < plan.models:
+
+
+def _check_finished(plan: Plan, directory: RunDirectory) -> None:
+    """Refuse a pool with models that are not done."""
+    numbers = range(plan.models)
+    finished = sum(directory.signals(_name(number)).exists() for number in numbers)
+    if finished < plan.models:
         raise SpecError(
             Fault(
-                f"{len(done)} of {plan.models} shadow models are done",
-                where=root.name,
+                f"{finished} of {plan.models} shadow models are done",
+                where=directory.root.name,
                 do="Give the command of forgetmi shadows again; it goes on where it stopped.",
             )
         )
-    masks = inside(plan, partition)
-    plain = Pool(
-        tuple(Signals.load(directory.signals(_name(at))) for at in done),
-        masks,
-        np.zeros_like(masks),
-    )
-    if plan.unlearnings == 0:
-        return plain, None
-    kept, gone, signals = [], [], []
-    for at in done:
-        for number, forgotten in enumerate(forget_sets(plan, partition, at)):
-            out = np.isin(np.arange(masks.shape[1]), forgotten)
-            kept.append(masks[at] & ~out)
-            gone.append(out)
-            signals.append(Signals.load(directory.signals(_name(at, number))))
-    return plain, Pool(tuple(signals), np.array(kept), np.array(gone))

@@ -1,0 +1,186 @@
+"""What a pool of shadow models is: how many, who is inside each, whom each unlearns, and what it costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from forgetmi.core.arrays import Ints
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.model_names import ORIGINAL, UNLEARNED
+from forgetmi.core.partition import Partition, SetName
+from forgetmi.core.seeding import numpy_generator
+from forgetmi.evaluation.attacks.adversary import ATTACKED_SETS
+from forgetmi.run.costs import cost_of
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.run_models import retrained_names
+from forgetmi.run.spec import RunSpec
+
+Masks = np.ndarray  # Bool[models, patient codes]
+SIDES: tuple[SetName, ...] = ("forget", "retain", "holdout")  # out of whom the halves are drawn
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a pool of shadow models is; stored beside them.
+
+    Args:
+        models: How many, >= 2: 2 to 4 serve RMIA and IAM, 16 and more LiRA, 64 and more U-LiRA and RULI.
+        unlearnings: Forget sets that each of them unlearns by the run's method, each from the trained model; 0 = none,
+            U-LiRA and RULI need 1 or 2.
+        seed: Root seed of masks and models.
+        cohort: Digest of the cohort.
+        forgotten: Patients a forget set, as many as the run's.
+        rows: How many rows the halves are drawn from.
+        people: Digest of the patients the halves are drawn from.
+        asked: Digest of those the attacks ask about, out of whom the forget sets are drawn.
+    """
+
+    models: int
+    unlearnings: int
+    seed: int
+    cohort: str
+    forgotten: int
+    rows: int
+    people: str
+    asked: str
+
+
+def plan_for(partition: Partition, *, models: int, unlearnings: int, seed: int) -> Plan:
+    """A pool for the patients of a run.
+
+    Raises:
+        SpecError: Too few models, or more forget sets than half of the attacked patients hold.
+    """
+    if models < 2:
+        raise SpecError(
+            Fault(
+                f"{models} shadow models are too few",
+                why="every patient is in one half of them",
+                do="Ask for 2 or more.",
+            )
+        )
+
+    forgotten = len(_patients(partition, "forget"))
+    plan = Plan(
+        models=models,
+        unlearnings=unlearnings,
+        seed=seed,
+        cohort=partition.cohort,
+        forgotten=forgotten,
+        rows=len(rows_of_sides(partition)),
+        people=patients_digest(partition),
+        asked=attacked_digest(partition),
+    )
+
+    # The forget sets of a model are disjoint, and all of its half.
+    room = int(_attacked_inside(plan, partition).sum(1).min())
+    if not 0 <= unlearnings * forgotten <= room:
+        raise SpecError(
+            Fault(
+                f"{unlearnings} forget sets of {forgotten} patients cannot be drawn for each shadow model",
+                why=f"the smallest half holds {room} of the patients asked about",
+                do=f"Ask for 0 to {room // forgotten} unlearnings.",
+            )
+        )
+    return plan
+
+
+def inside(plan: Plan, partition: Partition) -> Masks:
+    """Who each model is trained on: every patient of the forget, retain and holdout sets in exactly half of them."""
+    patients = _patients(partition, *SIDES)
+
+    # Per patient a random order of the models; the first half of them trains on the patient.
+    draws = numpy_generator(plan.seed, "shadows", "masks").random((plan.models, len(patients)))
+    order = draws.argsort(0).argsort(0)
+
+    masks = np.zeros((plan.models, int(partition.patient.max()) + 1), dtype=bool)
+    masks[:, patients] = order < plan.models // 2
+    return masks
+
+
+def forget_sets(plan: Plan, partition: Partition, model: int) -> list[Ints]:
+    """The patients one model unlearns, one array a forget set, out of those of its half that attacks ask about."""
+    available = np.flatnonzero(_attacked_inside(plan, partition)[model])
+    order = numpy_generator(plan.seed, "shadows", "forget", model).permutation(available)
+
+    sets = []
+    for number in range(plan.unlearnings):
+        start = number * plan.forgotten
+        sets.append(np.sort(order[start : start + plan.forgotten]))
+    return sets
+
+
+def _attacked_inside(plan: Plan, partition: Partition) -> Masks:
+    """Who each model is trained on, of those that attacks ask about."""
+    attacked = np.zeros(int(partition.patient.max()) + 1, dtype=bool)
+    attacked[_patients(partition, *ATTACKED_SETS)] = True
+    return inside(plan, partition) & attacked
+
+
+def _patients(partition: Partition, *sets: SetName) -> Ints:
+    """Codes of the patients of some sets; who withdrew earlier is in none of them."""
+    now = partition.of_request()
+    return np.unique(np.concatenate([now.patient[now.rows(name)] for name in sets]))
+
+
+def patients_digest(partition: Partition) -> str:
+    """Digest `Plan.people`: masks are drawn again when a pool is read, so the patients must be the same."""
+    return _digest(_patients(partition, *SIDES))
+
+
+def attacked_digest(partition: Partition) -> str:
+    """Digest `Plan.asked`: forget sets are drawn again, too."""
+    return _digest(_patients(partition, *ATTACKED_SETS))
+
+
+def _digest(patients: Ints) -> str:
+    return hashlib.sha256(patients.astype(np.int64).tobytes()).hexdigest()[:16]
+
+
+def rows_of_sides(partition: Partition) -> Ints:
+    """Rows of all patients that the halves are drawn from, in the order of the cohort."""
+    now = partition.of_request()
+    return np.sort(np.concatenate([now.forget, now.retain, now.holdout]))
+
+
+def estimated_cost(
+    plan: Plan, spec: RunSpec, run: RunDirectory, *, training: float | None
+) -> float:
+    """CPU seconds a pool will take, from what the run's own training and unlearning took.
+
+    Args:
+        plan: The pool.
+        spec, run: The run.
+        training: CPU seconds of one training on the run's training side; None = as measured in the run.
+
+    Raises:
+        SpecError: Nothing was trained in the run, and no cost is given.
+    """
+    if training is None:
+        training = _measured_training(spec, run)
+
+    # A shadow model is trained on half of the rows, and unlearns a set as large as the run's.
+    sets = json.loads(run.partition.read_text(encoding="utf-8"))
+    trained = len(sets["forget"]) + len(sets["retain"])
+    each = plan.rows / 2 / trained * training
+    unlearning = cost_of(run, UNLEARNED).cpu_seconds
+    return plan.models * (each + plan.unlearnings * unlearning)
+
+
+def _measured_training(spec: RunSpec, run: RunDirectory) -> float:
+    """CPU seconds of a training in the run: the original's, or that of a retrained model."""
+    trained_here = [] if spec.given.original else [ORIGINAL]
+    trained_here += retrained_names(spec)[len(spec.given.retrained) :]
+    if not trained_here:
+        raise SpecError(
+            Fault(
+                "what a training costs is not known",
+                why="the run trained no model itself",
+                do="Give --training-cost CPU_SECONDS.",
+            )
+        )
+    return cost_of(run, trained_here[0]).cpu_seconds
