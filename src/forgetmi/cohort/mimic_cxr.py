@@ -101,8 +101,8 @@ class MimicCxrCohort:
             table, ~graded, f"have a severity that is no grade ({severity} is not 0 to 3)"
         )
         notices += _left_out(table, graded & ~reported, "have no report")
-        kept = np.flatnonzero(graded & reported)
-        if len(kept) == 0:
+        included = np.flatnonzero(graded & reported)
+        if len(included) == 0:
             raise CohortError(
                 Fault(
                     "no row of the split list has a grade and a report",
@@ -113,8 +113,8 @@ class MimicCxrCohort:
             )
 
         # From here on, only those rows
-        cells = {name: values[kept] for name, values in cells.items()}
-        text = text[kept]
+        cells = {name: values[included] for name, values in cells.items()}
+        text = text[included]
 
         # Grades of the split list, or of the reports
         label = cells[severity]
@@ -131,7 +131,7 @@ class MimicCxrCohort:
             image=self._image_paths(cells),
             split=_splits_of_folds(cells["fold"]),
             subgroups=self._subgroups(cells),
-            where=lambda i: table.where(int(kept[i])),
+            where=lambda i: table.where(int(included[i])),
             columns={
                 "patient": "subject_id",
                 "study": "study_id",
@@ -247,7 +247,7 @@ def _texts_of_table(path: Path, split_file: str, study: Strings) -> tuple[String
 
 def _malformed(table: StringTable, cells: Mapping[str, Strings]) -> list[Fault]:
     """One fault for each identifier that does not have MIMIC-CXR's form."""
-    what = "the identifier is malformed"
+    problem = "the identifier is malformed"
     faults = []
     for name, form in _FORMS.items():
         # A limited number is spelled out, without the identifier
@@ -256,12 +256,12 @@ def _malformed(table: StringTable, cells: Mapping[str, Strings]) -> list[Fault]:
         for row in rows[:MOST]:
             of_column.append(
                 Fault(
-                    what,
+                    problem,
                     where=f"{table.where(row)}, column {name!r}",
                     do="Use MIMIC-CXR's own identifiers, without p and s in front.",
                 )
             )
-        faults += capped(of_column, len(rows), f"{what} (column {name!r})")
+        faults += capped(of_column, len(rows), f"{problem} (column {name!r})")
     return faults
 
 

@@ -71,10 +71,10 @@ def selected_text(text: str) -> str:
         without text could not be used at all.
     """
     # Wanted sections, by kind and then in the report's order
-    found = sections(text)
+    all_sections = sections(text)
     wanted: list[str] = []
     for word in WANTED:
-        wanted += [body for heading, body in found if word in heading]
+        wanted += [body for heading, body in all_sections if word in heading]
     if wanted:
         return " ".join(dict.fromkeys(wanted))
 

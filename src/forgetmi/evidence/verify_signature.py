@@ -123,11 +123,11 @@ def _check_sums(path: Path, record: Record, *, signed: bool) -> None:
             break
 
     # Line 1 is the record's own digest: without a signature, either file may be the altered one
-    what = "it was altered"
+    problem = "it was altered"
     if not signed and line == 1:
-        what = f"its digest is not that of {RECORD}: one of the two files was altered"
+        problem = f"its digest is not that of {RECORD}: one of the two files was altered"
     where = f"{named(path.parent / SUMS)} line {line}"
-    raise EvidenceError(Fault(what, where=where, do=RESTORE))
+    raise EvidenceError(Fault(problem, where=where, do=RESTORE))
 
 
 def _stored(root: Path, name: str) -> bytes:
