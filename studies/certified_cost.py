@@ -108,8 +108,9 @@ def figures(setting: Setting) -> dict[str, str]:
         f"L-CODEC: {PERTURBATIONS} perturbed copies of a sample, {PERTURBATIONS} A x 4 B": readable(
             PERTURBATIONS * watched * BYTES
         ),
-        f"L-CODEC: forward passes, one after another, {PERTURBATIONS} a forgotten image": "
-        f"f"{PERTURBATIONS * setting.forgotten:,}",
+        f"L-CODEC: forward passes, one after another, {PERTURBATIONS} a forgotten image": (
+            f"{PERTURBATIONS * setting.forgotten:,}"
+        ),
         f"L-CODEC: Hessian of {ROWS} selected feed-forward rows (q = {ROWS} x fan-in), q^2 x 4 B": readable(
             widest**2 * BYTES
         ),

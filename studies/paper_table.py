@@ -4,8 +4,7 @@
     python studies/paper_table.py --into docs/paper_table.md --out OUT [options of that benchmark]
 
 Nothing is trained: the values are those of `forgetmi.benchmark.published` (Hardan et al. 2025, arXiv 2506.23145).
-With the
-options of a finished `forgetmi benchmark` also what attacks on batches, images and patients say of its models.
+With the options of a finished `forgetmi benchmark` also what attacks on batches, images and patients say of its models.
 """
 
 from __future__ import annotations
