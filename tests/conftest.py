@@ -17,7 +17,7 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("forgetmi", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("forgetmi")
 
-# Before anything of the package reads them: no test touches the user's cache or identifier key.
+# Before torch is imported: one thread for each worker of pytest, unless more are asked for.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -32,6 +32,7 @@ class Small:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test touches the user's cache or identifier key."""
     folder = tmp_path_factory.mktemp("forgetmi")
     key = folder / "key"
     key.write_bytes(bytes(range(32)))
@@ -42,15 +43,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def small(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """See `Small`; the model is a narrow one, so that an epoch takes a fraction of a second."""
-    import torch
-
     from forgetmi.cohort.partition import partition
     from forgetmi.cohort.synthetic import SyntheticCohort
     from forgetmi.data.preprocessing import ImagePreprocessing
     from forgetmi.model.architecture import Architecture
     from forgetmi.run import workflow
 
-    torch.set_num_threads(1)
     cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
     sets = partition(cohort, forget=12.0, seed=3)
     prepared = workflow.prepare(

@@ -17,9 +17,8 @@ from forgetmi.core.collectives import averaging_gradients, gather_rows, scatter_
 from forgetmi.core.seeding import scope
 from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
-from forgetmi.model.image_resnet import ImageResNet
 from forgetmi.model.spec import ModelSpec
-from forgetmi.model.text_encoder import TextEncoder
+from forgetmi.model.towers import image_tower, text_tower
 
 BRANCHES = {"image": "img_model", "text": "text_model", "joint": "gate"}
 
@@ -41,10 +40,10 @@ class ImageText(nn.Module):
 
         # Layers draw random weights when they are made.
         with scope(0, "construct"):
-            self.text_model = TextEncoder(
+            self.text_model = text_tower(
                 spec.text, width=spec.image.features, classes=spec.classes
             )
-            self.img_model = ImageResNet(spec.image, spec.classes)
+            self.img_model = image_tower(spec.image, classes=spec.classes)
             self.gate = MultimodalAdaptationGate(spec.image.features)
 
     @property
