@@ -51,7 +51,8 @@ def same_reports(
         shingles[row] = _shingles(str(reports[row]))
 
     shared = _shared_rare_shingles(shingles, patient, first)
-    for row, other in shared.index[shared.to_numpy() >= DISTINCTIVE]:
+    pairs: list[tuple[int, int]] = shared.index[shared.to_numpy() >= DISTINCTIVE].tolist()
+    for row, other in pairs:
         common = len(np.intersect1d(shingles[row], shingles[other], assume_unique=True))
         either = len(shingles[row]) + len(shingles[other]) - common
         similarity = common / either
