@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ def same_reports(
         shingles[row] = _shingles(str(reports[row]))
 
     shared = _shared_rare_shingles(shingles, patient, first)
-    pairs: list[tuple[int, int]] = shared.index[shared.to_numpy() >= DISTINCTIVE].tolist()
+    pairs = cast(list[tuple[int, int]], shared.index[shared.to_numpy() >= DISTINCTIVE].tolist())
     for row, other in pairs:
         common = len(np.intersect1d(shingles[row], shingles[other], assume_unique=True))
         either = len(shingles[row]) + len(shingles[other]) - common
