@@ -87,7 +87,7 @@ def signed_run(sign_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     What it printed lies next to it as `printed`. A test that changes it works on a copy.
     """
     from forgetmi.run.finish import finish
-    from forgetmi.run.record import Recording
+    from forgetmi.run.record_keeping import Recording
     from tests.runs import TINY
 
     root = tmp_path_factory.mktemp("recorded") / "run"

@@ -15,7 +15,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.evidence.record_files import read_record
 from forgetmi.evidence.verify import verify
-from forgetmi.run import recompute
+from forgetmi.run import recompute, recompute_verdict
 from forgetmi.run.audit_stage import read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.record import record_of
@@ -51,7 +51,7 @@ def test_the_verdict_follows_from_the_signals(signed_run: Path, tmp_path: Path) 
     assert any(
         one.channel == "image" and one.value is not None and not one.on for one in record.findings
     )
-    assert recompute.verdict(signed_run, record) == record.decision.outcome
+    assert recompute_verdict.verdict(signed_run, record) == record.decision.outcome
     run = copy(signed_run, tmp_path)
     audit = json.loads((run / "audit.json").read_text())
     audit["verdict"]["outcome"] = (
@@ -59,7 +59,7 @@ def test_the_verdict_follows_from_the_signals(signed_run: Path, tmp_path: Path) 
     )
     replace(run / "audit.json", json.dumps(audit).encode())
     with pytest.raises(EvidenceError, match="another when decided again"):
-        recompute.verdict(run, record)
+        recompute_verdict.verdict(run, record)
 
 
 def test_the_record_itself_must_say_what_its_files_say(signed_run: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_record_itself_must_say_what_its_files_say(signed_run: Path, tmp_pat
         run, lambda plain: plain["decision"]["channels"].update(image="FORGOTTEN", text="FORGOTTEN")
     )
     with pytest.raises(EvidenceError, match="decision is not that"):
-        recompute.verdict(run, read_record(run))
+        recompute_verdict.verdict(run, read_record(run))
 
 
 def test_who_stands_out_singly_follows_from_the_signals(signed_run: Path, tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_who_stands_out_singly_follows_from_the_signals(signed_run: Path, tmp_pa
         ),
     )
     with pytest.raises(EvidenceError, match="decision is not that"):
-        recompute.verdict(run, read_record(run))
+        recompute_verdict.verdict(run, read_record(run))
     whole = json.loads((run / "audit.json").read_text())
     for flag in ("remembered", "over_forgotten", "near_duplicate"):
         patients = [{**one, flag: not one[flag]} for one in whole["patients"]]
         replace(run / "audit.json", json.dumps({**whole, "patients": patients}).encode())
         with pytest.raises(EvidenceError, match="stand out singly"):
-            recompute.verdict(run, read_record(run))
+            recompute_verdict.verdict(run, read_record(run))
 
 
 def test_the_audit_must_be_by_the_declared_rule(signed_run: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_audit_must_be_by_the_declared_rule(signed_run: Path, tmp_path: Path
         ),
     )
     with pytest.raises(EvidenceError, match="another rule than the declared one"):
-        recompute.verdict(run, read_record(run))
+        recompute_verdict.verdict(run, read_record(run))
 
 
 def test_a_further_request_is_judged_again_from_the_signals(
@@ -144,8 +144,8 @@ def test_a_further_request_is_judged_again_from_the_signals(
     }
     assert {*(record.subjects.earlier or ())} == {*cohort.patient[gone], *cohort.study[gone]}
     assert recompute.metrics(run, record)[0] > 50
-    assert recompute.verdict(run, record) == record.decision.outcome
+    assert recompute_verdict.verdict(run, record) == record.decision.outcome
     directory.partition.unlink()
     write_partition(directory.partition, partition)
     with pytest.raises(EvidenceError, match="another when decided again"):
-        recompute.verdict(run, record)
+        recompute_verdict.verdict(run, record)

@@ -22,7 +22,8 @@ from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
 from forgetmi.requests.ledger import Ledger
 from forgetmi.run.finish import finish
-from forgetmi.run.record import Recording, digests, keep_record
+from forgetmi.run.record import digests
+from forgetmi.run.record_keeping import Recording, keep_record
 from forgetmi.run.spec import GivenModels, PartitionSpec
 from tests.evidence.copied_runs import Data, altered, copy, replace, run_of
 from tests.runs import TINY, new_key

@@ -20,7 +20,7 @@ from forgetmi.evidence.record_files import OWN_FILES, read_record
 from forgetmi.evidence.record_writing import signer_of, write_record
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
-from forgetmi.run import recompute
+from forgetmi.run import recompute_verdict
 from tests.evidence.copied_runs import altered, copy, replace
 from tests.runs import new_key
 
@@ -206,7 +206,7 @@ def test_a_record_of_before_single_patients_were_kept_still_holds(
     record = verify(run).record
     assert (record.decision.flagged, record.subjects.earlier) == (None, None)
     assert record.digest == hashlib.sha256((run / "record.json").read_bytes()).hexdigest()
-    assert recompute.verdict(run, record) == record.decision.outcome
+    assert recompute_verdict.verdict(run, record) == record.decision.outcome
 
 
 def test_files_that_no_record_names_are_told(signed_run: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from forgetmi.core.errors import SpecError
-from forgetmi.model.image_text import ImageText, depth_order, parameter_digest
+from forgetmi.model.image_text import ImageText, depth_order, head_of, parameter_digest
 from forgetmi.model.initialise import build, initialise
 from forgetmi.model.spec import ModelSpec, compact, paper
 
@@ -156,3 +156,14 @@ def test_release_branch_names():
     assert {"text_model.classifier.weight", "text_model.bert.pooler.dense.weight"} <= set(
         ImageText(compact(4, 60)).state_dict()
     )
+
+
+def test_the_tensors_of_a_head_are_told_from_the_others(spec):
+    named = {head: set() for head in ("image", "text", "")}
+    for name in build(spec, seed=0).state_dict():
+        named[head_of(name)].add(name)
+
+    assert named["image"] == {"img_model.fc1.weight", "img_model.fc1.bias"}
+    assert named["text"] == {"text_model.classifier.weight", "text_model.classifier.bias"}
+    assert "gate.fc1.weight" in named[""]  # a layer of the same name elsewhere
+    assert head_of("parts.0.img_model.fc1.bias") == "image"  # of an ensemble

@@ -15,7 +15,7 @@ from forgetmi.run.audit_stage import declared_in, notice, read_draw, run_audit
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run
-from forgetmi.run.record import Recording, keep_record, stored_record
+from forgetmi.run.record_keeping import Recording, keep_record, stored_record
 from forgetmi.run.report_facts import gather
 from forgetmi.run.run_data import load_data
 from forgetmi.run.run_models import model_names

@@ -42,7 +42,7 @@ def record(argv: Sequence[str]) -> None:
 
     # What reads a run is imported after the help was printed.
     from forgetmi.run.pipeline import Run
-    from forgetmi.run.record import Recording, check, keep_record
+    from forgetmi.run.record_keeping import Recording, check, keep_record
     from forgetmi.run.run_data import load_data
 
     recording = Recording(options.sign_key, options.previous)

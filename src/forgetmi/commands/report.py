@@ -42,7 +42,7 @@ def report(argv: Sequence[str]) -> None:
     from forgetmi.report.pdf import write_pdfs
     from forgetmi.run.finish import write_pages
     from forgetmi.run.pipeline import Run
-    from forgetmi.run.record import Recording, keep_record
+    from forgetmi.run.record_keeping import Recording, keep_record
     from forgetmi.run.run_data import load_data
     from forgetmi.run.run_models import model_names
 

@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> None:
 
     # What trains models is imported after the help was printed.
     from forgetmi.run.finish import finish
-    from forgetmi.run.record import Recording, check
+    from forgetmi.run.record_keeping import Recording, check
     from forgetmi.run.run_models import model_names
     from forgetmi.run.track import track_run
 

@@ -43,8 +43,8 @@ def verify(argv: Sequence[str]) -> None:
 
     # What reads and recomputes is imported after the help was printed.
     from forgetmi.evidence.verify import verify as check_record
-    from forgetmi.run import recompute
-    from forgetmi.run.record import _said
+    from forgetmi.run import recompute, recompute_verdict
+    from forgetmi.run.record_keeping import summary
 
     checked = check_record(options.record, key=options.key, previous=options.previous)
     root = options.record if options.record.is_dir() else options.record.parent
@@ -61,7 +61,7 @@ def verify(argv: Sequence[str]) -> None:
 
     audited = checked.record.decision.outcome != NOT_AUDITED
     if options.recompute == "verdict":
-        verdict = recompute.verdict(root, checked.record)
+        verdict = recompute_verdict.verdict(root, checked.record)
         holds.append(f"the verdict follows from the stored signals: {verdict}")
     elif audited:
         unchecked.append("whether the verdict follows from the signals: --recompute verdict")
@@ -70,7 +70,7 @@ def verify(argv: Sequence[str]) -> None:
         "whether the signals are those of the models: that needs the models, the cohort and its key"
     )
 
-    echo(_said(checked.record))
+    echo(summary(checked.record))
     for line in holds:
         echo(f"  holds: {line}")
     for line in unchecked:

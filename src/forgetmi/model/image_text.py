@@ -22,6 +22,9 @@ from forgetmi.model.towers import image_tower, text_tower
 
 BRANCHES = {"image": "img_model", "text": "text_model", "joint": "gate"}
 
+# The classifier of each encoder
+HEADS = {"image": "img_model.fc1", "text": "text_model.classifier"}
+
 
 class ImageText(nn.Module):
     """Maps a batch of images and reports to embeddings and logits of both heads; make one with `build`.
@@ -211,6 +214,15 @@ def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
                 names.append(f"{root}.{name}")
         order[branch] = tuple(names)
     return order
+
+
+def head_of(tensor: str) -> str:
+    """The head that a tensor of a model is part of, by the tensor's name: "image", "text", or "" = none."""
+    # In an ensemble the names of its models come before
+    for head, root in HEADS.items():
+        if f".{root}." in f".{tensor}":
+            return head
+    return ""
 
 
 def parameter_digest(model: nn.Module) -> str:

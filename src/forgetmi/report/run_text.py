@@ -68,11 +68,12 @@ def vocabulary(*, original_given: bool, pretrained: bool, min_patients: int) -> 
     ]
 
 
-def inherited(*, changed: Collection[str], reads_forget: bool) -> list[str]:
+def inherited(*, changed: Collection[str], heads: Collection[str], reads_forget: bool) -> list[str]:
     """What a model that was not retrained still has from the original.
 
     Args:
         changed: Names of the tensors that differ from the original's.
+        heads: Those among them that belong to a class head.
         reads_forget: Whether the method read the withdrawn patients' data.
     """
     sentences = [
@@ -80,7 +81,7 @@ def inherited(*, changed: Collection[str], reads_forget: bool) -> list[str]:
     ]
 
     # Parts that the method did not touch
-    if not any(_in_class_head(name) for name in changed):
+    if not heads:
         sentences.append("The class heads are the original's, unchanged.")
     if not any("running_mean" in name for name in changed):
         sentences.append("The batch-normalisation statistics are the original's, unchanged.")
@@ -88,9 +89,3 @@ def inherited(*, changed: Collection[str], reads_forget: bool) -> list[str]:
         sentences.append("The withdrawn patients' data were read once more, to unlearn them.")
 
     return sentences
-
-
-def _in_class_head(tensor: str) -> bool:
-    # Names of the image and of the text classifier
-    image_head = "fc1" in tensor and "img_model" in tensor
-    return image_head or "classifier" in tensor

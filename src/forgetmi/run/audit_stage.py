@@ -32,6 +32,7 @@ def declare(directory: RunDirectory, declared: AuditSpec) -> None:
     Raises:
         SpecError: Another rule was declared, or signals were there before any rule.
     """
+    # A rule that is there already must be the same
     if directory.rule.exists():
         if directory.rule.read_text(encoding="utf-8") != declared.to_json():
             raise SpecError(
@@ -43,7 +44,9 @@ def declare(directory: RunDirectory, declared: AuditSpec) -> None:
                 )
             )
         return
-    if any((directory.root / "signals").glob("*.npz")):
+
+    # A new rule must come before the first signal
+    if _has_signals(directory):
         raise SpecError(
             Fault(
                 "the run has signals but declared no rule before them",
@@ -52,17 +55,22 @@ def declare(directory: RunDirectory, declared: AuditSpec) -> None:
                 do="Run it again with another --out.",
             )
         )
+
     write_text(directory.rule, declared.to_json())
 
 
 def notice(directory: RunDirectory, declared: AuditSpec) -> str:
     """One line with the rule's digest, for whoever must prove later that it came before the signals."""
-    late = any((directory.root / "signals").glob("*.npz"))
-    return f"decision rule sha256 {declared.digest}: " + (
-        "signals are there already; a note of it made elsewhere before them proves that it was fixed beforehand"
-        if late
-        else "note it elsewhere to prove later that it was fixed beforehand"
-    )
+    advice = "note it elsewhere to prove later that it was fixed beforehand"
+
+    # A run that goes on has signals already; only an older note proves anything then
+    if _has_signals(directory):
+        advice = (
+            "signals are there already; a note of it made elsewhere before them proves that it was "
+            "fixed beforehand"
+        )
+
+    return f"decision rule sha256 {declared.digest}: {advice}"
 
 
 def declared_in(directory: RunDirectory) -> AuditSpec:
@@ -72,6 +80,7 @@ def declared_in(directory: RunDirectory) -> AuditSpec:
         SpecError: It declared none, or the file is damaged.
     """
     try:
+        # Written by `declare`, before the first signal
         values = json.loads(directory.rule.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpecError(
@@ -81,6 +90,8 @@ def declared_in(directory: RunDirectory) -> AuditSpec:
                 do="Run it again with --audit.enabled.",
             )
         ) from error
+
+    # A file that lacks an option is damaged: no default may take its place
     return from_plain(AuditSpec, values, where=f"{directory.root.name}/rule.json", complete=True)
 
 
@@ -94,27 +105,36 @@ def read_draw(
         cohort, partition: As the run loaded them.
         seed: The run's root seed.
     """
-    sealed = directory.root / SEALED
+    # Every model's signals for the whole cohort
+    signals = {}
+    for path in sorted((directory.root / "signals").glob("*.npz")):
+        signals[path.stem] = Signals.load(path)
+
+    # Every model's signals while it learned the taught patients again
     taught = taught_patients(partition, seed=seed)
+    relearning = {}
+    for path in sorted((directory.root / "relearn").glob("*")):
+        if path.is_dir():
+            relearning[path.name] = read_relearning(path, taught=taught)
+
+    # Canaries, where some were planted
+    canaries = None
+    sealed = directory.root / SEALED
+    if sealed.exists():
+        canaries = read_canaries(sealed, cohort).by_code(cohort)
+
     return AuditedRun(
         name=directory.root.name,
         partition=partition,
         duplicates=read_duplicates(directory),
-        canaries=read_canaries(sealed, cohort).by_code(cohort) if sealed.exists() else None,
-        signals={
-            path.stem: Signals.load(path)
-            for path in sorted((directory.root / "signals").glob("*.npz"))
-        },
-        relearning={
-            path.name: read_relearning(path, taught=taught)
-            for path in sorted((directory.root / "relearn").glob("*"))
-            if path.is_dir()
-        },
+        canaries=canaries,
+        signals=signals,
+        relearning=relearning,
     )
 
 
 def read_duplicates(directory: RunDirectory) -> tuple[NearDuplicate, ...]:
-    """Near-duplicates of what is forgotten that a finished run found; none where it did not look."""
+    """Near-duplicates of what is forgotten of a finished run; none where it did not search."""
     if not directory.duplicates.exists():
         return ()
     return stored_duplicates(directory).pairs
@@ -144,9 +164,10 @@ def run_audit(
         The record, and what it cost.
     """
     with Meter() as meter:
-        found = audit(draws, cohort=cohort, declared=declared, seed=seed)
-        write_text(directory.audit, found.to_json())
-    return found, meter
+        result = audit(draws, cohort=cohort, declared=declared, seed=seed)
+        write_text(directory.audit, result.to_json())
+
+    return result, meter
 
 
 def stored_audit(path: Path) -> Audit:
@@ -161,3 +182,7 @@ def stored_audit(path: Path) -> Audit:
         raise SpecError(
             Fault("the audit cannot be read", where=path.name, why=type(error).__name__)
         ) from error
+
+
+def _has_signals(directory: RunDirectory) -> bool:
+    return any((directory.root / "signals").glob("*.npz"))

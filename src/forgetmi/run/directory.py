@@ -53,7 +53,7 @@ class RunDirectory:
 
     @property
     def audit(self) -> Path:
-        """What the audit found."""
+        """The result of the audit."""
         return self.root / "audit.json"
 
     @property
@@ -75,7 +75,7 @@ class RunDirectory:
         return self.root / "traces" / f"{name}.json"
 
     def signals(self, name: str) -> Path:
-        """What one model says about every row."""
+        """One model's signals for every row."""
         return self.root / "signals" / f"{name}.npz"
 
     def relearning(self, name: str) -> Path:
@@ -91,9 +91,11 @@ class RunDirectory:
         """Hold the directory; a second process gets a clear error instead of mixing its files in."""
         import fcntl
 
+        # The lock file stays; the lock itself ends with the process
         with full_disk_explained(self.root.name):
             self.root.mkdir(parents=True, exist_ok=True)
             handle = (self.root / ".lock").open("w")
+
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,6 +107,7 @@ class RunDirectory:
                         do="Wait for it, or choose another --out.",
                     )
                 ) from error
+
             yield
 
     def claim(self, spec: str) -> None:
@@ -116,6 +119,7 @@ class RunDirectory:
         Raises:
             SpecError: The directory holds another run; the keys that differ are named.
         """
+        # Without a specification it must be empty
         if not self.spec.exists():
             self._check_empty()
 
@@ -126,6 +130,7 @@ class RunDirectory:
         if not self.root.exists():
             return
 
+        # The lock was made a moment ago by this process
         others = sorted(path.name for path in self.root.iterdir() if path.name != ".lock")
         if others:
             raise SpecError(

@@ -17,7 +17,7 @@ from forgetmi.run.costs import cost_of, retraining_cost, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run
 from forgetmi.run.pipeline import run as run_pipeline
-from forgetmi.run.record import Recording, keep_record
+from forgetmi.run.record_keeping import Recording, keep_record
 from forgetmi.run.report_facts import gather
 from forgetmi.run.spec import RunSpec
 

@@ -13,9 +13,8 @@ from forgetmi.model.pretrained import pretrained_directory, pretrained_weights
 from forgetmi.model.spec import TextEncoderSpec
 from forgetmi.run.spec import RunSpec
 
-ABSENT = (
-    "absent"  # a given original may name an encoder that this machine lacks, and need it no more
-)
+# A given original may name an encoder that this machine lacks, and need it no more
+ABSENT = "absent"
 
 
 def encoder_digest(text: TextEncoderSpec) -> str:
@@ -31,14 +30,18 @@ def encoder_digest(text: TextEncoderSpec) -> str:
     """
     if not text.pretrained:
         return ""
+
     try:
         folder = pretrained_directory(text.pretrained)
-        files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
-        return _digest(
-            replace(text, download=False),
-            folder,
-            tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files),
-        )
+
+        # Names, sizes and times tell whether the encoder must be read again
+        files = []
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                stat = path.stat()
+                files.append((path.name, stat.st_size, stat.st_mtime_ns))
+
+        return _digest(replace(text, download=False), folder, tuple(files))
     except SpecError:
         return ABSENT
 
@@ -54,6 +57,8 @@ def offline(spec: RunSpec) -> RunSpec:
     """
     if not (spec.model.pretrained and spec.model.download):
         return spec
+
+    # It must be here already
     try:
         pretrained_directory(spec.model.pretrained)
     except SpecError as error:
@@ -65,16 +70,20 @@ def offline(spec: RunSpec) -> RunSpec:
                 do="Fetch it first (hf download NAME), or leave --dry-run out.",
             )
         ) from error
+
     return replace(spec, model=replace(spec.model, download=False))
 
 
 @lru_cache(maxsize=4)
 def _digest(text: TextEncoderSpec, folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
     """See `encoder_digest`; ``folder`` and ``files`` only tell one state of an encoder from another."""
-    digest = hashlib.sha256(
-        json.dumps(asdict(replace(text, pretrained="")), sort_keys=True).encode()
-    )
+    # The sizes, without the name that the encoder goes by
+    sizes = asdict(replace(text, pretrained=""))
+    digest = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())
+
+    # Every tensor: name, type, shape, bytes
     for name, value in sorted(pretrained_weights(text).items()):
         digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
         digest.update(value.contiguous().numpy().tobytes())
+
     return digest.hexdigest()

@@ -1,55 +1,57 @@
-"""A run's numbers once more, from its stored signals, partition and copies: no model, cohort or key is needed."""
+"""A run's metrics once more, from its stored signals and partition: no model, cohort or key is needed."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from forgetmi.audit.decision import decide
-from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
-from forgetmi.audit.patient_scores import score_draw, standing_out, through
-from forgetmi.audit.sets import audited_sets
 from forgetmi.cohort.partition_file import stored_rows
 from forgetmi.core.arrays import codes
-from forgetmi.core.errors import EvaluationError, EvidenceError, Fault
+from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.suite import evaluate
-from forgetmi.evidence.record import NOT_AUDITED, Record
-from forgetmi.run.audit_stage import declared_in, read_duplicates, stored_audit
+from forgetmi.evidence.record import Record
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.record import decision_in, findings_in
+from forgetmi.run.record_findings import findings_in
 
-CLOSE = 1e-9  # another processor sums in another order
+# Another processor sums in another order
+CLOSE = 1e-9
+
+# Numbers that a message names singly
+_NAMED = 5
+
+# What to do about a number that differs
+COMPARE_VERSIONS = "Compare the code version in the record with yours."
 
 
 def stored_signals(root: Path, record: Record) -> dict[str, Signals]:
-    """What each model of a record said about every row.
+    """Each model's signals for every row, by the model's name.
 
     Raises:
         EvidenceError: Signals are of other weights than the record's model.
     """
-    signals = {
-        one.name: Signals.load(root / "signals" / f"{one.name}.npz") for one in record.models
-    }
-    wrong = [one.name for one in record.models if signals[one.name].model != one.weights]
-    if wrong:
-        raise EvidenceError(
-            Fault(
-                "the signals are of other weights than the record's model", where=f"signals/{name}"
+    signals = {}
+    faults = []
+    for model in record.models:
+        signals[model.name] = Signals.load(root / "signals" / f"{model.name}.npz")
+
+        # Signals name the weights that they are the outputs of
+        if signals[model.name].model != model.weights:
+            faults.append(
+                Fault(
+                    "the signals are of other weights than the record's model",
+                    where=f"signals/{model.name}",
+                )
             )
-            for name in wrong
-        )
+
+    if faults:
+        raise EvidenceError(faults)
     return signals
 
 
@@ -60,6 +62,8 @@ def stored_partition(root: Path, signals: Signals) -> Partition:
         raise EvidenceError(
             Fault("the signals do not hold every row of the cohort", where="signals")
         )
+
+    # Groups served to draw the sets; a recomputation draws none
     patient = codes(signals.patient)[0]
     return Partition(
         **stored_rows(stored),
@@ -80,6 +84,7 @@ def metrics(root: Path, record: Record) -> tuple[int, float]:
     Raises:
         EvidenceError: Some differ; the first are named. Or the record says other numbers than the files it names.
     """
+    # The scores once more, by the seed and the resamples of the record
     signals = stored_signals(root, record)
     again = evaluate(
         signals,
@@ -88,165 +93,73 @@ def metrics(root: Path, record: Record) -> tuple[int, float]:
         seed=record.recompute.seed,
         resamples=record.recompute.resamples,
     )
+
+    # Against those that the run stored
     stored = Evaluation.from_json((root / "metrics.json").read_text(encoding="utf-8"))
     differences = list(_differences(stored, again))
+    # Written so that a difference that is not a number counts as one
     wrong = [name for name, difference in differences if not difference <= CLOSE]
     if wrong:
-        more = (
-            [Fault(f"... and {len(wrong) - 5} more", where="metrics.json")]
-            if len(wrong) > 5
-            else []
-        )
-        raise EvidenceError(
-            [
-                *(
-                    Fault(
-                        f"{name} is another number when computed again",
-                        where="metrics.json",
-                        do="Compare the code version in the record with yours.",
-                    )
-                    for name in wrong[:5]
-                ),
-                *more,
-            ]
-        )
+        raise EvidenceError(_other_numbers(wrong))
+
+    # The record must repeat the same numbers
     if record.findings != findings_in(RunDirectory(root)):
         raise EvidenceError(
             Fault(
                 "the record's findings are not those of metrics.json and audit.json",
                 where="record.json",
-                do="Compare the code version in the record with yours.",
+                do=COMPARE_VERSIONS,
             )
         )
-    return len(differences), max((difference for _, difference in differences), default=0.0)
+
+    largest = max((difference for _, difference in differences), default=0.0)
+    return len(differences), largest
+
+
+def _other_numbers(names: list[str]) -> list[Fault]:
+    """One fault for each of the first numbers that differ, and one that counts the others."""
+    faults = [
+        Fault(
+            f"{name} is another number when computed again",
+            where="metrics.json",
+            do=COMPARE_VERSIONS,
+        )
+        for name in names[:_NAMED]
+    ]
+
+    if len(names) > _NAMED:
+        faults.append(Fault(f"... and {len(names) - _NAMED} more", where="metrics.json"))
+    return faults
 
 
 def _differences(stored: Evaluation, again: Evaluation) -> Iterator[tuple[str, float]]:
     """Name and relative difference of every number; infinite where one of the two lacks it."""
     for model in sorted({*stored.scores, *again.scores}):
-        one, two = (
-            {(score.name, score.head, score.on): score for score in found.scores.get(model, ())}
-            for found in (stored, again)
-        )
-        for key in sorted({*one, *two}):
-            yield " ".join(filter(None, (model, *key))), _difference(one.get(key), two.get(key))
+        stored_scores = _by_key(stored, model)
+        new_scores = _by_key(again, model)
+
+        for key in sorted({*stored_scores, *new_scores}):
+            name = " ".join(filter(None, (model, *key)))
+            yield name, _difference(stored_scores.get(key), new_scores.get(key))
 
 
-def _difference(one: Score | Failed | None, two: Score | Failed | None) -> float:
-    if not isinstance(one, Score) or not isinstance(two, Score):
-        return 0.0 if type(one) is type(two) else math.inf
-    pairs = [(one.value, two.value), *zip(one.interval or (), two.interval or (), strict=False)]
-    if (one.interval is None) != (two.interval is None) or (one.patients, one.images) != (
-        two.patients,
-        two.images,
-    ):
+def _by_key(evaluation: Evaluation, model: str) -> dict[tuple[str, str, str], Score | Failed]:
+    """A model's scores by name, head and set."""
+    return {(score.name, score.head, score.on): score for score in evaluation.scores.get(model, ())}
+
+
+def _difference(stored: Score | Failed | None, again: Score | Failed | None) -> float:
+    # Two scores that both could not be computed are equal
+    if not isinstance(stored, Score) or not isinstance(again, Score):
+        return 0.0 if type(stored) is type(again) else math.inf
+
+    # One with an interval and one without, or over other numbers of patients, cannot be compared
+    if (stored.interval is None) != (again.interval is None):
         return math.inf
-    return max(abs(a - b) / max(1.0, abs(a)) for a, b in pairs)
+    if (stored.patients, stored.images) != (again.patients, again.images):
+        return math.inf
 
-
-def verdict(root: Path, record: Record) -> str:
-    """Decide again, on all and on single patients, by the declared rule and from what is stored, and compare.
-
-    Returns:
-        The outcome.
-
-    Raises:
-        EvidenceError: The run was not audited, its audit pools other runs or is by another rule, or the verdict, or
-            what is said of single patients, is another.
-    """
-    if record.decision.outcome == NOT_AUDITED:
-        raise EvidenceError(
-            Fault("there is no verdict to decide again", why="the run was not audited")
-        )
-    directory = RunDirectory(root)
-    stored, declared = stored_audit(directory.audit), declared_in(directory)
-    if len(stored.draws) != 1:
-        raise EvidenceError(
-            Fault(
-                "the verdict pools several runs",
-                where="audit.json",
-                do="Audit these runs again; a record holds the signals of one.",
-            )
-        )
-    if stored.declared != declared:
-        raise EvidenceError(
-            Fault(
-                "the audit is by another rule than the declared one",
-                where="audit.json",
-                why="it does not say what rule.json says",
-                do="Use the original files.",
-            )
-        )
-    signals = stored_signals(root, record)
-    one = signals[record.model("before").name]
-    names = codes(one.patient)[1]
-    sets = audited_sets(stored_partition(root, one), read_duplicates(directory), names=names)
-    pooled: dict[Channel, list[ForgetDraw]] = {}
-    singly: dict[str, tuple[bool, bool, bool]] = {}
-    for copied in (True, False):
-        if (partition := sets.with_forget(copied=copied)) is None:
-            continue
-        evidence = AdversaryKnowledge(
-            partition, signals, target=record.model("after").name, seed=stored.seed
-        )
-        seen = through(evidence, declared.rule.channels)
-        level = declared.false_discovery
-        remembered, over_forgotten = standing_out(score_draw(seen, level=level), level=level)
-        singly |= {
-            str(names[code]): (copied, code in remembered, code in over_forgotten)
-            for code in np.unique(partition.patient[partition.forget]).tolist()
-        }
-        if not copied:
-            for channel, aimed in seen.items():
-                with contextlib.suppress(EvaluationError):  # the rule counts it as not resolvable
-                    pooled[channel] = [forget_draw(aimed)]
-    again = decide(declared.rule, pooled)
-    if (
-        not _close(
-            json.loads(json.dumps(dataclasses.asdict(stored.verdict))),
-            json.loads(json.dumps(dataclasses.asdict(again))),
-        )
-        or again.outcome != record.decision.outcome
-    ):
-        raise EvidenceError(
-            Fault(
-                "the verdict is another when decided again",
-                where="audit.json",
-                why=f"{again.outcome}, the record says {record.decision.outcome}",
-                do="Compare the code version in the record with yours.",
-            )
-        )
-    if singly != {
-        row.patient: (row.near_duplicate, row.remembered, row.over_forgotten)
-        for row in stored.patients
-    }:
-        raise EvidenceError(
-            Fault(
-                "other patients stand out singly when scored again",
-                where="audit.json",
-                do="Compare the code version in the record with yours.",
-            )
-        )
-    decision = decision_in(directory)
-    if record.decision.flagged is None:  # written before records named them
-        decision = dataclasses.replace(decision, flagged=None)
-    if record.decision != decision:
-        raise EvidenceError(
-            Fault(
-                "the record's decision is not that of audit.json",
-                where="record.json",
-                do="Compare the code version in the record with yours.",
-            )
-        )
-    return again.outcome
-
-
-def _close(one: Any, two: Any) -> bool:
-    """Whether two plain values are equal, numbers up to rounding."""
-    if isinstance(one, dict) and isinstance(two, dict):
-        return one.keys() == two.keys() and all(_close(one[key], two[key]) for key in one)
-    if isinstance(one, list) and isinstance(two, list):
-        return len(one) == len(two) and all(_close(a, b) for a, b in zip(one, two, strict=True))
-    if isinstance(one, float) and isinstance(two, float):
-        return math.isclose(one, two, rel_tol=CLOSE, abs_tol=CLOSE)
-    return one == two
+    # The largest relative difference of the value and the interval's bounds
+    pairs = [(stored.value, again.value)]
+    pairs += zip(stored.interval or (), again.interval or (), strict=False)
+    return max(abs(old - new) / max(1.0, abs(old)) for old, new in pairs)

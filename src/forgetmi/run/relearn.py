@@ -27,10 +27,12 @@ from forgetmi.run.prepared import Prepared, inference_batch_size
 
 def taught_patients(partition: Partition, *, seed: int) -> Ints:
     """Codes of the half of the patients forgotten now that is taught again, the larger half of an odd number."""
-    code = np.unique(partition.patient[partition.of_request().forget])
-    return np.sort(
-        numpy_generator(seed, "relearn", "taught").permutation(code)[: (len(code) + 1) // 2]
-    )
+    patients = np.unique(partition.patient[partition.of_request().forget])
+
+    # The first half of a random order
+    generator = numpy_generator(seed, "relearn", "taught")
+    half = (len(patients) + 1) // 2
+    return np.sort(generator.permutation(patients)[:half])
 
 
 def relearn(
@@ -60,8 +62,9 @@ def relearn(
         seed: Root seed.
         folder: Gets 000.npz (before) and one file an epoch.
         resume: File to save progress to and resume from.
-        progress: Called with (epochs done, epochs in all).
+        progress: Called with (epochs done, total).
     """
+    # Signals are stored for all forgotten now; only the taught patients are trained on
     rows = partition.of_request().forget
     taught = rows[np.isin(partition.patient[rows], taught_patients(partition, seed=seed))]
     loader = Loader(
@@ -69,8 +72,8 @@ def relearn(
     )
     folder.mkdir(parents=True, exist_ok=True)
 
-    def keep(epoch: int) -> None:
-        said = collect(
+    def store_signals(epoch: int) -> None:
+        signals = collect(
             model,
             prepared.records,
             rows,
@@ -78,25 +81,29 @@ def relearn(
             model_digest=parameter_digest(model),
             batch_size=inference_batch_size(prepared.records),
         )
-        replace(said, image_embedding=None, text_embedding=None, joint_embedding=None).save(
-            _file(folder, epoch)
-        )
+        # The attack reads no embedding
+        small = replace(signals, image_embedding=None, text_embedding=None, joint_embedding=None)
+        small.save(_file(folder, epoch))
 
-    def told(done: int, total: int) -> None:
-        keep(done)
+    def after_epoch(done: int, total: int) -> None:
+        store_signals(done)
         if progress is not None:
             progress(done, total)
 
+    # Before the first step; a resumed model has left this state already
     if not _file(folder, 0).exists():
-        keep(0)
+        store_signals(0)
+
+    # The original's recipe, at a fixed learning rate and without shifted images
+    fixed = replace(recipe, epochs=epochs, lr=lr, warmup=0.0, decay=0.0, plateau=0, shift=0.0)
     fit(
         model,
         loader,
-        replace(recipe, epochs=epochs, lr=lr, warmup=0.0, decay=0.0, plateau=0, shift=0.0),
+        fixed,
         seed=seed,
         ordinal=prepared.cohort.ordinal,
         resume=resume,
-        progress=told,
+        progress=after_epoch,
     )
 
 
@@ -106,10 +113,9 @@ def relearnt(folder: Path, *, epochs: int) -> bool:
 
 
 def read_relearning(folder: Path, *, taught: Ints) -> Relearning:
-    """What `relearn` stored."""
-    return Relearning(
-        tuple(Signals.load(path) for path in sorted(folder.glob("[0-9]*.npz"))), taught
-    )
+    """The signals that `relearn` stored, in the order of the epochs."""
+    files = sorted(folder.glob("[0-9]*.npz"))
+    return Relearning(tuple(Signals.load(path) for path in files), taught)
 
 
 def _file(folder: Path, epoch: int) -> Path:

@@ -19,6 +19,7 @@ from forgetmi.core.scores import Evaluation
 from forgetmi.core.signals import Signals
 from forgetmi.data.decode import read_image
 from forgetmi.evaluation.gaps import stayed
+from forgetmi.model.image_text import head_of
 from forgetmi.report import near_duplicates, run_text
 from forgetmi.report.content import CohortSummary, Example, ReportFacts, Work
 from forgetmi.report.manifest import Manifest, collect
@@ -135,8 +136,12 @@ def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]
     )
 
     if not info.exact:
+        # The page runs no model, so it is given which of the changed tensors are a head's
+        changed = trace["changed"]
         sentences += run_text.inherited(
-            changed=trace["changed"], reads_forget="forget" in info.reads
+            changed=changed,
+            heads=[tensor for tensor in changed if head_of(tensor)],
+            reads_forget="forget" in info.reads,
         )
 
     return sentences

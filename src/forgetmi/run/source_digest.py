@@ -31,23 +31,32 @@ def source_digest(modules: tuple[str, ...], *, alone: tuple[str, ...] = ()) -> s
     Raises:
         SpecError: A module has no source file, so nobody could tell two versions of it apart.
     """
-    found = {**closure(modules), **{name: _read(name)[0] for name in alone}}
+    # Modules with what they import, and further ones without
+    sources = closure(modules)
+    for name in alone:
+        sources[name], _ = _read(name)
+
+    # In the order of the names, so that the order of imports does not count
     digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(found[name]).digest())
+    for name in sorted(sources):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())
+
     return digest.hexdigest()
 
 
 def closure(modules: Iterable[str]) -> dict[str, bytes]:
     """The source of some modules and of every module of the package that they import, directly or not, by name."""
-    found: dict[str, bytes] = {}
+    sources: dict[str, bytes] = {}
     waiting = list(modules)
+
+    # Follow the imports until they lead to nothing new
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found[name], imported = _read(name)
+        if name not in sources:
+            sources[name], imported = _read(name)
             waiting += imported
-    return found
+
+    return sources
 
 
 @cache
@@ -62,32 +71,37 @@ def _read(name: str) -> tuple[bytes, tuple[str, ...]]:
                 do="Put the code into a file that Python can import under this name.",
             )
         )
+
     source = path.read_bytes()
     return source, tuple(sorted(_imports(source)))
 
 
 def _imports(source: bytes) -> set[str]:
     """Modules of the package that a source names in its imports; what they name may be a module or a part of one."""
-    found: set[str] = set()
+    imported: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.split(".")[0] == PACKAGE and _file(name) is not None}
+            # A name after `import` is a module or a part of one
+            imported.add(node.module)
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+
+    # Other packages are not ours to watch; a name without a file is a part of a module
+    ours = {name for name in imported if name.split(".")[0] == PACKAGE}
+    return {name for name in ours if _file(name) is not None}
 
 
 def _file(name: str) -> Path | None:
     """Where a module's source is; looking for one of this package imports nothing."""
     package, *parts = name.split(".")
     if package == PACKAGE:
-        path = ROOT.joinpath(*parts).with_suffix(
-            ".py"
-        )  # a package's own file names its parts and computes nothing
+        # A room's own __init__.py computes nothing, so that it has no path here
+        path = ROOT.joinpath(*parts).with_suffix(".py")
         return path if path.is_file() else None
+
+    # A plug-in's module, wherever Python finds it
     spec = find_spec(name)
-    return (
-        Path(spec.origin)
-        if spec is not None and spec.origin and spec.origin.endswith(".py")
-        else None
-    )
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)

@@ -48,23 +48,28 @@ class Tracker:
             )
         from accelerate import PartialState, tracking
 
+        # What must be undone when the run is over
         self._after = ExitStack()
-        PartialState()  # the trackers ask it which process hands on
+
+        # Accelerate's trackers read from it which process may log
+        PartialState()
+
         folder.mkdir(parents=True, exist_ok=True)
         if kind == "tensorboard":
             self._tracker: Any = tracking.TensorBoardTracker(name, logging_dir=folder)
         elif kind == "mlflow":
             self._tracker = _mlflow(folder, name, self._after)
         else:
+            # An agent's sweep is under way on a server already
             if not os.environ.get("WANDB_SWEEP_ID"):
                 os.environ.setdefault("WANDB_MODE", "offline")
             self._tracker = tracking.WandBTracker(
                 PROJECT, dir=str(folder), name=name, settings=_silent()
             )
         self._tracker.start()
-        self._tracker.store_init_configuration(
-            {key: value for key, value in settings.items() if isinstance(value, (int, float, bool))}
-        )
+
+        # Text is left out: it may be a path or a name
+        self._tracker.store_init_configuration(_numbers(settings))
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
         """Hand on numbers of one step."""
@@ -90,11 +95,14 @@ def _mlflow(folder: Path, name: str, after: ExitStack) -> Any:
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
-        after.callback(mlflow.set_tracking_uri, None)  # it is the process's, and outlives a run
+        # The address is the whole process's and would outlive the run
+        after.callback(mlflow.set_tracking_uri, None)
+
+    # Artifacts would go to the server's own place; none is sent
     return MLflowTracker(
         PROJECT,
         logging_dir="mlflow-artifacts:/",
-        run_name=name,  # a server's own place; none is sent
+        run_name=name,
         tags={"mlflow.user": PROJECT, "mlflow.source.name": PROJECT},
     )
 
@@ -104,13 +112,16 @@ def _silent() -> Any:
     import wandb  # pyright: ignore[reportMissingImports]
 
     return wandb.Settings(
+        # Host, user, arguments and hardware
         x_disable_meta=True,
         x_disable_machine_info=True,
         x_disable_stats=True,
+        # Source, repository and installed packages
         disable_code=True,
         disable_git=True,
         x_save_requirements=False,
         save_code=False,
+        # Printed lines
         console="off",
     )
 
@@ -126,23 +137,27 @@ def track_run(kind: Kind, directory: RunDirectory, names: list[str], *, seed: in
     """
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     with Tracker(kind, directory.root / "tracking", "run", {"seed": seed}) as tracker:
+        # Losses, epoch by epoch
         for name in names:
             trace = json.loads(directory.trace(name).read_text(encoding="utf-8"))
             for step, losses in enumerate(trace.get("epochs", ())):
-                tracker.log(
-                    {
-                        f"{name}/{key}": value
-                        for key, value in losses.items()
-                        if isinstance(value, (int, float))
-                    },
-                    step=step,
-                )
-        tracker.log(
-            {
-                "/".join(filter(None, (name, one.name, one.head, one.on))): one.value
-                for name, scores in evaluation.scores.items()
-                for one in scores
-                if isinstance(one, Score)
-            },
-            step=0,
-        )
+                values = {f"{name}/{key}": value for key, value in _numbers(losses).items()}
+                tracker.log(values, step=step)
+
+        tracker.log(_scores(evaluation), step=0)
+
+
+def _scores(evaluation: Evaluation) -> dict[str, float]:
+    """Every score that could be computed, by model, name, head and set."""
+    values = {}
+    for model, scores in evaluation.scores.items():
+        for score in scores:
+            if isinstance(score, Score):
+                name = "/".join(filter(None, (model, score.name, score.head, score.on)))
+                values[name] = score.value
+    return values
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers and truth values among some values."""
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))}
