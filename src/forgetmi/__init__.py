@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from forgetmi.core.signals import Signals
     from forgetmi.report.pages import write_report
     from forgetmi.run.workflow import evaluate, predict, prepare, train, unlearn
+
+# Silent until a program that uses the package adds a handler of its own
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Imported on first use, so that `import forgetmi` costs nothing.
 _WHERE = {

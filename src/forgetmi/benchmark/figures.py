@@ -24,6 +24,7 @@ Panels = dict[str, str]
 
 def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> str:
     """Gap to retraining against AUC on never-seen patients, one point a method; empty where nothing was measured."""
+    # The two references, then the methods
     rows = [(ORIGINAL, "original", "Original"), (FLOOR, "retrain", "Retrain")]
     rows += [(setting.name, "unlearned", setting.label) for setting in settings]
 
@@ -33,6 +34,8 @@ def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> 
         auc = results.cell(row, percent, _auc)
         if gap.value is None or auc.value is None:
             continue
+
+        # The gap is drawn without an interval
         x = figures.Mark(gap.value)
         y = figures.Mark(auc.value, auc.interval)
         points.append(trade_off_figure.ModelPoint(kind, label, x, y))
@@ -94,6 +97,7 @@ def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Pane
 
 def _models(point: Point, settings: Sequence[Setting]) -> list[tuple[str, str, Sequence[Cell]]]:
     """Name, label and cells of each panel: original, retrained models, the first model of each method."""
+    # Only the methods that the figures show
     labels = {setting.name: setting.label for setting in settings}
     models: list[tuple[str, str, Sequence[Cell]]] = [
         ("original", "Original", [point.original]),
@@ -115,6 +119,8 @@ def _all_losses(signals: Sequence[Signals], rows: Ints) -> Floats:
 def _losses(signals: Signals, rows: Ints) -> Floats:
     """Cross-entropy of the labelled images among some rows (image head), where the logits are finite."""
     chosen = signals.select(rows)
+
+    # Images without a label have no loss
     usable = (chosen.label >= 0) & np.isfinite(chosen.image_logits).all(1)
     chosen = chosen.select(chosen.row[usable])
     if not len(chosen):

@@ -21,7 +21,9 @@ from forgetmi.run.run_models import model_seed
 from forgetmi.run.spec import RunSpec, to_plain
 
 Role = Literal["original", "retrain", "unlearn"]
-ROLES: tuple[Role, ...] = ("original", "retrain", "unlearn")  # in the order they are made
+
+# Their order is that in which they are made
+ROLES: tuple[Role, ...] = ("original", "retrain", "unlearn")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Cell:
         """Root seed of this model."""
         if self.role == "retrain":
             return model_seed(self.spec, retrained_name(self.number))
+
+        # The first unlearning seed is the training seed
         if self.number == 0:
             return self.spec.seed
         return derive(self.spec.seed, "unlearn", self.number)
@@ -58,6 +62,7 @@ class Cell:
     @property
     def label(self) -> str:
         """Name for people."""
+        # The place in the grid, in words
         partition = self.spec.partition
         forgotten = f"{partition.percent:g} %, draw {partition.draw}"
         seed = f"seed {self.spec.seed}"
@@ -155,6 +160,7 @@ def _specs(spec: RunSpec, axes: Axes) -> Iterator[RunSpec]:
 
 def _point(spec: RunSpec, axes: Axes) -> Point:
     """All models of one run's forget set and training seed."""
+    # What all methods share
     usual = _cell("original", replace(spec, method=RunSpec().method))
     retrains = [_cell("retrain", spec, number=number) for number in range(spec.retrains)]
 
@@ -180,8 +186,11 @@ def _cell(
     role: Role, spec: RunSpec, *, number: int = 0, setting: str = "", original: str = ""
 ) -> Cell:
     """One model with the digest of everything that determines it."""
+    # The digest is filled in once the identity is known
     cell = Cell(role, spec, number, setting, "", original, "")
     identity = _identity(cell)
+
+    # Sorted, so that the order of its parts does not count
     text = json.dumps(identity, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     return replace(cell, digest=digest, identity=text)
@@ -189,6 +198,7 @@ def _cell(
 
 def _identity(cell: Cell) -> dict[str, Any]:
     """Everything that determines a model."""
+    # The rows it was trained on
     spec = cell.spec
     data = open_run(spec)
     partition = data.partition
@@ -207,6 +217,8 @@ def _identity(cell: Cell) -> dict[str, Any]:
         "device": device_of(spec),
         "threads": spec.threads,
     }
+
+    # What only a method reads
     if cell.setting:
         identity |= {
             "method": _plain(spec.method),

@@ -21,6 +21,7 @@ from forgetmi.report.table import (
     mark_closest,
 )
 
+# Cells without a number
 UNREAD = TableCell(None, reason="not resolvable")
 NOT_APPLICABLE = TableCell(None, reason="does not apply")
 NOT_PUBLISHED = TableCell(None, reason="not published")
@@ -39,6 +40,7 @@ class Line:
     label: str
 
 
+# The first rows of every table
 REFERENCES = (Line(ORIGINAL, "Original"), Line(FLOOR, "Retrain"))
 
 
@@ -58,6 +60,8 @@ def paper_layout(
         published: The paper's values by row; none are shown for rows that are not there.
     """
     percents = tuple(results.forgotten)
+
+    # Every column of the paper, read for every row
     reads = {heading: partial(_score, name=name, on=on) for heading, name, on in COLUMNS}
     measured = {
         line.row: _cells(results, line.row, percents, reads)
@@ -79,6 +83,7 @@ def paper_layout(
             values = _published_cells(published[line.row], percents)
             rows.append(TableRow(f"{line.label}, published", values))
 
+    # How to read the numbers
     note = f"{_brackets(seeds)} Marked: closest to Retrain among the methods. {_sets(results)}"
     return PaperTable(_headings(percents, reads), tuple(rows), note)
 
@@ -114,6 +119,8 @@ def _goal(
 ) -> tuple[TableCell, ...]:
     """Retrain's cells, emptied where too few patients are forgotten to tell methods apart."""
     goal: list[TableCell] = []
+
+    # Of each percentage all columns, or none
     for position, percent in enumerate(percents):
         cells = retrained[position * columns : (position + 1) * columns]
         goal += cells if results.resolvable(percent) else [UNREAD] * columns
@@ -123,6 +130,8 @@ def _goal(
 def _published_cells(values: Values, percents: Sequence[float]) -> tuple[TableCell, ...]:
     """The paper's values over all percentages."""
     cells = []
+
+    # A percentage that the paper lacks has empty cells
     missing = (None,) * len(COLUMNS)
     for percent in percents:
         for value in values.get(percent, missing):
@@ -133,6 +142,7 @@ def _published_cells(values: Values, percents: Sequence[float]) -> tuple[TableCe
 def details(results: Results, settings: Sequence[Setting], percent: float) -> PaperTable:
     """Gap and its floor, divergence from the retrained predictions, use, warnings and cost, for one percentage."""
     reads: dict[str, Read] = {
+        # Closeness to the retrained models
         "gap": partial(_score, name="gap", on=""),
         "its floor": lambda model: model.floor("image"),
         "gap, both heads": partial(_score, name="gap_joint", head="both", on=""),
@@ -140,8 +150,10 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Pa
         "JSf image": partial(_score, name="jsf", on="forget"),
         "JSf text": partial(_score, name="jsf", head="text", on="forget"),
         "loss order": partial(_score, name="loss_spearman", on="forget"),
+        # Attack, and how often it is wrong
         "sample-MIA": partial(_score, name="sample_mia", on="forget"),
         "never seen flagged": partial(_score, name="never_seen_flag_rate", on="test"),
+        # Warnings and cost
         "over-forgot": Measured.over_forgot,
         "did not forget": Measured.stayed,
         "CPU share of retraining": Measured.share,
@@ -180,6 +192,8 @@ def times(results: Results, settings: Sequence[Setting]) -> PaperTable:
         "share of retraining": Measured.share,
         "CPU seconds": Measured.seconds,
     }
+
+    # The original is not made again for a withdrawal, so it has no row
     lines = [Line(FLOOR, "Retrain")]
     lines += [Line(setting.name, setting.label) for setting in settings]
 
@@ -207,6 +221,7 @@ def _sets(results: Results, *percents: float) -> str:
     """Who is forgotten at each percentage, whether that is enough to tell methods apart, and what failed."""
     shown = percents or tuple(results.forgotten)
 
+    # Patients of each draw, by percentage
     counts = []
     for percent in shown:
         draws = results.forgotten[percent]
@@ -217,6 +232,7 @@ def _sets(results: Results, *percents: float) -> str:
             text += f", not resolvable (fewer than {FEW} patients need {DRAWS} draws; nothing is marked)"
         counts.append(text)
 
+    # Models that could not be made are named, too
     sentences = ["Forgotten: " + "; ".join(counts) + "."]
     for percent in shown:
         sentences += results.failures(percent)

@@ -13,6 +13,7 @@ from forgetmi.core.model_names import is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR, stayed
 
+# The values that a number can have
 POSITIVE = (0.0, float("inf"))
 SHARE = (0.0, 1.0)
 CORRELATION = (-1.0, 1.0)
@@ -68,6 +69,7 @@ class Measured:
         if not models:
             return Failed(name, "no model was retrained", head, on)
 
+        # Every model that the row is of
         within = CORRELATION if name == "loss_spearman" else SHARE
         numbers = []
         for model in models:
@@ -79,6 +81,7 @@ class Measured:
 
     def floor(self, head: str) -> Found:
         """The retrained models' own gap."""
+        # The floor is a score of the retrained models, stored once
         name = "gap_floor" if head == "image" else "gap_joint_floor"
         score = self._missing() or self._get(FLOOR, name, head, "")
         return Number(score.value, score.interval) if isinstance(score, Score) else score
@@ -92,6 +95,7 @@ class Measured:
 
     def over_forgot(self) -> Found:
         """1 where accuracy on forgotten images is below the retrained models' by the verdict's margin, else 0."""
+        # Accuracy is compared with its mean over the retrained models
         accuracy = self._missing() or self._get(self.model, "accuracy", "image", "forget")
         if isinstance(accuracy, Failed):
             return accuracy
@@ -105,6 +109,7 @@ class Measured:
         if failed is not None:
             return failed
 
+        # The reference costs one retraining, a method what it took
         seconds = self.retraining
         if self.row != FLOOR:
             seconds = self.outcome.cost.cpu_seconds if self.outcome is not None else None
@@ -149,8 +154,10 @@ def mean(numbers: Sequence[Number]) -> Number:
     Args:
         numbers: Numbers of one kind, at least one.
     """
+    # Means over draws and seeds
     value = float(np.mean([number.value for number in numbers]))
 
+    # One without an interval leaves the mean without
     intervals = [number.interval for number in numbers if number.interval is not None]
     interval = None
     if len(intervals) == len(numbers):

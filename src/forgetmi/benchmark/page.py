@@ -47,6 +47,7 @@ def write_all(
             write_text(path, str(form(titled.table)))
     write_text(store.root / "results.csv", long_csv(results))
 
+    # Figures
     trade_offs = _write_trade_offs(store, results, settings)
     losses = _write_losses(store, results, grid, settings)
 

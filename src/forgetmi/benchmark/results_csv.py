@@ -29,6 +29,7 @@ HEADINGS = (
 
 def long_csv(results: Results) -> str:
     """One line per model and score of the tables, before any mean."""
+    # The heading, then every model
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADINGS)
@@ -54,6 +55,7 @@ def long_csv(results: Results) -> str:
 
 def _scores() -> list[tuple[str, str, str]]:
     """Name, head and set of every score that is written."""
+    # The columns of the paper for each head
     scores = []
     for head in ("image", "text", "both"):
         scores += [(name, head, on) for _, name, on in COLUMNS]

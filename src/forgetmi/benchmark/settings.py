@@ -13,9 +13,12 @@ from forgetmi.core.serialization import from_plain
 from forgetmi.methods.forget_mi import WEIGHTS
 from forgetmi.unlearning.info import MethodInfo
 
-RETRAIN = "retrain"  # the registered method that is the reference itself
+# The registered method that is the reference itself
+RETRAIN = "retrain"
+
+# The paper's methods, and SCRUB+R, which its tables lack
 PAPER = (RETRAIN, "neg_grad_plus", "scrub", "cf_k", "eu_k", "multi_delete", "forget_mi")
-REQUIRED = (*PAPER, "scrub:rewind=error")  # and SCRUB+R, which the paper's tables lack
+REQUIRED = (*PAPER, "scrub:rewind=error")
 PRESETS = tuple(f"forget_mi:setting={name}" for name in WEIGHTS)
 
 
@@ -54,6 +57,7 @@ def read_setting(text: str) -> Setting:
     Raises:
         SpecError: The method or an option is unknown, or a value does not fit.
     """
+    # The name, then its options
     kind, _, options = text.partition(":")
 
     values: dict[str, Any] = {}
@@ -73,6 +77,7 @@ def read_setting(text: str) -> Setting:
     if faults:
         raise SpecError(faults)
 
+    # Types and names of the options are checked here
     method = from_plain(methods.get(kind), values, where=text)
     return Setting(text, method)
 

@@ -43,7 +43,7 @@ class Store:
         return self.root / "cells" / digest
 
     def model(self, digest: str) -> Path:
-        """Checkpoint of an original, its training log beside it; other weights are not kept."""
+        """Checkpoint of an original, its training log next to it; other weights are not kept."""
         return self.folder(digest) / "model"
 
     def state(self, digest: str) -> Path:
@@ -55,7 +55,7 @@ class Store:
         return self.folder(digest) / "trace.json"
 
     def signals(self, digest: str) -> Signals:
-        """What a finished model says about every row."""
+        """A finished model's signals for every row."""
         return Signals.load(self.folder(digest) / "signals.npz")
 
     def outcome(self, digest: str) -> Outcome | None:
@@ -63,6 +63,8 @@ class Store:
         path = self.folder(digest) / "cell.json"
         if not path.exists():
             return None
+
+        # The identity is stored for the reader alone
         stored = json.loads(path.read_text(encoding="utf-8"))
         return Outcome(stored["reason"], Cost(**stored["cost"]), stored["weights"])
 
@@ -79,10 +81,12 @@ class Store:
             outcome: What became of it.
             identity: What determines it, for the reader.
         """
+        # With this file the model counts as made, so everything else is there before
         write_json(self.folder(digest) / "cell.json", {**asdict(outcome), "identity": identity})
 
     def keep(self, digest: str, signals: Signals, trace: dict[str, Any]) -> None:
-        """Write what a model says and how it was made."""
+        """Write a model's signals and how it was made."""
+        # Neither file says that the model is finished: that is what `finish` writes
         signals.save(self.folder(digest) / "signals.npz")
         write_json(self.trace(digest), trace)
 

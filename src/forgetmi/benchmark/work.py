@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,8 +28,13 @@ from forgetmi.run.source_digest import source_digest
 from forgetmi.run.stages import training_facts
 from forgetmi.run.unlearn_from import unlearn_from
 
-Made = tuple[Any, dict[str, Any], Cost]  # model, trace, cost
-JUDGES = ("numpy", "scipy", "scikit-learn")  # libraries that scores depend on
+logger = logging.getLogger(__name__)
+
+# A model, its trace and its cost
+Made = tuple[Any, dict[str, Any], Cost]
+
+# Libraries that scores depend on
+JUDGES = ("numpy", "scipy", "scikit-learn")
 
 
 def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
@@ -42,18 +48,19 @@ def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
 
 
 def make(store: Store, cell: Cell, progress: ProgressCallback) -> None:
-    """Make one model, run it once over the cohort and store what it says; a failure is stored as such.
+    """Make one model, run it once over the cohort and store its signals; a failure is stored as such.
 
     Args:
         store: Where.
         cell: Which.
-        progress: Called with (done, in all) as work goes on.
+        progress: Called with (done, total) as work goes on.
 
     Raises:
         OSError: The disk is full or cannot be written: nothing is wrong with the model.
     """
     if store.finished(cell.digest):
         return
+    logger.info("model begun: %s, seed %d", cell.role, cell.seed)
     store.folder(cell.digest).mkdir(parents=True, exist_ok=True)
 
     # Its last step is to run it over the cohort.
@@ -78,6 +85,7 @@ def make(store: Store, cell: Cell, progress: ProgressCallback) -> None:
         outcome = Outcome(reason, cost or meter.cost, weights)
         store.finish(cell.digest, outcome, identity=json.loads(cell.identity))
     store.state(cell.digest).unlink(missing_ok=True)
+    logger.info("model %s: %s, seed %d", "failed" if reason else "finished", cell.role, cell.seed)
     progress(1, 1)
 
 
@@ -110,6 +118,7 @@ def explain(error: Exception) -> str:
 
 
 def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
+    # The cost is that of training alone
     data = open_run(cell.spec)
     checkpoint = store.model(cell.digest)
     with Meter() as meter:
@@ -145,6 +154,7 @@ def _retrain(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
 
 
 def _unlearn(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
+    # Without an original there is nothing to unlearn from
     outcome = store.outcome(cell.original)
     if outcome is None or outcome.reason:
         why = outcome.reason if outcome is not None else "it is missing"
@@ -199,10 +209,11 @@ def measure(
         point: The forget set and training seed.
         original: Digest of the original.
         digest: Name of the result; see `evaluation_digest`.
-        progress: Called with (done, in all).
+        progress: Called with (done, total).
     """
     data = open_run(point.spec)
 
+    # Signals of the models that could be made
     unlearned = {}
     for cell in started_from(point, original):
         if store.finished(cell.digest):
@@ -212,6 +223,10 @@ def measure(
         if store.finished(cell.digest):
             retrained.append(store.signals(cell.digest))
 
+    # Every unlearned model against the same retrained ones
+    logger.info(
+        "evaluation begun: %d unlearned, %d retrained models", len(unlearned), len(retrained)
+    )
     evaluation = workflow.evaluate(
         original=store.signals(original),
         unlearned=unlearned,
@@ -222,6 +237,7 @@ def measure(
         resamples=point.spec.resamples,
     )
     write_text(store.evaluation(digest), evaluation.to_json())
+    logger.info("evaluation finished")
     progress(1, 1)
 
 
@@ -230,8 +246,11 @@ def evaluation_digest(store: Store, point: Point, original: str) -> str:
     if not store.finished(original):
         return ""
 
+    # The models that can be measured now
     models = [*point.retrains, *started_from(point, original)]
     finished = [cell.digest for cell in models if store.finished(cell.digest)]
+
+    # With another way to compute scores or other libraries they are computed anew
     determined_by = [
         original,
         finished,

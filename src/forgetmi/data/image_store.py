@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from forgetmi.data.image_file import WHITE, ImageFile
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.seen_files import SeenFiles
 from forgetmi.data.shards import Shard, ShardWriter, Stored, read_shards
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -104,6 +107,8 @@ def build_image_store(
     """
     # Each locator once, however many rows have it.
     code, locators = codes(cohort.image)
+    logger.info("reading images begun: %d rows, %d distinct images", len(code), len(locators))
+
     with _cache_faults():
         folder = cache / "images" / preprocessing.digest[:16]
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +125,10 @@ def build_image_store(
             seen.save()
 
         if faults:
+            logger.info("reading images failed: %d cannot be read", len(faults))
             raise CohortError(_located(faults, code, cohort))
+
+        logger.info("reading images finished: %d distinct images", len(locators))
         return _open(folder, preprocessing, code, contents)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,6 +11,8 @@ from forgetmi.core.files import full_disk_explained, write_bytes
 from forgetmi.evidence.record import RECORD, Record
 from forgetmi.evidence.record_files import PUBLIC, SIGNATURE, SUMS
 from forgetmi.evidence.signing import fingerprint, public_pem
+
+logger = logging.getLogger(__name__)
 
 
 def write_record(folder: Path, record: Record, *, key: Ed25519PrivateKey | None = None) -> None:
@@ -33,6 +36,13 @@ def write_record(folder: Path, record: Record, *, key: Ed25519PrivateKey | None 
 
         write_bytes(folder / SUMS, record.sums().encode())
         write_bytes(folder / RECORD, content)
+
+    logger.info(
+        "record written: number %d, %d files, %s",
+        record.number,
+        len(record.files),
+        "signed" if key is not None else "not signed",
+    )
 
 
 def signer_of(key: Ed25519PrivateKey | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -17,6 +18,8 @@ from typing import Any
 
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.launch import launched
+
+logger = logging.getLogger(__name__)
 
 ProgressCallback = Callable[[int, int], None]
 JobProgress = Callable[[str, int, int], None]  # with the job's name
@@ -86,10 +89,13 @@ def run_jobs(
     if launched() > 1 or workers == 1 or (count <= 1 and not survives_kill):
         use_threads(threads)
         for job in _ordered(jobs):
+            logger.info("job %s begun", job.name)
             job.work(*job.arguments, partial(on_progress, job.name))
+            logger.info("job %s finished", job.name)
         return
 
     # One process a slot; on an error or an interrupt none of them may live on
+    logger.info("%d jobs begun in %d worker slots", len(jobs), count)
     slots = [_WorkerSlot(threads) for _ in range(count)]
     try:
         _schedule(slots, jobs, on_progress)
@@ -206,6 +212,7 @@ def _schedule(slots: Sequence[_WorkerSlot], jobs: Sequence[Job], on_progress: Jo
             waiting.remove(job)
             slot = free.pop()
             running[slot.submit(job)] = job, slot
+            logger.info("job %s begun", job.name)
 
         # Show progress while waiting for the next to finish
         done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -217,7 +224,9 @@ def _schedule(slots: Sequence[_WorkerSlot], jobs: Sequence[Job], on_progress: Jo
             job, slot = running.pop(future)
             try:
                 future.result()
+                logger.info("job %s finished", job.name)
             except BrokenProcessPool:
+                logger.info("job %s ended early: its process is gone", job.name)
                 give_up(job, _death(slot.renew()))
                 on_progress(job.name, 1, 1)
             free.append(slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.jobs.pool import Job, give_up, use_threads
+
+logger = logging.getLogger(__name__)
 
 # What a job on another machine gets of the environment of this process.
 INHERITED = ("FORGETMI_CACHE", "FORGETMI_KEY_FILE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
@@ -61,6 +64,7 @@ def run_on_ray(
             for job in [job for job in waiting if job.after not in unfinished]:
                 waiting.remove(job)
                 running[task.remote(job, environment, folder, threads)] = job
+                logger.info("job %s begun", job.name)
 
             done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
             for ref in done:
@@ -70,11 +74,14 @@ def run_on_ray(
                 end = _end(ray, ref)
                 if end is not None:
                     fault, tries = end
+                    logger.info("job %s ended early: its process is gone", job.name)
                     ends[job.name, tries] += 1
                     if ends[job.name, tries] < tries:
                         waiting.append(job)
                         continue
                     give_up(job, fault)
+                else:
+                    logger.info("job %s finished", job.name)
 
                 unfinished.discard(job.name)
                 if on_progress is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ from forgetmi.model.resume import EpochLoop, Stateful
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.sharding import gather, resumable, shard, whole
 from forgetmi.model.validate import validate
+
+logger = logging.getLogger(__name__)
 
 LOSSES = ("loss", "image", "text", "ranking")
 EpochRecord = dict[str, float | None]
@@ -90,6 +93,8 @@ def fit(
     # What the training is, before the weights move: progress of another training is refused.
     key = _key(model, loader, recipe, seed=seed, ordinal=ordinal, validated=validation is not None)
 
+    logger.info("training begun: %d epochs over %d rows", recipe.epochs, len(loader.rows))
+
     if sharded:
         shard(model)
     optimiser = training_optimiser(model, recipe)
@@ -129,6 +134,9 @@ def fit(
                 record |= validate(model, validation)
 
             history.epochs.append(record)
+            logger.debug(
+                "training: epoch %d of %d, loss %.6g", epoch + 1, recipe.epochs, record["loss"]
+            )
             if progress is not None:
                 progress(epoch + 1, recipe.epochs)
 
@@ -136,6 +144,7 @@ def fit(
     if sharded:
         gather(model)
     model.eval()
+    logger.info("training finished: %d epochs", len(history.epochs))
     return TrainingTrace(tuple(history.epochs))
 
 

@@ -6,6 +6,7 @@ killed one leaves nothing half-done. Raw identifiers are never stored.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from forgetmi.requests.closing import closing_faults, remarks
 from forgetmi.requests.database import FORMAT, Database
 from forgetmi.requests.deadlines import Term
 from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, Step
+
+logger = logging.getLogger(__name__)
 
 LEDGER = Path("requests.sqlite")  # where it lies unless another place is named
 
@@ -104,6 +107,9 @@ class Ledger:
             connection.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)", subjects)
             _write_event(connection, number, state, note)
 
+        logger.info(
+            "request entered: %d patients, %d studies, %s", len(patients), len(studies), state
+        )
         return self.entries([number])[0]
 
     def entries(
@@ -203,6 +209,8 @@ class Ledger:
                     [(entry.number, digest) for digest in digests],
                 )
                 _write_event(connection, entry.number, "processing", f"forget list {batch}")
+
+        logger.info("batch %d begun: %d requests", batch, len(numbers))
         return batch
 
     def move(self, numbers: Sequence[int], state: State, *, note: str) -> None:
@@ -222,6 +230,8 @@ class Ledger:
                     "UPDATE requests SET state = ? WHERE number = ?", (state, entry.number)
                 )
                 _write_event(connection, entry.number, state, note)
+
+        logger.info("%d requests are %s now", len(numbers), state)
 
     def close_requests(
         self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = ""
@@ -264,6 +274,8 @@ class Ledger:
                     (record.digest, entry.number),
                 )
                 _write_event(connection, entry.number, "closed", event)
+
+        logger.info("%d requests closed by a record, verdict %s", len(entries), verdict)
         return notes
 
     def steps(self) -> list[Step]:

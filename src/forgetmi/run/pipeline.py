@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from forgetmi.run.run_data import OpenedRun, load_data, prepare
 from forgetmi.run.run_models import model_names, relearnt_names, retrained_names
 from forgetmi.run.spec import RunSpec, write_yaml
 from forgetmi.run.stages import make_model, relearn_model
+
+logger = logging.getLogger(__name__)
 
 StageProgress = Callable[[str, int, int], None]
 
@@ -62,6 +65,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     Raises:
         ForgetMIError: Input, disk or another process is in the way; nothing is half-written.
     """
+    logger.info("run begun: %d models", len(model_names(spec)))
     cohort, partition = load_data(spec)
     prepared = prepare(spec, cohort, partition, _progress_of("images", on_progress))
     data = OpenedRun(cohort, partition, prepared)
@@ -80,6 +84,8 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
         evaluation = _evaluate(spec, directory, data)
         if spec.audit.enabled:
             _audit(spec, directory, data)
+
+    logger.info("run finished")
     return Run(directory, cohort, partition, evaluation)
 
 
@@ -111,9 +117,13 @@ def _find_duplicates(
     """Look for near-duplicates of what is forgotten, once."""
     if not spec.duplicates or directory.duplicates.exists():
         return
+
+    logger.info("search for near-duplicates begun")
     duplicates = find_duplicates(
         data.cohort, data.partition, cache=default_cache(), progress=progress
     )
+    logger.info("search for near-duplicates finished: %d found", len(duplicates.pairs))
+
     write_json(directory.duplicates, near_duplicates.to_plain(duplicates))
 
 
@@ -138,6 +148,8 @@ def _jobs(spec: RunSpec, directory: RunDirectory) -> list[Job]:
 def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evaluation:
     """Compute all scores from the stored signals and write them."""
     signals = {name: Signals.load(directory.signals(name)) for name in model_names(spec)}
+
+    logger.info("evaluation begun: %d models", len(signals))
     with Meter() as meter:
         evaluation = workflow.evaluate(
             original=signals[ORIGINAL],
@@ -148,6 +160,8 @@ def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evalua
             seed=spec.seed,
             resamples=spec.resamples,
         )
+    logger.info("evaluation finished")
+
     write_text(directory.metrics, evaluation.to_json())
     write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})
     return evaluation
@@ -155,6 +169,7 @@ def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evalua
 
 def _audit(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> None:
     """Decide by the declared rule and write the audit."""
+    logger.info("audit begun")
     draw = read_draw(directory, data.cohort, data.partition, seed=spec.seed)
     _, meter = run_audit(
         directory,
@@ -164,3 +179,4 @@ def _audit(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> None:
         seed=spec.seed,
     )
     write_json(directory.trace("audit"), {"cost": asdict(meter.cost)})
+    logger.info("audit finished")

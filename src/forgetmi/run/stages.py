@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from forgetmi.run.run_models import given_model, model_seed
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.unlearn_from import unlearn_from
 
+logger = logging.getLogger(__name__)
+
 LEAST_TAUGHT = 4  # forgotten images: with fewer there is nobody to teach and nobody to compare
 
 
@@ -48,6 +51,7 @@ def make_model(
     if directory.signals(name).exists():
         return
 
+    logger.info("stage %s begun", name)
     cohort, partition = load_data(spec)
     data = OpenedRun(cohort, partition, prepare(spec, cohort, partition))
 
@@ -63,6 +67,7 @@ def make_model(
     rows = None if test else _rows_without_test(partition)
     signals = workflow.predict(prepared=data.prepared, model=model, rows=rows)
     signals.save(directory.signals(name))
+    logger.info("stage %s finished: signals of %d rows", name, len(signals))
 
 
 def _make_and_store(
@@ -181,6 +186,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
     if not isinstance(loaded.model, ImageText) or len(forgotten) < LEAST_TAUGHT:
         return
 
+    logger.info("stage %s begun: %d forgotten images", stage, len(forgotten))
     with Meter() as meter:
         relearn(
             prepared=prepared,
@@ -197,3 +203,4 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
 
     write_json(directory.trace(stage), {"cost": asdict(meter.cost)})
     directory.state(stage).unlink(missing_ok=True)
+    logger.info("stage %s finished", stage)

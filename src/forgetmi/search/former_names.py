@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forgetmi.core.files import write_text
 
+# Former name to present name
 FORMER_NAMES = {"own": "validation", "shipped": "retraining"}
 
 
@@ -43,12 +44,14 @@ def update_stored_name(path: Path, key: str) -> None:
     if not path.exists():
         return
 
+    # A damaged file is left to whoever reads it
     text = path.read_text(encoding="utf-8")
     try:
         stored = json.loads(text)
     except ValueError:
         return
 
+    # The rest of the file stays as it is, byte for byte
     name = stored.get(key) if isinstance(stored, dict) else None
     if isinstance(name, str) and name in FORMER_NAMES:
         line, present = f'"{key}": "{name}"', f'"{key}": "{current_name(name)}"'

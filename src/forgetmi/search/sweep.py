@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -30,6 +31,8 @@ from forgetmi.search.study import (
 from forgetmi.search.sweep_file import grid
 from forgetmi.search.sweep_values import Choice, Distribution, Weighted
 from forgetmi.search.trial import score
+
+logger = logging.getLogger(__name__)
 
 
 def run_sweep(
@@ -68,10 +71,12 @@ def run_sweep(
         jobs = []
         for position in range(count_done(optuna_study), study.trials):
             jobs.append(Job(f"trial {position + 1}", attempt, (study, position)))
+        logger.info("sweep begun: %d trials to do of %d", len(jobs), study.trials)
         run_all(jobs, study.spec.resources, on_progress=on_progress)
 
         trials = list_trials(optuna_study)
         _write(study, trials)
+        logger.info("sweep finished: %d trials", len(trials))
         return trials
 
 

@@ -17,6 +17,7 @@ from forgetmi.core.suggest import did_you_mean
 from forgetmi.search.early_stop import EarlyStop, read_early_stop
 from forgetmi.search.sweep_values import Choice, of_grid, read_choice
 
+# What Weights & Biases knows; keys that mean nothing here are ignored
 KEYS = (
     "program",
     "method",
@@ -177,6 +178,8 @@ def combinations(
 
     if draws == 0:
         return grid(choices)
+
+    # Or random runs, each by its own seed
     return [_draw(choices, seed, run) for run in range(draws)]
 
 
@@ -248,6 +251,7 @@ def _flat(parameters: Mapping[str, Any], before: str = "") -> Iterator[tuple[str
 
 def _unknown(what: str, key: Any, known: tuple[str, ...], where: str) -> Fault:
     """A fault that names the nearest known word."""
+    # A misspelt word is more likely than a new one
     advice = did_you_mean(str(key), known, then=f"Known: {', '.join(sorted(known))}.")
     return Fault(f"unknown {what}", where=where, do=advice)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,6 +29,8 @@ from forgetmi.search.rules import validation_rows
 from forgetmi.search.tune_choice import Chosen, choose
 from forgetmi.search.tune_plan import Plan
 
+logger = logging.getLogger(__name__)
+
 
 def tune(plan: Plan, *, on_progress: Callable[[str, int, int], None] | None = None) -> list[Chosen]:
     """Make what is not there yet of a tuning, and choose; every trial is stored.
@@ -48,8 +51,13 @@ def tune(plan: Plan, *, on_progress: Callable[[str, int, int], None] | None = No
         update_stored_name(path, "rule")
         claim(path, plan.text(), kind="tuning")
 
-        run_all(_unfinished_jobs(plan), plan.specs[0].resources, on_progress=on_progress)
-        return [choose(plan, name) for name in plan.trials]
+        jobs = _unfinished_jobs(plan)
+        logger.info("tuning begun: %d methods, %d jobs to do", len(plan.trials), len(jobs))
+        run_all(jobs, plan.specs[0].resources, on_progress=on_progress)
+
+        chosen = [choose(plan, name) for name in plan.trials]
+        logger.info("tuning finished: %d choices", len(chosen))
+        return chosen
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
@@ -19,6 +20,8 @@ from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable
+
+logger = logging.getLogger(__name__)
 
 LOSSES = ("loss", "image", "text", "ranking")  # of a training's epoch, as the trace names them
 
@@ -143,12 +146,25 @@ class Context:
         loop = EpochLoop(
             total, state=parts, file=self.state, key=self.key, seed=self.seed, stage="unlearn"
         )
+        logger.info("unlearning begun: %d epochs", total)
+
         # Closed even where the method leaves its loop early.
         with closing(iter(loop)) as numbers:
             for epoch in numbers:
                 yield epoch
+                self._log_epoch(epoch + 1, total)
                 if self.progress is not None:
                     self.progress(epoch + 1, total)
+
+        logger.info("unlearning finished: %d optimiser steps", self.log.steps)
+
+    def _log_epoch(self, done: int, total: int) -> None:
+        """Log an epoch's mean losses, where the method reports them."""
+        losses = ""
+        if self.log.epochs:
+            terms = [f"{name} {value:.6g}" for name, value in self.log.epochs[-1].items()]
+            losses = ", ".join(terms)
+        logger.debug("unlearning: epoch %d of %d, %s", done, total, losses or "no losses")
 
     def train(
         self,
