@@ -82,6 +82,7 @@ def _write_losses(
     store: Store, results: Results, grid: Sequence[Point], settings: Sequence[Setting]
 ) -> list[dict[str, object]]:
     """Write the figures of losses of the first point of each percentage, and return them for the page."""
+    # Read backwards, the first point of a percentage is the one that stays
     first = {point.spec.partition.percent: point for point in reversed(grid)}
 
     shown: list[dict[str, object]] = []
@@ -89,6 +90,8 @@ def _write_losses(
         panels = loss_panels(store, first[percent], settings)
         for name, picture in panels.items():
             _write_svg(store.root / "figures" / f"loss-{percent:g}-{name}.svg", picture)
+
+        # A percentage without losses has no row on the page
         if panels:
             pictures = [Markup(picture) for picture in panels.values()]
             shown.append({"percent": f"{percent:g}", "panels": pictures})

@@ -37,6 +37,7 @@ class Results:
 
     def measured(self, row: str, percent: float) -> list[list[Measured]]:
         """The models of one table cell: for each training seed those of all draws and unlearning seeds."""
+        # In the order of the training seeds
         by_seed: dict[int, list[Measured]] = {}
         for model in self.models:
             if (model.row, model.percent) == (row, percent):
@@ -80,6 +81,7 @@ def summary(groups: Sequence[Sequence[Found]]) -> TableCell:
     Args:
         groups: Runs of independent groups, each with at least one.
     """
+    # Without a run, or with a failed one, there is no mean
     runs = [run for group in groups for run in group]
     failed = [run for run in runs if isinstance(run, Failed)]
     if not runs:
@@ -92,6 +94,8 @@ def summary(groups: Sequence[Sequence[Found]]) -> TableCell:
     means = []
     for group in groups:
         means.append(mean([run for run in group if isinstance(run, Number)]))
+
+    # One group has no spread
     if len(means) == 1:
         return TableCell(means[0].value, means[0].interval)
 
@@ -119,9 +123,11 @@ def collect(store: Store, grid: Sequence[Point]) -> Results:
         draws = forgotten.setdefault(partition.percent, {})
         draws[partition.draw] = count["patients"], count["images"]
 
+    # Every model with its scores, point by point
     models: list[Measured] = []
     for point in grid:
         models += _of(store, point)
+
     return Results(
         tuple(models),
         {percent: tuple(draws.values()) for percent, draws in forgotten.items()},
@@ -130,11 +136,14 @@ def collect(store: Store, grid: Sequence[Point]) -> Results:
 
 def _of(store: Store, point: Point) -> Iterator[Measured]:
     """Every model of a point with its scores."""
+    # What one retraining cost, over those that could be made
     retrained = [store.outcome(cell.digest) for cell in point.retrains]
     finished = [outcome for outcome in retrained if outcome and not outcome.reason]
     retraining = None
     if finished:
         retraining = float(np.mean([outcome.cost.cpu_seconds for outcome in finished]))
+
+    # Each model is measured with those that started from the same original
     scores = {original: evaluation_of(store, point, original) for original in originals(point)}
     partition = point.spec.partition
 
@@ -159,6 +168,7 @@ def _of(store: Store, point: Point) -> Iterator[Measured]:
     reference = next(iter([*unfinished, *finished]), None)
     yield replace(measured(FLOOR, FLOOR, usual, usual.digest), outcome=reference)
 
+    # Originals that methods need for themselves, then what unlearned
     for row, cell in point.own.items():
         yield measured(own_original(row), ORIGINAL, cell, cell.digest)
     for row, cells in point.unlearned.items():

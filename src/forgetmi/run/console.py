@@ -24,6 +24,7 @@ class ProgressDisplay:
     """One progress bar for each piece of work; plain lines where the output is no terminal."""
 
     def __init__(self) -> None:
+        # Light commands print without it
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -33,6 +34,7 @@ class ProgressDisplay:
             TimeRemainingColumn,
         )
 
+        # A bar on a terminal only, and on the stream that results are not on
         self._live = sys.stderr.isatty()
         self._tasks: dict[str, Any] = {}
         self._progress = Progress(
@@ -52,6 +54,7 @@ class ProgressDisplay:
                 print(f"{stage}: done", file=sys.stderr, flush=True)
             return
 
+        # A terminal gets one bar a stage
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
@@ -90,6 +93,8 @@ def summary(
         lines.append(_line(title, [_mean(evaluations, model, name, on) for model in MODELS]))
 
     lines += _floor(evaluations)
+
+    # What unlearning saves
     if costs:
         shares = [unlearning.cpu_seconds / training.cpu_seconds for unlearning, training in costs]
         share = statistics.mean(shares)

@@ -12,8 +12,11 @@ from forgetmi.run.spec import RunSpec
 
 def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
     """Every finished stage whose cost was measured, in order."""
+    # In the order in which a run makes them
     relearnings = [f"relearn-{name}" for name in relearnt_names(spec)]
     stages = [*model_names(spec), *relearnings, "evaluate", "audit"]
+
+    # Without a trace a stage is not finished, or was not part of the run
     return [name for name in stages if directory.trace(name).exists()]
 
 
@@ -25,6 +28,7 @@ def cost_of(directory: RunDirectory, name: str) -> Cost:
 
 def retraining_cost(spec: RunSpec, directory: RunDirectory) -> Cost | None:
     """What one retraining cost here; None where none was done."""
+    # Given models cost nothing here, so the first one trained here counts
     trained_here = [name for name in retrained_names(spec) if given_model(spec, name) is None]
     return cost_of(directory, trained_here[0]) if trained_here else None
 

@@ -123,6 +123,7 @@ class RunDirectory:
         if not self.spec.exists():
             self._check_empty()
 
+        # With another one the keys that differ are named
         claim(self.spec, spec, kind="run")
 
     def _check_empty(self) -> None:

@@ -31,6 +31,7 @@ def finish(
     also: Callable[[Run], None] | None = None,
 ) -> Run:
     """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record."""
+    # Shown before any signal, so that it can be noted elsewhere
     started = time.perf_counter()
     if spec.audit.enabled:
         echo(notice(RunDirectory(out), spec.audit))
@@ -67,6 +68,7 @@ def write_pages(run: Run, spec: RunSpec, command: list[str]) -> tuple[Path, ...]
     """Write manifest, table and pages of a finished run; returns the pages."""
     from forgetmi.evaluation.suite import table
 
+    # Everything that the pages state, gathered once
     facts = gather(run.directory, spec, run.cohort, run.partition, command=command)
     write_manifest(run.directory.manifest, facts.manifest)
 

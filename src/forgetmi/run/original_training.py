@@ -53,6 +53,7 @@ def train_original(
     """
     recipe = recipe or Recipe()
 
+    # The training of every run, with whatever watches it
     def usual(observers: Sequence[Recorder]) -> tuple[ImageText, TrainingTrace]:
         return train(
             prepared=prepared,
@@ -93,8 +94,11 @@ def train_original(
         log=log,
         progress=progress,
     )
+
+    # The method's own training
     trained = method.info.original.train(method, task)
 
+    # Some methods read a log of the training later
     if trained.log is not None and log is not None:
         trained.log.save(log)
     return trained
@@ -118,6 +122,7 @@ def open_log(directory: Path, method: base.Method[Any]) -> Any:
     if method.info.original is None:
         return None
 
+    # A method that needs a log cannot do without
     path = log_path(directory)
     if not path.exists():
         raise MethodError(

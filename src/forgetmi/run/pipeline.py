@@ -108,6 +108,7 @@ def _write_data_facts(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -
         canaries = read_canaries(spec.partition.canaries, data.cohort)
         write_canaries(directory.root, canaries)
 
+    # The report counts what was converted
     write_json(directory.notices, dict(data.prepared.records.images.notices))
 
 
@@ -129,6 +130,7 @@ def _find_duplicates(
 
 def _jobs(spec: RunSpec, directory: RunDirectory) -> list[Job]:
     """A job for every model and every relearning that is not stored yet."""
+    # What is stored already is not made again
     root = directory.root
     jobs = []
 
@@ -138,6 +140,7 @@ def _jobs(spec: RunSpec, directory: RunDirectory) -> list[Job]:
             after = ORIGINAL if name == UNLEARNED else None
             jobs.append(Job(name, make_model, (spec, root, name), after=after))
 
+    # A model is taught again once it is finished
     epochs = spec.audit.relearn_epochs
     for name in relearnt_names(spec):
         if not relearnt(directory.relearning(name), epochs=epochs):

@@ -26,8 +26,11 @@ from forgetmi.model.spec import ModelSpec
 
 Progress = Callable[[int, int], None]
 
-INFERENCE_BATCH = 64  # samples
-INFERENCE_PIXELS = 2**24  # of a batch: 64 MiB of float32
+# Samples of a batch in inference
+INFERENCE_BATCH = 64
+
+# Pixels of a batch in inference: 64 MiB of float32
+INFERENCE_PIXELS = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,7 @@ def open_checkpoint(
     loaded = checkpoint.load(directory)
     _check_classes(loaded, cohort, directory)
 
+    # How the model's own cohort was prepared
     images = ImagePreprocessing(**loaded.preprocessing["images"])
     tokenizer = Tokenizer(loaded.vocabulary, **loaded.preprocessing["text"])
 
@@ -105,6 +109,7 @@ def open_checkpoint(
         _check_kind(loaded, images, tokenizer, like, directory)
         return like, loaded
 
+    # Prepared in the same way
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
     records = SampleStore.of(cohort, store, tokenizer)
     source = loaded.extra.get("source")
@@ -112,8 +117,10 @@ def open_checkpoint(
 
 
 def _check_classes(loaded: checkpoint.Loaded, cohort: Cohort, directory: Path) -> None:
+    # The same names in the same order: a logit has no name
     if loaded.classes == cohort.classes:
         return
+
     raise CheckpointError(
         Fault(
             "the checkpoint's classes are not the cohort's",
@@ -131,11 +138,13 @@ def _check_kind(
     like: Prepared,
     directory: Path,
 ) -> None:
+    # Images, tokens and architecture, each by itself
     same_images = images == like.images
     same_tokens = tokenizer == like.records.tokenizer
     same_spec = without_download(loaded.spec) == without_download(like.spec)
     if same_images and same_tokens and same_spec:
         return
+
     raise CheckpointError(
         Fault(
             "the checkpoint is of another kind than the original",
@@ -175,6 +184,7 @@ def fit_missing_gate(
     if not isinstance(model, ImageText) or loaded.extra.get("gate") != checkpoint.NO_GATE:
         return False
 
+    # On the rows that the encoders were trained on
     rows = trained_rows(partition, without_forgotten=without_forgotten)
     fit_gate(model, in_order(prepared.records, rows), seed=seed)
     return True

@@ -110,11 +110,14 @@ def describe(
     command: list[str],
 ) -> Manifest:
     """The manifest of a finished run."""
+    # Digests of the weights, as they were when each model was made
     names = model_names(spec)
     weights = {
         name: json.loads(directory.trace(name).read_text(encoding="utf-8"))["weights"]
         for name in names
     }
+
+    # Versions and hardware are those of this process
     text = directory.spec.read_text(encoding="utf-8")
     return collect(
         seeds={"root": spec.seed, **{name: model_seed(spec, name) for name in names}},
@@ -129,12 +132,14 @@ def describe(
 
 def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]:
     """One sentence for everything in the delivered model that still derives from the forgotten."""
+    # Every model of a run shares the vocabulary
     sentences = run_text.vocabulary(
         original_given=spec.given.original is not None,
         pretrained=bool(spec.model.pretrained),
         min_patients=spec.text.min_patients,
     )
 
+    # A retrained model has nothing else from the original
     if not info.exact:
         # The page runs no model, so it is given which of the changed tensors are a head's
         changed = trace["changed"]

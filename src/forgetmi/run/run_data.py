@@ -24,7 +24,8 @@ from forgetmi.run.prepared import (
 )
 from forgetmi.run.spec import GivenModels, RunSpec
 
-PARTITIONS = 64  # of one cohort that stay in memory: a benchmark goes back and forth between them
+# Partitions of one cohort that stay in memory: a benchmark goes back and forth between them
+PARTITIONS = 64
 
 
 def load_data(spec: RunSpec) -> tuple[Cohort, Partition]:
@@ -52,6 +53,7 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
         before = read_partition(options.after, cohort)
         return further_withdrawal(before, forget, cohort=cohort)
 
+    # A first withdrawal draws the sets
     divided = make_partition(
         cohort,
         forget=forget,
@@ -61,6 +63,7 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
         seed=split_seed(spec),
         draw=options.draw,
     )
+    # Canaries that are to be held out are in no training set
     if canaries is not None:
         divided = keep_out(canaries, divided, cohort)
     return divided
@@ -79,6 +82,7 @@ def prepare(
         prepared, _ = open_checkpoint(spec.given.original, cohort=cohort, progress=progress)
         return prepared
 
+    # The vocabulary is made from the training patients
     return workflow.prepare(
         cohort=cohort,
         partition=partition,
@@ -119,6 +123,7 @@ def open_run(spec: RunSpec) -> OpenedRun:
     Raises:
         ForgetMIError: The cohort cannot be read, divided or prepared as specified.
     """
+    # What runs share is loaded once
     options = _data_options(spec)
     cohort = _load(spec.cohort)
     partition = _divide(options)

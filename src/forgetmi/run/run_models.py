@@ -22,12 +22,14 @@ def model_names(spec: RunSpec) -> list[str]:
 
 def retrained_names(spec: RunSpec) -> list[str]:
     """The retrained models: given ones first, then those trained here."""
+    # Numbered through, whoever trained them
     count = len(spec.given.retrained) + spec.retrains
     return [retrained_name(number) for number in range(count)]
 
 
 def relearnt_names(spec: RunSpec) -> list[str]:
     """The models that are taught again: the unlearned one and one retrained model, where the audit needs it."""
+    # Without a retrained model there is nothing to compare the return with
     retrained = retrained_names(spec)
     if not spec.audit.enabled or spec.audit.relearn_epochs <= 0 or not retrained:
         return []

@@ -20,12 +20,14 @@ from forgetmi.run.run_models import retrained_names
 from forgetmi.run.spec import RunSpec
 
 Masks = np.ndarray  # Bool[models, patient codes]
-SIDES: tuple[SetName, ...] = ("forget", "retain", "holdout")  # out of whom the halves are drawn
+
+# The sets out of which the halves are drawn
+SIDES: tuple[SetName, ...] = ("forget", "retain", "holdout")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a pool of shadow models is; stored beside them.
+    """What a pool of shadow models is; stored next to them.
 
     Args:
         models: How many, >= 2: 2 to 4 serve RMIA and IAM, 16 and more LiRA, 64 and more U-LiRA and RULI.
@@ -107,6 +109,7 @@ def forget_sets(plan: Plan, partition: Partition, model: int) -> list[Ints]:
     available = np.flatnonzero(_attacked_inside(plan, partition)[model])
     order = numpy_generator(plan.seed, "shadows", "forget", model).permutation(available)
 
+    # Consecutive parts of a random order, so that no two sets share a patient
     sets = []
     for number in range(plan.unlearnings):
         start = number * plan.forgotten
@@ -160,6 +163,7 @@ def estimated_cost(
     Raises:
         SpecError: Nothing was trained in the run, and no cost is given.
     """
+    # Measured in the run, unless a cost is given
     if training is None:
         training = _measured_training(spec, run)
 
@@ -173,6 +177,7 @@ def estimated_cost(
 
 def _measured_training(spec: RunSpec, run: RunDirectory) -> float:
     """CPU seconds of a training in the run: the original's, or that of a retrained model."""
+    # Given models cost the run nothing
     trained_here = [] if spec.given.original else [ORIGINAL]
     trained_here += retrained_names(spec)[len(spec.given.retrained) :]
     if not trained_here:

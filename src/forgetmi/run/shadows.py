@@ -59,13 +59,14 @@ def make_pool(
         plan: The pool.
         spec, run: The finished run whose architecture, vocabulary, recipe and method are used.
         root: Directory of the pool.
-        on_progress: Called with (what, done, in all).
+        on_progress: Called with (name of the model, done, total).
 
     Raises:
         SpecError: The directory holds another pool.
     """
     directory = RunDirectory(root)
     with directory.lock():
+        # Another plan would draw other halves
         claim(root / PLAN, _text(plan), kind="pool of shadow models")
 
         jobs = []
@@ -80,11 +81,13 @@ def make_shadow(
     plan: Plan, spec: RunSpec, run: Path, root: Path, number: int, progress: ProgressCallback
 ) -> None:
     """Train one shadow model, let it unlearn, and store the signals of all; runs in a worker process."""
+    # Folders that other workers may be making, too
     directory = RunDirectory(root)
     name = _name(number)
     for folder in ("models", "signals", "state"):
         (root / folder).mkdir(exist_ok=True)
 
+    # The run's data, prepared as for its original
     cohort, partition = load_data(spec)
     prepared, _ = open_checkpoint(RunDirectory(run).model(ORIGINAL), cohort=cohort)
     patients = np.flatnonzero(inside(plan, partition)[number])
@@ -109,6 +112,7 @@ def make_shadow(
         unlearned = _name(number, position)
         if directory.signals(unlearned).exists():
             continue
+
         result = unlearn_from(
             directory.model(name),
             spec,
@@ -129,6 +133,7 @@ def make_shadow(
 
 def _half(partition: Partition, patients: Ints, forgotten: Ints) -> Partition:
     """Trained on these patients alone, of whom some are forgotten; validation as it was."""
+    # The rows of these patients, in the order of the cohort
     rows = rows_of_sides(partition)
     rows = rows[np.isin(partition.patient[rows], patients)]
     is_forgotten = np.isin(partition.patient[rows], forgotten)
@@ -183,6 +188,7 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
                 do="Give the --out of forgetmi shadows.",
             )
         )
+    # Of the same patients, and whole
     plan = _stored(root)
     directory = RunDirectory(root)
     _check_data(plan, root, cohort, partition)
@@ -196,19 +202,20 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
         return plain, None
 
     # Each model once for every forget set that it unlearned.
-    kept, gone, unlearned = [], [], []
+    retained, gone, unlearned = [], [], []
     for number in range(plan.models):
         for position, forgotten in enumerate(forget_sets(plan, partition, number)):
             out = np.isin(np.arange(masks.shape[1]), forgotten)
-            kept.append(masks[number] & ~out)
+            retained.append(masks[number] & ~out)
             gone.append(out)
             unlearned.append(Signals.load(directory.signals(_name(number, position))))
-    return plain, Pool(tuple(unlearned), np.array(kept), np.array(gone))
+    return plain, Pool(tuple(unlearned), np.array(retained), np.array(gone))
 
 
 def _check_data(plan: Plan, root: Path, cohort: Cohort, partition: Partition) -> None:
     """Refuse a pool of other patients: who is in which half is drawn again."""
     same_patients = (plan.cohort, plan.people) == (cohort.digest, patients_digest(partition))
+    # The forget sets are drawn from the patients that attacks ask about
     same_attacked = not plan.unlearnings or plan.asked == attacked_digest(partition)
     if not same_patients or not same_attacked:
         raise SpecError(

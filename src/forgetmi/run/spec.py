@@ -95,6 +95,7 @@ class GivenModels:
     retrained: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        # Without the original nothing says what the models were prepared with
         if self.retrained and self.original is None:
             raise SpecError(
                 Fault(
@@ -160,6 +161,7 @@ class RunSpec:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        # Ranges stand in the annotations of the fields
         faults = [Fault(fault, where="run") for fault in range_faults(self)]
         if faults:
             raise SpecError(faults)
@@ -193,6 +195,8 @@ def _plain_dataclass(value: Any) -> dict[str, Any]:
     plain = {}
     for f in dataclasses.fields(value):
         part = getattr(value, f.name)
+
+        # A part chosen by name is stored under that name, so it must have one
         chosen = isinstance(value, RunSpec) and f.name in CHOICES
         if chosen and dataclasses.is_dataclass(part) and not kind_of(part):
             raise SpecError(
@@ -203,8 +207,10 @@ def _plain_dataclass(value: Any) -> dict[str, Any]:
                     do=f"Register the class: forgetmi.core.registry.{f.name}s.add(NAME, CLASS).",
                 )
             )
+
         plain[f.name] = to_plain(part)
 
+    # The name comes first, for whoever reads the file
     kind = kind_of(value)
     return {"kind": kind, **plain} if kind else plain
 
@@ -239,23 +245,31 @@ def read_yaml(path: Path) -> RunSpec:
         raise SpecError(
             Fault("the specification cannot be read", where=path.name, why=error.strerror or "")
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:  # their own words quote the file
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        # The place alone: the parser's own message quotes the file
         mark = getattr(error, "problem_mark", None)
-        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+
         raise SpecError(
             Fault(
                 "the specification is not valid YAML",
-                where=f"{path.name}{at}",
+                where=f"{path.name}{place}",
                 why=type(error).__name__,
                 do="Correct it there: check indentation, quotes and colons.",
             )
         ) from None
-    return from_plain(RunSpec, {} if values is None else values, where=path.name, choices=CHOICES)
+
+    # An empty file is a run with every default
+    if values is None:
+        values = {}
+    return from_plain(RunSpec, values, where=path.name, choices=CHOICES)
 
 
 def spec_of(root: Path) -> RunSpec:
     """The specification stored in a run directory."""
     directory = RunDirectory(root)
+
+    # Every run writes its specification first
     if not directory.spec.exists():
         raise SpecError(
             Fault(
@@ -265,12 +279,15 @@ def spec_of(root: Path) -> RunSpec:
                 do="Give the --out of a forgetmi run.",
             )
         )
+
     return read_yaml(directory.spec)
 
 
 def replace_seed(spec: RunSpec, seed: int) -> RunSpec:
     """The same run on another seed, of the synthetic cohort too where that is the cohort."""
     cohort = spec.cohort
+
+    # A cohort that is read from files has no seed
     if any(f.name == "seed" for f in dataclasses.fields(cohort)):
         cohort = dataclasses.replace(cohort, seed=seed)
     return dataclasses.replace(spec, seed=seed, cohort=cohort)
@@ -283,12 +300,18 @@ def applied(spec: RunSpec, options: Mapping[str, Any], *, where: str) -> RunSpec
         SpecError: An option is unknown (the nearest is named) or a value does not fit; all faults at once.
     """
     plain = to_plain(spec)
+
     for name, value in options.items():
         *path, last = name.replace("-", "_").split(".")
-        at = plain
+
+        # Down to the part that has the option
+        part = plain
         for key in path:
-            at = at.setdefault(key, {}) if isinstance(at, dict) else None
-        if not isinstance(at, dict):
+            part = part.setdefault(key, {}) if isinstance(part, dict) else None
+        if not isinstance(part, dict):
             raise SpecError(Fault(f"unknown option {name!r}", where=where))
-        at[last] = value
+
+        part[last] = value
+
+    # Names and values are checked as those of a file are
     return from_plain(RunSpec, plain, where=where, choices=CHOICES)

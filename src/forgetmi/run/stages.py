@@ -30,7 +30,8 @@ from forgetmi.run.unlearn_from import unlearn_from
 
 logger = logging.getLogger(__name__)
 
-LEAST_TAUGHT = 4  # forgotten images: with fewer there is nobody to teach and nobody to compare
+# Forgotten images: with fewer there is nobody to teach and nobody to compare
+LEAST_TAUGHT = 4
 
 
 def make_model(
@@ -47,6 +48,7 @@ def make_model(
         progress: Called with (done, total) as work goes on.
         test: Whether the finished model is run over test patients (holdout and reference), too.
     """
+    # Signals are written last: where they are, the model is finished
     directory = RunDirectory(root)
     if directory.signals(name).exists():
         return
@@ -74,6 +76,7 @@ def _make_and_store(
     spec: RunSpec, directory: RunDirectory, name: str, data: OpenedRun, progress: ProgressCallback
 ) -> Any:
     """Make a model, measure what that cost, and write its trace and checkpoint."""
+    # Each kind of model is made in its own way, and measured in the same
     directory.state(name).parent.mkdir(parents=True, exist_ok=True)
     with Meter() as meter:
         if name == UNLEARNED:
@@ -106,12 +109,15 @@ def _unlearned(
         state=directory.state(UNLEARNED),
         progress=progress,
     )
+
+    # The log without the forgotten, from which the next request goes on
     if result.training_log is not None:
         result.training_log.save(log_path(directory.model(UNLEARNED)))
     return result.model, result.trace.plain()
 
 
 def _given(spec: RunSpec, name: str, data: OpenedRun) -> tuple[Any, dict[str, Any]]:
+    # Of the same kind as the run's other models
     checkpoint = given_model(spec, name)
     assert checkpoint is not None
     _, loaded = open_checkpoint(checkpoint, cohort=data.cohort, like=data.prepared)
@@ -131,6 +137,7 @@ def _given(spec: RunSpec, name: str, data: OpenedRun) -> tuple[Any, dict[str, An
 def _original(
     spec: RunSpec, directory: RunDirectory, data: OpenedRun, progress: ProgressCallback
 ) -> tuple[Any, dict[str, Any]]:
+    # The training log is written next to the checkpoint, so its folder must be there
     directory.model(ORIGINAL).parent.mkdir(parents=True, exist_ok=True)
     trained = train_original(
         prepared=data.prepared,
@@ -180,6 +187,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
     directory = RunDirectory(root)
     stage = f"relearn-{name}"
 
+    # A relearning needs one classifier and enough patients
     cohort, partition = load_data(spec)
     prepared, loaded = open_checkpoint(directory.model(name), cohort=cohort)
     forgotten = partition.of_request().forget
@@ -201,6 +209,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
             progress=progress,
         )
 
+    # What it cost, and no more progress to resume from
     write_json(directory.trace(stage), {"cost": asdict(meter.cost)})
     directory.state(stage).unlink(missing_ok=True)
     logger.info("stage %s finished", stage)

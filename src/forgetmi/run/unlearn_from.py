@@ -50,11 +50,15 @@ def unlearn_from(
         CheckpointError: The checkpoint is damaged or of another kind than the data were prepared for.
         MethodError: The training log is missing, the method diverges, or the signals do not fit.
     """
+    # The original, unless it is in memory
     if loaded is None:
         _, loaded = open_checkpoint(directory, cohort=data.cohort, like=data.prepared)
 
+    # The log of its training, for the methods that read one
     training_log = open_log(log_of or directory, spec.method)
     device = device_of(spec)
+
+    # On the run's device, by its method and recipe
     return workflow.unlearn(
         prepared=data.prepared,
         partition=data.partition,

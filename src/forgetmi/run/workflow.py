@@ -100,6 +100,7 @@ def prepare(
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
     records = SampleStore.of(cohort, store, tokenizer)
 
+    # Sizes that follow from the data
     spec = architecture.resolve(
         size=images.size,
         classes=len(cohort.classes),
@@ -139,6 +140,7 @@ def train(
     """
     recipe = recipe or Recipe()
 
+    # Retrain leaves the forgotten out; validation patients only inform
     rows = trained_rows(partition, without_forgotten=without_forgotten)
     loader = Loader(
         prepared.records,
@@ -217,6 +219,7 @@ def unlearn(
     method = method or ForgetMI()
     recipe = recipe or Recipe()
 
+    # A method may start from new weights of the same architecture
     def fresh_model(fresh_seed: int) -> ImageText:
         fresh = build(prepared.spec, seed=fresh_seed).to(device)
         fresh.execution = Execution(micro_batches=micro_batches)
@@ -294,6 +297,7 @@ def evaluate(
     else:
         models |= unlearned
 
+    # Retrained models are numbered in the order they come in
     for number, signals in enumerate(retrained):
         models[retrained_name(number)] = signals
     return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)

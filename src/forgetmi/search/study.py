@@ -71,6 +71,7 @@ def import_optuna() -> Any:
         raise SpecError(
             Fault("Optuna is not installed", do="Install it with  pip install 'forgetmi[sweep]'.")
         ) from error
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
@@ -100,6 +101,7 @@ def load_study(study: Study, position: int) -> Any:
         sampler = optuna.samplers.TPESampler(seed=seed)
     else:
         sampler = optuna.samplers.RandomSampler(seed=seed)
+
     return optuna.load_study(
         storage=_storage(study), study_name=STUDY, sampler=sampler, pruner=_pruner(study)
     )
@@ -108,6 +110,8 @@ def load_study(study: Study, position: int) -> Any:
 def _storage(study: Study) -> Any:
     """Where Optuna keeps the trials."""
     optuna = import_optuna()
+
+    # A journal, in a file of the directory
     if study.storage == "journal":
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -125,9 +129,11 @@ def _pruner(study: Study) -> Any:
     """Optuna's decides at first band x factor^k, which the k-th band reaches and never passes by a whole factor."""
     optuna = import_optuna()
     early = study.sweep.early
+
     # Without bands every trial runs to its end
     if early is None:
         return optuna.pruners.NopPruner()
+
     return optuna.pruners.SuccessiveHalvingPruner(
         min_resource=early.bands[0], reduction_factor=early.factor
     )
@@ -139,6 +145,7 @@ def suggest(trial: Any, name: str, choice: Choice) -> Any:
         # By position: values may be of any type
         positions = list(range(len(choice)))
         return choice[trial.suggest_categorical(name, positions)]
+
     return choice.at(trial.suggest_float(name, 0.0, 1.0))
 
 
@@ -155,6 +162,7 @@ def positions_in_grid(sweep: Sweep, options: Mapping[str, Any]) -> dict[str, int
 def count_done(optuna_study: Any) -> int:
     """Trials that need not be made again; one whose process is gone does."""
     states = import_optuna().trial.TrialState
+
     # Scored, pruned, or failed for a reason of the method
     scored = optuna_study.get_trials(states=[states.COMPLETE, states.PRUNED])
     failed = optuna_study.get_trials(states=[states.FAIL])
@@ -170,6 +178,7 @@ def list_trials(optuna_study: Any) -> list[Tried]:
         state = STATES.get(trial.state.name)
         if state is None:
             continue
+
         trials.append(
             Tried(
                 number=trial.number,
