@@ -12,13 +12,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from forgetmi.authors_code.checkpoint import (
-    CONFIG,
-    EPOCH_WEIGHTS,
-    WEIGHTS,
-    read_checkpoint,
-    write_checkpoint,
-)
+from forgetmi.authors_code.checkpoint import read_checkpoint, write_checkpoint
+from forgetmi.authors_code.checkpoint_files import CONFIG, EPOCH_WEIGHTS, WEIGHTS
 from forgetmi.authors_code.convert import from_authors, to_authors
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import CheckpointError

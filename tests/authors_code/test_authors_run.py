@@ -14,7 +14,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from forgetmi.authors_code.checkpoint import CONFIG, WEIGHTS, write_checkpoint
+from forgetmi.authors_code.checkpoint import write_checkpoint
+from forgetmi.authors_code.checkpoint_files import CONFIG, WEIGHTS
 from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
 from forgetmi.cohort.phantom.mimic import make_mimic_phantom

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from forgetmi.authors_code import forget_mi as module
+from forgetmi.authors_code import step as step_module
 from forgetmi.authors_code.deviations import Deviations
 from forgetmi.authors_code.forget_mi import ForgetMIRelease
 from forgetmi.authors_code.image import PixelNoise
@@ -77,7 +77,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         )
         return losses
 
-    monkeypatch.setattr(module, "step_losses", spy)
+    monkeypatch.setattr(step_module, "step_losses", spy)
     return spied
 
 

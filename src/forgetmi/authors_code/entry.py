@@ -9,9 +9,9 @@ from forgetmi.commands.groups import run_action
 
 def run_authors(argv: Sequence[str]) -> None:
     """The same from the authors' config.yaml, with --mode paper or release."""
-    from forgetmi.authors_code import commands
+    from forgetmi.authors_code import run_command
 
-    commands.run_authors(argv)
+    run_command.run_authors(argv)
 
 
 def checkpoint(argv: Sequence[str]) -> None:

@@ -6,9 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from forgetmi.authors_code.checkpoint import CONFIG, weights_file
 from forgetmi.authors_code.config import AuthorsRun
-from forgetmi.authors_code.convert import from_authors
 from forgetmi.authors_code.forget_mi import ForgetMIRelease
 from forgetmi.authors_code.image import SIZE
 from forgetmi.authors_code.recipes import JOINT_CHESTXRAY
@@ -18,7 +16,6 @@ from forgetmi.core.files import default_cache
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.checkpoint import FACTS
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, TextSpec
 
 Mode = Literal["paper", "release"]
@@ -44,7 +41,7 @@ def specification(
         run: The configuration.
         mode: paper (what the text says, made to work) or release (what the published code does).
         root: Folder that relative paths of the configuration start from.
-        model_config: A config.json for checkpoints that have none beside them.
+        model_config: A config.json for checkpoints that have none next to them.
 
     Raises:
         SpecError: Files are not there, or the configuration has no counterpart in paper mode; all faults at once.
@@ -138,16 +135,25 @@ def converted(
         source: See `forgetmi.authors_code.checkpoint.read_checkpoint`.
         vocabulary: The vocab.txt of the text encoder they started from.
         max_seq_length: Tokens of a report at most.
-        config: A config.json where none lies beside the weights.
+        config: A config.json where none lies next to the weights.
     """
+    # What reads weights is imported where a checkpoint is given.
+    from forgetmi.authors_code.checkpoint_files import CONFIG, weights_file
+    from forgetmi.authors_code.convert import from_authors
+    from forgetmi.model.checkpoint import FACTS
+
     weights = weights_file(source)
-    digest = hashlib.sha256(f"2 {max_seq_length}".encode())  # 2: of the form `from_authors` writes
+
+    # The name follows from everything that the converted checkpoint depends on. The 2 counts the forms that
+    # `from_authors` has written.
+    digest = hashlib.sha256(f"2 {max_seq_length}".encode())
     for path in (weights, config or weights.parent / CONFIG, vocabulary):
         if path.is_file():
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         digest.update(b"|")
     target = default_cache() / "checkpoints" / digest.hexdigest()[:16]
+
     if not (target / FACTS).is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         from_authors(
