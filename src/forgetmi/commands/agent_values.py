@@ -58,6 +58,7 @@ def read_pairs(
     required: list[str] = []
 
     for name, text in pairs.items():
+        # Follow the name down to the type of the option it means.
         part, *path = name.replace("-", "_").split(".")
         kind = types_of_parts.get(part, Any)
         owner: Any = None
@@ -95,6 +96,7 @@ def read_value(text: str, kind: Any) -> Any:
     if is_tuple and not text.startswith(("[", "(")):
         return (read_value(text, typing.get_args(kind)[0]),)
 
+    # Numbers, lists and mappings: as Python writes them, else as YAML does.
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):
@@ -115,6 +117,7 @@ def _one_by_one(name: str, value: Any, kind: Any) -> dict[str, Any]:
     if not (isinstance(value, dict) and dataclasses.is_dataclass(kind)):
         return {name: value}
 
+    # A mapping in a mapping is taken apart likewise.
     options: dict[str, Any] = {}
     for key, inner in value.items():
         options |= _one_by_one(f"{name}.{key}", inner, _type_of_option(kind, str(key)))

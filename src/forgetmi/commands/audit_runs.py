@@ -43,6 +43,7 @@ def audit_again(runs: Sequence[Path], *, out: Path | None, shadows: Path | None)
         renew_record = False
         target = RunDirectory(out)
 
+    # The audit, with its pages
     result = _audit(runs, target, shadows)
     echo(summary(result))
     echo(f"Audit: {target.audit}")
@@ -59,6 +60,7 @@ def summary(result: Audit) -> str:
         f"Verdict: {result.outcome} ({verdict.forgotten} patients, {verdict.draws} forget sets)"
     ]
 
+    # One line a channel, then what the audit adds in words
     for channel in verdict.channels:
         lines.append(f"  {channel.channel:<6}{channel.outcome:<16}{channel.reason}")
     lines += [f"  {statement}" for statement in result.statements]
@@ -122,12 +124,15 @@ def _audit(runs: Sequence[Path], target: RunDirectory, shadows: Path | None) -> 
         partition = read_partition(directory.partition, cohort)
         draws.append(read_draw(directory, cohort, partition, seed=spec.seed))
 
+    # One pool of shadow models serves every forget set
     if shadows is not None:
         trained, unlearned = read_pools(shadows, cohort=cohort, partition=draws[0].partition)
         draws = [replace(draw, shadows=trained, unlearned_shadows=unlearned) for draw in draws]
 
+    # The verdict over all forget sets together
     result, _ = run_audit(target, draws, cohort=cohort, declared=rule, seed=specs[0].seed)
 
+    # The pages describe the first run; the verdict is that of all
     facts = gather(
         directories[0],
         specs[0],
@@ -151,6 +156,7 @@ def _check_finished(directories: Sequence[RunDirectory], specs: Sequence[RunSpec
 
 def _unfit(directory: RunDirectory, spec: RunSpec) -> Iterator[Fault]:
     """Why a run cannot be audited."""
+    # A finished run has its metrics and every model's signals
     files = [directory.metrics, *map(directory.signals, model_names(spec))]
 
     if not all(file.exists() for file in files):
@@ -168,6 +174,7 @@ def _unfit(directory: RunDirectory, spec: RunSpec) -> Iterator[Fault]:
 
 
 def _check_same_rule(directories: Sequence[RunDirectory]) -> None:
+    # Pooled runs count as one test only under one rule
     rules = [declared_in(directory) for directory in directories]
 
     faults = []

@@ -50,6 +50,7 @@ def read_axes(spec: RunSpec, options: BenchmarkOptions) -> Axes:
 
 def _faults_of_spec(spec: RunSpec) -> list[Fault]:
     """Options of a run that a benchmark sets itself."""
+    # Forget sets are drawn by the benchmark itself
     partition, default = spec.partition, PartitionSpec()
     faults = []
 
@@ -67,6 +68,8 @@ def _faults_of_spec(spec: RunSpec) -> list[Fault]:
                 "Use --percents and --draws.",
             )
         )
+
+    # Every model is made here, and retraining is what all are compared with
     if spec.given != GivenModels():
         faults.append(
             _fault(
@@ -89,6 +92,7 @@ def _faults_of_options(
 ) -> list[Fault]:
     faults = []
 
+    # Each percentage needs its number of draws
     if len(draws) != len(options.percents):
         faults.append(
             _fault(
@@ -106,6 +110,7 @@ def _faults_of_options(
             )
         )
 
+    # The same value twice would make the same models twice
     axes = (options.percents, seeds, options.unlearning_seeds)
     if any(len(set(values)) < len(values) for values in axes):
         faults.append(_fault("a value of an axis is given twice", "Give each once."))

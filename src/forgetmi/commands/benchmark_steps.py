@@ -46,6 +46,7 @@ def print_plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
             state = f"about {seconds:.0f} CPU s"
         echo(f"{model.digest[:12]}  {model.label}: {state}")
 
+    # The whole of what is missing: processor time, and time on this machine
     total = sum(estimate.seconds(model) for model in missing)
     wall = Gauge(missing, estimate, workers=workers, write=echo).left()
     echo(
@@ -60,6 +61,7 @@ def make_and_measure(store: Store, grid: Sequence[Point], spec: RunSpec) -> None
     missing = [model for model in models if not store.finished(model.digest)]
     gauge = Gauge(missing, Estimate(store, models), workers=spec.workers, write=_overwrite_line)
 
+    # Every model first: a measure needs the retrained models, too
     run_all(make_jobs(store, models), spec.resources, on_progress=gauge.update)
     run_all(measure_jobs(store, grid), spec.resources)
 
@@ -84,6 +86,8 @@ def write_results(
         seconds: Wall seconds that the command took until now.
     """
     cohort = open_run(grid[0].spec).cohort
+
+    # Size and grades of the cohort, by which the paper's own is recognised
     summary = CohortSummary.of(cohort)
     grades = [int((cohort.label == grade).sum()) for grade in range(len(cohort.classes))]
 
@@ -109,6 +113,8 @@ def write_results(
         seeds=len(axes.training_seeds),
         published=is_papers(summary.images, summary.patients, grades),
     )
+
+    # What the numbers rest on: seeds, data, weights and costs
     manifest = collect_manifest(
         seeds={f"training-{seed}": seed for seed in axes.training_seeds},
         cohort=cohort.digest,
@@ -134,6 +140,7 @@ def write_results(
         foot=_foot(manifest, models=len(outcomes), cpu_seconds=cpu_seconds),
     )
 
+    # A failed model is named, not only counted
     for line in failed:
         echo(f"failed: {line}")
     echo(

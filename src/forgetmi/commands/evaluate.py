@@ -49,6 +49,7 @@ def evaluate(argv: Sequence[str]) -> None:
     cohort: Cohort = spec.cohort.load()
     partition = read_partition(options.partition, cohort)
 
+    # Every measure, of each model against the retrained ones
     evaluation = workflow.evaluate(
         original=Signals.load(options.original),
         unlearned=Signals.load(options.unlearned),
@@ -60,5 +61,6 @@ def evaluate(argv: Sequence[str]) -> None:
     )
     write_text(options.out, evaluation.to_json())
 
+    # The table on the screen holds the main measures; the file holds all of them
     echo(summary([evaluation], [spec.seed], []))
     echo(f"Numbers: {options.out}")

@@ -46,6 +46,7 @@ def methods(argv: Sequence[str]) -> None:
         echo(page().rstrip("\n"))
         return
 
+    # Methods of other packages are listed, too.
     for name in registry.names():
         info: MethodInfo = registry.get(name).info
         reads = ", ".join(sorted(info.reads))
@@ -59,6 +60,7 @@ def methods(argv: Sequence[str]) -> None:
 
 def page() -> str:
     """The page of the documentation, on this package's own methods."""
+    # The page is of this package: what else is installed here is left out.
     infos: dict[str, MethodInfo] = {}
     for name in registry.names():
         if registry.target(name).startswith("forgetmi."):
@@ -72,6 +74,7 @@ def page() -> str:
 
 def _table(infos: Mapping[str, MethodInfo]) -> list[str]:
     """Lines of a Markdown table, one row a method."""
+    # The heading, the rule below it, and a row for each method.
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     for name, info in infos.items():
         rows.append(
@@ -86,6 +89,7 @@ def _table(infos: Mapping[str, MethodInfo]) -> list[str]:
             )
         )
 
+    # A bar within a cell would end it
     lines = []
     for row in rows:
         cells = [cell.replace("|", "\\|") for cell in row]

@@ -44,6 +44,7 @@ def predict(argv: Sequence[str]) -> None:
     use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
 
+    # Images and reports are prepared as the checkpoint's own training prepared them
     with ProgressDisplay() as display, full_disk_explained(options.out.name):
         prepared, loaded = open_checkpoint(options.checkpoint, cohort=cohort)
         signals = workflow.predict(

@@ -45,6 +45,7 @@ def record(argv: Sequence[str]) -> None:
     from forgetmi.run.record_keeping import Recording, check, keep_record
     from forgetmi.run.run_data import load_data
 
+    # A key that cannot be used is found before the run is read
     recording = Recording(options.sign_key, options.previous)
     check(recording)
 
@@ -59,6 +60,7 @@ def record(argv: Sequence[str]) -> None:
             )
         )
 
+    # The record follows from what the run has stored; nothing is measured again
     cohort, partition = load_data(spec)
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     echo(keep_record(Run(directory, cohort, partition, evaluation), spec, recording))

@@ -46,6 +46,7 @@ def report(argv: Sequence[str]) -> None:
     from forgetmi.run.run_data import load_data
     from forgetmi.run.run_models import model_names
 
+    # The pages are made from stored arrays, which must all be there
     spec, directory = spec_of(options.run), RunDirectory(options.run)
     missing = [name for name in model_names(spec) if not directory.signals(name).exists()]
     if missing or not directory.metrics.exists():
@@ -62,6 +63,7 @@ def report(argv: Sequence[str]) -> None:
     evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
     finished = Run(directory, cohort, partition, evaluation)
 
+    # The pages, and on request their PDF files
     pages = write_pages(finished, spec, ["forgetmi", "report", *argv])
     if options.pdf:
         pages += write_pdfs(pages)

@@ -121,6 +121,7 @@ def run_file(spec: RunSpec, options: SweepOptions, file: Path) -> None:
     with ProgressDisplay() as display:
         tried = run_sweep(study, on_progress=display.update)
 
+    # Every trial, then the best one
     for trial in tried:
         value = "-" if trial.value is None else f"{trial.value:.4f}"
         refused = f": {trial.refused}" if trial.refused else ""
@@ -147,6 +148,7 @@ def run_one_trial(spec: RunSpec, options: SweepOptions) -> None:
             Fault("several trials are asked for without a sweep file", do="Give the FILE first.")
         )
 
+    # The trial is made and scored in this process
     use_threads(spec.threads)
     objective = options.objective or VALIDATION
     value, refused = score(

@@ -67,6 +67,8 @@ def tune(argv: Sequence[str]) -> None:
         "for --spec. Test patients and retrained models are read by the rule retraining alone.",
         only=USED,
     )
+
+    # Mistakes are reported before anything is imported or trained
     if len(set(options.methods)) < len(options.methods):
         raise SpecError(Fault("a method is named twice", where="--methods"))
     if not options.seeds:
@@ -88,6 +90,7 @@ def tune(argv: Sequence[str]) -> None:
         name = to_plain(spec.method)["kind"]
         first_trials = {name: spec.method}
 
+    # The same number of trials for each method
     plan = make_plan(
         options.out,
         spec,
@@ -99,6 +102,7 @@ def tune(argv: Sequence[str]) -> None:
     with ProgressDisplay() as display:
         chosen = run_tuning(plan, on_progress=display.update)
 
+    # One line a method: its best trial next to its defaults.
     echo(
         f"{'method':<22}{'trials':>7}{'defaults':>10}{'best':>8}  options that differ from the defaults"
     )
@@ -120,6 +124,7 @@ def _with_current_rule(argv: Sequence[str]) -> list[str]:
     words = list(argv)
 
     for position, word in enumerate(words):
+        # "--rule NAME" and "--rule=NAME" are both accepted.
         before = words[position - 1] if position else ""
         option, _, value = word.partition("=")
         if before == "--rule" and renamed(word):
@@ -138,6 +143,7 @@ def _score(value: float | None) -> str:
 
 def _changed_options(name: str, method: Any) -> str:
     """The options of a method that differ from its defaults."""
+    # Every option, nested ones as one value
     defaults: dict[str, Any] = asdict(methods.get(name)())
 
     changed = []

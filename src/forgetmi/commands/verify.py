@@ -46,10 +46,12 @@ def verify(argv: Sequence[str]) -> None:
     from forgetmi.run import recompute, recompute_verdict
     from forgetmi.run.record_keeping import summary
 
+    # Form, digest, signature, chain, files and proofs
     checked = check_record(options.record, key=options.key, previous=options.previous)
     root = options.record if options.record.is_dir() else options.record.parent
     holds, unchecked = list(checked.done), list(checked.open)
 
+    # The metrics again from the stored signals, on request
     if options.recompute == "metrics":
         numbers, largest = recompute.metrics(root, checked.record)
         line = f"{numbers} numbers computed again from the stored signals are the same"
@@ -59,6 +61,7 @@ def verify(argv: Sequence[str]) -> None:
     else:
         unchecked.append("whether the metrics follow from the signals: --recompute metrics")
 
+    # A verdict can be computed again only where the run was audited
     audited = checked.record.decision.outcome != NOT_AUDITED
     if options.recompute == "verdict":
         verdict = recompute_verdict.verdict(root, checked.record)
@@ -70,6 +73,7 @@ def verify(argv: Sequence[str]) -> None:
         "whether the signals are those of the models: that needs the models, the cohort and its key"
     )
 
+    # What holds, and what this command cannot show
     echo(summary(checked.record))
     for line in holds:
         echo(f"  holds: {line}")

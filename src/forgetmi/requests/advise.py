@@ -90,6 +90,7 @@ def _retraining(records: Sequence[Record]) -> Option:
         }
         seconds += [cost["cpu_seconds"] for name, cost in record.cost.items() if name in made_here]
 
+    # The mean stands for one retraining
     mean = _mean(seconds)
     return Option(
         "retrain without the withdrawn patients",
@@ -117,6 +118,7 @@ def _estimated_sisa(retraining: Option, *, patients: int, shards: int, slices: i
     if retraining.cpu_seconds is None:
         return Option("sisa", None, None, _UNMEASURED, _risk("sisa", ()))
 
+    # SISA repeats a part of a training: the expected share of the measured seconds
     share = sisa_share(patients, shards=shards, slices=slices)
     seconds = share * retraining.cpu_seconds
     return Option(
@@ -138,6 +140,7 @@ def _risk(kind: str, runs: Sequence[Record]) -> str:
     if any(record.method.exact for record in runs):
         return "none from these patients: what they touched is trained again"
 
+    # An approximate method is as risky as its verdicts so far show
     outcomes = Counter(record.decision.outcome for record in runs)
     counts = ", ".join(f"{outcome} {times}x" for outcome, times in sorted(outcomes.items()))
     return f"approximate: the weights start from a model that saw these patients; verdicts so far: {counts}"

@@ -50,6 +50,7 @@ def closing_faults(
         if elsewhere and entry.never_trained:
             faults.append(_may_be_trained_on(entry))
 
+    # Only the best verdict closes a request without a note
     outcome = record.decision.outcome
     if outcome != "FORGOTTEN" and not note:
         faults.append(
@@ -95,6 +96,7 @@ def _starts_elsewhere(record: Record, steps: Sequence[Step]) -> bool:
     if not steps:
         return False
 
+    # A record of the history itself starts where it should
     recorded = {step.record for step in steps}
     if record.digest in recorded:
         return False

@@ -9,6 +9,7 @@ from typing import Literal
 from forgetmi.core.errors import EvidenceError, Fault
 
 Term = Literal["gdpr", "uk_biobank", "own"]
+DEFAULT_TERM: Term = "gdpr"  # of requests entered without --term
 UK_BIOBANK_DAYS = 90
 MOST_DAYS = 3650
 

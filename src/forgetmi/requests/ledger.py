@@ -332,6 +332,7 @@ def _read_subjects(connection: sqlite3.Connection) -> dict[int, _Subjects]:
 
 
 def _write_event(connection: sqlite3.Connection, number: int, state: State, note: str) -> None:
+    # Times are stored in UTC, to the second
     now = datetime.now(UTC).isoformat(timespec="seconds")
     connection.execute(
         "INSERT INTO events (request, at, state, note) VALUES (?, ?, ?, ?)",

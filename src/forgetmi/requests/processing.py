@@ -118,6 +118,8 @@ def standing_of_subjects(cohort: Cohort, kind: Kind, partition: Partition | None
     of_row = np.array(
         [_OF_SPLIT.get(split, TRAINED) for split in cohort.split.tolist()], dtype=object
     )
+
+    # Once a run has closed a request, its partition counts
     if partition is not None:
         of_row[partition.retain] = TRAINED
         of_row[partition.forget] = FORGOTTEN

@@ -66,6 +66,7 @@ def _identifier_column(table: StringTable) -> str:
 
 
 def _blank_faults(table: StringTable, identifiers: Sequence[str]) -> list[Fault]:
+    # A blank cell may be a patient nobody would forget
     blank = [row for row, identifier in enumerate(identifiers) if not identifier]
     faults = [Fault("the identifier is blank", where=table.where(row)) for row in blank[:MOST]]
     return capped(faults, len(blank), f"blank cells in {table.file}")

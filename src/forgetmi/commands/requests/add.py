@@ -9,7 +9,7 @@ from pathlib import Path
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.requests.wording import read_day, subject_count
-from forgetmi.requests.deadlines import Term, deadline
+from forgetmi.requests.deadlines import DEFAULT_TERM, Term, deadline
 from forgetmi.requests.entries import Scope
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.requests.subjects import read_subjects
@@ -40,7 +40,7 @@ class AddOptions:
 
     who: Path
     received: str = ""
-    term: Term = "gdpr"
+    term: Term = DEFAULT_TERM
     days: int | None = None
     ground: str = ""
     scope: Scope = "all_studies"
@@ -57,6 +57,8 @@ def add(argv: Sequence[str]) -> None:
         prog="forgetmi requests add",
         description="Enter a withdrawal. Identifiers are read, turned into keyed digests, and not kept.",
     )
+
+    # What the term decides: the deadline and, unless it is given, the legal ground
     received = read_day(options.received, "--received")
     due = deadline(received, options.term, days=options.days)
     ground = options.ground or GROUNDS[options.term]
@@ -78,5 +80,7 @@ def add(argv: Sequence[str]) -> None:
     )
 
     echo(f"{entry.name}: {subject_count(entry)}, {entry.scope}, {entry.state}, due {entry.due}")
+
+    # A second request of the same patients is allowed, but worth a look
     for twin in ledger.twins(entry):
         echo(f"  note: {twin.name} ({twin.state}) names some of the same")

@@ -48,11 +48,13 @@ def advise(argv: Sequence[str]) -> None:
             Fault("a number is out of range", do="Shards and slices from 1, patients from 0.")
         )
 
+    # Without a number, as many patients as the open requests name
     patients = options.patients or len(Ledger(options.ledger).open_patients())
     records = [read_record(path) for path in options.runs]
     ways = compare_ways(records, patients=patients, shards=options.shards, slices=options.slices)
 
     echo(f"for {patients} patients in one batch:")
+    # The cheapest way comes first
     for way in ways:
         echo(_cost_line(way))
         echo(f"    risk: {way.risk}")

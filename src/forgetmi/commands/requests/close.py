@@ -48,6 +48,8 @@ def close(argv: Sequence[str]) -> None:
         prog="forgetmi requests close",
         description="Close requests by a run's record; or refuse them, hold them, open them again.",
     )
+
+    # A record is evidence of unlearning: it closes requests and does nothing else
     chosen = numbers(options.request)
     if not chosen:
         raise SpecError(Fault("no request is named", do="Give numbers, e.g. R0003."))
@@ -70,6 +72,7 @@ def close(argv: Sequence[str]) -> None:
         )
         unchecked = verified.open
 
+    # Where each request stands now, and what the record leaves open
     lines = []
     for entry in ledger.entries(chosen):
         lines.append(entry_line(entry))

@@ -36,6 +36,7 @@ def drift(argv: Sequence[str]) -> None:
         echo("no run has closed a request yet")
         return
 
+    # Each run should start from the model that the run before it left
     in_service = steps[0].before
     for step in steps:
         if step.before != in_service:

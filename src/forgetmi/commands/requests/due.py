@@ -37,6 +37,8 @@ def due(argv: Sequence[str]) -> None:
         prog="forgetmi requests due",
         description="Requests that are not closed, the most urgent first.",
     )
+
+    # Overdue requests are always among them
     if options.within < 0:
         raise SpecError(Fault(f"{options.within} days", where="--within", do="Give 0 or more."))
     today = read_day(options.today, "--today")

@@ -38,11 +38,14 @@ def list_requests(argv: Sequence[str]) -> None:
         prog="forgetmi requests list",
         description="All requests and where they stand, by deadline.",
     )
+
+    # All requests, or those of one state
     states: tuple[State, ...] = STATES if options.state == "all" else (options.state,)
     ledger = Ledger(options.ledger)
     entries = ledger.entries(states=states)
 
     if options.as_json:
+        # For other programs, with the history of each request
         plain = [_plain(entry, ledger) for entry in entries]
         echo(json.dumps(plain, indent=1, default=str))
     elif entries:

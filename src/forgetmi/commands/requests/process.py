@@ -40,10 +40,14 @@ def process(argv: Sequence[str]) -> None:
         only=("cohort",),
         description="Match open requests with a cohort and write one forget list for forgetmi run.",
     )
+
+    # Ledger and cohort must have been made with the same identifier key
     cohort = spec.cohort.load()
     ledger = Ledger(options.ledger, key_id=cohort.key_id)
 
     forget_list = gather(ledger, cohort, kind=options.kind, only=numbers(options.only))
+
+    # What was left out, and why
     for note in forget_list.notes:
         echo(note)
     if not forget_list.entries:
@@ -61,6 +65,7 @@ def process(argv: Sequence[str]) -> None:
         [entry.number for entry in forget_list.entries], never_trained=forget_list.never_trained
     )
 
+    # What to run next, from the model in service
     count = f"{len(forget_list.entries)} requests, {len(forget_list.rows)} {options.kind} digests"
     command = next_command(options.out, forget_list.entries, ledger.steps())
     echo(
