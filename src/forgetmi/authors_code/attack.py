@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class BatchMeanAttack:
-    """What the attack said.
+    """Result of the attack.
 
     Args:
         score: Share of the forgotten units called members, 0 to 1.
@@ -46,7 +47,7 @@ def batch_mean_attack(
     unit: Literal["batch", "sample"] = "batch",
     size: int = 32,
 ) -> BatchMeanAttack:
-    """Fit on retain (member) against test (non-member) and ask about forget.
+    """Fit on retain (member) against test (non-member) and classify forget.
 
     Use it only to compare with the paper's Table 1; forgetting is measured by
     `forgetmi.evaluation.attacks.svm_loss.sample_mia`.
@@ -62,32 +63,50 @@ def batch_mean_attack(
     Source: evaluation/eval_unlearning of the Forget-MI release (arXiv 2506.23145): SVC with C = 3, radial basis kernel,
     gamma "auto", on one unscaled number.
     """
-    sets = {"retain": retain, "test": test, "forget": forget}
-    faults = [
-        Fault(
-            f"the attack needs losses of the {name} set",
-            why="it is empty" if not len(losses) else "a loss is not finite",
-        )
-        for name, losses in sets.items()
-        if not len(losses) or not np.isfinite(losses).all()
-    ]
+    _check_losses({"retain": retain, "test": test, "forget": forget})
+
+    # One number a unit: the loss of an image, or the mean of a batch in file order.
+    members = _units(retain, unit, size)
+    non_members = _units(test, unit, size)
+    forgotten = _units(forget, unit, size)
+
+    # A support vector machine on that number alone, unscaled and without class weights.
+    losses = np.concatenate([members, non_members])[:, None]
+    labels = np.repeat([1, 0], [len(members), len(non_members)])
+    machine = SVC(C=SVM_C, kernel="rbf", gamma="auto").fit(losses, labels)
+
+    # The score is the share of forgotten units that it calls members.
+    called_members = machine.predict(forgotten[:, None])
+    units = (len(members), len(non_members), len(forgotten))
+    return BatchMeanAttack(float(called_members.mean()), units, unit)
+
+
+def _check_losses(sets: Mapping[str, Floats]) -> None:
+    faults = []
+    for name, losses in sets.items():
+        problem = ""
+        if not len(losses):
+            problem = "it is empty"
+        elif not np.isfinite(losses).all():
+            problem = "a loss is not finite"
+        if problem:
+            faults.append(Fault(f"the attack needs losses of the {name} set", why=problem))
+
     if faults:
         raise EvaluationError(faults)
-    inside, outside, asked = (
-        _units(np.asarray(losses, np.float64), unit, size) for losses in sets.values()
-    )
-    machine = SVC(C=SVM_C, kernel="rbf", gamma="auto").fit(
-        np.concatenate([inside, outside])[:, None], np.repeat([1, 0], [len(inside), len(outside)])
-    )
-    return BatchMeanAttack(
-        float(machine.predict(asked[:, None]).mean()), (len(inside), len(outside), len(asked)), unit
-    )
 
 
 def _units(losses: Floats, unit: str, size: int) -> Floats:
+    """Losses of images, or their means over batches; the last batch may be smaller."""
+    losses = np.asarray(losses, np.float64)
     if unit == "sample":
         return losses
-    return np.array([losses[start : start + size].mean() for start in range(0, len(losses), size)])
+
+    means = []
+    for start in range(0, len(losses), size):
+        batch = losses[start : start + size]
+        means.append(batch.mean())
+    return np.array(means)
 
 
 def image_losses(signals: Signals, rows: Ints) -> Floats:
@@ -96,13 +115,18 @@ def image_losses(signals: Signals, rows: Ints) -> Floats:
     Raises:
         EvaluationError: A row has no label.
     """
+    # An image without a label has no cross-entropy.
     chosen = signals.select(rows)
     unknown = int((chosen.label < 0).sum())
     if unknown:
         raise EvaluationError(
             Fault(f"{unknown} images have no label", why="the release's attack needs all of them")
         )
+
+    # Log of the sum of exponentials, with the largest logit taken out so that nothing overflows.
     logits = chosen.image_logits
     top = logits.max(axis=1, keepdims=True)
     normaliser = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
-    return normaliser - logits[np.arange(len(logits)), chosen.label]
+
+    true_logit = logits[np.arange(len(logits)), chosen.label]
+    return normaliser - true_logit

@@ -12,6 +12,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.search.sweep_file import combinations
 from forgetmi.search.sweep_values import number
 
+# Keys that change nothing in the release, and why.
 _IGNORED = {
     "project": "a tracker's name; the release's script passes its own",
     "entity": "a tracker's name; the release's script passes its own",
@@ -79,7 +80,7 @@ class AuthorsRun:
 
 @dataclass(frozen=True)
 class AuthorsConfig:
-    """What a config.yaml asks for.
+    """The content of a config.yaml.
 
     Args:
         runs: One resolved configuration, or the whole grid, the last key of the file varying fastest.
@@ -91,10 +92,10 @@ class AuthorsConfig:
 
 
 def _whole(value: Any) -> int:
-    found = number(value)
-    if found != int(found):
+    result = number(value)
+    if result != int(result):
         raise ValueError
-    return int(found)
+    return int(result)
 
 
 def _switch(value: Any) -> bool:
@@ -113,6 +114,7 @@ def _text(value: Any) -> str:
     return str(_path(value))
 
 
+# Key of the file to our name, how its value is converted, and what is expected in words.
 _METHOD: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "use_noise": ("use_noise", _switch, "true or false"),
     "noise_mean": ("noise_mean", number, "a number"),
@@ -140,6 +142,9 @@ _RUN: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "forget_set_path": ("forget_list", _path, "a path"),
     "output_dir": ("output", _path, "a path"),
 }
+_WORKERS: dict[str, tuple[str, Callable[[Any], Any], str]] = {
+    "num_cpu_workers": ("workers", _whole, "a whole number"),
+}
 _OTHER = ("output_channel_encoding", "num_cpu_workers")
 KEYS = (*_METHOD, *_RUN, *_OTHER, *_IGNORED)
 
@@ -160,53 +165,91 @@ def read_authors_config(path: Path, *, draws: int = 0, seed: int = 0) -> Authors
     Source: config.yaml of the Forget-MI release, whose own script reads it through a tracker and no other way.
     """
     faults: list[Fault] = []
+    runs: list[AuthorsRun] = []
+
+    # Faults are gathered over all combinations, which share most of them.
     chosen = combinations(path, KEYS, draws=draws, seed=seed)
-    runs = tuple(run for one in chosen if (run := _resolve(one, path.name, faults)) is not None)
+    for values in chosen:
+        run = _resolve(values, path.name, faults)
+        if run is not None:
+            runs.append(run)
     if faults:
         raise SpecError(dict.fromkeys(faults))
-    return AuthorsConfig(runs, {key: _IGNORED[key] for key in chosen[0] if key in _IGNORED})
+
+    without_effect = {key: _IGNORED[key] for key in chosen[0] if key in _IGNORED}
+    return AuthorsConfig(tuple(runs), without_effect)
 
 
-def _resolve(chosen: Mapping[str, Any], where: str, faults: list[Fault]) -> AuthorsRun | None:
-    def converted(table: Mapping[str, tuple[str, Callable[[Any], Any], str]]) -> dict[str, Any]:
-        found = {}
-        for key, (ours, convert, kind) in table.items():
-            if key in chosen:
-                try:
-                    found[ours] = convert(chosen[key])
-                except (KeyError, TypeError, ValueError):
-                    faults.append(
-                        Fault(
-                            f"parameter {key!r} is {chosen[key]!r}",
-                            where=where,
-                            why=f"{kind} is expected",
-                        )
-                    )
-        return found
-
+def _resolve(values: Mapping[str, Any], where: str, faults: list[Fault]) -> AuthorsRun | None:
+    """One configuration; None where a value does not fit, which is added to the faults."""
     before = len(faults)
-    if chosen.get("output_channel_encoding", "multiclass") != "multiclass":
+
+    if values.get("output_channel_encoding", "multiclass") != "multiclass":
         faults.append(
             Fault(
-                f"parameter 'output_channel_encoding' is {chosen['output_channel_encoding']!r}",
+                f"parameter 'output_channel_encoding' is {values['output_channel_encoding']!r}",
                 where=where,
                 why="only 'multiclass' is supported",
             )
         )
-    method, run = converted(_METHOD), converted(_RUN)
-    workers = converted({"num_cpu_workers": ("workers", _whole, "a whole number")}).get(
-        "workers", 8
-    )
-    smallest = (("unlearn_batch_size", "batch_size", 1), ("max_seq_length", "max_seq_length", 2))
-    faults += [
-        Fault(f"parameter {key!r} is {run[ours]}", where=where, do=f"Choose {least} or more.")
-        for key, ours, least in smallest
-        if ours in run and run[ours] < least
-    ]
+
+    # Names and types of the file become ours.
+    method_options = _converted(values, _METHOD, where, faults)
+    run_options = _converted(values, _RUN, where, faults)
+    workers = _converted(values, _WORKERS, where, faults).get("workers", 8)
+    faults += _too_small(run_options, where)
+
+    # Without loader processes, the release's image noise runs on from epoch to epoch.
     try:
-        made = replace(AuthorsRun().method, **method)
-        made = replace(made, deviations=replace(made.deviations, repeated_image_noise=workers > 0))
+        method = replace(AuthorsRun().method, **method_options)
+        deviations = replace(method.deviations, repeated_image_noise=workers > 0)
+        method = replace(method, deviations=deviations)
     except SpecError as error:
         faults += error.faults
         return None
-    return replace(AuthorsRun(method=made), **run) if len(faults) == before else None
+
+    if len(faults) > before:
+        return None
+    return replace(AuthorsRun(method=method), **run_options)
+
+
+def _converted(
+    values: Mapping[str, Any],
+    table: Mapping[str, tuple[str, Callable[[Any], Any], str]],
+    where: str,
+    faults: list[Fault],
+) -> dict[str, Any]:
+    """The keys of a table that are given, under our names and in our types."""
+    options = {}
+    for key, (ours, convert, kind) in table.items():
+        if key not in values:
+            continue
+
+        try:
+            options[ours] = convert(values[key])
+        except (KeyError, TypeError, ValueError):
+            faults.append(
+                Fault(
+                    f"parameter {key!r} is {values[key]!r}",
+                    where=where,
+                    why=f"{kind} is expected",
+                )
+            )
+    return options
+
+
+def _too_small(options: Mapping[str, Any], where: str) -> list[Fault]:
+    """Sizes below the smallest that makes sense; a text has a first and a last token at least."""
+    smallest = (("unlearn_batch_size", "batch_size", 1), ("max_seq_length", "max_seq_length", 2))
+
+    faults = []
+    for key, ours, least in smallest:
+        if ours in options and options[ours] < least:
+            faults.append(
+                Fault(
+                    f"parameter {key!r} is {options[ours]}",
+                    where=where,
+                    do=f"Choose {least} or more.",
+                )
+            )
+    return faults

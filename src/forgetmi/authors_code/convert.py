@@ -37,7 +37,7 @@ def from_authors(
         target: Directory to write.
         vocabulary: The vocab.txt of the text encoder they started from.
         max_seq_length: Tokens of a report at most, not more than the text encoder has positions.
-        config: A config.json where none lies beside the weights.
+        config: A config.json where none lies next to the weights.
         classes: Names of the classes, in order.
         seed: Of the gate's initial weights.
 
@@ -47,6 +47,7 @@ def from_authors(
     Raises:
         CheckpointError: The checkpoint or the vocabulary does not fit.
     """
+    # The model must read reports as long as the tokenizer makes them.
     read = read_checkpoint(source, config=config, seed=seed)
     tokenizer = read_tokenizer(vocabulary, max_seq_length=max_seq_length)
     spec = read.model.spec
@@ -59,6 +60,8 @@ def from_authors(
                 do="Choose a smaller largest length.",
             )
         )
+
+    # How the release prepares its inputs.
     preprocessing = {
         "images": asdict(ImagePreprocessing(size=spec.image.size, fit="center_crop", invert=False)),
         "ordinal": True,
@@ -68,7 +71,9 @@ def from_authors(
             "strip_accents": tokenizer.strip_accents,
         },
     }
-    kept = {
+
+    # What only their code needs travels along.
+    stored = {
         "config": read.config,
         "unused_head": {name: value.tolist() for name, value in read.unused_head.items()},
     }
@@ -78,7 +83,7 @@ def from_authors(
         vocabulary=tokenizer.vocabulary,
         preprocessing=preprocessing,
         classes=classes,
-        extra={"source": kept, "gate": NO_GATE},
+        extra={"source": stored, "gate": NO_GATE},
     )
 
 
@@ -101,11 +106,11 @@ def to_authors(source: Path, target: Path) -> None:
                 do="Give the checkpoint of a single model.",
             )
         )
-    kept = loaded.extra.get("source") or {"config": None, "unused_head": None}
-    head = kept["unused_head"]
-    write_checkpoint(
-        target,
-        loaded.model,
-        config=kept["config"],
-        unused_head=head and {name: torch.tensor(value) for name, value in head.items()},
-    )
+
+    # A checkpoint that came from them goes back with what it brought along.
+    stored = loaded.extra.get("source") or {"config": None, "unused_head": None}
+    head = stored["unused_head"]
+    if head:
+        head = {name: torch.tensor(value) for name, value in head.items()}
+
+    write_checkpoint(target, loaded.model, config=stored["config"], unused_head=head)

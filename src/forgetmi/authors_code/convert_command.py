@@ -23,7 +23,7 @@ class ConvertOptions:
         out: Directory to write.
         to: native (ours) or authors (config.json and pytorch_model.bin).
         vocabulary: The vocab.txt of the text encoder; needed for native.
-        model_config: A config.json where none lies beside the authors' weights.
+        model_config: A config.json where none lies next to the authors' weights.
         max_length: Longest report in tokens that the native model will read.
     """
 

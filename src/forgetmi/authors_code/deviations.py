@@ -62,4 +62,4 @@ class Deviations:
     @classmethod
     def none(cls) -> Self:
         """All switches off."""
-        return cls(**{f.name: False for f in fields(cls)})
+        return cls(**{switch.name: False for switch in fields(cls)})

@@ -41,6 +41,8 @@ class ReleaseGate(nn.Module):
         made = cls(gate.fc2.out_features, whole_batch=whole_batch, dropout=dropout).to(
             gate.fc1.weight
         )
+
+        # Our gate's beta is a constant, the release's a parameter.
         with torch.no_grad():
             made.beta.fill_(gate.beta)
         made.load_state_dict({**gate.state_dict(), "beta": made.beta.detach()})
@@ -48,8 +50,11 @@ class ReleaseGate(nn.Module):
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """Joint embedding Float[b, d] of Float[b, d] image and text embeddings."""
+        # How much of the text shifts the image embedding.
         weight = torch.sigmoid(self.fc1(torch.cat([image, text], dim=1)))
         shift = self.fc2(torch.cat([image, weight * text], dim=1))
+
+        # The shift is no longer than beta times the image embedding.
         scale = (self.beta * self._length(image) / self._length(shift)).clamp(max=1.0)
         return self.dropout(self.norm(image + scale * shift))
 

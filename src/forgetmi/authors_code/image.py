@@ -66,6 +66,8 @@ def read_image(
     commented out and equals CenterCrop.
     """
     kind = path.suffix.lower()
+
+    # Messages name no path: it may hold an identifier.
     try:
         with silence():
             pixels = _decode(path, kind)
@@ -78,15 +80,20 @@ def read_image(
         ) from None  # the cause may quote the path
     if pixels.ndim != 2:
         raise ImageFault("it is not one grey image", f"its shape is {pixels.shape}")
+
+    # Scaled to [0, 1] by the image's own maximum; arrays are taken as they are.
     if kind != ".npy":
         brightest = pixels.max(initial=0)
         if brightest <= 0:
             raise ImageFault("no pixel is above 0", "dividing by the maximum is undefined")
         pixels = pixels / brightest
+
+    # Noise comes before padding, so that padding stays 0.
     if noise is not None and kind == ".dcm":
         if rng is None:
             raise ValueError("noise needs a generator")
         pixels = noise.apply(pixels, rng)
+
     return ImagePreprocessing(size=size, fit="center_crop").apply(pixels)
 
 

@@ -60,14 +60,20 @@ def four_losses(
     Source: Hardan et al. 2025 (arXiv 2506.23145), equations 1 to 4, as in the release. Deviation: the distance is
     smooth at 0, where the release's gradient is not a number; equal to 1e-9 above a distance of 1.
     """
-    return Losses(
-        *_pair(unlearned_forget, original_noisy), *_pair(unlearned_retain, original_retain)
-    )
+    uu, mu = _pair(unlearned_forget, original_noisy)
+    ur, mr = _pair(unlearned_retain, original_retain)
+    return Losses(UU=uu, MU=mu, UR=ur, MR=mr)
 
 
 def _pair(student: Embeddings, target: Embeddings) -> tuple[Tensor, Tensor]:
-    both = (torch.cat([e.image, e.text], dim=1) for e in (student, target))
-    return towards(*both), towards(student.joint, target.joint)
+    """Unimodal and multimodal distance of a student's embeddings to a target's."""
+    # Both unimodal embeddings side by side count as one.
+    student_unimodal = torch.cat([student.image, student.text], dim=1)
+    target_unimodal = torch.cat([target.image, target.text], dim=1)
+
+    unimodal = towards(student_unimodal, target_unimodal)
+    multimodal = towards(student.joint, target.joint)
+    return unimodal, multimodal
 
 
 def normalised_weights(
@@ -79,11 +85,13 @@ def normalised_weights(
         alpha, beta, theta, gamma: Weights of UR, UU, MU and MR, >= 0, not all 0.
         rounded: Whether to round.
     """
-    sum_ = alpha + beta + theta + gamma
-    ur, uu, mu, mr = (
-        round(w / sum_, 2) if rounded else w / sum_ for w in (alpha, beta, theta, gamma)
-    )
-    return Weights(UU=uu, MU=mu, UR=ur, MR=mr)
+    total = alpha + beta + theta + gamma
+    weights = Weights(UU=beta / total, MU=theta / total, UR=alpha / total, MR=gamma / total)
+
+    # Each is rounded for itself, so that the sum may be off.
+    if rounded:
+        weights = Weights(*[round(weight, 2) for weight in weights])
+    return weights
 
 
 def margins_after(losses: Losses) -> Margins:

@@ -44,9 +44,9 @@ def release_measures(
     """Measure one model as the release intends to; everything else uses `forgetmi.evaluation`.
 
     Args:
-        signals: What the model says; images without a label are left out.
+        signals: The model's outputs; images without a label are left out.
         partition: Its holdout is the test set.
-        retrained: What a retrained model says.
+        retrained: A retrained model's outputs; None = there is none.
 
     Raises:
         EvaluationError: A set has no labelled image.
@@ -54,33 +54,35 @@ def release_measures(
     Source: evaluation/eval_unlearning of the Forget-MI release (arXiv 2506.23145). Its errors are not reproduced: it
     cannot be imported, and where it could it would score class numbers as if they were probabilities.
     """
-    forget, retain, test = (
-        _labelled(signals, rows) for rows in (partition.forget, partition.retain, partition.holdout)
-    )
+    forget = _labelled(signals, partition.forget)
+    retain = _labelled(signals, partition.retain)
+    test = _labelled(signals, partition.holdout)
+
+    # The membership attack on means of batches.
     attack = batch_mean_attack(
         retain=image_losses(signals, retain),
         test=image_losses(signals, test),
         forget=image_losses(signals, forget),
     )
-    far = (
-        None
-        if retrained is None
-        else float(
-            np.mean(
-                cosine_distance(
-                    signals.select(partition.retain).image_logits,
-                    retrained.select(partition.retain).image_logits,
-                )
-            )
+
+    # Image logits of retained samples against those of a retrained model.
+    dissimilarity = None
+    if retrained is not None:
+        distances = cosine_distance(
+            signals.select(partition.retain).image_logits,
+            retrained.select(partition.retain).image_logits,
         )
-    )
+        dissimilarity = float(np.mean(distances))
+
+    # Utility on forgotten and on test images.
+    of_forget, of_test = signals.select(forget), signals.select(test)
     return ReleaseMeasures(
-        _auc(signals.select(forget)),
-        _auc(signals.select(test)),
-        _f1(signals.select(forget)),
-        _f1(signals.select(test)),
+        _auc(of_forget),
+        _auc(of_test),
+        _f1(of_forget),
+        _f1(of_test),
         attack,
-        far,
+        dissimilarity,
     )
 
 
@@ -89,11 +91,15 @@ def _labelled(signals: Signals, rows: Ints) -> Ints:
 
 
 def _auc(signals: Signals) -> float | None:
-    found = float(
-        auc_per_class(np.exp(log_probabilities(signals, "image")), signals.label)[0].round(4).mean()
-    )
-    return found if np.isfinite(found) else None
+    probabilities = np.exp(log_probabilities(signals, "image"))
+    per_class = auc_per_class(probabilities, signals.label)[0]
+
+    # A class without an image has no AUC, so that the mean has none either.
+    mean = float(per_class.round(4).mean())
+    return mean if np.isfinite(mean) else None
 
 
 def _f1(signals: Signals) -> float:
-    return round(float(macro_f1(np.exp(log_probabilities(signals, "image")), signals.label)[0]), 4)
+    probabilities = np.exp(log_probabilities(signals, "image"))
+    score = macro_f1(probabilities, signals.label)[0]
+    return round(float(score), 4)

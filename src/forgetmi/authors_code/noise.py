@@ -43,23 +43,24 @@ class ReleaseNoise:
     def images(self, images: Images, rows: Ints) -> Images:
         """Noisy copies of float32[b, 1, h, w] images of the given cohort rows."""
         noisy = np.zeros_like(images)
-        for place, image, row in zip(noisy, images, rows, strict=True):
+
+        for target, image, row in zip(noisy, images, rows, strict=True):
+            # A stream for each image and draw, whatever batch it is in.
             rng = numpy_generator(self.seed, "release", "pixels", self.draw, int(row))
+
+            # Only the content is disturbed: padding stays 0.
             window = (0, *_content(image[0]))
-            place[window] = self.pixels.apply(image[window], rng)
+            target[window] = self.pixels.apply(image[window], rng)
         return noisy
 
     def texts(self, texts: Sequence[str], rows: Ints) -> list[str]:
         """Noisy copies of b reports."""
-        return [
-            noisy_text(
-                text,
-                level=self.text_level,
-                synonyms=self.synonyms,
-                rng=numpy_generator(self.seed, "release", "text", text),
-            )
-            for text in texts
-        ]
+        noisy = []
+        for text in texts:
+            # The text itself decides the stream, so that images of one study share the noisy text.
+            rng = numpy_generator(self.seed, "release", "text", text)
+            noisy.append(noisy_text(text, level=self.text_level, synonyms=self.synonyms, rng=rng))
+        return noisy
 
 
 def _content(image: Images) -> tuple[slice, slice]:

@@ -23,14 +23,22 @@ def parameter_groups(
         weight_decay: Of the first group.
         decay_batch_norm: Whether the weights of batch normalisation, whose names hold neither, are decayed.
     """
-    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            spared = any(part in name for part in NO_DECAY) or (
-                parameter.ndim == 1 and not decay_batch_norm
-            )
-            groups[spared].append(parameter)
+        if not parameter.requires_grad:
+            continue
+
+        # Parameters of one dimension are biases and those of norm layers.
+        spared_by_name = any(part in name for part in NO_DECAY)
+        spared_by_form = parameter.ndim == 1 and not decay_batch_norm
+        if spared_by_name or spared_by_form:
+            spared.append(parameter)
+        else:
+            decayed.append(parameter)
+
     return [
-        {"params": groups[0], "weight_decay": weight_decay},
-        {"params": groups[1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": spared, "weight_decay": 0.0},
     ]

@@ -47,6 +47,59 @@ def specification(
         SpecError: Files are not there, or the configuration has no counterpart in paper mode; all faults at once.
         CheckpointError: A checkpoint cannot be used.
     """
+    setting = _setting(run.method)
+    faults = _missing_files(run, mode, root)
+    if run.retrained is not None and run.original is None:
+        faults.append(
+            Fault(
+                "retrained_model_path is given without base_model_path", do="Give both, or neither."
+            )
+        )
+    if mode == "paper" and setting is None:
+        faults.append(_no_setting())
+    if faults:
+        raise SpecError(faults)
+
+    # The method as released, or as the paper has it.
+    method = _paper(run.method, setting or "equal")
+    if mode == "release":
+        synonyms = str(root / run.method.synonyms)
+        method = ForgetMIRelease(**{**vars(run.method), "synonyms": synonyms})
+
+    # With checkpoints nothing is trained, and validation patients come from those they never saw.
+    has_original = run.original is not None
+    given = _given_models(run, root, model_config)
+    partition = PartitionSpec(
+        forget_list=root / run.forget_list,
+        validation=VALIDATION_OF_TEST if has_original else VALIDATION,
+        validation_from="holdout" if has_original else "training",
+    )
+    pretrained = "" if has_original else str(root / run.text_encoder)
+
+    # Their checkpoints were trained on images that are not inverted.
+    invert = mode == "paper" and not has_original
+    cohort = MimicCxrCohort(
+        split=root / run.split_list,
+        root=root / run.images,
+        reports=_inside(root / run.reports, REPORTS),
+    )
+    return RunSpec(
+        cohort=cohort,
+        partition=partition,
+        images=ImagePreprocessing(size=SIZE, fit="center_crop", invert=invert),
+        text=TextSpec(max_length=run.max_seq_length),
+        model=Architecture(preset="paper", pretrained=pretrained),
+        training=JOINT_CHESTXRAY,
+        method=method,
+        given=given,
+        retrains=0 if has_original else 3,
+        batch_size=run.batch_size,
+        seed=run.seed,
+    )
+
+
+def _missing_files(run: AuthorsRun, mode: Mode, root: Path) -> list[Fault]:
+    """Every file or folder that the configuration names and that is not there."""
     named = {
         "data_split_path": run.split_list,
         "forget_set_path": run.forget_list,
@@ -58,72 +111,44 @@ def specification(
     }
     if mode == "release" and run.method.synonyms:
         named["synonyms_dir"] = Path(run.method.synonyms)
-    faults = [
-        Fault(f"{key} is not there", where=str(root / path), do=_advice(key))
-        for key, path in named.items()
-        if path is not None and not (root / path).exists()
-    ]
-    if run.retrained is not None and run.original is None:
-        faults.append(
-            Fault(
-                "retrained_model_path is given without base_model_path", do="Give both, or neither."
-            )
-        )
-    setting = _setting(run.method)
-    if mode == "paper" and setting is None:
-        faults.append(
-            Fault(
-                "the four weights are those of none of the paper's settings",
-                why="beta : theta : alpha : gamma (UU : MU : UR : MR) must be "
-                + ", ".join(f"{name} {':'.join(map(str, WEIGHTS[name]))}" for name in _SETTINGS),
-                do="Change them, or use --mode release.",
-            )
-        )
-    if faults:
-        raise SpecError(faults)
-    method = (
-        ForgetMIRelease(**{**vars(run.method), "synonyms": str(root / run.method.synonyms)})
-        if mode == "release"
-        else _paper(run.method, setting or "equal")
-    )
-    encoder = root / run.text_encoder
-    given = GivenModels()
-    if run.original is not None:
 
-        def ours(path: Path) -> Path:
-            return converted(
+    faults = []
+    for key, path in named.items():
+        if path is not None and not (root / path).exists():
+            faults.append(Fault(f"{key} is not there", where=str(root / path), do=_advice(key)))
+    return faults
+
+
+def _no_setting() -> Fault:
+    """The fault of weights that the paper does not have."""
+    ratios = []
+    for name in _SETTINGS:
+        weights = ":".join(map(str, WEIGHTS[name]))
+        ratios.append(f"{name} {weights}")
+
+    return Fault(
+        "the four weights are those of none of the paper's settings",
+        why="beta : theta : alpha : gamma (UU : MU : UR : MR) must be " + ", ".join(ratios),
+        do="Change them, or use --mode release.",
+    )
+
+
+def _given_models(run: AuthorsRun, root: Path, model_config: Path | None) -> GivenModels:
+    """The checkpoints of a configuration in our form; none where no original is named."""
+    if run.original is None:
+        return GivenModels()
+
+    models = []
+    for path in (run.original, run.retrained):
+        if path is not None:
+            model = converted(
                 root / path,
-                vocabulary=_inside(encoder, VOCABULARY),
+                vocabulary=_inside(root / run.text_encoder, VOCABULARY),
                 max_seq_length=run.max_seq_length,
                 config=model_config,
             )
-
-        given = GivenModels(
-            ours(run.original), () if run.retrained is None else (ours(run.retrained),)
-        )
-    return RunSpec(
-        cohort=MimicCxrCohort(
-            split=root / run.split_list,
-            root=root / run.images,
-            reports=_inside(root / run.reports, REPORTS),
-        ),
-        partition=PartitionSpec(
-            forget_list=root / run.forget_list,
-            validation=VALIDATION_OF_TEST if run.original else VALIDATION,
-            validation_from="holdout" if run.original else "training",
-        ),
-        images=ImagePreprocessing(
-            size=SIZE, fit="center_crop", invert=mode == "paper" and run.original is None
-        ),
-        text=TextSpec(max_length=run.max_seq_length),
-        model=Architecture(preset="paper", pretrained="" if run.original else str(encoder)),
-        training=JOINT_CHESTXRAY,
-        method=method,
-        given=given,
-        retrains=0 if run.original else 3,
-        batch_size=run.batch_size,
-        seed=run.seed,
-    )
+            models.append(model)
+    return GivenModels(models[0], tuple(models[1:]))
 
 
 def converted(
@@ -178,11 +203,16 @@ def _setting(
 ) -> Literal["equal", "multimodal", "unimodal", "retention"] | None:
     """The paper's setting of four weights, which only their ratios decide."""
     weights = (method.beta, method.theta, method.alpha, method.gamma)
+
     for name in _SETTINGS:
-        if all(
-            w * sum(WEIGHTS[name]) == p * sum(weights)
-            for w, p in zip(weights, WEIGHTS[name], strict=True)
-        ):
+        of_paper = WEIGHTS[name]
+
+        # Equal ratios, without a division: w / sum(w) = p / sum(p).
+        equal = True
+        for weight, expected in zip(weights, of_paper, strict=True):
+            if weight * sum(of_paper) != expected * sum(weights):
+                equal = False
+        if equal:
             return name
     return None
 

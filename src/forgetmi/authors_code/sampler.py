@@ -25,10 +25,16 @@ def retain_order(retained: int, forgotten: int) -> Ints:
 
     Source: AlignedSampler of the Forget-MI release (arXiv 2506.23145); torch.utils.data.RandomSampler.
     """
+    # The forget set's sampler seeds the generator and throws its permutation away.
     state = torch.Generator().manual_seed(SEED)
     torch.randperm(forgotten, generator=state)
-    _draw(state)  # the retain loader's base seed for its workers
-    return torch.randperm(retained, generator=torch.Generator().manual_seed(_draw(state))).numpy()
+
+    # The retain loader first draws the base seed of its workers.
+    _draw(state)
+
+    # Then its sampler draws the seed of the permutation.
+    seed = _draw(state)
+    return torch.randperm(retained, generator=torch.Generator().manual_seed(seed)).numpy()
 
 
 def _draw(state: torch.Generator) -> int:

@@ -63,15 +63,22 @@ def release_split(
         faults.append(Fault("column 'subject_id' is missing", where=forget_list.name))
     if faults:
         raise CohortError(faults)
+
+    # A header repeated within the list has no severity and is skipped.
     severity = np.asarray(pd.to_numeric(table.iloc[:, 3], errors="coerce"), np.float64)
-    known = ~np.isnan(severity)  # a header repeated within the list is skipped
+    known = ~np.isnan(severity)
     label = np.where(known, severity, -1).astype(np.int64)
+
+    # Patients on the forget list go whatever their fold; the others by the last column.
     forgotten = table.iloc[:, 0].isin(listed["subject_id"]).to_numpy()
     test = (table.iloc[:, -1] == "TEST").to_numpy()
     retain = np.flatnonzero(known & ~forgotten & ~test)
+
+    # A stratified share, which stays among the retain rows.
     _, validation = train_test_split(
         retain, test_size=validation_ratio, random_state=42, stratify=label[retain]
     )
+
     return ReleaseSplit(
         np.flatnonzero(known & forgotten),
         retain,

@@ -27,12 +27,13 @@ class Gates(NamedTuple):
     def fresh(cls, model: ImageText, *, whole_batch: bool = True, dropout: float = 0.1) -> Self:
         """Four gates with random weights from the global generator, in train mode."""
         width = model.spec.image.features
-        return cls(
-            *(
-                ReleaseGate(width, whole_batch=whole_batch, dropout=dropout).to(model.device)
-                for _ in range(4)
-            )
-        )
+
+        # Drawn in the order of the branches.
+        gates = []
+        for _ in cls._fields:
+            gate = ReleaseGate(width, whole_batch=whole_batch, dropout=dropout)
+            gates.append(gate.to(model.device))
+        return cls(*gates)
 
     @classmethod
     def shared(cls, model: ImageText, *, whole_batch: bool, dropout: float) -> Self:
@@ -64,15 +65,21 @@ def step_losses(
 
     Source: training/forgetmi_partial of the Forget-MI release (arXiv 2506.23145).
     """
+    # Retained samples under both models, the original first.
     with torch.no_grad():
         original_retain = teacher(retain)
     unlearned_retain = student(retain)
+
+    # Noisy copies under the original; two more passes enter no loss, but move running statistics.
     with torch.no_grad():
         original_noisy = teacher(noisy)
         if six_forwards:
             student(noisy)
             teacher(forget)
+
+    # Forgotten samples under the student.
     unlearned_forget = student(forget)
+
     return four_losses(
         unlearned_forget=_embeddings(unlearned_forget, gates.unlearned_forget),
         original_noisy=_embeddings(original_noisy, gates.original_noisy),
@@ -81,12 +88,13 @@ def step_losses(
     )
 
 
-def _embeddings(out: Outputs, gate: ReleaseGate) -> Embeddings:
-    if out.image_embedding is None or out.text_embedding is None:
+def _embeddings(outputs: Outputs, gate: ReleaseGate) -> Embeddings:
+    """Embeddings of both encoders, and the joint one of a gate."""
+    image, text = outputs.image_embedding, outputs.text_embedding
+    if image is None or text is None:
         raise MethodError(Fault("this method needs a model with image and text embeddings"))
-    return Embeddings(
-        out.image_embedding, out.text_embedding, gate(out.image_embedding, out.text_embedding)
-    )
+
+    return Embeddings(image, text, gate(image, text))
 
 
 def padded(batch: Batch, length: int) -> Batch:

@@ -34,7 +34,7 @@ class TextFeatures:
 
 
 def read_tokenizer(vocabulary: Path, *, max_seq_length: int = LENGTH) -> Tokenizer:
-    """The release's tokenizer: lower case, accents stripped, whatever a tokenizer_config.json beside it says.
+    """The release's tokenizer: lower case, accents stripped, whatever a tokenizer_config.json next to it holds.
 
     Args:
         vocabulary: A vocab.txt, one piece a line, id = line number.
@@ -44,9 +44,9 @@ def read_tokenizer(vocabulary: Path, *, max_seq_length: int = LENGTH) -> Tokeniz
         CheckpointError: The file is no BERT vocabulary.
     """
     try:
-        lines = (
-            vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        )  # a piece may be U+2028
+        # Split at \n alone: a piece may be another line separator, such as U+2028.
+        text = vocabulary.read_text(encoding="utf-8")
+        lines = text.removesuffix("\n").split("\n")
         return Tokenizer(
             tuple(lines), max_length=max_seq_length, lowercase=True, strip_accents=True
         )
@@ -86,11 +86,15 @@ def text_features(
     ]
     if unknown:
         raise CohortError(unknown)
+
+    # One row a report, padded with 0 to the longest length allowed.
     ids = np.zeros((len(reports), tokenizer.max_length), np.int64)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(tokenizer.encode(reports)):
         ids[row, : len(tokens)] = tokens
         mask[row, : len(tokens)] = 1
-    return TextFeatures(
-        ids, mask, np.zeros_like(ids), np.array([int(label) for label in labels], np.int64)
-    )
+
+    # Every report is one segment.
+    segments = np.zeros_like(ids)
+    grades = np.array([int(label) for label in labels], np.int64)
+    return TextFeatures(ids, mask, segments, grades)

@@ -55,6 +55,8 @@ def read_synonyms(path: Path) -> dict[str, str]:
     ]
     if missing:
         raise CohortError(missing)
+
+    # The row with the largest similarity of each word; of equal ones the first.
     best = table.loc[table.groupby("second_word", sort=False)["similarity"].idxmax()]
     return dict(zip(best["second_word"], best["first_word"], strict=True))
 
@@ -64,9 +66,12 @@ def blank_keywords(text: str, rng: np.random.Generator) -> str:
 
     Whole words, whatever their case. Two keywords go at every noise level, also at 0.
     """
+    # Keywords of the text as whole words, in the order of the list.
     present = [word for word in KEYWORDS if re.search(rf"\b{word}\b", text, re.IGNORECASE)]
     if not present:
         return text
+
+    # Two of them, or the only one.
     chosen = rng.choice(present, min(2, len(present)), replace=False)
     return re.sub(rf"\b({'|'.join(chosen)})\b", BLANK, text, flags=re.IGNORECASE)
 
@@ -78,7 +83,7 @@ def word_noise(
 
     One occurrence of a word that has a synonym (exact spelling) is chosen at random; the word is replaced everywhere.
     A disturbed word is left out, written three times, or swapped with a random position of the list being walked. After
-    a swap the word itself is still written, so that words are doubled or lost.
+    a swap the word itself is still written, so that words are doubled or missing.
 
     Args:
         text: A report.
@@ -86,15 +91,20 @@ def word_noise(
         synonyms: From `read_synonyms`; empty = no replacement.
         rng: Where the randomness comes from.
     """
+    # One word becomes its synonym, which may be several words.
     words = text.split()
     replaceable = [word for word in words if word in synonyms]
     if replaceable:
         chosen = replaceable[rng.integers(len(replaceable))]
         words = [synonyms[chosen] if word == chosen else word for word in words]
     words = " ".join(words).split()
+
+    # The list is changed while it is walked, as in the release: a swap moves words behind or ahead.
     written: list[str] = []
-    for at in range(len(words)):
-        word = words[at]
+    for position in range(len(words)):
+        word = words[position]
+
+        # Left out, written three times, or swapped.
         kind = rng.integers(3) if rng.random() < level else None
         if kind == 0:
             continue
@@ -102,7 +112,7 @@ def word_noise(
             written += [word, word]
         elif kind == 2:
             other = rng.integers(len(words))
-            words[at], words[other] = words[other], words[at]
+            words[position], words[other] = words[other], words[position]
         written.append(word)
     return " ".join(written)
 
@@ -117,25 +127,41 @@ def character_noise(text: str, *, level: float, rng: np.random.Generator) -> str
         level: Probability, 0 to 1.
         rng: Where the randomness comes from.
     """
-    return " ".join(_misspell(word, rng) if rng.random() < level else word for word in text.split())
+    written = []
+    for word in text.split():
+        disturbed = rng.random() < level
+        written.append(_misspell(word, rng) if disturbed else word)
+    return " ".join(written)
 
 
 def _misspell(word: str, rng: np.random.Generator) -> str:
+    """A word with one letter inserted, substituted, deleted, or swapped with the next."""
+    # Both are drawn for every kind, so that the stream does not depend on it.
     kind = rng.integers(4)
     letter = _LETTERS[rng.integers(26)]
+
+    # Insert.
     if kind == 0:
-        at = rng.integers(len(word) + 1)
-        return word[:at] + letter + word[at:]
+        position = rng.integers(len(word) + 1)
+        return word[:position] + letter + word[position:]
+
+    # Substitute.
     if kind == 1:
-        at = rng.integers(len(word))
-        return word[:at] + letter + word[at + 1 :]
+        position = rng.integers(len(word))
+        return word[:position] + letter + word[position + 1 :]
+
     if len(word) == 1:
         return word
+
+    # Delete.
     if kind == 2:
-        at = rng.integers(len(word))
-        return word[:at] + word[at + 1 :]
-    at = rng.integers(len(word) - 1)
-    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        position = rng.integers(len(word))
+        return word[:position] + word[position + 1 :]
+
+    # Swap with the next letter.
+    position = rng.integers(len(word) - 1)
+    swapped = word[position + 1] + word[position]
+    return word[:position] + swapped + word[position + 2 :]
 
 
 def noisy_text(
@@ -150,6 +176,8 @@ def noisy_text(
         rng: Where the randomness comes from.
     """
     text = blank_keywords(text, rng)
+
+    # Words or characters, at even odds.
     if rng.random() < 0.5:
         return word_noise(text, level=level, synonyms=synonyms, rng=rng)
     return character_noise(text, level=level, rng=rng)
