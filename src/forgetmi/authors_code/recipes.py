@@ -1,9 +1,10 @@
 """How the published weights were trained: one recipe for each of the two trainers that may have made them.
 
 Which of the two it was is not published. Both run 300 epochs over batches of 4 from SciBERT's weights and a random
-image network, with equal weights of the three losses; clipping is written in both and never reached. Sources: joint_chestxray
-(Chauhan et al., MICCAI 2020) and the trainer in the Forget-MI release (arXiv 2506.23145). Deviations: those named in
-`forgetmi.model.schedule`; a seed, which neither sets; and a plateau judged by the mean loss a sample, not a batch.
+image network, with equal weights of the three losses; clipping is written in both and never reached. Sources:
+joint_chestxray (Chauhan et al., MICCAI 2020) and the trainer in the Forget-MI release (arXiv 2506.23145). Deviations:
+those named in `forgetmi.model.schedule`; a seed, which neither sets; and a plateau judged by the mean loss a sample,
+not a batch.
 """
 
 from __future__ import annotations

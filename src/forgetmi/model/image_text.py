@@ -43,9 +43,7 @@ class ImageText(nn.Module):
 
         # Layers draw random weights when they are made.
         with scope(0, "construct"):
-            self.text_model = text_tower(
-                spec.text, width=spec.image.features, classes=spec.classes
-            )
+            self.text_model = text_tower(spec.text, width=spec.image.features, classes=spec.classes)
             self.img_model = image_tower(spec.image, classes=spec.classes)
             self.gate = MultimodalAdaptationGate(spec.image.features)
 
