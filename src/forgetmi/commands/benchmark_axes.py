@@ -80,7 +80,7 @@ def _faults_of_spec(spec: RunSpec) -> list[Fault]:
     if spec.retrains < 1:
         faults.append(
             _fault(
-                "no retrained model is asked for",
+                "no retrained model is requested",
                 "Set --retrains to 2 or more; 3 are advised.",
             )
         )
