@@ -38,7 +38,7 @@ def train_once(small: Any) -> Callable[[str], nn.Module]:
     return train
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def original(name: str, train_once: Callable[[str], nn.Module]) -> nn.Module:
     return train_once(name if "training log" in methods.get(name).info.reads else "")
 

@@ -43,7 +43,7 @@ def apply(
     )
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", methods.names(), scope="module")
 def test_the_same_to_rounding_with_fewer_samples_read(
     name: str,
     small: Any,
