@@ -42,7 +42,7 @@ KINDS = (
     "chip",
     *(
         f"{name} shares"
-        for name in ("forget_mi", "calibrated_consensus", "scrub", "clip_erase", "jit", "chip")
+        for name in ("forget_mi", "scrub", "clip_erase")  # the slow test has every method
     ),
     "forget_mi shares bf16",
 )
@@ -55,9 +55,9 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def both(folder: Path, kinds: tuple[str, ...]) -> list[dict[str, torch.Tensor]]:
+def both(folder: Path, kinds: tuple[str, ...], *, epochs: int) -> list[dict[str, torch.Tensor]]:
     """What each of two processes finds."""
-    keep_start(folder)
+    keep_start(folder, epochs=epochs)
     context = torch.multiprocessing.get_context("spawn")
     port = free_port()
     running = [context.Process(target=child, args=(rank, port, folder, kinds)) for rank in (0, 1)]
@@ -104,7 +104,7 @@ def test_two_processes_agree_with_one_and_go_on_where_one_stopped(tmp_path: Path
         shutil.copy(tmp_path / UNLEARNING, tmp_path / rank)
         for name in TRAININGS:
             shutil.copy(tmp_path / "started.pt", tmp_path / rank / f"{name}.pt")
-    first, second = both(tmp_path, KINDS)
+    first, second = both(tmp_path, KINDS, epochs=4)
     assert all(
         torch.equal(value, second[name]) for name, value in first.items()
     )  # the two never differ at all
@@ -147,7 +147,7 @@ def test_no_method_brings_processes_apart(tmp_path: Path) -> None:
     )
     for name in ("alone", "0", "1"):
         (tmp_path / name).mkdir()
-    first, second = both(tmp_path, kinds)
+    first, second = both(tmp_path, kinds, epochs=12)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert all(f"{kind} image_logits" in first for kind in kinds)
     alone = compute(tmp_path / "alone", kinds)

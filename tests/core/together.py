@@ -99,11 +99,11 @@ def trained(folder: Path, name: str, batch: Any) -> Found:
         yield from says(name, model(batch), joint=False)
 
 
-def keep_start(folder: Path) -> None:
+def keep_start(folder: Path, *, epochs: int) -> None:
     """A trained original, the same for one process and for several."""
     sets, made = prepared()
     original, _ = workflow.train(
-        prepared=made, partition=sets, recipe=dataclasses.replace(RECIPE, epochs=12), seed=2
+        prepared=made, partition=sets, recipe=dataclasses.replace(RECIPE, epochs=epochs), seed=2
     )
     torch.save(original.state_dict(), folder / START)
 
