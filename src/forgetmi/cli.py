@@ -133,7 +133,7 @@ def _run(verb: str, rest: Sequence[str]) -> None:
     if verb in WITH_WORKERS and not only_prints:
         from forgetmi.jobs.pool import warm_up
 
-        warm_up()
+        warm_up("forgetmi.run.pipeline")
 
     _function(verb, rest)(rest)
 

@@ -35,7 +35,8 @@ DECLARED = AuditSpec(
 )
 
 
-BRIEF = replace(DECLARED, attacks=("population",), rule=Rule(resamples=2000))
+# For tests that assert nothing on other attacks
+BRIEF = replace(DECLARED, attacks=("population",))
 
 
 class Ward:
@@ -225,7 +226,7 @@ def test_the_record_is_read_back(untouched: Audit) -> None:
 
 def test_too_visible_forgetting_is_over_forgotten() -> None:
     ward = Ward()
-    result = judge(ward, ward.draw(wrong=True))
+    result = judge(ward, ward.draw(wrong=True), declared=BRIEF)
 
     assert result.outcome == "OVER-FORGOTTEN"
     assert (
@@ -236,7 +237,7 @@ def test_too_visible_forgetting_is_over_forgotten() -> None:
 
 def test_four_pooled_forget_sets_can_show_forgetting() -> None:
     ward = Ward(draws=4, noise=0.05, seed=2, never=150)
-    declared = replace(BRIEF, rule=Rule(resamples=500, channels=("image", "text", "both")))
+    declared = replace(BRIEF, rule=Rule(resamples=300, channels=("image", "text", "both")))
     result = judge(ward, *(ward.draw(at) for at in range(4)), declared=declared)
 
     assert (result.verdict.forgotten, result.verdict.draws) == (64, 4)
@@ -258,7 +259,7 @@ def test_a_retained_near_duplicate_is_the_reason_and_no_failure() -> None:
         NearDuplicate("same file", 1.0, "p0007", "p0021", "retain"),
         NearDuplicate("same image", 0.97, "p0001", "p0080", "holdout"),
     ]
-    result = judge(ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies))
+    result = judge(ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies), declared=BRIEF)
 
     assert result.outcome != "NOT FORGOTTEN"
     assert result.verdict.forgotten == 14
@@ -342,9 +343,7 @@ def test_one_remembered_patient_among_sixteen_is_named(reference: int, named: bo
     ward = Ward(reference=reference, noise=0.3)
     remembered = np.zeros(len(ward.kind))
     remembered[5] = 1.0
-    result = judge(
-        ward, ward.draw(kept=remembered), declared=replace(DECLARED, attacks=("population",))
-    )
+    result = judge(ward, ward.draw(kept=remembered), declared=BRIEF)
 
     assert result.patients[0].patient == "p0005"
     assert result.patients[0].remembered is named
@@ -420,6 +419,7 @@ def test_relearning_and_canaries_are_used() -> None:
             canaries=canaries,
             relearning={name: Relearning(signals, np.arange(8)) for name, signals in steps.items()},
         ),
+        declared=replace(DECLARED, attacks=("relearn", "epsilon_one_run")),
     )
 
     curves = {row.model: row for row in result.relearning if row.head == "both"}
@@ -472,7 +472,7 @@ def test_what_cannot_be_audited_is_refused() -> None:
 
 def test_without_retrained_models_nothing_is_claimed() -> None:
     ward = Ward()
-    result = judge(ward, ward.draw(kept=1.0, retrains=0))
+    result = judge(ward, ward.draw(kept=1.0, retrains=0), declared=BRIEF)
 
     assert result.outcome == "NOT RESOLVABLE"
     assert any("unverifiable" in sentence for sentence in result.statements)

@@ -71,7 +71,7 @@ def test_a_model_whose_process_was_killed_is_stated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     store = Store(tmp_path / "bench")
-    warm_up()
+    warm_up("forgetmi.run.pipeline")
     monkeypatch.setattr(work, "make", deadly)
     for time in ("among others", "alone"):  # the second time only what failed is left
         assert bench(store.root, workers=2) == 0, time

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from forgetmi.cli import main
-from forgetmi.core.errors import Fault, ForgetMIError, SpecError
+from forgetmi.core.errors import ForgetMIError, SpecError
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.jobs.pool import Job, _WorkerSlot, run_jobs, warm_up
 from forgetmi.run import pipeline
 from forgetmi.run.spec import write_yaml
 from forgetmi.run.stages import make_model
+from tests.jobs.light_jobs import die, finish, leave, refuse, state
 from tests.runs import SMALL
 
 PROGRAM = """
@@ -43,7 +44,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module", autouse=True)
 def _imported_once() -> None:
     """Every process is a copy of one that has imported everything."""
-    warm_up()
+    warm_up("forgetmi.run.pipeline")
 
 
 def running(pid: int) -> bool:
@@ -77,38 +78,6 @@ def test_no_worker_outlives_a_killed_command(tmp_path: Path) -> None:
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left
-
-
-def die(folder: Path, name: str, progress: Any) -> None:
-    (folder / f"{name}.began").touch()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def leave(folder: Path, name: str, progress: Any) -> None:
-    os._exit(3)
-
-
-def finish(folder: Path, name: str, progress: Any) -> None:
-    time.sleep(0.3)
-    with (folder / name).open("x") as file:
-        file.write(str(os.getpid()))
-    progress(1, 1)
-
-
-class Unsendable(Exception):
-    """Is not made again from what it says."""
-
-    def __init__(self, what: str, where: str) -> None:
-        super().__init__(what)
-
-
-def refuse(progress: Any) -> None:
-    raise Unsendable("this", "there")
-
-
-def state(folder: Path, name: str, fault: Fault) -> None:
-    with (folder / f"{name}.killed").open("x") as file:
-        file.write(str(fault))
 
 
 def deadly(spec: Any, root: Path, name: str, progress: Any) -> None:

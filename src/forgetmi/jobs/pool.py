@@ -28,8 +28,9 @@ JobProgress = Callable[[str, int, int], None]  # with the job's name
 _METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 _POLL_SECONDS = 0.1  # between two looks at the progress of running jobs
 
-# In a worker: where its progress is written to.
+# In a worker: where its progress is written to, and how many threads it computes with.
 _channel: Any = None
+_threads = 1
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,16 @@ class Job:
     killed: Callable[..., None] | None = None
 
 
-def warm_up() -> None:
-    """Begin the workers' imports on another core while this process still imports and prepares for itself."""
+def warm_up(*modules: str) -> None:
+    """Begin the workers' imports on another core while this process still imports and prepares for itself.
+
+    Only the first call in a process has an effect: workers are copies of one process, which imports once.
+
+    Args:
+        modules: Names of the modules that every worker will need.
+    """
     if _METHOD == "forkserver" and (os.cpu_count() or 1) > 1:
-        set_forkserver_preload(["forgetmi.run.pipeline"])
+        set_forkserver_preload(list(modules))
         forkserver.ensure_running()
 
 
@@ -254,9 +261,9 @@ def _death(code: int | None) -> Fault:
 
 def _start(channel: Any, threads: int) -> None:
     """Set up a worker: its threads, and an end when the process that started it is gone (kill -9)."""
-    global _channel
+    global _channel, _threads
     _channel = channel
-    use_threads(threads)
+    _threads = threads
 
     # Not os.getppid(): that is the server that forks, which lives as long as its workers.
     parent = parent_process()
@@ -271,6 +278,11 @@ def _start(channel: Any, threads: int) -> None:
 
 def _work(job: Job) -> None:
     """A job in a worker."""
+    # The job's modules are imported by now; without torch it does not wait for that, and a late import reads these
+    if "torch" in sys.modules:
+        use_threads(_threads)
+    else:
+        os.environ |= {"OMP_NUM_THREADS": str(_threads), "MKL_NUM_THREADS": str(_threads)}
 
     def progress(done: int, total: int) -> None:
         _channel.put((job.name, done, total))
