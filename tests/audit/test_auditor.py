@@ -35,8 +35,11 @@ DECLARED = AuditSpec(
 )
 
 
-# For tests that assert nothing on other attacks
-BRIEF = replace(DECLARED, attacks=("population",))
+# For tests that read no other attack
+POPULATION = replace(DECLARED, attacks=("population",))
+
+# For tests that read no attack: what this one needs, no run here has
+BRIEF = replace(DECLARED, attacks=("lira_online",))
 
 
 class Ward:
@@ -259,7 +262,9 @@ def test_a_retained_near_duplicate_is_the_reason_and_no_failure() -> None:
         NearDuplicate("same file", 1.0, "p0007", "p0021", "retain"),
         NearDuplicate("same image", 0.97, "p0001", "p0080", "holdout"),
     ]
-    result = judge(ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies), declared=BRIEF)
+    result = judge(
+        ward, ward.draw(kept=twins, copied=0.6 * twins, copies=copies), declared=POPULATION
+    )
 
     assert result.outcome != "NOT FORGOTTEN"
     assert result.verdict.forgotten == 14
@@ -304,8 +309,9 @@ def test_patients_forgotten_earlier_water_nothing_down() -> None:
         ),
     )
 
-    result = judge(ward, run, declared=BRIEF)
-    alone = judge(ward, replace(run, partition=replace(draw.partition, **sets)), declared=BRIEF)
+    result = judge(ward, run, declared=POPULATION)
+    without = replace(run, partition=replace(draw.partition, **sets))
+    alone = judge(ward, without, declared=POPULATION)
 
     assert result.outcome == "NOT FORGOTTEN"
     assert (result.verdict.forgotten, result.draws[0].forgotten, result.draws[0].images) == (
@@ -365,11 +371,13 @@ def test_one_remembered_patient_among_sixteen_is_named(reference: int, named: bo
 def test_harm_to_others_is_found() -> None:
     ward = Ward(never=120)
     draw = ward.draw()
+    # Harm is corrected over all subgroups and heads: fewer resamples could not show it
+    declared = replace(BRIEF, rule=Rule(resamples=2000))
     sick = replace(draw.signals["unlearned"])
     women = (ward.patient % 2 == 0) & (ward.of("holdout")[ward.patient] > 0)
     logits = np.where(women[:, None], np.roll(sick.image_logits, 1, axis=1), sick.image_logits)
     signals = {**draw.signals, "unlearned": replace(sick, image_logits=logits, text_logits=logits)}
-    result = judge(ward, replace(draw, signals=signals), declared=BRIEF)
+    result = judge(ward, replace(draw, signals=signals), declared=declared)
     outcome = {(row.column, row.value, row.head): row.outcome for row in result.harm}
 
     assert outcome["", "", "image"] == "harmed"
@@ -379,7 +387,7 @@ def test_harm_to_others_is_found() -> None:
         "Harm to subgroups: " in sentence and "sex F" in sentence for sentence in result.statements
     )
 
-    clean = judge(ward, draw, declared=BRIEF)
+    clean = judge(ward, draw, declared=declared)
 
     assert not any(row.outcome == "harmed" for row in clean.harm)
 
