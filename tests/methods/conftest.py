@@ -27,7 +27,7 @@ def memorised(small: Any) -> ImageText:
     )[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def unlearn(small: Any, memorised: ImageText) -> Unlearn:
     """Run a method on it."""
 

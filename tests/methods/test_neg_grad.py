@@ -61,7 +61,7 @@ def test_the_loss_on_the_forgotten_rises_step_by_step(
     small: Any, memorised: ImageText, unlearn: Any
 ) -> None:
     losses = [float(loss(small, memorised).detach())]
-    for epochs in (1, 2, 3, 4):
+    for epochs in (1, 2, 3):
         done = unlearn(NegGrad(epochs=epochs, lr=1e-5, stop="never"), batch_size=1000)
         losses.append(float(loss(small, done.model).detach()))
     assert all(low < high for low, high in pairwise(losses))
@@ -81,7 +81,7 @@ def test_it_stops_at_the_first_step_that_reaches_the_target(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Targets halfway between what two numbers of steps reach: far from both, whatever the way there is."""
-    forgotten, steps, lr = small.prepared.records.batch(small.partition.forget), 6, 1e-4
+    forgotten, steps, lr = small.prepared.records.batch(small.partition.forget), 4, 1e-4
     way = [
         mean_cross_entropy(
             unlearn(NegGrad(epochs=count, lr=lr, stop="never"), batch_size=1000).model, forgotten

@@ -26,6 +26,12 @@ def test_dampening_by_hand() -> None:
     assert model.weight.tolist() == [[1.0, -1.0, 8.0, 5.0]]  # the third would grow: left as it is
 
 
+@pytest.fixture(scope="module")
+def plain(unlearn: Any) -> Any:
+    """Unlearned with the defaults."""
+    return unlearn(SSD())
+
+
 @pytest.mark.parametrize("each", ["sample", "batch"])
 def test_no_weight_grows_and_the_others_stay(
     small: Any, memorised: ImageText, unlearn: Any, each: Any
@@ -52,15 +58,19 @@ def test_an_infinite_threshold_is_the_identity(memorised: ImageText, unlearn: An
     assert parameter_digest(done.model) == parameter_digest(memorised)
 
 
-def test_at_the_bound_nothing_can_be_selected(memorised: ImageText, unlearn: Any) -> None:
-    bound = unlearn(SSD()).trace.facts["alpha that selects nothing"]
+def test_at_the_bound_nothing_can_be_selected(
+    memorised: ImageText, unlearn: Any, plain: Any
+) -> None:
+    bound = plain.trace.facts["alpha that selects nothing"]
     done = unlearn(SSD(alpha=1.001 * bound))
     assert done.trace.facts["share of weights dampened"] == {"image": 0.0, "text": 0.0}
     assert parameter_digest(done.model) == parameter_digest(memorised)
 
 
-def test_without_a_remainder_the_selected_become_zero(memorised: ImageText, unlearn: Any) -> None:
-    cleared, shrunk = unlearn(SSD(dampening=0.0)), unlearn(SSD())
+def test_without_a_remainder_the_selected_become_zero(
+    memorised: ImageText, unlearn: Any, plain: Any
+) -> None:
+    cleared, shrunk = unlearn(SSD(dampening=0.0)), plain
     old = dict(memorised.named_parameters())
     for (name, zero), some in zip(
         cleared.model.named_parameters(), shrunk.model.parameters(), strict=True
