@@ -82,7 +82,8 @@ def test_from_nothing_to_tables(
     tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bench"
-    options = ("--methods", "retrain", "cf_k:epochs=1", "sisa", broken)
+    short = ("--training.epochs", "1")
+    options = ("--methods", "retrain", "cf_k:epochs=1", "sisa", broken, *short)
     assert bench(out, *options, "--dry-run") == 0
     planned = capsys.readouterr().out
     assert "7 models, 7 to make" in planned
