@@ -54,6 +54,14 @@ PHRASES = {
 STORED = ('"shares of a batch"', '"what the original says"')
 
 
+# Names that stay: a key of stored files, and a method of another library.
+STAY = {
+    "run/shadow_plan.py": {"asked"},
+    "run/shadows.py": {"asked"},
+    "search/sweep.py": {"tell"},
+}
+
+
 def names_in(text: str) -> set[str]:
     """Every identifier of a file."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
@@ -74,7 +82,8 @@ def phrases_in(text: str) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
 def test_names_are_the_fields_words(path: Path) -> None:
-    given_up = names_in(path.read_text(encoding="utf-8")) & set(NAMES)
+    stay = STAY.get(str(path.relative_to(ROOT / "src" / "forgetmi")), set())
+    given_up = names_in(path.read_text(encoding="utf-8")) & set(NAMES) - stay
     assert not {name: NAMES[name] for name in given_up}
 
 

@@ -167,7 +167,7 @@ def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
             )
             continue
 
-        # The first complete model says what the others must agree with.
+        # The others must agree with the first complete model.
         labels = of_model.select(rows).label.tolist()
         classes_and_labels = of_model.image_logits.shape[1], labels
         if expected is None:
