@@ -20,7 +20,7 @@ from forgetmi.methods.retrain import Retrain
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
 from forgetmi.run.spec import write_yaml
-from tests.runs import SMALL
+from tests.runs import SMALL, TINY
 
 SAME = (
     "models/*/model.safetensors",
@@ -117,20 +117,20 @@ def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_pat
     assert contents(root) == contents(whole)
 
 
-def test_two_processes_give_the_same_bits_as_one(whole: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_bits_as_one(signed_run: Path, tmp_path: Path) -> None:
     root = tmp_path / "two"
-    finish(dataclasses.replace(SMALL, workers=2), root, command=["forgetmi", "run"])
-    one, two = contents(whole), contents(root)
+    finish(dataclasses.replace(TINY, workers=2), root, command=["forgetmi", "run"])
+    one, two = contents(signed_run), contents(root)
     assert {name: digest for name, digest in one.items() if name != "spec.yaml"} == {
         name: digest for name, digest in two.items() if name != "spec.yaml"
     }
 
 
-def test_another_seed_gives_other_weights(whole: Path, tmp_path: Path) -> None:
-    other = dataclasses.replace(SMALL, seed=4, split_seed=3, retrains=0)
+def test_another_seed_gives_other_weights(signed_run: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(TINY, seed=4, split_seed=3, retrains=0)
     finish(other, tmp_path / "other", command=["forgetmi", "run"])
     key = "models/original/model.safetensors"
-    assert contents(tmp_path / "other")[key] != contents(whole)[key]
+    assert contents(tmp_path / "other")[key] != contents(signed_run)[key]
 
 
 def test_retrain_as_a_method_equals_a_retrained_reference(whole: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_directory_in_use_is_refused(whole: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    signed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import errno
 
@@ -184,10 +184,10 @@ def test_a_full_disk_leaves_nothing_half_written(
     monkeypatch.setattr(checkpoint, "to_bytes", full)
     root = tmp_path / "full"
     with pytest.raises(ForgetMIError, match="disk is full"):
-        finish(SMALL, root, command=[])
+        finish(TINY, root, command=[])
     assert len(list((root / "models").iterdir())) == 1
-    finish(SMALL, root, command=[])
-    assert contents(root) == contents(whole)
+    finish(TINY, root, command=[])
+    assert contents(root) == contents(signed_run)
 
 
 def test_costs_are_recorded(whole: Path) -> None:

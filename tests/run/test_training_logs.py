@@ -26,16 +26,18 @@ from forgetmi.methods.amnesiac import Amnesiac
 from forgetmi.methods.sisa import Sisa
 from forgetmi.model.checkpoint import load
 from forgetmi.model.ensemble import Ensemble
+from forgetmi.model.recipe import Recipe
 from forgetmi.run.finish import finish
 from forgetmi.run.spec import write_yaml
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.original import watched
 from tests.run.test_pipeline import contents
-from tests.runs import SMALL
+from tests.runs import SMALL, TINY
 
+SHORT = dataclasses.replace(TINY, training=Recipe(epochs=2), request=SMALL.request)
 RUNS = {
-    "sisa": dataclasses.replace(SMALL, method=Sisa(shards=2, slices=2)),
-    "amnesiac": dataclasses.replace(SMALL, method=Amnesiac(repair_epochs=1)),
+    "sisa": dataclasses.replace(SHORT, method=Sisa(shards=2, slices=2)),
+    "amnesiac": dataclasses.replace(SHORT, method=Amnesiac(repair_epochs=1)),
 }
 
 
@@ -190,7 +192,7 @@ def shrink() -> Iterator[None]:
 
 
 def test_a_recorder_of_ones_own_works(tmp_path: Path, shrink: None) -> None:
-    spec = dataclasses.replace(SMALL, method=Shrink(), retrains=0)
+    spec = dataclasses.replace(SHORT, method=Shrink(), retrains=0)
     done = finish(spec, tmp_path / "run", command=["forgetmi", "run"])
     trace = json.loads((tmp_path / "run/traces/unlearned.json").read_text())
-    assert trace["facts"]["steps"] == SMALL.training.epochs * len(done.partition.forget)
+    assert trace["facts"]["steps"] == SHORT.training.epochs * len(done.partition.forget)
