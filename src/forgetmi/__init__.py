@@ -60,6 +60,11 @@ def load_cohort(kind: str = "synthetic", **options: Any) -> Cohort:
     Raises:
         SpecError: There is no such reader.
         CohortError: The files cannot be used; all faults at once.
+
+    Examples:
+        >>> cohort = load_cohort("synthetic", patients=40, seed=3, size=32)
+        >>> len(set(cohort.patient))
+        40
     """
     from forgetmi.core.registry import cohorts
 

@@ -56,6 +56,12 @@ def partition(
             somebody who was never trained on, a group has two given splits, a requested set would be empty, or a
             forget set of 30 or more patients does not resemble the training side (distance of study counts above .15,
             or a label share off by more than 5 points).
+
+    Examples:
+        >>> sets = partition(cohort, forget=12.0, seed=3)
+        >>> shared = set(cohort.patient[sets.forget]) & set(cohort.patient[sets.retain])
+        >>> len(shared)  # a patient is on one side
+        0
     """
     # Every fault is collected first, and all are reported at once
     faults = _option_faults(forget, holdout=holdout, validation=validation, draw=draw)

@@ -25,6 +25,12 @@ def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
 
     Returns:
         The three files.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> pages = write_report(Path(folder) / "report.html", facts)
+        >>> [page.name for page in pages]
+        ['report.html', 'engineer.html', 'letter.html']
     """
     # The pages point to each other by file name
     names = {"officer": path.name, "engineer": ENGINEER, "letter": LETTER}

@@ -78,6 +78,11 @@ def prepare(
     Raises:
         CohortError: Images cannot be read; all of them are listed.
         SpecError: The sizes do not fit together.
+
+    Examples:
+        >>> data = prepare(cohort=cohort, partition=sets, images=images, architecture=architecture)
+        >>> len(data.records) == len(cohort)
+        True
     """
     images = images or ImagePreprocessing()
     architecture = architecture or Architecture()
@@ -137,6 +142,11 @@ def train(
 
     Returns:
         The model, in eval mode, and what happened.
+
+    Examples:
+        >>> model, trace = train(prepared=data, partition=sets, recipe=Recipe(epochs=1), seed=0)
+        >>> len(trace.epochs)
+        1
     """
     recipe = recipe or Recipe()
 
@@ -215,6 +225,12 @@ def unlearn(
     Raises:
         MethodError: The method diverges, or ``original`` does not fit; see `forgetmi.unlearning.method.original_table`.
         SpecError: There cannot be so many micro-batches.
+
+    Examples:
+        >>> from forgetmi.methods.forget_mi import ForgetMI
+        >>> done = unlearn(prepared=data, partition=sets, model=original, method=ForgetMI(epochs=1))
+        >>> done.trace.method, sorted(done.trace.epochs[0])
+        ('Forget-MI', ['MR', 'MU', 'UR', 'UU'])
     """
     method = method or ForgetMI()
     recipe = recipe or Recipe()
@@ -263,7 +279,13 @@ def predict(
     rows: Ints | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Signals:
-    """Run a model once over rows of a cohort (all of them by default) and collect its signals."""
+    """Run a model once over rows of a cohort (all of them by default) and collect its signals.
+
+    Examples:
+        >>> signals = predict(prepared=data, model=original)
+        >>> signals.image_logits.shape == (len(cohort), len(cohort.classes))
+        True
+    """
     if rows is None:
         rows = np.arange(len(prepared.cohort))
 
@@ -288,7 +310,16 @@ def evaluate(
     seed: int = 0,
     resamples: int = 1000,
 ) -> Evaluation:
-    """Measure the original, one or several unlearned models and the retrained ones; see `forgetmi.evaluation.suite`."""
+    """Measure the original, one or several unlearned models and the retrained ones; see `forgetmi.evaluation.suite`.
+
+    Examples:
+        >>> signals = predict(prepared=data, model=original)
+        >>> scores = evaluate(
+        ...     original=signals, unlearned=signals, retrained=[signals, signals], partition=sets, resamples=0
+        ... )
+        >>> scores.get("unlearned", "gap", head="image").value  # all are the same model
+        0.0
+    """
     models = {ORIGINAL: original}
 
     # One unlearned model goes by that name; several bring their names.
