@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from forgetmi.core.printable import printable
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -23,10 +25,14 @@ class Fault:
     do: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.what}" if self.where else self.what
-        if self.why:
-            text += f" ({self.why})"
-        return f"{text}. {self.do}" if self.do else f"{text}."
+        # What a file or a command line holds may be in any part: none can begin a line of its own.
+        where, what = printable(self.where), printable(self.what)
+        why, do = printable(self.why), printable(self.do)
+
+        text = f"{where}: {what}" if where else what
+        if why:
+            text += f" ({why})"
+        return f"{text}. {do}" if do else f"{text}."
 
 
 class ForgetMIError(Exception):
