@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 from forgetmi.authors_code.recipes import FORGET_MI, JOINT_CHESTXRAY
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import SpecError
+from forgetmi.model import schedule
 from forgetmi.model.optimiser import TransformersAdamW
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.schedule import plateau_factor, shifted
@@ -76,15 +77,36 @@ def test_shift_moves_whole_pixels_and_brings_zeros() -> None:
         down = top if top else bottom - 24
         across = left if left else right - 20
         seen.add((down, across))
-        assert abs(down) <= 12
-        assert abs(across) <= 12
+        assert abs(down) <= 6
+        assert abs(across) <= 6
         window = new[top:bottom, left:right]
         assert torch.equal(
             window, old[max(0, -down) : 24 - max(0, down), max(0, -across) : 20 - max(0, across)]
         )
         assert int((new > 0).sum()) == window.numel()
-    assert len(seen) > 30
-    assert np.std([down for down, _ in seen]) == pytest.approx(6.0, rel=0.35)
+    assert len(seen) > 20
+    assert np.std([down for down, _ in seen]) == pytest.approx(3.0, rel=0.35)
+
+
+@pytest.mark.parametrize("drawn", [-7.9, -6.0, -1.2, -0.3, 0.0, 0.9, 1.0, 2.0, 5.5, 9.9])
+def test_the_film_moves_as_if_one_side_were_padded_and_the_centre_cut_out(
+    drawn: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """joint_chestxray's RandomTranslateCrop by hand: zeros on one side by the draw, then the centre."""
+
+    class Draw:
+        def normal(self, mean: float, std: float, size: int) -> np.ndarray:
+            return np.full(size, drawn)
+
+    monkeypatch.setattr(schedule, "numpy_generator", lambda *_: Draw())
+    film = torch.rand(1, 1, 13, 16) + 1
+    moved = shifted(batch(film), std=5.0, seed=0, epoch=0).image[0, 0].numpy()
+
+    whole = int(drawn)
+    before, after = max(0, whole), max(0, -whole)
+    padded = np.pad(film[0, 0].numpy(), [(before, after), (before, after)])
+    top, left = (padded.shape[0] - 13) // 2, (padded.shape[1] - 16) // 2
+    np.testing.assert_array_equal(moved, padded[top : top + 13, left : left + 16])
 
 
 def test_shift_depends_on_seed_epoch_and_row_alone() -> None:

@@ -28,7 +28,8 @@ class Recipe:
         decay: Share of the steps with falling learning rate, 0 to 1; at most 1 together with warmup.
         zero_start: Whether the first step of the warm-up has learning rate 0, as in published trainers.
         plateau: Epochs without a lower training loss after which the learning rate is divided by 10; 0 = never.
-        shift: Standard deviation of the shift of training images along each side, pixels; 0 = none.
+        shift: Standard deviation of the draw along each side by half of which a training image moves, pixels;
+            0 = none.
         ranking_weight: Weight of the ranking loss beside the two cross-entropies, >= 0.
         text_lr_factor: Learning rate of the text encoder as a multiple of lr, > 0.
         accumulation: Batches whose gradients are averaged before a step, >= 1.

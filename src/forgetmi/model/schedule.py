@@ -48,11 +48,13 @@ def shifted(batch: Batch, *, std: float, seed: int, epoch: int) -> Batch:
 
     Args:
         batch: Images of h x w pixels.
-        std: Standard deviation of the shift along each side, pixels; a draw beyond twice as much is no shift.
+        std: Standard deviation of the draw along each side, pixels; a draw beyond twice as much counts as 0. The image
+            moves by half the draw: by ceil(d / 2) pixels for +d, back by floor(d / 2) for -d.
         seed, epoch: With a sample's row they decide its shift.
 
-    Source: joint_chestxray's RandomTranslateCrop (standard deviation 200, draws beyond 400 are 0). Deviation: it moves
-    the film before the centre is cut out, so that further film comes in where it is larger than the model's input.
+    Source: joint_chestxray's RandomTranslateCrop (standard deviation 200, draws beyond 400 are 0), which pads one side
+    by the draw and then cuts out the centre, so that the film moves by half of it. Deviation: it moves the film before
+    it is cut to the model's input, so that further film comes in where it is larger.
     """
     shifted_images = torch.zeros_like(batch.image)
     height, width = batch.image.shape[2:]
@@ -61,8 +63,8 @@ def shifted(batch: Batch, *, std: float, seed: int, epoch: int) -> Batch:
         # The draw depends on the sample's row alone, not on its place in the batch.
         generator = numpy_generator(seed, "train", "shift", epoch, row)
         drawn_down, drawn_across = generator.normal(0.0, std, 2)
-        down = _whole_pixels(drawn_down, std)
-        across = _whole_pixels(drawn_across, std)
+        down = _moved(drawn_down, std)
+        across = _moved(drawn_across, std)
 
         # Nothing of the image is left where it is shifted by more than its side.
         if abs(down) >= height or abs(across) >= width:
@@ -76,8 +78,10 @@ def shifted(batch: Batch, *, std: float, seed: int, epoch: int) -> Batch:
     return replace(batch, image=shifted_images)
 
 
-def _whole_pixels(drawn: float, std: float) -> int:
-    return int(drawn) if abs(drawn) <= 2 * std else 0
+def _moved(drawn: float, std: float) -> int:
+    """How far a draw moves the image, pixels: +d by ceil(d / 2), -d back by floor(d / 2)."""
+    whole = int(drawn) if abs(drawn) <= 2 * std else 0
+    return (whole + 1) // 2
 
 
 def _overlap(shift: int, side: int) -> tuple[slice, slice]:
