@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @dataclass(frozen=True)
 class Small:
-    """A cohort of 40 patients at 32 px, and everything made of it."""
+    """A cohort of a few patients at 32 px, and everything made of it."""
 
     cohort: object
     partition: object
@@ -41,16 +41,26 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def small(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """See `Small`; the model is a narrow one, so that an epoch takes a fraction of a second."""
+def small(_own_cache: None) -> Small:
+    """A cohort of 40 patients; see `prepare_small`."""
+    return prepare_small(patients=40, forget=12.0)
+
+
+def prepare_small(*, patients: int, forget: float) -> Small:
+    """A generated cohort, divided and prepared for a narrow model: an epoch takes a fraction of a second.
+
+    Args:
+        patients: How many.
+        forget: Percent of the training patients that are forgotten.
+    """
     from forgetmi.cohort.partition import partition
     from forgetmi.cohort.synthetic import SyntheticCohort
     from forgetmi.data.preprocessing import ImagePreprocessing
     from forgetmi.model.architecture import Architecture
     from forgetmi.run import workflow
 
-    cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
-    sets = partition(cohort, forget=12.0, seed=3)
+    cohort = SyntheticCohort(patients=patients, seed=3, size=32).load()
+    sets = partition(cohort, forget=forget, seed=3)
     prepared = workflow.prepare(
         cohort=cohort,
         partition=sets,

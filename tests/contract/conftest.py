@@ -15,10 +15,17 @@ from forgetmi.core.registry import methods
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.recipe import Recipe
 from forgetmi.run.original_training import train_original
+from tests.conftest import Small, prepare_small
 
 RECIPE = Recipe(epochs=3)
 LOGS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 """What was kept while an original was trained, for the methods that need it."""
+
+
+@pytest.fixture(scope="session")
+def small(_own_cache: None) -> Small:
+    """The fewest patients with which every set has some: every method is run several times."""
+    return prepare_small(patients=16, forget=20.0)
 
 
 @pytest.fixture(scope="session")

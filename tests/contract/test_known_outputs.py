@@ -100,19 +100,29 @@ def said(small: Any, train_once: Any) -> tuple[ImageText, Signals]:
         ({"model": "0" * 64}, "another model"),
         ({"cohort": "0" * 64}, "another cohort"),
         ({"text_embedding": None}, "no embeddings"),
-        ({"image_logits": np.full((145, 4), np.nan)}, "damaged"),
+        ({"image_logits": (4, np.nan)}, "damaged"),
         ({"text_embedding": np.zeros((3, 16), np.float32)}, "damaged"),
-        ({"text_logits": np.zeros(145)}, "damaged"),
-        ({"text_embedding": np.ones((145, 5), np.float32)}, "different now"),
-        ({"image_embedding": np.ones((145, 16), np.float32)}, "different now"),
+        ({"text_logits": (0, 0.0)}, "damaged"),
+        ({"text_embedding": (5, 1.0)}, "different now"),
+        ({"image_embedding": (16, 1.0)}, "different now"),
     ],
 )
 def test_other_signals_are_refused(
     changes: dict[str, Any], why: str, small: Any, said: Any
 ) -> None:
     model, signals = said
+
+    # A pair stands for a column that is the same everywhere: its width (0 = no second axis) and its value
+    columns = {}
+    for name, change in changes.items():
+        if isinstance(change, tuple):
+            width, value = change
+            shape = (len(signals.row), width) if width else len(signals.row)
+            change = np.full(shape, value, np.float32)
+        columns[name] = change
+
     with pytest.raises(MethodError, match=why):
-        apply(small, model, ForgetMI(epochs=1), dataclasses.replace(signals, **changes))
+        apply(small, model, ForgetMI(epochs=1), dataclasses.replace(signals, **columns))
 
 
 def test_missing_rows_and_bfloat16_are_refused(small: Any, said: Any) -> None:
