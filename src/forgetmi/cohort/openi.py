@@ -13,12 +13,13 @@ import numpy as np
 
 from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
+from forgetmi.cohort.folder_files import APPLE, BROKEN, counted, files_below
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.openi_reports import (
     OpeniReport,
     coded_grade,
     coded_normality,
-    read_openi_reports,
+    read_openi,
 )
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.core.cohort import Cohort
@@ -43,7 +44,7 @@ class OpeniCohort:
     """
 
     path: Path
-    """The reports: a folder of XML files, or the tar archive (read in place)."""
+    """The reports: a folder of XML files, or the tar or zip archive (read in place)."""
     images: Path | None = None
     """Folder of PNG, JPEG or DICOM images named after their identifiers (at any depth); default: reports alone."""
     labels: Literal["normal", "coded_edema", "report_edema"] = "normal"
@@ -66,10 +67,10 @@ class OpeniCohort:
         """
         # Reports with any text
         pseudonyms = Pseudonyms(load_key(self.key_file))
-        all_reports = read_openi_reports(self.path)
-        reports = [report for report in all_reports if report.text]
-        notices = _counted(
-            len(all_reports) - len(reports),
+        read = read_openi(self.path)
+        reports = [report for report in read.reports if report.text]
+        notices = read.notices + counted(
+            len(read.reports) - len(reports),
             "reports have neither findings nor impression and are left out",
         )
 
@@ -77,8 +78,9 @@ class OpeniCohort:
         if self.images is None:
             pairs = [_Pair(report, f"CXR{report.number}", "") for report in reports]
         else:
-            pairs = _with_images(reports, _image_files(self.images))
-            notices += _missing_images(reports, pairs)
+            files, passed = _image_files(self.images)
+            pairs = _with_images(reports, files)
+            notices += passed + _unmatched(reports, read.reports, pairs, files)
 
         # No file names patients: a report is a patient and a study
         number = [f"CXR{pair.report.number}" for pair in pairs]
@@ -134,23 +136,31 @@ def _with_images(reports: Sequence[OpeniReport], files: dict[tuple[str, str], st
     return pairs
 
 
-def _missing_images(reports: Sequence[OpeniReport], pairs: Sequence[_Pair]) -> tuple[str, ...]:
-    """Notices that count images, and reports, which have no file in the folder."""
+def _unmatched(
+    reports: Sequence[OpeniReport],
+    all_reports: Sequence[OpeniReport],
+    pairs: Sequence[_Pair],
+    files: dict[tuple[str, str], str],
+) -> tuple[str, ...]:
+    """Notices that count images and reports without a file in the folder, and files without a report."""
     # Images that reports name, and reports that have one
     named = sum(len(report.images) for report in reports)
     matched = {pair.report.number for pair in pairs}
-    images = _counted(
+    images = counted(
         named - len(pairs), "images that reports name are not in the image folder and are left out"
     )
-    without = _counted(
+    without = counted(
         len(reports) - len(matched), "reports have no image in the image folder and are left out"
     )
-    return images + without
 
-
-def _counted(count: int, what: str) -> tuple[str, ...]:
-    """A notice, or none where there is nothing to count."""
-    return (f"{count} {what}",) if count else ()
+    # Images that no report names, not even one without text
+    known = set()
+    for report in all_reports:
+        known.update(map(_image_key, report.images))
+    of_nobody = counted(
+        len(files.keys() - known), "images in the image folder belong to no report and are not used"
+    )
+    return images + without + of_nobody
 
 
 def _image_key(name: str) -> tuple[str, str]:
@@ -162,20 +172,23 @@ def _image_key(name: str) -> tuple[str, str]:
     return match[1], match[2].upper()
 
 
-def _image_files(folder: Path) -> dict[tuple[str, str], str]:
-    """Report and image number to the absolute path, for all images below a folder.
+def _image_files(folder: Path) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
+    """Report and image number to the absolute path, for all images below a folder; and what was passed over.
 
     Raises:
-        CohortError: There is none.
+        CohortError: There is none, or a folder cannot be read.
     """
+    # Of two files of one image the first is used, and the others are counted
+    found = files_below(Path(os.path.abspath(folder)), "images")
     paths: dict[tuple[str, str], str] = {}
-
-    # Of two files of one image the first is used
-    for parent, _, files in os.walk(folder):
-        for file in sorted(files):
-            if _IMAGE.fullmatch(file):
-                path = os.path.join(os.path.abspath(parent), file)
-                paths.setdefault(_image_key(file), path)
+    again = others = 0
+    for path in found.paths:
+        if not _IMAGE.fullmatch(path.name):
+            others += 1
+        elif _image_key(path.name) in paths:
+            again += 1
+        else:
+            paths[_image_key(path.name)] = str(path)
 
     if not paths:
         raise CohortError(
@@ -185,4 +198,10 @@ def _image_files(folder: Path) -> dict[tuple[str, str], str]:
                 do="Images are named after their identifiers, e.g. CXR3_IM-1384-1001.png.",
             )
         )
-    return paths
+    notices = (
+        *counted(found.apple, APPLE),
+        *counted(found.broken, BROKEN),
+        *counted(others, "files in the image folder are not named as images and are not used"),
+        *counted(again, "images are in the image folder again; the first file of each is used"),
+    )
+    return paths, notices

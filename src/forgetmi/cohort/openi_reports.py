@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
 
+from forgetmi.cohort.archives import is_zip, open_zip, tar_members, zip_member
 from forgetmi.cohort.files import MOST, capped
+from forgetmi.cohort.folder_files import APPLE, BROKEN, counted, files_below, is_apple
+from forgetmi.cohort.report_xml import XmlError, parse_xml, text_of
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.regular_file import read_regular
 
 # The code of a report that was not coded, and the form of an identifier
 NOT_CODED = ("No Indexing",)
-_NUMBER = re.compile(r"CXR(\d+)")
+_NUMBER = re.compile(r"CXR([0-9]{1,9})")
+# The sections of every report; and most bytes of a file, of which the largest has 9,000
+SECTIONS = frozenset({"COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION"})
+MOST_XML = 2**20
 
 
 @dataclass(frozen=True)
@@ -40,30 +46,49 @@ class OpeniReport:
         return "\n\n".join(section for section in (self.findings, self.impression) if section)
 
 
-def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
-    """Read all reports, by number.
+@dataclass(frozen=True)
+class OpeniReports:
+    """What a folder or an archive holds.
 
     Args:
-        path: A folder with the XML files (at any depth), or the tar archive that holds them, read in place.
+        reports: All reports, by number.
+        notices: What was passed over, counted, in words.
+    """
+
+    reports: tuple[OpeniReport, ...]
+    notices: tuple[str, ...] = ()
+
+
+def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
+    """All reports, by number; see `read_openi`."""
+    return read_openi(path).reports
+
+
+def read_openi(path: Path) -> OpeniReports:
+    """Read all reports.
+
+    Args:
+        path: A folder with the XML files (at any depth, links are followed), or the tar or zip archive that holds them,
+            read in place.
+
+    Returns:
+        The reports, and notices that count files that are no XML and sections of other names.
 
     Raises:
         CohortError: The path holds no XML, or files that are no reports of the collection; all of them at once.
     """
     reports: dict[int, OpeniReport] = {}
     faults: list[Fault] = []
+    passed = _Passed()
 
     # Each file is a report, of a number of its own
-    for name, content in _xml_files(path):
-        report = _parsed(content)
-        if report is None:
-            faults.append(
-                Fault(
-                    "the file is not a report of the Indiana collection",
-                    where=name,
-                    do="Give a folder or archive of its XML reports alone.",
-                )
-            )
-        elif report.number in reports:
+    for name, content in _xml_files(path, passed, faults):
+        try:
+            report = _parsed(content, passed)
+        except XmlError as error:
+            faults.append(_no_report(name, str(error)))
+            continue
+        if report.number in reports:
             faults.append(
                 Fault("the report occurs twice", where=name, do="Remove one of the two files.")
             )
@@ -76,7 +101,7 @@ def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
             Fault(
                 "no XML report was found",
                 where=path.name,
-                do="Give the folder of XML reports, or the tar archive as distributed.",
+                do="Give the folder of XML reports, or the tar or zip archive as distributed.",
             )
         )
     if faults:
@@ -84,61 +109,128 @@ def read_openi_reports(path: Path) -> tuple[OpeniReport, ...]:
         raise CohortError(capped(faults[:MOST], len(faults), rest))
 
     # By number, whatever the order of the files
-    return tuple(reports[number] for number in sorted(reports))
+    in_order = tuple(reports[number] for number in sorted(reports))
+    return OpeniReports(in_order, passed.notices())
 
 
-def _xml_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each XML file of a folder or a tar archive."""
-    try:
-        # A folder, at any depth
-        if path.is_dir():
-            for file in sorted(path.rglob("*.xml")):
-                yield file.name, file.read_bytes()
-            return
+@dataclass
+class _Passed:
+    """How much was passed over.
 
-        # The archive is read in place
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if not member.name.endswith(".xml"):
+    Args:
+        apple, others: Files of macOS, and files that are no XML.
+        unread: Sections with text under a name that the collection does not have.
+        links: What a folder says about its links.
+    """
+
+    apple: int = 0
+    others: int = 0
+    unread: int = 0
+    links: tuple[str, ...] = ()
+
+    def notices(self) -> tuple[str, ...]:
+        """The same in words."""
+        return (
+            *counted(self.apple, APPLE),
+            *self.links,
+            *counted(self.others, "files beside the reports are no XML and are not read"),
+            *counted(self.unread, "sections of reports have other names and are not read"),
+        )
+
+
+def _xml_files(path: Path, passed: _Passed, faults: list[Fault]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each XML file of a folder or an archive."""
+    for name, content in _files(path, passed, faults):
+        parts = Path(name.replace("\\", "/")).parts
+        if any(is_apple(part) for part in parts):
+            passed.apple += 1
+        elif not name.lower().endswith(".xml"):
+            passed.others += 1
+        elif content is not None:
+            yield parts[-1], content
+
+
+def _files(path: Path, passed: _Passed, faults: list[Fault]) -> Iterator[tuple[str, bytes | None]]:
+    """Name and content of each file; a file that cannot be read becomes a fault, one that is no XML has no content."""
+    # A folder, at any depth
+    if path.is_dir():
+        found = files_below(path, "path")
+        passed.apple += found.apple
+        passed.links = counted(found.broken, BROKEN)
+        for file in found.paths:
+            content = None
+            if file.name.lower().endswith(".xml"):
+                content = _content(file.name, partial(read_regular, file, limit=MOST_XML), faults)
+            yield file.name, content
+        return
+
+    # A zip archive; what is no XML is not unpacked
+    if is_zip(path):
+        with open_zip(path) as archive:
+            for info in archive.infolist():
+                if info.is_dir():
                     continue
-                content = archive.extractfile(member)
-                if content is not None:  # a folder or a link has none
-                    yield Path(member.name).name, content.read()
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise CohortError(
-            Fault(
-                "the reports cannot be read",
-                where=path.name,
-                why=type(error).__name__,
-                do="Give the folder of XML reports, or the tar archive as distributed.",
-            )
-        ) from None
+                content = None
+                if info.filename.lower().endswith(".xml") and not _is_apple_path(info.filename):
+                    read = partial(zip_member, archive, info, limit=MOST_XML)
+                    content = _content(Path(info.filename).name, read, faults)
+                yield info.filename, content
+        return
+
+    yield from tar_members(path, limit=MOST_XML)
 
 
-def _parsed(content: bytes) -> OpeniReport | None:
-    """The report in an XML file; None = it is no report of the collection."""
+def _content(name: str, read: Callable[[], bytes], faults: list[Fault]) -> bytes | None:
+    """The bytes of a file; None, and a fault, where it cannot be read."""
     try:
-        root = ElementTree.fromstring(content)
-    except ElementTree.ParseError:
+        return read()
+    except OSError as error:
+        faults.append(_no_report(name, error.strerror or type(error).__name__))
         return None
+
+
+def _is_apple_path(name: str) -> bool:
+    return any(is_apple(part) for part in Path(name).parts)
+
+
+def _no_report(name: str, why: str) -> Fault:
+    return Fault(
+        "the file is not a report of the Indiana collection",
+        where=name,
+        why=why,
+        do="Give a folder or archive of its XML reports alone.",
+    )
+
+
+def _parsed(content: bytes, passed: _Passed) -> OpeniReport:
+    """The report in an XML file.
+
+    Raises:
+        XmlError: It is no report of the collection.
+    """
+    root = parse_xml(content)
 
     # Its number: the collection's identifier is CXR<n>
     identity = root.find("uId")
     identifier = "" if identity is None else identity.get("id", "")
-    number = _NUMBER.fullmatch(identifier)
+    number = _NUMBER.fullmatch(identifier.strip())
     if number is None:
-        return None
+        raise XmlError("it has no uId of the form CXR1")
 
-    # Findings and impression, with single blanks
-    sections = {}
+    # Its sections; a name that occurs twice has both texts
+    sections: dict[str, str] = {}
     for part in root.iter("AbstractText"):
-        sections[part.get("Label", "")] = " ".join((part.text or "").split())
+        label = part.get("Label", "").strip().rstrip(":").upper()
+        text = text_of(part)
+        if text and label not in SECTIONS:
+            passed.unread += 1
+        sections[label] = f"{sections.get(label, '')} {text}".strip()
 
     return OpeniReport(
         number=int(number[1]),
         findings=sections.get("FINDINGS", ""),
         impression=sections.get("IMPRESSION", ""),
-        codes=tuple((code.text or "").strip() for code in root.iter("major")),
+        codes=tuple(text_of(code) for code in root.iter("major")),
         images=tuple(image.get("id", "") for image in root.iter("parentImage")),
     )
 
