@@ -1,7 +1,13 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
+import stat
+import warnings
+import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +232,142 @@ def test_unreadable_report_names_nobody(tmp_path: Path, key: Path) -> None:
         ).load()
     assert "9500000" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def zip_tree(path: Path, root: Path, inside: str = "files") -> Path:
+    """The reports of a tree as PhysioNet packs them."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for report in sorted(root.rglob("*.txt")):
+            archive.write(report, f"{inside}/{report.relative_to(root)}".lstrip("/"))
+    return path
+
+
+@pytest.mark.parametrize("inside", ["files", "mimic-cxr/2.1.0/files", "../..", ""])
+def test_reports_are_read_from_the_archive_in_place(tmp_path: Path, key: Path, inside: str) -> None:
+    root = make_tree(tmp_path / "files", ROWS)
+    archive = zip_tree(tmp_path / "mimic-cxr-reports.zip", root, inside)
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("../../escaped.txt", "no report")
+        packed.writestr("__MACOSX/files/p90/p90000001/._s95000001.txt", b"\0\5\x16\7")
+        packed.writestr(f"{inside}/p99/p99000001/s99000001.txt".lstrip("/"), "of nobody")
+    split = write_split(tmp_path / "split.csv", ROWS)
+    tree, zipped = (
+        MimicCxrCohort(split=split, reports=reports, images="none", key_file=key).load()
+        for reports in (root, archive)
+    )
+    assert zipped.report.tolist() == tree.report.tolist()
+    assert zipped.digest == tree.digest
+    assert zipped.notices == (
+        "1 files of macOS (._*, .DS_Store, __MACOSX) are passed over",
+        "1 other files of mimic-cxr-reports.zip are no reports and are not read",
+        "1 reports of mimic-cxr-reports.zip belong to no study of the split list and are not used",
+    )
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def _zip_cases(root: Path, path: Path) -> dict[str, tuple[bytes, str]]:
+    """Archives that cannot be read, and the words that say why."""
+    good = zip_tree(path, root).read_bytes()
+    name = "files/p90/p90000001/s95000001.txt"
+
+    def changed(change: Callable[[zipfile.ZipFile], object]) -> bytes:
+        path.write_bytes(good)
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            warnings.simplefilter("ignore")  # a name twice
+            change(archive)
+        return path.read_bytes()
+
+    def writes(name: str, content: str) -> Callable[[zipfile.ZipFile], object]:
+        return lambda archive: archive.writestr(name, content)
+
+    encrypted = bytearray(good)
+    encrypted[good.index(b"PK\1\2") + 8] |= 1
+    damaged = bytearray(good)
+    damaged[good.index(name.encode()) + len(name) + 3] ^= 0xFF
+    link = zipfile.ZipInfo(name.replace("95000001", "95000009"))
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return {
+        "cut": (good[: len(good) // 2], "cut off"),
+        "encrypted": (bytes(encrypted), "it is encrypted"),
+        "damaged": (bytes(damaged), "damaged"),
+        "twice": (changed(writes(name, "again")), "1 reports are in it twice"),
+        "two trees": (changed(writes(f"old/{name}", "again")), "2 folders in it hold p10"),
+        "large": (
+            changed(writes(name.replace("95000001", "95000009"), "x" * 2**21)),
+            "more than 1,048,576 bytes",
+        ),
+        "link": (changed(lambda archive: archive.writestr(link, "/etc/passwd")), "it is a link"),
+        "other": (_zip_of("readme.txt"), "the archive holds no report"),
+    }
+
+
+def _zip_of(name: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(name, "text")
+    return content.getvalue()
+
+
+def test_archives_that_cannot_be_read_say_why_and_name_nobody(tmp_path: Path, key: Path) -> None:
+    root = make_tree(tmp_path / "files", ROWS)
+    split = write_split(tmp_path / "split.csv", [*ROWS, "90000001,95000009,eeee-01,1,3"])
+    for case, (content, why) in _zip_cases(root, tmp_path / "good.zip").items():
+        archive = tmp_path / "reports.zip"
+        archive.write_bytes(content)
+        with pytest.raises(CohortError, match=re.escape(why)) as caught:
+            MimicCxrCohort(split=split, reports=archive, images="none", key_file=key).load()
+        assert len(caught.value.faults) == 1, case
+        assert "9500000" not in str(caught.value), case
+        assert "9000000" not in str(caught.value), case
+
+
+def test_reports_of_other_encodings_are_counted(tmp_path: Path, key: Path) -> None:
+    root = make_tree(tmp_path / "files", ROWS)
+    folder = root / "p90" / "p90000001"
+    (folder / "s95000001.txt").write_bytes("FINDINGS: œdème.".encode("utf-16"))
+    (folder / "s95000002.txt").write_bytes("FINDINGS: œdème.".encode("cp1252"))
+    (root / "p90" / "p90000003" / "s95000004.txt").write_bytes("\ufeffFINDINGS: œdème.".encode())
+    split = write_split(tmp_path / "split.csv", ROWS)
+    cohort = MimicCxrCohort(split=split, root=root, key_file=key).load()
+    assert cohort.report[0] == cohort.report[4] == "œdème."
+    assert cohort.report[1] == "\ufffdd\ufffdme."
+    assert cohort.notices[:2] == (
+        "1 report files are not UTF-8; what cannot be read became U+FFFD",
+        "1 report files are UTF-16 and were read as such",
+    )
+
+    # All that cannot be read at once, by row.
+    (folder / "s95000001.txt").write_bytes(b"FIND\0INGS")
+    (folder / "s95000002.txt").write_bytes(b" " * (2**20 + 1))
+    with pytest.raises(CohortError) as caught:
+        MimicCxrCohort(split=split, root=root, key_file=key).load()
+    assert [fault.why for fault in caught.value.faults] == [
+        "it is no text: it holds NUL characters",
+        "it has more than 1 MiB, the most that is read",
+    ]
+    assert [fault.where.split(" (")[0] for fault in caught.value.faults] == [
+        "split.csv row 1",
+        "split.csv row 2",
+    ]
+
+
+def test_folders_of_macos_are_no_second_tree(tmp_path: Path, key: Path) -> None:
+    make_tree(tmp_path / "mimic" / "files", ROWS)
+    make_tree(tmp_path / "mimic" / "__MACOSX", ROWS)
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", ROWS), root=tmp_path / "mimic", key_file=key
+    ).load()
+    assert "__MACOSX" not in "".join(cohort.image)
+
+
+def test_half_of_the_tree_behind_a_link_is_read(tmp_path: Path, key: Path) -> None:
+    root = make_tree(tmp_path / "files", ROWS)
+    (root / "p90" / "p90000003").rename(tmp_path / "elsewhere")
+    (root / "p90" / "p90000003").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", ROWS), root=root, key_file=key
+    ).load()
+    assert len(cohort) == 5
 
 
 def test_folder_faults(tmp_path: Path, key: Path) -> None:

@@ -10,11 +10,13 @@ from typing import Literal
 
 import numpy as np
 
+from forgetmi.cohort.archives import is_zip
 from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
-from forgetmi.cohort.mimic_files import branch_folder, read_all_data, read_reports
+from forgetmi.cohort.mimic_files import branch_folder, read_all_data
+from forgetmi.cohort.mimic_reports import read_reports
 from forgetmi.cohort.raw_rows import UNKNOWN, RawRows
 from forgetmi.cohort.row_checks import stripped
 from forgetmi.cohort.sampling import Flags
@@ -53,7 +55,8 @@ class MimicCxrCohort:
     root: Path | None = None
     """Folder of images; the folder that holds p10 ... p19, or one up to five levels above it."""
     reports: Path | None = None
-    """Folder of reports (as `root`), or the original authors' all_data.tsv; default: the image folder."""
+    """Folder of reports (as `root`), PhysioNet's zip archive, or the original authors' all_data.tsv; default: the image
+    folder."""
     images: Literal["dicom", "jpg", "none"] = "dicom"
     """Which images the folder holds; "none" = reports alone."""
     labels: Literal["split", "report"] = "split"
@@ -171,27 +174,32 @@ class MimicCxrCohort:
         root: Path | None,
     ) -> tuple[Strings, tuple[str, ...]]:
         """Each row's report, "" where there is none; and notices."""
-        # The original authors' table
-        if self.reports is not None and self.reports.is_file():
+        # PhysioNet's archive, or the original authors' table
+        if self.reports is not None and is_zip(self.reports):
+            source = self.reports
+        elif self.reports is not None and self.reports.is_file():
             return _texts_of_table(self.reports, table.file, cells["study_id"])
 
         # A tree of report files, by default next to the images
-        if self.reports is not None:
-            branches = branch_folder(self.reports, "reports")
+        elif self.reports is not None:
+            source = branch_folder(self.reports, "reports")
         elif root is not None:
-            branches = root
+            source = root
         else:
             raise CohortError(
                 Fault(
                     "no reports are given",
                     where="option reports",
-                    do="Name the folder of reports, or all_data.tsv.",
+                    do="Name the folder or zip archive of reports, or all_data.tsv.",
                 )
             )
-        texts = read_reports(
-            branches, cells["subject_id"], cells["study_id"], normalise=self.normalise
+        return read_reports(
+            source,
+            cells["subject_id"],
+            cells["study_id"],
+            normalise=self.normalise,
+            where=table.where,
         )
-        return texts, ()
 
     def _image_paths(self, cells: Mapping[str, Strings]) -> Strings | None:
         """Path of each row's image from the folder that holds p10 ... p19."""

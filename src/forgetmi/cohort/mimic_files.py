@@ -1,15 +1,12 @@
-"""MIMIC-CXR's folder tree, its report files, and the report table of the original study."""
+"""MIMIC-CXR's folder tree, and the report table of the original study."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import numpy as np
-
 from forgetmi.cohort.files import MOST, capped
-from forgetmi.cohort.sections import normalised, selected_text
-from forgetmi.core.arrays import Strings, codes
+from forgetmi.cohort.folder_files import is_apple
 from forgetmi.core.errors import CohortError, Fault
 
 _BRANCH = re.compile(r"p\d\d")
@@ -32,7 +29,7 @@ def branch_folder(folder: Path, option: str) -> Path:
         matches = []
         below = []
         for candidate in level:
-            children = _folders_in(candidate)
+            children = _folders_in(candidate, option)
             if any(_BRANCH.fullmatch(child.name) for child in children):
                 matches.append(candidate)
             else:
@@ -57,58 +54,29 @@ def branch_folder(folder: Path, option: str) -> Path:
             "no folder p10, p11, ... was found",
             where=f"option {option}",
             why=f"searched {_DEPTH} levels below the folder",
-            do='Name the folder that PhysioNet\'s "files" lies in.',
+            do='Name the folder that PhysioNet\'s "files" lies in, or for reports the zip archive.',
         )
     )
 
 
-def _folders_in(folder: Path) -> list[Path]:
+def _folders_in(folder: Path, option: str) -> list[Path]:
+    """The folders in a folder, links to folders too, without what macOS made."""
     if not folder.is_dir():
         return []
-    return sorted(child for child in folder.iterdir() if child.is_dir())
 
-
-def read_reports(branches: Path, subject: Strings, study: Strings, *, normalise: bool) -> Strings:
-    """The report of each row from the tree of report files, "" where there is none.
-
-    Args:
-        branches: The folder that holds p10 ... p19.
-        subject, study: n identifiers of digits alone.
-        normalise: Whether numbers become NUMBER and tokens are separated; see `forgetmi.cohort.sections.normalised`.
-
-    Raises:
-        CohortError: A file is there but cannot be read.
-    """
-    # The file of each row, from its identifiers
-    names = []
-    for patient, visit in zip(subject, study, strict=True):
-        names.append(f"p{patient[:2]}/p{patient}/s{visit}.txt")
-
-    # Each file once; images of a study share it
-    code, distinct = codes(np.array(names, dtype=object))
-    texts = []
-    for name in distinct:
-        text = selected_text(_file_text(branches / name))
-        texts.append(normalised(text) if normalise else text)
-    return np.array(texts, dtype=object)[code]
-
-
-def _file_text(path: Path) -> str:
-    """The text of a file, "" where there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
+        children = sorted(folder.iterdir())
     except OSError as error:
-        # The system's own message would name the path, and so the patient
+        # The path may name a patient
         raise CohortError(
             Fault(
-                "a report file cannot be read",
-                where="option reports",
+                "a folder cannot be read",
+                where=f"option {option}",
                 why=error.strerror or type(error).__name__,
-                do="Check that every file in the folder can be read.",
+                do="Check that every folder in it can be read.",
             )
         ) from None
+    return [child for child in children if child.is_dir() and not is_apple(child.name)]
 
 
 def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
