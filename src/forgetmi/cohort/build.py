@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from forgetmi.cohort.identifier_columns import check_spellings, check_undamaged, hidden_marks
 from forgetmi.cohort.identifiers import Pseudonyms
+from forgetmi.cohort.identity import Identity, canonical_cells, folded_cells
 from forgetmi.cohort.image_column import read_locators
 from forgetmi.cohort.label_column import read_labels
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.row_checks import Findings, blank, changed_within, repeated, stripped
+from forgetmi.cohort.spelling import spelling_of
 from forgetmi.cohort.split_column import read_splits
 from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
@@ -24,6 +28,7 @@ def build_cohort(
     *,
     name: str,
     pseudonyms: Pseudonyms,
+    identity: Identity | None = None,
     classes: tuple[str, ...] = (),
     ordinal: bool,
     image_root: Path = Path(),
@@ -35,6 +40,7 @@ def build_cohort(
         rows: What was read.
         name: Short name of the cohort for reports.
         pseudonyms: Makes the digests.
+        identity: What the user said about spellings of identifiers; None = nothing.
         classes: Names of the k classes in order; empty = the integers 0..k-1 found in the rows.
         ordinal: Whether the classes are grades.
         image_root: Folder that relative image paths start from.
@@ -47,16 +53,24 @@ def build_cohort(
     Raises:
         CohortError: With every fault of every row, 20 of a kind spelled out and the rest counted.
     """
-    # Raw identifiers; they go no further than this function
-    patient = stripped(rows.patient)
-    study = stripped(rows.study)
-    image_id = stripped(rows.image_id)
-    group = None if rows.group is None else stripped(rows.group)
+    # Identifiers as they are compared everywhere; they go no further than this function
+    identity = identity or Identity()
+    written = _Identifiers(
+        patient=canonical_cells(rows.patient),
+        study=canonical_cells(rows.study),
+        image_id=canonical_cells(rows.image_id),
+        group=None if rows.group is None else canonical_cells(rows.group),
+    )
+    patient = identity.identifiers(written.patient)
+    study = folded_cells(written.study, identity.rules)
+    image_id = written.image_id
+    group = None if written.group is None else folded_cells(written.group, identity.rules)
     patient_digest = pseudonyms.digests("patient", patient)
 
     # Every check runs, so that all faults are reported at once
     findings = Findings(rows, patient_digest, list(rows.faults))
     _check_identifiers(findings, patient, study, image_id)
+    _check_spellings(findings, written, _Identifiers(patient, study, image_id, group), identity)
     label, class_names = read_labels(rows, findings, classes)
     split = read_splits(rows, findings, patient, group)
     locators = read_locators(rows, findings, image_root)
@@ -85,8 +99,61 @@ def build_cohort(
         show_images=show_images,
         digest=_content_digest(rows, identifiers, label, split, class_names, ordinal),
         key_id=pseudonyms.key_id,
-        notices=(*rows.notices, *_notices(rows, label, study, patient)),
+        notices=(
+            *rows.notices,
+            *_spelling_notices(rows, written, patient),
+            *_notices(rows, label, study, patient),
+        ),
+        spelling=spelling_of(identity, patient, study, pseudonyms),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Identifiers:
+    """The identifier columns, n each; `group` is None where there are no groups."""
+
+    patient: Strings
+    study: Strings
+    image_id: Strings
+    group: Strings | None
+
+
+def _check_spellings(
+    findings: Findings, written: _Identifiers, read: _Identifiers, identity: Identity
+) -> None:
+    """Faults of damaged identifiers, as written, and of alike ones, as read by the user's rules."""
+    check_undamaged(findings, "patient", written.patient, identity)
+    check_undamaged(findings, "study", written.study, identity)
+    check_undamaged(findings, "image_id", written.image_id, identity)
+
+    # Two studies of one patient, but not studies of two patients, may be one
+    check_spellings(findings, "patient", read.patient, identity)
+    check_spellings(findings, "study", read.study, identity, within=read.patient)
+    if written.group is not None and read.group is not None:
+        check_undamaged(findings, "group", written.group, identity)
+        check_spellings(findings, "group", read.group, identity)
+
+
+def _spelling_notices(rows: RawRows, written: _Identifiers, patient: Strings) -> tuple[str, ...]:
+    """What was done to identifiers, counted."""
+    columns = [(rows.patient, written.patient), (rows.study, written.study)]
+    columns.append((rows.image_id, written.image_id))
+    if rows.group is not None and written.group is not None:
+        columns.append((rows.group, written.group))
+
+    notices = []
+    hidden = len(hidden_marks(columns))
+    if hidden:
+        notices.append(
+            f"{hidden} rows have identifiers with invisible marks or decomposed characters, which do not count"
+        )
+
+    # Spellings that the user's rules or mapping brought together
+    spellings = len(codes(written.patient)[1])
+    people = len(codes(patient)[1])
+    if spellings != people:
+        notices.append(f"{spellings} spellings of patients' identifiers name {people} patients")
+    return tuple(notices)
 
 
 def _check_identifiers(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
+from forgetmi.cohort.header import first_line_is_data, looks_like_data, shown_names
 from forgetmi.cohort.identifiers import Pseudonyms
+from forgetmi.cohort.identity import canonical_cells, damage
+from forgetmi.cohort.spelling import Subject, digests_by, spelt_otherwise
 from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import CohortError, Fault
@@ -32,8 +34,9 @@ def read_forget_list(
     """Read the identifiers of those who asked to be forgotten.
 
     Args:
-        path: CSV or Parquet with one identifier a row, or, as the ledger writes it, one keyed digest a row in a column
-            patient_digest or study_digest; further columns do not matter.
+        path: CSV or Parquet with one identifier a row, read by the rule that the cohort was read with; or, as the
+            ledger writes it, one keyed digest a row in a column patient_digest or study_digest; further columns do not
+            matter.
         cohort: The cohort they are in.
         key: The key its digests were made with; see `forgetmi.cohort.identifiers.load_key`.
         patient_column: Column of patient identifiers; default: patient_id or subject_id.
@@ -74,14 +77,14 @@ def read_forget_list(
     if column not in table.columns:
         raise CohortError([*_missing_column(table, column), *table.faults])
 
-    # The cells as keyed digests, each of them one that the cohort has
-    kind = "patient" if patient_column else "study"
-    cells = np.array([cell.strip() for cell in table.columns[column]], dtype=object)
-    digests = pseudonyms.digests(kind, cells)
+    # The cells as keyed digests by the cohort's rule, each of them one that the cohort has
+    kind: Subject = "patient" if patient_column else "study"
+    cells = canonical_cells(table.identifiers(column))
+    digests = digests_by(cohort.spelling, kind, cells, pseudonyms)
     if column in (PATIENT_DIGEST, STUDY_DIGEST):
         digests = _given_digests(cells, digests)
-    known = cohort.patient if kind == "patient" else cohort.study
-    faults = [*table.faults, *_cell_faults(table, column, kind, cells, digests, known)]
+    listed = _Listed(table, column, kind, cells, digests)
+    faults = [*table.faults, *_cell_faults(listed, cohort, pseudonyms)]
     if faults:
         raise CohortError(faults)
 
@@ -110,13 +113,34 @@ def _missing_column(table: StringTable, column: str) -> list[Fault]:
     """Why there is nothing to read: the named column is missing, or none of the usual ones is there."""
     if column != STUDY_COLUMN:
         return table.missing([column])
-    return [
-        Fault(
-            f"no column {', '.join(PATIENT_COLUMNS)} or {STUDY_COLUMN}",
-            where=table.file,
-            do=f"Name the column of identifiers. The file has: {', '.join(table.columns)}.",
-        )
-    ]
+    return [no_identifier_column(table)]
+
+
+def no_identifier_column(table: StringTable) -> Fault:
+    """The fault of a list without a column of identifiers; its first line may hold a name, and is not shown."""
+    usual = (*PATIENT_COLUMNS, STUDY_COLUMN)
+    if looks_like_data(tuple(table.columns)):
+        return first_line_is_data(table.file, usual, among="one of them")
+    return Fault(
+        f"no column {', '.join(PATIENT_COLUMNS)} or {STUDY_COLUMN}",
+        where=table.file,
+        do=f"Name the column of identifiers so. The file has: {shown_names(table.columns)}.",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """The identifiers of a list, r rows: where they stand, whose they are, as text and as digests."""
+
+    table: StringTable
+    column: str
+    kind: Subject
+    cells: Strings
+    digests: Strings
+
+    def where(self, row: int) -> str:
+        """The place of a cell, in words."""
+        return f"{self.table.where(row)}, column {self.column!r}"
 
 
 def _given_digests(cells: Strings, digests: Strings) -> Strings:
@@ -131,28 +155,48 @@ def _given_digests(cells: Strings, digests: Strings) -> Strings:
     return result
 
 
-def _cell_faults(
-    table: StringTable, column: str, kind: str, cells: Strings, digests: Strings, known: Strings
-) -> list[Fault]:
-    """One fault for each cell that is blank, and for each that the cohort does not know."""
-    # Blank or unknown: never the identifier itself in a message
-    in_cohort = set(known)
+def _cell_faults(listed: _Listed, cohort: Cohort, pseudonyms: Pseudonyms) -> list[Fault]:
+    """One fault for each cell that is blank or damaged, and for each that the cohort does not know."""
+    known = set(cohort.patient if listed.kind == "patient" else cohort.study)
+    decimals = "decimals" in cohort.spelling.rules
+
+    # Blank, damaged or unknown: never the identifier itself in a message
     blank = []
+    damaged = []
     unknown = []
-    for row, (cell, digest) in enumerate(zip(cells, digests, strict=True)):
-        where = f"{table.where(row)}, column {column!r}"
+    for row, (cell, digest) in enumerate(zip(listed.cells, listed.digests, strict=True)):
+        where = listed.where(row)
         if not cell:
             blank.append(Fault("the identifier is blank", where=where))
-        elif digest not in in_cohort:
-            unknown.append(
-                Fault(
-                    f"{kind} {digest} is not in the cohort",
-                    where=where,
-                    do="Check the identifier's spelling, and that the list is of this cohort.",
-                )
-            )
+        elif reason := damage(cell, decimals=decimals):
+            do = "Write it as text, as the cohort has it."
+            damaged.append(Fault("the identifier is damaged", where=where, why=reason, do=do))
+        elif digest not in known:
+            unknown.append(_unknown(listed, row, cohort, pseudonyms))
 
     # A limited number of each kind is spelled out
-    faults = capped(blank[:MOST], len(blank), f"blank identifiers in {table.file}")
-    faults += capped(unknown[:MOST], len(unknown), f"unknown identifiers in {table.file}")
+    file = listed.table.file
+    faults = capped(blank[:MOST], len(blank), f"blank identifiers in {file}")
+    faults += capped(damaged[:MOST], len(damaged), f"damaged identifiers in {file}")
+    faults += capped(unknown[:MOST], len(unknown), f"unknown identifiers in {file}")
     return faults
+
+
+def _unknown(listed: _Listed, row: int, cohort: Cohort, pseudonyms: Pseudonyms) -> Fault:
+    """The fault of an identifier that the cohort does not have, or has in another spelling."""
+    where = listed.where(row)
+    what = f"{listed.kind} {listed.digests[row]} is not in the cohort"
+    other, difference = spelt_otherwise(
+        cohort.spelling, listed.kind, str(listed.cells[row]), pseudonyms
+    )
+    if not other:
+        do = "Check the identifier's spelling, and that the list is of this cohort."
+        return Fault(what, where=where, do=do)
+
+    # Somebody there may be meant: neither passed over nor taken for granted
+    return Fault(
+        f"{what}, but differs only in {difference} from {listed.kind} {other}, who is",
+        where=where,
+        do="Write the identifier as the cohort has it; or read the cohort with --cohort.same-identifiers, if all such "
+        "spellings are of one.",
+    )

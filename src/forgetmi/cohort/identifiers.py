@@ -17,11 +17,12 @@ import numpy as np
 
 from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.regular_file import read_regular
 
 # What an identifier is of; each kind has a domain of its own
-Kind = Literal["patient", "study", "image", "group"]
+Kind = Literal["patient", "study", "image", "group", "patient alike", "study alike"]
 KEY_VARIABLE = "FORGETMI_KEY_FILE"
-MINIMUM_BYTES = 16
+MINIMUM_BYTES, MOST_BYTES = 16, 2**16
 
 
 class Pseudonyms:
@@ -81,19 +82,19 @@ def load_key(path: Path | None = None) -> bytes:
             _make_key(path)
 
     try:
-        key = path.read_bytes().rstrip(b"\r\n")
+        key = read_regular(path, limit=MOST_BYTES).rstrip(b"\r\n")
     except OSError as error:
         raise CohortError(
             Fault(
                 "the identifier key file cannot be read",
-                where=str(path),
+                where=path.name,
                 why=error.strerror or type(error).__name__,
                 do="Give the file the cohort was first read with, or leave the option out to use your own.",
             )
         ) from None
 
     if len(key) < MINIMUM_BYTES:
-        raise CohortError(_too_short(len(key), where=str(path)))
+        raise CohortError(_too_short(len(key), where=path.name))
     return key
 
 

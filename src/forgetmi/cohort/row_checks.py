@@ -66,7 +66,6 @@ class Findings:
         why: str = "",
         do: str = "",
         compared: Strings | None = None,
-        shown: Strings | None = None,
     ) -> None:
         """Record one kind of fault.
 
@@ -75,19 +74,16 @@ class Findings:
             role: The column, by its role.
             what, why, do: As in `Fault`.
             compared: The column in which each row contradicts the first row of the same value, named as the reason.
-            shown: The column's cells, where they identify nobody and may be shown.
         """
         column = self.rows.columns.get(role, role)
         first = first_rows(compared) if compared is not None and len(rows) else None
 
         faults = []
         for row in rows[:MOST].tolist():
-            # What is wrong: contradicted by an earlier row, or as shown
+            # What is wrong, or which earlier row contradicts it
             reason = why
             if first is not None:
                 reason = f"compare {self.rows.where(int(first[row]))}"
-            if shown is not None:
-                reason = f"it is {shown[row]!r}; {reason}"
 
             # The patient's digest finds the row, whatever the file's name
             where = f"{self.rows.where(row)}, column {column!r}"

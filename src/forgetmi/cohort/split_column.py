@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from forgetmi.cohort.raw_rows import SPLITS, RawRows
@@ -29,16 +27,14 @@ def read_splits(
     splits = [SPLITS.get(word.lower()) for word in distinct]
     split = np.array(splits, dtype=object)[code]
 
-    # Words that name no set; shown only where the column cannot hold anything private
+    # Words that name no set; a cell may hold anything, and is not shown
     strange = np.array([word is None for word in split], dtype=bool)
-    may_be_shown = bool(strange.any()) and _only_words(distinct, rows)
     findings.add(
         np.flatnonzero(strange),
         "split",
         "the split is not known",
         why=f"accepted: blank, {', '.join(word for word in SPLITS if word)}",
         do=rows.no_split,
-        shown=cells if may_be_shown else None,
     )
 
     # A patient lies in one set, and so does a group; a patient in two is reported once
@@ -59,22 +55,3 @@ def read_splits(
             compared=group,
         )
     return split
-
-
-def _only_words(distinct: Strings, rows: RawRows) -> bool:
-    """Whether a column's values can only be words of a split: few, short, and none like an identifier or a report."""
-    if len(distinct) > 2 * len(SPLITS):
-        return False
-    for word in distinct:
-        if len(word) > 20 or re.search(r"\d{3}", word):
-            return False
-
-    # None of them may stand in a private column, too
-    words = {*distinct} - {""}
-    private = [rows.patient, rows.study, rows.image_id, rows.report]
-    if rows.group is not None:
-        private.append(rows.group)
-    values: set[str] = set()
-    for column in private:
-        values.update(value.strip() for value in column)
-    return words.isdisjoint(values)

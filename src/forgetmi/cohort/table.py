@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from forgetmi.cohort.build import build_cohort
-from forgetmi.cohort.files import read_strings
+from forgetmi.cohort.files import read_strings, stem
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.identity import Same, canonical_cells
 from forgetmi.cohort.raw_rows import RawRows
+from forgetmi.cohort.spelling import read_identity
 from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError
@@ -25,7 +27,7 @@ class TableCohort:
     """
 
     path: Path
-    """The table: CSV in UTF-8 (comma-separated) or Parquet (name ends in .parquet)."""
+    """The table: CSV in UTF-8 (comma-separated) or Parquet (name ends in .parquet), also as .gz or alone in a .zip."""
     patient_id: str = "patient_id"
     """Column of the person; the unit that is forgotten and split."""
     study_id: str = "study_id"
@@ -53,6 +55,11 @@ class TableCohort:
     """Whether the classes are grades (none, mild, severe) and not just names."""
     show_images: bool = False
     """Whether a report may show example radiographs."""
+    same_identifiers: tuple[Same, ...] = ()
+    """In what the spellings of one identifier may differ: leading-zeros (007, 7), decimals (7.0, 7), case, punctuation,
+    blanks, unicode; never = others that are alike are different people. Default: alike identifiers are refused."""
+    identifier_map: Path | None = None
+    """CSV with columns written and identifier: a patient's identifier as some row has it, and the one it stands for."""
     key_file: Path | None = None
     """Secret key of the identifier digests; default: $FORGETMI_KEY_FILE, else your own user-level key."""
     name: str = ""
@@ -70,6 +77,7 @@ class TableCohort:
         """
         # The key first: without one no row may be read
         pseudonyms = Pseudonyms(load_key(self.key_file))
+        identity = read_identity(self.same_identifiers, self.identifier_map)
         table = read_strings(self.path)
 
         # Role to column name; "" = the table has no such column
@@ -95,9 +103,12 @@ class TableCohort:
 
         # Without a column of studies or images each row is one of its own
         cells = {role: table.columns[column] for role, column in column_of.items() if column}
+        for role in {"patient", "study", "image_id", "group"} & cells.keys():
+            cells[role] = table.identifiers(column_of[role])
         row_names = np.array([f"row {row}" for row in table.row], dtype=object)
         if "study" not in cells:
-            cells["study"] = _study_of_each_row(cells["patient"], row_names)
+            patients = identity.identifiers(canonical_cells(cells["patient"]))
+            cells["study"] = _study_of_each_row(patients, row_names)
         if "image_id" not in cells:
             cells["image_id"] = row_names
 
@@ -119,8 +130,9 @@ class TableCohort:
         )
         return build_cohort(
             rows,
-            name=self.name or self.path.stem,
+            name=self.name or stem(self.path),
             pseudonyms=pseudonyms,
+            identity=identity,
             classes=self.classes,
             ordinal=self.ordinal,
             image_root=self.image_root or self.path.parent,

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forgetmi.core.arrays import Ints, Strings, codes, read_only
 from forgetmi.core.errors import CohortError, Fault
 
 # Columns with one value a row.
 COLUMNS = ("patient", "study", "image_id", "group", "image", "report", "label", "split")
+
+
+@dataclass(frozen=True, eq=False)
+class Spelling:
+    """How a cohort's identifiers were compared, so that lists are read against it by the same rule; no identifiers.
+
+    Args:
+        rules: In what two spellings may differ and still name the same, as `forgetmi.cohort.identity.RULES`.
+        settled: Whether the user said that spellings which differ otherwise name different persons.
+        stands_for: Keyed digest of each spelling in the user's mapping to that of the identifier it stands for.
+        alike: Kind ("patient", "study") to: keyed digest of what alike spellings share, to an identifier's own digest
+            and the rules that would change it.
+    """
+
+    rules: tuple[str, ...] = ()
+    settled: bool = False
+    stands_for: Mapping[str, str] = field(default_factory=dict)
+    alike: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +51,7 @@ class Cohort:
         digest: Digest of the table's content, independent of the identifier key.
         key_id: Which identifier key made the digests.
         notices: What was converted or skipped on reading, in words, without identifiers.
+        spelling: How identifiers were compared.
     """
 
     name: str
@@ -51,6 +70,7 @@ class Cohort:
     digest: str
     key_id: str
     notices: tuple[str, ...] = ()
+    spelling: Spelling = field(default_factory=Spelling)
 
     def __post_init__(self) -> None:
         # Every column has a value for every row, and cannot be written to: rooms share one cohort.

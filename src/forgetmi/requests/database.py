@@ -22,6 +22,12 @@ CREATE TABLE IF NOT EXISTS subjects (
     PRIMARY KEY (request, kind, digest));
 CREATE TABLE IF NOT EXISTS never_trained (
     request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, PRIMARY KEY (request, digest));
+CREATE TABLE IF NOT EXISTS readings (
+    request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, rules TEXT NOT NULL, reading TEXT NOT NULL,
+    PRIMARY KEY (request, digest, rules));
+CREATE TABLE IF NOT EXISTS named (
+    request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, reading TEXT NOT NULL,
+    PRIMARY KEY (request, digest));
 CREATE INDEX IF NOT EXISTS subjects_by_digest ON subjects (digest);
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests, at TEXT NOT NULL, state TEXT NOT NULL,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, get_args
 
@@ -31,8 +31,10 @@ class Entry:
         state: Where it stands.
         batch: Which forget list it went into; None = none yet.
         record: Digest of the record that closed it; "" = none yet.
-        patients, studies: Keyed digests.
+        patients, studies: Keyed digests, as the cohort reads them for which a forget list was made last.
         never_trained: Those of them that no model was trained on, as found when a forget list was made.
+        written: Kind to the digests of the identifiers as they were written.
+        readings: Of each of these, rules to digest; see `forgetmi.cohort.spelling.readings`.
     """
 
     number: int
@@ -47,6 +49,8 @@ class Entry:
     patients: tuple[str, ...]
     studies: tuple[str, ...]
     never_trained: tuple[str, ...] = ()
+    written: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+    readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

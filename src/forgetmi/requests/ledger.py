@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,6 +18,12 @@ from forgetmi.requests.closing import closing_faults, remarks
 from forgetmi.requests.database import FORMAT, Database
 from forgetmi.requests.deadlines import Term
 from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, Step
+from forgetmi.requests.stored_subjects import (
+    StoredSubjects,
+    read_stored,
+    write_named,
+    write_readings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +84,7 @@ class Ledger:
         patients: Sequence[str] = (),
         studies: Sequence[str] = (),
         note: str = "",
+        readings: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Entry:
         """Enter a request; one under legal hold waits on hold.
 
@@ -86,6 +92,7 @@ class Ledger:
             received, due, term, ground, scope: See `Entry`.
             patients, studies: Keyed digests, at least one.
             note: In words, without identifiers.
+            readings: Of each of them, the digests of its other spellings.
         """
         if not patients and not studies:
             raise EvidenceError(
@@ -105,6 +112,7 @@ class Ledger:
             subjects = [(number, "patient", digest) for digest in patients]
             subjects += [(number, "study", digest) for digest in studies]
             connection.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)", subjects)
+            write_readings(connection, number, readings or {})
             _write_event(connection, number, state, note)
 
         logger.info(
@@ -137,12 +145,12 @@ class Ledger:
                 for number in sorted(unknown)
             )
 
-        subjects = _read_subjects(connection)
+        subjects = read_stored(connection)
         entries = []
         for number, received, due, term, ground, scope, state, batch, record in rows:
             if state not in states or (numbers and number not in numbers):
                 continue
-            named = subjects[number]
+            named = subjects.get(number, StoredSubjects())
             entry = Entry(
                 number,
                 date.fromisoformat(received),
@@ -153,9 +161,11 @@ class Ledger:
                 state,
                 batch,
                 record,
-                patients=tuple(named.patients),
-                studies=tuple(named.studies),
+                patients=named.digests("patient"),
+                studies=named.digests("study"),
                 never_trained=tuple(named.never_trained),
+                written={kind: tuple(named.written[kind]) for kind in named.written},
+                readings=named.readings,
             )
             entries.append(entry)
         return entries
@@ -183,13 +193,18 @@ class Ledger:
         ).fetchall()
 
     def process(
-        self, numbers: Sequence[int], *, never_trained: Mapping[int, Sequence[str]] | None = None
+        self,
+        numbers: Sequence[int],
+        *,
+        never_trained: Mapping[int, Sequence[str]] | None = None,
+        named: Mapping[int, Mapping[str, str]] | None = None,
     ) -> int:
         """Mark requests as being carried out together; returns the number of the batch.
 
         Args:
             numbers: The requests.
             never_trained: Number to those of its subjects that no model was trained on; a record need not forget them.
+            named: Number to the digests of its subjects as they were written, to those by which the cohort has them.
         """
         with self._database.transaction() as connection:
             last = connection.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0
@@ -208,6 +223,7 @@ class Ledger:
                     "INSERT INTO never_trained VALUES (?, ?)",
                     [(entry.number, digest) for digest in digests],
                 )
+                write_named(connection, entry.number, (named or {}).get(entry.number, {}))
                 _write_event(connection, entry.number, "processing", f"forget list {batch}")
 
         logger.info("batch %d begun: %d requests", batch, len(numbers))
@@ -305,30 +321,6 @@ class Ledger:
                 Fault(f"{entry.name} is {entry.state} already", where=self._name) for entry in final
             )
         return entries
-
-
-@dataclass
-class _Subjects:
-    """Whom one request names, as keyed digests in the order they were entered."""
-
-    patients: list[str] = field(default_factory=list)
-    studies: list[str] = field(default_factory=list)
-    never_trained: list[str] = field(default_factory=list)
-
-
-def _read_subjects(connection: sqlite3.Connection) -> dict[int, _Subjects]:
-    """Whom each request names, by its number."""
-    subjects: dict[int, _Subjects] = {}
-
-    for request, kind, digest in connection.execute("SELECT * FROM subjects ORDER BY rowid"):
-        named = subjects.setdefault(request, _Subjects())
-        digests = named.patients if kind == "patient" else named.studies
-        digests.append(digest)
-
-    for request, digest in connection.execute("SELECT * FROM never_trained ORDER BY rowid"):
-        subjects[request].never_trained.append(digest)
-
-    return subjects
 
 
 def _write_event(connection: sqlite3.Connection, number: int, state: State, note: str) -> None:

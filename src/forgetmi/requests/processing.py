@@ -12,11 +12,12 @@ import numpy as np
 
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import PartitionError
+from forgetmi.core.errors import EvidenceError, Fault, PartitionError
 from forgetmi.core.files import write_text
 from forgetmi.core.partition import Partition
 from forgetmi.requests.entries import Entry, Kind, State, Step
 from forgetmi.requests.ledger import Ledger
+from forgetmi.requests.matching import spelling_faults, subjects_in
 
 # What the data of a patient or study are to the model in service.
 TRAINED = "trained on"
@@ -43,6 +44,7 @@ class ForgetList:
         rows: Keyed digest and name of the request, one a subject to forget.
         never_trained: Number of a request to those of its subjects that no model was trained on.
         notes: What was left out and why, in words.
+        named: Number of a request to the digests of its subjects as they were written, to those of the cohort.
     """
 
     kind: Kind
@@ -50,6 +52,7 @@ class ForgetList:
     rows: tuple[tuple[str, str], ...]
     never_trained: Mapping[int, Sequence[str]]
     notes: tuple[str, ...]
+    named: Mapping[int, Mapping[str, str]]
 
     def write(self, path: Path) -> None:
         """Write it as CSV, for ``--partition.forget-list``."""
@@ -68,7 +71,7 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
         only: Numbers of the requests wanted, open or already processing; none = every open one.
 
     Raises:
-        EvidenceError: A number is unknown.
+        EvidenceError: A number is unknown, or somebody named is in the cohort in another spelling that no rule covers.
     """
     notes: list[str] = []
     partition = _partition_in_service(ledger.steps(), cohort, notes)
@@ -78,9 +81,16 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
     taken: list[Entry] = []
     rows: list[tuple[str, str]] = []
     never_trained: dict[int, list[str]] = {}
+    named: dict[int, dict[str, str]] = {}
+    faults: list[Fault] = []
 
     for entry in ledger.entries(only, states=states):
-        digests = entry.patients if kind == "patient" else entry.studies
+        # As the cohort has them; somebody in another spelling is neither passed over nor taken for granted
+        as_cohort = subjects_in(cohort.spelling, kind, entry)
+        digests = list(dict.fromkeys(as_cohort.values()))
+        faults += spelling_faults(
+            cohort.spelling, kind, entry, {w for w, d in as_cohort.items() if d not in standing}
+        )
         standings = [standing.get(digest, ABSENT) for digest in digests]
 
         reason = _why_left_out(entry, kind, standings)
@@ -94,6 +104,7 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
                 notes.append(f"{entry.name}: {count} of {len(standings)} are {name}")
 
         taken.append(entry)
+        named[entry.number] = as_cohort
         never_trained[entry.number] = []
         for digest, name in zip(digests, standings, strict=True):
             if name == TRAINED:
@@ -101,7 +112,9 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
             elif name in NEVER_TRAINED:
                 never_trained[entry.number].append(digest)
 
-    return ForgetList(kind, tuple(taken), tuple(rows), never_trained, tuple(notes))
+    if faults:
+        raise EvidenceError(faults)
+    return ForgetList(kind, tuple(taken), tuple(rows), never_trained, tuple(notes), named)
 
 
 def standing_of_subjects(cohort: Cohort, kind: Kind, partition: Partition | None) -> dict[str, str]:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
-from forgetmi.cohort.forget_list import PATIENT_COLUMNS, STUDY_COLUMN
+from forgetmi.cohort.forget_list import PATIENT_COLUMNS, STUDY_COLUMN, no_identifier_column
 from forgetmi.cohort.identifiers import Pseudonyms
+from forgetmi.cohort.identity import canonical_cells, damage
+from forgetmi.cohort.spelling import Subject, readings
 from forgetmi.core.errors import EvidenceError, Fault
 
 _TELLING = 4  # letters and digits from which an identifier in free words is no accident
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Whom a request names.
+
+    Args:
+        patients, studies: Keyed digests; one of the two is empty.
+        readings: Of each of them, the digests of its other spellings; see `forgetmi.cohort.spelling.readings`.
+    """
+
+    patients: tuple[str, ...]
+    studies: tuple[str, ...]
+    readings: Mapping[str, Mapping[str, str]]
 
 
 def read_subjects(
@@ -18,8 +35,8 @@ def read_subjects(
     pseudonyms: Pseudonyms,
     *,
     words: tuple[str, ...] = (),
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Keyed digests of patients and of studies.
+) -> Subjects:
+    """Keyed digests of patients or of studies.
 
     Args:
         path: CSV or Parquet with a column patient_id (or subject_id), or else study_id.
@@ -27,42 +44,50 @@ def read_subjects(
         words: Free words that will be stored with them; they may not hold any of the identifiers.
 
     Raises:
-        EvidenceError: There is no such column, a cell is blank, or the words hold an identifier.
+        EvidenceError: There is no such column, a cell is blank or damaged, or the words hold an identifier.
     """
     table = read_strings(path)
     column = _identifier_column(table)
-    identifiers = [cell.strip() for cell in table.columns[column]]
+    identifiers = canonical_cells(table.identifiers(column)).tolist()
 
     # All faults at once, none of which repeats an identifier.
     faults = [
         *table.faults,
         *_blank_faults(table, identifiers),
+        *_damage_faults(table, identifiers),
         *_telling_faults(table, identifiers, words),
     ]
     if faults:
         raise EvidenceError(faults)
 
-    # One digest a subject, in the order of the file.
-    kind = "study" if column == STUDY_COLUMN else "patient"
-    digests = pseudonyms.digests(kind, identifiers).tolist()
-    unique = tuple(dict.fromkeys(digests))
+    # One digest a subject, in the order of the file. Under which rule it will be read, its cohort decides.
+    kind: Subject = "study" if column == STUDY_COLUMN else "patient"
+    known: dict[str, Mapping[str, str]] = {}
+    for identifier in dict.fromkeys(identifiers):
+        digest = pseudonyms.digest(kind, identifier)
+        known[digest] = readings(kind, identifier, pseudonyms)
     if kind == "study":
-        return (), unique
-    return unique, ()
+        return Subjects((), tuple(known), known)
+    return Subjects(tuple(known), (), known)
 
 
 def _identifier_column(table: StringTable) -> str:
     for column in (*PATIENT_COLUMNS, STUDY_COLUMN):
         if column in table.columns:
             return column
+    raise EvidenceError(no_identifier_column(table))
 
-    raise EvidenceError(
-        Fault(
-            f"no column {', '.join(PATIENT_COLUMNS)} or {STUDY_COLUMN}",
-            where=table.file,
-            do="Name the column of identifiers so.",
-        )
-    )
+
+def _damage_faults(table: StringTable, identifiers: Sequence[str]) -> list[Fault]:
+    """Rows whose identifier a spreadsheet damaged."""
+    faults = []
+    for row, identifier in enumerate(identifiers):
+        if reason := damage(identifier):
+            do = "Write it as text, as the cohort has it."
+            faults.append(
+                Fault("the identifier is damaged", where=table.where(row), why=reason, do=do)
+            )
+    return capped(faults[:MOST], len(faults), f"damaged identifiers in {table.file}")
 
 
 def _blank_faults(table: StringTable, identifiers: Sequence[str]) -> list[Fault]:

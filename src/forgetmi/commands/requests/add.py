@@ -65,7 +65,7 @@ def add(argv: Sequence[str]) -> None:
 
     # Raw identifiers go no further than this call.
     pseudonyms = Pseudonyms(load_key(options.key_file))
-    patients, studies = read_subjects(options.who, pseudonyms, words=(ground, options.note))
+    subjects = read_subjects(options.who, pseudonyms, words=(ground, options.note))
 
     ledger = Ledger(options.ledger, key_id=pseudonyms.key_id)
     entry = ledger.add(
@@ -74,9 +74,10 @@ def add(argv: Sequence[str]) -> None:
         term=options.term,
         ground=ground,
         scope=options.scope,
-        patients=patients,
-        studies=studies,
+        patients=subjects.patients,
+        studies=subjects.studies,
         note=options.note,
+        readings=subjects.readings,
     )
 
     echo(f"{entry.name}: {subject_count(entry)}, {entry.scope}, {entry.state}, due {entry.due}")

@@ -56,8 +56,11 @@ def list_requests(argv: Sequence[str]) -> None:
 
 def _plain(entry: Entry, ledger: Ledger) -> dict[str, Any]:
     """One request for JSON."""
+    # Digests of other spellings serve to match, and name nobody else
+    plain = asdict(entry)
+    del plain["readings"], plain["written"]
     return {
-        **asdict(entry),
+        **plain,
         "request": entry.name,
         "history": ledger.history(entry.number),
     }

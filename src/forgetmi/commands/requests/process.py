@@ -62,7 +62,9 @@ def process(argv: Sequence[str]) -> None:
     # The list is on disk before the ledger says that its requests are being processed.
     forget_list.write(options.out)
     batch = ledger.process(
-        [entry.number for entry in forget_list.entries], never_trained=forget_list.never_trained
+        [entry.number for entry in forget_list.entries],
+        never_trained=forget_list.never_trained,
+        named=forget_list.named,
     )
 
     # What to run next, from the model in service

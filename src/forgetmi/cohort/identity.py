@@ -1,0 +1,233 @@
+"""The one place that decides what an identifier is: which cells are blank, which are damaged, which name the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+
+from forgetmi.core.arrays import Strings, codes
+
+# In what two spellings may differ and still name the same; "never" = in nothing.
+Same = Literal["never", "leading-zeros", "decimals", "case", "punctuation", "blanks", "unicode"]
+RULES: tuple[str, ...] = tuple(rule for rule in get_args(Same) if rule != "never")
+
+# The rules in words
+IN_WORDS = {
+    "leading-zeros": "leading zeros",
+    "decimals": "a .0 at the end",
+    "case": "upper and lower case",
+    "punctuation": "punctuation",
+    "blanks": "blanks",
+    "unicode": "the Unicode form",
+}
+
+# Words that programs write for a missing value, in lower case
+_MISSING = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        nan -nan none na n/a n.a. <na> null nil nat - -- – —
+        #n/a #na #null! #ref! #value! #name? #div/0! #num!
+        """,
+    )
+)
+
+# Marks that cannot be seen, beside the format characters (Unicode: default ignorable code points)
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180b\u180c\u180d\u180f")
+
+_SCIENTIFIC = re.compile(r"[+-]?(\d+([.,]\d+)?e[+-]\d+|\d+[.,]\d+e\d+)", re.IGNORECASE)
+_DECIMAL = re.compile(r"[+-]?(\d+)[.,]0+")
+_DIGITS_KEPT = 15  # digits of a whole number that a spreadsheet keeps
+_EXACT = 2**53  # whole numbers that a floating-point number keeps
+
+
+def canonical(cell: str) -> str:
+    """An identifier as it is compared and digested everywhere: "" where the cell is blank or a word for missing.
+
+    Invisible marks (zero width, direction, variation) are gone, characters are composed (Unicode NFC), and there are no
+    blanks around it.
+
+    Args:
+        cell: The cell as it is written.
+
+    Examples:
+        >>> canonical(" p7\u200b "), canonical("NaN")
+        ('p7', '')
+    """
+    # Letters and digits of ASCII alone, as most identifiers are
+    text = cell.strip()
+    if not text.isascii():
+        text = "".join(character for character in text if not _is_invisible(character))
+        text = unicodedata.normalize("NFC", text).strip()
+    return "" if text.lower() in _MISSING else text
+
+
+def folded(text: str, rules: Iterable[str]) -> str:
+    """A canonical identifier without that in which spellings may differ.
+
+    Args:
+        text: The identifier.
+        rules: Some of `RULES`; their order does not matter.
+
+    Returns:
+        The identifier after every rule; as it is where nothing would be left of it.
+    """
+    chosen = set(rules)
+    kept = text
+
+    # Compatible characters, and the digits of other scripts
+    if "unicode" in chosen and not kept.isascii():
+        kept = unicodedata.normalize("NFKC", kept)
+        kept = "".join(_digit(character) for character in kept)
+
+    # 7.0 and 007 are 7; zeros begin any number within an identifier
+    if "decimals" in chosen:
+        kept = re.sub(r"(?<=[0-9])[.,]0+$", "", kept)
+    if "leading-zeros" in chosen:
+        kept = re.sub(r"(?<![0-9])0+(?=[0-9])", "", kept)
+
+    if "case" in chosen:
+        kept = unicodedata.normalize("NFC", kept.casefold())
+    if "punctuation" in chosen:
+        kept = "".join(mark for mark in kept if unicodedata.category(mark)[0] not in "PS")
+    if "blanks" in chosen:
+        kept = "".join(kept.split())
+    return kept.strip() or text
+
+
+def likeness(text: str) -> tuple[str, ...]:
+    """What all spellings of one identifier have in common; two identifiers are alike where they share one of these."""
+    # Zeros count before punctuation is gone (12-05, 12-5) and after it (12-05, 1205)
+    without_zeros = folded(text, RULES)
+    others = [rule for rule in RULES if rule != "leading-zeros"]
+    zeros_last = folded(folded(text, others), ("leading-zeros",))
+    return tuple(dict.fromkeys((without_zeros, zeros_last)))
+
+
+def differences(one: str, other: str) -> tuple[str, ...]:
+    """The fewest rules under which two identifiers are the same, all of `RULES` where no fewer suffice."""
+    for number in range(1, len(RULES)):
+        for rules in combinations(RULES, number):
+            if folded(one, rules) == folded(other, rules):
+                return rules
+    return RULES
+
+
+def changing(text: str) -> tuple[str, ...]:
+    """The rules that would change an identifier."""
+    return tuple(rule for rule in RULES if folded(text, (rule,)) != text)
+
+
+def in_words(rules: Iterable[str]) -> str:
+    """Rules as a message names them."""
+    return ", ".join(IN_WORDS[rule] for rule in rules)
+
+
+def damage(text: str, *, decimals: bool = False) -> str:
+    """What a spreadsheet or a table of floating-point numbers did to an identifier, in words; "" = nothing.
+
+    Args:
+        text: A canonical identifier.
+        decimals: Whether a .0 at the end is no damage, since the user said so.
+    """
+    if _SCIENTIFIC.fullmatch(text):
+        return "it is written as a power of ten, and its last digits are lost"
+
+    # Whole numbers beyond 2^53 were rounded
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal is None:
+        return ""
+    if len(decimal[1]) > _DIGITS_KEPT + 1 or int(decimal[1]) > _EXACT:
+        return "it is a decimal number beyond 2^53, whose last digits are lost"
+    return (
+        "" if decimals else "it ends in .0, as a whole number does that was read as a decimal one"
+    )
+
+
+def rounded(texts: Iterable[str]) -> list[str]:
+    """Whole numbers of more than 15 digits, where every one has zeros alone after the 15th: a spreadsheet does that.
+
+    One such number may be right; of three further digits in all, one table in a thousand would look so by chance.
+
+    Args:
+        texts: Distinct canonical identifiers of one column.
+
+    Returns:
+        Those numbers; none where one of them has other digits there.
+    """
+    long = [
+        text for text in texts if text.isascii() and text.isdigit() and len(text) > _DIGITS_KEPT
+    ]
+    if any(text[_DIGITS_KEPT:].strip("0") for text in long):
+        return []
+    return long if sum(len(text) - _DIGITS_KEPT for text in long) >= 3 else []
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which spellings name the same, as the user said.
+
+    Args:
+        same: Rules; "never" = spellings that differ otherwise are different persons.
+        written: Canonical spelling to the identifier it stands for, from a mapping file.
+    """
+
+    same: tuple[Same, ...] = ()
+    written: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules by which spellings are the same."""
+        return tuple(rule for rule in RULES if rule in self.same)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the user has said that all other spellings are different persons."""
+        return "never" in self.same
+
+    def identifier(self, text: str) -> str:
+        """The identifier that a canonical spelling stands for."""
+        listed = self.written.get(text, text)
+        return folded(listed, self.rules) if self.rules else listed
+
+    def identifiers(self, texts: Strings) -> Strings:
+        """The same of n canonical spellings."""
+        if not self.rules and not self.written:
+            return texts
+        code, distinct = codes(texts)
+        return np.array([self.identifier(text) for text in distinct], dtype=object)[code]
+
+
+def canonical_cells(cells: Iterable[str]) -> Strings:
+    """n cells as canonical identifiers, each distinct one computed once."""
+    code, distinct = codes(np.asarray(list(cells), dtype=object))
+    return np.array([canonical(cell) for cell in distinct], dtype=object)[code]
+
+
+def folded_cells(texts: Strings, rules: Iterable[str]) -> Strings:
+    """n canonical identifiers without that in which spellings may differ."""
+    chosen = tuple(rules)
+    if not chosen:
+        return texts
+    code, distinct = codes(texts)
+    return np.array([folded(text, chosen) for text in distinct], dtype=object)[code]
+
+
+def _is_invisible(character: str) -> bool:
+    """Whether a character has no width and no meaning of its own."""
+    if unicodedata.category(character) == "Cf" or character in _INVISIBLE:
+        return True
+    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+
+
+def _digit(character: str) -> str:
+    """A decimal digit of any script as its ASCII one; anything else as it is."""
+    value = unicodedata.decimal(character, None)
+    return character if value is None else str(value)

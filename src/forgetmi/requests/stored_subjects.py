@@ -1,0 +1,70 @@
+"""Whom the ledger's requests name: digests as written, in other spellings, and as a cohort has them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forgetmi.requests.entries import Kind
+
+
+def _nobody() -> dict[Kind, list[str]]:
+    return {"patient": [], "study": []}
+
+
+@dataclass
+class StoredSubjects:
+    """Whom one request names, as keyed digests in the order they were entered; see `Entry`.
+
+    Args:
+        written: Kind to digests as they were written.
+        named: Digest as written to that by which a cohort has the subject, where they differ.
+        never_trained: Those that no model was trained on.
+        readings: Digest as written to the digests under each rule.
+    """
+
+    written: dict[Kind, list[str]] = field(default_factory=_nobody)
+    named: dict[str, str] = field(default_factory=dict)
+    never_trained: list[str] = field(default_factory=list)
+    readings: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def digests(self, kind: Kind) -> tuple[str, ...]:
+        """The subjects of one kind, as the cohort has them; two spellings of one count once."""
+        digests = [self.named.get(written, written) for written in self.written[kind]]
+        return tuple(dict.fromkeys(digests))
+
+
+def read_stored(connection: sqlite3.Connection) -> dict[int, StoredSubjects]:
+    """Whom each request names, by its number."""
+    subjects: dict[int, StoredSubjects] = {}
+
+    for request, kind, digest in connection.execute("SELECT * FROM subjects ORDER BY rowid"):
+        of_request = subjects.setdefault(request, StoredSubjects())
+        of_request.written[kind].append(digest)
+
+    for request, digest in connection.execute("SELECT * FROM never_trained ORDER BY rowid"):
+        subjects[request].never_trained.append(digest)
+    for request, written, digest in connection.execute("SELECT * FROM named"):
+        subjects[request].named[written] = digest
+    for request, written, rules, reading in connection.execute("SELECT * FROM readings"):
+        subjects[request].readings.setdefault(written, {})[rules] = reading
+
+    return subjects
+
+
+def write_readings(
+    connection: sqlite3.Connection, number: int, readings: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Store the digests of a request's subjects in other spellings."""
+    rows = []
+    for digest, by_rules in readings.items():
+        rows += [(number, digest, rules, reading) for rules, reading in by_rules.items()]
+    connection.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?)", rows)
+
+
+def write_named(connection: sqlite3.Connection, number: int, named: Mapping[str, str]) -> None:
+    """Store by which digests a cohort has a request's subjects, in place of what another cohort had."""
+    connection.execute("DELETE FROM named WHERE request = ?", (number,))
+    rows = [(number, written, digest) for written, digest in named.items() if digest != written]
+    connection.executemany("INSERT INTO named VALUES (?, ?, ?)", rows)
