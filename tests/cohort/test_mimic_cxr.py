@@ -118,6 +118,7 @@ def test_reports_from_the_authors_table(tmp_path: Path, key: Path) -> None:
     assert cohort.report.tolist() == ["first .", "second .", "second .", "third .", "fourth ."]
     assert cohort.image.tolist() == [""] * 5
     assert cohort.notices == (
+        "5 of 5 rows were found in all_data.tsv (by study_id)",
         "1 reports of all_data.tsv belong to no study of split.csv and are not used",
     )
 
@@ -159,6 +160,7 @@ def test_rows_without_grade_or_report_are_left_out_and_listed(tmp_path: Path, ke
     ).load()
     assert len(cohort) == 5
     assert cohort.notices == (
+        "7 of 8 rows were found in all_data.tsv (by study_id)",
         "2 rows of split.csv have a severity that is no grade (edeme_severity is not 0 to 3) and are left out "
         "(rows 6-7)",
         "1 rows of split.csv have no report and are left out (rows 8)",
@@ -388,8 +390,12 @@ def test_folder_faults(tmp_path: Path, key: Path) -> None:
             split=write_split(tmp_path / "a.csv", ["1"], "subject_id"), images="none", key_file=key
         ).load()
     empty = write_tsv(tmp_path / "all_data.tsv", ["0\t0\t95000077\ta\tof nobody ."])
-    with pytest.raises(CohortError, match="no row of the split list has a grade and a report"):
+    with pytest.raises(CohortError, match="none of 5 rows is in the table"):
         MimicCxrCohort(split=split, reports=empty, images="none", key_file=key).load()
+    for report in (tmp_path / "both" / "2.0.0").rglob("*.txt"):
+        report.unlink()
+    with pytest.raises(CohortError, match="no row of the split list has a grade and a report"):
+        MimicCxrCohort(split=split, root=tmp_path / "both" / "2.0.0", key_file=key).load()
 
 
 def test_grades_from_reports(tmp_path: Path, key: Path) -> None:
@@ -411,7 +417,7 @@ def test_grades_from_reports(tmp_path: Path, key: Path) -> None:
     ).load()
     assert cohort.label.tolist() == [0, 2, 2, 1, -1]
     assert (
-        cohort.notices[0]
+        cohort.notices[1]
         == "grades were read from the reports: 2 of 4 studies have the split list's, 1 have none"
     )
 
@@ -431,6 +437,10 @@ def test_subgroups_from_metadata(tmp_path: Path, key: Path) -> None:
     ).load()
     assert cohort.subgroups["view"].tolist() == ["PA", "", "", "AP", ""]
     assert cohort.subgroups["sex"].tolist() == ["F", "F", "F", "", ""]
+    assert cohort.notices[-2:] == (
+        "2 of 5 rows were found in metadata.csv (by dicom_id)",
+        "3 of 5 rows were found in patients.csv (by subject_id)",
+    )
 
 
 @pytest.fixture
@@ -462,7 +472,7 @@ def test_published_split_list_has_its_documented_counts(
     assert len(set(cohort.patient[test])) == 156
     assert Counter(cohort.label[test].tolist()) == {0: 236, 1: 109, 2: 117, 3: 69}
     assert set(cohort.split[~test]) == {"train"}
-    assert cohort.notices == ()
+    assert cohort.notices == ("6742 of 6742 rows were found in all_data.tsv (by study_id)",)
     one_row_a_study = np.unique(cohort.study.astype(str), return_index=True)[1]
     studies = Counter(Counter(cohort.patient[one_row_a_study].tolist()).values())
     assert (studies[1], studies[2], studies[33]) == (489, 325, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,28 +12,24 @@ import numpy as np
 from forgetmi.cohort.archives import is_zip
 from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
-from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
+from forgetmi.cohort.files import StringTable
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.identity import Identity, Same
+from forgetmi.cohort.joined import looked_up, matched
 from forgetmi.cohort.mimic_files import branch_folder, read_all_data
 from forgetmi.cohort.mimic_reports import read_reports
+from forgetmi.cohort.mimic_split_list import read_split_list
 from forgetmi.cohort.raw_rows import UNKNOWN, RawRows
-from forgetmi.cohort.row_checks import stripped
 from forgetmi.cohort.sampling import Flags
+from forgetmi.cohort.spelling import read_identity
 from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 
-# Names of the column of grades; the endings of image files; what counts as training
-SEVERITY = ("edema_severity", "edeme_severity")  # the published split list has the second spelling
+# The endings of image files; what counts as training
 ENDINGS = {"dicom": "dcm", "jpg": "jpg"}
 TRAINING_FOLDS = {"1", "2", "3", "4", "5"}
 _GRADE_CELLS = {"0", "1", "2", "3", "0.0", "1.0", "2.0", "3.0"}
-# The form of each identifier; a cell of another form could lead out of the folder
-_FORMS = {
-    "subject_id": re.compile(r"\d{8}"),
-    "study_id": re.compile(r"\d{8}"),
-    "dicom_id": re.compile(r"[0-9a-zA-Z][0-9a-zA-Z-]*"),
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class MimicCxrCohort:
     """
 
     split: Path
-    """The split list (CSV)."""
+    """The split list (CSV, also as .csv.gz)."""
     root: Path | None = None
     """Folder of images; the folder that holds p10 ... p19, or one up to five levels above it."""
     reports: Path | None = None
@@ -64,9 +59,14 @@ class MimicCxrCohort:
     normalise: bool = False
     """Write numbers as NUMBER and set blanks between tokens, as in all_data.tsv (whose texts are taken as they are)."""
     metadata: Path | None = None
-    """The images' metadata table (unpacked CSV with dicom_id, ViewPosition), for results by view."""
+    """The images' metadata table (.csv or .csv.gz with dicom_id, ViewPosition), for results by view."""
     patients: Path | None = None
-    """MIMIC-IV's patients table (unpacked CSV with subject_id, gender), for results by sex."""
+    """MIMIC-IV's patients table (.csv or .csv.gz with subject_id, gender), for results by sex."""
+    same_identifiers: tuple[Same, ...] = ()
+    """In what the spellings of one identifier may differ, here and in forget lists: leading-zeros, decimals (7.0, 7),
+    case, punctuation, blanks, unicode; never = others that are alike are different people."""
+    identifier_map: Path | None = None
+    """CSV with columns written and identifier: a patient's identifier as some row has it, and the one it stands for."""
     key_file: Path | None = None
     """Secret key of the identifier digests; default: $FORGETMI_KEY_FILE, else your own user-level key."""
     name: str = "mimic_cxr"
@@ -83,7 +83,8 @@ class MimicCxrCohort:
                 that are not there. None of them holds an identifier, a report or an image path.
         """
         pseudonyms = Pseudonyms(load_key(self.key_file))
-        table, severity, cells = self._split_list()
+        identity = read_identity(self.same_identifiers, self.identifier_map)
+        table, severity, cells = read_split_list(self.split, identity)
 
         # Images and reports
         root = None if self.root is None else branch_folder(self.root, "root")
@@ -125,6 +126,7 @@ class MimicCxrCohort:
             label, note = _report_labels(cells["study_id"], text, label)
             notices += (note,)
 
+        subgroups, joins = self._subgroups(cells, identity)
         rows = RawRows(
             patient=cells["subject_id"],
             study=cells["study_id"],
@@ -133,7 +135,7 @@ class MimicCxrCohort:
             label=label,
             image=self._image_paths(cells),
             split=_splits_of_folds(cells["fold"]),
-            subgroups=self._subgroups(cells),
+            subgroups=subgroups,
             where=lambda i: table.where(int(included[i])),
             columns={
                 "patient": "subject_id",
@@ -143,29 +145,17 @@ class MimicCxrCohort:
                 "split": "fold",
             },
             faults=table.faults,
-            notices=notices,
+            notices=notices + joins,
         )
         return build_cohort(
             rows,
             name=self.name,
             pseudonyms=pseudonyms,
+            identity=identity,
             classes=GRADES,
             ordinal=True,
             image_root=root or Path(),
         )
-
-    def _split_list(self) -> tuple[StringTable, str, dict[str, Strings]]:
-        """The split list, the name of its column of grades, and its cells without blanks around them."""
-        table = read_strings(self.split)
-        severity = next((name for name in SEVERITY if name in table.columns), SEVERITY[0])
-        names = (*_FORMS, severity, "fold")
-        if missing := table.missing(names):
-            raise CohortError(missing, table.faults)
-
-        cells = {name: stripped(table.columns[name]) for name in names}
-        if malformed := _malformed(table, cells):
-            raise CohortError(malformed, table.faults)
-        return table, severity, cells
 
     def _texts(
         self,
@@ -214,36 +204,31 @@ class MimicCxrCohort:
             paths.append(f"p{subject[:2]}/p{subject}/s{study}/{dicom}.{ending}")
         return np.array(paths, dtype=object)
 
-    def _subgroups(self, cells: Mapping[str, Strings]) -> dict[str, Strings]:
-        """The view of each image and the sex of each patient, where their tables are given."""
+    def _subgroups(
+        self, cells: Mapping[str, Strings], identity: Identity
+    ) -> tuple[dict[str, Strings], tuple[str, ...]]:
+        """The view of each image and the sex of each patient, where their tables are given; and notices."""
+        tables = (
+            ("view", self.metadata, "dicom_id", "ViewPosition"),
+            ("sex", self.patients, "subject_id", "gender"),
+        )
         subgroups = {}
-        if self.metadata is not None:
-            subgroups["view"] = _looked_up(
-                self.metadata, "dicom_id", "ViewPosition", cells["dicom_id"]
-            )
-        if self.patients is not None:
-            subgroups["sex"] = _looked_up(
-                self.patients, "subject_id", "gender", cells["subject_id"]
-            )
-        return subgroups
-
-
-def _looked_up(path: Path, key: str, column: str, identifiers: Strings) -> Strings:
-    """A table's values of identifiers, "" where it has none."""
-    table = read_strings(path)
-    if missing := table.missing([key, column]):
-        raise CohortError(missing, table.faults)
-
-    # Identifiers that the table lacks have no value
-    value_of = dict(zip(table.columns[key], table.columns[column], strict=True))
-    values = [value_of.get(identifier, "").strip() for identifier in identifiers]
-    return np.array(values, dtype=object)
+        notices: tuple[str, ...] = ()
+        for name, path, key, column in tables:
+            if path is not None:
+                found, notice = looked_up(
+                    path, key, column, cells[key], decimals="decimals" in identity.rules
+                )
+                subgroups[name] = found
+                notices += (notice,)
+        return subgroups, notices
 
 
 def _texts_of_table(path: Path, split_file: str, study: Strings) -> tuple[Strings, tuple[str, ...]]:
     """Each row's report from the original authors' table; and notices."""
     # Reports of other studies are counted, not used
     text_of, notices = read_all_data(path)
+    notices += (matched(study, text_of, path.name, "study_id"),)
     unused = len(text_of.keys() - set(study))
     if unused:
         notices += (
@@ -251,26 +236,6 @@ def _texts_of_table(path: Path, split_file: str, study: Strings) -> tuple[String
         )
     texts = [text_of.get(identifier, "") for identifier in study]
     return np.array(texts, dtype=object), notices
-
-
-def _malformed(table: StringTable, cells: Mapping[str, Strings]) -> list[Fault]:
-    """One fault for each identifier that does not have MIMIC-CXR's form."""
-    problem = "the identifier is malformed"
-    faults = []
-    for name, form in _FORMS.items():
-        # A limited number is spelled out, without the identifier
-        rows = [row for row, cell in enumerate(cells[name]) if not form.fullmatch(cell)]
-        of_column = []
-        for row in rows[:MOST]:
-            of_column.append(
-                Fault(
-                    problem,
-                    where=f"{table.where(row)}, column {name!r}",
-                    do="Use MIMIC-CXR's own identifiers, without p and s in front.",
-                )
-            )
-        faults += capped(of_column, len(rows), f"{problem} (column {name!r})")
-    return faults
 
 
 def _has_grade(severity: Strings) -> Flags:

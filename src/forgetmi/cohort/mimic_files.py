@@ -7,6 +7,8 @@ from pathlib import Path
 
 from forgetmi.cohort.files import MOST, capped
 from forgetmi.cohort.folder_files import is_apple
+from forgetmi.cohort.identity import canonical
+from forgetmi.cohort.table_bytes import table_bytes
 from forgetmi.core.errors import CohortError, Fault
 
 _BRANCH = re.compile(r"p\d\d")
@@ -86,7 +88,7 @@ def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     follows the last one).
 
     Args:
-        path: The file, UTF-8, any line ends.
+        path: The file, UTF-8, any line ends, also packed (.gz).
 
     Returns:
         Study to text, and what was converted or skipped.
@@ -94,9 +96,9 @@ def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     Raises:
         CohortError: Lines with fewer than five cells, or two different texts of one study.
     """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        # Line ends of both systems
-        lines = file.read().replace("\r\n", "\n").split("\n")
+    # Line ends of both systems
+    content = table_bytes(path).decode("utf-8-sig", errors="replace")
+    lines = content.replace("\r\n", "\n").split("\n")
 
     texts: dict[str, str] = {}
     faults: list[Fault] = []
@@ -118,7 +120,7 @@ def read_all_data(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
             continue
 
         # Further cells belong to the text, which had tabs in it
-        study = cells[2].strip()
+        study = canonical(cells[2])
         text = " ".join(" ".join(cells[4:]).split())
         with_tabs += len(cells) > 5
         empty += not text

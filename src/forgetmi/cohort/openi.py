@@ -15,6 +15,7 @@ from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.folder_files import APPLE, BROKEN, counted, files_below
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.identity import Identity, Same
 from forgetmi.cohort.openi_reports import (
     OpeniReport,
     coded_grade,
@@ -51,6 +52,9 @@ class OpeniCohort:
     """Classes: normal/abnormal by the manual codes, edema grade by the manual codes, or by the report labeler."""
     show_images: bool = False
     """Whether a report may show example radiographs."""
+    same_identifiers: tuple[Same, ...] = ()
+    """In what an identifier of a forget list (CXR12) may differ: leading-zeros, decimals, case, punctuation, blanks,
+    unicode; never = others that are alike are different people."""
     key_file: Path | None = None
     """Secret key of the identifier digests; default: $FORGETMI_KEY_FILE, else your own user-level key."""
     name: str = "openi"
@@ -100,6 +104,7 @@ class OpeniCohort:
             rows,
             name=self.name,
             pseudonyms=pseudonyms,
+            identity=Identity(self.same_identifiers),
             classes=("normal", "abnormal") if self.labels == "normal" else GRADES,
             ordinal=self.labels != "normal",
             show_images=self.show_images,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from forgetmi.cohort.files import read_strings
-from forgetmi.cohort.mimic_cxr import SEVERITY
+from forgetmi.cohort.mimic_split_list import SEVERITY
 from forgetmi.cohort.phantom.patient import draw_patient
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.seeding import derive, numpy_generator

@@ -1,0 +1,89 @@
+"""Columns of a second table, looked up by identifier: how many rows matched is said, and none is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
+from forgetmi.cohort.identity import canonical_cells, folded_cells
+from forgetmi.core.arrays import Strings
+from forgetmi.core.errors import CohortError, Fault
+
+
+def looked_up(
+    path: Path, key: str, column: str, identifiers: Strings, *, decimals: bool = False
+) -> tuple[Strings, str]:
+    """A table's values of n identifiers, "" where it has none; and a notice of how many it has.
+
+    Args:
+        path: The table.
+        key: Its column of identifiers.
+        column: Its column of values.
+        identifiers: n canonical identifiers.
+        decimals: Whether 7.0 is 7.
+
+    Raises:
+        CohortError: It cannot be read, lacks a column, gives an identifier two values, or has none of the identifiers.
+    """
+    table = read_strings(path)
+    if missing := table.missing([key, column]):
+        raise CohortError(missing, table.faults)
+
+    keys = canonical_cells(table.identifiers(key))
+    if decimals:
+        keys = folded_cells(keys, ("decimals",))
+    value_of = _values(table, keys, table.columns[column])
+    values = [value_of.get(identifier, "") for identifier in identifiers]
+    return np.array(values, dtype=object), matched(identifiers, value_of, table.file, key)
+
+
+def matched(identifiers: Strings, known: Mapping[str, str], file: str, key: str) -> str:
+    """A notice of how many rows a second table has.
+
+    Args:
+        identifiers: n identifiers.
+        known: Those of the table.
+        file: The table's name.
+        key: The column by which they are looked up.
+
+    Raises:
+        CohortError: It has none of them.
+    """
+    count = sum(identifier in known for identifier in identifiers)
+    if count == 0 and len(identifiers):
+        raise CohortError(
+            Fault(
+                f"none of {len(identifiers)} rows is in the table",
+                where=file,
+                why=f"they are looked up by {key}",
+                do="Check that it is the table of these data, and how it writes its identifiers.",
+            )
+        )
+    return f"{count} of {len(identifiers)} rows were found in {file} (by {key})"
+
+
+def _values(table: StringTable, keys: Strings, cells: Strings) -> dict[str, str]:
+    """Identifier to value; a blank identifier has none.
+
+    Raises:
+        CohortError: An identifier has two values.
+    """
+    values: dict[str, str] = {}
+    faults: list[Fault] = []
+    for row, (identifier, cell) in enumerate(zip(keys, cells, strict=True)):
+        value = cell.strip()
+        if identifier and values.setdefault(identifier, value) != value:
+            faults.append(
+                Fault(
+                    "the identifier has another value in an earlier row",
+                    where=table.where(row),
+                    do="Leave one of the rows out.",
+                )
+            )
+    if faults:
+        rest = f"identifiers with two values in {table.file}"
+        raise CohortError(capped(faults[:MOST], len(faults), rest))
+    return values
