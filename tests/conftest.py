@@ -83,6 +83,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_field() -> Path:
+    """The folder of hospitals' inputs beside the repository; tests that need it skip where it is absent."""
+    folder = Path(__file__).parents[1].parent / "shared" / "field"
+    if not folder.is_dir():
+        pytest.skip("the folder of hospitals' inputs is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def sign_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A signing key; its public half has the ending .pub."""
     from tests.runs import new_key

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from forgetmi.audit.rows import (
     AttackMissing,
@@ -25,9 +26,13 @@ from forgetmi.audit.rows import (
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
+from forgetmi.core.json_text import parse_json, read_json
 from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.serialization import from_plain
 from forgetmi.evaluation.channels import Channel
+
+_WHAT = "the audit"
+_DO = "Restore the file, or audit the run again: forgetmi audit."
 
 
 @dataclass(frozen=True)
@@ -122,4 +127,18 @@ class Audit:
         Raises:
             SpecError: A field is missing, unknown or of another type.
         """
-        return from_plain(cls, json.loads(text), where=where, complete=True)
+        values = parse_json(text, where=where, what=_WHAT, do=_DO)
+        return from_plain(cls, values, where=where, complete=True)
+
+    @classmethod
+    def read(cls, path: Path) -> Audit:
+        """Read a file of what `to_json` wrote.
+
+        Args:
+            path: The audit.json of a run.
+
+        Raises:
+            SpecError: It is missing, or a field is missing, unknown or of another type.
+        """
+        values = read_json(path, what=_WHAT, do=_DO)
+        return from_plain(cls, values, where=path.name, complete=True)

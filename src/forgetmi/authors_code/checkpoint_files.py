@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.json_text import read_json
 
 CONFIG = "config.json"
 WEIGHTS = "pytorch_model.bin"
@@ -81,12 +81,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: It cannot be read, or is no mapping.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            Fault("it cannot be read", where=path.name, why=type(error).__name__)
-        ) from error
+    do = "Give the config.json that the model was saved with."
+    values = read_json(path, what="the configuration", do=do, error=CheckpointError)
 
     if not isinstance(values, dict):
         raise CheckpointError(Fault("it is not a mapping", where=path.name))

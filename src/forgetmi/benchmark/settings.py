@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import MOST_VALUE, printable, quoted
 from forgetmi.core.registry import methods
 from forgetmi.core.serialization import from_plain
+from forgetmi.core.yaml_text import parse_yaml
 from forgetmi.methods.forget_mi import WEIGHTS
 from forgetmi.unlearning.info import MethodInfo
 
@@ -58,27 +58,32 @@ def read_setting(text: str) -> Setting:
         SpecError: The method or an option is unknown, or a value does not fit.
     """
     # The name, then its options
+    where = printable(text, MOST_VALUE)
     kind, _, options = text.partition(":")
 
     values: dict[str, Any] = {}
     faults = []
     for pair in filter(None, options.split(",")):
         name, equals, value = pair.partition("=")
-        if equals:
-            values[name.strip()] = yaml.safe_load(value)
-        else:
+        name = name.strip()
+        if not equals or name in values:
+            problem = "is no option" if not equals else "is given twice"
             faults.append(
                 Fault(
-                    f"{pair!r} is no option",
-                    where=text,
+                    f"{quoted(name)} {problem}",
+                    where=where,
                     do="Write NAME:option=value,option=value.",
                 )
             )
+            continue
+
+        what = f"the value of {name}"
+        values[name] = parse_yaml(value, where=where, what=what, do="Write one value.")
     if faults:
         raise SpecError(faults)
 
     # Types and names of the options are checked here
-    method = from_plain(methods.get(kind), values, where=text)
+    method = from_plain(methods.get(kind), values, where=where)
     return Setting(text, method)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from forgetmi.core.cost import Cost
 from forgetmi.core.files import write_json
+from forgetmi.core.json_text import read_json
 from forgetmi.core.scores import Evaluation
+from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
 
 
@@ -64,9 +65,17 @@ class Store:
         if not path.exists():
             return None
 
+        stored = read_json(
+            path,
+            what="the outcome of a model",
+            do="Remove its folder, and the model is made again.",
+            where=f"{path.parent.name}/{path.name}",
+        )
+
         # The identity is stored for the reader alone
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return Outcome(stored["reason"], Cost(**stored["cost"]), stored["weights"])
+        if isinstance(stored, dict):
+            stored.pop("identity", None)
+        return from_plain(Outcome, stored, where=path.name, complete=True)
 
     def finished(self, digest: str) -> bool:
         """Whether a model was made; one that failed is tried again."""
@@ -96,4 +105,4 @@ class Store:
 
     def read_evaluation(self, digest: str) -> Evaluation:
         """The same as an object."""
-        return Evaluation.from_json(self.evaluation(digest).read_text(encoding="utf-8"))
+        return Evaluation.read(self.evaluation(digest))

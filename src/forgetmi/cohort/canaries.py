@@ -16,14 +16,17 @@ import numpy as np
 
 from forgetmi.core.arrays import Ints, codes
 from forgetmi.core.cohort import Cohort, ForgetRequest
-from forgetmi.core.errors import CohortError, Fault, PartitionError
+from forgetmi.core.errors import CohortError, Fault, PartitionError, SpecError
 from forgetmi.core.files import write_json, write_text
+from forgetmi.core.json_text import read_json
 from forgetmi.core.partition import Partition
+from forgetmi.core.plain_text import Source, read_text
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.serialization import from_plain
 
 # File names: the list itself, and its digest to publish
 SEALED, COMMITMENT = "canaries.json", "commitment.txt"
+_COMMITMENT_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,17 @@ class Canaries:
     patients: tuple[str, ...]
     included: tuple[bool, ...]
     salt: str
+
+    def __post_init__(self) -> None:
+        distinct = len(set(self.patients)) == len(self.patients)
+        if not self.patients or not distinct or len(self.patients) != len(self.included):
+            raise CohortError(
+                Fault(
+                    "the sealed list does not have one coin for each of its patients",
+                    where=SEALED,
+                    do="Restore the original list.",
+                )
+            )
 
     @property
     def commitment(self) -> str:
@@ -179,18 +193,12 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
     Raises:
         CohortError: It cannot be read, is of another cohort, or is not the one its commitment was published for.
     """
+    do = "Give the canaries.json of forgetmi cohort canaries."
+    plain = read_json(path, what="the canaries", do=do, error=CohortError)
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
         canaries = from_plain(Canaries, plain, where=path.name, complete=True)
-    except (OSError, ValueError) as error:
-        raise CohortError(
-            Fault(
-                "the canaries cannot be read",
-                where=path.name,
-                why=type(error).__name__,
-                do="Give the canaries.json of forgetmi cohort canaries.",
-            )
-        ) from error
+    except SpecError as error:
+        raise CohortError(error.faults) from None
 
     # Digests of patients mean nothing in another cohort
     if canaries.cohort != cohort.digest:
@@ -205,10 +213,7 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
 
     # The commitment, where it lies in the same folder, shows that the list was not changed
     commitment = path.with_name(COMMITMENT)
-    if (
-        commitment.exists()
-        and commitment.read_text(encoding="utf-8").strip() != canaries.commitment
-    ):
+    if commitment.exists() and _published(commitment) != canaries.commitment:
         raise CohortError(
             Fault(
                 "the canaries were changed after they were sealed",
@@ -218,3 +223,9 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
             )
         )
     return canaries
+
+
+def _published(path: Path) -> str:
+    """The commitment as it was published."""
+    source = Source(path.name, "the commitment", "Restore the file.", CohortError)
+    return read_text(path, source, limit=_COMMITMENT_BYTES).strip()

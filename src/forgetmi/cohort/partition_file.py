@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import numpy as np
 
 from forgetmi.core.arrays import Ints, codes
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import Fault, PartitionError
+from forgetmi.core.errors import Fault, PartitionError, SpecError
 from forgetmi.core.files import write_json
+from forgetmi.core.json_text import read_json
 from forgetmi.core.partition import SETS, Partition
+from forgetmi.core.plain_text import Source
+from forgetmi.core.serialization import from_plain
 
 
 def write_partition(path: Path, partition: Partition) -> None:
@@ -44,17 +47,10 @@ def write_partition(path: Path, partition: Partition) -> None:
 
 def _require_same(path: Path, plain: Mapping[str, Any]) -> None:
     """Refuse to go on where the stored partition is another."""
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PartitionError(
-            Fault(
-                "the stored partition cannot be read",
-                where=path.name,
-                why="the file is damaged",
-                do="Restore it, or choose another --out.",
-            )
-        ) from error
+    do = "Restore it, or choose another --out."
+    stored = read_json(path, what="the stored partition", do=do, error=PartitionError)
+    if not isinstance(stored, dict):
+        raise _source(path.name).refused("it is no mapping of keys to values")
 
     # A field may be missing on either side
     changed = [name for name in {**plain, **stored} if stored.get(name) != plain.get(name)]
@@ -69,12 +65,73 @@ def _require_same(path: Path, plain: Mapping[str, Any]) -> None:
         )
 
 
-def stored_rows(stored: Mapping[str, Any]) -> dict[str, Ints]:
-    """The row numbers in a stored partition's values; `earlier` is absent where nobody was forgotten before."""
-    # A set that is missing is a damaged file; `earlier` may be missing
-    rows = {name: np.asarray(stored[name], np.int64) for name in SETS}
-    earlier = np.asarray(stored.get("earlier", ()), np.int64)
-    return {**rows, "earlier": earlier}
+@dataclass(frozen=True)
+class StoredPartition:
+    """The content of partition.json.
+
+    Args:
+        cohort: Digest of the cohort.
+        rows: Rows of each set, and of those forgotten before ("earlier").
+        whole_patients: False when single studies were requested.
+        notes: How the sets were drawn, in words.
+    """
+
+    cohort: str
+    rows: dict[str, Ints]
+    whole_patients: bool
+    notes: tuple[str, ...]
+
+
+def read_stored(path: Path) -> StoredPartition:
+    """A partition as stored, whatever cohort it is of.
+
+    Args:
+        path: A partition.json.
+
+    Raises:
+        PartitionError: It cannot be read, or a field is missing or of another type.
+    """
+    source = _source(path.name)
+    stored = read_json(path, what=source.what, do=source.do, error=PartitionError)
+    if not isinstance(stored, dict):
+        raise source.refused("it is no mapping of keys to values")
+
+    # A set that is missing is a damaged file; `earlier` is absent where nobody was forgotten before
+    rows = {}
+    for name in (*SETS, "earlier"):
+        numbers = stored.get(name, [] if name == "earlier" else None)
+        if not _are_rows(numbers):
+            raise source.refused(f"{name} is no list of different row numbers")
+        rows[name] = np.asarray(numbers, np.int64)
+
+    # What else it holds
+    known = {name: stored[name] for name in _FACTS if name in stored}
+    try:
+        facts = from_plain(_Facts, known, where=path.name)
+    except SpecError as error:
+        raise PartitionError(error.faults) from None
+    return StoredPartition(facts.cohort, rows, facts.whole_patients, facts.notes)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """All of partition.json but the rows."""
+
+    cohort: str
+    whole_patients: bool
+    notes: tuple[str, ...]
+
+
+_FACTS = ("cohort", "whole_patients", "notes")
+
+
+def _are_rows(numbers: Any) -> bool:
+    """Whether a value is a list of different whole numbers, 0 or more."""
+    if not isinstance(numbers, list):
+        return False
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        return False
+    return len(set(numbers)) == len(numbers)
 
 
 def read_partition(path: Path, cohort: Cohort) -> Partition:
@@ -83,24 +140,10 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
     Raises:
         PartitionError: It cannot be read, or is of another cohort.
     """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        rows = stored_rows(stored)
-        digest = stored["cohort"]
-        whole_patients = stored["whole_patients"]
-        notes = tuple(stored["notes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PartitionError(
-            Fault(
-                "the partition cannot be read",
-                where=path.name,
-                why=type(error).__name__,
-                do="Give the partition.json of a run, train or unlearn.",
-            )
-        ) from error
+    stored = read_stored(path)
 
     # Row numbers mean nothing in another cohort
-    if digest != cohort.digest:
+    if stored.cohort != cohort.digest:
         raise PartitionError(
             Fault(
                 "the partition belongs to another cohort",
@@ -110,11 +153,35 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
             )
         )
 
+    check_rows(stored, len(cohort), path.name)
     return Partition(
-        **rows,
+        **stored.rows,
         patient=codes(cohort.patient)[0],
         group=codes(cohort.group)[0],
         cohort=cohort.digest,
-        whole_patients=whole_patients,
-        notes=notes,
+        whole_patients=stored.whole_patients,
+        notes=stored.notes,
+    )
+
+
+def check_rows(stored: StoredPartition, count: int, where: str) -> None:
+    """Refuse rows that a cohort does not have.
+
+    Args:
+        stored: The partition.
+        count: Rows of the cohort.
+        where: Name of the file.
+
+    Raises:
+        PartitionError: Some row is beyond the last one.
+    """
+    for name, rows in stored.rows.items():
+        if len(rows) and rows.max() >= count:
+            raise _source(where).refused(f"{name} names rows that the cohort does not have")
+
+
+def _source(name: str) -> Source:
+    """What is read, for messages."""
+    return Source(
+        name, "the partition", "Give the partition.json of a run, train or unlearn.", PartitionError
     )

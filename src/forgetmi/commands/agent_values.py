@@ -10,6 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forgetmi.core.plain_text import MOST_DEPTH, Source, check_values
+from forgetmi.core.printable import MOST_VALUE, printable
+from forgetmi.core.yaml_text import MOST_CHARACTERS, parse_yaml
 from forgetmi.run.spec import CHOICES
 
 
@@ -69,17 +72,21 @@ def read_pairs(
         if part in chosen and len(path) == 1 and _has_no_default(owner, path[0]):
             required.append(f"--{name}={text}")
         else:
-            values |= _one_by_one(name, read_value(text, kind), kind)
+            values |= _one_by_one(name, read_value(text, kind, name), kind)
 
     return values, required
 
 
-def read_value(text: str, kind: Any) -> Any:
+def read_value(text: str, kind: Any, name: str = "") -> Any:
     """A value as Python writes it, hence the agent (``True``, ``[8, 16]``, ``None``), or as YAML does.
 
     Args:
         text: The value.
         kind: Type of the option; where that is text, text stays as it is.
+        name: Of the option, for messages.
+
+    Raises:
+        SpecError: It is neither, holds a key twice, or a number that is none or does not fit 64 bits.
     """
     is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
     alternatives = typing.get_args(kind) if is_union else (kind,)
@@ -94,22 +101,40 @@ def read_value(text: str, kind: Any) -> Any:
     # One value of several, as on any command line.
     is_tuple = typing.get_origin(kind) is tuple
     if is_tuple and not text.startswith(("[", "(")):
-        return (read_value(text, typing.get_args(kind)[0]),)
+        return (read_value(text, typing.get_args(kind)[0], name),)
 
     # Numbers, lists and mappings: as Python writes them, else as YAML does.
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError):
-        return _read_yaml_value(text)
-
-
-def _read_yaml_value(text: str) -> Any:
-    import yaml
+    what = f"the value of --{printable(name, MOST_VALUE)}" if name else "the value"
+    source = Source("command line", what, "Write a number, a list or text.")
+    if len(text) > MOST_CHARACTERS:
+        raise source.refused(f"it has more than {MOST_CHARACTERS:,} characters")
+    if sum(map(text.count, "([{")) > MOST_DEPTH * MOST_DEPTH:
+        raise source.refused("it has too many brackets")
 
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
+        tree = ast.parse(text.strip(), mode="eval")
+        value = ast.literal_eval(tree)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return parse_yaml(text, where=source.where, what=source.what, do=source.do)
+
+    # Python takes the last of two equal keys.
+    twice = _keys_twice(tree)
+    if twice:
+        raise source.twice([(key, 1, 1) for key in twice])
+    check_values(value, source)
+    return value
+
+
+def _keys_twice(tree: ast.AST) -> list[str]:
+    """Keys that stand twice in one mapping."""
+    twice = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [ast.dump(key) for key in node.keys if key is not None]
+            given = {ast.dump(key): key for key in node.keys if key is not None}
+            names = [getattr(given[key], "value", "") for key in given if keys.count(key) > 1]
+            twice += [str(name) for name in names]
+    return twice
 
 
 def _one_by_one(name: str, value: Any, kind: Any) -> dict[str, Any]:

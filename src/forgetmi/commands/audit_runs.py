@@ -102,7 +102,7 @@ def _renewed_record(run: Path) -> str:
     """Make a run's unsigned record anew after its pages changed."""
     spec, directory = spec_of(run), RunDirectory(run)
     cohort, partition = load_data(spec)
-    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    evaluation = Evaluation.read(directory.metrics)
     return keep_record(Run(directory, cohort, partition, evaluation), spec, Recording())
 
 

@@ -62,5 +62,5 @@ def record(argv: Sequence[str]) -> None:
 
     # The record follows from what the run has stored; nothing is measured again
     cohort, partition = load_data(spec)
-    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    evaluation = Evaluation.read(directory.metrics)
     echo(keep_record(Run(directory, cohort, partition, evaluation), spec, recording))

@@ -60,7 +60,7 @@ def report(argv: Sequence[str]) -> None:
         )
 
     cohort, partition = load_data(spec)
-    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    evaluation = Evaluation.read(directory.metrics)
     finished = Run(directory, cohort, partition, evaluation)
 
     # The pages, and on request their PDF files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from reprlib import Repr
 from typing import Any
 
 # Longest text and longest quoted value in a message, characters.
@@ -48,11 +49,35 @@ def quoted(value: Any, limit: int = MOST_VALUE) -> str:
     Returns:
         One line of text.
     """
-    # Whole numbers of thousands of digits have no decimal text in Python.
-    if isinstance(value, int) and abs(value) >= 10**20:
+    # Long text and large collections are cut before they are written out, not after.
+    return printable(_Short(limit).repr(value), limit + 40)
+
+
+class _Short(Repr):
+    """A repr that stays short and does not fail, whatever is in the value.
+
+    Args:
+        limit: Most characters of a text.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self.maxlevel = 4
+        self.maxother = limit
+
+    def repr_int(self, value: int, level: int) -> str:
+        """A whole number; those of thousands of digits have no decimal text in Python."""
+        if abs(value) < 10**20:
+            return repr(value)
         digits = value.bit_length() * 30_103 // 100_000 + 1
         return f"a whole number of about {digits} digits"
-    return printable(repr(value), limit)
+
+    def repr_str(self, value: str, level: int) -> str:
+        """Text, cut where it is too long."""
+        if len(value) <= self.limit:
+            return repr(value)
+        return f"{value[: self.limit]!r}... ({len(value)} characters)"
 
 
 def _escaped(character: str) -> str:

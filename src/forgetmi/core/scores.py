@@ -6,9 +6,16 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.errors import EvaluationError, Fault, SpecError
+from forgetmi.core.json_text import parse_json, read_json
+from forgetmi.core.plain_text import Source
+from forgetmi.core.serialization import from_plain
+
+_WHAT = "the measurement"
+_DO = "Restore the file, or give the run's command again, which makes it anew."
 
 
 @dataclass(frozen=True)
@@ -84,27 +91,49 @@ class Evaluation:
         return f"{text}\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Evaluation:
+    def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote.
 
         Raises:
             EvaluationError: It is damaged, or something else.
         """
+        where = "metrics.json"
+        stored = parse_json(text, where=where, what=_WHAT, do=_DO, error=EvaluationError)
+        return cls._from_plain(stored, where)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file of what `to_json` wrote.
+
+        Args:
+            path: The metrics.json of a run, or a file like it.
+
+        Raises:
+            EvaluationError: It is missing, damaged, or something else.
+        """
+        stored = read_json(path, what=_WHAT, do=_DO, error=EvaluationError)
+        return cls._from_plain(stored, path.name)
+
+    @classmethod
+    def _from_plain(cls, values: Any, where: str) -> Self:
+        """Scores of each model, told apart from failures by their kind."""
         try:
-            stored = json.loads(text)
+            stored = from_plain(_Stored, values, where=where, complete=True)
             scores = {}
-            for model, values in stored["scores"].items():
-                scores[model] = tuple(map(_from_plain, values))
-            return cls(scores, tuple(stored["notes"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EvaluationError(
-                Fault(
-                    "the measurement cannot be read",
-                    where="metrics.json",
-                    why=type(error).__name__,
-                    do="Restore the file, or give the run's command again, which makes it anew.",
-                )
-            ) from error
+            for model, entries in stored.scores.items():
+                scores[model] = tuple(_from_plain(entry, where) for entry in entries)
+        except SpecError as error:
+            why = "; ".join(fault.what for fault in error.faults[:3])
+            raise Source(where, _WHAT, _DO, EvaluationError).refused(why) from None
+        return cls(scores, stored.notes)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The form of metrics.json."""
+
+    scores: Mapping[str, tuple[Any, ...]]
+    notes: tuple[str, ...]
 
 
 def _to_plain(score: Score | Failed) -> dict[str, Any]:
@@ -118,13 +147,13 @@ def _to_plain(score: Score | Failed) -> dict[str, Any]:
     return {"kind": "score", **values}
 
 
-def _from_plain(values: dict[str, Any]) -> Score | Failed:
-    values = dict(values)
-    kind = values.pop("kind")
-    if kind == "failed":
-        return Failed(**values)
+def _from_plain(values: Any, where: str) -> Score | Failed:
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind not in ("score", "failed"):
+        raise SpecError(
+            Fault("a score is neither measured nor failed", where=where, why="its kind", do=_DO)
+        )
 
-    # JSON has lists in place of tuples.
-    if values["interval"] is not None:
-        values["interval"] = tuple(values["interval"])
-    return Score(**values)
+    # The kind tells the class, and is no field of it.
+    rest = {name: value for name, value in values.items() if name != "kind"}
+    return from_plain(Score if kind == "score" else Failed, rest, where=where, complete=True)

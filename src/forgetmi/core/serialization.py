@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.errors import Fault, ForgetMIError, SpecError
+from forgetmi.core.plain_text import LEAST_NUMBER, MOST_NUMBER, key_named
+from forgetmi.core.printable import MOST_VALUE, quoted
 from forgetmi.core.registry import Registry
 from forgetmi.core.suggest import did_you_mean
 
@@ -61,7 +64,9 @@ class _Reader:
     def build(self, cls: Any, values: Any, path: str, *, top: bool = False) -> Any:
         """A dataclass; None when something was wrong."""
         if not isinstance(values, dict):
-            self._fault(f"{path or 'the content'} must be a mapping of keys", why=f"got {values!r}")
+            # Not quoted: it may be the content of another file, given by mistake.
+            why = f"it is {_kind_of(values)}"
+            self._fault(f"{path or 'the content'} must be a mapping of keys", why=why)
             return None
 
         hints = _type_hints(cls)
@@ -74,9 +79,8 @@ class _Reader:
             key_path = _join(path, str(key))
             if key not in fields:
                 known = f"Known here: {', '.join(fields)}."
-                self._fault(
-                    f"unknown key {key_path!r}", do=did_you_mean(str(key), fields, then=known)
-                )
+                advice = did_you_mean(str(key)[:MOST_VALUE], fields, then=known)
+                self._fault(f"unknown {key_named(key_path)}", do=advice)
             elif top and key in self.choices:
                 arguments[key] = self._choose(self.choices[key], value, key_path)
             else:
@@ -93,7 +97,7 @@ class _Reader:
         # The dataclass has rules of its own.
         try:
             return cls(**arguments)
-        except SpecError as error:
+        except ForgetMIError as error:
             self.faults.extend(error.faults)
             return None
 
@@ -117,9 +121,11 @@ class _Reader:
         # Single values; a whole number is none of text, and True is no number.
         if origin is Literal and value in typing.get_args(kind):
             return value
-        if kind is Path and isinstance(value, str):
+        if kind is Path and isinstance(value, str) and value.isprintable():
             return Path(value)
-        if kind in (int, str, bool) and type(value) is kind:
+        if kind is int and type(value) is int:
+            return self._in_64_bits(value, path)
+        if kind in (str, bool) and type(value) is kind:
             return value
         if kind is float:
             number = _number(value)
@@ -161,8 +167,15 @@ class _Reader:
         value_kind = typing.get_args(kind)[1]
         converted = {}
         for key, item in value.items():
-            converted[str(key)] = self.convert(value_kind, item, f"{path}.{key}")
+            converted[str(key)] = self.convert(value_kind, item, _join(path, str(key)))
         return converted
+
+    def _in_64_bits(self, value: int, path: str) -> int | None:
+        """A whole number as every library holds it."""
+        if LEAST_NUMBER <= value <= MOST_NUMBER:
+            return value
+        self._fault(f"{path} does not fit 64 bits", why=f"got {quoted(value)}")
+        return None
 
     def _choose(self, registry: Registry, value: Any, path: str) -> Any:
         """A dataclass whose class is named by the key ``kind``."""
@@ -189,9 +202,10 @@ class _Reader:
     def _misfit(self, kind: Any, value: Any, path: str) -> None:
         advice = ""
         if typing.get_origin(kind) is Literal:
-            advice = did_you_mean(str(value), map(str, typing.get_args(kind)))
+            advice = did_you_mean(str(value)[:MOST_VALUE], map(str, typing.get_args(kind)))
+        expected = _type_name(kind)
         self._fault(
-            f"{path} does not fit", why=f"got {value!r}, expected {_type_name(kind)}", do=advice
+            f"{path} does not fit", why=f"got {quoted(value)}, expected {expected}", do=advice
         )
 
     def _fault(self, problem: str, *, why: str = "", do: str = "") -> None:
@@ -208,17 +222,32 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
+def _kind_of(value: Any) -> str:
+    """What a value is, in a word."""
+    words = {
+        str: "text",
+        list: "a list",
+        tuple: "a list",
+        bool: "true or false",
+        type(None): "empty",
+    }
+    return words.get(type(value), "a number")
+
+
 def _number(value: Any) -> float | None:
-    """A number, also one that YAML 1.1 reads as text (1e-4)."""
+    """A finite number, also one that YAML 1.1 reads as text (1e-4)."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        return float(value)
-    except ValueError:
+        number = float(value)
+    except (ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
+    if kind is float:
+        return "a finite number"
     return getattr(kind, "__name__", str(kind))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 import zlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from tokenize import TokenError
+from typing import IO, Any
+from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from forgetmi.core.arrays import Floats, Ints, Strings, read_only
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.regular_file import open_regular
 
 _TEXT = ("model", "cohort", "patient", "study")
 
@@ -25,9 +29,38 @@ _DAMAGED = (
     TypeError,
     AttributeError,
     EOFError,
+    IndexError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
     BadZipFile,
+    LargeZipFile,
+    TokenError,
+    struct.error,
     zlib.error,
 )
+
+# Readers of an array's header, by version of the format
+_HEADERS: dict[tuple[int, int], Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+# Kinds of numpy's types, and dimensions, of each array
+_FORMS: dict[str, tuple[str, int]] = {
+    "model": ("U", 0),
+    "cohort": ("U", 0),
+    "row": ("iu", 1),
+    "patient": ("U", 1),
+    "study": ("U", 1),
+    "label": ("iu", 1),
+    "image_logits": ("f", 2),
+    "text_logits": ("f", 2),
+    "image_embedding": ("f", 2),
+    "text_embedding": ("f", 2),
+    "joint_embedding": ("f", 2),
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,19 +148,104 @@ class Signals:
             EvaluationError: The file is missing, damaged, or no file of signals.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                values: dict[str, Any] = {name: stored[name] for name in stored.files}
-
-            # Two values are single words, stored as arrays without dimension.
-            values["model"] = str(values["model"])
-            values["cohort"] = str(values["cohort"])
-            return cls(**values)
+            values = _arrays(path)
         except _DAMAGED as error:
-            raise EvaluationError(
-                Fault(
-                    "the signals cannot be read",
-                    where=path.name,
-                    why=type(error).__name__,
-                    do="Give a file that forgetmi wrote; remove a damaged one from a run, and the run makes it again.",
-                )
-            ) from error
+            raise _unreadable(path, _reason(error)) from None
+
+        # Arrays that fit together, of the types that `save` writes
+        why = _why_not(values)
+        if why:
+            raise _unreadable(path, why)
+
+        # Two values are single words, stored as arrays without dimension.
+        values["model"] = str(values["model"])
+        values["cohort"] = str(values["cohort"])
+        return cls(**values)
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays in an .npz by name; none that takes more memory than the file."""
+    with open_regular(path) as file, ZipFile(file) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != ZIP_STORED:
+                raise ValueError("it is compressed, which forgetmi never does")
+
+        # numpy reads from the archive's own stream: a path could be exchanged meanwhile
+        values = {}
+        for entry in archive.infolist():
+            name = entry.filename.removesuffix(".npy")
+            if name in values:
+                raise ValueError("an array is given twice")
+            with archive.open(entry) as stream:
+                values[name] = _array(stream, entry.file_size)
+        return values
+
+
+def _array(stream: IO[bytes], size: int) -> npt.NDArray[Any]:
+    """One array, whose header claims no more than is there."""
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise ValueError("an array is of another format")
+    shape, fortran, dtype = _HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("an array holds objects")
+
+    count = math.prod(shape)
+    if dtype.itemsize * count > size:
+        raise ValueError("an array is cut short")
+    flat = np.frombuffer(stream.read(dtype.itemsize * count), dtype, count=count)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _reason(error: BaseException) -> str:
+    """Why a file is unreadable: the system's reason or our own, else the kind of error; never the content."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if type(error) is ValueError and str(error).startswith(("it is ", "an array ")):
+        return str(error)
+    return f"{type(error).__name__} while reading it"
+
+
+def _why_not(values: dict[str, npt.NDArray[Any]]) -> str:
+    """Why some arrays are no signals; empty = they are."""
+    known = {field.name: field for field in fields(Signals)}
+    needed = {name for name, field in known.items() if field.default is MISSING}
+    if not needed <= set(values) <= set(known):
+        return "an array is missing, or one is unknown"
+
+    # Kinds: text, whole numbers, numbers
+    count = len(values["row"]) if values["row"].ndim == 1 else -1
+    for name, value in values.items():
+        kinds, dimensions = _FORMS[name]
+        if value.dtype.kind not in kinds or value.ndim != dimensions:
+            return f"{name} is of another type or shape"
+        if dimensions and len(value) != count:
+            return f"{name} has another number of rows"
+    if not count:
+        return "it holds no rows"
+
+    return _why_not_numbers(values)
+
+
+def _why_not_numbers(values: dict[str, npt.NDArray[Any]]) -> str:
+    """Why rows, labels and classes do not fit together; empty = they do."""
+    row, label = values["row"], values["label"]
+    classes = values["image_logits"].shape[1]
+    if row.min() < 0 or len(np.unique(row)) < len(row):
+        return "row holds a negative number, or one twice"
+    if classes < 2 or values["text_logits"].shape[1] != classes:
+        return "the logits are not of the same classes, or of fewer than 2"
+    if label.min() < -1 or label.max() >= classes:
+        return "label holds a number that is no class"
+    return ""
+
+
+def _unreadable(path: Path, why: str) -> EvaluationError:
+    return EvaluationError(
+        Fault(
+            "the signals cannot be read",
+            where=path.name,
+            why=why,
+            do="Give a file that forgetmi wrote; remove a damaged one from a run, and the run makes it again.",
+        )
+    )

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.json_text import MOST_BYTES, read_json
+from forgetmi.core.plain_text import Source, read_text
 from forgetmi.data.wordpiece import BLANKS, SPECIAL
 
 # Chunks between blanks whose tokens are remembered.
@@ -155,7 +157,7 @@ def _read_pretrained(directory: Path) -> dict[str, Any]:
 
 
 def _read_tokenizer_json(path: Path) -> dict[str, Any]:
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = read_json(path, what="the tokenizer", do="")
     # Only what the fields of a `Tokenizer` describe can be taken over.
     model, normalizer = stored["model"], stored["normalizer"]
     if model["type"] != "WordPiece" or normalizer["type"] != "BertNormalizer":
@@ -178,10 +180,10 @@ def _read_vocab_txt(directory: Path) -> dict[str, Any]:
     config = directory / "tokenizer_config.json"
     options = {}
     if config.exists():
-        options = json.loads(config.read_text(encoding="utf-8"))
+        options = read_json(config, what="the tokenizer's configuration", do="")
 
     # A last line end makes no empty piece.
-    lines = (directory / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    lines = _text(directory / "vocab.txt").split("\n")
     if lines[-1] == "":
         lines.pop()
 
@@ -190,3 +192,8 @@ def _read_vocab_txt(directory: Path) -> dict[str, Any]:
         "lowercase": bool(options.get("do_lower_case", True)),
         "strip_accents": options.get("strip_accents"),
     }
+
+
+def _text(path: Path) -> str:
+    """The text of a model's file."""
+    return read_text(path, Source(path.name, "the vocabulary", ""), limit=MOST_BYTES)

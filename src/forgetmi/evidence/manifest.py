@@ -11,6 +11,7 @@ from typing import Any
 
 from forgetmi.core.arrays import Ints, Strings
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.json_text import parse_json
 from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain
 from forgetmi.evidence.merkle import Absence, Inclusion, MerkleTree
@@ -18,6 +19,9 @@ from forgetmi.evidence.record import TrainingData
 
 FORMAT = "forgetmi absence 1"
 PROOFS = "absence.json"
+
+# Most bytes of the proofs: 40,000 images take about 200 MiB
+PROOFS_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -60,19 +64,12 @@ class Proofs:
         Raises:
             EvidenceError: It is not of this form.
         """
+        do = "Use the original file."
+        values = parse_json(text, where=PROOFS, what="the proofs", do=do, error=EvidenceError)
         try:
-            proofs = from_plain(cls, json.loads(text), where=PROOFS, complete=True)
+            proofs = from_plain(cls, values, where=PROOFS, complete=True)
         except SpecError as error:
             raise EvidenceError(error.faults) from None
-        except ValueError as error:
-            raise EvidenceError(
-                Fault(
-                    "the proofs cannot be read",
-                    where=PROOFS,
-                    why=f"the file is no JSON: {type(error).__name__}",
-                    do="Use the original file.",
-                )
-            ) from None
 
         if proofs.format != FORMAT:
             raise EvidenceError(

@@ -7,11 +7,11 @@ digest and those of all files it names, for ``sha256sum -c``) and, where a key w
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import NoReturn
 
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.json_text import MOST_BYTES, parse_json
+from forgetmi.core.regular_file import read_regular
 from forgetmi.core.serialization import from_plain
 from forgetmi.evidence.record import FORMAT, RECORD, Record
 
@@ -54,7 +54,7 @@ def read_record(path: Path) -> Record:
     """
     path = path / RECORD if path.is_dir() else path
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit=MOST_BYTES)
     except OSError as error:
         raise EvidenceError(
             Fault(
@@ -82,24 +82,17 @@ def read_record(path: Path) -> Record:
 
 def _parsed(content: bytes, name: str) -> Record:
     """The record in the bytes of record.json; other bytes with the same meaning are refused."""
+    do = "Use the original file."
+    plain = parse_json(content, where=name, what="the record", do=do, error=EvidenceError)
     try:
-        plain = json.loads(content.decode("ascii"), parse_constant=_refused)
         record = from_plain(Record, plain, where=name, complete=True)
-        if record.to_bytes() != content:
-            raise ValueError("it is not in canonical form")
+        canonical = record.to_bytes()
     except SpecError as error:
         raise EvidenceError(error.faults) from None
-    except ValueError as error:
-        # JSON and Unicode errors are value errors, too; their texts may quote the file
-        why = str(error)
-        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-            why = "it is no JSON in ASCII"
-        raise EvidenceError(
-            Fault("the record was altered", where=name, why=why, do="Use the original file.")
-        ) from None
+    except ValueError:
+        canonical = b""
+
+    if canonical != content:
+        why = "it is not in canonical form"
+        raise EvidenceError(Fault("the record was altered", where=name, why=why, do=do))
     return record
-
-
-def _refused(constant: str) -> NoReturn:
-    """NaN and infinity are no JSON."""
-    raise ValueError(f"it holds {constant}")

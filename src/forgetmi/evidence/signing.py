@@ -16,9 +16,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.regular_file import read_regular
 
 # Environment variable with the passphrase of the signing key
 PASSPHRASE = "FORGETMI_SIGN_PASSPHRASE"
+
+# Most bytes of a key file
+_KEY_BYTES = 2**20
 
 
 def load_private(path: Path) -> Ed25519PrivateKey:
@@ -99,7 +103,7 @@ def fits(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
 def _content(path: Path) -> bytes:
     """The bytes of a key file."""
     try:
-        return path.read_bytes()
+        return read_regular(path, limit=_KEY_BYTES)
     except OSError as error:
         raise EvidenceError(
             Fault(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.core.errors import EvidenceError
-from forgetmi.evidence.manifest import Proofs, proof_faults
+from forgetmi.core.plain_text import Source, read_text
+from forgetmi.evidence.manifest import PROOFS_BYTES, Proofs, proof_faults
 from forgetmi.evidence.record import RECORD, Record
 from forgetmi.evidence.record_files import read_record
 from forgetmi.evidence.signing import load_public
@@ -63,7 +64,8 @@ def verify(path: Path, *, key: Path | None = None, previous: Sequence[Path] = ()
     # The files it names, and the proofs in one of them
     faults = altered_files(record, root) + altered_models(record, root)
     if all(fault.where != record.data.proofs for fault in faults):
-        stored = (root / record.data.proofs).read_text(encoding="utf-8")
+        source = Source(record.data.proofs, "the proofs", "Use the original file.", EvidenceError)
+        stored = read_text(root / record.data.proofs, source, limit=PROOFS_BYTES)
         faults += proof_faults(record.data, Proofs.from_json(stored))
 
     # The records before it

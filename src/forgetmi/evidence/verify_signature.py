@@ -8,6 +8,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.json_text import MOST_BYTES
+from forgetmi.core.regular_file import read_regular
 from forgetmi.evidence.record import RECORD, Record
 from forgetmi.evidence.record_files import PUBLIC, SIGNATURE, SUMS
 from forgetmi.evidence.signing import fingerprint, fits, load_public, public_pem
@@ -54,7 +56,7 @@ def check_signature(path: Path, record: Record, trusted: Ed25519PublicKey | None
         )
 
     # That key signed exactly these bytes
-    if not fits(stored_key, signature, path.read_bytes()):
+    if not fits(stored_key, signature, _stored(root, path.name)):
         raise EvidenceError(
             Fault(
                 "the signature does not fit the record",
@@ -133,7 +135,7 @@ def _check_sums(path: Path, record: Record, *, signed: bool) -> None:
 def _stored(root: Path, name: str) -> bytes:
     """The content of one of the record's own files."""
     try:
-        return (root / name).read_bytes()
+        return read_regular(root / name, limit=MOST_BYTES)
     except OSError as error:
         raise EvidenceError(
             Fault(

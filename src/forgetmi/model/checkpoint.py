@@ -17,6 +17,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as to_bytes
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.regular_file import read_regular
 from forgetmi.model.checkpoint_facts import (
     FORMAT,
     MEMBERS,
@@ -32,6 +33,9 @@ from forgetmi.model.spec import ModelSpec
 WEIGHTS = "model.safetensors"
 FACTS = "model.json"
 VOCABULARY = "vocab.txt"
+
+# Most bytes that are read of each
+_WEIGHTS_BYTES, _VOCABULARY_BYTES = 64 * 2**30, 64 * 2**20
 
 # extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none.
 NO_GATE = "not fitted"
@@ -205,7 +209,7 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
 
     # Faults of the three files are collected and reported at once.
     faults = []
-    words = (directory / VOCABULARY).read_bytes()
+    words = _read(directory / VOCABULARY, limit=_VOCABULARY_BYTES)
     if hashlib.sha256(words).hexdigest() != facts["vocabulary"]:
         faults.append(altered(f"{where}/{VOCABULARY}"))
 
@@ -217,15 +221,18 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
     if model is not None and tensors is not None:
         faults += _fill(model, tensors, f"{where}/{WEIGHTS}", facts["weights"])
 
+    # One word piece a line; the last line end closes the last one.
+    vocabulary = tuple(words.decode(errors="replace").split("\n")[:-1])
+    if model is not None and not faults:
+        faults += _unfit(model, vocabulary, facts["classes"])
     if faults or model is None:
         raise CheckpointError(faults)
 
-    # One word piece a line; the last line end closes the last one.
     return Loaded(
         model=model.eval(),
         spec=model.spec,
         classes=tuple(facts["classes"]),
-        vocabulary=tuple(words.decode().split("\n")[:-1]),
+        vocabulary=vocabulary,
         preprocessing=facts["preprocessing"],
         extra=facts["extra"],
         version=facts["version"],
@@ -243,11 +250,21 @@ def _check_complete(directory: Path) -> None:
         raise CheckpointError(missing)
 
 
+def _read(path: Path, *, limit: int) -> bytes:
+    """The content of a file of a checkpoint."""
+    try:
+        return read_regular(path, limit=limit)
+    except OSError as error:
+        where = f"{path.parent.name}/{path.name}"
+        why = error.strerror or type(error).__name__
+        raise CheckpointError(Fault("it cannot be read", where=where, why=why)) from None
+
+
 def _read_weights(path: Path, where: str) -> tuple[dict[str, Any] | None, list[Fault]]:
     """Tensors by name, or why there are none."""
     try:
-        return read_tensors(path.read_bytes()), []
-    except (SafetensorError, ValueError) as error:
+        return read_tensors(_read(path, limit=_WEIGHTS_BYTES)), []
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = type(error).__name__
         return None, [Fault("the weights cannot be read", where=where, why=reason)]
 
@@ -271,11 +288,15 @@ def _read_architecture(
             )
         )
 
-    # Sizes that are sound one by one may still not fit together.
+    # Sizes that are sound one by one may still not fit together, or the memory.
     try:
         return _empty_model(spec, facts), faults
     except SpecError as error:
         return None, [*faults, *error.faults]
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        reason = type(error).__name__
+        fault = Fault("a model of these sizes cannot be made", where=where, why=reason)
+        return None, [*faults, fault]
 
 
 def _empty_model(spec: ModelSpec, facts: Mapping[str, Any]) -> ImageText | Ensemble:

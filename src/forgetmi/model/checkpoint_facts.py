@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.json_text import read_json
+from forgetmi.core.printable import quoted
 from forgetmi.model.spec import ModelSpec
 
 # Raised when older versions could misread what is written; a file of another format is refused.
@@ -26,17 +28,25 @@ FIELDS = {
 
 # How many models an ensemble has; absent for a single model.
 MEMBERS = "members"
+MOST_MEMBERS = 1000
+
+# Types of the other fields
+_KINDS: dict[str, type] = {
+    "version": str,
+    "spec": dict,
+    "classes": list,
+    "preprocessing": dict,
+    "extra": dict,
+    "weights": str,
+    "vocabulary": str,
+}
 
 
 def read_facts(path: Path) -> dict[str, Any]:
     """The facts of a checkpoint, if they are as they were written."""
     where = f"{path.parent.name}/{path.name}"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(
-            Fault("it cannot be read", where=where, why=type(error).__name__)
-        ) from error
+    do = "Use the original files."
+    facts = read_json(path, what="the model's facts", do=do, error=CheckpointError, where=where)
     if not isinstance(facts, dict):
         raise CheckpointError(Fault("it is not a mapping of fields", where=where))
 
@@ -52,15 +62,23 @@ def read_facts(path: Path) -> dict[str, Any]:
     if digest != facts_digest(facts):
         faults.append(altered(where))
 
+    for name, kind in _KINDS.items():
+        if name in facts and not isinstance(facts[name], kind):
+            faults.append(Fault(f"field {name!r} is of another type", where=where))
+
+    classes = facts.get("classes")
+    if isinstance(classes, list) and not all(isinstance(name, str) for name in classes):
+        faults.append(Fault("field 'classes' is no list of names", where=where))
+
     members = facts.get(MEMBERS, 1)
-    if type(members) is not int or members < 1:
+    if type(members) is not int or not 1 <= members <= MOST_MEMBERS:
         faults.append(Fault(f"field {MEMBERS!r} is not a number of models", where=where))
 
     # A file without the field is faulted above.
     if facts.get("format", FORMAT) != FORMAT:
         faults.append(
             Fault(
-                f"its format is {facts['format']!r}",
+                f"its format is {quoted(facts['format'])}",
                 where=where,
                 why=f"this version reads {FORMAT}",
             )

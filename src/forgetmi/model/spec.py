@@ -8,6 +8,10 @@ from typing import Any, Literal
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.serialization import from_plain
 
+# Far above every published model: what is larger is a mistake, and would take all memory or time.
+MOST_UNITS, MOST_LAYERS = 1_000_000, 1000
+_OF_LAYERS = ("layers", "heads", "blocks", "stages", "classes")
+
 
 @dataclass(frozen=True)
 class ResNetSpec:
@@ -36,6 +40,7 @@ class ResNetSpec:
             "stem_stride": self.stem_stride,
             "stem_width": self.stem_width,
             "blocks": self.blocks,
+            "stages": max(1, len(self.widths)),
         }
         for stage, width in enumerate(self.widths):
             counts[f"widths[{stage}]"] = width
@@ -176,6 +181,9 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.classes < 2:
             raise SpecError(Fault("a model needs at least 2 classes", why=f"got {self.classes}"))
+        faults = _below_one({"classes": self.classes}, where="model")
+        if faults:
+            raise SpecError(faults)
 
     def to_plain(self) -> dict[str, Any]:
         """Nested dictionaries of plain values."""
@@ -233,9 +241,14 @@ def paper(classes: int, vocabulary: int) -> ModelSpec:
 
 
 def _below_one(counts: dict[str, int], *, where: str) -> list[Fault]:
-    """A fault for each count that is less than 1."""
+    """A fault for each count that is less than 1, or more than any model has."""
     faults = []
     for name, value in counts.items():
+        most = MOST_LAYERS if name in _OF_LAYERS else MOST_UNITS
         if value < 1:
             faults.append(Fault(f"{name} must be at least 1", where=where, why=f"got {value}"))
+        if value > most:
+            faults.append(
+                Fault(f"{name} must be at most {most:,}", where=where, why=f"got {value}")
+            )
     return faults

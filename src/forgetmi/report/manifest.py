@@ -15,6 +15,11 @@ from typing import Any
 
 from forgetmi.core.cost import Cost
 from forgetmi.core.files import write_text
+from forgetmi.core.json_text import parse_json, read_json
+from forgetmi.core.serialization import from_plain
+
+# For messages
+_NAME, _WHAT, _DO = "manifest.json", "the manifest", "Restore the file."
 
 LIBRARIES = (
     "torch",
@@ -90,17 +95,33 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Read what `to_json` wrote."""
-        plain: dict[str, Any] = json.loads(text)
+        """Read what `to_json` wrote.
 
-        # Back to a mapping, in the order of the list
-        stages = {}
-        for stage in plain.pop("stages"):
-            name = stage.pop("stage")
-            stages[name] = Cost(**stage)
+        Raises:
+            SpecError: A field is missing, unknown or of another type.
+        """
+        return cls._from_plain(parse_json(text, where=_NAME, what=_WHAT, do=_DO))
 
-        warnings = tuple(plain.pop("warnings"))
-        return cls(**plain, stages=stages, warnings=warnings)
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read a file of what `to_json` wrote.
+
+        Raises:
+            SpecError: It is missing, or a field is missing, unknown or of another type.
+        """
+        return cls._from_plain(read_json(path, what=_WHAT, do=_DO))
+
+    @classmethod
+    def _from_plain(cls, plain: Any) -> Manifest:
+        # Back to a mapping, in the order of the list; a stage that has no name is left as it is, and refused
+        stages = plain.get("stages") if isinstance(plain, dict) else None
+        if isinstance(stages, list):
+            costs = {}
+            for stage in stages:
+                name = stage.pop("stage", "") if isinstance(stage, dict) else ""
+                costs[str(name)] = stage
+            plain["stages"] = costs
+        return from_plain(cls, plain, where=_NAME, complete=True)
 
 
 def collect(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from forgetmi.core import serialization
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 
 # What to do about a copy under a retained, and under a never-seen patient
@@ -79,16 +81,34 @@ def to_plain(duplicates: NearDuplicates) -> dict[str, Any]:
     }
 
 
-def from_plain(values: Mapping[str, Any]) -> NearDuplicates:
-    """Read what `to_plain` wrote; its sentences are made again where they are shown."""
+@dataclass(frozen=True)
+class _Stored:
+    """The form of duplicates.json."""
+
+    images_compared: tuple[int, int]
+    reports_compared: tuple[int, int]
+    copies: tuple[Any, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def from_plain(values: Any) -> NearDuplicates:
+    """Read what `to_plain` wrote; its sentences are made again where they are shown.
+
+    Raises:
+        SpecError: A field is missing, unknown or of another type.
+    """
+    where = "duplicates.json"
+    stored = serialization.from_plain(_Stored, values, where=where)
+
     pairs = []
-    for copy in values["copies"]:
+    for copy in stored.copies:
         # The advice is a sentence for readers of the file
-        fields = {name: value for name, value in copy.items() if name != "do"}
-        pairs.append(NearDuplicate(**fields))
+        if isinstance(copy, dict):
+            copy = {name: value for name, value in copy.items() if name != "do"}
+        pairs.append(serialization.from_plain(NearDuplicate, copy, where=where))
 
     return NearDuplicates(
         pairs=tuple(pairs),
-        images=tuple(values["images_compared"]),
-        reports=tuple(values["reports_compared"]),
+        images=stored.images_compared,
+        reports=stored.reports_compared,
     )

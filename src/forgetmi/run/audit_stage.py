@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Meter
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.json_text import MOST_BYTES, read_json
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.partition import Partition
+from forgetmi.core.plain_text import Source, read_text
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
 from forgetmi.report import near_duplicates
@@ -34,7 +35,7 @@ def declare(directory: RunDirectory, declared: AuditSpec) -> None:
     """
     # A rule that is there already must be the same
     if directory.rule.exists():
-        if directory.rule.read_text(encoding="utf-8") != declared.to_json():
+        if _stored_text(directory.rule) != declared.to_json():
             raise SpecError(
                 Fault(
                     "the audit's rule is not the one declared when this run began",
@@ -79,20 +80,21 @@ def declared_in(directory: RunDirectory) -> AuditSpec:
     Raises:
         SpecError: It declared none, or the file is damaged.
     """
-    try:
-        # Written by `declare`, before the first signal
-        values = json.loads(directory.rule.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    if not directory.rule.exists():
         raise SpecError(
             Fault(
                 "the run declared no rule for its audit",
                 where=directory.root.name,
                 do="Run it again with --audit.enabled.",
             )
-        ) from error
+        )
+
+    # Written by `declare`, before the first signal
+    where = f"{directory.root.name}/rule.json"
+    values = read_json(directory.rule, what="the audit's rule", do="Restore the file.", where=where)
 
     # A file that lacks an option is damaged: no default may take its place
-    return from_plain(AuditSpec, values, where=f"{directory.root.name}/rule.json", complete=True)
+    return from_plain(AuditSpec, values, where=where, complete=True)
 
 
 def read_draw(
@@ -142,7 +144,11 @@ def read_duplicates(directory: RunDirectory) -> tuple[NearDuplicate, ...]:
 
 def stored_duplicates(directory: RunDirectory) -> NearDuplicates:
     """Read a run's duplicates.json."""
-    stored = json.loads(directory.duplicates.read_text(encoding="utf-8"))
+    stored = read_json(
+        directory.duplicates,
+        what="the list of near-duplicates",
+        do="Restore the file, or give the run's command again with another --out.",
+    )
     return near_duplicates.from_plain(stored)
 
 
@@ -176,12 +182,12 @@ def stored_audit(path: Path) -> Audit:
     Raises:
         SpecError: It is missing or damaged.
     """
-    try:
-        return Audit.from_json(path.read_text(encoding="utf-8"), where=path.name)
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            Fault("the audit cannot be read", where=path.name, why=type(error).__name__)
-        ) from error
+    return Audit.read(path)
+
+
+def _stored_text(path: Path) -> str:
+    source = Source(path.name, "the audit's rule", "Restore the file, or choose another --out.")
+    return read_text(path, source, limit=MOST_BYTES)
 
 
 def _has_signals(directory: RunDirectory) -> bool:

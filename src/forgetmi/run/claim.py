@@ -8,6 +8,8 @@ from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.plain_text import Source, read_text
+from forgetmi.core.yaml_text import MOST_BYTES, parse_yaml
 
 SHOWN = 8  # keys that a message names at most
 
@@ -29,7 +31,8 @@ def claim(path: Path, text: str, *, kind: str) -> None:
         write_text(path, text)
         return
 
-    stored = path.read_text(encoding="utf-8")
+    source = Source(path.name, f"the stored {kind}", "Restore the file, or choose another --out.")
+    stored = read_text(path, source, limit=MOST_BYTES)
     if stored == text:
         return
 
@@ -46,13 +49,12 @@ def claim(path: Path, text: str, *, kind: str) -> None:
 def differing_keys(first: str, second: str) -> list[str]:
     """The dotted keys in which two YAML or JSON texts differ, sorted; "the layout" where only the writing does."""
     lines = set(_flat(first)) ^ set(_flat(second))
-    keys = {line.split(" = ")[0] for line in lines}
+    keys = {line.split(" = ")[0] for line in lines} - {""}
     return sorted(keys) or ["the layout"]
 
 
 def _flat(text: str) -> Iterator[str]:
     """``key.sub = value`` lines of a mapping."""
-    import yaml
 
     def walk(value: Any, path: str) -> Iterator[str]:
         # Entries of a list are keyed by their position.
@@ -65,4 +67,13 @@ def _flat(text: str) -> Iterator[str]:
         else:
             yield f"{path} = {value!r}"
 
-    yield from walk(yaml.safe_load(text), "")
+    yield from walk(_values(text), "")
+
+
+def _values(text: str) -> Any:
+    """The values of a YAML or JSON text; none where an edited one cannot be read."""
+    try:
+        what, do = "the stored text", "Restore the file, or choose another --out."
+        return parse_yaml(text, where="", what=what, do=do, limit=MOST_BYTES)
+    except SpecError:
+        return {}

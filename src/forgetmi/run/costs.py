@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from forgetmi.core.cost import Cost
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_models import given_model, model_names, relearnt_names, retrained_names
 from forgetmi.run.spec import RunSpec
+from forgetmi.run.trace_file import read_trace
 
 
 def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
@@ -22,8 +21,7 @@ def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
 
 def cost_of(directory: RunDirectory, name: str) -> Cost:
     """What one stage cost."""
-    trace = json.loads(directory.trace(name).read_text(encoding="utf-8"))
-    return Cost(**trace["cost"])
+    return read_trace(directory, name).cost
 
 
 def retraining_cost(spec: RunSpec, directory: RunDirectory) -> Cost | None:

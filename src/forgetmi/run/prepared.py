@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.core.files import default_cache
 from forgetmi.core.partition import Partition
+from forgetmi.core.serialization import from_plain
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
@@ -101,8 +102,9 @@ def open_checkpoint(
     _check_classes(loaded, cohort, directory)
 
     # How the model's own cohort was prepared
-    images = ImagePreprocessing(**loaded.preprocessing["images"])
-    tokenizer = Tokenizer(loaded.vocabulary, **loaded.preprocessing["text"])
+    where = f"{directory.name}/{checkpoint.FACTS}"
+    images = image_rules(loaded.preprocessing, where=where)
+    tokenizer = _tokenizer(loaded, where=where)
 
     # The cohort is ready already: it fits where the model is of the same kind.
     if like is not None:
@@ -114,6 +116,40 @@ def open_checkpoint(
     records = SampleStore.of(cohort, store, tokenizer)
     source = loaded.extra.get("source")
     return Prepared(cohort, records, images, loaded.spec, source), loaded
+
+
+def image_rules(preprocessing: Mapping[str, Any], *, where: str) -> ImagePreprocessing:
+    """How the images of a checkpoint were prepared.
+
+    Args:
+        preprocessing: As stored in the checkpoint.
+        where: Name of the file, for messages.
+
+    Raises:
+        CheckpointError: It does not say so.
+    """
+    try:
+        return from_plain(ImagePreprocessing, preprocessing.get("images"), where=where)
+    except SpecError as error:
+        raise CheckpointError(error.faults) from None
+
+
+@dataclass(frozen=True)
+class _TextRules:
+    """How the reports of a checkpoint became tokens."""
+
+    max_length: int = 320
+    lowercase: bool = True
+    strip_accents: bool | None = None
+
+
+def _tokenizer(loaded: checkpoint.Loaded, *, where: str) -> Tokenizer:
+    """The tokenizer of a checkpoint."""
+    try:
+        rules = from_plain(_TextRules, loaded.preprocessing.get("text"), where=where)
+        return Tokenizer(loaded.vocabulary, **asdict(rules))
+    except SpecError as error:
+        raise CheckpointError(error.faults) from None
 
 
 def _check_classes(loaded: checkpoint.Loaded, cohort: Cohort, directory: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from forgetmi.cohort.partition_file import stored_rows
+from forgetmi.cohort.partition_file import check_rows, read_stored
 from forgetmi.core.arrays import codes
 from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.partition import Partition
@@ -57,21 +56,23 @@ def stored_signals(root: Path, record: Record) -> dict[str, Signals]:
 
 def stored_partition(root: Path, signals: Signals) -> Partition:
     """The partition of a run, with the patients as the signals number them."""
-    stored = json.loads((root / "partition.json").read_text(encoding="utf-8"))
+    stored = read_stored(root / "partition.json")
     if not np.array_equal(signals.row, np.arange(len(signals))):
         raise EvidenceError(
             Fault("the signals do not hold every row of the cohort", where="signals")
         )
 
+    check_rows(stored, len(signals), "partition.json")
+
     # Groups served to draw the sets; a recomputation draws none
     patient = codes(signals.patient)[0]
     return Partition(
-        **stored_rows(stored),
+        **stored.rows,
         patient=patient,
         group=patient,
-        cohort=stored["cohort"],
-        whole_patients=stored["whole_patients"],
-        notes=tuple(stored["notes"]),
+        cohort=stored.cohort,
+        whole_patients=stored.whole_patients,
+        notes=stored.notes,
     )
 
 
@@ -95,7 +96,7 @@ def metrics(root: Path, record: Record) -> tuple[int, float]:
     )
 
     # Against those that the run stored
-    stored = Evaluation.from_json((root / "metrics.json").read_text(encoding="utf-8"))
+    stored = Evaluation.read(root / "metrics.json")
     differences = list(_differences(stored, again))
     # Written so that a difference that is not a number counts as one
     wrong = [name for name, difference in differences if not difference <= CLOSE]

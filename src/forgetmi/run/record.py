@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from forgetmi.core.files import default_cache, write_text
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.data.image_store import build_image_store
-from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.manifest import PROOFS, training_data
 from forgetmi.evidence.record import (
     FORMAT,
@@ -35,10 +33,12 @@ from forgetmi.evidence.record import (
 )
 from forgetmi.evidence.record_files import read_record, run_files, sha256_of
 from forgetmi.model.checkpoint import FACTS, load
+from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.report import near_duplicates
 from forgetmi.report.manifest import Manifest, without_folders
 from forgetmi.run.audit_stage import stored_duplicates
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.prepared import image_rules
 from forgetmi.run.record_findings import decision_in, findings_in
 from forgetmi.run.run_models import given_model, model_names
 from forgetmi.run.spec import RunSpec, to_plain
@@ -69,7 +69,7 @@ def record_of(
         CheckpointError: A stored model was altered.
     """
     before = None if previous is None else read_record(previous)
-    manifest = Manifest.from_json(directory.manifest.read_text(encoding="utf-8"))
+    manifest = Manifest.read(directory.manifest)
     request_rows = partition.of_request()
 
     # Every file of the run, and the proofs that are written now
@@ -134,8 +134,8 @@ def _proven(
 ) -> TrainingData:
     """Write the proofs of absence and return the roots of the trees that they lead to."""
     # Images as the original read them: their content is a leaf of the tree
-    facts = json.loads((directory.model(ORIGINAL) / "model.json").read_text(encoding="utf-8"))
-    preprocessing = ImagePreprocessing(**facts["preprocessing"]["images"])
+    facts = read_facts(directory.model(ORIGINAL) / "model.json")
+    preprocessing = image_rules(facts["preprocessing"], where="models/original/model.json")
     store = build_image_store(cohort, preprocessing, cache=default_cache())
 
     data, proofs = training_data(

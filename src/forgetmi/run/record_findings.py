@@ -64,7 +64,7 @@ def decision_in(directory: RunDirectory) -> Decision:
 
 def _measures(directory: RunDirectory) -> Iterator[Finding]:
     """Scores of the original, the unlearned and the retrained models."""
-    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    evaluation = Evaluation.read(directory.metrics)
 
     for model in (ORIGINAL, UNLEARNED, "retrain"):
         for score in evaluation.scores.get(model, ()):
@@ -120,7 +120,7 @@ def _stored_audit(directory: RunDirectory) -> Audit | None:
     path = directory.root / AUDIT
     if not path.exists():
         return None
-    return Audit.from_json(path.read_text(encoding="utf-8"))
+    return Audit.read(path)
 
 
 def _flag(row: PatientRow) -> Flag | None:

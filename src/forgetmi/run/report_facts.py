@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from forgetmi.audit.result import Audit
 from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort, ForgetRequest
-from forgetmi.core.cost import Cost
+from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
+from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
 from forgetmi.data.decode import read_image
 from forgetmi.evaluation.gaps import stayed
@@ -28,6 +28,7 @@ from forgetmi.run.costs import cost_of, retraining_cost, stage_names
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_models import model_names, model_seed
 from forgetmi.run.spec import RunSpec, to_plain
+from forgetmi.run.trace_file import StoredTrace, read_trace, read_weights
 from forgetmi.unlearning.info import MethodInfo
 
 
@@ -55,13 +56,13 @@ def gather(
     # What the run stored
     if audit is None and directory.audit.exists():
         audit = stored_audit(directory.audit)
-    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
-    trace = json.loads(directory.trace(UNLEARNED).read_text(encoding="utf-8"))
+    evaluation = Evaluation.read(directory.metrics)
+    trace = read_trace(directory, UNLEARNED)
     duplicates = stored_duplicates(directory) if spec.duplicates else None
 
     # What a reader must know of the data and of the run
     notices = (*cohort.notices, *converted(directory))
-    warnings = run_text.warnings(stayed=stayed(evaluation), first_gradient=trace["first_gradient"])
+    warnings = run_text.warnings(stayed=stayed(evaluation), first_gradient=trace.first_gradient)
     if duplicates is not None:
         warnings += near_duplicates.warnings(duplicates)
 
@@ -77,11 +78,11 @@ def gather(
             date=spec.partition.date,
         ),
         method=info,
-        options={**to_plain(spec.method), **trace["facts"]},
+        options={**to_plain(spec.method), **trace.facts},
         work=Work(
-            steps=trace["steps"],
-            samples=trace["samples"],
-            cost=Cost(**trace["cost"]),
+            steps=trace.steps,
+            samples=trace.samples,
+            cost=trace.cost,
             retrain=retraining_cost(spec, directory),
             warnings=tuple(warnings),
         ),
@@ -97,8 +98,16 @@ def gather(
 
 def converted(directory: RunDirectory) -> list[str]:
     """What was converted on reading the images, with how many."""
-    notices = json.loads(directory.notices.read_text(encoding="utf-8"))
-    return [run_text.converted(notice, images) for notice, images in sorted(notices.items())]
+    values = read_json(directory.notices, what="the notices", do="Restore the file.")
+    stored = from_plain(_Notices, {"images": values}, where=directory.notices.name)
+    return [run_text.converted(notice, number) for notice, number in sorted(stored.images.items())]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Notices:
+    """The content of notices.json."""
+
+    images: Mapping[str, int]
 
 
 def describe(
@@ -112,10 +121,7 @@ def describe(
     """The manifest of a finished run."""
     # Digests of the weights, as they were when each model was made
     names = model_names(spec)
-    weights = {
-        name: json.loads(directory.trace(name).read_text(encoding="utf-8"))["weights"]
-        for name in names
-    }
+    weights = {name: read_weights(directory, name) for name in names}
 
     # Versions and hardware are those of this process
     text = directory.spec.read_text(encoding="utf-8")
@@ -130,7 +136,7 @@ def describe(
     )
 
 
-def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]:
+def derived(spec: RunSpec, info: MethodInfo, trace: StoredTrace) -> list[str]:
     """One sentence for everything in the delivered model that still derives from the forgotten."""
     # Every model of a run shares the vocabulary
     sentences = run_text.vocabulary(
@@ -142,7 +148,7 @@ def derived(spec: RunSpec, info: MethodInfo, trace: dict[str, Any]) -> list[str]
     # A retrained model has nothing else from the original
     if not info.exact:
         # The page runs no model, so it is given which of the changed tensors are a head's
-        changed = trace["changed"]
+        changed = trace.changed
         sentences += run_text.inherited(
             changed=changed,
             heads=[tensor for tensor in changed if head_of(tensor)],

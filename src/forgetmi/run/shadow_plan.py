@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 
 import numpy as np
 
+from forgetmi.cohort.partition_file import read_stored
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
@@ -168,8 +168,8 @@ def estimated_cost(
         training = _measured_training(spec, run)
 
     # A shadow model is trained on half of the rows, and unlearns a set as large as the run's.
-    sets = json.loads(run.partition.read_text(encoding="utf-8"))
-    trained = len(sets["forget"]) + len(sets["retain"])
+    sets = read_stored(run.partition).rows
+    trained = max(1, len(sets["forget"]) + len(sets["retain"]))
     each = plan.rows / 2 / trained * training
     unlearning = cost_of(run, UNLEARNED).cpu_seconds
     return plan.models * (each + plan.unlearnings * unlearning)

@@ -17,6 +17,7 @@ import numpy as np
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import derive
@@ -164,7 +165,8 @@ def _text(plan: Plan) -> str:
 
 
 def _stored(root: Path) -> Plan:
-    values = json.loads((root / PLAN).read_text(encoding="utf-8"))
+    do = "Restore the file, or make the pool again with another --out."
+    values = read_json(root / PLAN, what="the plan of the pool", do=do)
     return from_plain(Plan, values, where=PLAN, complete=True)
 
 

@@ -16,6 +16,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import AtLeast, Between, Finite, range_faults
 from forgetmi.core.registry import Registry, cohorts, methods
 from forgetmi.core.serialization import from_plain
+from forgetmi.core.yaml_text import read_yaml_values
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.jobs.runner import Resources
@@ -172,6 +173,9 @@ class RunSpec:
         return Resources(self.runner, self.workers, self.threads, self.address, self.gpus_per_job)
 
 
+# What to do about a specification that cannot be read
+_DO = "Correct it; forgetmi run --dry-run --out DIR prints a complete one."
+
 # Fields whose type is chosen by name: in YAML as {kind: NAME, ...}.
 CHOICES: dict[str, Registry] = {"cohort": cohorts, "method": methods}
 
@@ -239,29 +243,7 @@ def read_yaml(path: Path) -> RunSpec:
         SpecError: The file is unreadable, a key is unknown (the nearest is named) or a value has the wrong type; all
             faults at once.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(
-            Fault("the specification cannot be read", where=path.name, why=error.strerror or "")
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # The place alone: the parser's own message quotes the file
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-
-        raise SpecError(
-            Fault(
-                "the specification is not valid YAML",
-                where=f"{path.name}{place}",
-                why=type(error).__name__,
-                do="Correct it there: check indentation, quotes and colons.",
-            )
-        ) from None
-
-    # An empty file is a run with every default
-    if values is None:
-        values = {}
+    values = read_yaml_values(path, what="the specification", do=_DO)
     return from_plain(RunSpec, values, where=path.name, choices=CHOICES)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.scores import Evaluation, Score
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.trace_file import read_trace
 
 Kind = Literal["", "wandb", "mlflow", "tensorboard"]
 NEEDS = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboard"}
@@ -135,12 +135,11 @@ def track_run(kind: Kind, directory: RunDirectory, names: list[str], *, seed: in
         names: Its models.
         seed: Its root seed.
     """
-    evaluation = Evaluation.from_json(directory.metrics.read_text(encoding="utf-8"))
+    evaluation = Evaluation.read(directory.metrics)
     with Tracker(kind, directory.root / "tracking", "run", {"seed": seed}) as tracker:
         # Losses, epoch by epoch
         for name in names:
-            trace = json.loads(directory.trace(name).read_text(encoding="utf-8"))
-            for step, losses in enumerate(trace.get("epochs", ())):
+            for step, losses in enumerate(read_trace(directory, name).epochs):
                 values = {f"{name}/{key}": value for key, value in _numbers(losses).items()}
                 tracker.log(values, step=step)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from forgetmi.core.errors import SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.json_text import MOST_BYTES, parse_json
+from forgetmi.core.plain_text import Source, read_text
 
 # Former name to present name
 FORMER_NAMES = {"own": "validation", "shipped": "retraining"}
@@ -45,10 +47,11 @@ def update_stored_name(path: Path, key: str) -> None:
         return
 
     # A damaged file is left to whoever reads it
-    text = path.read_text(encoding="utf-8")
+    source = Source(path.name, "the file", "")
     try:
-        stored = json.loads(text)
-    except ValueError:
+        text = read_text(path, source, limit=MOST_BYTES)
+        stored = parse_json(text, where=path.name, what=source.what, do="")
+    except SpecError:
         return
 
     # The rest of the file stays as it is, byte for byte

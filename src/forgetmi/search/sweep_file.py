@@ -9,11 +9,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.suggest import did_you_mean
+from forgetmi.core.yaml_text import read_yaml_values
 from forgetmi.search.early_stop import EarlyStop, read_early_stop
 from forgetmi.search.sweep_values import Choice, of_grid, read_choice
 
@@ -197,12 +196,9 @@ def grid(choices: Mapping[str, Choice]) -> list[dict[str, Any]]:
 
 def _content(path: Path) -> dict[str, Any]:
     """The file, with its parameters under flat names."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(
-            Fault("the configuration cannot be read", where=path.name, why=type(error).__name__)
-        ) from error
+    content = read_yaml_values(
+        path, what="the configuration", do="Give a sweep file in YAML, every key once."
+    )
 
     # The form, then every key
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):

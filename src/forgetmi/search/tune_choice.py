@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from forgetmi.core.files import write_json, write_text
+from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import ORIGINAL
+from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_data import load_data
@@ -129,23 +131,43 @@ def _scores(plan: Plan, name: str, spec: RunSpec) -> list[SelectionScore | str]:
     numbers = range(len(plan.trials[name]))
     stored = []
     for number in numbers:
-        path = plan.trial_folder(name, number, spec) / "trial.json"
-        stored.append(json.loads(path.read_text(encoding="utf-8")))
+        stored.append(_stored_trial(plan.trial_folder(name, number, spec) / "trial.json"))
 
     # Failed trials have no signals
-    by_trial = _by_rule(plan, name, spec, [not trial["failed"] for trial in stored])
+    by_trial = _by_rule(plan, name, spec, [not trial.failed for trial in stored])
     results: list[SelectionScore | str] = []
     for number, trial in zip(numbers, stored, strict=True):
-        if trial["failed"]:
-            results.append(trial["failed"])
+        if trial.failed:
+            results.append(trial.failed)
             continue
 
         # Equal terms: no more samples than one retraining
         result = by_trial[f"trial-{number}"]
         if isinstance(result, SelectionScore):
-            result = _within_budget(result, samples=trial["samples"], budget=trial["budget"])
+            result = _within_budget(result, samples=trial.samples, budget=trial.budget)
         results.append(result)
     return results
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What is read of a trial.json: why it failed, and the samples that it and one retraining read."""
+
+    failed: str
+    budget: int
+    samples: int = 0
+
+
+def _stored_trial(path: Path) -> _Trial:
+    """What `forgetmi.search.tune.attempt` stored of one trial."""
+    where = f"{path.parent.name}/{path.name}"
+    values = read_json(path, what="a trial", do="Remove it, and it is made again.", where=where)
+
+    # The rest is for readers of the file
+    known = ("failed", "budget", "samples")
+    if isinstance(values, dict):
+        values = {key: value for key, value in values.items() if key in known}
+    return from_plain(_Trial, values, where=where)
 
 
 def _within_budget(score: SelectionScore, *, samples: int, budget: int) -> SelectionScore:
