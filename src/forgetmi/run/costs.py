@@ -21,7 +21,7 @@ def stage_names(spec: RunSpec, directory: RunDirectory) -> list[str]:
 
 def cost_of(directory: RunDirectory, name: str) -> Cost:
     """What one stage cost."""
-    return read_trace(directory, name).cost
+    return read_trace(directory, name, needs=("cost",)).cost
 
 
 def retraining_cost(spec: RunSpec, directory: RunDirectory) -> Cost | None:

@@ -28,7 +28,7 @@ from forgetmi.run.costs import cost_of, retraining_cost, stage_names
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_models import model_names, model_seed
 from forgetmi.run.spec import RunSpec, to_plain
-from forgetmi.run.trace_file import StoredTrace, read_trace, read_weights
+from forgetmi.run.trace_file import OF_UNLEARNING, StoredTrace, read_trace, read_weights
 from forgetmi.unlearning.info import MethodInfo
 
 
@@ -57,7 +57,7 @@ def gather(
     if audit is None and directory.audit.exists():
         audit = stored_audit(directory.audit)
     evaluation = Evaluation.read(directory.metrics)
-    trace = read_trace(directory, UNLEARNED)
+    trace = read_trace(directory, UNLEARNED, needs=OF_UNLEARNING)
     duplicates = stored_duplicates(directory) if spec.duplicates else None
 
     # What a reader must know of the data and of the run

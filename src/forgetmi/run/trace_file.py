@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,7 +20,7 @@ class StoredTrace:
     """What later stages read of a trace; which of it is there depends on the stage.
 
     Args:
-        cost: What the stage cost.
+        cost: What the stage cost; 0 in a trace that is read for something else and names none.
         weights: Digest of the model's weights; "" = the stage made none.
         steps: Optimiser steps.
         samples: Set to the samples of it that were read.
@@ -30,7 +30,7 @@ class StoredTrace:
         facts: What the method states of itself.
     """
 
-    cost: Cost
+    cost: Cost = field(default_factory=lambda: Cost(0.0, 0.0, 0))
     weights: str = ""
     steps: int = 0
     samples: Mapping[str, int] = field(default_factory=dict)
@@ -40,19 +40,28 @@ class StoredTrace:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_trace(directory: RunDirectory, name: str) -> StoredTrace:
+# What is read of the trace of an unlearning
+OF_UNLEARNING = ("cost", "steps", "samples", "first_gradient", "facts", "changed")
+
+
+def read_trace(directory: RunDirectory, name: str, *, needs: Sequence[str] = ()) -> StoredTrace:
     """The trace of one model or stage.
 
     Args:
         directory: The run.
         name: The model or stage.
+        needs: Fields of `StoredTrace` that must be there.
 
     Raises:
-        SpecError: It is missing, or what is read of it is missing or of another type.
+        SpecError: It is missing, or a field is missing or of another type.
     """
     path = directory.trace(name)
     where = f"{path.parent.name}/{path.name}"
     values = read_json(path, what="a trace", do=_DO, where=where)
+
+    missing = [key for key in needs if not isinstance(values, dict) or key not in values]
+    if missing:
+        raise SpecError(Fault(f"key {key!r} is missing", where=where, do=_DO) for key in missing)
 
     # Each kind of stage adds facts of its own, which nobody reads again.
     known = {f.name for f in fields(StoredTrace)}
@@ -67,7 +76,4 @@ def read_weights(directory: RunDirectory, name: str) -> str:
     Raises:
         SpecError: The trace cannot be read, or names no weights.
     """
-    trace = read_trace(directory, name)
-    if not trace.weights:
-        raise SpecError(Fault("the trace names no weights", where=f"traces/{name}.json", do=_DO))
-    return trace.weights
+    return read_trace(directory, name, needs=("weights",)).weights
