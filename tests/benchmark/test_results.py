@@ -21,8 +21,11 @@ from forgetmi.commands.benchmark_options import BenchmarkOptions
 from forgetmi.core.cost import Cost
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.run.fingerprint import DRIVING_MODULES, TRAINING_MODULES
 from forgetmi.run.source_digest import closure, source_digest
 from forgetmi.run.spec import RunSpec
+
+ROOMS_OF_A_MODEL = ("forgetmi.model.", "forgetmi.data.")
 
 
 def score(name: str, value: float, on: str, reference: float | None = None) -> Score:
@@ -257,6 +260,30 @@ def test_source_of_a_part_is_what_it_imports() -> None:
     assert source_digest(("forgetmi.core.seeding",)) != source_digest(
         ("forgetmi.core.seeding",), alone=("forgetmi.core.files",)
     )
+
+
+def test_key_of_a_model_covers_whatever_makes_it_and_its_predictions() -> None:
+    found = closure(TRAINING_MODULES)
+    assert {
+        "forgetmi.model.initialise",
+        "forgetmi.model.pretrained",
+        "forgetmi.model.image_text",
+        "forgetmi.model.gate",
+        "forgetmi.model.train",
+        "forgetmi.model.fit_gate",
+        "forgetmi.model.collect",
+        "forgetmi.data.loaders",
+        "forgetmi.data.tokenizer",
+        "forgetmi.data.preprocessing",
+    } <= set(found)
+
+    # What else the driving modules lead to loads and stores models, or belongs to a method
+    driven = {name for name in closure(DRIVING_MODULES) if name.startswith(ROOMS_OF_A_MODEL)}
+    assert driven - set(found) == {
+        "forgetmi.model.checkpoint",
+        "forgetmi.model.checkpoint_facts",
+        "forgetmi.model.ensemble",
+    }
 
 
 @pytest.mark.parametrize(

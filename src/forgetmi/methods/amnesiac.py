@@ -81,7 +81,7 @@ class Amnesiac:
             raise MethodError(
                 Fault(
                     "Amnesiac needs the log of the original's training",
-                    do="Train it with forgetmi train --method amnesiac, or api.train_original.",
+                    do="Train it with forgetmi train --method amnesiac, or in Python with train_original.",
                 )
             )
 

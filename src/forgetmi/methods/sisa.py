@@ -228,7 +228,7 @@ class Sisa:
             raise MethodError(
                 Fault(
                     "SISA works on its own original alone",
-                    do="Train it with forgetmi train --method sisa, or api.train_original.",
+                    do="Train it with forgetmi train --method sisa, or in Python with train_original.",
                 )
             )
 

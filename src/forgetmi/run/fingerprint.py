@@ -11,12 +11,14 @@ from forgetmi.run.prepared import Prepared
 from forgetmi.run.pretrained import encoder_digest
 from forgetmi.run.source_digest import source_digest
 
-# Source that a model depends on: these modules with all that they import ...
+# Source that a model and its predictions depend on: these modules with all that they import ...
 TRAINING_MODULES = (
+    "forgetmi.model.architecture",
+    "forgetmi.model.initialise",
     "forgetmi.model.train",
-    "forgetmi.model.gate",
+    "forgetmi.model.fit_gate",
+    "forgetmi.model.collect",
     "forgetmi.data.loaders",
-    "forgetmi.evaluation.signals",
 )
 # ... and these alone: they import every method and every measure, too.
 DRIVING_MODULES = (
