@@ -55,6 +55,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "forgetmi.commands.requests.group:requests",
         "the ledger of withdrawals: add, list, due, process, close",
     ),
+    "cache": (
+        "forgetmi.commands.cache.group:cache",
+        "show what the cache remembers, or remove it: of some patients, or all",
+    ),
     "verify": (
         "forgetmi.commands.verify:verify",
         "check a record, its chain and every file it names",

@@ -24,6 +24,8 @@ SUBCOMMANDS = [
     ["cohort", "check"],
     ["cohort", "show"],
     ["cohort", "canaries"],
+    ["cache", "show"],
+    ["cache", "forget"],
     ["checkpoint"],
     ["checkpoint", "convert"],
 ]

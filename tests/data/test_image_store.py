@@ -420,7 +420,7 @@ def test_a_damaged_shard_is_built_again(make_cohort, pictures, tmp_path, decoded
     pixels = next((tmp_path / "cache").rglob("*.u16"))
     pixels.write_bytes(pixels.read_bytes()[:-1])
     build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
-    next((tmp_path / "cache").rglob("*.json")).write_bytes(b"")
+    next((tmp_path / "cache").rglob("*.u16")).write_bytes(b"")
     store = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
     assert len(decoded) == 24
     expected = SMALL.apply(read_image(pictures[6]).pixels)

@@ -11,6 +11,8 @@ from forgetmi.authors_code.forget_mi import ForgetMIRelease
 from forgetmi.authors_code.image import SIZE
 from forgetmi.authors_code.recipes import JOINT_CHESTXRAY
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort
+from forgetmi.core.cache_folder import CHECKPOINTS
+from forgetmi.core.checked_folder import made_once
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache
 from forgetmi.data.preprocessing import ImagePreprocessing
@@ -154,7 +156,7 @@ def _given_models(run: AuthorsRun, root: Path, model_config: Path | None) -> Giv
 def converted(
     source: Path, *, vocabulary: Path, max_seq_length: int, config: Path | None = None
 ) -> Path:
-    """A checkpoint of the authors as one of ours, in the cache; a known one is not converted again.
+    """A checkpoint of the authors as one of ours, in the cache; a known, undamaged one is not converted again.
 
     Args:
         source: See `forgetmi.authors_code.checkpoint.read_checkpoint`.
@@ -165,7 +167,6 @@ def converted(
     # What reads weights is imported where a checkpoint is given.
     from forgetmi.authors_code.checkpoint_files import CONFIG, weights_file
     from forgetmi.authors_code.convert import from_authors
-    from forgetmi.model.checkpoint import FACTS
 
     weights = weights_file(source)
 
@@ -177,13 +178,14 @@ def converted(
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         digest.update(b"|")
-    target = default_cache() / "checkpoints" / digest.hexdigest()[:16]
+    target = default_cache() / CHECKPOINTS / digest.hexdigest()[:16]
 
-    if not (target / FACTS).is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    def convert(folder: Path) -> None:
         from_authors(
-            source, target, vocabulary=vocabulary, max_seq_length=max_seq_length, config=config
+            source, folder, vocabulary=vocabulary, max_seq_length=max_seq_length, config=config
         )
+
+    made_once(target, convert)
     return target
 
 

@@ -17,6 +17,8 @@ from forgetmi.cohort.phantom.image import render, signs_of
 from forgetmi.cohort.phantom.patient import CAUSES, GRADES, Patient, draw_patient, image_count
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.table import TableCohort
+from forgetmi.core.cache_folder import COHORTS
+from forgetmi.core.checked_folder import made_once
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.files import default_cache
@@ -76,7 +78,7 @@ class SyntheticCohort:
     """Secret key of the identifier digests; default: $FORGETMI_KEY_FILE, else your own user-level key."""
 
     def load(self) -> Cohort:
-        """Generate the cohort unless the cache has it, and read it.
+        """Generate the cohort unless the cache has it undamaged, and read it.
 
         Raises:
             CohortError: An option is out of its range.
@@ -92,9 +94,8 @@ class SyntheticCohort:
         # A cached cohort is named by its options and by the code that generated it
         named = f"{sorted(options.items())} {_generator_digest()}"
         digest = hashlib.sha256(named.encode()).hexdigest()[:24]
-        directory = (self.cache or default_cache()) / "synthetic" / digest
-        if not (directory / TABLE).exists():
-            make_synthetic(directory, **options)
+        directory = (self.cache or default_cache()) / COHORTS / digest
+        made_once(directory, lambda folder: make_synthetic(folder, **options))
 
         return synthetic_table(directory, ordinal=self.ordinal, key_file=self.key_file).load()
 

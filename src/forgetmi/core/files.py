@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from forgetmi.core.errors import Fault, ForgetMIError
 
@@ -19,31 +19,110 @@ _FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 def default_cache() -> Path:
-    """The folder for what can be made again: $FORGETMI_CACHE, else forgetmi under $XDG_CACHE_HOME or ~/.cache."""
+    """The folder for what can be made again: $FORGETMI_CACHE, else forgetmi under $XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        ForgetMIError: Neither is set, and the user has no home folder.
+    """
     chosen = os.environ.get("FORGETMI_CACHE")
     if chosen:
         return Path(chosen)
 
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "forgetmi"
+    home = os.environ.get("XDG_CACHE_HOME")
+    if home:
+        return Path(home) / "forgetmi"
+
+    try:
+        return Path.home() / ".cache" / "forgetmi"
+    except RuntimeError:
+        raise ForgetMIError(
+            Fault(
+                "there is no folder for the cache",
+                why="HOME is not set, and the system knows no home folder of this user",
+                do="Name one in the environment variable FORGETMI_CACHE.",
+            )
+        ) from None
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: a reader sees the old content or the new, never a part."""
+def private_folder(path: Path) -> Path:
+    """Make a folder that its owner alone can open; one that is there already is closed to others.
+
+    Use it for folders of the cache. Folders above are made as private as this one, but never changed.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The same path.
+
+    Raises:
+        OSError: It cannot be made or changed.
+    """
+    # `Path.mkdir` gives its mode to the last folder alone.
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    # A folder of another user is left to its owner: what cannot be read in it is said later.
+    status = path.stat()
+    mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    if mine and status.st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a whole file or nothing: a reader sees the old content or the new, never a part.
+
+    Args:
+        path: The file; its folder exists.
+        content: All of it.
+        private: Whether its owner alone may read it. Such a file is also on the disk when this returns, so that a power
+            failure leaves the old content or the new, too.
+    """
     # In the same folder, because a file can be renamed in place within one file system only.
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
     ) as file:
         try:
             file.write(content)
+            if private:
+                sync(file)
             file.close()
 
             # Temporary files are private; results are as readable as any new file.
-            os.chmod(file.name, 0o644)
+            if not private:
+                os.chmod(file.name, 0o644)
             os.replace(file.name, path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+
+    if private:
+        sync_folder(path.parent)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Bring all that was written to a file to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk: after this, a file that was renamed there has its new name."""
+    # Not every system opens folders; those that do not keep names without being asked.
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _MEBIBYTE = 2**20
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> BufferedReader:
     """Open a file for reading, unless it is a pipe, a device, a socket or a folder.
 
     Use it wherever a person names a file: opening a pipe would wait for its writer, a device may never end.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.data.decode import read_image
+from forgetmi.core.regular_file import open_regular
+from forgetmi.data.decode import NUMPY, ImageFault, read_image
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.seen_files import SeenFiles
+from forgetmi.data.seen_files import FileState, SeenFiles
 from forgetmi.data.shards import Stored
 
 # An image is stored as 16-bit integers; v / 255 = 257 v / 65535.
@@ -30,25 +30,31 @@ class ImageFile:
 
     Raises:
         OSError: There is no such file.
+        ImageFault: No file can have such a name.
     """
 
     def __init__(self, path: str, seen: SeenFiles) -> None:
         self.path = path
         self._seen = seen
-        self._base, self._settled = seen.key(Path(path))
+        try:
+            self._state = FileState.of(path)
+        except ValueError:
+            raise ImageFault(
+                "the image file cannot be read",
+                "no file can have such a name",
+                "Check the image column.",
+            ) from None
 
     def content(self, index: int) -> bytes:
-        """Content digest of the file (index -1) or of one slice, remembered while the file is unchanged."""
-        key = self._base + (index + 1).to_bytes(8, "little")
-        content = self._seen.get(key)
-        if content is not None:
-            return content
+        """Content digest of the file (index -1) or of one slice, remembered while the file is unchanged.
 
-        content = self._file_content if index < 0 else self._slice_content(index)
-
-        # A file that was just written may change again unnoticed.
-        if self._settled:
-            self._seen.put(key, content)
+        Raises:
+            OSError: It cannot be read, or is no regular file.
+        """
+        content = self._seen.get(self._state, index)
+        if content is None:
+            content = self._file_content if index < 0 else self._slice_content(index)
+            self._seen.put(self._state, index, content)
         return content
 
     def stored(
@@ -65,8 +71,22 @@ class ImageFile:
             uint16[size, size], and what was converted, in words.
 
         Raises:
-            ImageFault: It cannot be decoded.
+            ImageFault: It cannot be decoded, or was changed since its content was read.
         """
+        pixels, notice = self._decoded(locator, index, preprocessing)
+
+        # Digest and pixels come from two readings: they must be of one content.
+        if FileState.of(self.path).version != self._state.version:
+            raise ImageFault(
+                "the image file was changed while it was read",
+                do="Wait until the files are complete, then run again.",
+            )
+        return pixels, notice
+
+    def _decoded(
+        self, locator: str, index: int, preprocessing: ImagePreprocessing
+    ) -> tuple[Stored, str]:
+        """See `stored`."""
         if self._fits(index, preprocessing.size):
             return self._slices[index].astype(np.uint16) * _FROM_8_BITS, ""
 
@@ -81,9 +101,13 @@ class ImageFile:
     @cached_property
     def _stack(self) -> npt.NDArray[Any] | None:
         """The slices of an NPY stack; None where the file is none (`read_image` finds out what is wrong with it)."""
+        with open_regular(self.path) as file:
+            if file.read(len(NUMPY)) != NUMPY:
+                return None
+
         try:
             return np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
-        except (ValueError, EOFError, SyntaxError):
+        except Exception:  # noqa: BLE001 - a damaged header can make NumPy raise anything
             return None
 
     @property
@@ -93,13 +117,13 @@ class ImageFile:
 
     def _fits(self, index: int, size: int) -> bool:
         """Whether a slice is stored as it is: 8 bits, and of the model's size already."""
-        if self._slices.ndim != 3 or not 0 <= index < len(self._slices):
+        if index < 0 or self._slices.ndim != 3 or index >= len(self._slices):
             return False
         return self._slices.dtype == np.uint8 and self._slices.shape[1:] == (size, size)
 
     @cached_property
     def _file_content(self) -> bytes:
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             return hashlib.file_digest(file, "sha256").digest()
 
     def _slice_content(self, index: int) -> bytes:

@@ -15,15 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.cache_folder import FILMS
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.files import private_folder
+from forgetmi.data.cache_key import cache_key
 from forgetmi.data.decode import ImageFault, split_locator
 from forgetmi.data.image_file import WHITE, ImageFile
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.seen_files import SeenFiles
-from forgetmi.data.shards import Shard, ShardWriter, Stored, read_shards
+from forgetmi.data.shard_folder import ShardFolder
+from forgetmi.data.shards import Stored
 
 logger = logging.getLogger(__name__)
+
+# The index of films, beside the folders of their pixels.
+SEEN = "seen.bin"
 
 Progress = Callable[[int, int], None]
 
@@ -41,6 +48,7 @@ class ImageStore:
         notices: What was converted while decoding, and for how many rows of this cohort.
         digest: Digest of the content of all rows and of the preprocessing.
         content: SHA-256 of each row's image file (of an NPY stack: of its image), hex; "" = no image.
+        damaged: How many images of the cache were found to be damaged and were decoded again.
     """
 
     preprocessing: ImagePreprocessing
@@ -50,6 +58,7 @@ class ImageStore:
     notices: Mapping[str, int]
     digest: str
     content: Strings
+    damaged: int = 0
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -91,7 +100,8 @@ def build_image_store(
     """Decode what the cache does not hold yet and open all images of a cohort.
 
     Images are known by their content: an unchanged file is not read again, and a known image is not decoded again,
-    whatever the order or selection of rows it comes in. Memory stays at a few images.
+    whatever the order or selection of rows it comes in. Every image that comes from the cache is compared with its
+    checksum; a damaged one is decoded again. Memory stays at a few images.
 
     Args:
         cohort: Its image locators are read; rows with an empty locator get zeros.
@@ -110,18 +120,18 @@ def build_image_store(
     logger.info("reading images begun: %d rows, %d distinct images", len(code), len(locators))
 
     with _cache_faults():
-        folder = cache / "images" / preprocessing.digest[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        seen = SeenFiles(cache / "images" / "seen.bin")
-        writer = ShardWriter(folder, preprocessing.size)
+        folder = private_folder(films_folder(cache) / preprocessing.digest[:16])
+        key = cache_key(folder.parent)
+        seen = SeenFiles(folder.parent / SEEN, key)
+        shards = ShardFolder(folder, preprocessing.size, key, before_publishing=seen.save)
 
         # What was decoded until a fault stays in the cache.
         try:
             contents, faults = _ingest(
-                [str(text) for text in locators], preprocessing, seen, writer, progress
+                [str(text) for text in locators], preprocessing, seen, shards, progress
             )
         finally:
-            writer.close()
+            shards.close()
             seen.save()
 
         if faults:
@@ -129,7 +139,16 @@ def build_image_store(
             raise CohortError(_located(faults, code, cohort))
 
         logger.info("reading images finished: %d distinct images", len(locators))
-        return _open(folder, preprocessing, code, contents)
+        return _store(shards, preprocessing, code, contents)
+
+
+def films_folder(cache: Path) -> Path:
+    """Where a cache keeps decoded films; made, and closed to everybody but its owner.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    return private_folder(cache / FILMS)
 
 
 @contextmanager
@@ -151,7 +170,7 @@ def _ingest(
     locators: list[str],
     preprocessing: ImagePreprocessing,
     seen: SeenFiles,
-    writer: ShardWriter,
+    shards: ShardFolder,
     progress: Progress | None,
 ) -> tuple[list[bytes], dict[int, Fault]]:
     """Store each distinct image; content digest of each locator (b"" = none) and faults, by number of the locator."""
@@ -169,7 +188,7 @@ def _ingest(
                     file = ImageFile(path, seen)
                 content = file.content(index)
                 image = None
-                if content not in writer:
+                if not shards.holds(content):
                     image = file.stored(locators[number], index, preprocessing)
             except ImageFault as error:
                 faults[number] = error.fault
@@ -182,7 +201,7 @@ def _ingest(
             contents[number] = content
             if image is not None:
                 pixels, notice = image
-                writer.add(content, pixels, notice)
+                shards.add(content, pixels, notice)
 
         if progress is not None:
             progress(done, len(locators))
@@ -221,23 +240,23 @@ def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fa
     return located
 
 
-def _open(
-    folder: Path, preprocessing: ImagePreprocessing, code: Ints, contents: list[bytes]
+def _store(
+    shards: ShardFolder, preprocessing: ImagePreprocessing, code: Ints, contents: list[bytes]
 ) -> ImageStore:
-    """Find every content in the shards; only the shards needed are opened."""
-    shards = read_shards(folder, preprocessing.size)
-    shard, slot = _places(shards, contents)[code].T
+    """The places of all contents; only the shards needed are mapped."""
+    places = [shards.place(content) if content else (-1, -1) for content in contents]
+    shard, slot = np.array(places, np.int64).reshape(-1, 2)[code].T
 
     # Shards are numbered anew, without those that hold nothing of this cohort.
     needed = np.unique(shard[shard >= 0])
     renumbered = np.where(shard < 0, -1, np.searchsorted(needed, shard))
-    pixels = tuple(shards[number].pixels(preprocessing.size) for number in needed)
+    pixels = tuple(shards.pixels(number) for number in needed.tolist())
 
     # What was converted, counted over the rows of this cohort.
     notices: Counter[str] = Counter()
-    for number in needed:
+    for number in needed.tolist():
         slots_used = slot[shard == number]
-        for notice, slots in shards[number].notices.items():
+        for notice, slots in shards.notices(number).items():
             notices[notice] += int(np.isin(slots_used, slots).sum())
 
     # Content of all rows in their order; a row without an image is 32 zeros.
@@ -254,15 +273,5 @@ def _open(
         notices=+notices,
         digest=digest.hexdigest(),
         content=hex_contents[code],
+        damaged=shards.damaged,
     )
-
-
-def _places(shards: list[Shard], contents: list[bytes]) -> Ints:
-    """Shard and slot of each content, Int[m, 2]; -1 where there is no image."""
-    known: dict[bytes, tuple[int, int]] = {b"": (-1, -1)}
-    for number, shard in enumerate(shards):
-        for slot, content in enumerate(shard.contents):
-            known[content] = (number, slot)
-
-    places = [known[content] for content in contents]
-    return np.array(places, np.int64).reshape(-1, 2)

@@ -1,77 +1,199 @@
-"""Content digests of files already read, so that an unchanged file is not read again."""
+"""The index of films: what was read under which path, so that an unchanged file is not read again."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from forgetmi.core.file_locks import locked
 from forgetmi.core.files import write_bytes
+from forgetmi.core.regular_file import open_regular
+from forgetmi.data.cache_key import KEY_FILE, TAG, CacheKey
 
-# A younger file may change again within the resolution of its modification time.
+# A younger file may change again within the resolution of its modification time. Systems take the time of a change
+# from the clock's last tick, at most 10 ms ago; those that count whole seconds need as long as the other time.
 _SETTLED_NS = 2 * 10**9
+_TICK_NS = 10**7
 
-_KEY = 32  # bytes
-_PAIR = 64  # bytes of a key and its digest
+_HEADER = b"forgetmi films 2\n"
+_CONTENT = 32  # bytes of a content digest
+_ENTRY = 2 * TAG + _CONTENT
+
+# Tag of a path, and tag of the file's state when it was read; content digest.
+Entries = dict[bytes, bytes]
+
+
+FilePlace = tuple[str, int]
+"""Path of a file, and number of a slice in it or -1."""
+
+
+@final
+@dataclass(frozen=True)
+class FileState:
+    """A file as it is now.
+
+    Args:
+        path: Its absolute path.
+        version: Size, times of change, and inode, as one text.
+        settled: Whether a change from now on would show in them.
+    """
+
+    path: str
+    version: str
+    settled: bool
+
+    @classmethod
+    def of(cls, path: Path | str) -> FileState:
+        """The state of a file.
+
+        Raises:
+            OSError: There is no such file.
+        """
+        status = os.stat(path)
+        now = time.time_ns()
+
+        # Within the tick of its last change, another change would not show: that tick is waited for.
+        if now - status.st_mtime_ns > _SETTLED_NS and 0 <= now - status.st_ctime_ns <= _TICK_NS:
+            time.sleep(_TICK_NS / 10**9)
+            status = os.stat(path)
+            now = time.time_ns()
+
+        # The time of the last change of anything cannot be set by a program, unlike that of the content.
+        tick = _SETTLED_NS if status.st_ctime_ns % 10**9 == 0 else _TICK_NS
+        settled = now - status.st_mtime_ns > _SETTLED_NS and now - status.st_ctime_ns > tick
+
+        version = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+        return cls(os.path.abspath(path), version, settled)
 
 
 @final
 class SeenFiles:
     """Content digests of files already read, so that an unchanged file is not read again.
 
-    A file counts as unchanged while its path, size and modification time are; only a digest of these is stored. Losing
-    entries (two processes saving at once) costs a second reading, nothing else.
+    A file counts as unchanged while its path, size, both times of change and inode are. The file on disk is sealed:
+    paths stand in it as keyed tags, and nothing of it can be read without the cache's key. An index that is damaged or
+    was sealed under another key is taken as empty, which costs a second reading.
 
     Args:
-        path: File the digests are kept in.
+        path: File the index is kept in, beside the key's.
+        key: The cache's key.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: CacheKey) -> None:
         self._path = path
-        self._digests = _read_pairs(path)
-        self._new: dict[bytes, bytes] = {}
+        self._key = key
+        self._entries = _read(path, key)
+        self._new: Entries = {}
 
-    @staticmethod
-    def key(path: Path) -> tuple[bytes, bool]:
-        """Key of a file as it is now, and whether it is old enough to be remembered.
+    def __len__(self) -> int:
+        return len(self._entries)
 
-        Raises:
-            OSError: There is no such file.
+    def get(self, state: FileState, index: int) -> bytes | None:
+        """The content digest of a file (index -1) or of a slice of it, if it was read in this state."""
+        return self._entries.get(self._entry(state, index))
+
+    def put(self, state: FileState, index: int, content: bytes) -> None:
+        """Keep the content digest of a file (index -1) or of a slice of it.
+
+        One that may change again unnoticed is kept as well, but never found by `get`: `contents` has to know it.
         """
-        status = path.stat()
-        text = f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
-        key = hashlib.sha256(text.encode()).digest()[:24]
+        entry = self._entry(state, index)
+        if not state.settled:
+            entry = entry[:TAG] + self._key.tag("version", b"not settled " + content)
 
-        age = time.time_ns() - status.st_mtime_ns
-        return key, age > _SETTLED_NS
-
-    def get(self, key: bytes) -> bytes | None:
-        """The content digest kept under a 32-byte key."""
-        return self._digests.get(key)
-
-    def put(self, key: bytes, content: bytes) -> None:
-        """Keep a content digest of 32 bytes under a 32-byte key."""
-        self._digests[key] = content
-        self._new[key] = content
+        self._entries[entry] = content
+        self._new[entry] = content
 
     def save(self) -> None:
         """Add what is new to the file."""
-        if not self._new:
-            return
+        if self._new:
+            self._change(lambda entries: entries.update(self._new))
+            self._new = {}
 
-        # Read again: another process may have added some meanwhile.
-        pairs = _read_pairs(self._path) | self._new
-        write_bytes(self._path, b"".join(key + content for key, content in pairs.items()))
-        self._new = {}
+    def contents(self, places: Iterable[FilePlace]) -> dict[FilePlace, set[bytes]]:
+        """Digests of all contents that were ever read at some places, also of films that were replaced or are gone."""
+        place_of = {
+            self._path_tag(os.path.abspath(path), index): (path, index) for path, index in places
+        }
+
+        found: dict[FilePlace, set[bytes]] = {}
+        for entry, content in self._entries.items():
+            place = place_of.get(entry[:TAG])
+            if place is not None:
+                found.setdefault(place, set()).add(content)
+        return found
+
+    def all_contents(self) -> set[bytes]:
+        """Digests of everything that was read."""
+        return set(self._entries.values())
+
+    def forget(self, places: Iterable[FilePlace], contents: set[bytes]) -> int:
+        """Remove the entries of some places, and those of contents under any path.
+
+        Args:
+            places: Files or slices.
+            contents: Content digests.
+
+        Returns:
+            The number of entries removed.
+        """
+        tags = {self._path_tag(os.path.abspath(path), index) for path, index in places}
+        removed = 0
+
+        def remove(entries: Entries) -> None:
+            nonlocal removed
+            for entry, content in list(entries.items()):
+                if entry[:TAG] in tags or content in contents:
+                    del entries[entry]
+                    removed += 1
+
+        self._change(remove)
+        return removed
+
+    def _change(self, change: Callable[[Entries], None]) -> None:
+        """Read the file, change its entries and write it; other processes wait meanwhile."""
+        with locked(self._path.with_name(KEY_FILE)):
+            # Read again: another process may have changed it since.
+            entries = _read(self._path, self._key)
+            change(entries)
+            content = b"".join(entry + digest for entry, digest in _newest(entries).items())
+            write_bytes(self._path, _HEADER + self._key.seal(content), private=True)
+        self._entries = entries
+
+    def _entry(self, state: FileState, index: int) -> bytes:
+        version = self._key.tag("version", state.version.encode())
+        return self._path_tag(state.path, index) + version
+
+    def _path_tag(self, path: str, index: int) -> bytes:
+        # A slice's number cannot be taken for a part of a path: no path holds a zero.
+        return self._key.tag("path", os.fsencode(path) + f"\0{index}".encode())
 
 
-def _read_pairs(path: Path) -> dict[bytes, bytes]:
-    stored = path.read_bytes() if path.exists() else b""
+def _newest(entries: Entries) -> Entries:
+    """Entries with the last state alone of each content that was read under a path."""
+    last = {(entry[:TAG], content): entry for entry, content in entries.items()}
+    return {entry: content for (_, content), entry in last.items()}
 
-    pairs = {}
-    for start in range(0, len(stored) - _PAIR + 1, _PAIR):
-        pair = stored[start : start + _PAIR]
-        pairs[pair[:_KEY]] = pair[_KEY:]
-    return pairs
+
+def _read(path: Path, key: CacheKey) -> Entries:
+    """The entries of a file; none where it is absent, damaged or sealed under another key."""
+    try:
+        with open_regular(path) as file:
+            stored = file.read()
+    except OSError:
+        return {}
+
+    content = key.unseal(stored[len(_HEADER) :]) if stored.startswith(_HEADER) else None
+    if content is None:
+        return {}
+
+    # What was sealed by this program has whole entries.
+    entries = {}
+    for start in range(0, len(content), _ENTRY):
+        entry = content[start : start + _ENTRY]
+        entries[entry[: 2 * TAG]] = entry[2 * TAG :]
+    return entries

@@ -1,148 +1,292 @@
-"""Equally sized images on disk, found by content: immutable shards that several processes may write without a lock.
+"""Equally sized images in one file, found by content: whole or absent, and checked before they are used.
 
-A shard is a file of uint16 pixels and, written after it, a JSON index with the content digest of each slot. A shard
-exists once its index does: nothing half-written is ever read, and shards finished before an interruption are kept.
-Names are digests of content; neither an image's path nor an identifier is written.
+A shard is a file of uint16 pixels, image after image, and an index at its end: a tag of each image's content (see
+`forgetmi.data.cache_key`), a checksum of each image's pixels, and what was converted while decoding. The index carries
+a tag of its own. Neither a path, an identifier nor a digest that could be tested without the cache's key is written. A
+shard is written beside its place, brought to the disk and renamed: nothing half-written is ever read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
-import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, BinaryIO, final
 
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.core.files import write_bytes
+from forgetmi.core.file_locks import take
+from forgetmi.core.files import sync, sync_folder
+from forgetmi.core.regular_file import open_regular
+from forgetmi.data.cache_key import TAG, CacheKey
 
 Stored = npt.NDArray[np.uint16]
 
+ENDING = ".u16"
+
+# Most images and most bytes of pixels of one shard.
 _SHARD_IMAGES = 16_384
 _SHARD_BYTES = 2**30
 
-# Seconds after which an unfinished file belongs to no living process.
-_ABANDONED_S = 86_400.0
+_FORMAT = "forgetmi shard 2"
+
+# At the end of the file: the index as JSON, its tag, its length in bytes.
+_LENGTH = 8
+_TAIL = TAG + _LENGTH
+
+# Longest index that is read, bytes; that of a full shard of 16,384 images has 1.2 MB and its notices.
+_MOST_INDEX = 2**26
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shard:
-    """One finished shard.
+    """One finished shard whose index is sound; each image still has to be checked.
 
     Args:
-        path: File of uint16 pixels.
-        contents: Content digest of each slot.
-        notices: What was converted while decoding, with the slots concerned.
+        path: Its file.
+        size: Side of its images, pixels.
+        contents: Tag of each image's content digest.
+        checks: Tag of each image's pixels.
+        notices: What was converted while decoding, with the places concerned.
     """
 
     path: Path
+    size: int
     contents: tuple[bytes, ...]
+    checks: tuple[bytes, ...]
     notices: dict[str, list[int]]
 
-    def pixels(self, size: int) -> Stored:
-        """uint16[m, size, size], memory-mapped."""
-        return np.memmap(self.path, np.uint16, mode="r", shape=(len(self.contents), size, size))
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image."""
+        return 2 * self.size * self.size
 
+    def pixels(self) -> Stored:
+        """uint16[m, size, size], memory-mapped; they stay readable when the file is replaced or removed.
 
-def read_shards(folder: Path, size: int) -> list[Shard]:
-    """All finished shards in a folder, by name; one that is damaged or whose pixels are missing is passed over."""
-    shards = []
-    for index in sorted(folder.glob("*.json")):
+        Raises:
+            OSError: The file is gone.
+        """
+        shape = (len(self.contents), self.size, self.size)
+        return np.memmap(self.path, np.uint16, mode="r", shape=shape)
+
+    def sound_pixels(self, slot: int, file: BinaryIO, key: CacheKey) -> bytes | None:
+        """The pixels of one image as bytes, if they are those that were written; else None.
+
+        Args:
+            slot: Place of the image.
+            file: The shard, opened. It is read, not mapped: a sector that cannot be read is an answer then, too.
+            key: The cache's key.
+        """
         try:
-            stored = json.loads(index.read_bytes())
-        except ValueError:
-            continue
+            file.seek(slot * self.image_bytes)
+            pixels = file.read(self.image_bytes)
+        except OSError:
+            return None
 
-        # Pixels that were cut short would be read as black.
-        contents = tuple(bytes.fromhex(digest) for digest in stored["contents"])
-        pixels = index.with_suffix(".u16")
-        if not pixels.exists() or pixels.stat().st_size != 2 * size * size * len(contents):
-            continue
+        sound = len(pixels) == self.image_bytes and key.tag("pixels", pixels) == self.checks[slot]
+        return pixels if sound else None
 
-        shards.append(Shard(pixels, contents, stored["notices"]))
-    return shards
+
+def read_shard(path: Path, key: CacheKey) -> Shard | None:
+    """A shard's index; None where the file is damaged, was written under another key, or is of another form.
+
+    Args:
+        path: The file.
+        key: The cache's key.
+
+    Raises:
+        OSError: There is no such file, or it may not be read.
+    """
+    with open_regular(path) as file:
+        end = file.seek(0, os.SEEK_END)
+        if end < _TAIL:
+            return None
+
+        # From the end: how long the index is, its tag, the index.
+        file.seek(end - _TAIL)
+        tag, length = file.read(TAG), int.from_bytes(file.read(_LENGTH), "little")
+        if length > min(_MOST_INDEX, end - _TAIL):
+            return None
+        file.seek(end - _TAIL - length)
+        index = file.read(length)
+
+    # What carries the tag was written by this program: it needs no further check than that of its form.
+    if key.tag("index", index) != tag:
+        return None
+    stored = json.loads(index)
+    if stored["format"] != _FORMAT:
+        return None
+
+    shard = Shard(
+        path,
+        stored["size"],
+        contents=tuple(bytes.fromhex(tag) for tag in stored["contents"]),
+        checks=tuple(bytes.fromhex(tag) for tag in stored["checks"]),
+        notices=stored["notices"],
+    )
+    whole = len(shard.contents) * shard.image_bytes + length + _TAIL
+    return shard if whole == end else None
 
 
 @final
-class ShardWriter:
-    """Adds images to a folder of shards; `close` publishes what was added.
+class ShardFile:
+    """A shard that is being written; it exists once it is published.
 
     Args:
-        folder: Folder of one preprocessing; it exists.
+        folder: Folder of the shards of one preprocessing.
         size: Side of the images, pixels.
+        key: The cache's key.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, key: CacheKey) -> None:
         self._folder = folder
-        self._image_bytes = 2 * size * size
-        self._limit = max(1, min(_SHARD_IMAGES, _SHARD_BYTES // self._image_bytes))
+        self._size = size
+        self._key = key
 
-        # What every finished shard holds.
-        self._known: set[bytes] = set()
-        for shard in read_shards(folder, size):
-            self._known.update(shard.contents)
-
-        # The shard being written.
-        self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
         self._contents: list[bytes] = []
+        self._checks: list[bytes] = []
         self._notices: dict[str, list[int]] = {}
 
-        _remove_abandoned(folder)
+        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `publish` or `discard` closes it
+            dir=folder, suffix=".partial", delete=False
+        )
+        # As long as this process lives, nobody takes the file for a leftover.
+        take(self._file)
 
-    def __contains__(self, content: bytes) -> bool:
-        return content in self._known
+    def __len__(self) -> int:
+        return len(self._contents)
 
-    def add(self, content: bytes, pixels: Stored, notice: str = "") -> None:
-        """Append one image under its content digest."""
-        if self._file is None:
-            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `close` closes it
-                dir=self._folder, suffix=".partial", delete=False
-            )
-        self._file.write(pixels.data)
+    @property
+    def full(self) -> bool:
+        """Whether it holds as many images as a shard may."""
+        most = _SHARD_BYTES // (2 * self._size * self._size)
+        return len(self) >= max(1, min(_SHARD_IMAGES, most))
 
-        if notice:
-            self._notices.setdefault(notice, []).append(len(self._contents))
+    def add(self, content: bytes, pixels: bytes | memoryview, notices: Collection[str]) -> None:
+        """Append one image.
+
+        Args:
+            content: Tag of its content digest.
+            pixels: Its uint16 values.
+            notices: What was converted while decoding it.
+        """
+        self._file.write(pixels)
+
+        for notice in notices:
+            self._notices.setdefault(notice, []).append(len(self))
+        self._checks.append(self._key.tag("pixels", pixels))
         self._contents.append(content)
-        self._known.add(content)
 
-        if len(self._contents) >= self._limit:
-            self.close()
+    def publish(self) -> tuple[Shard, Stored]:
+        """Bring everything to the disk and give the file its name; the shard and its mapped pixels.
 
-    def close(self) -> None:
-        """Publish the images added since the last shard: pixels first, then the index that makes them exist."""
-        if self._file is None:
-            return
-
-        file, contents, notices = self._file, self._contents, self._notices
-        self._file, self._contents, self._notices = None, [], {}
+        Raises:
+            OSError: The disk is full or cannot be written; nothing is left of the file then.
+        """
+        file, path = self._file, Path(self._file.name)
         try:
             # A write that failed may have left a part of an image.
-            file.truncate(self._image_bytes * len(contents))
+            file.seek(2 * self._size * self._size * len(self))
+            file.truncate()
+            file.write(self._index())
+            sync(file)
+
+            # Mapped before it has its name: from then on another process may remove it.
+            shard = self._shard(path)
+            pixels = shard.pixels()
+
+            # The name follows from the content: two processes that write the same shard write one file.
+            name = self._key.tag("name", b"".join(self._contents)).hex()
+            final_path = self._folder / f"{name}{ENDING}"
+            os.replace(path, final_path)
             file.close()
-
-            # The name is a digest of the content: two processes that write the same shard write one file.
-            digests = [content.hex() for content in contents]
-            name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
-            os.replace(file.name, self._folder / f"{name}.u16")
-
-            index = json.dumps({"contents": digests, "notices": notices})
-            write_bytes(self._folder / f"{name}.json", index.encode())
-        except OSError:
-            Path(file.name).unlink(missing_ok=True)
+            sync_folder(self._folder)
+        except BaseException:
+            self.discard()
             raise
 
+        return self._shard(final_path), pixels
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what interrupted processes left; a younger file may belong to a living one."""
-    for leftover in folder.glob("*.partial"):
-        # Another process may remove it first.
-        with suppress(FileNotFoundError):
-            if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
-                leftover.unlink()
+    def discard(self) -> None:
+        """Give the file up."""
+        # A full disk may be said once more when the rest of the buffer is written.
+        with suppress(OSError):
+            self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
+
+    def _shard(self, path: Path) -> Shard:
+        return Shard(
+            path, self._size, tuple(self._contents), tuple(self._checks), dict(self._notices)
+        )
+
+    def _index(self) -> bytes:
+        """What stands behind the pixels."""
+        stored: dict[str, Any] = {
+            "format": _FORMAT,
+            "size": self._size,
+            "contents": [tag.hex() for tag in self._contents],
+            "checks": [tag.hex() for tag in self._checks],
+            "notices": self._notices,
+        }
+        index = json.dumps(stored).encode()
+        return index + self._key.tag("index", index) + len(index).to_bytes(_LENGTH, "little")
+
+
+def without_slots(shard: Shard, left_out: Collection[int], key: CacheKey) -> int:
+    """Replace a shard by one without some of its images; damaged ones are left out, too.
+
+    The new shard is whole before the old one goes: an interruption leaves the old one, or both. Who has the old one
+    mapped goes on reading it.
+
+    Args:
+        shard: The shard.
+        left_out: Places of the images to leave out.
+        key: The cache's key.
+
+    Returns:
+        Number of damaged images that were left out besides.
+
+    Raises:
+        OSError: The disk is full or cannot be written; the old shard stays.
+    """
+    # What was said of each image.
+    notices_of: dict[int, list[str]] = {}
+    for notice, slots in shard.notices.items():
+        for slot in slots:
+            notices_of.setdefault(slot, []).append(notice)
+
+    damaged = 0
+    new = ShardFile(shard.path.parent, shard.size, key)
+    try:
+        with open_regular(shard.path) as file:
+            for slot, content in enumerate(shard.contents):
+                if slot in left_out:
+                    continue
+
+                pixels = shard.sound_pixels(slot, file, key)
+                if pixels is None:
+                    damaged += 1
+                else:
+                    new.add(content, pixels, notices_of.get(slot, ()))
+    except BaseException:
+        new.discard()
+        raise
+
+    # Nothing to leave out: the shard stays. Nothing is left: no new shard.
+    if len(new) == len(shard.contents):
+        new.discard()
+        return 0
+    if len(new):
+        new.publish()
+    else:
+        new.discard()
+    shard.path.unlink(missing_ok=True)
+    sync_folder(shard.path.parent)
+    return damaged

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from forgetmi.commands.cohort.wording import describe
 from forgetmi.commands.options import NoOptions, parse
+from forgetmi.core.cache_folder import FORMER_FILMS, files_in_cache
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import default_cache
 from forgetmi.run.console import ProgressDisplay, echo
@@ -36,4 +37,10 @@ def check(argv: Sequence[str]) -> None:
     echo(describe(cohort))
     for notice, rows in store.notices.items():
         echo(f"  note: {notice} ({rows} images)")
+    if store.damaged:
+        echo(f"  note: {store.damaged} images of the cache were damaged and decoded again")
+    if files_in_cache(default_cache(), FORMER_FILMS):
+        echo(
+            "  note: the cache holds films of an earlier version, no longer used; forgetmi cache show says more"
+        )
     echo("Every row can be used and every image can be decoded.")

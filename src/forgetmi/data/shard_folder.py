@@ -1,0 +1,220 @@
+"""All shards of one preprocessing: found by content, each image checked once, damaged ones forgotten."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, final
+
+from forgetmi.core.regular_file import open_regular
+from forgetmi.data.cache_key import CacheKey
+from forgetmi.data.shards import ENDING, Shard, ShardFile, Stored, read_shard, without_slots
+
+logger = logging.getLogger(__name__)
+
+# Seconds after which an unfinished file belongs to no living process.
+_ABANDONED_S = 86_400.0
+
+Place = tuple[int, int]
+"""Number of a shard, and place in it."""
+
+
+def read_shards(folder: Path, key: CacheKey) -> Iterator[Shard]:
+    """All sound shards of a folder, by name; one whose index is damaged is removed: nothing could ever find it again.
+
+    Args:
+        folder: Folder of one preprocessing.
+        key: The cache's key.
+    """
+    for path in sorted(folder.glob(f"*{ENDING}")):
+        try:
+            shard = read_shard(path, key)
+        except OSError:
+            # Another process may have replaced it; what cannot be read is not served.
+            continue
+
+        if shard is not None:
+            yield shard
+            continue
+
+        logger.warning(
+            "a damaged shard of the image cache is removed; its images are decoded again"
+        )
+        with suppress(OSError):
+            path.unlink()
+
+
+@final
+class ShardFolder:
+    """Images of one preprocessing on disk: finds, checks and adds them; several processes may do so without a lock.
+
+    `close` publishes what was added and replaces shards in which damage was found. What was found or added can be read
+    as long as the object's shards are held, whatever another process does to the files.
+
+    Args:
+        folder: The folder; it exists.
+        size: Side of the images, pixels.
+        key: The cache's key.
+        before_publishing: Called before a shard gets its name, so that what leads to its images is on the disk earlier.
+    """
+
+    def __init__(
+        self, folder: Path, size: int, key: CacheKey, before_publishing: Callable[[], None]
+    ) -> None:
+        self._folder = folder
+        self._size = size
+        self._key = key
+        self._before_publishing = before_publishing
+
+        # Where each image is, by the tag of its content; the shard being written has a number, too.
+        self._shards: list[Shard | None] = list(read_shards(folder, key))
+        self._places: dict[bytes, Place] = {}
+        for number, shard in enumerate(self._shards):
+            if shard is not None and shard.size == size:
+                for slot, tag in enumerate(shard.contents):
+                    self._places[tag] = number, slot
+
+        # What was checked, and what was found to be damaged, by shard.
+        self._checked: set[bytes] = set()
+        self._damaged: dict[int, set[int]] = {}
+
+        # Pixels that were mapped, the shard that is open for checking, and the one being written.
+        self._pixels: dict[int, Stored] = {}
+        self._open: tuple[int, BinaryIO] | None = None
+        self._new: ShardFile | None = None
+
+        _remove_abandoned(folder)
+
+    @property
+    def damaged(self) -> int:
+        """Number of images that were found to be damaged."""
+        return sum(map(len, self._damaged.values()))
+
+    def holds(self, content: bytes) -> bool:
+        """Whether an image is there and sound; each is read and compared with its checksum once.
+
+        Args:
+            content: Digest of its content.
+        """
+        tag = self._key.tag("content", content)
+        if tag not in self._places:
+            return False
+        if tag in self._checked:
+            return True
+
+        if self._is_sound(*self._places[tag]):
+            self._checked.add(tag)
+            return True
+
+        del self._places[tag]
+        return False
+
+    def add(self, content: bytes, pixels: Stored, notice: str = "") -> None:
+        """Append one image under the digest of its content."""
+        if self._new is None:
+            self._new = ShardFile(self._folder, self._size, self._key)
+            self._shards.append(None)
+
+        tag = self._key.tag("content", content)
+        slot = len(self._new)
+        self._new.add(tag, pixels.tobytes(), [notice] if notice else [])
+
+        self._places[tag] = len(self._shards) - 1, slot
+        self._checked.add(tag)
+        if self._new.full:
+            self._publish()
+
+    def close(self) -> None:
+        """Publish the images added since the last shard, and leave damaged ones out of theirs.
+
+        Raises:
+            OSError: The disk is full or cannot be written; what was published before stays.
+        """
+        self._close_checked()
+        self._publish()
+
+        for number, slots in self._damaged.items():
+            logger.warning("%d damaged images of the image cache were decoded again", len(slots))
+            shard = self._shards[number]
+            if shard is not None:
+                # Another process may have replaced it already.
+                with suppress(FileNotFoundError):
+                    without_slots(shard, slots, self._key)
+
+    def place(self, content: bytes) -> Place:
+        """Where an image is that was found or added.
+
+        Raises:
+            KeyError: It is not there.
+        """
+        return self._places[self._key.tag("content", content)]
+
+    def pixels(self, number: int) -> Stored:
+        """The pixels of a shard in which an image was found or added, uint16[m, size, size]."""
+        return self._pixels[number]
+
+    def notices(self, number: int) -> dict[str, list[int]]:
+        """What was converted while decoding the images of a shard, with their places."""
+        shard = self._shards[number]
+        return {} if shard is None else shard.notices
+
+    def _is_sound(self, number: int, slot: int) -> bool:
+        """Whether an image of a finished shard is as it was written; a shard that is gone holds none."""
+        shard = self._shards[number]
+        if shard is None:
+            return False
+
+        try:
+            file = self._opened(number, shard)
+        except OSError:
+            return False
+
+        if shard.sound_pixels(slot, file, self._key) is not None:
+            return True
+        self._damaged.setdefault(number, set()).add(slot)
+        return False
+
+    def _opened(self, number: int, shard: Shard) -> BinaryIO:
+        """A shard for checking; one is open at a time, because images mostly come in the order they were written in."""
+        if self._open is not None and self._open[0] == number:
+            return self._open[1]
+        self._close_checked()
+
+        # Mapped as well, so that it can be read later even if its file is replaced meanwhile.
+        if number not in self._pixels:
+            self._pixels[number] = shard.pixels()
+        file = open_regular(shard.path)
+        self._open = number, file
+        return file
+
+    def _close_checked(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def _publish(self) -> None:
+        """Give the shard that is being written its name."""
+        new, self._new = self._new, None
+        if new is None:
+            return
+
+        try:
+            self._before_publishing()
+        except BaseException:
+            new.discard()
+            raise
+
+        # The last number is the one being written.
+        self._shards[-1], self._pixels[len(self._shards) - 1] = new.publish()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what interrupted processes left; a younger file may belong to a living one."""
+    for leftover in folder.glob("*.partial"):
+        # Another process may remove it first.
+        with suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
+                leftover.unlink()
