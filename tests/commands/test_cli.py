@@ -212,7 +212,7 @@ def test_an_unrelated_column_named_split_is_refused_with_the_option_that_leaves_
     assert main(words) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "column 'split'" in said
-    assert "it is 'a'; accepted: blank, train" in said
+    assert "the split is not known (accepted: blank, train" in said
     assert 'If the column is something else, leave it alone with --cohort.split ""' in said
     assert main([*words, "--cohort.split", ""]) == 0
 

@@ -68,7 +68,8 @@ def build_cohort(
     patient_digest = pseudonyms.digests("patient", patient)
 
     # Every check runs, so that all faults are reported at once
-    findings = Findings(rows, patient_digest, list(rows.faults))
+    named = np.where(patient == "", "", patient_digest)
+    findings = Findings(rows, named, list(rows.faults))
     _check_identifiers(findings, patient, study, image_id)
     _check_spellings(findings, written, _Identifiers(patient, study, image_id, group), identity)
     label, class_names = read_labels(rows, findings, classes)

@@ -211,6 +211,17 @@ def read_canaries(path: Path, cohort: Cohort) -> Canaries:
             )
         )
 
+    # Under another rule of identifiers, or another key, nobody on the list would be found
+    if not set(canaries.patients) <= set(cohort.patient):
+        raise CohortError(
+            Fault(
+                "canaries are not in the cohort",
+                where=path.name,
+                why="the cohort was read with another identifier key, or another rule for spellings",
+                do="Read it as it was read when they were drawn.",
+            )
+        )
+
     # The commitment, where it lies in the same folder, shows that the list was not changed
     commitment = path.with_name(COMMITMENT)
     if commitment.exists() and _published(commitment) != canaries.commitment:

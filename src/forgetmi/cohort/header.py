@@ -33,8 +33,8 @@ _WORDS = frozenset(
 _SHORT = {"a", "ap", "by", "in", "is", "of", "on", "no", "nr", "pa", "the", "to", "was", "went"}
 _CLOSE = 0.82  # how near a misspelt word must be; above the likeness of "patience" and "patient"
 _LONGEST = 40  # characters of a name
-# What no name of a column holds: three digits in a row, a path, an address, or as many words as a report
-_NO_NAME = re.compile(r"\d{3}|[/\\@]|(\S+\s+){4}")
+# What no name of a column holds: three digits, a path, an address, a number alone, as many words as a report
+_NO_NAME = re.compile(r"\d{3}|[/\\@]|(\S+\s+){4}|^[-+\d.]+$|\.(png|jpe?g|dcm|npy|tiff?)$", re.I)
 
 
 def is_column_name(cell: str) -> bool:

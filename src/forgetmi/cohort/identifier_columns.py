@@ -48,7 +48,7 @@ def check_undamaged(
         if reason:
             do = UNDAMAGED
             if reason.endswith("decimal one"):
-                do += " Where 7.0 is 7: --cohort.same-identifiers decimals."
+                do += " If the number without it is right: --cohort.same-identifiers decimals."
             rows = np.flatnonzero((reasons == reason)[code])
             findings.add(rows, role, "the identifier is damaged", why=reason, do=do)
 

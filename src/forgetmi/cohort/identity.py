@@ -44,6 +44,8 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180b\u180c\u
 
 _SCIENTIFIC = re.compile(r"[+-]?(\d+([.,]\d+)?e[+-]\d+|\d+[.,]\d+e\d+)", re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?(\d+)[.,]0+")
+# Small letters and numbers without zeros in front, which no rule changes; most identifiers are so
+_PLAIN = re.compile(r"(?:[a-z]+|[1-9][0-9]*|0(?![0-9]))+")
 _DIGITS_KEPT = 15  # digits of a whole number that a spreadsheet keeps
 _EXACT = 2**53  # whole numbers that a floating-point number keeps
 
@@ -104,6 +106,9 @@ def folded(text: str, rules: Iterable[str]) -> str:
 
 def likeness(text: str) -> tuple[str, ...]:
     """What all spellings of one identifier have in common; two identifiers are alike where they share one of these."""
+    if _PLAIN.fullmatch(text):
+        return (text,)
+
     # Zeros count before punctuation is gone (12-05, 12-5) and after it (12-05, 1205)
     without_zeros = folded(text, RULES)
     others = [rule for rule in RULES if rule != "leading-zeros"]
@@ -122,6 +127,8 @@ def differences(one: str, other: str) -> tuple[str, ...]:
 
 def changing(text: str) -> tuple[str, ...]:
     """The rules that would change an identifier."""
+    if _PLAIN.fullmatch(text):
+        return ()
     return tuple(rule for rule in RULES if folded(text, (rule,)) != text)
 
 

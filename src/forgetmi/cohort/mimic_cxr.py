@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from forgetmi.cohort.spelling import read_identity
 from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.serialization import LATER
 
 # The endings of image files; what counts as training
 ENDINGS = {"dicom": "dcm", "jpg": "jpg"}
@@ -62,10 +63,10 @@ class MimicCxrCohort:
     """The images' metadata table (.csv or .csv.gz with dicom_id, ViewPosition), for results by view."""
     patients: Path | None = None
     """MIMIC-IV's patients table (.csv or .csv.gz with subject_id, gender), for results by sex."""
-    same_identifiers: tuple[Same, ...] = ()
+    same_identifiers: tuple[Same, ...] = field(default=(), metadata=LATER)
     """In what the spellings of one identifier may differ, here and in forget lists: leading-zeros, decimals (7.0, 7),
     case, punctuation, blanks, unicode; never = others that are alike are different people."""
-    identifier_map: Path | None = None
+    identifier_map: Path | None = field(default=None, metadata=LATER)
     """CSV with columns written and identifier: a patient's identifier as some row has it, and the one it stands for."""
     key_file: Path | None = None
     """Secret key of the identifier digests; default: $FORGETMI_KEY_FILE, else your own user-level key."""

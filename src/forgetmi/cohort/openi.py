@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from forgetmi.cohort.openi_reports import (
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.serialization import LATER
 
 # The three spellings of an image: with or without CXR, the report's part number and .dcm
 _IMAGE = re.compile(
@@ -52,7 +53,7 @@ class OpeniCohort:
     """Classes: normal/abnormal by the manual codes, edema grade by the manual codes, or by the report labeler."""
     show_images: bool = False
     """Whether a report may show example radiographs."""
-    same_identifiers: tuple[Same, ...] = ()
+    same_identifiers: tuple[Same, ...] = field(default=(), metadata=LATER)
     """In what an identifier of a forget list (CXR12) may differ: leading-zeros, decimals, case, punctuation, blanks,
     unicode; never = others that are alike are different people."""
     key_file: Path | None = None

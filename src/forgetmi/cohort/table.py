@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from forgetmi.cohort.spelling import read_identity
 from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError
+from forgetmi.core.serialization import LATER
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ class TableCohort:
     """Whether the classes are grades (none, mild, severe) and not just names."""
     show_images: bool = False
     """Whether a report may show example radiographs."""
-    same_identifiers: tuple[Same, ...] = ()
+    same_identifiers: tuple[Same, ...] = field(default=(), metadata=LATER)
     """In what the spellings of one identifier may differ: leading-zeros (007, 7), decimals (7.0, 7), case, punctuation,
     blanks, unicode; never = others that are alike are different people. Default: alike identifiers are refused."""
-    identifier_map: Path | None = None
+    identifier_map: Path | None = field(default=None, metadata=LATER)
     """CSV with columns written and identifier: a patient's identifier as some row has it, and the one it stands for."""
     key_file: Path | None = None
     """Secret key of the identifier digests; default: $FORGETMI_KEY_FILE, else your own user-level key."""

@@ -200,6 +200,10 @@ def _plain_dataclass(value: Any) -> dict[str, Any]:
     for f in dataclasses.fields(value):
         part = getattr(value, f.name)
 
+        # An option that came later is written where it is used, so that older specifications read the same
+        if f.metadata.get("later") and part == f.default:
+            continue
+
         # A part chosen by name is stored under that name, so it must have one
         chosen = isinstance(value, RunSpec) and f.name in CHOICES
         if chosen and dataclasses.is_dataclass(part) and not kind_of(part):
