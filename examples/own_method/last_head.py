@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
+from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loop import adamw, training_loss
 
@@ -24,8 +25,8 @@ class LastHead:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (1, 3)},
     )
 
-    epochs: int = 1
-    lr: float = 1e-3
+    epochs: Epochs = 1
+    lr: LearningRate = 1e-3
 
     def apply(self, model, loaders, context):
         # Everything is frozen but the image head.

@@ -20,6 +20,7 @@ from forgetmi.core.serialization import from_plain
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.run import workflow
 from forgetmi.run.original_training import train_original
+from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.method import Unlearned, unlearn
@@ -325,6 +326,14 @@ def test_unknown_options_are_refused(name: str, small: Any) -> None:
         methods.get(name)(no_such_option=1)
     with pytest.raises(SpecError, match="unknown key"):
         from_plain(methods.get(name), {"no_such_option": 1}, where="spec.yaml")
+
+
+def test_impossible_epochs_and_learning_rates_are_out_of_range(name: str, small: Any) -> None:
+    default = methods.get(name)()
+    for option, value in (("epochs", -1), ("lr", 0.0), ("lr", -1e-3)):
+        if hasattr(default, option):
+            with pytest.raises((MethodError, SpecError)):
+                RunSpec(method=dataclasses.replace(default, **{option: value}))
 
 
 def test_the_trace_is_complete_and_true(

@@ -79,6 +79,11 @@ def test_another_packages_method_is_found_and_works(
         == 0
     )
     assert "kind: last_head\n  epochs: 2" in capsys.readouterr().out
+    wrong = ["--method.epochs=-1", "--method.lr", "0", "--out", "unused", "--dry-run"]
+    assert main(["run", "--method", "last_head", *wrong]) == 2
+    error = capsys.readouterr().err
+    assert "method.epochs must be at least 0" in error
+    assert "method.lr must be above 0" in error
     original = workflow.build(small.prepared.spec, seed=0).eval()
     done = workflow.unlearn(
         prepared=small.prepared,
