@@ -282,7 +282,12 @@ def test_conversion_both_ways_is_lossless(
     digest = from_authors(stored, tmp_path / "ours", vocabulary=words, max_seq_length=20, seed=7)
     loaded = load(tmp_path / "ours")
     assert loaded.vocabulary == vocabulary
-    assert loaded.preprocessing["images"] == {"size": 64, "fit": "center_crop", "invert": False}
+    assert loaded.preprocessing["images"] == {
+        "size": 64,
+        "fit": "center_crop",
+        "invert": False,
+        "window": "released",
+    }
     assert (
         digest
         == parameter_digest(loaded.model)

@@ -229,7 +229,12 @@ def test_release_mode_behaves_as_released(small_world: World, tmp_path: Path, ca
     assert "without effect: synonyms_dir" not in said
     stored = yaml.safe_load((tmp_path / "run" / "spec.yaml").read_text())
     assert stored["method"]["kind"] == "forget_mi_release"
-    assert stored["images"] == {"size": 2048, "fit": "center_crop", "invert": False}
+    assert stored["images"] == {
+        "size": 2048,
+        "fit": "center_crop",
+        "invert": False,
+        "window": "released",
+    }
     assert stored["retrains"] == 0
 
 

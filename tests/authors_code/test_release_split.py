@@ -130,12 +130,15 @@ def test_a_store_of_films_as_they_are_holds_what_the_release_reads(
         "0",
         "0",
     )
-    as_stored, turned = (
+    plain, as_stored, turned = (
         build_image_store(
-            cohort, ImagePreprocessing(size=16, fit="center_crop", invert=invert), cache=tmp_path
+            cohort,
+            ImagePreprocessing(size=16, fit="center_crop", invert=invert, window=window),
+            cache=tmp_path,
         ).images(np.array([0]))[0, 0]
-        for invert in (False, True)
+        for invert, window in ((False, "first"), (False, "released"), (True, "released"))
     )
+    np.testing.assert_array_equal(plain, as_stored)
     np.testing.assert_allclose(as_stored, read_image(path, size=16), atol=0.5 / 65535 + 1e-7)
     film = as_stored[2:14]
     expected = 1 - film if photometric == "MONOCHROME1" else film

@@ -13,6 +13,7 @@ from forgetmi.authors_code.text_features import LENGTH, read_tokenizer
 from forgetmi.cohort.edema_labels import GRADES
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.window import RELEASED
 from forgetmi.model.checkpoint import NO_GATE, load, save
 from forgetmi.model.image_text import ImageText
 
@@ -62,8 +63,11 @@ def from_authors(
         )
 
     # How the release prepares its inputs.
+    images = ImagePreprocessing(
+        size=spec.image.size, fit="center_crop", invert=False, window=RELEASED
+    )
     preprocessing = {
-        "images": asdict(ImagePreprocessing(size=spec.image.size, fit="center_crop", invert=False)),
+        "images": asdict(images),
         "ordinal": True,
         "text": {
             "max_length": tokenizer.max_length,

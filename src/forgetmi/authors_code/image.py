@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from PIL import Image
 
-from forgetmi.data.decode import DAMAGED, TAGS, ImageFault, silence
+from forgetmi.core.regular_file import open_regular
+from forgetmi.data.decode import DAMAGED, ImageFault, silence
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 Pixels = npt.NDArray[np.float32]
 SIZE = 2048
+
+# All that the pixels need by the release's rule; no name, number or date of a patient is read.
+TAGS: list[Any] = [
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+]
 
 
 @dataclass(frozen=True)
@@ -69,8 +88,8 @@ def read_image(
 
     # Messages name no path: it may hold an identifier.
     try:
-        with silence():
-            pixels = _decode(path, kind)
+        with silence(), open_regular(path) as file:
+            pixels = _decode(file, kind)
     except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
         advice = f"{DAMAGED} Compressed files need the extra: pip install 'forgetmi[dicom]'."
         raise ImageFault(
@@ -97,12 +116,12 @@ def read_image(
     return ImagePreprocessing(size=size, fit="center_crop").apply(pixels)
 
 
-def _decode(path: Path, kind: str) -> Pixels:
+def _decode(file: BinaryIO, kind: str) -> Pixels:
     if kind == ".dcm":
-        return pydicom.dcmread(path, force=True, specific_tags=TAGS).pixel_array.astype(np.float32)
+        return pydicom.dcmread(file, force=True, specific_tags=TAGS).pixel_array.astype(np.float32)
     if kind == ".png":
-        with Image.open(path) as opened:
+        with Image.open(file) as opened:
             return np.asarray(opened).astype(np.float32)
     if kind == ".npy":
-        return np.load(path, allow_pickle=False).astype(np.float32)
+        return np.load(file, allow_pickle=False).astype(np.float32)
     raise ValueError(f"unknown kind {kind!r}")

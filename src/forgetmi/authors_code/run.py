@@ -16,6 +16,7 @@ from forgetmi.core.checked_folder import made_once
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache
 from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.window import RELEASED
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, TextSpec
@@ -78,7 +79,7 @@ def specification(
     )
     pretrained = "" if has_original else str(root / run.text_encoder)
 
-    # Their checkpoints were trained on images that are not inverted.
+    # Films by their own maximum, and not inverted where their checkpoints are used, which were trained on such.
     invert = mode == "paper" and not has_original
     cohort = MimicCxrCohort(
         split=root / run.split_list,
@@ -88,7 +89,7 @@ def specification(
     return RunSpec(
         cohort=cohort,
         partition=partition,
-        images=ImagePreprocessing(size=SIZE, fit="center_crop", invert=invert),
+        images=ImagePreprocessing(size=SIZE, fit="center_crop", invert=invert, window=RELEASED),
         text=TextSpec(max_length=run.max_seq_length),
         model=Architecture(preset="paper", pretrained=pretrained),
         training=JOINT_CHESTXRAY,

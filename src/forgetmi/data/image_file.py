@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.core.regular_file import open_regular
-from forgetmi.data.decode import NUMPY, ImageFault, read_image
+from forgetmi.data.decode import ImageFault, read_image
+from forgetmi.data.grey_range import remark_on
+from forgetmi.data.image_content import NUMPY
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.seen_files import FileState, SeenFiles
 from forgetmi.data.shards import Stored
@@ -88,14 +90,11 @@ class ImageFile:
     ) -> tuple[Stored, str]:
         """See `stored`."""
         if self._fits(index, preprocessing.size):
-            return self._slices[index].astype(np.uint16) * _FROM_8_BITS, ""
+            values = self._slices[index]
+            return values.astype(np.uint16) * _FROM_8_BITS, remark_on(values)
 
-        decoded = read_image(locator)
-        pixels = decoded.pixels
-        if decoded.inverted and not preprocessing.invert:
-            pixels = np.float32(1) - pixels
-
-        resized = preprocessing.apply(pixels)
+        decoded = read_image(locator, **preprocessing.reading)
+        resized = preprocessing.apply(decoded.pixels)
         return np.rint(resized * WHITE).astype(np.uint16), decoded.notice
 
     @cached_property

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, final
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import quoted
+from forgetmi.core.serialization import LATER
+from forgetmi.data.window import FIRST, NONE, RELEASED, is_window
 
 Pixels = npt.NDArray[np.float32]
 
@@ -25,13 +28,16 @@ class ImagePreprocessing:
         fit: "pad" resizes the longest side to `size` (antialiased) and pads the other with zeros, centred.
             "center_crop" never resizes: zeros on every side, then the centre is cut out, as the authors' release does
             at 2048 pixels. "stretch" resizes each side to `size`, so that nothing is padded and shapes are distorted.
-        invert: Whether negatives (DICOM MONOCHROME1) become positives; False takes them as they are stored, as the
-            authors' release does.
+        invert: Whether negatives (DICOM MONOCHROME1, or an inverse presentation) become positives; False takes DICOM
+            films as they are stored, by the rule "released", as the authors' release does.
+        window: Window of DICOM films: "first" window or VOI table of the file, another one's number ("2"), "none" (the
+            film's own range), or "released" (stored values by their own maximum, without any table).
     """
 
     size: int = 64
     fit: Literal["pad", "center_crop", "stretch"] = "pad"
     invert: bool = True
+    window: str = field(default=FIRST, metadata=LATER)
 
     def __post_init__(self) -> None:
         faults = []
@@ -46,6 +52,23 @@ class ImagePreprocessing:
                 Fault(f"there is no image fit {self.fit!r}", do=f"Choose one of {', '.join(FITS)}.")
             )
 
+        if not is_window(self.window):
+            faults.append(
+                Fault(
+                    f"there is no window {quoted(self.window)}",
+                    do=f"Choose {FIRST}, {NONE}, {RELEASED}, or a number from 1 to 99.",
+                )
+            )
+
+        elif not self.invert and self.window not in (FIRST, RELEASED):
+            faults.append(
+                Fault(
+                    f"a window {quoted(self.window)} does not go with invert = False",
+                    why="films are then taken as they are stored",
+                    do=f"Leave the window out, or name {RELEASED}.",
+                )
+            )
+
         if faults:
             raise SpecError(faults)
 
@@ -53,8 +76,16 @@ class ImagePreprocessing:
     def digest(self) -> str:
         """Digest of what decides the stored pixels; a change of the rules here or in `decode` needs a new number."""
         stored = "" if self.invert else " as stored"
-        rules = f"forgetmi image 1 {self.fit} {self.size}{stored}"
+        window = self.reading.get("window", FIRST)
+        rules = f"forgetmi image 2 {self.fit} {self.size}{stored} {window}"
         return hashlib.sha256(rules.encode()).hexdigest()
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Arguments of `forgetmi.data.decode.read_image` that are not its defaults."""
+        if not self.invert:
+            return {"window": RELEASED, "invert": False}
+        return {} if self.window == FIRST else {"window": self.window}
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Bring one image to the model's size.

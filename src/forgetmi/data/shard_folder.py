@@ -11,6 +11,7 @@ from typing import BinaryIO, final
 
 from forgetmi.core.regular_file import open_regular
 from forgetmi.data.cache_key import CacheKey
+from forgetmi.data.decoded import AND
 from forgetmi.data.shards import ENDING, Shard, ShardFile, Stored, read_shard, without_slots
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,9 @@ class ShardFolder:
 
         tag = self._key.tag("content", content)
         slot = len(self._new)
-        self._new.add(tag, pixels.tobytes(), [notice] if notice else [])
+        # Each part by itself, so that equal ones are counted together.
+        notices = [part for part in notice.split(AND) if part]
+        self._new.add(tag, pixels.tobytes(), notices)
 
         self._places[tag] = len(self._shards) - 1, slot
         self._checked.add(tag)

@@ -18,6 +18,7 @@ from forgetmi.core.serialization import from_plain
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.window import RELEASED
 from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.model import checkpoint
 from forgetmi.model.ensemble import Ensemble
@@ -128,8 +129,13 @@ def image_rules(preprocessing: Mapping[str, Any], *, where: str) -> ImagePreproc
     Raises:
         CheckpointError: It does not say so.
     """
+    # Checkpoints written before windows were applied name none: their films were read by the released rule.
+    images = preprocessing.get("images")
+    if isinstance(images, dict):
+        images = {"window": RELEASED, **images}
+
     try:
-        return from_plain(ImagePreprocessing, preprocessing.get("images"), where=where)
+        return from_plain(ImagePreprocessing, images, where=where)
     except SpecError as error:
         raise CheckpointError(error.faults) from None
 
