@@ -73,9 +73,9 @@ def parse(data: bytes) -> tuple[Any, str]:
     notice = ""
     if "PixelData" not in image and stated is not None:
         # The data set by itself, in the encoding that its first element shows.
-        tried = _read(body)
-        if "PixelData" in tried and "Rows" in tried:
-            image, stated, notice = tried, None, OTHER_ENCODING
+        guessed = _read(body)
+        if "PixelData" in guessed and "Rows" in guessed:
+            image, stated, notice = guessed, None, OTHER_ENCODING
 
     if "PixelData" not in image:
         raise ImageFault(
@@ -102,13 +102,13 @@ def _meta(data: bytes) -> tuple[Any, int]:
     read_preamble(file, force=True)
 
     # Group 2 is always explicit and little endian.
-    start = file.tell()
+    start = file.seek(0, io.SEEK_CUR)
     if data[start : start + 2] != b"\x02\0":
         return FileMetaDataset(), start
     meta = read_dataset(
         file, False, True, stop_when=lambda tag, kind, length: tag.group != _META_GROUP
     )
-    return meta, file.tell()
+    return meta, file.seek(0, io.SEEK_CUR)
 
 
 def _inflated(body: bytes) -> bytes:

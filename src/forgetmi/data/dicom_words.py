@@ -13,9 +13,9 @@ from forgetmi.data.dicom_header import CORRECT
 
 Ints = npt.NDArray[Any]
 
-# A reading is tears where more neighbours than this share differ by more than half of the film's range ...
+# A tear is a pair of neighbours that differ by more than half of the film's range; with this share there are many ...
 _MANY_TEARS = 0.002
-# ... and another one takes its place where it is tears at so much fewer places.
+# ... and another reading takes its place where it has so many times fewer, and at most this share.
 _TIMES_FEWER = 8
 _STILL_WHOLE = 0.01
 
