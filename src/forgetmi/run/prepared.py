@@ -18,8 +18,8 @@ from forgetmi.core.serialization import from_plain
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.window import RELEASED
 from forgetmi.data.tokenizer import Tokenizer
+from forgetmi.data.window import RELEASED
 from forgetmi.model import checkpoint
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.fit_gate import fit_gate
