@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     key.write_bytes(bytes(range(32)))
     os.environ["FORGETMI_CACHE"] = str(folder / "cache")
     os.environ["FORGETMI_KEY_FILE"] = str(key)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blank_figures() -> Iterator[pytest.MonkeyPatch]:
+    """Reports have blank figures: drawing takes a third of a small run.
+
+    The tests of the report draw theirs, and so does every run in a process of its own.
+    """
+    blank = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1" version="1.1"/>'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("forgetmi.report.svg._drawn", lambda figure, name: blank)
+        yield patch
 
 
 @pytest.fixture(scope="session")

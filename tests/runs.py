@@ -23,8 +23,8 @@ SMALL = RunSpec(
     model=Architecture(
         stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1, intermediate=32
     ),
-    training=Recipe(epochs=3),
-    method=ForgetMI(epochs=3),
+    training=Recipe(epochs=2),
+    method=ForgetMI(epochs=2),
     retrains=2,
     seed=3,
     resamples=50,

@@ -40,6 +40,7 @@ from forgetmi.report import (
     patient_figure,
     relearn_figure,
     roc_figure,
+    svg,
     trade_off_figure,
 )
 from forgetmi.report.content import (
@@ -373,6 +374,18 @@ def make_audit(outcome: Outcome = "NOT RESOLVABLE") -> Audit:
             AttackMissing(0, "lira_online", "LiRA, online", "text", "needs shadows"),
         ),
     )
+
+
+# As it is before the session's fixtures replace it.
+DRAWN = svg._drawn
+
+
+@pytest.fixture(scope="package", autouse=True)
+def drawn_figures() -> Iterator[None]:
+    """Here every figure is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("forgetmi.report.svg._drawn", DRAWN)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -130,12 +130,7 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> str:
         name: Prefix of the identifiers, distinct on a page.
         title, description: For screen readers, which skip a figure without a title.
     """
-    # Identifiers that are stable, and differ between figures of a page
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    root = ET.fromstring(buffer.getvalue())
-
+    root = ET.fromstring(_drawn(figure, name))
     _inherit_style(root)
     _simplify(root)
     for key in ("width", "height", "version"):
@@ -146,6 +141,15 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> str:
     else:
         root.set("aria-hidden", "true")
     return ET.tostring(root, encoding="unicode")
+
+
+def _drawn(figure: Figure, name: str) -> bytes:
+    """The SVG file that Matplotlib writes."""
+    # Identifiers that are stable, and differ between figures of a page
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def _inherit_style(root: ET.Element) -> None:
