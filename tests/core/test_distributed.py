@@ -35,17 +35,9 @@ from tests.core.together import (
     unlearned_in_double,
 )
 
-KINDS = (
-    "forget_mi",
-    "forget_mi bf16",
-    "jit",
-    "chip",
-    *(
-        f"{name} shares"
-        for name in ("forget_mi", "scrub", "clip_erase")  # the slow test has every method
-    ),
-    "forget_mi shares bf16",
-)
+# The slow test has every method, and these two besides.
+KINDS = ("forget_mi", "forget_mi bf16", "jit", "forget_mi shares", "scrub shares")
+SLOW_KINDS = ("chip", "forget_mi shares bf16")
 AGREE = {"double": 1e-7, "forget_mi bf16": 3e-2}  # all else: 1e-4, in equal shares 0
 
 
@@ -139,12 +131,13 @@ def test_no_method_brings_processes_apart(tmp_path: Path) -> None:
         "msg",
         "shrink_perturb",
     }  # with statistics of whole batches
-    kinds = tuple(
+    every = (
         f"{name} shares"
         for name in methods.names()
         if methods.get(name).info.title != "Retrain"
         and "training log" not in methods.get(name).info.reads
     )
+    kinds = (*SLOW_KINDS, *every)
     for name in ("alone", "0", "1"):
         (tmp_path / name).mkdir()
     first, second = both(tmp_path, kinds, epochs=12)
