@@ -12,8 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.files import private_folder, sync, sync_folder
-from forgetmi.core.regular_file import open_regular, read_regular
+from forgetmi.core.json_text import read_json
+from forgetmi.core.regular_file import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +65,12 @@ def made_once(directory: Path, make: Callable[[Path], None]) -> None:
 def is_sound(directory: Path) -> bool:
     """Whether a folder holds the files it was made with, bit for bit; each is read once."""
     try:
-        stored = json.loads(read_regular(directory / CHECKSUMS, limit=_MOST_CHECKSUMS))
+        path = directory / CHECKSUMS
+        stored = read_json(
+            path, what="the checksums", do="Remove the folder.", limit=_MOST_CHECKSUMS
+        )
         return stored == _checksums(directory)
-    except (OSError, ValueError):
+    except (OSError, ForgetMIError):
         return False
 
 

@@ -186,11 +186,12 @@ class ShardFolder:
             return self._open[1]
         self._close_checked()
 
-        # Mapped as well, so that it can be read later even if its file is replaced meanwhile.
-        if number not in self._pixels:
-            self._pixels[number] = shard.pixels()
         file = open_regular(shard.path)
         self._open = number, file
+
+        # Mapped as well, so that it can be read later even if its file is replaced meanwhile.
+        if number not in self._pixels:
+            self._pixels[number] = shard.pixels(file)
         return file
 
     def _close_checked(self) -> None:

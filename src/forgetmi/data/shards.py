@@ -15,7 +15,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import Any, BinaryIO, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -67,14 +67,14 @@ class Shard:
         """Bytes of one image."""
         return 2 * self.size * self.size
 
-    def pixels(self) -> Stored:
-        """uint16[m, size, size], memory-mapped; they stay readable when the file is replaced or removed.
+    def pixels(self, file: BinaryIO) -> Stored:
+        """uint16[m, size, size], memory-mapped; they stay readable when the file is closed, replaced or removed.
 
-        Raises:
-            OSError: The file is gone.
+        Args:
+            file: The shard, opened.
         """
         shape = (len(self.contents), self.size, self.size)
-        return np.memmap(self.path, np.uint16, mode="r", shape=shape)
+        return np.memmap(file, np.uint16, mode="r", shape=shape)
 
     def sound_pixels(self, slot: int, file: BinaryIO, key: CacheKey) -> bytes | None:
         """The pixels of one image as bytes, if they are those that were written; else None.
@@ -199,8 +199,7 @@ class ShardFile:
             sync(file)
 
             # Mapped before it has its name: from then on another process may remove it.
-            shard = self._shard(path)
-            pixels = shard.pixels()
+            pixels = self._shard(path).pixels(cast(BinaryIO, file))
 
             # The name follows from the content: two processes that write the same shard write one file.
             name = self._key.tag("name", b"".join(self._contents)).hex()
