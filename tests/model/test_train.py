@@ -367,3 +367,17 @@ def test_recipe_lists_all_faults():
     with pytest.raises(SpecError) as caught:
         Recipe(lr=0, batch_size=1, warmup=0.8, decay=0.4)
     assert len(caught.value.faults) == 3
+
+
+def test_one_flipped_bit_of_the_progress_is_refused(spec, samples, tmp_path):
+    file, loader = tmp_path / "progress.pt", samples(12, batch_size=6)
+    model = build(spec, seed=0)
+    fit(model, loader, Recipe(epochs=1), seed=0, resume=file)
+
+    # A bit in the numbers of a weight, which the format itself does not check.
+    content = bytearray(file.read_bytes())
+    weights = max(model.parameters(), key=torch.numel).detach().numpy().tobytes()
+    content[content.index(weights) + 10] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="changed after it was written"):
+        fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file)

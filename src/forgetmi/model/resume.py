@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +12,11 @@ import torch
 
 from forgetmi.core.cost import Cost, cost_so_far, go_on_from
 from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.file_checksum import add_checksum, is_altered
 from forgetmi.core.seeding import scope
+from forgetmi.core.serialization import from_plain
 
 _START_AFRESH = "Delete the file to start afresh."
-
-# What reading a damaged or foreign file may raise.
-_DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError)
 
 
 class Stateful(Protocol):
@@ -89,6 +87,7 @@ class EpochLoop:
         try:
             with partial.open("wb") as file:
                 torch.save(saved, file)
+            add_checksum(partial)
             os.replace(partial, self._file)
         except RuntimeError as error:
             # torch covers the system's error (a full disk) with its own.
@@ -103,20 +102,20 @@ class EpochLoop:
 
         # Tensors and plain values alone are read: a file cannot run code.
         try:
+            altered = is_altered(self._file)
             saved = torch.load(self._file, map_location="cpu", weights_only=True)
             key, done, state = saved["key"], saved["done"], saved["state"]
-            cost = None if saved["cost"] is None else Cost(**saved["cost"])
-        except _DAMAGED as error:
-            raise CheckpointError(
-                Fault(
-                    "the saved progress cannot be read",
-                    where=self._file.name,
-                    why=type(error).__name__,
-                    do=_START_AFRESH,
-                )
-            ) from error
+            cost = saved["cost"]
+            if cost is not None:
+                cost = from_plain(Cost, cost, where=self._file.name, complete=True)
+            fits = key == self._key and set(state) == set(self._state)
+            fits = fits and type(done) is int and 0 <= done <= self._total
+        except Exception as error:
+            raise self._unreadable(type(error).__name__) from error
 
-        if key != self._key or set(state) != set(self._state) or not 0 <= done <= self._total:
+        if altered:
+            raise self._unreadable("it was changed after it was written")
+        if not fits:
             raise CheckpointError(
                 Fault(
                     "the saved progress is of another run",
@@ -127,8 +126,22 @@ class EpochLoop:
             )
 
         # Everything goes on from where it was, the cost included.
-        for name, part in self._state.items():
-            part.load_state_dict(state[name])
+        try:
+            for name, part in self._state.items():
+                part.load_state_dict(state[name])
+        except Exception as error:
+            raise self._unreadable(type(error).__name__) from error
         if cost is not None:
             go_on_from(cost)
         return done
+
+    def _unreadable(self, why: str) -> CheckpointError:
+        """The fault of a damaged or foreign file, which can make its reader raise anything."""
+        return CheckpointError(
+            Fault(
+                "the saved progress cannot be read",
+                where=self._file.name if self._file is not None else "",
+                why=why,
+                do=_START_AFRESH,
+            )
+        )

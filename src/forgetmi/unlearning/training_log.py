@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.file_checksum import add_checksum, is_altered
 from forgetmi.core.files import full_disk_explained
 
 
@@ -27,6 +27,7 @@ def save_log(path: Path, kind: str, values: dict[str, Any]) -> None:
         try:
             with partial.open("wb") as file:
                 torch.save({"kind": kind, "values": values}, file)
+            add_checksum(partial)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -39,13 +40,25 @@ def load_log(path: Path, kind: str) -> dict[str, Any]:
         MethodError: The file is damaged, or another method's.
     """
     try:
+        altered = is_altered(path)
+
         # Memory-mapped: a log may be larger than memory.
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         stored_kind, values = stored["kind"], stored["values"]
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+    except Exception as error:
+        # A damaged file makes the unpickler fail in any way.
         raise MethodError(
             Fault("the training log cannot be read", where=path.name, why=type(error).__name__)
         ) from error
+    if altered:
+        raise MethodError(
+            Fault(
+                "the training log cannot be read",
+                where=path.name,
+                why="it was changed after it was written",
+                do="Restore the file, or train the original again.",
+            )
+        )
     if stored_kind != kind:
         raise MethodError(
             Fault(f"this is a training log of {stored_kind}, not of {kind}", where=path.name)
