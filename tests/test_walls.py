@@ -32,6 +32,7 @@ FRONT_DOOR = {
 FORBIDDEN = {
     ("audit", "model"): "an audit reads stored signals and runs no model",
     ("report", "model"): "a page is made of results and runs no model",
+    ("methods", "audit"): "a method never sees how it is judged",
     ("methods", "evaluation"): "a method never sees how it is measured",
     ("unlearning", "evaluation"): "a method never sees how it is measured",
 }
@@ -207,6 +208,7 @@ def test_the_checks_can_fail() -> None:
         "forgetmi.data.tokenizer", "forgetmi.model.train"
     )  # one floor
     assert "never sees" in wrong_arrow("forgetmi.methods.scrub", "forgetmi.evaluation.suite")
+    assert "never sees" in wrong_arrow("forgetmi.methods.scrub", "forgetmi.audit.decision")
     assert "front door" in wrong_arrow("forgetmi.run.spec", "forgetmi")
     assert not wrong_arrow("forgetmi.cli", "forgetmi.commands.run")
     guarded = (
