@@ -177,7 +177,7 @@ def _by_window(image: Any, values: Values, number: int) -> Values:
         *shown, black, white = apply_windowing(np.concatenate([values, ends]), image, number)
     if not (math.isfinite(black) and math.isfinite(white) and black != white):
         raise ValueError("the window has no ends")
-    return np.clip((np.array(shown) - black) / (white - black), 0.0, 1.0)
+    return np.abs(np.clip((np.array(shown) - black) / (white - black), 0.0, 1.0))
 
 
 def _by_table(image: Any, values: Values, number: int) -> Values:
@@ -240,7 +240,7 @@ def _as_deep_table(image: Any, element: str) -> None:
             and isinstance(item.LUTData, bytes)
             and len(item.LUTData) < 2 * (length or 2**16)
         ):
-            item.LUTData = [int(entry) for entry in item.LUTData]
+            item.add_new("LUTData", "US", list(item.LUTData))
         item.LUTDescriptor = [length, first, _DEEP]
 
 

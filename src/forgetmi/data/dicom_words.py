@@ -13,17 +13,18 @@ from forgetmi.data.dicom_header import CORRECT
 
 Ints = npt.NDArray[Any]
 
-# A tear is a pair of neighbours that differ by more than half of the film's range; with this share there are many ...
-_MANY_TEARS = 0.002
-# ... and another reading takes its place where it has so many times fewer, and at most this share.
-_TIMES_FEWER = 8
-_STILL_WHOLE = 0.01
+# A tear is a pair of neighbours that differ by more than half of the film's range. A reading is worse than another one
+# if it has this many tears more, in number and as a share of the pairs, and this many times as many.
+_TEARS_MORE = 20
+_SHARE_MORE = 0.0005
+_TIMES_MORE = 3
 
-# Fewer pairs of neighbours than this decide nothing.
-_FEWEST_PAIRS = 200
+# An overlay in the other bits tears the whole words this many times as much.
+_TIMES_OVERLAY = 2
 
-# Pixels below this share may break any rule: defects.
+# Pixels below this share may break any rule: defects. Negative ones must have this share to count as a sign.
 _FEW = 0.001
+_FEWEST_NEGATIVE = 0.05
 _FEWEST_VALUES = 16
 
 # Rows, with the one below each, that are compared.
@@ -110,32 +111,28 @@ def fitting_cell(words: Ints, counts: Ints, padded: Ints, stated: Cell) -> tuple
     rows = _compared_rows(words)
     unexplained = _share(counts, occurring[~stated.explains(occurring)])
     tears = _tears(stated, rows, padded, counts)
-    if unexplained == 0 and tears < _MANY_TEARS:
+    enough = max(_TEARS_MORE, _SHARE_MORE * 3 * rows.size / 2)
+    if unexplained == 0 and tears < enough:
         return stated, ""
 
     # Another reading must leave nothing over and tear far less.
-    best: tuple[float, Cell, str] | None = None
-    for cell, notice in _others(stated):
+    fewest, best, notice = tears, stated, ""
+    for cell, correction in _others(stated):
         if not cell.explains(occurring).all() or not _has_sign(cell, stated, occurring, counts):
             continue
-        places = _tears(cell, rows, padded, counts)
-        if best is None or places < best[0]:
-            best = (places, cell, notice)
+        found = _tears(cell, rows, padded, counts)
+        if found < fewest:
+            fewest, best, notice = found, cell, correction
 
-    if best is not None:
-        places, cell, notice = best
-        if tears >= _MANY_TEARS and places <= min(tears / _TIMES_FEWER, _STILL_WHOLE):
-            return cell, notice
-        if unexplained and tears > 0 and places <= tears / _TIMES_FEWER:
-            return cell, notice
-
+    if tears - fewest >= enough and tears >= _TIMES_MORE * fewest:
+        return best, notice
     if unexplained == 0:
         return stated, ""
     return _left_over(stated, rows, padded, counts, tears, unexplained)
 
 
 def _left_over(
-    stated: Cell, rows: Ints, padded: Ints, counts: Ints, tears: float, unexplained: float
+    stated: Cell, rows: Ints, padded: Ints, counts: Ints, tears: int, unexplained: float
 ) -> tuple[Cell, str]:
     """The reading where bits are left over and no other one is better."""
     # All pixels lie in the lowest bits: the header only names another place.
@@ -152,9 +149,7 @@ def _left_over(
         return whole, "a few pixels exceed BitsStored"
 
     # A picture whose other bits hold something else, such as an overlay.
-    if tears < _MANY_TEARS and _tears(whole, rows, padded, counts) >= max(
-        _MANY_TEARS, tears * _TIMES_FEWER
-    ):
+    if _tears(whole, rows, padded, counts) >= max(_TEARS_MORE, _TIMES_OVERLAY * tears):
         return stated, "bits outside BitsStored and HighBit left out"
 
     raise ImageFault(
@@ -190,8 +185,9 @@ def _has_sign(cell: Cell, stated: Cell, occurring: Ints, counts: Ints) -> bool:
         return True
 
     negative = occurring[cell.samples(occurring) < 0]
-    times = counts[negative]
-    return len(negative) >= _FEWEST_VALUES and times.max() <= times.sum() / 2
+    if len(negative) < _FEWEST_VALUES or _share(counts, negative) < _FEWEST_NEGATIVE:
+        return False
+    return bool(counts[negative].max() <= counts[negative].sum() / 2)
 
 
 def _share(counts: Ints, words: Ints) -> float:
@@ -207,30 +203,25 @@ def _compared_rows(words: Ints) -> Ints:
     return np.stack([words[first], words[second]], axis=1)
 
 
-def _tears(cell: Cell, rows: Ints, padded: Ints, counts: Ints) -> float:
-    """The share of neighbours that differ by more than half of the range of nearly all pixels."""
+def _tears(cell: Cell, rows: Ints, padded: Ints, counts: Ints) -> int:
+    """How many neighbours differ by more than half of the range of nearly all pixels."""
     # What each word means; the range without a thousandth at each end.
     meaning = cell.samples(np.arange(len(counts)))
     times = np.where(padded, 0, counts)
     order = np.argsort(meaning, kind="stable")
-    running = np.cumsum(times[order])
-    total = running[-1]
-    low = meaning[order][
-        np.searchsorted(running, total * _FEW, side="right").clip(max=len(order) - 1)
+    ordered, running = meaning[order], np.cumsum(times[order])
+    low = ordered[
+        np.searchsorted(running, running[-1] * _FEW, side="right").clip(max=len(order) - 1)
     ]
-    high = meaning[order][np.searchsorted(running, total * (1 - _FEW)).clip(max=len(order) - 1)]
+    high = ordered[np.searchsorted(running, running[-1] * (1 - _FEW)).clip(max=len(order) - 1)]
     half = (high - low) / 2
     if half <= 0:
-        return 0.0
+        return 0
 
+    # To the right and down.
     values, outside = meaning[rows], padded[rows]
-    pairs = 0
-    broken = 0
-    for near, far in (
-        ((slice(None), slice(None), slice(None, -1)), (slice(None), slice(None), slice(1, None))),
-        ((slice(None), 0), (slice(None), 1)),
-    ):
-        inside = ~(outside[near] | outside[far])
-        pairs += int(inside.sum())
-        broken += int(((np.abs(values[near] - values[far]) > half) & inside).sum())
-    return broken / pairs if pairs >= _FEWEST_PAIRS else 0.0
+    beside = np.abs(np.diff(values, axis=2)) > half
+    beside &= ~(outside[:, :, 1:] | outside[:, :, :-1])
+    below = np.abs(values[:, 1] - values[:, 0]) > half
+    below &= ~(outside[:, 0] | outside[:, 1])
+    return int(beside.sum() + below.sum())

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 BLANK = "a blank image: all pixels are equal"
+FEW_VALUES = "the image has fewer than 16 different grey values"
 CUT_OFF = "hardly any of the film lies inside the window of the file"
 
 # A film that uses less of the grey range than one of these is noticed, with the first that it stays below.
@@ -16,8 +17,9 @@ _SMALL_SHARES = ((0.01, "a hundredth"), (0.05, "a twentieth"), (0.1, "a tenth"))
 # An empty stretch of the range as long as this separates a film from what does not belong to it.
 _FAR = 0.8
 
-# Fewer different values than this are a drawing or a mask, not a film.
+# Fewer different values than this are no film, unless the image is tiny; two are a drawing or a mask.
 _FEWEST_VALUES = 16
+_FEWEST_PIXELS = 1000
 
 _LEVELS = 65_536
 
@@ -41,6 +43,10 @@ def remark(values: npt.NDArray[Any], counts: npt.NDArray[Any]) -> str:
     if len(shown) == 0 or shown[0] == shown[-1]:
         return BLANK
 
+    # A film of hardly any grey values.
+    if 2 < len(shown) < _FEWEST_VALUES and times.sum() >= _FEWEST_PIXELS:
+        return FEW_VALUES
+
     # A film in a small part of the range.
     share = _small_share(shown[-1] - shown[0])
     if share:
@@ -57,7 +63,7 @@ def remark(values: npt.NDArray[Any], counts: npt.NDArray[Any]) -> str:
         return ""
 
     share = _small_share(shown[film][-1] - shown[film][0]) or "a fifth"
-    return f"the film uses less than {share} of the grey range, as a few pixels lie far outside it"
+    return f"the film uses less than {share} of the grey range, as other pixels lie far outside it"
 
 
 def remark_on(pixels: npt.NDArray[Any]) -> str:
