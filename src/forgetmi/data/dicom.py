@@ -13,7 +13,7 @@ from forgetmi.data.decoded import Decoded, ImageFault, joined
 from forgetmi.data.dicom_codestream import is_encapsulated
 from forgetmi.data.dicom_grey import grey_values
 from forgetmi.data.dicom_header import GREY, check_header
-from forgetmi.data.dicom_words import Cell, fitting_cell, stated_cell
+from forgetmi.data.dicom_words import Cell, fitting_cell, in_fitting_shape, stated_cell
 from forgetmi.data.grey import LUMA, TO_GREY, by_maximum
 from forgetmi.data.window import RELEASED
 
@@ -70,6 +70,7 @@ def _film(image: Any, *, window: str, invert: bool) -> Decoded:
     cell, corrected = fitting_cell(words, counts, padded, stated)
     image.BitsStored = cell.stored
     image.PixelRepresentation = int(cell.signed)
+    words, exchanged = in_fitting_shape(words, cell.samples(np.arange(len(counts))))
 
     # Each word that occurs becomes a grey value; each pixel is looked up.
     occurring = np.flatnonzero(counts)
@@ -83,7 +84,7 @@ def _film(image: Any, *, window: str, invert: bool) -> Decoded:
     )
     table = np.zeros(len(counts), np.float32)
     table[occurring] = grey.values
-    return Decoded(table[words], joined(wrong, corrected, grey.notice), grey.inverted)
+    return Decoded(table[words], joined(wrong, corrected, exchanged, grey.notice), grey.inverted)
 
 
 def _words(image: Any) -> npt.NDArray[Any]:

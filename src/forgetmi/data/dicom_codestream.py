@@ -16,6 +16,7 @@ _J2K, _JPEG = b"\xff\x4f\xff\x51", b"\xff\xd8"
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 _MOST_BOX_BYTES = 4096
+_BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def check_codestream(image: Any) -> str:
     """Compare the header with what the compressed pixels say of themselves, before they are decoded.
 
     Args:
-        image: The data set; BitsStored and HighBit are corrected in it.
+        image: The data set; its bits are set to those of the compressed image.
 
     Returns:
         What was corrected, in words; "" where nothing was.
@@ -121,11 +122,13 @@ def check_codestream(image: Any) -> str:
             "BitsAllocated", f"{image.BitsAllocated}, the compressed image has {found.bits} bits"
         )
 
-    if found.bits == image.BitsStored:
-        return ""
+    # The compressed image knows its bits: what the header has of them would only mislead the decoder.
     image.BitsStored = found.bits
     image.HighBit = found.bits - 1
-    return "BitsStored is not that of the compressed image, which was taken"
+    if found.bits > _BYTE or image.BitsAllocated == _BYTE:
+        return ""
+    image.BitsAllocated = _BYTE
+    return "BitsAllocated read as 8, as the compressed image has"
 
 
 def stream_of(image: Any) -> Stream | None:

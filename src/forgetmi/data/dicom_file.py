@@ -66,11 +66,16 @@ def parse(data: bytes) -> tuple[Any, str]:
 
     stated = meta.get("TransferSyntaxUID")
     body = data[start:]
+    notice = ""
     if stated is not None and stated.is_deflated:
-        body, stated = _inflated(body), None
+        # Some say so of a plain data set.
+        try:
+            body = _inflated(body)
+        except zlib.error:
+            notice = OTHER_ENCODING
+        stated = None
 
     image = _read(data if stated is not None else body)
-    notice = ""
     if "PixelData" not in image and stated is not None:
         # The data set by itself, in the encoding that its first element shows.
         guessed = _read(body)

@@ -22,6 +22,10 @@ _TIMES_MORE = 3
 # An overlay in the other bits tears the whole words this many times as much.
 _TIMES_OVERLAY = 2
 
+# Rows and columns were exchanged where that makes the steps from row to row this many times smaller.
+_TIMES_EXCHANGED = 2
+_FEWEST_ROWS = 16
+
 # Pixels below this share may break any rule: defects. Negative ones must have this share to count as a sign.
 _FEW = 0.001
 _FEWEST_NEGATIVE = 0.05
@@ -129,6 +133,34 @@ def fitting_cell(words: Ints, counts: Ints, padded: Ints, stated: Cell) -> tuple
     if unexplained == 0:
         return stated, ""
     return _left_over(stated, rows, padded, counts, tears, unexplained)
+
+
+def in_fitting_shape(words: Ints, meaning: Ints) -> tuple[Ints, str]:
+    """The picture with rows and columns exchanged, where only that makes one row continue the row above.
+
+    Args:
+        words: unsigned[h, w].
+        meaning: int64[2 ** allocated], what each word means.
+
+    Returns:
+        The words in the shape that fits, and what was corrected, in words.
+    """
+    height, width = words.shape
+    if height == width or min(height, width) < _FEWEST_ROWS:
+        return words, ""
+
+    exchanged = words.reshape(width, height)
+    above, exchanged_above = _row_steps(meaning, words), _row_steps(meaning, exchanged)
+    beside = float(np.abs(np.diff(meaning[_compared_rows(words)], axis=2)).mean())
+    if above > _TIMES_EXCHANGED * max(exchanged_above, beside):
+        return exchanged, "Rows and Columns were exchanged, as their reading shears the picture"
+    return words, ""
+
+
+def _row_steps(meaning: Ints, words: Ints) -> float:
+    """The mean difference between a pixel and the one below."""
+    rows = meaning[_compared_rows(words)]
+    return float(np.abs(rows[:, 1] - rows[:, 0]).mean())
 
 
 def _left_over(

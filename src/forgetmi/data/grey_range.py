@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 BLANK = "a blank image: all pixels are equal"
 FEW_VALUES = "the image has fewer than 16 different grey values"
+COLLAPSED = (
+    "the film uses less than a hundredth of the grey range: its values are hardly told apart"
+)
 CUT_OFF = "hardly any of the film lies inside the window of the file"
 
 # A film that uses less of the grey range than one of these is noticed, with the first that it stays below.
@@ -43,14 +46,12 @@ def remark(values: npt.NDArray[Any], counts: npt.NDArray[Any]) -> str:
     if len(shown) == 0 or shown[0] == shown[-1]:
         return BLANK
 
-    # A film of hardly any grey values.
-    if 2 < len(shown) < _FEWEST_VALUES and times.sum() >= _FEWEST_PIXELS:
-        return FEW_VALUES
-
-    # A film in a small part of the range.
+    # A film in a small part of the range, or of hardly any grey values.
     share = _small_share(shown[-1] - shown[0])
     if share:
         return f"the film uses less than {share} of the grey range"
+    if 2 < len(shown) < _FEWEST_VALUES and times.sum() >= _FEWEST_PIXELS:
+        return FEW_VALUES
 
     # A film beside pixels that lie far from it: the longest empty stretch parts the two.
     gaps = np.diff(shown)
@@ -73,14 +74,19 @@ def remark_on(pixels: npt.NDArray[Any]) -> str:
         pixels: uint8, uint16 or float[h, w].
     """
     # Floats are told apart as finely as they are stored.
+    words = pixels
     if pixels.dtype.kind == "f":
-        pixels = np.rint(pixels * np.float32(_LEVELS - 1)).astype(np.uint16)
+        words = np.rint(pixels * np.float32(_LEVELS - 1)).astype(np.uint16)
+    white = 255 if words.dtype == np.uint8 else max(1, int(words.max(initial=0)))
+    if pixels.dtype.kind == "f":
         white = _LEVELS - 1
-    else:
-        white = 255 if pixels.dtype == np.uint8 else max(1, int(pixels.max(initial=0)))
 
-    counts = np.bincount(pixels.ravel())
+    counts = np.bincount(words.ravel())
     occurring = np.flatnonzero(counts)
+
+    # Values that differ, but not as they are stored.
+    if pixels.dtype.kind == "f" and len(occurring) <= 2 < len(np.unique(pixels)):
+        return COLLAPSED
     return remark(occurring / white, counts[occurring])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from forgetmi.core.regular_file import open_regular
-from forgetmi.data.decoded import DAMAGED, ImageFault
+from forgetmi.data.decoded import ImageFault
 from forgetmi.data.image_bounds import most_bytes, too_many_bytes
 
 Kind = Literal["npy", "picture", "dicom"]
@@ -148,11 +148,12 @@ def _bounded(data: bytes, doing: str) -> bytes:
 
 
 def _unreadable(error: OSError | ValueError) -> ImageFault:
-    reason = error.strerror if isinstance(error, OSError) else None
+    if isinstance(error, OSError):
+        return ImageFault(
+            "the image file cannot be read",
+            error.strerror or type(error).__name__,
+            "Check the image folder and the file's permissions.",
+        )
     return ImageFault(
-        "the image file cannot be read",
-        reason or type(error).__name__,
-        f"Check the image folder and the file's permissions. {DAMAGED}"
-        if reason is None
-        else "Check the image folder and the file's permissions.",
+        "the image file cannot be read", "no file can have such a name", "Check the image column."
     )

@@ -19,6 +19,7 @@ FROM_ALPHA = "the picture is blank and its alpha channel is not: the alpha chann
 
 _ORIENTATION = 0x0112
 _UPRIGHT = 1
+_TURNS = range(2, 9)
 
 
 def read_picture(data: bytes) -> Decoded:
@@ -48,13 +49,17 @@ def read_picture(data: bytes) -> Decoded:
                 )
 
             orientation = image.getexif().get(_ORIENTATION, _UPRIGHT)
+            if orientation not in _TURNS:
+                orientation = _UPRIGHT
             if is_deep_colour(data):
                 return _deep(data, orientation)
             return _shallow(image, orientation)
     except ImageFault:
         raise
     except Image.DecompressionBombError:
-        raise ImageFault("the image is far too large to be a radiograph") from None
+        raise ImageFault(
+            "the image is far too large to be a radiograph", do="Leave its row out."
+        ) from None
     except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
         raise ImageFault(
             "the image is truncated or damaged, or of a kind no decoder reads", type(error).__name__
