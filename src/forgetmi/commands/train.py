@@ -96,6 +96,9 @@ def train(argv: Sequence[str]) -> None:
         write_json(named_after(options.out, "trace.json"), trace)
         state.unlink(missing_ok=True)
 
+    # What was converted or is missing in a pretrained encoder
+    for notice in prepared.notices:
+        echo(f"note: {notice}")
     echo(
         f"Checkpoint: {options.out} (weights {digest[:12]}, {meter.cost.cpu_seconds:.0f} CPU s)\n"
         f"Partition: {named_after(options.out, 'partition.json')}\n"

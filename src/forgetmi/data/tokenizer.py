@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Self, final
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
-from forgetmi.core.json_text import MOST_BYTES, read_json
-from forgetmi.core.plain_text import Source, read_text
+from forgetmi.data.tokenizer_files import read_pretrained_tokenizer
 from forgetmi.data.wordpiece import BLANKS, SPECIAL
 
 # Chunks between blanks whose tokens are remembered.
@@ -134,66 +133,15 @@ class Tokenizer:
             CheckpointError: There is no WordPiece vocabulary in the folder.
         """
         try:
-            return cls(max_length=max_length, **_read_pretrained(directory))
-        except (OSError, ValueError, KeyError, TypeError, SpecError) as error:
-            reason = f"{type(error).__name__} while reading it"
-            if isinstance(error, SpecError):
-                reason = str(error)
-            raise CheckpointError(
+            return cls(max_length=max_length, **read_pretrained_tokenizer(directory))
+        except SpecError as error:
+            faults = [
                 Fault(
                     "the folder holds no WordPiece tokenizer",
                     where=directory.name,
-                    why=reason,
-                    do="Name a BERT-style model with tokenizer.json or vocab.txt.",
+                    why=", ".join(part for part in (fault.where, fault.what, fault.why) if part),
+                    do=fault.do or "Name a BERT-style model with tokenizer.json or vocab.txt.",
                 )
-            ) from error
-
-
-def _read_pretrained(directory: Path) -> dict[str, Any]:
-    """Vocabulary and rules of a pretrained model's tokenizer."""
-    if (directory / "tokenizer.json").exists():
-        return _read_tokenizer_json(directory / "tokenizer.json")
-    return _read_vocab_txt(directory)
-
-
-def _read_tokenizer_json(path: Path) -> dict[str, Any]:
-    stored = read_json(path, what="the tokenizer", do="")
-    # Only what the fields of a `Tokenizer` describe can be taken over.
-    model, normalizer = stored["model"], stored["normalizer"]
-    if model["type"] != "WordPiece" or normalizer["type"] != "BertNormalizer":
-        raise SpecError(Fault(f"the tokenizer is of type {model['type']}"))
-
-    # A token's id is its position, so the ids must be gapless.
-    ids = dict(model["vocab"])
-    if sorted(ids.values()) != list(range(len(ids))):
-        raise SpecError(Fault("the token ids are not 0, 1, 2, ..."))
-
-    return {
-        "vocabulary": tuple(sorted(ids, key=ids.__getitem__)),
-        "lowercase": bool(normalizer["lowercase"]),
-        "strip_accents": normalizer["strip_accents"],
-    }
-
-
-def _read_vocab_txt(directory: Path) -> dict[str, Any]:
-    """The older form: one piece a line, and the rules in a file next to it."""
-    config = directory / "tokenizer_config.json"
-    options = {}
-    if config.exists():
-        options = read_json(config, what="the tokenizer's configuration", do="")
-
-    # A last line end makes no empty piece.
-    lines = _text(directory / "vocab.txt").split("\n")
-    if lines[-1] == "":
-        lines.pop()
-
-    return {
-        "vocabulary": tuple(line.rstrip("\r") for line in lines),
-        "lowercase": bool(options.get("do_lower_case", True)),
-        "strip_accents": options.get("strip_accents"),
-    }
-
-
-def _text(path: Path) -> str:
-    """The text of a model's file."""
-    return read_text(path, Source(path.name, "the vocabulary", ""), limit=MOST_BYTES)
+                for fault in error.faults
+            ]
+            raise CheckpointError(faults) from None

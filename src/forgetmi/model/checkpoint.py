@@ -12,12 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as read_tensors
 from safetensors.torch import save as to_bytes
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
-from forgetmi.core.regular_file import read_regular
 from forgetmi.model.checkpoint_facts import (
     FORMAT,
     MEMBERS,
@@ -26,6 +23,7 @@ from forgetmi.model.checkpoint_facts import (
     facts_digest,
     read_facts,
 )
+from forgetmi.model.checkpoint_weights import filled, read_file, read_weights
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.spec import ModelSpec
@@ -34,8 +32,8 @@ WEIGHTS = "model.safetensors"
 FACTS = "model.json"
 VOCABULARY = "vocab.txt"
 
-# Most bytes that are read of each
-_WEIGHTS_BYTES, _VOCABULARY_BYTES = 64 * 2**30, 64 * 2**20
+# Most bytes of the vocabulary that are read
+_VOCABULARY_BYTES = 64 * 2**20
 
 # extra["gate"] of a checkpoint whose gate has fresh weights, because its source had none.
 NO_GATE = "not fitted"
@@ -141,7 +139,10 @@ def _unfit(
     if len(classes) != model.spec.classes:
         faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
 
-    if len(vocabulary) != model.spec.text.vocabulary:
+    # A pretrained encoder may have rows for more pieces than its tokenizer has.
+    rows = model.spec.text.vocabulary
+    padded = bool(model.spec.text.pretrained) and len(vocabulary) < rows
+    if len(vocabulary) != rows and not padded:
         faults.append(
             Fault(f"{len(vocabulary)} word pieces for a model of {model.spec.text.vocabulary}")
         )
@@ -209,20 +210,27 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
 
     # Faults of the three files are collected and reported at once.
     faults = []
-    words = _read(directory / VOCABULARY, limit=_VOCABULARY_BYTES)
+    words = read_file(directory / VOCABULARY, limit=_VOCABULARY_BYTES)
     if hashlib.sha256(words).hexdigest() != facts["vocabulary"]:
         faults.append(altered(f"{where}/{VOCABULARY}"))
 
-    tensors, weight_faults = _read_weights(directory / WEIGHTS, f"{where}/{WEIGHTS}")
-    model, model_faults = _read_architecture(facts, expect, f"{where}/{FACTS}")
-    faults += weight_faults + model_faults
-
-    # Weights can be compared only with a model to put them in.
-    if model is not None and tensors is not None:
-        faults += _fill(model, tensors, f"{where}/{WEIGHTS}", facts["weights"])
+    tensors, weight_faults = read_weights(directory / WEIGHTS)
+    spec, spec_faults = _architecture(facts, expect, f"{where}/{FACTS}")
+    faults += weight_faults + spec_faults
 
     # One word piece a line; the last line end closes the last one.
     vocabulary = tuple(words.decode(errors="replace").split("\n")[:-1])
+
+    # Weights can be compared only with a model to put them in.
+    model = None
+    if spec is not None and tensors is not None:
+        try:
+            model, unfit = filled(
+                spec, facts.get(MEMBERS), tensors, facts["weights"], f"{where}/{WEIGHTS}"
+            )
+            faults += unfit
+        except SpecError as error:
+            faults += error.faults
     if model is not None and not faults:
         faults += _unfit(model, vocabulary, facts["classes"])
     if faults or model is None:
@@ -250,89 +258,20 @@ def _check_complete(directory: Path) -> None:
         raise CheckpointError(missing)
 
 
-def _read(path: Path, *, limit: int) -> bytes:
-    """The content of a file of a checkpoint."""
-    try:
-        return read_regular(path, limit=limit)
-    except OSError as error:
-        where = f"{path.parent.name}/{path.name}"
-        why = error.strerror or type(error).__name__
-        raise CheckpointError(Fault("it cannot be read", where=where, why=why)) from None
-
-
-def _read_weights(path: Path, where: str) -> tuple[dict[str, Any] | None, list[Fault]]:
-    """Tensors by name, or why there are none."""
-    try:
-        return read_tensors(_read(path, limit=_WEIGHTS_BYTES)), []
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = type(error).__name__
-        return None, [Fault("the weights cannot be read", where=where, why=reason)]
-
-
-def _read_architecture(
+def _architecture(
     facts: Mapping[str, Any], expect: ModelSpec | None, where: str
-) -> tuple[ImageText | Ensemble | None, list[Fault]]:
-    """A model of the stored architecture, whose weights are yet to be filled in; and what is wrong with it."""
+) -> tuple[ModelSpec | None, list[Fault]]:
+    """The stored architecture, and what is wrong with it."""
     try:
         spec = ModelSpec.from_plain(facts["spec"])
     except SpecError as error:
         return None, list(error.faults)
 
-    faults = []
-    if expect is not None and spec != expect:
-        faults.append(
-            Fault(
-                "it is of another architecture than expected",
-                where=where,
-                why=differences(spec, expect),
-            )
-        )
-
-    # Sizes that are sound one by one may still not fit together, or the memory.
-    try:
-        return _empty_model(spec, facts), faults
-    except SpecError as error:
-        return None, [*faults, *error.faults]
-    except (RuntimeError, MemoryError, OverflowError) as error:
-        reason = type(error).__name__
-        fault = Fault("a model of these sizes cannot be made", where=where, why=reason)
-        return None, [*faults, fault]
-
-
-def _empty_model(spec: ModelSpec, facts: Mapping[str, Any]) -> ImageText | Ensemble:
-    if MEMBERS not in facts:
-        return ImageText(spec)
-    return Ensemble([ImageText(spec) for _ in range(facts[MEMBERS])])
-
-
-def _fill(
-    model: ImageText | Ensemble, tensors: Mapping[str, Any], where: str, digest: str
-) -> list[Fault]:
-    """Give a model the stored weights; what does not fit."""
-    expected = model.state_dict()
-
-    faults = []
-    # The same names, and each of its type and shape.
-    for name in sorted(set(expected) - set(tensors)):
-        faults.append(Fault(f"tensor {name} is missing", where=where))
-    for name in sorted(set(tensors) - set(expected)):
-        faults.append(Fault(f"unknown tensor {name}", where=where))
-
-    for name in sorted(set(expected) & set(tensors)):
-        stored, own = tensors[name], expected[name]
-        if (stored.shape, stored.dtype) != (own.shape, own.dtype):
-            faults.append(
-                Fault(
-                    f"tensor {name} is {stored.dtype} {tuple(stored.shape)}",
-                    where=where,
-                    why=f"the model's is {own.dtype} {tuple(own.shape)}",
-                )
-            )
-    if faults:
-        return faults
-
-    # Names and shapes fit; the digest shows whether the numbers are those that were written.
-    model.load_state_dict(dict(tensors))
-    if parameter_digest(model) != digest:
-        faults.append(altered(where))
-    return faults
+    if expect is None or spec == expect:
+        return spec, []
+    fault = Fault(
+        "it is of another architecture than expected",
+        where=where,
+        why=differences(spec, expect),
+    )
+    return spec, [fault]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor
-from transformers import AutoConfig, BertConfig, BertModel
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.seeding import scope
+from forgetmi.core.printable import printable
+from forgetmi.model.encoder_config import read_encoder_config
+from forgetmi.model.encoder_names import encoder_shapes, match_names
 from forgetmi.model.spec import TextEncoderSpec
+from forgetmi.model.weight_files import DAMAGE, StoredTensor, stored_tensors
 
-# Settings that the text encoder does not vary: a pretrained model must have BERT's usual ones.
-FIXED_SETTINGS = ("hidden_act", "layer_norm_eps", "type_vocab_size", "pad_token_id")
 SIZES = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions")
+
+# Types that become float32, and faults that are spelled out.
+_FLOATS = frozenset({torch.float32, torch.float16, torch.bfloat16, torch.float64})
+_MOST = 5
 
 
 def pretrained_directory(pretrained: str, *, download: bool = False) -> Path:
@@ -36,9 +42,10 @@ def pretrained_directory(pretrained: str, *, download: bool = False) -> Path:
     # Without leave to download, only the hub's cache is read.
     try:
         return Path(snapshot_download(pretrained, local_files_only=not download))
-    except (OSError, ValueError) as error:
+    # Whatever the network, the hub or the cache raises.
+    except Exception as error:
         raise _unreadable(
-            "the pretrained text encoder cannot be found", error, download=download
+            "the pretrained text encoder cannot be found", type(error).__name__, download=download
         ) from error
 
 
@@ -52,93 +59,155 @@ def pretrained_text(pretrained: str, *, download: bool = False) -> TextEncoderSp
     Raises:
         SpecError: It cannot be read, or is not a BERT encoder of the usual kind.
     """
-    # Names of the library, and ours.
-    config = _configuration(pretrained, download=download)
-    return TextEncoderSpec(
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        intermediate=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        positions=config.max_position_embeddings,
-        dropout=config.hidden_dropout_prob,
-        attention_dropout=config.attention_probs_dropout_prob,
-        pretrained=pretrained,
-        download=download,
-    )
+    folder = _folder(pretrained, download=download)
+    return replace(read_encoder_config(folder), pretrained=pretrained, download=download)
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainedEncoder:
+    """What a fresh model takes from a pretrained encoder.
+
+    Args:
+        weights: By name, float32, on the processor; all of the encoder's, but perhaps its pooler's.
+        notices: What was converted or is missing, in words.
+    """
+
+    weights: Mapping[str, Tensor]
+    notices: tuple[str, ...] = ()
+
+
+def pretrained_encoder(spec: TextEncoderSpec) -> PretrainedEncoder:
+    """Read and check the weights of a pretrained BERT encoder.
+
+    They may be stored under any common prefix (bert., module., text_encoder.), whole or in shards, as safetensors or as
+    a PyTorch file, of which tensors alone are unpickled. Numbers become float32. No code of the folder is run.
+
+    Args:
+        spec: The text encoder; its sizes must be the folder's.
+
+    Raises:
+        SpecError: It cannot be read, sizes differ, weights are missing, unknown, of another shape, no floating-point
+            numbers, not finite or blank; all faults at once.
+    """
+    folder = _folder(spec.pretrained, download=spec.download)
+    _check_sizes(spec, folder)
+
+    # Names and shapes first: nothing large is read before they fit.
+    stored = stored_tensors(folder)
+    shapes = encoder_shapes(spec)
+    matched = match_names(stored, shapes, folder.name)
+    faults = list(matched.faults)
+    for name, original in matched.names.items():
+        faults += _misfit(stored[original], original, shapes[name], folder.name)
+    if faults:
+        raise SpecError(capped(faults))
+
+    # Then the numbers.
+    weights: dict[str, Tensor] = {}
+    converted: Counter[str] = Counter()
+    for name, original in matched.names.items():
+        value, fault = _read(stored[original], original, name, folder.name)
+        if fault is not None:
+            faults.append(fault)
+            continue
+        if stored[original].dtype != torch.float32:
+            converted[str(stored[original].dtype).removeprefix("torch.")] += 1
+        weights[name] = value
+    if faults:
+        raise SpecError(capped(faults))
+
+    # In the library's order, whatever the files' is.
+    notices = [
+        f"{count} weights of the pretrained text encoder were {kind} and became float32"
+        for kind, count in sorted(converted.items())
+    ]
+    if len(weights) < len(shapes):
+        notices.append(
+            "the pretrained text encoder has no pooler: the pooler's weights were drawn at random"
+        )
+    in_order = {name: weights[name] for name in shapes if name in weights}
+    return PretrainedEncoder(in_order, tuple(notices))
 
 
 def pretrained_weights(spec: TextEncoderSpec) -> dict[str, Tensor]:
-    """Weights of the pretrained BERT encoder, by name; those the directory does not hold are left out.
+    """Weights of the pretrained BERT encoder, by name; see `pretrained_encoder`.
 
     Raises:
-        SpecError: It cannot be read, or its sizes differ from the specification's.
+        SpecError: It cannot be read, or does not fit the specification.
     """
-    _check_sizes(spec)
+    return dict(pretrained_encoder(spec).weights)
 
-    # Building the model draws random weights, which must not move the run's own generators.
+
+def _folder(pretrained: str, *, download: bool) -> Path:
     try:
-        with scope(0, "construct"):
-            loaded = BertModel.from_pretrained(
-                spec.pretrained,
-                local_files_only=not spec.download,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError) as error:
+        return pretrained_directory(pretrained, download=download)
+    except SpecError as error:
         raise _unreadable(
-            "the pretrained weights cannot be read", error, download=spec.download
+            "the pretrained text encoder cannot be read", "there is none", download=download
         ) from error
 
-    # What the directory lacks has just been drawn at random and is nobody's pretrained weight.
-    bert, loading = cast(tuple[BertModel, dict[str, Any]], loaded)
-    weights = {}
-    for name, value in bert.state_dict().items():
-        if name not in loading["missing_keys"]:
-            weights[name] = value
-    return weights
 
-
-def _configuration(pretrained: str, *, download: bool) -> BertConfig:
-    """The configuration of a BERT encoder of the usual kind."""
-    try:
-        config = AutoConfig.from_pretrained(pretrained, local_files_only=not download)
-    except (OSError, ValueError) as error:
-        raise _unreadable(
-            "the pretrained text encoder cannot be read", error, download=download
-        ) from error
-
-    if not isinstance(config, BertConfig):
-        raise SpecError(
+def _misfit(stored: StoredTensor, original: str, shape: tuple[int, ...], where: str) -> list[Fault]:
+    """Faults of a stored weight whose shape or type is not the encoder's."""
+    faults = []
+    name = printable(original, 120)
+    if stored.shape != shape:
+        faults.append(
             Fault(
-                "the pretrained text encoder is not a BERT model",
-                where="text encoder",
-                why=f"its type is {config.model_type!r}",
-                do="Use one with the BERT architecture.",
+                f"weight {name} has shape {stored.shape}",
+                where=f"{where}/{stored.file}",
+                why=f"the configuration says {shape}",
+                do="Use the config.json that belongs to the weights.",
             )
         )
-
-    # Settings without an option of ours must be BERT's usual ones.
-    usual = BertConfig()
-    faults = []
-    for name in FIXED_SETTINGS:
-        if getattr(config, name) != getattr(usual, name):
-            faults.append(
-                Fault(
-                    f"the pretrained text encoder has {name} = {getattr(config, name)!r}",
-                    where="text encoder",
-                    why=f"only {getattr(usual, name)!r} is supported",
-                )
+    if stored.dtype not in _FLOATS:
+        kind = "quantised, sparse or of an unknown type"
+        if stored.dtype is not None:
+            kind = str(stored.dtype).removeprefix("torch.")
+        faults.append(
+            Fault(
+                f"weight {name} is {kind}",
+                where=f"{where}/{stored.file}",
+                why="floating-point numbers are expected",
+                do="Save the model in float32.",
             )
-
-    if faults:
-        raise SpecError(faults)
-    return config
+        )
+    return faults
 
 
-def _check_sizes(spec: TextEncoderSpec) -> None:
+def _read(
+    stored: StoredTensor, original: str, name: str, where: str
+) -> tuple[Tensor, Fault | None]:
+    """A stored weight in float32, and what is wrong with its numbers."""
+    value = torch.empty(0)
+    problem = why = ""
+    try:
+        value = stored.read().to(torch.float32).contiguous()
+    # The library's own error, or what its bounds raise.
+    except DAMAGE:
+        problem = "cannot be read"
+
+    if not problem and not bool(value.isfinite().all()):
+        problem, why = "holds NaN or infinite numbers", "training diverged, or the file is damaged"
+
+    # The tail of a download that was cut is zeros. Segments may be: many models had none.
+    blank = value.ndim == 2 and "token_type" not in name and not bool(value.any())
+    if not problem and blank:
+        problem, why = "is zero throughout", "as where a download was cut"
+
+    if not problem:
+        return value, None
+    return value, Fault(
+        f"weight {printable(original, 120)} {problem}",
+        where=f"{where}/{stored.file}",
+        why=why,
+        do="Download the file again and compare its size and checksum.",
+    )
+
+
+def _check_sizes(spec: TextEncoderSpec, folder: Path) -> None:
     """Refuse a pretrained encoder whose sizes are not the specification's."""
-    stored = pretrained_text(spec.pretrained, download=spec.download)
+    stored = read_encoder_config(folder)
 
     faults = []
     for name in SIZES:
@@ -155,9 +224,17 @@ def _check_sizes(spec: TextEncoderSpec) -> None:
         raise SpecError(faults)
 
 
-def _unreadable(problem: str, error: Exception, *, download: bool) -> SpecError:
+def capped(faults: Sequence[Fault]) -> list[Fault]:
+    """The first faults, and how many others there are."""
+    rest = len(faults) - _MOST
+    if rest <= 0:
+        return list(faults)
+    return [*faults[:_MOST], Fault(f"... and {rest} more faults of the weights")]
+
+
+def _unreadable(problem: str, why: str, *, download: bool) -> SpecError:
     # Downloading can be no advice where it was allowed already.
     advice = "Name a local directory, or allow the download."
     if download:
         advice = "Check the directory or hub id."
-    return SpecError(Fault(problem, where="text encoder", why=type(error).__name__, do=advice))
+    return SpecError(Fault(problem, where="text encoder", why=why, do=advice))

@@ -6,11 +6,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import quoted
 from forgetmi.core.serialization import from_plain
 
 # Far above every published model: what is larger is a mistake, and would take all memory or time.
 MOST_UNITS, MOST_LAYERS = 1_000_000, 1000
 _OF_LAYERS = ("layers", "heads", "blocks", "stages", "classes")
+
+# Most parameters of a model: 80 GB of weights.
+MOST_PARAMETERS = 2 * 10**10
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,8 @@ class ResNetSpec:
         return self.widths[-1] * positions
 
     def _too_small(self) -> Fault:
-        # The advice names a size that works.
-        smallest = self.size
-        while self.map_side(smallest) < 2:
-            smallest += 1
+        # The advice names a size that works: two positions are one stride of all stages apart.
+        smallest = self.stem_stride * 2 ** len(self.widths) + 1
 
         return Fault(
             f"images of {self.size} pixels are too small for {len(self.widths)} stages with 2x2 pooling",
@@ -184,6 +186,31 @@ class ModelSpec:
         faults = _below_one({"classes": self.classes}, where="model")
         if faults:
             raise SpecError(faults)
+        if self.parameters() > MOST_PARAMETERS:
+            raise SpecError(
+                Fault(
+                    f"the model would have about {self.parameters():,} parameters",
+                    where="model",
+                    why=f"at most {MOST_PARAMETERS:,} are possible",
+                    do="Choose smaller sizes.",
+                )
+            )
+
+    def parameters(self) -> int:
+        """About how many parameters the model has: the large matrices alone."""
+        # Text encoder: embeddings, and attention and feed-forward matrices of each layer.
+        text = self.text
+        layer = 4 * text.hidden**2 + 2 * text.hidden * text.intermediate
+        count = text.hidden * (text.vocabulary + text.positions) + text.layers * layer
+
+        # Image encoder: 3x3 convolutions, two a block.
+        before = self.image.stem_width
+        for width in self.image.widths:
+            count += 9 * width * (before + (2 * self.image.blocks - 1) * width)
+            before = width
+
+        # What joins both, and their heads.
+        return count + self.image.features * (text.hidden + self.classes)
 
     def to_plain(self) -> dict[str, Any]:
         """Nested dictionaries of plain values."""
@@ -246,9 +273,11 @@ def _below_one(counts: dict[str, int], *, where: str) -> list[Fault]:
     for name, value in counts.items():
         most = MOST_LAYERS if name in _OF_LAYERS else MOST_UNITS
         if value < 1:
-            faults.append(Fault(f"{name} must be at least 1", where=where, why=f"got {value}"))
+            faults.append(
+                Fault(f"{name} must be at least 1", where=where, why=f"got {quoted(value)}")
+            )
         if value > most:
             faults.append(
-                Fault(f"{name} must be at most {most:,}", where=where, why=f"got {value}")
+                Fault(f"{name} must be at most {most:,}", where=where, why=f"got {quoted(value)}")
             )
     return faults

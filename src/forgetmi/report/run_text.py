@@ -13,8 +13,8 @@ def title(patients: int) -> str:
 
 
 def converted(notice: str, images: int) -> str:
-    """What was converted on reading, with the number of images."""
-    return f"{notice} ({images} images)"
+    """What was converted on reading, with the number of images; 0 = it concerns no image."""
+    return f"{notice} ({images} images)" if images else notice
 
 
 def caption(group: str, grade: str) -> str:

@@ -108,8 +108,9 @@ def _write_data_facts(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -
         canaries = read_canaries(spec.partition.canaries, data.cohort)
         write_canaries(directory.root, canaries)
 
-    # The report counts what was converted
-    write_json(directory.notices, dict(data.prepared.records.images.notices))
+    # The report says what was converted: of images how many, of the text encoder no number
+    of_encoder = dict.fromkeys(data.prepared.notices, 0)
+    write_json(directory.notices, {**data.prepared.records.images.notices, **of_encoder})
 
 
 def _find_duplicates(

@@ -45,6 +45,7 @@ class Prepared:
         images: How the images were prepared.
         spec: Architecture of every model trained on them.
         source: What a checkpoint in a foreign form holds besides the weights, stored for the conversion back.
+        notices: What was converted, padded or is missing in a pretrained text encoder, in words.
     """
 
     cohort: Cohort
@@ -52,6 +53,7 @@ class Prepared:
     images: ImagePreprocessing
     spec: ModelSpec
     source: Any = None
+    notices: tuple[str, ...] = ()
 
     def preprocessing(self) -> dict[str, Any]:
         """What a checkpoint must remember to prepare another cohort in the same way."""
@@ -69,6 +71,8 @@ class Prepared:
     def save(self, directory: Path, model: ImageText | Ensemble, **extra: Any) -> str:
         """Write a model of this family as a checkpoint; returns the digest of its weights."""
         directory.parent.mkdir(parents=True, exist_ok=True)
+        if self.notices:
+            extra["notices"] = list(self.notices)
         return checkpoint.save(
             directory,
             model,

@@ -9,12 +9,21 @@ from functools import lru_cache
 from pathlib import Path
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.model.pretrained import pretrained_directory, pretrained_weights
+from forgetmi.data.tokenizer import Tokenizer
+from forgetmi.model.pretrained import (
+    pretrained_directory,
+    pretrained_encoder,
+    pretrained_weights,
+)
 from forgetmi.model.spec import TextEncoderSpec
 from forgetmi.run.spec import RunSpec
 
 # A given original may name an encoder that this machine lacks, and need it no more
 ABSENT = "absent"
+
+_WHERE = "text encoder"
+# Id of the padding token of every BERT encoder that is read
+_PAD = 0
 
 
 def encoder_digest(text: TextEncoderSpec) -> str:
@@ -72,6 +81,68 @@ def offline(spec: RunSpec) -> RunSpec:
         ) from error
 
     return replace(spec, model=replace(spec.model, download=False))
+
+
+def check_encoder(text: TextEncoderSpec, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """Check, before anything is trained or decoded, that a pretrained encoder is whole and its tokenizer fits.
+
+    Args:
+        text: The encoder's sizes and where it lies.
+        tokenizer: The tokenizer from the same folder.
+
+    Returns:
+        What was converted, padded or is missing, in words.
+
+    Raises:
+        SpecError: Weights are missing or no numbers, the tokenizer has more pieces than the encoder has rows, reports
+            may be longer than it has positions, or padding is another token; all faults at once.
+    """
+    pieces, rows = len(tokenizer.vocabulary), text.vocabulary
+
+    # What the tokenizer makes of a report must have a place in the encoder
+    faults = []
+    if pieces > rows:
+        faults.append(
+            Fault(
+                f"the tokenizer has {pieces} pieces",
+                where=_WHERE,
+                why=f"the encoder has rows for {rows}",
+                do="Use the tokenizer that belongs to the weights.",
+            )
+        )
+    if tokenizer.max_length > text.positions:
+        faults.append(
+            Fault(
+                f"reports may have {tokenizer.max_length} tokens",
+                where=_WHERE,
+                why=f"the encoder has {text.positions} positions",
+                do=f"Set text.max_length to {text.positions} or less.",
+            )
+        )
+    if tokenizer.pad != _PAD:
+        faults.append(
+            Fault(
+                f"[PAD] is token {tokenizer.pad} of the tokenizer",
+                where=_WHERE,
+                why=f"the encoder's is {_PAD}",
+                do="Use the tokenizer that belongs to the weights.",
+            )
+        )
+
+    # The weights themselves
+    try:
+        notices = pretrained_encoder(text).notices
+    except SpecError as error:
+        raise SpecError(faults, error.faults) from None
+    if faults:
+        raise SpecError(faults)
+
+    if pieces < rows:
+        notices += (
+            f"the pretrained text encoder has rows for {rows} pieces, its tokenizer has {pieces}: "
+            f"{rows - pieces} rows are never read",
+        )
+    return notices
 
 
 @lru_cache(maxsize=4)

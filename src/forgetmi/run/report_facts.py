@@ -97,7 +97,7 @@ def gather(
 
 
 def converted(directory: RunDirectory) -> list[str]:
-    """What was converted on reading the images, with how many."""
+    """What was converted on reading images and text encoder, with how many images."""
     values = read_json(directory.notices, what="the notices", do="Restore the file.")
     stored = from_plain(_Notices, {"images": values}, where=directory.notices.name)
     return [run_text.converted(notice, number) for notice, number in sorted(stored.images.items())]

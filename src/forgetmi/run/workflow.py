@@ -47,6 +47,7 @@ from forgetmi.run.prepared import (
     inference_batch_size,
     trained_rows,
 )
+from forgetmi.run.pretrained import check_encoder
 from forgetmi.unlearning import method as base
 
 
@@ -101,18 +102,21 @@ def prepare(
         )
         tokenizer = Tokenizer(pieces, max_length=max_length)
 
-    # Images are decoded into a store that later runs read again.
-    store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
-    records = SampleStore.of(cohort, store, tokenizer)
-
-    # Sizes that follow from the data
+    # Sizes that follow from the data; a pretrained encoder is checked before the long work begins.
     spec = architecture.resolve(
         size=images.size,
         classes=len(cohort.classes),
         vocabulary=len(tokenizer.vocabulary),
         longest=max_length,
     )
-    return Prepared(cohort, records, images, spec)
+    notices: tuple[str, ...] = ()
+    if architecture.pretrained:
+        notices = check_encoder(spec.text, tokenizer)
+
+    # Images are decoded into a store that later runs read again.
+    store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
+    records = SampleStore.of(cohort, store, tokenizer)
+    return Prepared(cohort, records, images, spec, notices=notices)
 
 
 def train(
