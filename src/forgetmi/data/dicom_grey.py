@@ -16,7 +16,7 @@ import numpy.typing as npt
 from forgetmi.data.decoded import ImageFault, joined
 from forgetmi.data.dicom_header import CORRECT, wrong
 from forgetmi.data.grey import SHIFTED
-from forgetmi.data.grey_range import CUT_OFF, remark
+from forgetmi.data.grey_range import CUT_OFF, coarse, remark
 
 Values = npt.NDArray[Any]
 
@@ -85,6 +85,7 @@ def grey_values(
 
     grey[part] = shown
     odd = _hidden(image, shown, counts[part], window) or remark(shown, counts[part])
+    odd = joined(odd, coarse(stored[part].min(), stored[part].max(), image.BitsStored))
     return Grey(grey, joined(padding, rescaled, chosen, polarity, odd), inverted)
 
 

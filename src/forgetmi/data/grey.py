@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.data.decoded import Decoded, ImageFault, joined
-from forgetmi.data.grey_range import remark_on
+from forgetmi.data.grey_range import coarse, remark_on
 
 SHIFTED = "negative values shifted up to 0"
 TO_GREY = "colour image converted to grey"
@@ -68,5 +68,7 @@ def by_maximum(values: npt.NDArray[Any], notice: str = "") -> Decoded:
     largest = wide.max() or 1.0
     pixels = (wide / largest).astype(np.float32)
 
-    told_apart = values if values.dtype == np.uint16 else pixels
-    return Decoded(pixels, joined(notice, remark_on(told_apart)))
+    # Other integers have no range of their own.
+    if values.dtype != np.uint16:
+        return Decoded(pixels, joined(notice, remark_on(pixels)))
+    return Decoded(pixels, joined(notice, coarse(lowest, wide.max(), 16), remark_on(values)))

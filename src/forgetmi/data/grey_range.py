@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 BLANK = "a blank image: all pixels are equal"
-FEW_VALUES = "the image has fewer than 16 different grey values"
+COARSE = "the stored values use less than a hundredth of the range that their bits allow"
 COLLAPSED = (
     "the film uses less than a hundredth of the grey range: its values are hardly told apart"
 )
@@ -20,9 +20,8 @@ _SMALL_SHARES = ((0.01, "a hundredth"), (0.05, "a twentieth"), (0.1, "a tenth"))
 # An empty stretch of the range as long as this separates a film from what does not belong to it.
 _FAR = 0.8
 
-# Fewer different values than this are no film, unless the image is tiny; two are a drawing or a mask.
+# Fewer different values than this are a drawing or a mask, not a film.
 _FEWEST_VALUES = 16
-_FEWEST_PIXELS = 1000
 
 _LEVELS = 65_536
 
@@ -46,12 +45,10 @@ def remark(values: npt.NDArray[Any], counts: npt.NDArray[Any]) -> str:
     if len(shown) == 0 or shown[0] == shown[-1]:
         return BLANK
 
-    # A film in a small part of the range, or of hardly any grey values.
+    # A film in a small part of the range.
     share = _small_share(shown[-1] - shown[0])
     if share:
         return f"the film uses less than {share} of the grey range"
-    if 2 < len(shown) < _FEWEST_VALUES and times.sum() >= _FEWEST_PIXELS:
-        return FEW_VALUES
 
     # A film beside pixels that lie far from it: the longest empty stretch parts the two.
     gaps = np.diff(shown)
@@ -88,6 +85,17 @@ def remark_on(pixels: npt.NDArray[Any]) -> str:
     if pixels.dtype.kind == "f" and len(occurring) <= 2 < len(np.unique(pixels)):
         return COLLAPSED
     return remark(occurring / white, counts[occurring])
+
+
+def coarse(lowest: float, highest: float, bits: int) -> str:
+    """Whether stored values are spread over the whole grey range though they use hardly any of their bits, in words.
+
+    Args:
+        lowest, highest: Smallest and largest stored value.
+        bits: Bits of a stored value.
+    """
+    used = float(highest) - float(lowest)
+    return COARSE if 0 < used < _SMALL_SHARES[0][0] * (2**bits - 1) else ""
 
 
 def _small_share(used: float) -> str:
