@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forgetmi.cohort.row_order import ORDER_MATTERS, rows_digest
 from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort
 
@@ -24,7 +25,8 @@ def describe(cohort: Cohort) -> str:
     lines = [
         f"{cohort.name}: {len(cohort)} images, {studies} studies, {patients} patients",
         f"  classes ({kind}): {', '.join(shares)}; unknown: {unknown} images",
-        f"  content digest {cohort.digest[:16]}",
+        f"  content digest {cohort.digest[:16]}; of the rows in any order {rows_digest(cohort)[:16]}",
+        f"  {ORDER_MATTERS}",
     ]
     lines += [f"  note: {notice}" for notice in cohort.notices]
     return "\n".join(lines)
