@@ -126,7 +126,9 @@ def test_bad_input_is_refused_at_once(folder: Path, key: Path, tmp_path: Path) -
     (folder / "c.xml").write_text(report(2, "again", "", ()))
     with pytest.raises(CohortError) as caught:
         OpeniCohort(path=folder, key_file=key).load()
-    assert [fault.where for fault in caught.value.faults] == ["a.xml", "b.xml", "c.xml"]
+    assert [fault.where for fault in caught.value.faults] == [
+        f"{folder.name}, XML file {number}" for number in (5, 6, 7)
+    ]
     for path in (tmp_path / "absent.tar", tmp_path):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(CohortError):

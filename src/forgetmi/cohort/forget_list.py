@@ -185,6 +185,12 @@ def _cell_faults(listed: _Listed, cohort: Cohort, pseudonyms: Pseudonyms) -> lis
 def _unknown(listed: _Listed, row: int, cohort: Cohort, pseudonyms: Pseudonyms) -> Fault:
     """The fault of an identifier that the cohort does not have, or has in another spelling."""
     where = listed.where(row)
+
+    # What stands in a column of digests may be an identifier that looks like one
+    if listed.column in (PATIENT_DIGEST, STUDY_DIGEST):
+        do = "Check that the list is of this cohort, and was made with its identifier key."
+        return Fault(f"no {listed.kind} of the cohort has this digest", where=where, do=do)
+
     what = f"{listed.kind} {listed.digests[row]} is not in the cohort"
     other, difference = spelt_otherwise(
         cohort.spelling, listed.kind, str(listed.cells[row]), pseudonyms

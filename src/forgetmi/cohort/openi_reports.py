@@ -82,15 +82,15 @@ def read_openi(path: Path) -> OpeniReports:
     passed = _Passed()
 
     # Each file is a report, of a number of its own
-    for name, content in _xml_files(path, passed, faults):
+    for where, content in _xml_files(path, passed, faults):
         try:
             report = _parsed(content, passed)
         except XmlError as error:
-            faults.append(_no_report(name, str(error)))
+            faults.append(_no_report(where, str(error)))
             continue
         if report.number in reports:
             faults.append(
-                Fault("the report occurs twice", where=name, do="Remove one of the two files.")
+                Fault("the report occurs twice", where=where, do="Remove one of the two files.")
             )
         else:
             reports[report.number] = report
@@ -139,28 +139,35 @@ class _Passed:
 
 
 def _xml_files(path: Path, passed: _Passed, faults: list[Fault]) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each XML file of a folder or an archive."""
-    for name, content in _files(path, passed, faults):
+    """Place and content of each XML file of a folder or an archive; its name may be a person's, and is not shown."""
+    number = 0
+    for name, content in _files(path, passed):
         parts = Path(name.replace("\\", "/")).parts
         if any(is_apple(part) for part in parts):
             passed.apple += 1
         elif not name.lower().endswith(".xml"):
             passed.others += 1
-        elif content is not None:
-            yield parts[-1], content
+        else:
+            # Counted in the order of their paths, or in that of the archive
+            number += 1
+            where = f"{path.name}, XML file {number}"
+            if isinstance(content, str):
+                faults.append(_no_report(where, content))
+            else:
+                yield where, content
 
 
-def _files(path: Path, passed: _Passed, faults: list[Fault]) -> Iterator[tuple[str, bytes | None]]:
-    """Name and content of each file; a file that cannot be read becomes a fault, one that is no XML has no content."""
+def _files(path: Path, passed: _Passed) -> Iterator[tuple[str, bytes | str]]:
+    """Name and content of each file, or the reason why it cannot be read; one that is no XML has no content."""
     # A folder, at any depth
     if path.is_dir():
         found = files_below(path, "path")
         passed.apple += found.apple
         passed.links = counted(found.broken, BROKEN)
         for file in found.paths:
-            content = None
+            content: bytes | str = b""
             if file.name.lower().endswith(".xml"):
-                content = _content(file.name, partial(read_regular, file, limit=MOST_XML), faults)
+                content = _content(partial(read_regular, file, limit=MOST_XML))
             yield file.name, content
         return
 
@@ -170,35 +177,35 @@ def _files(path: Path, passed: _Passed, faults: list[Fault]) -> Iterator[tuple[s
             for info in archive.infolist():
                 if info.is_dir():
                     continue
-                content = None
+                content = b""
                 if info.filename.lower().endswith(".xml") and not _is_apple_path(info.filename):
                     read = partial(zip_member, archive, info, limit=MOST_XML)
-                    content = _content(Path(info.filename).name, read, faults)
+                    content = _content(read)
                 yield info.filename, content
         return
 
     yield from tar_members(path, limit=MOST_XML)
 
 
-def _content(name: str, read: Callable[[], bytes], faults: list[Fault]) -> bytes | None:
-    """The bytes of a file; None, and a fault, where it cannot be read."""
+def _content(read: Callable[[], bytes]) -> bytes | str:
+    """The bytes of a file, or why it cannot be read."""
     try:
         return read()
     except OSError as error:
-        faults.append(_no_report(name, error.strerror or type(error).__name__))
-        return None
+        return error.strerror or type(error).__name__
 
 
 def _is_apple_path(name: str) -> bool:
     return any(is_apple(part) for part in Path(name).parts)
 
 
-def _no_report(name: str, why: str) -> Fault:
+def _no_report(where: str, why: str) -> Fault:
     return Fault(
         "the file is not a report of the Indiana collection",
-        where=name,
+        where=where,
         why=why,
-        do="Give a folder or archive of its XML reports alone.",
+        do="Give a folder or archive of its XML reports alone; files are counted by their paths, or as the archive has "
+        "them.",
     )
 
 

@@ -80,7 +80,9 @@ class _Reader:
             if key not in fields:
                 known = f"Known here: {', '.join(fields)}."
                 advice = did_you_mean(str(key)[:MOST_VALUE], fields, then=known)
-                self._fault(f"unknown {key_named(key_path)}", do=advice)
+                # A stored file is written by a program: what else it holds may be another file's content
+                shown = f"a key under {path or 'the top'}" if self.complete else key_named(key_path)
+                self._fault(f"unknown {shown}", do=known if self.complete else advice)
             elif top and key in self.choices:
                 arguments[key] = self._choose(self.choices[key], value, key_path)
             else:
@@ -204,9 +206,8 @@ class _Reader:
         if typing.get_origin(kind) is Literal:
             advice = did_you_mean(str(value)[:MOST_VALUE], map(str, typing.get_args(kind)))
         expected = _type_name(kind)
-        self._fault(
-            f"{path} does not fit", why=f"got {quoted(value)}, expected {expected}", do=advice
-        )
+        found = f"it is {_kind_of(value)}" if self.complete else f"got {quoted(value)}"
+        self._fault(f"{path} does not fit", why=f"{found}, expected {expected}", do=advice)
 
     def _fault(self, problem: str, *, why: str = "", do: str = "") -> None:
         self.faults.append(Fault(problem, where=self.where, why=why, do=do))
@@ -226,6 +227,7 @@ def _kind_of(value: Any) -> str:
     """What a value is, in a word."""
     words = {
         str: "text",
+        dict: "a mapping",
         list: "a list",
         tuple: "a list",
         bool: "true or false",

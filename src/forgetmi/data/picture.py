@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ FROM_ALPHA = "the picture is blank and its alpha channel is not: the alpha chann
 _ORIENTATION = 0x0112
 _UPRIGHT = 1
 _TURNS = range(2, 9)
+
+# Pillow's debug log quotes what the tags of a film hold, a person's name among them
+logging.getLogger("PIL").setLevel(logging.INFO)
 
 
 def read_picture(data: bytes) -> Decoded:
