@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import AtMost, Seed
 from forgetmi.core.registry import attacks
 from forgetmi.evaluation.channels import CHANNELS, Channel
 from forgetmi.evaluation.statistics import UNDEFINED_ALLOWED
@@ -32,8 +34,8 @@ class Rule:
     forget_margin: float = 0.10
     level: float = 0.95
     power: float = 0.80
-    resamples: int = 2000
-    seed: int = 0
+    resamples: Annotated[int, AtMost(10_000_000)] = 2000
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         # A channel named twice would be corrected for twice

@@ -22,6 +22,7 @@ from forgetmi.core.checked_folder import made_once
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.files import default_cache
+from forgetmi.core.ranges import Seed
 from forgetmi.core.seeding import derive
 
 # The files of a cohort
@@ -64,7 +65,7 @@ class SyntheticCohort:
 
     patients: int = 270
     """Number of patients, 1 to 1,000,000; 270 have about 1,200 images."""
-    seed: int = 0
+    seed: Seed = 0
     """Root seed; a patient depends on the seed, its own number, the image size and the kind of labels alone."""
     size: int = 64
     """Side of the square images in pixels, 16 to 2048."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgetmi.core.ranges import Draws, Percent, Seed, Weight
+
 USED = (
     "cohort",
     "partition",
@@ -49,13 +51,13 @@ class BenchmarkOptions:
 
     out: Path
     methods: tuple[str, ...] = ()
-    percents: tuple[float, ...] = (3.0, 6.0, 10.0)
-    draws: tuple[int, ...] = (1,)
-    training_seeds: tuple[int, ...] | None = None
-    unlearning_seeds: tuple[int, ...] = (0,)
+    percents: tuple[Percent, ...] = (3.0, 6.0, 10.0)
+    draws: tuple[Draws, ...] = (1,)
+    training_seeds: tuple[Seed, ...] | None = None
+    unlearning_seeds: tuple[Seed, ...] = (0,)
     presets: bool = True
     noise_means: tuple[float, ...] = ()
-    noise_stds: tuple[float, ...] = ()
+    noise_stds: tuple[Weight, ...] = ()
     quick: bool = False
     dry_run: bool = False
     tables_only: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import range_faults
 
 
 def command_line(options: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
@@ -20,7 +21,24 @@ def command_line(options: type, argv: Sequence[str], *, prog: str, description: 
 
     Returns:
         An instance of the dataclass.
+
+    Raises:
+        SpecError: A number is out of its range; all faults at once.
     """
+    read = read_words(options, argv, prog=prog, description=description)
+    faults = option_faults(read)
+    if faults:
+        raise SpecError(faults)
+    return read
+
+
+def option_faults(options: Any) -> list[Fault]:
+    """Numbers of options that are out of their declared ranges."""
+    return [Fault(fault, where="command line") for fault in range_faults(options)]
+
+
+def read_words(options: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
+    """The same as `command_line`, without a look at the numbers: for options whose class looks at them itself."""
     import tyro
 
     return tyro.cli(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import Seed
 from forgetmi.run.console import echo, summary
 from forgetmi.run.spec import replace_seed
 
@@ -22,7 +23,7 @@ class DemoOptions:
     """
 
     out: Path = Path("runs/demo")
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
 
 
 def demo(argv: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from forgetmi.commands.agent_values import read_pairs, split_pairs
-from forgetmi.commands.command_line import command_line, take_options
+from forgetmi.commands.command_line import option_faults, read_words, take_options
+from forgetmi.core.errors import SpecError
 from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
 
 
@@ -73,13 +74,19 @@ def parse(
 
     # One dataclass of all options, which tyro reads from the words.
     options = _all_options(extra, used, start, types, chosen)
-    parsed = command_line(options, words, prog=prog, description=description)
+    parsed = read_words(options, words, prog=prog, description=description)
 
     # Apart again: the command's own options and the specification.
     own = extra(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(extra)})
-    spec = dataclasses.replace(start, **{name: getattr(parsed, name) for name in used})
-    if agent_values:
-        spec = applied(spec, agent_values, where="command line")
+    faults = option_faults(own)
+    try:
+        spec = dataclasses.replace(start, **{name: getattr(parsed, name) for name in used})
+        if agent_values:
+            spec = applied(spec, agent_values, where="command line")
+    except SpecError as error:
+        raise SpecError([*faults, *error.faults]) from None
+    if faults:
+        raise SpecError(faults)
     return spec, own
 
 

@@ -13,6 +13,7 @@ from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.model_names import UNLEARNED
+from forgetmi.core.ranges import Number, Seed, Weight
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.spec import spec_of
@@ -37,10 +38,10 @@ class ShadowOptions:
 
     run: tyro.conf.Positional[Path]
     out: Path
-    models: int = 16
-    unlearnings: int = 0
-    seed: int = 0
-    training_cost: float | None = None
+    models: Number = 16
+    unlearnings: Number = 0
+    seed: Seed = 0
+    training_cost: Weight | None = None
     estimate: bool = False
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
+from forgetmi.core.ranges import Number
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import RunSpec
@@ -56,7 +57,7 @@ class SweepOptions:
 
     out: Path
     file: Path | None = None
-    trials: int = 0
+    trials: Number = 0
     objective: str = ""
     storage: str = "sqlite"
     track: Kind = ""

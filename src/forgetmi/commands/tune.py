@@ -9,6 +9,7 @@ from typing import Any
 
 from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import Draws, Seed
 from forgetmi.core.registry import methods
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import to_plain
@@ -53,8 +54,8 @@ class TuneOptions:
     out: Path
     methods: tuple[str, ...] = ()
     rule: Rule = "validation"
-    seeds: tuple[int, ...] = (100, 101)
-    trials: int = 8
+    seeds: tuple[Seed, ...] = (100, 101)
+    trials: Draws = 8
 
 
 def tune(argv: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import Number, Seed
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.data.text_noise import change_characters, change_words, rearrange
 
@@ -69,8 +70,8 @@ class Perturbation:
     shift: float = 0.0
     shuffle: bool = False
     drop: float = 0.0
-    seed: int = 0
-    draw: int = 0
+    seed: Seed = 0
+    draw: Number = 0
 
     def __post_init__(self) -> None:
         faults = []

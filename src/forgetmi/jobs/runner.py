@@ -9,6 +9,9 @@ from typing import Literal
 from forgetmi.jobs.pool import Job, run_jobs
 from forgetmi.jobs.ray import run_on_ray
 
+# More threads or processes than any machine has: the system would refuse them late, or stop answering
+MOST_THREADS, MOST_WORKERS = 1024, 4096
+
 
 @dataclass(frozen=True)
 class Resources:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs
+from forgetmi.core.ranges import Epochs, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
@@ -71,9 +71,9 @@ class AFS:
     )
 
     fraction: float = 0.5
-    kd: float = 3.0
+    kd: Weight = 3.0
     temperature: float = 4.0
-    risk: float = 0.3
+    risk: Weight = 0.3
     query_batches: int = 1
     epochs: Epochs = 15
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -62,7 +63,7 @@ class Amnesiac:
         search={"repair_epochs": (1, 2, 3, 4, 5, 6, 8, 10)},
     )
 
-    repair_epochs: int = 8
+    repair_epochs: Epochs = 8
     buckets: Literal["request", "patients"] = "request"
 
     def recorder(self, task: TrainingTask) -> UpdateLog:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.seeding import derive
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -71,8 +71,8 @@ class BadTeaching:
     temperature: float = 1.0
     epochs: Epochs = 3
     lr: LearningRate = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError, SpecError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Draws, Epochs, LearningRate, Number, Positive, Weight
 from forgetmi.data.noise import augmentation
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentations
@@ -82,20 +82,20 @@ class CalibratedConsensus:
         search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
 
-    draws: int = 8
+    draws: Draws = 8
     text_level: float = 0.1
     sentences: bool = False
-    members: int = 200
+    members: Number = 200
     covariance: float = 1.0
     prior: float = 5.0
     kl: float = 0.0
     epochs: Epochs = 20
-    batch_size: int = 8
+    batch_size: Draws = 8
     lr: LearningRate = 5e-4
     decay: float = 0.5
-    text_lr_factor: float = 4.0
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    text_lr_factor: Positive = 4.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
 
     def __post_init__(self) -> None:
         # Each option in its range.

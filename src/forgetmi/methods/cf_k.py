@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Number, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
@@ -63,14 +63,14 @@ class CFk:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_k": (3, 6, 12)},
     )
 
-    image_k: int = 3
-    text_k: int = 8
+    image_k: Number = 3
+    text_k: Number = 8
     epochs: Epochs = 5
     lr: LearningRate = 3e-4
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
-    cache_mb: int = 512
+    cache_mb: Number = 512
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
@@ -70,12 +70,12 @@ class CLIPErase:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5), "forget": (0.3, 1.0, 3.0)},
     )
 
-    forget: float = 0.3
-    consistency: float = 0.1
+    forget: Weight = 0.3
+    consistency: Weight = 0.1
     epochs: Epochs = 5
     lr: LearningRate = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Draws, Epochs, LearningRate, Positive, Share, Weight
 from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
@@ -65,15 +65,15 @@ class Consensus:
         },
     )
 
-    draws: int = 12
-    shift: float = 0.125
-    text_level: float = 0.4
+    draws: Draws = 12
+    shift: Share = 0.125
+    text_level: Share = 0.4
     epochs: Epochs = 10
-    batch_size: int = 8
+    batch_size: Draws = 8
     lr: LearningRate = 2e-4
-    text_lr_factor: float = 4.0
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    text_lr_factor: Positive = 4.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
 
     def __post_init__(self) -> None:
         # Each option in its range.

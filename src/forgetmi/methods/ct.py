@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.methods.msg import counted, layers
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -66,8 +66,8 @@ class CT:
     text_k: int = 8
     epochs: Epochs = 5
     lr: LearningRate = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["train", "eval"] = "train"
 
     def __post_init__(self) -> None:

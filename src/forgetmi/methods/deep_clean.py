@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
@@ -68,8 +68,8 @@ class DeepClean:
     each: Each = "sample"
     epochs: Epochs = 5
     lr: LearningRate = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:

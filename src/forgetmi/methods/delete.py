@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -66,8 +66,8 @@ class Delete:
     truth: float = 0.0
     epochs: Epochs = 5
     lr: LearningRate = 2e-5
-    weight_decay: float = 0.0
-    clip: float = 5.0
+    weight_decay: Weight = 0.0
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
+from forgetmi.core.ranges import Number
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.model.modes import learning
@@ -59,9 +60,9 @@ class EUk:
         search={"image_k": (3, 6, 9, 12), "text_k": (4, 8, 12)},
     )
 
-    image_k: int = 12
-    text_k: int = 12
-    cache_mb: int = 512
+    image_k: Number = 12
+    text_k: Number = 12
+    cache_mb: Number = 512
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
         """Run the method; see the class."""

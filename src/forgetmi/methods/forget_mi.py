@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.data.noise import (
     DEFAULT_IMAGE_MEAN,
     DEFAULT_IMAGE_STD,
@@ -96,13 +96,13 @@ class ForgetMI:
     direction: Literal["toward_noise", "away"] = "toward_noise"
     noise: Literal["calibrated", "given"] = "calibrated"
     noise_mean: float = DEFAULT_IMAGE_MEAN
-    noise_std: float = DEFAULT_IMAGE_STD
-    text_level: float = DEFAULT_TEXT_LEVEL
+    noise_std: Weight = DEFAULT_IMAGE_STD
+    text_level: Share = DEFAULT_TEXT_LEVEL
     redraw: bool = False
     epochs: Epochs = 30
     lr: LearningRate = 3e-4
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     retain: Literal["sequential", "random"] = "sequential"
     normalise: bool = False
     bn: Literal["eval", "train"] = "eval"

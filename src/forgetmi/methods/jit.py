@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Draws, Epochs, LearningRate, Weight
 from forgetmi.core.seeding import torch_generator
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -67,13 +67,13 @@ class JiT:
         search={"lr": (2e-5, 5e-5, 2e-4), "epochs": (1, 3), "image_std": (0.05, 0.1, 0.2)},
     )
 
-    copies: int = 25
+    copies: Draws = 25
     image_std: float = 0.1
     text_std: float = 0.5
     epochs: Epochs = 3
     lr: LearningRate = 5e-5
-    weight_decay: float = 0.0
-    clip: float = 5.0
+    weight_decay: Weight = 0.0
+    clip: Weight = 5.0
 
     def __post_init__(self) -> None:
         if not (self.copies >= 1 and self.image_std >= 0 and self.text_std >= 0):

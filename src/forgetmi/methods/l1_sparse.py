@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -62,13 +62,13 @@ class L1Sparse:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "image_alpha": (1e-5, 1e-4, 1e-3)},
     )
 
-    image_alpha: float = 1e-5
-    text_alpha: float = 1e-5
-    plain_epochs: int = 0
+    image_alpha: Weight = 1e-5
+    text_alpha: Weight = 1e-5
+    plain_epochs: Epochs = 0
     epochs: Epochs = 10
     lr: LearningRate = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def factor(self, epoch: int) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Outputs
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -75,15 +75,15 @@ class MultiDelete:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "md": (0.3, 1.0, 3.0)},
     )
 
-    md: float = 0.3
-    mkr: float = 1.0
-    ukr: float = 1.0
+    md: Weight = 0.3
+    mkr: Weight = 1.0
+    ukr: Weight = 1.0
     partners: Literal["retain", "forget"] = "retain"
     epochs: Epochs = 10
     lr: LearningRate = 1e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.05
-    clip: float = 5.0
+    warmup: Share = 0.1
+    weight_decay: Weight = 0.05
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:

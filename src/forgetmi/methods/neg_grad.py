@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -64,8 +64,8 @@ class NegGrad:
 
     epochs: Epochs = 2
     lr: LearningRate = 1e-4
-    weight_decay: float = 0.01
-    clip: float = 1.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 1.0
     stop: Literal["validation", "never"] = "validation"
     bn: Literal["eval", "train"] = "eval"
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -63,11 +63,11 @@ class NegGradPlus:
         search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (3, 5), "alpha": (0.8, 0.9, 0.95)},
     )
 
-    alpha: float = 0.9
+    alpha: Share = 0.9
     epochs: Epochs = 5
     lr: LearningRate = 3e-4
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:

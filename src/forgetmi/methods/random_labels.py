@@ -12,7 +12,7 @@ from torch import Tensor
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
@@ -81,8 +81,8 @@ class RandomLabels:
     order: Literal["mixed", "passes"] = "mixed"
     epochs: Epochs = 10
     lr: LearningRate = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -68,8 +68,8 @@ class SalUn:
     order: Literal["mixed", "passes"] = "mixed"
     epochs: Epochs = 5
     lr: LearningRate = 3e-4
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def __post_init__(self) -> None:

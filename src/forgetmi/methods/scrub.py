@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Positive, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
@@ -78,18 +78,18 @@ class Scrub:
         search={"lr": (1e-4, 5e-4, 1e-3), "max_epochs": (1, 2, 3), "alpha": (0.1, 0.5, 1.0)},
     )
 
-    alpha: float = 1.0
-    gamma: float = 1.0
-    temperature: float = 2.0
-    max_epochs: int = 3
+    alpha: Weight = 1.0
+    gamma: Weight = 1.0
+    temperature: Positive = 2.0
+    max_epochs: Epochs = 3
     first: Literal["min", "max"] = "min"
     rewind: Literal["off", "error", "cross_entropy"] = "off"
     epochs: Epochs = 5
     lr: LearningRate = 5e-4
-    decay_rate: float = 0.1
-    decay_epochs: tuple[int, ...] = (3,)
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    decay_rate: Positive = 0.1
+    decay_epochs: tuple[Epochs, ...] = (3,)
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:

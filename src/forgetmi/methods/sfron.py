@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.ranges import Epochs, LearningRate
+from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
@@ -79,12 +79,12 @@ class SFRon:
     every: int = 5
     ratio: float = 1.0
     each: Each = "batch"
-    forget_lr: float = 0.005
-    forget_clip: float = 7.0
+    forget_lr: LearningRate = 0.005
+    forget_clip: Weight = 7.0
     epochs: Epochs = 3
     lr: LearningRate = 5e-4
-    weight_decay: float = 0.01
-    clip: float = 5.0
+    weight_decay: Weight = 0.01
+    clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Epochs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -52,7 +53,7 @@ class ShrinkPerturb:
     )
 
     keep: float = 0.6
-    repair_epochs: int = 5
+    repair_epochs: Epochs = 5
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep <= 1 or self.repair_epochs < 0:

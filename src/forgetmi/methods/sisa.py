@@ -15,6 +15,7 @@ import numpy as np
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.ranges import Draws
 from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
@@ -72,8 +73,8 @@ class Sisa:
         original=OwnOriginal(lambda method, task: method.train(task), SliceLog.load),
     )
 
-    shards: int = 5
-    slices: int = 3
+    shards: Draws = 5
+    slices: Draws = 3
 
     def __post_init__(self) -> None:
         if self.shards < 1 or self.slices < 1:

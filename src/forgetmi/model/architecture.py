@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import Below, Draws, Number
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact, paper
 
 # Options that replace a preset's value of the same name.
@@ -36,16 +37,16 @@ class Architecture:
     """
 
     preset: Literal["compact", "paper"] = "compact"
-    stem_stride: int = 0
-    stem_width: int = 0
-    widths: tuple[int, ...] = ()
-    blocks: int = 0
+    stem_stride: Number = 0
+    stem_width: Number = 0
+    widths: tuple[Draws, ...] = ()
+    blocks: Number = 0
     pooling: Literal["", "average2x2", "global"] = ""
-    hidden: int = 0
-    layers: int = 0
-    heads: int = 0
-    intermediate: int = 0
-    dropout: float = -1.0
+    hidden: Number = 0
+    layers: Number = 0
+    heads: Number = 0
+    intermediate: Number = 0
+    dropout: Annotated[float, Below(1)] = -1.0
     pretrained: str = ""
     download: bool = False
 

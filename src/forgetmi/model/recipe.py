@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.ranges import AtMost, Epochs
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Recipe:
         bf16: Run the forward pass in bfloat16 where that is safe (autocast); weights stay in float32.
     """
 
-    epochs: int = 16
-    batch_size: int = 16
+    epochs: Epochs = 16
+    batch_size: Annotated[int, AtMost(1_000_000)] = 16
     lr: float = 1e-3
     weight_decay: float = 0.01
     decay_all: bool = True
@@ -55,7 +56,7 @@ class Recipe:
     shift: float = 0.0
     ranking_weight: float = 1.0
     text_lr_factor: float = 1.0
-    accumulation: int = 1
+    accumulation: Annotated[int, AtMost(1_000_000)] = 1
     validate_every: int = 0
     recompute: bool = False
     bf16: bool = False

@@ -13,13 +13,23 @@ import yaml
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.ranges import AtLeast, Between, Finite, range_faults
+from forgetmi.core.ranges import (
+    AtLeast,
+    AtMost,
+    Between,
+    Draws,
+    Number,
+    Percent,
+    Seed,
+    ShareBelowOne,
+    range_faults,
+)
 from forgetmi.core.registry import Registry, cohorts, methods
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.yaml_text import read_yaml_values
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.request import RequestSpec
-from forgetmi.jobs.runner import Resources
+from forgetmi.jobs.runner import MOST_THREADS, MOST_WORKERS, Resources
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.recipe import Recipe
@@ -45,15 +55,15 @@ class PartitionSpec:
             patients stay held out, and those forgotten then stay forgotten without being listed again.
     """
 
-    percent: float = 10.0
-    draw: int = 0
+    percent: Percent = 10.0
+    draw: Number = 0
     forget_list: Path | None = None
     canaries: Path | None = None
     reason: str = ""
     date: str = ""
-    validation: float = 0.15
+    validation: ShareBelowOne = 0.15
     validation_from: Literal["training", "holdout"] = "training"
-    holdout: float = 0.25
+    holdout: ShareBelowOne = 0.25
     after: Path | None = None
 
     def __post_init__(self) -> None:
@@ -78,9 +88,9 @@ class TextSpec:
         max_length: Longest report in tokens; the rest is cut.
     """
 
-    vocabulary: int = 1000
-    min_patients: int = 5
-    max_length: int = 320
+    vocabulary: Annotated[int, AtLeast(6), AtMost(1_000_000)] = 1000
+    min_patients: Draws = 5
+    max_length: Annotated[int, AtLeast(2), AtMost(100_000)] = 320
 
 
 @dataclass(frozen=True)
@@ -150,15 +160,15 @@ class RunSpec:
     retrains: Annotated[int, Between(0, 1000)] = 3
     audit: AuditSpec = field(default_factory=AuditSpec)
     duplicates: bool = True
-    batch_size: Annotated[int, AtLeast(1)] = 16
-    seed: int = 0
-    split_seed: int | None = None
-    resamples: Annotated[int, AtLeast(0)] = 1000
-    workers: Annotated[int, AtLeast(0)] = 0
-    threads: Annotated[int, AtLeast(1)] = 1
+    batch_size: Draws = 16
+    seed: Seed = 0
+    split_seed: Seed | None = None
+    resamples: Annotated[int, AtLeast(0), AtMost(10_000_000)] = 1000
+    workers: Annotated[int, AtLeast(0), AtMost(MOST_WORKERS)] = 0
+    threads: Annotated[int, AtLeast(1), AtMost(MOST_THREADS)] = 1
     runner: Literal["local", "ray"] = "local"
     address: str = ""
-    gpus_per_job: Annotated[float, AtLeast(0), Finite()] = 0.0
+    gpus_per_job: Annotated[float, Between(0, 1024)] = 0.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from forgetmi.commands.options import parse
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.ranges import Draws, Seed
 from forgetmi.run.console import echo
 
 
@@ -24,8 +25,8 @@ class CanaryOptions:
     """
 
     out: Path
-    pairs: int = 50
-    seed: int = 0
+    pairs: Draws = 50
+    seed: Seed = 0
 
 
 def canaries(argv: Sequence[str]) -> None:

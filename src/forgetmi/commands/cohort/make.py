@@ -10,6 +10,7 @@ from forgetmi.commands.cohort.make_mimic import make_mimic
 from forgetmi.commands.command_line import command_line, take_options
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.ranges import Seed
 from forgetmi.run.console import ProgressDisplay, echo
 
 
@@ -28,7 +29,7 @@ class MakeOptions:
 
     out: Path
     patients: int = 270
-    seed: int = 0
+    seed: Seed = 0
     size: int = 64
     ordinal: bool = True
     reference_patients: int = 0

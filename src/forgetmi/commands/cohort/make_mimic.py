@@ -9,6 +9,7 @@ from typing import Literal
 
 from forgetmi.commands.command_line import command_line
 from forgetmi.core.files import full_disk_explained, write_text
+from forgetmi.core.ranges import Seed
 from forgetmi.run.console import ProgressDisplay, echo
 
 
@@ -34,7 +35,7 @@ class MakeMimicOptions:
     bits: int = 16
     images: Literal["dicom", "jpg", "none"] = "dicom"
     compressed: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
 
 def make_mimic(argv: Sequence[str]) -> None:
