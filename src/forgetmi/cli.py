@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 
 from forgetmi.commands.entry_points import added_commands, load_added
 from forgetmi.commands.groups import load_function
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
-from forgetmi.core.launch import launched
+from forgetmi.core.launch import check_launch, forget_leftovers, launched
+from forgetmi.core.printable import MOST_VALUE, quoted
 from forgetmi.core.suggest import did_you_mean
 
 # Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.commands.entry_points`.
@@ -81,6 +83,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
 }
 WITH_WORKERS = ("demo", "run")
+# Most faults that are printed one by one
+MOST_FAULTS = 1000
+
 IN_STEP = ("train", "unlearn", "run")  # what several processes of a launcher do together
 HELP = ("-h", "--help")
 
@@ -101,24 +106,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-    if not words or words[0] in HELP:
-        print(_overview())
-        return 0
-    if words[0] in ("-V", "--version"):
-        print(f"forgetmi {version('forgetmi')}")
-        return 0
+    # A terminal that knows ASCII alone gets the other characters as escapes.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     try:
-        _run(words[0], words[1:])
+        _perform(words)
+        sys.stdout.flush()
     except ForgetMIError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
+        _print_faults(error.faults)
         return 2
     except BrokenPipeError:  # the reader of our output went away (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"error: {_refused_by_system(error)}", file=sys.stderr)
+        _print_faults([_refused_by_system(error)])
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        _print_faults([_NO_MEMORY])
         return 2
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)
@@ -126,8 +134,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _perform(words: Sequence[str]) -> None:
+    """What one command line asks for."""
+    _check_words(words)
+
+    if not words or words[0] in HELP:
+        print(_overview())
+    elif words[0] in ("-V", "--version"):
+        print(f"forgetmi {version('forgetmi')}")
+    else:
+        _run(words[0], words[1:])
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse words that are no text in UTF-8, or hold a zero byte: no file and no record can take them.
+
+    Raises:
+        SpecError: Some are.
+    """
+    faults = []
+    for number, word in enumerate(words, start=1):
+        if "\0" in word or not _in_utf8(word):
+            faults.append(
+                Fault(
+                    "an argument is no text",
+                    where=f"command line, word {number}",
+                    why="it holds a zero byte, or is not UTF-8",
+                    do="Give names and paths in UTF-8.",
+                )
+            )
+    if faults:
+        raise SpecError(faults)
+
+
+def _in_utf8(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _print_faults(faults: Sequence[Fault]) -> None:
+    """Each fault on a line; of very many the first, and how many there are."""
+    for fault in faults[:MOST_FAULTS]:
+        print(f"error: {fault}", file=sys.stderr)
+    if len(faults) > MOST_FAULTS:
+        print(f"error: {len(faults) - MOST_FAULTS} more of the same kind.", file=sys.stderr)
+
+
+_NO_MEMORY = Fault(
+    "there is not enough memory",
+    why="the system gave no more",
+    do="Use smaller models, images or batches, fewer --workers, or a larger machine.",
+)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether Python, numpy or torch could not get the memory they asked for."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "allocate memory" in words or "out of memory" in words
+
+
 def _run(verb: str, rest: Sequence[str]) -> None:
     """Run a command in this process, alone or as one of a launcher's."""
+    if verb in IN_STEP and not {*HELP} & set(rest):
+        check_launch()
+    forget_leftovers()
     if launched() > 1:
         _run_in_step(verb, rest)
         return
@@ -152,7 +225,8 @@ def _run_in_step(verb: str, rest: Sequence[str]) -> None:
             Fault(
                 f"forgetmi {verb} runs in one process",
                 where="torchrun",
-                do=f"Start it without a launcher; {', '.join(IN_STEP)} use several processes.",
+                do="Start it without a launcher, and unset WORLD_SIZE if it was left over; "
+                f"{', '.join(IN_STEP)} use several processes.",
             )
         )
 
@@ -181,8 +255,8 @@ def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]
         return load_function(target)
 
     verbs = [*COMMANDS, *(command.verb for command in added_commands() if not command.option)]
-    advice = did_you_mean(verb, verbs, then=f"Commands: {', '.join(verbs)}.")
-    raise SpecError(Fault(f"there is no command {verb!r}", do=advice))
+    advice = did_you_mean(verb[:MOST_VALUE], verbs, then=f"Commands: {', '.join(verbs)}.")
+    raise SpecError(Fault(f"there is no command {quoted(verb)}", do=advice))
 
 
 def _refused_by_system(error: OSError) -> Fault:

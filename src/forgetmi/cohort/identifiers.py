@@ -101,10 +101,20 @@ def load_key(path: Path | None = None) -> bytes:
 def user_key_file() -> Path:
     """Where the user's own key lies: the platform's configuration folder, then forgetmi/identifiers.key."""
     # Windows has its own folder; elsewhere the XDG rules hold
+    variable, below = "XDG_CONFIG_HOME", Path(".config")
     if sys.platform == "win32":
-        folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    else:
-        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        variable, below = "APPDATA", Path("AppData") / "Roaming"
+
+    try:
+        folder = Path(os.environ.get(variable) or Path.home() / below)
+    except RuntimeError:
+        raise CohortError(
+            Fault(
+                "there is no folder for your identifier key",
+                why="HOME is not set, and the system knows no home folder of this user",
+                do=f"Name a key file in the environment variable {KEY_VARIABLE}.",
+            )
+        ) from None
     return folder / "forgetmi" / "identifiers.key"
 
 

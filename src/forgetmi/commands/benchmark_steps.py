@@ -15,6 +15,7 @@ from forgetmi.benchmark.store import Store
 from forgetmi.benchmark.tables import all_tables
 from forgetmi.benchmark.work import make_jobs, measure_jobs
 from forgetmi.core.files import write_text
+from forgetmi.core.printable import printable
 from forgetmi.jobs.runner import run_all
 from forgetmi.report.content import CohortSummary
 from forgetmi.report.manifest import Manifest, write_manifest
@@ -44,7 +45,7 @@ def print_plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
             state = "< 1 CPU s"
         else:
             state = f"about {seconds:.0f} CPU s"
-        echo(f"{model.digest[:12]}  {model.label}: {state}")
+        echo(f"{model.digest[:12]}  {printable(model.label)}: {state}")
 
     # The whole of what is missing: processor time, and time on this machine
     total = sum(estimate.seconds(model) for model in missing)
@@ -142,7 +143,7 @@ def write_results(
 
     # A failed model is named, not only counted
     for line in failed:
-        echo(f"failed: {line}")
+        echo(f"failed: {printable(line)}")
     echo(
         f"{len(outcomes)} of {len(models)} models made, {len(failed)} failed; {duration(seconds)} now, "
         f"{duration(cpu_seconds)} of processor time in all.\n"

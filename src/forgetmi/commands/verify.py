@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 
 from forgetmi.commands.command_line import command_line
+from forgetmi.core.printable import printable
 from forgetmi.evidence.record import NOT_AUDITED
 from forgetmi.run.console import echo
 
@@ -74,8 +75,8 @@ def verify(argv: Sequence[str]) -> None:
     )
 
     # What holds, and what this command cannot show
-    echo(summary(checked.record))
+    echo(printable(summary(checked.record)))
     for line in holds:
-        echo(f"  holds: {line}")
+        echo(f"  holds: {printable(line)}")
     for line in unchecked:
-        echo(f"  not checked: {line}")
+        echo(f"  not checked: {printable(line)}")

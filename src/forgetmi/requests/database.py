@@ -50,10 +50,15 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
+        _check_file(path)
         try:
             self.connection = _connect(path)
-        except sqlite3.Error as error:
-            raise _unusable(self._name, error) from None
+            foreign = _is_foreign(self.connection)
+        except (sqlite3.Error, OverflowError) as error:
+            raise _unusable(self._name, str(error)) from None
+        if foreign:
+            self.connection.close()
+            raise _unusable(self._name, "it is a database of something else")
 
         with self.transaction() as connection:
             for statement in _TABLES.split(";"):
@@ -79,8 +84,40 @@ class Database:
                 self.connection.execute("ROLLBACK")
                 raise
             self.connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise _unusable(self._name, error) from None
+        except (sqlite3.Error, OverflowError) as error:
+            raise _unusable(self._name, str(error)) from None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A block that only reads.
+
+        Raises:
+            EvidenceError: SQLite cannot read it: the file is damaged, or a table has other columns.
+        """
+        try:
+            yield self.connection
+        except (sqlite3.Error, OverflowError) as error:
+            raise _unusable(self._name, str(error)) from None
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what SQLite would wait for, or could not open.
+
+    Raises:
+        EvidenceError: The path is there, and no file.
+    """
+    try:
+        is_other = path.exists() and not path.is_file()
+    except (OSError, ValueError) as error:
+        raise _unusable(path.name, type(error).__name__) from None
+    if is_other:
+        raise _unusable(path.name, "it is a folder, a pipe or a device")
+
+
+def _is_foreign(connection: sqlite3.Connection) -> bool:
+    """Whether a database has tables, but not the ledger's: nothing is added to the files of other programs."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    return bool(tables) and "ledger" not in tables
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -94,12 +131,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _unusable(name: str, error: sqlite3.Error) -> EvidenceError:
+def _unusable(name: str, why: str) -> EvidenceError:
     return EvidenceError(
         Fault(
             "the ledger cannot be used",
             where=name,
-            why=str(error),
+            why=why,
             do="Give a ledger's file, on a local disk in a folder you can write to.",
         )
     )

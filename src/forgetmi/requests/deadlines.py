@@ -27,17 +27,29 @@ def deadline(received: date, term: Term, *, days: int | None = None) -> date:
         days: For own, how many days, 1 to 3650; else None.
 
     Raises:
-        EvidenceError: Days are missing, out of range, or given for a term that fixes them.
+        EvidenceError: The deadline would lie after the year 9999; days are missing, out of range, or given for a term
+            that fixes them.
     """
     _check_days(term, days)
 
-    if term == "gdpr":
-        return _one_month_later(received)
-    if term == "uk_biobank":
-        return received + timedelta(days=UK_BIOBANK_DAYS)
+    # The calendar ends with the year 9999.
+    try:
+        if term == "gdpr":
+            return _one_month_later(received)
+        if term == "uk_biobank":
+            return received + timedelta(days=UK_BIOBANK_DAYS)
 
-    assert days is not None  # checked above
-    return received + timedelta(days=days)
+        assert days is not None  # checked above
+        return received + timedelta(days=days)
+    except (OverflowError, ValueError):
+        raise EvidenceError(
+            Fault(
+                "there is no deadline",
+                where="--received",
+                why="it would lie after the year 9999",
+                do="Check the year.",
+            )
+        ) from None
 
 
 def _check_days(term: Term, days: int | None) -> None:

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Literal, get_args
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import quoted
 
 State = Literal["open", "processing", "on_hold", "closed", "refused"]
 Scope = Literal["all_studies", "one_modality", "future_training", "legal_hold"]
@@ -101,7 +102,8 @@ def numbers(names: Sequence[str]) -> list[int]:
 
     if wrong:
         raise SpecError(
-            Fault(f"{name!r} is no number of a request", do="Write it as R0003.") for name in wrong
+            Fault(f"{quoted(name)} is no number of a request", do="Write it as R0003.")
+            for name in wrong
         )
 
     return [int(name.removeprefix("R")) for name in names]

@@ -13,11 +13,18 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.printable import quoted
 from forgetmi.evidence.record import Record
 from forgetmi.requests.closing import closing_faults, remarks
 from forgetmi.requests.database import FORMAT, Database
 from forgetmi.requests.deadlines import Term
 from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, Step
+from forgetmi.requests.stored_requests import (
+    REQUEST_COLUMNS,
+    RUN_COLUMNS,
+    entry_of,
+    step_of,
+)
 from forgetmi.requests.stored_subjects import (
     StoredSubjects,
     read_stored,
@@ -59,12 +66,21 @@ class Ledger:
             if stored is None and key_id:
                 connection.execute("INSERT INTO ledger VALUES (?, ?)", (FORMAT, key_id))
 
-        if stored is not None and key_id and stored != (FORMAT, key_id):
+        if stored is not None and stored[0] != FORMAT:
+            raise EvidenceError(
+                Fault(
+                    "the ledger has another format",
+                    where=self._name,
+                    why=f"this version reads {FORMAT}",
+                    do="Use the version of forgetmi that wrote it.",
+                )
+            )
+        if stored is not None and key_id and stored[1] != key_id:
             raise EvidenceError(
                 Fault(
                     "the ledger was made with another identifier key",
                     where=self._name,
-                    why=f"its key is {stored[1]}, yours is {key_id}",
+                    why=f"its key is {quoted(stored[1])}, yours is {key_id}",
                     do="Give its key with --key-file.",
                 )
             )
@@ -132,11 +148,11 @@ class Ledger:
         Raises:
             EvidenceError: A number is unknown.
         """
-        connection = self._database.connection
-        rows = connection.execute(
-            "SELECT number, received, due, term, ground, scope, state, batch, record "
-            "FROM requests ORDER BY due, number"
-        ).fetchall()
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {REQUEST_COLUMNS} FROM requests ORDER BY due, number"
+            ).fetchall()
+            subjects = read_stored(connection, where=self._name)
 
         unknown = set(numbers) - {row[0] for row in rows}
         if unknown:
@@ -145,29 +161,11 @@ class Ledger:
                 for number in sorted(unknown)
             )
 
-        subjects = read_stored(connection)
         entries = []
-        for number, received, due, term, ground, scope, state, batch, record in rows:
-            if state not in states or (numbers and number not in numbers):
-                continue
-            named = subjects.get(number, StoredSubjects())
-            entry = Entry(
-                number,
-                date.fromisoformat(received),
-                date.fromisoformat(due),
-                term,
-                ground,
-                scope,
-                state,
-                batch,
-                record,
-                patients=named.digests("patient"),
-                studies=named.digests("study"),
-                never_trained=tuple(named.never_trained),
-                written={kind: tuple(named.written[kind]) for kind in named.written},
-                readings=named.readings,
-            )
-            entries.append(entry)
+        for row in rows:
+            entry = entry_of(row, subjects.get(row[0], StoredSubjects()), where=self._name)
+            if entry.state in states and (not numbers or entry.number in numbers):
+                entries.append(entry)
         return entries
 
     def twins(self, entry: Entry) -> list[Entry]:
@@ -188,9 +186,10 @@ class Ledger:
 
     def history(self, number: int) -> list[tuple[str, str, str]]:
         """Day and time, state and note of each change of a request."""
-        return self._database.connection.execute(
-            "SELECT at, state, note FROM events WHERE request = ? ORDER BY number", (number,)
-        ).fetchall()
+        with self._database.reading() as connection:
+            return connection.execute(
+                "SELECT at, state, note FROM events WHERE request = ? ORDER BY number", (number,)
+            ).fetchall()
 
     def process(
         self,
@@ -296,20 +295,16 @@ class Ledger:
 
     def steps(self) -> list[Step]:
         """The runs in the order they were recorded: the history of the model in service."""
-        connection = self._database.connection
+        with self._database.reading() as connection:
+            # Which requests each record closed.
+            closed: dict[str, list[int]] = {}
+            for number, record in connection.execute(
+                "SELECT number, record FROM requests ORDER BY number"
+            ):
+                closed.setdefault(record, []).append(number)
 
-        # Which requests each record closed.
-        closed: dict[str, list[int]] = {}
-        for number, record in connection.execute(
-            "SELECT number, record FROM requests ORDER BY number"
-        ):
-            closed.setdefault(record, []).append(number)
-
-        rows = connection.execute(
-            "SELECT record, folder, at, before, after, verdict, gap, floor, auc_before, auc "
-            "FROM runs ORDER BY number"
-        ).fetchall()
-        return [Step(*row, requests=tuple(closed.get(row[0], ()))) for row in rows]
+            rows = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs ORDER BY number").fetchall()
+        return [step_of(row, closed.get(row[0], ()), where=self._name) for row in rows]
 
     def _not_final(self, numbers: Sequence[int]) -> list[Entry]:
         """The requests of these numbers, none of which may be closed or refused."""

@@ -15,6 +15,7 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvidenceError, Fault, PartitionError
 from forgetmi.core.files import write_text
 from forgetmi.core.partition import Partition
+from forgetmi.core.printable import printable
 from forgetmi.requests.entries import Entry, Kind, State, Step
 from forgetmi.requests.ledger import Ledger
 from forgetmi.requests.matching import spelling_faults, subjects_in
@@ -166,7 +167,7 @@ def next_command(path: Path, entries: Sequence[Entry], steps: Sequence[Step]) ->
         *("--partition.forget-list", str(path)),
         *("--request.id", names),
         *("--partition.date", first_received.isoformat()),
-        *("--request.ground", "; ".join(grounds)),
+        *("--request.ground", "; ".join(map(printable, grounds))),
     ]
 
     # The model in service has forgotten others before.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.requests.entries import Kind
 
 
@@ -35,22 +37,59 @@ class StoredSubjects:
         return tuple(dict.fromkeys(digests))
 
 
-def read_stored(connection: sqlite3.Connection) -> dict[int, StoredSubjects]:
-    """Whom each request names, by its number."""
+def read_stored(connection: sqlite3.Connection, *, where: str) -> dict[int, StoredSubjects]:
+    """Whom each request names, by its number.
+
+    Args:
+        connection: To the ledger.
+        where: Name of the ledger's file.
+
+    Raises:
+        EvidenceError: A row names no request, or holds something else than a digest: the file is damaged.
+    """
     subjects: dict[int, StoredSubjects] = {}
+    try:
+        for request, kind, digest in connection.execute(
+            "SELECT request, kind, digest FROM subjects ORDER BY rowid"
+        ):
+            of_request = subjects.setdefault(request, StoredSubjects())
+            of_request.written[kind].append(_text(digest))
 
-    for request, kind, digest in connection.execute("SELECT * FROM subjects ORDER BY rowid"):
-        of_request = subjects.setdefault(request, StoredSubjects())
-        of_request.written[kind].append(digest)
-
-    for request, digest in connection.execute("SELECT * FROM never_trained ORDER BY rowid"):
-        subjects[request].never_trained.append(digest)
-    for request, written, digest in connection.execute("SELECT * FROM named"):
-        subjects[request].named[written] = digest
-    for request, written, rules, reading in connection.execute("SELECT * FROM readings"):
-        subjects[request].readings.setdefault(written, {})[rules] = reading
+        for request, digest in connection.execute(
+            "SELECT request, digest FROM never_trained ORDER BY rowid"
+        ):
+            subjects[request].never_trained.append(_text(digest))
+        for request, written, digest in connection.execute(
+            "SELECT request, digest, reading FROM named"
+        ):
+            subjects[request].named[_text(written)] = _text(digest)
+        for request, written, rules, reading in connection.execute(
+            "SELECT request, digest, rules, reading FROM readings"
+        ):
+            by_rules = subjects[request].readings.setdefault(_text(written), {})
+            by_rules[_text(rules)] = _text(reading)
+    except (KeyError, TypeError):
+        raise EvidenceError(
+            Fault(
+                "the ledger is damaged",
+                where=where,
+                why="whom a request names is of another kind",
+                do="Restore the file from a copy.",
+            )
+        ) from None
 
     return subjects
+
+
+def _text(value: Any) -> str:
+    """A digest or the name of rules.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def write_readings(

@@ -10,14 +10,19 @@ from typing import Any
 
 from forgetmi.core.cost import Cost
 from forgetmi.core.model_names import is_retrained
+from forgetmi.core.printable import printable
 from forgetmi.core.scores import Evaluation, Score
+
+# Longest line that is printed, characters
+MOST_LINE = 20_000
 
 MODELS = ("original", "unlearned", "retrained")
 
 
 def echo(text: str) -> None:
-    """Print a line that stays."""
-    print(text, flush=True)
+    """Print lines that stay; nothing in them moves the terminal's cursor or turns the reading direction."""
+    lines = [printable(line, MOST_LINE) for line in text.split("\n")]
+    print("\n".join(lines), flush=True)
 
 
 class ProgressDisplay:
@@ -96,9 +101,13 @@ def summary(
 
     # What unlearning saves
     if costs:
-        shares = [unlearning.cpu_seconds / training.cpu_seconds for unlearning, training in costs]
-        share = statistics.mean(shares)
-        lines.append(f"Unlearning took {share:.2f} of the CPU time of one retraining.")
+        shares = []
+        for unlearning, training in costs:
+            if training.cpu_seconds > 0:
+                shares.append(unlearning.cpu_seconds / training.cpu_seconds)
+        if shares:
+            share = statistics.mean(shares)
+            lines.append(f"Unlearning took {share:.2f} of the CPU time of one retraining.")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from forgetmi.core.database_url import sqlite_url
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.scores import Evaluation, Score
 from forgetmi.run.directory import RunDirectory
@@ -94,7 +95,7 @@ def _mlflow(folder: Path, name: str, after: ExitStack) -> Any:
     from accelerate.tracking import MLflowTracker
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+        mlflow.set_tracking_uri(sqlite_url(folder.resolve() / "mlflow.db"))
         # The address is the whole process's and would outlive the run
         after.callback(mlflow.set_tracking_uri, None)
 

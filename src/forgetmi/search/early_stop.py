@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from forgetmi.core.printable import quoted
+
 KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 NUMBERS = ("min_iter", "max_iter", "s", "eta")
 LONGEST = 10**6  # epochs; where bands of early stopping without an end are cut off
@@ -74,7 +76,7 @@ def _numbers(entry: Mapping[str, Any]) -> dict[str, int]:
     for key, number in numbers.items():
         least = 2 if key == "eta" else 1
         if type(number) is not int or number < least:
-            wrong.append(f"{key} is {number!r}")
+            wrong.append(f"{key} is {quoted(number)}")
     if wrong:
         raise ValueError(", ".join(wrong))
     return numbers

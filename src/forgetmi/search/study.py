@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgetmi.core.database_url import sqlite_url
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import derive
 from forgetmi.run.spec import RunSpec
@@ -121,8 +122,19 @@ def _storage(study: Study) -> Any:
     # A file of the directory, or another database
     url = study.storage
     if url == "sqlite":
-        url = f"sqlite:///{study.root.resolve() / 'study.db'}"
-    return optuna.storages.RDBStorage(url)
+        url = sqlite_url(study.root.resolve() / "study.db")
+    try:
+        return optuna.storages.RDBStorage(url)
+    except Exception as error:
+        # Each database's library has errors of its own; their texts may hold a password of the address
+        raise SpecError(
+            Fault(
+                "the storage of the trials cannot be opened",
+                where="--storage",
+                why=type(error).__name__,
+                do="Give sqlite, journal, or the address of a database that Optuna can reach.",
+            )
+        ) from error
 
 
 def _pruner(study: Study) -> Any:

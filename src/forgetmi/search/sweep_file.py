@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.plain_text import key_named
+from forgetmi.core.printable import MOST_VALUE, quoted
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.suggest import did_you_mean
 from forgetmi.core.yaml_text import read_yaml_values
 from forgetmi.search.early_stop import EarlyStop, read_early_stop
-from forgetmi.search.sweep_values import Choice, of_grid, read_choice
+from forgetmi.search.sweep_values import MOST_VALUES, Choice, of_grid, read_choice
 
 # What Weights & Biases knows; keys that mean nothing here are ignored
 KEYS = (
@@ -75,10 +78,15 @@ def read_sweep(path: Path) -> Sweep:
     method = content.get("method", "random")
     if method not in METHODS:
         faults.append(
-            Fault(f"the method is {method!r}", where=path.name, do=f"One of: {', '.join(METHODS)}.")
+            Fault(
+                f"the method is {quoted(method)}",
+                where=path.name,
+                do=f"One of: {', '.join(METHODS)}.",
+            )
         )
     if method == "grid":
         choices = {key: of_grid(choice) for key, choice in choices.items()}
+        faults += _too_many(choices, path.name)
         faults += _without_values(
             choices,
             "is drawn from a distribution",
@@ -114,7 +122,7 @@ def read_sweep(path: Path) -> Sweep:
     most = content.get("run_cap")
     if most is not None and (type(most) is not int or most < 1):
         faults.append(
-            Fault(f"run_cap is {most!r}", where=path.name, do="Give a whole number of runs.")
+            Fault(f"run_cap is {quoted(most)}", where=path.name, do="Give a whole number of runs.")
         )
 
     if faults:
@@ -129,6 +137,17 @@ def read_sweep(path: Path) -> Sweep:
     )
 
 
+def _too_many(choices: Mapping[str, Choice], where: str) -> list[Fault]:
+    """A fault where a grid has more combinations than anybody runs, or than the memory holds."""
+    combined = math.prod(len(choice) for choice in choices.values() if isinstance(choice, tuple))
+    if combined <= MOST_VALUES:
+        return []
+
+    why = f"at most {MOST_VALUES:,} are tried"
+    do = "Give fewer values, or the method random."
+    return [Fault("the grid has too many combinations", where=where, why=why, do=do)]
+
+
 def _without_values(
     choices: Mapping[str, Choice], what: str, *, where: str, do: str
 ) -> list[Fault]:
@@ -136,7 +155,7 @@ def _without_values(
     faults = []
     for key, choice in choices.items():
         if not isinstance(choice, tuple):
-            faults.append(Fault(f"parameter {key!r} {what}", where=where, do=do))
+            faults.append(Fault(f"parameter {quoted(key)} {what}", where=where, do=do))
     return faults
 
 
@@ -164,11 +183,12 @@ def combinations(
         if key in known:
             known_parameters[key] = entry
         else:
-            faults.append(_unknown(f"parameter {key!r}", key, known, path.name))
+            faults.append(_unknown(f"parameter {quoted(key)}", key, known, path.name))
 
     choices, not_understood = _all_choices(known_parameters, path.name)
     faults += not_understood
     if draws == 0:
+        faults += _too_many(choices, path.name)
         faults += _without_values(
             choices, "has a distribution", where=path.name, do="Ask for a number of draws."
         )
@@ -213,7 +233,7 @@ def _content(path: Path) -> dict[str, Any]:
     faults = []
     for key in content:
         if key not in KEYS:
-            faults.append(_unknown(f"key {key!r}", key, KEYS, path.name))
+            faults.append(_unknown(key_named(key), key, KEYS, path.name))
 
     # Nested parameters under names with dots
     flat = list(_flat(content["parameters"]))
@@ -222,7 +242,7 @@ def _content(path: Path) -> dict[str, Any]:
         if count > 1:
             faults.append(
                 Fault(
-                    f"parameter {name!r} is given twice",
+                    f"parameter {quoted(name)} is given twice",
                     where=path.name,
                     do="Give it nested or with dots.",
                 )
@@ -248,7 +268,7 @@ def _flat(parameters: Mapping[str, Any], before: str = "") -> Iterator[tuple[str
 def _unknown(what: str, key: Any, known: tuple[str, ...], where: str) -> Fault:
     """A fault that names the nearest known word."""
     # A misspelt word is more likely than a new one
-    advice = did_you_mean(str(key), known, then=f"Known: {', '.join(sorted(known))}.")
+    advice = did_you_mean(str(key)[:MOST_VALUE], known, then=f"Known: {', '.join(sorted(known))}.")
     return Fault(f"unknown {what}", where=where, do=advice)
 
 
@@ -265,7 +285,7 @@ def _all_choices(
         except (TypeError, ValueError) as error:
             faults.append(
                 Fault(
-                    f"parameter {key!r} is not understood",
+                    f"parameter {quoted(key)} is not understood",
                     where=where,
                     why=str(error),
                     do="Give value, values, or distribution with min and max.",

@@ -11,6 +11,8 @@ from typing import Any
 
 from scipy.stats import beta, norm
 
+from forgetmi.core.printable import MOST_VALUE, printable, quoted
+
 # What distributions are described by: the ends of the value or of its logarithm, its mean and deviation, or its shape.
 _RANGE = frozenset({"min", "max"})
 _NORMAL = frozenset({"mu", "sigma"})
@@ -34,6 +36,10 @@ DISTRIBUTIONS: dict[str, frozenset[str]] = {
     "beta": _BETA,
     "q_beta": _BETA | _STEP,
 }
+
+
+# Most values of one parameter, and most combinations of all
+MOST_VALUES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ def read_choice(entry: Any) -> Choice:
         'int_uniform'
     """
     if not isinstance(entry, dict):
-        raise ValueError(f"got {entry!r}")
+        raise ValueError(f"got {quoted(entry)}")
 
     # Values with probabilities
     kind = entry.get("distribution")
@@ -203,15 +209,14 @@ def _distribution(entry: Mapping[str, Any]) -> Distribution:
     is_whole = isinstance(entry.get("min"), int) and isinstance(entry.get("max"), int)
     kind = entry.get("distribution") or ("int_uniform" if is_whole else "uniform")
     if kind not in DISTRIBUTIONS:
-        raise ValueError(f"the distribution {kind!r} is none of {', '.join(DISTRIBUTIONS)}")
+        raise ValueError(f"the distribution {quoted(kind)} is none of {', '.join(DISTRIBUTIONS)}")
 
     # The ends must be there, the rest has defaults.
     described = DISTRIBUTIONS[kind]
     keys = set(entry) - {"distribution"}
     if not described & _RANGE <= keys <= described:
-        raise ValueError(
-            f"it has the keys {', '.join(map(str, entry))}; {kind} knows {', '.join(sorted(described))}"
-        )
+        given = printable(", ".join(map(str, entry)), MOST_VALUE)
+        raise ValueError(f"it has the keys {given}; {kind} knows {', '.join(sorted(described))}")
 
     # Numbers, also written as text
     values = {key: number(entry[key]) for key in keys}
@@ -246,6 +251,17 @@ def _check(distribution: Distribution) -> None:
         positive.append(distribution.q)
     if min(positive) <= 0:
         raise ValueError("q, sigma, a and b must be above 0")
+
+    # The values at both ends, and how many a grid has in between
+    try:
+        ends = [float(distribution.at(share)) for share in (0.0, 0.5, 1.0)]
+    except (ArithmeticError, ValueError):
+        ends = [math.inf]
+    if not all(math.isfinite(end) for end in ends):
+        raise ValueError("its values are larger than any number")
+    step = distribution.q or 1.0
+    if kind in ("int_uniform", "q_uniform") and (high - low) / step > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES:,} values")
 
 
 def _weighted(entry: Mapping[str, Any]) -> Weighted:
@@ -289,9 +305,12 @@ def number(value: Any) -> float:
     """
     if isinstance(value, bool):
         raise ValueError(f"{value!r} is not a finite number")
-    converted = float(value)
+    try:
+        converted = float(value)
+    except (TypeError, ValueError, OverflowError):
+        converted = math.nan
     if not math.isfinite(converted):
-        raise ValueError(f"{value!r} is not a finite number")
+        raise ValueError(f"{quoted(value)} is not a finite number")
     return converted
 
 

@@ -9,6 +9,7 @@ from forgetmi.commands.options import NoOptions, parse
 from forgetmi.core.cache_folder import FORMER_FILMS, files_in_cache
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import default_cache
+from forgetmi.core.printable import printable
 from forgetmi.run.console import ProgressDisplay, echo
 
 
@@ -36,7 +37,7 @@ def check(argv: Sequence[str]) -> None:
 
     echo(describe(cohort))
     for notice, rows in store.notices.items():
-        echo(f"  note: {notice} ({rows} images)")
+        echo(f"  note: {printable(notice)} ({rows} images)")
     if store.damaged:
         echo(f"  note: {store.damaged} images of the cache were damaged and decoded again")
     if files_in_cache(default_cache(), FORMER_FILMS):

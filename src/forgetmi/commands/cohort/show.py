@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from forgetmi.commands.cohort.wording import describe
 from forgetmi.commands.options import NoOptions, parse
+from forgetmi.core.printable import printable
 from forgetmi.run.console import echo
 
 
@@ -28,4 +29,4 @@ def show(argv: Sequence[str]) -> None:
     for name, count in partition.counts().items():
         echo(f"  {name:<11}{count['patients']:>7} patients {count['images']:>8} images")
     for note in partition.notes:
-        echo(f"  {note}")
+        echo(f"  {printable(note)}")

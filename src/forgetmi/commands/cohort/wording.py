@@ -7,6 +7,7 @@ import numpy as np
 from forgetmi.cohort.row_order import ORDER_MATTERS, rows_digest
 from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.printable import printable
 
 
 def describe(cohort: Cohort) -> str:
@@ -29,4 +30,4 @@ def describe(cohort: Cohort) -> str:
         f"  {ORDER_MATTERS}",
     ]
     lines += [f"  note: {notice}" for notice in cohort.notices]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

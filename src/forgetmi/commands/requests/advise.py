@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forgetmi.commands.command_line import command_line
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import printable
 from forgetmi.evidence.record_files import read_record
 from forgetmi.requests.advise import Option
 from forgetmi.requests.advise import advise as compare_ways
@@ -56,8 +57,8 @@ def advise(argv: Sequence[str]) -> None:
     echo(f"for {patients} patients in one batch:")
     # The cheapest way comes first
     for way in ways:
-        echo(_cost_line(way))
-        echo(f"    risk: {way.risk}")
+        echo(printable(_cost_line(way)))
+        echo(f"    risk: {printable(way.risk)}")
     echo(
         "Several requests in one batch cost about one run: gather them as far as their deadlines allow."
     )

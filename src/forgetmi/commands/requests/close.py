@@ -12,6 +12,7 @@ import tyro
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.requests.wording import entry_line
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import printable
 from forgetmi.evidence.verify import verify
 from forgetmi.requests.entries import numbers
 from forgetmi.requests.ledger import LEDGER, Ledger
@@ -77,6 +78,6 @@ def close(argv: Sequence[str]) -> None:
     for entry in ledger.entries(chosen):
         lines.append(entry_line(entry))
         if entry.number in notes:
-            lines.append(f"  note: {notes[entry.number]}")
-    lines += [f"  not checked: {line}" for line in unchecked]
+            lines.append(f"  note: {printable(notes[entry.number])}")
+    lines += [f"  not checked: {printable(line)}" for line in unchecked]
     echo("\n".join(lines))

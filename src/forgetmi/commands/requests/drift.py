@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.commands.command_line import command_line
+from forgetmi.core.printable import printable
 from forgetmi.requests.entries import Step
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.run.console import echo
@@ -54,7 +55,7 @@ def drift(argv: Sequence[str]) -> None:
 
 
 def _step_line(step: Step) -> str:
-    return (
+    return printable(
         f"{step.at[:10]}  {step.before[:8]} -> {step.after[:8]}  {len(step.requests)} requests  "
         f"AUC {_number(step.auc_before)} -> {_number(step.auc)}  gap {_number(step.gap)} "
         f"(retrained models {_number(step.floor)})  {step.verdict}"

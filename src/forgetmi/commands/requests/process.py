@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forgetmi.commands.options import parse
 from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.printable import printable
 from forgetmi.requests.entries import Kind, numbers
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.requests.processing import gather, next_command
@@ -49,7 +50,7 @@ def process(argv: Sequence[str]) -> None:
 
     # What was left out, and why
     for note in forget_list.notes:
-        echo(note)
+        echo(printable(note))
     if not forget_list.entries:
         raise EvidenceError(
             Fault(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import printable, quoted
 from forgetmi.requests.entries import Entry
 
 
@@ -21,7 +22,8 @@ def entry_line(entry: Entry) -> str:
     ]
     if entry.record:
         columns.append(f"record {entry.record[:16]}")
-    return "  ".join(columns)
+    # A ground is any text: on its own line it could pass for a request
+    return printable("  ".join(columns))
 
 
 def subject_count(entry: Entry) -> str:
@@ -40,9 +42,13 @@ def read_day(text: str, option: str) -> date:
     if not text:
         return datetime.now(UTC).date()
 
+    # Python reads other forms, too, e.g. 20240101 and 2024-W01-1
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
+        day = None
+    if day is None or text != day.isoformat():
         raise SpecError(
-            Fault(f"{text!r} is no day", where=option, do="Write it as YYYY-MM-DD.")
-        ) from None
+            Fault(f"{quoted(text)} is no day", where=option, do="Write it as YYYY-MM-DD.")
+        )
+    return day
