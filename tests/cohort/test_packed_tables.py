@@ -108,6 +108,12 @@ def test_the_true_reason_is_given(case: str, tmp_path: Path) -> None:
     assert case == "UTF-16" or "not UTF-8" not in said
 
 
+def test_an_archive_packed_by_an_unknown_method(tmp_path: Path) -> None:
+    content = bytearray(zipped(**{"a.csv": TEXT}))
+    content[8] = content[content.index(b"PK\x01\x02") + 10] = 9
+    assert "packed by a method" in refused(tmp_path, bytes(content))
+
+
 def test_an_encrypted_archive(tmp_path: Path) -> None:
     # The flag that says so, in the member's own header and in the directory
     content = bytearray(zipped(**{"a.csv": TEXT}))

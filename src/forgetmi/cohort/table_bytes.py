@@ -108,10 +108,10 @@ def _unzipped(file: str, data: bytes, limit: int) -> bytes:
             member = _only_table(file, names)
             with archive.open(member) as packed:
                 content = packed.read(limit + 1)
-    except RuntimeError:
-        raise _unread(file, "the archive is encrypted") from None
     except NotImplementedError:
         raise _unread(file, "it is packed by a method that is not read") from None
+    except RuntimeError:
+        raise _unread(file, "the archive is encrypted") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError):
         raise _damaged(file, "zip archive") from None
 
