@@ -104,9 +104,9 @@ def test_fuzz_values_of_signals(tmp_path: Path) -> None:
         filled = np.full(shape, data.draw(st.sampled_from([0, 1, 2, 3, 255])), dtype)
         if data.draw(st.booleans()):
             # Characters that are none: NumPy stores any number.
-            filled = np.full(shape or [1], data.draw(st.integers(0, 2**32 - 1)), np.uint32).view(
-                "<U1"
-            )
+            text_shape = data.draw(st.sampled_from([(), (3,), tuple(shape)]))
+            numbers = st.sampled_from([0, 0x41, 0xD800, 0x10FFFF, 0x110000, 2**32 - 1])
+            filled = np.full((*text_shape, 1), data.draw(numbers), np.uint32).view("<U1")[..., 0]
         values[name] = filled
         written = io.BytesIO()
         np.savez(written, **values)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forgetmi.core.errors import EvaluationError
 from forgetmi.core.signals import Signals
 
 
@@ -34,3 +35,15 @@ def test_signals_survive_the_disk_and_select_rows(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         back.select(np.array([3]))
     assert [path.name for path in tmp_path.iterdir()] == ["s.npz"]
+
+
+@pytest.mark.parametrize("number", [0xD800, 0x110000, 2**32 - 1])
+@pytest.mark.parametrize("name", ["model", "patient"])
+def test_characters_that_are_none_are_refused(tmp_path: Path, name: str, number: int) -> None:
+    good = signals()
+    names = ("cohort", "row", "study", "label", "image_logits", "text_logits", "model", "patient")
+    values = {field: getattr(good, field) for field in names}
+    values[name] = np.full((*np.shape(values[name]), 1), number, np.uint32).view("<U1")[..., 0]
+    np.savez(tmp_path / "s.npz", **values)
+    with pytest.raises(EvaluationError, match=f"{name} is no text"):
+        Signals.load(tmp_path / "s.npz")

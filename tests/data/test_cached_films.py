@@ -217,6 +217,34 @@ def test_a_pipe_is_not_waited_for(make_cohort, tmp_path, cache, locator) -> None
         build_image_store(make_cohort([str(tmp_path / locator)]), SMALL, cache=cache)
 
 
+@pytest.mark.parametrize("shape", [(1, 10**5, 10**5), (10**5, 10**5), (3, 30_000, 30_000)])
+def test_what_is_far_too_large_is_not_even_read_for_its_digest(
+    make_cohort, tmp_path, cache, monkeypatch, shape
+) -> None:
+    path = tmp_path / "large.npy"
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + int(np.prod(shape)))
+
+    monkeypatch.setattr(image_file_module.ImageFile, "_file_content", property(lambda _: 1 / 0))
+    monkeypatch.setattr(image_file_module.np, "ascontiguousarray", lambda _: 1 / 0)
+    locator = str(path) + ("#0" if len(shape) == 3 else "")
+    with pytest.raises(CohortError, match="far too large"):
+        build_image_store(make_cohort([locator]), SMALL, cache=cache)
+
+
+def test_a_large_file_that_is_no_array_is_not_read_for_its_digest(
+    make_cohort, tmp_path, cache, monkeypatch
+) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    os.truncate(path, 2**30)
+    monkeypatch.setattr(image_file_module.ImageFile, "_file_content", property(lambda _: 1 / 0))
+    with pytest.raises(CohortError, match="more bytes than a radiograph"):
+        build_image_store(make_cohort([str(path)]), SMALL, cache=cache)
+
+
 def test_a_name_that_no_file_can_have_is_a_fault(make_cohort, pictures, cache) -> None:
     with pytest.raises(CohortError) as caught:
         build_image_store(make_cohort([pictures[0], "a\0b.png", "\ud800.png"]), SMALL, cache=cache)

@@ -221,10 +221,20 @@ def _why_not(values: dict[str, npt.NDArray[Any]]) -> str:
             return f"{name} is of another type or shape"
         if dimensions and len(value) != count:
             return f"{name} has another number of rows"
+        if value.dtype.kind == "U" and not _is_text(value):
+            return f"{name} is no text"
     if not count:
         return "it holds no rows"
 
     return _why_not_numbers(values)
+
+
+def _is_text(value: npt.NDArray[Any]) -> bool:
+    """Whether an array of text holds characters alone: NumPy takes any number for one, and fails when it is read."""
+    # NumPy keeps a character in four bytes.
+    numbers = np.frombuffer(value.astype(value.dtype.newbyteorder("=")).tobytes(), np.uint32)
+    surrogates = (numbers >= 0xD800) & (numbers <= 0xDFFF)
+    return not np.any(surrogates | (numbers > 0x10FFFF))
 
 
 def _why_not_numbers(values: dict[str, npt.NDArray[Any]]) -> str:

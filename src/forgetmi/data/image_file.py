@@ -12,6 +12,7 @@ import numpy.typing as npt
 from forgetmi.core.regular_file import open_regular
 from forgetmi.data.decode import ImageFault, read_image
 from forgetmi.data.grey_range import remark_on
+from forgetmi.data.image_bounds import check_size, most_bytes, too_many_bytes
 from forgetmi.data.image_content import NUMPY
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.seen_files import FileState, SeenFiles
@@ -52,9 +53,11 @@ class ImageFile:
 
         Raises:
             OSError: It cannot be read, or is no regular file.
+            ImageFault: It is far too large for a radiograph.
         """
         content = self._seen.get(self._state, index)
         if content is None:
+            self._check_size(index)
             content = self._file_content if index < 0 else self._slice_content(index)
             self._seen.put(self._state, index, content)
         return content
@@ -97,6 +100,21 @@ class ImageFile:
         resized = preprocessing.apply(decoded.pixels)
         return np.rint(resized * WHITE).astype(np.uint16), decoded.notice
 
+    def _check_size(self, index: int) -> None:
+        """Refuse what `read_image` would refuse for its size, before all of it is read for its digest."""
+        stack = self._stack
+        if stack is None:
+            if self._state.size > most_bytes():
+                raise too_many_bytes("holds")
+            return
+
+        # Of a stack, one image is read; values of 8 bytes are the longest that are taken.
+        if stack.ndim >= 2:
+            check_size(*stack.shape[-2:])
+        images = len(stack) if stack.ndim and index >= 0 else 1
+        if stack.nbytes // max(1, images) > 2 * most_bytes():
+            raise too_many_bytes("holds")
+
     @cached_property
     def _stack(self) -> npt.NDArray[Any] | None:
         """The slices of an NPY stack; None where the file is none (`read_image` finds out what is wrong with it)."""
@@ -126,9 +144,9 @@ class ImageFile:
             return hashlib.file_digest(file, "sha256").digest()
 
     def _slice_content(self, index: int) -> bytes:
-        # A slice that is not there is known by the file it is missing from.
+        # A slice that is not there has no content; `read_image` says what is wrong.
         if self._slices.ndim < 3 or index >= len(self._slices):
-            return hashlib.sha256(self._file_content + index.to_bytes(8, "little")).digest()
+            return hashlib.sha256(f"no slice {index} {self._state.version}".encode()).digest()
 
         # Type and shape belong to the content: the same bytes may be another image.
         kind = f"{self._slices.dtype.str}{self._slices.shape[1:]}"

@@ -38,11 +38,13 @@ class FileState:
 
     Args:
         path: Its absolute path.
+        size: Bytes.
         version: Size, times of change, and inode, as one text.
         settled: Whether a change from now on would show in them.
     """
 
     path: str
+    size: int
     version: str
     settled: bool
 
@@ -67,7 +69,7 @@ class FileState:
         settled = now - status.st_mtime_ns > _SETTLED_NS and now - status.st_ctime_ns > tick
 
         version = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-        return cls(os.path.abspath(path), version, settled)
+        return cls(os.path.abspath(path), status.st_size, version, settled)
 
 
 @final
