@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -296,3 +297,21 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="not empty"):
         make_synthetic(tmp_path, patients=1, size=16)
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+@pytest.mark.parametrize("name", [TABLE, STACK])
+def test_a_cached_cohort_in_which_a_bit_flipped_is_made_again(
+    tmp_path: Path, key: Path, name: str
+) -> None:
+    options = SyntheticCohort(patients=4, seed=1, size=16, cache=tmp_path, key_file=key)
+    first = options.load()
+    (made,) = (tmp_path / "synthetic").iterdir()
+    whole = (made / name).read_bytes()
+    status = (made / name).stat()
+
+    # The size and the time of change stay, as on a failing disk.
+    (made / name).write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    os.utime(made / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = options.load()
+    assert (made / name).read_bytes() == whole
+    assert again.digest == first.digest
