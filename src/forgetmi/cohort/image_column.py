@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,23 @@ from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.row_checks import Findings, blank, stripped
 from forgetmi.core.arrays import Strings, codes
 from forgetmi.data.decode import split_locator
+
+
+# Whether image files may be absent; see `absent_images_allowed`.
+_ABSENT_ALLOWED = ContextVar("absent images allowed", default=False)
+
+
+@contextmanager
+def absent_images_allowed() -> Iterator[None]:
+    """Read cohorts whose image files are gone, as long as the block lasts: their locators are kept all the same.
+
+    Use it where films are to be forgotten, not read: their files may have been deleted before.
+    """
+    token = _ABSENT_ALLOWED.set(True)
+    try:
+        yield
+    finally:
+        _ABSENT_ALLOWED.reset(token)
 
 
 def read_locators(rows: RawRows, findings: Findings, image_root: Path) -> Strings:
@@ -32,6 +52,9 @@ def read_locators(rows: RawRows, findings: Findings, image_root: Path) -> String
     code, distinct = codes(cells)
     paths = [os.path.join(root, cell) if cell else "" for cell in distinct]
     locators = np.array(paths, dtype=object)
+
+    if _ABSENT_ALLOWED.get():
+        return locators[code]
 
     # Files that are not there, with each folder listed once
     folders: dict[str, frozenset[str]] = {}

@@ -74,9 +74,11 @@ def _forget_listed(spec: Any, forget_list: Path) -> None:
     # What reads cohorts and images is imported after the help was printed.
     from forgetmi.cohort.forget_list import read_forget_list
     from forgetmi.cohort.identifiers import load_key
+    from forgetmi.cohort.image_column import absent_images_allowed
     from forgetmi.data.cache_forgetting import forget_films
 
-    cohort: Cohort = spec.cohort.load()
+    with absent_images_allowed():
+        cohort: Cohort = spec.cohort.load()
     key = load_key(getattr(spec.cohort, "key_file", None))
     request = read_forget_list(forget_list, cohort=cohort, key=key)
 
