@@ -15,7 +15,6 @@ from forgetmi.cohort.row_checks import Findings, blank, stripped
 from forgetmi.core.arrays import Strings, codes
 from forgetmi.data.decode import split_locator
 
-
 # Whether image files may be absent; see `absent_images_allowed`.
 _ABSENT_ALLOWED = ContextVar("absent images allowed", default=False)
 
