@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from forgetmi.core.regular_file import open_regular
 from forgetmi.data.decoded import ImageFault
 from forgetmi.data.image_bounds import most_bytes, too_many_bytes
+from forgetmi.data.image_content import GZIP, HEAD, marks_dicom, read_content
 
 # Nothing else is parsed: no name, number or date of a patient is ever read.
 TAGS: list[Any] = [
@@ -57,7 +60,7 @@ def parse(data: bytes) -> tuple[Any, str]:
         ImageFault: There are no pixels, or the file inflates to more than allowed.
         Exception: Whatever pydicom raises on a damaged file.
     """
-    meta, start = _meta(data)
+    meta, start = _meta(io.BytesIO(data))
     if meta.get("MediaStorageSOPClassUID") == _DISC_INDEX:
         raise ImageFault(
             "the file is a DICOMDIR, the index of a disc",
@@ -75,10 +78,10 @@ def parse(data: bytes) -> tuple[Any, str]:
             notice = OTHER_ENCODING
         stated = None
 
-    image = _read(data if stated is not None else body)
+    image = _read(io.BytesIO(data if stated is not None else body), TAGS)
     if "PixelData" not in image and stated is not None:
         # The data set by itself, in the encoding that its first element shows.
-        guessed = _read(body)
+        guessed = _read(io.BytesIO(body), TAGS)
         if "PixelData" in guessed and "Rows" in guessed:
             image, stated, notice = guessed, None, OTHER_ENCODING
 
@@ -92,23 +95,72 @@ def parse(data: bytes) -> tuple[Any, str]:
     return image, notice
 
 
-def _read(data: bytes) -> Any:
+def read_elements(path: Path, names: list[str]) -> Any:
+    """Some elements of a DICOM file, without its pixels.
+
+    Use it to find out what files of a folder are; of a plain file only the header is read.
+
+    Args:
+        path: The file, which may be packed by gzip.
+        names: Keywords of the elements.
+
+    Returns:
+        The data set, which has those of the elements that the file has; None where the file is no DICOM image.
+
+    Raises:
+        ImageFault: The file cannot be read, is too large, or is damaged.
+    """
+    try:
+        with open_regular(path) as opened:
+            head = opened.read(HEAD)
+            if head.startswith(GZIP):
+                content = read_content(path)
+                return _elements(io.BytesIO(content.data), names)
+            if not marks_dicom(head, path.name):
+                return None
+            opened.seek(0)
+            return _elements(opened, names)
+    except ImageFault:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged file can make the parser raise anything
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ImageFault("the DICOM file cannot be read", reason or type(error).__name__) from None
+
+
+def _elements(file: BinaryIO, names: list[str]) -> Any:
+    """Elements of an opened file; None where it holds no image."""
+    meta, start = _meta(file)
+    if meta.get("MediaStorageSOPClassUID") == _DISC_INDEX:
+        return None
+
+    file.seek(0)
+    stated = meta.get("TransferSyntaxUID")
+    if stated is not None and stated.is_deflated:
+        file.seek(start)
+        file = io.BytesIO(_inflated(file.read(most_bytes())))
+
+    found = _read(file, [*names, "Rows", "Columns"], pixels=False)
+    return found if "Rows" in found and "Columns" in found else None
+
+
+def _read(file: BinaryIO, names: list[Any], *, pixels: bool = True) -> Any:
     from pydicom import dcmread
 
-    return dcmread(io.BytesIO(data), force=True, specific_tags=TAGS)
+    return dcmread(file, force=True, specific_tags=names, stop_before_pixels=not pixels)
 
 
-def _meta(data: bytes) -> tuple[Any, int]:
+def _meta(file: BinaryIO) -> tuple[Any, int]:
     """The file meta information, and where the data set begins."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.filereader import read_dataset, read_preamble
 
-    file = io.BytesIO(data)
     read_preamble(file, force=True)
 
     # Group 2 is always explicit and little endian.
     start = file.seek(0, io.SEEK_CUR)
-    if data[start : start + 2] != b"\x02\0":
+    group = file.read(2)
+    file.seek(start)
+    if group != b"\x02\0":
         return FileMetaDataset(), start
     meta = read_dataset(
         file, False, True, stop_when=lambda tag, kind, length: tag.group != _META_GROUP

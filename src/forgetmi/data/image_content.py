@@ -22,7 +22,7 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 ENDINGS = (".dcm", ".dicom")
 
 # The preamble of 128 bytes and the mark after it.
-_HEAD = 132
+HEAD = 132
 
 # What other files begin with, so that the reason can be named.
 _OTHER_KINDS = (
@@ -67,7 +67,7 @@ def read_content(path: Path) -> Content:
     """
     try:
         with open_regular(path) as opened:
-            head = opened.read(_HEAD)
+            head = opened.read(HEAD)
             packed = head.startswith(GZIP)
             if not packed:
                 kind = kind_of(head, path.name)
@@ -89,7 +89,7 @@ def _unpacked(packed: bytes, name: str) -> Content:
         raise ImageFault("the gzip file is truncated or damaged", type(error).__name__) from None
     _bounded(data, "inflates to")
 
-    kind = kind_of(data[:_HEAD], name.removesuffix(".gz").removesuffix(".GZ"))
+    kind = kind_of(data[:HEAD], name.removesuffix(".gz").removesuffix(".GZ"))
     if kind == "npy":
         raise ImageFault("the NPY file is packed by gzip", do="Unpack it: arrays are mapped.")
     return Content(kind, data)
@@ -125,6 +125,14 @@ def kind_of(head: bytes, name: str) -> Kind:
     if name.lower().endswith(ENDINGS):
         return "dicom"
     raise ImageFault("the file is no PNG, JPEG, NPY or DICOM image")
+
+
+def marks_dicom(head: bytes, name: str) -> bool:
+    """Whether a file is a DICOM file; see `kind_of`."""
+    try:
+        return kind_of(head, name) == "dicom"
+    except ImageFault:
+        return False
 
 
 def _begins_with_an_element(head: bytes) -> bool:

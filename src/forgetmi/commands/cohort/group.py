@@ -8,7 +8,8 @@ from forgetmi.commands.groups import run_action
 
 HELP = """usage: forgetmi cohort make|check|show|canaries [OPTIONS]
 
-  make   write a generated cohort anybody can read, or with --like mimic a tree like MIMIC-CXR's
+  make   write a generated cohort anybody can read, with --like mimic a tree like MIMIC-CXR's, or with --from-dicom
+         the table of your own DICOM files
   check  read every row and decode every image; report all faults at once
   show   counts of a cohort and of its partition
   canaries  before training: patients of whom a coin decides who is trained on and later forgotten"""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgetmi.commands.cohort.make_from_dicom import make_from_dicom
 from forgetmi.commands.cohort.make_mimic import make_mimic
 from forgetmi.commands.command_line import command_line, take_options
 from forgetmi.core.errors import Fault, SpecError
@@ -36,7 +37,11 @@ class MakeOptions:
 
 
 def make(argv: Sequence[str]) -> None:
-    """Write a generated cohort."""
+    """Write a generated cohort, or the table of a folder of DICOM files."""
+    if any(word == "--from-dicom" or word.startswith("--from-dicom=") for word in argv):
+        make_from_dicom(argv)
+        return
+
     layouts = {"table": make_table, "mimic": make_mimic}
 
     # The layout decides which other options there are.
@@ -57,7 +62,8 @@ def make_table(argv: Sequence[str]) -> None:
         argv,
         prog="forgetmi cohort make",
         description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
-        "--like mimic writes a tree like MIMIC-CXR's, with options of its own.",
+        "--like mimic writes a tree like MIMIC-CXR's, with options of its own; --from-dicom FOLDER --reports FOLDER "
+        "writes the table of your own DICOM files instead (--from-dicom . --help lists its options).",
     )
 
     # The generator and the run specification are imported after the help was printed.
