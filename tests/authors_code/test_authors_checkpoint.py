@@ -220,6 +220,90 @@ def test_damaged_files_and_those_of_old_versions(stored: Path, model: ImageText)
         read_checkpoint(stored)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.module."])
+def test_weights_of_several_devices_are_found(stored: Path, model: ImageText, prefix: str) -> None:
+    def wrapped(state: dict[str, torch.Tensor]) -> None:
+        for name in list(state):
+            state[f"{prefix}{name}"] = state.pop(name)
+
+    rewrite(stored, wrapped)
+    read = read_checkpoint(stored).model.state_dict()
+    assert all(torch.equal(value, read[name]) for name, value in encoders(model).items())
+
+    # Half of them under another prefix: each is named.
+    def half(state: dict[str, torch.Tensor]) -> None:
+        name = f"{prefix}img_model.fc1.bias"
+        state[f"other.{name}"] = state.pop(name)
+
+    rewrite(stored, half)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(stored)
+    assert [fault.what for fault in caught.value.faults] == [
+        "weight img_model.fc1.bias is missing",
+        f"weight other.{prefix}img_model.fc1.bias is unexpected",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("img_model.fc1.weight", lambda value: value.to(torch.int64), "is torch.int64"),
+        (
+            "img_model.bn1.num_batches_tracked",
+            lambda value: value.float() + 0.5,
+            "is torch.float32",
+        ),
+        ("img_model.fc1.bias", lambda value: value * torch.nan, "is not finite"),
+    ],
+)
+def test_numbers_of_another_kind_are_named(
+    stored: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor], why: str
+) -> None:
+    rewrite(stored, lambda state: state.update({name: change(state[name])}))
+    with pytest.raises(CheckpointError, match=why) as caught:
+        read_checkpoint(stored)
+    assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"PK\3\4 and nothing more", "cut off or damaged"),
+    ],
+)
+def test_files_that_are_no_weights_are_one_clear_line(
+    stored: Path, content: bytes, why: str
+) -> None:
+    (stored / WEIGHTS).write_bytes(content)
+    with pytest.raises(CheckpointError, match=why) as caught:
+        read_checkpoint(stored)
+    assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"hidden_size": "wide"},
+        {"num_attention_heads": None},
+        {"num_attention_heads": 0},
+        {"num_attention_heads": -2},
+        {"hidden_dropout_prob": "no"},
+        {"vocab_size": 10**18},
+        {"id2label": 3},
+        {"hidden_act": []},
+        {"auto_map": {"AutoConfig": "evil.Evil"}, "num_attention_heads": 10**18},
+    ],
+)
+def test_a_configuration_of_other_types_is_refused(stored: Path, values: dict[str, Any]) -> None:
+    path = stored / CONFIG
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    with pytest.raises(CheckpointError):
+        read_checkpoint(stored)
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "nowhere")

@@ -169,10 +169,24 @@ def _differences(
                     why=f"{expected_shape} expected",
                 )
             )
+        elif _is_number(state[name]) != _is_number(expected[name]):
+            faults.append(
+                Fault(
+                    f"weight {name} is {state[name].dtype}",
+                    where=where,
+                    why=f"{expected[name].dtype} expected",
+                )
+            )
         elif not bool(torch.isfinite(state[name]).all()):
             faults.append(Fault(f"weight {name} is not finite", where=where))
 
     return sorted(faults, key=lambda fault: fault.what)
+
+
+def _is_number(value: Tensor) -> bool:
+    """Whether a tensor holds floating-point numbers, whatever their size; counters are whole."""
+    plain = value.layout == torch.strided and not value.is_quantized
+    return plain and value.is_floating_point() and value.element_size() > 1
 
 
 def _head_faults(head: Mapping[str, Tensor], spec: ModelSpec, where: str) -> list[Fault]:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.core.json_text import read_json
+from forgetmi.core.regular_file import open_regular
+from forgetmi.model.weight_files import WeightFileError, check_beginning, check_not_deflated
 
 CONFIG = "config.json"
 WEIGHTS = "pytorch_model.bin"
@@ -20,6 +22,9 @@ EPOCH_WEIGHTS = "model_state_dict.pth"
 
 # A counter 0, 1, 2, ... that transformers before 4.31 kept among the weights.
 _POSITION_IDS = "text_model.bert.embeddings.position_ids"
+
+# A weight that every model of theirs has.
+_ANCHOR = "text_model.bert.embeddings.word_embeddings.weight"
 
 # How files of torch.save begin: a zip archive now, a pickled number before PyTorch 1.6.
 _ZIP = b"PK"
@@ -72,7 +77,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             )
         )
 
-    return _with_current_names(content, path.name)
+    return _with_current_names(_without_prefix(content), path.name)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -92,11 +97,24 @@ def read_config(path: Path) -> dict[str, Any]:
 def _unpickle(path: Path) -> Any:
     """What a PyTorch file holds; None where it does not begin like one."""
     try:
-        with path.open("rb") as file:
+        check_beginning(path)
+        with open_regular(path) as file:
             beginning = file.read(len(_LEGACY))
+        if beginning.startswith(_ZIP):
+            check_not_deflated(path)
         if not beginning.startswith((_ZIP, _LEGACY)):
             return None
         return torch.load(path, map_location="cpu", weights_only=True)
+
+    except WeightFileError as error:
+        raise CheckpointError(
+            Fault(
+                "it cannot be read as a PyTorch file",
+                where=path.name,
+                why=error.why,
+                do=error.do,
+            )
+        ) from None
 
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -113,6 +131,14 @@ def _unpickle(path: Path) -> Any:
         raise CheckpointError(
             Fault("it cannot be read as a PyTorch file", where=path.name, why=type(error).__name__)
         ) from error
+
+
+def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without what stands before all of them (module., where the model was trained on several devices)."""
+    prefixes = [name.removesuffix(_ANCHOR) for name in state if name.endswith(_ANCHOR)]
+    if len(prefixes) != 1 or not prefixes[0].endswith("."):
+        return dict(state)
+    return {name.removeprefix(prefixes[0]): value for name, value in state.items()}
 
 
 def _is_state_dict(content: Any) -> bool:

@@ -73,7 +73,7 @@ def architecture(state: Mapping[str, Tensor], config: Mapping[str, Any], where: 
     """
     _check_needed(state, where)
     sizes = _sizes_of(state)
-    text = BertConfig.from_dict(dict(config))
+    text = _configuration(config)
 
     # Every contradiction at once: among the weights, and between them and the configuration.
     faults = _image_faults(sizes, where)
@@ -101,6 +101,22 @@ def unequal_widths(text: int, image: int) -> Fault:
         f"text embeddings are {text} wide, image embeddings {image}",
         why="the authors' gate and ranking loss need equal widths",
     )
+
+
+def _configuration(config: Mapping[str, Any]) -> BertConfig:
+    """The library's form of a configuration."""
+    # The library checks types with errors of its own, which differ from version to version.
+    try:
+        return BertConfig.from_dict(dict(config))
+    except Exception as error:
+        raise CheckpointError(
+            Fault(
+                "the configuration does not fit a BERT model",
+                where=CONFIG,
+                why=type(error).__name__,
+                do="Give the config.json that the model was saved with.",
+            )
+        ) from error
 
 
 def _check_needed(state: Mapping[str, Tensor], where: str) -> None:

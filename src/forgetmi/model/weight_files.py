@@ -173,14 +173,21 @@ def _shards(index: Path) -> dict[str, None]:
 
 def _open(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one file."""
-    _check_beginning(path)
+    check_beginning(path)
     if path.suffix == ".safetensors":
         return _open_safetensors(path)
     return _open_pytorch(path)
 
 
-def _check_beginning(path: Path) -> None:
-    """Refuse what is no file of weights, whatever its name."""
+def check_beginning(path: Path) -> None:
+    """Refuse what is no file of weights, whatever its name: empty, a git-lfs pointer, a web page, no regular file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        WeightFileError: It is one of these.
+    """
     beginning = _beginning(path)
     if not beginning:
         raise WeightFileError("the file is empty")
@@ -259,7 +266,7 @@ def _unpickled(path: Path) -> Any:
         raise WeightFileError("it is no PyTorch file", "Save the state_dict() with torch.save.")
     is_packed = beginning.startswith(_ZIP)
     if is_packed:
-        _check_not_deflated(path)
+        check_not_deflated(path)
 
     # A damaged file makes the unpickler fail in any way.
     try:
@@ -280,8 +287,15 @@ def _beginning(path: Path) -> bytes:
         raise WeightFileError(error.strerror or type(error).__name__) from None
 
 
-def _check_not_deflated(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it has: torch.save packs nothing."""
+def check_not_deflated(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it has: torch.save packs nothing.
+
+    Args:
+        path: A file that begins like a zip archive.
+
+    Raises:
+        WeightFileError: It is packed, or damaged.
+    """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             packed = any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist())
