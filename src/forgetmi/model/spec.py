@@ -51,6 +51,16 @@ class ResNetSpec:
 
         faults = _below_one(counts, where="image encoder")
 
+        layers = len(self.widths) * self.blocks
+        if not faults and layers > MOST_LAYERS:
+            faults.append(
+                Fault(
+                    f"the stages have {layers} blocks together",
+                    where="image encoder",
+                    why=f"at most {MOST_LAYERS} are possible",
+                )
+            )
+
         if not self.widths:
             faults.append(
                 Fault("widths is empty", where="image encoder", do="Give one width a stage.")
