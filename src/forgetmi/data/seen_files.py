@@ -91,6 +91,9 @@ class SeenFiles:
         self._entries = _read(path, key)
         self._new: Entries = {}
 
+        # The slices of a stack share a state: its tag is made once.
+        self._last_version = "", b""
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -167,8 +170,10 @@ class SeenFiles:
         self._entries = entries
 
     def _entry(self, state: FileState, index: int) -> bytes:
-        version = self._key.tag("version", state.version.encode())
-        return self._path_tag(state.path, index) + version
+        if self._last_version[0] != state.version:
+            tag = self._key.tag("version", state.version.encode())
+            self._last_version = state.version, tag
+        return self._path_tag(state.path, index) + self._last_version[1]
 
     def _path_tag(self, path: str, index: int) -> bytes:
         # A slice's number cannot be taken for a part of a path: no path holds a zero.
