@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
 import stat
@@ -495,3 +496,72 @@ def test_published_forget_lists(
     assert len(sets.retain) + len(sets.validation) == 6211 - images
     share = len(np.unique(sets.patient[sets.validation])) / (1507 - patients)
     assert share == pytest.approx(0.1, abs=0.01)
+
+
+def test_tables_packed_as_physionet_has_them(tmp_path: Path, key: Path) -> None:
+    tables = {
+        "split.csv": "\n".join([HEADER, *ROWS]),
+        "all_data.tsv": "\n".join(TSV),
+        "metadata.csv": "dicom_id,ViewPosition\naaaa-01,PA\n",
+        "patients.csv": "subject_id,gender\n90000001,F\n",
+    }
+    for name, content in tables.items():
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
+    cohort = MimicCxrCohort(
+        split=tmp_path / "split.csv.gz",
+        reports=tmp_path / "all_data.tsv.gz",
+        images="none",
+        metadata=tmp_path / "metadata.csv.gz",
+        patients=tmp_path / "patients.csv.gz",
+        key_file=key,
+    ).load()
+    assert cohort.report[0] == "first ."
+    assert cohort.subgroups["view"].tolist() == ["PA", "", "", "", ""]
+    assert cohort.subgroups["sex"].tolist() == ["F", "F", "F", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("dicom_id,ViewPosition\nzzzz,PA\n", "none of 5 rows is in the table"),
+        ("dicom_id,ViewPosition\naaaa-01,PA\naaaa-01,AP\n", "another value in an earlier row"),
+        ("aaaa-01,PA\nbbbb-01,AP\n", "the first line looks like data"),
+        ("dicom_id,view\naaaa-01,PA\n", "column 'ViewPosition' is missing"),
+    ],
+)
+def test_joins_refused(tmp_path: Path, key: Path, content: str, message: str) -> None:
+    (tmp_path / "metadata.csv").write_text(content)
+    with pytest.raises(CohortError, match=message) as caught:
+        MimicCxrCohort(
+            split=write_split(tmp_path / "split.csv", ROWS),
+            reports=write_tsv(tmp_path / "all_data.tsv", TSV),
+            images="none",
+            metadata=tmp_path / "metadata.csv",
+            key_file=key,
+        ).load()
+    assert "aaaa" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [("nan", "is blank"), ("90000009.0", "ends in .0"), ("９０００００09", "malformed")],
+)
+def test_identifiers_that_are_none(tmp_path: Path, key: Path, cell: str, message: str) -> None:
+    split = write_split(tmp_path / "split.csv", [*ROWS, f"{cell},95000009,ffff-01,0,1"])
+    with pytest.raises(CohortError, match=message) as caught:
+        MimicCxrCohort(split=split, images="none", reports=tmp_path, key_file=key).load()
+    assert "row 6" in str(caught.value)
+    assert "90000009" not in str(caught.value)
+
+
+def test_folders_behind_links_are_followed(tmp_path: Path, key: Path) -> None:
+    make_tree(tmp_path / "disk" / "files", ROWS)
+    (tmp_path / "mimic").mkdir()
+    (tmp_path / "mimic" / "files").symlink_to(tmp_path / "disk" / "files")
+    patient = tmp_path / "disk" / "files" / "p90" / "p90000001"
+    patient.rename(tmp_path / "moved")
+    patient.symlink_to(tmp_path / "moved")
+    cohort = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", ROWS), root=tmp_path / "mimic", key_file=key
+    ).load()
+    assert len(cohort) == 5

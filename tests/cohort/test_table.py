@@ -471,3 +471,17 @@ def test_real_cohort_agrees_with_its_description(tmp_path: Path) -> None:
             ).encode()
         ).hexdigest()
     )
+
+
+def test_images_behind_links_are_read_and_broken_links_refused(folder: Path) -> None:
+    expected = load(folder, text(ROWS))
+    (folder / "a").rename(folder / "elsewhere")
+    (folder / "a").symlink_to(folder / "elsewhere")
+    (folder / "b" / "3.png").rename(folder / "film.png")
+    (folder / "b" / "3.png").symlink_to(folder / "film.png")
+    found = load(folder, text(ROWS))
+    assert found.digest == expected.digest
+    assert all(read_image(locator).pixels.size for locator in found.image)
+
+    (folder / "film.png").unlink()
+    assert "row 3" in faults(folder, text(ROWS))[0]
