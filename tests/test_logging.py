@@ -91,7 +91,7 @@ def test_the_log_names_stages_and_no_patient(small, log: list[str], tmp_path: Pa
 
 
 def _enter_request(path: Path, *, patient: str) -> None:
-    ledger = Ledger(path, key_id="0" * 16)
+    ledger = Ledger.make(path, key_id="0" * 16)
     ledger.add(
         received=date(2026, 1, 5),
         due=date(2026, 2, 5),

@@ -84,7 +84,7 @@ def test_modules_and_help_pages_are_light() -> None:
 
 def test_the_ledger_is_listed_without_heavy_modules(tmp_path: Path) -> None:
     path = tmp_path / "requests.sqlite"
-    ledger = Ledger(path, key_id="0123456789abcdef")
+    ledger = Ledger.make(path, key_id="0123456789abcdef")
     ledger.add(
         received=date(2026, 1, 1),
         due=date(2026, 2, 1),

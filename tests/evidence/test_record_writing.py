@@ -229,7 +229,7 @@ def test_two_withdrawals_from_one_model(
     assert (
         "the chain holds over 2 records" in verify(tmp_path / "second", previous=[signed_run]).done
     )
-    ledger = Ledger(tmp_path / "ledger.sqlite", key_id=cohort.key_id)
+    ledger = Ledger.make(tmp_path / "ledger.sqlite", key_id=cohort.key_id)
     for number, (patients, record) in enumerate(
         [(first.subjects.patients, first), ((new,), second)], 1
     ):

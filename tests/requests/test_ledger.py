@@ -40,7 +40,7 @@ import sys
 from datetime import date
 from pathlib import Path
 from forgetmi.requests.ledger import Ledger
-ledger = Ledger(Path(sys.argv[1]), key_id="0123456789abcdef")
+ledger = Ledger.make(Path(sys.argv[1]), key_id="0123456789abcdef")
 for number in range(int(sys.argv[2])):
     ledger.add(received=date(2026, 1, 1), due=date(2026, 2, 1), term="gdpr", ground="", scope="all_studies",
                patients=[f"{sys.argv[3]}-{number}-{part}" for part in range(3)], note="n")
@@ -135,11 +135,11 @@ def count(path: Path) -> int:
 
 
 def test_states_and_history(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l.sqlite", key_id=KEY)
+    ledger = Ledger.make(tmp_path / "l.sqlite", key_id=KEY)
     one, two = enter(ledger, "a"), enter(ledger, "a", "b", received=date(2026, 1, 2))
     assert [entry.number for entry in ledger.entries()] == [two, one]  # by deadline
     assert [entry.number for entry in ledger.twins(ledger.entries([one])[0])] == [two]
-    assert ledger.process([one, two]) == 1
+    assert ledger.process(ledger.entries([one, two]), write=lambda: None) == 1
     ledger.move([one], "refused", note="asked for by somebody else")
     assert [state for _, state, _ in ledger.history(one)] == ["open", "processing", "refused"]
     with pytest.raises(EvidenceError, match="R0001 is refused already"):
@@ -161,13 +161,13 @@ def test_states_and_history(tmp_path: Path) -> None:
 
 
 def test_another_key_and_other_files_are_refused(tmp_path: Path) -> None:
-    Ledger(tmp_path / "l.sqlite", key_id=KEY).close()
+    Ledger.make(tmp_path / "l.sqlite", key_id=KEY).close()
     with pytest.raises(EvidenceError, match="another identifier key"):
-        Ledger(tmp_path / "l.sqlite", key_id="f" * 16)
+        Ledger.make(tmp_path / "l.sqlite", key_id="f" * 16)
     (tmp_path / "text").write_text("no database, but long enough to be read as one " * 50)
-    with pytest.raises(EvidenceError, match="cannot be used"):
-        Ledger(tmp_path / "text", key_id=KEY)
-    with pytest.raises(EvidenceError, match="no ledger"):
+    with pytest.raises(EvidenceError, match=r"this is no ledger .*no SQLite file"):
+        Ledger.make(tmp_path / "text", key_id=KEY)
+    with pytest.raises(EvidenceError, match="there is no ledger"):
         Ledger(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 
@@ -253,7 +253,7 @@ def test_an_old_record_does_not_meet_a_later_request(signed_run: Path, tmp_path:
     record = dataclasses.replace(
         record, decision=dataclasses.replace(record.decision, outcome="FORGOTTEN")
     )
-    ledger = Ledger(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
+    ledger = Ledger.make(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
     number = enter(ledger, *record.subjects.patients, received=date(2026, 2, 1))
     old = dataclasses.replace(record, written="2026-01-31T23:59:59+00:00")
     with pytest.raises(EvidenceError, match="older than R0001"):
@@ -265,13 +265,40 @@ def test_an_old_record_does_not_meet_a_later_request(signed_run: Path, tmp_path:
     assert ledger.entries([number])[0].state == "closed"
 
 
+def test_a_list_that_names_strangers_can_be_closed(signed_run: Path, tmp_path: Path) -> None:
+    record = read_record(signed_run)
+    decision = dataclasses.replace(record.decision, outcome="FORGOTTEN", flagged={})
+    record = dataclasses.replace(record, decision=decision)
+    own, stranger = record.subjects.patients[0], "f" * 16
+    ledger = Ledger.make(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
+    number = enter(ledger, own, stranger, received=date(2026, 1, 1))
+
+    # Nobody has looked yet whether the cohort has them, or it was another cohort
+    with pytest.raises(EvidenceError, match="1 of 2 are missing"):
+        ledger.close_requests([number], record, folder=tmp_path)
+    for cohort, closes in (("0" * 64, False), (record.data.cohort, True)):
+        ledger.process(
+            ledger.entries([number]),
+            write=lambda: None,
+            absent={number: [stranger]},
+            cohort=cohort,
+        )
+        if not closes:
+            with pytest.raises(EvidenceError, match="1 of 2 are missing"):
+                ledger.close_requests([number], record, folder=tmp_path)
+
+    said = ledger.close_requests([number], record, folder=tmp_path)
+    assert said[number] == f"1 of 2 are not in this cohort (digest {record.data.cohort[:16]})"
+    assert ledger.history(number)[-1][2].endswith(said[number])
+
+
 def test_who_stands_out_singly_is_not_plainly_met(signed_run: Path, tmp_path: Path) -> None:
     record = read_record(signed_run)
     one, two, three = record.subjects.patients[:3]
     decision = dataclasses.replace(
         record.decision, outcome="FORGOTTEN", flagged={one: "remembered", two: "copy retained"}
     )
-    ledger = Ledger(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
+    ledger = Ledger.make(tmp_path / "l.sqlite", key_id=record.subjects.key_id)
     asked = [
         enter(ledger, *patients, received=date(2026, 1, 1))
         for patients in ((one,), (two, three), (three,))
@@ -306,7 +333,7 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
     before = read_partition(signed_run / "partition.json", cohort)
     held, kept = (str(cohort.patient[rows[0]]) for rows in (before.holdout, before.retain))
     gone = record.subjects.patients[0]
-    ledger = Ledger(Path("requests.sqlite"), key_id=cohort.key_id)
+    ledger = Ledger.make(Path("requests.sqlite"), key_id=cohort.key_id)
     for patients in (record.subjects.patients, (held,), (kept, held, gone), (gone,)):
         enter(ledger, *patients, received=date(2026, 1, 1))
     ledger.close_requests([1], record, folder=signed_run, note="a test")

@@ -51,7 +51,7 @@ def entered(folder: Path, *identifiers: str) -> Ledger:
     path = folder / "who.csv"
     path.write_text("patient_id\n" + "\n".join(identifiers) + "\n", encoding="utf-8")
     subjects = read_subjects(path, NAMES)
-    ledger = Ledger(folder / "ledger.sqlite", key_id=NAMES.key_id)
+    ledger = Ledger.make(folder / "ledger.sqlite", key_id=NAMES.key_id)
     ledger.add(
         received=date(2026, 1, 1),
         due=date(2026, 2, 1),
@@ -93,7 +93,12 @@ def test_another_spelling_is_refused_until_the_user_says(
     assert [who for who, _ in found.rows] == [of.patient[0], digest("x")]
 
     # The ledger then names them as the cohort and its records do
-    ledger.process([1], never_trained=found.never_trained, named=found.named)
+    ledger.process(
+        found.entries,
+        write=lambda: None,
+        never_trained=found.never_trained,
+        named=found.named,
+    )
     assert ledger.entries()[0].patients == (of.patient[0], digest("x"))
 
     # Two people: then one of them is not in the cohort
@@ -107,7 +112,7 @@ def test_two_spellings_in_one_request_are_one_patient(tmp_path: Path) -> None:
     of = cohort(tmp_path, ["007", "7", "x"], "leading-zeros")
     found = gathered(ledger, of)
     assert [who for who, _ in found.rows] == [digest("7")]
-    ledger.process([1], named=found.named)
+    ledger.process(found.entries, write=lambda: None, named=found.named)
     assert ledger.entries()[0].patients == (digest("7"),)
 
     # With another cohort both are there again
@@ -140,7 +145,8 @@ def test_a_ledger_without_spellings_still_opens(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
         database.execute("DROP TABLE readings")
         database.execute("DROP TABLE named")
-    old = Ledger(tmp_path / "ledger.sqlite", key_id=NAMES.key_id)
+        database.execute("DROP TABLE seals")
+    old = Ledger.make(tmp_path / "ledger.sqlite", key_id=NAMES.key_id)
     found = gathered(old, cohort(tmp_path, ["x", "y", "8"]))
     assert [who for who, _ in found.rows] == [digest("x")]
 

@@ -87,6 +87,9 @@ def remarks(entry: Entry, record: Record) -> Iterator[str]:
     earlier = (entry.subjects & _earlier(record)) - _forgotten(record)
     if earlier:
         yield f"{len(earlier)} of {total} were forgotten by an earlier run, whose record judges them"
+    if absent := _not_there(entry, record):
+        cohort = record.data.cohort[:16]
+        yield f"{len(absent)} of {total} are not in this cohort (digest {cohort})"
     if entry.never_trained:
         yield f"{len(entry.never_trained)} of {total} were never trained on: there was nothing to unlearn"
 
@@ -105,7 +108,7 @@ def _starts_elsewhere(record: Record, steps: Sequence[Step]) -> bool:
 
 def _subject_faults(entry: Entry, record: Record) -> list[Fault]:
     """Why a record's forget set does not fit the patients of a request."""
-    trained = entry.subjects - {*entry.never_trained}
+    trained = entry.subjects - {*entry.never_trained} - _not_there(entry, record)
     forgotten = _forgotten(record)
     missing = trained - forgotten - _earlier(record)
 
@@ -134,6 +137,13 @@ def _subject_faults(entry: Entry, record: Record) -> list[Fault]:
             do=advice,
         )
     ]
+
+
+def _not_there(entry: Entry, record: Record) -> set[str]:
+    """Keyed digests of those whom the cohort of the record does not have."""
+    if entry.absent_from != record.data.cohort:
+        return set()
+    return {*entry.absent}
 
 
 def _older(entry: Entry, record: Record) -> Fault:

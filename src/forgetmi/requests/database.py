@@ -1,15 +1,29 @@
-"""The ledger's SQLite file: its tables, how it is opened, and transactions that happen whole or not at all."""
+"""The ledger's SQLite file: its tables, how it is made and opened, and transactions that happen whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.regular_file import open_regular
+from forgetmi.requests.damage import damaged
+from forgetmi.requests.seals import broken_seals
 
 FORMAT = 1
+_SQLITE = b"SQLite format 3\0"  # how every such file begins
+_FIRST_TABLES = {
+    "ledger",
+    "requests",
+    "subjects",
+    "events",
+    "runs",
+}  # of every ledger, also the oldest
 _WAIT = 30.0  # seconds for another process's transaction
 
 _TABLES = """
@@ -22,12 +36,16 @@ CREATE TABLE IF NOT EXISTS subjects (
     PRIMARY KEY (request, kind, digest));
 CREATE TABLE IF NOT EXISTS never_trained (
     request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, PRIMARY KEY (request, digest));
+CREATE TABLE IF NOT EXISTS absent (
+    request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, cohort TEXT NOT NULL,
+    PRIMARY KEY (request, digest));
 CREATE TABLE IF NOT EXISTS readings (
     request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, rules TEXT NOT NULL, reading TEXT NOT NULL,
     PRIMARY KEY (request, digest, rules));
 CREATE TABLE IF NOT EXISTS named (
     request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, reading TEXT NOT NULL,
     PRIMARY KEY (request, digest));
+CREATE TABLE IF NOT EXISTS seals (request INTEGER PRIMARY KEY REFERENCES requests, digest TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS subjects_by_digest ON subjects (digest);
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests, at TEXT NOT NULL, state TEXT NOT NULL,
@@ -38,31 +56,77 @@ CREATE TABLE IF NOT EXISTS runs (
 """
 
 
-class Database:
-    """One SQLite file with the ledger's tables.
+def create(path: Path, *, key_id: str) -> bool:
+    """Make a new ledger, whole or not at all.
 
     Args:
-        path: The file; SQLite makes it if it is missing.
+        path: Where; a file that is there already stays as it is.
+        key_id: Which identifier key its digests are made with.
+
+    Returns:
+        Whether it was made; False = there was a file.
 
     Raises:
-        EvidenceError: It is no SQLite file, or cannot be written to.
+        EvidenceError: It cannot be written there.
+    """
+    if path.exists():
+        return False
+
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            unfinished = Path(folder) / "ledger"
+            connection = sqlite3.connect(unfinished, isolation_level=None)
+            with contextlib.closing(connection):
+                _make_tables(connection)
+                connection.execute("INSERT INTO ledger VALUES (?, ?)", (FORMAT, key_id))
+
+            # A link, unlike a rename, leaves the ledger of a faster process alone.
+            try:
+                os.link(unfinished, path)
+            except FileExistsError:
+                return False
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path.name, _reason(error)) from None
+    return True
+
+
+class Database:
+    """One SQLite file that is a ledger.
+
+    Args:
+        path: The file.
+        reading: Whether it is only read: nothing is written then.
+
+    Raises:
+        EvidenceError: It is missing, empty, damaged, no ledger, or cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reading: bool) -> None:
         self._name = path.name
-        _check_file(path)
-        try:
-            self.connection = _connect(path)
-            foreign = _is_foreign(self.connection)
-        except (sqlite3.Error, OverflowError) as error:
-            raise _unusable(self._name, str(error)) from None
-        if foreign:
-            self.connection.close()
-            raise _unusable(self._name, "it is a database of something else")
+        _refuse_other_files(path)
 
-        with self.transaction() as connection:
-            for statement in _TABLES.split(";"):
-                connection.execute(statement)
+        try:
+            self.connection = _open_to_read(path) if reading else _open_to_change(path)
+        except sqlite3.OperationalError as error:
+            raise _unusable(self._name, str(error)) from None
+        except sqlite3.DatabaseError as error:
+            raise damaged(self._name, str(error)) from None
+
+        try:
+            self._check()
+
+            # Ledgers of earlier versions lack some tables; where it is only read, empty ones stand in.
+            _make_tables(self.connection, temporary=reading)
+
+            broken = broken_seals(self.connection)
+            if broken:
+                raise damaged(self._name, f"{len(broken)} requests are not as they were entered")
+        except sqlite3.DatabaseError as error:
+            self.connection.close()
+            raise damaged(self._name, str(error)) from None
+        except BaseException:
+            self.connection.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -97,46 +161,116 @@ class Database:
         try:
             yield self.connection
         except (sqlite3.Error, OverflowError) as error:
-            raise _unusable(self._name, str(error)) from None
+            raise damaged(self._name, str(error)) from None
+
+    def _check(self) -> None:
+        """Refuse other people's databases, damaged ledgers, and those of another version."""
+        tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master")}
+        if not tables >= _FIRST_TABLES:
+            raise _no_ledger(self._name, "it is a database without a ledger's tables")
+
+        findings = self.connection.execute("PRAGMA quick_check").fetchall()
+        if findings != [("ok",)]:
+            raise damaged(self._name, "SQLite's own check fails")
+
+        rows = self.connection.execute("SELECT format, key_id FROM ledger").fetchall()
+        if len(rows) != 1:
+            raise damaged(self._name, "it does not say which key it belongs to")
+        if rows[0][0] != FORMAT:
+            raise EvidenceError(
+                Fault(
+                    "the ledger has another format",
+                    where=self._name,
+                    why=f"this version reads ledger format {FORMAT}",
+                    do="Use the version of forgetmi that wrote it.",
+                )
+            )
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what SQLite would wait for, or could not open.
+def _make_tables(connection: sqlite3.Connection, *, temporary: bool = False) -> None:
+    """Add the tables that are missing."""
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
-    Raises:
-        EvidenceError: The path is there, and no file.
-    """
+    for statement in _TABLES.split(";"):
+        words = statement.split()
+        if not words or words[5] in present:
+            continue
+        if temporary:
+            if words[1] == "INDEX":
+                continue
+            statement = statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1)
+        connection.execute(statement)
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse what is missing or no SQLite file, before SQLite could make one of it."""
     try:
-        is_other = path.exists() and not path.is_file()
-    except (OSError, ValueError) as error:
-        raise _unusable(path.name, type(error).__name__) from None
-    if is_other:
-        raise _unusable(path.name, "it is a folder, a pipe or a device")
+        with open_regular(path) as file:
+            start = file.read(len(_SQLITE))
+    except FileNotFoundError:
+        raise EvidenceError(
+            Fault(
+                "there is no ledger",
+                where=path.name,
+                do="Enter a first request with forgetmi requests add, or check --ledger.",
+            )
+        ) from None
+    except OSError as error:
+        raise _unusable(path.name, _reason(error)) from None
+
+    if not start:
+        raise _no_ledger(path.name, "the file is empty")
+    if start != _SQLITE:
+        raise _no_ledger(path.name, "it is no SQLite file")
 
 
-def _is_foreign(connection: sqlite3.Connection) -> bool:
-    """Whether a database has tables, but not the ledger's: nothing is added to the files of other programs."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    return bool(tables) and "ledger" not in tables
+def _open_to_change(path: Path) -> sqlite3.Connection:
+    # As an address, so that ? and # in a path are part of it, and no file is made
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_WAIT, isolation_level=None
+    )
 
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
-
-    # Write-ahead log: readers and one writer at once; FULL: a commit survives a loss of power.
-    connection.execute(f"PRAGMA busy_timeout = {int(_WAIT * 1000)}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    # Everything in one file, so that a copy of it is whole (earlier versions kept a log next to it);
+    # FULL: a commit survives a loss of power.
+    connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
 
-def _unusable(name: str, why: str) -> EvidenceError:
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    # What a killed process had begun is undone first, or this version of the file would not be a whole one
+    if path.with_name(f"{path.name}-journal").exists():
+        with contextlib.closing(_open_to_change(path)) as connection:
+            connection.execute("SELECT COUNT(*) FROM sqlite_master")
+
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(address, uri=True, timeout=_WAIT, isolation_level=None)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)
+
+
+def _unusable(name: str, reason: str) -> EvidenceError:
     return EvidenceError(
         Fault(
             "the ledger cannot be used",
             where=name,
-            why=why,
+            why=reason,
             do="Give a ledger's file, on a local disk in a folder you can write to.",
+        )
+    )
+
+
+def _no_ledger(name: str, reason: str) -> EvidenceError:
+    return EvidenceError(
+        Fault(
+            "this is no ledger",
+            where=name,
+            why=reason,
+            do="Check --ledger. If a ledger was there before, restore it from a backup: its requests are still due.",
         )
     )

@@ -34,6 +34,8 @@ class Entry:
         record: Digest of the record that closed it; "" = none yet.
         patients, studies: Keyed digests, as the cohort reads them for which a forget list was made last.
         never_trained: Those of them that no model was trained on, as found when a forget list was made.
+        absent: Those of them whom the cohort does not have for which a forget list was made last.
+        absent_from: Digest of that cohort; "" = it has everybody.
         written: Kind to the digests of the identifiers as they were written.
         readings: Of each of these, rules to digest; see `forgetmi.cohort.spelling.readings`.
     """
@@ -50,6 +52,8 @@ class Entry:
     patients: tuple[str, ...]
     studies: tuple[str, ...]
     never_trained: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    absent_from: str = ""
     written: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
     readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.printable import quoted
 from forgetmi.evidence.record import Record
 from forgetmi.requests.closing import closing_faults, remarks
-from forgetmi.requests.database import FORMAT, Database
+from forgetmi.requests.database import Database, create
 from forgetmi.requests.deadlines import Term
 from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, Step
+from forgetmi.requests.seals import write_seal
 from forgetmi.requests.stored_requests import (
     REQUEST_COLUMNS,
     RUN_COLUMNS,
@@ -28,7 +29,9 @@ from forgetmi.requests.stored_requests import (
 from forgetmi.requests.stored_subjects import (
     StoredSubjects,
     read_stored,
+    write_absent,
     write_named,
+    write_never_trained,
     write_readings,
 )
 
@@ -41,49 +44,44 @@ class Ledger:
     """A ledger file.
 
     Args:
-        path: SQLite file; made if it is missing and a key is given.
-        key_id: Which identifier key its digests are made with; "" = only read what is there, or change its states.
+        path: SQLite file; there must be one, see `create`.
+        key_id: Which identifier key its digests must be made with; "" = any.
+        reading: Whether it is only read.
 
     Raises:
-        EvidenceError: The file is no ledger, or belongs to another key.
+        EvidenceError: The file is missing, no ledger, damaged, or belongs to another key.
     """
 
-    def __init__(self, path: Path, *, key_id: str = "") -> None:
+    def __init__(self, path: Path, *, key_id: str = "", reading: bool = False) -> None:
         self._name = path.name
-        if not key_id and not path.exists():
-            raise EvidenceError(
-                Fault(
-                    "there is no ledger",
-                    where=path.name,
-                    do="Enter a first request with forgetmi requests add, or check --ledger.",
-                )
-            )
-        self._database = Database(path)
+        self._database = Database(path, reading=reading)
 
-        # A new ledger belongs to the key of its first request.
-        with self._database.transaction() as connection:
-            stored = connection.execute("SELECT format, key_id FROM ledger").fetchone()
-            if stored is None and key_id:
-                connection.execute("INSERT INTO ledger VALUES (?, ?)", (FORMAT, key_id))
-
-        if stored is not None and stored[0] != FORMAT:
-            raise EvidenceError(
-                Fault(
-                    "the ledger has another format",
-                    where=self._name,
-                    why=f"this version reads {FORMAT}",
-                    do="Use the version of forgetmi that wrote it.",
-                )
-            )
-        if stored is not None and key_id and stored[1] != key_id:
+        connection = self._database.connection
+        stored = connection.execute("SELECT key_id FROM ledger").fetchone()[0]
+        if key_id and stored != key_id:
+            self.close()
             raise EvidenceError(
                 Fault(
                     "the ledger was made with another identifier key",
                     where=self._name,
-                    why=f"its key is {quoted(stored[1])}, yours is {key_id}",
+                    why=f"its key is {quoted(stored)}, yours is {key_id}",
                     do="Give its key with --key-file.",
                 )
             )
+
+    @classmethod
+    def make(cls, path: Path, *, key_id: str) -> Ledger:
+        """The ledger of a file, which is made if it is missing.
+
+        Args:
+            path: SQLite file.
+            key_id: Which identifier key its digests are made with.
+
+        Raises:
+            EvidenceError: As for `Ledger`, or it cannot be made.
+        """
+        create(path, key_id=key_id)
+        return cls(path, key_id=key_id)
 
     def close(self) -> None:
         """Close the file."""
@@ -130,6 +128,7 @@ class Ledger:
             connection.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)", subjects)
             write_readings(connection, number, readings or {})
             _write_event(connection, number, state, note)
+            write_seal(connection, number)
 
         logger.info(
             "request entered: %d patients, %d studies, %s", len(patients), len(studies), state
@@ -193,40 +192,74 @@ class Ledger:
 
     def process(
         self,
-        numbers: Sequence[int],
+        entries: Sequence[Entry],
         *,
+        write: Callable[[], None],
         never_trained: Mapping[int, Sequence[str]] | None = None,
         named: Mapping[int, Mapping[str, str]] | None = None,
+        absent: Mapping[int, Sequence[str]] | None = None,
+        cohort: str = "",
     ) -> int:
-        """Mark requests as being carried out together; returns the number of the batch.
+        """Mark requests as being carried out together, and write their forget list while nobody else can change them.
 
         Args:
-            numbers: The requests.
+            entries: The requests as they were when the list was gathered.
+            write: Writes the list; where it raises, the ledger stays as it was.
             never_trained: Number to those of its subjects that no model was trained on; a record need not forget them.
             named: Number to the digests of its subjects as they were written, to those by which the cohort has them.
+            absent: Number to those of its subjects whom the cohort does not have.
+            cohort: Digest of that cohort.
+
+        Returns:
+            The number of the batch.
+
+        Raises:
+            EvidenceError: A request was changed since it was gathered.
         """
         with self._database.transaction() as connection:
+            self._refuse_changed(entries)
             last = connection.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0
             batch = last + 1
 
-            for entry in self._not_final(numbers):
+            for entry in entries:
+                number = entry.number
                 connection.execute(
                     "UPDATE requests SET state = 'processing', batch = ? WHERE number = ?",
-                    (batch, entry.number),
+                    (batch, number),
                 )
 
                 # A request may be processed again, with another model in service.
-                digests = (never_trained or {}).get(entry.number, ())
-                connection.execute("DELETE FROM never_trained WHERE request = ?", (entry.number,))
-                connection.executemany(
-                    "INSERT INTO never_trained VALUES (?, ?)",
-                    [(entry.number, digest) for digest in digests],
-                )
-                write_named(connection, entry.number, (named or {}).get(entry.number, {}))
-                _write_event(connection, entry.number, "processing", f"forget list {batch}")
+                write_never_trained(connection, number, (never_trained or {}).get(number, ()))
+                write_absent(connection, number, (absent or {}).get(number, ()), cohort)
+                write_named(connection, number, (named or {}).get(number, {}))
+                _write_event(connection, number, "processing", f"forget list {batch}")
+                write_seal(connection, number)
 
-        logger.info("batch %d begun: %d requests", batch, len(numbers))
+            # Last, so that the list is on disk only if everything before it succeeded.
+            write()
+
+        logger.info("batch %d begun: %d requests", batch, len(entries))
         return batch
+
+    def _refuse_changed(self, entries: Sequence[Entry]) -> None:
+        """Refuse requests that another process took, closed or put on hold since they were read."""
+        now = {entry.number: entry for entry in self.entries([entry.number for entry in entries])}
+
+        faults = []
+        for entry in entries:
+            current = now[entry.number]
+            if (current.state, current.batch) != (entry.state, entry.batch):
+                state = current.state.replace("_", " ")
+                faults.append(
+                    Fault(
+                        f"{entry.name} was changed while the list was made",
+                        where=self._name,
+                        why=f"it is {state} now",
+                        do="Nothing was written. See forgetmi requests list, then give the command again.",
+                    )
+                )
+        if faults:
+            raise EvidenceError(faults)
 
     def move(self, numbers: Sequence[int], state: State, *, note: str) -> None:
         """Set the state of requests by hand: refused, on hold, open again, or closed without a record.
@@ -245,6 +278,7 @@ class Ledger:
                     "UPDATE requests SET state = ? WHERE number = ?", (state, entry.number)
                 )
                 _write_event(connection, entry.number, state, note)
+                write_seal(connection, entry.number)
 
         logger.info("%d requests are %s now", len(numbers), state)
 
@@ -289,6 +323,7 @@ class Ledger:
                     (record.digest, entry.number),
                 )
                 _write_event(connection, entry.number, "closed", event)
+                write_seal(connection, entry.number)
 
         logger.info("%d requests closed by a record, verdict %s", len(entries), verdict)
         return notes

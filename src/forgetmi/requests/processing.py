@@ -46,6 +46,8 @@ class ForgetList:
         never_trained: Number of a request to those of its subjects that no model was trained on.
         notes: What was left out and why, in words.
         named: Number of a request to the digests of its subjects as they were written, to those of the cohort.
+        absent: Number of a request to those of its subjects whom the cohort does not have.
+        cohort: Digest of the cohort.
     """
 
     kind: Kind
@@ -54,6 +56,8 @@ class ForgetList:
     never_trained: Mapping[int, Sequence[str]]
     notes: tuple[str, ...]
     named: Mapping[int, Mapping[str, str]]
+    absent: Mapping[int, Sequence[str]]
+    cohort: str
 
     def write(self, path: Path) -> None:
         """Write it as CSV, for ``--partition.forget-list``."""
@@ -83,6 +87,7 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
     rows: list[tuple[str, str]] = []
     never_trained: dict[int, list[str]] = {}
     named: dict[int, dict[str, str]] = {}
+    absent: dict[int, list[str]] = {}
     faults: list[Fault] = []
 
     for entry in ledger.entries(only, states=states):
@@ -107,15 +112,27 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
         taken.append(entry)
         named[entry.number] = as_cohort
         never_trained[entry.number] = []
+        absent[entry.number] = []
         for digest, name in zip(digests, standings, strict=True):
             if name == TRAINED:
                 rows.append((digest, entry.name))
             elif name in NEVER_TRAINED:
                 never_trained[entry.number].append(digest)
+            elif name == ABSENT:
+                absent[entry.number].append(digest)
 
     if faults:
         raise EvidenceError(faults)
-    return ForgetList(kind, tuple(taken), tuple(rows), never_trained, tuple(notes), named)
+    return ForgetList(
+        kind,
+        tuple(taken),
+        tuple(rows),
+        never_trained,
+        tuple(notes),
+        named,
+        absent,
+        cohort.digest,
+    )
 
 
 def standing_of_subjects(cohort: Cohort, kind: Kind, partition: Partition | None) -> dict[str, str]:
@@ -203,7 +220,10 @@ def _why_left_out(entry: Entry, kind: Kind, standings: Sequence[str]) -> str:
     if TRAINED in standings:
         return ""
     if set(standings) == {ABSENT}:
-        return "nobody it names is in this cohort"
+        return (
+            "nobody it names is in this cohort: if that is right, forgetmi requests close "
+            f"{entry.name} --note 'nobody named is in the cohort'"
+        )
 
     # Nothing is left to unlearn: an earlier run forgot them, or no model ever saw them.
     counts = ", ".join(f"{count} {name}" for name, count in Counter(standings).items())

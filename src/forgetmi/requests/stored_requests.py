@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.errors import EvidenceError
+from forgetmi.requests.damage import damaged
 from forgetmi.requests.entries import STATES, Entry, Step
 from forgetmi.requests.stored_subjects import StoredSubjects
 
@@ -57,6 +58,8 @@ def entry_of(row: Sequence[Any], named: StoredSubjects, *, where: str) -> Entry:
         patients=named.digests("patient"),
         studies=named.digests("study"),
         never_trained=tuple(named.never_trained),
+        absent=tuple(named.absent),
+        absent_from=named.absent_from,
         written={kind: tuple(named.written[kind]) for kind in named.written},
         readings=named.readings,
     )
@@ -94,11 +97,4 @@ def _day(value: Any) -> date | None:
 
 
 def _damaged(what: str, columns: Sequence[str], where: str) -> EvidenceError:
-    return EvidenceError(
-        Fault(
-            "the ledger is damaged",
-            where=where,
-            why=f"{what}: {', '.join(columns)} is of another kind",
-            do="Restore the file from a copy.",
-        )
-    )
+    return damaged(where, f"{what}: {', '.join(columns)} is of another kind")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.requests.damage import damaged
 from forgetmi.requests.entries import Kind
 
 
@@ -23,12 +23,16 @@ class StoredSubjects:
         written: Kind to digests as they were written.
         named: Digest as written to that by which a cohort has the subject, where they differ.
         never_trained: Those that no model was trained on.
+        absent: Those whom the cohort did not have for which a forget list was made last.
+        absent_from: Digest of that cohort; "" = everybody was there.
         readings: Digest as written to the digests under each rule.
     """
 
     written: dict[Kind, list[str]] = field(default_factory=_nobody)
     named: dict[str, str] = field(default_factory=dict)
     never_trained: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    absent_from: str = ""
     readings: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def digests(self, kind: Kind) -> tuple[str, ...]:
@@ -59,6 +63,11 @@ def read_stored(connection: sqlite3.Connection, *, where: str) -> dict[int, Stor
             "SELECT request, digest FROM never_trained ORDER BY rowid"
         ):
             subjects[request].never_trained.append(_text(digest))
+        for request, digest, cohort in connection.execute(
+            "SELECT request, digest, cohort FROM absent ORDER BY rowid"
+        ):
+            subjects[request].absent.append(_text(digest))
+            subjects[request].absent_from = _text(cohort)
         for request, written, digest in connection.execute(
             "SELECT request, digest, reading FROM named"
         ):
@@ -69,14 +78,7 @@ def read_stored(connection: sqlite3.Connection, *, where: str) -> dict[int, Stor
             by_rules = subjects[request].readings.setdefault(_text(written), {})
             by_rules[_text(rules)] = _text(reading)
     except (KeyError, TypeError):
-        raise EvidenceError(
-            Fault(
-                "the ledger is damaged",
-                where=where,
-                why="whom a request names is of another kind",
-                do="Restore the file from a copy.",
-            )
-        ) from None
+        raise damaged(where, "whom a request names is of another kind") from None
 
     return subjects
 
@@ -107,3 +109,21 @@ def write_named(connection: sqlite3.Connection, number: int, named: Mapping[str,
     connection.execute("DELETE FROM named WHERE request = ?", (number,))
     rows = [(number, written, digest) for written, digest in named.items() if digest != written]
     connection.executemany("INSERT INTO named VALUES (?, ?, ?)", rows)
+
+
+def write_never_trained(
+    connection: sqlite3.Connection, number: int, digests: Sequence[str]
+) -> None:
+    """Store which of a request's subjects no model was trained on, in place of what was stored."""
+    connection.execute("DELETE FROM never_trained WHERE request = ?", (number,))
+    rows = [(number, digest) for digest in digests]
+    connection.executemany("INSERT INTO never_trained VALUES (?, ?)", rows)
+
+
+def write_absent(
+    connection: sqlite3.Connection, number: int, digests: Sequence[str], cohort: str
+) -> None:
+    """Store which of a request's subjects a cohort does not have, in place of what another cohort had."""
+    connection.execute("DELETE FROM absent WHERE request = ?", (number,))
+    rows = [(number, digest, cohort) for digest in digests]
+    connection.executemany("INSERT INTO absent VALUES (?, ?, ?)", rows)

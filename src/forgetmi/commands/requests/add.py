@@ -9,6 +9,7 @@ from pathlib import Path
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.requests.wording import read_day, subject_count
+from forgetmi.requests.database import create
 from forgetmi.requests.deadlines import DEFAULT_TERM, Term, deadline
 from forgetmi.requests.entries import Scope
 from forgetmi.requests.ledger import LEDGER, Ledger
@@ -67,6 +68,9 @@ def add(argv: Sequence[str]) -> None:
     pseudonyms = Pseudonyms(load_key(options.key_file))
     subjects = read_subjects(options.who, pseudonyms, words=(ground, options.note))
 
+    # A new ledger is said: where there should be one, it was lost or --ledger is wrong
+    if create(options.ledger, key_id=pseudonyms.key_id):
+        echo(f"a new ledger was made: {options.ledger}")
     ledger = Ledger(options.ledger, key_id=pseudonyms.key_id)
     entry = ledger.add(
         received=received,

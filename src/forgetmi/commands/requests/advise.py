@@ -50,7 +50,7 @@ def advise(argv: Sequence[str]) -> None:
         )
 
     # Without a number, as many patients as the open requests name
-    patients = options.patients or len(Ledger(options.ledger).open_patients())
+    patients = options.patients or len(Ledger(options.ledger, reading=True).open_patients())
     records = [read_record(path) for path in options.runs]
     ways = compare_ways(records, patients=patients, shards=options.shards, slices=options.slices)
 

@@ -32,7 +32,7 @@ def drift(argv: Sequence[str]) -> None:
         prog="forgetmi requests drift",
         description="The runs that closed requests, in order, and how the model in service changed.",
     )
-    steps = Ledger(options.ledger).steps()
+    steps = Ledger(options.ledger, reading=True).steps()
     if not steps:
         echo("no run has closed a request yet")
         return

@@ -45,7 +45,7 @@ def due(argv: Sequence[str]) -> None:
 
     # The ledger gives them by deadline.
     lines = []
-    for entry in Ledger(options.ledger).entries(states=PENDING):
+    for entry in Ledger(options.ledger, reading=True).entries(states=PENDING):
         days_left = (entry.due - today).days
         if days_left <= options.within:
             lines.append(f"{_time_left(days_left):>18}  {entry_line(entry)}")

@@ -41,7 +41,7 @@ def list_requests(argv: Sequence[str]) -> None:
 
     # All requests, or those of one state
     states: tuple[State, ...] = STATES if options.state == "all" else (options.state,)
-    ledger = Ledger(options.ledger)
+    ledger = Ledger(options.ledger, reading=True)
     entries = ledger.entries(states=states)
 
     if options.as_json:

@@ -52,20 +52,16 @@ def process(argv: Sequence[str]) -> None:
     for note in forget_list.notes:
         echo(printable(note))
     if not forget_list.entries:
-        raise EvidenceError(
-            Fault(
-                "no request can be carried out",
-                where=options.ledger.name,
-                do="See forgetmi requests list.",
-            )
-        )
+        raise EvidenceError(_nothing_to_process(ledger, options.ledger.name))
 
-    # The list is on disk before the ledger says that its requests are being processed.
-    forget_list.write(options.out)
+    # List and ledger change together: another process that gathered the same requests is refused.
     batch = ledger.process(
-        [entry.number for entry in forget_list.entries],
+        forget_list.entries,
+        write=lambda: forget_list.write(options.out),
         never_trained=forget_list.never_trained,
         named=forget_list.named,
+        absent=forget_list.absent,
+        cohort=forget_list.cohort,
     )
 
     # What to run next, from the model in service
@@ -73,4 +69,20 @@ def process(argv: Sequence[str]) -> None:
     command = next_command(options.out, forget_list.entries, ledger.steps())
     echo(
         f"Forget list {batch}: {options.out} ({count})\nNext, with the cohort's options:  {command}"
+    )
+
+
+def _nothing_to_process(ledger: Ledger, name: str) -> Fault:
+    """Why no list is made, and what to do."""
+    begun = ledger.entries(states=("processing",))
+    if not begun:
+        return Fault("no request can be carried out", where=name, do="See forgetmi requests list.")
+
+    # A second call is likely to be meant for these
+    requests = ", ".join(f"{entry.name} (forget list {entry.batch})" for entry in begun)
+    return Fault(
+        "no request is waiting to be carried out",
+        where=name,
+        why=f"being carried out already: {requests}",
+        do="Close them by their run's record; to write their list again, name them with --only.",
     )
