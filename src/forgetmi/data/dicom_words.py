@@ -19,6 +19,11 @@ _TEARS_MORE = 20
 _SHARE_MORE = 0.0005
 _TIMES_MORE = 3
 
+# Where a reading tears, a fifth of the right one's steps are at most this many times as long as its median step; the
+# others may be the edges of bones and letters.
+_FIFTH = 0.2
+_SMOOTH = 4
+
 # An overlay in the other bits tears the whole words this many times as much.
 _TIMES_OVERLAY = 2
 
@@ -26,9 +31,9 @@ _TIMES_OVERLAY = 2
 _TIMES_EXCHANGED = 2
 _FEWEST_ROWS = 16
 
-# Pixels below this share may break any rule: defects. Negative ones must have this share to count as a sign.
+# Pixels below this share may break any rule: defects. Those of either sign must have this share to speak for it.
 _FEW = 0.001
-_FEWEST_NEGATIVE = 0.05
+_FEWEST_OF_A_SIGN = 0.05
 _FEWEST_VALUES = 16
 
 # Rows, with the one below each, that are compared.
@@ -114,18 +119,23 @@ def fitting_cell(words: Ints, counts: Ints, padded: Ints, stated: Cell) -> tuple
     occurring = np.flatnonzero((counts > 0) & ~padded)
     rows = _compared_rows(words)
     unexplained = _share(counts, occurring[~stated.explains(occurring)])
-    tears = _tears(stated, rows, padded, counts)
-    enough = max(_TEARS_MORE, _SHARE_MORE * 3 * rows.size / 2)
+    steps = _steps(stated, rows, padded)
+    torn_at = steps > _half_range(stated, padded, counts)
+    tears = int(torn_at.sum())
+    enough = max(_TEARS_MORE, _SHARE_MORE * len(steps))
     if unexplained == 0 and tears < enough:
         return stated, ""
 
-    # Another reading must leave nothing over and tear far less.
+    # Another reading must leave nothing over, tear far less, and be smooth where this one tears (unless bits left over
+    # show already that this one is wrong).
     fewest, best, notice = tears, stated, ""
-    for cell, correction in _others(stated):
-        if not cell.explains(occurring).all() or not _has_sign(cell, stated, occurring, counts):
+    for cell, correction in _others(stated) if tears else []:
+        if not cell.explains(occurring).all() or not _may_change(cell, stated, occurring, counts):
             continue
-        found = _tears(cell, rows, padded, counts)
-        if found < fewest:
+        other = _steps(cell, rows, padded)
+        found = int((other > _half_range(cell, padded, counts)).sum())
+        smooth = np.quantile(other[torn_at], _FIFTH) <= _SMOOTH * max(1, np.median(other))
+        if found < fewest and (smooth or unexplained):
             fewest, best, notice = found, cell, correction
 
     if tears - fewest >= enough and tears >= _TIMES_MORE * fewest:
@@ -181,7 +191,8 @@ def _left_over(
         return whole, "a few pixels exceed BitsStored"
 
     # A picture whose other bits hold something else, such as an overlay.
-    if _tears(whole, rows, padded, counts) >= max(_TEARS_MORE, _TIMES_OVERLAY * tears):
+    of_whole = int((_steps(whole, rows, padded) > _half_range(whole, padded, counts)).sum())
+    if of_whole >= max(_TEARS_MORE, _TIMES_OVERLAY * tears):
         return stated, "bits outside BitsStored and HighBit left out"
 
     raise ImageFault(
@@ -211,15 +222,18 @@ def _others(stated: Cell) -> list[tuple[Cell, str]]:
     return [(cell, notice) for cell, notice in others if cell != stated]
 
 
-def _has_sign(cell: Cell, stated: Cell, occurring: Ints, counts: Ints) -> bool:
-    """Whether a change to signed pixels gives many different negative ones, not a single bright one turned black."""
-    if not cell.signed or stated.signed:
+def _may_change(cell: Cell, stated: Cell, occurring: Ints, counts: Ints) -> bool:
+    """Whether the sign stays, or has many different values on both sides: no single bright one, no drawing."""
+    if cell.signed == stated.signed:
         return True
 
-    negative = occurring[cell.samples(occurring) < 0]
-    if len(negative) < _FEWEST_VALUES or _share(counts, negative) < _FEWEST_NEGATIVE:
-        return False
-    return bool(counts[negative].max() <= counts[negative].sum() / 2)
+    signed = replace(cell, signed=True).samples(occurring)
+    for half in (occurring[signed < 0], occurring[signed >= 0]):
+        if len(half) < _FEWEST_VALUES or _share(counts, half) < _FEWEST_OF_A_SIGN:
+            return False
+        if counts[half].max() > counts[half].sum() / 2:
+            return False
+    return True
 
 
 def _share(counts: Ints, words: Ints) -> float:
@@ -235,25 +249,25 @@ def _compared_rows(words: Ints) -> Ints:
     return np.stack([words[first], words[second]], axis=1)
 
 
-def _tears(cell: Cell, rows: Ints, padded: Ints, counts: Ints) -> int:
-    """How many neighbours differ by more than half of the range of nearly all pixels."""
-    # What each word means; the range without a thousandth at each end.
+def _half_range(cell: Cell, padded: Ints, counts: Ints) -> float:
+    """Half of the range of nearly all pixels: a thousandth at each end does not count."""
     meaning = cell.samples(np.arange(len(counts)))
     times = np.where(padded, 0, counts)
     order = np.argsort(meaning, kind="stable")
     ordered, running = meaning[order], np.cumsum(times[order])
-    low = ordered[
-        np.searchsorted(running, running[-1] * _FEW, side="right").clip(max=len(order) - 1)
-    ]
-    high = ordered[np.searchsorted(running, running[-1] * (1 - _FEW)).clip(max=len(order) - 1)]
-    half = (high - low) / 2
-    if half <= 0:
-        return 0
+    last = len(order) - 1
+    low = np.searchsorted(running, running[-1] * _FEW, side="right").clip(max=last)
+    high = np.searchsorted(running, running[-1] * (1 - _FEW)).clip(max=last)
+    return max(1.0, float(ordered[high] - ordered[low]) / 2)
 
-    # To the right and down.
+
+def _steps(cell: Cell, rows: Ints, padded: Ints) -> Ints:
+    """How much neighbours differ, to the right and down; 0 where one of them is padding."""
+    meaning = cell.samples(np.arange(len(padded)))
     values, outside = meaning[rows], padded[rows]
-    beside = np.abs(np.diff(values, axis=2)) > half
-    beside &= ~(outside[:, :, 1:] | outside[:, :, :-1])
-    below = np.abs(values[:, 1] - values[:, 0]) > half
-    below &= ~(outside[:, 0] | outside[:, 1])
-    return int(beside.sum() + below.sum())
+
+    beside = np.abs(np.diff(values, axis=2))
+    beside[outside[:, :, 1:] | outside[:, :, :-1]] = 0
+    below = np.abs(values[:, 1] - values[:, 0])
+    below[outside[:, 0] | outside[:, 1]] = 0
+    return np.concatenate([beside.ravel(), below.ravel()])
