@@ -21,10 +21,8 @@ from forgetmi.report import (
 from forgetmi.report.number_text import brief
 from forgetmi.report.relearn_figure import Relearned
 from forgetmi.report.roc_figure import Curve
-from forgetmi.report.verdict_text import SHORT
-
-HEADS = {"image": "radiograph", "text": "report", "both": "both together"}
-ROOM = 1.08  # an axis is longer than the outermost value by this factor
+from forgetmi.report.svg import ROOM
+from forgetmi.report.verdict_text import HEADS, SHORT
 
 
 def deltas(audit: Audit) -> dict[str, Any] | None:

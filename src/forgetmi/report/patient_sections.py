@@ -17,11 +17,11 @@ from forgetmi.report import figure_text, forest_figure, patient_figure, verdict_
 from forgetmi.report.forest_figure import ForestRow
 from forgetmi.report.number_text import brief
 from forgetmi.report.patient_figure import PatientMark
+from forgetmi.report.svg import ROOM
 from forgetmi.report.verdict_text import SHORT
 
 PATIENTS_SHOWN = 40
 GROUPS_SHOWN = 40
-ROOM = 1.08  # an axis is longer than the outermost value by this factor
 
 
 def strips(audit: Audit) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from matplotlib.transforms import blended_transform_factory
 ORIGINAL, UNLEARNED, RETRAIN = "#c4500a", "#0a5f96", "#2b3440"
 BAND, INK, MUTED, RULE = "#d3d9df", "#1d2833", "#5a6773", "#dde2e7"
 SHADOW = "#8b96a1"  # outlines of distributions
+ROOM = 1.08  # an axis around 0 is longer than the outermost value by this factor
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}"
 

@@ -35,7 +35,7 @@ SHORT: Mapping[str, str] = {
 }
 
 # Heads and measures of a row of harm
-_HEADS = {"image": "radiograph", "text": "report", "both": "both together"}
+HEADS = {"image": "radiograph", "text": "report", "both": "both together"}
 _METRICS = {"auc": "AUC"}
 
 
@@ -183,7 +183,7 @@ def place(row: HarmRow) -> str:
     """What a row of harm is about."""
     group = f"{row.column}: {row.value or 'unknown'}" if row.column else "everyone"
     metric = _METRICS.get(row.metric, row.metric)
-    head = _HEADS.get(row.head, row.head)
+    head = HEADS.get(row.head, row.head)
     return f"{group}, {metric}, {head}"
 
 
