@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ class RunOptions:
 
     Args:
         out: Directory of the run; given again, an interrupted run goes on.
-        dry_run: Only print the resolved specification.
+        dry_run: Refuse what the run would refuse before its first model, else print the resolved specification.
         sign_key: PEM file of an Ed25519 private key to sign the run's record with.
         previous: The record (or run directory) before this run's in a chain of records.
         track: Also hand losses and scores to a tracker: wandb (offline unless WANDB_MODE says otherwise), mlflow or
@@ -42,9 +43,6 @@ def run(argv: Sequence[str]) -> None:
         description="Train the original and the retrained "
         f"references, unlearn, evaluate and report.{_other_configurations()}",
     )
-    if options.dry_run:
-        print(write_yaml(spec), end="")
-        return
 
     # What trains models is imported after the help was printed.
     from forgetmi.run.finish import finish
@@ -55,6 +53,14 @@ def run(argv: Sequence[str]) -> None:
     # A key that cannot be used is found before hours of work.
     recording = Recording(options.sign_key, options.previous)
     check(recording)
+    if options.dry_run:
+        from forgetmi.run.dry_run import check_run
+
+        not_checked = check_run(spec, options.out)
+        print(write_yaml(spec), end="")
+        for line in not_checked:
+            print(f"note: not checked: {line}", file=sys.stderr)
+        return
 
     finish(spec, options.out, command=["forgetmi", "run", *argv], how=recording)
     if options.track:

@@ -91,9 +91,10 @@ def step_of(row: Sequence[Any], requests: Sequence[int], *, where: str) -> Step:
 def _day(value: Any) -> date | None:
     """A day as the ledger writes it; None where it is none."""
     try:
-        return date.fromisoformat(value)
+        day = date.fromisoformat(value)
     except (TypeError, ValueError):
         return None
+    return day if day.isoformat() == value else None
 
 
 def _damaged(what: str, columns: Sequence[str], where: str) -> EvidenceError:

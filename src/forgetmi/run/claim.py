@@ -27,10 +27,21 @@ def claim(path: Path, text: str, *, kind: str) -> None:
     Raises:
         SpecError: The directory is taken for something else; the keys that differ are named.
     """
-    if not path.exists():
+    if path.exists():
+        check_same(path, text, kind=kind)
+    else:
         write_text(path, text)
-        return
 
+
+def check_same(path: Path, text: str, *, kind: str) -> None:
+    """Refuse a directory that is taken for something else.
+
+    Args:
+        path, text, kind: See `claim`; the file exists.
+
+    Raises:
+        SpecError: It is; the keys that differ are named.
+    """
     source = Source(path.name, f"the stored {kind}", "Restore the file, or choose another --out.")
     stored = read_text(path, source, limit=MOST_BYTES)
     if stored == text:

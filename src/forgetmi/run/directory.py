@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
-from forgetmi.run.claim import claim
+from forgetmi.run.claim import check_same, claim
 
 
 class RunDirectory:
@@ -125,6 +125,24 @@ class RunDirectory:
 
         # With another one the keys that differ are named
         claim(self.spec, spec, kind="run")
+
+    def check_claim(self, spec: str) -> None:
+        """Find out whether `claim` would take the directory; nothing is written.
+
+        Args:
+            spec: The resolved specification as YAML.
+
+        Raises:
+            SpecError: It would not.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise SpecError(
+                Fault("the output is a file", where=self.root.name, do="Choose another --out.")
+            )
+        if self.spec.exists():
+            check_same(self.spec, spec, kind="run")
+        else:
+            self._check_empty()
 
     def _check_empty(self) -> None:
         """Refuse a directory with files of something else."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from forgetmi.cohort.canaries import keep_out, read_canaries
 from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.further_withdrawal import further_withdrawal
@@ -13,6 +15,7 @@ from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.partition import Partition
 from forgetmi.run import workflow
 from forgetmi.run.prepared import (
@@ -83,6 +86,7 @@ def prepare(
         return prepared
 
     # The vocabulary is made from the training patients
+    check_vocabulary(spec, cohort, partition)
     return workflow.prepare(
         cohort=cohort,
         partition=partition,
@@ -92,6 +96,26 @@ def prepare(
         min_patients=spec.text.min_patients,
         max_length=spec.text.max_length,
         progress=progress,
+    )
+
+
+def check_vocabulary(spec: RunSpec, cohort: Cohort, partition: Partition) -> None:
+    """Refuse a vocabulary that no piece of a word could enter.
+
+    Raises:
+        SpecError: A piece would need more patients than there are training patients.
+    """
+    patients = len(np.unique(cohort.patient[trained_rows(partition)].astype(str)))
+    if spec.model.pretrained or spec.text.min_patients <= patients:
+        return
+
+    raise SpecError(
+        Fault(
+            f"no word piece can come from {spec.text.min_patients} patients",
+            where="text.min_patients",
+            why=f"{patients} patients are trained on",
+            do="Choose a smaller number, e.g. 5.",
+        )
     )
 
 
