@@ -59,15 +59,6 @@ def train_wordpiece(
 
     words = _patients_of_words(reports, patients)
     characters = _common_characters(words, size=size - len(SPECIAL), min_patients=min_patients)
-    if words and not characters:
-        raise SpecError(
-            Fault(
-                "the vocabulary would hold nothing",
-                where="text.min_patients",
-                why=f"no character stands in the reports of {min_patients} training patients",
-                do="Choose a smaller number, e.g. 5.",
-            )
-        )
     vocabulary = [*SPECIAL, *characters]
     known = set(vocabulary)
 

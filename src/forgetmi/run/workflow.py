@@ -10,9 +10,10 @@ import numpy as np
 from torch import nn
 
 from forgetmi.core import distributed
-from forgetmi.core.arrays import Ints
+from forgetmi.core.arrays import Ints, Strings
 from forgetmi.core.batch import Recorder
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
 from forgetmi.core.partition import Partition
@@ -22,7 +23,7 @@ from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
-from forgetmi.data.wordpiece import train_wordpiece
+from forgetmi.data.wordpiece import SPECIAL, train_wordpiece
 from forgetmi.evaluation import suite
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
@@ -100,6 +101,7 @@ def prepare(
             size=vocabulary,
             min_patients=min_patients,
         )
+        _check_pieces(pieces, cohort.report[rows], min_patients)
         tokenizer = Tokenizer(pieces, max_length=max_length)
 
     # Sizes that follow from the data; a pretrained encoder is checked before the long work begins.
@@ -336,3 +338,18 @@ def evaluate(
     for number, signals in enumerate(retrained):
         models[retrained_name(number)] = signals
     return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)
+
+
+def _check_pieces(pieces: Sequence[str], reports: Strings, min_patients: int) -> None:
+    """Refuse a vocabulary of nothing, where there is text: every report would be the same to the model."""
+    if len(pieces) > len(SPECIAL) or not any(str(report).strip() for report in reports):
+        return
+
+    raise SpecError(
+        Fault(
+            "the vocabulary would hold nothing",
+            where="text.min_patients",
+            why=f"no character stands in the reports of {min_patients} training patients",
+            do="Choose a smaller number, e.g. 5.",
+        )
+    )
