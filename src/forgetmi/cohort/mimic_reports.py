@@ -190,9 +190,9 @@ def _members(
         name = info.filename.replace("\\", "/")
         match = _MEMBER.fullmatch(name)
         if any(is_apple(part) for part in name.split("/")):
-            apple += not info.is_dir()
+            apple += not name.endswith("/")
         elif match is None:
-            others += not info.is_dir()
+            others += not name.endswith("/")
         else:
             folders.add(match[1] or "")
             twice += match[2] in members

@@ -175,7 +175,7 @@ def _files(path: Path, passed: _Passed) -> Iterator[tuple[str, bytes | str]]:
     if is_zip(path):
         with open_zip(path) as archive:
             for info in archive.infolist():
-                if info.is_dir():
+                if info.filename.endswith("/"):
                     continue
                 content = b""
                 if info.filename.lower().endswith(".xml") and not _is_apple_path(info.filename):

@@ -182,7 +182,8 @@ def _read(
     value = torch.empty(0)
     problem = why = ""
     try:
-        value = stored.read().to(torch.float32).contiguous()
+        # A copy: the file is mapped, and may be replaced while the weights are in use.
+        value = stored.read().to(torch.float32, copy=True).contiguous()
     # The library's own error, or what its bounds raise.
     except DAMAGE:
         problem = "cannot be read"
