@@ -224,3 +224,37 @@ def test_two_processes_never_list_the_same_request(tmp_path: Path, times: int) -
         entry = Ledger(tmp_path / f"{number}.sqlite", reading=True).entries()[0]
         assert entry.state == "processing"
         assert entry.batch == 1
+
+
+def test_a_note_that_names_somebody_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    (tmp_path / "who.csv").write_text("patient_id\nSmith-1964\n")
+    ledger = ["--ledger", str(tmp_path / "l.sqlite"), "--key-file", str(tmp_path / "key")]
+    assert main(["requests", "add", "--who", str(tmp_path / "who.csv"), *ledger]) == 0
+    assert "a new ledger was made" in capsys.readouterr().out
+
+    for note in ("SMITH 1964 rang again", "for smith.1964"):
+        assert main(["requests", "close", "R0001", "--note", note, *ledger]) == 2
+        said = capsys.readouterr().err
+        assert "--note: the note holds an identifier that R0001 names" in said
+        assert "1964" not in said
+
+    # With another key nothing could be found
+    other = [*ledger[:2], "--key-file", str(tmp_path / "other")]
+    (tmp_path / "other").write_bytes(b"x" * 32)
+    assert main(["requests", "close", "R0001", "--note", "she rang again", *other]) == 2
+    assert "another identifier key" in capsys.readouterr().err
+    assert main(["requests", "close", "R0001", "--note", "she rang again", *ledger]) == 0
+
+
+@pytest.mark.parametrize("day", ["1989-12-31", "2999-01-01"])
+def test_a_day_that_cannot_be_is_refused(
+    tmp_path: Path, day: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "who.csv").write_text("patient_id\np7\n")
+    words = ["--who", str(tmp_path / "who.csv"), "--ledger", str(tmp_path / "l.sqlite")]
+    assert main(["requests", "add", "--received", day, *words]) == 2
+    assert "--received: the day lies" in capsys.readouterr().err
+    assert not (tmp_path / "l.sqlite").exists()

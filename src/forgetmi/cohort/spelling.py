@@ -143,7 +143,7 @@ def spelt_otherwise(
         text: The canonical identifier.
         pseudonyms: Made with the cohort's key.
     """
-    shared = [pseudonyms.digest(_alike_kind(kind), part) for part in likeness(text)]
+    shared = [pseudonyms.digest(alike_kind(kind), part) for part in likeness(text)]
     return find_alike(spelling, kind, shared, changing(text))
 
 
@@ -187,7 +187,7 @@ def readings(kind: Subject, text: str, pseudonyms: Pseudonyms) -> dict[str, str]
             found[",".join(rules)] = pseudonyms.digest(kind, other)
 
     for number, part in enumerate(likeness(text)):
-        found[f"alike {number}"] = pseudonyms.digest(_alike_kind(kind), part)
+        found[f"alike {number}"] = pseudonyms.digest(alike_kind(kind), part)
     return found
 
 
@@ -199,9 +199,10 @@ def _alike(
     for text in codes(identifiers)[1]:
         digest = pseudonyms.digest(kind, text), changing(text)
         for part in likeness(text):
-            alike.setdefault(pseudonyms.digest(_alike_kind(kind), part), digest)
+            alike.setdefault(pseudonyms.digest(alike_kind(kind), part), digest)
     return alike
 
 
-def _alike_kind(kind: Subject) -> Kind:
+def alike_kind(kind: Subject) -> Kind:
+    """The domain of digests of what alike spellings share."""
     return "patient alike" if kind == "patient" else "study alike"

@@ -118,7 +118,8 @@ class Database:
             # Ledgers of earlier versions lack some tables; where it is only read, empty ones stand in.
             _make_tables(self.connection, temporary=reading)
 
-            broken = broken_seals(self.connection)
+            with self.reading() as connection:
+                broken = broken_seals(connection)
             if broken:
                 raise damaged(self._name, f"{len(broken)} requests are not as they were entered")
         except sqlite3.DatabaseError as error:
@@ -153,13 +154,22 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A block that only reads.
+        """A block that only reads, and sees one state of the file, whatever others write meanwhile.
 
         Raises:
             EvidenceError: SQLite cannot read it: the file is damaged, or a table has other columns.
         """
         try:
-            yield self.connection
+            # Within a transaction that is so already
+            if self.connection.in_transaction:
+                yield self.connection
+                return
+
+            self.connection.execute("BEGIN")
+            try:
+                yield self.connection
+            finally:
+                self.connection.execute("COMMIT")
         except (sqlite3.Error, OverflowError) as error:
             raise damaged(self._name, str(error)) from None
 

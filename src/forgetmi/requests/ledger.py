@@ -56,9 +56,13 @@ class Ledger:
         self._name = path.name
         self._database = Database(path, reading=reading)
 
-        connection = self._database.connection
-        stored = connection.execute("SELECT key_id FROM ledger").fetchone()[0]
-        if key_id and stored != key_id:
+        if key_id:
+            self.check_key(key_id)
+
+    def check_key(self, key_id: str) -> None:
+        """Refuse another identifier key than the one its digests are made with; the file is closed then."""
+        stored = self._database.connection.execute("SELECT key_id FROM ledger").fetchone()[0]
+        if stored != key_id:
             self.close()
             raise EvidenceError(
                 Fault(

@@ -9,11 +9,10 @@ from pathlib import Path
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.forget_list import PATIENT_COLUMNS, STUDY_COLUMN, no_identifier_column
 from forgetmi.cohort.identifiers import Pseudonyms
-from forgetmi.cohort.identity import canonical_cells, damage
+from forgetmi.cohort.identity import canonical_cells, damage, likeness
+from forgetmi.cohort.named_people import likenesses_in
 from forgetmi.cohort.spelling import Subject, readings
 from forgetmi.core.errors import EvidenceError, Fault
-
-_TELLING = 4  # letters and digits from which an identifier in free words is no accident
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,13 @@ def _telling_faults(
     table: StringTable, identifiers: Sequence[str], words: Sequence[str]
 ) -> list[Fault]:
     """Rows whose identifier also occurs in the free words."""
+    said = set()
+    for text in words:
+        said |= likenesses_in(text)
+
     telling = []
     for row, identifier in enumerate(identifiers):
-        long_enough = len(identifier) >= _TELLING
-        if long_enough and any(identifier in text for text in words):
+        if identifier and not said.isdisjoint(likeness(identifier)):
             telling.append(row)
 
     return [

@@ -11,7 +11,8 @@ import numpy as np
 from forgetmi.cohort.canaries import keep_out, read_canaries
 from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.further_withdrawal import further_withdrawal
-from forgetmi.cohort.identifiers import load_key
+from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.named_people import names_somebody
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.cohort import Cohort
@@ -32,9 +33,43 @@ PARTITIONS = 64
 
 
 def load_data(spec: RunSpec) -> tuple[Cohort, Partition]:
-    """The cohort and its partition, a pure function of the specification and the files."""
+    """The cohort and its partition, a pure function of the specification and the files.
+
+    Raises:
+        SpecError: The words that the specification holds for the report or the record name a patient of the cohort.
+    """
     cohort = spec.cohort.load()
+    _refuse_identifiers(spec, cohort)
     return cohort, divide(spec, cohort)
+
+
+def _refuse_identifiers(spec: RunSpec, cohort: Cohort) -> None:
+    """Refuse identifiers in words that are printed or signed."""
+    words = {
+        "--partition.reason": spec.partition.reason,
+        "--partition.date": spec.partition.date,
+        "--request.id": spec.request.id,
+        "--request.ground": spec.request.ground,
+        "--request.sign-off": spec.request.sign_off,
+    }
+    given = {option: text for option, text in words.items() if text}
+    if not given:
+        return
+
+    pseudonyms = Pseudonyms(load_key(getattr(spec.cohort, "key_file", None)))
+    faults = []
+    for option, text in given.items():
+        if names_somebody(text, cohort.spelling.alike.get("patient", ()), "patient", pseudonyms):
+            faults.append(
+                Fault(
+                    "the words hold the identifier of a patient of the cohort",
+                    where=option,
+                    why="they stand in the report and the record",
+                    do="Name the request by its number, and nobody in words.",
+                )
+            )
+    if faults:
+        raise SpecError(faults)
 
 
 def divide(spec: RunSpec, cohort: Cohort) -> Partition:

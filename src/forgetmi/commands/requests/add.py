@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.commands.command_line import command_line
-from forgetmi.commands.requests.wording import read_day, subject_count
+from forgetmi.commands.requests.wording import read_past_day, subject_count
 from forgetmi.requests.database import create
 from forgetmi.requests.deadlines import DEFAULT_TERM, Term, deadline
 from forgetmi.requests.entries import Scope
@@ -60,7 +60,7 @@ def add(argv: Sequence[str]) -> None:
     )
 
     # What the term decides: the deadline and, unless it is given, the legal ground
-    received = read_day(options.received, "--received")
+    received = read_past_day(options.received, "--received")
     due = deadline(received, options.term, days=options.days)
     ground = options.ground or GROUNDS[options.term]
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 import tyro
 
+from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.named_people import names_somebody
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.requests.wording import entry_line
 from forgetmi.core.errors import Fault, SpecError
@@ -31,6 +33,7 @@ class CloseOptions:
             older than the request.
         key: The signer's public key (PEM), from a source you trust; without, anybody's record is taken.
         ledger: The ledger's file.
+        key_file: The identifier key, with which the note is searched for identifiers; empty = as for a cohort.
     """
 
     request: tyro.conf.Positional[tuple[str, ...]]
@@ -39,6 +42,7 @@ class CloseOptions:
     note: str = ""
     key: Path | None = None
     ledger: Path = LEDGER
+    key_file: Path | None = None
 
 
 def close(argv: Sequence[str]) -> None:
@@ -59,6 +63,8 @@ def close(argv: Sequence[str]) -> None:
             Fault("a record closes requests", where="--state", do="Leave one of the two out.")
         )
     ledger = Ledger(options.ledger)
+    if options.note:
+        _refuse_identifiers(ledger, chosen, options)
 
     # By hand, with a reason; or by a record, which is verified first.
     notes: Mapping[int, str] = {}
@@ -81,3 +87,25 @@ def close(argv: Sequence[str]) -> None:
             lines.append(f"  note: {printable(notes[entry.number])}")
     lines += [f"  not checked: {printable(line)}" for line in unchecked]
     echo("\n".join(lines))
+
+
+def _refuse_identifiers(ledger: Ledger, chosen: Sequence[int], options: CloseOptions) -> None:
+    """Refuse a note that holds an identifier of those whom the requests name: it is kept."""
+    pseudonyms = Pseudonyms(load_key(options.key_file))
+    ledger.check_key(pseudonyms.key_id)
+
+    for entry in ledger.entries(chosen):
+        for kind, digests in entry.written.items():
+            alike = set()
+            for digest in digests:
+                readings = entry.readings.get(digest, {})
+                alike |= {readings[name] for name in ("alike 0", "alike 1") if name in readings}
+            if names_somebody(options.note, alike, kind, pseudonyms):
+                raise SpecError(
+                    Fault(
+                        f"the note holds an identifier that {entry.name} names",
+                        where="--note",
+                        why="the ledger keeps no identifiers",
+                        do="Leave it out.",
+                    )
+                )

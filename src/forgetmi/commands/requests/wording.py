@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import printable, quoted
@@ -31,6 +31,31 @@ def subject_count(entry: Entry) -> str:
     if entry.patients:
         return f"{len(entry.patients)} patients"
     return f"{len(entry.studies)} studies"
+
+
+# Before this day nobody withdrew from anything that a model was trained on.
+_FIRST_DAY = date(1990, 1, 1)
+
+
+def read_past_day(text: str, option: str) -> date:
+    """A day that has come, as YYYY-MM-DD; empty = today (UTC).
+
+    Raises:
+        SpecError: It is no such day, lies ahead, or before 1990.
+    """
+    day = read_day(text, option)
+
+    # East of Greenwich it is tomorrow already
+    latest = datetime.now(UTC).date() + timedelta(days=1)
+    if not _FIRST_DAY <= day <= latest:
+        raise SpecError(
+            Fault(
+                "the day lies ahead" if day > latest else "the day lies before 1990",
+                where=option,
+                do="Check the year.",
+            )
+        )
+    return day
 
 
 def read_day(text: str, option: str) -> date:
