@@ -205,6 +205,7 @@ def _write_dicom(films: Path) -> None:
         meta.MediaStorageSOPInstanceUID = generate_uid()
         made = FileDataset(str(films / name), {}, file_meta=meta, preamble=bytes(128))
         made.PatientName, made.PatientID = "Qzxkova^Jana", DIGITS
+        made.SOPInstanceUID, made.SOPClassUID = generate_uid(), SecondaryCaptureImageStorage
         made.Rows = made.Columns = 16
         made.BitsAllocated = made.BitsStored = 16
         made.HighBit, made.PixelRepresentation, made.SamplesPerPixel = 15, 0, 1

@@ -351,6 +351,67 @@ def test_other_commands_on_tables(
     check_on_table(command, case, films, tmp_path, capfd)
 
 
+# Tables that no command can use, for those that would train on any other
+USELESS = (
+    *("no header", "header of names", "ragged", "not UTF-8", "quote not closed", "label a name"),
+    *("split a name", "image absent", "patient spelt twice", "study of two", "film is text"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", USELESS)
+@pytest.mark.parametrize("command", ["train", "tune", "benchmark", "run"])
+def test_commands_that_train(
+    command: str, case: str, films: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "cohort.csv", TABLES[case]())
+    words = [command, "--out", str(tmp_path / "out"), *of_table(path, films), "--workers", "1"]
+    if command == "train":
+        words = words[:-2]
+    heard = run(capfd, *words)
+    assert heard.traces() == []
+    assert heard.code == 2
+
+
+@pytest.mark.parametrize("case", ["sound", "no header", "header of names", "ragged", "not UTF-8"])
+def test_a_folder_of_dicom_files(
+    case: str, films: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The table that is made holds identifiers, and is the user's; what is said of it holds none."""
+    reports = write(tmp_path / "reports.csv", TABLES[case]())
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    write(texts / f"{DIGITS}.txt", "FINDINGS: Qzxk effusion.")
+    write(texts / "Qzxkova.txt", b"FINDINGS: Qzxk\xe9" if case == "ragged" else "Qzxk")
+    sound = tmp_path / "qzxk"
+    sound.mkdir()
+    write(sound / "Qzxkova.dcm", (films / "films" / "qzxk.dcm").read_bytes())
+    for folder in (films / "films", sound):
+        for source in (reports, texts):
+            out = tmp_path / f"made-{source.stem}-of-{folder.parent.name}"
+            words = ["cohort", "make", "--from-dicom", str(folder), "--reports", str(source)]
+            heard = run(capfd, *words, "--out", str(out))
+            # The folder is named by the user
+            said = [line for line in heard.traces() if str(folder) not in line]
+            assert said == []
+    if case == "sound":
+        assert DIGITS in (out / "cohort.csv").read_text()
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_the_cache(
+    case: str, films: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path / "cohort.csv", TABLES["sound"]())
+    who = write(tmp_path / "list.csv", LISTS[case]())
+    for words in (
+        ["cohort", "check", *of_table(table, films), "--images.size", "16"],
+        ["cache", "show"],
+        ["cache", "forget", "--forget-list", str(who), *of_table(table, films)],
+    ):
+        assert run(capfd, *words).traces() == [], words[:2]
+
+
 @pytest.mark.parametrize("case", LISTS)
 def test_requests(
     case: str, films: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
