@@ -56,17 +56,21 @@ class CacheKey:
         """
         return hmac.digest(self._key_of(kind), content, "sha256")[:TAG]
 
-    def seal(self, content: bytes) -> bytes:
-        """A content that only the key opens again; 28 bytes longer."""
+    def seal(self, content: bytes, header: bytes) -> bytes:
+        """A content that only the key opens again, behind a header that everybody can read."""
         nonce = secrets.token_bytes(_NONCE)
-        return nonce + self._cipher().encrypt(nonce, content, None)
+        return b"".join((header, nonce, self._cipher().encrypt(nonce, content, header)))
 
-    def unseal(self, sealed: bytes) -> bytes | None:
-        """What `seal` was given; None where a bit of it was changed, or the key is another."""
+    def unseal(self, sealed: bytes, header: bytes) -> bytes | None:
+        """What `seal` was given; None where a bit of it was changed, or the key or the header is another."""
         from cryptography.exceptions import InvalidTag
 
+        if not sealed.startswith(header):
+            return None
+
+        body = memoryview(sealed)[len(header) :]
         try:
-            return self._cipher().decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+            return self._cipher().decrypt(body[:_NONCE], body[_NONCE:], header)
         except (InvalidTag, ValueError):
             return None
 

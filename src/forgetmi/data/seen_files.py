@@ -162,12 +162,14 @@ class SeenFiles:
     def _change(self, change: Callable[[Entries], None]) -> None:
         """Read the file, change its entries and write it; other processes wait meanwhile."""
         with locked(self._path.with_name(KEY_FILE)):
-            # Read again: another process may have changed it since.
-            entries = _read(self._path, self._key)
-            change(entries)
-            content = b"".join(entry + digest for entry, digest in _newest(entries).items())
-            write_bytes(self._path, _HEADER + self._key.seal(content), private=True)
-        self._entries = entries
+            # Read again: another process may have changed it since. Two copies would be much memory.
+            self._entries = {}
+            self._entries = _read(self._path, self._key)
+            change(self._entries)
+            self._entries = _newest(self._entries)
+
+            content = b"".join(entry + digest for entry, digest in self._entries.items())
+            write_bytes(self._path, self._key.seal(content, _HEADER), private=True)
 
     def _entry(self, state: FileState, index: int) -> bytes:
         if self._last_version[0] != state.version:
@@ -182,8 +184,14 @@ class SeenFiles:
 
 def _newest(entries: Entries) -> Entries:
     """Entries with the last state alone of each content that was read under a path."""
-    last = {(entry[:TAG], content): entry for entry, content in entries.items()}
-    return {entry: content for (_, content), entry in last.items()}
+    # Most paths have one entry: nothing is copied for them.
+    paths = {entry[:TAG] for entry in entries}
+    if len(paths) == len(entries):
+        return entries
+    del paths
+
+    last = {entry[:TAG] + content: entry for entry, content in entries.items()}
+    return {entry: entries[entry] for entry in last.values()}
 
 
 def _read(path: Path, key: CacheKey) -> Entries:
@@ -194,7 +202,8 @@ def _read(path: Path, key: CacheKey) -> Entries:
     except OSError:
         return {}
 
-    content = key.unseal(stored[len(_HEADER) :]) if stored.startswith(_HEADER) else None
+    content = key.unseal(stored, _HEADER)
+    del stored
     if content is None:
         return {}
 

@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 # Seconds after which an unfinished file belongs to no living process.
 _ABANDONED_S = 86_400.0
 
-Place = tuple[int, int]
-"""Number of a shard, and place in it."""
+# A place is kept as one number, because there may be millions: that of the shard times this, plus that in the shard.
+_SHARD = 2**32
 
 
 def read_shards(folder: Path, key: CacheKey) -> Iterator[Shard]:
@@ -72,15 +72,18 @@ class ShardFolder:
 
         # Where each image is, by the tag of its content; the shard being written has a number, too.
         self._shards: list[Shard | None] = list(read_shards(folder, key))
-        self._places: dict[bytes, Place] = {}
+        self._places: dict[bytes, int] = {}
         for number, shard in enumerate(self._shards):
             if shard is not None and shard.size == size:
                 for slot, tag in enumerate(shard.contents):
-                    self._places[tag] = number, slot
+                    self._places[tag] = number * _SHARD + slot
 
-        # What was checked, and what was found to be damaged, by shard.
-        self._checked: set[bytes] = set()
+        # What was checked, a byte an image, and what was found to be damaged, by shard.
+        self._checked: dict[int, bytearray] = {}
         self._damaged: dict[int, set[int]] = {}
+
+        # Shards that this object has written itself.
+        self._written: set[int] = set()
 
         # Pixels that were mapped, the shard that is open for checking, and the one being written.
         self._pixels: dict[int, Stored] = {}
@@ -103,11 +106,9 @@ class ShardFolder:
         tag = self._key.tag("content", content)
         if tag not in self._places:
             return False
-        if tag in self._checked:
-            return True
 
-        if self._is_sound(*self._places[tag]):
-            self._checked.add(tag)
+        number, slot = divmod(self._places[tag], _SHARD)
+        if self._is_sound(number, slot):
             return True
 
         del self._places[tag]
@@ -125,8 +126,7 @@ class ShardFolder:
         notices = [part for part in notice.split(AND) if part]
         self._new.add(tag, pixels.tobytes(), notices)
 
-        self._places[tag] = len(self._shards) - 1, slot
-        self._checked.add(tag)
+        self._places[tag] = (len(self._shards) - 1) * _SHARD + slot
         if self._new.full:
             self._publish()
 
@@ -147,13 +147,13 @@ class ShardFolder:
                 with suppress(FileNotFoundError):
                     without_slots(shard, slots, self._key)
 
-    def place(self, content: bytes) -> Place:
-        """Where an image is that was found or added.
+    def place(self, content: bytes) -> tuple[int, int]:
+        """Number of the shard, and place in it, of an image that was found or added.
 
         Raises:
             KeyError: It is not there.
         """
-        return self._places[self._key.tag("content", content)]
+        return divmod(self._places[self._key.tag("content", content)], _SHARD)
 
     def pixels(self, number: int) -> Stored:
         """The pixels of a shard in which an image was found or added, uint16[m, size, size]."""
@@ -165,10 +165,14 @@ class ShardFolder:
         return {} if shard is None else shard.notices
 
     def _is_sound(self, number: int, slot: int) -> bool:
-        """Whether an image of a finished shard is as it was written; a shard that is gone holds none."""
+        """Whether an image is as it was written; a shard that is gone holds none."""
         shard = self._shards[number]
-        if shard is None:
-            return False
+        if shard is None or number in self._written:
+            return True
+
+        checked = self._checked.setdefault(number, bytearray(len(shard.contents)))
+        if checked[slot]:
+            return True
 
         try:
             file = self._opened(number, shard)
@@ -176,6 +180,7 @@ class ShardFolder:
             return False
 
         if shard.sound_pixels(slot, file, self._key) is not None:
+            checked[slot] = 1
             return True
         self._damaged.setdefault(number, set()).add(slot)
         return False
@@ -212,7 +217,9 @@ class ShardFolder:
             raise
 
         # The last number is the one being written.
-        self._shards[-1], self._pixels[len(self._shards) - 1] = new.publish()
+        number = len(self._shards) - 1
+        self._shards[number], self._pixels[number] = new.publish()
+        self._written.add(number)
 
 
 def _remove_abandoned(folder: Path) -> None:

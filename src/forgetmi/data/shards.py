@@ -52,14 +52,14 @@ class Shard:
         path: Its file.
         size: Side of its images, pixels.
         contents: Tag of each image's content digest.
-        checks: Tag of each image's pixels.
+        checks: Tags of all images' pixels, one after another.
         notices: What was converted while decoding, with the places concerned.
     """
 
     path: Path
     size: int
     contents: tuple[bytes, ...]
-    checks: tuple[bytes, ...]
+    checks: bytes
     notices: dict[str, list[int]]
 
     @property
@@ -90,7 +90,8 @@ class Shard:
         except OSError:
             return None
 
-        sound = len(pixels) == self.image_bytes and key.tag("pixels", pixels) == self.checks[slot]
+        check = self.checks[slot * TAG : (slot + 1) * TAG]
+        sound = len(pixels) == self.image_bytes and key.tag("pixels", pixels) == check
         return pixels if sound else None
 
 
@@ -128,7 +129,7 @@ def read_shard(path: Path, key: CacheKey) -> Shard | None:
         path,
         stored["size"],
         contents=tuple(bytes.fromhex(tag) for tag in stored["contents"]),
-        checks=tuple(bytes.fromhex(tag) for tag in stored["checks"]),
+        checks=bytes.fromhex(stored["checks"]),
         notices=stored["notices"],
     )
     whole = len(shard.contents) * shard.image_bytes + length + _TAIL
@@ -151,7 +152,7 @@ class ShardFile:
         self._key = key
 
         self._contents: list[bytes] = []
-        self._checks: list[bytes] = []
+        self._checks = bytearray()
         self._notices: dict[str, list[int]] = {}
 
         self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `publish` or `discard` closes it
@@ -181,7 +182,7 @@ class ShardFile:
 
         for notice in notices:
             self._notices.setdefault(notice, []).append(len(self))
-        self._checks.append(self._key.tag("pixels", pixels))
+        self._checks += self._key.tag("pixels", pixels)
         self._contents.append(content)
 
     def publish(self) -> tuple[Shard, Stored]:
@@ -222,7 +223,7 @@ class ShardFile:
 
     def _shard(self, path: Path) -> Shard:
         return Shard(
-            path, self._size, tuple(self._contents), tuple(self._checks), dict(self._notices)
+            path, self._size, tuple(self._contents), bytes(self._checks), dict(self._notices)
         )
 
     def _index(self) -> bytes:
@@ -231,7 +232,7 @@ class ShardFile:
             "format": _FORMAT,
             "size": self._size,
             "contents": [tag.hex() for tag in self._contents],
-            "checks": [tag.hex() for tag in self._checks],
+            "checks": self._checks.hex(),
             "notices": self._notices,
         }
         index = json.dumps(stored).encode()
