@@ -189,7 +189,7 @@ def test_damage_is_told_by_the_check(hospital: Hospital) -> None:
     content = bytearray(shard.read_bytes())
     content[5] ^= 1
     shard.write_bytes(content)
-    assert "1 images of the cache were damaged" in hospital.run("cohort", "check")[1]
+    assert "1 images or files of the cache were damaged" in hospital.run("cohort", "check")[1]
     assert "damaged" not in hospital.run("cohort", "check")[1]
 
 

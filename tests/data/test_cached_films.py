@@ -112,7 +112,7 @@ def test_a_damaged_shard_is_never_served(make_cohort, pictures, cache, decoded, 
     np.testing.assert_array_equal(store.images(ROWS), expected)
     assert store.digest == clean.digest
     assert 1 <= len(decoded) <= 8
-    assert store.damaged in (0, 1)  # an image; or a whole shard, of which nothing is known
+    assert store.damaged == 1  # an image, or a whole file
 
     # What was made again is sound, and the damaged image is nowhere any more.
     decoded.clear()
@@ -414,6 +414,17 @@ def test_images_to_which_nothing_leads_are_forgotten_with_any_list(
     removed = forget_films(cache, [pictures[2]])
     assert (removed.images, removed.untraced) == (1, 1)
     assert [holds(cache, pixels_of(picture)) for picture in pictures[:3]] == [False, True, False]
+
+
+@pytest.mark.parametrize("lost", ["key", "seen.bin"])
+def test_films_that_nothing_opens_any_more_are_forgotten(
+    make_cohort, pictures, cache, lost
+) -> None:
+    build_image_store(make_cohort(pictures), SMALL, cache=cache)
+    next(cache.rglob(lost)).unlink()
+    removed = forget_films(cache, [""])
+    assert (removed.unreadable, removed.untraced) == ((1, 0) if lost == "key" else (0, 8))
+    assert shards_of(cache) == []
 
 
 def test_what_an_earlier_version_left_is_removed_and_nothing_else(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from forgetmi.core.cache_folder import FILMS, FORMER_FILMS, remove_from_cache
 from forgetmi.core.file_locks import is_taken
-from forgetmi.data.cache_key import KEY_FILE, CacheKey, cache_key
+from forgetmi.data.cache_key import CacheKey, cache_key
 from forgetmi.data.decode import ImageFault, split_locator
 from forgetmi.data.image_file import ImageFile
 from forgetmi.data.image_store import SEEN
@@ -33,6 +33,7 @@ class Removed:
         entries: Entries of the index.
         untraced: Further decoded images, to which no entry of the index led any more.
         damaged: Further decoded images, whose checksum was wrong.
+        unreadable: Files of decoded images whose index was damaged or was written under another key.
         leftovers: Unfinished files of processes that have ended.
         former: Files that an earlier version had written, without key or checksum.
         absent: Number of locators whose file is gone and under whose path nothing was read.
@@ -43,6 +44,7 @@ class Removed:
     entries: int = 0
     untraced: int = 0
     damaged: int = 0
+    unreadable: int = 0
     leftovers: int = 0
     former: int = 0
     absent: int = 0
@@ -65,7 +67,7 @@ def forget_films(cache: Path, locators: Sequence[str]) -> Removed:
     """
     folder = cache / FILMS
     former = remove_from_cache(cache, [FORMER_FILMS])[FORMER_FILMS]
-    if not (folder / KEY_FILE).exists():
+    if not folder.is_dir():
         return Removed(films=(0,) * len(locators), former=former)
 
     key = cache_key(folder)
@@ -77,7 +79,7 @@ def forget_films(cache: Path, locators: Sequence[str]) -> Removed:
     all_contents = {content for several in contents.values() for content in several}
 
     # Pixels go first: as long as the index leads to them, they can be found again.
-    removed, untraced, damaged = _remove_pixels(
+    removed, untraced, damaged, unreadable = _remove_pixels(
         folder,
         key,
         forgotten={key.tag("content", content): content for content in all_contents},
@@ -93,6 +95,7 @@ def forget_films(cache: Path, locators: Sequence[str]) -> Removed:
         entries=entries,
         untraced=untraced,
         damaged=damaged,
+        unreadable=unreadable,
         leftovers=leftovers,
         former=former,
         absent=absent,
@@ -124,7 +127,7 @@ def _contents(
 
 def _remove_pixels(
     folder: Path, key: CacheKey, *, forgotten: dict[bytes, bytes], known: set[bytes]
-) -> tuple[Counter[bytes], int, int]:
+) -> tuple[Counter[bytes], int, int, int]:
     """Write every shard anew that holds a forgotten image, or one that is not known.
 
     Args:
@@ -134,13 +137,16 @@ def _remove_pixels(
         known: Tags of all contents in the index.
 
     Returns:
-        How often each content was removed, how many unknown images, and how many damaged ones.
+        How often each content was removed, how many unknown images, damaged ones, and unreadable files.
     """
     removed: Counter[bytes] = Counter()
-    untraced = damaged = 0
+    untraced = damaged = unreadable = 0
 
     for sized in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for shard in read_shards(sized, key):
+        shards, removed_files = read_shards(sized, key)
+        unreadable += removed_files
+
+        for shard in shards:
             left_out = set()
             for slot, tag in enumerate(shard.contents):
                 if tag in forgotten:
@@ -154,7 +160,7 @@ def _remove_pixels(
             if left_out:
                 with suppress(FileNotFoundError):
                     damaged += without_slots(shard, left_out, key)
-    return removed, untraced, damaged
+    return removed, untraced, damaged, unreadable
 
 
 def _remove_leftovers(folder: Path) -> int:

@@ -48,7 +48,7 @@ class ImageStore:
         notices: What was converted while decoding, and for how many rows of this cohort.
         digest: Digest of the content of all rows and of the preprocessing.
         content: SHA-256 of each row's image file (of an NPY stack: of its image), hex; "" = no image.
-        damaged: How many images of the cache were found to be damaged and were decoded again.
+        damaged: How many images of the cache, and files of many, were found to be damaged and were decoded again.
     """
 
     preprocessing: ImagePreprocessing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, final
@@ -23,13 +23,18 @@ _ABANDONED_S = 86_400.0
 _SHARD = 2**32
 
 
-def read_shards(folder: Path, key: CacheKey) -> Iterator[Shard]:
-    """All sound shards of a folder, by name; one whose index is damaged is removed: nothing could ever find it again.
+def read_shards(folder: Path, key: CacheKey) -> tuple[list[Shard], int]:
+    """All sound shards of a folder, by name, and how many others were removed.
+
+    One whose index is damaged, or was written under another key, is removed: nothing could ever find it again.
 
     Args:
         folder: Folder of one preprocessing.
         key: The cache's key.
     """
+    shards = []
+    removed = 0
+
     for path in sorted(folder.glob(f"*{ENDING}")):
         try:
             shard = read_shard(path, key)
@@ -38,7 +43,7 @@ def read_shards(folder: Path, key: CacheKey) -> Iterator[Shard]:
             continue
 
         if shard is not None:
-            yield shard
+            shards.append(shard)
             continue
 
         logger.warning(
@@ -46,6 +51,8 @@ def read_shards(folder: Path, key: CacheKey) -> Iterator[Shard]:
         )
         with suppress(OSError):
             path.unlink()
+            removed += 1
+    return shards, removed
 
 
 @final
@@ -71,7 +78,8 @@ class ShardFolder:
         self._before_publishing = before_publishing
 
         # Where each image is, by the tag of its content; the shard being written has a number, too.
-        self._shards: list[Shard | None] = list(read_shards(folder, key))
+        found, self._unreadable = read_shards(folder, key)
+        self._shards: list[Shard | None] = [*found]
         self._places: dict[bytes, int] = {}
         for number, shard in enumerate(self._shards):
             if shard is not None and shard.size == size:
@@ -94,8 +102,8 @@ class ShardFolder:
 
     @property
     def damaged(self) -> int:
-        """Number of images that were found to be damaged."""
-        return sum(map(len, self._damaged.values()))
+        """Number of images, and of files whose index cannot be read, that were found to be damaged."""
+        return self._unreadable + sum(map(len, self._damaged.values()))
 
     def holds(self, content: bytes) -> bool:
         """Whether an image is there and sound; each is read and compared with its checksum once.
@@ -225,7 +233,7 @@ class ShardFolder:
 def _remove_abandoned(folder: Path) -> None:
     """Remove what interrupted processes left; a younger file may belong to a living one."""
     for leftover in folder.glob("*.partial"):
-        # Another process may remove it first.
-        with suppress(FileNotFoundError):
+        # Another process may remove it first; in a cache that is only read it stays.
+        with suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
                 leftover.unlink()

@@ -101,6 +101,7 @@ def _forget_listed(spec: Any, forget_list: Path) -> None:
     besides = {
         "decoded films to which the index no longer led": removed.untraced,
         "decoded films that were damaged": removed.damaged,
+        "damaged files of decoded films": removed.unreadable,
         "unfinished files": removed.leftovers,
         "files of an earlier version": removed.former,
         "files of the generated cohort": generated,
@@ -132,8 +133,10 @@ def _rows(cohort: Cohort, request: ForgetRequest) -> Any:
 
 def _remove_generated(spec: Any, cohort: Cohort) -> int:
     """Remove a generated cohort from the cache, if it is the one the list is of; the number of its files."""
+    from forgetmi.data.decode import split_locator
+
     folder = (getattr(spec.cohort, "cache", None) or default_cache()) / COHORTS
-    own = {Path(str(locator).partition("#")[0]).parent for locator in cohort.image}
+    own = {Path(split_locator(str(locator))[0]).parent for locator in cohort.image}
 
     removed = 0
     for path in files_in_cache(folder.parent, COHORTS):

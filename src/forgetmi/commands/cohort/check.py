@@ -39,7 +39,7 @@ def check(argv: Sequence[str]) -> None:
     for notice, rows in store.notices.items():
         echo(f"  note: {printable(notice)} ({rows} images)")
     if store.damaged:
-        echo(f"  note: {store.damaged} images of the cache were damaged and decoded again")
+        echo(f"  note: {store.damaged} images or files of the cache were damaged and decoded again")
     if files_in_cache(default_cache(), FORMER_FILMS):
         echo(
             "  note: the cache holds films of an earlier version, no longer used; forgetmi cache show says more"
