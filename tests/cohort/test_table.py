@@ -145,6 +145,9 @@ SAME = {
         label=pd.array([0, 0, 1, 2, None], "Int64")
     ),
     "parquet with categories": lambda: frame().astype({"split": "category", "sex": "category"}),
+    "marks that cannot be seen in the header": lambda: text(
+        ROWS, ["\ufeff\u200bpatient_id", *HEADER[1:3], "image\u200b", *HEADER[4:]]
+    ),
     "further columns": lambda: frame().assign(extra=[[1]] * 5),
 }
 
@@ -213,6 +216,10 @@ WRONG = {
     "image is a folder": (text(changed((2, "image", "a"))), ["row 2", "not found"]),
     "stack absent": (text(changed((5, "image", "6.npy#1"))), ["row 5", "not found"]),
     "report empty": (text(changed((4, "report", " \n "))), ["row 4", "column 'report'", "empty"]),
+    "report of the word nan": (
+        text(changed((4, "report", "NaN"))),
+        ["row 4", "column 'report'", "empty"],
+    ),
     "label outside": (text(changed((4, "label", "7"))), ["without a gap"]),
     "label negative": (text(changed((4, "label", "-2"))), ["row 4", "column 'label'", "0, 1"]),
     "label a word": (text(changed((4, "label", "mild"))), ["row 4", "column 'label'", "0, 1"]),

@@ -126,6 +126,15 @@ def test_a_mapping_file_reads_the_ledger_too(tmp_path: Path) -> None:
     assert [who for who, _ in gathered(ledger, of).rows] == [digest("12")]
 
 
+def test_a_second_request_in_another_spelling_is_noted(tmp_path: Path) -> None:
+    ledger = entered(tmp_path, "007", "x")
+    entered(tmp_path, "7", "y").close()
+    entered(tmp_path, "8").close()
+    first, second, third = ledger.entries()
+    assert ledger.twins(second) == [first]
+    assert ledger.twins(third) == []
+
+
 def test_somebody_else_is_not_in_the_cohort(tmp_path: Path) -> None:
     found = gathered(entered(tmp_path, "8", "x"), cohort(tmp_path, ["7", "x", "y"]))
     assert [who for who, _ in found.rows] == [digest("x")]

@@ -11,7 +11,7 @@ import numpy as np
 
 from forgetmi.cohort.identifier_columns import check_spellings, check_undamaged, hidden_marks
 from forgetmi.cohort.identifiers import Pseudonyms
-from forgetmi.cohort.identity import Identity, canonical_cells, folded_cells
+from forgetmi.cohort.identity import Identity, canonical_cells, folded_cells, is_missing_text
 from forgetmi.cohort.image_column import read_locators
 from forgetmi.cohort.label_column import read_labels
 from forgetmi.cohort.raw_rows import RawRows
@@ -168,8 +168,9 @@ def _check_identifiers(
     findings.add(blank(patient), "patient", "the identifier is blank")
     findings.add(blank(study), "study", "the identifier is blank")
     findings.add(blank(image_id), "image_id", "the identifier is blank")
+    without_text = [is_missing_text(report) for report in findings.rows.report]
     findings.add(
-        blank(stripped(findings.rows.report)),
+        np.flatnonzero(without_text),
         "report",
         "the report is empty",
         do="Leave out rows without a report.",

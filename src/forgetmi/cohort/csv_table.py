@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from forgetmi.cohort.header import is_column_name
+from forgetmi.cohort.identity import visible
 from forgetmi.cohort.string_table import MOST, MOST_CELLS, MOST_COLUMNS, StringTable, capped
 from forgetmi.core.arrays import Strings
 from forgetmi.core.errors import CohortError, Fault
@@ -147,7 +148,7 @@ def _parsed(file: str, text: str) -> _Parsed:
             if not cells:
                 continue
             if not parsed.header:
-                parsed.header = [cell.strip() for cell in cells]
+                parsed.header = [visible(cell) for cell in cells]
                 continue
 
             # Rows are numbered without the header
@@ -183,7 +184,7 @@ def too_many_cells(file: str) -> CohortError:
 
 def _is_header(cells: list[str], header: list[str]) -> bool:
     """Whether a row repeats the header; the first cell decides in most rows."""
-    return cells[0].strip() == header[0] and [cell.strip() for cell in cells] == header
+    return visible(cells[0]) == header[0] and [visible(cell) for cell in cells] == header
 
 
 def _row_faults(file: str, parsed: _Parsed) -> list[Fault]:

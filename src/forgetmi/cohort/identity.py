@@ -39,6 +39,9 @@ _MISSING = frozenset(
     )
 )
 
+# Those of them that no person writes for a whole report; "None." may be one
+_NO_TEXT = frozenset({"", "nan", "-nan", "<na>", "null", "nat", "n/a", "#n/a", "#null!"})
+
 # Marks that cannot be seen, beside the format characters (Unicode: default ignorable code points)
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180b\u180c\u180d\u180f")
 
@@ -63,12 +66,24 @@ def canonical(cell: str) -> str:
         >>> canonical(" p7\u200b "), canonical("NaN")
         ('p7', '')
     """
+    text = visible(cell)
+    return "" if text.lower() in _MISSING else text
+
+
+def visible(cell: str) -> str:
+    """A cell without blanks around it and invisible marks, in Unicode NFC."""
     # Letters and digits of ASCII alone, as most identifiers are
     text = cell.strip()
-    if not text.isascii():
-        text = "".join(character for character in text if not _is_invisible(character))
-        text = unicodedata.normalize("NFC", text).strip()
-    return "" if text.lower() in _MISSING else text
+    if text.isascii():
+        return text
+
+    text = "".join(character for character in text if not _is_invisible(character))
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def is_missing_text(cell: str) -> bool:
+    """Whether a text is blank, or a word that only a program writes for a missing one (nan, <NA>, null)."""
+    return cell.strip().lower() in _NO_TEXT
 
 
 def folded(text: str, rules: Iterable[str]) -> str:

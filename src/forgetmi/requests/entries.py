@@ -63,6 +63,14 @@ class Entry:
         return f"R{self.number:04}"
 
     @property
+    def alike(self) -> set[str]:
+        """Keyed digests of what the spellings of each subject have in common."""
+        found = set()
+        for readings in self.readings.values():
+            found |= {digest for rules, digest in readings.items() if rules.startswith("alike")}
+        return found
+
+    @property
     def subjects(self) -> set[str]:
         """Keyed digests of all patients and studies it names."""
         return {*self.patients, *self.studies}

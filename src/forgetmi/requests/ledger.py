@@ -172,11 +172,11 @@ class Ledger:
         return entries
 
     def twins(self, entry: Entry) -> list[Entry]:
-        """Other requests, not refused, that name one of the same subjects."""
+        """Other requests, not refused, that name one of the same subjects, or one in another spelling."""
         twins = []
         for other in self.entries():
             is_other = other.number != entry.number and other.state != "refused"
-            if is_other and other.subjects & entry.subjects:
+            if is_other and (other.subjects & entry.subjects or other.alike & entry.alike):
                 twins.append(other)
         return twins
 

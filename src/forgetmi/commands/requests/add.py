@@ -88,4 +88,6 @@ def add(argv: Sequence[str]) -> None:
 
     # A second request of the same patients is allowed, but worth a look
     for twin in ledger.twins(entry):
-        echo(f"  note: {twin.name} ({twin.state}) names some of the same")
+        same = twin.subjects & entry.subjects
+        whom = "some of the same" if same else "some who may be the same, in another spelling"
+        echo(f"  note: {twin.name} ({twin.state}) names {whom}")
