@@ -68,20 +68,22 @@ def parse(data: bytes) -> tuple[Any, str]:
         )
 
     stated = meta.get("TransferSyntaxUID")
-    body = data[start:]
     notice = ""
-    if stated is not None and stated.is_deflated:
+    if stated is None:
+        data = data[start:]
+    elif stated.is_deflated:
         # Some say so of a plain data set.
         try:
-            body = _inflated(body)
+            data = _inflated(data[start:])
         except zlib.error:
+            data = data[start:]
             notice = OTHER_ENCODING
         stated = None
 
-    image = _read(io.BytesIO(data if stated is not None else body), TAGS)
+    image = _read(io.BytesIO(data), TAGS)
     if "PixelData" not in image and stated is not None:
         # The data set by itself, in the encoding that its first element shows.
-        guessed = _read(io.BytesIO(body), TAGS)
+        guessed = _read(io.BytesIO(data[start:]), TAGS)
         if "PixelData" in guessed and "Rows" in guessed:
             image, stated, notice = guessed, None, OTHER_ENCODING
 

@@ -37,7 +37,7 @@ _FEWEST_OF_A_SIGN = 0.05
 _FEWEST_VALUES = 16
 
 # Rows, with the one below each, that are compared.
-_ROWS = 256
+_ROWS = 64
 
 
 @dataclass(frozen=True)

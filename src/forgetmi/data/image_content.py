@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ ENDINGS = (".dcm", ".dicom")
 
 # The preamble of 128 bytes and the mark after it.
 HEAD = 132
+
+# Some files do not know their size.
+_SMALLEST_READ = 2**16
 
 # What other files begin with, so that the reason can be named.
 _OTHER_KINDS = (
@@ -69,15 +73,17 @@ def read_content(path: Path) -> Content:
         with open_regular(path) as opened:
             head = opened.read(HEAD)
             packed = head.startswith(GZIP)
-            if not packed:
-                kind = kind_of(head, path.name)
-                data = b"" if kind == "npy" else head + opened.read(most_bytes() + 1)
-                return Content(kind, _bounded(data, "holds"))
-            content = head + opened.read(most_bytes())
+            kind = None if packed else kind_of(head, path.name)
+
+            # An array is mapped later. The bound alone would reserve as much memory as the largest film needs.
+            opened.seek(0)
+            size = max(os.fstat(opened.fileno()).st_size, _SMALLEST_READ)
+            data = b"" if kind == "npy" else opened.read(min(size, most_bytes()) + 1)
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
 
-    return _unpacked(content, path.name)
+    _bounded(data, "holds")
+    return _unpacked(data, path.name) if kind is None else Content(kind, data)
 
 
 def _unpacked(packed: bytes, name: str) -> Content:
