@@ -39,6 +39,7 @@ from forgetmi.report import (
     loss_figure,
     patient_figure,
     relearn_figure,
+    rendering,
     roc_figure,
     svg,
     trade_off_figure,
@@ -385,7 +386,11 @@ def drawn_figures() -> Iterator[None]:
     """Here every figure is drawn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("forgetmi.report.svg._drawn", DRAWN)
+
+        # The signs in the pages' common part were drawn, too
+        rendering._environment.cache_clear()
         yield
+        rendering._environment.cache_clear()
 
 
 @pytest.fixture(scope="session")

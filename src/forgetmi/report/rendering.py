@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def render(template: str, **values: Any) -> str:
         template: File in ``templates``.
         values: What the template names.
     """
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """What all pages have in common; made once, with the templates compiled and the signs drawn."""
     # A template that names an unknown value is an error, not an empty place
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -96,7 +103,7 @@ def render(template: str, **values: Any) -> str:
     )
     environment.tests.update(score=_is_score, failed=_is_failed)
 
-    return environment.get_template(template).render(values)
+    return environment
 
 
 def _harmless(value: Any) -> Any:
