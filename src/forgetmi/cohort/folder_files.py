@@ -44,8 +44,13 @@ def files_below(folder: Path, option: str) -> FolderFiles:
         option: The option that names it, for messages.
 
     Raises:
-        CohortError: A folder cannot be read, or there are more files than `MOST_FILES`.
+        CohortError: It is no folder, a folder cannot be read, or there are more files than `MOST_FILES`.
     """
+    if not folder.is_dir():
+        raise CohortError(
+            Fault("there is no such folder", where=f"option {option}", do="Check the path.")
+        )
+
     paths: list[Path] = []
     seen: set[tuple[int, int]] = set()
     apple = broken = met = 0

@@ -25,6 +25,11 @@ def branch_folder(folder: Path, option: str) -> Path:
     Raises:
         CohortError: There is none, or there are several at the same level.
     """
+    if not folder.is_dir():
+        raise CohortError(
+            Fault("there is no such folder", where=f"option {option}", do="Check the path.")
+        )
+
     level = [folder]
     for _ in range(_DEPTH + 1):
         # Folders with branches at this level, and everything below the others

@@ -77,6 +77,15 @@ def read_openi(path: Path) -> OpeniReports:
     Raises:
         CohortError: The path holds no XML, or files that are no reports of the collection; all of them at once.
     """
+    if not path.exists():
+        raise CohortError(
+            Fault(
+                "there is no such folder or archive",
+                where=path.name,
+                do="Give the folder of XML reports, or the tar or zip archive as distributed.",
+            )
+        )
+
     reports: dict[int, OpeniReport] = {}
     faults: list[Fault] = []
     passed = _Passed()

@@ -1,0 +1,2 @@
+open('/tmp/mhand/RAN','w')
+class E: pass
