@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
+from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import CheckpointError, SpecError
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.data.wordpiece import SPECIAL
 from forgetmi.model import checkpoint
@@ -19,7 +22,9 @@ from forgetmi.model.architecture import Architecture
 from forgetmi.model.initialise import build
 from forgetmi.model.pretrained import pretrained_text
 from forgetmi.run import workflow
+from forgetmi.run.dry_run import check_run
 from forgetmi.run.pretrained import check_encoder
+from forgetmi.run.spec import RunSpec
 
 WORDS = (*SPECIAL, "heart", "lungs", "clear", "edema", "no", "the", "is", ".")
 
@@ -142,3 +147,21 @@ def test_conversions_reach_the_checkpoint(tmp_path: Path, small: Any) -> None:
     assert extra["notices"] == [
         "23 weights of the pretrained text encoder were float16 and became float32"
     ]
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path) -> None:
+    architecture = Architecture(stem_width=8, widths=(8, 16), pretrained=str(tmp_path / "bert"))
+    spec = replace(
+        RunSpec(),
+        cohort=SyntheticCohort(patients=20, size=32),
+        images=ImagePreprocessing(size=32),
+        model=architecture,
+    )
+    write_bert(tmp_path / "bert", rows=12, positions=64)
+    (tmp_path / "bert" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(SpecError) as caught:
+        check_run(spec, tmp_path / "out")
+    assert len(caught.value.faults) == 3
+
+    write_bert(tmp_path / "bert")
+    assert check_run(spec, tmp_path / "out") == []

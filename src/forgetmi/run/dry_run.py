@@ -76,13 +76,24 @@ def _check_data(spec: RunSpec) -> None:
 
 
 def _check_architecture(spec: RunSpec, cohort: Cohort) -> None:
-    """The sizes fit together; a pretrained text encoder must be on this machine."""
-    replace(spec.model, download=False).resolve(
+    """The sizes fit together; a pretrained text encoder must be on this machine, whole, and fit its tokenizer."""
+    architecture = replace(spec.model, download=False).resolve(
         size=spec.images.size,
         classes=len(cohort.classes),
         vocabulary=spec.text.vocabulary,
         longest=spec.text.max_length,
     )
+    if not spec.model.pretrained:
+        return
+
+    # What reads weights is imported where an encoder is named.
+    from forgetmi.data.tokenizer import Tokenizer
+    from forgetmi.model.pretrained import pretrained_directory
+    from forgetmi.run.pretrained import check_encoder
+
+    folder = pretrained_directory(spec.model.pretrained)
+    tokenizer = Tokenizer.from_pretrained_directory(folder, max_length=spec.text.max_length)
+    check_encoder(architecture.text, tokenizer)
 
 
 def _check_device(spec: RunSpec) -> None:
