@@ -120,3 +120,13 @@ def test_rounding_moves_a_model_less_than_another_seed(capsys: pytest.CaptureFix
     assert all(
         float(halves) < float(seeds) for halves, seeds in zip(apart[:2], apart[2:], strict=True)
     )
+
+
+def test_the_cost_of_checksums_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("cache_cost").measure(40, 16, tmp_path)
+    cells = [cell.strip() for cell in capsys.readouterr().out.strip().strip("|").split("|")]
+    assert cells[:3] == ["40", "16", "0"]
+    assert cells[9] == "1"
+    assert 64 < int(cells[8]) < 300  # tags, and what an index has in any case

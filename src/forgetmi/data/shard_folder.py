@@ -182,9 +182,10 @@ class ShardFolder:
         if checked[slot]:
             return True
 
+        # Gone, or cut short since its index was read.
         try:
             file = self._opened(number, shard)
-        except OSError:
+        except (OSError, ValueError):
             return False
 
         if shard.sound_pixels(slot, file, self._key) is not None:
