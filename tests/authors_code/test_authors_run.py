@@ -469,7 +469,7 @@ RUINED = {
     "paths that are not there": "base_model_path is not there",
     "weights of no setting": "none of the paper's settings",
     "a retrained model alone": "without base_model_path",
-    "an impossible share": "validation is 1.5",
+    "an impossible share": "validation must be below 1",
 }
 
 

@@ -47,3 +47,13 @@ def test_characters_that_are_none_are_refused(tmp_path: Path, name: str, number:
     np.savez(tmp_path / "s.npz", **values)
     with pytest.raises(EvaluationError, match=f"{name} is no text"):
         Signals.load(tmp_path / "s.npz")
+
+
+@pytest.mark.parametrize("name", ["row", "image_logits", "image_embedding"])
+def test_one_flipped_bit_of_a_value_is_refused(tmp_path: Path, name: str) -> None:
+    signals().save(tmp_path / "s.npz")
+    content = bytearray((tmp_path / "s.npz").read_bytes())
+    content[content.index(getattr(signals(), name).tobytes()) + 3] ^= 1
+    (tmp_path / "s.npz").write_bytes(content)
+    with pytest.raises(EvaluationError, match="cannot be read"):
+        Signals.load(tmp_path / "s.npz")
