@@ -198,7 +198,9 @@ def test_no_deadline_lies_after_the_calendar(
     listed.write_text("patient_id\n7001\n")
     words = ["--who", str(listed), "--ledger", str(tmp_path / "l.sqlite"), "--received", received]
     assert main(["requests", "add", *words]) == 2
-    assert "it would lie after the year 9999" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: --received: ")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,7 @@ def test_a_damaged_ledger_is_one_error(
     connection.close()
     capsys.readouterr()
     assert main(["requests", "list", "--ledger", str(ledger)]) == 2
-    assert capsys.readouterr().err.startswith("error: a?b#c%41.sqlite: the ledger ")
+    assert capsys.readouterr().err.startswith("error: a?b#c%41.sqlite: ")
 
 
 def test_another_programs_database_is_left_alone(
@@ -238,6 +240,6 @@ def test_another_programs_database_is_left_alone(
     connection.commit()
     connection.close()
     assert main(["requests", "list", "--ledger", str(path)]) == 2
-    assert "a database of something else" in capsys.readouterr().err
+    assert "this is no ledger" in capsys.readouterr().err
     tables = sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall()
     assert tables == [("films",)]
