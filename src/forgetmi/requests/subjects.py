@@ -100,13 +100,13 @@ def _telling_faults(
     table: StringTable, identifiers: Sequence[str], words: Sequence[str]
 ) -> list[Fault]:
     """Rows whose identifier also occurs in the free words."""
-    said = set()
+    found = set()
     for text in words:
-        said |= likenesses_in(text)
+        found |= likenesses_in(text)
 
     telling = []
     for row, identifier in enumerate(identifiers):
-        if identifier and not said.isdisjoint(likeness(identifier)):
+        if identifier and not found.isdisjoint(likeness(identifier)):
             telling.append(row)
 
     return [

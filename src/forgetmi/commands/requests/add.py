@@ -89,5 +89,5 @@ def add(argv: Sequence[str]) -> None:
     # A second request of the same patients is allowed, but worth a look
     for twin in ledger.twins(entry):
         same = twin.subjects & entry.subjects
-        whom = "some of the same" if same else "some who may be the same, in another spelling"
-        echo(f"  note: {twin.name} ({twin.state}) names {whom}")
+        named = "some of the same" if same else "some who may be the same, in another spelling"
+        echo(f"  note: {twin.name} ({twin.state}) names {named}")
