@@ -7,9 +7,8 @@ killed one leaves nothing half-done. Raw identifiers are never stored.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from forgetmi.core.errors import EvidenceError, Fault
@@ -19,7 +18,7 @@ from forgetmi.requests.closing import closing_faults, remarks
 from forgetmi.requests.database import Database, create
 from forgetmi.requests.deadlines import Term
 from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, Step
-from forgetmi.requests.seals import write_seal
+from forgetmi.requests.stored_history import write_event, write_run
 from forgetmi.requests.stored_requests import (
     REQUEST_COLUMNS,
     RUN_COLUMNS,
@@ -116,6 +115,7 @@ class Ledger:
             raise EvidenceError(
                 Fault("the request names nobody", do="List at least one patient or study.")
             )
+        # Data under legal hold must be kept for now
         state: State = "on_hold" if scope == "legal_hold" else "open"
 
         with self._database.transaction() as connection:
@@ -131,8 +131,7 @@ class Ledger:
             subjects += [(number, "study", digest) for digest in studies]
             connection.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?, ?)", subjects)
             write_readings(connection, number, readings or {})
-            _write_event(connection, number, state, note)
-            write_seal(connection, number)
+            write_event(connection, number, state, note)
 
         logger.info(
             "request entered: %d patients, %d studies, %s", len(patients), len(studies), state
@@ -157,6 +156,7 @@ class Ledger:
             ).fetchall()
             subjects = read_stored(connection, where=self._name)
 
+        # A number that was mistyped is told, not passed over
         unknown = set(numbers) - {row[0] for row in rows}
         if unknown:
             raise EvidenceError(
@@ -220,7 +220,11 @@ class Ledger:
         Raises:
             EvidenceError: A request was changed since it was gathered.
         """
+        if not entries:
+            raise EvidenceError(Fault("no request is named", where=self._name))
+
         with self._database.transaction() as connection:
+            # Under the write lock: from here on nobody else changes them
             self._refuse_changed(entries)
             last = connection.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0
             batch = last + 1
@@ -236,8 +240,7 @@ class Ledger:
                 write_never_trained(connection, number, (never_trained or {}).get(number, ()))
                 write_absent(connection, number, (absent or {}).get(number, ()), cohort)
                 write_named(connection, number, (named or {}).get(number, {}))
-                _write_event(connection, number, "processing", f"forget list {batch}")
-                write_seal(connection, number)
+                write_event(connection, number, "processing", f"forget list {batch}")
 
             # Last, so that the list is on disk only if everything before it succeeded.
             write()
@@ -247,7 +250,8 @@ class Ledger:
 
     def _refuse_changed(self, entries: Sequence[Entry]) -> None:
         """Refuse requests that another process took, closed or put on hold since they were read."""
-        now = {entry.number: entry for entry in self.entries([entry.number for entry in entries])}
+        numbers = [entry.number for entry in entries]
+        now = {entry.number: entry for entry in self.entries(numbers)}
 
         faults = []
         for entry in entries:
@@ -281,8 +285,7 @@ class Ledger:
                 connection.execute(
                     "UPDATE requests SET state = ? WHERE number = ?", (state, entry.number)
                 )
-                _write_event(connection, entry.number, state, note)
-                write_seal(connection, entry.number)
+                write_event(connection, entry.number, state, note)
 
         logger.info("%d requests are %s now", len(numbers), state)
 
@@ -307,16 +310,20 @@ class Ledger:
                 start from the model in service, and no note says why the requests are closed all the same.
         """
         verdict = record.decision.outcome
+
+        # Judged and closed in one step: nobody changes a request in between
         with self._database.transaction() as connection:
             entries = self._not_final(numbers)
             faults = closing_faults(entries, record, note=note, steps=self.steps())
             if faults:
                 raise EvidenceError(faults)
 
-            _write_run(connection, record, folder)
+            # The model after this run is the one in service now
+            write_run(connection, record, folder)
 
             notes: dict[int, str] = {}
             for entry in entries:
+                # What the verdict leaves out goes into the history, too
                 lines = list(remarks(entry, record))
                 if lines:
                     notes[entry.number] = "; ".join(lines)
@@ -326,8 +333,7 @@ class Ledger:
                     "UPDATE requests SET state = 'closed', record = ? WHERE number = ?",
                     (record.digest, entry.number),
                 )
-                _write_event(connection, entry.number, "closed", event)
-                write_seal(connection, entry.number)
+                write_event(connection, entry.number, "closed", event)
 
         logger.info("%d requests closed by a record, verdict %s", len(entries), verdict)
         return notes
@@ -355,32 +361,3 @@ class Ledger:
                 Fault(f"{entry.name} is {entry.state} already", where=self._name) for entry in final
             )
         return entries
-
-
-def _write_event(connection: sqlite3.Connection, number: int, state: State, note: str) -> None:
-    # Times are stored in UTC, to the second
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    connection.execute(
-        "INSERT INTO events (request, at, state, note) VALUES (?, ?, ?, ?)",
-        (number, now, state, note),
-    )
-
-
-def _write_run(connection: sqlite3.Connection, record: Record, folder: Path) -> None:
-    """Add a run to the history of the model in service, once."""
-    connection.execute(
-        "INSERT OR IGNORE INTO runs (record, folder, at, before, after, verdict, gap, floor, auc_before, auc) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            record.digest,
-            str(folder),
-            record.written,
-            record.model("before").weights,
-            record.model("after").weights,
-            record.decision.outcome,
-            record.finding("unlearned", "gap"),
-            record.finding("retrain", "gap_floor"),
-            record.finding("original", "auc", on="test"),
-            record.finding("unlearned", "auc", on="test"),
-        ),
-    )
