@@ -154,10 +154,11 @@ def test_half_of_a_folder_behind_a_link_is_read(folder: Path, key: Path, tmp_pat
     (tmp_path / "elsewhere" / "images" / "CXR2_IM-0652-1001.png").touch()
     (images / "more").symlink_to(tmp_path / "elsewhere" / "images", target_is_directory=True)
     (images / "CXR1_1_IM-0001-4001.png").symlink_to(tmp_path / "nowhere.png")
+    (images / "itself").symlink_to(images / "itself")
 
     cohort = OpeniCohort(path=folder, images=images, key_file=key).load()
     assert [Path(image).name[:4] for image in cohort.image] == ["CXR1", "CXR2"]
-    assert "1 links lead nowhere and are passed over" in cohort.notices
+    assert "2 links lead nowhere and are passed over" in cohort.notices
     assert len(read_openi_reports(folder)) == 4
 
 

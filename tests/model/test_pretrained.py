@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
+import forgetmi
 from forgetmi.core.errors import SpecError
 from forgetmi.model.initialise import build
 from forgetmi.model.pretrained import pretrained_encoder, pretrained_text, pretrained_weights
@@ -379,3 +381,12 @@ def test_too_many_parameters_are_refused_before_any_is_made() -> None:
     text = TextEncoderSpec(hidden=1_000_000, heads=1000, intermediate=1_000_000)
     with pytest.raises(SpecError, match="parameters"):
         ModelSpec(text=text)
+
+
+def test_no_call_of_ours_lets_the_library_read_a_folder() -> None:
+    # It would follow auto_map, or ask; forgetmi reads folders by itself.
+    sources = Path(forgetmi.__file__).parent.rglob("*.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    found = re.findall(r"\b(?:Auto[A-Z]\w+|\w+\.from_pretrained\(|trust_remote_code=True)", text)
+    assert found == []
+    assert "weights_only=False" not in text

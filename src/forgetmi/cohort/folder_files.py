@@ -112,7 +112,7 @@ def _entries(folder: Path, seen: set[tuple[int, int]], option: str) -> list[tupl
         seen.add(place)
 
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.is_dir(), _exists(entry)) for entry in entries]
+            found = [(entry.name, *_kind(entry)) for entry in entries]
     except OSError as error:
         raise CohortError(
             Fault(
@@ -125,6 +125,9 @@ def _entries(folder: Path, seen: set[tuple[int, int]], option: str) -> list[tupl
     return sorted(found)
 
 
-def _exists(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is there; only links can lead nowhere."""
-    return not entry.is_symlink() or os.path.exists(entry.path)
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Whether an entry is a folder, and whether it is there; links may lead nowhere, or to themselves."""
+    try:
+        return entry.is_dir(), not entry.is_symlink() or os.path.exists(entry.path)
+    except OSError:
+        return False, False

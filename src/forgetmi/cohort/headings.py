@@ -122,7 +122,10 @@ def _joined(name: str) -> Kind | None:
     kinds = [_named(part.strip()) for part in _JOINED.split(name)]
     if len(kinds) < 2 or None in kinds:
         return None
-    return next((kind for kind in WANTED if kind in kinds), "other")
+    for kind in WANTED:
+        if kind in kinds:
+            return kind
+    return "other"
 
 
 def _all_organs(name: str) -> bool:

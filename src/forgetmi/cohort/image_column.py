@@ -80,7 +80,15 @@ def _is_file(locator: str, folders: dict[str, frozenset[str]]) -> bool:
     if folder not in folders:
         try:
             with os.scandir(folder) as entries:
-                folders[folder] = frozenset(entry.name for entry in entries if entry.is_file())
+                folders[folder] = frozenset(entry.name for entry in entries if _is_there(entry))
         except (OSError, ValueError):
             folders[folder] = frozenset()
     return name in folders[folder]
+
+
+def _is_there(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a file; a link to itself is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False

@@ -78,15 +78,16 @@ def read_pretrained_tokenizer(directory: Path) -> dict[str, Any]:
 
 def _from_tokenizer_json(path: Path) -> dict[str, Any]:
     stored = _mapping(path)
-    model, normalizer = stored.get("model"), stored.get("normalizer")
-    _check_rules(model, _MODEL, "model")
-    _check_rules(normalizer, _NORMALIZER, "normalizer")
-    _check_rules(stored.get("pre_tokenizer"), _PRE_TOKENIZER, "pre_tokenizer")
+    model = _checked_rules(stored.get("model"), _MODEL, "model")
+    normalizer = _checked_rules(stored.get("normalizer"), _NORMALIZER, "normalizer")
+    _checked_rules(stored.get("pre_tokenizer"), _PRE_TOKENIZER, "pre_tokenizer")
 
     # A token's id is its position, so the ids must be gapless.
     ids = model.get("vocab")
-    numbers = list(ids.values()) if isinstance(ids, dict) else []
-    if not numbers or any(type(number) is not int for number in numbers):
+    if not isinstance(ids, dict) or not ids:
+        raise _refused("the vocabulary is no mapping of pieces to numbers")
+    numbers = list(ids.values())
+    if any(type(number) is not int for number in numbers):
         raise _refused("the vocabulary is no mapping of pieces to numbers")
     if sorted(numbers) != list(range(len(numbers))):
         raise _refused("the token ids are not 0, 1, 2, ...")
@@ -105,7 +106,7 @@ def _from_vocab_txt(directory: Path) -> dict[str, Any]:
     if (directory / _CONFIG).exists():
         options = _mapping(directory / _CONFIG)
         given = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
-        _check_rules({**_OPTIONS, **given}, _OPTIONS, _CONFIG)
+        _checked_rules({**_OPTIONS, **given}, _OPTIONS, _CONFIG)
 
     name = options.get("tokenizer_class")
     if name is not None and name not in _CLASSES:
@@ -131,8 +132,8 @@ def _case(rules: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {"lowercase": lowercase, "strip_accents": strip_accents}
 
 
-def _check_rules(found: Any, usual: Mapping[str, Any], where: str) -> None:
-    """Refuse rules that we do not have; what is not stated is BERT's."""
+def _checked_rules(found: Any, usual: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The same rules, unless there are some that we do not have; what is not stated is BERT's."""
     if not isinstance(found, dict):
         raise _refused(f"it has no {where} of BERT's kind")
 
@@ -141,6 +142,7 @@ def _check_rules(found: Any, usual: Mapping[str, Any], where: str) -> None:
         stated = found.get(name) if name == "type" else found.get(name, value)
         if stated != value:
             raise _refused(f"{where}: {name} is {quoted(stated)}", f"only {value!r} is supported")
+    return found
 
 
 def _check_added(added: Sequence[Any], vocabulary: Sequence[str]) -> None:

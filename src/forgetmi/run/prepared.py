@@ -120,7 +120,16 @@ def open_checkpoint(
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
     records = SampleStore.of(cohort, store, tokenizer)
     source = loaded.extra.get("source")
-    return Prepared(cohort, records, images, loaded.spec, source), loaded
+    notices = _notices(loaded.extra)
+    return Prepared(cohort, records, images, loaded.spec, source, notices), loaded
+
+
+def _notices(extra: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was said of a pretrained text encoder when the checkpoint was made."""
+    notices = extra.get("notices")
+    if not isinstance(notices, list):
+        return ()
+    return tuple(notice for notice in notices if isinstance(notice, str))
 
 
 def image_rules(preprocessing: Mapping[str, Any], *, where: str) -> ImagePreprocessing:
