@@ -111,6 +111,11 @@ def test_every_kind_of_difference(folder: Path, one: str, other: str, words: str
     assert words in found[0]
 
 
+def test_a_misspelt_rule_is_refused(folder: Path) -> None:
+    found = refused(table(folder, ["p1", "p2"]), "leading_zeros")  # type: ignore[arg-type]
+    assert "Did you mean 'leading-zeros'?" in found[0]
+
+
 def test_another_rule_does_not_cover_it(folder: Path) -> None:
     path = table(folder, ["007", "7", "a1", "A1"])
     assert len(refused(path)) == 2
@@ -138,6 +143,7 @@ def test_words_for_missing_in_a_group_are_no_group(folder: Path) -> None:
     assert cohort.group[0] == digest("p1")
     assert cohort.group[1] == digest("p2")
     assert cohort.group[2] == cohort.group[3] != digest("p3")
+    assert "2 rows have a word for a missing value as their group" in cohort.notices[0]
 
 
 def test_groups_and_studies_in_two_spellings(folder: Path) -> None:

@@ -149,6 +149,15 @@ def _spelling_notices(rows: RawRows, written: _Identifiers, patient: Strings) ->
             f"{hidden} rows have identifiers with invisible marks or decomposed characters, which do not count"
         )
 
+    # A group of nan would have joined people who have none
+    if rows.group is not None and written.group is not None:
+        named = np.array([bool(cell.strip()) for cell in rows.group], dtype=bool)
+        missing = int(np.sum(named & (written.group == "")))
+        if missing:
+            notices.append(
+                f"{missing} rows have a word for a missing value as their group, which is then the patient alone"
+            )
+
     # Spellings that the user's rules or mapping brought together
     spellings = len(codes(written.patient)[1])
     people = len(codes(patient)[1])

@@ -123,10 +123,9 @@ def _two_spellings(findings: Findings, role: Role, texts: Strings, pair: tuple[i
     first, second = pair
     rules = differences(str(texts[first]), str(texts[second]))
     column = findings.rows.columns.get(role, role)
-    who = {"patient": "patient", "study": "study", "group": "group"}[role]
     words = " ".join(rules)
     return Fault(
-        f"the {who}'s identifier differs from that of another row only in {in_words(rules)}",
+        f"the {role}'s identifier differs from that of another row only in {in_words(rules)}",
         where=f"{findings.rows.where(second)}, column {column!r}, patient {findings.patient[second]}",
         why=f"compare {findings.rows.where(first)}, patient {findings.patient[first]}",
         do=f"If both are one, say so with --cohort.same-identifiers {words}; if never, with "

@@ -13,6 +13,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from forgetmi.core.arrays import Strings, codes
+from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.printable import quoted
+from forgetmi.core.suggest import did_you_mean
 
 # In what two spellings may differ and still name the same; "never" = in nothing.
 Same = Literal["never", "leading-zeros", "decimals", "case", "punctuation", "blanks", "unicode"]
@@ -203,6 +206,19 @@ class Identity:
 
     same: tuple[Same, ...] = ()
     written: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        # A rule that is misspelt would leave its spellings apart
+        for rule in self.same:
+            if rule not in get_args(Same):
+                known = f"One of: {', '.join(get_args(Same))}."
+                raise CohortError(
+                    Fault(
+                        f"there is no rule {quoted(rule)} for identifiers",
+                        where="option same_identifiers",
+                        do=did_you_mean(str(rule), get_args(Same), then=known),
+                    )
+                )
 
     @property
     def rules(self) -> tuple[str, ...]:
