@@ -19,8 +19,8 @@ from forgetmi.data.window import RELEASED
 
 _RLE = "RLE"
 
-# Rows that are counted and looked up at a time.
-_BLOCK = 32
+# Pixels that are counted and looked up at a time.
+_BLOCK = 2**18
 
 
 def read_dicom(data: bytes, *, window: str, invert: bool) -> Decoded:
@@ -75,7 +75,7 @@ def _film(image: Any, *, window: str, invert: bool) -> Decoded:
     cell, corrected = fitting_cell(words, counts, padded, stated)
     image.BitsStored = cell.stored
     image.PixelRepresentation = int(cell.signed)
-    words, exchanged = in_fitting_shape(words, cell.samples(np.arange(len(counts))))
+    words, exchanged = in_fitting_shape(words, cell.samples(np.arange(len(counts), dtype=np.int32)))
 
     # Each word that occurs becomes a grey value; each pixel is looked up.
     occurring = np.flatnonzero(counts)
@@ -97,7 +97,8 @@ def _film(image: Any, *, window: str, invert: bool) -> Decoded:
 
 def _blocks(array: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """The rows in parts that fit a processor's cache: numpy makes numbers of 8 bytes of them on the way."""
-    return [array[start : start + _BLOCK] for start in range(0, len(array), _BLOCK)]
+    rows = max(1, _BLOCK // array.shape[1])
+    return [array[start : start + rows] for start in range(0, len(array), rows)]
 
 
 def _words(image: Any) -> npt.NDArray[Any]:

@@ -150,7 +150,7 @@ def in_fitting_shape(words: Ints, meaning: Ints) -> tuple[Ints, str]:
 
     Args:
         words: unsigned[h, w].
-        meaning: int64[2 ** allocated], what each word means.
+        meaning: int32[2 ** allocated], what each word means.
 
     Returns:
         The words in the shape that fits, and what was corrected, in words.
@@ -161,7 +161,8 @@ def in_fitting_shape(words: Ints, meaning: Ints) -> tuple[Ints, str]:
 
     exchanged = words.reshape(width, height)
     above, exchanged_above = _row_steps(meaning, words), _row_steps(meaning, exchanged)
-    beside = float(np.abs(np.diff(meaning[_compared_rows(words)], axis=2)).mean())
+    along = np.take(meaning, _compared_rows(words)[:, 0], mode="clip")
+    beside = float(np.abs(np.diff(along, axis=1)).mean())
     if above > _TIMES_EXCHANGED * max(exchanged_above, beside):
         return exchanged, "Rows and Columns were exchanged, as their reading shears the picture"
     return words, ""
@@ -169,7 +170,7 @@ def in_fitting_shape(words: Ints, meaning: Ints) -> tuple[Ints, str]:
 
 def _row_steps(meaning: Ints, words: Ints) -> float:
     """The mean difference between a pixel and the one below."""
-    rows = meaning[_compared_rows(words)]
+    rows = np.take(meaning, _compared_rows(words), mode="clip")
     return float(np.abs(rows[:, 1] - rows[:, 0]).mean())
 
 
@@ -252,22 +253,24 @@ def _compared_rows(words: Ints) -> Ints:
 def _half_range(cell: Cell, padded: Ints, counts: Ints) -> float:
     """Half of the range of nearly all pixels: a thousandth at each end does not count."""
     meaning = cell.samples(np.arange(len(counts)))
-    times = np.where(padded, 0, counts)
-    order = np.argsort(meaning, kind="stable")
-    ordered, running = meaning[order], np.cumsum(times[order])
-    last = len(order) - 1
+    lowest = int(meaning.min())
+    running = np.cumsum(np.bincount(meaning - lowest, weights=np.where(padded, 0, counts)))
+
+    last = len(running) - 1
     low = np.searchsorted(running, running[-1] * _FEW, side="right").clip(max=last)
     high = np.searchsorted(running, running[-1] * (1 - _FEW)).clip(max=last)
-    return max(1.0, float(ordered[high] - ordered[low]) / 2)
+    return max(1.0, float(high - low) / 2)
 
 
 def _steps(cell: Cell, rows: Ints, padded: Ints) -> Ints:
     """How much neighbours differ, to the right and down; 0 where one of them is padding."""
-    meaning = cell.samples(np.arange(len(padded)))
-    values, outside = meaning[rows], padded[rows]
+    meaning = cell.samples(np.arange(len(padded), dtype=np.int32))
+    values = np.take(meaning, rows, mode="clip")
 
     beside = np.abs(np.diff(values, axis=2))
-    beside[outside[:, :, 1:] | outside[:, :, :-1]] = 0
     below = np.abs(values[:, 1] - values[:, 0])
-    below[outside[:, 0] | outside[:, 1]] = 0
+    if padded.any():
+        outside = padded[rows]
+        beside[outside[:, :, 1:] | outside[:, :, :-1]] = 0
+        below[outside[:, 0] | outside[:, 1]] = 0
     return np.concatenate([beside.ravel(), below.ravel()])
