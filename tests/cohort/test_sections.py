@@ -164,6 +164,12 @@ def test_organs_and_views_begin_the_findings_of_a_report_that_names_none() -> No
         ("CHEST PAIN", None),
         ("NOTE", None),
         ("There is no comparison", None),
+        ("Impression/plan", "impression"),
+        ("Findings (chest)", "finding"),
+        ("Chest x-ray findings", "finding"),
+        ("Overall impression", "impression"),
+        ("The following are the findings", None),
+        ("Prior history", None),
     ],
 )
 def test_kinds_of_headings(heading: str, kind: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 # What a section is: one that is read, an addendum, known but not read, a part of the findings, a title over everything.
@@ -62,6 +63,8 @@ _VIEW = re.compile(
     r".*\b(?:pa|ap|lat|lateral|frontal|portable|supine|upright|views?|radiographs?|x-?rays?|films?)\b.*"
 )
 _ADDENDUM = re.compile(r"(?:final |revised )?addend(?:um|a)\b.*")
+_BEGINS = re.compile(r"(findings?|impressions?|conclusions?|recommendations?) ?(?:[/(&,]|and\b)")
+_ENDS = re.compile(r"(?:[\w-]+ ){1,2}(findings?|impressions?|conclusions?|recommendations?)")
 _JOINED = re.compile(r" and |[/,&+]")
 
 
@@ -79,12 +82,13 @@ _KINDS = _by_name()
 _ORGAN_NAMES = frozenset(_ORGANS.split("|"))
 
 
+@lru_cache(maxsize=4096)
 def kind_of(heading: str) -> Kind | None:
     """What a heading says the text after it is.
 
     Args:
-        heading: Its words, without colon. In capitals, one known word is enough ("CHEST FINDINGS"); otherwise all of it
-            must be known ("Findings and impression").
+        heading: Its words, without colon. In capitals, one known word is enough ("PRIOR HISTORY"); otherwise all of it
+            must be known, but of a heading that is read the first or last word ("Impression/plan", "Other findings").
 
     Returns:
         Its kind; None = it is no known heading, so that it belongs to the section it stands in.
@@ -108,8 +112,11 @@ def kind_of(heading: str) -> Kind | None:
     if (kind := _joined(name)) is not None:
         return kind
 
-    # Known by one of its words.
-    return _by_word(name) if capitals else None
+    # Known by one of its words: any in capitals, else the first ("Impression/plan") or the last ("Other findings").
+    if capitals:
+        return _by_word(name)
+    match = _BEGINS.match(name) or _ENDS.fullmatch(name)
+    return None if match is None else _named(match[1])
 
 
 def _named(name: str) -> Kind | None:

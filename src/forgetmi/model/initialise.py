@@ -90,7 +90,7 @@ def _copy_pretrained(model: ImageText, chosen: Iterable[str]) -> None:
     if not below:
         return
 
-    # What the pretrained encoder lacks keeps its random weights.
+    # What the pretrained encoder lacks, its pooler at most, keeps its random weights.
     weights = model.state_dict(keep_vars=True)
     for name, value in pretrained_weights(model.spec.text).items():
         name = f"{_BERT}{name}"
