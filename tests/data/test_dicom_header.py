@@ -298,6 +298,26 @@ def test_a_compressed_image_of_another_size_is_refused_before_it_is_decoded(
         decoded(tmp_path / "x.dcm", bytes(content))
 
 
+def test_a_decoder_that_panics_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoder of run lengths, in Rust, raises what is no Exception; stopping the program is none of its faults."""
+
+    class PanicError(BaseException):
+        pass
+
+    def raising(error: type[BaseException]) -> Callable[..., object]:
+        def decode(*_: object) -> object:
+            raise error
+
+        return decode
+
+    monkeypatch.setattr("forgetmi.data.dicom._pixels", raising(PanicError))
+    with pytest.raises(ImageFault, match="truncated or damaged"):
+        decoded(tmp_path / "x.dcm", dicom())
+    monkeypatch.setattr("forgetmi.data.dicom._pixels", raising(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        decoded(tmp_path / "x.dcm", dicom())
+
+
 def test_the_index_of_a_disc_is_named(tmp_path: Path) -> None:
     image = dicom()
     image.SOPClassUID = "1.2.840.10008.1.3.10"

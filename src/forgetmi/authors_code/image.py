@@ -90,7 +90,9 @@ def read_image(
     try:
         with silence(), open_regular(path) as file:
             pixels = _decode(file, kind)
-    except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - decoders raise anything; one in Rust raises no Exception
         advice = f"{DAMAGED} Compressed files need the extra: pip install 'forgetmi[dicom]'."
         raise ImageFault(
             f"the {kind or 'file'} image cannot be read",

@@ -43,9 +43,9 @@ def read_dicom(data: bytes, *, window: str, invert: bool) -> Decoded:
             decoded = _film(image, window=window, invert=invert)
         else:
             decoded = by_maximum(_pixels(image) @ LUMA, TO_GREY)
-    except ImageFault:
+    except (ImageFault, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # noqa: BLE001 - a damaged file can make the decoders raise anything
+    except BaseException as error:  # noqa: BLE001 - decoders raise anything; one in Rust raises no Exception
         raise ImageFault(
             "the DICOM file is truncated or damaged, or its pixels do not fit its header",
             type(error).__name__,
