@@ -371,6 +371,13 @@ def test_weights_of_other_libraries_are_named(folder: Path) -> None:
         read(folder)
 
 
+def test_a_link_that_leads_nowhere_is_not_passed_over(folder: Path, weights: Weights) -> None:
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").symlink_to(folder / "blob")
+    with pytest.raises(SpecError, match=r"model\.safetensors.*there is no such file"):
+        read(folder)
+
+
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "model.safetensors")
     with pytest.raises(SpecError, match="it is a pipe"):

@@ -250,6 +250,11 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
 
 def _check_complete(directory: Path) -> None:
     """Refuse a directory without the three files of a checkpoint."""
+    if not directory.is_dir():
+        raise CheckpointError(
+            Fault("there is no such checkpoint", where=directory.name, do="Name its folder.")
+        )
+
     missing = []
     for name in (WEIGHTS, FACTS, VOCABULARY):
         if not (directory / name).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         SpecError: There are none, a file is cut, damaged, empty or a git-lfs pointer, or an index names files that are
             not there or outside the folder; all files at once.
     """
-    present = [name for name in WEIGHT_FILES if (folder / name).exists()]
+    present = [name for name in WEIGHT_FILES if os.path.lexists(folder / name)]
     if not present:
         raise SpecError(_nothing(folder))
 
@@ -199,17 +200,11 @@ def check_beginning(path: Path) -> None:
         raise WeightFileError("it is a web page, not the weights")
 
 
+# Names of types in safetensors files; others are no numbers of ours.
 _SAFE_TYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+    **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
+    **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
+    **{"U8": torch.uint8, "BOOL": torch.bool},
 }
 
 
