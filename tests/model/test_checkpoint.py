@@ -175,4 +175,8 @@ def test_unknown_fields_formats_and_bad_specs_are_refused(stored):
     rewrite(spec={**spec, "colour": 1})
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(directory)
-    assert "colour" in str(caught.value)
+    # What a stored file holds is not quoted.
+    assert "unknown key at the top (not quoted). Known here: image, text, classes" in str(
+        caught.value
+    )
+    assert len(caught.value.faults) == 2

@@ -81,7 +81,8 @@ class _Reader:
                 known = f"Known here: {', '.join(fields)}."
                 advice = did_you_mean(str(key)[:MOST_VALUE], fields, then=known)
                 # A stored file is written by a program: what else it holds may be another file's content
-                shown = f"a key under {path or 'the top'}" if self.complete else key_named(key_path)
+                where = f"in {path}" if path else "at the top"
+                shown = f"key {where} (not quoted)" if self.complete else key_named(key_path)
                 self._fault(f"unknown {shown}", do=known if self.complete else advice)
             elif top and key in self.choices:
                 arguments[key] = self._choose(self.choices[key], value, key_path)
