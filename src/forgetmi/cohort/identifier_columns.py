@@ -113,8 +113,8 @@ def hidden_marks(columns: Sequence[tuple[Strings, Strings]]) -> Ints:
     """
     changed = np.zeros(len(columns[0][0]), dtype=bool)
     for cells, texts in columns:
-        for row, (cell, text) in enumerate(zip(cells, texts, strict=True)):
-            changed[row] |= bool(text) and cell.strip() != text
+        for row in np.flatnonzero(cells != texts):
+            changed[row] |= bool(texts[row]) and cells[row].strip() != texts[row]
     return np.flatnonzero(changed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -52,6 +53,9 @@ _SCIENTIFIC = re.compile(r"[+-]?(\d+([.,]\d+)?e[+-]\d+|\d+[.,]\d+e\d+)", re.IGNO
 _DECIMAL = re.compile(r"[+-]?(\d+)[.,]0+")
 # Small letters and numbers without zeros in front, which no rule changes; most identifiers are so
 _PLAIN = re.compile(r"(?:[a-z]+|[1-9][0-9]*|0(?![0-9]))+")
+_ASCII_MARKS = dict.fromkeys(map(ord, string.punctuation))
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+_POINT_ZERO = re.compile(r"(?<=[0-9])[.,]0+$")
 _DIGITS_KEPT = 15  # digits of a whole number that a spreadsheet keeps
 _EXACT = 2**53  # whole numbers that a floating-point number keeps
 
@@ -109,14 +113,16 @@ def folded(text: str, rules: Iterable[str]) -> str:
 
     # 7.0 and 007 are 7; zeros begin any number within an identifier
     if "decimals" in chosen:
-        kept = re.sub(r"(?<=[0-9])[.,]0+$", "", kept)
+        kept = _POINT_ZERO.sub("", kept)
     if "leading-zeros" in chosen:
-        kept = re.sub(r"(?<![0-9])0+(?=[0-9])", "", kept)
+        kept = _LEADING_ZEROS.sub("", kept)
 
     if "case" in chosen:
         kept = unicodedata.normalize("NFC", kept.casefold())
     if "punctuation" in chosen:
-        kept = "".join(mark for mark in kept if unicodedata.category(mark)[0] not in "PS")
+        kept = kept.translate(_ASCII_MARKS)
+        if not kept.isascii():
+            kept = "".join(mark for mark in kept if unicodedata.category(mark)[0] not in "PS")
     if "blanks" in chosen:
         kept = "".join(kept.split())
     return kept.strip() or text
@@ -129,6 +135,8 @@ def likeness(text: str) -> tuple[str, ...]:
 
     # Zeros count before punctuation is gone (12-05, 12-5) and after it (12-05, 1205)
     without_zeros = folded(text, RULES)
+    if text.isascii() and "0" not in text:
+        return (without_zeros,)
     others = [rule for rule in RULES if rule != "leading-zeros"]
     zeros_last = folded(folded(text, others), ("leading-zeros",))
     return tuple(dict.fromkeys((without_zeros, zeros_last)))
@@ -147,6 +155,11 @@ def changing(text: str) -> tuple[str, ...]:
     """The rules that would change an identifier."""
     if _PLAIN.fullmatch(text):
         return ()
+
+    # Each rule by itself, without a call where ASCII shows that it changes nothing
+    if text.isascii() and "0" not in text:
+        idle = {"unicode", "decimals", "leading-zeros"}
+        return tuple(rule for rule in RULES if rule not in idle and folded(text, (rule,)) != text)
     return tuple(rule for rule in RULES if folded(text, (rule,)) != text)
 
 
