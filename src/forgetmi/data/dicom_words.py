@@ -164,7 +164,7 @@ def in_fitting_shape(words: Ints, meaning: Ints) -> tuple[Ints, str]:
     along = np.take(meaning, _compared_rows(words)[:, 0], mode="clip")
     beside = float(np.abs(np.diff(along, axis=1)).mean())
     if above > _TIMES_EXCHANGED * max(exchanged_above, beside):
-        return exchanged, "Rows and Columns were exchanged, as their reading shears the picture"
+        return exchanged, "Rows and Columns were exchanged: as stated they shear the picture"
     return words, ""
 
 
@@ -209,7 +209,7 @@ def _others(stated: Cell) -> list[tuple[Cell, str]]:
     other_sign = replace(stated, signed=not stated.signed)
     lowest = replace(stated, high=stated.stored - 1)
     whole = Cell(bits, bits, bits - 1, stated.signed)
-    taken = "was corrected, as its reading tears the picture"
+    taken = "was corrected: as stated it tears the picture"
 
     others = [
         (other_sign, f"PixelRepresentation {taken}"),
