@@ -66,18 +66,18 @@ class _Short(Repr):
         self.maxlevel = 4
         self.maxother = limit
 
-    def repr_int(self, value: int, level: int) -> str:
+    def repr_int(self, x: int, level: int) -> str:
         """A whole number; those of thousands of digits have no decimal text in Python."""
-        if abs(value) < 10**20:
-            return repr(value)
-        digits = value.bit_length() * 30_103 // 100_000 + 1
+        if abs(x) < 10**20:
+            return repr(x)
+        digits = x.bit_length() * 30_103 // 100_000 + 1
         return f"a whole number of about {digits} digits"
 
-    def repr_str(self, value: str, level: int) -> str:
+    def repr_str(self, x: str, level: int) -> str:
         """Text, cut where it is too long."""
-        if len(value) <= self.limit:
-            return repr(value)
-        return f"{value[: self.limit]!r}... ({len(value)} characters)"
+        if len(x) <= self.limit:
+            return repr(x)
+        return f"{x[: self.limit]!r}... ({len(x)} characters)"
 
 
 def _escaped(character: str) -> str:
