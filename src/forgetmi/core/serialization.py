@@ -83,7 +83,7 @@ class _Reader:
                 # A stored file is written by a program: what else it holds may be another file's content
                 where = f"in {path}" if path else "at the top"
                 shown = f"key {where} (not quoted)" if self.complete else key_named(key_path)
-                self._fault(f"unknown {shown}", do=known if self.complete else advice)
+                self._fault(f"unknown {shown}", do=advice)
             elif top and key in self.choices:
                 arguments[key] = self._choose(self.choices[key], value, key_path)
             else:
