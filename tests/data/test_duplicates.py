@@ -195,3 +195,21 @@ def test_a_copied_report_is_listed_by_study(
         ("same report", cohort.study[a], cohort.study[b])
     ]
     assert UNIQUE not in str(found)
+
+
+def test_films_are_compared_by_the_models_window(films, tmp_path, monkeypatch) -> None:
+    """A window that no film can be shown through hinders the search no more than the models."""
+    seen: list[str] = []
+
+    def recorded(cohort, preprocessing, **options):
+        seen.append(preprocessing.window)
+        return build_image_store(cohort, preprocessing, **options)
+
+    monkeypatch.setattr("forgetmi.data.duplicates.build_image_store", recorded)
+    for images in (
+        None,
+        ImagePreprocessing(size=32, window="none"),
+        ImagePreprocessing(invert=False),
+    ):
+        find_duplicates(*films, cache=tmp_path, images=images)
+    assert seen == ["first", "none", "released"]

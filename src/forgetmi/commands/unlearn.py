@@ -14,6 +14,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_json
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
+from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import RunSpec
@@ -141,7 +142,7 @@ def _unlearn(
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_partition(named_after(options.out, "partition.json"), partition)
     if spec.duplicates:
-        _scan_duplicates(options.out, cohort, partition, display)
+        _scan_duplicates(options.out, cohort, partition, prepared.images, display)
 
     # An interrupted unlearning goes on from its state.
     state = state_file(options.out)
@@ -179,7 +180,11 @@ def _unlearn(
 
 
 def _scan_duplicates(
-    out: Path, cohort: Cohort, partition: Partition, display: ProgressDisplay
+    out: Path,
+    cohort: Cohort,
+    partition: Partition,
+    images: ImagePreprocessing,
+    display: ProgressDisplay,
 ) -> None:
     """Look for copies of forgotten images and reports under other patients, and warn of them."""
     from forgetmi.data.duplicates import find_duplicates
@@ -189,6 +194,7 @@ def _scan_duplicates(
         cohort,
         partition,
         cache=default_cache(),
+        images=images,
         progress=lambda done, total: display.update("copies", done, total),
     )
 

@@ -15,6 +15,7 @@ from forgetmi.data.image_copies import SIDE, same_images
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.report_copies import same_reports
+from forgetmi.data.window import FIRST
 
 
 def find_duplicates(
@@ -22,6 +23,7 @@ def find_duplicates(
     partition: Partition,
     *,
     cache: Path,
+    images: ImagePreprocessing | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NearDuplicates:
     """List what is forgotten and lives on as a copy elsewhere.
@@ -35,12 +37,14 @@ def find_duplicates(
         cohort: The cohort.
         partition: Its forgotten rows are compared with all others.
         cache: Folder of prepared images.
+        images: How the models' images are prepared, whose window is used here, too; default: the first of each film.
         progress: Called with (images prepared, total number of images).
 
     Raises:
         CohortError: Images cannot be read.
     """
-    preprocessing = ImagePreprocessing(size=SIDE, fit="stretch")
+    window = (images or ImagePreprocessing()).reading.get("window", FIRST)
+    preprocessing = ImagePreprocessing(size=SIDE, fit="stretch", window=window)
     store = build_image_store(cohort, preprocessing, cache=cache, progress=progress)
 
     # The set of each row, and whether it is forgotten or in any other.

@@ -122,7 +122,11 @@ def _find_duplicates(
 
     logger.info("search for near-duplicates begun")
     duplicates = find_duplicates(
-        data.cohort, data.partition, cache=default_cache(), progress=progress
+        data.cohort,
+        data.partition,
+        cache=default_cache(),
+        images=data.prepared.images,
+        progress=progress,
     )
     logger.info("search for near-duplicates finished: %d found", len(duplicates.pairs))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def gather(
         manifest=describe(directory, spec, cohort, warnings=(*notices, *warnings), command=command),
         duplicates=duplicates,
         audit=audit,
-        examples=examples(cohort, partition),
+        examples=examples(cohort, partition, reading=spec.images.reading),
     )
 
 
@@ -158,8 +159,10 @@ def derived(spec: RunSpec, info: MethodInfo, trace: StoredTrace) -> list[str]:
     return sentences
 
 
-def examples(cohort: Cohort, partition: Partition, count: int = 3) -> tuple[Example, ...]:
-    """A few radiographs of withdrawn and of never-seen patients, where the cohort allows it."""
+def examples(
+    cohort: Cohort, partition: Partition, count: int = 3, *, reading: Mapping[str, Any]
+) -> tuple[Example, ...]:
+    """A few radiographs of withdrawn and never-seen patients, where the cohort allows it, read as the models' are."""
     if not cohort.show_images:
         return ()
 
@@ -174,7 +177,7 @@ def examples(cohort: Cohort, partition: Partition, count: int = 3) -> tuple[Exam
                 continue
             label = int(cohort.label[row])
             grade = cohort.classes[label] if label >= 0 else ""
-            pixels = read_image(str(cohort.image[row])).pixels
+            pixels = read_image(str(cohort.image[row]), **reading).pixels
             shown.append(Example(pixels, run_text.caption(group, grade)))
 
     return tuple(shown)
