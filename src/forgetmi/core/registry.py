@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import quoted
 from forgetmi.core.suggest import did_you_mean
 
 # The project file of a checkout; an installed package has none.
@@ -101,7 +102,7 @@ class Registry:
 
         known = self.names()
         return Fault(
-            f"there is no {self.kind} named {name!r}",
+            f"there is no {self.kind} named {quoted(name)}",
             do=did_you_mean(name, known, then=f"Known: {', '.join(known)}."),
         )
 

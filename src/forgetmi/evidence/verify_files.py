@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from forgetmi.core.errors import Fault
+from forgetmi.core.printable import quoted
 from forgetmi.evidence.record import RECORD, Record
 from forgetmi.evidence.record_files import run_files, sha256_of
 from forgetmi.evidence.verify_signature import RESTORE
@@ -22,7 +23,9 @@ def names_outside(record: Record) -> list[Fault]:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             faults.append(
-                Fault(f"the record names a file outside its directory: {name!r}", where=RECORD)
+                Fault(
+                    f"the record names a file outside its directory: {quoted(name)}", where=RECORD
+                )
             )
     return faults
 

@@ -56,7 +56,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     for name in sorted(FIELDS - set(facts)):
         faults.append(Fault(f"field {name!r} is missing", where=where))
     for name in sorted(set(facts) - FIELDS - {MEMBERS}):
-        faults.append(Fault(f"unknown field {name!r}", where=where))
+        faults.append(Fault(f"unknown field {quoted(name)}", where=where))
 
     # A changed field, the digest of the weights included.
     if digest != facts_digest(facts):

@@ -13,6 +13,7 @@ import yaml
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import quoted
 from forgetmi.core.ranges import (
     AtLeast,
     AtMost,
@@ -305,7 +306,7 @@ def applied(spec: RunSpec, options: Mapping[str, Any], *, where: str) -> RunSpec
         for key in path:
             part = part.setdefault(key, {}) if isinstance(part, dict) else None
         if not isinstance(part, dict):
-            raise SpecError(Fault(f"unknown option {name!r}", where=where))
+            raise SpecError(Fault(f"unknown option {quoted(name)}", where=where))
 
         part[last] = value
 
