@@ -232,7 +232,9 @@ for _name, _syntax in _ENCODINGS.items():
                 "TransferSyntaxUID",
             )
 for _name, _syntax in (("RLE", RLELossless), ("JPEG 2000", JPEG2000Lossless)):
-    for _uid in {ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless, RLELossless} - {_syntax}:
+    for _uid in (ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless, RLELossless):
+        if _uid == _syntax:
+            continue
         FILES[f"{_name} called {_uid.name}"] = (
             dicom(syntax=_syntax),
             lambda content, uid=_uid: under(uid, content),

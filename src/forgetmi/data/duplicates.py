@@ -71,9 +71,9 @@ def find_duplicates(
 
     # Images, of rows that have one.
     has_image = store.shard >= 0
-    images = np.flatnonzero(forgotten & has_image)
+    forgotten_images = np.flatnonzero(forgotten & has_image)
     other_images = np.flatnonzero(other & has_image)
-    for row, other_row, kind, similarity in same_images(store, images, other_images):
+    for row, other_row, kind, similarity in same_images(store, forgotten_images, other_images):
         pairs.append(pair(kind, similarity, row, other_row, cohort.image_id))
 
     # Reports, one row a study.
@@ -88,6 +88,6 @@ def find_duplicates(
     pairs.sort(key=lambda found: (-found.similarity, found.item, found.other_item))
     return NearDuplicates(
         pairs=tuple(pairs),
-        images=(len(images), len(other_images)),
+        images=(len(forgotten_images), len(other_images)),
         reports=(len(reports), len(other_reports)),
     )
