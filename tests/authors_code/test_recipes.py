@@ -62,7 +62,7 @@ def test_decay_spares_what_the_published_trainers_spare(model: ImageText, recipe
 def test_the_example_files_are_the_recipes(name: str, recipe: Recipe) -> None:
     stored = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
     assert from_plain(Recipe, stored["training"], where=name) == recipe
-    assert stored["images"] == {"size": 2048, "fit": "center_crop"}
+    assert stored["images"] == {"size": 2048, "fit": "center_crop", "window": "released"}
     assert stored["model"]["preset"] == "paper"
 
 

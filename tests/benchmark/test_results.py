@@ -282,6 +282,7 @@ def test_key_of_a_model_covers_whatever_makes_it_and_its_predictions() -> None:
     assert driven - set(found) == {
         "forgetmi.model.checkpoint",
         "forgetmi.model.checkpoint_facts",
+        "forgetmi.model.checkpoint_weights",
         "forgetmi.model.ensemble",
     }
 
