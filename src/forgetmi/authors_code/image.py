@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,27 +13,11 @@ from PIL import Image
 
 from forgetmi.core.regular_file import open_regular
 from forgetmi.data.decode import DAMAGED, ImageFault, silence
+from forgetmi.data.dicom_file import PIXEL_TAGS
 from forgetmi.data.preprocessing import ImagePreprocessing
 
 Pixels = npt.NDArray[np.float32]
 SIZE = 2048
-
-# All that the pixels need by the release's rule; no name, number or date of a patient is read.
-TAGS: list[Any] = [
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelData",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-]
 
 
 @dataclass(frozen=True)
@@ -120,7 +104,9 @@ def read_image(
 
 def _decode(file: BinaryIO, kind: str) -> Pixels:
     if kind == ".dcm":
-        return pydicom.dcmread(file, force=True, specific_tags=TAGS).pixel_array.astype(np.float32)
+        return pydicom.dcmread(file, force=True, specific_tags=PIXEL_TAGS).pixel_array.astype(
+            np.float32
+        )
     if kind == ".png":
         with Image.open(file) as opened:
             return np.asarray(opened).astype(np.float32)

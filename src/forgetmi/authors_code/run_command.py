@@ -198,4 +198,7 @@ def _differences(runs: Sequence[AuthorsRun]) -> list[dict[str, Any]]:
         if any(values[key] != first[key] for values in flat):
             varied.append(key)
 
-    return [{key: values[key] for key in varied} for values in flat]
+    differences = []
+    for values in flat:
+        differences.append({key: values[key] for key in varied})
+    return differences

@@ -88,7 +88,11 @@ def forget_films(cache: Path, locators: Sequence[str]) -> Removed:
     leftovers = _remove_leftovers(folder)
     entries = seen.forget(contents, all_contents)
 
-    films = [sum(removed[content] for content in contents.get(place, ())) for place in places]
+    films = []
+    for place in places:
+        of_place = contents.get(place, ())
+        films.append(sum(removed[content] for content in of_place))
+
     return Removed(
         films=tuple(films),
         images=removed.total(),

@@ -12,8 +12,8 @@ from forgetmi.data.decoded import ImageFault
 from forgetmi.data.image_bounds import most_bytes, too_many_bytes
 from forgetmi.data.image_content import GZIP, HEAD, marks_dicom, read_content
 
-# Nothing else is parsed: no name, number or date of a patient is ever read.
-TAGS: list[Any] = [
+# How pixels are stored, and the pixels
+PIXEL_TAGS: list[Any] = [
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -24,6 +24,13 @@ TAGS: list[Any] = [
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
+    "PixelData",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+]
+
+# What their values mean
+MEANING_TAGS: list[Any] = [
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
     "ModalityLUTSequence",
@@ -34,10 +41,10 @@ TAGS: list[Any] = [
     "WindowWidth",
     "VOILUTFunction",
     "PresentationLUTShape",
-    "PixelData",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
 ]
+
+# Nothing else is parsed: no name, number or date of a patient is ever read.
+TAGS = [*PIXEL_TAGS, *MEANING_TAGS]
 
 _DISC_INDEX = "1.2.840.10008.1.3.10"
 _META_GROUP = 0x0002

@@ -135,13 +135,15 @@ class Tokenizer:
         try:
             return cls(max_length=max_length, **read_pretrained_tokenizer(directory))
         except SpecError as error:
-            faults = [
-                Fault(
-                    "the folder holds no WordPiece tokenizer",
-                    where=directory.name,
-                    why=", ".join(part for part in (fault.where, fault.what, fault.why) if part),
-                    do=fault.do or "Name a BERT-style model with tokenizer.json or vocab.txt.",
+            faults = []
+            for fault in error.faults:
+                reasons = filter(None, (fault.where, fault.what, fault.why))
+                faults.append(
+                    Fault(
+                        "the folder holds no WordPiece tokenizer",
+                        where=directory.name,
+                        why=", ".join(reasons),
+                        do=fault.do or "Name a BERT-style model with tokenizer.json or vocab.txt.",
+                    )
                 )
-                for fault in error.faults
-            ]
             raise CheckpointError(faults) from None
