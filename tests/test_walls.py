@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,12 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
+@cache
+def arrows() -> dict[str, set[str]]:
+    """What every module of the package imports of it."""
+    return {module_of(path): imported(path.read_text("utf-8"), MODULES) for path in FILES}
+
+
 def wrong_arrow(source: str, target: str) -> str:
     """Why one module may not import another; empty = it may."""
     here, there = room_of(source), room_of(target)
@@ -132,6 +139,7 @@ def exists(name: str, modules: set[str]) -> bool:
     return parent in modules and last in defined(parent)
 
 
+@cache
 def defined(module: str) -> set[str]:
     """The names a module has at its top level."""
     path = SOURCE.joinpath(*module.split(".")[1:])
@@ -157,11 +165,10 @@ def test_every_folder_is_a_room_and_nothing_is_loose() -> None:
     } | {"py.typed"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
-def test_arrows_run_downhill(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    source = module_of(path)
-    wrong = [wrong_arrow(source, target) for target in sorted(imported(text, MODULES))]
+def test_arrows_run_downhill() -> None:
+    wrong = []
+    for source, targets in arrows().items():
+        wrong += [wrong_arrow(source, target) for target in sorted(targets)]
     assert not [reason for reason in wrong if reason]
 
 
@@ -180,16 +187,12 @@ def test_rooms_of_arrays_hold_no_tensor(room: str) -> None:
 
 
 def test_no_circle() -> None:
-    arrows = {
-        module_of(path): imported(path.read_text(encoding="utf-8"), MODULES) - {module_of(path)}
-        for path in FILES
-    }
-    assert not circles(arrows)
+    assert not circles({source: targets - {source} for source, targets in arrows().items()})
 
 
-@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
-def test_every_module_named_in_a_string_exists(path: Path) -> None:
-    assert not missing_names(path.read_text(encoding="utf-8"), MODULES)
+def test_every_module_named_in_a_string_exists() -> None:
+    wrong = {path: missing_names(path.read_text("utf-8"), MODULES) for path in FILES}
+    assert not {path: names for path, names in wrong.items() if names}
 
 
 def test_every_entry_point_exists() -> None:
