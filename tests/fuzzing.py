@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
 
 SECONDS = float(os.environ.get("FORGETMI_FUZZ_SECONDS", "5"))
 
@@ -43,10 +45,13 @@ def fuzz(property_test: Callable[..., Any]) -> None:
     ended = time.monotonic() + SECONDS
     number = 0
 
-    while time.monotonic() < ended:
-        seed(number)(ROUND(property_test) if number == 0 else property_test)()
-        number += 1
-        tried += ROUND.max_examples
+    with warnings.catch_warnings():
+        # A failing file is long; what went wrong is said all the same
+        warnings.simplefilter("ignore", HypothesisWarning)
+        while time.monotonic() < ended:
+            seed(number)(ROUND(property_test) if number == 0 else property_test)()
+            number += 1
+            tried += ROUND.max_examples
     print(f"\n{getattr(property_test, '__name__', 'property')}: about {tried:,} examples")
 
 

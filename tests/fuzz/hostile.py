@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import os
 import time
+import warnings
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
 
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.printable import printable
@@ -79,9 +81,12 @@ def for_minutes(check: Callable[[], None]) -> None:
 
     end = time.monotonic() + 60 * MINUTES
     run = 0
-    while run == 0 or time.monotonic() < end:
-        seed(run)(check)()
-        run += 1
+    with warnings.catch_warnings():
+        # A failing file is long; what went wrong is said all the same
+        warnings.simplefilter("ignore", HypothesisWarning)
+        while run == 0 or time.monotonic() < end:
+            seed(run)(check)()
+            run += 1
 
 
 def answers(call: Callable[[], Any]) -> Any:

@@ -134,6 +134,14 @@ def test_a_damaged_ledger_is_told_or_whole(path: Path, number: int) -> None:
         assert outcome in (before, "this is no ledger", "the ledger is damaged")
 
 
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_schema_that_is_no_text_is_damage(path: Path, reading: bool) -> None:
+    content = path.read_bytes().replace(b"tablerequests", b"tablereque\x80ts")
+    path.write_bytes(content.replace(b"CREATE TABLE requests", b"CREATE TIBLE requests"))
+    with pytest.raises(EvidenceError, match="the ledger is damaged"):
+        Ledger(path, reading=reading)
+
+
 @pytest.mark.parametrize(
     ("change", "value"),
     [("received", "9999-99-99"), ("due", "soon"), ("state", "gone"), ("received", b"0")],

@@ -90,6 +90,10 @@ def create(path: Path, *, key_id: str) -> bool:
     return True
 
 
+# What SQLite raises on a damaged file; its own message may name a table in bytes that are no text
+_DAMAGED = (sqlite3.DatabaseError, UnicodeDecodeError)
+
+
 class Database:
     """One SQLite file that is a ledger.
 
@@ -109,7 +113,7 @@ class Database:
             self.connection = _open_to_read(path) if reading else _open_to_change(path)
         except sqlite3.OperationalError as error:
             raise _unusable(self._name, str(error)) from None
-        except sqlite3.DatabaseError as error:
+        except _DAMAGED as error:
             raise damaged(self._name, str(error)) from None
 
         try:
@@ -122,7 +126,7 @@ class Database:
                 broken = broken_seals(connection)
             if broken:
                 raise damaged(self._name, f"{len(broken)} requests are not as they were entered")
-        except sqlite3.DatabaseError as error:
+        except _DAMAGED as error:
             self.connection.close()
             raise damaged(self._name, str(error)) from None
         except BaseException:
@@ -149,7 +153,7 @@ class Database:
                 self.connection.execute("ROLLBACK")
                 raise
             self.connection.execute("COMMIT")
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
             raise _unusable(self._name, str(error)) from None
 
     @contextmanager
@@ -170,7 +174,7 @@ class Database:
                 yield self.connection
             finally:
                 self.connection.execute("COMMIT")
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
             raise damaged(self._name, str(error)) from None
 
     def _check(self) -> None:
