@@ -6,9 +6,9 @@ import copy
 import dataclasses
 import os
 import time
-import warnings
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
