@@ -130,3 +130,12 @@ def test_the_cost_of_checksums_is_measured(
     assert cells[:3] == ["40", "16", "0"]
     assert cells[9] == "1"
     assert 64 < int(cells[8]) < 300  # tags, and what an index has in any case
+
+
+def test_the_cost_of_a_table_is_that_of_a_reading(tmp_path: Path) -> None:
+    study = load("table_cost")
+    (tmp_path / "key").write_bytes(bytes(32))
+    (tmp_path / "key").chmod(0o600)
+    few = study.seconds_of(study.write_table(tmp_path, 40), tmp_path / "key")
+    many = study.seconds_of(study.write_table(tmp_path, 4000), tmp_path / "key")
+    assert 0 < few < many
