@@ -136,6 +136,7 @@ def test_the_cost_of_a_table_is_that_of_a_reading(tmp_path: Path) -> None:
     study = load("table_cost")
     (tmp_path / "key").write_bytes(bytes(32))
     (tmp_path / "key").chmod(0o600)
+    study.seconds_of(study.write_table(tmp_path, 40), tmp_path / "key")  # imports are no part of it
     few = study.seconds_of(study.write_table(tmp_path, 40), tmp_path / "key")
     many = study.seconds_of(study.write_table(tmp_path, 4000), tmp_path / "key")
     assert 0 < few < many
