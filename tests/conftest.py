@@ -18,6 +18,9 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("forgetmi", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("forgetmi")
 
+# Keys that tests write are their owner's alone, as keys must be.
+os.umask(0o077)
+
 # Before torch is imported: one thread for each worker of pytest, unless more are asked for.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -134,3 +134,15 @@ def test_folder_that_cannot_be_made(home: Path) -> None:
     with pytest.raises(CohortError, match="cannot be made") as caught:
         load_key()
     assert KEY_VARIABLE in caught.value.faults[0].do
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such rights")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o602, 0o610])
+def test_a_key_that_others_can_open_is_refused(mode: int, tmp_path: Path) -> None:
+    key = tmp_path / "some.key"
+    key.write_bytes(KEY)
+    key.chmod(mode)
+    with pytest.raises(CohortError, match=r"some\.key: .*open to others.*mode.*chmod 600"):
+        load_key(key)
+    key.chmod(0o600)
+    assert load_key(key) == KEY

@@ -39,7 +39,18 @@ def test_private_files_are_for_their_owner_alone_whatever_the_mask(tmp_path: Pat
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
-    assert modes == {"a": 0o700, "b": 0o700, "x": 0o600, "y": 0o644}
+    assert modes == {"a": 0o700, "b": 0o700, "x": 0o600, "y": 0o666}
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+def test_results_follow_the_users_mask(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "x", "result")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
 
 
 def test_a_folder_that_is_there_is_closed_and_those_above_are_not(tmp_path: Path) -> None:

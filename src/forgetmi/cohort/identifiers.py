@@ -17,7 +17,7 @@ import numpy as np
 
 from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.regular_file import read_regular
+from forgetmi.core.private_file import ExposedFile, read_private
 
 # What an identifier is of; each kind has a domain of its own
 Kind = Literal["patient", "study", "image", "group", "patient alike", "study alike"]
@@ -71,7 +71,8 @@ def load_key(path: Path | None = None) -> bytes:
         path: A file of at least 16 bytes; line ends at its end do not count.
 
     Raises:
-        CohortError: A named file is absent, unreadable or too short, or the user-level file cannot be made.
+        CohortError: A named file is absent, unreadable, open to others than its owner or too short, or the user-level
+            file cannot be made.
     """
     # Which file: the one given, the environment's, or the user's own
     if path is None and os.environ.get(KEY_VARIABLE):
@@ -82,7 +83,16 @@ def load_key(path: Path | None = None) -> bytes:
             _make_key(path)
 
     try:
-        key = read_regular(path, limit=MOST_BYTES).rstrip(b"\r\n")
+        key = read_private(path, limit=MOST_BYTES).rstrip(b"\r\n")
+    except ExposedFile as error:
+        raise CohortError(
+            Fault(
+                "the identifier key file is open to others",
+                where=path.name,
+                why=error.strerror,
+                do=error.do,
+            )
+        ) from None
     except OSError as error:
         raise CohortError(
             Fault(

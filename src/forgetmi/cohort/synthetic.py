@@ -21,7 +21,7 @@ from forgetmi.core.cache_folder import COHORTS
 from forgetmi.core.checked_folder import made_once
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.files import default_cache
+from forgetmi.core.files import default_cache, mode_of_new
 from forgetmi.core.ranges import Seed
 from forgetmi.core.seeding import derive
 
@@ -288,7 +288,7 @@ def _complete_or_absent(directory: Path) -> Iterator[Path]:
         yield partial
 
         # Temporary folders are private; the cohort is as readable as any new folder
-        partial.chmod(0o755)
+        partial.chmod(mode_of_new(0o777))
         try:
             partial.rename(directory)
         except OSError:

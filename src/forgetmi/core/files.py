@@ -92,7 +92,7 @@ def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
 
             # Temporary files are private; results are as readable as any new file.
             if not private:
-                os.chmod(file.name, 0o644)
+                os.chmod(file.name, mode_of_new(0o666))
             os.replace(file.name, path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
@@ -100,6 +100,18 @@ def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
 
     if private:
         sync_folder(path.parent)
+
+
+def mode_of_new(wanted: int) -> int:
+    """The rights that the system gives to a new file or folder: those wanted, less what the user's mask takes.
+
+    Args:
+        wanted: 0o666 for a file, 0o777 for a folder.
+    """
+    # The mask can only be read by setting it; meanwhile others get no rights
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return wanted & ~mask
 
 
 def sync(file: IO[bytes]) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.private_file import ExposedFile, read_private
 from forgetmi.core.regular_file import read_regular
 
 # Environment variable with the passphrase of the signing key
@@ -33,13 +34,14 @@ def load_private(path: Path) -> Ed25519PrivateKey:
             environment variable FORGETMI_SIGN_PASSPHRASE.
 
     Raises:
-        EvidenceError: It cannot be read, needs another passphrase, or is no Ed25519 key.
+        EvidenceError: It cannot be read, is open to others than its owner, needs another passphrase, or is no Ed25519
+            key.
     """
     # An empty passphrase is none
     passphrase = os.environ.get(PASSPHRASE)
     secret = passphrase.encode() if passphrase else None
     try:
-        key = load_pem_private_key(_content(path), secret)
+        key = load_pem_private_key(_content(path, private=True), secret)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise EvidenceError(
             Fault(
@@ -100,10 +102,20 @@ def fits(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
     return True
 
 
-def _content(path: Path) -> bytes:
-    """The bytes of a key file."""
+def _content(path: Path, *, private: bool = False) -> bytes:
+    """The bytes of a key file; a private key must be its owner's alone."""
+    read = read_private if private else read_regular
     try:
-        return read_regular(path, limit=_KEY_BYTES)
+        return read(path, limit=_KEY_BYTES)
+    except ExposedFile as error:
+        raise EvidenceError(
+            Fault(
+                "the signing key is open to others",
+                where=path.name,
+                why=error.strerror,
+                do=error.do,
+            )
+        ) from None
     except OSError as error:
         raise EvidenceError(
             Fault(

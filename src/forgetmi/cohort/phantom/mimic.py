@@ -30,6 +30,7 @@ from forgetmi.cohort.phantom.patient import Patient, draw_patient
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.sections import normalised, selected_text
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.files import mode_of_new
 from forgetmi.core.seeding import derive, numpy_generator
 
 ALL_DATA, METADATA, PATIENTS = "all_data.tsv", "metadata.csv", "patients.csv"
@@ -166,7 +167,7 @@ def _complete_or_absent(directory: Path) -> Iterator[Path]:
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
     try:
         yield partial
-        partial.chmod(0o755)  # temporary folders are private
+        partial.chmod(mode_of_new(0o777))  # temporary folders are private
         partial.rename(directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
