@@ -121,6 +121,20 @@ def test_a_damaged_shard_is_never_served(make_cohort, pictures, cache, decoded, 
     np.testing.assert_array_equal(again.images(ROWS), expected)
 
 
+def test_a_shard_of_another_format_is_made_again(
+    make_cohort, pictures, cache, decoded, monkeypatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(shards_module, "_FORMAT", "forgetmi shard 1")
+        expected = build_image_store(make_cohort(pictures), SMALL, cache=cache).images(ROWS)
+    decoded.clear()
+
+    store = build_image_store(make_cohort(pictures), SMALL, cache=cache)
+    np.testing.assert_array_equal(store.images(ROWS), expected)
+    assert len(decoded) == 8
+    assert len(shards_of(cache)) == 1
+
+
 def test_one_damaged_image_costs_one_decoding(make_cohort, pictures, cache, decoded) -> None:
     build_image_store(make_cohort(pictures), SMALL, cache=cache)
     decoded.clear()
