@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,8 @@ from typing import Any
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
-from forgetmi.evidence.record_files import read_record
+from forgetmi.evidence.record_files import OWN_FILES, read_record
+from forgetmi.evidence.record_writing import write_record
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run
 
@@ -23,6 +25,31 @@ def copy(run: Path, to: Path) -> Path:
     """A copy whose files are links, so that a change must replace them."""
     shutil.copytree(run, to / "run", copy_function=os.link)
     return to / "run"
+
+
+def unrecorded(run: Path, to: Path) -> Path:
+    """A copy without a record."""
+    copied = copy(run, to)
+    for name in OWN_FILES:
+        (copied / name).unlink()
+    return copied
+
+
+def unsigned(run: Path, to: Path) -> Path:
+    """A copy whose record is not signed."""
+    copied = copy(run, to)
+    write_record(copied, dataclasses.replace(read_record(copied), signer=""))
+    return copied
+
+
+def states(root: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Time, inode and bytes of every file below a folder."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            found[str(path)] = (status.st_mtime_ns, status.st_ino, path.read_bytes())
+    return found
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -16,16 +16,27 @@ import pytest
 from forgetmi.cli import main
 from forgetmi.core.errors import CheckpointError, EvidenceError
 from forgetmi.evidence.manifest import leaf
-from forgetmi.evidence.record_files import read_record
-from forgetmi.evidence.record_writing import signer_of, write_record
+from forgetmi.evidence.record_files import OWN_FILES, read_record
+from forgetmi.evidence.record_writing import signer_of
 from forgetmi.evidence.signing import load_private
 from forgetmi.evidence.verify import verify
 from forgetmi.requests.ledger import Ledger
+from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
+from forgetmi.run.pipeline import Run
 from forgetmi.run.record import digests
 from forgetmi.run.record_keeping import Recording, keep_record
 from forgetmi.run.spec import GivenModels, PartitionSpec
-from tests.evidence.copied_runs import Data, altered, copy, replace, run_of
+from tests.evidence.copied_runs import (
+    Data,
+    altered,
+    copy,
+    replace,
+    run_of,
+    states,
+    unrecorded,
+    unsigned,
+)
 from tests.runs import TINY, new_key
 
 
@@ -95,14 +106,12 @@ def test_no_raw_identifier_is_recorded(signed_run: Path, tiny_data: Data) -> Non
 def test_a_chain_holds_until_a_link_is_altered(
     signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
 ) -> None:
-    second, third = copy(signed_run, tmp_path / "two"), copy(signed_run, tmp_path / "three")
+    second = unrecorded(signed_run, tmp_path / "two")
+    third = unrecorded(signed_run, tmp_path / "three")
     for run, previous in ((second, signed_run), (third, second)):
         message = keep_record(run_of(run, tiny_data), TINY, Recording(sign_key, previous))
         assert "signed by" in message
     assert [read_record(run).number for run in (signed_run, second, third)] == [1, 2, 3]
-    replace(third / "report.html", b"another")
-    keep_record(run_of(third, tiny_data), TINY, Recording(sign_key))
-    assert read_record(third).number == 3  # written again, it keeps its place
     checked = verify(third, previous=[signed_run, second])
     assert "the chain holds over 3 records" in checked.done
     assert any("--previous" in line for line in verify(third).open)
@@ -113,87 +122,194 @@ def test_a_chain_holds_until_a_link_is_altered(
         verify(third, previous=[signed_run, second])
 
 
-def test_the_same_run_keeps_its_record_and_a_signed_one_is_never_lost(
-    signed_run: Path, tmp_path: Path, tiny_data: Data
+def test_of_every_link_it_is_said_who_signed_it(
+    signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
 ) -> None:
-    run = copy(signed_run, tmp_path)
-    before = (run / "record.json").read_bytes()
+    other = new_key(tmp_path / "other.key")
+    second = unrecorded(signed_run, tmp_path / "two")
+    third = unrecorded(signed_run, tmp_path / "three")
+    keep_record(run_of(second, tiny_data), TINY, Recording(other, signed_run))
+    keep_record(run_of(third, tiny_data), TINY, Recording(sign_key, second))
+    first, last = (signer_of(load_private(key)) for key in (sign_key, other))
+    previous = [signed_run, second]
+
+    # Of links whose key was given, and of others
+    checked = verify(third, key=Path(f"{sign_key}.pub"), previous=previous)
+    known = f"record 1 (run/record.json): signed by key {first}, which was given"
+    unknown = f"record 2 (run/record.json): signed by key {last}, compared only with the key stored"
+    assert known in checked.done
+    assert any(line.startswith(unknown) for line in checked.open)
+    keys = [Path(f"{key}.pub") for key in (other, sign_key)]
+    checked = verify(third, key=keys, previous=previous)
+    assert f"record 2 (run/record.json): signed by key {last}, which was given" in checked.done
+    assert not any("signed by key" in line for line in checked.open)
+
+    # Without a key nobody vouches for any; an unsigned link has no signer
+    assert sum("compared only" in line for line in verify(third, previous=previous).open) == 2
+    with pytest.raises(EvidenceError, match="another key than the one to trust"):
+        verify(third, key=keys[0], previous=previous)
+    fourth = unrecorded(signed_run, tmp_path / "four")
+    before = unsigned(signed_run, tmp_path / "unsigned")
+    keep_record(run_of(fourth, tiny_data), TINY, Recording(sign_key, before))
+    assert "who made record 1 (run/record.json): it is not signed" in (
+        verify(fourth, previous=[before]).open
+    )
+
+
+def test_a_record_that_holds_is_left_as_it_is(
+    signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
+) -> None:
+    for run in (copy(signed_run, tmp_path / "1"), unsigned(signed_run, tmp_path / "2")):
+        before = states(run)
+        assert "Record: " in keep_record(run_of(run, tiny_data), TINY, Recording())
+        assert states(run) == before
+    run = tmp_path / "1" / "run"
+    keep_record(run_of(run, tiny_data), TINY, Recording(sign_key))
+    keep_record(run_of(run, tiny_data), TINY, Recording(sign_key, replace=True))
+    assert not (run / "replaced").exists()
+
+
+def test_a_signed_record_is_not_replaced_unasked(
+    signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
+) -> None:
+    run, other = copy(signed_run, tmp_path), new_key(tmp_path / "other.key")
     done = run_of(run, tiny_data)
-    keep_record(done, TINY, Recording())
-    assert (run / "record.json").read_bytes() == before
+    before = states(run)
+    second = unsigned(signed_run, tmp_path / "unsigned")
+    for how, why in (
+        (Recording(other), "signed by another key already"),
+        (Recording(sign_key, second), "it follows another record"),
+        (Recording(None, second), "it follows another record"),
+    ):
+        with pytest.raises(EvidenceError, match=f"is kept as it is .*{why}"):
+            keep_record(done, TINY, how)
+    assert states(run) == before
     replace(run / "report.html", b"another")
-    assert "is signed and is kept" in keep_record(done, TINY, Recording())
-    assert (run / "record.json").read_bytes() == before
-    with pytest.raises(EvidenceError, match=r"report\.html.*altered"):
+    before = states(run)
+    for how in (Recording(), Recording(sign_key), Recording(other)):
+        with pytest.raises(EvidenceError, match=r"not as it says: report\.html"):
+            keep_record(done, TINY, how)
+    assert states(run) == before
+
+
+def test_a_replaced_record_is_kept_as_the_one_before(
+    signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
+) -> None:
+    run, other = copy(signed_run, tmp_path), new_key(tmp_path / "other.key")
+    old = read_record(signed_run)
+    replace(run / "report.html", b"another")
+    message = keep_record(run_of(run, tiny_data), TINY, Recording(other, replace=True))
+    assert "Replaced: record 1, kept in " in message
+    new = read_record(run)
+    assert (new.number, new.previous, new.replaces) == (2, old.digest, "replaced/1")
+    for name in OWN_FILES:
+        assert (run / "replaced" / "1" / name).read_bytes() == (signed_run / name).read_bytes()
+
+    # The chain is followed without being told where the old one lies
+    checked = verify(run, key=[Path(f"{key}.pub") for key in (sign_key, other)])
+    assert "the chain holds over 2 records" in checked.done
+    assert any("which record 2 replaced: signed by key" in line for line in checked.done)
+    assert not any("does not name" in line for line in checked.open)
+
+    # A record that followed the old one still finds it, and so does a second replacement
+    later = unrecorded(signed_run, tmp_path / "later")
+    keep_record(run_of(later, tiny_data), TINY, Recording(sign_key, signed_run))
+    checked = verify(later, previous=[run])
+    assert "the chain holds over 2 records" in checked.done
+    assert any("record 1 (run/replaced/1/record.json): signed" in line for line in checked.open)
+    replace(run / "report.html", b"a third")
+    keep_record(run_of(run, tiny_data), TINY, Recording(sign_key, replace=True))
+    assert "the chain holds over 3 records" in verify(run).done
+
+    # Nothing of it may be lost or altered
+    kept = run / "replaced" / "1" / "record.json"
+    content = kept.read_bytes()
+    replace(kept, content.replace(b"privacy officer", b"privacy 0fficer"))
+    with pytest.raises(EvidenceError, match=r"replaced/1/record\.json: the file was altered"):
+        verify(run)
+    shutil.rmtree(run / "replaced" / "2")
+    replace(kept, content)
+    with pytest.raises(EvidenceError, match=r"replaced/2/record\.json: .*is missing"):
         verify(run)
 
 
-def test_a_killed_signing_is_mended(signed_run: Path, tmp_path: Path, tiny_data: Data) -> None:
+def test_a_killed_replacement_is_mended(
+    signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
+) -> None:
     run = copy(signed_run, tmp_path)
-    write_record(run, dataclasses.replace(read_record(run), signer=""))
+    replace(run / "report.html", b"another")
+    old = (run / "record.json").read_bytes()
+    how = Recording(sign_key, replace=True)
+    keep_record(run_of(run, tiny_data), TINY, how)
+
+    # All but the record itself was written
+    replace(run / "record.json", old)
+    with pytest.raises(EvidenceError, match="is kept as it is"):
+        keep_record(run_of(run, tiny_data), TINY, Recording(sign_key))
+    keep_record(run_of(run, tiny_data), TINY, how)
+    assert "the chain holds over 2 records" in verify(run).done
+    assert [path.name for path in (run / "replaced").iterdir()] == ["1"]
+
+
+def test_replacing_needs_a_key_and_no_other_predecessor(
+    signed_run: Path, sign_key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = states(signed_run)
+    assert main(["record", str(signed_run), "--replace", "--previous", str(signed_run)]) == 2
+    said = capsys.readouterr().err
+    assert "a signed record is replaced by a signed one only" in said
+    assert "Leave out --previous" in said
+    assert states(signed_run) == before
+
+
+def test_a_killed_signing_is_mended(signed_run: Path, tmp_path: Path, tiny_data: Data) -> None:
+    run = unsigned(signed_run, tmp_path)
     before = (run / "record.json").read_bytes()
     (run / "record.sig").write_bytes(b"of a record that was never written")
     replace(run / "record.sha256", b"of a record that was never written")
     with pytest.raises(EvidenceError, match="was altered"):
         verify(run)
     keep_record(run_of(run, tiny_data), TINY, Recording())
-    assert verify(run).record.to_bytes() == before
+    assert verify(run).record.written >= json.loads(before)["written"]
     assert not (run / "record.sig").exists()
 
 
-def test_another_key_signs_only_what_is_new(
+def test_a_finished_run_is_signed_as_it_is_without_its_data(
+    signed_run: Path, sign_key: Path, tmp_path: Path
+) -> None:
+    """Signing reads nothing but the run: no cohort, no images."""
+    run = unsigned(signed_run, tmp_path)
+    before = read_record(run)
+    done = Run(RunDirectory(run), None, None, None)  # type: ignore[arg-type]
+    keep_record(done, TINY, Recording(sign_key))
+    signed = verify(run, key=Path(f"{sign_key}.pub")).record
+    assert signed == dataclasses.replace(before, signer=signed.signer)
+
+
+def test_what_an_unsigned_record_says_is_compared_before_it_is_signed(
     signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
 ) -> None:
-    run, other = copy(signed_run, tmp_path), new_key(tmp_path / "other.key")
-    before = (run / "record.json").read_bytes()
-    done = run_of(run, tiny_data)
-    with pytest.raises(EvidenceError, match="signed by another key already") as refused:
-        keep_record(done, TINY, Recording(other))
-    for key in (sign_key, other):
-        assert signer_of(load_private(key))[:16] in str(refused.value)
-    assert (run / "record.json").read_bytes() == before
-    assert "signed by" in keep_record(done, TINY, Recording(sign_key))
-    assert (run / "record.json").read_bytes() == before
-    replace(run / "report.html", b"another")
-    keep_record(done, TINY, Recording(other))
-    checked = verify(run, key=Path(f"{other}.pub"))
-    assert (checked.record.number, checked.record.previous) == (1, "")
+    run = unsigned(signed_run, tmp_path)
+    altered(run, lambda plain: plain["decision"].update(outcome="FORGOTTEN"))
+    verify(run)  # unsigned and consistent
+    keep_record(run_of(run, tiny_data), TINY, Recording(sign_key))
+    assert read_record(run).decision == read_record(signed_run).decision
 
 
-def test_auditing_again_leaves_no_stale_record(
-    signed_run: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    run, before = copy(signed_run, tmp_path), (signed_run / "report.html").read_bytes()
-    assert main(["audit", str(run)]) == 2
-    assert "signed" in (said := capsys.readouterr().err)
-    assert "--out DIR" in said
-    assert main(["audit", str(run), "--out", str(signed_run)]) == 2
-    assert "the directory of a run" in capsys.readouterr().err
-    assert (run / "report.html").read_bytes() == before
-    verify(run)
-    write_record(run, dataclasses.replace(read_record(run), signer=""))
-    assert main(["audit", str(run)]) == 0
-    said = capsys.readouterr().out
-    assert f"decision rule sha256 {TINY.audit.digest}: signals are there already" in said
-    assert "Record: " in said
-    assert (run / "report.html").read_bytes() != before
-    assert verify(run).record.number == 1
-
-
-def test_altered_weights_are_not_sealed_anew(
-    signed_run: Path, tmp_path: Path, tiny_data: Data
-) -> None:
+def test_altered_weights_are_not_sealed(signed_run: Path, tmp_path: Path, tiny_data: Data) -> None:
     run = copy(signed_run, tmp_path)
     weights = bytearray((run / "models" / "unlearned" / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     replace(run / "models" / "unlearned" / "model.safetensors", bytes(weights))
     before = (run / "record.json").read_bytes()
     done = run_of(run, tiny_data)
-    with pytest.raises(CheckpointError, match="altered"):
+    with pytest.raises(EvidenceError, match=r"models/unlearned/model\.safetensors"):
         keep_record(done, TINY, Recording())
     assert (run / "record.json").read_bytes() == before
+    for name in OWN_FILES:
+        (run / name).unlink()
+    with pytest.raises(CheckpointError, match="altered"):
+        keep_record(done, TINY, Recording())
     shutil.rmtree(run / "models" / "unlearned")
     shutil.copytree(run / "models" / "original", run / "models" / "unlearned")
     with pytest.raises(EvidenceError, match="not those that were measured"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -211,30 +212,48 @@ def test_a_record_of_before_single_patients_were_kept_still_holds(
 
 def test_files_that_no_record_names_are_told(signed_run: Path, tmp_path: Path) -> None:
     run = copy(signed_run, tmp_path)
-    for name in (
-        ".lock",
-        "state/unlearned.pt",
-        "tracking/events",
-        "models/original.log",
-        "models/.x.state.pt",
-    ):
-        (run / name).parent.mkdir(exist_ok=True)
-        (run / name).write_text("written by the product")
     before = verify(run).open
-    assert before == verify(signed_run).open
-    for name in (
+    (run / ".lock").write_text("")
+    assert verify(run).open == before
+    names = (
         "note.txt",
         "signals/second.npz",
         "models/original/adapter.bin",
         "models/later/model.json",
-    ):
-        (run / name).parent.mkdir(exist_ok=True)
+        "models/original.log",
+        "models/.x.state.pt",
+        "state/unlearned.pt",
+        "state/.hidden/deep",
+        "tracking/events",
+        "report-2/report.html",
+        ".report.html.partial",
+    )
+    for name in names:
+        (run / name).parent.mkdir(exist_ok=True, parents=True)
         (run / name).write_text("from elsewhere")
+    (run / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    (run / "broken").symlink_to(tmp_path / "nowhere")
     told = [line for line in verify(run).open if line not in before]
-    assert told == [
-        "4 files in the run's folder that the record does not name: note.txt, signals/second.npz, "
-        "models/later/model.json, models/original/adapter.bin"
-    ]
+    assert [line.partition(":")[0] for line in told] == sorted((*names, "elsewhere", "broken"))
+    assert all("the record does not name" in line for line in told)
+
+
+def test_a_model_that_is_gone_is_a_fault_unless_it_is_said_to_be_deleted(
+    signed_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy(signed_run, tmp_path)
+    shutil.rmtree(run / "models" / "original")
+    with pytest.raises(EvidenceError, match=r"models/original: .*is gone.*--deleted original"):
+        verify(run)
+    assert main(["verify", str(run)]) == 2
+    assert "is gone" in capsys.readouterr().err
+    assert main(["verify", str(run), "--deleted", "original"]) == 0
+    assert "not checked: the weights of original: they were deleted" in capsys.readouterr().out
+    shutil.rmtree(run / "models" / "unlearned")
+    with pytest.raises(EvidenceError, match="models/unlearned"):
+        verify(run, deleted=["original"])
+    with pytest.raises(EvidenceError, match="no model 'orginal'"):
+        verify(run, deleted=["orginal", "original", "unlearned"])
 
 
 def test_standard_tools_agree(signed_run: Path) -> None:

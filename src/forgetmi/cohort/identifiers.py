@@ -89,7 +89,7 @@ def load_key(path: Path | None = None) -> bytes:
             Fault(
                 "the identifier key file is open to others",
                 where=path.name,
-                why=error.strerror,
+                why=error.strerror or "",
                 do=error.do,
             )
         ) from None

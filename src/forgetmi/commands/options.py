@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from forgetmi.commands.agent_values import read_pairs, split_pairs
 from forgetmi.commands.command_line import option_faults, read_words, take_options
 from forgetmi.core.errors import SpecError
+from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
 
 
@@ -87,7 +88,8 @@ def parse(
         raise SpecError([*faults, *error.faults]) from None
     if faults:
         raise SpecError(faults)
-    return spec, own
+    # A run that is moved, or continued from another folder, finds its files
+    return absolute(spec), own
 
 
 def _help_of_choices(used: Sequence[str]) -> str:

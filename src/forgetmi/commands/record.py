@@ -24,11 +24,13 @@ class RecordOptions:
         run: Directory of a finished run.
         sign_key: PEM file of an Ed25519 private key to sign the record with.
         previous: The record (or run directory) before it in the chain.
+        replace: Replace a signed record by a new one, which follows it; the old one is kept in the run's folder.
     """
 
     run: tyro.conf.Positional[Path]
     sign_key: Path | None = None
     previous: Path | None = None
+    replace: bool = False
 
 
 def record(argv: Sequence[str]) -> None:
@@ -46,7 +48,7 @@ def record(argv: Sequence[str]) -> None:
     from forgetmi.run.run_data import load_data
 
     # A key that cannot be used is found before the run is read
-    recording = Recording(options.sign_key, options.previous)
+    recording = Recording(options.sign_key, options.previous, options.replace)
     check(recording)
 
     spec, directory = spec_of(options.run), RunDirectory(options.run)

@@ -19,10 +19,11 @@ class RunOptions:
     """Options of ``forgetmi run``.
 
     Args:
-        out: Directory of the run; given again, an interrupted run goes on.
+        out: Directory of the run; given again, an interrupted run goes on and a finished one is left as it is.
         dry_run: Refuse what the run would refuse before its first model, else print the resolved specification.
         sign_key: PEM file of an Ed25519 private key to sign the run's record with.
         previous: The record (or run directory) before this run's in a chain of records.
+        replace: Replace a signed record that does not hold any more by a new one, which follows it.
         track: Also hand losses and scores to a tracker: wandb (offline unless WANDB_MODE says otherwise), mlflow or
             tensorboard; never an identifier, a text or a path.
     """
@@ -31,6 +32,7 @@ class RunOptions:
     dry_run: bool = False
     sign_key: Path | None = None
     previous: Path | None = None
+    replace: bool = False
     track: Kind = ""
 
 
@@ -51,7 +53,7 @@ def run(argv: Sequence[str]) -> None:
     from forgetmi.run.track import track_run
 
     # A key that cannot be used is found before hours of work.
-    recording = Recording(options.sign_key, options.previous)
+    recording = Recording(options.sign_key, options.previous, options.replace)
     check(recording)
     if options.dry_run:
         from forgetmi.run.dry_run import check_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -21,14 +21,17 @@ class VerifyOptions:
 
     Args:
         record: record.json, or the run directory it lies in.
-        key: The signer's public key (PEM), from a source you trust.
+        key: The signer's public key (PEM), from a source you trust; --key again for each further key of the chain.
         previous: Records before it in the chain, in any order.
+        deleted: Models whose folders were deleted on purpose, e.g. --deleted original; without, a folder that is gone
+            is a fault.
         recompute: What to compute again from the stored signals: metrics, the verdict, or nothing.
     """
 
     record: tyro.conf.Positional[Path]
-    key: Path | None = None
+    key: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     previous: tuple[Path, ...] = ()
+    deleted: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     recompute: Literal["metrics", "verdict", "nothing"] = "nothing"
 
 
@@ -48,7 +51,9 @@ def verify(argv: Sequence[str]) -> None:
     from forgetmi.run.record_keeping import summary
 
     # Form, digest, signature, chain, files and proofs
-    checked = check_record(options.record, key=options.key, previous=options.previous)
+    checked = check_record(
+        options.record, key=options.key, previous=options.previous, deleted=options.deleted
+    )
     root = options.record if options.record.is_dir() else options.record.parent
     holds, unchecked = list(checked.done), list(checked.open)
 

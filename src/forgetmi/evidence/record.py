@@ -229,6 +229,8 @@ class Record:
         recompute: What a second computation needs.
         files: Name to SHA-256 of each file of the run.
         signer: Fingerprint of the key that signs it; "" = unsigned.
+        replaces: Folder of the run in which the signed record before it is kept, which was of this very run; None = it
+            replaces none.
     """
 
     # Its place in the chain
@@ -260,6 +262,7 @@ class Record:
     recompute: Recompute
     files: Mapping[str, str]
     signer: str = ""
+    replaces: str | None = field(default=None, metadata=LATER)
 
     def to_bytes(self) -> bytes:
         """The content of record.json; a record from before a field was there keeps its bytes."""
@@ -269,6 +272,8 @@ class Record:
         for part, name in (("subjects", "earlier"), ("decision", "flagged")):
             if plain[part][name] is None:
                 del plain[part][name]
+        if plain["replaces"] is None:
+            del plain["replaces"]
         return canonical(plain)
 
     @property

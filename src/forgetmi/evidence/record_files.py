@@ -1,7 +1,8 @@
 """A record's files, and which files of a run it names.
 
 In the run's folder lie record.json (canonical JSON, so that its SHA-256 is the record's digest), record.sha256 (that
-digest and those of all files it names, for ``sha256sum -c``) and, where a key was given, record.sig and record.pub.pem.
+digest and those of all files it names, for ``sha256sum -c``) and, where a key was given, record.sig, record.pub.pem and
+record.intoto.jsonl (the same as an in-toto statement). Records that were replaced lie under replaced/, by number.
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ from pathlib import Path
 
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
 from forgetmi.core.json_text import MOST_BYTES, parse_json
-from forgetmi.core.regular_file import read_regular
+from forgetmi.core.regular_file import open_regular, read_regular
 from forgetmi.core.serialization import from_plain
 from forgetmi.evidence.record import FORMAT, RECORD, Record
+from forgetmi.evidence.statement import STATEMENT
 
 SUMS, SIGNATURE, PUBLIC = "record.sha256", "record.sig", "record.pub.pem"
-OWN_FILES = (RECORD, SUMS, SIGNATURE, PUBLIC)
+OWN_FILES = (RECORD, SUMS, SIGNATURE, PUBLIC, STATEMENT)
+REPLACED = "replaced"
+# Lies in every run that a process worked in; empty
+LOCK = ".lock"
 # Written after the record, or named by it in another place
 NOT_NAMED = ("models", "state", "tracking", *OWN_FILES)
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
+    """SHA-256 of a regular file."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

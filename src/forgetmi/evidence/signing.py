@@ -112,7 +112,7 @@ def _content(path: Path, *, private: bool = False) -> bytes:
             Fault(
                 "the signing key is open to others",
                 where=path.name,
-                why=error.strerror,
+                why=error.strerror or "",
                 do=error.do,
             )
         ) from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetmi.core.errors import EvidenceError
+from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.plain_text import Source, read_text
 from forgetmi.evidence.manifest import PROOFS_BYTES, Proofs, proof_faults
 from forgetmi.evidence.record import RECORD, Record
@@ -18,11 +18,10 @@ from forgetmi.evidence.verify_files import (
     altered_models,
     missing_models,
     names_outside,
+    unknown_models,
     unnamed_files,
 )
 from forgetmi.evidence.verify_signature import check_signature
-
-_SHOWN = 20  # names in one line
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,21 @@ class Checked:
     open: tuple[str, ...]
 
 
-def verify(path: Path, *, key: Path | None = None, previous: Sequence[Path] = ()) -> Checked:
+def verify(
+    path: Path,
+    *,
+    key: Path | Sequence[Path] | None = None,
+    previous: Sequence[Path] = (),
+    deleted: Collection[str] = (),
+) -> Checked:
     """Check a record and everything it names.
 
     Args:
         path: record.json, or the run directory it lies in; its files are looked for in the same folder.
-        key: Trusted public key (PEM); without, a signature is only compared with the key stored with the record.
+        key: Trusted public keys (PEM), one of which must be the signer's; without, a signature is only compared with
+            the key stored with the record.
         previous: Records before it in the chain, in any order.
+        deleted: Models whose folders were deleted on purpose, e.g. the original's.
 
     Raises:
         EvidenceError: Something was altered, is missing, or does not fit; every such thing is named.
@@ -54,7 +61,7 @@ def verify(path: Path, *, key: Path | None = None, previous: Sequence[Path] = ()
     path = path / RECORD if path.is_dir() else path
     root = path.parent
     record = read_record(path)
-    trusted = None if key is None else load_public(key)
+    trusted = [load_public(one) for one in _several(key)]
 
     # The record itself; what is wrong here makes everything below meaningless
     signature = check_signature(path, record, trusted)
@@ -62,14 +69,15 @@ def verify(path: Path, *, key: Path | None = None, previous: Sequence[Path] = ()
         raise EvidenceError(outside)
 
     # The files it names, and the proofs in one of them
-    faults = altered_files(record, root) + altered_models(record, root)
+    faults = unknown_models(record, deleted)
+    faults += altered_files(record, root) + altered_models(record, root, deleted=deleted)
     if all(fault.where != record.data.proofs for fault in faults):
         source = Source(record.data.proofs, "the proofs", "Use the original file.", EvidenceError)
         stored = read_text(root / record.data.proofs, source, limit=PROOFS_BYTES)
         faults += proof_faults(record.data, Proofs.from_json(stored))
 
     # The records before it
-    chain = check_chain(record, previous, trusted)
+    chain = check_chain(record, root, previous, trusted)
     faults += chain.faults
     if faults:
         raise EvidenceError(faults)
@@ -79,6 +87,28 @@ def verify(path: Path, *, key: Path | None = None, previous: Sequence[Path] = ()
         done=(*signature.done, *_done(record, root), *chain.done),
         open=(*signature.open, *_open(record, root), *chain.open),
     )
+
+
+def record_faults(root: Path, record: Record) -> list[Fault]:
+    """What is wrong with a run's record, its files and its models; empty = all is as it was when it was written.
+
+    Proofs and chain are left to `verify`.
+    """
+    try:
+        check_signature(root / RECORD, record, ())
+    except EvidenceError as error:
+        return list(error.faults)
+
+    if outside := names_outside(record):
+        return outside
+    return altered_files(record, root) + altered_models(record, root)
+
+
+def _several(key: Path | Sequence[Path] | None) -> Sequence[Path]:
+    """One, several or no keys as a sequence."""
+    if key is None:
+        return ()
+    return (key,) if isinstance(key, Path) else key
 
 
 def _done(record: Record, root: Path) -> list[str]:
@@ -101,16 +131,10 @@ def _open(record: Record, root: Path) -> list[str]:
     """What was not or cannot be checked of the files."""
     lines = []
     if missing := missing_models(record, root):
-        lines.append(
-            f"the weights of {', '.join(missing)}: they are no longer stored with the record"
-        )
+        lines.append(f"the weights of {', '.join(missing)}: they were deleted")
 
-    if unnamed := unnamed_files(record, root):
-        more = " ..." if len(unnamed) > _SHOWN else ""
-        lines.append(
-            f"{len(unnamed)} files in the run's folder that the record does not name: "
-            f"{', '.join(unnamed[:_SHOWN])}{more}"
-        )
+    for name in unnamed_files(record, root):
+        lines.append(f"{name}: a file in the run's folder that the record does not name")
 
     if record.data.shared:
         lines.append(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from forgetmi.core.errors import Fault
 from forgetmi.core.printable import quoted
 from forgetmi.evidence.record import RECORD, Record
-from forgetmi.evidence.record_files import run_files, sha256_of
+from forgetmi.evidence.record_files import LOCK, OWN_FILES, SUMS, sha256_of
 from forgetmi.evidence.verify_signature import RESTORE
 
 
 def names_outside(record: Record) -> list[Fault]:
     """One fault for each named file outside the run's directory; those are never opened."""
     # Every name in the record
-    names = [*record.files, record.data.proofs]
+    names = [*record.files, record.data.proofs, *filter(None, [record.replaces])]
     for model in record.models:
         names += [f"{model.name}/{name}" for name in model.files]
 
@@ -79,15 +81,24 @@ def _misnamed(record: Record) -> list[Fault]:
     return faults
 
 
-def altered_models(record: Record, root: Path) -> list[Fault]:
-    """What is wrong with stored checkpoints; models that are no longer there are no fault."""
+def altered_models(record: Record, root: Path, *, deleted: Collection[str] = ()) -> list[Fault]:
+    """What is wrong with the checkpoints that a record names.
+
+    Args:
+        record: The record.
+        root: The run's directory.
+        deleted: Models whose folders were deleted on purpose: where they are gone, that is no fault.
+    """
     faults = []
     for model in record.models:
         folder = root / "models" / model.name
 
-        # A checkpoint may be deleted; it may not be another one
+        # A missing folder is one fault, not one for each file
         if not folder.exists():
+            if model.name not in deleted:
+                faults.append(_gone(model.name))
             continue
+
         for name, digest in model.files.items():
             if not (folder / name).is_file() or sha256_of(folder / name) != digest:
                 faults.append(
@@ -101,25 +112,47 @@ def altered_models(record: Record, root: Path) -> list[Fault]:
     return faults
 
 
+def _gone(name: str) -> Fault:
+    return Fault(
+        "a model that the record names is gone",
+        where=f"models/{name}",
+        do=f"Restore its folder; if it was deleted on purpose, say so: --deleted {name}",
+    )
+
+
+def unknown_models(record: Record, deleted: Collection[str]) -> list[Fault]:
+    """One fault for each name given as deleted that is no model of the record."""
+    names = [model.name for model in record.models]
+    faults = []
+    for name in deleted:
+        if name not in names:
+            why = f"its models are {', '.join(names)}"
+            what = f"the record names no model {quoted(name)}"
+            faults.append(Fault(what, where="--deleted", why=why))
+    return faults
+
+
 def missing_models(record: Record, root: Path) -> list[str]:
-    """Models whose checkpoints are no longer there (the original's should not be)."""
+    """Models whose checkpoints are no longer there."""
     return [model.name for model in record.models if not (root / "models" / model.name).exists()]
 
 
 def unnamed_files(record: Record, root: Path) -> list[str]:
-    """Files of the run that the record does not name; training logs of the models are never named."""
-    named = {*record.files}
-    logs = set()
+    """Every file below the run's folder that the record does not name, hidden ones and links too; sorted."""
+    known = {*record.files, RECORD, SUMS, LOCK}
     for model in record.models:
-        named |= {f"models/{model.name}/{name}" for name in model.files}
-        logs.add(f"{model.name}.log")
+        known |= {f"models/{model.name}/{name}" for name in model.files}
 
-    # Files of models, without logs and hidden ones
-    of_models = []
-    for path in sorted((root / "models").rglob("*")):
-        relative = path.relative_to(root)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.is_file() and relative.parts[1] not in logs and not hidden:
-            of_models.append(relative.as_posix())
+    # An unsigned record has no signature
+    if record.signer:
+        known |= set(OWN_FILES)
 
-    return [name for name in (*run_files(root), *of_models) if name not in named]
+    unnamed = []
+    for folder, folders, files in os.walk(root):
+        # A link to a folder is not followed, and is as unknown as a file
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in (*files, *links):
+            relative = (Path(folder) / name).relative_to(root).as_posix()
+            if relative not in known:
+                unnamed.append(relative)
+    return sorted(unnamed)

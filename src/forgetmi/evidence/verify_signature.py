@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.json_text import MOST_BYTES
 from forgetmi.core.regular_file import read_regular
 from forgetmi.evidence.record import RECORD, Record
-from forgetmi.evidence.record_files import PUBLIC, SIGNATURE, SUMS
+from forgetmi.evidence.record_files import PUBLIC, REPLACED, SIGNATURE, SUMS
 from forgetmi.evidence.signing import fingerprint, fits, load_public, public_pem
+from forgetmi.evidence.statement import check_statement
 
 RESTORE = "Use the original file."
 
@@ -25,13 +27,15 @@ class SignatureCheck:
     open: tuple[str, ...]
 
 
-def check_signature(path: Path, record: Record, trusted: Ed25519PublicKey | None) -> SignatureCheck:
-    """Check the signature and the digest of one record.
+def check_signature(
+    path: Path, record: Record, trusted: Sequence[Ed25519PublicKey]
+) -> SignatureCheck:
+    """Check the signature, the digest and the statement of one record.
 
     Args:
         path: record.json.
         record: Its content.
-        trusted: The key to trust; None = the key stored with the record must do.
+        trusted: The keys to trust, one of which must be the signer's; none = the key stored with the record must do.
 
     Raises:
         EvidenceError: A file is missing or altered, the record is not signed though a key was given, or another key
@@ -66,31 +70,39 @@ def check_signature(path: Path, record: Record, trusted: Ed25519PublicKey | None
             )
         )
 
-    # It is the key to trust
-    if trusted is not None and fingerprint(trusted) != record.signer:
+    # It is a key to trust
+    fingerprints = [fingerprint(key) for key in trusted]
+    if trusted and record.signer not in fingerprints:
+        given = ", ".join(name[:16] for name in fingerprints)
         raise EvidenceError(
             Fault(
                 "the record is signed by another key than the one to trust",
                 where=named(path),
-                why=f"it names {record.signer[:16]}, yours is {fingerprint(trusted)[:16]}",
+                why=f"it names {record.signer[:16]}, yours is {given}",
                 do="Give the public key of whoever signed it; after a change of keys, the old one.",
             )
         )
 
     _check_sums(path, record, signed=True)
+    stated = check_statement(root, record, stored_key)
 
     # Whose key it is only the caller can know
-    done = f"the signature (Ed25519, key {record.signer[:16]}) fits the record"
-    if trusted is None:
-        return SignatureCheck(
-            (done,), ("whose key it is: give the signer's public key with --key",)
-        )
-    return SignatureCheck((f"{done}, and the key is the one to trust",), ())
+    done = [f"the signature (Ed25519, key {record.signer}) fits the record"]
+    left_open = []
+    if trusted:
+        done[0] += ", and the key is the one to trust"
+    else:
+        left_open.append("whose key it is: give the signer's public key with --key")
+    if stated:
+        done.append("the in-toto statement is signed by the same key and says what the record says")
+    return SignatureCheck(tuple(done), tuple(left_open))
 
 
-def _check_unsigned(path: Path, record: Record, trusted: Ed25519PublicKey | None) -> SignatureCheck:
+def _check_unsigned(
+    path: Path, record: Record, trusted: Sequence[Ed25519PublicKey]
+) -> SignatureCheck:
     """Without a signature there is only the digest, which anybody can compute."""
-    if trusted is not None:
+    if trusted:
         raise EvidenceError(
             Fault(
                 "the record is not signed",
@@ -148,5 +160,6 @@ def _stored(root: Path, name: str) -> bytes:
 
 
 def named(path: Path) -> str:
-    """A file for messages, with its folder, since several records have files of the same name."""
-    return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
+    """A file for messages, with its folder (that of the run, too, for a record that was replaced): names repeat."""
+    parts = path.parts[-4:] if path.parent.parent.name == REPLACED else path.parts[-2:]
+    return "/".join(part.strip("/") for part in parts if part.strip("/"))

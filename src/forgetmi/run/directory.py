@@ -94,7 +94,7 @@ class RunDirectory:
         # The lock file stays; the lock itself ends with the process
         with full_disk_explained(self.root.name):
             self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / ".lock").open("w")
+            handle = (self.root / ".lock").open("a")
 
         with handle:
             try:

@@ -12,7 +12,8 @@ from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_data import check_vocabulary, load_data
-from forgetmi.run.spec import RunSpec, write_yaml
+from forgetmi.run.spec import RunSpec
+from forgetmi.run.stored_spec import spec_text
 
 # Generated patients that a dry run generates: 1000 take about 15 seconds, once.
 MOST_GENERATED = 1000
@@ -48,7 +49,9 @@ def check_run(spec: RunSpec, out: Path) -> list[str]:
         checks.append(_check_data)
 
     # Every look, so that all faults are reported at once
-    faults = _faults_of(lambda _: RunDirectory(out).check_claim(write_yaml(spec)), spec)
+    faults = _faults_of(
+        lambda _: RunDirectory(out).check_claim(spec_text(spec, RunDirectory(out))), spec
+    )
     for check in checks:
         faults += _faults_of(check, spec)
     if faults:

@@ -11,13 +11,15 @@ from forgetmi.core.files import write_text
 from forgetmi.core.model_names import UNLEARNED
 from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
+from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.audit_stage import notice
 from forgetmi.run.console import ProgressDisplay, echo, summary
 from forgetmi.run.costs import cost_of, retraining_cost, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.finished import finished_run
 from forgetmi.run.pipeline import Run
 from forgetmi.run.pipeline import run as run_pipeline
-from forgetmi.run.record_keeping import Recording, keep_record
+from forgetmi.run.record_keeping import Recording, check, keep_record, stored_record
 from forgetmi.run.report_facts import gather
 from forgetmi.run.spec import RunSpec
 
@@ -30,7 +32,32 @@ def finish(
     how: Recording | None = None,
     also: Callable[[Run], None] | None = None,
 ) -> Run:
-    """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record."""
+    """Run (or go on with) a specification, and write its metrics, manifest, report, what ``also`` adds, and record.
+
+    A run that is finished already is left as it is, to the byte; a record that is not signed yet is signed on request.
+
+    Args:
+        spec: The run; its relative paths are seen from the working directory.
+        out: Its directory.
+        command: The words it was started with, for the manifest.
+        how: How the record is made.
+        also: Writes further files before the record.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ForgetMIError: Input, disk, another process or a signed record is in the way.
+    """
+    spec, how = absolute(spec), how or Recording()
+    check(how)
+    done = finished_run(spec, RunDirectory(out), replace=how.replace)
+    if done is not None:
+        before = stored_record(out)
+        recorded = keep_record(done, spec, how)
+        _say_finished(done, recorded, changed=stored_record(out) != before)
+        return done
+
     # Shown before any signal, so that it can be noted elsewhere
     started = time.perf_counter()
     if spec.audit.enabled:
@@ -42,7 +69,7 @@ def finish(
         write_pages(run, spec, command)
         if also is not None:
             also(run)
-        recorded = keep_record(run, spec, how or Recording())
+        recorded = keep_record(run, spec, how)
 
     # What the terminal shows
     seconds = time.perf_counter() - started
@@ -58,6 +85,12 @@ def finish(
     return run
 
 
+def _say_finished(done: Run, recorded: str, *, changed: bool) -> None:
+    """What the terminal shows of a run that was finished before."""
+    what = "Its record was written; nothing else was done" if changed else "Nothing was done"
+    echo(f"The run is finished already. {what}.\nReport: {done.directory.report}\n{recorded}")
+
+
 def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
     """Cost of unlearning and of one retraining; none where nothing was retrained here."""
     retraining = retraining_cost(spec, done.directory)
@@ -65,7 +98,10 @@ def costs(spec: RunSpec, done: Run) -> list[tuple[Cost, Cost]]:
 
 
 def write_pages(run: Run, spec: RunSpec, command: list[str]) -> tuple[Path, ...]:
-    """Write manifest, table and pages of a finished run; returns the pages."""
+    """Write manifest, table and pages of a finished run; returns the pages.
+
+    The manifest of models that were made by an earlier command keeps that command.
+    """
     from forgetmi.evaluation.suite import table
 
     # Everything that the pages state, gathered once

@@ -21,14 +21,16 @@ from forgetmi.jobs.pool import Job
 from forgetmi.jobs.runner import run_all
 from forgetmi.report import near_duplicates
 from forgetmi.run import workflow
+from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.audit_stage import declare, read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.prepared import Progress
 from forgetmi.run.relearn import relearnt
 from forgetmi.run.run_data import OpenedRun, load_data, prepare
 from forgetmi.run.run_models import model_names, relearnt_names, retrained_names
-from forgetmi.run.spec import RunSpec, write_yaml
+from forgetmi.run.spec import RunSpec
 from forgetmi.run.stages import make_model, relearn_model
+from forgetmi.run.stored_spec import spec_text
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     Raises:
         ForgetMIError: Input, disk or another process is in the way; nothing is half-written.
     """
+    spec = absolute(spec)
     logger.info("run begun: %d models", len(model_names(spec)))
     cohort, partition = load_data(spec)
     prepared = prepare(spec, cohort, partition, _progress_of("images", on_progress))
@@ -73,7 +76,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     directory = RunDirectory(root)
     with directory.lock(), full_disk_explained(root.name):
         # What is fixed before any model exists: specification, sets, the audit's rule.
-        directory.claim(write_yaml(spec))
+        directory.claim(spec_text(spec, directory))
         _write_data_facts(spec, directory, data)
         _find_duplicates(spec, directory, data, _progress_of("copies", on_progress))
 

@@ -12,6 +12,7 @@ import numpy as np
 from forgetmi.audit.result import Audit
 from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort, ForgetRequest
+from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import UNLEARNED
 from forgetmi.core.partition import Partition
@@ -48,7 +49,7 @@ def gather(
         directory: The run.
         spec: Its specification.
         cohort, partition: As the run loaded them.
-        command: The command line, for the manifest.
+        command: The command line, for the manifest of models that have none yet.
         audit: What an audit found; by default the run's own, where it has one.
     """
     partition = partition.of_request()
@@ -119,14 +120,14 @@ def describe(
     warnings: tuple[str, ...],
     command: list[str],
 ) -> Manifest:
-    """The manifest of a finished run."""
+    """The manifest of a finished run; one of the same models that is stored keeps its command, versions and machine."""
     # Digests of the weights, as they were when each model was made
     names = model_names(spec)
     weights = {name: read_weights(directory, name) for name in names}
 
     # Versions and hardware are those of this process
     text = directory.spec.read_text(encoding="utf-8")
-    return collect(
+    manifest = collect(
         seeds={"root": spec.seed, **{name: model_seed(spec, name) for name in names}},
         cohort=cohort.digest,
         models=weights,
@@ -135,6 +136,26 @@ def describe(
         warnings=warnings,
         command=command,
     )
+    return _as_made(manifest, directory)
+
+
+def _as_made(manifest: Manifest, directory: RunDirectory) -> Manifest:
+    """A manifest with what the stored one says of how these very models were made."""
+    # Pages that are written again, perhaps elsewhere, do not change how the models came about
+    try:
+        stored = Manifest.read(directory.manifest)
+    except ForgetMIError:
+        return manifest
+
+    of_same_run = (stored.models, stored.spec, stored.cohort, stored.seeds) == (
+        manifest.models,
+        manifest.spec,
+        manifest.cohort,
+        manifest.seeds,
+    )
+    if not of_same_run:
+        return manifest
+    return dataclasses.replace(stored, stages=manifest.stages, warnings=manifest.warnings)
 
 
 def derived(spec: RunSpec, info: MethodInfo, trace: StoredTrace) -> list[str]:

@@ -34,6 +34,7 @@ from forgetmi.jobs.runner import MOST_THREADS, MOST_WORKERS, Resources
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.recipe import Recipe
+from forgetmi.run.absolute_paths import within
 from forgetmi.run.directory import RunDirectory
 
 
@@ -263,7 +264,7 @@ def read_yaml(path: Path) -> RunSpec:
 
 
 def spec_of(root: Path) -> RunSpec:
-    """The specification stored in a run directory."""
+    """The specification stored in a run directory; its relative paths are the run's own where there are such files."""
     directory = RunDirectory(root)
 
     # Every run writes its specification first
@@ -277,7 +278,7 @@ def spec_of(root: Path) -> RunSpec:
             )
         )
 
-    return read_yaml(directory.spec)
+    return within(read_yaml(directory.spec), root)
 
 
 def replace_seed(spec: RunSpec, seed: int) -> RunSpec:

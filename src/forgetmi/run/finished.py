@@ -1,0 +1,91 @@
+"""Whether a run is finished: its record is there and holds, so that nothing is left to do."""
+
+from __future__ import annotations
+
+from forgetmi.cohort.partition_file import write_partition
+from forgetmi.core.errors import EvidenceError, Fault, SpecError
+from forgetmi.core.json_text import read_json
+from forgetmi.core.model_names import ORIGINAL
+from forgetmi.core.scores import Evaluation
+from forgetmi.evidence.record import RECORD, Record
+from forgetmi.evidence.verify import record_faults
+from forgetmi.model.checkpoint import FACTS
+from forgetmi.model.checkpoint_facts import read_facts
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pipeline import Run
+from forgetmi.run.record_keeping import stored_record
+from forgetmi.run.run_data import load_data
+from forgetmi.run.spec import RunSpec
+from forgetmi.run.stored_spec import spec_text
+
+
+def finished_run(spec: RunSpec, directory: RunDirectory, *, replace: bool = False) -> Run | None:
+    """A run that is finished: the record, which is written last, names every file as it is; None = it is not.
+
+    Nothing is written.
+
+    Args:
+        spec: The run, its paths absolute.
+        directory: Its directory; it may not exist yet.
+        replace: Whether a signed record may be replaced.
+
+    Raises:
+        SpecError: The directory holds another run, or a given model is another one now.
+        PartitionError: The cohort or the forget list has changed since.
+        EvidenceError: The record is signed, and files are not as it says.
+    """
+    if not (directory.root / RECORD).exists() or not directory.spec.exists():
+        return None
+
+    with directory.lock():
+        directory.check_claim(spec_text(spec, directory))
+        record = stored_record(directory.root)
+        assert record is not None
+
+        # An unsigned record is made again; a signed one is not written over
+        faults = record_faults(directory.root, record)
+        if faults and record.signer and not replace:
+            raise _altered(directory, faults)
+        if faults:
+            return None
+
+        # The same words must still mean the same data and models
+        cohort, partition = load_data(spec)
+        write_partition(directory.partition, partition)
+        _check_given(spec, directory, record)
+        evaluation = Evaluation.read(directory.metrics)
+    return Run(directory, cohort, partition, evaluation)
+
+
+def _altered(directory: RunDirectory, faults: list[Fault]) -> EvidenceError:
+    """The error for a signed run of which something is missing or was altered."""
+    first = Fault(
+        "the run is signed, and something in it is not as its record says",
+        where=directory.root.name,
+        why="it is neither made again nor written over",
+        do="Restore what is named below, or give --replace with --sign-key: what is missing is made again, and the old "
+        "record is kept as the one before the new one.",
+    )
+    return EvidenceError([first, *faults])
+
+
+def _check_given(spec: RunSpec, directory: RunDirectory, record: Record) -> None:
+    """Refuse a given original that is neither the one this run was made from nor the one that it made."""
+    path = spec.given.original
+    if path is None or not (path / FACTS).exists():
+        return
+
+    # The trace has the weights as they were given: a missing gate is fitted afterwards
+    do = "Restore the file."
+    trace = read_json(directory.trace(ORIGINAL), what="the trace", do=do)
+    known = (trace.get("given"), record.model("before").weights, record.model("after").weights)
+    weights = read_facts(path / FACTS)["weights"]
+    if weights not in known:
+        raise SpecError(
+            Fault(
+                "the given original is another model than when this run was made",
+                where=path.name,
+                why=f"its weights are {weights[:12]}",
+                do="Choose another --out, or restore the model.",
+            )
+        )
