@@ -11,12 +11,12 @@ from forgetmi.audit.audited_run import AuditedRun
 from forgetmi.audit.decision import decide
 from forgetmi.audit.draw_results import DrawResults, results_of_draw
 from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
+from forgetmi.audit.memory_removed import memory_removed
 from forgetmi.audit.patient_tables import subgroup_rows
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import Control, PatientRow
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.statements import statements
-from forgetmi.audit.verdict import Verdict
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_names
@@ -53,7 +53,8 @@ def audit(
     judged = [draw for draw in draws if draw.knowledge_by_channel]
 
     # All runs pooled: the verdict, and the same rule on models whose outcome is known
-    verdict = _verdict(judged, declared, UNLEARNED)
+    pooled = _pooled(judged, declared, UNLEARNED)
+    verdict = decide(declared.rule, pooled)
     controls = tuple(_controls(judged, declared))
     subgroups = subgroup_rows(
         [(draw.first_knowledge, draw.scored) for draw in judged],
@@ -94,6 +95,12 @@ def audit(
         relearning=_rows(draw.relearning for draw in judged),
         attacks=_rows(draw.attacks for draw in judged),
         missing=_rows(draw.missing for draw in judged),
+        memory=memory_removed(
+            pooled,
+            level=declared.rule.level,
+            resamples=declared.rule.resamples,
+            seed=declared.rule.seed,
+        ),
     )
 
 
@@ -141,8 +148,10 @@ def _share_patients(runs: Sequence[AuditedRun]) -> bool:
     return len(np.unique(patients)) < len(patients)
 
 
-def _verdict(draws: Sequence[DrawResults], declared: AuditSpec, target: str) -> Verdict:
-    """The rule's verdict on one model, all draws pooled."""
+def _pooled(
+    draws: Sequence[DrawResults], declared: AuditSpec, target: str
+) -> dict[Channel, list[ForgetDraw]]:
+    """One model on every channel that can be measured, all draws."""
     pooled: dict[Channel, list[ForgetDraw]] = {}
     for channel in declared.rule.channels:
         try:
@@ -150,7 +159,7 @@ def _verdict(draws: Sequence[DrawResults], declared: AuditSpec, target: str) -> 
         except EvaluationError:
             continue  # the rule counts a channel without draws as not resolvable
 
-    return decide(declared.rule, pooled)
+    return pooled
 
 
 def _aimed_at(draw: DrawResults, channel: Channel, target: str) -> ForgetDraw:
@@ -174,7 +183,7 @@ def _controls(draws: Sequence[DrawResults], declared: AuditSpec) -> Iterator[Con
         models += retrained
 
     for model in models:
-        verdict = _verdict(draws, declared, model)
+        verdict = decide(declared.rule, _pooled(draws, declared, model))
         yield Control(
             model=model,
             outcome=verdict.outcome,

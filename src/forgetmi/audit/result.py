@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from forgetmi.audit.memory_removed import MemoryRemoved
 from forgetmi.audit.rows import (
     AttackMissing,
     AttackRow,
@@ -28,7 +29,7 @@ from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
 from forgetmi.core.json_text import parse_json, read_json
 from forgetmi.core.near_duplicates import NearDuplicate
-from forgetmi.core.serialization import from_plain
+from forgetmi.core.serialization import LATER, from_plain
 from forgetmi.evaluation.channels import Channel
 
 _WHAT = "the audit"
@@ -59,6 +60,8 @@ class Audit:
         relearning: Curves; empty where nothing was relearnt.
         attacks: Results of the attacks, comparable attacks of a model together.
         missing: Attacks that were not made, and why.
+        memory: Share of the original's memory that is gone, by channel; no part of the rule. Empty in a record from
+            before it was measured.
     """
 
     declared: AuditSpec
@@ -78,6 +81,7 @@ class Audit:
     relearning: tuple[RelearnCurve, ...]
     attacks: tuple[AttackRow, ...]
     missing: tuple[AttackMissing, ...]
+    memory: tuple[MemoryRemoved, ...] = field(default=(), metadata=LATER)
 
     @property
     def outcome(self) -> Outcome:
