@@ -19,6 +19,14 @@ NOT_AUDITED = "NOT AUDITED"
 Flag = Literal["remembered", "forgotten too visibly", "copy retained"]
 
 
+# Part of a record to its fields that came later, each with its value in a record without
+_LATER_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "subjects": {"earlier": None},
+    "decision": {"flagged": None},
+    "request": {"due": None, "in_service": None, "each": ()},
+}
+
+
 @dataclass(frozen=True)
 class Subjects:
     """Who was forgotten.
@@ -269,9 +277,10 @@ class Record:
         plain = asdict(self)
 
         # Fields that came later are left out where the record does not have them
-        for part, name in (("subjects", "earlier"), ("decision", "flagged")):
-            if plain[part][name] is None:
-                del plain[part][name]
+        for part, defaults in _LATER_FIELDS.items():
+            for name, default in defaults.items():
+                if plain[part][name] == default:
+                    del plain[part][name]
         if plain["replaces"] is None:
             del plain["replaces"]
         return canonical(plain)

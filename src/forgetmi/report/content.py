@@ -17,6 +17,7 @@ from forgetmi.core.near_duplicates import NearDuplicates
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
 from forgetmi.core.signals import Signals
+from forgetmi.evidence.request import RequestSpec
 from forgetmi.report.manifest import Manifest
 from forgetmi.unlearning.info import MethodInfo
 
@@ -100,6 +101,7 @@ class ReportFacts:
         manifest: Versions, digests, seeds, hardware, cost, command.
         duplicates: Near-duplicates of what was withdrawn; None = not looked for.
         audit: The audit; None = none was made.
+        withdrawal: Number of the request, due date, ground, who signs off, and since when the new model serves.
         examples: Only where the cohort allows images in reports (`Cohort.show_images`); the first six are shown.
     """
 
@@ -120,4 +122,5 @@ class ReportFacts:
     # What a run may leave out
     duplicates: NearDuplicates | None = None
     audit: Audit | None = None
+    withdrawal: RequestSpec = field(default_factory=RequestSpec)
     examples: tuple[Example, ...] = field(default=())

@@ -94,6 +94,7 @@ def gather(
         manifest=describe(directory, spec, cohort, warnings=(*notices, *warnings), command=command),
         duplicates=duplicates,
         audit=audit,
+        withdrawal=spec.request,
         examples=examples(cohort, partition, reading=spec.images.reading),
     )
 

@@ -52,6 +52,8 @@ def _refuse_identifiers(spec: RunSpec, cohort: Cohort) -> None:
         "--request.ground": spec.request.ground,
         "--request.sign-off": spec.request.sign_off,
     }
+    for place, one in enumerate(spec.request.each):
+        words[f"request.each[{place}]"] = f"{one.number} {one.ground}"
     given = {option: text for option, text in words.items() if text}
     if not given:
         return
