@@ -18,8 +18,8 @@ class AuditOptions:
 
     Args:
         runs: Directories of finished runs of one cohort with disjoint forget sets (``--partition.draw 0``, 1, 2 ...).
-        out: Directory for audit.json and the pages; needed for several runs or with shadow models, which must not
-            replace a run's own audit, and where the run's record is signed. Without, an unsigned record is renewed.
+        out: Folder for audit.json and the pages; empty = report-2 in the only run, or the next number that is free: a
+            record names the run's own audit and pages, which stay. Needed for several runs or with shadow models.
         shadows: Directory that ``forgetmi shadows`` wrote.
     """
 

@@ -1,23 +1,21 @@
-"""What ``forgetmi audit`` does: check the runs, audit them together, write the pages, renew the record."""
+"""What ``forgetmi audit`` does: check the runs, audit them together, write the pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from forgetmi.audit.result import Audit
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.scores import Evaluation
 from forgetmi.report.pages import write_report
 from forgetmi.run.audit_stage import declared_in, notice, read_draw, run_audit
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pipeline import Run
-from forgetmi.run.record_keeping import Recording, keep_record, stored_record
+from forgetmi.run.further_pages import further_pages, refuse_run
 from forgetmi.run.report_facts import gather
-from forgetmi.run.run_data import load_data
 from forgetmi.run.run_models import model_names
 from forgetmi.run.shadows import read_pools
 from forgetmi.run.spec import RunSpec, spec_of
@@ -28,29 +26,19 @@ def audit_again(runs: Sequence[Path], *, out: Path | None, shadows: Path | None)
 
     Args:
         runs: Their directories, at least one.
-        out: Where audit and pages go; None = into the only run, whose unsigned record is then renewed.
+        out: Where audit and pages go; None = beside the record of the only run, or into that run if it has none.
         shadows: Directory of shadow models; None = none.
 
     Raises:
-        SpecError: A run is not finished, the runs declared different rules, the record is signed, or ``out`` is the
-            directory of a run.
+        SpecError: A run is not finished, the runs declared different rules, or ``out`` is the directory of a run.
     """
-    if out is None:
-        renew_record = _has_unsigned_record(runs[0])
-        target = RunDirectory(runs[0])
-    else:
-        _refuse_run_directory(out)
-        renew_record = False
-        target = RunDirectory(out)
+    if out is not None:
+        refuse_run(out)
+    result, target = _audit(runs, out, shadows)
 
-    # The audit, with its pages
-    result = _audit(runs, target, shadows)
     echo(summary(result))
     echo(f"Audit: {target.audit}")
     echo(f"Report: {target.report}")
-
-    if renew_record:
-        echo(_renewed_record(runs[0]))
 
 
 def summary(result: Audit) -> str:
@@ -67,47 +55,10 @@ def summary(result: Audit) -> str:
     return "\n".join(lines)
 
 
-def _refuse_run_directory(out: Path) -> None:
-    if RunDirectory(out).spec.exists():
-        raise SpecError(
-            Fault(
-                "--out is the directory of a run",
-                where=out.name,
-                why="a run's own audit is not replaced by another",
-                do="Choose another --out.",
-            )
-        )
-
-
-def _has_unsigned_record(run: Path) -> bool:
-    """Whether a run whose own pages will be written anew has a record.
-
-    Raises:
-        SpecError: It is signed.
-    """
-    record = stored_record(run)
-    if record is not None and record.signer:
-        raise SpecError(
-            Fault(
-                "the run's record is signed",
-                where=f"{run.name}/record.json",
-                why="it names the report, which would be written anew",
-                do="Give --out DIR.",
-            )
-        )
-    return record is not None
-
-
-def _renewed_record(run: Path) -> str:
-    """Make a run's unsigned record anew after its pages changed."""
-    spec, directory = spec_of(run), RunDirectory(run)
-    cohort, partition = load_data(spec)
-    evaluation = Evaluation.read(directory.metrics)
-    return keep_record(Run(directory, cohort, partition, evaluation), spec, Recording())
-
-
-def _audit(runs: Sequence[Path], target: RunDirectory, shadows: Path | None) -> Audit:
-    """Audit runs together and write the pages."""
+def _audit(
+    runs: Sequence[Path], out: Path | None, shadows: Path | None
+) -> tuple[Audit, RunDirectory]:
+    """Audit runs together and write the pages; returns where they are, too."""
     directories = [RunDirectory(run) for run in runs]
     specs = [spec_of(run) for run in runs]
     _check_finished(directories, specs)
@@ -129,8 +80,13 @@ def _audit(runs: Sequence[Path], target: RunDirectory, shadows: Path | None) -> 
         trained, unlearned = read_pools(shadows, cohort=cohort, partition=draws[0].partition)
         draws = [replace(draw, shadows=trained, unlearned_shadows=unlearned) for draw in draws]
 
-    # The verdict over all forget sets together
-    result, _ = run_audit(target, draws, cohort=cohort, declared=rule, seed=specs[0].seed)
+    # The verdict over all forget sets together, in a place of its own
+    target = further_pages(runs[0], out)
+    try:
+        result, _ = run_audit(target, draws, cohort=cohort, declared=rule, seed=specs[0].seed)
+    except BaseException:
+        _remove_if_empty(target, out)
+        raise
 
     # The pages describe the first run; the verdict is that of all
     facts = gather(
@@ -142,7 +98,14 @@ def _audit(runs: Sequence[Path], target: RunDirectory, shadows: Path | None) -> 
         command=["forgetmi", "audit", *map(str, runs)],
     )
     write_report(target.report, facts)
-    return result
+    return result, target
+
+
+def _remove_if_empty(target: RunDirectory, out: Path | None) -> None:
+    """Remove a folder that was made for an audit that failed; a folder that was named stays."""
+    if out is None:
+        with suppress(OSError):
+            target.root.rmdir()
 
 
 def _check_finished(directories: Sequence[RunDirectory], specs: Sequence[RunSpec]) -> None:

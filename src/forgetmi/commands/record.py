@@ -44,7 +44,7 @@ def record(argv: Sequence[str]) -> None:
 
     # What reads a run is imported after the help was printed.
     from forgetmi.run.pipeline import Run
-    from forgetmi.run.record_keeping import Recording, check, keep_record
+    from forgetmi.run.record_keeping import Recording, check, keep_record, keep_stored
     from forgetmi.run.run_data import load_data
 
     # A key that cannot be used is found before the run is read
@@ -61,6 +61,12 @@ def record(argv: Sequence[str]) -> None:
                 do="Give the run's command again; it goes on where it stopped.",
             )
         )
+
+    # A record that holds is signed as it is; no cohort is read for that
+    kept = keep_stored(directory, recording)
+    if kept:
+        echo(kept)
+        return
 
     # The record follows from what the run has stored; nothing is measured again
     cohort, partition = load_data(spec)

@@ -32,6 +32,11 @@ class RunDirectory:
         return self.root / "partition.json"
 
     @property
+    def cohort(self) -> Path:
+        """What the pages say of the cohort."""
+        return self.root / "cohort.json"
+
+    @property
     def duplicates(self) -> Path:
         """Copies of what is forgotten, by digest, and what to do."""
         return self.root / "duplicates.json"

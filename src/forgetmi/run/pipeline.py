@@ -30,6 +30,7 @@ from forgetmi.run.run_data import OpenedRun, load_data, prepare
 from forgetmi.run.run_models import model_names, relearnt_names, retrained_names
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.stages import make_model, relearn_model
+from forgetmi.run.stored_cohort import write_cohort_facts
 from forgetmi.run.stored_spec import spec_text
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ def _progress_of(stage: str, on_progress: StageProgress | None) -> Progress | No
 def _write_data_facts(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> None:
     """Write who is in which set, the audit's rule, the canaries, and what was converted while images were decoded."""
     write_partition(directory.partition, data.partition)
+    write_cohort_facts(directory, data.cohort)
 
     # A rule counts only if it was declared before the first signal.
     if spec.audit.enabled:

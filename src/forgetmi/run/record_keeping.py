@@ -81,12 +81,36 @@ def keep_record(done: Run, spec: RunSpec, recording: Recording) -> str:
         EvidenceError: A signed record does not hold, has another place in the chain or another signer, and was not to
             be replaced.
     """
-    root = done.directory.root
+    kept = keep_stored(done.directory, recording)
+    if kept:
+        return kept
+
+    # In place of a signed record, or of none that matters
+    old = stored_record(done.directory.root)
+    if old is not None and old.signer:
+        return _replaced(done, spec, recording, old)
+    return _made(done, spec, recording, old)
+
+
+def keep_stored(directory: RunDirectory, recording: Recording) -> str:
+    """Keep the record that a run has, signed or moved in its chain where that is asked for; no cohort is read.
+
+    Args:
+        directory: The run.
+        recording: What is asked for.
+
+    Returns:
+        The line to print; empty = there is no record that will do, so one must be made from the run's files.
+
+    Raises:
+        EvidenceError: See `keep_record`.
+    """
+    root = directory.root
     key = None if recording.sign_key is None else load_private(recording.sign_key)
     signer = signer_of(key)
     old = stored_record(root)
     if old is None:
-        return _made(done, spec, recording)
+        return ""
 
     # Nothing is asked for but what is there
     faults = record_faults(root, old)
@@ -95,18 +119,15 @@ def keep_record(done: Run, spec: RunSpec, recording: Recording) -> str:
         return _line(root, old)
 
     # A signed one stays, unless somebody asks for another
-    if old.signer and recording.replace:
-        return _replaced(done, spec, recording, old)
-    if old.signer:
+    if old.signer and not recording.replace:
         raise _signed_already(old, root, faults, signer, moved=wanted != old)
 
     # It holds and says what the run's files say: only place and signature are new
-    if not faults and _says_what_is_stored(old, done.directory):
-        record = replace(wanted, signer=signer)
-        write_record(root, record, key=key)
-        return _line(root, record)
-
-    return _made(done, spec, recording, old)
+    if old.signer or faults or not _says_what_is_stored(old, directory):
+        return ""
+    record = replace(wanted, signer=signer)
+    write_record(root, record, key=key)
+    return _line(root, record)
 
 
 def stored_record(root: Path) -> Record | None:

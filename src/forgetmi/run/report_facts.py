@@ -24,7 +24,7 @@ from forgetmi.evaluation.gaps import stayed
 from forgetmi.model.image_text import head_of
 from forgetmi.report import near_duplicates, run_text
 from forgetmi.report.content import CohortSummary, Example, ReportFacts, Work
-from forgetmi.report.manifest import Manifest, collect
+from forgetmi.report.manifest import LIBRARIES, Manifest, collect
 from forgetmi.run.audit_stage import stored_audit, stored_duplicates
 from forgetmi.run.costs import cost_of, retraining_cost, stage_names
 from forgetmi.run.directory import RunDirectory
@@ -156,7 +156,18 @@ def _as_made(manifest: Manifest, directory: RunDirectory) -> Manifest:
     )
     if not of_same_run:
         return manifest
-    return dataclasses.replace(stored, stages=manifest.stages, warnings=manifest.warnings)
+
+    # The file has its keys sorted; pages show them in the order they were collected in
+    position = {name: place for place, name in enumerate(LIBRARIES)}
+    libraries = sorted(stored.libraries, key=lambda name: position.get(name, len(position)))
+    return dataclasses.replace(
+        stored,
+        libraries={name: stored.libraries[name] for name in libraries},
+        seeds=manifest.seeds,
+        models=manifest.models,
+        stages=manifest.stages,
+        warnings=manifest.warnings,
+    )
 
 
 def derived(spec: RunSpec, info: MethodInfo, trace: StoredTrace) -> list[str]:
