@@ -172,3 +172,7 @@ def test_grades_set_by_hand() -> None:
     assert hits / sum(grade > 0 for grade in given.values()) >= 0.9
     assert hits / sum(grade > 0 for grade in hand.values()) >= 0.9
     assert sum(given[one] == grade for one, grade in hand.items()) >= 348
+
+
+def test_a_report_without_a_full_stop_takes_no_longer_than_its_length() -> None:
+    assert edema_grade("mild edema and " * 1500 + "alveolar edema") == 3

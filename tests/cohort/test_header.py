@@ -126,3 +126,7 @@ def test_the_tables_without_a_header() -> None:
     with pytest.raises(CohortError, match="the first line looks like data") as caught:
         read_forget_list(FIELD / "withdrawn_no_header.csv", cohort=cohort, key=KEY)
     assert not any(word in str(caught.value) for word in ("Surname", "1964", "002"))
+
+
+def test_a_cell_as_long_as_allowed_takes_no_longer_than_its_length() -> None:
+    assert looks_like_data(["label", "a" * 131_072, "b c d " * 20_000])

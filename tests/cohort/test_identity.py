@@ -178,3 +178,11 @@ def test_a_mapping_comes_before_the_rules() -> None:
     said = Identity(("leading-zeros",), MappingProxyType({"old-1": "007", "7b": "8"}))
     cells = np.array(["old-1", "7", "007", "7b", "9"], dtype=object)
     assert said.identifiers(cells).tolist() == ["7", "7", "7", "8", "9"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 60 + "!", "1" * 60 + "-", "abc" * 20 + "_1", "7a" * 30 + "É", "0" * 9999 + "x"]
+)
+def test_long_identifiers_take_no_longer_than_their_length(text: str) -> None:
+    assert folded(text, RULES) in likeness(text)
+    assert changing(text)

@@ -223,3 +223,9 @@ def test_normalised_text_stays_as_it_is(text: str) -> None:
     once = normalised(text)
     assert normalised(once) == once
     assert once.split() == once.split(" ") or once == ""
+
+
+@pytest.mark.parametrize("mark", [" ", "\t", "\xa0", "*", "_", "-"])
+def test_a_long_row_of_one_mark_takes_no_longer_than_its_length(mark: str) -> None:
+    row = mark * 100_000
+    assert selected_text(f"FINDINGS: clear{row}.\nHeart{row}x\nIMPRESSION: none").endswith("none")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian
 
 from forgetmi.data.decode import ImageFault
 from tests.data.dicom_files import (
@@ -154,6 +155,35 @@ def test_windows_and_tables_against_their_formula(case: str, tmp_path: Path) -> 
     found = decoded(tmp_path / "x.dcm", dicom(FILM, **tags))
     np.testing.assert_allclose(found.pixels, expected, atol=3e-4)
     assert found.notice == ""
+
+
+RAMP = list(range(0, 65536, 16))
+SHIFT = {"RescaleSlope": "1", "RescaleIntercept": "-2048"}
+
+
+@pytest.mark.parametrize("element", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_the_first_value_of_a_table_is_read_with_its_sign(element: str, tmp_path: Path) -> None:
+    # Below 0, written without its sign; and by implicit types, which give it none where stored values have none.
+    without = table(63_488, 16, RAMP)
+    without[0]["LUTDescriptor"].VR = "US"
+    signed = FILM.astype(np.int16) - 2048
+    found = decoded(tmp_path / "x.dcm", dicom(signed, **{element: without}))
+    np.testing.assert_allclose(found.pixels, FILM / 4095, atol=1e-6)
+
+    tags = {"VOILUTSequence": table(63_488, 16, RAMP), **SHIFT}
+    implicit = dicom(FILM, syntax=ImplicitVRLittleEndian, **tags)
+    found = decoded(tmp_path / "x.dcm", implicit)
+    np.testing.assert_allclose(found.pixels, FILM / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("center", "width"), [(["2048", "1000"], "4096"), ("2048", ["4096", "500"])]
+)
+def test_half_of_a_window_is_none(center: Any, width: Any, tmp_path: Path) -> None:
+    image = dicom(FILM, WindowCenter=center, WindowWidth=width)
+    found = decoded(tmp_path / "x.dcm", image, window="2")
+    np.testing.assert_allclose(found.pixels, FILM / 4095, atol=3e-4)
+    assert "no window of that number" in found.notice
 
 
 def test_the_window_is_chosen(tmp_path: Path) -> None:

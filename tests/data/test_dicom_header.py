@@ -262,6 +262,40 @@ def jpeg(**tags: Any) -> Dataset:
     return image
 
 
+def test_the_sign_of_a_compressed_image_is_its_own(tmp_path: Path) -> None:
+    called_signed = dicom(FILM, syntax=JPEG2000Lossless, PixelRepresentation=1)
+    found = decoded(tmp_path / "x.dcm", called_signed)
+    assert similarity(found.pixels) > 0.9999
+    assert "PixelRepresentation" in found.notice
+
+    for tags in ({}, {"PixelRepresentation": 0}):
+        signed = dicom(SIGNED, syntax=JPEG2000Lossless)
+        for name, value in tags.items():
+            setattr(signed, name, value)
+        assert similarity(decoded(tmp_path / "x.dcm", signed).pixels) > 0.9999
+
+
+COLOURS = np.dstack([FILM >> 4] * 3).astype(np.uint8)
+NO_PICTURE: dict[str, tuple[Dataset, str]] = {
+    "empty pixels": (dicom(PixelData=b""), "PixelData of the DICOM image is empty"),
+    "floating-point pixels": (
+        dicom(PixelData=None, BitsAllocated=32, FloatPixelData=FILM.astype("<f4").tobytes()),
+        "FloatPixelData",
+    ),
+    "colours in no order": (
+        dicom(COLOURS, PhotometricInterpretation="RGB", PlanarConfiguration=None),
+        "PlanarConfiguration",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_PICTURE)
+def test_other_kinds_of_pixels_are_named(case: str, tmp_path: Path) -> None:
+    image, element = NO_PICTURE[case]
+    with pytest.raises(ImageFault, match=element):
+        decoded(tmp_path / "x.dcm", image)
+
+
 def test_the_bits_of_a_compressed_image_are_its_own(tmp_path: Path) -> None:
     found = decoded(tmp_path / "x.dcm", jpeg(BitsAllocated=16, BitsStored=12, HighBit=11))
     assert similarity(found.pixels) > 0.998

@@ -44,6 +44,8 @@ _NOT = re.compile(r"\bnot\b", re.IGNORECASE)
 _ALVEOLAR = re.compile(rf"\b(?:alveolar|air ?space) {OPACITIES}", re.IGNORECASE)
 _MASKED = re.compile(r"\bX{3,}\b|_{2,}")
 _SENTENCE_END = re.compile(r"(?<!\bvs)\.(?!\d)|[!]")
+# Characters of the longest sentence: the time for one grows faster than its square
+_LONGEST = 2000
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,19 @@ def _sentences(text: str) -> list[str]:
     for paragraph in re.split(r"\n\s*\n", _MASKED.sub(" ", text)):
         joined = " ".join(paragraph.split())
         for sentence in _SENTENCE_END.split(joined):
-            if sentence.strip():
-                sentences.append(sentence.strip())
+            sentences += _in_bounds(sentence.strip())
     return sentences
+
+
+def _in_bounds(sentence: str) -> Iterator[str]:
+    """A sentence, or its parts where it is longer than any sentence is; none where it is empty."""
+    while len(sentence) > _LONGEST:
+        end = sentence.rfind(" ", 0, _LONGEST)
+        end = _LONGEST if end <= 0 else end
+        yield sentence[:end]
+        sentence = sentence[end:].lstrip()
+    if sentence:
+        yield sentence
 
 
 @dataclass(frozen=True, order=True)

@@ -33,6 +33,7 @@ _WORDS = frozenset(
 _SHORT = {"a", "ap", "by", "in", "is", "of", "on", "no", "nr", "pa", "the", "to", "was", "went"}
 _CLOSE = 0.82  # how near a misspelt word must be; above the likeness of "patience" and "patient"
 _LONGEST = 40  # characters of a name
+_LONGEST_NAME = 1000  # characters beyond which a cell is no name at all
 # What no name of a column holds: three digits, a path, an address, a number alone, as many words as a report
 _NO_NAME = re.compile(r"\d{3}|[/\\@]|(\S+\s+){4}|^[-+\d.]+$|\.(png|jpe?g|dcm|npy|tiff?)$", re.I)
 
@@ -108,7 +109,12 @@ def looks_like_data(header: Sequence[str]) -> bool:
         return True
 
     # A word such as "train" also stands in rows of data
-    return 2 * known < len(header) and any(_NO_NAME.search(cell) for cell in header)
+    return 2 * known < len(header) and any(_is_no_name(cell) for cell in header)
+
+
+def _is_no_name(cell: str) -> bool:
+    """Whether a cell cannot be the name of a column; a longer one is not searched, which could take hours."""
+    return len(cell) > _LONGEST_NAME or _NO_NAME.search(cell) is not None
 
 
 def _is_known(word: str) -> bool:

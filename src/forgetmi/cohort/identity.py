@@ -51,8 +51,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180b\u180c\u
 
 _SCIENTIFIC = re.compile(r"[+-]?(\d+([.,]\d+)?e[+-]\d+|\d+[.,]\d+e\d+)", re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?(\d+)[.,]0+")
-# Small letters and numbers without zeros in front, which no rule changes; most identifiers are so
-_PLAIN = re.compile(r"(?:[a-z]+|[1-9][0-9]*|0(?![0-9]))+")
+_SMALL = re.compile(r"[a-z0-9]+")
 _ASCII_MARKS = dict.fromkeys(map(ord, string.punctuation))
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _POINT_ZERO = re.compile(r"(?<=[0-9])[.,]0+$")
@@ -130,7 +129,7 @@ def folded(text: str, rules: Iterable[str]) -> str:
 
 def likeness(text: str) -> tuple[str, ...]:
     """What all spellings of one identifier have in common; two identifiers are alike where they share one of these."""
-    if _PLAIN.fullmatch(text):
+    if _is_plain(text):
         return (text,)
 
     # Zeros count before punctuation is gone (12-05, 12-5) and after it (12-05, 1205)
@@ -153,7 +152,7 @@ def differences(one: str, other: str) -> tuple[str, ...]:
 
 def changing(text: str) -> tuple[str, ...]:
     """The rules that would change an identifier."""
-    if _PLAIN.fullmatch(text):
+    if _is_plain(text):
         return ()
 
     # Each rule by itself, without a call where ASCII shows that it changes nothing
@@ -269,6 +268,11 @@ def folded_cells(texts: Strings, rules: Iterable[str]) -> Strings:
         return texts
     code, distinct = codes(texts)
     return np.array([folded(text, chosen) for text in distinct], dtype=object)[code]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether no rule would change an identifier: small letters and numbers without zeros in front, as most are."""
+    return _SMALL.fullmatch(text) is not None and _LEADING_ZEROS.search(text) is None
 
 
 def _is_invisible(character: str) -> bool:

@@ -12,9 +12,11 @@ from forgetmi.cohort.headings import WANTED, Kind, kind_of
 # Marks that some systems put around headings: **FINDINGS:**, ## Findings, *** ADDENDUM ***.
 _MARKS = r"(?:[*#=-]+[^\S\n]*)?"
 _WORDS = r"[A-Za-z][A-Za-z0-9 \t\xa0/,&+()'._#-]{1,60}?"
-# A heading at the start of a line, with its colon; or alone on its line, without one
+# A heading at the start of a line, with its colon; or alone on its line, without one. What stands between the two is
+# never tried in parts (*+): a line of a million blanks would take hours.
 _HEADING = re.compile(
-    rf"^[^\S\n]*{_MARKS}({_WORDS})[^\S\n]*\**[^\S\n]*(?:[:\uff1a](?!\d)\**|{_MARKS}$)", re.MULTILINE
+    rf"^[^\S\n]*{_MARKS}({_WORDS})[^\S\n]*+\**+[^\S\n]*+(?:[:\uff1a](?!\d)\**|{_MARKS}$)",
+    re.MULTILINE,
 )
 # The same within a line: after a sentence or another heading, or in capitals after a word in small letters
 _INLINE = re.compile(

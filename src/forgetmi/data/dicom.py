@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from forgetmi.data import dicom_file
 from forgetmi.data.decoded import Decoded, ImageFault, joined
-from forgetmi.data.dicom_codestream import is_encapsulated
+from forgetmi.data.dicom_codestream import is_encapsulated, stream_of
 from forgetmi.data.dicom_grey import grey_values
 from forgetmi.data.dicom_header import GREY, check_header
 from forgetmi.data.dicom_words import Cell, fitting_cell, in_fitting_shape, stated_cell
@@ -106,10 +106,13 @@ def _words(image: Any) -> npt.NDArray[Any]:
     stored, high, sign = image.BitsStored, image.HighBit, image.PixelRepresentation
     compressed = is_encapsulated(image) and _RLE not in image.file_meta.TransferSyntaxUID.name
 
-    # A decoder of compressed pixels needs the true bits; otherwise none may be cut off.
+    # A decoder of compressed pixels needs the true bits; otherwise none may be cut off. Nor may it give numbers a sign
+    # that they have in the header alone.
+    stream = stream_of(image) if compressed else None
     if not compressed:
         image.BitsStored = image.BitsAllocated
         image.HighBit = image.BitsAllocated - 1
+    if stream is None or not stream.signed:
         image.PixelRepresentation = 0
     pixels = _pixels(image)
     image.BitsStored, image.HighBit, image.PixelRepresentation = stored, high, sign

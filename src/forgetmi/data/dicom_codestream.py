@@ -28,6 +28,7 @@ class Stream:
         uid: The transfer syntax it can be stored under.
         height, width: Pixels; 0 = it does not say.
         bits, samples: Bits of a sample, and samples of a pixel; 0 = it does not say.
+        signed: Whether it says that samples have a sign, as JPEG 2000 alone can.
     """
 
     family: str
@@ -36,6 +37,7 @@ class Stream:
     width: int = 0
     bits: int = 0
     samples: int = 0
+    signed: bool = False
 
 
 def is_encapsulated(image: Any) -> bool:
@@ -160,8 +162,9 @@ def _jpeg_2000(stream: bytes) -> Stream | None:
         return None
     right, lower, left, upper = struct.unpack(">IIII", stream[8:24])
     (samples,) = struct.unpack(">H", stream[40:42])
-    bits = (stream[42] & 0x7F) + 1
-    return Stream("JPEG 2000", JPEG2000, max(0, lower - upper), max(0, right - left), bits, samples)
+    bits, signed = (stream[42] & 0x7F) + 1, bool(stream[42] & 0x80)
+    height, width = max(0, lower - upper), max(0, right - left)
+    return Stream("JPEG 2000", JPEG2000, height, width, bits, samples, signed)
 
 
 def _jpeg(stream: bytes) -> Stream | None:

@@ -25,6 +25,8 @@ PIXEL_TAGS: list[Any] = [
     "HighBit",
     "PixelRepresentation",
     "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
 ]
@@ -94,10 +96,18 @@ def parse(data: bytes) -> tuple[Any, str]:
         if "PixelData" in guessed and "Rows" in guessed:
             image, stated, notice = guessed, None, OTHER_ENCODING
 
+    if "FloatPixelData" in image or "DoubleFloatPixelData" in image:
+        raise ImageFault(
+            "the DICOM image is not of 8 to 16 bits",
+            "its pixels are floating-point numbers (FloatPixelData)",
+            "Convert it to 8 or 16 bits.",
+        )
     if "PixelData" not in image:
         raise ImageFault(
             "the DICOM file has no pixel data", "it is another kind of object, or ends too early"
         )
+    if not image.PixelData:
+        raise ImageFault("PixelData of the DICOM image is empty", "the image was exported without")
 
     if stated is None:
         _state_encoding(image)

@@ -94,8 +94,8 @@ def _modality(image: Any, values: Values) -> tuple[Values, str]:
     from pydicom.pixels.processing import apply_modality_lut
 
     if image.get("ModalityLUTSequence"):
-        _as_deep_table(image, "ModalityLUTSequence")
         try:
+            _as_deep_table(image, "ModalityLUTSequence", values)
             return apply_modality_lut(values, image).astype(np.int64), ""
         except Exception as error:  # noqa: BLE001 - a damaged table can raise anything
             raise wrong("ModalityLUTSequence", type(error).__name__) from None
@@ -185,8 +185,9 @@ def _by_table(image: Any, values: Values, number: int) -> Values:
     """A table of grey values, whose largest entry is white."""
     from pydicom.pixels.processing import apply_voi
 
-    _as_deep_table(image, "VOILUTSequence")
-    shown = apply_voi(np.rint(values).astype(np.int64), image, number).astype(np.float64)
+    whole = np.rint(values).astype(np.int64)
+    _as_deep_table(image, "VOILUTSequence", whole)
+    shown = apply_voi(whole, image, number).astype(np.float64)
     entries = image.VOILUTSequence[number].LUTData
     largest = (
         np.frombuffer(entries, np.uint16).max() if isinstance(entries, bytes) else max(entries)
@@ -229,18 +230,22 @@ def _windows(image: Any) -> int:
     center, width = image.get("WindowCenter"), image.get("WindowWidth")
     if center in (None, "") or width in (None, ""):
         return 0
-    return max(1, image["WindowCenter"].VM)
+    return max(1, min(image["WindowCenter"].VM, image["WindowWidth"].VM))
 
 
-def _as_deep_table(image: Any, element: str) -> None:
-    """State 16 bits an entry: pydicom takes the bits for the type of the table's index, too, which may be too short."""
+def _as_deep_table(image: Any, element: str, values: Values) -> None:
+    """State 16 bits an entry: pydicom takes the bits for the type of the table's index, too, which may be too short.
+
+    The first value that a table is for is stored without its sign where the header's implicit types or its writer had
+    none. It is taken with it where the table is for none of the values otherwise.
+    """
     for item in image[element].value:
         length, first, bits = item.LUTDescriptor
-        if (
-            bits == _EIGHT
-            and isinstance(item.LUTData, bytes)
-            and len(item.LUTData) < 2 * (length or 2**16)
-        ):
+        entries = length or 2**16
+        with_sign = first - 2**16
+        if first >= 2**15 and values.max() < first and with_sign + entries > values.min():
+            first = with_sign
+        if bits == _EIGHT and isinstance(item.LUTData, bytes) and len(item.LUTData) < 2 * entries:
             item.add_new("LUTData", "US", list(item.LUTData))
         item.LUTDescriptor = [length, first, _DEEP]
 

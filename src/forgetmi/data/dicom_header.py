@@ -49,8 +49,15 @@ def check_header(image: Any) -> str:
     notice = sniffed_syntax(image)
     _check_decoder(image.file_meta.TransferSyntaxUID)
     if is_encapsulated(image):
+        # The order of colours is the compression's own.
+        if "PlanarConfiguration" not in image:
+            image.PlanarConfiguration = 0
         return joined(notice, check_codestream(image))
-    return joined(notice, _check_samples(image), _check_length(image))
+
+    corrected = _check_samples(image)
+    if image.SamplesPerPixel > 1 and "PlanarConfiguration" not in image:
+        raise _lacking(["PlanarConfiguration"])
+    return joined(notice, corrected, _check_length(image))
 
 
 def _check_present(image: Any) -> None:
@@ -61,11 +68,15 @@ def _check_present(image: Any) -> None:
             missing.append(name)
 
     if missing:
-        raise ImageFault(
-            f"the DICOM image lacks {', '.join(missing)}",
-            "its pixels cannot be understood without",
-            "Add the element or export the image again, or leave its row out.",
-        )
+        raise _lacking(missing)
+
+
+def _lacking(missing: list[str]) -> ImageFault:
+    return ImageFault(
+        f"the DICOM image lacks {', '.join(missing)}",
+        "its pixels cannot be understood without",
+        "Add the element or export the image again, or leave its row out.",
+    )
 
 
 def _check_frames(image: Any) -> None:
