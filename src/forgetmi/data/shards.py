@@ -33,7 +33,7 @@ ENDING = ".u16"
 _SHARD_IMAGES = 16_384
 _SHARD_BYTES = 2**30
 
-_FORMAT = "forgetmi shard 2"
+_FORMAT = "forgetmi shard 3"
 
 # At the end of the file: the index as JSON, its tag, its length in bytes.
 _LENGTH = 8
