@@ -18,6 +18,7 @@ from forgetmi.cli import COMMANDS, main
 from forgetmi.core.errors import EvaluationError, SpecError
 from forgetmi.core.signals import Signals
 from forgetmi.run.spec import read_yaml, write_yaml
+from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
 MODEL = [
@@ -407,6 +408,46 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
         == 0
     )
     return folder, cohort
+
+
+def test_a_finished_checkpoint_is_left_as_it_is(
+    steps: tuple[Path, list[str]], tmp_path: Path, capsys: Any
+) -> None:
+    folder, cohort = steps
+    shutil.copytree(folder, tmp_path / "copy")
+    folder = tmp_path / "copy"
+    for name in ("original", "unlearned"):
+        path = folder / f"{name}.options.yaml"
+        path.write_text(
+            path.read_text().replace(str(steps[0] / "original"), str(folder / "original"))
+        )
+    train = ["train", *cohort, *MODEL, "--out", str(folder / "original")]
+    given = ["--checkpoint", str(folder / "original"), "--method.epochs", "1"]
+    unlearn = ["unlearn", *cohort, *given, "--out", str(folder / "unlearned")]
+    before = states(folder)
+    for command in (train, unlearn):
+        assert main(command) == 0
+        assert "finished already. Nothing was done." in capsys.readouterr().out
+
+    # Other options, or a name under which something else lies, are refused before any work
+    for words, why in (
+        ([*train, "--seed", "8"], "differ: seed"),
+        ([*train, "--without-forgotten"], "differ: without_forgotten"),
+        ([*unlearn, "--method.epochs", "2"], "differ: method.epochs"),
+        ([*unlearn[:-1], str(folder / "data")], "what it was made with is not known"),
+    ):
+        assert main(words) == 2
+        assert why in capsys.readouterr().err
+    assert states(folder) == before
+
+    # Damaged, or from another original, it is not called finished
+    (folder / "original").rename(folder / "aside")
+    shutil.copytree(folder / "retrained", folder / "original")
+    assert main(unlearn) == 2
+    assert "another original" in capsys.readouterr().err
+    (folder / "original" / "vocab.txt").write_text("x")
+    assert main(train) == 2
+    assert "altered" in capsys.readouterr().err
 
 
 def test_the_steps_alone_make_a_measurement(steps: tuple[Path, list[str]], capsys: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from forgetmi.commands.checkpoint_files import named_after, state_file
+from forgetmi.commands.claimed_checkpoint import claim_checkpoint, finished_line
 from forgetmi.commands.options import parse
 from forgetmi.core.cost import Meter
 from forgetmi.core.files import full_disk_explained, write_json
@@ -33,7 +34,8 @@ class TrainOptions:
     """Options of ``forgetmi train``.
 
     Args:
-        out: Directory of the checkpoint; partition.json and the progress of an interrupted training lie next to it.
+        out: Directory of the checkpoint; its options, partition.json and the progress of an interrupted training lie
+            next to it. Given again with the same options, a finished one is left as it is.
         without_forgotten: Leave the forgotten patients out (Retrain).
     """
 
@@ -54,18 +56,27 @@ def train(argv: Sequence[str]) -> None:
 
     # What trains models is imported after the help was printed.
     from forgetmi.cohort.partition_file import write_partition
+    from forgetmi.model.checkpoint import load
     from forgetmi.run.device import device_of
     from forgetmi.run.original_training import log_path, train_original
     from forgetmi.run.run_data import load_data, prepare
 
+    # A name that is taken is refused first; a finished checkpoint is left as it is
+    claim = claim_checkpoint(spec, USED, options)
+    claim.check()
     use_threads(spec.threads)
     cohort, partition = load_data(spec)
+    if claim.is_finished():
+        write_partition(named_after(options.out, "partition.json"), partition)
+        echo(finished_line(options.out, load(options.out).digest))
+        return
 
     with ProgressDisplay() as display, full_disk_explained(options.out.name):
         prepared = prepare(
             spec, cohort, partition, lambda done, total: display.update("images", done, total)
         )
         options.out.parent.mkdir(parents=True, exist_ok=True)
+        claim.take()
         write_partition(named_after(options.out, "partition.json"), partition)
 
         # An interrupted training goes on from its state.

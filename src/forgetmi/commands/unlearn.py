@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.commands.checkpoint_files import named_after, state_file
+from forgetmi.commands.claimed_checkpoint import (
+    CheckpointClaim,
+    claim_checkpoint,
+    finished_line,
+)
 from forgetmi.commands.command_line import rename_options
 from forgetmi.commands.options import parse
 from forgetmi.core.cohort import Cohort
@@ -40,7 +45,7 @@ class UnlearnOptions:
 
     Args:
         checkpoint: Directory of the original.
-        out: Directory of the new checkpoint.
+        out: Directory of the new checkpoint. Given again with the same options, a finished one is left as it is.
         signals: Signals of the original (.npz of forgetmi predict), if they are at hand: its outputs for unchanged
             forgotten, retained and validation images are read there instead of computed again. The result differs by
             rounding.
@@ -69,6 +74,8 @@ def unlearn(argv: Sequence[str]) -> None:
     from forgetmi.core.distributed import check_micro_batches
     from forgetmi.run.run_data import load_data
 
+    claim = claim_checkpoint(spec, USED, options)
+    claim.check()
     use_threads(spec.threads)
     check_micro_batches(options.micro_batches)
 
@@ -76,9 +83,36 @@ def unlearn(argv: Sequence[str]) -> None:
     signals = None if options.signals is None else Signals.load(options.signals)
     cohort, partition = load_data(spec)
     _check_training_side(options.checkpoint, cohort, partition)
+    if claim.is_finished():
+        _check_finished(options, partition)
+        return
 
     with ProgressDisplay() as display, full_disk_explained(options.out.name):
-        _unlearn(spec, options, cohort, partition, signals=signals, display=display)
+        _unlearn(spec, options, claim, cohort, partition, signals=signals, display=display)
+
+
+def _check_finished(options: UnlearnOptions, partition: Partition) -> None:
+    """Find a finished checkpoint whole, of the same patients and from the same original; and say that nothing is done.
+
+    Raises:
+        ForgetMIError: It is not.
+    """
+    from forgetmi.cohort.partition_file import write_partition
+    from forgetmi.model.checkpoint import FACTS, load
+    from forgetmi.model.checkpoint_facts import read_facts
+
+    write_partition(named_after(options.out, "partition.json"), partition)
+    made = load(options.out)
+    if made.extra.get("from_weights") != read_facts(options.checkpoint / FACTS)["weights"]:
+        raise SpecError(
+            Fault(
+                "the checkpoint was made from another original than the one that is given",
+                where=options.out.name,
+                why="the original was replaced since",
+                do="Choose another --out, or restore the original.",
+            )
+        )
+    echo(finished_line(options.out, made.digest))
 
 
 def _check_training_side(checkpoint: Path, cohort: Cohort, partition: Partition) -> None:
@@ -105,6 +139,7 @@ def _check_training_side(checkpoint: Path, cohort: Cohort, partition: Partition)
 def _unlearn(
     spec: RunSpec,
     options: UnlearnOptions,
+    claim: CheckpointClaim,
     cohort: Cohort,
     partition: Partition,
     *,
@@ -140,6 +175,7 @@ def _unlearn(
             )
 
     options.out.parent.mkdir(parents=True, exist_ok=True)
+    claim.take()
     write_partition(named_after(options.out, "partition.json"), partition)
     if spec.duplicates:
         _scan_duplicates(options.out, cohort, partition, prepared.images, display)
