@@ -86,7 +86,13 @@ def change(
 
 
 RENDER = {"report": render_report, "engineer": render_engineer, "letter": render_letter}
-NEIGHBOURS = {"report.html", "engineer.html", "engineer.html#manifest", "letter.html"}
+NEIGHBOURS = {
+    "report.html",
+    "engineer.html",
+    "engineer.html#manifest",
+    "engineer.html#rule",
+    "letter.html",
+}
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +228,7 @@ def test_without_an_audit_nothing_is_concluded(facts: ReportFacts) -> None:
 
 
 IN_THE_LETTER: dict[Outcome, str] = {
-    "FORGOTTEN": "treated the people who withdrew like programs that never saw their data",
+    "FORGOTTEN": "treated the people who withdrew, taken together, like programs that never saw their data",
     "NOT FORGOTTEN": "still treats the people who withdrew differently from people it has never seen",
     "OVER-FORGOTTEN": "treats the people who withdrew more oddly than people it has never seen",
     "NOT RESOLVABLE": "could not settle the question",
@@ -241,9 +247,9 @@ def test_the_verdict_is_the_rules_and_no_other_word_for_it(
     page = read(render_report(replace(facts, audit=audit, signals={}))).text
     outcomes = re.findall(r"NOT FORGOTTEN|OVER-FORGOTTEN|NOT RESOLVABLE|FORGOTTEN", page)
 
-    assert outcomes == [outcome] * 4 + [
-        "NOT RESOLVABLE"
-    ]  # overall, three channels, and the one that was not measured
+    # The verdict word; then one line where all channels agree, a table where one was not measured
+    lines = 1 if outcome == "NOT RESOLVABLE" else 3
+    assert outcomes == [outcome] * (1 + lines) + ["NOT RESOLVABLE"]
     assert ANSWERS[outcome].means in page
 
     letter = read(render_letter(replace(facts, audit=audit, signals={}))).text

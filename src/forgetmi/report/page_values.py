@@ -11,8 +11,11 @@ from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.report import (
     attack_table,
     audit_sections,
+    first_screen,
+    memory_text,
     patient_sections,
     readings,
+    request_text,
     score_text,
     sections,
     table,
@@ -33,12 +36,19 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
 
     retrained = [model for model in facts.evaluation.scores if is_retrained(model)]
     digests = [*facts.request.patients, *facts.request.studies]
+    named = request_text.requests(facts)
+    letters = request_text.letter_names(named)
     values: dict[str, Any] = {
         "counts": counts,
         "share_of_training": withdrawn / trained_on,
         "share_of_retraining": _share_of_retraining(facts.work),
         "retrains": len(retrained),
         "digests": digests[:DIGESTS_SHOWN],
+        # Whose requests, and which model takes the place of which
+        "requests": named,
+        "request_line": request_text.request_line(facts),
+        "replacement": request_text.replacement(facts),
+        "letters": {one.number: name for name, one in letters.items()},
     }
 
     # Without an audit there is no answer
@@ -46,7 +56,12 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
         return {
             **values,
             "answer": None,
+            "agreement": "",
+            "came_out": "",
+            "expected": "",
             "channel_lines": [],
+            "memory": [],
+            "memory_basis": "",
             "statements": [],
             "remembered": [],
             "retained_sentences": [],
@@ -54,7 +69,12 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
     return {
         **values,
         "answer": verdict_text.ANSWERS[facts.audit.verdict.outcome],
+        "agreement": first_screen.agreement(facts.audit),
+        "came_out": first_screen.came_out(facts.audit),
+        "expected": "",
         "channel_lines": verdict_text.channel_lines(facts.audit),
+        "memory": memory_text.memory_lines(facts.audit.memory),
+        "memory_basis": memory_text.memory_basis(facts.audit.memory),
         "statements": _statements(facts.audit),
         "remembered": [row for row in facts.audit.patients if row.remembered],
         "retained_sentences": verdict_text.retained_sentences(facts.audit),

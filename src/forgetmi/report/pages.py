@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi.core.files import write_text
+from forgetmi.evidence.request import Withdrawal
+from forgetmi.report import request_text
 from forgetmi.report.content import ReportFacts
 from forgetmi.report.page_values import audit_values, common_values, measured_values, officer_values
 from forgetmi.report.rendering import render
@@ -20,11 +22,12 @@ def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
 
     Args:
         path: The page for who decides; its folder exists. The engineer's page and the letter get the names
-            ``engineer.html`` and ``letter.html`` in the same folder.
+            ``engineer.html`` and ``letter.html`` in the same folder; where several requests are answered together,
+            each has a letter of its own besides, e.g. ``letter-R0003.html``.
         facts: What to say.
 
     Returns:
-        The three files.
+        The three files, then the letters of single requests.
 
     Examples:
         >>> from pathlib import Path
@@ -34,14 +37,18 @@ def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
     """
     # The pages point to each other by file name
     names = {"officer": path.name, "engineer": ENGINEER, "letter": LETTER}
-    report, engineer, letter = path, path.with_name(ENGINEER), path.with_name(LETTER)
+    pages = {
+        path: render_report(facts, names=names),
+        path.with_name(ENGINEER): render_engineer(facts, names=names),
+        path.with_name(LETTER): render_letter(facts, names=names),
+    }
+    for name, request in request_text.letter_names(request_text.requests(facts)).items():
+        pages[path.with_name(name)] = render_letter(facts, names=names, request=request)
 
     # Each file is whole, or as it was
-    write_text(report, render_report(facts, names=names))
-    write_text(engineer, render_engineer(facts, names=names))
-    write_text(letter, render_letter(facts, names=names))
-
-    return report, engineer, letter
+    for page, text in pages.items():
+        write_text(page, text)
+    return tuple(pages)
 
 
 def render_report(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
@@ -66,6 +73,29 @@ def render_engineer(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> 
     return render("engineer.html.jinja", facts=facts, names=names, **values)
 
 
-def render_letter(facts: ReportFacts, *, names: Mapping[str, str] = NAMES) -> str:
-    """A letter to fill in, for one person who withdrew; see `render_report`."""
-    return render("letter.html.jinja", facts=facts, names=names, **common_values(facts))
+def render_letter(
+    facts: ReportFacts, *, names: Mapping[str, str] = NAMES, request: Withdrawal | None = None
+) -> str:
+    """A letter to fill in, for one person who withdrew; see `render_report`.
+
+    Args:
+        facts, names: See there.
+        request: The request it answers; None = the only one, or, of several, none: number and days are left blank.
+    """
+    answered = request_text.requests(facts)
+    if request is None:
+        request = answered[0] if len(answered) == 1 else Withdrawal()
+
+    # The date of the run's request is nobody's own where several are answered
+    received = request.received
+    if len(answered) == 1:
+        received = request_text.received(facts, request)
+
+    return render(
+        "letter.html.jinja",
+        facts=facts,
+        names=names,
+        request=request,
+        received=received,
+        **common_values(facts),
+    )

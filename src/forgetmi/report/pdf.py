@@ -10,7 +10,7 @@ from forgetmi.core.errors import Fault, SpecError
 
 
 def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
-    """Print pages to PDF, each next to its HTML file, atomically and without any network.
+    """Print pages to tagged PDF (PDF/UA-1), each next to its HTML file, atomically and without any network.
 
     Args:
         pages: HTML files that `forgetmi.report.pages.write_report` wrote.
@@ -46,7 +46,7 @@ def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
 
         # The finished file takes its name at once
         html = HTML(string=page.read_text(encoding="utf-8"), url_fetcher=inline)
-        html.write_pdf(partial)
+        html.write_pdf(partial, pdf_variant="pdf/ua-1")
         os.replace(partial, target)
         written.append(target)
 

@@ -41,9 +41,18 @@ _METRICS = {"auc": "AUC"}
 
 @dataclass(frozen=True)
 class Answer:
-    """An outcome for readers: `style` names its looks, `means` and `do` are sentences."""
+    """An outcome for readers: `style` names its looks, the others are sentences.
+
+    Args:
+        plain: What was found, in the words of every day.
+        write: What may be written to the person, and what not.
+        means: The outcome in full.
+        do: What to do.
+    """
 
     style: str
+    plain: str
+    write: str
     means: str
     do: str
 
@@ -52,6 +61,8 @@ class Answer:
 ANSWERS: Mapping[Outcome, Answer] = {
     "FORGOTTEN": Answer(
         style="forgotten",
+        plain="The new model treats these patients like people it never saw, within the limit set beforehand.",
+        write="Write what was checked. Do not write that nothing is left.",
         means="On every channel the new model tells the withdrawn patients from strangers no better and no worse than "
         "models that never saw them, within the margin declared beforehand; the original did tell them apart.",
         do="The rule’s condition is met. Whether the request is met is yours to decide: read what is not proven, and "
@@ -59,6 +70,8 @@ ANSWERS: Mapping[Outcome, Answer] = {
     ),
     "NOT FORGOTTEN": Answer(
         style="remembered",
+        plain="The new model still recognises these patients.",
+        write="Do not write that the person was removed.",
         means="On at least one channel the new model still tells the withdrawn patients from strangers better than "
         "models that never saw them do. Traces of them can be found.",
         do="Do not give this model out as the answer to the request. Retrain without these patients, or unlearn with "
@@ -66,6 +79,8 @@ ANSWERS: Mapping[Outcome, Answer] = {
     ),
     "OVER-FORGOTTEN": Answer(
         style="over",
+        plain="The new model treats these patients so oddly that it can be noticed.",
+        write="Do not write that the person was removed.",
         means="On at least one channel the new model treats the withdrawn patients as less familiar than strangers, or "
         "predicts them worse than retraining would. Being treated so oddly gives a patient away, too.",
         do="Do not give this model out as the answer to the request. Unlearn more gently (fewer epochs, lower rate) or "
@@ -73,6 +88,8 @@ ANSWERS: Mapping[Outcome, Answer] = {
     ),
     "NOT RESOLVABLE": Answer(
         style="open",
+        plain="We cannot tell yet.",
+        write="Do not write that the person was removed.",
         means="These data cannot tell. The withdrawn patients may be treated like strangers or not: this is neither a "
         "pass nor a failure.",
         do="Audit several withdrawals together, add patients whom no model has seen, or retrain without these "
