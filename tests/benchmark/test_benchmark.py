@@ -30,6 +30,7 @@ from forgetmi.run.run_data import open_run
 from forgetmi.run.run_models import model_names
 from forgetmi.run.spec import PartitionSpec, write_yaml
 from forgetmi.run.stages import make_model
+from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
 SPEC = replace(SMALL, partition=PartitionSpec(), method=ForgetMI(), resamples=20)
@@ -118,6 +119,15 @@ def test_from_nothing_to_tables(
     assert {
         path: path.read_bytes() for path in (out / "tables").iterdir() if "details" not in path.name
     } == {path: content for path, content in tables.items() if "details" not in path.name}
+
+    # Without the one that fails it is finished, and given again left as it is
+    options = ("--methods", "retrain", "cf_k:epochs=1", *short)
+    assert bench(out, *options) == 0
+    assert "Nothing was done" not in capsys.readouterr().out
+    files = states(out)
+    assert bench(out, *options) == 0
+    assert "The benchmark is finished already. Nothing was done" in capsys.readouterr().out
+    assert states(out) == files
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from forgetmi.run.pipeline import run
 from forgetmi.run.shadow_plan import forget_sets, inside, plan_for
 from forgetmi.run.shadows import read_pools
 from forgetmi.run.spec import RunSpec
+from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
 SPEC = dataclasses.replace(
@@ -282,6 +283,11 @@ def test_shadow_models_serve_the_attacks_and_resume(
     assert "3 of 4 shadow models" in capsys.readouterr().err
     assert main(words) == 0
     assert {path: path.read_bytes() for path in files} == files
+    before = states(pool)
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "The pool is finished already. Nothing was done." in capsys.readouterr().out
+    assert states(pool) == before
     assert (
         main(["audit", str(runs[0]), "--shadows", str(pool), "--out", str(tmp_path / "audit")]) == 0
     )

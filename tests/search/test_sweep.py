@@ -25,6 +25,7 @@ from forgetmi.search.sweep import best_of
 from forgetmi.search.sweep_file import grid, read_sweep
 from forgetmi.search.sweep_values import Distribution
 from forgetmi.search.trial import home_of
+from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
 SPEC = replace(SMALL, method=CFk(epochs=2), retrains=0)
@@ -198,6 +199,12 @@ def test_grid_of_a_file_goes_on_where_it_was_stopped(
         == (tmp_path / "out" / "best.yaml").exists()
         == chosen
     )
+
+    # Given again, the finished sweep is left as it is
+    before = states(tmp_path / "out")
+    assert main(words) == 0
+    assert "finished already. Nothing was done." in capsys.readouterr().out
+    assert states(tmp_path / "out") == before
 
 
 def test_one_trial_without_a_file_scores_like_the_sweep(

@@ -21,8 +21,9 @@ from forgetmi.methods.scrub import Scrub
 from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import read_yaml, write_yaml
 from forgetmi.search.rules import SelectionScore, against_validation, validation_rows
-from forgetmi.search.tune import tune
+from forgetmi.search.tune import is_finished, tune
 from forgetmi.search.tune_plan import Plan, candidates, make_plan
+from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
 
@@ -166,6 +167,12 @@ def test_an_interrupted_tuning_goes_on_and_does_nothing_twice(whole: Path, tmp_p
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
     assert {what.split(",")[0] for what in done} == {"fine_tune 2/3", "fine_tune 3/3"}
     assert results(root) == results(whole)
+    assert is_finished(plan(root))
+    before = states(root)
+    tune(plan(root))
+    assert states(root) == before
+    (root / "fine_tune.json").unlink()
+    assert not is_finished(plan(root))
     with pytest.raises(SpecError, match="another tuning"):
         tune(dataclasses.replace(plan(root), trials={"fine_tune": (FineTune(),)}))
 

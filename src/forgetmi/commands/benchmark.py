@@ -42,8 +42,7 @@ def benchmark(argv: Sequence[str]) -> None:
     with RunDirectory(options.out).lock(), full_disk_explained(options.out.name):
         started = time.perf_counter()
         grid = points(spec, axes)
-        if not options.tables_only:
-            make_and_measure(store, grid, spec)
+        changed = options.tables_only or make_and_measure(store, grid, spec)
 
         write_results(
             store,
@@ -52,4 +51,5 @@ def benchmark(argv: Sequence[str]) -> None:
             grid,
             command=["forgetmi", "benchmark", *argv],
             seconds=time.perf_counter() - started,
+            changed=changed,
         )

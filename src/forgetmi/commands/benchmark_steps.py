@@ -14,6 +14,7 @@ from forgetmi.benchmark.results import collect
 from forgetmi.benchmark.store import Store
 from forgetmi.benchmark.tables import all_tables
 from forgetmi.benchmark.work import make_jobs, measure_jobs
+from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.files import write_text
 from forgetmi.core.printable import printable
 from forgetmi.jobs.runner import run_all
@@ -23,6 +24,8 @@ from forgetmi.report.manifest import collect as collect_manifest
 from forgetmi.run.console import echo
 from forgetmi.run.run_data import open_run
 from forgetmi.run.spec import RunSpec, write_yaml
+
+MANIFEST = "manifest.json"
 
 
 def print_plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
@@ -56,15 +59,17 @@ def print_plan(store: Store, grid: Sequence[Point], *, workers: int) -> None:
     )
 
 
-def make_and_measure(store: Store, grid: Sequence[Point], spec: RunSpec) -> None:
-    """Make what is missing, then measure it."""
+def make_and_measure(store: Store, grid: Sequence[Point], spec: RunSpec) -> bool:
+    """Make what is missing, then measure it; whether there was anything to do."""
     models = cells(grid)
     missing = [model for model in models if not store.finished(model.digest)]
     gauge = Gauge(missing, Estimate(store, models), workers=spec.workers, write=_overwrite_line)
 
     # Every model first: a measure needs the retrained models, too
     run_all(make_jobs(store, models), spec.resources, on_progress=gauge.update)
-    run_all(measure_jobs(store, grid), spec.resources)
+    measures = measure_jobs(store, grid)
+    run_all(measures, spec.resources)
+    return bool(missing or measures)
 
 
 def write_results(
@@ -75,6 +80,7 @@ def write_results(
     *,
     command: Sequence[str],
     seconds: float,
+    changed: bool,
 ) -> None:
     """Write tables, figures, page and manifest, and print where they are and what failed.
 
@@ -85,6 +91,8 @@ def write_results(
         grid: All its points.
         command: As typed, for the manifest.
         seconds: Wall seconds that the command took until now.
+        changed: Whether something was made now, or the files are to be written in any case; else they are left as they
+            are where they are of these very models.
     """
     cohort = open_run(grid[0].spec).cohort
 
@@ -106,15 +114,6 @@ def write_results(
     made = [model for model in models if model.digest in outcomes]
     cpu_seconds = sum(outcome.cost.cpu_seconds for outcome in outcomes.values())
 
-    # The published numbers stand next to ours only on the paper's own cohort.
-    results = collect(store, grid)
-    tables = all_tables(
-        results,
-        axes.settings,
-        seeds=len(axes.training_seeds),
-        published=is_papers(summary.images, summary.patients, grades),
-    )
-
     # What the numbers rest on: seeds, data, weights and costs
     manifest = collect_manifest(
         seeds={f"training-{seed}": seed for seed in axes.training_seeds},
@@ -125,10 +124,24 @@ def write_results(
         command=command,
         stages={model.label: outcomes[model.digest].cost for model in made},
     )
+    if not changed and _is_written(store, manifest):
+        echo(
+            "The benchmark is finished already. Nothing was done; --tables-only writes its tables again.\n"
+            f"Page: {store.root / 'benchmark.html'}"
+        )
+        return
+
+    # The published numbers stand next to ours only on the paper's own cohort.
+    results = collect(store, grid)
+    tables = all_tables(
+        results,
+        axes.settings,
+        seeds=len(axes.training_seeds),
+        published=is_papers(summary.images, summary.patients, grades),
+    )
 
     # The figure shows the methods as they are; their variants are in the tables.
     shown = [setting for setting in axes.settings if ":" not in setting.name]
-    write_manifest(store.root / "manifest.json", manifest)
     write_text(store.root / "spec.yaml", write_yaml(spec))
     write_all(
         store,
@@ -140,6 +153,8 @@ def write_results(
         lead=_lead(summary, spec, axes),
         foot=_foot(manifest, models=len(outcomes), cpu_seconds=cpu_seconds),
     )
+    # Last: with it, the files are those of these models
+    write_manifest(store.root / MANIFEST, manifest)
 
     # A failed model is named, not only counted
     for line in failed:
@@ -150,6 +165,18 @@ def write_results(
         f"Page: {store.root / 'benchmark.html'}\n"
         f"Tables: {store.root / 'tables'}   Single numbers: {store.root / 'results.csv'}"
     )
+
+
+def _is_written(store: Store, manifest: Manifest) -> bool:
+    """Whether tables and page of these very models are there: the manifest is written after them."""
+    try:
+        stored = Manifest.read(store.root / MANIFEST)
+    except ForgetMIError:
+        return False
+
+    # However the command was typed, and wherever
+    facts = ("package", "seeds", "cohort", "models", "spec", "stages", "warnings")
+    return all(getattr(stored, name) == getattr(manifest, name) for name in facts)
 
 
 def _lead(summary: CohortSummary, spec: RunSpec, axes: Axes) -> str:

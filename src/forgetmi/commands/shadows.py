@@ -28,7 +28,7 @@ class ShadowOptions:
 
     Args:
         run: Directory of the finished run whose patients, architecture, recipe and method are used.
-        out: Directory of the pool; given again, an interrupted pool goes on.
+        out: Directory of the pool; given again, an interrupted pool goes on and a finished one is left as it is.
         models: Shadow models, 2 or more: 2 to 4 serve RMIA and IAM, 16 and more LiRA, 64 and more U-LiRA and RULI.
         unlearnings: Forget sets each of them unlearns by the run's method; U-LiRA and RULI need 1 or 2.
         seed: Root seed of masks and models.
@@ -85,8 +85,10 @@ def shadows(argv: Sequence[str]) -> None:
         return
 
     with ProgressDisplay() as display, full_disk_explained(options.out.name):
-        make_pool(plan, spec, run, options.out, on_progress=display.update)
+        made = make_pool(plan, spec, run, options.out, on_progress=display.update)
 
+    if not made:
+        echo("The pool is finished already. Nothing was done.")
     echo(f"Shadow models: {options.out}")
     echo(f"Use them: forgetmi audit {options.run} --shadows {options.out} --out DIRECTORY")
 

@@ -45,7 +45,8 @@ class SweepOptions:
     """Options of ``forgetmi sweep``.
 
     Args:
-        out: Directory of the study and the models its trials share; given again, an interrupted sweep goes on.
+        out: Directory of the study and the models its trials share; given again, an interrupted sweep goes on and a
+            finished one is left as it is.
         file: The sweep file; without one, a single trial of the options given is made, as for ``wandb agent``.
         trials: Number of trials; 0 = the file's run_cap, else all of a grid, else 20.
         objective: validation (the rule of forgetmi tune), or a score as NAME:HEAD:SET, e.g. gap:image or
@@ -92,6 +93,7 @@ def sweep(argv: Sequence[str]) -> None:
 def run_file(spec: RunSpec, options: SweepOptions, file: Path) -> None:
     """All trials of a sweep file."""
     # What trains models is imported after the help was printed.
+    from forgetmi.search.finished_sweep import finished_trials
     from forgetmi.search.rule_names import VALIDATION
     from forgetmi.search.study import Study
     from forgetmi.search.sweep import best_of, run_sweep
@@ -119,8 +121,12 @@ def run_file(spec: RunSpec, options: SweepOptions, file: Path) -> None:
         trials or DEFAULT_TRIALS,
         options.storage,
     )
+    finished = finished_trials(study) is not None
     with ProgressDisplay() as display:
         tried = run_sweep(study, on_progress=display.update)
+
+    if finished:
+        echo("The sweep is finished already. Nothing was done.")
 
     # Every trial, then the best one
     for trial in tried:

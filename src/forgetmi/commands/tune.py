@@ -43,7 +43,7 @@ class TuneOptions:
     """Options of ``forgetmi tune``.
 
     Args:
-        out: Directory of all trials; given again, an interrupted tuning goes on.
+        out: Directory of all trials; given again, an interrupted tuning goes on and a finished one is left as it is.
         methods: Registered names; empty = the one of --method, whose options are then the first trial.
         rule: validation, for your cohort: the forgotten should be predicted as validation patients are; retraining:
             against retrained models, on cohorts whose results are never reported.
@@ -82,6 +82,7 @@ def tune(argv: Sequence[str]) -> None:
         )
 
     # What trains models is imported after the help was printed.
+    from forgetmi.search.tune import is_finished
     from forgetmi.search.tune import tune as run_tuning
     from forgetmi.search.tune_plan import make_plan
 
@@ -100,8 +101,11 @@ def tune(argv: Sequence[str]) -> None:
         seeds=options.seeds,
         trials=options.trials,
     )
+    finished = is_finished(plan)
     with ProgressDisplay() as display:
         chosen = run_tuning(plan, on_progress=display.update)
+    if finished:
+        echo("The tuning is finished already. Nothing was done.")
 
     # One line a method: its best trial next to its defaults.
     echo(

@@ -57,6 +57,28 @@ def check_same(path: Path, text: str, *, kind: str) -> None:
     )
 
 
+def write_if_new(path: Path, text: str) -> bool:
+    """Write a text, unless the file has it already: then not even its time changes.
+
+    Use it for results that are made again from what is stored, each time the same.
+
+    Args:
+        path: The file.
+        text: Its content.
+
+    Returns:
+        Whether it was written.
+    """
+    content = text.encode()
+    try:
+        same = path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        same = False
+    if not same:
+        write_text(path, text)
+    return not same
+
+
 def differing_keys(first: str, second: str) -> list[str]:
     """The dotted keys in which two YAML or JSON texts differ, sorted; "the layout" where only the writing does."""
     lines = set(_flat(first)) ^ set(_flat(second))

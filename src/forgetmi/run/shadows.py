@@ -53,7 +53,7 @@ def make_pool(
     root: Path,
     *,
     on_progress: Callable[[str, int, int], None] | None = None,
-) -> None:
+) -> int:
     """Train what is not there yet of a pool, side by side; given again, an interrupted pool goes on.
 
     Args:
@@ -61,6 +61,9 @@ def make_pool(
         spec, run: The finished run whose architecture, vocabulary, recipe and method are used.
         root: Directory of the pool.
         on_progress: Called with (name of the model, done, total).
+
+    Returns:
+        How many were trained now; 0 = the pool was finished already.
 
     Raises:
         SpecError: The directory holds another pool.
@@ -76,6 +79,7 @@ def make_pool(
             if not directory.signals(name).exists():
                 jobs.append(Job(name, make_shadow, (plan, spec, run.root, root, number)))
         run_all(jobs, spec.resources, on_progress=on_progress)
+    return len(jobs)
 
 
 def make_shadow(

@@ -15,6 +15,8 @@ from forgetmi.search.sweep_file import Sweep
 from forgetmi.search.sweep_values import Choice
 
 STUDY = "sweep"  # its name in the storage
+# Why a trial failed whose process was ended
+INTERRUPTED = "interrupted"
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -54,7 +56,7 @@ class Tried:
     """
 
     number: int
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     value: float | None
     state: str
     refused: str
@@ -197,7 +199,7 @@ def list_trials(optuna_study: Any) -> list[Tried]:
                 options=trial.user_attrs.get("options", {}),
                 value=trial.value,
                 state=state,
-                refused=trial.user_attrs.get("refused", "interrupted"),
+                refused=trial.user_attrs.get("refused", INTERRUPTED),
             )
         )
     return trials

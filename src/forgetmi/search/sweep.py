@@ -15,6 +15,7 @@ from forgetmi.jobs.runner import run_all
 from forgetmi.run.claim import claim
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.spec import RunSpec, applied, to_plain, write_yaml
+from forgetmi.search.finished_sweep import TRIALS, finished_trials
 from forgetmi.search.former_names import update_stored_name
 from forgetmi.search.objectives import check_objective
 from forgetmi.search.study import (
@@ -56,6 +57,13 @@ def run_sweep(
         path = study.root / "sweep.json"
         update_stored_name(path, "objective")
         claim(path, _text(study), kind="sweep")
+
+        # A finished one is left as it is, its storage unopened
+        finished = finished_trials(study)
+        if finished is not None:
+            logger.info("sweep is finished already")
+            return finished
+
         optuna_study = create_study(study)
 
         # A trial that seems to run belongs to a process that is gone: the directory is locked.
@@ -81,14 +89,14 @@ def run_sweep(
 
 
 def _write(study: Study, trials: list[Tried]) -> None:
-    """All trials, and a specification with the best options."""
-    write_json(study.root / "trials.json", [asdict(trial) for trial in trials])
-
+    """A specification with the best options, and all trials: with that list, written last, a sweep is finished."""
     best = best_of(trials, maximise=study.maximise)
     if best is not None:
         # The run with the best options, for --spec
         spec = applied(study.spec, best.options, where="best")
         write_text(study.root / "best.yaml", write_yaml(spec))
+
+    write_json(study.root / TRIALS, [asdict(trial) for trial in trials])
 
 
 def best_of(trials: list[Tried], *, maximise: bool) -> Tried | None:

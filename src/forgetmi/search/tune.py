@@ -60,6 +60,12 @@ def tune(plan: Plan, *, on_progress: Callable[[str, int, int], None] | None = No
         return chosen
 
 
+def is_finished(plan: Plan) -> bool:
+    """Whether every trial of a tuning is made and every choice written down."""
+    written = all((plan.root / f"{name}.json").exists() for name in plan.trials)
+    return written and not _unfinished_jobs(plan)
+
+
 @dataclass(frozen=True)
 class _Task:
     """A job, and the file that is there once it is done."""

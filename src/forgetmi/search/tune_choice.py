@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from forgetmi.core.files import write_json, write_text
 from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
+from forgetmi.run.claim import write_if_new
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_data import load_data
 from forgetmi.run.run_models import retrained_names
@@ -79,22 +80,23 @@ def choose(plan: Plan, name: str) -> Chosen:
 
 
 def _write(plan: Plan, chosen: Chosen, records: Sequence[dict[str, Any]]) -> None:
-    """All trials as NAME.json, and the best options as NAME.yaml."""
-    write_json(
-        plan.root / f"{chosen.name}.json",
-        {
-            "method": chosen.name,
-            "rule": plan.rule,
-            "seeds": [spec.seed for spec in plan.specs],
-            "trials": list(records),
-            "chosen": None if chosen.refused else chosen.number,
-            "did_not_forget": not chosen.forgot,
-        },
-    )
+    """All trials as NAME.json, and the best options as NAME.yaml; a file that says so already is left as it is."""
     if not chosen.refused:
         # Ready for --spec
         options = write_yaml({"method": chosen.method})
-        write_text(plan.root / f"{chosen.name}.yaml", options)
+        write_if_new(plan.root / f"{chosen.name}.yaml", options)
+
+    # Last: with this file the method's tuning is finished
+    values = {
+        "method": chosen.name,
+        "rule": plan.rule,
+        "seeds": [spec.seed for spec in plan.specs],
+        "trials": list(records),
+        "chosen": None if chosen.refused else chosen.number,
+        "did_not_forget": not chosen.forgot,
+    }
+    text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False)
+    write_if_new(plan.root / f"{chosen.name}.json", f"{text}\n")
 
 
 def _record(
