@@ -200,8 +200,7 @@ class Mixed:
         """Through each channel; logits are mixed, of the link the signals, since embeddings share no space."""
         kept = self.one.signals[self.name]
         other = self.one.signals[ORIGINAL]
-        mixed = replace(
-            kept,
+        mixed = kept.replaced(
             image_logits=_mix(kept.image_logits, other.image_logits, weight),
             text_logits=_mix(kept.text_logits, other.text_logits, weight),
         )

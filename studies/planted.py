@@ -249,7 +249,7 @@ def remembering(signals: Signals, images: Ints) -> Signals:
         raised = np.array(logits)
         raised[at, signals.label[at]] += np.ptp(logits)
         changed.append(raised)
-    return replace(signals, image_logits=changed[0], text_logits=changed[1])
+    return signals.replaced(image_logits=changed[0], text_logits=changed[1])
 
 
 def _says(found: Audit, begin: str, patient: str) -> bool:

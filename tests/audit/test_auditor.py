@@ -116,7 +116,7 @@ class Ward:
             + (remembered + self.noise * self.r.normal(size=len(self.kind)))[p][:, None] * shared
         )
 
-        return Signals(
+        return Signals.image_text(
             model=f"m{self.r.integers(2**40)}",
             cohort="ward",
             row=np.arange(n),
@@ -383,7 +383,7 @@ def test_harm_to_others_is_found() -> None:
     sick = replace(draw.signals["unlearned"])
     women = (ward.patient % 2 == 0) & (ward.of("holdout")[ward.patient] > 0)
     logits = np.where(women[:, None], np.roll(sick.image_logits, 1, axis=1), sick.image_logits)
-    signals = {**draw.signals, "unlearned": replace(sick, image_logits=logits, text_logits=logits)}
+    signals = {**draw.signals, "unlearned": sick.replaced(image_logits=logits, text_logits=logits)}
     result = judge(ward, replace(draw, signals=signals), declared=declared)
     outcome = {(row.column, row.value, row.head): row.outcome for row in result.harm}
 
@@ -453,7 +453,7 @@ def test_order_of_records_and_constant_logits_change_nothing() -> None:
     draw = ward.draw(kept=0.3)
     order = np.random.default_rng(5).permutation(len(ward.patient))
     moved = {
-        name: replace(signals.select(order), image_logits=signals.select(order).image_logits + 3.0)
+        name: signals.select(order).replaced(image_logits=signals.select(order).image_logits + 3.0)
         for name, signals in draw.signals.items()
     }
     before, after = judge(ward, draw), judge(ward, replace(draw, signals=moved))

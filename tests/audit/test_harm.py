@@ -17,7 +17,7 @@ def model(seed: int, *, skill: float = 1.0, patients: int = 60) -> Signals:
     logits = np.random.default_rng(seed).normal(size=(2 * patients, 3)) + skill * np.eye(3)[label]
     name = np.repeat([f"p{at}" for at in range(patients)], 2)
 
-    return Signals(
+    return Signals.image_text(
         model=str(seed),
         cohort="c",
         row=np.arange(len(label)),

@@ -47,7 +47,7 @@ def rewrite(directory: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -
 def batch(length: int = 6) -> Batch:
     draw = torch.Generator().manual_seed(1)
     tokens = torch.randint(5, 20, (3, length), generator=draw)
-    return Batch(
+    return Batch.image_text(
         torch.rand(3, 1, 64, 64, generator=draw),
         tokens,
         torch.ones_like(tokens),

@@ -21,7 +21,7 @@ def signals(logits: Any, label: Any) -> Signals:
     n = len(label)
     names = np.array([f"{row:016x}" for row in range(n)], dtype=object)
     logits = np.asarray(logits, np.float64)
-    return Signals(
+    return Signals.image_text(
         "m", "c", np.arange(n), names, names, np.asarray(label), logits, np.zeros_like(logits)
     )
 

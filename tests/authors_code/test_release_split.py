@@ -276,7 +276,7 @@ def test_the_attack_needs_finite_losses_of_every_set() -> None:
 def test_image_losses_are_cross_entropies_in_the_order_asked() -> None:
     logits = np.array([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [1e4, 0.0, 0.0]])
     names = np.array(["a", "b", "c"], dtype=object)
-    signals = Signals(
+    signals = Signals.image_text(
         "m", "c", np.array([5, 7, 9]), names, names, np.array([1, 2, 0]), logits, logits
     )
     expected = torch.nn.functional.cross_entropy(
@@ -285,7 +285,7 @@ def test_image_losses_are_cross_entropies_in_the_order_asked() -> None:
     np.testing.assert_allclose(
         image_losses(signals, np.array([9, 5])), expected.numpy(), rtol=1e-12, atol=1e-12
     )
-    unknown = Signals(
+    unknown = Signals.image_text(
         "m", "c", np.array([5]), names[:1], names[:1], np.array([-1]), logits[:1], logits[:1]
     )
     with pytest.raises(EvaluationError, match="1 images have no label"):

@@ -24,8 +24,6 @@ from forgetmi.unlearning.method import SHARES, VISIBLE, Unlearned, original_tabl
 from forgetmi.unlearning.teacher import frozen, outputs_of, table_from_signals, tabulate
 from tests.contract.conftest import LOGS, RECIPE, quick
 
-COLUMNS = ("image_logits", "text_logits", "image_embedding", "text_embedding", "joint_embedding")
-
 
 def apply(
     small: Any, model: ImageText, method: Any, original: Signals | None, **recipe: Any
@@ -79,9 +77,7 @@ def test_the_same_to_rounding_with_fewer_samples_read(
         spared > 0 or name == "newton_heads"
     )  # which reads labels, so that it reads each sample anyway
     monkeypatch.setattr("forgetmi.unlearning.method.check", lambda *given: None)
-    shifted = dataclasses.replace(
-        signals, **{column: getattr(signals, column)[::-1] for column in COLUMNS}
-    )
+    shifted = signals.replaced(**{name: values[::-1] for name, values in signals.named().items()})
     other = apply(
         small, original, method, shifted
     ).model.state_dict()  # what is looked up is what is used
@@ -122,7 +118,7 @@ def test_other_signals_are_refused(
         columns[name] = change
 
     with pytest.raises(MethodError, match=why):
-        apply(small, model, ForgetMI(epochs=1), dataclasses.replace(signals, **columns))
+        apply(small, model, ForgetMI(epochs=1), signals.replaced(**columns))
 
 
 def test_missing_rows_and_bfloat16_are_refused(small: Any, said: Any) -> None:
@@ -177,7 +173,7 @@ def test_other_images_under_the_same_names_are_noticed(small: Any, said: Any) ->
     class Inverted:
         def batch(self, rows: Any) -> Any:
             one = read(rows)
-            return dataclasses.replace(one, image=1 - one.image)
+            return one.with_inputs(image=1 - one.image)
 
     with pytest.raises(MethodError, match="outputs for these images are different now"):
         original_table(

@@ -65,9 +65,11 @@ def arrays(draw: st.DrawFn) -> tuple[str, bytes]:
     width = 2 if version[0] == 1 else 4
     length = len(text) if draw(st.integers(0, 9)) else draw(st.integers(0, 2 ** (8 * width) - 1))
     content = draw(st.binary(max_size=64))
-    return draw(st.sampled_from(["row", "model", "label", "patient", "image_logits", "x"])), (
-        b"\x93NUMPY" + version + length.to_bytes(width, "little") + text + content
-    )
+    return draw(
+        st.sampled_from(
+            ["row", "model", "label", "patient", "image_logits", "heads", "x_embedding", "x"]
+        )
+    ), (b"\x93NUMPY" + version + length.to_bytes(width, "little") + text + content)
 
 
 def test_fuzz_arrays_of_signals(tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ def prepared() -> tuple[Any, Any]:
 
 def says(name: str, outputs: Outputs, *, joint: bool) -> Found:
     """All outputs, or those that do not pass the gate, whose fit enlarges rounding."""
-    for f in dataclasses.fields(Outputs):
-        if joint or f.name != "joint_embedding":
-            yield f"{name} {f.name}", getattr(outputs, f.name).detach()
+    for output, values in outputs.named().items():
+        if joint or output != "joint_embedding":
+            yield f"{name} {output}", values.detach()
 
 
 def one_step(model: ImageText, batch: Any, *, training: bool) -> Found:
@@ -121,7 +121,7 @@ def unlearned_in_double(state: Path, progress: Callable[[int, int], None]) -> di
 
     def batch(records: SampleStore, rows: Any, **more: Any) -> Batch:
         one = single(records, rows, **more)
-        return dataclasses.replace(one, image=one.image.double())
+        return one.with_inputs(image=one.image.double())
 
     with patch.object(SampleStore, "batch", batch):
         done = workflow.unlearn(

@@ -54,7 +54,7 @@ def toy_run() -> Callable[..., Run]:
                 if embeddings:
                     embedding = (rng.normal(0, 1, (n, 6)) + seen).astype(np.float32)
                 head |= {f"{branch}_logits": logits, f"{branch}_embedding": embedding}
-            return Signals(
+            return Signals.image_text(
                 model=name,
                 cohort="toy",
                 row=np.arange(n),

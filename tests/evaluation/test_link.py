@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -21,7 +19,7 @@ def signals(seed: int = 0, patients: int = 12, tied: float = 0.0) -> Signals:
     text = r.normal(size=(study.max() + 1, 5))[study]
     image = r.normal(size=text.shape) + tied * text
     n = len(patient)
-    return Signals(
+    return Signals.image_text(
         model="m",
         cohort="c",
         row=np.arange(n),
@@ -86,7 +84,7 @@ def test_tied_pairs_are_found_and_unrelated_ones_are_not() -> None:
 def test_equal_reports_count_half() -> None:
     one = signals(4)
     assert one.text_embedding is not None
-    same = replace(one, text_embedding=np.ones_like(one.text_embedding))
+    same = one.replaced(text_embedding=np.ones_like(one.text_embedding))
     np.testing.assert_allclose(link.retrieval_rank(same, same), 1 + 22 / 2)
     np.testing.assert_allclose(link.contrast(same, same), 0, atol=1e-9)
 
@@ -97,7 +95,7 @@ def test_what_cannot_be_compared_raises() -> None:
     with pytest.raises(EvaluationError, match="no other patient's report"):
         link.contrast(alone, alone)
     with pytest.raises(EvaluationError, match="no embeddings"):
-        link.contrast(replace(one, text_embedding=None), one)
+        link.contrast(one.replaced(text_embedding=None), one)
 
 
 def test_channels() -> None:

@@ -53,7 +53,7 @@ class Source:
         self.padding += int((longest - LENGTHS[rows]).sum())
         row = torch.from_numpy(np.asarray(rows))
         mask = (torch.arange(int(longest))[None] < torch.from_numpy(LENGTHS[rows])[:, None]).long()
-        return Batch(
+        return Batch.image_text(
             image=row.float()[:, None, None, None].expand(-1, 1, 2, 2),
             tokens=mask * (row[:, None] + 1),
             mask=mask,
@@ -78,7 +78,9 @@ class Net(nn.Module):
         self.gradients.append(torch.is_grad_enabled())
         image = self.norm(self.drop(self.layer(batch.image.mean((1, 2, 3))[:, None])))
         text: Tensor = (batch.tokens.sum(1) / batch.mask.sum(1))[:, None].expand(-1, 3)
-        return Outputs(image, text, *((image, text, image + text) if self.embeddings else ()))
+        return Outputs.image_text(
+            image, text, *((image, text, image + text) if self.embeddings else ())
+        )
 
 
 def test_rows_come_back_in_the_order_asked_for() -> None:
@@ -152,7 +154,7 @@ def test_rows_must_be_distinct_and_present() -> None:
 
 def _signals(image: np.ndarray, text: np.ndarray, **more: np.ndarray) -> Signals:
     n = len(image)
-    return Signals(
+    return Signals.image_text(
         "m",
         "c",
         np.arange(n),

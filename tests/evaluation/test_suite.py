@@ -198,8 +198,8 @@ def test_validation_patients_are_not_read(toy_run: Toy) -> None:
 def test_a_constant_on_the_logits_changes_only_their_cosine(toy_run: Toy) -> None:
     signals, partition = toy_run()
     moved = {
-        name: replace(
-            found, image_logits=found.image_logits + 3.7, text_logits=found.text_logits - 8.1
+        name: found.replaced(
+            image_logits=found.image_logits + 3.7, text_logits=found.text_logits - 8.1
         )
         for name, found in signals.items()
     }
@@ -244,7 +244,7 @@ def test_swapped_predictions_keep_the_gap_and_are_seen_by_jsf(toy_run: Toy) -> N
     for c in range(4):
         at = partition.forget[label == c]
         logits[at] = logits[np.roll(at, len(at) // 2)]
-    cheat = replace(signals["retrain-0"], image_logits=logits)
+    cheat = signals["retrain-0"].replaced(image_logits=logits)
     found = run(
         ({**signals, "honest": signals["retrain-0"], "cheat": cheat}, partition), resamples=0
     )
@@ -304,7 +304,7 @@ def test_one_diverged_retrain_blocks_what_rests_on_it(toy_run: Toy) -> None:
     signals, partition = toy_run()
     broken = np.array(signals["retrain-1"].image_logits)
     broken[partition.holdout[0]] = np.nan
-    signals["retrain-1"] = replace(signals["retrain-1"], image_logits=broken)
+    signals["retrain-1"] = signals["retrain-1"].replaced(image_logits=broken)
     found = run((signals, partition))
     gap = found.get("unlearned", "gap", head="image")
     assert isinstance(gap, Failed)

@@ -98,7 +98,7 @@ class Answers(torch.nn.Module):
         self.image, self.text = image, text
 
     def forward(self, batch: Batch) -> Outputs:
-        return Outputs(self.image[batch.row], self.text[batch.row])
+        return Outputs.image_text(self.image[batch.row], self.text[batch.row])
 
 
 @settings(max_examples=50, deadline=None)
@@ -121,7 +121,7 @@ def test_exposure_against_a_loop(
     for part in labels:
         rows = torch.arange(first, first + len(part))
         query.append(
-            Batch(
+            Batch.image_text(
                 image=rows, tokens=rows, mask=rows, label=torch.tensor(part), study=rows, row=rows
             )
         )

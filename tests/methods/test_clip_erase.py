@@ -19,7 +19,7 @@ from forgetmi.unlearning.loop import embeddings
 
 
 def outputs(image: Any, text: Any, joint: Any) -> Outputs:
-    return Outputs(
+    return Outputs.image_text(
         torch.zeros(2, 4),
         torch.zeros(2, 4),
         *(torch.tensor(value) for value in (image, text, joint)),
@@ -40,7 +40,7 @@ def test_drift_by_hand() -> None:
 
 def drawn(draw: torch.Generator, count: int, width: int, joint: int) -> Outputs:
     none = torch.zeros(count, 4)
-    return Outputs(
+    return Outputs.image_text(
         none,
         none,
         *(

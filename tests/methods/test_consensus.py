@@ -141,8 +141,9 @@ def test_the_first_loss_against_a_slow_computation(
     told, loaders = context(small, Consensus.info.reads)
     teacher = frozen(original)
     clean = tabulate(teacher, loaders.forget.batches(loaders.forget.rows))
-    goal = replace(
-        clean, image=clean.image + 0.5, text=clean.text * 2, image_logits=clean.image_logits * 0.5
+    goal = clean.replaced(
+        embedding={"image": clean.image + 0.5, "text": clean.text * 2},
+        logits={"image": clean.image_logits * 0.5},
     )
     distillation.distil(
         original,

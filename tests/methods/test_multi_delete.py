@@ -23,7 +23,9 @@ NONE = torch.zeros(2, 2)
 
 
 def outputs(image: list[list[float]], text: list[list[float]], joint: list[list[float]]) -> Outputs:
-    return Outputs(NONE, NONE, *(torch.tensor(values).float() for values in (image, text, joint)))
+    return Outputs.image_text(
+        NONE, NONE, *(torch.tensor(values).float() for values in (image, text, joint))
+    )
 
 
 def test_losses_by_hand() -> None:
@@ -37,7 +39,7 @@ def test_losses_by_hand() -> None:
 
 
 def drawn(draw: torch.Generator, count: int, widths: tuple[int, int, int]) -> Outputs:
-    return Outputs(
+    return Outputs.image_text(
         NONE,
         NONE,
         *(torch.randn(count, width, generator=draw, dtype=torch.float64) for width in widths),
@@ -121,7 +123,7 @@ def test_decoupling_takes_the_own_image_and_the_foreign_report(
     own = tabulate(teacher, [forgotten])
     foreign = forgotten.row.flip(0)
     goal = decoupled(teacher, own, own.of(foreign))
-    mixed = Batch(
+    mixed = Batch.image_text(
         image=forgotten.image,
         tokens=forgotten.tokens.flip(0),
         mask=forgotten.mask.flip(0),

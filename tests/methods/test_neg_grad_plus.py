@@ -22,9 +22,9 @@ def test_classification_by_hand() -> None:
     image = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0], [9.0, 0.0]])
     text = torch.tensor([[0.0, 0.0], [0.0, math.log(7.0)], [9.0, 0.0]])
     expected = (-math.log(3 / 4) - math.log(1 / 2)) / 2 + (-math.log(1 / 2) - math.log(7 / 8)) / 2
-    assert float(classification(Outputs(image, text), torch.tensor([0, 1, -1]))) == pytest.approx(
-        expected
-    )
+    assert float(
+        classification(Outputs.image_text(image, text), torch.tensor([0, 1, -1]))
+    ) == pytest.approx(expected)
 
 
 @settings(max_examples=50, deadline=None)
@@ -41,9 +41,9 @@ def test_classification_against_a_loop(seed: int, labels: list[int], classes: in
         for logits, label in zip(head, labels, strict=True):
             if label >= 0:
                 total -= math.log(math.exp(logits[label]) / sum(map(math.exp, logits))) / known
-    assert float(classification(Outputs(image, text), torch.tensor(labels))) == pytest.approx(
-        total, rel=1e-9
-    )
+    assert float(
+        classification(Outputs.image_text(image, text), torch.tensor(labels))
+    ) == pytest.approx(total, rel=1e-9)
 
 
 def test_the_first_step_has_the_objective_of_the_formula(

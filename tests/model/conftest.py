@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -26,7 +25,9 @@ class Samples:
         image = (
             0.5 * torch.rand(n, 1, size, size, generator=draw) + (label / 8)[:, None, None, None]
         )
-        self.all = Batch(image, tokens * mask, mask, label, torch.arange(n), torch.arange(n))
+        self.all = Batch.image_text(
+            image, tokens * mask, mask, label, torch.arange(n), torch.arange(n)
+        )
         self.rows = np.arange(n)
         self.batch_size = batch_size
 
@@ -34,7 +35,7 @@ class Samples:
         return -(-len(self.rows) // self.batch_size)
 
     def take(self, rows: torch.Tensor) -> Batch:
-        return Batch(**{f.name: getattr(self.all, f.name)[rows] for f in fields(Batch)})
+        return self.all.select(rows)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         order = torch.randperm(len(self.rows), generator=torch_generator(0, "order", epoch))

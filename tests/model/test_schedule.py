@@ -61,7 +61,9 @@ def test_bert_optimiser_by_hand() -> None:
 def batch(images: torch.Tensor) -> Batch:
     n = len(images)
     zeros = torch.zeros(n, dtype=torch.int64)
-    return Batch(images, zeros[:, None], zeros[:, None] + 1, zeros, zeros, torch.arange(n))
+    return Batch.image_text(
+        images, zeros[:, None], zeros[:, None] + 1, zeros, zeros, torch.arange(n)
+    )
 
 
 def test_shift_moves_whole_pixels_and_brings_zeros() -> None:
@@ -113,7 +115,7 @@ def test_shift_depends_on_seed_epoch_and_row_alone() -> None:
     images = torch.rand(8, 1, 16, 16)
     whole = shifted(batch(images), std=4.0, seed=1, epoch=2).image
     part = batch(images)
-    one = Batch(
+    one = Batch.image_text(
         *(getattr(part, name)[3:5] for name in ("image", "tokens", "mask", "label", "study", "row"))
     )
     assert torch.equal(shifted(one, std=4.0, seed=1, epoch=2).image, whole[3:5])

@@ -117,8 +117,8 @@ def test_base_loss_adds_its_parts():
     torch.manual_seed(0)
     label, study = torch.tensor([0, 1, -1]), torch.arange(3)
     z_i, z_t, l_i, l_t = torch.randn(3, 5), torch.randn(3, 5), torch.randn(3, 4), torch.randn(3, 4)
-    batch = Batch(torch.empty(3), torch.empty(3), torch.empty(3), label, study, study)
-    loss = base_loss(Outputs(l_i, l_t, z_i, z_t), batch, ranking_weight=0.25)
+    batch = Batch.image_text(torch.empty(3), torch.empty(3), torch.empty(3), label, study, study)
+    loss = base_loss(Outputs.image_text(l_i, l_t, z_i, z_t), batch, ranking_weight=0.25)
     assert float(loss.image) == float(cross_entropy(l_i, label))
     assert float(loss.text) == float(cross_entropy(l_t, label))
     assert float(loss.ranking) == float(ranking_loss(z_i, z_t, label, study))
@@ -126,4 +126,4 @@ def test_base_loss_adds_its_parts():
         float(loss.image + loss.text + 0.25 * loss.ranking), rel=1e-6
     )
     with pytest.raises(TypeError, match="embeddings"):
-        base_loss(Outputs(l_i, l_t), batch)
+        base_loss(Outputs.image_text(l_i, l_t), batch)

@@ -100,7 +100,7 @@ def make_signals(partition: Partition) -> dict[str, Signals]:
             noise = hard[head] + 0.5 * np.random.default_rng((seed, head)).normal(size=(n, 4))
             truth = np.eye(4)[label] * strength[:, None] * scale
             logits.append(truth + noise)
-        signals[model] = Signals(
+        signals[model] = Signals.image_text(
             model=f"{seed:064x}",
             cohort=partition.cohort,
             row=np.arange(n),

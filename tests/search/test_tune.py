@@ -49,7 +49,9 @@ def said(image: list[float], text: list[float]) -> Signals:
         return np.log(np.where(np.arange(2)[None, :] == label[:, None], p[:, None], 1 - p[:, None]))
 
     names = np.array([str(row) for row in range(6)])
-    return Signals("m", "c", np.arange(6), names, names, label, logits(image), logits(text))
+    return Signals.image_text(
+        "m", "c", np.arange(6), names, names, label, logits(image), logits(text)
+    )
 
 
 SETS = Partition(
@@ -80,7 +82,7 @@ def test_the_rule_for_ones_own_cohort_by_hand() -> None:
     assert one.score == pytest.approx(one.parts["image"] + one.parts["text"])
     assert (one.refused, one.stayed, same.stayed) == ("", False, True)
     assert "validation AUC (image)" in bad.refused
-    broken = dataclasses.replace(tried, image_logits=np.full((6, 2), np.nan))
+    broken = tried.replaced(image_logits=np.full((6, 2), np.nan))
     reason = against_validation({"original": original, "broken": broken}, SETS)["broken"]
     assert isinstance(reason, str)
     assert "not finite" in reason

@@ -67,7 +67,7 @@ def made_up(
         for _ in range(2)
     ]
     own = r.normal(size=(len(rows), 4))
-    return Signals(
+    return Signals.image_text(
         model=cell.digest,
         cohort=cohort.digest,
         row=rows,

@@ -122,7 +122,9 @@ def said(margins: dict[str, float], partition: Partition) -> Signals:
         margin[getattr(partition, name)] += mean
     logits = np.stack([margin, np.zeros_like(margin)], axis=1)
     names = np.array([f"{code:016x}" for code in partition.patient])
-    return Signals("m", "c", rows, names, names, np.zeros(len(rows), np.int64), logits, logits)
+    return Signals.image_text(
+        "m", "c", rows, names, names, np.zeros(len(rows), np.int64), logits, logits
+    )
 
 
 @pytest.fixture

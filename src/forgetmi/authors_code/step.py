@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple, Self
 
 import torch
@@ -12,6 +11,7 @@ from forgetmi.authors_code.gate import ReleaseGate
 from forgetmi.authors_code.losses import Embeddings, Losses, four_losses
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.inputs import Tokens
 from forgetmi.model.image_text import ImageText
 
 
@@ -100,8 +100,6 @@ def _embeddings(outputs: Outputs, gate: ReleaseGate) -> Embeddings:
 def padded(batch: Batch, length: int) -> Batch:
     """The batch with texts padded to that many tokens; longer ones are left as they are."""
     missing = max(0, length - batch.tokens.shape[1])
-    return replace(
-        batch,
-        tokens=nn.functional.pad(batch.tokens, (0, missing)),
-        mask=nn.functional.pad(batch.mask, (0, missing)),
-    )
+    ids = nn.functional.pad(batch.tokens, (0, missing))
+    mask = nn.functional.pad(batch.mask, (0, missing))
+    return batch.with_inputs(text=Tokens(ids, mask))

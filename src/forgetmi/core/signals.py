@@ -2,70 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import os
-import struct
-import zlib
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tokenize import TokenError
-from typing import IO, Any
-from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from forgetmi.core.arrays import Floats, Ints, Strings, read_only
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.regular_file import open_regular
+from forgetmi.core.modalities import IMAGE, JOINT, TEXT, TODAYS_HEADS, named, parted
+from forgetmi.core.signals_file import FORMS, HEADS, read_arrays
 
-_TEXT = ("model", "cohort", "patient", "study")
-
-# What reading a damaged or foreign file may raise.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    SyntaxError,
-    BadZipFile,
-    LargeZipFile,
-    TokenError,
-    struct.error,
-    zlib.error,
-)
-
-# Readers of an array's header, by version of the format
-_HEADERS: dict[tuple[int, int], Any] = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-
-# Kinds of numpy's types, and dimensions, of each array
-_FORMS: dict[str, tuple[str, int]] = {
-    "model": ("U", 0),
-    "cohort": ("U", 0),
-    "row": ("iu", 1),
-    "patient": ("U", 1),
-    "study": ("U", 1),
-    "label": ("iu", 1),
-    "image_logits": ("f", 2),
-    "text_logits": ("f", 2),
-    "image_embedding": ("f", 2),
-    "text_embedding": ("f", 2),
-    "joint_embedding": ("f", 2),
-}
+Embedding = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Signals:
     """One model's outputs for every row, as arrays: each metric and attack is a pure function of these.
+
+    `image_text` makes them for a model with an image and a text head.
 
     Args:
         model: Digest of the model's weights.
@@ -73,8 +31,8 @@ class Signals:
         row: Rows of the cohort, n.
         patient, study: Keyed digests, n each.
         label: n, -1 = unknown.
-        image_logits, text_logits: float64[n, k].
-        image_embedding, text_embedding, joint_embedding: float32[n, d], or None.
+        logits: float64[n, k] by head, at least one.
+        embedding: float32[n, d] by modality, and "joint"; what the model does not have is not there.
     """
 
     model: str
@@ -83,23 +41,99 @@ class Signals:
     patient: Strings
     study: Strings
     label: Ints
-    image_logits: Floats
-    text_logits: Floats
-    image_embedding: npt.NDArray[np.float32] | None = None
-    text_embedding: npt.NDArray[np.float32] | None = None
-    joint_embedding: npt.NDArray[np.float32] | None = None
+    logits: Mapping[str, Floats]
+    embedding: Mapping[str, Embedding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                object.__setattr__(self, field.name, read_only(value))
+        for name in ("row", "patient", "study", "label"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+        for name in ("logits", "embedding"):
+            arrays = {key: read_only(value) for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, arrays)
+
+    @classmethod
+    def image_text(
+        cls,
+        model: str,
+        cohort: str,
+        row: Ints,
+        patient: Strings,
+        study: Strings,
+        label: Ints,
+        image_logits: Floats,
+        text_logits: Floats,
+        image_embedding: Embedding | None = None,
+        text_embedding: Embedding | None = None,
+        joint_embedding: Embedding | None = None,
+    ) -> Signals:
+        """Signals of an image and a text head; None = the model has no such embedding."""
+        embedding = {IMAGE: image_embedding, TEXT: text_embedding, JOINT: joint_embedding}
+        there = {name: values for name, values in embedding.items() if values is not None}
+        logits = {IMAGE: image_logits, TEXT: text_logits}
+        return cls(model, cohort, row, patient, study, label, logits, there)
 
     def __len__(self) -> int:
         return len(self.row)
 
     def __repr__(self) -> str:
         return f"Signals({len(self)} rows, model {self.model[:12]})"
+
+    @property
+    def classes(self) -> int:
+        """Columns of each head's logits."""
+        return next(iter(self.logits.values())).shape[1]
+
+    @property
+    def image_logits(self) -> Floats:
+        """float64[n, k] of the image head."""
+        return self.of_head(IMAGE)
+
+    @property
+    def text_logits(self) -> Floats:
+        """float64[n, k] of the text head."""
+        return self.of_head(TEXT)
+
+    @property
+    def image_embedding(self) -> Embedding | None:
+        """float32[n, d]; None = the model has none."""
+        return self.embedding.get(IMAGE)
+
+    @property
+    def text_embedding(self) -> Embedding | None:
+        """float32[n, d]; None = the model has none."""
+        return self.embedding.get(TEXT)
+
+    @property
+    def joint_embedding(self) -> Embedding | None:
+        """float32[n, d]; None = the model has none."""
+        return self.embedding.get(JOINT)
+
+    def of_head(self, head: str) -> Floats:
+        """float64[n, k], the logits of one head.
+
+        Raises:
+            EvaluationError: The model has no such head.
+        """
+        if head not in self.logits:
+            raise EvaluationError(Fault(f"the model has no {head} head"))
+        return self.logits[head]
+
+    def named(self) -> dict[str, npt.NDArray[Any]]:
+        """Logits and embeddings by the names of their arrays on disk ("image_logits", "joint_embedding")."""
+        return named(self.logits, self.embedding)
+
+    def replaced(self, **values: Any) -> Signals:
+        """A copy with other values of some fields or arrays (by their names on disk); None = without that array.
+
+        Examples:
+            >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+            >>> original = toy_knowledge().signals["original"]
+            >>> original.replaced(joint_embedding=None).joint_embedding is None
+            True
+        """
+        fixed = {name: values.pop(name) for name in FORMS if name in values}
+        logits, embedding = parted(self.named() | values)
+        return replace(self, **fixed, logits=logits, embedding=embedding)
 
     def select(self, rows: Ints) -> Signals:
         """The signals of the given cohort rows, in that order.
@@ -115,25 +149,29 @@ class Signals:
         positions = order[place]
 
         # Every array, in that order.
-        selected = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                selected[field.name] = value[positions]
-        return replace(self, **selected)
+        return replace(
+            self,
+            row=self.row[positions],
+            patient=self.patient[positions],
+            study=self.study[positions],
+            label=self.label[positions],
+            logits={head: values[positions] for head, values in self.logits.items()},
+            embedding={name: values[positions] for name, values in self.embedding.items()},
+        )
 
     def save(self, path: Path) -> None:
         """Write an .npz, atomically; holds keyed digests, no identifier and no text."""
         arrays: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None:
-                continue
+        for name, (kinds, _) in FORMS.items():
+            value = getattr(self, name)
 
             # Text as fixed-width strings, so that reading never unpickles.
-            if field.name in _TEXT:
-                value = np.asarray(value, dtype=str)
-            arrays[field.name] = value
+            arrays[name] = np.asarray(value, dtype=str) if kinds == "U" else value
+
+        # Without their names a head's array could be lost unnoticed.
+        if tuple(self.logits) != TODAYS_HEADS:
+            arrays[HEADS] = np.array(list(self.logits), dtype=str)
+        arrays |= self.named()
 
         partial = path.with_name(f".{path.name}.partial.npz")
         with partial.open("wb") as file:
@@ -147,115 +185,11 @@ class Signals:
         Raises:
             EvaluationError: The file is missing, damaged, or no file of signals.
         """
-        try:
-            values = _arrays(path)
-        except _DAMAGED as error:
-            raise _unreadable(path, _reason(error)) from None
-
-        # Arrays that fit together, of the types that `save` writes
-        why = _why_not(values)
-        if why:
-            raise _unreadable(path, why)
+        values = read_arrays(path)
 
         # Two values are single words, stored as arrays without dimension.
-        values["model"] = str(values["model"])
-        values["cohort"] = str(values["cohort"])
-        return cls(**values)
-
-
-def _arrays(path: Path) -> dict[str, Any]:
-    """The arrays in an .npz by name; none that takes more memory than the file."""
-    with open_regular(path) as file, ZipFile(file) as archive:
-        for entry in archive.infolist():
-            if entry.compress_type != ZIP_STORED:
-                raise ValueError("it is compressed, which forgetmi never does")
-
-        # numpy reads from the archive's own stream: a path could be exchanged meanwhile
-        values = {}
-        for entry in archive.infolist():
-            name = entry.filename.removesuffix(".npy")
-            if name in values:
-                raise ValueError("an array is given twice")
-            with archive.open(entry) as stream:
-                values[name] = _array(stream, entry.file_size)
-        return values
-
-
-def _array(stream: IO[bytes], size: int) -> npt.NDArray[Any]:
-    """One array, whose header claims no more than is there."""
-    version = np.lib.format.read_magic(stream)
-    if version not in _HEADERS:
-        raise ValueError("an array is of another format")
-    shape, fortran, dtype = _HEADERS[version](stream)
-    if dtype.hasobject:
-        raise ValueError("an array holds objects")
-
-    count = math.prod(shape)
-    if dtype.itemsize * count > size:
-        raise ValueError("an array is cut short")
-    flat = np.frombuffer(stream.read(dtype.itemsize * count), dtype, count=count)
-    return flat.reshape(shape, order="F" if fortran else "C")
-
-
-def _reason(error: BaseException) -> str:
-    """Why a file is unreadable: the system's reason or our own, else the kind of error; never the content."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if type(error) is ValueError and str(error).startswith(("it is ", "an array ")):
-        return str(error)
-    return f"{type(error).__name__} while reading it"
-
-
-def _why_not(values: dict[str, npt.NDArray[Any]]) -> str:
-    """Why some arrays are no signals; empty = they are."""
-    known = {field.name: field for field in fields(Signals)}
-    needed = {name for name, field in known.items() if field.default is MISSING}
-    if not needed <= set(values) <= set(known):
-        return "an array is missing, or one is unknown"
-
-    # Kinds: text, whole numbers, numbers
-    count = len(values["row"]) if values["row"].ndim == 1 else -1
-    for name, value in values.items():
-        kinds, dimensions = _FORMS[name]
-        if value.dtype.kind not in kinds or value.ndim != dimensions:
-            return f"{name} is of another type or shape"
-        if dimensions and len(value) != count:
-            return f"{name} has another number of rows"
-        if value.dtype.kind == "U" and not _is_text(value):
-            return f"{name} is no text"
-    if not count:
-        return "it holds no rows"
-
-    return _why_not_numbers(values)
-
-
-def _is_text(value: npt.NDArray[Any]) -> bool:
-    """Whether an array of text holds characters alone: NumPy takes any number for one, and fails when it is read."""
-    # NumPy keeps a character in four bytes.
-    numbers = np.frombuffer(value.astype(value.dtype.newbyteorder("=")).tobytes(), np.uint32)
-    surrogates = (numbers >= 0xD800) & (numbers <= 0xDFFF)
-    return not np.any(surrogates | (numbers > 0x10FFFF))
-
-
-def _why_not_numbers(values: dict[str, npt.NDArray[Any]]) -> str:
-    """Why rows, labels and classes do not fit together; empty = they do."""
-    row, label = values["row"], values["label"]
-    classes = values["image_logits"].shape[1]
-    if row.min() < 0 or len(np.unique(row)) < len(row):
-        return "row holds a negative number, or one twice"
-    if classes < 2 or values["text_logits"].shape[1] != classes:
-        return "the logits are not of the same classes, or of fewer than 2"
-    if label.min() < -1 or label.max() >= classes:
-        return "label holds a number that is no class"
-    return ""
-
-
-def _unreadable(path: Path, why: str) -> EvaluationError:
-    return EvaluationError(
-        Fault(
-            "the signals cannot be read",
-            where=path.name,
-            why=why,
-            do="Give a file that forgetmi wrote; remove a damaged one from a run, and the run makes it again.",
-        )
-    )
+        fixed: dict[str, Any] = {name: values.pop(name) for name in FORMS}
+        fixed["model"] = str(fixed["model"])
+        fixed["cohort"] = str(fixed["cohort"])
+        logits, embedding = parted(values)
+        return cls(**fixed, logits=logits, embedding=embedding)

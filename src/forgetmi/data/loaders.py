@@ -110,7 +110,7 @@ class SampleStore:
             ids[position, : len(text)] = text
             mask[position, : len(text)] = 1
 
-        return Batch(
+        return Batch.image_text(
             image=torch.from_numpy(images),
             tokens=torch.from_numpy(ids),
             mask=torch.from_numpy(mask),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -175,6 +175,7 @@ class CalibratedConsensus:
 
         # Each modality for itself.
         goal: dict[str, Tensor] = {}
+        goal_logits: dict[str, Tensor] = {}
         heads = {"image": teacher.img_model.fc1, "text": teacher.text_model.classifier}
         for name, head in heads.items():
             forgotten_mean: Mean = getattr(forgotten, name)
@@ -198,13 +199,13 @@ class CalibratedConsensus:
             # The nearest embeddings with those coordinates, and the head's logits of them.
             goal[name] = space.embedding(forgotten_mean.vector, coordinates)
             with torch.no_grad():
-                goal[f"{name}_logits"] = head(goal[name]).float()
+                goal_logits[name] = head(goal[name]).float()
             context.facts[f"{name} transport"] = _facts(transport)
 
         context.facts["calibrated on"] = _counts(member_label, reference_label)
 
         # What is not transported, the joint embedding, stays the original's.
-        return replace(clean, **goal)
+        return clean.replaced(embedding=goal, logits=goal_logits)
 
 
 def _facts(transport: Transport) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Positive, Share, Weight
 from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
@@ -97,7 +98,9 @@ class Consensus:
         ]
         averaged = average_over_augmentations(teacher, forget, forget.rows, augmentations)
         clean = outputs_of(teacher, forget, forget.rows, context.cached)
-        goal = replace(clean, image=averaged.image.rescaled, text=averaged.text.rescaled)
+        goal = clean.replaced(
+            embedding={IMAGE: averaged.image.rescaled, TEXT: averaged.text.rescaled}
+        )
 
         # Train the encoders towards the goal.
         return distil(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -122,7 +122,7 @@ class JiT:
 
             # No gradient flows through the noisy copies.
             with torch.no_grad():
-                noisy = student(replace(batch, image=image), text_inputs=text)
+                noisy = student(batch.with_inputs(image=image), text_inputs=text)
 
             # Change of the logits over change of the input.
             image_constant = lipschitz(clean.image_logits, noisy.image_logits, batch.image, image)

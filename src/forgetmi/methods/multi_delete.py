@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Outputs
+from forgetmi.core.modalities import JOINT
 from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.model.image_text import ImageText
@@ -196,4 +197,4 @@ def decoupled(teacher: ImageText, own: OutputTable, foreign: Outputs) -> OutputT
         foreign: Its outputs of n others, in the order of ``own``.
     """
     _, foreign_text, _ = embeddings(foreign)
-    return replace(own, joint=teacher.gate(own.image, foreign_text))
+    return own.replaced(embedding={JOINT: teacher.gate(own.image, foreign_text)})

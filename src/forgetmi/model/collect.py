@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
@@ -14,10 +13,9 @@ from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.modalities import LOGITS, parted
 from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
-
-_LOGITS = ("image_logits", "text_logits")
 
 
 class BatchSource(Protocol):
@@ -51,7 +49,7 @@ def collect(
         on_batch: Called after each batch with the number of rows done.
 
     Returns:
-        Logits as float64[n, k], embeddings as float32[n, d] or None where the model has none.
+        Logits as float64[n, k], embeddings as float32[n, d] where the model has them.
 
     Raises:
         EvaluationError: No rows, or a row given twice.
@@ -81,6 +79,7 @@ def collect(
     # In the order of the given rows again.
     restored = np.argsort(order)
     arrays = {name: torch.cat(parts).numpy()[restored] for name, parts in outputs.items()}
+    logits, embedding = parted(arrays)
     return Signals(
         model=model_digest,
         cohort=cohort.digest,
@@ -88,19 +87,13 @@ def collect(
         patient=cohort.patient[rows],
         study=cohort.study[rows],
         label=cohort.label[rows],
-        image_logits=arrays["image_logits"],
-        text_logits=arrays["text_logits"],
-        image_embedding=arrays.get("image_embedding"),
-        text_embedding=arrays.get("text_embedding"),
-        joint_embedding=arrays.get("joint_embedding"),
+        logits=logits,
+        embedding=embedding,
     )
 
 
 def _keep(collected: dict[str, list[Tensor]], outputs: Outputs) -> None:
     """Add a batch's outputs, on the processor; logits in float64, of which measures take differences."""
-    for field in fields(outputs):
-        value = getattr(outputs, field.name)
-        if value is None:
-            continue
-        kind = torch.float64 if field.name in _LOGITS else torch.float32
-        collected.setdefault(field.name, []).append(value.to("cpu", kind))
+    for name, value in outputs.named().items():
+        kind = torch.float64 if name.endswith(LOGITS) else torch.float32
+        collected.setdefault(name, []).append(value.to("cpu", kind))

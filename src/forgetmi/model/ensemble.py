@@ -44,9 +44,10 @@ class Ensemble(nn.Module):
         """Log of the members' mean probabilities, Float[b, k] for each head."""
         # Head by head; an embedding of several models has no meaning.
         outputs: list[Outputs] = [member(batch) for member in self.members]
-        image_logits = [output.image_logits for output in outputs]
-        text_logits = [output.text_logits for output in outputs]
-        return Outputs(_mean(image_logits), _mean(text_logits))
+        logits: dict[str, Tensor] = {}
+        for head in outputs[0].logits:
+            logits[head] = _mean([output.logits[head] for output in outputs])
+        return Outputs(logits)
 
 
 def _mean(logits: list[Tensor]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -84,17 +84,17 @@ class ImageText(nn.Module):
             inputs = None
             if text_inputs is not None:
                 inputs = text_inputs[rows]
-            outputs.append(self._join(image, text, gate, _select(batch, rows), inputs))
+            outputs.append(self._join(image, text, gate, batch.select(rows), inputs))
 
         # The rows of all parts, in the batch's order.
-        joined = {}
-        for field in fields(Outputs):
-            joined[field.name] = torch.cat([getattr(part, field.name) for part in outputs])
-        return Outputs(**joined)
+        joined: dict[str, Tensor] = {}
+        for name in outputs[0].named():
+            joined[name] = torch.cat([part.named()[name] for part in outputs])
+        return Outputs.from_named(joined)
 
     def _one_each(self, batch: Batch, text_inputs: Tensor | None) -> Outputs:
         """This process's part of a batch, and the others' from them."""
-        own = _select(batch, distributed.shard(len(batch)))
+        own = batch.select(distributed.shard(len(batch)))
         image, text, gate = averaging_gradients(self.img_model, self.text_model, self.gate)
 
         # Each process draws dropout for its own samples.
@@ -105,8 +105,9 @@ class ImageText(nn.Module):
             outputs = self._join(image, text, gate, own, inputs)
 
         # One message carries all outputs to all processes.
-        parts = [getattr(outputs, field.name) for field in fields(Outputs)]
-        return Outputs(*gather_rows(parts, len(batch)))
+        parts = outputs.named()
+        gathered = gather_rows(list(parts.values()), len(batch))
+        return Outputs.from_named(dict(zip(parts, gathered, strict=True)))
 
     def _join(
         self,
@@ -133,7 +134,7 @@ class ImageText(nn.Module):
             tokens, batch.mask, inputs=text_inputs, start=start, recompute=recompute
         )
 
-        return Outputs(image_logits, text_logits, image, text, gate(image, text))
+        return Outputs.image_text(image_logits, text_logits, image, text, gate(image, text))
 
 
 @contextmanager
@@ -231,7 +232,3 @@ def parameter_digest(model: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _select(batch: Batch, rows: slice) -> Batch:
-    return Batch(**{field.name: getattr(batch, field.name)[rows] for field in fields(Batch)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -75,7 +74,7 @@ def shifted(batch: Batch, *, std: float, seed: int, epoch: int) -> Batch:
         source = batch.image[number, :, source_rows, source_columns]
         shifted_images[number, :, target_rows, target_columns] = source
 
-    return replace(batch, image=shifted_images)
+    return batch.with_inputs(image=shifted_images)
 
 
 def _moved(drawn: float, std: float) -> int:

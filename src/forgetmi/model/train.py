@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.batch import Batch, Epochs, Outputs, Recorder
+from forgetmi.core.batch import Batch, Epochs, Recorder
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText, executing, parameter_digest
 from forgetmi.model.losses import base_loss
@@ -281,10 +281,7 @@ def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) ->
         outputs = model(batch)
 
     # Losses are computed in float32 whatever the forward pass ran in.
-    precise = {}
-    for field in fields(outputs):
-        precise[field.name] = getattr(outputs, field.name).float()
-    outputs = Outputs(**precise)
+    outputs = outputs.each(Tensor.float)
 
     loss = base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight)
     return torch.stack(loss)

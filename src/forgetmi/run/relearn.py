@@ -82,7 +82,7 @@ def relearn(
             batch_size=inference_batch_size(prepared.records),
         )
         # The attack reads no embedding
-        small = replace(signals, image_embedding=None, text_embedding=None, joint_embedding=None)
+        small = replace(signals, embedding={})
         small.save(_file(folder, epoch))
 
     def after_epoch(done: int, total: int) -> None:

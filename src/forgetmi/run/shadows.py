@@ -155,7 +155,7 @@ def _half(partition: Partition, patients: Ints, forgotten: Ints) -> Partition:
 
 def _save(signals: Signals, path: Path) -> None:
     """Store signals without the joint embedding: no attack reads a shadow model's."""
-    replace(signals, joint_embedding=None).save(path)
+    signals.replaced(joint_embedding=None).save(path)
 
 
 def _name(number: int, unlearning: int | None = None) -> str:

@@ -82,7 +82,7 @@ def scores_of(*, ordinal: bool) -> frozenset[ScoreKey]:
     rows = np.arange(3)
     names = rows.astype(str)
     logits = np.zeros((3, 2))
-    signals = Signals("", "", rows, names, names, rows % 2, logits, logits)
+    signals = Signals.image_text("", "", rows, names, names, rows % 2, logits, logits)
     partition = Partition(
         forget=rows[:1],
         retain=rows[1:2],

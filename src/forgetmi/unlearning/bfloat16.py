@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from types import MethodType
 from typing import TypeVar
 
@@ -65,5 +64,4 @@ def _forward(model: ImageText, batch: Batch, *, text_inputs: torch.Tensor | None
         outputs = ImageText.forward(model, batch, text_inputs=text_inputs)
 
     # Losses are computed in full precision.
-    values = [getattr(outputs, column.name) for column in fields(Outputs)]
-    return Outputs(*(value.float() for value in values))
+    return outputs.each(torch.Tensor.float)

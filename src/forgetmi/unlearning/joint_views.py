@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -82,11 +81,9 @@ def offset(table: OutputTable, *, seed: int) -> OutputTable:
         step = torch.randn(values.shape[1], generator=generator).to(values)
         return values + 1e-3 * step / step.norm()
 
-    return replace(
-        table,
-        image=moved(table.image, "image"),
-        text=moved(table.text, "text"),
-        joint=moved(table.joint, "joint"),
+    embedding = table.outputs.embedding
+    return table.replaced(
+        embedding={name: moved(values, name) for name, values in embedding.items()}
     )
 
 

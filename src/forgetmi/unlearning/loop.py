@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Literal
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.inputs import Inputs, Tokens
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning
@@ -52,18 +52,7 @@ def embeddings(out: Outputs) -> tuple[Tensor, Tensor, Tensor]:
 
 def split(out: Outputs, first: int) -> tuple[Outputs, Outputs]:
     """The outputs of the first samples of a batch, and of the rest."""
-    return _rows(out, slice(0, first)), _rows(out, slice(first, None))
-
-
-def _rows(out: Outputs, rows: slice) -> Outputs:
-    """The outputs of some samples of a batch; what a model does not have stays None."""
-    # Every output that the model has.
-    columns: dict[str, Tensor] = {}
-    for column in fields(out):
-        values = getattr(out, column.name)
-        if values is not None:
-            columns[column.name] = values[rows]
-    return replace(out, **columns)
+    return out.each(lambda values: values[:first]), out.each(lambda values: values[first:])
 
 
 class Means:
@@ -99,20 +88,40 @@ class Means:
 
 def concatenate(*batches: Batch) -> Batch:
     """Several batches as one, for one forward pass instead of several; texts are padded to the longest."""
-    # Texts are padded to the longest.
-    longest = max(batch.tokens.shape[1] for batch in batches)
+    inputs: dict[str, Inputs] = {}
+    present: dict[str, Tensor] = {}
+    for name in batches[0].inputs:
+        inputs[name] = _joined([batch.inputs[name] for batch in batches])
+
+        # Whose modality is not said to be missing has it.
+        if any(name in batch.present for batch in batches):
+            everyone = [torch.ones_like(batch.row, dtype=torch.bool) for batch in batches]
+            there = zip(batches, everyone, strict=True)
+            present[name] = torch.cat([batch.present.get(name, all_) for batch, all_ in there])
+
+    return Batch(
+        inputs=inputs,
+        label=torch.cat([batch.label for batch in batches]),
+        study=torch.cat([batch.study for batch in batches]),
+        row=torch.cat([batch.row for batch in batches]),
+        present=present,
+    )
+
+
+def _joined(parts: Sequence[Inputs]) -> Inputs:
+    """One modality's inputs of several batches; texts are padded to the longest."""
+    texts = [part for part in parts if isinstance(part, Tokens)]
+    if not texts:
+        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+
+    longest = max(text.ids.shape[1] for text in texts)
 
     def padded(values: Tensor) -> Tensor:
         return nn.functional.pad(values, (0, longest - values.shape[1]))
 
-    return Batch(
-        image=torch.cat([batch.image for batch in batches]),
-        tokens=torch.cat([padded(batch.tokens) for batch in batches]),
-        mask=torch.cat([padded(batch.mask) for batch in batches]),
-        label=torch.cat([batch.label for batch in batches]),
-        study=torch.cat([batch.study for batch in batches]),
-        row=torch.cat([batch.row for batch in batches]),
-    )
+    ids = torch.cat([padded(text.ids) for text in texts])
+    mask = torch.cat([padded(text.mask) for text in texts])
+    return Tokens(ids, mask)
 
 
 def pieces(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
@@ -120,8 +129,7 @@ def pieces(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     for batch in batches:
         for first in range(0, len(batch), size):
             rows = slice(first, first + size)
-            columns = {column.name: getattr(batch, column.name)[rows] for column in fields(batch)}
-            yield Batch(**columns)
+            yield batch.select(rows)
 
 
 def set_mode(student: ImageText, bn: Literal["eval", "train"]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,20 +14,13 @@ from torch import Tensor, nn
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import GuardedLoader
 
 M = TypeVar("M", bound=nn.Module)
 DIFFERENT = "the original's outputs for these images are different now"
-# Attributes of `Outputs` and `Signals`, in the order of OutputTable's fields.
-COLUMNS = (
-    "image_embedding",
-    "text_embedding",
-    "joint_embedding",
-    "image_logits",
-    "text_logits",
-)
 
 
 def frozen(model: M) -> M:
@@ -44,16 +37,53 @@ class OutputTable:
 
     Args:
         position: Int64[largest row + 1], where each row is in the table, -1 = it is not.
-        image, text, joint: Float[n, d] embeddings.
-        image_logits, text_logits: Float[n, k].
+        outputs: Of n samples.
     """
 
     position: Tensor
-    image: Tensor
-    text: Tensor
-    joint: Tensor
-    image_logits: Tensor
-    text_logits: Tensor
+    outputs: Outputs
+
+    @property
+    def image(self) -> Tensor:
+        """Float[n, d], image embeddings."""
+        return self._embedding(IMAGE)
+
+    @property
+    def text(self) -> Tensor:
+        """Float[n, d], text embeddings."""
+        return self._embedding(TEXT)
+
+    @property
+    def joint(self) -> Tensor:
+        """Float[n, d], joint embeddings."""
+        return self._embedding(JOINT)
+
+    @property
+    def image_logits(self) -> Tensor:
+        """Float[n, k] of the image head."""
+        return self.outputs.image_logits
+
+    @property
+    def text_logits(self) -> Tensor:
+        """Float[n, k] of the text head."""
+        return self.outputs.text_logits
+
+    def replaced(
+        self,
+        *,
+        embedding: Mapping[str, Tensor],
+        logits: Mapping[str, Tensor] | None = None,
+    ) -> OutputTable:
+        """The same samples with other values of some embeddings and heads.
+
+        Args:
+            embedding: Float[n, d] by name.
+            logits: Float[n, k] by head; None = all stay.
+        """
+        outputs = Outputs(
+            {**self.outputs.logits, **(logits or {})}, {**self.outputs.embedding, **embedding}
+        )
+        return OutputTable(self.position, outputs)
 
     def of(self, rows: Tensor) -> Outputs:
         """The stored outputs of the given rows.
@@ -68,13 +98,7 @@ class OutputTable:
 
         # The rows' places in the table.
         positions = self.position[rows]
-        return Outputs(
-            self.image_logits[positions],
-            self.text_logits[positions],
-            self.image[positions],
-            self.text[positions],
-            self.joint[positions],
-        )
+        return self.outputs.each(lambda values: values[positions])
 
     def select(self, rows: Ints) -> OutputTable:
         """A table of the given rows alone, in that order.
@@ -83,9 +107,12 @@ class OutputTable:
             KeyError: A row was never computed.
         """
         selected = torch.tensor(rows)
-        outputs = self.of(selected)
-        columns = [getattr(outputs, name) for name in COLUMNS]
-        return OutputTable(_positions(selected), *columns)
+        return OutputTable(_positions(selected), self.of(selected))
+
+    def _embedding(self, name: str) -> Tensor:
+        if name not in self.outputs.embedding:
+            raise MethodError(Fault(f"the model has no {name} embedding"))
+        return self.outputs.embedding[name]
 
 
 def table_from_signals(
@@ -109,13 +136,13 @@ def table_from_signals(
         MethodError: The signals are of another model or cohort, damaged, or lack a row or the embeddings.
     """
     # All reasons at once.
-    columns = [getattr(signals, name) for name in COLUMNS]
+    columns = signals.named().values()
     reasons: list[str] = []
     if signals.model != weights:
         reasons.append("they are of another model, or made before its gate was fitted")
     if signals.cohort != cohort:
         reasons.append("they are of another cohort")
-    if any(column is None for column in columns):
+    if not {*signals.logits, JOINT} <= set(signals.embedding):
         reasons.append("they hold no embeddings")
     if any(_damaged(column, len(signals.row)) for column in columns):
         reasons.append("they are damaged")
@@ -126,11 +153,10 @@ def table_from_signals(
 
     # Only the given rows.
     selected = signals.select(rows)
-    tensors: list[Tensor] = []
-    for name in COLUMNS:
-        values = getattr(selected, name)
-        tensors.append(torch.tensor(values, dtype=torch.float32, device=device))
-    return OutputTable(_positions(torch.tensor(rows)), *tensors)
+    tensors: dict[str, Tensor] = {}
+    for name, values in selected.named().items():
+        tensors[name] = torch.tensor(values, dtype=torch.float32, device=device)
+    return OutputTable(_positions(torch.tensor(rows)), Outputs.from_named(tensors))
 
 
 @torch.no_grad()
@@ -143,11 +169,11 @@ def check(table: OutputTable, model: nn.Module, batch: Batch) -> None:
     # The model's outputs now, and the stored ones.
     with evaluating(model):
         computed = model(batch)
-    stored = table.of(batch.row)
+    stored = table.of(batch.row).named()
 
-    for name in COLUMNS:
-        expected, value = getattr(computed, name), getattr(stored, name)
-        if value.shape != expected.shape:
+    for name, expected in computed.named().items():
+        value = stored.get(name)
+        if value is None or value.shape != expected.shape:
             raise _unfit(DIFFERENT)
 
         # Relative to the largest output.
@@ -157,10 +183,8 @@ def check(table: OutputTable, model: nn.Module, batch: Batch) -> None:
             raise _unfit(DIFFERENT)
 
 
-def _damaged(column: np.ndarray | None, rows: int) -> bool:
-    """Whether a column that is there is not a finite value for each row."""
-    if column is None:
-        return False
+def _damaged(column: np.ndarray, rows: int) -> bool:
+    """Whether a column is not a finite value for each row."""
     return not (len(column) == rows and column.ndim == 2 and np.isfinite(column).all())
 
 
@@ -218,12 +242,11 @@ def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> OutputTable:
         rows.append(batch.row.cpu())
         outputs.append(teacher(batch))
 
-    # One tensor for each column.
-    columns: list[Tensor] = []
-    for name in COLUMNS:
-        parts = [getattr(part, name) for part in outputs]
-        columns.append(torch.cat(parts))
-    return OutputTable(_positions(torch.cat(rows)), *columns)
+    # One tensor for each of them.
+    columns: dict[str, Tensor] = {}
+    for name in outputs[0].named():
+        columns[name] = torch.cat([part.named()[name] for part in outputs])
+    return OutputTable(_positions(torch.cat(rows)), Outputs.from_named(columns))
 
 
 def _positions(rows: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Toy:
         own = self.rng.normal(0, 1, (n, 8))
         embedding = [self.rng.normal(0, 1, (n, 8)) + seen * own for _ in range(2)]
         joint = self.rng.normal(0, 1, (n, 8)) + seen
-        return Signals(
+        return Signals.image_text(
             model=f"m{self.models}",
             cohort="toy",
             row=self.rows,

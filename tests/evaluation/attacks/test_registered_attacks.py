@@ -166,8 +166,8 @@ def map_signals(
 
 def higher_logits(signals: Signals) -> Signals:
     added = np.random.default_rng(0).normal(0, 5, (len(signals), 1))
-    return replace(
-        signals, image_logits=signals.image_logits + added, text_logits=signals.text_logits - 3.5
+    return signals.replaced(
+        image_logits=signals.image_logits + added, text_logits=signals.text_logits - 3.5
     )
 
 

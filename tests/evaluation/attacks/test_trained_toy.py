@@ -35,7 +35,7 @@ def trained_toy(width: float) -> AdversaryKnowledge:
         )  # a seed of its own
         votes = kernel @ (weight[:, None] * np.eye(CLASSES)[label])
         logits = np.log(votes / max(votes.sum(1).mean(), 1e-9) + 0.05)
-        return Signals(
+        return Signals.image_text(
             model=name,
             cohort="toy",
             row=np.arange(len(patient)),

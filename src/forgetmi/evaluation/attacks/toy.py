@@ -123,7 +123,7 @@ class _Toy:
         image_embedding = self.rng.normal(size=own.shape) + seen * own
         text_embedding = self.rng.normal(size=own.shape) + seen * own
 
-        return Signals(
+        return Signals.image_text(
             model=f"model {self.rng.integers(2**62)}",
             cohort="toy",
             row=np.arange(len(owner)),
