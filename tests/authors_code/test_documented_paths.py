@@ -50,10 +50,8 @@ def test_every_dotted_path_exists(dotted: str) -> None:
 )
 def test_calls_are_as_written(module: str, call: str) -> None:
     code = " ".join(re.findall(r"`([^`]+)`", call))
-    called = re.findall(r"(\w+)\(", code)
-    functions = [
-        getattr(import_module(module), name) for name in called or re.findall(r"\w+", code)
-    ]
+    called = re.findall(r"([\w.]+)\(", code)
+    functions = [resolved(f"{module}.{name}") for name in called or re.findall(r"\w+", code)]
     assert functions
     assert all(callable(one) for one in functions)
     keywords = {name for one in functions for name in inspect.signature(one).parameters}
