@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forgetmi.cohort.identifier_damage import damage, rounded
 from forgetmi.cohort.identity import (
     RULES,
     Identity,
     canonical,
     canonical_cells,
     changing,
-    damage,
     differences,
     folded,
+    is_missing_text,
     likeness,
-    rounded,
 )
 
 
@@ -29,8 +29,20 @@ def alike(one: str, other: str) -> bool:
 
 
 WORDS = "nan NaN NAN -nan None none NA N/A n/a <NA> null NULL nil NaT - -- – — #N/A #REF! #VALUE!"
-BLANKS = ["", " ", "\u00a0", "\u200b", " nan ", "\ufeffNA"]
-SEVENS = ["p7", " p7 ", "\tp7\n", "p\u200b7", "\ufeffp7", "p7\u200d", "\u202ap7\u202c", "p\u00ad7"]
+WORDS += r" \N (null) [NULL] undefined . ? Missing unknown inf -Infinity 1.#QNAN -1.#IND"
+BLANKS = ["", " ", "\u00a0", "\u200b", " nan ", "\ufeffNA", "#N/A N/A", "\x07", "na\x00"]
+SEVENS = [
+    "p\x007",
+    "p\x7f7",
+    "p7",
+    " p7 ",
+    "\tp7\n",
+    "p\u200b7",
+    "\ufeffp7",
+    "p7\u200d",
+    "\u202ap7\u202c",
+    "p\u00ad7",
+]
 
 
 @pytest.mark.parametrize("word", [*WORDS.split(), *BLANKS])
@@ -137,6 +149,16 @@ DAMAGED = {
     "8.39860E+15": "power of ten",
     "8,3986E+15": "power of ten",
     "1e+16": "power of ten",
+    "01-Feb": "a date",
+    "2-JAN-1990": "a date",
+    "Oct-12": "a date",
+    "M\ufffdller 7": "lost in an earlier conversion",
+    "1,000": "thousands",
+    "12.000": "thousands",
+    "1.234.000": "",
+    "1.2.840.0": "",
+    "Febr-1": "",
+    "1-2": "",
     "1E+05": "power of ten",
     "8.3986E15": "power of ten",
     "-1.5e-3": "power of ten",
@@ -186,3 +208,22 @@ def test_a_mapping_comes_before_the_rules() -> None:
 def test_long_identifiers_take_no_longer_than_their_length(text: str) -> None:
     assert folded(text, RULES) in likeness(text)
     assert changing(text)
+
+
+def test_a_zero_at_the_end_of_a_dotted_number_is_no_decimal() -> None:
+    for text in ("1.2.840.0", "1,234,000", "10.0.0"):
+        assert folded(text, ("decimals",)) == text
+    assert folded("P7.0", ("decimals",)) == "P7"
+    assert "thousands" in damage("1.000", decimals=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\u200b", "-", "...", "\\N", "(null)", "undefined", "<NA>"]
+)
+def test_reports_that_say_nothing(text: str) -> None:
+    assert is_missing_text(text)
+
+
+@pytest.mark.parametrize("text", ["None.", "é", "正常", "7", "unknown", "Missing ribs."])
+def test_reports_that_say_little(text: str) -> None:
+    assert not is_missing_text(text)

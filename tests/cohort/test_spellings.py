@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -193,6 +195,19 @@ def test_floating_point_identifiers_of_parquet(
     whole = frame.assign(patient_id=pd.Series([7, 8, 2**60 + 1], dtype="int64"))
     whole.to_parquet(path)
     assert load(path).patient.tolist() == [digest("7"), digest("8"), digest(str(2**60 + 1))]
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("float32", 2**24), ("float16", 2**11)])
+def test_short_floating_point_numbers_keep_fewer_digits(folder: Path, kind: str, kept: int) -> None:
+    frame = pd.read_csv(table(folder, ["p1", "p2", "p3"]), dtype=str)
+    path = folder / "cohort.parquet"
+    for largest, faults in ((kept - 1, 0), (kept + 1, 1)):
+        column = pa.array(np.array([1, 2, largest], kind))
+        pq.write_table(pa.Table.from_pandas(frame).set_column(0, "patient_id", column), path)
+        if faults:
+            assert "power of ten" in refused(path, "decimals")[0]
+        else:
+            assert len(load(path, "decimals")) == 3
 
 
 def mapping(folder: Path, *rows: str, header: str = "written,identifier") -> Path:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.header import first_line_is_data, looks_like_data, shown_names
+from forgetmi.cohort.identifier_damage import damage
 from forgetmi.cohort.identifiers import Pseudonyms
-from forgetmi.cohort.identity import canonical_cells, damage
+from forgetmi.cohort.identity import canonical_cells
 from forgetmi.cohort.spelling import Subject, digests_by, spelt_otherwise
 from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort, ForgetRequest

@@ -8,13 +8,12 @@ from typing import Literal
 import numpy as np
 
 from forgetmi.cohort.files import MOST, capped
+from forgetmi.cohort.identifier_damage import damage, rounded
 from forgetmi.cohort.identity import (
     Identity,
-    damage,
     differences,
     in_words,
     likeness,
-    rounded,
 )
 from forgetmi.cohort.row_checks import Findings
 from forgetmi.core.arrays import Ints, Strings, codes

@@ -1,4 +1,4 @@
-"""The one place that decides what an identifier is: which cells are blank, which are damaged, which name the same."""
+"""The one place that decides what an identifier is: which cells are blank, and which name the same."""
 
 from __future__ import annotations
 
@@ -37,26 +37,27 @@ _MISSING = frozenset(
     re.findall(
         r"\S+",
         """
-        nan -nan none na n/a n.a. <na> null nil nat - -- – —
+        nan -nan none na n/a n.a. <na> null nil nat - -- – — . ? \\n (null) [null] undefined
+        missing unknown inf -inf infinity -infinity 1.#qnan -1.#qnan 1.#ind -1.#ind
         #n/a #na #null! #ref! #value! #name? #div/0! #num!
         """,
     )
-)
+) | {"#n/a n/a"}
 
 # Those of them that no person writes for a whole report; "None." may be one
-_NO_TEXT = frozenset({"", "nan", "-nan", "<na>", "null", "nat", "n/a", "#n/a", "#null!"})
+_NO_TEXT = frozenset(
+    {"nan", "-nan", "<na>", "null", "nat", "n/a", "#n/a", "#null!"}
+    | {"\\n", "(null)", "[null]", "undefined", "#n/a n/a"}
+)
 
 # Marks that cannot be seen, beside the format characters (Unicode: default ignorable code points)
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180b\u180c\u180d\u180f")
 
-_SCIENTIFIC = re.compile(r"[+-]?(\d+([.,]\d+)?e[+-]\d+|\d+[.,]\d+e\d+)", re.IGNORECASE)
-_DECIMAL = re.compile(r"[+-]?(\d+)[.,]0+")
 _SMALL = re.compile(r"[a-z0-9]+")
 _ASCII_MARKS = dict.fromkeys(map(ord, string.punctuation))
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
-_POINT_ZERO = re.compile(r"(?<=[0-9])[.,]0+$")
-_DIGITS_KEPT = 15  # digits of a whole number that a spreadsheet keeps
-_EXACT = 2**53  # whole numbers that a floating-point number keeps
+# Not that of 1,234,000 or of a DICOM identifier, 1.2.840.0
+_POINT_ZERO = re.compile(r"(?<![0-9.,])([0-9]+)[.,]0+$")
 
 
 def canonical(cell: str) -> str:
@@ -80,7 +81,7 @@ def visible(cell: str) -> str:
     """A cell without blanks around it and invisible marks, in Unicode NFC."""
     # Letters and digits of ASCII alone, as most identifiers are
     text = cell.strip()
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
 
     text = "".join(character for character in text if not _is_invisible(character))
@@ -88,8 +89,8 @@ def visible(cell: str) -> str:
 
 
 def is_missing_text(cell: str) -> bool:
-    """Whether a text is blank, or a word that only a program writes for a missing one (nan, <NA>, null)."""
-    return cell.strip().lower() in _NO_TEXT
+    """Whether a text has no letter and no digit, or is a word that only a program writes for a missing one (nan)."""
+    return cell.strip().lower() in _NO_TEXT or not any(map(str.isalnum, cell))
 
 
 def folded(text: str, rules: Iterable[str]) -> str:
@@ -112,7 +113,7 @@ def folded(text: str, rules: Iterable[str]) -> str:
 
     # 7.0 and 007 are 7; zeros begin any number within an identifier
     if "decimals" in chosen:
-        kept = _POINT_ZERO.sub("", kept)
+        kept = _POINT_ZERO.sub(r"\1", kept)
     if "leading-zeros" in chosen:
         kept = _LEADING_ZEROS.sub("", kept)
 
@@ -165,46 +166,6 @@ def changing(text: str) -> tuple[str, ...]:
 def in_words(rules: Iterable[str]) -> str:
     """Rules as a message names them."""
     return ", ".join(IN_WORDS[rule] for rule in rules)
-
-
-def damage(text: str, *, decimals: bool = False) -> str:
-    """What a spreadsheet or a table of floating-point numbers did to an identifier, in words; "" = nothing.
-
-    Args:
-        text: A canonical identifier.
-        decimals: Whether a .0 at the end is no damage, since the user said so.
-    """
-    if _SCIENTIFIC.fullmatch(text):
-        return "it is written as a power of ten, and its last digits are lost"
-
-    # Whole numbers beyond 2^53 were rounded
-    decimal = _DECIMAL.fullmatch(text)
-    if decimal is None:
-        return ""
-    if len(decimal[1]) > _DIGITS_KEPT + 1 or int(decimal[1]) > _EXACT:
-        return "it is a decimal number beyond 2^53, whose last digits are lost"
-    return (
-        "" if decimals else "it ends in .0, as a whole number does that was read as a decimal one"
-    )
-
-
-def rounded(texts: Iterable[str]) -> list[str]:
-    """Whole numbers of more than 15 digits, where every one has zeros alone after the 15th: a spreadsheet does that.
-
-    One such number may be right; of three further digits in all, one table in a thousand would look so by chance.
-
-    Args:
-        texts: Distinct canonical identifiers of one column.
-
-    Returns:
-        Those numbers; none where one of them has other digits there.
-    """
-    long = [
-        text for text in texts if text.isascii() and text.isdigit() and len(text) > _DIGITS_KEPT
-    ]
-    if any(text[_DIGITS_KEPT:].strip("0") for text in long):
-        return []
-    return long if sum(len(text) - _DIGITS_KEPT for text in long) >= 3 else []
 
 
 @dataclass(frozen=True)
@@ -276,7 +237,9 @@ def _is_plain(text: str) -> bool:
 
 
 def _is_invisible(character: str) -> bool:
-    """Whether a character has no width and no meaning of its own."""
+    """Whether a character has no width and no meaning of its own, as control characters have none."""
+    if character < " " or character == "\x7f":
+        return not character.isspace()
     if unicodedata.category(character) == "Cf" or character in _INVISIBLE:
         return True
     return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"

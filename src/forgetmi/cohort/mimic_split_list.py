@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
-from forgetmi.cohort.identity import Identity, canonical_cells, damage, folded_cells
+from forgetmi.cohort.identifier_damage import damage
+from forgetmi.cohort.identity import Identity, canonical_cells, folded_cells
 from forgetmi.cohort.row_checks import stripped
 from forgetmi.core.arrays import Strings
 from forgetmi.core.errors import CohortError, Fault

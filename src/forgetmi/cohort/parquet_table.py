@@ -13,6 +13,9 @@ from forgetmi.cohort.table_bytes import MOST_BYTES
 from forgetmi.core.arrays import Strings
 from forgetmi.core.errors import CohortError, Fault
 
+# Bits of a short floating-point number to the whole numbers that it keeps
+_EXACT = {16: 2**11, 32: 2**24}
+
 _ROWS_AT_ONCE = 1000  # a few bytes of a file can stand for a million equal cells
 
 
@@ -81,8 +84,9 @@ def _columns(
                 continue
             cells[name] += found
             if pa.types.is_floating(column.type):
-                values = column.to_pylist()
-                exact.setdefault(name, []).extend("" if v is None else repr(v) for v in values)
+                largest = _EXACT.get(column.type.bit_width, math.inf)
+                found = [_as_decimal(value, largest) for value in column.to_pylist()]
+                exact.setdefault(name, []).extend(found)
 
     columns = {name: np.array(found, dtype=object) for name, found in cells.items()}
     return columns, {name: np.array(found, dtype=object) for name, found in exact.items()}
@@ -105,6 +109,13 @@ def _text(column: Any) -> list[str] | None:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
     return ["" if cell is None else cell for cell in cells]
+
+
+def _as_decimal(value: float | None, largest: float) -> str:
+    """A number as what it is, "" for none; one whose last digits are lost as a power of ten."""
+    if value is None:
+        return ""
+    return f"{value:e}" if largest <= abs(value) < math.inf else repr(value)
 
 
 def _number(value: float | None) -> str:

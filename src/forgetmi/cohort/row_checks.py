@@ -87,7 +87,7 @@ class Findings:
 
             # The patient's digest finds the row, whatever the file's name
             where = f"{self.rows.where(row)}, column {column!r}"
-            if str(self.rows.patient[row]).strip():
+            if self.patient[row]:
                 where += f", patient {self.patient[row]}"
             faults.append(Fault(what, where=where, why=reason, do=do))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.forget_list import PATIENT_COLUMNS, STUDY_COLUMN, no_identifier_column
+from forgetmi.cohort.identifier_damage import damage
 from forgetmi.cohort.identifiers import Pseudonyms
-from forgetmi.cohort.identity import canonical_cells, damage, likeness
+from forgetmi.cohort.identity import canonical_cells, likeness
 from forgetmi.cohort.named_people import likenesses_in
 from forgetmi.cohort.spelling import Subject, readings
 from forgetmi.core.errors import EvidenceError, Fault
