@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.commands.command_line import command_line
+from forgetmi.commands.requests.queue_page import check_page, write_page
 from forgetmi.commands.requests.wording import read_past_day, subject_count
 from forgetmi.requests.database import create
 from forgetmi.requests.deadlines import DEFAULT_TERM, Term, deadline
@@ -37,6 +38,7 @@ class AddOptions:
         note: Anything else, without identifiers.
         ledger: The ledger's file.
         key_file: The identifier key; empty = as for a cohort.
+        page: Page of the queue to write anew once the ledger is changed; see forgetmi requests page.
     """
 
     who: Path
@@ -48,6 +50,7 @@ class AddOptions:
     note: str = ""
     ledger: Path = LEDGER
     key_file: Path | None = None
+    page: Path | None = None
 
 
 def add(argv: Sequence[str]) -> None:
@@ -58,6 +61,8 @@ def add(argv: Sequence[str]) -> None:
         prog="forgetmi requests add",
         description="Enter a withdrawal. Identifiers are read, turned into keyed digests, and not kept.",
     )
+
+    check_page(options.page)
 
     # What the term decides: the deadline and, unless it is given, the legal ground
     received = read_past_day(options.received, "--received")
@@ -91,3 +96,4 @@ def add(argv: Sequence[str]) -> None:
         same = twin.subjects & entry.subjects
         named = "some of the same" if same else "some who may be the same, in another spelling"
         echo(f"  note: {twin.name} ({twin.state}) names {named}")
+    write_page(options.page, options.ledger)

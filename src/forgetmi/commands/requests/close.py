@@ -12,6 +12,7 @@ import tyro
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.named_people import names_somebody
 from forgetmi.commands.command_line import command_line
+from forgetmi.commands.requests.queue_page import check_page, write_page
 from forgetmi.commands.requests.wording import entry_line
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import printable
@@ -34,6 +35,7 @@ class CloseOptions:
         key: The signer's public key (PEM), from a source you trust; without, anybody's record is taken.
         ledger: The ledger's file.
         key_file: The identifier key, with which the note is searched for identifiers; empty = as for a cohort.
+        page: Page of the queue to write anew once the ledger is changed; see forgetmi requests page.
     """
 
     request: tyro.conf.Positional[tuple[str, ...]]
@@ -43,6 +45,7 @@ class CloseOptions:
     key: Path | None = None
     ledger: Path = LEDGER
     key_file: Path | None = None
+    page: Path | None = None
 
 
 def close(argv: Sequence[str]) -> None:
@@ -62,6 +65,7 @@ def close(argv: Sequence[str]) -> None:
         raise SpecError(
             Fault("a record closes requests", where="--state", do="Leave one of the two out.")
         )
+    check_page(options.page)
     ledger = Ledger(options.ledger)
     if options.note:
         _refuse_identifiers(ledger, chosen, options)
@@ -87,6 +91,7 @@ def close(argv: Sequence[str]) -> None:
             lines.append(f"  note: {printable(notes[entry.number])}")
     lines += [f"  not checked: {printable(line)}" for line in unchecked]
     echo("\n".join(lines))
+    write_page(options.page, options.ledger)
 
 
 def _refuse_identifiers(ledger: Ledger, chosen: Sequence[int], options: CloseOptions) -> None:

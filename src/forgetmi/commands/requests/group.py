@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from forgetmi.commands.groups import run_action
 
-HELP = """usage: forgetmi requests add|list|due|process|close|advise|drift [OPTIONS]
+HELP = """usage: forgetmi requests add|list|due|page|process|close|advise|drift [OPTIONS]
 
   add      enter a request; its deadline is set, and only keyed digests are kept
   list     all requests and where they stand
   due      what must be done by when, the most urgent first
+  page     the queue as one page: received, due, state, verdict, papers
   process  gather open requests into one forget list for forgetmi run
   close    close requests by a run's record; or refuse them, hold them, open them again
   advise   compare retraining, SISA and unlearning by measured cost, and by risk
@@ -20,6 +21,7 @@ ACTIONS = {
     "add": "forgetmi.commands.requests.add:add",
     "list": "forgetmi.commands.requests.list:list_requests",
     "due": "forgetmi.commands.requests.due:due",
+    "page": "forgetmi.commands.requests.page:page",
     "process": "forgetmi.commands.requests.process:process",
     "close": "forgetmi.commands.requests.close:close",
     "advise": "forgetmi.commands.requests.advise:advise",

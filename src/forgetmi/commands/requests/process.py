@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.commands.options import parse
+from forgetmi.commands.requests.queue_page import check_page, write_page
 from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.printable import printable
 from forgetmi.requests.entries import Kind, numbers
@@ -24,12 +25,14 @@ class ProcessOptions:
         only: Numbers of requests, e.g. R0003; none given = every open one.
         kind: Requests that name patients, or those that name single studies; one forget list holds one kind.
         ledger: The ledger's file.
+        page: Page of the queue to write anew once the ledger is changed; see forgetmi requests page.
     """
 
     out: Path
     only: tuple[str, ...] = ()
     kind: Kind = "patient"
     ledger: Path = LEDGER
+    page: Path | None = None
 
 
 def process(argv: Sequence[str]) -> None:
@@ -41,6 +44,8 @@ def process(argv: Sequence[str]) -> None:
         only=("cohort",),
         description="Match open requests with a cohort and write one forget list for forgetmi run.",
     )
+
+    check_page(options.page)
 
     # Ledger and cohort must have been made with the same identifier key
     cohort = spec.cohort.load()
@@ -70,6 +75,7 @@ def process(argv: Sequence[str]) -> None:
     echo(
         f"Forget list {batch}: {options.out} ({count})\nNext, with the cohort's options:  {command}"
     )
+    write_page(options.page, options.ledger)
 
 
 def _nothing_to_process(ledger: Ledger, name: str) -> Fault:
