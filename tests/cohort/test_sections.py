@@ -229,3 +229,39 @@ def test_normalised_text_stays_as_it_is(text: str) -> None:
 def test_a_long_row_of_one_mark_takes_no_longer_than_its_length(mark: str) -> None:
     row = mark * 100_000
     assert selected_text(f"FINDINGS: clear{row}.\nHeart{row}x\nIMPRESSION: none").endswith("none")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "\\.br\\",
+        "\\n",
+        "\\r\\n",
+        "\\X0D\\\\X0A\\",
+        "_x000D_\n",
+        "<br/>",
+        "</p><p>",
+        "\n• ",
+        "\n> ",
+        "\n",
+    ],
+)
+@pytest.mark.parametrize("colon", [": ", " - "])
+def test_line_ends_as_programs_write_them(end: str, colon: str) -> None:
+    parts = ["INDICATION{}severe edema", "FINDINGS{}clear", "IMPRESSION{}none"]
+    text = end.join(part.format(colon) for part in parts)
+    begin = "\n" if end[0] == "\n" else end
+    assert selected_text(begin + text) == "clear none"
+
+
+def test_the_background_between_read_sections_of_one_line() -> None:
+    text = "Findings: clear. Indication: severe edema. Impression: none."
+    assert selected_text(text) == "clear. none."
+    text = "Findings: clear. Heart: normal. Comparison: none. Impression: none."
+    assert selected_text(text) == "clear. Heart: normal. Comparison: none. none."
+
+
+def test_a_preliminary_report_before_the_final_one_is_left_out() -> None:
+    final = "FINAL REPORT\nFINDINGS: clear"
+    assert selected_text(f"PRELIMINARY REPORT\nFINDINGS: edema\n{final}") == "clear"
+    assert selected_text("PRELIMINARY REPORT\nFINDINGS: edema") == "edema"

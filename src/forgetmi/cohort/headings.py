@@ -75,6 +75,7 @@ def _by_name() -> dict[str, Kind]:
         kinds |= dict.fromkeys(names.split("|"), kind)
     kinds |= dict.fromkeys(_NOT_READ.split("|"), "other")
     kinds |= {"final report": "final report", "wet read": "wet read", "wetread": "wet read"}
+    kinds |= {"preliminary report": "wet read", "preliminary read": "wet read"}
     return kinds
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from forgetmi.cohort.headings import WANTED, Kind, kind_of
 
-# Marks that some systems put around headings: **FINDINGS:**, ## Findings, *** ADDENDUM ***.
-_MARKS = r"(?:[*#=-]+[^\S\n]*)?"
+# Marks that some systems put around headings: **FINDINGS:**, ## Findings, *** ADDENDUM ***, a bullet, > of quotations.
+_MARKS = r"(?:[*#=>\u2022\u25cf\u25aa\u00b7-]+[^\S\n]*)?"
 _WORDS = r"[A-Za-z][A-Za-z0-9 \t\xa0/,&+()'._#-]{1,60}?"
 # A heading at the start of a line, with its colon; or alone on its line, without one. What stands between the two is
 # never tried in parts (*+): a line of a million blanks would take hours.
@@ -22,15 +22,22 @@ _HEADING = re.compile(
 _INLINE = re.compile(
     r"(?:(?<=([.:;!?)\]]))|(?<=[a-z0-9_,]))[^\S\n]+(?=([A-Z][A-Za-z &/()]{2,40}?)[^\S\n]*:)"
 )
-# A read heading with another mark than a colon: "IMPRESSION - Clear."
+# A heading with another mark than a colon: "IMPRESSION - Clear."
 _NO_COLON = re.compile(
-    r"^([^\S\n]*(?:FINDING|IMPRESSION|CONCLUSION|RECOMMENDATION)S?)[^\S\n]*(?:[;=]|[-\u2013\u2014.](?=\s))",
+    rf"^([^\S\n]*{_MARKS}(?:(?:FINDING|IMPRESSION|CONCLUSION|RECOMMENDATION)S?"
+    r"|(?:CLINICAL )?(?:INDICATION|HISTORY)|TECHNIQUE|COMPARISON|EXAM(?:INATION)?|REASON FOR (?:THIS )?EXAM(?:INATION)?))[^\S\n]*(?:[;=]|[-\u2013\u2014.](?=\s))",
     re.MULTILINE,
 )
 # Lines that part a report from its addendum; a title with what stands after it ("WET READ: 7:02 PM")
 _RULE = re.compile(r"^[^\S\n]*[_=*-]{5,}[^\S\n]*$", re.MULTILINE)
 _LINE_END = re.compile(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]")
+# Line ends as programs hand reports on: of HL7 (\.br\), of spreadsheets, of web pages, of texts with escapes
+_WRITTEN_END = re.compile(
+    r"\\\.br\\|\\X0[AD]\\|_x000[AD]_|(?:\\r)?\\n|</?(?:br|p|div|li|tr|h[1-6])\b[^<>\n]{0,200}>|&#1[03];",
+    re.IGNORECASE,
+)
 _WET_READ = re.compile(r"^([^\S\n]*WET ?READ)\b(?!:)", re.MULTILINE)
+_BACKGROUND = re.compile(r"history|indication|technique|reason for", re.IGNORECASE)
 _FINAL_REPORT = re.compile(
     r"^[^\S\n]*FINAL REPORT[^\S\n]*:?[^\S\n]*$", re.MULTILINE | re.IGNORECASE
 )
@@ -115,6 +122,7 @@ def selected_text(text: str) -> str:
 def _lines(text: str) -> str:
     """A report with one kind of line end, and every heading at the start of a line with a colon after it."""
     lines = _LINE_END.sub("\n", text.removeprefix("\ufeff"))
+    lines = _WRITTEN_END.sub("\n", lines)
     lines = _RULE.sub("", lines)
     lines = _WET_READ.sub(r"\1:", lines)
     lines = _NO_COLON.sub(r"\1:", lines)
@@ -129,8 +137,10 @@ def _on_its_own_line(match: re.Match[str]) -> str:
 
     # In small letters, after a word: part of a sentence
     begins = mark is not None or capitals
-    # Only headings that are read, or in capitals after a sentence, end what goes before on the same line
-    ends = kind in WANTED or (kind == "other" and capitals and mark in {".", ";", "!", "?"})
+    # Only headings that are read, or after a sentence in capitals or of the background, end what goes before them
+    after_sentence = mark in {".", ";", "!", "?"}
+    telling = capitals or _BACKGROUND.search(words) is not None
+    ends = kind in WANTED or (kind == "other" and telling and after_sentence)
     return "\n" if begins and ends else match[0]
 
 
