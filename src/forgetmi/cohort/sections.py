@@ -23,10 +23,12 @@ _INLINE = re.compile(
     r"(?:(?<=([.:;!?)\]]))|(?<=[a-z0-9_,]))[^\S\n]+(?=([A-Z][A-Za-z &/()]{2,40}?)[^\S\n]*:)"
 )
 # A heading with another mark than a colon: "IMPRESSION - Clear."
+_PLAIN_HEADING = (
+    "(?:FINDING|IMPRESSION|CONCLUSION|RECOMMENDATION)S?|(?:CLINICAL )?(?:INDICATION|HISTORY)"
+    "|TECHNIQUE|COMPARISON|EXAM(?:INATION)?|REASON FOR (?:THIS )?EXAM(?:INATION)?"
+)
 _NO_COLON = re.compile(
-    rf"^([^\S\n]*{_MARKS}(?:(?:FINDING|IMPRESSION|CONCLUSION|RECOMMENDATION)S?"
-    r"|(?:CLINICAL )?(?:INDICATION|HISTORY)|TECHNIQUE|COMPARISON|EXAM(?:INATION)?|REASON FOR (?:THIS )?EXAM(?:INATION)?))[^\S\n]*(?:[;=]|[-\u2013\u2014.](?=\s))",
-    re.MULTILINE,
+    rf"^([^\S\n]*{_MARKS}(?:{_PLAIN_HEADING}))[^\S\n]*(?:[;=]|[-\u2013\u2014.](?=\s))", re.MULTILINE
 )
 # Lines that part a report from its addendum; a title with what stands after it ("WET READ: 7:02 PM")
 _RULE = re.compile(r"^[^\S\n]*[_=*-]{5,}[^\S\n]*$", re.MULTILINE)
