@@ -147,3 +147,14 @@ def test_a_given_original_must_be_the_same_or_what_was_made_of_it(
     with pytest.raises(SpecError, match="service: the given original is another model"):
         finish(spec, run, command=COMMAND)
     assert states(run) == before
+
+
+def test_a_dry_run_names_the_rule_that_can_be_noted_beforehand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(write_yaml(TINY))
+    assert main(["run", "--spec", str(spec), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert f"note: decision rule sha256 {TINY.audit.digest}: note it elsewhere" in said
+    assert not (tmp_path / "out").exists()

@@ -47,6 +47,7 @@ def run(argv: Sequence[str]) -> None:
     )
 
     # What trains models is imported after the help was printed.
+    from forgetmi.run.audit_stage import notice
     from forgetmi.run.finish import finish
     from forgetmi.run.record_keeping import Recording, check
     from forgetmi.run.run_models import model_names
@@ -62,6 +63,10 @@ def run(argv: Sequence[str]) -> None:
         print(write_yaml(spec), end="")
         for line in not_checked:
             print(f"note: not checked: {line}", file=sys.stderr)
+
+        # Known beforehand, so that it can be noted elsewhere before the run begins
+        if spec.audit.enabled:
+            print(f"note: {notice(RunDirectory(options.out), spec.audit)}", file=sys.stderr)
         return
 
     finish(spec, options.out, command=["forgetmi", "run", *argv], how=recording)
