@@ -172,6 +172,31 @@ def test_people_are_not_merged(
     assert "SECRET" not in str(caught.value)
 
 
+def test_a_report_that_fits_two_patients_is_refused(disc: Path, tmp_path: Path) -> None:
+    (disc / "A" / "X").write_bytes(image("4", 0, AccessionNumber="SECRET-1"))
+    with pytest.raises(CohortError, match="one report fits the images of two patients") as caught:
+        make(disc, folder_of(tmp_path, ["SECRET-1"]))
+    assert "SECRET" not in str(caught.value)
+
+    table = tmp_path / "r.csv"
+    (disc / "A" / "X").write_bytes(image("4", 0, AccessionNumber="A21"))
+    table.write_text("accession_number,report,label\nA21,Clear.,2\n")
+    with pytest.raises(CohortError, match="two patients"):
+        make(disc, table)
+
+
+def test_an_identifier_with_a_backslash_stays_whole(disc: Path, tmp_path: Path) -> None:
+    (disc / "A" / "X").write_bytes(image("4\\5", 0, StudyInstanceUID="1.9", SOPInstanceUID="1.9.1"))
+    rows = rows_of(make(disc, folder_of(tmp_path, ["1.9"])))
+    assert [row["patient_id"] for row in rows] == ["SECRET-4\\5"]
+
+
+def test_a_report_of_no_text_is_refused(disc: Path, tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match="NUL") as caught:
+        make(disc, folder_of(tmp_path, ["1.2.1.0"], "SECRET\0"))
+    assert "SECRET" not in str(caught.value)
+
+
 def test_what_cannot_be_joined_is_refused(disc: Path, tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="none of 6 rows"):
         make(disc, folder_of(tmp_path, ["other"]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from forgetmi.cohort.dicom_people import Film, check_one_patient, check_one_study, check_people
 from forgetmi.cohort.dicom_reports import NAME, PATH, STEM, reports_of_folder, reports_of_table
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.files import MOST, capped
@@ -29,24 +30,6 @@ _NEEDED = ("PatientID", "SOPInstanceUID")
 _ELEMENTS = [*_NEEDED, "StudyInstanceUID", "IssuerOfPatientID", "AccessionNumber"]
 
 _NO_STUDY = "images lack StudyInstanceUID: each is a study of its own"
-
-
-@dataclass(frozen=True, repr=False)
-class Film:
-    """One DICOM image.
-
-    Args:
-        path: The file, relative to the folder.
-        elements: Element to its text, "" where it has none; and what its file is known by (`dicom_reports.PATH`, ...).
-        where: The file in words that identify nobody.
-    """
-
-    path: str
-    elements: dict[str, str]
-    where: str
-
-    def __repr__(self) -> str:
-        return f"Film({self.where})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,7 +80,7 @@ def dicom_table(
             no image, or no report matches.
     """
     films, notices = _films(folder, pseudonyms, progress)
-    _check_people(films, pseudonyms)
+    check_people(films, pseudonyms)
 
     # What is said about each film, by whichever identifier the reports have.
     source = reports_of_folder(reports) if reports.is_dir() else reports_of_table(reports)
@@ -105,10 +88,11 @@ def dicom_table(
     keys = np.array([key for key, _ in found], dtype=object)
     notices += (matched(keys, source.texts, reports.name, source.key),)
 
+    check_one_patient(films, keys.tolist(), pseudonyms)
     by_patient = [
         film for film, (_, element) in zip(films, found, strict=True) if element == "PatientID"
     ]
-    _check_one_study(by_patient, pseudonyms)
+    check_one_study(by_patient, pseudonyms)
     kept = [(film, key) for film, key in zip(films, keys, strict=True) if source.texts.get(key)]
     notices += counted(len(films) - len(kept), "images have no report and are left out")
 
@@ -191,9 +175,16 @@ def _film(path: Path, relative: str, where: str) -> Film | None:
             return None
         elements = {PATH: relative}
         for name in _ELEMENTS:
-            value = found.get(name)
-            elements[name] = "" if value is None else str(value)
+            elements[name] = _text(found.get(name))
     return Film(relative, elements, where)
+
+
+def _text(value: object) -> str:
+    """The value of an element; a backslash in an identifier has made several values of it."""
+    if value is None:
+        return ""
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return "\\".join(map(str, value)) if several else str(value)
 
 
 def _name(films: list[Film]) -> None:
@@ -204,59 +195,6 @@ def _name(films: list[Film]) -> None:
         path = PurePosixPath(film.path)
         film.elements[NAME] = path.name if names[path.name] == 1 else ""
         film.elements[STEM] = path.stem if stems[path.stem] == 1 else ""
-
-
-def _check_one_study(films: list[Film], pseudonyms: Pseudonyms) -> None:
-    """A report that is known by its patient alone must be of the patient's only study."""
-    studies: dict[str, set[str]] = {}
-    for film in films:
-        patient = canonical(film.elements["PatientID"])
-        studies.setdefault(patient, set()).add(canonical(film.elements["StudyInstanceUID"]))
-
-    faults = []
-    for patient, of_patient in studies.items():
-        if len(of_patient) > 1:
-            faults.append(
-                Fault(
-                    "the patient has several studies, and a report that names none",
-                    where=f"patient {pseudonyms.digest('patient', patient)}",
-                    why=f"{len(of_patient)} studies",
-                    do="Name the reports by study or image.",
-                )
-            )
-    if faults:
-        raise CohortError(capped(faults[:MOST], len(faults), "patients with several studies"))
-
-
-def _check_people(films: list[Film], pseudonyms: Pseudonyms) -> None:
-    """One identifier of two issuers may be two people; one study of two patients is a mistake."""
-    issuers: dict[str, str] = {}
-    patients: dict[str, str] = {}
-    faults: Counter[Fault] = Counter()
-
-    for film in films:
-        patient, issuer = canonical(film.elements["PatientID"]), film.elements["IssuerOfPatientID"]
-        study = canonical(film.elements["StudyInstanceUID"])
-        digest = pseudonyms.digest("patient", patient)
-        if issuer and issuers.setdefault(patient, issuer) != issuer:
-            fault = Fault(
-                "one PatientID has two issuers, and may be two people",
-                where=f"patient {digest}",
-                why="IssuerOfPatientID differs between files",
-                do="Give the patients of one of the issuers other identifiers.",
-            )
-            faults[fault] += 1
-        if study and patients.setdefault(study, patient) != patient:
-            fault = Fault(
-                "one study (StudyInstanceUID) has two patients",
-                where=f"patient {digest}, study {pseudonyms.digest('study', study)}",
-                do="Correct PatientID in its files.",
-            )
-            faults[fault] += 1
-
-    if faults:
-        distinct = list(faults)
-        raise CohortError(capped(distinct[:MOST], len(distinct), "patients and studies"))
 
 
 def _lacking(missing: list[str], where: str) -> Fault:

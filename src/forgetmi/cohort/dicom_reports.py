@@ -138,6 +138,9 @@ def reports_of_folder(folder: Path) -> Reports:
         except UnicodeDecodeError:
             faults.append(_unreadable(where, "it is not UTF-8"))
             continue
+        if "\0" in text:
+            faults.append(_unreadable(where, "it is no text: it holds NUL characters"))
+            continue
         if texts.setdefault(canonical(path.stem), text) != text:
             faults.append(
                 Fault(
