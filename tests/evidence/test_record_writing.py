@@ -200,6 +200,7 @@ def test_a_replaced_record_is_kept_as_the_one_before(
     replace(run / "report.html", b"another")
     message = keep_record(run_of(run, tiny_data), TINY, Recording(other, replace=True))
     assert "Replaced: record 1, kept in " in message
+    assert message.endswith("\nNot as record 1 said: report.html")
     new = read_record(run)
     assert (new.number, new.previous, new.replaces) == (2, old.digest, "replaced/1")
     for name in OWN_FILES:
@@ -220,6 +221,11 @@ def test_a_replaced_record_is_kept_as_the_one_before(
     replace(run / "report.html", b"a third")
     keep_record(run_of(run, tiny_data), TINY, Recording(sign_key, replace=True))
     assert "the chain holds over 3 records" in verify(run).done
+
+    # Files that are no records of this run are named, and nothing more
+    (run / "replaced" / "9").mkdir()
+    (run / "replaced" / "9" / "record.json").write_text("{}")
+    assert any(line.startswith("replaced/9/record.json: ") for line in verify(run).open)
 
     # Nothing of it may be lost or altered
     kept = run / "replaced" / "1" / "record.json"

@@ -204,6 +204,7 @@ def test_a_record_of_before_single_patients_were_kept_still_holds(
             plain["subjects"].pop("earlier"),
         ),
     )
+    assert b"replaces" not in (run / "record.json").read_bytes()
     record = verify(run).record
     assert (record.decision.flagged, record.subjects.earlier) == (None, None)
     assert record.digest == hashlib.sha256((run / "record.json").read_bytes()).hexdigest()

@@ -95,6 +95,27 @@ def test_what_is_missing_of_a_signed_run_is_made_again_on_request(
     assert commands == {"forgetmi run"}
 
 
+def test_what_somebody_altered_is_not_taken_over_on_the_way(
+    signed_run: Path, sign_key: Path, tmp_path: Path
+) -> None:
+    """Only pages and scores are written anew; a run would go on with any other altered file."""
+    run = copy(signed_run, tmp_path)
+    replace(run / "report.html", b"altered")
+    replace(run / "signals" / "retrain-0.npz", (run / "signals" / "retrain-1.npz").read_bytes())
+    before = states(run)
+    how = Recording(sign_key, replace=True)
+    with pytest.raises(EvidenceError, match="would go on with what somebody altered") as refused:
+        finish(TINY, run, command=COMMAND, how=how)
+    assert {fault.where for fault in refused.value.faults} == {"run", "signals/retrain-0.npz"}
+    assert states(run) == before
+
+    # Deleted, it is made again, to the same bits
+    (run / "signals" / "retrain-0.npz").unlink()
+    finish(TINY, run, command=COMMAND, how=how)
+    name = "signals/retrain-0.npz"
+    assert read_record(run).files[name] == read_record(signed_run).files[name]
+
+
 def test_an_unsigned_run_that_lacks_something_goes_on(signed_run: Path, tmp_path: Path) -> None:
     run = unsigned(signed_run, tmp_path)
     (run / "letter.html").unlink()

@@ -69,8 +69,11 @@ def run(argv: Sequence[str]) -> None:
             print(f"note: {notice(RunDirectory(options.out), spec.audit)}", file=sys.stderr)
         return
 
-    finish(spec, options.out, command=["forgetmi", "run", *argv], how=recording)
-    if options.track:
+    done = finish(spec, options.out, command=["forgetmi", "run", *argv], how=recording)
+
+    # The numbers of a run that was finished before are handed on once
+    tracked_before = done.finished_before and (options.out / "tracking").exists()
+    if options.track and not tracked_before:
         track_run(options.track, RunDirectory(options.out), model_names(spec), seed=spec.seed)
 
 

@@ -94,14 +94,16 @@ def record_faults(root: Path, record: Record) -> list[Fault]:
 
     Proofs and chain are left to `verify`.
     """
+    faults: list[Fault] = []
     try:
         check_signature(root / RECORD, record, ())
     except EvidenceError as error:
-        return list(error.faults)
+        faults += error.faults
 
+    # Files outside are never opened
     if outside := names_outside(record):
-        return outside
-    return altered_files(record, root) + altered_models(record, root)
+        return faults + outside
+    return faults + altered_files(record, root) + altered_models(record, root)
 
 
 def _several(key: Path | Sequence[Path] | None) -> Sequence[Path]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from forgetmi.core.errors import Fault
+from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.evidence.record import RECORD, Record
 from forgetmi.evidence.record_files import REPLACED, read_record
 from forgetmi.evidence.signing import fingerprint
@@ -100,21 +101,23 @@ def check_chain(
 def _links(root: Path, previous: Sequence[Path]) -> dict[str, _Link]:
     """Digest to each earlier record: those given, and those that were replaced, here and in the folders given."""
     links = {}
-    for path in _replaced(root):
-        earlier = read_record(path)
-        links[earlier.digest] = _Link(path, earlier, "")
+    for candidate, earlier in _replaced(root):
+        links[earlier.digest] = _Link(candidate, earlier, "")
 
     for path in previous:
         file = path / RECORD if path.is_dir() else path
-        for candidate in (file, *_replaced(file.parent)):
-            earlier = read_record(candidate)
+        for candidate, earlier in ((file, read_record(file)), *_replaced(file.parent)):
             links[earlier.digest] = _Link(candidate, earlier, named(file))
     return links
 
 
-def _replaced(root: Path) -> list[Path]:
-    """The records of a run that others replaced."""
-    return sorted((root / REPLACED).glob(f"*/{RECORD}"))
+def _replaced(root: Path) -> list[tuple[Path, Record]]:
+    """The records of a run that others replaced; a file that is none is one that no record names."""
+    replaced = []
+    for path in sorted((root / REPLACED).glob(f"*/{RECORD}")):
+        with suppress(EvidenceError):
+            replaced.append((path, read_record(path)))
+    return replaced
 
 
 def _check_link(

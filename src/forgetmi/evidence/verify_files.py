@@ -116,7 +116,7 @@ def _gone(name: str) -> Fault:
     return Fault(
         "a model that the record names is gone",
         where=f"models/{name}",
-        do=f"Restore its folder; if it was deleted on purpose, say so: --deleted {name}",
+        do=f"Restore its folder; if it was deleted on purpose: forgetmi verify --deleted {name}",
     )
 
 
@@ -148,7 +148,12 @@ def unnamed_files(record: Record, root: Path) -> list[str]:
         known |= set(OWN_FILES)
 
     unnamed = []
-    for folder, folders, files in os.walk(root):
+
+    def unreadable(error: OSError) -> None:
+        # What lies in a folder that cannot be read is not known either
+        unnamed.append(Path(str(error.filename)).relative_to(root).as_posix())
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
         # A link to a folder is not followed, and is as unknown as a file
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in (*files, *links):

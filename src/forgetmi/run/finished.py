@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from forgetmi.cohort.partition_file import write_partition
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
 from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.scores import Evaluation
+from forgetmi.evidence.manifest import PROOFS
 from forgetmi.evidence.record import RECORD, Record
 from forgetmi.evidence.verify import record_faults
 from forgetmi.model.checkpoint import FACTS
@@ -17,6 +20,9 @@ from forgetmi.run.record_keeping import stored_record
 from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.stored_spec import spec_text
+
+# Files that a run writes anew whenever it goes on, besides its pages
+WRITTEN_AGAIN = frozenset({"metrics.json", "metrics.csv", "audit.json", PROOFS})
 
 
 def finished_run(spec: RunSpec, directory: RunDirectory, *, replace: bool = False) -> Run | None:
@@ -44,8 +50,8 @@ def finished_run(spec: RunSpec, directory: RunDirectory, *, replace: bool = Fals
 
         # An unsigned record is made again; a signed one is not written over
         faults = record_faults(directory.root, record)
-        if faults and record.signer and not replace:
-            raise _altered(directory, faults)
+        if record.signer and faults:
+            _refuse_altered(directory, faults, replace=replace)
         if faults:
             return None
 
@@ -54,11 +60,15 @@ def finished_run(spec: RunSpec, directory: RunDirectory, *, replace: bool = Fals
         write_partition(directory.partition, partition)
         _check_given(spec, directory, record)
         evaluation = Evaluation.read(directory.metrics)
-    return Run(directory, cohort, partition, evaluation)
+    return Run(directory, cohort, partition, evaluation, finished_before=True)
 
 
-def _altered(directory: RunDirectory, faults: list[Fault]) -> EvidenceError:
-    """The error for a signed run of which something is missing or was altered."""
+def _refuse_altered(directory: RunDirectory, faults: list[Fault], *, replace: bool) -> None:
+    """Refuse a signed run that is not as its record says, unless only what a run writes again is concerned.
+
+    Raises:
+        EvidenceError: It may not be replaced, or what was altered would be taken over unseen.
+    """
     first = Fault(
         "the run is signed, and something in it is not as its record says",
         where=directory.root.name,
@@ -66,7 +76,20 @@ def _altered(directory: RunDirectory, faults: list[Fault]) -> EvidenceError:
         do="Restore what is named below, or give --replace with --sign-key: what is missing is made again, and the old "
         "record is kept as the one before the new one.",
     )
-    return EvidenceError([first, *faults])
+    if not replace:
+        raise EvidenceError([first, *faults])
+
+    # A run makes what is missing and writes its pages; it would go on with any other altered file
+    altered = []
+    for fault in faults:
+        is_page = fault.where.endswith(".html") and "/" not in fault.where
+        is_there = bool(fault.where) and (directory.root / fault.where).is_file()
+        if is_there and not is_page and fault.where not in WRITTEN_AGAIN:
+            altered.append(fault)
+    if altered:
+        why = "the run would go on with what somebody altered"
+        do = "Restore what is named below, or delete it: what is missing is made again."
+        raise EvidenceError([dataclasses.replace(first, why=why, do=do), *altered])
 
 
 def _check_given(spec: RunSpec, directory: RunDirectory, record: Record) -> None:

@@ -46,12 +46,14 @@ class Run:
         directory: Where everything lies.
         cohort, partition: The data and who is in which set.
         evaluation: All scores.
+        finished_before: Whether it was finished before the command, which then did nothing.
     """
 
     directory: RunDirectory
     cohort: Cohort
     partition: Partition
     evaluation: Evaluation
+    finished_before: bool = False
 
 
 def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) -> Run:

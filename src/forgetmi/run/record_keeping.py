@@ -188,6 +188,7 @@ def _replaced(done: Run, spec: RunSpec, recording: Recording, old: Record) -> st
         check(recording)
 
     # Kept first: the new record names the old one's files
+    changed = [fault.where or fault.what for fault in record_faults(root, old)]
     kept = keep_replaced(root, old)
     record = record_of(
         done.directory,
@@ -199,7 +200,11 @@ def _replaced(done: Run, spec: RunSpec, recording: Recording, old: Record) -> st
     )
     record = replace(record, replaces=kept.relative_to(root).as_posix())
     write_record(root, record, key=key)
-    return f"{_line(root, record)}\nReplaced: record {old.number}, kept in {kept}"
+
+    # Whoever signs must see what is signed now and was not before
+    lines = [_line(root, record), f"Replaced: record {old.number}, kept in {kept}"]
+    lines += [f"Not as record {old.number} said: {name}" for name in changed]
+    return "\n".join(lines)
 
 
 def _signed_already(
