@@ -130,8 +130,8 @@ def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(
         def __init__(self, *, string: str, url_fetcher: tuple[str, ...]) -> None:
             self.string, self.allowed = string, url_fetcher
 
-        def write_pdf(self, target: Path) -> None:
-            target.write_text(f"%PDF {self.string} {self.allowed}")
+        def write_pdf(self, *, pdf_variant: str) -> bytes:
+            return f"%PDF {self.string} {self.allowed} {pdf_variant}".encode()
 
     monkeypatch.setitem(sys.modules, "weasyprint", types.SimpleNamespace(HTML=Printer))  # type: ignore[arg-type]
 
@@ -146,5 +146,5 @@ def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(
     (tmp_path / "report.html").write_text("page")
 
     assert write_pdfs([tmp_path / "report.html"]) == (tmp_path / "report.pdf",)
-    assert (tmp_path / "report.pdf").read_text() == "%PDF page ('data',)"
+    assert (tmp_path / "report.pdf").read_text() == "%PDF page ('data',) pdf/ua-1"
     assert {file.name for file in tmp_path.iterdir()} == {"report.html", "report.pdf"}

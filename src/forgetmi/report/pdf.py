@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.files import full_disk_explained, write_bytes
 
 
 def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
@@ -41,13 +41,13 @@ def write_pdfs(pages: Sequence[Path]) -> tuple[Path, ...]:
 
     written = []
     for page in pages:
-        target = page.with_suffix(".pdf")
-        partial = page.with_name(f".{page.stem}.pdf.partial")
-
-        # The finished file takes its name at once
         html = HTML(string=page.read_text(encoding="utf-8"), url_fetcher=inline)
-        html.write_pdf(partial, pdf_variant="pdf/ua-1")
-        os.replace(partial, target)
+
+        # Tagged, so that a screen reader finds headings, tables and the words for figures
+        content = html.write_pdf(pdf_variant="pdf/ua-1")
+        target = page.with_suffix(".pdf")
+        with full_disk_explained(target.name):
+            write_bytes(target, content)
         written.append(target)
 
     return tuple(written)
