@@ -77,7 +77,7 @@ class ImagePreprocessing:
         """Digest of what decides the stored pixels; a change of the rules here or in `decode` needs a new number."""
         stored = "" if self.invert else " as stored"
         window = self.reading.get("window", FIRST)
-        rules = f"forgetmi image 2 {self.fit} {self.size}{stored} {window}"
+        rules = f"forgetmi image 3 {self.fit} {self.size}{stored} {window}"
         return hashlib.sha256(rules.encode()).hexdigest()
 
     @property
