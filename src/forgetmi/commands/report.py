@@ -56,6 +56,9 @@ def report(argv: Sequence[str]) -> None:
 
     spec, directory = spec_of(options.run), RunDirectory(options.run)
     _check_finished(spec, directory)
+    if options.pdf:
+        # Printing nothing finds out whether it can be printed, before any page is written
+        write_pdfs(())
     command = ["forgetmi", "report", *argv]
 
     # Beside the record, from what the run stored
