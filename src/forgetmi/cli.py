@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
+from forgetmi.commands import json_output
 from forgetmi.commands.entry_points import added_commands, load_added
 from forgetmi.commands.groups import load_function
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
@@ -28,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": (
         "forgetmi.commands.run:run",
         "the same on any cohort: train, retrain, unlearn, evaluate, report",
+    ),
+    "withdraw": (
+        "forgetmi.commands.withdraw:withdraw",
+        "carry a withdrawal out on the model in service, from the list to closed requests",
     ),
     "cohort": ("forgetmi.commands.cohort.group:cohort", "make, check or show a cohort"),
     "train": (
@@ -82,7 +87,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "list the unlearning methods and what each reads",
     ),
 }
-WITH_WORKERS = ("demo", "run")
+WITH_WORKERS = ("demo", "run", "withdraw")
 # Most faults that are printed one by one
 MOST_FAULTS = 1000
 
@@ -97,9 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; default: those of the process.
 
     Returns:
-        0 = done, 1 = nobody reads the output any more, 2 = wrong input (each fault on its own line), 130 = interrupted.
+        0 = done, 1 = nobody reads the output any more, 2 = wrong input (each fault on its own line), 130 = interrupted;
+        of commands that give a verdict see `forgetmi.commands.exit_codes`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    as_json = json_output.OPTION in words
 
     # Two processes of one thread do more than one of two; idle threads must not spin. torch reads this when it is
     # imported, and worker processes inherit it.
@@ -112,30 +119,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
 
     try:
-        _perform(words)
+        code = _perform(words)
         sys.stdout.flush()
     except ForgetMIError as error:
-        _print_faults(error.faults)
+        _print_faults(error.faults, as_json=as_json)
         return 2
+    except SystemExit as error:
+        # The parser has printed which option is wrong
+        if as_json and error.code not in (None, 0):
+            json_output.print_error([_WRONG_OPTIONS])
+        raise
     except BrokenPipeError:  # the reader of our output went away (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        _print_faults([_refused_by_system(error)])
+        _print_faults([_refused_by_system(error)], as_json=as_json)
         return 2
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        _print_faults([_NO_MEMORY])
+        _print_faults([_NO_MEMORY], as_json=as_json)
         return 2
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)
+        if as_json:
+            json_output.print_error([_INTERRUPTED])
         return 130
-    return 0
+    return code or 0
 
 
-def _perform(words: Sequence[str]) -> None:
-    """What one command line asks for."""
+def _perform(words: Sequence[str]) -> int | None:
+    """What one command line asks for; returns the command's own exit code, None = done."""
     _check_words(words)
 
     if not words or words[0] in HELP:
@@ -143,7 +157,8 @@ def _perform(words: Sequence[str]) -> None:
     elif words[0] in ("-V", "--version"):
         print(f"forgetmi {version('forgetmi')}")
     else:
-        _run(words[0], words[1:])
+        return _run(words[0], words[1:])
+    return None
 
 
 def _check_words(words: Sequence[str]) -> None:
@@ -175,14 +190,20 @@ def _in_utf8(word: str) -> bool:
     return True
 
 
-def _print_faults(faults: Sequence[Fault]) -> None:
-    """Each fault on a line; of very many the first, and how many there are."""
+def _print_faults(faults: Sequence[Fault], *, as_json: bool) -> None:
+    """Each fault on a line; of very many the first, and how many there are. With ``--json`` also one object."""
+    if as_json:
+        json_output.print_error(faults[:MOST_FAULTS])
     for fault in faults[:MOST_FAULTS]:
         print(f"error: {fault}", file=sys.stderr)
     if len(faults) > MOST_FAULTS:
         print(f"error: {len(faults) - MOST_FAULTS} more of the same kind.", file=sys.stderr)
 
 
+_WRONG_OPTIONS = Fault(
+    "the options are wrong", where="command line", do="See what is printed on stderr, or --help."
+)
+_INTERRUPTED = Fault("interrupted", do="Give the same command again to go on.")
 _NO_MEMORY = Fault(
     "there is not enough memory",
     why="the system gave no more",
@@ -196,14 +217,14 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "allocate memory" in words or "out of memory" in words
 
 
-def _run(verb: str, rest: Sequence[str]) -> None:
-    """Run a command in this process, alone or as one of a launcher's."""
+def _run(verb: str, rest: Sequence[str]) -> int | None:
+    """Run a command in this process, alone or as one of a launcher's; returns its own exit code."""
     if verb in IN_STEP and not {*HELP} & set(rest):
         check_launch()
     forget_leftovers()
     if launched() > 1:
         _run_in_step(verb, rest)
-        return
+        return None
 
     # Workers begin their imports while this process still reads its options.
     only_prints = {*HELP, "--dry-run"} & set(rest)
@@ -212,7 +233,7 @@ def _run(verb: str, rest: Sequence[str]) -> None:
 
         warm_up("forgetmi.run.pipeline")
 
-    _function(verb, rest)(rest)
+    return _function(verb, rest)(rest)
 
 
 def _run_in_step(verb: str, rest: Sequence[str]) -> None:
@@ -240,7 +261,7 @@ def _run_in_step(verb: str, rest: Sequence[str]) -> None:
         _function(verb, words)(words)
 
 
-def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], None]:
+def _function(verb: str, rest: Sequence[str]) -> Callable[[Sequence[str]], int | None]:
     """What does a command's work.
 
     Raises:

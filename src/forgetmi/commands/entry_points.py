@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from forgetmi.core.registry import commands
 
-Function = Callable[[Sequence[str]], None]
+Function = Callable[[Sequence[str]], int | None]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from forgetmi.core.errors import Fault, SpecError
 
 def run_action(
     group: str, argv: Sequence[str], *, actions: Mapping[str, str], help_text: str
-) -> None:
-    """Run one subcommand of a group, or print the group's help.
+) -> int | None:
+    """Run one subcommand of a group, or print the group's help; returns the subcommand's own exit code.
 
     Args:
         group: The command that has subcommands, e.g. ``"requests"``.
@@ -26,14 +26,14 @@ def run_action(
 
     if action in ("-h", "--help"):
         print(help_text)
-        return
+        return None
     if action not in actions:
         raise SpecError(Fault(f"{group} needs an action", do=f"One of: {', '.join(actions)}."))
 
-    load_function(actions[action])(rest)
+    return load_function(actions[action])(rest)
 
 
-def load_function(target: str) -> Callable[[Sequence[str]], None]:
+def load_function(target: str) -> Callable[[Sequence[str]], int | None]:
     """The function that ``module:function`` names."""
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)

@@ -28,6 +28,7 @@ def parse(
     description: str,
     only: Sequence[str] = (),
     start: RunSpec | None = None,
+    base: RunSpec | None = None,
     agent: bool = False,
 ) -> tuple[RunSpec, Any]:
     """Options of a command that works on a run specification.
@@ -42,6 +43,7 @@ def parse(
         description: What it does.
         only: Fields of `RunSpec` this command uses; empty = all.
         start: Starting values from elsewhere; ``--spec`` and the choice of parts are not options then.
+        base: Starting values where ``--spec`` gives none; None = the defaults.
         agent: Whether ``--NAME=VALUE`` may be written as Weights & Biases's agent does; see `agent_values`.
 
     Returns:
@@ -62,7 +64,7 @@ def parse(
     chosen: dict[str, type] = {}
     if start is None:
         words, values = take_options(words, {"spec", *CHOICES})
-        start = read_yaml(Path(values["spec"])) if "spec" in values else RunSpec()
+        start = read_yaml(Path(values["spec"])) if "spec" in values else base or RunSpec()
         for part, registry in CHOICES.items():
             if part in values:
                 chosen[part] = registry.get(values[part])
@@ -132,7 +134,7 @@ def _all_options(
 
     options = dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
     # tyro takes the help of each option from here.
-    options.__doc__ = f"Options.\n\nArgs:\n{_arguments(extra)}\n{_arguments(RunSpec)}\n"
+    options.__doc__ = f"Options.\n\nArgs:\n{_arguments(RunSpec)}\n{_arguments(extra)}\n"
     return options
 
 

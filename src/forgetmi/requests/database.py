@@ -141,9 +141,15 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A block whose changes are stored all together, or not at all where it raises.
 
+        Within another such block it is a part of that one.
+
         Raises:
             EvidenceError: SQLite cannot carry it out.
         """
+        if self.connection.in_transaction:
+            yield self.connection
+            return
+
         try:
             # The write lock comes first: what the block reads cannot change before it writes.
             self.connection.execute("BEGIN IMMEDIATE")

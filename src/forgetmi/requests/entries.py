@@ -104,6 +104,25 @@ class Step:
     requests: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class NothingToUnlearn:
+    """A request of which nobody was trained on.
+
+    Args:
+        entry: The request.
+        reason: What those it names are to the model, in words, without identifiers.
+        never_trained: Those whom no model was trained on.
+        absent: Those whom the cohort does not have.
+        named: Digests as written to those of the cohort.
+    """
+
+    entry: Entry
+    reason: str
+    never_trained: Sequence[str]
+    absent: Sequence[str]
+    named: Mapping[str, str]
+
+
 def numbers(names: Sequence[str]) -> list[int]:
     """Numbers of requests from how people write them, e.g. R0003.
 

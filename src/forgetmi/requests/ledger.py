@@ -7,7 +7,8 @@ killed one leaves nothing half-done. Raw identifiers are never stored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -17,7 +18,15 @@ from forgetmi.evidence.record import Record
 from forgetmi.requests.closing import closing_faults, remarks
 from forgetmi.requests.database import Database, create
 from forgetmi.requests.deadlines import Term
-from forgetmi.requests.entries import FINAL, STATES, Entry, Scope, State, Step
+from forgetmi.requests.entries import (
+    FINAL,
+    STATES,
+    Entry,
+    NothingToUnlearn,
+    Scope,
+    State,
+    Step,
+)
 from forgetmi.requests.stored_history import write_event, write_run
 from forgetmi.requests.stored_requests import (
     REQUEST_COLUMNS,
@@ -89,6 +98,15 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block whose changes of the ledger are stored all together, or none of them where it raises.
+
+        Nobody else can change the ledger meanwhile: keep the block short.
+        """
+        with self._database.transaction():
+            yield
 
     def add(
         self,
@@ -180,6 +198,11 @@ class Ledger:
                 twins.append(other)
         return twins
 
+    def last_batch(self) -> int:
+        """Number of the last forget list; 0 = none was made yet."""
+        with self._database.reading() as connection:
+            return connection.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0
+
     def open_patients(self) -> set[str]:
         """Keyed digests of the patients whom open requests name."""
         patients: set[str] = set()
@@ -226,8 +249,7 @@ class Ledger:
         with self._database.transaction() as connection:
             # Under the write lock: from here on nobody else changes them
             self._refuse_changed(entries)
-            last = connection.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0
-            batch = last + 1
+            batch = self.last_batch() + 1
 
             for entry in entries:
                 number = entry.number
@@ -247,6 +269,30 @@ class Ledger:
 
         logger.info("batch %d begun: %d requests", batch, len(entries))
         return batch
+
+    def close_without_run(self, nothing: Sequence[NothingToUnlearn], *, cohort: str) -> None:
+        """Close requests of which nobody was trained on, with that reason.
+
+        Args:
+            nothing: The requests as they were when it was found out.
+            cohort: Digest of the cohort by which it was found out.
+
+        Raises:
+            EvidenceError: A request was changed since.
+        """
+        with self._database.transaction() as connection:
+            self._refuse_changed([one.entry for one in nothing])
+            for one in nothing:
+                number = one.entry.number
+                connection.execute(
+                    "UPDATE requests SET state = 'closed' WHERE number = ?", (number,)
+                )
+                write_never_trained(connection, number, one.never_trained)
+                write_absent(connection, number, one.absent, cohort)
+                write_named(connection, number, one.named)
+                write_event(connection, number, "closed", one.reason)
+
+        logger.info("%d requests closed without a run", len(nothing))
 
     def _refuse_changed(self, entries: Sequence[Entry]) -> None:
         """Refuse requests that another process took, closed or put on hold since they were read."""

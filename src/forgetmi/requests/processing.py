@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from forgetmi.core.errors import EvidenceError, Fault, PartitionError
 from forgetmi.core.files import write_text
 from forgetmi.core.partition import Partition
 from forgetmi.core.printable import printable
-from forgetmi.requests.entries import Entry, Kind, State, Step
+from forgetmi.requests.entries import Entry, Kind, NothingToUnlearn, State, Step
 from forgetmi.requests.ledger import Ledger
 from forgetmi.requests.matching import spelling_faults, subjects_in
 
@@ -48,6 +48,7 @@ class ForgetList:
         named: Number of a request to the digests of its subjects as they were written, to those of the cohort.
         absent: Number of a request to those of its subjects whom the cohort does not have.
         cohort: Digest of the cohort.
+        nothing: Requests that are left out because nobody they name was trained on.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class ForgetList:
     named: Mapping[int, Mapping[str, str]]
     absent: Mapping[int, Sequence[str]]
     cohort: str
+    nothing: tuple[NothingToUnlearn, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write it as CSV, for ``--partition.forget-list``."""
@@ -83,6 +85,27 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
     standing = standing_of_subjects(cohort, kind, partition)
 
     states: tuple[State, ...] = ("open", "processing") if only else ("open",)
+    entries = ledger.entries(only, states=states)
+    gathered = gather_entries(entries, cohort, kind=kind, standing=standing)
+    return replace(gathered, notes=(*notes, *gathered.notes))
+
+
+def gather_entries(
+    entries: Sequence[Entry], cohort: Cohort, *, kind: Kind, standing: Mapping[str, str]
+) -> ForgetList:
+    """Match some requests with a cohort and gather those that a run can carry out.
+
+    Args:
+        entries: The requests, of a ledger or not.
+        cohort: The one the model in service was trained on.
+        kind: Requests that name patients, or those that name single studies.
+        standing: What each patient or study is to the model in service; see `standing_of_subjects`.
+
+    Raises:
+        EvidenceError: Somebody named is in the cohort in another spelling that no rule covers.
+    """
+    notes: list[str] = []
+    nothing: list[NothingToUnlearn] = []
     taken: list[Entry] = []
     rows: list[tuple[str, str]] = []
     never_trained: dict[int, list[str]] = {}
@@ -90,7 +113,7 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
     absent: dict[int, list[str]] = {}
     faults: list[Fault] = []
 
-    for entry in ledger.entries(only, states=states):
+    for entry in entries:
         # As the cohort has them; somebody in another spelling is neither passed over nor taken for granted
         as_cohort = subjects_in(cohort.spelling, kind, entry)
         digests = list(dict.fromkeys(as_cohort.values()))
@@ -98,10 +121,15 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
             cohort.spelling, kind, entry, {w for w, d in as_cohort.items() if d not in standing}
         )
         standings = [standing.get(digest, ABSENT) for digest in digests]
+        never = [d for d, s in zip(digests, standings, strict=True) if s in NEVER_TRAINED]
+        not_there = [d for d, s in zip(digests, standings, strict=True) if s == ABSENT]
 
         reason = _why_left_out(entry, kind, standings)
         if reason:
             notes.append(f"{entry.name} is left out: {reason}")
+            if standings and len(never) + len(not_there) == len(digests):
+                words = _nothing_to_unlearn(standings, cohort)
+                nothing.append(NothingToUnlearn(entry, words, never, not_there, as_cohort))
             continue
 
         # What of this request needs no unlearning.
@@ -111,15 +139,11 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
 
         taken.append(entry)
         named[entry.number] = as_cohort
-        never_trained[entry.number] = []
-        absent[entry.number] = []
+        never_trained[entry.number] = never
+        absent[entry.number] = not_there
         for digest, name in zip(digests, standings, strict=True):
             if name == TRAINED:
                 rows.append((digest, entry.name))
-            elif name in NEVER_TRAINED:
-                never_trained[entry.number].append(digest)
-            elif name == ABSENT:
-                absent[entry.number].append(digest)
 
     if faults:
         raise EvidenceError(faults)
@@ -132,6 +156,7 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
         named,
         absent,
         cohort.digest,
+        tuple(nothing),
     )
 
 
@@ -209,6 +234,12 @@ def _partition_in_service(
     except PartitionError as error:
         notes.append(f"who was never trained on is known from the cohort alone: {error}")
         return None
+
+
+def _nothing_to_unlearn(standings: Sequence[str], cohort: Cohort) -> str:
+    """Why a request is closed without a run, for its history."""
+    counts = ", ".join(f"{count} {name}" for name, count in Counter(standings).items())
+    return f"nothing to unlearn: of those it names, {counts} (cohort {cohort.digest[:16]})"
 
 
 def _why_left_out(entry: Entry, kind: Kind, standings: Sequence[str]) -> str:

@@ -46,7 +46,13 @@ def read_subjects(
     Raises:
         EvidenceError: There is no such column, a cell is blank or damaged, or the words hold an identifier.
     """
-    table = read_strings(path)
+    return subjects_of(read_strings(path), pseudonyms, words=words)
+
+
+def subjects_of(
+    table: StringTable, pseudonyms: Pseudonyms, *, words: tuple[str, ...] = ()
+) -> Subjects:
+    """Keyed digests of the patients or studies in a table; see `read_subjects`."""
     column = _identifier_column(table)
     identifiers = canonical_cells(table.identifiers(column)).tolist()
 

@@ -39,11 +39,11 @@ def load_data(spec: RunSpec) -> tuple[Cohort, Partition]:
         SpecError: The words that the specification holds for the report or the record name a patient of the cohort.
     """
     cohort = spec.cohort.load()
-    _refuse_identifiers(spec, cohort)
+    refuse_identifiers(spec, cohort)
     return cohort, divide(spec, cohort)
 
 
-def _refuse_identifiers(spec: RunSpec, cohort: Cohort) -> None:
+def refuse_identifiers(spec: RunSpec, cohort: Cohort) -> None:
     """Refuse identifiers in words that are printed or signed."""
     words = {
         "--partition.reason": spec.partition.reason,

@@ -9,19 +9,15 @@ from pathlib import Path
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.requests.queue_page import check_page, write_page
-from forgetmi.commands.requests.wording import read_past_day, subject_count
+from forgetmi.commands.requests.wording import subject_count
 from forgetmi.requests.database import create
+from forgetmi.requests.days import read_past_day
 from forgetmi.requests.deadlines import DEFAULT_TERM, Term, deadline
 from forgetmi.requests.entries import Scope
+from forgetmi.requests.grounds import ground_words
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.requests.subjects import read_subjects
 from forgetmi.run.console import echo
-
-GROUNDS = {
-    "gdpr": "GDPR Art. 17, erasure",
-    "uk_biobank": "UK Biobank withdrawal",
-    "own": "withdrawal",
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class AddOptions:
         received: Day of receipt, YYYY-MM-DD; empty = today (UTC).
         term: What sets the deadline: gdpr (one month), uk_biobank (90 days), or own with --days.
         days: For own, days until the deadline, 1 to 3650.
-        ground: Legal ground in words, without identifiers; empty = that of the term.
+        ground: consent, objection, erasure, study, or own words without identifiers; empty = that of the term.
         scope: all_studies, one_modality, future_training, or legal_hold (the request waits on hold).
         note: Anything else, without identifiers.
         ledger: The ledger's file.
@@ -67,7 +63,7 @@ def add(argv: Sequence[str]) -> None:
     # What the term decides: the deadline and, unless it is given, the legal ground
     received = read_past_day(options.received, "--received")
     due = deadline(received, options.term, days=options.days)
-    ground = options.ground or GROUNDS[options.term]
+    ground = ground_words(options.ground, options.term)
 
     # Raw identifiers go no further than this call.
     pseudonyms = Pseudonyms(load_key(options.key_file))

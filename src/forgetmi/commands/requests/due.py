@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.commands.command_line import command_line
-from forgetmi.commands.requests.wording import entry_line, read_day
+from forgetmi.commands.requests.wording import entry_line
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.requests.days import read_day
 from forgetmi.requests.entries import PENDING
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.run.console import echo

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.requests.queue_page import write_page
-from forgetmi.commands.requests.wording import read_day
+from forgetmi.requests.days import read_day
 from forgetmi.requests.ledger import LEDGER
 from forgetmi.run.console import echo
 
