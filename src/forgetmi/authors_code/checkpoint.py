@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from forgetmi.authors_code.checkpoint_sizes import (
     unequal_widths,
 )
 from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.files import write_text
+from forgetmi.core.partial_files import whole_file
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import initialise
 from forgetmi.model.spec import ModelSpec
@@ -129,8 +130,9 @@ def write_checkpoint(
     text = json.dumps(values, indent=2, sort_keys=True)
 
     directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / WEIGHTS, lambda file: torch.save(tensors, file))
-    _replace(directory / CONFIG, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
+    with whole_file(directory / WEIGHTS) as file:
+        torch.save(tensors, file)
+    write_text(directory / CONFIG, f"{text}\n")
 
 
 def _configuration(given: Path | None, weights: Path) -> dict[str, Any]:
@@ -222,13 +224,6 @@ def _unbuildable(spec: ModelSpec) -> list[Fault]:
     if spec.text.hidden != spec.image.features:
         faults.append(unequal_widths(spec.text.hidden, spec.image.features))
     return faults
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name first, so that it appears at once."""
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    os.replace(partial, path)
 
 
 def _config_of(spec: ModelSpec) -> dict[str, Any]:

@@ -44,6 +44,9 @@ def make_jobs(store: Store, cells: Sequence[Cell]) -> list[Job]:
         if not store.finished(cell.digest):
             after = cell.original or None
             jobs.append(Job(cell.digest, make, (store, cell), after=after, killed=killed))
+        else:
+            # A process that was killed at its last step leaves it
+            store.state(cell.digest).unlink(missing_ok=True)
     return jobs
 
 

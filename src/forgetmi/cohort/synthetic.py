@@ -21,7 +21,8 @@ from forgetmi.core.cache_folder import COHORTS
 from forgetmi.core.checked_folder import made_once
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.files import default_cache, mode_of_new
+from forgetmi.core.files import default_cache
+from forgetmi.core.partial_files import mode_of_new
 from forgetmi.core.ranges import Seed
 from forgetmi.core.seeding import derive
 

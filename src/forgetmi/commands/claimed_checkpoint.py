@@ -9,16 +9,16 @@ from typing import Any
 
 import yaml
 
-from forgetmi.commands.checkpoint_files import named_after, state_file
+from forgetmi.commands.checkpoint_files import OPTIONS, named_after, state_file
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.output import check_output
+from forgetmi.core.partial_files import recover
 from forgetmi.core.plain_text import Source, read_text
 from forgetmi.core.yaml_text import MOST_BYTES
 from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.claim import SHOWN, differing_keys
 from forgetmi.run.spec import RunSpec, to_plain
-
-OPTIONS = "options.yaml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,8 @@ class CheckpointClaim:
         Raises:
             SpecError: A checkpoint of other options, or of unknown ones, is there.
         """
+        check_output(self.out, folder=True)
+        recover(self.out)
         path = named_after(self.out, OPTIONS)
         if not path.exists():
             if self.out.exists():
@@ -48,6 +50,7 @@ class CheckpointClaim:
         source = Source(
             path.name, "the stored options", "Restore the file, or choose another --out."
         )
+        self._check_content()
         stored = read_text(path, source, limit=MOST_BYTES)
         if stored != self.text:
             differ = ", ".join(differing_keys(stored, self.text)[:SHOWN])
@@ -59,6 +62,14 @@ class CheckpointClaim:
                     do="Choose another --out.",
                 )
             )
+
+    def _check_content(self) -> None:
+        """Refuse a directory that holds anything but a checkpoint."""
+        from forgetmi.model.checkpoint import foreign_files
+
+        faults = foreign_files(self.out)
+        if faults:
+            raise SpecError(faults)
 
     def take(self) -> None:
         """Take the name, or go on with the same options.

@@ -9,6 +9,8 @@ from pathlib import Path
 from forgetmi.commands.options import parse
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import full_disk_explained
+from forgetmi.core.output import check_output, output_lock
+from forgetmi.core.partial_files import remove_partials_of
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
 
@@ -41,18 +43,24 @@ def predict(argv: Sequence[str]) -> None:
     from forgetmi.run.device import device_of
     from forgetmi.run.prepared import open_checkpoint
 
+    # An output that cannot be written is refused before anything is computed
+    check_output(options.out, folder=False)
     use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
 
     # Images and reports are prepared as the checkpoint's own training prepared them
-    with ProgressDisplay() as display, full_disk_explained(options.out.name):
+    with (
+        output_lock(options.out, folder=False),
+        ProgressDisplay() as display,
+        full_disk_explained(options.out.name),
+    ):
+        remove_partials_of(options.out)
         prepared, loaded = open_checkpoint(options.checkpoint, cohort=cohort)
         signals = workflow.predict(
             prepared=prepared,
             model=loaded.model.to(device_of(spec)),
             progress=lambda done: display.update("images", done, len(cohort)),
         )
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         signals.save(options.out)
 
     echo(f"Signals of {len(signals)} images: {options.out}")

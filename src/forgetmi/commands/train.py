@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from forgetmi.commands.checkpoint_files import named_after, state_file
-from forgetmi.commands.claimed_checkpoint import claim_checkpoint, finished_line
+from forgetmi.commands.checkpoint_files import checkpoint_lock, named_after, state_file
+from forgetmi.commands.claimed_checkpoint import CheckpointClaim, claim_checkpoint, finished_line
 from forgetmi.commands.options import parse
 from forgetmi.core.cost import Meter
 from forgetmi.core.files import full_disk_explained, write_json
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
+from forgetmi.run.spec import RunSpec
 
 USED = (
     "cohort",
@@ -54,6 +55,15 @@ def train(argv: Sequence[str]) -> None:
         only=USED,
     )
 
+    # A name that is taken, or that cannot be written, is refused first
+    claim = claim_checkpoint(spec, USED, options)
+    claim.check()
+    with checkpoint_lock(options.out):
+        _train(spec, options, claim)
+
+
+def _train(spec: RunSpec, options: TrainOptions, claim: CheckpointClaim) -> None:
+    """Train the model, or leave a finished one as it is."""
     # What trains models is imported after the help was printed.
     from forgetmi.cohort.partition_file import write_partition
     from forgetmi.model.checkpoint import load
@@ -61,9 +71,7 @@ def train(argv: Sequence[str]) -> None:
     from forgetmi.run.original_training import log_path, train_original
     from forgetmi.run.run_data import load_data, prepare
 
-    # A name that is taken is refused first; a finished checkpoint is left as it is
-    claim = claim_checkpoint(spec, USED, options)
-    claim.check()
+    # A finished checkpoint is left as it is
     use_threads(spec.threads)
     cohort, partition = load_data(spec)
     if claim.is_finished():

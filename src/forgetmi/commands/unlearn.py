@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetmi.commands.checkpoint_files import named_after, state_file
+from forgetmi.commands.checkpoint_files import checkpoint_lock, named_after, state_file
 from forgetmi.commands.claimed_checkpoint import (
     CheckpointClaim,
     claim_checkpoint,
@@ -83,12 +83,13 @@ def unlearn(argv: Sequence[str]) -> None:
     signals = None if options.signals is None else Signals.load(options.signals)
     cohort, partition = load_data(spec)
     _check_training_side(options.checkpoint, cohort, partition)
-    if claim.is_finished():
-        _check_finished(options, partition)
-        return
+    with checkpoint_lock(options.out):
+        if claim.is_finished():
+            _check_finished(options, partition)
+            return
 
-    with ProgressDisplay() as display, full_disk_explained(options.out.name):
-        _unlearn(spec, options, claim, cohort, partition, signals=signals, display=display)
+        with ProgressDisplay() as display, full_disk_explained(options.out.name):
+            _unlearn(spec, options, claim, cohort, partition, signals=signals, display=display)
 
 
 def _check_finished(options: UnlearnOptions, partition: Partition) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from forgetmi.core.errors import Fault, ForgetMIError
+from forgetmi.core.partial_files import whole_file
 
 # Error numbers of the system: no space left, and no right to write.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -80,38 +80,10 @@ def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
         private: Whether its owner alone may read it. Such a file is also on the disk when this returns, so that a power
             failure leaves the old content or the new, too.
     """
-    # In the same folder, because a file can be renamed in place within one file system only.
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
-    ) as file:
-        try:
-            file.write(content)
-            if private:
-                sync(file)
-            file.close()
-
-            # Temporary files are private; results are as readable as any new file.
-            if not private:
-                os.chmod(file.name, mode_of_new(0o666))
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
+    with whole_file(path, synced=private, mode=0o600 if private else 0o666) as file:
+        file.write(content)
     if private:
         sync_folder(path.parent)
-
-
-def mode_of_new(wanted: int) -> int:
-    """The rights that the system gives to a new file or folder: those wanted, less what the user's mask takes.
-
-    Args:
-        wanted: 0o666 for a file, 0o777 for a folder.
-    """
-    # The mask can only be read by setting it; meanwhile others get no rights
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return wanted & ~mask
 
 
 def sync(file: IO[bytes]) -> None:

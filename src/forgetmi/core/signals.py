@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from forgetmi.core.arrays import Floats, Ints, Strings, read_only
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT, TODAYS_HEADS, named, parted
+from forgetmi.core.partial_files import whole_file
 from forgetmi.core.signals_file import FORMS, HEADS, read_arrays
 
 Embedding = npt.NDArray[np.float32]
@@ -173,10 +173,8 @@ class Signals:
             arrays[HEADS] = np.array(list(self.logits), dtype=str)
         arrays |= self.named()
 
-        partial = path.with_name(f".{path.name}.partial.npz")
-        with partial.open("wb") as file:
+        with whole_file(path) as file:
             np.savez(file, **arrays)
-        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: Path) -> Signals:

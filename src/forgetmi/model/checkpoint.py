@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +13,7 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.partial_files import recover, replace_folder
 from forgetmi.model.checkpoint_facts import (
     FORMAT,
     MEMBERS,
@@ -90,7 +89,7 @@ def save(
         CheckpointError: The parts do not fit together, or the directory holds other files.
     """
     # Plain values come back from JSON as they went in, or are refused now.
-    faults = [*_unfit(model, vocabulary, classes), *_foreign_files(directory)]
+    faults = [*_unfit(model, vocabulary, classes), *foreign_files(directory)]
     free = {"preprocessing": dict(preprocessing), "extra": dict(extra or {})}
     try:
         free = json.loads(json.dumps(free, allow_nan=False))
@@ -127,7 +126,7 @@ def save(
         VOCABULARY: words,
         FACTS: f"{text}\n".encode(),
     }
-    _replace(directory, contents)
+    replace_folder(directory, contents)
     return weights_digest
 
 
@@ -153,8 +152,9 @@ def _unfit(
     return faults
 
 
-def _foreign_files(directory: Path) -> list[Fault]:
+def foreign_files(directory: Path) -> list[Fault]:
     """A fault if a directory holds anything but a checkpoint, which is never replaced."""
+    recover(directory)
     if not directory.exists():
         return []
 
@@ -170,28 +170,6 @@ def _foreign_files(directory: Path) -> list[Fault]:
             do="Choose another name.",
         )
     ]
-
-
-def _replace(directory: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a whole directory and put it in place of an earlier one."""
-    partial = directory.with_name(f".{directory.name}.partial")
-    old = directory.with_name(f".{directory.name}.old")
-
-    # What an interrupted process left.
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-    partial.mkdir()
-    try:
-        # The new directory is complete before the old one moves away.
-        for name, content in contents.items():
-            (partial / name).write_bytes(content)
-        if directory.exists():
-            os.replace(directory, old)
-        os.replace(partial, directory)
-    finally:
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
@@ -250,6 +228,7 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
 
 def _check_complete(directory: Path) -> None:
     """Refuse a directory without the three files of a checkpoint."""
+    recover(directory)
     if not directory.is_dir():
         raise CheckpointError(
             Fault("there is no such checkpoint", where=directory.name, do="Name its folder.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from forgetmi.core.cost import Cost, cost_so_far, go_on_from
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.core.file_checksum import add_checksum, is_altered
+from forgetmi.core.partial_files import whole_file
 from forgetmi.core.seeding import scope
 from forgetmi.core.serialization import from_plain
 
@@ -83,17 +83,14 @@ class EpochLoop:
             "cost": None if cost is None else asdict(cost),
         }
 
-        partial = self._file.with_name(f".{self._file.name}.partial")
         try:
-            with partial.open("wb") as file:
+            with whole_file(self._file) as file:
                 torch.save(saved, file)
-            add_checksum(partial)
-            os.replace(partial, self._file)
+                file.flush()
+                add_checksum(Path(file.name))
         except RuntimeError as error:
             # torch covers the system's error (a full disk) with its own.
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _load(self) -> int:
         """Take the saved state back, if there is one; the number of epochs done."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
+from forgetmi.core.output import check_output, held
+from forgetmi.core.partial_files import is_partial, remove_partials
 from forgetmi.run.claim import check_same, claim
+
+_LOCK = ".lock"
 
 
 class RunDirectory:
@@ -91,28 +95,36 @@ class RunDirectory:
         """Where an interrupted stage resumes from; gone when it is done."""
         return self.root / "state" / f"{name}.pt"
 
+    def drop_state(self, name: str) -> None:
+        """Remove what a finished stage would have resumed from.
+
+        A process that was killed between its last two steps leaves it: weights that were taught the forgotten again.
+        """
+        self.state(name).unlink(missing_ok=True)
+
+    def drop_states(self, names: Iterable[str]) -> None:
+        """Remove what finished stages would have resumed from, and the folder, once no worker needs it any more."""
+        for name in names:
+            self.drop_state(name)
+        with suppress(OSError):
+            self.state("").parent.rmdir()
+
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory; a second process gets a clear error instead of mixing its files in."""
-        import fcntl
+        """Hold the directory; a second process gets a clear error instead of mixing its files in.
 
-        # The lock file stays; the lock itself ends with the process
+        What killed processes left half-written in it is removed.
+
+        Raises:
+            SpecError: Another process holds it, or it cannot be written.
+        """
+        check_output(self.root, folder=True)
         with full_disk_explained(self.root.name):
             self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / ".lock").open("a")
 
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise SpecError(
-                    Fault(
-                        "another process is working in this run directory",
-                        where=self.root.name,
-                        do="Wait for it, or choose another --out.",
-                    )
-                ) from error
-
+        # The lock file stays; the lock itself ends with the process
+        with held(self.root / _LOCK, where=self.root.name, kept=True):
+            remove_partials(self.root)
             yield
 
     def claim(self, spec: str) -> None:
@@ -140,10 +152,7 @@ class RunDirectory:
         Raises:
             SpecError: It would not.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise SpecError(
-                Fault("the output is a file", where=self.root.name, do="Choose another --out.")
-            )
+        check_output(self.root, folder=True)
         if self.spec.exists():
             check_same(self.spec, spec, kind="run")
         else:
@@ -154,8 +163,9 @@ class RunDirectory:
         if not self.root.exists():
             return
 
-        # The lock was made a moment ago by this process
-        others = sorted(path.name for path in self.root.iterdir() if path.name != ".lock")
+        # A lock, and what a process that was killed at its first file left
+        names = [path.name for path in self.root.iterdir()]
+        others = sorted(name for name in names if name != _LOCK and not is_partial(name))
         if others:
             raise SpecError(
                 Fault(

@@ -29,7 +29,7 @@ from forgetmi.run.relearn import relearnt
 from forgetmi.run.run_data import OpenedRun, load_data, prepare
 from forgetmi.run.run_models import model_names, relearnt_names, retrained_names
 from forgetmi.run.spec import RunSpec
-from forgetmi.run.stages import make_model, relearn_model
+from forgetmi.run.stages import make_model, relearn_model, relearn_stage
 from forgetmi.run.stored_cohort import write_cohort_facts
 from forgetmi.run.stored_spec import spec_text
 
@@ -72,11 +72,14 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     """
     spec = absolute(spec)
     logger.info("run begun: %d models", len(model_names(spec)))
+
+    # A directory that cannot be used is refused before images are decoded
+    directory = RunDirectory(root)
+    directory.check_claim(spec_text(spec, directory))
     cohort, partition = load_data(spec)
     prepared = prepare(spec, cohort, partition, _progress_of("images", on_progress))
     data = OpenedRun(cohort, partition, prepared)
 
-    directory = RunDirectory(root)
     with directory.lock(), full_disk_explained(root.name):
         # What is fixed before any model exists: specification, sets, the audit's rule.
         directory.claim(spec_text(spec, directory))
@@ -85,6 +88,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
 
         # Models and their signals, side by side.
         run_all(_jobs(spec, directory), spec.resources, on_progress=on_progress)
+        directory.drop_states(_stages(spec))
 
         # Scores and verdict, from the stored signals alone.
         evaluation = _evaluate(spec, directory, data)
@@ -155,9 +159,16 @@ def _jobs(spec: RunSpec, directory: RunDirectory) -> list[Job]:
     # A model is taught again once it is finished
     epochs = spec.audit.relearn_epochs
     for name in relearnt_names(spec):
-        if not relearnt(directory.relearning(name), epochs=epochs):
-            jobs.append(Job(f"relearn-{name}", relearn_model, (spec, root, name), after=name))
+        stage = relearn_stage(name)
+        done = relearnt(directory.relearning(name), epochs=epochs)
+        if not done or not directory.trace(stage).exists():
+            jobs.append(Job(stage, relearn_model, (spec, root, name), after=name))
     return jobs
+
+
+def _stages(spec: RunSpec) -> list[str]:
+    """Every stage that saves its progress."""
+    return [*model_names(spec), *map(relearn_stage, relearnt_names(spec))]
 
 
 def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evaluation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -79,7 +80,20 @@ def make_pool(
             if not directory.signals(name).exists():
                 jobs.append(Job(name, make_shadow, (plan, spec, run.root, root, number)))
         run_all(jobs, spec.resources, on_progress=on_progress)
+        _clear(plan, directory)
     return len(jobs)
+
+
+def _clear(plan: Plan, directory: RunDirectory) -> None:
+    """Remove what a finished pool needs no more; a process that was killed at its last steps leaves some of it."""
+    stages = []
+    for number in range(plan.models):
+        name = _name(number)
+        shutil.rmtree(directory.model(name), ignore_errors=True)
+        stages += [name, *(_name(number, position) for position in range(plan.unlearnings))]
+    directory.drop_states(stages)
+    with suppress(OSError):
+        directory.model("").rmdir()
 
 
 def make_shadow(
@@ -110,7 +124,8 @@ def make_shadow(
             device=device_of(spec),
         )
         prepared.save(directory.model(name), model, role="shadow", seed=seed)
-        directory.state(name).unlink(missing_ok=True)
+
+    directory.drop_state(name)
 
     # Each forget set unlearned from the trained model
     for position, forgotten in enumerate(forget_sets(plan, partition, number)):
@@ -128,7 +143,7 @@ def make_shadow(
         )
         signals = workflow.predict(prepared=prepared, model=result.model)
         _save(signals, directory.signals(unlearned))
-        directory.state(unlearned).unlink(missing_ok=True)
+        directory.drop_state(unlearned)
 
     # Its own signals come last: they say that everything is done, and the weights are needed no more.
     _, loaded = open_checkpoint(directory.model(name), cohort=cohort)

@@ -51,6 +51,7 @@ def make_model(
     # Signals are written last: where they are, the model is finished
     directory = RunDirectory(root)
     if directory.signals(name).exists():
+        directory.drop_state(name)
         return
 
     logger.info("stage %s begun", name)
@@ -61,6 +62,7 @@ def make_model(
     if directory.model(name).exists():
         _, loaded = open_checkpoint(directory.model(name), cohort=cohort)
         model = loaded.model.to(device_of(spec))
+        directory.drop_state(name)
     else:
         model = _make_and_store(spec, directory, name, data, progress)
 
@@ -92,7 +94,7 @@ def _make_and_store(
     weights = parameter_digest(model)
     write_json(directory.trace(name), {**trace, "cost": asdict(meter.cost), "weights": weights})
     data.prepared.save(directory.model(name), model, role=name, seed=model_seed(spec, name))
-    directory.state(name).unlink(missing_ok=True)
+    directory.drop_state(name)
     return model
 
 
@@ -179,13 +181,18 @@ def _rows_without_test(partition: Partition) -> Ints:
     return np.sort(np.concatenate([partition.forget, partition.retain, partition.validation]))
 
 
+def relearn_stage(name: str) -> str:
+    """The stage that teaches a model again, as its trace and its progress are called."""
+    return f"relearn-{name}"
+
+
 def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallback) -> None:
     """Teach one finished model some of the forgotten again and store its signals epoch by epoch; see `make_model`.
 
     An ensemble cannot be taught so; then nothing is stored, and the audit says that relearning is missing.
     """
     directory = RunDirectory(root)
-    stage = f"relearn-{name}"
+    stage = relearn_stage(name)
 
     # A relearning needs one classifier and enough patients
     cohort, partition = load_data(spec)
@@ -195,6 +202,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
         return
 
     logger.info("stage %s begun: %d forgotten images", stage, len(forgotten))
+    directory.state(stage).parent.mkdir(exist_ok=True)
     with Meter() as meter:
         relearn(
             prepared=prepared,
@@ -211,5 +219,5 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
 
     # What it cost, and no more progress to resume from
     write_json(directory.trace(stage), {"cost": asdict(meter.cost)})
-    directory.state(stage).unlink(missing_ok=True)
+    directory.drop_state(stage)
     logger.info("stage %s finished", stage)

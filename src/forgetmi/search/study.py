@@ -11,12 +11,13 @@ from forgetmi.core.database_url import sqlite_url
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.seeding import derive
 from forgetmi.run.spec import RunSpec
-from forgetmi.search.sweep_file import Sweep
+from forgetmi.search.sweep_file import Sweep, grid
 from forgetmi.search.sweep_values import Choice
 
 STUDY = "sweep"  # its name in the storage
 # Why a trial failed whose process was ended
 INTERRUPTED = "interrupted"
+POSITION = "position"  # attribute of a trial: its place in the sweep
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -173,21 +174,80 @@ def positions_in_grid(sweep: Sweep, options: Mapping[str, Any]) -> dict[str, int
     return positions
 
 
-def count_done(optuna_study: Any) -> int:
-    """Trials that need not be made again; one whose process is gone does."""
+def ended_trials(optuna_study: Any) -> list[Any]:
+    """Optuna's trials that need not be made again: scored, pruned, or failed for a reason of the method."""
     states = import_optuna().trial.TrialState
+    ended = (states.COMPLETE, states.PRUNED, states.FAIL)
 
-    # Scored, pruned, or failed for a reason of the method
-    scored = optuna_study.get_trials(states=[states.COMPLETE, states.PRUNED])
-    failed = optuna_study.get_trials(states=[states.FAIL])
-    with_reason = [trial for trial in failed if "refused" in trial.user_attrs]
-    return len(scored) + len(with_reason)
+    # One whose process is gone has failed without a reason
+    trials = optuna_study.get_trials(states=ended)
+    return [
+        trial for trial in trials if trial.state != states.FAIL or "refused" in trial.user_attrs
+    ]
+
+
+def end_interrupted(optuna_study: Any) -> None:
+    """End the trials that seem to run: they belong to a process that is gone, for the directory is locked."""
+    states = import_optuna().trial.TrialState
+    for trial in optuna_study.get_trials(states=[states.RUNNING]):
+        optuna_study.tell(trial.number, state=states.FAIL)
+
+
+def missing_positions(study: Study, optuna_study: Any) -> list[int]:
+    """Positions of the trials that are still to be made, those of an interrupted process among them.
+
+    Args:
+        study: The sweep.
+        optuna_study: Its Optuna study; no trial of it runs.
+    """
+    # An earlier version did not store positions: its trials take the first ones
+    stored = [trial.user_attrs.get(POSITION) for trial in ended_trials(optuna_study)]
+    done = {position for position in stored if position is not None}
+    unnamed = stored.count(None)
+
+    missing = [position for position in range(study.trials) if position not in done]
+    return missing[unnamed:]
+
+
+def enqueue_grid(study: Study, optuna_study: Any) -> int:
+    """Line up every point of a grid that has no finished trial and is not waiting for one; returns how many wait then.
+
+    Args:
+        study: The sweep, of a grid.
+        optuna_study: Its Optuna study; no trial of it runs.
+    """
+    states = import_optuna().trial.TrialState
+    waiting = [_point(trial) for trial in optuna_study.get_trials(states=[states.WAITING])]
+    done = [_point(trial) for trial in ended_trials(optuna_study)]
+
+    for options in grid(study.sweep.parameters)[: study.trials]:
+        point = positions_in_grid(study.sweep, options)
+        if point not in done and point not in waiting:
+            optuna_study.enqueue_trial(point)
+            waiting.append(point)
+    return len(waiting)
+
+
+def _point(trial: Any) -> dict[str, int]:
+    """The point of a grid that a trial is for, in the form of `positions_in_grid`."""
+    return dict(trial.params or trial.system_attrs.get("fixed_params", {}))
+
+
+def position_of(study: Study, options: Mapping[str, Any], position: int) -> int:
+    """The position of a trial in its sweep: of a grid that of its point, whichever process took it."""
+    if study.sweep.method != "grid":
+        return position
+    return grid(study.sweep.parameters).index(dict(options))
 
 
 def list_trials(optuna_study: Any) -> list[Tried]:
-    """Every trial that came to an end, in order."""
+    """Every trial that came to an end, in the order of an uninterrupted sweep of one process."""
+
+    def place(trial: Any) -> int:
+        return trial.user_attrs.get(POSITION, trial.number)
+
     trials = []
-    for trial in optuna_study.get_trials():
+    for trial in sorted(optuna_study.get_trials(), key=place):
         # Waiting and running ones are left out
         state = STATES.get(trial.state.name)
         if state is None:

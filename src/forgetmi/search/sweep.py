@@ -19,17 +19,19 @@ from forgetmi.search.finished_sweep import TRIALS, finished_trials
 from forgetmi.search.former_names import update_stored_name
 from forgetmi.search.objectives import check_objective
 from forgetmi.search.study import (
+    POSITION,
     Study,
     Tried,
-    count_done,
     create_study,
+    end_interrupted,
+    enqueue_grid,
     import_optuna,
     list_trials,
     load_study,
-    positions_in_grid,
+    missing_positions,
+    position_of,
     suggest,
 )
-from forgetmi.search.sweep_file import grid
 from forgetmi.search.sweep_values import Choice, Distribution, Weighted
 from forgetmi.search.trial import score
 
@@ -51,7 +53,6 @@ def run_sweep(
     Raises:
         SpecError: Optuna is not installed, an option is unknown, or the directory has another sweep in it.
     """
-    states = import_optuna().trial.TrialState
     _check(study)
     with RunDirectory(study.root).lock():
         path = study.root / "sweep.json"
@@ -66,18 +67,17 @@ def run_sweep(
 
         optuna_study = create_study(study)
 
-        # A trial that seems to run belongs to a process that is gone: the directory is locked.
-        for trial in optuna_study.get_trials(states=[states.RUNNING]):
-            optuna_study.tell(trial.number, state=states.FAIL)
-
+        # What is missing; of a grid every point that has no finished trial, however its last one ended
+        end_interrupted(optuna_study)
         if study.sweep.method == "grid":
-            for options in grid(study.sweep.parameters):
-                positions = positions_in_grid(study.sweep, options)
-                optuna_study.enqueue_trial(positions, skip_if_exists=True)
+            waiting = enqueue_grid(study, optuna_study)
+            last = max(study.trials, waiting)
+            positions = list(range(last - waiting, last))
+        else:
+            positions = missing_positions(study, optuna_study)
 
-        # What is missing
         jobs = []
-        for position in range(count_done(optuna_study), study.trials):
+        for position in positions:
             jobs.append(Job(f"trial {position + 1}", attempt, (study, position)))
         logger.info("sweep begun: %d trials to do of %d", len(jobs), study.trials)
         run_all(jobs, study.spec.resources, on_progress=on_progress)
@@ -140,6 +140,7 @@ def attempt(study: Study, position: int, progress: ProgressCallback) -> None:
     options = {}
     for name, choice in study.sweep.parameters.items():
         options[name] = suggest(trial, name, choice)
+    trial.set_user_attr(POSITION, position_of(study, options, position))
     trial.set_user_attr("options", options)
     spec = applied(study.spec, options, where=f"trial {trial.number}")
 

@@ -31,6 +31,8 @@ from forgetmi.search.tune_plan import Plan
 
 logger = logging.getLogger(__name__)
 
+_STATE = "state.pt"  # what an interrupted trial resumes from
+
 
 def tune(plan: Plan, *, on_progress: Callable[[str, int, int], None] | None = None) -> list[Chosen]:
     """Make what is not there yet of a tuning, and choose; every trial is stored.
@@ -54,6 +56,7 @@ def tune(plan: Plan, *, on_progress: Callable[[str, int, int], None] | None = No
         jobs = _unfinished_jobs(plan)
         logger.info("tuning begun: %d methods, %d jobs to do", len(plan.trials), len(jobs))
         run_all(jobs, plan.specs[0].resources, on_progress=on_progress)
+        _drop_states(plan)
 
         chosen = [choose(plan, name) for name in plan.trials]
         logger.info("tuning finished: %d choices", len(chosen))
@@ -119,6 +122,15 @@ def _trial_tasks(plan: Plan, spec: RunSpec, name: str) -> Iterator[_Task]:
         yield _Task(job, folder / "trial.json")
 
 
+def _drop_states(plan: Plan) -> None:
+    """Remove what finished jobs would have resumed from; a process that was killed at its last step leaves it."""
+    for spec in plan.specs:
+        for name, methods in plan.trials.items():
+            RunDirectory(plan.home(spec, name)).drop_states([ORIGINAL, *retrained_names(spec)])
+            for number in range(len(methods)):
+                (plan.trial_folder(name, number, spec) / _STATE).unlink(missing_ok=True)
+
+
 def _model_job(home: Path, model: str) -> str:
     """Name of the job that makes a model."""
     return f"{home.name} {model}"
@@ -156,7 +168,7 @@ def attempt(
                 spec,
                 data,
                 log_of=spec.given.original or original,
-                state=folder / "state.pt",
+                state=folder / _STATE,
                 progress=lambda done, total: progress(done, total + 1),
             )
         except MethodError as error:
@@ -178,5 +190,5 @@ def attempt(
 
     # The record is written last: it says that the trial is done
     write_json(folder / "trial.json", {**record, "cost": asdict(meter.cost)})
-    (folder / "state.pt").unlink(missing_ok=True)
+    (folder / _STATE).unlink(missing_ok=True)
     progress(1, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.file_checksum import add_checksum, is_altered
 from forgetmi.core.files import full_disk_explained
+from forgetmi.core.partial_files import whole_file
 
 
 def save_log(path: Path, kind: str, values: dict[str, Any]) -> None:
@@ -21,16 +21,10 @@ def save_log(path: Path, kind: str, values: dict[str, Any]) -> None:
         kind: Which method's log this is.
         values: What `load_log` will return.
     """
-    # Written under another name first, so that an interruption leaves no half of a log.
-    partial = path.with_name(f".{path.name}.partial")
-    with full_disk_explained(path.name):
-        try:
-            with partial.open("wb") as file:
-                torch.save({"kind": kind, "values": values}, file)
-            add_checksum(partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with full_disk_explained(path.name), whole_file(path) as file:
+        torch.save({"kind": kind, "values": values}, file)
+        file.flush()
+        add_checksum(Path(file.name))
 
 
 def load_log(path: Path, kind: str) -> dict[str, Any]:

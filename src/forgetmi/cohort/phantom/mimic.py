@@ -30,7 +30,7 @@ from forgetmi.cohort.phantom.patient import Patient, draw_patient
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.sections import normalised, selected_text
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.files import mode_of_new
+from forgetmi.core.partial_files import mode_of_new
 from forgetmi.core.seeding import derive, numpy_generator
 
 ALL_DATA, METADATA, PATIENTS = "all_data.tsv", "metadata.csv", "patients.csv"
