@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from forgetmi.core.file_locks import is_taken, take
 
@@ -42,13 +42,8 @@ def whole_file(path: Path, *, synced: bool = False, mode: int = 0o666) -> Iterat
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
-    # In the same folder: a file can be renamed in place within one file system only
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL, delete=False
-    ) as file:
+    with _new_file(path) as file:
         try:
-            # As long as this process lives, nobody takes the file for a leftover
-            take(file)
             yield file
             file.flush()
             if synced:
@@ -60,6 +55,35 @@ def whole_file(path: Path, *, synced: bool = False, mode: int = 0o666) -> Iterat
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def unfinished_file(path: Path) -> Iterator[Path]:
+    """An empty file beside one that is to be made, for the block alone.
+
+    Use it where a library writes the file, and a link or a rename in the block gives it its name.
+
+    Args:
+        path: The file that is to be made; its folder exists.
+
+    Yields:
+        The unfinished one's path, readable by its owner alone.
+    """
+    with _new_file(path) as file:
+        try:
+            yield Path(file.name)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _new_file(path: Path) -> IO[bytes]:
+    """A new file in the folder of another, which nobody takes for a leftover as long as this process lives."""
+    # In the same folder: a file can be renamed in place within one file system only
+    file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - the caller closes it
+        dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL, delete=False
+    )
+    take(cast(IO[bytes], file))
+    return cast(IO[bytes], file)
 
 
 def mode_of_new(wanted: int) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from forgetmi.core.errors import EvidenceError, Fault
+from forgetmi.core.partial_files import mode_of_new, remove_partials_of, unfinished_file
 from forgetmi.core.regular_file import open_regular
 from forgetmi.requests.damage import damaged
 from forgetmi.requests.seals import broken_seals
@@ -69,18 +69,22 @@ def create(path: Path, *, key_id: str) -> bool:
     Raises:
         EvidenceError: It cannot be written there.
     """
+    # What a process left that was killed in the middle of this
+    remove_partials_of(path)
     if path.exists():
         return False
 
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder) / "ledger"
+        with unfinished_file(path) as unfinished:
             connection = sqlite3.connect(unfinished, isolation_level=None)
             with contextlib.closing(connection):
+                # No second file beside it: a half-made one is thrown away
+                connection.execute("PRAGMA journal_mode = MEMORY")
                 _make_tables(connection)
                 connection.execute("INSERT INTO ledger VALUES (?, ?)", (FORMAT, key_id))
 
-            # A link, unlike a rename, leaves the ledger of a faster process alone.
+            # As readable as any new file; a link, unlike a rename, leaves the ledger of a faster process alone.
+            os.chmod(unfinished, mode_of_new(0o666))
             try:
                 os.link(unfinished, path)
             except FileExistsError:

@@ -14,6 +14,7 @@ from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvidenceError, Fault, PartitionError
 from forgetmi.core.files import write_text
+from forgetmi.core.partial_files import remove_partials_of
 from forgetmi.core.partition import Partition
 from forgetmi.core.printable import printable
 from forgetmi.requests.entries import Entry, Kind, NothingToUnlearn, State, Step
@@ -65,6 +66,7 @@ class ForgetList:
         """Write it as CSV, for ``--partition.forget-list``."""
         lines = [f"{self.kind}_digest,request"]
         lines += [f"{digest},{request}" for digest, request in self.rows]
+        remove_partials_of(path)
         write_text(path, "\n".join(lines) + "\n")
 
 
