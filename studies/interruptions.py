@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgetmi.audit.rule import AuditSpec, Rule
-from forgetmi.cohort.synthetic import SyntheticCohort, make_synthetic
+from forgetmi.cohort.synthetic import SyntheticCohort, make_synthetic, synthetic_table
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI
@@ -201,7 +201,9 @@ def verbs(folder: Path) -> dict[str, Verb]:
     spec = ["--spec", str(folder / "spec.yaml")]
     base = folder / "base"
     original = ["--checkpoint", str(base / "models" / "original")]
-    table = ["--cohort", "table", "--cohort.path", str(folder / "table" / "cohort.csv")]
+    table_spec = RunSpec(**{**vars(SPEC), "cohort": synthetic_table(folder / "table")})
+    (folder / "table-spec.yaml").write_text(write_yaml(table_spec))
+    table = ["--spec", str(folder / "table-spec.yaml")]
     listed = ["--ledger", "OUT/ledger"]
     return {
         verb.name: verb
@@ -232,7 +234,7 @@ def verbs(folder: Path) -> dict[str, Verb]:
             Verb(
                 "requests",
                 [
-                    ["requests", "add", str(folder / "who.csv"), *listed],
+                    ["requests", "add", "--who", str(folder / "who.csv"), *listed],
                     [
                         *("requests", "process", *table, *listed),
                         *("--only", "R0001", "--out", "OUT/list.csv"),
