@@ -204,3 +204,20 @@ def test_prints_as_few_pages_without_what_is_for_the_screen(browser: Any, folder
         for hidden in ("nav.pack", ".choose", ".hint", ".skip"):
             assert watched.page.locator(f"{hidden}:visible").count() == 0, (name, hidden)
         watched.page.close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_axe_finds_no_barrier(browser: Any, folder: Path, size: tuple[int, int]) -> None:
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is missing")
+    script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+
+    # The pages allow no script but their own; here one is tried on them
+    width, height = size
+    context = browser.new_context(viewport={"width": width, "height": height}, bypass_csp=True)
+    page = context.new_page()
+    for name in ("queue", "report", "engineer", "letter"):
+        page.goto((folder / f"{name}.html").as_uri())
+        page.evaluate(script)
+        found = page.evaluate("axe.run()")
+        assert [barrier["id"] for barrier in found["violations"]] == [], name
+    context.close()

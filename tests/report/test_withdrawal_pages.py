@@ -178,6 +178,13 @@ def test_memory_removed_is_said_with_interval_and_basis(bare: ReportFacts) -> No
             "It is no part of the verdict. 16 withdrawn patients, 67 never-seen patients." in text
         )
 
+    # One line where nothing can be said of any channel
+    silent = tuple(replace(MEMORY[1], channel=name) for name in ("image", "text", "link"))
+    audit = replace(make_audit(), memory=silent)
+    text = text_of(render_report(replace(bare, audit=audit)))
+    assert text.count(NO_MEMORY) == 1
+    assert f"All views not resolvable: {NO_MEMORY}" in text
+
     # An audit from before it was measured
     assert "Memory removed" not in render_report(replace(bare, audit=make_audit()))
 

@@ -20,7 +20,10 @@ class MemoryLine:
 
 
 def memory_lines(memory: Sequence[MemoryRemoved]) -> list[MemoryLine]:
-    """A line a channel."""
+    """A line a channel; a single one where nothing can be said of any, for the same reason."""
+    reasons = {one.reason if one.share is None else "" for one in memory}
+    if len(memory) > 1 and len(reasons) == 1 and "" not in reasons:
+        return [MemoryLine("All views", _share(memory[0]), _retrained(()))]
     return [
         MemoryLine(CHANNELS[one.channel], _share(one), _retrained(one.retrained)) for one in memory
     ]
