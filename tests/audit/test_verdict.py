@@ -254,6 +254,23 @@ def test_a_channel_without_measurement_rules_out_forgotten() -> None:
     assert "unverifiable" in nothing.statements[0]
 
 
+def test_without_knowing_who_was_trained_on_there_is_no_verdict() -> None:
+    rule = Rule(channels=("image",), resamples=200)
+    draws: dict[Channel, list[ForgetDraw]] = {
+        "image": [draw(0, forgotten=60, never=600, noise=0.1)]
+    }
+    proved = decide(rule, draws)
+    assert proved.outcome == "FORGOTTEN"
+
+    refused = decide(rule, draws, unproved="nobody says so")
+    assert refused.outcome == "NOT RESOLVABLE"
+    assert refused.channels[0].outcome == "NOT RESOLVABLE"
+    assert "nobody says so" in refused.channels[0].reason
+    assert refused.channels[0].deltas == proved.channels[0].deltas
+    assert refused.statements[0].startswith("No verdict is given: nobody says so.")
+    assert refused.statements[1:] == proved.statements
+
+
 def test_statements_say_what_could_be_shown() -> None:
     sentences = judge(2).statements
 

@@ -54,7 +54,8 @@ def audit(
 
     # All runs pooled: the verdict, and the same rule on models whose outcome is known
     pooled = _pooled(judged, declared, UNLEARNED)
-    verdict = decide(declared.rule, pooled)
+    unproved = "; ".join(sorted({run.partition.unproved for run in runs} - {""}))
+    verdict = decide(declared.rule, pooled, unproved=unproved)
     controls = tuple(_controls(judged, declared))
     subgroups = subgroup_rows(
         [(draw.first_knowledge, draw.scored) for draw in judged],

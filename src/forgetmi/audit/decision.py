@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -21,18 +22,22 @@ from forgetmi.evaluation.patients import permutation_test
 FEW = 20  # forgotten patients below which a permutation test is made in addition
 
 
-def decide(rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]]) -> Verdict:
+def decide(
+    rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]], *, unproved: str = ""
+) -> Verdict:
     """Apply the rule.
 
     NOT FORGOTTEN: on some channel the unlearned model separates forgotten from never-seen patients more than retrained
     models do, after Holm's correction. OVER-FORGOTTEN: less, or the accuracy on forgotten images is below retraining's
     by the margin and its interval below 0. FORGOTTEN: on every channel the interval of the difference lies within
     +-margin (no correction needed), and the original did show memory of these patients on some channel (Holm, again).
-    Otherwise NOT RESOLVABLE. The first that applies, in this order.
+    Otherwise NOT RESOLVABLE. The first that applies, in this order. Where it is not known whom the original was trained
+    on, nobody can be called never seen, and nothing is resolvable.
 
     Args:
         rule: Fixed beforehand.
         draws: Channel to one or more forget draws, pooled; a channel without is not measurable.
+        unproved: Why it is not known whom the original was trained on; empty = it is known.
     """
     measured, unmeasured = _measure(rule, draws)
     tests = len(rule.channels)
@@ -72,7 +77,7 @@ def decide(rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]]) -> Verdict
     pooled = max(draws.values(), key=len, default=())
     forgotten = sum(draw.members for draw in pooled)
 
-    return Verdict(
+    verdict = Verdict(
         outcome=_overall([channel.outcome for channel in judged], bool(memory)),
         channels=tuple(judged),
         rule=rule.digest,
@@ -80,6 +85,21 @@ def decide(rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]]) -> Verdict
         never_seen=_never_seen(pooled),
         draws=len(pooled),
         statements=_statements(rule, measured, memory, forgotten),
+    )
+    return _refused(verdict, unproved) if unproved else verdict
+
+
+def _refused(verdict: Verdict, reason: str) -> Verdict:
+    """The same measurements without an answer."""
+    channels = [
+        replace(channel, outcome="NOT RESOLVABLE", reason=statements.no_verdict(reason))
+        for channel in verdict.channels
+    ]
+    return replace(
+        verdict,
+        outcome="NOT RESOLVABLE",
+        channels=tuple(channels),
+        statements=(statements.refused(reason), *verdict.statements),
     )
 
 

@@ -52,7 +52,20 @@ def _estimate(number: DeltaEstimate) -> str:
     return f"{number.value:+.3f} [{number.low:+.3f}, {number.high:+.3f}]"
 
 
+def no_verdict(reason: str) -> str:
+    """NOT RESOLVABLE, because it is not known who is never seen."""
+    return f"no verdict: {reason}"
+
+
 # What the data could show at all
+
+
+def refused(reason: str) -> str:
+    """Why there is no verdict, whatever was measured."""
+    return (
+        f"No verdict is given: {reason}. Patients who are called never seen here may have been trained on. Name those "
+        "it was trained on (--given.trained-on), or add patients whom it cannot have seen (split: reference)."
+    )
 
 
 def power(forgotten: int, effective: float, detectable: float) -> str:

@@ -151,7 +151,8 @@ def _given_models(run: AuthorsRun, root: Path, model_config: Path | None) -> Giv
                 config=model_config,
             )
             models.append(model)
-    return GivenModels(models[0], tuple(models[1:]))
+    # The release's models were trained on the rows that its split list calls so
+    return GivenModels(models[0], tuple(models[1:]), trained_as_split=True)
 
 
 def converted(

@@ -15,12 +15,14 @@ from forgetmi.benchmark.store import Outcome, Store
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, ForgetMIError, MethodError
 from forgetmi.core.files import write_text
+from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.scores import Evaluation
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.run import workflow
 from forgetmi.run.device import device_of
 from forgetmi.run.fingerprint import versions
+from forgetmi.run.given_patients import patients_after
 from forgetmi.run.original_training import log_path, train_original
 from forgetmi.run.prepared import open_checkpoint
 from forgetmi.run.run_data import open_run
@@ -136,7 +138,8 @@ def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
             progress=progress,
             device=device_of(cell.spec),
         )
-    data.prepared.save(checkpoint, trained.model, role=cell.role, seed=cell.seed)
+    patients = patients_after(cell.spec, data.cohort, data.partition, role=ORIGINAL)
+    data.prepared.save(checkpoint, trained.model, patients=patients, role=cell.role, seed=cell.seed)
     return trained.model, training_facts(trained.trace), meter.cost
 
 

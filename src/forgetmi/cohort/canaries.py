@@ -181,6 +181,24 @@ def keep_out(canaries: Canaries, partition: Partition, cohort: Cohort) -> Partit
     )
 
 
+def check_kept_out(canaries: Canaries, partition: Partition, cohort: Cohort) -> None:
+    """Refuse a model that was trained on canaries which were to be held out.
+
+    Raises:
+        PartitionError: It was.
+    """
+    coin = canaries.by_code(cohort)[partition.patient]
+    trained = np.union1d(partition.forget, partition.retain)
+    if np.any(coin[trained] == 0):
+        raise PartitionError(
+            Fault(
+                "the given original was trained on canaries that were to be held out",
+                why="their coins decided that it never sees them",
+                do="Give the model that was trained with these canaries.",
+            )
+        )
+
+
 def write_canaries(directory: Path, canaries: Canaries) -> None:
     """Write the sealed list, and the commitment to publish."""
     write_json(directory / SEALED, asdict(canaries))

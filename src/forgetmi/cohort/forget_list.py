@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.header import first_line_is_data, looks_like_data, shown_names
@@ -21,6 +22,7 @@ PATIENT_COLUMNS = ("patient_id", "subject_id")
 STUDY_COLUMN = "study_id"
 PATIENT_DIGEST, STUDY_DIGEST = "patient_digest", "study_digest"
 DIGEST = re.compile("[0-9a-f]{16}")
+Unknown = Literal["refuse", "count"]
 PLURAL = {"patient": "patients", "study": "studies"}
 
 
@@ -31,6 +33,7 @@ def read_forget_list(
     key: bytes,
     patient_column: str = "",
     study_column: str = "",
+    unknown: Unknown = "refuse",
 ) -> ForgetRequest:
     """Read the identifiers of those who asked to be forgotten.
 
@@ -43,6 +46,8 @@ def read_forget_list(
         patient_column: Column of patient identifiers; default: patient_id or subject_id.
         study_column: Column of study identifiers, to forget single studies; read only where it is named or where the
             file has no column of patients (then study_id).
+        unknown: What happens to those whom the cohort does not have: they are refused, or passed over and counted in
+            the notices. Whoever the cohort may have in another spelling is refused in any case.
 
     Returns:
         The request, in the order of the list, repeated identifiers once.
@@ -85,7 +90,7 @@ def read_forget_list(
     if column in (PATIENT_DIGEST, STUDY_DIGEST):
         digests = _given_digests(cells, digests)
     listed = _Listed(table, column, kind, cells, digests)
-    faults = [*table.faults, *_cell_faults(listed, cohort, pseudonyms)]
+    faults = [*table.faults, *_cell_faults(listed, cohort, pseudonyms, unknown=unknown)]
     if faults:
         raise CohortError(faults)
 
@@ -94,6 +99,13 @@ def read_forget_list(
     notices: tuple[str, ...] = ()
     if len(named) < len(table):
         notices = (f"the list's {len(table)} rows name {len(named)} {PLURAL[kind]}",)
+
+    # Those whom the cohort does not have; without the option there is none left
+    known = set(cohort.patient if kind == "patient" else cohort.study)
+    there = tuple(digest for digest in named if digest in known)
+    if len(there) < len(named):
+        notices += (f"{len(named) - len(there)} of the list are not in the cohort",)
+    named = there
     if kind == "patient":
         return ForgetRequest(patients=named, notices=notices)
     return ForgetRequest(studies=named, notices=notices)
@@ -156,7 +168,9 @@ def _given_digests(cells: Strings, digests: Strings) -> Strings:
     return result
 
 
-def _cell_faults(listed: _Listed, cohort: Cohort, pseudonyms: Pseudonyms) -> list[Fault]:
+def _cell_faults(
+    listed: _Listed, cohort: Cohort, pseudonyms: Pseudonyms, *, unknown: Unknown
+) -> list[Fault]:
     """One fault for each cell that is blank or damaged, and for each that the cohort does not know."""
     known = set(cohort.patient if listed.kind == "patient" else cohort.study)
     decimals = "decimals" in cohort.spelling.rules
@@ -164,7 +178,7 @@ def _cell_faults(listed: _Listed, cohort: Cohort, pseudonyms: Pseudonyms) -> lis
     # Blank, damaged or unknown: never the identifier itself in a message
     blank = []
     damaged = []
-    unknown = []
+    absent = []
     for row, (cell, digest) in enumerate(zip(listed.cells, listed.digests, strict=True)):
         where = listed.where(row)
         if not cell:
@@ -173,22 +187,28 @@ def _cell_faults(listed: _Listed, cohort: Cohort, pseudonyms: Pseudonyms) -> lis
             do = "Write it as text, as the cohort has it."
             damaged.append(Fault("the identifier is damaged", where=where, why=reason, do=do))
         elif digest not in known:
-            unknown.append(_unknown(listed, row, cohort, pseudonyms))
+            fault = _absent(listed, row, cohort, pseudonyms, unknown=unknown)
+            if fault is not None:
+                absent.append(fault)
 
     # A limited number of each kind is spelled out
     file = listed.table.file
     faults = capped(blank[:MOST], len(blank), f"blank identifiers in {file}")
     faults += capped(damaged[:MOST], len(damaged), f"damaged identifiers in {file}")
-    faults += capped(unknown[:MOST], len(unknown), f"unknown identifiers in {file}")
+    faults += capped(absent[:MOST], len(absent), f"unknown identifiers in {file}")
     return faults
 
 
-def _unknown(listed: _Listed, row: int, cohort: Cohort, pseudonyms: Pseudonyms) -> Fault:
-    """The fault of an identifier that the cohort does not have, or has in another spelling."""
+def _absent(
+    listed: _Listed, row: int, cohort: Cohort, pseudonyms: Pseudonyms, *, unknown: Unknown
+) -> Fault | None:
+    """The fault of an identifier that the cohort lacks, or has in another spelling; None = it is passed over."""
     where = listed.where(row)
 
     # What stands in a column of digests may be an identifier that looks like one
     if listed.column in (PATIENT_DIGEST, STUDY_DIGEST):
+        if unknown == "count" and DIGEST.fullmatch(str(listed.cells[row])):
+            return None
         do = "Check that the list is of this cohort, and was made with its identifier key."
         return Fault(f"no {listed.kind} of the cohort has this digest", where=where, do=do)
 
@@ -197,6 +217,8 @@ def _unknown(listed: _Listed, row: int, cohort: Cohort, pseudonyms: Pseudonyms) 
         cohort.spelling, listed.kind, str(listed.cells[row]), pseudonyms
     )
     if not other:
+        if unknown == "count":
+            return None
         do = "Check the identifier's spelling, and that the list is of this cohort."
         return Fault(what, where=where, do=do)
 

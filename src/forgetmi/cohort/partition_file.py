@@ -37,6 +37,8 @@ def write_partition(path: Path, partition: Partition) -> None:
     # Absent where nobody was forgotten before, as in older files
     if len(partition.earlier):
         plain["earlier"] = partition.earlier.tolist()
+    if partition.unproved:
+        plain["unproved"] = partition.unproved
 
     # A run that goes on must go on with the same partition
     if path.exists():
@@ -74,12 +76,14 @@ class StoredPartition:
         rows: Rows of each set, and of those forgotten before ("earlier").
         whole_patients: False when single studies were requested.
         notes: How the sets were drawn, in words.
+        unproved: See `Partition`.
     """
 
     cohort: str
     rows: dict[str, Ints]
     whole_patients: bool
     notes: tuple[str, ...]
+    unproved: str = ""
 
 
 def read_stored(path: Path) -> StoredPartition:
@@ -110,7 +114,7 @@ def read_stored(path: Path) -> StoredPartition:
         facts = from_plain(_Facts, known, where=path.name)
     except SpecError as error:
         raise PartitionError(error.faults) from None
-    return StoredPartition(facts.cohort, rows, facts.whole_patients, facts.notes)
+    return StoredPartition(facts.cohort, rows, facts.whole_patients, facts.notes, facts.unproved)
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,10 @@ class _Facts:
     cohort: str
     whole_patients: bool
     notes: tuple[str, ...]
+    unproved: str = ""
 
 
-_FACTS = ("cohort", "whole_patients", "notes")
+_FACTS = ("cohort", "whole_patients", "notes", "unproved")
 
 
 def _are_rows(numbers: Any) -> bool:
@@ -161,6 +166,7 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
         cohort=cohort.digest,
         whole_patients=stored.whole_patients,
         notes=stored.notes,
+        unproved=stored.unproved,
     )
 
 

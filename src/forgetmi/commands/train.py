@@ -11,6 +11,7 @@ from forgetmi.commands.claimed_checkpoint import CheckpointClaim, claim_checkpoi
 from forgetmi.commands.options import parse
 from forgetmi.core.cost import Meter
 from forgetmi.core.files import full_disk_explained, write_json
+from forgetmi.core.model_names import ORIGINAL
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import RunSpec
@@ -68,6 +69,7 @@ def _train(spec: RunSpec, options: TrainOptions, claim: CheckpointClaim) -> None
     from forgetmi.cohort.partition_file import write_partition
     from forgetmi.model.checkpoint import load
     from forgetmi.run.device import device_of
+    from forgetmi.run.given_patients import patients_after
     from forgetmi.run.original_training import log_path, train_original
     from forgetmi.run.run_data import load_data, prepare
 
@@ -103,11 +105,13 @@ def _train(spec: RunSpec, options: TrainOptions, claim: CheckpointClaim) -> None
                 progress=lambda done, total: display.update("train", done, total),
             )
 
-        # The checkpoint, and what it took.
+        # The checkpoint, whom it has seen, and what it took.
+        role = "retrained" if options.without_forgotten else ORIGINAL
         digest = prepared.save(
             options.out,
             trained.model,
-            role="retrained" if options.without_forgotten else "original",
+            patients=patients_after(spec, cohort, partition, role=role),
+            role=role,
             seed=spec.seed,
             recipe=asdict(spec.training),
         )

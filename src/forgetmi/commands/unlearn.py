@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgetmi.commands.checkpoint_files import checkpoint_lock, named_after, state_file
@@ -17,12 +17,13 @@ from forgetmi.commands.options import parse
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_json
+from forgetmi.core.model_names import UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
-from forgetmi.run.spec import RunSpec
+from forgetmi.run.spec import GivenModels, RunSpec
 
 USED = (
     "cohort",
@@ -65,8 +66,8 @@ def unlearn(argv: Sequence[str]) -> None:
         UnlearnOptions,
         rename_options(argv, RENAMED),
         prog="forgetmi unlearn",
-        description="Make a model that forgets, from the original's checkpoint. Give the cohort and partition options "
-        "the original was trained with; --partition.forget-list names who is forgotten now.",
+        description="Make a model that forgets, from the original's checkpoint, which names the patients it was "
+        "trained on. Give the cohort options it was trained with; --partition.forget-list names who is forgotten now.",
         only=USED,
     )
 
@@ -81,6 +82,7 @@ def unlearn(argv: Sequence[str]) -> None:
 
     # Everything is checked before anything is computed or written.
     signals = None if options.signals is None else Signals.load(options.signals)
+    spec = replace(spec, given=GivenModels(original=options.checkpoint))
     cohort, partition = load_data(spec)
     _check_training_side(options.checkpoint, cohort, partition)
     with checkpoint_lock(options.out):
@@ -102,7 +104,6 @@ def _check_finished(options: UnlearnOptions, partition: Partition) -> None:
     from forgetmi.model.checkpoint import FACTS, load
     from forgetmi.model.checkpoint_facts import read_facts
 
-    write_partition(named_after(options.out, "partition.json"), partition)
     made = load(options.out)
     if made.extra.get("from_weights") != read_facts(options.checkpoint / FACTS)["weights"]:
         raise SpecError(
@@ -113,6 +114,7 @@ def _check_finished(options: UnlearnOptions, partition: Partition) -> None:
                 do="Choose another --out, or restore the original.",
             )
         )
+    write_partition(named_after(options.out, "partition.json"), partition)
     echo(finished_line(options.out, made.digest))
 
 
@@ -150,6 +152,7 @@ def _unlearn(
     from forgetmi.cohort.partition_file import write_partition
     from forgetmi.model.image_text import in_micro_batches
     from forgetmi.run.device import device_of
+    from forgetmi.run.given_patients import patients_after
     from forgetmi.run.original_training import log_path
     from forgetmi.run.prepared import fit_missing_gate, open_checkpoint
     from forgetmi.run.run_data import OpenedRun
@@ -200,7 +203,8 @@ def _unlearn(
     digest = prepared.save(
         options.out,
         unlearned.model,
-        role="unlearned",
+        patients=patients_after(spec, cohort, partition, role=UNLEARNED),
+        role=UNLEARNED,
         seed=spec.seed,
         from_weights=original.digest,
     )

@@ -33,6 +33,8 @@ class Partition:
         notes: How the sets were drawn, in words (e.g. the distance of study counts).
         earlier: Rows of `forget` that earlier requests had forgotten; models go on being made without them, but what is
             measured is about the other rows (`of_request`).
+        unproved: Why it is not known whom the original was trained on, so that nobody can be called never seen and no
+            verdict is given; empty = it is known.
 
     Raises:
         PartitionError: Sets overlap, are empty (forget, retain), or share a patient or group; nobody is forgotten now.
@@ -49,6 +51,7 @@ class Partition:
     whole_patients: bool = True
     notes: tuple[str, ...] = ()
     earlier: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    unproved: str = ""
 
     def __post_init__(self) -> None:
         for name in (*SETS, "patient", "group", "earlier"):

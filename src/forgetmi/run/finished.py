@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from forgetmi.cohort.partition_file import write_partition
+from forgetmi.cohort.partition_file import read_partition, write_partition
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
 from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import ORIGINAL
+from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
 from forgetmi.evidence.manifest import PROOFS
 from forgetmi.evidence.record import RECORD, Record
@@ -18,7 +20,7 @@ from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import Run
 from forgetmi.run.record_keeping import stored_record
 from forgetmi.run.run_data import load_data
-from forgetmi.run.spec import RunSpec
+from forgetmi.run.spec import GivenModels, RunSpec
 from forgetmi.run.stored_spec import spec_text
 
 # Files that a run writes anew whenever it goes on, besides its pages
@@ -56,9 +58,9 @@ def finished_run(spec: RunSpec, directory: RunDirectory, *, replace: bool = Fals
             return None
 
         # The same words must still mean the same data and models
-        cohort, partition = load_data(spec)
-        write_partition(directory.partition, partition)
         _check_given(spec, directory, record)
+        cohort, partition = _data_again(spec, directory, record)
+        write_partition(directory.partition, partition)
         evaluation = Evaluation.read(directory.metrics)
     return Run(directory, cohort, partition, evaluation, finished_before=True)
 
@@ -90,6 +92,26 @@ def _refuse_altered(directory: RunDirectory, faults: list[Fault], *, replace: bo
         why = "the run would go on with what somebody altered"
         do = "Restore what is named below, or delete it: what is missing is made again."
         raise EvidenceError([dataclasses.replace(first, why=why, do=do), *altered])
+
+
+def _data_again(
+    spec: RunSpec, directory: RunDirectory, record: Record
+) -> tuple[Cohort, Partition]:
+    """The data as the run had them, also where the model it made has taken the place of the given original.
+
+    That model has forgotten the patients of this request; the run's own copy of the original has not.
+    """
+    path = spec.given.original
+    made = record.model("after").weights
+    replaced = path is not None and (path / FACTS).exists()
+    if not replaced or path is None or read_facts(path / FACTS)["weights"] != made:
+        return load_data(spec)
+
+    given = GivenModels(directory.model(ORIGINAL), spec.given.retrained)
+    cohort, partition = load_data(dataclasses.replace(spec, given=given))
+    stored = read_partition(directory.partition, cohort)
+    # The sets must be the same; how they came about was written then
+    return cohort, dataclasses.replace(partition, notes=stored.notes)
 
 
 def _check_given(spec: RunSpec, directory: RunDirectory, record: Record) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.cohort.model_patients import NAME, ModelPatients
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
@@ -68,9 +69,25 @@ class Prepared:
             },
         }
 
-    def save(self, directory: Path, model: ImageText | Ensemble, **extra: Any) -> str:
-        """Write a model of this family as a checkpoint; returns the digest of its weights."""
+    def save(
+        self,
+        directory: Path,
+        model: ImageText | Ensemble,
+        *,
+        patients: ModelPatients | None,
+        **extra: Any,
+    ) -> str:
+        """Write a model of this family as a checkpoint; returns the digest of its weights.
+
+        Args:
+            directory: Where.
+            model: The model.
+            patients: Whom it has seen; None = nobody knows.
+            extra: What else is kept with it.
+        """
         directory.parent.mkdir(parents=True, exist_ok=True)
+        if patients is not None:
+            extra[NAME] = patients.to_plain()
         if self.notices:
             extra["notices"] = list(self.notices)
         return checkpoint.save(

@@ -73,6 +73,7 @@ def stored_partition(root: Path, signals: Signals) -> Partition:
         cohort=stored.cohort,
         whole_patients=stored.whole_patients,
         notes=stored.notes,
+        unproved=stored.unproved,
     )
 
 

@@ -18,6 +18,7 @@ from forgetmi.audit.patient_scores import score_draw, standing_out, through
 from forgetmi.audit.result import Audit
 from forgetmi.audit.sets import audited_sets
 from forgetmi.audit.verdict import Verdict
+from forgetmi.cohort.partition_file import read_stored
 from forgetmi.core.arrays import codes
 from forgetmi.core.errors import EvaluationError, EvidenceError, Fault
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
@@ -47,7 +48,7 @@ def verdict(root: Path, record: Record) -> str:
     pooled, by_patient = _attacked_again(root, record, stored)
 
     # The verdict on all
-    again = decide(rule, pooled)
+    again = decide(rule, pooled, unproved=read_stored(directory.partition).unproved)
     same_outcome = again.outcome == record.decision.outcome
     if not same_outcome or not _close(_plain(stored.verdict), _plain(again)):
         raise EvidenceError(

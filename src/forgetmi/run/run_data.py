@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from forgetmi.cohort.canaries import keep_out, read_canaries
+from forgetmi.cohort.canaries import check_kept_out, keep_out, read_canaries
 from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
@@ -19,6 +19,7 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.partition import Partition
 from forgetmi.run import workflow
+from forgetmi.run.given_patients import check_retrained, divide_for_given
 from forgetmi.run.prepared import (
     Prepared,
     Progress,
@@ -26,7 +27,7 @@ from forgetmi.run.prepared import (
     trained_rows,
     without_download,
 )
-from forgetmi.run.spec import GivenModels, RunSpec
+from forgetmi.run.spec import RunSpec
 
 # Partitions of one cohort that stay in memory: a benchmark goes back and forth between them
 PARTITIONS = 64
@@ -87,6 +88,14 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
     if options.canaries is not None:
         canaries = read_canaries(options.canaries, cohort)
         forget = canaries.request()
+
+    # The checkpoint of a given model names the patients it has seen
+    if spec.given.original is not None:
+        divided = divide_for_given(spec, cohort, forget)
+        check_retrained(spec.given.retrained, cohort, divided)
+        if canaries is not None:
+            check_kept_out(canaries, divided, cohort)
+        return divided
 
     # A further withdrawal keeps the sets of the run before.
     if options.after is not None:
@@ -213,7 +222,7 @@ def _data_options(spec: RunSpec) -> RunSpec:
         images=spec.images,
         text=spec.text,
         model=spec.model,
-        given=GivenModels(original=spec.given.original),
+        given=replace(spec.given, retrained=()),
         split_seed=split_seed(spec),
         partition=spec.partition,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forgetmi.cohort.model_patients import patients_of
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
@@ -31,7 +32,7 @@ from forgetmi.run import workflow
 from forgetmi.run.claim import claim
 from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.prepared import open_checkpoint
+from forgetmi.run.prepared import open_checkpoint, trained_rows
 from forgetmi.run.run_data import OpenedRun, load_data
 from forgetmi.run.shadow_plan import (
     Plan,
@@ -114,16 +115,20 @@ def make_shadow(
 
     # Trained on its half of the patients
     if not directory.model(name).exists():
+        half = _half(partition, patients, patients[:1])
         model, _ = workflow.train(
             prepared=prepared,
-            partition=_half(partition, patients, patients[:1]),
+            partition=half,
             recipe=spec.training,
             seed=seed,
             resume=directory.state(name),
             progress=progress,
             device=device_of(spec),
         )
-        prepared.save(directory.model(name), model, role="shadow", seed=seed)
+        seen = patients_of(
+            cohort, half, trained=trained_rows(half), forgotten=np.empty(0, np.int64)
+        )
+        prepared.save(directory.model(name), model, patients=seen, role="shadow", seed=seed)
 
     directory.drop_state(name)
 

@@ -26,7 +26,7 @@ from forgetmi.core.ranges import (
     range_faults,
 )
 from forgetmi.core.registry import Registry, cohorts, methods
-from forgetmi.core.serialization import from_plain
+from forgetmi.core.serialization import LATER, from_plain
 from forgetmi.core.yaml_text import read_yaml_values
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.request import RequestSpec
@@ -102,12 +102,38 @@ class GivenModels:
     Args:
         original: Checkpoint directory of the original; its architecture, vocabulary and image size are used then.
         retrained: Checkpoint directories of models of the same kind trained without the forgotten.
+        trained_on: List of the patients that the original was trained on (CSV, as a forget list), for one from
+            elsewhere; a checkpoint made here says so itself.
+        trained_as_split: The original comes from elsewhere and was trained on the rows that the cohort's split column
+            calls train, and on no others.
     """
 
     original: Path | None = None
     retrained: tuple[Path, ...] = ()
+    trained_on: Path | None = field(default=None, metadata=LATER)
+    trained_as_split: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
+        faults = []
+        if self.original is None and (self.trained_on is not None or self.trained_as_split):
+            faults.append(
+                Fault(
+                    "whom a model was trained on is given without the model",
+                    where="given",
+                    do="Give the original, too.",
+                )
+            )
+        if self.trained_on is not None and self.trained_as_split:
+            faults.append(
+                Fault(
+                    "whom the original was trained on is given twice",
+                    where="given",
+                    do="Give the list, or say that it was trained as the cohort's split says.",
+                )
+            )
+        if faults:
+            raise SpecError(faults)
+
         # Without the original nothing says what the models were prepared with
         if self.retrained and self.original is None:
             raise SpecError(

@@ -20,6 +20,7 @@ from forgetmi.model.train import TrainingTrace
 from forgetmi.run import workflow
 from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.given_patients import patients_after
 from forgetmi.run.original_training import log_path, train_original
 from forgetmi.run.prepared import fit_missing_gate, open_checkpoint
 from forgetmi.run.relearn import relearn
@@ -93,7 +94,10 @@ def _make_and_store(
     # The checkpoint is written last: it says that the model is finished.
     weights = parameter_digest(model)
     write_json(directory.trace(name), {**trace, "cost": asdict(meter.cost), "weights": weights})
-    data.prepared.save(directory.model(name), model, role=name, seed=model_seed(spec, name))
+    patients = patients_after(spec, data.cohort, data.partition, role=name)
+    data.prepared.save(
+        directory.model(name), model, patients=patients, role=name, seed=model_seed(spec, name)
+    )
     directory.drop_state(name)
     return model
 

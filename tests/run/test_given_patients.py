@@ -1,0 +1,151 @@
+"""A given original decides who may be called never seen; where it does not, there is no verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forgetmi.cohort.partition_file import read_partition, write_partition
+from forgetmi.core.cohort import Cohort
+from forgetmi.core.errors import CheckpointError, PartitionError, SpecError
+from forgetmi.core.partition import NEVER_SEEN, Partition
+from forgetmi.model.checkpoint_facts import facts_digest
+from forgetmi.run.given_patients import UNPROVED, patients_after, patients_in
+from forgetmi.run.run_data import load_data
+from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, read_yaml, to_plain, write_yaml
+from tests.runs import TINY
+
+
+def given(run: Path, name: str = "original", **changes: object) -> RunSpec:
+    """A further run on a model of a finished one, with another seed."""
+    spec = dataclasses.replace(TINY, seed=77, given=GivenModels(run / "models" / name))
+    return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
+
+
+def never_seen(sets: Partition, cohort: Cohort) -> set[str]:
+    return {str(one) for name in NEVER_SEEN for one in cohort.patient[sets.rows(name)]}
+
+
+def unnamed(checkpoint: Path, folder: Path) -> Path:
+    """A copy of a checkpoint that does not name its patients, as older ones."""
+    copy = folder / "elsewhere"
+    shutil.copytree(checkpoint, copy)
+    facts = json.loads((copy / "model.json").read_text())
+    del facts["digest"], facts["extra"]["patients"]
+    (copy / "model.json").write_text(json.dumps({**facts, "digest": facts_digest(facts)}))
+    return copy
+
+
+def test_every_model_of_a_run_names_its_patients(signed_run: Path) -> None:
+    cohort, sets = load_data(TINY)
+    forgotten = set(cohort.patient[sets.forget])
+    retained = set(cohort.patient[sets.retain])
+    for name in ("original", "unlearned", "retrain-0", "retrain-1"):
+        known = patients_in(signed_run / "models" / name)
+        assert known is not None
+        with_forgotten = name == "original"
+        assert {*known.trained.patients} == (retained | forgotten if with_forgotten else retained)
+        assert {*known.forgotten.patients} == (set() if with_forgotten else forgotten)
+        assert {*known.holdout.patients} == set(cohort.patient[sets.holdout])
+
+
+def test_another_seed_calls_nobody_trained_on_never_seen(signed_run: Path) -> None:
+    known = patients_in(signed_run / "models" / "original")
+    assert known is not None
+    cohort, sets = load_data(given(signed_run))
+    _, drawn_anew = load_data(dataclasses.replace(TINY, seed=77))
+
+    assert not {*known.trained.patients} & never_seen(sets, cohort)
+    assert {*known.trained.patients} & never_seen(drawn_anew, cohort)  # what it would have been
+    assert not sets.unproved
+
+
+def test_whoever_was_forgotten_stays_so_and_is_not_measured_again(signed_run: Path) -> None:
+    cohort, before = load_data(TINY)
+    _, sets = load_data(given(signed_run, "unlearned"))
+    assert set(sets.earlier) == set(before.forget)
+    assert not set(sets.of_request().forget) & set(before.forget)
+
+    after = patients_after(given(signed_run, "unlearned"), cohort, sets, role="unlearned")
+    assert after is not None
+    assert {*after.forgotten.patients} == set(cohort.patient[sets.forget])
+
+
+def test_an_earlier_partition_must_be_that_of_the_model(signed_run: Path, tmp_path: Path) -> None:
+    cohort, before = load_data(TINY)
+    (tmp_path / "list.csv").write_text(f"patient_digest\n{cohort.patient[before.retain[0]]}\n")
+    further = PartitionSpec(forget_list=tmp_path / "list.csv", after=signed_run / "partition.json")
+    _, sets = load_data(given(signed_run, "unlearned", partition=further))
+    assert set(sets.earlier) == set(before.forget)
+
+    with pytest.raises(PartitionError, match="not that of the given original"):
+        load_data(given(signed_run, "original", partition=further))
+
+
+def test_a_model_from_elsewhere_needs_a_list(signed_run: Path, tmp_path: Path) -> None:
+    cohort, before = load_data(TINY)
+    model = unnamed(signed_run / "models" / "original", tmp_path)
+    spec = dataclasses.replace(TINY, seed=77, given=GivenModels(model))
+    _, sets = load_data(spec)
+    assert sets.unproved == UNPROVED
+    assert patients_after(spec, cohort, sets, role="unlearned") is None
+    assert patients_after(spec, cohort, sets, role="retrain-0") is not None
+
+    # The file keeps it
+    write_partition(tmp_path / "partition.json", sets)
+    assert read_partition(tmp_path / "partition.json", cohort).unproved == UNPROVED
+
+    # A list proves it, also of patients whom the cohort does not have
+    trained = [
+        str(one) for one in dict.fromkeys(cohort.patient[np.union1d(before.forget, before.retain)])
+    ]
+    (tmp_path / "trained.csv").write_text("\n".join(["patient_digest", *trained, "f" * 16]))
+    listed = dataclasses.replace(spec.given, trained_on=tmp_path / "trained.csv")
+    _, proved = load_data(dataclasses.replace(spec, given=listed))
+    assert not proved.unproved
+    assert not set(trained) & never_seen(proved, cohort)
+    assert any("1 of the list are not in the cohort" in note for note in proved.notes)
+
+
+def test_what_a_model_names_is_not_overruled(signed_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "trained.csv").write_text("patient_digest\n" + "a" * 16 + "\n")
+    model = signed_run / "models" / "original"
+    with pytest.raises(SpecError, match="names the patients it was trained on"):
+        load_data(given(signed_run, given=GivenModels(model, trained_on=tmp_path / "trained.csv")))
+    elsewhere = unnamed(model, tmp_path)
+    with pytest.raises(SpecError, match="does not say whom the original was trained on"):
+        load_data(given(signed_run, given=GivenModels(elsewhere, trained_as_split=True)))
+
+
+def test_a_retrained_model_that_saw_them_is_refused(signed_run: Path) -> None:
+    models = signed_run / "models"
+    wrong = GivenModels(models / "original", (models / "original",))
+    with pytest.raises(SpecError, match="studies that are to be forgotten"):
+        load_data(given(signed_run, given=wrong))
+    right = GivenModels(models / "original", (models / "retrain-0",))
+    load_data(dataclasses.replace(TINY, given=right))
+
+
+def test_an_altered_list_of_patients_is_refused(signed_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(signed_run / "models" / "original", copy)
+    facts = json.loads((copy / "model.json").read_text())
+    del facts["digest"]
+    facts["extra"]["patients"]["trained"]["patients"].pop()
+    (copy / "model.json").write_text(json.dumps({**facts, "digest": facts_digest(facts)}))
+    with pytest.raises(CheckpointError, match="not those of their root"):
+        patients_in(copy)
+
+
+def test_options_that_came_later_are_written_where_they_are_used(tmp_path: Path) -> None:
+    assert "trained_on" not in to_plain(TINY)["given"]
+    spec = dataclasses.replace(TINY, given=GivenModels(Path("/m"), trained_on=Path("/list.csv")))
+    (tmp_path / "spec.yaml").write_text(write_yaml(spec))
+    assert read_yaml(tmp_path / "spec.yaml").given == spec.given
+    with pytest.raises(SpecError, match="without the model"):
+        GivenModels(trained_as_split=True)
