@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
+from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run.spec import PartitionSpec, RunSpec, TextSpec
 
@@ -52,3 +55,12 @@ def new_key(path: Path) -> Path:
     public = ["openssl", "pkey", "-in", str(path), "-pubout", "-out", f"{path}.pub"]
     subprocess.run(public, check=True, capture_output=True)
     return path
+
+
+def unnamed(checkpoint: Path, copy: Path) -> Path:
+    """A copy of a checkpoint that does not name the patients it has seen, as older ones do not."""
+    shutil.copytree(checkpoint, copy)
+    facts = json.loads((copy / "model.json").read_text())
+    del facts["digest"], facts["extra"]["patients"]
+    (copy / "model.json").write_text(json.dumps({**facts, "digest": facts_digest(facts)}))
+    return copy

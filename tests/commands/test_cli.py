@@ -19,7 +19,7 @@ from forgetmi.core.errors import EvaluationError, SpecError
 from forgetmi.core.signals import Signals
 from forgetmi.run.spec import read_yaml, write_yaml
 from tests.evidence.copied_runs import states
-from tests.runs import SMALL
+from tests.runs import SMALL, unnamed
 
 MODEL = [
     "--model.stem-width",
@@ -539,25 +539,28 @@ def test_one_process_computes_in_shares(steps: tuple[Path, list[str]], capsys: A
     assert facts["shares of a batch"] == 2
 
 
-def test_another_training_side_is_refused(steps: tuple[Path, list[str]], capsys: Any) -> None:
+def test_a_checkpoint_names_its_training_side(steps: tuple[Path, list[str]], capsys: Any) -> None:
     folder, cohort = steps
+    words = ["unlearn", *cohort, "--split-seed", "5", "--method.epochs", "1"]
+    of_original = json.loads((folder / "original.partition.json").read_text())
+    trained = {*of_original["forget"], *of_original["retain"]}
+
+    # Whatever the seed, the sets are the model's
     assert (
-        main(
-            [
-                "unlearn",
-                *cohort,
-                "--split-seed",
-                "5",
-                "--checkpoint",
-                str(folder / "original"),
-                "--out",
-                str(folder / "wrong"),
-                "--method.epochs",
-                "1",
-            ]
-        )
-        == 2
+        main([*words, "--checkpoint", str(folder / "original"), "--out", str(folder / "s5")]) == 0
     )
+    found = json.loads((folder / "s5.partition.json").read_text())
+    assert {*found["forget"], *found["retain"]} == trained
+    assert (found["holdout"], found["validation"]) == (
+        of_original["holdout"],
+        of_original["validation"],
+    )
+
+    # An older one does not name them; the partition next to it is another one then
+    older = unnamed(folder / "original", folder / "older")
+    shutil.copy(folder / "original.partition.json", folder / "older.partition.json")
+    capsys.readouterr()
+    assert main([*words, "--checkpoint", str(older), "--out", str(folder / "wrong")]) == 2
     assert "training side" in capsys.readouterr().err
     assert not (folder / "wrong").exists()
 

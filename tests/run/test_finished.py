@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from forgetmi.cli import main
+from forgetmi.cohort.partition_file import write_partition
 from forgetmi.core.errors import EvidenceError, PartitionError, SpecError
 from forgetmi.evidence.record_files import read_record
 from forgetmi.evidence.verify import verify
@@ -149,6 +150,8 @@ def test_a_given_original_must_be_the_same_or_what_was_made_of_it(
     service.symlink_to(run / "models" / "original")
     spec = dataclasses.replace(TINY, given=GivenModels(original=service))
     replace(run / "spec.yaml", write_yaml(spec).encode())
+    (run / "partition.json").unlink()
+    write_partition(run / "partition.json", load_data(spec)[1])
     finish(spec, run, command=COMMAND)
 
     # The model in service was replaced: by the unlearned one, then by another

@@ -18,7 +18,7 @@ from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.run.given_patients import UNPROVED, patients_after, patients_in
 from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, read_yaml, to_plain, write_yaml
-from tests.runs import TINY
+from tests.runs import TINY, unnamed
 
 
 def given(run: Path, name: str = "original", **changes: object) -> RunSpec:
@@ -29,16 +29,6 @@ def given(run: Path, name: str = "original", **changes: object) -> RunSpec:
 
 def never_seen(sets: Partition, cohort: Cohort) -> set[str]:
     return {str(one) for name in NEVER_SEEN for one in cohort.patient[sets.rows(name)]}
-
-
-def unnamed(checkpoint: Path, folder: Path) -> Path:
-    """A copy of a checkpoint that does not name its patients, as older ones."""
-    copy = folder / "elsewhere"
-    shutil.copytree(checkpoint, copy)
-    facts = json.loads((copy / "model.json").read_text())
-    del facts["digest"], facts["extra"]["patients"]
-    (copy / "model.json").write_text(json.dumps({**facts, "digest": facts_digest(facts)}))
-    return copy
 
 
 def test_every_model_of_a_run_names_its_patients(signed_run: Path) -> None:
@@ -89,7 +79,7 @@ def test_an_earlier_partition_must_be_that_of_the_model(signed_run: Path, tmp_pa
 
 def test_a_model_from_elsewhere_needs_a_list(signed_run: Path, tmp_path: Path) -> None:
     cohort, before = load_data(TINY)
-    model = unnamed(signed_run / "models" / "original", tmp_path)
+    model = unnamed(signed_run / "models" / "original", tmp_path / "elsewhere")
     spec = dataclasses.replace(TINY, seed=77, given=GivenModels(model))
     _, sets = load_data(spec)
     assert sets.unproved == UNPROVED
@@ -117,7 +107,7 @@ def test_what_a_model_names_is_not_overruled(signed_run: Path, tmp_path: Path) -
     model = signed_run / "models" / "original"
     with pytest.raises(SpecError, match="names the patients it was trained on"):
         load_data(given(signed_run, given=GivenModels(model, trained_on=tmp_path / "trained.csv")))
-    elsewhere = unnamed(model, tmp_path)
+    elsewhere = unnamed(model, tmp_path / "elsewhere")
     with pytest.raises(SpecError, match="does not say whom the original was trained on"):
         load_data(given(signed_run, given=GivenModels(elsewhere, trained_as_split=True)))
 

@@ -62,7 +62,7 @@ def test_a_padded_vocabulary_works_to_the_checkpoint_and_back(tmp_path: Path, sm
     )
 
     # The checkpoint holds all rows, the pieces of the tokenizer, and the notice.
-    digest = prepared.save(tmp_path / "model", build(prepared.spec, seed=0))
+    digest = prepared.save(tmp_path / "model", build(prepared.spec, seed=0), patients=None)
     loaded = checkpoint.load(tmp_path / "model")
     assert loaded.digest == digest
     assert loaded.vocabulary == WORDS
@@ -142,7 +142,7 @@ def test_conversions_reach_the_checkpoint(tmp_path: Path, small: Any) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file({name: value.half() for name, value in weights.items()}, folder / "model.safetensors")
     prepared = prepare(folder, small)
-    prepared.save(tmp_path / "model", build(prepared.spec, seed=0))
+    prepared.save(tmp_path / "model", build(prepared.spec, seed=0), patients=None)
     extra = json.loads((tmp_path / "model" / "model.json").read_text())["extra"]
     assert extra["notices"] == [
         "23 weights of the pretrained text encoder were float16 and became float32"

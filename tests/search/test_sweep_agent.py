@@ -19,6 +19,7 @@ from forgetmi.core.partition import Partition
 from forgetmi.methods.cf_k import CFk
 from forgetmi.model.initialise import build
 from forgetmi.run import workflow
+from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.prepared import Prepared
 from forgetmi.run.spec import RunSpec, applied, write_yaml
 from forgetmi.search.objectives import scores_of
@@ -99,7 +100,7 @@ def test_a_parameter_of_the_agent_is_that_of_the_file(
     if name == "given.retrained":
         one["given.original"] = "original"
     assert main([*sweep_command(tmp_path), *words_of(one)]) == 0
-    assert tried == [applied(SPEC, one, where="file")]
+    assert tried == [absolute(applied(SPEC, one, where="file"))]
     assert tried != [SPEC]
 
 
@@ -146,7 +147,7 @@ def test_nested_parameters_of_the_agent_and_options_of_a_person(
     assert (tried[1].batch_size, tried[1].training.bf16, tried[1].given.retrained) == (
         4,
         True,
-        (Path("b"),),
+        (Path("b").absolute(),),
     )
 
 
@@ -190,7 +191,7 @@ def test_an_option_without_a_default_may_be_a_parameter() -> None:
     )
     assert (own.out, spec.cohort.path, spec.cohort.classes) == (
         Path("x"),
-        Path("a.csv"),
+        Path("a.csv").absolute(),
         ("no", "yes"),
     )
 

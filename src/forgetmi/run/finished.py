@@ -94,9 +94,7 @@ def _refuse_altered(directory: RunDirectory, faults: list[Fault], *, replace: bo
         raise EvidenceError([dataclasses.replace(first, why=why, do=do), *altered])
 
 
-def _data_again(
-    spec: RunSpec, directory: RunDirectory, record: Record
-) -> tuple[Cohort, Partition]:
+def _data_again(spec: RunSpec, directory: RunDirectory, record: Record) -> tuple[Cohort, Partition]:
     """The data as the run had them, also where the model it made has taken the place of the given original.
 
     That model has forgotten the patients of this request; the run's own copy of the original has not.
