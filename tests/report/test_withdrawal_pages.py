@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from forgetmi.audit.expectation import expectation, sentences
 from forgetmi.audit.memory_removed import NO_MEMORY, MemoryRemoved
+from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import ChannelVerdict, Outcome
 from forgetmi.evidence.request import RequestSpec, Withdrawal
 from forgetmi.report import rendering
@@ -159,6 +161,29 @@ def test_one_line_where_all_channels_agree_and_a_table_where_they_differ(bare: R
     text = text_of(render_report(replace(bare, audit=unmeasured)))
     assert "Radiograph: not measured, hence NOT RESOLVABLE (too few)." in text
     assert "Nothing could be measured against retrained models." in text
+
+
+def test_what_was_expected_stands_beside_what_came_out(bare: ReportFacts) -> None:
+    facts = with_audit(bare, "NOT RESOLVABLE")
+    assert facts.audit is not None
+    models = dict.fromkeys(("original", "unlearned", "retrain-0", "retrain-1"), "0a" * 32)
+    draws = (replace(facts.audit.draws[0], models=models),)
+    facts = replace(facts, audit=replace(facts.audit, draws=draws))
+
+    # The function that a withdrawal asks beforehand, with the audit's own numbers
+    beforehand = expectation(patients=16, never_seen=52.0, retrained=2, rule=Rule())
+    assert not beforehand.can_show
+    (sentence,) = sentences(beforehand)
+    text = text_of(render_report(facts))
+    assert f"Expected beforehand {sentence} Came out With 16 patients and 2 retrained" in text
+
+    # Where a withdrawal said it, its own words
+    said = text_of(render_report(replace(facts, expected=("It was said so.",))))
+    assert "Expected beforehand It was said so. Came out" in said
+
+    # Without retrained models nothing can be shown
+    lone = replace(facts, audit=replace(facts.audit, draws=(replace(draws[0], models={}),)))
+    assert "This audit cannot say FORGOTTEN: it takes" in text_of(render_report(lone))
 
 
 def test_what_came_out_is_said_with_the_margin(bare: ReportFacts) -> None:

@@ -102,6 +102,7 @@ class ReportFacts:
         duplicates: Near-duplicates of what was withdrawn; None = not looked for.
         audit: The audit; None = none was made.
         withdrawal: Number of the request, due date, ground, who signs off, and since when the new model serves.
+        expected: What was said before the run that its audit can show; empty = it is said of the audit's numbers.
         examples: Only where the cohort allows images in reports (`Cohort.show_images`); the first six are shown.
     """
 
@@ -123,4 +124,5 @@ class ReportFacts:
     duplicates: NearDuplicates | None = None
     audit: Audit | None = None
     withdrawal: RequestSpec = field(default_factory=RequestSpec)
+    expected: tuple[str, ...] = ()
     examples: tuple[Example, ...] = field(default=())

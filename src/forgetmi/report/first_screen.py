@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from forgetmi.audit.delta import DeltaEstimate
+from forgetmi.audit.expectation import expectation, sentences
 from forgetmi.audit.result import Audit
 from forgetmi.core.model_names import is_retrained
+from forgetmi.report.content import ReportFacts
 from forgetmi.report.number_text import many, plain
 from forgetmi.report.verdict_text import CHANNELS, SHORT, estimate
 
@@ -22,10 +24,10 @@ def agreement(audit: Audit) -> str:
         for channel in judged
         if channel.deltas is not None
     }
-    sentences = []
+    lines = []
     if measured:
         widest = max(measured.values(), key=_half_width)
-        sentences.append(
+        lines.append(
             f"All views agree ({', '.join(measured)}): {outcome}. The widest interval of the difference to retraining "
             f"is {estimate(widest)}; up to ±{plain(audit.declared.rule.margin)} counts as none."
         )
@@ -34,8 +36,28 @@ def agreement(audit: Audit) -> str:
     for channel in judged:
         if channel.deltas is None:
             name = CHANNELS[channel.channel]
-            sentences.append(f"{name}: not measured, hence {outcome} ({channel.reason}).")
-    return " ".join(sentences)
+            lines.append(f"{name}: not measured, hence {outcome} ({channel.reason}).")
+    return " ".join(lines)
+
+
+def expected(facts: ReportFacts) -> str:
+    """What the audit could show at best, known before anything was measured; "" without an audit.
+
+    The same function says it before a run, from the number of patients and models and the rule alone.
+    """
+    if facts.expected or facts.audit is None:
+        return " ".join(facts.expected)
+
+    # Never-seen patients as the verdict weighted them
+    verdict = facts.audit.verdict
+    effective = [one.deltas.effective for one in verdict.channels if one.deltas is not None]
+    beforehand = expectation(
+        patients=verdict.forgotten,
+        never_seen=min(effective, default=verdict.never_seen),
+        retrained=_references(facts.audit),
+        rule=facts.audit.declared.rule,
+    )
+    return " ".join(sentences(beforehand))
 
 
 def came_out(audit: Audit) -> str:

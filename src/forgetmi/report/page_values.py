@@ -71,7 +71,7 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
         "answer": verdict_text.ANSWERS[facts.audit.verdict.outcome],
         "agreement": first_screen.agreement(facts.audit),
         "came_out": first_screen.came_out(facts.audit),
-        "expected": "",
+        "expected": first_screen.expected(facts),
         "channel_lines": verdict_text.channel_lines(facts.audit),
         "memory": memory_text.memory_lines(facts.audit.memory),
         "memory_basis": memory_text.memory_basis(facts.audit.memory),

@@ -51,6 +51,11 @@ class RunDirectory:
         return self.root / "notices.json"
 
     @property
+    def expected(self) -> Path:
+        """What a withdrawal said beforehand that its audit can show; other runs have none."""
+        return self.root / "expected.json"
+
+    @property
     def metrics(self) -> Path:
         """All scores."""
         return self.root / "metrics.json"

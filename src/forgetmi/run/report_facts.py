@@ -55,6 +55,9 @@ def gather(
     partition = partition.of_request()
     info: MethodInfo = spec.method.info
 
+    # What was said beforehand is about the run's own audit, not about one that pools several
+    expected = stored_expectation(directory) if audit is None else ()
+
     # What the run stored
     if audit is None and directory.audit.exists():
         audit = stored_audit(directory.audit)
@@ -95,6 +98,7 @@ def gather(
         duplicates=duplicates,
         audit=audit,
         withdrawal=spec.request,
+        expected=expected,
         examples=examples(cohort, partition, reading=spec.images.reading),
     )
 
@@ -104,6 +108,22 @@ def converted(directory: RunDirectory) -> list[str]:
     values = read_json(directory.notices, what="the notices", do="Restore the file.")
     stored = from_plain(_Notices, {"images": values}, where=directory.notices.name)
     return [run_text.converted(notice, number) for notice, number in sorted(stored.images.items())]
+
+
+def stored_expectation(directory: RunDirectory) -> tuple[str, ...]:
+    """What a withdrawal said beforehand that its audit can show; empty = it said nothing."""
+    if not directory.expected.exists():
+        return ()
+    values = read_json(directory.expected, what="what was expected", do="Restore the file.")
+    plain = {"sentences": values.get("sentences")} if isinstance(values, dict) else values
+    return from_plain(_Expected, plain, where=directory.expected.name).sentences
+
+
+@dataclasses.dataclass(frozen=True)
+class _Expected:
+    """Of the content of expected.json, the words."""
+
+    sentences: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
