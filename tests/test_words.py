@@ -56,6 +56,7 @@ STORED = ('"shares of a batch"', '"what the original says"')
 STAY = {
     "run/shadow_plan.py": {"asked"},
     "run/shadows.py": {"asked"},
+    "search/study.py": {"tell"},
     "search/sweep.py": {"tell"},
 }
 

@@ -88,11 +88,11 @@ def read_requests(
     if faults:
         raise EvidenceError(list(dict.fromkeys(faults)))
 
-    asked = []
+    found = []
     for of_request, named in zip(rows.values(), subjects, strict=True):
         reference, received, ground = keys[of_request[0]]
-        asked.append(Asked(reference, days[received], ground, named))
-    return tuple(asked)
+        found.append(Asked(reference, days[received], ground, named))
+    return tuple(found)
 
 
 def _keys(table: StringTable) -> list[tuple[str, str, str]]:
