@@ -177,7 +177,7 @@ def test_a_signed_record_is_not_replaced_unasked(
     before = states(run)
     second = unsigned(signed_run, tmp_path / "unsigned")
     for how, why in (
-        (Recording(other), "signed by another key already"),
+        (Recording(other), "signed by another key"),
         (Recording(sign_key, second), "it follows another record"),
         (Recording(None, second), "it follows another record"),
     ):
@@ -287,9 +287,12 @@ def test_a_finished_run_is_signed_as_it_is_without_its_data(
     run = unsigned(signed_run, tmp_path)
     before = read_record(run)
     done = Run(RunDirectory(run), None, None, None)  # type: ignore[arg-type]
+    keep_record(done, TINY, Recording(None, signed_run))
+    placed = dataclasses.replace(before, number=2, previous=read_record(signed_run).digest)
+    assert read_record(run) == placed
     keep_record(done, TINY, Recording(sign_key))
-    signed = verify(run, key=Path(f"{sign_key}.pub")).record
-    assert signed == dataclasses.replace(before, signer=signed.signer)
+    signed = verify(run, key=Path(f"{sign_key}.pub"), previous=[signed_run]).record
+    assert signed == dataclasses.replace(placed, signer=signed.signer)
 
 
 def test_what_an_unsigned_record_says_is_compared_before_it_is_signed(

@@ -215,17 +215,19 @@ def _signed_already(
     if faults:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         why = f"these are not as it says: {', '.join(names[:_SHOWN])}{more}"
+        do = "Restore them"
     elif moved:
         why = "it follows another record than the one that is given"
+        do = "Leave out --previous"
     else:
-        why = f"the record is signed by another key already: {old.signer[:16]}, yours is {signer[:16]}"
+        why = f"it is signed by another key: {old.signer[:16]}, yours is {signer[:16]}"
+        do = "Give no key: after a change of keys a record stays valid under the old one"
 
     return EvidenceError(
         Fault(
             "the run's record is signed, and is kept as it is",
             where=f"{root.name}/{RECORD}",
             why=why,
-            do="Restore what was changed, or give --replace with --sign-key: the old record is kept as the one before "
-            "the new one.",
+            do=f"{do}, or give --replace with --sign-key: the old record is kept as the one before the new one.",
         )
     )
