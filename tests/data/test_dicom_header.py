@@ -24,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from forgetmi.data import dicom_codestream, dicom_file
 from forgetmi.data.decode import ImageFault, read_image
 from tests.data.dicom_files import (
     SHAPE,
@@ -352,6 +353,50 @@ def test_a_decoder_that_panics_is_a_fault(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("forgetmi.data.dicom._pixels", raising(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         decoded(tmp_path / "x.dcm", dicom())
+
+
+_NOTHING = b"\xfe\xff\x00\xe0" + bytes(4)
+_IMPLICIT = data_set(file_bytes(dicom(syntax=ImplicitVRLittleEndian)))
+_END = b"\xfe\xff\xdd\xe0" + bytes(4)
+ENDLESS: dict[str, tuple[bytes, str]] = {
+    "zeros": (bytes(40_000), "far more elements"),
+    "zeros after the preamble": (bytes(128) + b"DICM" + bytes(40_000), "far more elements"),
+    "meta information": (
+        bytes(128) + b"DICM" + b"\x02\0\x10\0UI\0\0" * 5_000,
+        "far more elements",
+    ),
+    "items of a sequence": (
+        b"\x08\0\x40\x11" + bytes([255] * 4) + _NOTHING * 5_000 + _END + _IMPLICIT,
+        "truncated or damaged",
+    ),
+    "items of a table": (
+        _IMPLICIT[:-5768]
+        + b"\x28\0\x10\x30"
+        + (8 * 5_000).to_bytes(4, "little")
+        + _NOTHING * 5_000
+        + _IMPLICIT[-5768:],
+        "far more elements",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_files_of_endless_elements_are_refused(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom_file, "_MOST_READINGS", 2_000)
+    content, words = ENDLESS[case]
+    with pytest.raises(ImageFault, match=words):
+        decoded(tmp_path / "x.dcm", content)
+    assert similarity(decoded(tmp_path / "x.dcm", _IMPLICIT).pixels) > 0.9999
+
+
+def test_endless_parts_of_compressed_pixels_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom_codestream, "_MOST_FRAGMENTS", 1_000)
+    with pytest.raises(ImageFault, match="far more parts"):
+        decoded(tmp_path / "x.dcm", jpeg(PixelData=_NOTHING * 2_000 + _END))
 
 
 def test_the_index_of_a_disc_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from forgetmi.data.decoded import ImageFault
@@ -16,6 +17,10 @@ _J2K, _JPEG = b"\xff\x4f\xff\x51", b"\xff\xd8"
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 _MOST_BOX_BYTES = 4096
+
+# Most parts of a compressed image.
+_MOST_FRAGMENTS = 100_000
+
 _BYTE = 8
 
 
@@ -199,17 +204,18 @@ def _fragments(image: Any) -> list[bytes]:
     """The items of compressed pixels without the offset table."""
     from pydicom.encaps import generate_fragments
 
-    items = list(generate_fragments(image.PixelData))
+    items = list(islice(generate_fragments(image.PixelData), _MOST_FRAGMENTS + 1))
+    if len(items) > _MOST_FRAGMENTS:
+        raise ImageFault("PixelData of the DICOM image has far more parts than an image")
     return items[1:]
 
 
 def _frames(image: Any) -> int:
     """How many frames the compressed pixels hold: by the offset table, or by the items that begin an image."""
-    from pydicom.encaps import parse_basic_offsets
-
-    offsets = parse_basic_offsets(image.PixelData)
-    if len(offsets) > 1:
-        return len(offsets)
+    # The first item is the table, 4 bytes a frame.
+    offsets = int.from_bytes(image.PixelData[4:8], "little") // 4
+    if offsets > 1:
+        return offsets
 
     # Without a table every fragment that begins an image is a frame; RLE has one fragment a frame.
     fragments = [fragment for fragment in _fragments(image) if fragment]

@@ -48,6 +48,12 @@ MEANING_TAGS: list[Any] = [
 # Nothing else is parsed: no name, number or date of a patient is ever read.
 TAGS = [*PIXEL_TAGS, *MEANING_TAGS]
 
+# Most readings of a file's header: an element takes two or three, and an image has some hundred elements. The sequences
+# that are parsed have an item or a few.
+_MOST_READINGS = 100_000
+_MOST_ITEMS = 1000
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+
 _DISC_INDEX = "1.2.840.10008.1.3.10"
 _META_GROUP = 0x0002
 
@@ -165,7 +171,41 @@ def _elements(file: BinaryIO, names: list[str]) -> Any:
 def _read(file: BinaryIO, names: list[Any], *, pixels: bool = True) -> Any:
     from pydicom import dcmread
 
-    return dcmread(file, force=True, specific_tags=names, stop_before_pixels=not pixels)
+    counted: Any = _CountedFile(file)
+    image = dcmread(counted, force=True, specific_tags=names, stop_before_pixels=not pixels)
+    for name in ("ModalityLUTSequence", "VOILUTSequence"):
+        value = image.get_item(name).value if name in image else None
+        if isinstance(value, bytes) and max(map(value.count, _ITEMS)) > _MOST_ITEMS:
+            raise _too_many()
+    return image
+
+
+class _CountedFile:
+    """A file that is not read without end: zeros, or items of nothing, are a million elements of 8 bytes each.
+
+    Args:
+        file: The file, at its start.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._readings = 0
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ImageFault: The file was read more often than an image needs.
+        """
+        self._readings += 1
+        if self._readings > _MOST_READINGS:
+            raise _too_many()
+        return self._file.read(size)
+
+
+def _too_many() -> ImageFault:
+    return ImageFault("the DICOM file has far more elements than an image, or is none")
 
 
 def _meta(file: BinaryIO) -> tuple[Any, int]:
@@ -173,7 +213,8 @@ def _meta(file: BinaryIO) -> tuple[Any, int]:
     from pydicom.dataset import FileMetaDataset
     from pydicom.filereader import read_dataset, read_preamble
 
-    read_preamble(file, force=True)
+    counted: Any = _CountedFile(file)
+    read_preamble(counted, force=True)
 
     # Group 2 is always explicit and little endian.
     start = file.seek(0, io.SEEK_CUR)
@@ -182,7 +223,7 @@ def _meta(file: BinaryIO) -> tuple[Any, int]:
     if group != b"\x02\0":
         return FileMetaDataset(), start
     meta = read_dataset(
-        file, False, True, stop_when=lambda tag, kind, length: tag.group != _META_GROUP
+        counted, False, True, stop_when=lambda tag, kind, length: tag.group != _META_GROUP
     )
     return meta, file.seek(0, io.SEEK_CUR)
 
