@@ -34,6 +34,7 @@ from tests.core.together import (
     prepared,
     unlearned_in_double,
 )
+from tests.processes import started
 
 # The slow test has every method, and these two besides.
 KINDS = ("forget_mi", "forget_mi bf16", "jit", "forget_mi shares", "scrub shares")
@@ -50,11 +51,8 @@ def free_port() -> int:
 def both(folder: Path, kinds: tuple[str, ...], *, epochs: int) -> list[dict[str, torch.Tensor]]:
     """What each of two processes finds."""
     keep_start(folder, epochs=epochs)
-    context = torch.multiprocessing.get_context("spawn")
     port = free_port()
-    running = [context.Process(target=child, args=(rank, port, folder, kinds)) for rank in (0, 1)]
-    for one in running:
-        one.start()
+    running = [started(child, rank, port, folder, kinds) for rank in (0, 1)]
     for one in running:
         one.join(600)
     assert [one.exitcode for one in running] == [0, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 import sys
@@ -45,6 +46,7 @@ def without_gate_fit(call: Callable[..., Any]) -> Callable[..., Any]:
     return patch.object(workflow, "fit_gate", new=lambda *given, **more: None)(call)
 
 
+@functools.cache
 def prepared() -> tuple[Any, Any]:
     cohort = SyntheticCohort(patients=30, seed=3, size=32).load()
     sets = partition(cohort, forget=12.0, seed=3)

@@ -7,19 +7,20 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from forgetmi.cli import main
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import ForgetMIError, SpecError
 from forgetmi.methods.retrain import Retrain
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
 from forgetmi.run.spec import write_yaml
+from tests.processes import started
 from tests.runs import SMALL, TINY
 
 SAME = (
@@ -88,6 +89,12 @@ def test_the_same_run_again_changes_nothing(whole: Path) -> None:
     assert contents(whole) == before
 
 
+def in_silence(words: list[str]) -> None:
+    """A command in a process of its own, which says nothing."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    sys.exit(main(words))
+
+
 @pytest.mark.parametrize(
     "moment",
     [
@@ -100,18 +107,14 @@ def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_pat
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(SMALL))
     root = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "forgetmi.cli", "run", "--spec", str(spec), "--out", str(root)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ,
-    )
+    process = started(in_silence, ["run", "--spec", str(spec), "--out", str(root)])
     deadline = time.monotonic() + 120
-    while not (root / moment).exists() and process.poll() is None and time.monotonic() < deadline:
+    while not (root / moment).exists() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.002)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_alive(), "the run ended before it could be killed"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (root / "metrics.json").exists()
     finish(SMALL, root, command=["forgetmi", "run"])
     assert contents(root) == contents(whole)
