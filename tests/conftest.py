@@ -56,6 +56,19 @@ def blank_figures() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+@pytest.fixture(scope="module")
+def quick_gate() -> Iterator[None]:
+    """The gate is fitted in a few steps: its whole fit takes a quarter second a model.
+
+    For modules whose runs are compared with each other alone; `tests/model/test_gate.py` has the whole fit.
+    """
+    from forgetmi.model.fit_gate import fit_gate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(fit_gate.__kwdefaults__, "steps", 20)
+        yield
+
+
 @pytest.fixture(scope="session")
 def small(_own_cache: None) -> Small:
     """A cohort of 40 patients; see `prepare_small`."""

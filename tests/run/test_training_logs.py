@@ -7,8 +7,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,8 +29,11 @@ from forgetmi.run.finish import finish
 from forgetmi.run.spec import write_yaml
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.original import watched
-from tests.run.test_pipeline import contents
+from tests.processes import started
+from tests.run.test_pipeline import contents, in_silence
 from tests.runs import SMALL, TINY
+
+pytestmark = pytest.mark.usefixtures("quick_gate")
 
 SHORT = dataclasses.replace(TINY, training=Recipe(epochs=2), request=SMALL.request)
 RUNS = {
@@ -95,22 +96,18 @@ def test_a_killed_run_resumes_to_the_same_bits(whole: tuple[str, Path], tmp_path
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(RUNS[name]))
     root = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "forgetmi.cli", "run", "--spec", str(spec), "--out", str(root)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ,
-    )
+    process = started(in_silence, ["run", "--spec", str(spec), "--out", str(root)])
     deadline = time.monotonic() + 120
     while (
         not (root / "state/original.pt").exists()
-        and process.poll() is None
+        and process.is_alive()
         and time.monotonic() < deadline
     ):
         time.sleep(0.002)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_alive(), "the run ended before it could be killed"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (root / "models/original").exists()
     finish(RUNS[name], root, command=["forgetmi", "run"])
     assert contents(root) == contents(first)
