@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from forgetmi.run.withdrawal_plan import Asking
 
 # Fields of a run that a withdrawal decides itself, or the model in service
-_OWN = ("partition", "request", "given", "images", "text", "model")
+_OWN = ("partition", "request", "images", "text", "model")
 USED = tuple(field.name for field in fields(RunSpec) if field.name not in _OWN)
 
 
@@ -93,7 +93,7 @@ def withdraw(argv: Sequence[str]) -> int:
         only=USED,
         base=base,
     )
-    _check(options)
+    _check(options, spec, base or spec)
 
     # What carries it out is imported after the help was printed
     from forgetmi.commands.withdraw_steps import carry_out
@@ -102,9 +102,12 @@ def withdraw(argv: Sequence[str]) -> int:
         return carry_out(_asking(spec, options), options, list(argv), result)
 
 
-def _check(options: WithdrawOptions) -> None:
+def _check(options: WithdrawOptions, spec: RunSpec, base: RunSpec) -> None:
     """Refuse options that contradict each other; all faults at once."""
     faults = []
+    if spec.given.original not in (None, base.given.original):
+        do = "Name the model in service with --model alone."
+        faults.append(Fault("two models are given", where="--given.original", do=do))
     if options.list is not None and options.requests:
         do = "Give one of the two."
         faults.append(Fault("a list and numbers of requests are given", where="--requests", do=do))

@@ -111,8 +111,8 @@ def read_policy(path: Path) -> PolicyFile:
     faults = []
     if not policy.accept:
         faults.append(Fault("it accepts nothing", where=f"{path.name}, accept", do=_DO))
-    for key, text in policy.words.items():
-        if not text.strip():
+    for key, words in policy.words.items():
+        if not words.strip():
             faults.append(Fault("it is blank", where=f"{path.name}, {key}", do=_DO))
     when = policy.when
     if (when.at_most_patients or 1) < 1 or when.at_least_retrained < 0:

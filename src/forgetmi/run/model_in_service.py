@@ -110,12 +110,12 @@ def starting_spec(model: ModelInService) -> RunSpec:
                 holdout=made_by.partition.holdout,
             ),
             request=RequestSpec(),
-            given=GivenModels(),
+            given=GivenModels(original=model.checkpoint),
             retrains=RunSpec.retrains,
         )
 
     # What `train` stores with a checkpoint
-    spec = RunSpec()
+    spec = RunSpec(given=GivenModels(original=model.checkpoint))
     if "recipe" in model.extra:
         where = f"{model.checkpoint.name}/{FACTS}"
         recipe = from_plain(Recipe, model.extra["recipe"], where=where)

@@ -26,7 +26,7 @@ from forgetmi.requests.processing import ForgetList, gather_entries
 from forgetmi.requests.request_list import Asked, read_requests
 from forgetmi.run.model_in_service import ModelInService, retraining_cost_of, standing
 from forgetmi.run.run_data import divide, refuse_identifiers
-from forgetmi.run.spec import GivenModels, RunSpec
+from forgetmi.run.spec import RunSpec
 
 FORGET_LIST = "forget_list.csv"
 
@@ -171,7 +171,7 @@ def run_spec(asking: Asking, requests: Sequence[Withdrawal], forget_list: Path) 
         in_service=asking.in_service or None,
         each=tuple(requests) if len(requests) > 1 else (),
     )
-    given = GivenModels(original=model.checkpoint, retrained=spec.given.retrained)
+    given = replace(spec.given, original=model.checkpoint)
     return replace(spec, partition=partition, request=request, given=given)
 
 
