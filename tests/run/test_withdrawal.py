@@ -334,7 +334,9 @@ def test_one_batch_of_several_requests(
         ("R0002", "2026-11-09", "2026-12-09"),
     ]
     assert runs[0].request.due == "2026-12-01"
-    assert "R0003 is left out" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "R0003: nothing to unlearn: of those it names, 1 never trained on (holdout)" in said
+    assert "it is closed with that reason" in said
 
 
 def test_requests_of_the_ledger_by_number(

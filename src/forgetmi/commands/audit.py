@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from forgetmi.commands.command_line import command_line
+from forgetmi.commands.json_output import json_output
 from forgetmi.core.errors import Fault, SpecError
 
 
@@ -21,11 +22,13 @@ class AuditOptions:
         out: Folder for audit.json and the pages; empty = report-2 in the only run, or the next number that is free: a
             record names the run's own audit and pages, which stay. Needed for several runs or with shadow models.
         shadows: Directory that ``forgetmi shadows`` wrote.
+        json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     out: Path | None = None
     shadows: Path | None = None
+    json: bool = False
 
 
 def audit(argv: Sequence[str]) -> None:
@@ -53,4 +56,5 @@ def audit(argv: Sequence[str]) -> None:
     # The attacks and pages are imported after the help was printed.
     from forgetmi.commands.audit_runs import audit_again
 
-    audit_again(options.runs, out=options.out, shadows=options.shadows)
+    with json_output(options.json) as result:
+        result.update(audit_again(options.runs, out=options.out, shadows=options.shadows))

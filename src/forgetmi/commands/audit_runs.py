@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from forgetmi.audit.result import Audit
 from forgetmi.cohort.partition_file import read_partition
@@ -21,13 +22,16 @@ from forgetmi.run.shadows import read_pools
 from forgetmi.run.spec import RunSpec, spec_of
 
 
-def audit_again(runs: Sequence[Path], *, out: Path | None, shadows: Path | None) -> None:
+def audit_again(runs: Sequence[Path], *, out: Path | None, shadows: Path | None) -> dict[str, Any]:
     """Audit finished runs, and print the verdict and where the pages are.
 
     Args:
         runs: Their directories, at least one.
         out: Where audit and pages go; None = beside the record of the only run, or into that run if it has none.
         shadows: Directory of shadow models; None = none.
+
+    Returns:
+        What ``--json`` says.
 
     Raises:
         SpecError: A run is not finished, the runs declared different rules, or ``out`` is the directory of a run.
@@ -39,6 +43,17 @@ def audit_again(runs: Sequence[Path], *, out: Path | None, shadows: Path | None)
     echo(summary(result))
     echo(f"Audit: {target.audit}")
     echo(f"Report: {target.report}")
+    verdict = result.verdict
+    return {
+        "verdict": result.outcome,
+        "channels": {channel.channel: channel.outcome for channel in verdict.channels},
+        "patients": verdict.forgotten,
+        "never_seen": verdict.never_seen,
+        "forget_sets": verdict.draws,
+        "statements": list(result.statements),
+        "audit": str(target.audit),
+        "report": str(target.report),
+    }
 
 
 def summary(result: Audit) -> str:

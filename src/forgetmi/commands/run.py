@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forgetmi.commands.entry_points import added_commands
+from forgetmi.commands.json_output import json_output
 from forgetmi.commands.options import parse
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.spec import write_yaml
+from forgetmi.run.spec import RunSpec, to_plain, write_yaml
 from forgetmi.run.track import Kind
 
 
@@ -26,6 +28,7 @@ class RunOptions:
         replace: Replace a signed record that does not hold any more by a new one, which follows it.
         track: Also hand losses and scores to a tracker: wandb (offline unless WANDB_MODE says otherwise), mlflow or
             tensorboard; never an identifier, a text or a path.
+        json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
     out: Path
@@ -34,6 +37,7 @@ class RunOptions:
     previous: Path | None = None
     replace: bool = False
     track: Kind = ""
+    json: bool = False
 
 
 def run(argv: Sequence[str]) -> None:
@@ -46,6 +50,12 @@ def run(argv: Sequence[str]) -> None:
         f"references, unlearn, evaluate and report.{_other_configurations()}",
     )
 
+    with json_output(options.json) as result:
+        _run(spec, options, list(argv), result)
+
+
+def _run(spec: RunSpec, options: RunOptions, argv: list[str], result: dict[str, Any]) -> None:
+    """Carry a run out, or say what it would do."""
     # What trains models is imported after the help was printed.
     from forgetmi.run.audit_stage import notice
     from forgetmi.run.finish import finish
@@ -56,10 +66,12 @@ def run(argv: Sequence[str]) -> None:
     # A key that cannot be used is found before hours of work.
     recording = Recording(options.sign_key, options.previous, options.replace)
     check(recording)
+    result.update(out=str(options.out.absolute()), dry_run=options.dry_run)
     if options.dry_run:
         from forgetmi.run.dry_run import check_run
 
         not_checked = check_run(spec, options.out)
+        result.update(spec=to_plain(spec), not_checked=not_checked)
         print(write_yaml(spec), end="")
         for line in not_checked:
             print(f"note: not checked: {line}", file=sys.stderr)
@@ -70,11 +82,32 @@ def run(argv: Sequence[str]) -> None:
         return
 
     done = finish(spec, options.out, command=["forgetmi", "run", *argv], how=recording)
+    result.update(result_of(done.directory, finished_before=done.finished_before))
 
     # The numbers of a run that was finished before are handed on once
     tracked_before = done.finished_before and (options.out / "tracking").exists()
     if options.track and not tracked_before:
         track_run(options.track, RunDirectory(options.out), model_names(spec), seed=spec.seed)
+
+
+def result_of(directory: RunDirectory, *, finished_before: bool) -> dict[str, Any]:
+    """What ``--json`` says of a finished run."""
+    from forgetmi.evidence.record_files import read_record
+
+    record = read_record(directory.root)
+    after = record.model("after")
+    return {
+        "finished_before": finished_before,
+        "verdict": record.decision.outcome,
+        "channels": dict(record.decision.channels),
+        "patients": len(record.subjects.patients),
+        "record": record.digest,
+        "signer": record.signer,
+        "model": str(directory.model(after.name)),
+        "weights": after.weights,
+        "report": str(directory.report),
+        "metrics": str(directory.metrics),
+    }
 
 
 def _other_configurations() -> str:

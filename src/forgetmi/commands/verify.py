@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from forgetmi.commands.command_line import command_line
+from forgetmi.commands.json_output import json_output
 from forgetmi.core.printable import printable
 from forgetmi.evidence.record import NOT_AUDITED
 from forgetmi.run.console import echo
@@ -26,6 +27,7 @@ class VerifyOptions:
         deleted: Models whose folders were deleted on purpose, e.g. --deleted original; without, a folder that is gone
             is a fault.
         recompute: What to compute again from the stored signals: metrics, the verdict, or nothing.
+        json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
     record: tyro.conf.Positional[Path]
@@ -33,6 +35,7 @@ class VerifyOptions:
     previous: tuple[Path, ...] = ()
     deleted: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     recompute: Literal["metrics", "verdict", "nothing"] = "nothing"
+    json: bool = False
 
 
 def verify(argv: Sequence[str]) -> None:
@@ -45,6 +48,12 @@ def verify(argv: Sequence[str]) -> None:
         "proof; with --recompute, compute a part again from the stored signals.",
     )
 
+    with json_output(options.json) as result:
+        _verify(options, result)
+
+
+def _verify(options: VerifyOptions, result: dict[str, Any]) -> None:
+    """Check, and say what holds and what was not checked."""
     # What reads and recomputes is imported after the help was printed.
     from forgetmi.evidence.verify import verify as check_record
     from forgetmi.run import recompute, recompute_verdict
@@ -80,6 +89,15 @@ def verify(argv: Sequence[str]) -> None:
     )
 
     # What holds, and what this command cannot show
+    record = checked.record
+    result.update(
+        record=record.digest,
+        number=record.number,
+        verdict=record.decision.outcome,
+        signer=record.signer,
+        holds=holds,
+        not_checked=unchecked,
+    )
     echo(printable(summary(checked.record)))
     for line in holds:
         echo(f"  holds: {printable(line)}")

@@ -15,7 +15,7 @@ from forgetmi.core.cost import Cost
 from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.printable import printable
 from forgetmi.evidence.record import Record
-from forgetmi.requests.processing import NEVER_TRAINED
+from forgetmi.requests.processing import NEVER_TRAINED, ForgetList
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
@@ -123,7 +123,7 @@ def _say_plan(asking: Asking, plan: Plan, result: dict[str, Any]) -> None:
             }
         )
     forget_list = plan.forget_list
-    notes = [*plan.notes, *forget_list.notes]
+    notes = [*plan.notes, *_notes_of_list(asking, forget_list)]
     for note in notes:
         echo(printable(f"  note: {note}"))
 
@@ -144,6 +144,17 @@ def _say_plan(asking: Asking, plan: Plan, result: dict[str, Any]) -> None:
         retraining=None if plan.cost is None else asdict(plan.cost),
         expected={**asdict(plan.expected), "sentences": expected},
     )
+
+
+def _notes_of_list(asking: Asking, forget_list: ForgetList) -> list[str]:
+    """What the list leaves out; of requests without anything to unlearn, what becomes of them here."""
+    then = (
+        "it is closed with that reason" if asking.ledger is not None else "there is no run for it"
+    )
+    notes = [f"{one.entry.name}: {one.reason}; {then}" for one in forget_list.nothing]
+
+    answered = tuple(f"{one.entry.name} is left out: " for one in forget_list.nothing)
+    return [*(note for note in forget_list.notes if not note.startswith(answered)), *notes]
 
 
 def _counts(plan: Plan) -> dict[str, int]:

@@ -20,6 +20,7 @@ from forgetmi.core.partition import NEVER_SEEN, Partition
 from forgetmi.evidence.request import RequestSpec, Withdrawal
 from forgetmi.requests.deadlines import Term, deadline
 from forgetmi.requests.entries import Entry, Kind, Scope
+from forgetmi.requests.grounds import ground_words
 from forgetmi.requests.ledger import Ledger
 from forgetmi.requests.policy import PolicyFile
 from forgetmi.requests.processing import ForgetList, gather_entries
@@ -288,7 +289,7 @@ def _entry_of(asking: Asking, asked: Asked, received: date, number: int) -> Entr
         received=received,
         due=deadline(received, asking.term, days=asking.days),
         term=asking.term,
-        ground=asked.ground or asking.ground,
+        ground=ground_words(asked.ground, asking.term) if asked.ground else asking.ground,
         scope=asking.scope,
         state="open",
         batch=None,

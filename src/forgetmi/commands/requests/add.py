@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.commands.command_line import command_line
+from forgetmi.commands.json_output import json_output
 from forgetmi.commands.requests.queue_page import check_page, write_page
-from forgetmi.commands.requests.wording import subject_count
+from forgetmi.commands.requests.wording import plain_entry, subject_count
 from forgetmi.requests.database import create
 from forgetmi.requests.days import read_past_day
 from forgetmi.requests.deadlines import DEFAULT_TERM, Term, deadline
@@ -35,6 +37,7 @@ class AddOptions:
         ledger: The ledger's file.
         key_file: The identifier key; empty = as for a cohort.
         page: Page of the queue to write anew once the ledger is changed; see forgetmi requests page.
+        json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
     who: Path
@@ -47,6 +50,7 @@ class AddOptions:
     ledger: Path = LEDGER
     key_file: Path | None = None
     page: Path | None = None
+    json: bool = False
 
 
 def add(argv: Sequence[str]) -> None:
@@ -58,6 +62,11 @@ def add(argv: Sequence[str]) -> None:
         description="Enter a withdrawal. Identifiers are read, turned into keyed digests, and not kept.",
     )
 
+    with json_output(options.json) as result:
+        _add(options, result)
+
+
+def _add(options: AddOptions, result: dict[str, Any]) -> None:
     check_page(options.page)
 
     # What the term decides: the deadline and, unless it is given, the legal ground
@@ -87,8 +96,11 @@ def add(argv: Sequence[str]) -> None:
 
     echo(f"{entry.name}: {subject_count(entry)}, {entry.scope}, {entry.state}, due {entry.due}")
 
+    twins = ledger.twins(entry)
+    result.update(plain_entry(entry), twins=[twin.name for twin in twins])
+
     # A second request of the same patients is allowed, but worth a look
-    for twin in ledger.twins(entry):
+    for twin in twins:
         same = twin.subjects & entry.subjects
         named = "some of the same" if same else "some who may be the same, in another spelling"
         echo(f"  note: {twin.name} ({twin.state}) names {named}")

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.named_people import names_somebody
 from forgetmi.commands.command_line import command_line
+from forgetmi.commands.json_output import json_output
 from forgetmi.commands.requests.queue_page import check_page, write_page
-from forgetmi.commands.requests.wording import entry_line
+from forgetmi.commands.requests.wording import entry_line, plain_entry
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import printable
 from forgetmi.evidence.verify import verify
@@ -36,6 +37,7 @@ class CloseOptions:
         ledger: The ledger's file.
         key_file: The identifier key, with which the note is searched for identifiers; empty = as for a cohort.
         page: Page of the queue to write anew once the ledger is changed; see forgetmi requests page.
+        json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
     request: tyro.conf.Positional[tuple[str, ...]]
@@ -46,6 +48,7 @@ class CloseOptions:
     ledger: Path = LEDGER
     key_file: Path | None = None
     page: Path | None = None
+    json: bool = False
 
 
 def close(argv: Sequence[str]) -> None:
@@ -57,6 +60,11 @@ def close(argv: Sequence[str]) -> None:
         description="Close requests by a run's record; or refuse them, hold them, open them again.",
     )
 
+    with json_output(options.json) as result:
+        _close(options, result)
+
+
+def _close(options: CloseOptions, result: dict[str, Any]) -> None:
     # A record is evidence of unlearning: it closes requests and does nothing else
     chosen = numbers(options.request)
     if not chosen:
@@ -85,8 +93,10 @@ def close(argv: Sequence[str]) -> None:
 
     # Where each request stands now, and what the record leaves open
     lines = []
+    result.update(requests=[], not_checked=list(unchecked))
     for entry in ledger.entries(chosen):
         lines.append(entry_line(entry))
+        result["requests"].append({**plain_entry(entry), "note": notes.get(entry.number, "")})
         if entry.number in notes:
             lines.append(f"  note: {printable(notes[entry.number])}")
     lines += [f"  not checked: {printable(line)}" for line in unchecked]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from forgetmi.commands.json_output import json_output
 from forgetmi.commands.options import parse
 from forgetmi.commands.requests.queue_page import check_page, write_page
 from forgetmi.core.errors import EvidenceError, Fault
@@ -14,6 +16,7 @@ from forgetmi.requests.entries import Kind, numbers
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.requests.processing import gather, next_command
 from forgetmi.run.console import echo
+from forgetmi.run.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class ProcessOptions:
         kind: Requests that name patients, or those that name single studies; one forget list holds one kind.
         ledger: The ledger's file.
         page: Page of the queue to write anew once the ledger is changed; see forgetmi requests page.
+        json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
     out: Path
@@ -33,6 +37,7 @@ class ProcessOptions:
     kind: Kind = "patient"
     ledger: Path = LEDGER
     page: Path | None = None
+    json: bool = False
 
 
 def process(argv: Sequence[str]) -> None:
@@ -45,6 +50,11 @@ def process(argv: Sequence[str]) -> None:
         description="Match open requests with a cohort and write one forget list for forgetmi run.",
     )
 
+    with json_output(options.json) as result:
+        _process(spec, options, result)
+
+
+def _process(spec: RunSpec, options: ProcessOptions, result: dict[str, Any]) -> None:
     check_page(options.page)
 
     # Ledger and cohort must have been made with the same identifier key
@@ -74,6 +84,14 @@ def process(argv: Sequence[str]) -> None:
     command = next_command(options.out, forget_list.entries, ledger.steps())
     echo(
         f"Forget list {batch}: {options.out} ({count})\nNext, with the cohort's options:  {command}"
+    )
+    result.update(
+        batch=batch,
+        forget_list=str(options.out),
+        requests=[entry.name for entry in forget_list.entries],
+        digests=len(forget_list.rows),
+        notes=list(forget_list.notes),
+        command=command,
     )
     write_page(options.page, options.ledger)
 

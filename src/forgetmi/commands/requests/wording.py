@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from forgetmi.core.printable import printable
 from forgetmi.requests.entries import Entry
 
@@ -21,6 +23,22 @@ def entry_line(entry: Entry) -> str:
         columns.append(f"record {entry.record[:16]}")
     # A ground is any text: on its own line it could pass for a request
     return printable("  ".join(columns))
+
+
+def plain_entry(entry: Entry) -> dict[str, Any]:
+    """One request in short, for JSON."""
+    return {
+        "request": entry.name,
+        "state": entry.state,
+        "received": entry.received,
+        "due": entry.due,
+        "ground": entry.ground,
+        "scope": entry.scope,
+        "patients": len(entry.patients),
+        "studies": len(entry.studies),
+        "batch": entry.batch,
+        "record": entry.record,
+    }
 
 
 def subject_count(entry: Entry) -> str:
