@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,13 @@ from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.signals import cross_entropy, log_probabilities, margin, pair_cosine
+from forgetmi.evaluation.signals import (
+    cross_entropy,
+    heads_of,
+    log_probabilities,
+    margin,
+    pair_cosine,
+)
 from forgetmi.model.collect import collect
 
 LENGTHS = np.array([5, 40, 7, 33, 2, 39, 6, 21, 9, 30])
@@ -212,3 +220,17 @@ def test_pair_cosine_closed_form() -> None:
         pair_cosine(_signals(flat, flat, image_embedding=right, text_embedding=up[:, :1]))
     with pytest.raises(EvaluationError, match="zero or not finite"):
         pair_cosine(_signals(flat, flat, image_embedding=right * 0, text_embedding=up))
+
+
+def test_all_heads_together_whatever_their_number() -> None:
+    draw = np.random.default_rng(0)
+    two = _signals(draw.normal(size=(5, 3)), draw.normal(size=(5, 3)))
+    three = replace(two, logits={**two.logits, "table": draw.normal(size=(5, 3))})
+    assert heads_of(three) == ("image", "text", "table", "both")
+    mean = np.mean([softmax(logits, axis=1) for logits in three.logits.values()], axis=0)
+    np.testing.assert_allclose(np.exp(log_probabilities(three, "both")), mean, rtol=1e-12)
+
+    one = replace(two, logits={"table": two.image_logits})
+    assert heads_of(one) == ("table",)
+    with pytest.raises(EvaluationError, match="no image head"):
+        log_probabilities(one, "image")

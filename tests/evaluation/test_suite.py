@@ -13,9 +13,11 @@ from forgetmi.core.errors import EvaluationError
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.signals import HEADS, log_probabilities
+from forgetmi.evaluation.signals import log_probabilities
 from forgetmi.evaluation.suite import evaluate, table
 from forgetmi.evaluation.utility import macro_auc
+
+HEADS = ("image", "text", "both")
 
 Toy = Callable[..., tuple[dict[str, Signals], Partition]]
 
@@ -379,3 +381,22 @@ def test_each_model_is_announced(toy_run: Toy) -> None:
     signals, partition = toy_run()
     evaluate(signals, partition, ordinal=False, seed=0, resamples=0, on_step=seen.append)
     assert seen == list(signals)
+
+
+def test_a_model_of_one_head_is_measured_by_it(toy_run: Toy) -> None:
+    signals, partition = toy_run()
+    whole = run((signals, partition))
+    alone = {
+        name: replace(one, logits={"text": one.text_logits}, embedding={})
+        for name, one in signals.items()
+    }
+    found = run((alone, partition))
+    assert score(found, "unlearned", "auc", head="text", on="test") == score(
+        whole, "unlearned", "auc", head="text", on="test"
+    )
+    assert {one.head for one in found.scores["unlearned"] if isinstance(one, Score)} == {"text"}
+
+    # Models of other heads are not compared.
+    signals["unlearned"] = alone["unlearned"]
+    with pytest.raises(EvaluationError, match="heads, classes or labels"):
+        run((signals, partition))

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetmi.core.batch import Outputs
+from forgetmi.core.errors import MethodError
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.clip_erase import CLIPErase, drift, pair_similarity
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.unlearning.loop import embeddings
+from forgetmi.unlearning.loop import embeddings, unimodal
 
 
 def outputs(image: Any, text: Any, joint: Any) -> Outputs:
@@ -60,7 +61,7 @@ def test_similarity_against_a_loop(seed: int, count: int, width: int) -> None:
     out = drawn(torch.Generator().manual_seed(seed), count, width, 1)
     cosines = [
         dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
-        for a, b in zip(*embeddings(out)[:2], strict=True)
+        for a, b in zip(*unimodal(out).values(), strict=True)
     ]
     slow = sum(max(0.0, cosine) for cosine in cosines) / count
     assert float(pair_similarity(out)) == pytest.approx(slow, rel=1e-9, abs=1e-12)
@@ -74,7 +75,8 @@ def test_drift_against_a_loop(seed: int, count: int, width: int, joint: int) -> 
     slow = 0.0
     for at in range(count):
         image, text, both = (
-            a[at] - b[at] for a, b in zip(embeddings(new), embeddings(old), strict=True)
+            a[at] - b[at]
+            for a, b in zip(embeddings(new).values(), embeddings(old).values(), strict=True)
         )
         slow += (
             math.sqrt(dot(image, image) + dot(text, text)) + math.sqrt(dot(both, both))
@@ -128,3 +130,8 @@ def test_consistency_holds_the_retained(unlearn: Any) -> None:
         for weight in (10.0, 1e-6)
     )
     assert held < 0.5 * free  # a fifth at most, whatever the rounding
+
+
+def test_a_single_modality_has_no_pairs() -> None:
+    with pytest.raises(MethodError, match="two modalities"):
+        pair_similarity(Outputs({}, {"image": torch.ones(2, 3)}))

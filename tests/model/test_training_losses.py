@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetmi.core.batch import Batch, Outputs
-from forgetmi.model.losses import base_loss, cross_entropy, ranking_loss
+from forgetmi.core.heads import added
+from forgetmi.model.losses import base_loss, base_loss_names, cross_entropy, ranking_loss
 
 ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "ranking_loss.json"
 
@@ -119,11 +120,32 @@ def test_base_loss_adds_its_parts():
     z_i, z_t, l_i, l_t = torch.randn(3, 5), torch.randn(3, 5), torch.randn(3, 4), torch.randn(3, 4)
     batch = Batch.image_text(torch.empty(3), torch.empty(3), torch.empty(3), label, study, study)
     loss = base_loss(Outputs.image_text(l_i, l_t, z_i, z_t), batch, ranking_weight=0.25)
-    assert float(loss.image) == float(cross_entropy(l_i, label))
-    assert float(loss.text) == float(cross_entropy(l_t, label))
+    assert float(loss.heads["image"]) == float(cross_entropy(l_i, label))
+    assert float(loss.heads["text"]) == float(cross_entropy(l_t, label))
     assert float(loss.ranking) == float(ranking_loss(z_i, z_t, label, study))
     assert float(loss.total) == pytest.approx(
-        float(loss.image + loss.text + 0.25 * loss.ranking), rel=1e-6
+        float(added(loss.heads) + 0.25 * loss.ranking), rel=1e-6
     )
     with pytest.raises(TypeError, match="embeddings"):
         base_loss(Outputs.image_text(l_i, l_t), batch)
+
+
+def test_base_loss_of_one_and_of_three_heads():
+    torch.manual_seed(0)
+    label, study = torch.tensor([0, 1, 2]), torch.arange(3)
+    logits = {name: torch.randn(3, 4) for name in ("image", "text", "table")}
+    embedding = {name: torch.randn(3, 5) for name in logits}
+    batch = Batch({}, label, study, study)
+
+    three = base_loss(Outputs(logits, embedding), batch)
+    pairs = [("image", "text"), ("image", "table"), ("text", "table")]
+    rankings = [ranking_loss(embedding[a], embedding[b], label, study) for a, b in pairs]
+    heads = [cross_entropy(logits[name], label) for name in logits]
+    assert float(three.total) == pytest.approx(float(sum(heads) + sum(rankings)), rel=1e-6)
+    assert base_loss_names(three.heads) == ("loss", "image", "text", "table", "ranking")
+    assert len(three.stacked()) == 5
+
+    # A single modality has nothing to be ranked against.
+    one = base_loss(Outputs({"table": logits["table"]}, {"table": embedding["table"]}), batch)
+    assert float(one.total) == float(cross_entropy(logits["table"], label))
+    assert float(one.ranking) == 0.0

@@ -73,11 +73,11 @@ def test_unchanged_samples_have_the_original_embeddings(
 ) -> None:
     found = average_over_augmentations(teacher, forget, forget.rows, [None])
     clean = tabulate(teacher, forget.batches(forget.rows))
-    assert torch.equal(found.image.rescaled, clean.image)
-    assert torch.equal(found.text.rescaled, clean.text)
+    assert torch.equal(found.rescaled["image"], clean.image)
+    assert torch.equal(found.rescaled["text"], clean.text)
     nothing = average_over_augmentations(teacher, forget, forget.rows, [Perturbation()])
-    assert torch.equal(nothing.image.vector, clean.image)
-    assert torch.equal(nothing.text.vector, clean.text)
+    assert torch.equal(nothing.means["image"].vector, clean.image)
+    assert torch.equal(nothing.means["text"].vector, clean.text)
 
 
 def test_washing_against_one_table_a_draw(small: Any, teacher: Any, forget: GuardedLoader) -> None:
@@ -85,7 +85,8 @@ def test_washing_against_one_table_a_draw(small: Any, teacher: Any, forget: Guar
     rows = forget.rows[::-1].copy()
     found = average_over_augmentations(teacher, forget, rows, changes)
     tables = [tabulate(teacher, forget.batches(rows, perturbation=change)) for change in changes]
-    for name, mean in (("image", found.image), ("text", found.text)):
+    assert list(found.means) == ["image", "text"]
+    for name, mean in found.means.items():
         stacked = torch.stack([getattr(table, name) for table in tables])
         assert torch.allclose(mean.vector, stacked.mean(0), atol=1e-6)
         assert torch.allclose(mean.length, stacked.norm(dim=2).mean(0), atol=1e-6)

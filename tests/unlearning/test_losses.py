@@ -9,7 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetmi.unlearning.losses import away, distance, keep, towards
+from forgetmi.core.batch import Outputs
+from forgetmi.core.errors import MethodError
+from forgetmi.model.losses import cross_entropy
+from forgetmi.unlearning.loop import embeddings, side_by_side, unimodal
+from forgetmi.unlearning.losses import (
+    away,
+    classification,
+    distance,
+    distillation,
+    head_distillation,
+    keep,
+    towards,
+)
 
 
 def test_distance_by_hand() -> None:
@@ -89,3 +101,35 @@ def test_towards_pulls_together_and_the_target_stays() -> None:
     assert student.grad is not None
     assert float(student.grad[0, 0]) > 0
     assert target.grad is None
+
+
+def test_heads_are_added_whatever_their_number() -> None:
+    torch.manual_seed(0)
+    label = torch.tensor([0, 1, -1])
+    logits = {name: torch.randn(3, 2) for name in ("image", "text", "table")}
+    teacher = Outputs({name: torch.randn(3, 2) for name in logits})
+
+    for heads in (("table",), ("image", "text"), ("image", "text", "table")):
+        out = Outputs({name: logits[name] for name in heads})
+        alone = [cross_entropy(logits[name], label) for name in heads]
+        assert float(classification(out, label)) == pytest.approx(float(sum(alone)), rel=1e-6)
+
+        taught = [
+            distillation(logits[name], teacher.logits[name], temperature=2.0) for name in heads
+        ]
+        found = head_distillation(out, teacher, temperature=2.0)
+        assert float(found) == pytest.approx(float(sum(taught)), rel=1e-6)
+
+    with pytest.raises(MethodError, match="no other head"):
+        head_distillation(Outputs({"other": logits["image"]}), teacher)
+
+
+def test_embeddings_side_by_side_leave_out_the_joint_one() -> None:
+    one, two = torch.zeros(3, 2), torch.ones(3, 4)
+    out = Outputs({}, {"image": one, "table": two, "joint": two})
+    assert torch.equal(side_by_side(out), torch.cat([one, two], dim=1))
+    assert list(embeddings(out)) == ["image", "table", "joint"]
+    with pytest.raises(MethodError, match="a joint one"):
+        embeddings(Outputs({}, {"image": one, "table": two}))
+    with pytest.raises(MethodError, match="needs a model with embeddings"):
+        unimodal(Outputs({}, {"joint": two}))

@@ -16,7 +16,7 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.signals import HEADS
+from forgetmi.evaluation.signals import heads_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def _utility_rows(
 ) -> list[HarmRow]:
     """Macro AUC of each head on all held-out patients."""
     table = []
-    for head in HEADS:
+    for head in heads_of(held_out.unlearned):
         try:
             difference = utility_difference(
                 held_out.unlearned,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import Channel
 from forgetmi.evaluation.patients import PatientScores, score_patients
 
+C = TypeVar("C", bound=str)
 KnowledgeByChannel = Mapping[Channel, AdversaryKnowledge]  # the same evidence through each channel
 
 
@@ -33,9 +35,7 @@ class Scored:
     scores: PatientScores
 
 
-def through(
-    knowledge: AdversaryKnowledge, channels: Sequence[Channel]
-) -> dict[Channel, AdversaryKnowledge]:
+def through(knowledge: AdversaryKnowledge, channels: Sequence[C]) -> dict[C, AdversaryKnowledge]:
     """The same evidence through each channel."""
     return {channel: replace(knowledge, channel=channel) for channel in channels}
 

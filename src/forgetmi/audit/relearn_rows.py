@@ -11,7 +11,7 @@ from forgetmi.core.errors import EvaluationError
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge, Relearning
 from forgetmi.evaluation.attacks.relearn import epochs_until
-from forgetmi.evaluation.signals import HEADS
+from forgetmi.evaluation.signals import heads_of
 
 
 def relearn_curves(knowledge: AdversaryKnowledge, draw: int) -> list[RelearnCurve]:
@@ -22,7 +22,8 @@ def relearn_curves(knowledge: AdversaryKnowledge, draw: int) -> list[RelearnCurv
         draw: Which forget set.
     """
     curves = []
-    for head, of_head in through(knowledge, HEADS).items():
+    heads = heads_of(knowledge.signals[ORIGINAL])
+    for head, of_head in through(knowledge, heads).items():
         try:
             for model, relearning in (of_head.relearning or {}).items():
                 curve = _curve(of_head, relearning, model=model, head=head, draw=draw)

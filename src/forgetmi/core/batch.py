@@ -148,12 +148,12 @@ class Outputs:
     @property
     def image_logits(self) -> Tensor:
         """Float[b, k] of the image head."""
-        return self._head(IMAGE)
+        return self.head(IMAGE)
 
     @property
     def text_logits(self) -> Tensor:
         """Float[b, k] of the text head."""
-        return self._head(TEXT)
+        return self.head(TEXT)
 
     @property
     def image_embedding(self) -> Tensor | None:
@@ -170,7 +170,12 @@ class Outputs:
         """Float[b, d]; None = the model has none."""
         return self.embedding.get(JOINT)
 
-    def _head(self, name: str) -> Tensor:
+    def head(self, name: str) -> Tensor:
+        """Float[b, k], the logits of one head.
+
+        Raises:
+            MethodError: The model has no such head.
+        """
         if name not in self.logits:
             raise MethodError(Fault(f"the model has no {name} head"))
         return self.logits[name]

@@ -13,12 +13,12 @@ Channel = Literal["image", "text", "both", "link"]
 CHANNELS: tuple[Channel, ...] = ("image", "text", "both", "link")
 
 
-def channel_signal(signals: Signals, channel: Channel, *, gallery: Signals) -> Floats:
+def channel_signal(signals: Signals, channel: str, *, gallery: Signals) -> Floats:
     """One number per image, larger = more like a training sample: the logit margin of a head, or the link's contrast.
 
     Args:
         signals: n images; of a head's channel all labelled.
-        channel: Which.
+        channel: Which: a head of the model, "both" for all of them together, or "link".
         gallery: For the link, signals of the same model whose reports are compared (`forgetmi.evaluation.link`).
 
     Raises:

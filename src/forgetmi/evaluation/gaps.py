@@ -138,8 +138,11 @@ class _Table:
         """Float[5, 1 + b] of a model."""
         faults, values = [], []
         for name, on in GAP_MEASURES:
-            measure = self.measured[model][name, head, on]
-            if isinstance(measure, Failed):
+            measure = self.measured[model].get((name, head, on))
+            if measure is None:
+                why = f"the model has no {head} head"
+                faults.append(Fault(f"{name} on {on} is missing", where=model, why=why))
+            elif isinstance(measure, Failed):
                 faults.append(Fault(f"{name} on {on} is missing", where=model, why=measure.reason))
             else:
                 values.append(measure.values)

@@ -18,9 +18,10 @@ from forgetmi.evaluation.membership import membership_auc
 from forgetmi.evaluation.metrics import MetricInfo, prediction_metrics
 from forgetmi.evaluation.scores import Measure, measure
 from forgetmi.evaluation.signals import (
-    HEADS,
+    BOTH,
     Head,
     cross_entropy,
+    heads_of,
     log_probabilities,
     margin,
     pair_cosine,
@@ -70,10 +71,8 @@ class Predictions:
 
     @property
     def logits(self) -> Floats:
-        """Of the image or text head; both heads together have none."""
-        # Read for a single head only
-        is_image = self.head == "image"
-        return self.signals.image_logits if is_image else self.signals.text_logits
+        """Of a single head; all heads together have none."""
+        return self.signals.of_head(self.head)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +80,13 @@ class MeasuredModel:
     """One model's signals, set by set and head by head.
 
     Args:
+        heads: Those it is measured by, see `forgetmi.evaluation.signals.heads_of`.
         sets: By reported name.
         all_images: Signals on all images of each set.
         predictions: By head and set, on the labelled images.
     """
 
+    heads: tuple[Head, ...]
     sets: Mapping[str, MeasuredSet]
     all_images: Mapping[str, Signals]
     predictions: Mapping[tuple[Head, str], Predictions]
@@ -93,14 +94,15 @@ class MeasuredModel:
 
 def measured_model(signals: Signals, sets: Mapping[str, MeasuredSet]) -> MeasuredModel:
     """Divide a model's signals into sets and heads."""
+    heads = heads_of(signals)
     all_images = {}
     predictions: dict[tuple[Head, str], Predictions] = {}
     for name, measured in sets.items():
         all_images[name] = signals.select(measured.rows)
         labelled = signals.select(measured.labelled)
-        for head in HEADS:
+        for head in heads:
             predictions[head, name] = Predictions(labelled, head)
-    return MeasuredModel(sets, all_images, predictions)
+    return MeasuredModel(heads, sets, all_images, predictions)
 
 
 def measure_model(
@@ -120,9 +122,9 @@ def measure_model(
         ordinal: Whether the classes are grades.
         seed: Root seed of the attack's splits.
     """
-    # Of both heads together, then of each head
+    # Of the pairs, then of each head
     yield from _pairs(model)
-    for head in HEADS:
+    for head in model.heads:
         yield from _utility(model, head, ordinal=ordinal)
         yield from _membership(model, head, seed=seed)
         yield from _to_retrained(model, head, retrained)
@@ -144,7 +146,7 @@ def _pairs(model: MeasuredModel) -> Iterator[Measure | Failed]:
         pair_auc,
         model.sets["forget"].all_images,
         model.sets["test"].all_images,
-        head="both",
+        head=BOTH,
         on="forget",
         note="P(image-report cosine on forget > on test)",
     )
@@ -154,7 +156,7 @@ def _utility(model: MeasuredModel, head: Head, *, ordinal: bool) -> Iterator[Mea
     """How well a head predicts each set."""
     for name, measured in model.sets.items():
         predictions = model.predictions[head, name]
-        classes = predictions.signals.image_logits.shape[1]
+        classes = predictions.signals.classes
         present = len(np.unique(predictions.signals.label))
 
         # Every metric of the table, with a note where classes are missing
@@ -305,8 +307,8 @@ def _to_original(
             note="nats",
         )
 
-        # The mean of both heads has probabilities, no logits.
-        if head != "both":
+        # The mean of all heads has probabilities, no logits.
+        if head != BOTH:
             yield measure(
                 "original_cosine",
                 partial(_mean_cosine, predictions, originals),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import reduce
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,18 +11,31 @@ from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.signals import Signals
 
-Head = Literal["image", "text", "both"]
-HEADS: tuple[Head, ...] = ("image", "text", "both")
+# The name of one head of a model, or "both" for all of them together
+Head: TypeAlias = str
+BOTH = "both"
+
+
+def heads_of(signals: Signals) -> tuple[Head, ...]:
+    """The heads a model is measured by: each of its own, and all together where there are several.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> heads_of(toy_knowledge().signals["original"])
+        ('image', 'text', 'both')
+    """
+    own = tuple(signals.logits)
+    return (*own, BOTH) if len(own) > 1 else own
 
 
 def log_probabilities(signals: Signals, head: Head) -> Floats:
-    """Log-probabilities of a head; "both" is the log of the mean of both heads' probabilities.
+    """Log-probabilities of a head; "both" is the log of the mean of all heads' probabilities.
 
     Returns:
         Float[n, k].
 
     Raises:
-        EvaluationError: Logits are not finite (the model diverged).
+        EvaluationError: Logits are not finite (the model diverged), or the model has no such head.
 
     Examples:
         >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
@@ -29,13 +43,12 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
         >>> np.exp(log_probabilities(original.select([0]), "both")).round(3)
         array([[0.999, 0.001, 0.001]])
     """
-    if head == "both":
-        image = log_probabilities(signals, "image")
-        text = log_probabilities(signals, "text")
-        return np.logaddexp(image, text) - np.log(2)
+    if head == BOTH:
+        single = [log_probabilities(signals, one) for one in signals.logits]
+        return reduce(np.logaddexp, single) - np.log(len(single))
 
     # A single head, from its logits
-    logits = signals.image_logits if head == "image" else signals.text_logits
+    logits = signals.of_head(head)
     bad = int((~np.isfinite(logits).all(1)).sum())
     if bad:
         raise EvaluationError(

@@ -63,7 +63,8 @@ def evaluate(
         measured is a `Failed` with the reason.
 
     Raises:
-        EvaluationError: Signals are of another cohort, lack rows, or disagree in classes or labels; all faults at once.
+        EvaluationError: Signals are of another cohort, lack rows, or disagree in heads, classes or labels; all faults
+            at once.
 
     Examples:
         >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
@@ -150,7 +151,7 @@ def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
 
     # Every model needs all rows that are measured
     rows = np.concatenate([partition.rows(source) for source in MEASURED.values()])
-    expected: tuple[int, list[int]] | None = None
+    expected: tuple[tuple[str, ...], int, list[int]] | None = None
     for name, of_model in signals.items():
         if of_model.cohort != partition.cohort:
             faults.append(Fault("the signals are of another cohort than the partition", where=name))
@@ -169,11 +170,13 @@ def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
 
         # The others must agree with the first complete model.
         labels = of_model.select(rows).label.tolist()
-        classes_and_labels = of_model.image_logits.shape[1], labels
+        comparable = tuple(of_model.logits), of_model.classes, labels
         if expected is None:
-            expected = classes_and_labels
-        if classes_and_labels != expected:
-            faults.append(Fault("the classes or labels differ from the other models'", where=name))
+            expected = comparable
+        if comparable != expected:
+            faults.append(
+                Fault("the heads, classes or labels differ from the other models'", where=name)
+            )
 
     if faults:
         raise EvaluationError(faults)

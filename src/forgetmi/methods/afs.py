@@ -21,7 +21,7 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, set_lr
-from forgetmi.unlearning.losses import classification, distillation
+from forgetmi.unlearning.losses import classification, head_distillation
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
@@ -147,12 +147,9 @@ class AFS:
             outputs, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight
         ).total
 
-        # And the original's outputs as targets, for both heads.
-        image = distillation(
-            outputs.image_logits, original.image_logits, temperature=self.temperature
-        )
-        text = distillation(outputs.text_logits, original.text_logits, temperature=self.temperature)
-        return [task, self.kd * (image + text)]
+        # And the original's outputs as targets, for each head.
+        distilled = head_distillation(outputs, original, temperature=self.temperature)
+        return [task, self.kd * distilled]
 
     def _query(self, loaders: GuardedLoaders, step: int) -> Iterator[Batch]:
         """The forget batches that a step estimates the risk on; each step continues where the last stopped."""

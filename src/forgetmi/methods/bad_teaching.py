@@ -18,7 +18,7 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode, split
-from forgetmi.unlearning.losses import distillation
+from forgetmi.unlearning.losses import head_distillation
 from forgetmi.unlearning.mixed import forgotten, mixed, portion
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of, tabulate
 
@@ -133,10 +133,5 @@ class BadTeaching:
         }
 
     def _divergence(self, outputs: Outputs, teacher: Outputs) -> Tensor:
-        """Distillation from a teacher, added over both heads."""
-        # The mean over the batch, for each head.
-        image = distillation(
-            outputs.image_logits, teacher.image_logits, temperature=self.temperature
-        )
-        text = distillation(outputs.text_logits, teacher.text_logits, temperature=self.temperature)
-        return image + text
+        """Distillation from a teacher, added over the heads."""
+        return head_distillation(outputs, teacher, temperature=self.temperature)

@@ -15,7 +15,7 @@ from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Number, Positive, Weight
 from forgetmi.data.noise import augmentation
 from forgetmi.model.image_text import ImageText
-from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentations
+from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
 from forgetmi.unlearning.head_space import HeadSpace
@@ -176,11 +176,10 @@ class CalibratedConsensus:
         # Each modality for itself.
         goal: dict[str, Tensor] = {}
         goal_logits: dict[str, Tensor] = {}
-        heads = {"image": teacher.img_model.fc1, "text": teacher.text_model.classifier}
-        for name, head in heads.items():
-            forgotten_mean: Mean = getattr(forgotten, name)
-            member_mean: Mean = getattr(members, name)
-            reference_mean: Mean = getattr(reference, name)
+        for name, head in teacher.heads.items():
+            forgotten_mean = forgotten.means[name]
+            member_mean = members.means[name]
+            reference_mean = reference.means[name]
 
             # The transport, in the coordinates that the head reads.
             space = HeadSpace(head)

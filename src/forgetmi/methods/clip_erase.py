@@ -6,19 +6,30 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.heads import added
+from forgetmi.core.modalities import JOINT
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, cycle, embeddings, minimise, set_mode
+from forgetmi.unlearning.loop import (
+    adamw,
+    cycle,
+    embeddings,
+    minimise,
+    set_mode,
+    side_by_side,
+    unimodal,
+)
 from forgetmi.unlearning.losses import keep
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
@@ -131,17 +142,23 @@ class CLIPErase:
 
 
 def pair_similarity(out: Outputs) -> Tensor:
-    """Mean over the samples of max(0, cos(image embedding, text embedding)); a scalar in [0, 1]."""
-    image, text, _ = embeddings(out)
-    return nn.functional.cosine_similarity(image, text, dim=1).clamp(min=0).mean()
+    """Mean over the samples of max(0, cosine) of each two modalities' embeddings, added; one pair is in [0, 1].
+
+    Raises:
+        MethodError: The model has a single modality.
+    """
+    similarities: dict[str, Tensor] = {}
+    for (one, a), (other, b) in combinations(unimodal(out).items(), 2):
+        cosine = nn.functional.cosine_similarity(a, b, dim=1)
+        similarities[f"{one} and {other}"] = cosine.clamp(min=0).mean()
+
+    if not similarities:
+        raise MethodError(Fault("this method needs a model of two modalities or more"))
+    return added(similarities)
 
 
 def drift(out: Outputs, original: Outputs) -> Tensor:
     """UR + MR: mean distance of the concatenated and of the joint embeddings from the original's; a scalar, >= 0."""
-    image, text, joint = embeddings(out)
-    original_image, original_text, original_joint = embeddings(original)
-
-    # C, image and text embedding side by side, and J, the joint one.
-    unimodal = torch.cat([image, text], dim=1)
-    original_unimodal = torch.cat([original_image, original_text], dim=1)
-    return keep(unimodal, original_unimodal) + keep(joint, original_joint)
+    # C, the embeddings side by side, and J, the joint one.
+    joint, original_joint = embeddings(out)[JOINT], embeddings(original)[JOINT]
+    return keep(side_by_side(out), side_by_side(original)) + keep(joint, original_joint)

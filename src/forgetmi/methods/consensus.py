@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Positive, Share, Weight
 from forgetmi.data.noise import Perturbation
 from forgetmi.model.image_text import ImageText
@@ -98,9 +97,7 @@ class Consensus:
         ]
         averaged = average_over_augmentations(teacher, forget, forget.rows, augmentations)
         clean = outputs_of(teacher, forget, forget.rows, context.cached)
-        goal = clean.replaced(
-            embedding={IMAGE: averaged.image.rescaled, TEXT: averaged.text.rescaled}
-        )
+        goal = clean.replaced(embedding=averaged.rescaled)
 
         # Train the encoders towards the goal.
         return distil(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.heads import each_head
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -103,10 +104,11 @@ class Delete:
 
     def _terms(self, outputs: Outputs, original: Outputs, label: Tensor) -> dict[str, Tensor]:
         """Divergence of each head from the original without the true class."""
-        # Each head for itself.
-        image = divergence(outputs.image_logits, original.image_logits, label, truth=self.truth)
-        text = divergence(outputs.text_logits, original.text_logits, label, truth=self.truth)
-        return {"image": image, "text": text}
+
+        def of_head(logits: Tensor, target: Tensor) -> Tensor:
+            return divergence(logits, target, label, truth=self.truth)
+
+        return each_head(of_head, outputs, original)
 
 
 def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:

@@ -139,7 +139,7 @@ class ForgetMI:
         forget_target = self._forget_target(teacher, forget, noise, context)
 
         # The distance that each embedding has to go at the start is its unit, if asked for.
-        scale = (1.0, 1.0, 1.0)
+        scale = None
         if self.normalise:
             clean = outputs_of(teacher, forget, forget.rows, context.cached)
             scale = start_distances(clean, forget_target)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Outputs
-from forgetmi.core.modalities import JOINT
+from forgetmi.core.modalities import JOINT, TEXT
 from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.model.image_text import ImageText
@@ -21,7 +21,16 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.derangement import derangement
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import Means, adamw, concatenate, embeddings, set_lr, set_mode, split
+from forgetmi.unlearning.loop import (
+    Means,
+    adamw,
+    concatenate,
+    embeddings,
+    set_lr,
+    set_mode,
+    side_by_side,
+    split,
+)
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
@@ -172,13 +181,9 @@ def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, original: Outpu
         retained: The student's, of retained pairs.
         original: The original's, of the same.
     """
-    image, text, joint = embeddings(forgotten)
-    image_goal, text_goal, joint_goal = embeddings(goal)
-    _, _, retained_joint = embeddings(retained)
-    _, _, original_joint = embeddings(original)
-
-    unimodal = torch.cat([image, text], dim=1)
-    unimodal_goal = torch.cat([image_goal, text_goal], dim=1)
+    joint, joint_goal = embeddings(forgotten)[JOINT], embeddings(goal)[JOINT]
+    retained_joint, original_joint = embeddings(retained)[JOINT], embeddings(original)[JOINT]
+    unimodal, unimodal_goal = side_by_side(forgotten), side_by_side(goal)
 
     # Decoupling of the forgotten; retention of joint and of unimodal embeddings.
     md = nn.functional.mse_loss(joint, joint_goal)
@@ -196,5 +201,5 @@ def decoupled(teacher: ImageText, own: OutputTable, foreign: Outputs) -> OutputT
         own: Its outputs of n pairs.
         foreign: Its outputs of n others, in the order of ``own``.
     """
-    _, foreign_text, _ = embeddings(foreign)
-    return own.replaced(embedding={JOINT: teacher.gate(own.image, foreign_text)})
+    joint = teacher.gate(own.image, embeddings(foreign)[TEXT])
+    return own.replaced(embedding={JOINT: joint})

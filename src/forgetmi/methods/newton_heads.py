@@ -17,11 +17,9 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import embeddings
+from forgetmi.unlearning.loop import unimodal
 from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
 from forgetmi.unlearning.teacher import frozen, looked_up_or_run
-
-HEADS = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -87,16 +85,11 @@ class NewtonHeads:
         if len(retain["label"]) == 0:
             raise MethodError(Fault("no retained image has a label", why="a head cannot be fitted"))
 
-        # Both heads, each for itself.
-        layers: dict[str, nn.Linear] = {
-            "image": student.img_model.fc1,
-            "text": student.text_model.classifier,
-        }
-
         # Everyone: the retained and the forgotten.
         label = torch.cat([retain["label"], forget["label"]])
-        for head in HEADS:
-            layer = layers[head]
+
+        # Each head for itself.
+        for head, layer in student.heads.items():
             noise = self._noise(layer, head, seed=context.seed)
             features = torch.cat([retain[head], forget[head]])
 
@@ -129,17 +122,14 @@ class NewtonHeads:
 @torch.no_grad()
 def _features(model: Model, batches: Iterable[Batch]) -> dict[str, Tensor]:
     """Embeddings of the samples with a label, with a constant 1 appended, and the labels."""
-    image: list[Tensor] = []
-    text: list[Tensor] = []
-    labels: list[Tensor] = []
+    found: dict[str, list[Tensor]] = {}
     for batch in batches:
         # Samples of unknown label are left out.
         known = batch.label >= 0
-        image_embedding, text_embedding, _ = embeddings(model(batch))
-        image.append(_with_constant(image_embedding[known]))
-        text.append(_with_constant(text_embedding[known]))
-        labels.append(batch.label[known].cpu())
-    return {"image": torch.cat(image), "text": torch.cat(text), "label": torch.cat(labels)}
+        for name, values in unimodal(model(batch)).items():
+            found.setdefault(name, []).append(_with_constant(values[known]))
+        found.setdefault("label", []).append(batch.label[known].cpu())
+    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 def _with_constant(values: Tensor) -> Tensor:

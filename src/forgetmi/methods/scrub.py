@@ -18,7 +18,7 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, minimise, set_lr, set_mode
-from forgetmi.unlearning.losses import distillation
+from forgetmi.unlearning.losses import head_distillation
 from forgetmi.unlearning.rewind import History, rewind
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
@@ -150,12 +150,8 @@ class Scrub:
         return self.lr * self.decay_rate**passed
 
     def _kd(self, outputs: Outputs, original: Outputs) -> Tensor:
-        """Distillation from the original, added over both heads."""
-        image = distillation(
-            outputs.image_logits, original.image_logits, temperature=self.temperature
-        )
-        text = distillation(outputs.text_logits, original.text_logits, temperature=self.temperature)
-        return image + text
+        """Distillation from the original, added over the heads."""
+        return head_distillation(outputs, original, temperature=self.temperature)
 
     def _descend(
         self, student: ImageText, batch: Batch, original: OutputTable | None, context: Context

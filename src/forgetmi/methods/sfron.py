@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.heads import added, each_head
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -152,13 +153,13 @@ class SFRon:
         return self.alpha * (1 + math.cos(math.pi * step / total)) / 2
 
     def _forget_loss(self, student: ImageText, batch: Batch) -> Tensor:
-        """Weighted cross-entropy of both heads on a forget batch."""
-        outputs = student(batch)
+        """Weighted cross-entropy of the heads on a forget batch, added."""
 
         # Each head has its own weights.
-        image = adaptive(outputs.image_logits, batch.label, power=self.adapt)
-        text = adaptive(outputs.text_logits, batch.label, power=self.adapt)
-        return image + text
+        def of_head(logits: Tensor) -> Tensor:
+            return adaptive(logits, batch.label, power=self.adapt)
+
+        return added(each_head(of_head, student(batch)))
 
 
 def adaptive(logits: Tensor, label: Tensor, *, power: float) -> Tensor:

@@ -165,7 +165,7 @@ class Sisa:
                 seed=context.seed,
                 batches=lambda rows, size: retain.for_training(size, rows=rows),
             )
-            context.count(trace, retain)
+            context.count(trace, retain, heads=member.heads)
 
         # What was done, and the log for the next request.
         context.facts.update({"shards affected": len(first), "slices trained again": len(steps)})

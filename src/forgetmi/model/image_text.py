@@ -52,6 +52,16 @@ class ImageText(nn.Module):
         """Where the weights are."""
         return self.img_model.fc1.weight.device
 
+    @property
+    def heads(self) -> dict[str, nn.Linear]:
+        """The classifier of each encoder, image before text."""
+        found: dict[str, nn.Linear] = {}
+        for head, root in HEADS.items():
+            layer = self.get_submodule(root)
+            assert isinstance(layer, nn.Linear)
+            found[head] = layer
+        return found
+
     def forward(self, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
         """Run both encoders and the gate; of several processes each computes a part, and all get all outputs.
 

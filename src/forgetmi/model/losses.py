@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import combinations
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.heads import added, each_head
 
 Similarity = Literal["dot", "cosine", "l2"]
 
@@ -87,21 +90,29 @@ def _similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
 
 
 class BaseLoss(NamedTuple):
-    """The loss a model is trained with, and its parts (ranking before its weight)."""
+    """The loss a model is trained with, and its parts: by head, and the ranking loss before its weight."""
 
     total: Tensor
-    image: Tensor
-    text: Tensor
+    heads: dict[str, Tensor]
     ranking: Tensor
+
+    def stacked(self) -> Tensor:
+        """The total and its parts, Float[heads + 2], as `base_loss_names` names them."""
+        return torch.stack([self.total, *self.heads.values(), self.ranking])
+
+
+def base_loss_names(heads: Iterable[str]) -> tuple[str, ...]:
+    """What a training's epoch calls the total and its parts: "loss", each head, "ranking"."""
+    return ("loss", *heads, "ranking")
 
 
 def base_loss(
     outputs: Outputs, batch: Batch, *, ordinal: bool = True, ranking_weight: float = 1.0
 ) -> BaseLoss:
-    """Cross-entropy of both heads plus the ranking loss.
+    """Cross-entropy of each head, plus the ranking loss of each two modalities.
 
     Args:
-        outputs: Of a model with embeddings.
+        outputs: Of a model with an embedding for each of its heads.
         batch: The samples, on the same device.
         ordinal: Whether the labels are grades.
         ranking_weight: Weight of the ranking loss, >= 0.
@@ -111,15 +122,23 @@ def base_loss(
 
     Source: Chauhan et al. 2020 (arXiv 2008.09884), supervised mode, equal weights.
     """
-    if outputs.image_embedding is None or outputs.text_embedding is None:
+    if not set(outputs.logits) <= set(outputs.embedding):
         raise TypeError("the ranking loss needs a model with embeddings")
 
-    # Each head on its own, and both embeddings against each other.
-    image = cross_entropy(outputs.image_logits, batch.label)
-    text = cross_entropy(outputs.text_logits, batch.label)
-    ranking = ranking_loss(
-        outputs.image_embedding, outputs.text_embedding, batch.label, batch.study, ordinal=ordinal
-    )
+    # Each head on its own, and the embeddings of each two against each other.
+    heads = each_head(lambda logits: cross_entropy(logits, batch.label), outputs)
+    rankings: dict[str, Tensor] = {}
+    for one, other in combinations(heads, 2):
+        rankings[f"{one} and {other}"] = ranking_loss(
+            outputs.embedding[one],
+            outputs.embedding[other],
+            batch.label,
+            batch.study,
+            ordinal=ordinal,
+        )
 
-    total = image + text + ranking_weight * ranking
-    return BaseLoss(total, image, text, ranking)
+    # A single modality has nothing to be ranked against.
+    everything = added(heads)
+    ranking = added(rankings) if rankings else torch.zeros_like(everything)
+    total = everything + ranking_weight * ranking
+    return BaseLoss(total, heads, ranking)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from forgetmi.core.batch import Batch, Epochs, Recorder
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText, executing, parameter_digest
-from forgetmi.model.losses import base_loss
+from forgetmi.model.losses import base_loss, base_loss_names
 from forgetmi.model.modes import learning
 from forgetmi.model.optimiser import training_optimiser
 from forgetmi.model.recipe import Recipe
@@ -30,7 +30,6 @@ from forgetmi.model.validate import validate
 
 logger = logging.getLogger(__name__)
 
-LOSSES = ("loss", "image", "text", "ranking")
 EpochRecord = dict[str, float | None]
 
 
@@ -39,9 +38,9 @@ class TrainingTrace:
     """What happened, epoch by epoch.
 
     Args:
-        epochs: For each epoch: mean ``loss`` and its parts ``image``, ``text`` and ``ranking``; ``steps`` and
-            ``samples``; ``seconds`` and ``cpu_seconds`` of training alone; where the model was validated
-            ``validation_loss`` (mean cross-entropy of both heads, added) and ``validation_auc_image`` / ``_text`` (mean
+        epochs: For each epoch: mean ``loss`` and its parts, ``image`` and ``text`` (by head) and ``ranking``; ``steps``
+            and ``samples``; ``seconds`` and ``cpu_seconds`` of training alone; where the model was validated
+            ``validation_loss`` (cross-entropy of the heads, added) and ``validation_auc_image`` / ``_text`` (mean
             one-vs-rest, None where undefined).
     """
 
@@ -227,7 +226,8 @@ def _epoch(
     first_step = epoch * steps_per_epoch
 
     step = first_step
-    sums = torch.zeros(len(LOSSES), device=model.device)
+    names = base_loss_names(model.heads)
+    sums = torch.zeros(len(names), device=model.device)
     samples = 0
     accumulated = 0  # batches whose gradients wait for the next step
     batches_of_step = 1
@@ -269,14 +269,14 @@ def _epoch(
 
     # Means over the samples.
     means = (sums / samples).tolist()
-    record: EpochRecord = dict(zip(LOSSES, means, strict=True))
+    record: EpochRecord = dict(zip(names, means, strict=True))
     record["steps"] = step - first_step
     record["samples"] = samples
     return record
 
 
 def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) -> Tensor:
-    """Total loss and its parts, Float[4]."""
+    """Total loss and its parts, as `base_loss_names` names them."""
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
         outputs = model(batch)
 
@@ -284,7 +284,7 @@ def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) ->
     outputs = outputs.each(Tensor.float)
 
     loss = base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight)
-    return torch.stack(loss)
+    return loss.stacked()
 
 
 def _step(

@@ -8,49 +8,47 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from forgetmi.core.batch import Epochs
+from forgetmi.core.batch import Epochs, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
 
 
 @torch.no_grad()
 def validate(model: ImageText, loader: Epochs) -> dict[str, float | None]:
-    """Cross-entropy of both heads, added, and the AUC of each, over the rows with a label.
+    """Cross-entropy of each head, added, and the AUC of each, over the rows with a label.
 
     Args:
         model: In any mode, which it keeps.
         loader: The rows to validate on.
 
     Returns:
-        ``validation_loss``, ``validation_auc_image`` and ``validation_auc_text``; None where they are undefined.
+        ``validation_loss``, and ``validation_auc_image``, ``validation_auc_text`` by head; None where they are
+        undefined.
     """
-    # Logits of both heads for every row.
-    image, text, label = [], [], []
+    # Logits of each head for every row.
+    outputs: list[Outputs] = []
+    label: list[Tensor] = []
     with evaluating(model):
         for batch in loader.epoch(0):
-            outputs = model(batch.to(model.device))
-            image.append(outputs.image_logits)
-            text.append(outputs.text_logits)
+            outputs.append(model(batch.to(model.device)))
             label.append(batch.label)
 
     # Only rows with a label.
     labels = torch.cat(label)
     labelled = labels >= 0
-    image_logits = torch.cat(image).cpu()[labelled]
-    text_logits = torch.cat(text).cpu()[labelled]
+    logits: dict[str, Tensor] = {}
+    for head in model.heads:
+        logits[head] = torch.cat([one.head(head) for one in outputs]).cpu()[labelled]
     labels = labels[labelled]
     if len(labels) == 0:
-        return {"validation_loss": None, "validation_auc_image": None, "validation_auc_text": None}
+        return {"validation_loss": None, **{f"validation_auc_{head}": None for head in logits}}
 
     # Logits in float64: the loss of a sure model is a difference of large numbers.
     loss = 0.0
-    loss += float(cross_entropy(image_logits.double(), labels))
-    loss += float(cross_entropy(text_logits.double(), labels))
-    return {
-        "validation_loss": loss,
-        "validation_auc_image": _auc(image_logits, labels),
-        "validation_auc_text": _auc(text_logits, labels),
-    }
+    for values in logits.values():
+        loss += float(cross_entropy(values.double(), labels))
+    aucs = {f"validation_auc_{head}": _auc(values, labels) for head, values in logits.items()}
+    return {"validation_loss": loss, **aucs}
 
 
 def _auc(logits: Tensor, label: Tensor) -> float | None:

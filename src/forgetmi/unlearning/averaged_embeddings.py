@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from forgetmi.core.arrays import Ints
 from forgetmi.data.noise import Perturbation
 from forgetmi.unlearning.loaders import GuardedLoader
-from forgetmi.unlearning.loop import embeddings
+from forgetmi.unlearning.loop import unimodal
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,20 @@ class Mean:
 
 @dataclass(frozen=True)
 class AveragedOutputs:
-    """Both modalities' embeddings of n samples, averaged over augmentations, in the order of their rows.
+    """Each modality's embeddings of n samples, averaged over augmentations, in the order of their rows.
 
     Args:
         label: Int64[n], -1 = unknown (all of them for a method that does not declare labels).
-        image, text: Means over the draws.
+        means: Means over the draws, by modality.
     """
 
     label: Tensor
-    image: Mean
-    text: Mean
+    means: dict[str, Mean]
+
+    @property
+    def rescaled(self) -> dict[str, Tensor]:
+        """Each modality's means at the mean norm of the draws, see `Mean.rescaled`."""
+        return {name: mean.rescaled for name, mean in self.means.items()}
 
 
 def mean_embedding(draws: Sequence[Tensor]) -> Mean:
@@ -85,24 +89,22 @@ def average_over_augmentations(
         perturbations: K >= 1, each with its own ``draw``; None = the unchanged samples.
     """
     labels: list[Tensor] = []
-    images: list[Mean] = []
-    texts: list[Mean] = []
+    means: dict[str, list[Mean]] = {}
 
     # The same batch of samples from every stream, each stream with its own perturbation.
     streams = [loader.batches(rows, perturbation=perturbation) for perturbation in perturbations]
     for versions in zip(*streams, strict=True):
-        image_draws: list[Tensor] = []
-        text_draws: list[Tensor] = []
+        draws: dict[str, list[Tensor]] = {}
         for batch in versions:
-            image, text, _ = embeddings(teacher(batch))
-            image_draws.append(image.float())
-            text_draws.append(text.float())
+            for name, values in unimodal(teacher(batch)).items():
+                draws.setdefault(name, []).append(values.float())
 
-        images.append(mean_embedding(image_draws))
-        texts.append(mean_embedding(text_draws))
+        for name, draws_of_one in draws.items():
+            means.setdefault(name, []).append(mean_embedding(draws_of_one))
         labels.append(versions[0].label)
 
-    return AveragedOutputs(torch.cat(labels), _concatenated(images), _concatenated(texts))
+    together = {name: _concatenated(parts) for name, parts in means.items()}
+    return AveragedOutputs(torch.cat(labels), together)
 
 
 def _concatenated(parts: Sequence[Mean]) -> Mean:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import derive
 from forgetmi.model.image_text import ImageText
+from forgetmi.model.losses import base_loss_names
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import TrainingTrace, fit
@@ -22,8 +23,6 @@ from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable
 
 logger = logging.getLogger(__name__)
-
-LOSSES = ("loss", "image", "text", "ranking")  # of a training's epoch, as the trace names them
 
 
 @dataclass
@@ -195,14 +194,15 @@ class Context:
             resume=self.state,
             progress=self.progress,
         )
-        self.count(trace, loader)
+        self.count(trace, loader, heads=model.heads)
         return model
 
-    def count(self, trace: TrainingTrace, loader: GuardedLoader) -> None:
+    def count(self, trace: TrainingTrace, loader: GuardedLoader, *, heads: Iterable[str]) -> None:
         """Add a training's losses, steps and samples to this method's own."""
+        names = base_loss_names(heads)
         for epoch in trace.epochs:
             # A loss that was not computed counts as 0.
-            losses = {name: float(epoch[name] or 0.0) for name in LOSSES}
+            losses = {name: float(epoch[name] or 0.0) for name in names}
             self.log.epochs.append(losses)
 
         # Counted as the method's own.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from forgetmi.core.batch import Batch, Outputs
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, concatenate, embeddings, minimise, pieces, split
-from forgetmi.unlearning.losses import distance, distillation, keep, towards
+from forgetmi.unlearning.loop import adamw, concatenate, minimise, pieces, split, unimodal
+from forgetmi.unlearning.losses import distance, head_distillation, keep, towards
 from forgetmi.unlearning.teacher import OutputTable, outputs_of
 
 
@@ -76,8 +76,11 @@ def distil(
     retain_goal = outputs_of(teacher, retain, all_retain_rows, context.cached)
 
     # The distance to go is each modality's unit.
-    scale = _distance_to_go(clean.image, goal.image), _distance_to_go(clean.text, goal.text)
-    context.facts["mean distance to go (image, text)"] = scale
+    scale: dict[str, float] = {}
+    goals = unimodal(goal.outputs)
+    for name, values in unimodal(clean.outputs).items():
+        scale[name] = _distance_to_go(values, goals[name])
+    context.facts[f"mean distance to go ({', '.join(scale)})"] = tuple(scale.values())
 
     def objective(batch: Batch) -> dict[str, Tensor]:
         # The first half of a batch is forgotten, the second retained.
@@ -111,7 +114,7 @@ def _encoder_optimiser(
     student: ImageText, *, lr: float, text_lr_factor: float, weight_decay: float
 ) -> torch.optim.AdamW:
     """AdamW over both encoders, each with its own learning rate; gate and heads are frozen."""
-    for part in (student.gate, student.img_model.fc1, student.text_model.classifier):
+    for part in (student.gate, *student.heads.values()):
         part.requires_grad_(False)
 
     # The image encoder's groups, then the text encoder's.
@@ -128,22 +131,18 @@ def _terms(
     outputs: Outputs,
     target: Outputs,
     *,
-    scale: tuple[float, float],
+    scale: Mapping[str, float],
     kl: float,
 ) -> dict[str, Tensor]:
     """Loss terms of the forgotten or of the retained samples, by name."""
-    # The joint embedding follows from the other two.
-    image, text, _ = embeddings(outputs)
-    image_target, text_target, _ = embeddings(target)
-    terms = {
-        f"image {name}": loss(image, image_target) / scale[0],
-        f"text {name}": loss(text, text_target) / scale[1],
-    }
+    # The joint embedding follows from the others.
+    targets = unimodal(target)
+    terms: dict[str, Tensor] = {}
+    for modality, values in unimodal(outputs).items():
+        terms[f"{modality} {name}"] = loss(values, targets[modality]) / scale[modality]
     if kl:
-        # Both heads' predictions, where they have a weight.
-        image_kl = distillation(outputs.image_logits, target.image_logits)
-        text_kl = distillation(outputs.text_logits, target.text_logits)
-        terms[f"KL {name}"] = kl * (image_kl + text_kl)
+        # The heads' predictions, where they have a weight.
+        terms[f"KL {name}"] = kl * head_distillation(outputs, target)
     return terms
 
 

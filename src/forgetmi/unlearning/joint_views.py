@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.modalities import JOINT
 from forgetmi.core.seeding import torch_generator
 from forgetmi.unlearning.loop import embeddings
 from forgetmi.unlearning.losses import distance
@@ -36,31 +37,34 @@ class Bounds(NamedTuple):
     joint: float
 
 
-def views(out: Outputs, scale: tuple[float, float, float]) -> Views:
+def views(out: Outputs, scale: Mapping[str, float] | None) -> Views:
     """C and J of a batch, each embedding divided by its own scale.
 
     Args:
         out: Of n samples.
-        scale: Units of the image, text and joint embedding.
+        scale: Unit of each embedding by name; None = all have unit 1.
     """
-    image, text, joint = embeddings(out)
+    scaled: dict[str, Tensor] = {}
+    for name, values in embeddings(out).items():
+        scaled[name] = values / (scale[name] if scale else 1.0)
 
     # C, then J.
-    unimodal = torch.cat([image / scale[0], text / scale[1]], dim=1)
-    return Views(unimodal, joint / scale[2])
+    joint = scaled.pop(JOINT)
+    return Views(torch.cat(list(scaled.values()), dim=1), joint)
 
 
-def start_distances(clean: OutputTable, goal: OutputTable) -> tuple[float, float, float]:
-    """Mean distance each embedding has to go: image, text, joint.
+def start_distances(clean: OutputTable, goal: OutputTable) -> dict[str, float]:
+    """Mean distance each embedding has to go, by name.
 
     Raises:
         MethodError: One of them has nowhere to go.
     """
     # Each embedding for itself.
-    image = float(distance(clean.image, goal.image).mean())
-    text = float(distance(clean.text, goal.text).mean())
-    joint = float(distance(clean.joint, goal.joint).mean())
-    if min(image, text, joint) == 0.0:
+    distances: dict[str, float] = {}
+    goals = embeddings(goal.outputs)
+    for name, values in embeddings(clean.outputs).items():
+        distances[name] = float(distance(values, goals[name]).mean())
+    if min(distances.values()) == 0.0:
         raise MethodError(
             Fault(
                 "the noise changes nothing in one modality",
@@ -68,7 +72,7 @@ def start_distances(clean: OutputTable, goal: OutputTable) -> tuple[float, float
                 do="Set normalise to False, or give noise to both image and text.",
             )
         )
-    return image, text, joint
+    return distances
 
 
 def offset(table: OutputTable, *, seed: int) -> OutputTable:
@@ -90,14 +94,14 @@ def offset(table: OutputTable, *, seed: int) -> OutputTable:
 def bounds_between(
     table: OutputTable,
     patients: Callable[[Ints], Ints],
-    scale: tuple[float, float, float],
+    scale: Mapping[str, float] | None,
 ) -> Bounds:
     """Median distance between different patients' embeddings under the original, for C and J.
 
     Args:
         table: The original's outputs for the retained samples; the first 512 are used.
         patients: From rows to patient codes.
-        scale: Units of the image, text and joint embedding.
+        scale: Unit of each embedding by name; None = all have unit 1.
 
     Raises:
         MethodError: There are no two patients.

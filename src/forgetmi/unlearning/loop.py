@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.inputs import Inputs, Tokens
+from forgetmi.core.modalities import JOINT
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning
@@ -39,15 +40,32 @@ def adamw(model: nn.Module, *, lr: float, weight_decay: float = 0.01) -> torch.o
     return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
-def embeddings(out: Outputs) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, text and joint embedding.
+def embeddings(out: Outputs) -> dict[str, Tensor]:
+    """The embedding of each modality, and the joint one.
+
+    Raises:
+        MethodError: The model has none (an ensemble), or no joint one.
+    """
+    if JOINT not in out.embedding or len(out.embedding) < 2:
+        raise MethodError(Fault("this method needs a model with embeddings and a joint one"))
+    return dict(out.embedding)
+
+
+def unimodal(out: Outputs) -> dict[str, Tensor]:
+    """The embedding of each modality.
 
     Raises:
         MethodError: The model has none (an ensemble).
     """
-    if out.image_embedding is None or out.text_embedding is None or out.joint_embedding is None:
-        raise MethodError(Fault("this method needs a model with image, text and joint embeddings"))
-    return out.image_embedding, out.text_embedding, out.joint_embedding
+    found = {name: values for name, values in out.embedding.items() if name != JOINT}
+    if not found:
+        raise MethodError(Fault("this method needs a model with embeddings"))
+    return found
+
+
+def side_by_side(out: Outputs) -> Tensor:
+    """C in Forget-MI's paper: the embeddings of all modalities as one, Float[n, sum of their widths]."""
+    return torch.cat(list(unimodal(out).values()), dim=1)
 
 
 def split(out: Outputs, first: int) -> tuple[Outputs, Outputs]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Outputs
+from forgetmi.core.heads import added, each_head
 from forgetmi.model.losses import cross_entropy
 
 
@@ -109,7 +110,7 @@ def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
 
 
 def classification(out: Outputs, label: Tensor) -> Tensor:
-    """Cross-entropy of the image head plus that of the text head.
+    """Cross-entropy of each head, added.
 
     Args:
         out: Of b samples.
@@ -119,9 +120,7 @@ def classification(out: Outputs, label: Tensor) -> Tensor:
         Scalar.
     """
     # Each head for itself.
-    image = cross_entropy(out.image_logits, label)
-    text = cross_entropy(out.text_logits, label)
-    return image + text
+    return added(each_head(lambda logits: cross_entropy(logits, label), out))
 
 
 def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -148,6 +147,23 @@ def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) 
         student_log, teacher_log, log_target=True, reduction="batchmean"
     )
     return temperature**2 * divergence
+
+
+def head_distillation(student: Outputs, teacher: Outputs, *, temperature: float = 1.0) -> Tensor:
+    """`distillation` of each head, added.
+
+    Args:
+        student, teacher: Of the same n samples; the teacher's carry no gradient.
+        temperature: T, > 0.
+
+    Returns:
+        Scalar, >= 0.
+    """
+
+    def of_head(logits: Tensor, target: Tensor) -> Tensor:
+        return distillation(logits, target, temperature=temperature)
+
+    return added(each_head(of_head, student, teacher))
 
 
 def l1_norm(parameters: Iterable[Tensor]) -> Tensor:

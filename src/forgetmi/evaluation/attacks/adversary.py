@@ -14,7 +14,7 @@ from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.model_names import is_retrained, retrained_names
 from forgetmi.core.partition import NEVER_SEEN, Partition, SetName
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.channels import Channel, channel_signal
+from forgetmi.evaluation.channels import channel_signal
 from forgetmi.evaluation.patients import Patients, by_patient
 from forgetmi.evaluation.signals import cross_entropy, log_probabilities
 
@@ -117,7 +117,7 @@ class AdversaryKnowledge:
         partition: Who is forgotten, retained, and never seen (held out, or an extra reference). Attacks compare the
             forgotten with the held-out patients.
         signals: "original", "unlearned", "retrain-0" ... to signals on at least the forget and holdout rows.
-        channel: Through which the models are seen.
+        channel: Through which the models are seen, see `forgetmi.evaluation.channels.channel_signal`.
         target: Name of the attacked model.
         seed: Root seed of the attacks' subsamples and folds.
         shadows: Models trained on random halves of the patients.
@@ -129,7 +129,7 @@ class AdversaryKnowledge:
 
     partition: Partition
     signals: Mapping[str, Signals]
-    channel: Channel = "image"
+    channel: str = "image"
     target: str = "unlearned"
     seed: int = 0
     shadows: Pool | None = None

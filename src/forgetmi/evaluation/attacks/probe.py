@@ -9,6 +9,7 @@ import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.modalities import JOINT
 from forgetmi.core.partition import SetName
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
@@ -147,13 +148,8 @@ class LinearProbe:
 def _embedding(knowledge: AdversaryKnowledge, set_name: SetName) -> Floats:
     """Float[p, d], mean over each patient's images of the channel's embedding."""
     signals = knowledge.audited.select(knowledge.rows(set_name))
-    if knowledge.channel == "image":
-        embedding = signals.image_embedding
-    elif knowledge.channel == "text":
-        embedding = signals.text_embedding
-    else:
-        embedding = signals.joint_embedding
-
+    has_head = knowledge.channel in signals.logits
+    embedding = signals.embedding.get(knowledge.channel if has_head else JOINT)
     if embedding is None:
         raise EvaluationError(Fault("the model has no such embedding", why="e.g. an ensemble"))
     if not np.isfinite(embedding).all():
