@@ -277,6 +277,15 @@ def test_the_bound_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             read_image(str(tmp_path / "x.png"))
 
 
+def test_the_bytes_of_deep_colours_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Colour and alpha of 16 bits have 8 bytes a pixel.
+    monkeypatch.setenv(image_bounds.PIXELS_VARIABLE, "4500000")
+    with pytest.raises(ImageFault, match="inflates to more bytes"):
+        read(tmp_path / "x.png", bomb(2100, 2100, 16, 6))
+
+
 def test_inflated_bytes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import gzip
 

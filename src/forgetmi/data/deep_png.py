@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.data.decoded import ImageFault
+from forgetmi.data.image_bounds import most_bytes, too_many_bytes
 
 Samples = npt.NDArray[np.uint16]
 
@@ -34,6 +35,20 @@ _PASSES = (
 def is_deep_colour(data: bytes) -> bool:
     """Whether a file is a PNG of 16 bits with more than one channel."""
     return data.startswith(_MARK) and data[24:25] == b"\x10" and data[25] in _CHANNELS
+
+
+def check_deep_size(data: bytes) -> None:
+    """Refuse a PNG of 16 bits with several channels that inflates to more bytes than allowed, before it is decoded.
+
+    Args:
+        data: The file, of which `is_deep_colour` holds.
+
+    Raises:
+        ImageFault: It does.
+    """
+    width, height = struct.unpack(">II", data[16:24])
+    if 2 * _CHANNELS[data[25]] * width * height > most_bytes():
+        raise too_many_bytes("inflates to")
 
 
 def deep_samples(data: bytes) -> tuple[Samples, Samples | None]:

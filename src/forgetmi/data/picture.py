@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.data.decoded import Decoded, ImageFault, joined
-from forgetmi.data.deep_png import deep_samples, is_deep_colour
+from forgetmi.data.deep_png import check_deep_size, deep_samples, is_deep_colour
 from forgetmi.data.grey import LUMA, TO_GREY, by_maximum, eight_bits
 from forgetmi.data.image_bounds import check_size
 
@@ -46,6 +46,9 @@ def read_picture(data: bytes) -> Decoded:
             # Nothing is decoded before the size is known to be right.
             width, height = image.size
             check_size(height, width)
+            deep = is_deep_colour(data)
+            if deep:
+                check_deep_size(data)
             if getattr(image, "is_animated", False) and image.format == "PNG":
                 raise ImageFault(
                     "the PNG file is an animation of several pictures",
@@ -55,7 +58,7 @@ def read_picture(data: bytes) -> Decoded:
             orientation = image.getexif().get(_ORIENTATION, _UPRIGHT)
             if orientation not in _TURNS:
                 orientation = _UPRIGHT
-            if is_deep_colour(data):
+            if deep:
                 return _deep(data, orientation)
             return _shallow(image, orientation)
     except ImageFault:
