@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import logging
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from forgetmi.cli import main
+from forgetmi.core.logs import (
+    STEP,
+    JsonLines,
+    LogOptions,
+    job_of,
+    listening,
+    log_epoch,
+    log_step,
+    logging_to,
+    working_on,
+)
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.jobs.pool import Job, run_jobs
@@ -19,6 +35,8 @@ from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.recipe import Recipe
 from forgetmi.requests.ledger import Ledger
 from forgetmi.run import workflow
+from forgetmi.run.heartbeat import Heartbeat, Journal
+from tests.jobs import light_jobs
 
 
 class Lines(logging.Handler):
@@ -117,3 +135,110 @@ def _secrets(cohort) -> set[str]:
 
     # Shorter ones are in any text
     return {secret for secret in secrets if len(secret) > 4}
+
+
+def test_lines_of_workers_reach_the_handler_with_their_job() -> None:
+    jobs = [Job("original", light_jobs.logs, ()), Job("retrain-0", light_jobs.logs, ())]
+    found: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = found.append  # type: ignore[method-assign]
+    with listening(handler, logging.DEBUG):
+        run_jobs(jobs, workers=2)
+    epochs = [record for record in found if hasattr(record, "epoch")]
+    assert {(job_of(one), one.epoch, one.values["loss"]) for one in epochs} == {
+        ("original", 1, 0.5),
+        ("retrain-0", 1, 0.5),
+    }
+
+
+def logged(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    code = main(words)
+    return code, *capsys.readouterr()
+
+
+def test_every_command_logs_where_it_is_told_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "log.jsonl"
+    words = ["--log-file", str(file), "--log-format=json", "requests", "due"]
+    code, _, err = logged([*words, "--ledger", str(tmp_path / "absent")], capsys)
+    assert code == 2
+    assert err.startswith("error: ")
+
+    # Appended, one object a line, without the path that the message names
+    assert logged([*words[:3], "--version"], capsys)[0] == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["level"] for line in lines] == ["info", "error", "info", "info"]
+    assert lines[1]["message"].startswith("command ended by EvidenceError after")
+    assert str(tmp_path) not in file.read_text()
+
+    # To standard error, as text; silent without the options
+    _, out, err = logged(["--version", "--log-level", "info"], capsys)
+    assert re.fullmatch(r"(\d{4}-\d\d-\d\dT[\d:.]+Z INFO forgetmi\.cli command .*\n){2}", err)
+    assert out.startswith("forgetmi ")
+    assert logged(["--version"], capsys) == (0, out, "")
+    assert logging.getLogger("forgetmi").level == logging.NOTSET
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--log-level", "loud"], "--log-level: there is no such choice"),
+        (["--log-format", "xml"], "--log-format: there is no such choice"),
+        (["--log-file"], "--log-file needs a value"),
+        (["--log-file", "/dev/null/log"], "the output cannot be written"),
+        (["--log-file", "/dev/null"], "--log-file: this is no regular file"),
+    ],
+)
+def test_a_log_that_cannot_be_written_is_refused(
+    words: list[str], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = logged(["--version", *words], capsys)
+    assert (code, out) == (2, "")
+    assert fault in err
+
+
+def test_numbers_of_epochs_and_steps_are_numbers_in_json() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("forgetmi.tests")
+    with listening(handler, STEP), working_on("original"):
+        log_epoch(logger, "training", 2, 5, {"loss": 0.25})
+        log_step(logger, "training", 7, {"loss": 0.5})
+    epoch, step = map(json.loads, stream.getvalue().splitlines())
+    assert (epoch["job"], epoch["epoch"], epoch["epochs"]) == ("original", 2, 5)
+    assert epoch["values"] == {"loss": 0.25}
+    assert (step["level"], step["step"], step["values"]) == ("step", 7, {"loss": 0.5})
+
+
+def test_without_a_terminal_long_work_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    journal = Journal(lambda: now)
+    logger = logging.getLogger("forgetmi.tests")
+    assert journal.lines() == ["at work for 0 s"]
+    with listening(journal, logging.DEBUG), working_on("original"):
+        logger.info("training begun: 10 epochs")
+        now = 60.0
+        assert journal.lines() == ["original: training begun: 10 epochs, 60 s so far"]
+        log_epoch(logger, "training", 1, 10, {"loss": 0.75, "auc": 0.5})
+        journal.update("original", 1, 10)
+    assert journal.lines() == ["original: 1 of 10, loss 0.75, 60 s so far, about 9 min left"]
+
+    # Work that was resumed: only what was done here says how fast it is
+    now = 100.0
+    journal.update("unlearned", 8, 10)
+    now = 110.0
+    journal.update("unlearned", 9, 10)
+    journal.update("original", 10, 10)
+    assert journal.lines() == ["unlearned: 9 of 10, 10 s so far, about 10 s left"]
+
+    # A line every minute, here every hundredth of a second; none with -q
+    with Heartbeat(journal.lines, journal, seconds=0.01):
+        time.sleep(0.1)
+    assert capsys.readouterr().err.startswith("unlearned: 9 of 10")
+    with logging_to(LogOptions(quiet=True)), Heartbeat(journal.lines, journal, seconds=0.01):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""

@@ -6,19 +6,25 @@ functions that need them: help, lists and the ledger of requests answer at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
 from forgetmi.commands import json_output
+from forgetmi.commands.command_line import take_log_options
 from forgetmi.commands.entry_points import added_commands, load_added
 from forgetmi.commands.groups import load_function
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.launch import check_launch, forget_leftovers, launched
+from forgetmi.core.logs import LogOptions, logging_to
 from forgetmi.core.printable import MOST_VALUE, quoted
 from forgetmi.core.suggest import did_you_mean
+
+logger = logging.getLogger(__name__)
 
 # Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.commands.entry_points`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -119,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
 
     try:
-        code = _perform(words)
+        code = _perform_logged(words)
         sys.stdout.flush()
     except ForgetMIError as error:
         _print_faults(error.faults, as_json=as_json)
@@ -148,10 +154,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code or 0
 
 
+def _perform_logged(words: Sequence[str]) -> int | None:
+    """What one command line asks for, with its log where it is asked for; see `_perform`."""
+    _check_words(words)
+    words, options = take_log_options(words)
+
+    # Of several processes of a launcher the first one alone speaks
+    if os.environ.get("RANK", "0").strip() not in ("", "0"):
+        options = LogOptions(quiet=options.quiet)
+
+    with logging_to(options):
+        verb = words[0] if words and words[0] in COMMANDS else ""
+        started = time.monotonic()
+        logger.info("command begun: %s", verb)
+        try:
+            code = _perform(words)
+        except BaseException as error:
+            faults = len(error.faults) if isinstance(error, ForgetMIError) else 0
+            seconds = time.monotonic() - started
+            kind = type(error).__name__
+            logger.error("command ended by %s after %.1f s, %d faults", kind, seconds, faults)
+            raise
+        logger.info("command finished after %.1f s: %s", time.monotonic() - started, verb)
+        return code
+
+
 def _perform(words: Sequence[str]) -> int | None:
     """What one command line asks for; returns the command's own exit code, None = done."""
-    _check_words(words)
-
     if not words or words[0] in HELP:
         print(_overview())
     elif words[0] in ("-V", "--version"):
@@ -306,7 +335,12 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            "forgetmi COMMAND --help explains each option with its default and unit.",
+            "forgetmi COMMAND --help explains each option with its default and unit. Every command takes, too:",
+            "",
+            "  --log-level LEVEL  log to standard error: step, debug (epochs), info (stages), warning, error",
+            "  --log-file FILE    append the log to a file instead (info, unless a level is given)",
+            "  --log-format FORM  text, or json: one object a line",
+            "  -q, --quiet        no progress on standard error; errors stay, results go to standard output",
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.logs import log_epoch
 
 
 def note(path: Path, word: str, progress: Any) -> None:
@@ -58,3 +60,9 @@ def refuse(progress: Any) -> None:
 def state(folder: Path, name: str, fault: Fault) -> None:
     with (folder / f"{name}.killed").open("x") as file:
         file.write(str(fault))
+
+
+def logs(progress: Any) -> None:
+    """A line of the log, as training writes it after an epoch."""
+    log_epoch(logging.getLogger("forgetmi.tests"), "training", 1, 1, {"loss": 0.5})
+    progress(1, 1)

@@ -16,6 +16,7 @@ from forgetmi.benchmark.tables import all_tables
 from forgetmi.benchmark.work import make_jobs, measure_jobs
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.files import write_text
+from forgetmi.core.logs import is_quiet
 from forgetmi.core.printable import printable
 from forgetmi.jobs.runner import run_all
 from forgetmi.report.content import CohortSummary
@@ -205,6 +206,8 @@ def _plural(count: int, noun: str) -> str:
 
 def _overwrite_line(text: str) -> None:
     """Print a line of progress; on a terminal, over the one before."""
+    if is_quiet():
+        return
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
     else:

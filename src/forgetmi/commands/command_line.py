@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.logs import LogOptions
 from forgetmi.core.ranges import range_faults
+
+LOG_HELP = "Every command takes --log-level, --log-file, --log-format and --quiet, too: see forgetmi --help."
+_LOG_OPTIONS = {"log-level": "level", "log-file": "file", "log-format": "form"}
+_QUIET = ("-q", "--quiet")
+
+
+def take_log_options(words: Sequence[str]) -> tuple[list[str], LogOptions]:
+    """Split off the options of the log, which are the same for every command.
+
+    Args:
+        words: Arguments after the program's name.
+
+    Returns:
+        The other words, and where the log goes.
+
+    Raises:
+        SpecError: An option has no value, or one that it does not know.
+    """
+    rest, values = take_options([word for word in words if word not in _QUIET], _LOG_OPTIONS)
+    given: dict[str, Any] = {_LOG_OPTIONS[name]: value for name, value in values.items()}
+    if "file" in given:
+        given["file"] = Path(given["file"])
+    return rest, LogOptions(**given, quiet=any(word in _QUIET for word in words))
 
 
 def command_line(options: type, argv: Sequence[str], *, prog: str, description: str) -> Any:
@@ -45,7 +70,7 @@ def read_words(options: type, argv: Sequence[str], *, prog: str, description: st
         options,
         args=list(argv),
         prog=prog,
-        description=description,
+        description=f"{description}\n\n{LOG_HELP}",
         config=(tyro.conf.HelptextFromCommentsOff,),
     )
 

@@ -13,11 +13,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
+from logging.handlers import QueueHandler
 from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
 from typing import Any
 
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.launch import launched
+from forgetmi.core.logs import ROOT, job_of, level_heard, working_on
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,8 @@ def run_jobs(
         use_threads(threads)
         for job in _ordered(jobs):
             logger.info("job %s begun", job.name)
-            job.work(*job.arguments, partial(on_progress, job.name))
+            with working_on(job.name):
+                job.work(*job.arguments, partial(on_progress, job.name))
             logger.info("job %s finished", job.name)
         return
 
@@ -173,7 +176,10 @@ class _WorkerSlot:
         # while it writes keeps the lock.
         self._channel = context.SimpleQueue()
         self._pool = ProcessPoolExecutor(
-            1, mp_context=context, initializer=_start, initargs=(self._channel, self._threads)
+            1,
+            mp_context=context,
+            initializer=_start,
+            initargs=(self._channel, self._threads, level_heard()),
         )
 
     def submit(self, job: Job) -> Future[None]:
@@ -185,9 +191,13 @@ class _WorkerSlot:
             return self._pool.submit(_work, job)
 
     def drain(self, on_progress: JobProgress) -> None:
-        """Pass on the progress that the process has written."""
+        """Pass on the progress and the lines of the log that the process has written."""
         while not self._channel.empty():
-            on_progress(*self._channel.get())
+            sent = self._channel.get()
+            if isinstance(sent, logging.LogRecord):
+                logging.getLogger(sent.name).handle(sent)
+            else:
+                on_progress(*sent)
 
     def renew(self) -> int | None:
         """Put another process in the place of one that is gone, and return the exit code of that."""
@@ -259,11 +269,33 @@ def _death(code: int | None) -> Fault:
     )
 
 
-def _start(channel: Any, threads: int) -> None:
-    """Set up a worker: its threads, and an end when the process that started it is gone (kill -9)."""
+class _ToParent(QueueHandler):
+    """Hands lines of the log, complete and with their job, on to the process that started this one.
+
+    They go by the channel of the slot's progress: one that all workers share would be locked for good when a worker is
+    killed while it writes.
+    """
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        prepared = super().prepare(record)
+        prepared.job = job_of(record)
+        return prepared
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.put(record)
+
+
+def _start(channel: Any, threads: int, level: int) -> None:
+    """Set up a worker: its threads, its log, and an end when the process that started it is gone (kill -9)."""
     global _channel, _threads
     _channel = channel
     _threads = threads
+
+    # Nothing is sent that nobody hears
+    if level:
+        package = logging.getLogger(ROOT)
+        package.addHandler(_ToParent(channel))
+        package.setLevel(level)
 
     # Not os.getppid(): that is the server that forks, which lives as long as its workers.
     parent = parent_process()
@@ -288,7 +320,8 @@ def _work(job: Job) -> None:
         _channel.put((job.name, done, total))
 
     try:
-        job.work(*job.arguments, progress)
+        with working_on(job.name):
+            job.work(*job.arguments, progress)
     except Exception as error:
         # An error that cannot be pickled would break the pool as a killed process does: its name is sent.
         try:

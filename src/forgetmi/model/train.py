@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Epochs, Recorder
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.logs import STEP, log_epoch, log_step
 from forgetmi.model.image_text import ImageText, executing, parameter_digest
 from forgetmi.model.losses import base_loss, base_loss_names
 from forgetmi.model.modes import learning
@@ -133,9 +134,7 @@ def fit(
                 record |= validate(model, validation)
 
             history.epochs.append(record)
-            logger.debug(
-                "training: epoch %d of %d, loss %.6g", epoch + 1, recipe.epochs, record["loss"]
-            )
+            log_epoch(logger, "training", epoch + 1, recipe.epochs, measured(record))
             if progress is not None:
                 progress(epoch + 1, recipe.epochs)
 
@@ -145,6 +144,15 @@ def fit(
     model.eval()
     logger.info("training finished: %d epochs", len(history.epochs))
     return TrainingTrace(tuple(history.epochs))
+
+
+def measured(record: EpochRecord) -> dict[str, float]:
+    """What was measured in an epoch: losses, AUC where it was asked for; not how long it took."""
+    values = {}
+    for name, value in record.items():
+        if value is not None and not name.endswith("seconds") and name not in ("steps", "samples"):
+            values[name] = float(value)
+    return values
 
 
 def _check(loader: Epochs, recipe: Recipe, observers: Sequence[Recorder], *, sharded: bool) -> None:
@@ -263,6 +271,9 @@ def _epoch(
         place = f"step {step} (epoch {epoch})"
         _step(optimiser, recipe, lr=lr, losses=losses, sums=sums, place=place)
         step += 1
+        if logger.isEnabledFor(STEP):
+            values = dict(zip(LOSSES, losses.tolist(), strict=True))
+            log_step(logger, "training", step, {**values, "lr": lr})
 
         for observer in observers:
             observer.after_step(model, batch)

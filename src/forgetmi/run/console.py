@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Any
 
 from forgetmi.core.cost import Cost
+from forgetmi.core.logs import is_quiet
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.printable import printable
 from forgetmi.core.scores import Evaluation, Score
+from forgetmi.run.heartbeat import Heartbeat, Journal
 
 # Longest line that is printed, characters
 MOST_LINE = 20_000
@@ -26,7 +28,7 @@ def echo(text: str) -> None:
 
 
 class ProgressDisplay:
-    """One progress bar for each piece of work; plain lines where the output is no terminal."""
+    """One progress bar for each piece of work; plain lines where the output is no terminal, one a minute at least."""
 
     def __init__(self) -> None:
         # Light commands print without it
@@ -40,8 +42,10 @@ class ProgressDisplay:
         )
 
         # A bar on a terminal only, and on the stream that results are not on
-        self._live = sys.stderr.isatty()
+        self._live = sys.stderr.isatty() and not is_quiet()
         self._tasks: dict[str, Any] = {}
+        self._journal = Journal()
+        self._heartbeat = Heartbeat(self._journal.lines, self._journal)
         self._progress = Progress(
             TextColumn("{task.description:<12}"),
             BarColumn(),
@@ -53,9 +57,10 @@ class ProgressDisplay:
 
     def update(self, stage: str, done: int, total: int) -> None:
         """Stage ``stage`` has ``done`` of ``total`` steps behind it."""
-        # A log gets one line a stage.
+        # A log gets one line a stage, and what stands in the journal every minute
         if not self._live:
-            if done == total:
+            self._journal.update(stage, done, total)
+            if done == total and not is_quiet():
                 print(f"{stage}: done", file=sys.stderr, flush=True)
             return
 
@@ -66,6 +71,7 @@ class ProgressDisplay:
 
     def __enter__(self) -> ProgressDisplay:
         self._progress.start()
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(
@@ -74,6 +80,7 @@ class ProgressDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._heartbeat.__exit__(kind, error, trace)
         self._progress.stop()
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.logs import STEP, log_epoch, log_step
 from forgetmi.core.seeding import derive
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss_names
@@ -159,11 +160,8 @@ class Context:
 
     def _log_epoch(self, done: int, total: int) -> None:
         """Log an epoch's mean losses, where the method reports them."""
-        losses = ""
-        if self.log.epochs:
-            terms = [f"{name} {value:.6g}" for name, value in self.log.epochs[-1].items()]
-            losses = ", ".join(terms)
-        logger.debug("unlearning: epoch %d of %d, %s", done, total, losses or "no losses")
+        losses = self.log.epochs[-1] if self.log.epochs else {}
+        log_epoch(logger, "unlearning", done, total, losses)
 
     def train(
         self,
@@ -248,3 +246,5 @@ class Context:
 
         optimiser.step()
         self.log.steps += 1
+        if logger.isEnabledFor(STEP):
+            log_step(logger, "unlearning", self.log.steps, {"loss": float(loss.detach())})
