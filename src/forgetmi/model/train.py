@@ -272,7 +272,7 @@ def _epoch(
         _step(optimiser, recipe, lr=lr, losses=losses, sums=sums, place=place)
         step += 1
         if logger.isEnabledFor(STEP):
-            values = dict(zip(LOSSES, losses.tolist(), strict=True))
+            values = dict(zip(names, losses.tolist(), strict=True))
             log_step(logger, "training", step, {**values, "lr": lr})
 
         for observer in observers:
