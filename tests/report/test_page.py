@@ -21,6 +21,7 @@ from forgetmi.core.cohort import ForgetRequest
 from forgetmi.core.cost import Cost
 from forgetmi.core.near_duplicates import NearDuplicate, NearDuplicates
 from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.evidence.request import RequestSpec, Withdrawal
 from forgetmi.report.content import Example, ReportFacts
 from forgetmi.report.page_values import DIGESTS_SHOWN
 from forgetmi.report.pages import (
@@ -490,6 +491,11 @@ def _pair(text: str) -> NearDuplicate:
     return NearDuplicate(words, 0.9, text, text, words)
 
 
+def _requests(text: str) -> tuple[Withdrawal, Withdrawal]:
+    """Two requests in which every word is the same."""
+    return Withdrawal(text, ground=text), Withdrawal(text, ground=text)
+
+
 def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
     """Facts in which every word that comes from outside is the same."""
     audit = make_audit()
@@ -500,6 +506,8 @@ def hostile_facts(facts: ReportFacts, text: str) -> ReportFacts:
         facts,
         title=text,
         request=replace(facts.request, reason=text, date=text),
+        withdrawal=RequestSpec(id=text, ground=text, sign_off=text, each=_requests(text)),
+        expected=(text,),
         cohort=replace(facts.cohort, name=text, classes=(text, LONG), notices=(text,)),
         method=replace(facts.method, title=text, summary=text, paper=text),
         options={text: text},

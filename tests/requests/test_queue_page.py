@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from forgetmi.commands.requests.group import requests
 from forgetmi.commands.requests.queue_rows import papers
 from forgetmi.core.errors import EvidenceError, SpecError
-from forgetmi.requests.entries import Entry, Step
+from forgetmi.evidence.record import Record
+from forgetmi.requests.entries import Entry
+from forgetmi.requests.ledger import Ledger
 
 
 @pytest.fixture
@@ -48,14 +52,13 @@ def test_a_page_follows_the_ledger(there: Path, capsys: pytest.CaptureFixture[st
 def test_a_closed_request_points_to_the_papers_that_are_there(there: Path) -> None:
     day = date(2026, 1, 31)
     entry = Entry(1, day, day, "gdpr", "", "all_studies", "closed", 1, "", ("ab",), ())
-    step = Step("", str(there / "run 1#"), "", "", "", "FORGOTTEN", None, None, None, None, (1,))
 
     # The page lies beside the runs; addresses are quoted
     run = there / "run 1#"
     run.mkdir()
     for name in ("report.html", "letter.html", "record.json"):
         (run / name).write_text("")
-    assert papers(entry, step, there) == {
+    assert papers(entry, run, there) == {
         "report": "run%201%23/report.html",
         "letter": "run%201%23/letter.html",
         "record": "run%201%23/record.json",
@@ -64,10 +67,34 @@ def test_a_closed_request_points_to_the_papers_that_are_there(there: Path) -> No
     # A letter of the request's own, where several were answered together; what is gone is not pointed to
     (run / "letter-R0001.html").write_text("")
     (run / "report.html").unlink()
-    assert papers(entry, step, there / "elsewhere") == {
+    assert papers(entry, run, there / "elsewhere") == {
         "letter": "../run%201%23/letter-R0001.html",
         "record": "../run%201%23/record.json",
     }
+
+
+def test_what_a_run_found_is_shown_although_it_closes_nothing(there: Path) -> None:
+    requests(["add", "--who", "who.csv", "--received", "2026-01-31"])
+    run = there / "run"
+    run.mkdir()
+    (run / "report.html").write_text("")
+
+    # A record as far as the ledger reads it; the later one is shown
+    for verdict, at in (("NOT RESOLVABLE", "2026-02-02"), ("NOT FORGOTTEN", "2026-02-01")):
+        record = SimpleNamespace(
+            digest=f"record of {at}", decision=SimpleNamespace(outcome=verdict), written=at
+        )
+        ledger = Ledger(there / "requests.sqlite")
+        for _ in range(2):
+            ledger.keep_results([1], cast(Record, record), folder=run)
+        assert ledger.entries()[0].state == "open"
+        ledger.close()
+
+    requests(["page", "--out", "queue.html", "--today", "2026-02-20"])
+    page = (there / "queue.html").read_text(encoding="utf-8")
+    assert 'data-verdict="NOT RESOLVABLE"' in page
+    assert 'href="run/report.html"' in page
+    assert "8 days left" in page
 
 
 def test_another_file_is_not_written_over_and_the_ledger_stays(there: Path) -> None:

@@ -37,7 +37,6 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
     retrained = [model for model in facts.evaluation.scores if is_retrained(model)]
     digests = [*facts.request.patients, *facts.request.studies]
     named = request_text.requests(facts)
-    letters = request_text.letter_names(named)
     values: dict[str, Any] = {
         "counts": counts,
         "share_of_training": withdrawn / trained_on,
@@ -48,7 +47,7 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
         "requests": named,
         "request_line": request_text.request_line(facts),
         "replacement": request_text.replacement(facts),
-        "letters": {one.number: name for name, one in letters.items()},
+        "letters": request_text.letter_names(named),
     }
 
     # Without an audit there is no answer

@@ -42,7 +42,8 @@ def write_report(path: Path, facts: ReportFacts) -> tuple[Path, ...]:
         path.with_name(ENGINEER): render_engineer(facts, names=names),
         path.with_name(LETTER): render_letter(facts, names=names),
     }
-    for name, request in request_text.letter_names(request_text.requests(facts)).items():
+    answered = request_text.requests(facts)
+    for name, request in zip(request_text.letter_names(answered), answered, strict=False):
         pages[path.with_name(name)] = render_letter(facts, names=names, request=request)
 
     # Each file is whole, or as it was

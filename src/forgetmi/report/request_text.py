@@ -81,13 +81,16 @@ def replacement(facts: ReportFacts) -> Replacement:
     )
 
 
-def letter_names(requests: Sequence[Withdrawal]) -> dict[str, Withdrawal]:
-    """File name of each request's own letter, where several requests with distinct numbers are answered together."""
+def letter_names(requests: Sequence[Withdrawal]) -> list[str]:
+    """File name of each request's own letter, in order, where several are answered together; else none."""
+    if len(requests) < 2:
+        return []
+
+    # By number, or by place where the numbers are not the ledger's: a free word makes no file name
     numbers = [one.number for one in requests]
-    proper = all(_NUMBER.fullmatch(number) for number in numbers)
-    if len(requests) < 2 or not proper or len(set(numbers)) < len(numbers):
-        return {}
-    return {f"letter-{one.number}.html": one for one in requests}
+    if all(map(_NUMBER.fullmatch, numbers)) and len(set(numbers)) == len(numbers):
+        return [f"letter-{number}.html" for number in numbers]
+    return [f"letter-{place}.html" for place in range(1, len(requests) + 1)]
 
 
 def _stated(*parts: tuple[str, str]) -> list[str]:

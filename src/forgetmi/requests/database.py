@@ -50,6 +50,9 @@ CREATE INDEX IF NOT EXISTS subjects_by_digest ON subjects (digest);
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests, at TEXT NOT NULL, state TEXT NOT NULL,
     note TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS results (
+    request INTEGER NOT NULL REFERENCES requests, record TEXT NOT NULL, folder TEXT NOT NULL, verdict TEXT NOT NULL,
+    at TEXT NOT NULL, PRIMARY KEY (request, record));
 CREATE TABLE IF NOT EXISTS runs (
     number INTEGER PRIMARY KEY, record TEXT NOT NULL UNIQUE, folder TEXT NOT NULL, at TEXT NOT NULL,
     before TEXT NOT NULL, after TEXT NOT NULL, verdict TEXT NOT NULL, gap REAL, floor REAL, auc_before REAL, auc REAL);

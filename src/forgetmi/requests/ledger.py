@@ -34,6 +34,7 @@ from forgetmi.requests.stored_requests import (
     entry_of,
     step_of,
 )
+from forgetmi.requests.stored_results import Result, read_results, write_results
 from forgetmi.requests.stored_subjects import (
     StoredSubjects,
     read_stored,
@@ -383,6 +384,16 @@ class Ledger:
 
         logger.info("%d requests closed by a record, verdict %s", len(entries), verdict)
         return notes
+
+    def keep_results(self, numbers: Sequence[int], record: Record, *, folder: Path) -> None:
+        """Keep what a finished run found for requests that it may not close; their state stays as it is."""
+        with self._database.transaction() as connection:
+            write_results(connection, numbers, record, folder)
+
+    def results(self) -> dict[int, Result]:
+        """Number of each request to what the last finished run found for it, where one was kept."""
+        with self._database.reading() as connection:
+            return read_results(connection, where=self._name)
 
     def steps(self) -> list[Step]:
         """The runs in the order they were recorded: the history of the model in service."""

@@ -121,6 +121,9 @@ def close(
 
     ledger = Ledger(asking.ledger, key_id=record.subjects.key_id)
     with contextlib.closing(ledger):
+        # Shown in the queue, also where the record closes nothing
+        ledger.keep_results(stored.numbers, record, folder=directory.root)
+
         outcomes = []
         for entry in ledger.entries(stored.numbers):
             outcomes.append(_close_one(ledger, entry, record, directory, note=accepted))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from forgetmi.evidence.record import RECORD
 from forgetmi.report.queue import QueueRow
 from forgetmi.requests.entries import FINAL, Entry, Step
 from forgetmi.requests.ledger import Ledger
+from forgetmi.requests.stored_results import Result
 
 REPORT, LETTER = "report.html", "letter.html"  # in the directory of a run
 
@@ -23,16 +23,18 @@ def queue_rows(ledger: Ledger, *, folder: Path) -> list[QueueRow]:
         ledger: The ledger, opened.
         folder: Of the page, to which the addresses of a run's papers are relative.
     """
+    # By the record that closed a request, or else by the last one that was made for it
     runs = {step.record: step for step in ledger.steps()}
+    results = ledger.results()
 
     rows = []
     for entry in ledger.entries():
-        rows.append(_row(entry, runs, ended=_ended(ledger, entry), folder=folder))
+        run = runs.get(entry.record, results.get(entry.number))
+        rows.append(_row(entry, run, ended=_ended(ledger, entry), folder=folder))
     return rows
 
 
-def _row(entry: Entry, runs: Mapping[str, Step], *, ended: date | None, folder: Path) -> QueueRow:
-    run = runs.get(entry.record)
+def _row(entry: Entry, run: Step | Result | None, *, ended: date | None, folder: Path) -> QueueRow:
     return QueueRow(
         number=entry.name,
         patients=len(entry.patients),
@@ -43,14 +45,13 @@ def _row(entry: Entry, runs: Mapping[str, Step], *, ended: date | None, folder: 
         ground=entry.ground,
         ended=ended,
         verdict="" if run is None else run.verdict,
-        papers={} if run is None else papers(entry, run, folder),
+        papers={} if run is None else papers(entry, Path(run.folder), folder),
     )
 
 
-def papers(entry: Entry, step: Step, folder: Path) -> dict[str, str]:
+def papers(entry: Entry, run: Path, folder: Path) -> dict[str, str]:
     """Addresses, relative to the page's folder, of what a run wrote about a request and is still there."""
     # A letter of the request's own, where several were answered together
-    run = Path(step.folder)
     own = run / f"letter-{entry.name}.html"
     letter = own if own.is_file() else run / LETTER
 
