@@ -21,7 +21,7 @@ from forgetmi.requests.policy import read_policy
 from forgetmi.run.spec import RunSpec
 
 if TYPE_CHECKING:
-    from forgetmi.run.withdrawal_plan import Asking
+    from forgetmi.run.withdrawal_requests import Asking
 
 # Fields of a run that a withdrawal decides itself, or the model in service
 _OWN = ("partition", "request", "images", "text", "model")
@@ -127,7 +127,7 @@ def _check(options: WithdrawOptions, spec: RunSpec, base: RunSpec) -> None:
 def _asking(spec: RunSpec, options: WithdrawOptions) -> Asking:
     """The options as what they ask for."""
     from forgetmi.run.model_in_service import model_in_service
-    from forgetmi.run.withdrawal_plan import Asking as Asked
+    from forgetmi.run.withdrawal_requests import Asking
 
     received = read_past_day(options.received, "--received")
     deadline(received, options.term, days=options.days)
@@ -138,7 +138,7 @@ def _asking(spec: RunSpec, options: WithdrawOptions) -> Asking:
     if options.key_file is not None and hasattr(cohort, "key_file"):
         cohort = replace(cohort, key_file=Path(os.path.abspath(options.key_file)))
 
-    return Asked(
+    return Asking(
         model=model_in_service(options.model),
         spec=replace(spec, cohort=cohort),
         who=options.list,

@@ -29,8 +29,9 @@ from forgetmi.run.withdrawal import (
     stored_withdrawal,
 )
 from forgetmi.run.withdrawal_files import StoredWithdrawal
-from forgetmi.run.withdrawal_plan import Asking, Plan
+from forgetmi.run.withdrawal_plan import Plan
 from forgetmi.run.withdrawal_plan import plan as plan_withdrawal
+from forgetmi.run.withdrawal_requests import Asking
 
 
 class Options(Protocol):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from forgetmi.cohort.partition_file import read_partition
+from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvidenceError, Fault, PartitionError
 from forgetmi.core.files import write_text
@@ -28,7 +29,8 @@ ABSENT = "not in this cohort"
 VALIDATION = "never trained on (validation)"
 HOLDOUT = "never trained on (holdout)"
 REFERENCE = "never trained on (reference)"
-NEVER_TRAINED = (VALIDATION, HOLDOUT, REFERENCE)
+UNKNOWN = "never trained on (not among the model's patients)"
+NEVER_TRAINED = (VALIDATION, HOLDOUT, REFERENCE, UNKNOWN)
 _OF_SPLIT: Mapping[str, str] = {
     "validation": VALIDATION,
     "holdout": HOLDOUT,
@@ -185,13 +187,25 @@ def standing_of_subjects(cohort: Cohort, kind: Kind, partition: Partition | None
         of_row[partition.holdout] = HOLDOUT
         of_row[partition.reference] = REFERENCE
 
+    return standing_of_rows(cohort, kind, of_row)
+
+
+def standing_of_rows(cohort: Cohort, kind: Kind, of_row: Strings) -> dict[str, str]:
+    """What each patient's or study's data are, from what each row is.
+
+    Args:
+        cohort: The cohort.
+        kind: Patients or studies.
+        of_row: One of the constants above for each row.
+    """
     identifiers = cohort.patient if kind == "patient" else cohort.study
     digests = identifiers.astype(str)
 
-    # One trained image is enough for its patient to be trained on.
+    # One trained image is enough for its patient to be trained on, then one forgotten one.
     standing = dict(zip(digests.tolist(), of_row.tolist(), strict=True))
-    for digest in digests[of_row == TRAINED].tolist():
-        standing[digest] = TRAINED
+    for name in (FORGOTTEN, TRAINED):
+        for digest in digests[of_row == name].tolist():
+            standing[digest] = name
     return standing
 
 

@@ -20,7 +20,7 @@ REQUEST, RECEIVED, GROUND = "request", "received", "ground"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListedRequest:
     """One request as a list has it.
 
     Args:
@@ -38,7 +38,7 @@ class Asked:
 
 def read_requests(
     path: Path, pseudonyms: Pseudonyms, *, words: Sequence[str] = ()
-) -> tuple[Asked, ...]:
+) -> tuple[ListedRequest, ...]:
     """The requests of a list, in the order in which they come.
 
     Rows with the same value in a column ``request`` are one request; without such a column, rows with the same day and
@@ -91,7 +91,7 @@ def read_requests(
     found = []
     for of_request, named in zip(rows.values(), subjects, strict=True):
         reference, received, ground = keys[of_request[0]]
-        found.append(Asked(reference, days[received], ground, named))
+        found.append(ListedRequest(reference, days[received], ground, named))
     return tuple(found)
 
 

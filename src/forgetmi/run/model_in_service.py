@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from forgetmi.cohort.forget_list import read_forget_list
+from forgetmi.cohort.identifiers import load_key
+from forgetmi.cohort.known_sides import sides_of_list, sides_of_model
+from forgetmi.cohort.model_patients import NAME
 from forgetmi.cohort.partition_file import read_partition
+from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Cost
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
-from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain
 from forgetmi.evidence.record import RECORD
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.model.recipe import Recipe
-from forgetmi.requests.processing import TRAINED, standing_of_subjects
+from forgetmi.requests.entries import Kind
+from forgetmi.requests.processing import (
+    FORGOTTEN,
+    HOLDOUT,
+    REFERENCE,
+    TRAINED,
+    UNKNOWN,
+    VALIDATION,
+    standing_of_rows,
+    standing_of_subjects,
+)
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.given_patients import patients_in
 from forgetmi.run.spec import GivenModels, PartitionSpec, RequestSpec, RunSpec, spec_of
 
 FACTS = "model.json"
@@ -47,6 +65,11 @@ class ModelInService:
     def unlearned(self) -> bool:
         """Whether it has forgotten others before."""
         return self.run is not None and self.checkpoint.name == UNLEARNED
+
+    @property
+    def names_patients(self) -> bool:
+        """Whether its checkpoint says whom it has seen."""
+        return NAME in self.extra
 
     @property
     def partition(self) -> Path | None:
@@ -124,32 +147,57 @@ def starting_spec(model: ModelInService) -> RunSpec:
     return replace(spec, seed=seed) if type(seed) is int and seed >= 0 else spec
 
 
-def standing(model: ModelInService, cohort: Cohort, kind: Any) -> dict[str, str]:
+def standing(model: ModelInService, spec: RunSpec, cohort: Cohort, kind: Kind) -> dict[str, str]:
     """What each patient's or study's data are to the model; see `forgetmi.requests.processing`.
 
     Args:
         model: The model.
+        spec: The withdrawal, which may say whom a model from elsewhere was trained on.
         cohort: The one it was trained on.
         kind: Patients or studies.
 
     Raises:
-        PartitionError: What says who is in which set is of another cohort.
+        PartitionError: What says who the model has seen is of another cohort or key.
     """
+    # The checkpoint says it, or a list does
+    known = patients_in(model.checkpoint)
+    if known is not None:
+        side, _ = sides_of_model(known, cohort)
+        return _of_sides(side, cohort, kind)
+    if spec.given.trained_on is not None:
+        key = load_key(getattr(spec.cohort, "key_file", None))
+        listed = read_forget_list(spec.given.trained_on, cohort=cohort, key=key, unknown="count")
+        side, _ = sides_of_list(listed.patients, cohort, validation=0.0, seed=0)
+        return _of_sides(side, cohort, kind)
+
+    # An older model: the partition beside it, or the cohort's own split
     partition = None
     if model.partition is not None:
         partition = read_partition(model.partition, cohort)
-
     of_subject = standing_of_subjects(cohort, kind, partition)
     if partition is None or model.unlearned:
         return of_subject
 
     # A model before any unlearning was trained on those whom its run forgot afterwards, too
-    forgotten = (cohort.patient if kind == "patient" else cohort.study)[_now(partition)]
+    identifiers = cohort.patient if kind == "patient" else cohort.study
+    forgotten = identifiers[partition.of_request().forget]
     return of_subject | dict.fromkeys(forgotten.astype(str).tolist(), TRAINED)
 
 
-def _now(partition: Partition) -> Any:
-    return partition.of_request().forget
+# Sides of the rows of a known model, and what they are to it
+_OF_SIDE: Mapping[str, str] = {
+    "train": TRAINED,
+    "forgotten": FORGOTTEN,
+    "validation": VALIDATION,
+    "holdout": HOLDOUT,
+    "reference": REFERENCE,
+    "out": UNKNOWN,
+}
+
+
+def _of_sides(side: Strings, cohort: Cohort, kind: Kind) -> dict[str, str]:
+    of_row = np.array([_OF_SIDE[name] for name in side.tolist()], dtype=object)
+    return standing_of_rows(cohort, kind, of_row)
 
 
 def retraining_cost_of(model: ModelInService) -> Cost | None:

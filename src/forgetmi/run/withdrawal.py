@@ -32,12 +32,12 @@ from forgetmi.run.withdrawal_files import (
 )
 from forgetmi.run.withdrawal_plan import (
     FORGET_LIST,
-    Asking,
     Plan,
     plain_expectation,
     run_spec,
     withdrawal_of,
 )
+from forgetmi.run.withdrawal_requests import Asking
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _entered(
         if entered:
             entries.append(entry)
             continue
-        reference = plan.asked[position].reference
+        reference = plan.listed[position].reference
         added = ledger.add(
             received=entry.received,
             due=entry.due,
@@ -160,7 +160,7 @@ def _entered(
 
     # By the numbers that the ledger gave
     waiting = [entry for entry in entries if entry.state == "open"]
-    of_subject = standing(asking.model, plan.cohort, plan.kind)
+    of_subject = standing(asking.model, asking.spec, plan.cohort, plan.kind)
     forget_list = gather_entries(waiting, plan.cohort, kind=plan.kind, standing=of_subject)
     ledger.close_without_run(forget_list.nothing, cohort=forget_list.cohort)
     if not forget_list.entries:
@@ -193,8 +193,8 @@ def _written(
 ) -> StoredWithdrawal:
     """Take the folder for the run; returns what it stores."""
     references = {}
-    for entry, asked in zip(entries, plan.asked, strict=False):
-        references[entry.number] = asked.reference
+    for entry, listed in zip(entries, plan.listed, strict=False):
+        references[entry.number] = listed.reference
 
     requests = []
     for entry in forget_list.entries:
@@ -282,10 +282,10 @@ def _other_requests(asking: Asking, stored: StoredWithdrawal) -> Iterator[Fault]
         return
 
     # Requests that needed no run are in the list, too
-    listed = set()
+    in_list = set()
     for one in read_requests(asking.who, Pseudonyms(asking.key)):
-        listed.add(digest_of({*one.subjects.patients, *one.subjects.studies}))
-    if not {one.digest for one in stored.requests} <= listed:
+        in_list.add(digest_of({*one.subjects.patients, *one.subjects.studies}))
+    if not {one.digest for one in stored.requests} <= in_list:
         yield Fault("the withdrawal began with another list", where="--list", do=do)
 
 
