@@ -375,6 +375,13 @@ def test_notices_of_mixed_studies(folder: Path) -> None:
     assert load(folder, text(rows)).notices[4] == "1 rows use an image file of another patient"
 
 
+@pytest.mark.parametrize("column", ["patient_id", "image", "report"])
+def test_identifying_columns_are_no_subgroups(folder: Path, column: str) -> None:
+    found = faults(folder, text(ROWS), subgroups=("sex", column))
+    assert len(found) == 1
+    assert "cannot be a subgroup" in found[0]
+
+
 def test_absent_file_and_broken_parquet(folder: Path) -> None:
     with pytest.raises(CohortError, match="cannot be read"):
         TableCohort(folder / "none.csv", key_file=folder / "key").load()

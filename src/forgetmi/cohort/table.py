@@ -15,7 +15,7 @@ from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.spelling import read_identity
 from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import CohortError
+from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.serialization import LATER
 
 
@@ -95,6 +95,21 @@ class TableCohort:
             "split": split,
             "group": self.group,
         }
+
+        # Values of a subgroup are printed in pages: no column that names or describes a single person
+        telling = ("patient", "study", "image_id", "image", "report")
+        identifying = [
+            name for role in telling for name in self.subgroups if name == column_of[role]
+        ]
+        if identifying:
+            raise CohortError(
+                Fault(
+                    f"column {identifying[0]!r} cannot be a subgroup",
+                    where="option subgroups",
+                    why="its values identify people or images, and subgroups are named in reports",
+                    do="Name columns such as sex or view.",
+                )
+            )
 
         # Columns that are named, or needed in any case, must be there
         optional = {"study", "image_id", "split", "group"}
