@@ -21,6 +21,7 @@ from forgetmi.cohort.phantom.patient import CAUSES, GRADES, SHARES, draw_patient
 from forgetmi.cohort.synthetic import COLUMNS, STACK, TABLE, SyntheticCohort, make_synthetic
 from forgetmi.core.errors import CohortError
 from forgetmi.core.files import default_cache
+from tests.processes import started
 
 
 def read(directory: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -228,22 +229,21 @@ def test_a_killed_generation_is_never_read(tmp_path: Path, key: Path) -> None:
     assert len(SyntheticCohort(patients=3, size=16, cache=cache, key_file=key).load()) > 0
 
 
-def test_two_processes_at_once_give_one_cohort(tmp_path: Path, key: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from forgetmi.cohort.synthetic import SyntheticCohort;"
-        "print(SyntheticCohort(patients=20, size=32, cache=Path(sys.argv[1]), key_file=Path(sys.argv[2]))"
-        ".load().digest)"
+def keep_digest(cache: Path, key: Path, answer: Path) -> None:
+    """What a racer does: generate or read the cohort, and say which it is."""
+    answer.write_text(
+        SyntheticCohort(patients=20, size=32, cache=cache, key_file=key).load().digest
     )
-    cache = tmp_path / "cache"
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(cache), str(key)], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    answers = [racer.communicate(timeout=120)[0] for racer in racers]
-    assert [racer.returncode for racer in racers] == [0, 0]
-    assert answers[0] == answers[1] != ""
+
+
+def test_two_processes_at_once_give_one_cohort(tmp_path: Path, key: Path) -> None:
+    cache, answers = tmp_path / "cache", [tmp_path / "one", tmp_path / "other"]
+    racers = [started(keep_digest, cache, key, answer) for answer in answers]
+    for racer in racers:
+        racer.join(120)
+    assert [racer.exitcode for racer in racers] == [0, 0]
+    one, other = (answer.read_text() for answer in answers)
+    assert one == other != ""
     assert len(list((cache / "synthetic").iterdir())) == 1
 
 

@@ -27,6 +27,7 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.execution import Execution
+from forgetmi.model.fit_gate import fit_gate
 from forgetmi.model.image_text import ImageText, in_micro_batches
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
@@ -44,6 +45,10 @@ TRAININGS = {"train": {}, "sharded": {"ACCELERATE_USE_FSDP": "true"}}  # what a 
 def without_gate_fit(call: Callable[..., Any]) -> Callable[..., Any]:
     """The gate's fit is slow and enlarges rounding."""
     return patch.object(workflow, "fit_gate", new=lambda *given, **more: None)(call)
+
+
+in_few_steps = patch.dict(fit_gate.__kwdefaults__, steps=20)
+"""The gate's fit in a few steps, wherever it is called."""
 
 
 @functools.cache
@@ -101,6 +106,7 @@ def trained(folder: Path, name: str, batch: Any) -> Found:
         yield from says(name, model(batch), joint=False)
 
 
+@in_few_steps
 def keep_start(folder: Path, *, epochs: int) -> None:
     """A trained original, the same for one process and for several."""
     sets, made = prepared()
@@ -221,6 +227,7 @@ def unlearned(kind: str, folder: Path, batch: Any) -> Found:
         yield from says(kind, done.model(batch), joint="shares" in how)
 
 
+@in_few_steps
 def compute(folder: Path, kinds: tuple[str, ...]) -> dict[str, Tensor]:
     """Everything that must not depend on the number of processes."""
     torch.set_num_threads(1)
