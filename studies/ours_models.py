@@ -133,7 +133,7 @@ def make(setting: Setting, model: Model, tell: ProgressCallback) -> None:
             without_forgotten=model.kind == RETRAIN,
         )
         trace, seconds = {"epochs": happened.epochs, "rows": trained}, happened.total("cpu_seconds")
-    prepared.save(place.model(name), result)
+    prepared.save(place.model(name), result, patients=None)
     write_json(place.trace(name), {**trace, "measured cpu seconds": seconds})
     place.signals(name).parent.mkdir(exist_ok=True)
     workflow.predict(prepared=prepared, model=result).save(place.signals(name))

@@ -272,7 +272,7 @@ def test_the_checkpoint_of_an_ensemble_survives_its_file(
     small: Any,
     original: tuple[Ensemble, SliceLog],
 ) -> None:
-    small.prepared.save(tmp_path / "model", original[0], role="original")
+    small.prepared.save(tmp_path / "model", original[0], patients=None, role="original")
     prepared, loaded = open_checkpoint(tmp_path / "model", cohort=small.cohort)
     assert isinstance(loaded.model, Ensemble)
     assert prepared.spec == small.prepared.spec
