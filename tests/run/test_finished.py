@@ -111,6 +111,7 @@ def test_what_somebody_altered_is_not_taken_over_on_the_way(
     assert states(run) == before
 
 
+@pytest.mark.slow
 def test_an_unsigned_run_that_lacks_something_goes_on(signed_run: Path, tmp_path: Path) -> None:
     run = unsigned(signed_run, tmp_path)
     (run / "letter.html").unlink()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from forgetmi.requests.entries import (
     State,
     Step,
 )
+from forgetmi.requests.run_folders import found_folder, home_of, stored_folder
 from forgetmi.requests.stored_history import write_event, write_run
 from forgetmi.requests.stored_requests import (
     REQUEST_COLUMNS,
@@ -63,6 +65,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, key_id: str = "", reading: bool = False) -> None:
         self._name = path.name
+        self._home = home_of(path)
         self._database = Database(path, reading=reading)
 
         if key_id:
@@ -366,7 +369,7 @@ class Ledger:
                 raise EvidenceError(faults)
 
             # The model after this run is the one in service now
-            write_run(connection, record, folder)
+            write_run(connection, record, stored_folder(folder, self._home))
 
             notes: dict[int, str] = {}
             for entry in entries:
@@ -406,7 +409,13 @@ class Ledger:
                 closed.setdefault(record, []).append(number)
 
             rows = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs ORDER BY number").fetchall()
-        return [step_of(row, closed.get(row[0], ()), where=self._name) for row in rows]
+
+        # Runs that were moved together with the ledger lie where they lay, seen from it
+        steps = []
+        for row in rows:
+            step = step_of(row, closed.get(row[0], ()), where=self._name)
+            steps.append(replace(step, folder=found_folder(step.folder, self._home)))
+        return steps
 
     def _not_final(self, numbers: Sequence[int]) -> list[Entry]:
         """The requests of these numbers, none of which may be closed or refused."""

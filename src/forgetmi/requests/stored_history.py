@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import UTC, datetime
-from pathlib import Path
 
 from forgetmi.evidence.record import Record
 from forgetmi.requests.entries import State
@@ -29,14 +28,20 @@ def write_event(connection: sqlite3.Connection, number: int, state: State, note:
     write_seal(connection, number)
 
 
-def write_run(connection: sqlite3.Connection, record: Record, folder: Path) -> None:
-    """Add a run to the history of the model in service, once."""
+def write_run(connection: sqlite3.Connection, record: Record, folder: str) -> None:
+    """Add a run to the history of the model in service, once.
+
+    Args:
+        connection: Of the ledger, within a transaction.
+        record: The run's record.
+        folder: Its folder, as it is stored; see `forgetmi.requests.run_folders`.
+    """
     connection.execute(
         "INSERT OR IGNORE INTO runs (record, folder, at, before, after, verdict, gap, floor, auc_before, auc) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.digest,
-            str(folder),
+            folder,
             record.written,
             record.model("before").weights,
             record.model("after").weights,
