@@ -183,8 +183,9 @@ def _text(value: object) -> str:
     """The value of an element; a backslash in an identifier has made several values of it."""
     if value is None:
         return ""
-    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    return "\\".join(map(str, value)) if several else str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return "\\".join(map(str, value))
+    return str(value)
 
 
 def _name(films: list[Film]) -> None:
