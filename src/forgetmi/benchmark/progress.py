@@ -92,9 +92,15 @@ class Gauge:
         # A log gets a line for each finished model, a terminal one for each step.
         just_finished = before < 1 <= share
         if just_finished or sys.stderr.isatty():
-            finished = sum(part >= 1 for part in self._shares.values())
-            models = f"{finished}/{len(self._shares)} models"
-            self._write(f"{models}, {duration(self.left())} left: {self._labels[digest]}")
+            self._write(f"{self._line()}: {self._labels[digest]}")
+
+    def lines(self) -> list[str]:
+        """How far all of it is."""
+        return [self._line()]
+
+    def _line(self) -> str:
+        finished = sum(part >= 1 for part in self._shares.values())
+        return f"{finished}/{len(self._shares)} models, {duration(self.left())} left"
 
     def left(self) -> float:
         """Seconds to go: the estimate, corrected by how fast the work has been so far."""

@@ -27,11 +27,13 @@ def benchmark(argv: Sequence[str]) -> None:
     )
 
     # What trains models is imported after the help was printed.
-    from forgetmi.benchmark.grid import points
+    from forgetmi.benchmark.grid import cells, points
     from forgetmi.benchmark.store import Store
     from forgetmi.commands.benchmark_axes import read_axes
     from forgetmi.commands.benchmark_steps import make_and_measure, print_plan, write_results
+    from forgetmi.run.live_track import live_tracker
     from forgetmi.run.pretrained import offline
+    from forgetmi.run.track import check_tracker
 
     axes = read_axes(spec, options)
     store = Store(options.out)
@@ -39,10 +41,18 @@ def benchmark(argv: Sequence[str]) -> None:
         print_plan(store, points(offline(spec), axes), workers=spec.workers)
         return
 
+    check_tracker(options.track)
     with RunDirectory(options.out).lock(), full_disk_explained(options.out.name):
         started = time.perf_counter()
         grid = points(spec, axes)
-        changed = options.tables_only or make_and_measure(store, grid, spec)
+        labels = {cell.digest: cell.label for cell in cells(grid)}
+        with live_tracker(
+            options.track,
+            options.out / "tracking",
+            {},
+            label=lambda digest: labels.get(digest, "model"),
+        ):
+            changed = options.tables_only or make_and_measure(store, grid, spec)
 
         write_results(
             store,

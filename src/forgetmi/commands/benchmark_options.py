@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.core.ranges import Draws, Percent, Seed, Weight
+from forgetmi.run.track import Kind
 
 USED = (
     "cohort",
@@ -47,6 +48,7 @@ class BenchmarkOptions:
         quick: The paper's methods, SCRUB+R, and one training seed.
         dry_run: Only print the models that would be made, and an estimate; nothing is downloaded.
         tables_only: Make no model: only tables of what is there.
+        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/benchmark.md.
     """
 
     out: Path
@@ -61,3 +63,4 @@ class BenchmarkOptions:
     quick: bool = False
     dry_run: bool = False
     tables_only: bool = False
+    track: Kind = ""

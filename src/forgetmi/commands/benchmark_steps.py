@@ -23,6 +23,7 @@ from forgetmi.report.content import CohortSummary
 from forgetmi.report.manifest import Manifest, write_manifest
 from forgetmi.report.manifest import collect as collect_manifest
 from forgetmi.run.console import echo
+from forgetmi.run.heartbeat import Heartbeat, Journal
 from forgetmi.run.run_data import open_run
 from forgetmi.run.spec import RunSpec, write_yaml
 
@@ -67,9 +68,10 @@ def make_and_measure(store: Store, grid: Sequence[Point], spec: RunSpec) -> bool
     gauge = Gauge(missing, Estimate(store, models), workers=spec.workers, write=_overwrite_line)
 
     # Every model first: a measure needs the retrained models, too
-    run_all(make_jobs(store, models), spec.resources, on_progress=gauge.update)
-    measures = measure_jobs(store, grid)
-    run_all(measures, spec.resources)
+    with Heartbeat(gauge.lines, Journal()):
+        run_all(make_jobs(store, models), spec.resources, on_progress=gauge.update)
+        measures = measure_jobs(store, grid)
+        run_all(measures, spec.resources)
     return bool(missing or measures)
 
 

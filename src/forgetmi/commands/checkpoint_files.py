@@ -11,7 +11,7 @@ from forgetmi.core.partial_files import remove_partials, remove_partials_of
 
 # What lies next to a checkpoint and bears its name
 OPTIONS, PARTITION, TRACE = "options.yaml", "partition.json", "trace.json"
-DUPLICATES, LOG = "duplicates.json", "log"
+DUPLICATES, LOG, TRACKING = "duplicates.json", "log", "tracking"
 
 
 def named_after(checkpoint: Path, name: str) -> Path:

@@ -99,6 +99,7 @@ def claim_checkpoint(spec: RunSpec, used: Sequence[str], own: Any) -> Checkpoint
     plain = {name: to_plain(getattr(spec, name)) for name in used}
     plain |= to_plain(absolute(own))
     out = Path(plain.pop("out"))
+    plain.pop("track", None)  # changes no bit
     return CheckpointClaim(out, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
 
 

@@ -26,8 +26,8 @@ class RunOptions:
         sign_key: PEM file of an Ed25519 private key to sign the run's record with.
         previous: The record (or run directory) before this run's in a chain of records.
         replace: Replace a signed record that does not hold any more by a new one, which follows it.
-        track: Also hand losses and scores to a tracker: wandb (offline unless WANDB_MODE says otherwise), mlflow or
-            tensorboard; never an identifier, a text or a path.
+        track: Also hand losses, step by step as they come, and scores to a tracker: wandb (offline unless WANDB_MODE
+            says otherwise), mlflow or tensorboard; never an identifier, a text or a path.
         json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
@@ -59,11 +59,13 @@ def _run(spec: RunSpec, options: RunOptions, argv: list[str], result: dict[str, 
     # What trains models is imported after the help was printed.
     from forgetmi.run.audit_stage import notice
     from forgetmi.run.finish import finish
+    from forgetmi.run.live_track import live_tracker
     from forgetmi.run.record_keeping import Recording, check
     from forgetmi.run.run_models import model_names
-    from forgetmi.run.track import track_run
+    from forgetmi.run.track import check_tracker
 
-    # A key that cannot be used is found before hours of work.
+    # A key or a tracker that cannot be used is found before hours of work.
+    check_tracker(options.track)
     recording = Recording(options.sign_key, options.previous, options.replace)
     check(recording)
     result.update(out=str(options.out.absolute()), dry_run=options.dry_run)
@@ -81,13 +83,14 @@ def _run(spec: RunSpec, options: RunOptions, argv: list[str], result: dict[str, 
             print(f"note: {notice(RunDirectory(options.out), spec.audit)}", file=sys.stderr)
         return
 
-    done = finish(spec, options.out, command=["forgetmi", "run", *argv], how=recording)
-    result.update(result_of(done.directory, finished_before=done.finished_before))
+    folder = options.out / "tracking"
+    with live_tracker(options.track, folder, {"seed": spec.seed}) as tracker:
+        done = finish(spec, options.out, command=["forgetmi", "run", *argv], how=recording)
+        result.update(result_of(done.directory, finished_before=done.finished_before))
 
-    # The numbers of a run that was finished before are handed on once
-    tracked_before = done.finished_before and (options.out / "tracking").exists()
-    if options.track and not tracked_before:
-        track_run(options.track, RunDirectory(options.out), model_names(spec), seed=spec.seed)
+        # The numbers of a run that was finished before are handed on once
+        if tracker is not None and not (done.finished_before and folder.exists()):
+            tracker.add_run(done.directory, model_names(spec))
 
 
 def result_of(directory: RunDirectory, *, finished_before: bool) -> dict[str, Any]:

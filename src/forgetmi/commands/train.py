@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from forgetmi.commands.checkpoint_files import checkpoint_lock, named_after, state_file
+from forgetmi.commands.checkpoint_files import TRACKING, checkpoint_lock, named_after, state_file
 from forgetmi.commands.claimed_checkpoint import CheckpointClaim, claim_checkpoint, finished_line
 from forgetmi.commands.options import parse
 from forgetmi.core.cost import Meter
 from forgetmi.core.files import full_disk_explained, write_json
+from forgetmi.core.logs import working_on
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
+from forgetmi.run.live_track import LiveTracker, live_tracker
 from forgetmi.run.spec import RunSpec
+from forgetmi.run.track import Kind
 
 USED = (
     "cohort",
@@ -30,6 +33,8 @@ USED = (
     "device",
 )
 
+_JOB = "train"  # as it is called in progress, log and tracker
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -39,10 +44,12 @@ class TrainOptions:
         out: Directory of the checkpoint; its options, partition.json and the progress of an interrupted training lie
             next to it. Given again with the same options, a finished one is left as it is.
         without_forgotten: Leave the forgotten patients out (Retrain).
+        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/benchmark.md.
     """
 
     out: Path
     without_forgotten: bool = False
+    track: Kind = ""
 
 
 def train(argv: Sequence[str]) -> None:
@@ -59,11 +66,18 @@ def train(argv: Sequence[str]) -> None:
     # A name that is taken, or that cannot be written, is refused first
     claim = claim_checkpoint(spec, USED, options)
     claim.check()
-    with checkpoint_lock(options.out):
-        _train(spec, options, claim)
+    tracking = named_after(options.out, TRACKING)
+    with (
+        checkpoint_lock(options.out),
+        live_tracker(options.track, tracking, {"seed": spec.seed}) as tracker,
+        working_on(_JOB),
+    ):
+        _train(spec, options, claim, tracker)
 
 
-def _train(spec: RunSpec, options: TrainOptions, claim: CheckpointClaim) -> None:
+def _train(
+    spec: RunSpec, options: TrainOptions, claim: CheckpointClaim, tracker: LiveTracker | None
+) -> None:
     """Train the model, or leave a finished one as it is."""
     # What trains models is imported after the help was printed.
     from forgetmi.cohort.partition_file import write_partition
@@ -102,7 +116,7 @@ def _train(spec: RunSpec, options: TrainOptions, claim: CheckpointClaim) -> None
                 log=log_path(options.out),
                 without_forgotten=options.without_forgotten,
                 device=device_of(spec),
-                progress=lambda done, total: display.update("train", done, total),
+                progress=lambda done, total: display.update(_JOB, done, total),
             )
 
         # The checkpoint, whom it has seen, and what it took.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from forgetmi.commands.checkpoint_files import checkpoint_lock, named_after, state_file
+from forgetmi.commands.checkpoint_files import TRACKING, checkpoint_lock, named_after, state_file
 from forgetmi.commands.claimed_checkpoint import (
     CheckpointClaim,
     claim_checkpoint,
@@ -17,13 +18,16 @@ from forgetmi.commands.options import parse
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache, full_disk_explained, write_json
+from forgetmi.core.logs import working_on
 from forgetmi.core.model_names import UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
+from forgetmi.run.live_track import live_tracker
 from forgetmi.run.spec import GivenModels, RunSpec
+from forgetmi.run.track import Kind, check_tracker
 
 USED = (
     "cohort",
@@ -37,6 +41,7 @@ USED = (
     "threads",
     "device",
 )
+_JOB = "unlearn"  # as it is called in progress, log and tracker
 RENAMED = {"shares": "micro-batches"}  # accepted for one version more
 
 
@@ -52,12 +57,14 @@ class UnlearnOptions:
             rounding.
         micro_batches: Compute each batch in so many parts, as so many processes would; 2 gives the weights that
             torchrun with two processes gives, bit for bit, if neither was interrupted under another number.
+        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/benchmark.md.
     """
 
     checkpoint: Path
     out: Path
     signals: Path | None = None
     micro_batches: int = 1
+    track: Kind = ""
 
 
 def unlearn(argv: Sequence[str]) -> None:
@@ -79,6 +86,7 @@ def unlearn(argv: Sequence[str]) -> None:
     claim.check()
     use_threads(spec.threads)
     check_micro_batches(options.micro_batches)
+    check_tracker(options.track)
 
     # Everything is checked before anything is computed or written.
     signals = None if options.signals is None else Signals.load(options.signals)
@@ -90,8 +98,19 @@ def unlearn(argv: Sequence[str]) -> None:
             _check_finished(options, partition)
             return
 
-        with ProgressDisplay() as display, full_disk_explained(options.out.name):
-            _unlearn(spec, options, claim, cohort, partition, signals=signals, display=display)
+        tracking = named_after(options.out, TRACKING)
+        with (
+            live_tracker(options.track, tracking, {"seed": spec.seed}) as tracker,
+            working_on(_JOB),
+            ProgressDisplay() as display,
+            full_disk_explained(options.out.name),
+        ):
+            epochs = _unlearn(
+                spec, options, claim, cohort, partition, signals=signals, display=display
+            )
+            # Epochs that an interrupted command had done
+            if tracker is not None:
+                tracker.add_epochs(_JOB, epochs)
 
 
 def _check_finished(options: UnlearnOptions, partition: Partition) -> None:
@@ -148,7 +167,8 @@ def _unlearn(
     *,
     signals: Signals | None,
     display: ProgressDisplay,
-) -> None:
+) -> Sequence[Mapping[str, Any]]:
+    """Unlearn and write what came out; returns the losses of each epoch."""
     from forgetmi.cohort.partition_file import write_partition
     from forgetmi.model.image_text import in_micro_batches
     from forgetmi.run.device import device_of
@@ -194,7 +214,7 @@ def _unlearn(
         micro_batches=options.micro_batches,
         signals=signals,
         state=state,
-        progress=lambda step, total: display.update("unlearn", step, total),
+        progress=lambda step, total: display.update(_JOB, step, total),
     )
 
     # The checkpoint, what a further withdrawal needs, and what was done.
@@ -218,6 +238,7 @@ def _unlearn(
         f"What was done: {trace_file}\n"
         f"Next: forgetmi predict --checkpoint {options.out} --out FILE.npz, then forgetmi evaluate"
     )
+    return trace.epochs
 
 
 def _scan_duplicates(

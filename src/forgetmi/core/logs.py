@@ -191,6 +191,16 @@ def log_step(logger: logging.Logger, what: str, step: int, values: Mapping[str, 
     logger.log(STEP, "%s: step %d, %s", what, step, words, extra=extra)
 
 
+def measured(record: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of an epoch's record that say how well it went (losses, AUC), not what it cost."""
+    values = {}
+    for name, value in record.items():
+        is_cost = name.endswith("seconds") or name in ("steps", "samples")
+        if isinstance(value, (int, float)) and not is_cost:
+            values[name] = float(value)
+    return values
+
+
 class TextLines(logging.Formatter):
     """Time (UTC), level, module, job and message on a line; no traceback, which would show paths."""
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Epochs, Recorder
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.logs import STEP, log_epoch, log_step
+from forgetmi.core.logs import STEP, log_epoch, log_step, measured
 from forgetmi.model.image_text import ImageText, executing, parameter_digest
 from forgetmi.model.losses import base_loss, base_loss_names
 from forgetmi.model.modes import learning
@@ -144,15 +144,6 @@ def fit(
     model.eval()
     logger.info("training finished: %d epochs", len(history.epochs))
     return TrainingTrace(tuple(history.epochs))
-
-
-def measured(record: EpochRecord) -> dict[str, float]:
-    """What was measured in an epoch: losses, AUC where it was asked for; not how long it took."""
-    values = {}
-    for name, value in record.items():
-        if value is not None and not name.endswith("seconds") and name not in ("steps", "samples"):
-            values[name] = float(value)
-    return values
 
 
 def _check(loader: Epochs, recipe: Recipe, observers: Sequence[Recorder], *, sharded: bool) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from forgetmi.core.database_url import sqlite_url
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.scores import Evaluation, Score
-from forgetmi.run.directory import RunDirectory
-from forgetmi.run.trace_file import read_trace
 
 Kind = Literal["", "wandb", "mlflow", "tensorboard"]
 NEEDS = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboard"}
 PROJECT = "forgetmi"
+
+_PATIENCE = 5.0  # seconds for a server to answer
 
 
 class Tracker:
@@ -39,15 +41,11 @@ class Tracker:
     """
 
     def __init__(self, kind: Kind, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
-        if find_spec("accelerate") is None or find_spec(NEEDS[kind]) is None:
-            raise SpecError(
-                Fault(
-                    f"{kind} is not installed",
-                    where="--track",
-                    do="Install it with  pip install 'forgetmi[track]'.",
-                )
-            )
+        _check_installed(kind)
         from accelerate import PartialState, tracking
+
+        self._kind = kind
+        self._groups: set[str] = set()
 
         # What must be undone when the run is over
         self._after = ExitStack()
@@ -70,11 +68,26 @@ class Tracker:
         self._tracker.start()
 
         # Text is left out: it may be a path or a name
-        self._tracker.store_init_configuration(_numbers(settings))
+        self._tracker.store_init_configuration(numbers(settings))
 
-    def log(self, values: Mapping[str, float], *, step: int) -> None:
-        """Hand on numbers of one step."""
-        self._tracker.log(dict(values), step=step)
+    def log(self, values: Mapping[str, float], *, step: int, group: str = "") -> None:
+        """Hand on numbers of one step.
+
+        Args:
+            values: By name.
+            step: Their place on the axis.
+            group: What the names begin with; each group counts its own steps.
+        """
+        if self._kind != "wandb" or not group:
+            self._tracker.log(dict(values), step=step)
+            return
+
+        # Its own steps only ever grow: a group's are an axis of their own
+        axis = f"{group}/at"
+        if group not in self._groups:
+            self._groups.add(group)
+            self._tracker.tracker.define_metric(f"{group}/*", step_metric=axis)
+        self._tracker.log({**values, axis: step})
 
     def __enter__(self) -> Tracker:
         return self
@@ -127,27 +140,64 @@ def _silent() -> Any:
     )
 
 
-def track_run(kind: Kind, directory: RunDirectory, names: list[str], *, seed: int) -> None:
-    """Hand on a finished run: losses of every model epoch by epoch, and every score, from its stored files.
+def check_tracker(kind: Kind) -> None:
+    """Find out before any work whether a tracker can be used: it is installed, and its server answers.
 
     Args:
-        kind: Which tracker.
-        directory: The run.
-        names: Its models.
-        seed: Its root seed.
+        kind: Which tracker; empty = none.
+
+    Raises:
+        SpecError: It cannot.
     """
-    evaluation = Evaluation.read(directory.metrics)
-    with Tracker(kind, directory.root / "tracking", "run", {"seed": seed}) as tracker:
-        # Losses, epoch by epoch
-        for name in names:
-            for step, losses in enumerate(read_trace(directory, name).epochs):
-                values = {f"{name}/{key}": value for key, value in _numbers(losses).items()}
-                tracker.log(values, step=step)
+    if not kind:
+        return
+    _check_installed(kind)
 
-        tracker.log(_scores(evaluation), step=0)
+    # Servers are asked for by the environment alone
+    address = ""
+    if kind == "mlflow":
+        address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    elif kind == "wandb" and os.environ.get("WANDB_MODE", "") == "online":
+        address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https"):
+        return
+    why = _unreachable(parts)
+    if why:
+        raise SpecError(
+            Fault(
+                f"the server of {kind} cannot be reached",
+                where="--track",
+                why=why,
+                do="Start it, correct the variable that names it, or leave --track out.",
+            )
+        )
 
 
-def _scores(evaluation: Evaluation) -> dict[str, float]:
+def _unreachable(parts: SplitResult) -> str:
+    """Why a server does not answer; empty = it does. The address is left out: it may hold a password."""
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE):
+            return ""
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _check_installed(kind: Kind) -> None:
+    """Refuse a tracker whose library is missing."""
+    if find_spec("accelerate") is None or find_spec(NEEDS[kind]) is None:
+        raise SpecError(
+            Fault(
+                f"{kind} is not installed",
+                where="--track",
+                do="Install it with  pip install 'forgetmi[track]'.",
+            )
+        )
+
+
+def scores(evaluation: Evaluation) -> dict[str, float]:
     """Every score that could be computed, by model, name, head and set."""
     values = {}
     for model, scores in evaluation.scores.items():
@@ -158,6 +208,6 @@ def _scores(evaluation: Evaluation) -> dict[str, float]:
     return values
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers and truth values among some values."""
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
