@@ -23,7 +23,7 @@ from forgetmi.report.manifest import Manifest
 from forgetmi.run.audit_stage import declared_in, stored_duplicates
 from forgetmi.run.costs import cost_of
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.report_facts import converted
+from forgetmi.run.report_facts import converted, stored_expectation
 from forgetmi.run.trace_file import read_weights
 
 # What no file of a run may be
@@ -49,6 +49,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "audit.json": Audit.read,
     "manifest.json": Manifest.read,
     "rule.json": lambda path: declared_in(RunDirectory(path.parent)),
+    "expected.json": lambda path: stored_expectation(RunDirectory(path.parent)),
     "duplicates.json": lambda path: stored_duplicates(RunDirectory(path.parent)),
     "traces/original.json": lambda path: cost_of(RunDirectory(path.parents[1]), "original"),
     "traces/unlearned.json": lambda path: read_weights(RunDirectory(path.parents[1]), "unlearned"),

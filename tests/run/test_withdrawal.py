@@ -20,6 +20,8 @@ from forgetmi.core.files import write_json
 from forgetmi.evidence.record import Record
 from forgetmi.evidence.record_files import read_record
 from forgetmi.requests.ledger import Ledger
+from forgetmi.run.directory import RunDirectory
+from forgetmi.run.report_facts import stored_expectation
 from forgetmi.run.withdrawal_files import read_withdrawal
 from tests.runs import TINY
 
@@ -287,6 +289,10 @@ def test_what_was_expected_is_stored_before_the_run(
     main(hospital.words(hospital.list(*hospital.trained[:3])))
     expected = json.loads((hospital.folder / "out" / "expected.json").read_text())
     assert (expected["patients"], expected["can_show"]) == (3, False)
+
+    # The report says it beside what came out
+    out = RunDirectory(hospital.folder / "out")
+    assert stored_expectation(out) == tuple(expected["sentences"])
 
 
 @pytest.mark.parametrize("who", ["held", "strangers"])
