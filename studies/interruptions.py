@@ -384,8 +384,8 @@ def prepared(folder: Path) -> dict[str, Verb]:
     return made
 
 
-def main() -> None:
-    """Kill, resume, compare, and print the table."""
+def main() -> int:
+    """Kill, resume, compare, and print the table; 1 = something differed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300, help="over all verbs together")
     parser.add_argument("--verbs", nargs="*", default=[], help="all, unless some are named")
@@ -402,6 +402,10 @@ def main() -> None:
             counts[verb] = soak(known[verb], Path(name) / "work", kills=share, seed=options.seed)
             print(table_of(counts), flush=True)
 
+    wrong = [count for count in counts.values() if count.leftovers or count.faults]
+    wrong += [count for count in counts.values() if count.same_bits < count.trials]
+    return bool(wrong)
+
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
