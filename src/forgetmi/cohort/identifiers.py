@@ -8,7 +8,6 @@ import hmac
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,7 @@ import numpy as np
 
 from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.partial_files import remove_partials_of, unfinished_file
 from forgetmi.core.private_file import ExposedFile, read_private
 
 # What an identifier is of; each kind has a domain of its own
@@ -140,17 +140,16 @@ def _too_short(length: int, where: str = "") -> Fault:
 
 def _make_key(path: Path) -> None:
     """Make the key file once: of several processes that try at the same time, all end up with the same key."""
-    partial = None
     try:
-        # Readable by the user alone: the folder, and the file (mkstemp gives it mode 0600)
+        # Readable by the user alone: the folder, and the file
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".identifiers-")
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
+        remove_partials_of(path)
+        with unfinished_file(path) as unfinished:
+            unfinished.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
 
-        # A link, unlike a rename, leaves the key of a faster process alone
-        with contextlib.suppress(FileExistsError):
-            os.link(partial, path)
+            # A link, unlike a rename, leaves the key of a faster process alone
+            with contextlib.suppress(FileExistsError):
+                os.link(unfinished, path)
     except OSError as error:
         raise CohortError(
             Fault(
@@ -160,6 +159,3 @@ def _make_key(path: Path) -> None:
                 do=f"Name a key file, or set {KEY_VARIABLE}.",
             )
         ) from None
-    finally:
-        if partial is not None:
-            os.unlink(partial)
