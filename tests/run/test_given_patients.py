@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forgetmi.cohort.known_sides import sides_of_model
 from forgetmi.cohort.partition_file import read_partition, write_partition
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, PartitionError, SpecError
 from forgetmi.core.partition import NEVER_SEEN, Partition
+from forgetmi.evidence.request import RequestSpec
 from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.run.given_patients import UNPROVED, patients_after, patients_in
 from forgetmi.run.run_data import load_data
@@ -100,6 +102,30 @@ def test_a_model_from_elsewhere_needs_a_list(signed_run: Path, tmp_path: Path) -
     assert not proved.unproved
     assert not set(trained) & never_seen(proved, cohort)
     assert any("1 of the list are not in the cohort" in note for note in proved.notes)
+
+
+def test_whoever_may_have_been_trained_on_is_never_called_never_seen_later(
+    signed_run: Path, tmp_path: Path
+) -> None:
+    """With references alone proved, everybody else stays in doubt for the model that is made, too."""
+    model = unnamed(signed_run / "models" / "original", tmp_path / "elsewhere")
+    references = dataclasses.replace(TINY.cohort, reference_patients=8)
+    spec = dataclasses.replace(
+        TINY, cohort=references, request=RequestSpec(), seed=77, given=GivenModels(model)
+    )
+    cohort, sets = load_data(spec)
+    assert not sets.unproved
+    assert not len(sets.holdout)
+    outside = set(cohort.patient[cohort.split == "reference"])
+    assert never_seen(sets, cohort) == outside
+
+    # What the run's models name divides the next request
+    for role in ("original", "unlearned"):
+        known = patients_after(spec, cohort, sets, role=role)
+        assert known is not None
+        side, _ = sides_of_model(known, cohort)
+        assert set(cohort.patient[np.isin(side, NEVER_SEEN)]) == outside
+        assert np.any(side == "out")
 
 
 def test_what_a_model_names_is_not_overruled(signed_run: Path, tmp_path: Path) -> None:

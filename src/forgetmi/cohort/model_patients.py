@@ -64,7 +64,8 @@ class ModelPatients:
         key_id: Which identifier key made the digests.
         spelling: Digest of the rule by which identifiers were compared; see `spelling_digest`.
         cohort: Digest of the cohort that the model was made with.
-        trained: Trained on and not forgotten.
+        trained: Trained on and not forgotten. A patient without studies may have been trained on: nobody knows, and
+            they are called neither trained on nor never seen.
         forgotten: Of earlier requests; the model was made without them, or made to forget them.
         validation: Never trained on, but looked at while models were chosen.
         holdout, reference: Never seen.
@@ -97,7 +98,12 @@ class ModelPatients:
 
 
 def patients_of(
-    cohort: Cohort, partition: Partition, *, trained: Ints, forgotten: Ints
+    cohort: Cohort,
+    partition: Partition,
+    *,
+    trained: Ints,
+    forgotten: Ints,
+    unknown: Ints | None = None,
 ) -> ModelPatients:
     """Who a model that was made with a partition has seen.
 
@@ -106,12 +112,16 @@ def patients_of(
         partition: Its sets.
         trained: Rows that the model was trained on and that it has not forgotten since.
         forgotten: Rows that it was made without, or made to forget.
+        unknown: Rows of which nobody knows whether it was trained on them; None = there are none.
     """
+    of_training = People.of_rows(cohort, trained)
+    if unknown is not None:
+        of_training = of_training.with_others(People.of(map(str, cohort.patient[unknown]), ()))
     return ModelPatients(
         key_id=cohort.key_id,
         spelling=spelling_digest(cohort.spelling),
         cohort=cohort.digest,
-        trained=People.of_rows(cohort, trained),
+        trained=of_training,
         forgotten=People.of_rows(cohort, forgotten),
         validation=People.of_rows(cohort, partition.validation),
         holdout=People.of_rows(cohort, partition.holdout),

@@ -29,8 +29,8 @@ ABSENT = "not in this cohort"
 VALIDATION = "never trained on (validation)"
 HOLDOUT = "never trained on (holdout)"
 REFERENCE = "never trained on (reference)"
-UNKNOWN = "never trained on (not among the model's patients)"
-NEVER_TRAINED = (VALIDATION, HOLDOUT, REFERENCE, UNKNOWN)
+UNKNOWN = "not among the model's patients"  # whether it was trained on them is not known
+NEVER_TRAINED = (VALIDATION, HOLDOUT, REFERENCE)
 _OF_SPLIT: Mapping[str, str] = {
     "validation": VALIDATION,
     "holdout": HOLDOUT,
@@ -276,6 +276,11 @@ def _why_left_out(entry: Entry, kind: Kind, standings: Sequence[str]) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in Counter(standings).items())
     if FORGOTTEN in standings:
         return f"of those it names, {counts}: close it by the record of the run that forgot them"
+    if UNKNOWN in standings:
+        return (
+            f"of those it names, {counts}: whether it was trained on them is not known. Find it out, then: "
+            f"forgetmi requests close {entry.name} --note WHY"
+        )
     return (
         f"of those it names, {counts}: there is nothing to unlearn. Take them out of the data, then: forgetmi "
         f"requests close {entry.name} --note 'the model was never trained on them'"

@@ -125,11 +125,27 @@ def patients_after(
         if known is not None or partition.unproved:
             return known
         trained = np.setdiff1d(_training_side(partition), partition.earlier)
-        return patients_of(cohort, partition, trained=trained, forgotten=partition.earlier)
+        return patients_of(
+            cohort,
+            partition,
+            trained=trained,
+            forgotten=partition.earlier,
+            unknown=_in_no_set(partition),
+        )
     if role == UNLEARNED and known is not None:
         return known.after(cohort, partition)
     if role == UNLEARNED and partition.unproved:
         return None
+
+    # Unlearned from a model of which others said whom it was trained on: whoever was left out stays out
+    if role == UNLEARNED and spec.given.original is not None:
+        return patients_of(
+            cohort,
+            partition,
+            trained=partition.retain,
+            forgotten=partition.forget,
+            unknown=_in_no_set(partition),
+        )
 
     # Trained here
     if role == ORIGINAL:
@@ -167,6 +183,12 @@ def check_retrained(checkpoints: Sequence[Path], cohort: Cohort, partition: Part
                 )
     if faults:
         raise SpecError(faults)
+
+
+def _in_no_set(partition: Partition) -> Ints:
+    """Rows that are left out of every set."""
+    everybody = np.arange(len(partition.patient))
+    return np.setdiff1d(everybody, np.concatenate([partition.rows(name) for name in SETS]))
 
 
 def _training_side(partition: Partition) -> Ints:
