@@ -56,16 +56,29 @@ def blank_figures() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@pytest.fixture(scope="module")
-def quick_gate() -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def _quick_gate() -> Iterator[None]:
     """The gate is fitted in a few steps: its whole fit takes a quarter second a model.
 
-    For modules whose runs are compared with each other alone; `tests/model/test_gate.py` has the whole fit.
+    `tests/model/test_gate.py` has the whole fit, and so has every run in a process of its own; see `whole_gate`.
     """
+    with _gate_steps(20):
+        yield
+
+
+@pytest.fixture
+def whole_gate() -> Iterator[None]:
+    """The gate is fitted as for a user, for what is compared with figures, or with a process of its own."""
+    with _gate_steps(300):
+        yield
+
+
+@contextlib.contextmanager
+def _gate_steps(steps: int) -> Iterator[None]:
     from forgetmi.model.fit_gate import fit_gate
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_gate.__kwdefaults__, "steps", 20)
+        patch.setitem(fit_gate.__kwdefaults__, "steps", steps)
         yield
 
 

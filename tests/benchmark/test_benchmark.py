@@ -33,8 +33,6 @@ from forgetmi.run.stages import make_model
 from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 SPEC = replace(SMALL, partition=PartitionSpec(), method=ForgetMI(), resamples=20)
 GRID = ("--percents", "12", "--training-seeds", "3", "--no-presets")
 

@@ -18,8 +18,6 @@ from forgetmi.cli import main
 from forgetmi.cohort.files import read_strings
 from forgetmi.data.decode import Decoded, read_image
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 SMALL = [
     "--images.size",
     "32",

@@ -23,8 +23,6 @@ from forgetmi.unlearning import method
 from forgetmi.unlearning.shard_log import SliceLog
 from forgetmi.unlearning.update_log import UpdateLog
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 RECIPE = Recipe(epochs=1, batch_size=8)
 
 

@@ -10,18 +10,11 @@ import pytest
 
 from forgetmi.core.partition import Partition
 from forgetmi.methods.retrain import Retrain
-from forgetmi.model.fit_gate import fit_gate
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 
 RECIPE = Recipe(epochs=2, batch_size=12, shift=1.0)
-
-
-@pytest.fixture(autouse=True)
-def _short_gate_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few steps show as well whether two fits are the same."""
-    monkeypatch.setitem(fit_gate.__kwdefaults__, "steps", 20)
 
 
 @pytest.fixture

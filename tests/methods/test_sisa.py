@@ -25,8 +25,6 @@ from forgetmi.run.prepared import open_checkpoint, trained_rows
 from forgetmi.unlearning.method import Unlearned, unlearn
 from forgetmi.unlearning.shard_log import SliceLog
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 RECIPE = Recipe(epochs=2)
 METHOD = Sisa(shards=3, slices=2)
 

@@ -13,6 +13,8 @@ from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
 
+pytestmark = pytest.mark.usefixtures("whole_gate")
+
 ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "unlearning_losses.npz"
 
 

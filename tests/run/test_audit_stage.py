@@ -30,8 +30,6 @@ from forgetmi.run.spec import RunSpec
 from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 SPEC = dataclasses.replace(
     SMALL,
     training=Recipe(epochs=1),

@@ -33,8 +33,6 @@ from tests.processes import started
 from tests.run.test_pipeline import contents, in_silence
 from tests.runs import SMALL, TINY
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 SHORT = dataclasses.replace(TINY, training=Recipe(epochs=2), request=SMALL.request)
 RUNS = {
     "sisa": dataclasses.replace(SHORT, method=Sisa(shards=2, slices=2)),

@@ -28,8 +28,6 @@ from forgetmi.search.trial import home_of
 from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 SPEC = replace(SMALL, method=CFk(epochs=2), retrains=0)
 
 

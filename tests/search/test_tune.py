@@ -26,8 +26,6 @@ from forgetmi.search.tune_plan import Plan, candidates, make_plan
 from tests.evidence.copied_runs import states
 from tests.runs import SMALL
 
-pytestmark = pytest.mark.usefixtures("quick_gate")
-
 
 def test_trials_begin_with_the_given_options_and_depend_on_the_seed_alone() -> None:
     first, again, other = (
