@@ -17,6 +17,7 @@ SUBCOMMANDS = [
     ["requests", "due"],
     ["requests", "process"],
     ["requests", "close"],
+    ["requests", "inform"],
     ["requests", "advise"],
     ["requests", "drift"],
     ["cohort", "make"],

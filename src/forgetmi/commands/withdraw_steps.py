@@ -15,6 +15,7 @@ from forgetmi.core.cost import Cost
 from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.printable import printable
 from forgetmi.evidence.record import Record
+from forgetmi.requests.entries import FINAL
 from forgetmi.requests.processing import NEVER_TRAINED, ForgetList
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
@@ -241,6 +242,12 @@ def _say_end(
     for one in outcomes:
         state = one.state.replace("_", " ") or "not in a ledger"
         echo(printable(f"{one.name or 'request'}: {state}{f' ({one.why})' if one.why else ''}"))
+    still = [one.name for one in outcomes if one.state not in ("", *FINAL)]
+    if still:
+        echo(
+            f"Not closed: {', '.join(still)}. To close them all the same, somebody must say why: "
+            f"forgetmi requests close {' '.join(still)} --record {directory.root} --note WHY"
+        )
 
     letters = sorted(path.name for path in directory.root.glob("letter*.html"))
     unlearned = record.model("after")

@@ -63,12 +63,13 @@ def closing_faults(
     return faults
 
 
-def remarks(entry: Entry, record: Record) -> Iterator[str]:
+def remarks(entry: Entry, record: Record, *, steps: Sequence[Step] = ()) -> Iterator[str]:
     """What the verdict leaves out about the patients of one request, in words.
 
     Args:
         entry: The request.
         record: The record that closes it.
+        steps: The history of the models: others that learned from these patients are named.
     """
     flagged = record.decision.flagged
     if flagged is None:
@@ -92,6 +93,39 @@ def remarks(entry: Entry, record: Record) -> Iterator[str]:
         yield f"{len(absent)} of {total} are not in this cohort (digest {cohort})"
     if entry.never_trained:
         yield f"{len(entry.never_trained)} of {total} were never trained on: there was nothing to unlearn"
+
+    # Recipients and derived models, GDPR Art. 19
+    if others := other_models(record, steps):
+        yield (
+            f"other models on record learned from them: {', '.join(others)} (take them out of use, or withdraw there, "
+            "too)"
+        )
+    if entry.recipients:
+        informed = [f"{who} on {day}" for who, day in entry.recipients.items()]
+        yield f"informed: {', '.join(informed)}"
+
+
+def other_models(record: Record, steps: Sequence[Step]) -> list[str]:
+    """Models of a ledger's history that learned from those whom a record forgets, by the start of their digests.
+
+    All that were made before, and whatever was made of them; not the model before and after, nor what was made of the
+    latter.
+
+    Args:
+        record: The record.
+        steps: The history so far.
+    """
+    before, after = record.model("before").weights, record.model("after").weights
+
+    # The new model and its descendants never learned from them
+    free = {after}
+    learned: dict[str, None] = {}
+    for step in steps:
+        if step.record == record.digest or step.before in free:
+            free.add(step.after)
+            continue
+        learned.update({step.before: None, step.after: None})
+    return [weights[:12] for weights in learned if weights not in {before, *free}]
 
 
 def _starts_elsewhere(record: Record, steps: Sequence[Step]) -> bool:

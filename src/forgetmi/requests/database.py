@@ -45,6 +45,9 @@ CREATE TABLE IF NOT EXISTS readings (
 CREATE TABLE IF NOT EXISTS named (
     request INTEGER NOT NULL REFERENCES requests, digest TEXT NOT NULL, reading TEXT NOT NULL,
     PRIMARY KEY (request, digest));
+CREATE TABLE IF NOT EXISTS recipients (
+    request INTEGER NOT NULL REFERENCES requests, recipient TEXT NOT NULL, informed TEXT NOT NULL,
+    PRIMARY KEY (request, recipient));
 CREATE TABLE IF NOT EXISTS seals (request INTEGER PRIMARY KEY REFERENCES requests, digest TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS subjects_by_digest ON subjects (digest);
 CREATE TABLE IF NOT EXISTS events (
@@ -127,7 +130,10 @@ class Database:
             self._check()
 
             # Ledgers of earlier versions lack some tables; where it is only read, empty ones stand in.
-            _make_tables(self.connection, temporary=reading)
+            if reading:
+                _make_tables(self.connection, temporary=True)
+            else:
+                self._add_missing_tables()
 
             with self.reading() as connection:
                 broken = broken_seals(connection)
@@ -190,6 +196,18 @@ class Database:
         except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
             raise damaged(self._name, str(error)) from None
 
+    def _add_missing_tables(self) -> None:
+        """Bring a ledger of an earlier version up to this one, whole or not at all; a process at once finds it done."""
+        if not _missing_tables(self.connection):
+            return
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            _make_tables(self.connection)
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
     def _check(self) -> None:
         """Refuse other people's databases, damaged ledgers, and those of another version."""
         tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master")}
@@ -216,17 +234,24 @@ class Database:
 
 def _make_tables(connection: sqlite3.Connection, *, temporary: bool = False) -> None:
     """Add the tables that are missing."""
-    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-
-    for statement in _TABLES.split(";"):
-        words = statement.split()
-        if not words or words[5] in present:
-            continue
+    for statement in _missing_tables(connection):
         if temporary:
-            if words[1] == "INDEX":
+            if statement.split()[1] == "INDEX":
                 continue
             statement = statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1)
         connection.execute(statement)
+
+
+def _missing_tables(connection: sqlite3.Connection) -> list[str]:
+    """The statements that make the tables and indices which are not there yet."""
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+    missing = []
+    for statement in _TABLES.split(";"):
+        words = statement.split()
+        if words and words[5] not in present:
+            missing.append(statement)
+    return missing
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -38,6 +38,7 @@ class Entry:
         absent_from: Digest of that cohort; "" = it has everybody.
         written: Kind to the digests of the identifiers as they were written.
         readings: Of each of these, rules to digest; see `forgetmi.cohort.spelling.readings`.
+        recipients: Who had the data or a model and was informed, to the day (GDPR Art. 19).
     """
 
     number: int
@@ -56,6 +57,7 @@ class Entry:
     absent_from: str = ""
     written: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
     readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    recipients: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

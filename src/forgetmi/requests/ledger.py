@@ -339,6 +339,25 @@ class Ledger:
 
         logger.info("%d requests are %s now", len(numbers), state)
 
+    def inform(self, numbers: Sequence[int], recipient: str, day: date) -> None:
+        """Record that somebody who had the data or a model was informed of withdrawals (GDPR Art. 19).
+
+        Args:
+            numbers: The requests, in any state.
+            recipient: Who, in words, without identifiers.
+            day: When.
+        """
+        with self._database.transaction() as connection:
+            for entry in self.entries(numbers):
+                connection.execute(
+                    "INSERT OR REPLACE INTO recipients VALUES (?, ?, ?)",
+                    (entry.number, recipient, day.isoformat()),
+                )
+                note = f"informed on {day.isoformat()}: {recipient}"
+                write_event(connection, entry.number, entry.state, note)
+
+        logger.info("a recipient was informed of %d requests", len(numbers))
+
     def close_requests(
         self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = ""
     ) -> dict[int, str]:
@@ -364,7 +383,8 @@ class Ledger:
         # Judged and closed in one step: nobody changes a request in between
         with self._database.transaction() as connection:
             entries = self._not_final(numbers)
-            faults = closing_faults(entries, record, note=note, steps=self.steps())
+            steps = self.steps()
+            faults = closing_faults(entries, record, note=note, steps=steps)
             if faults:
                 raise EvidenceError(faults)
 
@@ -374,7 +394,7 @@ class Ledger:
             notes: dict[int, str] = {}
             for entry in entries:
                 # What the verdict leaves out goes into the history, too
-                lines = list(remarks(entry, record))
+                lines = list(remarks(entry, record, steps=steps))
                 if lines:
                     notes[entry.number] = "; ".join(lines)
                 event = "; ".join([note or f"verdict {verdict}", *lines])

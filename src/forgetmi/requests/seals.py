@@ -13,6 +13,7 @@ _TABLES = {
     "absent": "request",
     "readings": "request",
     "named": "request",
+    "recipients": "request",
     "events": "request",
 }
 

@@ -62,6 +62,7 @@ def entry_of(row: Sequence[Any], named: StoredSubjects, *, where: str) -> Entry:
         absent_from=named.absent_from,
         written={kind: tuple(named.written[kind]) for kind in named.written},
         readings=named.readings,
+        recipients=named.recipients,
     )
 
 

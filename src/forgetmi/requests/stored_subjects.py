@@ -26,6 +26,7 @@ class StoredSubjects:
         absent: Those whom the cohort did not have for which a forget list was made last.
         absent_from: Digest of that cohort; "" = everybody was there.
         readings: Digest as written to the digests under each rule.
+        recipients: Who was informed, to the day.
     """
 
     written: dict[Kind, list[str]] = field(default_factory=_nobody)
@@ -34,6 +35,7 @@ class StoredSubjects:
     absent: list[str] = field(default_factory=list)
     absent_from: str = ""
     readings: dict[str, dict[str, str]] = field(default_factory=dict)
+    recipients: dict[str, str] = field(default_factory=dict)
 
     def digests(self, kind: Kind) -> tuple[str, ...]:
         """The subjects of one kind, as the cohort has them; two spellings of one count once."""
@@ -77,6 +79,10 @@ def read_stored(connection: sqlite3.Connection, *, where: str) -> dict[int, Stor
         ):
             by_rules = subjects[request].readings.setdefault(_text(written), {})
             by_rules[_text(rules)] = _text(reading)
+        for request, recipient, informed in connection.execute(
+            "SELECT request, recipient, informed FROM recipients ORDER BY rowid"
+        ):
+            subjects[request].recipients[_text(recipient)] = _text(informed)
     except (KeyError, TypeError):
         raise damaged(where, "whom a request names is of another kind") from None
 

@@ -312,7 +312,8 @@ def _close_one(
     try:
         notes = ledger.close_requests([entry.number], record, folder=directory.root, note=note)
     except EvidenceError as error:
-        return ClosedRequest(entry.name, entry.state, "; ".join(map(str, error.faults)))
+        why = "; ".join(fault.what for fault in error.faults)
+        return ClosedRequest(entry.name, entry.state, why)
     remarks = notes.get(entry.number, "")
     return ClosedRequest(entry.name, "closed", "; ".join(filter(None, [note, remarks])))
 

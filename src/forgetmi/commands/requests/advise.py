@@ -50,7 +50,11 @@ def advise(argv: Sequence[str]) -> None:
         )
 
     # Without a number, as many patients as the open requests name
-    patients = options.patients or len(Ledger(options.ledger, reading=True).open_patients())
+    patients = options.patients
+    if not patients:
+        ledger = Ledger(options.ledger, reading=True)
+        patients = len(ledger.open_patients())
+        echo(_state_of(ledger))
     records = [read_record(path) for path in options.runs]
     ways = compare_ways(records, patients=patients, shards=options.shards, slices=options.slices)
 
@@ -62,6 +66,21 @@ def advise(argv: Sequence[str]) -> None:
     echo(
         "Several requests in one batch cost about one run: gather them as far as their deadlines allow."
     )
+
+
+def _state_of(ledger: Ledger) -> str:
+    """How many requests wait for a batch, and what the others wait for."""
+    waiting = ledger.entries(states=("open",))
+    begun = ledger.entries(states=("processing",))
+    text = f"{len(waiting)} requests are open"
+    if waiting:
+        text += f", the first due {waiting[0].due} ({waiting[0].name})"
+    if begun:
+        names = ", ".join(entry.name for entry in begun)
+        text += f"; being carried out already, and not counted: {names}: close them by their run's record"
+    if not waiting:
+        text += ": there is nothing to carry out now"
+    return text
 
 
 def _cost_line(way: Option) -> str:

@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import tyro
 
-from forgetmi.cohort.identifiers import Pseudonyms, load_key
-from forgetmi.cohort.named_people import names_somebody
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.json_output import json_output
+from forgetmi.commands.requests.note import refuse_identifiers
 from forgetmi.commands.requests.queue_page import check_page, write_page
 from forgetmi.commands.requests.wording import entry_line, plain_entry
 from forgetmi.core.errors import Fault, SpecError
@@ -76,7 +75,7 @@ def _close(options: CloseOptions, result: dict[str, Any]) -> None:
     check_page(options.page)
     ledger = Ledger(options.ledger)
     if options.note:
-        _refuse_identifiers(ledger, chosen, options)
+        refuse_identifiers(ledger, chosen, options.note, where="--note", key_file=options.key_file)
 
     # By hand, with a reason; or by a record, which is verified first.
     notes: Mapping[int, str] = {}
@@ -102,25 +101,3 @@ def _close(options: CloseOptions, result: dict[str, Any]) -> None:
     lines += [f"  not checked: {printable(line)}" for line in unchecked]
     echo("\n".join(lines))
     write_page(options.page, options.ledger)
-
-
-def _refuse_identifiers(ledger: Ledger, chosen: Sequence[int], options: CloseOptions) -> None:
-    """Refuse a note that holds an identifier of those whom the requests name: it is kept."""
-    pseudonyms = Pseudonyms(load_key(options.key_file))
-    ledger.check_key(pseudonyms.key_id)
-
-    for entry in ledger.entries(chosen):
-        for kind, digests in entry.written.items():
-            alike = set()
-            for digest in digests:
-                readings = entry.readings.get(digest, {})
-                alike |= {readings[name] for name in ("alike 0", "alike 1") if name in readings}
-            if names_somebody(options.note, alike, kind, pseudonyms):
-                raise SpecError(
-                    Fault(
-                        f"the note holds an identifier that {entry.name} names",
-                        where="--note",
-                        why="the ledger keeps no identifiers",
-                        do="Leave it out.",
-                    )
-                )

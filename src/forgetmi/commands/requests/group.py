@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from forgetmi.commands.groups import run_action
 
-HELP = """usage: forgetmi requests add|list|due|page|process|close|advise|drift [OPTIONS]
+HELP = """usage: forgetmi requests add|list|due|page|process|close|inform|advise|drift [OPTIONS]
 
   add      enter a request; its deadline is set, and only keyed digests are kept
   list     all requests and where they stand
@@ -14,6 +14,7 @@ HELP = """usage: forgetmi requests add|list|due|page|process|close|advise|drift 
   page     the queue as one page: received, due, state, verdict, papers
   process  gather open requests into one forget list for forgetmi run
   close    close requests by a run's record; or refuse them, hold them, open them again
+  inform   record who was told of withdrawals: recipients of data or of a model
   advise   compare retraining, SISA and unlearning by measured cost, and by risk
   drift    what the requests so far have done to the model in service"""
 
@@ -24,6 +25,7 @@ ACTIONS = {
     "page": "forgetmi.commands.requests.page:page",
     "process": "forgetmi.commands.requests.process:process",
     "close": "forgetmi.commands.requests.close:close",
+    "inform": "forgetmi.commands.requests.inform:inform",
     "advise": "forgetmi.commands.requests.advise:advise",
     "drift": "forgetmi.commands.requests.drift:drift",
 }

@@ -100,7 +100,12 @@ def _nothing_to_process(ledger: Ledger, name: str) -> Fault:
     """Why no list is made, and what to do."""
     begun = ledger.entries(states=("processing",))
     if not begun:
-        return Fault("no request can be carried out", where=name, do="See forgetmi requests list.")
+        waiting = ledger.entries(states=("open", "on_hold"))
+        why = "every request is closed or refused"
+        if waiting:
+            why = f"left out, as said above, or on hold: {', '.join(one.name for one in waiting)}"
+        do = "See forgetmi requests list; enter a new request with forgetmi requests add."
+        return Fault("no request can be carried out", where=name, why=why, do=do)
 
     # A second call is likely to be meant for these
     requests = ", ".join(f"{entry.name} (forget list {entry.batch})" for entry in begun)
@@ -108,5 +113,6 @@ def _nothing_to_process(ledger: Ledger, name: str) -> Fault:
         "no request is waiting to be carried out",
         where=name,
         why=f"being carried out already: {requests}",
-        do="Close them by their run's record; to write their list again, name them with --only.",
+        do="Close them by their run's record, or give the run's command again; to write their list again, name them "
+        "with --only. New requests: forgetmi requests add.",
     )
