@@ -47,6 +47,8 @@ GROUPS = {
     "attacks",
     "cohorts",
     "methods",
+    "tasks",
+    "task_measures",
     "commands",
 }  # entry-point groups are called forgetmi.GROUP
 

@@ -17,12 +17,13 @@ from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import derive
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.afs import AFS, exposure
+from forgetmi.model.class_losses import distillation
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.loop import adamw
-from forgetmi.unlearning.losses import classification, distillation
+from forgetmi.unlearning.losses import classification
 
 RECIPE = Recipe(epochs=2, batch_size=16)
 

@@ -12,10 +12,10 @@ from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import derive
 from forgetmi.data.loaders import Loader
 from forgetmi.methods.bad_teaching import BadTeaching
+from forgetmi.model.class_losses import distillation
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
-from forgetmi.unlearning.losses import distillation
 from forgetmi.unlearning.method import Unlearned, unlearn
 
 

@@ -17,10 +17,11 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods import calibrated_consensus as ours
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.model.architecture import Architecture
+from forgetmi.model.head_space import centred_basis
 from forgetmi.model.image_text import ImageText
 from forgetmi.run import workflow
 from forgetmi.unlearning.teacher import frozen, tabulate
-from forgetmi.unlearning.transport import centred_basis, fit_transport
+from forgetmi.unlearning.transport import fit_transport
 from tests.unlearning.averaging import STILL, apply, goal_of, outputs, trained
 
 

@@ -15,15 +15,18 @@ from hypothesis import strategies as st
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import MethodError
+from forgetmi.core.task import Rule
 from forgetmi.methods import random_labels
 from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
+from forgetmi.model.random_label import random_label
+from forgetmi.model.tasks import GRADES
 from forgetmi.unlearning.loop import training_loss
 from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.mixed import mixed
-from forgetmi.unlearning.relabel import Rule, Unit, random_label, relabelling
+from forgetmi.unlearning.relabel import Unit, relabelling
 from tests.unlearning.reading import loaders
 
 
@@ -69,6 +72,7 @@ def relabelled(
     return relabelling(
         forget,
         4,
+        task=GRADES,
         rule=method.labels,
         unit=method.unit,
         seed=seed,
@@ -153,7 +157,7 @@ def test_the_forgotten_are_taught_something_wrong(
     monkeypatch.setattr(
         random_labels,
         "base_loss",
-        lambda *given, ordinal: SimpleNamespace(total=0 * base_loss(*given, ordinal=ordinal).total),
+        lambda *given, task: SimpleNamespace(total=0 * base_loss(*given, task=task).total),
     )
     method = RandomLabels(epochs=2, order=order, lr=1e-5, weight_decay=0.0)
     first, second = unlearn(method, batch_size=1000).trace.epochs

@@ -15,10 +15,10 @@ from torch.nn.utils import parameters_to_vector
 from forgetmi.data.loaders import Loader
 from forgetmi.methods import scrub
 from forgetmi.methods.scrub import Scrub
+from forgetmi.model.class_losses import distillation
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.label_matched import matched_mean
-from forgetmi.unlearning.losses import distillation
 
 
 def test_distillation_by_hand() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.heads import added
-from forgetmi.model.losses import base_loss, base_loss_names, cross_entropy, ranking_loss
+from forgetmi.model.class_losses import cross_entropy
+from forgetmi.model.losses import base_loss, base_loss_names, ranking_loss
+from forgetmi.model.tasks import CLASSES, GRADES, training_task
 
 ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "ranking_loss.json"
 
@@ -53,7 +55,9 @@ def test_ranking_equals_the_slow_loop(seed, n, kind, ordinal):
     image, text = (torch.randn(n, 6, generator=draw, dtype=torch.float64) for _ in range(2))
     label = torch.randint(-1, 4, (n,), generator=draw)
     study = torch.randint(0, 3, (n,), generator=draw)
-    fast = ranking_loss(image, text, label, study, similarity=kind, ordinal=ordinal)
+    fast = ranking_loss(
+        image, text, label, study, similarity=kind, task=training_task(ordinal=ordinal)
+    )
     slow = slow_ranking_loss(
         image.tolist(), text.tolist(), label.tolist(), study.tolist(), kind, ordinal
     )
@@ -92,8 +96,8 @@ def test_ranking_equals_the_release(kind):
 def test_nominal_margin_ignores_the_names():
     image, text, study = torch.zeros(3, 2), torch.zeros(3, 2), torch.arange(3)
     label = torch.tensor([0, 3, 1])
-    assert float(ranking_loss(image, text, label, study, ordinal=False)) == pytest.approx(1.0)
-    assert float(ranking_loss(image, text, label, study, ordinal=True)) == pytest.approx(
+    assert float(ranking_loss(image, text, label, study, task=CLASSES)) == pytest.approx(1.0)
+    assert float(ranking_loss(image, text, label, study, task=GRADES)) == pytest.approx(
         2 * (3 + 2 + 1) / 3
     )
 

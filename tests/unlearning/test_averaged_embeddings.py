@@ -14,12 +14,11 @@ from torch import nn
 
 from forgetmi.data.loaders import Loader
 from forgetmi.data.noise import Perturbation, augmentation
+from forgetmi.model.head_space import HeadSpace, centred_basis
 from forgetmi.model.initialise import build
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations, mean_embedding
-from forgetmi.unlearning.head_space import HeadSpace
 from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.teacher import frozen, tabulate
-from forgetmi.unlearning.transport import centred_basis
 
 
 def test_mean_embedding_by_hand() -> None:

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from forgetmi.core.batch import Outputs
 from forgetmi.core.errors import MethodError
-from forgetmi.model.losses import cross_entropy
+from forgetmi.model.class_losses import cross_entropy, distillation
 from forgetmi.unlearning.loop import embeddings, side_by_side, unimodal
 from forgetmi.unlearning.losses import (
     away,
     classification,
     distance,
-    distillation,
     head_distillation,
     keep,
     towards,

@@ -11,7 +11,8 @@ from scipy.linalg import sqrtm
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.unlearning.transport import Transport, centred_basis, fit_transport, gaussian_map
+from forgetmi.model.head_space import centred_basis
+from forgetmi.unlearning.transport import Transport, fit_transport, gaussian_map
 
 CLASSES = 4
 SEEDS = st.integers(0, 2**31)

@@ -126,5 +126,9 @@ attacks = Registry("attack", "forgetmi.attacks")
 cohorts = Registry("cohort", "forgetmi.cohorts")
 methods = Registry("method", "forgetmi.methods")
 
+# The two halves of a task, under one name; see `forgetmi.core.task`.
+tasks = Registry("task", "forgetmi.tasks")
+task_measures = Registry("task's measures", "forgetmi.task_measures")
+
 # Functions of the words after the verb; see `forgetmi.commands.entry_points`.
 commands = Registry("command", "forgetmi.commands")

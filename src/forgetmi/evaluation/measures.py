@@ -12,18 +12,17 @@ from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.scores import Failed
 from forgetmi.core.signals import Signals
+from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.attacks.svm_loss import sample_mia
-from forgetmi.evaluation.distance import cosine_distance, jensen_shannon, symmetric_kl
+from forgetmi.evaluation.distance import cosine_distance, symmetric_kl
 from forgetmi.evaluation.membership import membership_auc
-from forgetmi.evaluation.metrics import MetricInfo, prediction_metrics
+from forgetmi.evaluation.metrics import METRICS, MetricInfo
 from forgetmi.evaluation.scores import Measure, measure
 from forgetmi.evaluation.signals import (
     BOTH,
     Head,
-    cross_entropy,
     heads_of,
     log_probabilities,
-    margin,
     pair_cosine,
 )
 from forgetmi.evaluation.statistics import Metric, PatientSample, weighted_mean, weighted_spearman
@@ -52,6 +51,7 @@ class Predictions:
 
     signals: Signals
     head: Head
+    task: TaskMeasures
 
     @cached_property
     def log(self) -> Floats:
@@ -63,11 +63,11 @@ class Predictions:
 
     @cached_property
     def margin(self) -> Floats:
-        return margin(self.log, self.signals.label)
+        return self.task.signal(self.log, self.signals.label)
 
     @cached_property
     def loss(self) -> Floats:
-        return cross_entropy(self.log, self.signals.label)
+        return self.task.loss(self.log, self.signals.label)
 
     @property
     def logits(self) -> Floats:
@@ -80,19 +80,23 @@ class MeasuredModel:
     """One model's signals, set by set and head by head.
 
     Args:
+        task: How its predictions are measured.
         heads: Those it is measured by, see `forgetmi.evaluation.signals.heads_of`.
         sets: By reported name.
         all_images: Signals on all images of each set.
         predictions: By head and set, on the labelled images.
     """
 
+    task: TaskMeasures
     heads: tuple[Head, ...]
     sets: Mapping[str, MeasuredSet]
     all_images: Mapping[str, Signals]
     predictions: Mapping[tuple[Head, str], Predictions]
 
 
-def measured_model(signals: Signals, sets: Mapping[str, MeasuredSet]) -> MeasuredModel:
+def measured_model(
+    signals: Signals, sets: Mapping[str, MeasuredSet], *, task: TaskMeasures
+) -> MeasuredModel:
     """Divide a model's signals into sets and heads."""
     heads = heads_of(signals)
     all_images = {}
@@ -101,8 +105,8 @@ def measured_model(signals: Signals, sets: Mapping[str, MeasuredSet]) -> Measure
         all_images[name] = signals.select(measured.rows)
         labelled = signals.select(measured.labelled)
         for head in heads:
-            predictions[head, name] = Predictions(labelled, head)
-    return MeasuredModel(heads, sets, all_images, predictions)
+            predictions[head, name] = Predictions(labelled, head, task)
+    return MeasuredModel(task, heads, sets, all_images, predictions)
 
 
 def measure_model(
@@ -110,7 +114,6 @@ def measure_model(
     *,
     original: MeasuredModel | None,
     retrained: Sequence[MeasuredModel],
-    ordinal: bool,
     seed: int,
 ) -> Iterator[Measure | Failed]:
     """Every measure of a model but the gap.
@@ -119,13 +122,12 @@ def measure_model(
         model: The model.
         original: The model to measure the distance to; None = none is measured.
         retrained: The other retrained models.
-        ordinal: Whether the classes are grades.
         seed: Root seed of the attack's splits.
     """
     # Of the pairs, then of each head
     yield from _pairs(model)
     for head in model.heads:
-        yield from _utility(model, head, ordinal=ordinal)
+        yield from _utility(model, head)
         yield from _membership(model, head, seed=seed)
         yield from _to_retrained(model, head, retrained)
         if original is not None:
@@ -152,7 +154,7 @@ def _pairs(model: MeasuredModel) -> Iterator[Measure | Failed]:
     )
 
 
-def _utility(model: MeasuredModel, head: Head, *, ordinal: bool) -> Iterator[Measure | Failed]:
+def _utility(model: MeasuredModel, head: Head) -> Iterator[Measure | Failed]:
     """How well a head predicts each set."""
     for name, measured in model.sets.items():
         predictions = model.predictions[head, name]
@@ -160,7 +162,8 @@ def _utility(model: MeasuredModel, head: Head, *, ordinal: bool) -> Iterator[Mea
         present = len(np.unique(predictions.signals.label))
 
         # Every metric of the table, with a note where classes are missing
-        for metric in prediction_metrics(ordinal=ordinal):
+        for score in model.task.scores():
+            metric = METRICS[score]
             note = ""
             if metric.over_classes and present < classes:
                 note = f"{present} of {classes} classes present"
@@ -264,7 +267,7 @@ def _to_retrained(
         _require(others)
 
         # Per image, averaged over the retrained models
-        divergences = [jensen_shannon(predictions.log, other.log) for other in others]
+        divergences = [model.task.distance(predictions.log, other.log) for other in others]
         return partial(weighted_mean, np.mean(divergences, axis=0))
 
     def spearman() -> Metric:

@@ -58,10 +58,15 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
             )
         )
 
-    # Imported here, because specifications import this module and need no scipy.
-    from scipy.special import log_softmax
+    return log_softmax(logits)
 
-    return log_softmax(logits, axis=1)
+
+def log_softmax(logits: Floats) -> Floats:
+    """Float[n, k], log-probabilities of a softmax over finite logits Float[n, k]."""
+    # Imported here, because specifications import this module and need no scipy.
+    from scipy import special
+
+    return special.log_softmax(logits, axis=1)
 
 
 def margin(log_probability: Floats, label: Ints) -> Floats:

@@ -22,6 +22,7 @@ from forgetmi.evaluation.measures import (
 )
 from forgetmi.evaluation.scores import Key, Measure, key_of
 from forgetmi.evaluation.statistics import resample_patients
+from forgetmi.evaluation.tasks import measures_of
 
 # Name in the scores: the set it stands for
 MEASURED: dict[str, SetName] = {
@@ -77,7 +78,8 @@ def evaluate(
     _check(signals, partition)
     any_signals = next(iter(signals.values()))
     sets = _sets(any_signals, partition.of_request(), seed=seed, resamples=resamples)
-    models = {name: measured_model(of_model, sets) for name, of_model in signals.items()}
+    task = measures_of(ordinal=ordinal)
+    models = {name: measured_model(of_model, sets, task=task) for name, of_model in signals.items()}
     retrained = retrained_names(models)
 
     # Every model by itself, and compared with the original and the other retrained models
@@ -87,7 +89,6 @@ def evaluate(
             model,
             original=None if name == ORIGINAL else models.get(ORIGINAL),
             retrained=[models[other] for other in retrained if other != name],
-            ordinal=ordinal,
             seed=seed,
         )
         measures[name] = {key_of(measure): measure for measure in of_model}

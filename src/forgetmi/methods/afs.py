@@ -144,7 +144,7 @@ class AFS:
 
         # The original's own loss.
         task = base_loss(
-            outputs, batch, ordinal=context.ordinal, ranking_weight=recipe.ranking_weight
+            outputs, batch, task=context.task, ranking_weight=recipe.ranking_weight
         ).total
 
         # And the original's outputs as targets, for each head.

@@ -18,7 +18,6 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
-from forgetmi.unlearning.head_space import HeadSpace
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
@@ -182,7 +181,7 @@ class CalibratedConsensus:
             reference_mean = reference.means[name]
 
             # The transport, in the coordinates that the head reads.
-            space = HeadSpace(head)
+            space = context.task.space(head)
             transport = fit_transport(
                 space.coordinates(member_mean.rescaled),
                 member_label,

@@ -129,7 +129,7 @@ class CLIPErase:
         """Loss terms of a retain batch and, where its weight is above 0, of the next forget batch."""
         # Retention: the training loss.
         outputs = student(batch)
-        terms = {"retain": base_loss(outputs, batch, ordinal=context.ordinal).total}
+        terms = {"retain": base_loss(outputs, batch, task=context.task).total}
         if self.forget > 0:
             # Forgetting: the pairs' similarity.
             forget_outputs = student(next(forget_batches))

@@ -82,7 +82,7 @@ class NegGrad:
         target = self._target(model, loaders)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
-            return {"forget": -classification(student(batch), batch.label)}
+            return {"forget": -classification(student(batch), batch.label, task=context.task)}
 
         def reached() -> bool:
             return target is not None and _mean(student, loaders) >= target

@@ -104,6 +104,6 @@ class NegGradPlus:
         if self.alpha != 1:
             # Climb on the forgotten.
             forget_batch = next(forget_batches)
-            loss = classification(student(forget_batch), forget_batch.label)
+            loss = classification(student(forget_batch), forget_batch.label, task=context.task)
             terms["forget"] = (self.alpha - 1) * loss
         return terms

@@ -13,6 +13,7 @@ from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
+from forgetmi.core.task import Rule
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.unlearning.context import Context
@@ -21,7 +22,7 @@ from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode, split, training_loss
 from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.mixed import forgotten, mixed, portion
-from forgetmi.unlearning.relabel import Rule, Unit, relabelling
+from forgetmi.unlearning.relabel import Unit, relabelling
 
 Terms = dict[str, Tensor]
 
@@ -113,14 +114,14 @@ class RandomLabels:
         Raises:
             MethodError: Neighbours are asked for among nominal classes.
         """
-        if self.labels == "neighbour" and not context.ordinal:
+        if self.labels == "neighbour" and not context.task.ordered:
             raise MethodError(
                 Fault("nominal classes have no neighbours", do="Choose labels other or any.")
             )
 
         # Losses of a forget batch, of a retain batch and of a mixed one.
         def forget_loss(batch: Batch) -> Terms:
-            return {"forget": classification(student(batch), batch.label)}
+            return {"forget": classification(student(batch), batch.label, task=context.task)}
 
         def retain_loss(batch: Batch) -> Terms:
             return {"retain": training_loss(student, batch, context)}
@@ -135,6 +136,7 @@ class RandomLabels:
             relabel = relabelling(
                 loaders.forget,
                 student.spec.classes,
+                task=context.task,
                 rule=self.labels,
                 unit=self.unit,
                 seed=context.seed,
@@ -163,10 +165,10 @@ def _both(student: ImageText, batch: Batch, forget_rows: Ints, context: Context)
     rest = replace(batch, label=batch.label[first:], study=batch.study[first:])
 
     def forget_loss() -> Tensor:
-        return classification(forget_outputs, batch.label[:first])
+        return classification(forget_outputs, batch.label[:first], task=context.task)
 
     def retain_loss() -> Tensor:
-        return base_loss(retain_outputs, rest, ordinal=context.ordinal).total
+        return base_loss(retain_outputs, rest, task=context.task).total
 
     return {
         "forget": portion(forget_loss, first, batch),

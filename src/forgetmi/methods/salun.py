@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
+from forgetmi.core.task import Rule
 from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.model.image_text import ImageText
 from forgetmi.unlearning.context import Context
@@ -16,7 +17,7 @@ from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw
 from forgetmi.unlearning.masks import largest_by_encoder, masked, shares
-from forgetmi.unlearning.relabel import Rule, Unit
+from forgetmi.unlearning.relabel import Unit
 
 
 @dataclass(frozen=True)

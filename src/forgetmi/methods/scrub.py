@@ -159,7 +159,7 @@ class Scrub:
         """Terms of the min pass: training loss, and KD where it has a weight."""
         # The model's own training loss.
         outputs = student(batch)
-        loss = base_loss(outputs, batch, ordinal=context.ordinal).total
+        loss = base_loss(outputs, batch, task=context.task).total
         terms = {"retain": self.gamma * loss}
         if original is not None:
             terms["min"] = self.alpha * self._kd(outputs, original.of(batch.row))

@@ -11,23 +11,10 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.heads import added, each_head
+from forgetmi.core.task import Task
+from forgetmi.model.tasks import GRADES
 
 Similarity = Literal["dot", "cosine", "l2"]
-
-
-def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Mean cross-entropy over the samples whose label is known; 0 with zero gradient where none is.
-
-    Args:
-        logits: Float[b, k].
-        label: Int64[b], -1 = unknown.
-
-    Returns:
-        Scalar.
-    """
-    # A sum divided by at least 1: a mean over no sample would be NaN.
-    total = nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="sum")
-    return total / (label >= 0).sum().clamp(min=1)
 
 
 def ranking_loss(
@@ -37,20 +24,21 @@ def ranking_loss(
     study: Tensor,
     *,
     similarity: Similarity = "dot",
-    ordinal: bool = True,
+    task: Task = GRADES,
 ) -> Tensor:
     """Hinge loss that ranks a sample's own report and image above the next sample's.
 
     The impostor of sample i is the next one, j = i + 1 (the last one's is the first). The margin is 0 where both share
-    a study, 1/2 where a label is unknown, else max(1/2, |y_i - y_j|). For image and text impostors alike, the mean over
-    the batch of max(0, s(impostor pair) - s(own pair) + margin); the two are added.
+    a study, else the task's: for grades 1/2 where a label is unknown, else max(1/2, |y_i - y_j|); for classes 1/2. For
+    image and text impostors alike, the mean over the batch of max(0, s(impostor pair) - s(own pair) + margin); the two
+    are added.
 
     Args:
         image_embedding, text_embedding: Float[b, d].
         label: Int64[b], -1 = unknown.
         study: Int64[b], equal for images that share a report.
         similarity: dot product, cosine, or l2 (minus the Euclidean distance).
-        ordinal: Whether the labels are grades; else the margin is 1/2 between studies.
+        task: Of the labels; it gives the margin between two studies.
 
     Returns:
         Scalar.
@@ -59,12 +47,7 @@ def ranking_loss(
     labels; vectorised.
     """
     # Margin of each sample to the next one.
-    next_label = label.roll(-1)
-    margin = torch.full_like(image_embedding[:, 0], 0.5)
-    if ordinal:
-        known = (label >= 0) & (next_label >= 0)
-        distance = (label - next_label).abs().to(margin)
-        margin = torch.where(known, distance.clamp(min=0.5), margin)
+    margin = task.margin(label, label.roll(-1)).to(image_embedding)
     margin = margin.masked_fill(study == study.roll(-1), 0.0)
 
     # Similarity of the own pair, and of the pairs with an impostor.
@@ -107,14 +90,14 @@ def base_loss_names(heads: Iterable[str]) -> tuple[str, ...]:
 
 
 def base_loss(
-    outputs: Outputs, batch: Batch, *, ordinal: bool = True, ranking_weight: float = 1.0
+    outputs: Outputs, batch: Batch, *, task: Task = GRADES, ranking_weight: float = 1.0
 ) -> BaseLoss:
-    """Cross-entropy of each head, plus the ranking loss of each two modalities.
+    """The task's loss of each head, plus the ranking loss of each two modalities.
 
     Args:
         outputs: Of a model with an embedding for each of its heads.
         batch: The samples, on the same device.
-        ordinal: Whether the labels are grades.
+        task: Of the labels.
         ranking_weight: Weight of the ranking loss, >= 0.
 
     Returns:
@@ -126,7 +109,7 @@ def base_loss(
         raise TypeError("the ranking loss needs a model with embeddings")
 
     # Each head on its own, and the embeddings of each two against each other.
-    heads = each_head(lambda logits: cross_entropy(logits, batch.label), outputs)
+    heads = each_head(lambda logits: task.mean_loss(logits, batch.label), outputs)
     rankings: dict[str, Tensor] = {}
     for one, other in combinations(heads, 2):
         rankings[f"{one} and {other}"] = ranking_loss(
@@ -134,7 +117,7 @@ def base_loss(
             outputs.embedding[other],
             batch.label,
             batch.study,
-            ordinal=ordinal,
+            task=task,
         )
 
     # A single modality has nothing to be ranked against.

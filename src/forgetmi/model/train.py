@@ -27,6 +27,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop, Stateful
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.sharding import gather, resumable, shard, whole
+from forgetmi.model.tasks import training_task
 from forgetmi.model.validate import validate
 
 logger = logging.getLogger(__name__)
@@ -285,7 +286,12 @@ def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) ->
     # Losses are computed in float32 whatever the forward pass ran in.
     outputs = outputs.each(Tensor.float)
 
-    loss = base_loss(outputs, batch, ordinal=ordinal, ranking_weight=recipe.ranking_weight)
+    loss = base_loss(
+        outputs,
+        batch,
+        task=training_task(ordinal=ordinal),
+        ranking_weight=recipe.ranking_weight,
+    )
     return loss.stacked()
 
 

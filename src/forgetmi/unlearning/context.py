@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.logs import STEP, log_epoch, log_step
 from forgetmi.core.seeding import derive
+from forgetmi.core.task import Task
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss_names
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
+from forgetmi.model.tasks import training_task
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable
@@ -81,6 +83,11 @@ class Context:
     key: str = ""
     samples: GuardedLoaders | None = None
     log: Log = field(default_factory=Log)
+
+    @property
+    def task(self) -> Task:
+        """Of the labels."""
+        return training_task(ordinal=self.ordinal)
 
     def _require(self, part: str) -> None:
         """Refuse a part that the method did not declare."""

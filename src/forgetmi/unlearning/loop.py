@@ -166,7 +166,7 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
 
 def training_loss(student: ImageText, batch: Batch, context: Context) -> Tensor:
     """The loss the original was trained with: cross-entropy of both heads and ranking loss, each with weight 1."""
-    return base_loss(student(batch), batch, ordinal=context.ordinal).total
+    return base_loss(student(batch), batch, task=context.task).total
 
 
 def minimise(

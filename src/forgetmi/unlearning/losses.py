@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgetmi.core.batch import Outputs
 from forgetmi.core.heads import added, each_head
-from forgetmi.model.losses import cross_entropy
+from forgetmi.core.task import Task
+from forgetmi.model.tasks import CLASSES
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -109,59 +110,37 @@ def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
     return -capped.mean()
 
 
-def classification(out: Outputs, label: Tensor) -> Tensor:
-    """Cross-entropy of each head, added.
+def classification(out: Outputs, label: Tensor, *, task: Task = CLASSES) -> Tensor:
+    """The task's loss of each head, added; of classes and grades the cross-entropy.
 
     Args:
         out: Of b samples.
         label: Int64[b], -1 = unknown (left out).
+        task: Of the labels.
 
     Returns:
         Scalar.
     """
     # Each head for itself.
-    return added(each_head(lambda logits: cross_entropy(logits, label), out))
+    return added(each_head(lambda logits: task.mean_loss(logits, label), out))
 
 
-def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """``T^2 KL(softmax(teacher / T) || softmax(student / T))``, the mean over the batch.
-
-    Args:
-        student, teacher: Float[n, k] logits; the teacher carries no gradient.
-        temperature: T, > 0.
-
-    Returns:
-        Scalar, >= 0.
-
-    Source: Hinton et al. 2015 (arXiv 1503.02531), in the form of SCRUB's repository (``distiller_zoo/KD.py``).
-
-    Examples:
-        >>> logits = torch.tensor([[1.0, 2.0]])
-        >>> float(distillation(logits, logits))
-        0.0
-    """
-    # Both in logarithms, for precision.
-    teacher_log = nn.functional.log_softmax(teacher.detach() / temperature, dim=1)
-    student_log = nn.functional.log_softmax(student / temperature, dim=1)
-    divergence = nn.functional.kl_div(
-        student_log, teacher_log, log_target=True, reduction="batchmean"
-    )
-    return temperature**2 * divergence
-
-
-def head_distillation(student: Outputs, teacher: Outputs, *, temperature: float = 1.0) -> Tensor:
-    """`distillation` of each head, added.
+def head_distillation(
+    student: Outputs, teacher: Outputs, *, temperature: float = 1.0, task: Task = CLASSES
+) -> Tensor:
+    """The task's distance of each head's logits from a teacher's, added.
 
     Args:
         student, teacher: Of the same n samples; the teacher's carry no gradient.
         temperature: T, > 0.
+        task: Of the labels.
 
     Returns:
         Scalar, >= 0.
     """
 
     def of_head(logits: Tensor, target: Tensor) -> Tensor:
-        return distillation(logits, target, temperature=temperature)
+        return task.distance(logits, target, temperature=temperature)
 
     return added(each_head(of_head, student, teacher))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Model
 from forgetmi.data.noise import FALLBACK_NOISE, IMAGE_STD_GRID, TEXT_LEVEL_GRID, Perturbation
+from forgetmi.model.class_losses import cross_entropies
 from forgetmi.unlearning.label_matched import matched_mean
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, looked_up_or_run
@@ -93,12 +94,8 @@ def _losses(teacher: Model, batch: Batch) -> Tensor:
     out = teacher(batch)
 
     # Each head for itself.
-    image = nn.functional.cross_entropy(
-        out.image_logits, batch.label, ignore_index=-1, reduction="none"
-    )
-    text = nn.functional.cross_entropy(
-        out.text_logits, batch.label, ignore_index=-1, reduction="none"
-    )
+    image = cross_entropies(out.image_logits, batch.label)
+    text = cross_entropies(out.text_logits, batch.label)
     return torch.stack([image, text], dim=1)
 
 

@@ -5,28 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import helmert
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.model.head_space import centred_basis
 
 NEGLIGIBLE = 1e-10  # eigenvalues below this share of the largest are rounding
-
-
-def centred_basis(classes: int) -> Floats:
-    """Orthonormal basis of the logits that sum to zero: the part of its logits that a softmax depends on.
-
-    Args:
-        classes: Number k of classes, >= 2.
-
-    Returns:
-        Float[k, k - 1]; ``logits @ basis`` are the k - 1 coordinates.
-
-    Examples:
-        >>> centred_basis(2).round(3).tolist()
-        [[0.707], [-0.707]]
-    """
-    return helmert(classes).T
 
 
 def gaussian_map(source: Floats, target: Floats) -> Floats:

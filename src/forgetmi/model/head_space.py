@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.linalg import helmert
 from torch import Tensor, nn
 
 from forgetmi.core.arrays import Floats
-from forgetmi.unlearning.transport import centred_basis
+
+
+def centred_basis(classes: int) -> Floats:
+    """Orthonormal basis of the logits that sum to zero: the part of its logits that a softmax depends on.
+
+    Args:
+        classes: Number k of classes, >= 2.
+
+    Returns:
+        Float[k, k - 1]; ``logits @ basis`` are the k - 1 coordinates.
+
+    Examples:
+        >>> centred_basis(2).round(3).tolist()
+        [[0.707], [-0.707]]
+    """
+    return helmert(classes).T
 
 
 class HeadSpace:
