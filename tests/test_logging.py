@@ -180,6 +180,15 @@ def test_every_command_logs_where_it_is_told_to(
     assert logging.getLogger("forgetmi").level == logging.NOTSET
 
 
+def test_a_program_of_its_own_says_nothing_more_than_the_error(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "forgetmi.cli", "requests", "due", "--ledger", "absent"]
+    words += ["--log-file", "log"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: absent: ")
+    assert "ERROR forgetmi.cli command ended by" in (tmp_path / "log").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [

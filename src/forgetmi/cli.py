@@ -24,7 +24,8 @@ from forgetmi.core.logs import LogOptions, logging_to
 from forgetmi.core.printable import MOST_VALUE, quoted
 from forgetmi.core.suggest import did_you_mean
 
-logger = logging.getLogger(__name__)
+# By name: started as a program, this module is called otherwise
+logger = logging.getLogger("forgetmi.cli")
 
 # Verb -> (module:function, one line of help). Entry points add more; see `forgetmi.commands.entry_points`.
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -38,13 +38,14 @@ def predict(argv: Sequence[str]) -> None:
         description="Run a checkpoint over every row of a cohort and store its outputs.",
     )
 
+    # An output that cannot be written is refused before anything is imported
+    check_output(options.out, folder=False)
+
     # What runs models is imported after the help was printed.
     from forgetmi.run import workflow
     from forgetmi.run.device import device_of
     from forgetmi.run.prepared import open_checkpoint
 
-    # An output that cannot be written is refused before anything is computed
-    check_output(options.out, folder=False)
     use_threads(spec.threads)
     cohort: Cohort = spec.cohort.load()
 

@@ -13,7 +13,8 @@ from forgetmi.commands.json_output import json_output
 from forgetmi.commands.options import parse
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.spec import RunSpec, to_plain, write_yaml
-from forgetmi.run.track import Kind
+from forgetmi.run.stored_spec import spec_text
+from forgetmi.run.track import Kind, check_tracker
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,20 @@ def run(argv: Sequence[str]) -> None:
 
 def _run(spec: RunSpec, options: RunOptions, argv: list[str], result: dict[str, Any]) -> None:
     """Carry a run out, or say what it would do."""
+    # A tracker or a directory that cannot be used is refused before anything is imported; a dry run says all at once
+    check_tracker(options.track)
+    if not options.dry_run:
+        directory = RunDirectory(options.out)
+        directory.check_claim(spec_text(spec, directory))
+
     # What trains models is imported after the help was printed.
     from forgetmi.run.audit_stage import notice
     from forgetmi.run.finish import finish
     from forgetmi.run.live_track import live_tracker
     from forgetmi.run.record_keeping import Recording, check
     from forgetmi.run.run_models import model_names
-    from forgetmi.run.track import check_tracker
 
-    # A key or a tracker that cannot be used is found before hours of work.
-    check_tracker(options.track)
+    # A key that cannot be used is found before hours of work.
     recording = Recording(options.sign_key, options.previous, options.replace)
     check(recording)
     result.update(out=str(options.out.absolute()), dry_run=options.dry_run)

@@ -33,10 +33,11 @@ def check_output(out: Path, *, folder: bool) -> None:
     Raises:
         SpecError: A file is where a folder should be or the reverse, a folder above is a file, or it cannot be written.
     """
+    name = out.absolute().name
     if folder and out.exists() and not out.is_dir():
-        raise SpecError(Fault("the output is a file", where=out.name, do=_DO))
+        raise SpecError(Fault("the output is a file", where=name, do=_DO))
     if not folder and out.is_dir():
-        raise SpecError(Fault("the output is a folder", where=out.name, do=_DO))
+        raise SpecError(Fault("the output is a folder", where=name, do=_DO))
     if len(os.fsencode(out.name)) > _LONGEST:
         why = f"it has more than {_LONGEST} bytes"
         raise SpecError(
