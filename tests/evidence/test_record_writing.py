@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from forgetmi.cli import main
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, EvidenceError
+from forgetmi.core.partition import Partition
 from forgetmi.evidence.manifest import leaf
 from forgetmi.evidence.record_files import OWN_FILES, read_record
 from forgetmi.evidence.record_writing import signer_of
@@ -325,12 +327,21 @@ def test_altered_weights_are_not_sealed(signed_run: Path, tmp_path: Path, tiny_d
         keep_record(done, TINY, Recording())
 
 
+def _of_two_grades(cohort: Cohort, partition: Partition) -> str:
+    """A retained patient whose films have different grades: a measure of one grade alone there would be none."""
+    for row in partition.retain:
+        own = partition.retain[cohort.patient[partition.retain] == cohort.patient[row]]
+        if len({*cohort.label[own].tolist()} - {-1}) > 1:
+            return str(cohort.patient[row])
+    raise AssertionError("no retained patient has films of two grades")
+
+
 @pytest.mark.slow
 def test_two_withdrawals_from_one_model(
     signed_run: Path, sign_key: Path, tmp_path: Path, tiny_data: Data
 ) -> None:
     cohort, partition = tiny_data
-    new = str(cohort.patient[partition.retain[0]])
+    new = _of_two_grades(cohort, partition)
     (tmp_path / "list.csv").write_text(f"patient_digest\n{new}\n")
     spec = dataclasses.replace(
         TINY,
