@@ -38,6 +38,7 @@ QUICK = {
     "--resamples": "0",
     "--audit.rule.resamples": "200",
     "--audit.relearn-epochs": "0",
+    "--audit.attacks": "population",
     "--workers": "1",
 }
 VERDICTS = (0, 10, 11, 12)  # exit codes of a withdrawal that was carried out

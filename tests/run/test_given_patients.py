@@ -19,6 +19,8 @@ from forgetmi.evidence.request import RequestSpec
 from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.run.given_patients import UNPROVED, patients_after, patients_in
 from forgetmi.run.run_data import load_data
+from forgetmi.run.shadow_plan import inside, plan_for
+from forgetmi.run.shadows import make_shadow
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, read_yaml, to_plain, write_yaml
 from tests.runs import TINY, unnamed
 
@@ -145,6 +147,28 @@ def test_a_retrained_model_that_saw_them_is_refused(signed_run: Path) -> None:
         load_data(given(signed_run, given=wrong))
     right = GivenModels(models / "original", (models / "retrain-0",))
     load_data(dataclasses.replace(TINY, given=right))
+
+
+def test_shadow_models_are_halves_of_the_run_s_patients_whatever_its_original_is_now(
+    signed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model that the run made has taken the place of the original that it was given."""
+    _, sets = load_data(TINY)
+    plan = plan_for(sets, models=2, unlearnings=0, seed=0)
+    trained: list[Partition] = []
+
+    def train(*, partition: Partition, **_: object) -> None:
+        trained.append(partition)
+        raise InterruptedError
+
+    monkeypatch.setattr("forgetmi.run.shadows.workflow.train", train)
+    with pytest.raises(InterruptedError):
+        make_shadow(plan, given(signed_run, "unlearned"), signed_run, tmp_path, 0, lambda *_: None)
+    (half,) = trained
+    rows = np.union1d(half.forget, half.retain)
+    inside_it = set(np.flatnonzero(inside(plan, sets)[0]))
+    assert set(half.patient[rows]) == inside_it
+    assert inside_it & set(sets.patient[sets.forget])
 
 
 def test_an_altered_list_of_patients_is_refused(signed_run: Path, tmp_path: Path) -> None:

@@ -138,12 +138,13 @@ def _check_finished(options: UnlearnOptions, partition: Partition) -> None:
 
 
 def _check_training_side(checkpoint: Path, cohort: Cohort, partition: Partition) -> None:
-    """Refuse a partition of other patients than the checkpoint was trained on."""
+    """Refuse a partition of other patients than an older checkpoint was trained on; others name their patients."""
     from forgetmi.cohort.partition_file import read_partition
+    from forgetmi.run.given_patients import patients_in
     from forgetmi.run.prepared import trained_rows
 
     trained_file = named_after(checkpoint, "partition.json")
-    if not trained_file.exists():
+    if not trained_file.exists() or patients_in(checkpoint) is not None:
         return
 
     trained = trained_rows(read_partition(trained_file, cohort))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from forgetmi.cohort.model_patients import patients_of
+from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
@@ -33,7 +34,7 @@ from forgetmi.run.claim import claim
 from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.prepared import open_checkpoint, trained_rows
-from forgetmi.run.run_data import OpenedRun, load_data
+from forgetmi.run.run_data import OpenedRun
 from forgetmi.run.shadow_plan import (
     Plan,
     attacked_digest,
@@ -107,9 +108,11 @@ def make_shadow(
     for folder in ("models", "signals", "state"):
         (root / folder).mkdir(exist_ok=True)
 
-    # The run's data, prepared as for its original
-    cohort, partition = load_data(spec)
-    prepared, _ = open_checkpoint(RunDirectory(run).model(ORIGINAL), cohort=cohort)
+    # The run's data as the run had them, prepared as for its original; a given original may be another one by now
+    made = RunDirectory(run)
+    cohort = spec.cohort.load()
+    partition = read_partition(made.partition, cohort)
+    prepared, _ = open_checkpoint(made.model(ORIGINAL), cohort=cohort)
     patients = np.flatnonzero(inside(plan, partition)[number])
     seed = derive(plan.seed, "shadow", number)
 
