@@ -15,7 +15,6 @@ def test_there_are_examples() -> None:
     assert SCRIPTS
 
 
-@pytest.mark.usefixtures("quick_gate")
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.stem for script in SCRIPTS])
 def test_the_example_runs(script: Path, capsys: Any) -> None:
     runpy.run_path(str(script), run_name="__main__")
