@@ -11,6 +11,7 @@ import tyro
 from forgetmi.commands.command_line import command_line
 from forgetmi.commands.json_output import json_output
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.output import check_output
 
 
 @dataclass(frozen=True)
@@ -57,4 +58,6 @@ def audit(argv: Sequence[str]) -> None:
     from forgetmi.commands.audit_runs import audit_again
 
     with json_output(options.json) as result:
+        if options.out is not None:
+            check_output(options.out, folder=True)
         result.update(audit_again(options.runs, out=options.out, shadows=options.shadows))

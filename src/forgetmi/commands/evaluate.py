@@ -9,6 +9,8 @@ from pathlib import Path
 from forgetmi.commands.options import parse
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import write_text
+from forgetmi.core.output import check_output, output_lock
+from forgetmi.core.partial_files import remove_partials_of
 from forgetmi.core.signals import Signals
 from forgetmi.run.console import echo, summary
 
@@ -42,6 +44,9 @@ def evaluate(argv: Sequence[str]) -> None:
         description="Measure models from their stored signals; no model is run.",
     )
 
+    # An output that cannot be written is refused before anything is measured
+    check_output(options.out, folder=False)
+
     # The measures are imported after the help was printed.
     from forgetmi.cohort.partition_file import read_partition
     from forgetmi.run import workflow
@@ -59,7 +64,9 @@ def evaluate(argv: Sequence[str]) -> None:
         seed=spec.seed,
         resamples=spec.resamples,
     )
-    write_text(options.out, evaluation.to_json())
+    with output_lock(options.out, folder=False):
+        remove_partials_of(options.out)
+        write_text(options.out, evaluation.to_json())
 
     # The table on the screen holds the main measures; the file holds all of them
     echo(summary([evaluation], [spec.seed], []))

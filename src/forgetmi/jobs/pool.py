@@ -282,7 +282,7 @@ class _ToParent(QueueHandler):
         return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.put(record)
+        _channel.put(record)
 
 
 def _start(channel: Any, threads: int, level: int) -> None:

@@ -54,10 +54,11 @@ class LiveTracker(logging.Handler):
             return
 
         name = self._shown(job_of(record))
-        if hasattr(record, "epoch"):
-            self._epoch(name, record.epoch, values)
-        elif hasattr(record, "step"):
-            self._send(values, f"{name}/step", record.step)
+        epoch, step = getattr(record, "epoch", None), getattr(record, "step", None)
+        if epoch is not None:
+            self._epoch(name, epoch, values)
+        elif step is not None:
+            self._send(values, f"{name}/step", step)
 
     def add_epochs(self, name: str, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Hand on what was not seen live of a model's epochs: an interrupted command or another machine did them.
