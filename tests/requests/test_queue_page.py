@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,7 +74,9 @@ def test_a_closed_request_points_to_the_papers_that_are_there(there: Path) -> No
     }
 
 
-def test_what_a_run_found_is_shown_although_it_closes_nothing(there: Path) -> None:
+def test_what_a_run_found_is_shown_although_it_closes_nothing(
+    there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     requests(["add", "--who", "who.csv", "--received", "2026-01-31"])
     run = there / "run"
     run.mkdir()
@@ -90,11 +93,21 @@ def test_what_a_run_found_is_shown_although_it_closes_nothing(there: Path) -> No
         assert ledger.entries()[0].state == "open"
         ledger.close()
 
-    requests(["page", "--out", "queue.html", "--today", "2026-02-20"])
+    capsys.readouterr()
+    requests(["page", "--out", "queue.html", "--today", "2026-02-20", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"page": "queue.html"}
     page = (there / "queue.html").read_text(encoding="utf-8")
     assert 'data-verdict="NOT RESOLVABLE"' in page
     assert 'href="run/report.html"' in page
     assert "8 days left" in page
+
+    # Moved with its runs, the ledger still finds them
+    moved = there / "moved"
+    moved.mkdir()
+    (there / "requests.sqlite").rename(moved / "requests.sqlite")
+    run.rename(moved / "run")
+    requests(["page", "--out", "queue.html", "--ledger", "moved/requests.sqlite"])
+    assert 'href="moved/run/report.html"' in (there / "queue.html").read_text(encoding="utf-8")
 
 
 def test_another_file_is_not_written_over_and_the_ledger_stays(there: Path) -> None:

@@ -411,12 +411,17 @@ class Ledger:
     def keep_results(self, numbers: Sequence[int], record: Record, *, folder: Path) -> None:
         """Keep what a finished run found for requests that it may not close; their state stays as it is."""
         with self._database.transaction() as connection:
-            write_results(connection, numbers, record, folder)
+            write_results(connection, numbers, record, stored_folder(folder, self._home))
 
     def results(self) -> dict[int, Result]:
         """Number of each request to what the last finished run found for it, where one was kept."""
         with self._database.reading() as connection:
-            return read_results(connection, where=self._name)
+            stored = read_results(connection, where=self._name)
+
+        results = {}
+        for number, result in stored.items():
+            results[number] = replace(result, folder=found_folder(result.folder, self._home))
+        return results
 
     def steps(self) -> list[Step]:
         """The runs in the order they were recorded: the history of the model in service."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from forgetmi.evidence.record import Record
 from forgetmi.requests.damage import damaged
@@ -27,13 +26,20 @@ class Result:
 
 
 def write_results(
-    connection: sqlite3.Connection, numbers: Sequence[int], record: Record, folder: Path
+    connection: sqlite3.Connection, numbers: Sequence[int], record: Record, folder: str
 ) -> None:
-    """Keep what a run found for some requests, once; no state changes by it."""
+    """Keep what a run found for some requests, once; no state changes by it.
+
+    Args:
+        connection: Of the ledger, within a transaction.
+        numbers: The requests.
+        record: Of the run.
+        folder: The run's, as it is stored; see `forgetmi.requests.run_folders`.
+    """
     for number in numbers:
         connection.execute(
             "INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)",
-            (number, record.digest, str(folder), record.decision.outcome, record.written),
+            (number, record.digest, folder, record.decision.outcome, record.written),
         )
 
 
