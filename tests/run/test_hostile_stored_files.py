@@ -25,6 +25,7 @@ from forgetmi.run.costs import cost_of
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.report_facts import converted, stored_expectation
 from forgetmi.run.trace_file import read_weights
+from forgetmi.run.withdrawal_files import read_withdrawal
 
 # What no file of a run may be
 CONTENTS = [
@@ -50,6 +51,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "manifest.json": Manifest.read,
     "rule.json": lambda path: declared_in(RunDirectory(path.parent)),
     "expected.json": lambda path: stored_expectation(RunDirectory(path.parent)),
+    "withdrawal.json": lambda path: read_withdrawal(path.parent),
     "duplicates.json": lambda path: stored_duplicates(RunDirectory(path.parent)),
     "traces/original.json": lambda path: cost_of(RunDirectory(path.parents[1]), "original"),
     "traces/unlearned.json": lambda path: read_weights(RunDirectory(path.parents[1]), "unlearned"),

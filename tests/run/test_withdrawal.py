@@ -301,9 +301,9 @@ def test_nobody_trained_on_is_closed_without_a_run(
 ) -> None:
     named = hospital.held[:2] if who == "held" else ["stranger-1", "stranger-2"]
     words = hospital.words(hospital.list(*named))
-    for _ in range(2):  # given again, nothing more is entered
+    for message in ("no run was made", "answered before"):  # given again, nothing is entered
         assert main(words) == 0
-        assert "no run was made" in capsys.readouterr().out
+        assert message in capsys.readouterr().out
         assert not (hospital.folder / "out").exists()
         (entry,) = hospital.ledger.entries()
         assert entry.state == "closed"
@@ -478,3 +478,55 @@ def test_interrupted_it_ends_with_130_and_goes_on(
     verdict("FORGOTTEN")
     assert main(words) == 0
     assert [(one.state, one.batch) for one in hospital.ledger.entries()] == [("closed", 1)]
+
+
+def test_what_another_process_entered_meanwhile_is_not_entered_twice(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forgetmi.run.withdrawal import begin
+
+    who = hospital.list(hospital.trained[0])
+    add = ["requests", "add", "--who", str(who), "--ledger", str(hospital.folder / "l.sqlite")]
+
+    def begin_late(*words: Any) -> Any:
+        assert main([*add, *RECEIVED]) == 0
+        return begin(*words)
+
+    monkeypatch.setattr("forgetmi.commands.withdraw_steps.begin", begin_late)
+    assert main(hospital.words(who)) == 2
+    assert "R0001 was entered while the list was read" in capsys.readouterr().err
+    assert [one.state for one in hospital.ledger.entries()] == ["open"]
+    assert not (hospital.folder / "out" / "spec.yaml").exists()
+
+
+def test_a_folder_of_something_else_is_refused_before_anything(
+    hospital: Hospital, capsys: pytest.CaptureFixture[str]
+) -> None:
+    who = hospital.list(hospital.trained[0])
+    (hospital.folder / "out").mkdir()
+    (hospital.folder / "out" / "thesis.txt").write_text("mine")
+    for more in ([], ["--dry-run"]):
+        assert main(hospital.words(who, *more)) == 2
+        assert "holds no withdrawal (it holds thesis.txt)" in capsys.readouterr().err
+    assert not (hospital.folder / "l.sqlite").exists()
+
+
+def test_a_policy_overrules_the_verdict_alone(
+    hospital: Hospital,
+    verdict: Callable[[str], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verdict("NOT RESOLVABLE")
+    record_of = _record
+
+    def older(*words: Any) -> Record:
+        return dataclasses.replace(record_of(*words), written="2020-01-01T00:00:00+00:00")
+
+    monkeypatch.setattr("tests.run.test_withdrawal._record", older)
+    policy = hospital.folder / "policy.yaml"
+    policy.write_text("accept: [NOT RESOLVABLE]\nsigned_off_by: officer\nreason: too few\n")
+    who = hospital.list(hospital.trained[0])
+    assert main(hospital.words(who, "--policy", str(policy))) == 0
+    assert "the record is older than R0001" in capsys.readouterr().out
+    assert hospital.ledger.entries()[0].state == "processing"

@@ -29,7 +29,7 @@ from forgetmi.run.withdrawal import (
     spec_of_withdrawal,
     stored_withdrawal,
 )
-from forgetmi.run.withdrawal_files import StoredWithdrawal
+from forgetmi.run.withdrawal_files import StoredWithdrawal, check_free
 from forgetmi.run.withdrawal_plan import Plan
 from forgetmi.run.withdrawal_plan import plan as plan_withdrawal
 from forgetmi.run.withdrawal_requests import Asking
@@ -69,6 +69,7 @@ def carry_out(asking: Asking, options: Options, argv: Sequence[str], result: dic
     # One that has begun goes on; else it is planned, said and begun
     stored = stored_withdrawal(asking, directory)
     if stored is None:
+        check_free(directory)
         plan = plan_withdrawal(asking)
         _say_plan(asking, plan, result)
         _refuse_what_cannot_be_done(plan)
@@ -211,8 +212,9 @@ def _refuse_what_cannot_be_done(plan: Plan) -> None:
 
 def _say_nothing_to_unlearn(asking: Asking, plan: Plan, result: dict[str, Any]) -> int:
     """Nobody was trained on: what was recorded."""
-    result.update(verdict=None, nothing_to_unlearn=True, closed=[])
-    for one in plan.forget_list.nothing:
+    nothing = plan.forget_list.nothing
+    result.update(verdict=None, nothing_to_unlearn=bool(nothing), closed=[])
+    for one in nothing:
         closed = "" if asking.ledger is None else f"{one.entry.name} is closed: "
         echo(printable(f"{closed}{one.reason}"))
         result["closed"].append(
@@ -222,8 +224,9 @@ def _say_nothing_to_unlearn(asking: Asking, plan: Plan, result: dict[str, Any]) 
                 "why": one.reason,
             }
         )
-    if not plan.forget_list.nothing:
-        echo("These requests were answered before.")
+    if not nothing:
+        echo("These requests were answered before. Nothing was done.")
+        return ACCEPTABLE
     echo("Nobody was trained on: no run was made. Take their rows out of the data.")
     return ACCEPTABLE
 

@@ -26,7 +26,12 @@ _FLAGS: Mapping[Flag, tuple[str, str]] = {
 
 
 def closing_faults(
-    entries: Sequence[Entry], record: Record, *, note: str, steps: Sequence[Step]
+    entries: Sequence[Entry],
+    record: Record,
+    *,
+    note: str,
+    steps: Sequence[Step],
+    accepted: str = "",
 ) -> list[Fault]:
     """Why a record does not close requests; empty = it does.
 
@@ -35,6 +40,7 @@ def closing_faults(
         record: Of the run that should have carried them out.
         note: Why they are closed all the same, where the verdict, the date or another original speak against it.
         steps: The history of the model in service, by which it was found who was never trained on.
+        accepted: Why a verdict that is not FORGOTTEN is acceptable; everything else must hold all the same.
     """
     elsewhere = _starts_elsewhere(record, steps)
 
@@ -52,7 +58,7 @@ def closing_faults(
 
     # Only the best verdict closes a request without a note
     outcome = record.decision.outcome
-    if outcome != "FORGOTTEN" and not note:
+    if outcome != "FORGOTTEN" and not (note or accepted):
         faults.append(
             Fault(
                 f"the verdict is {outcome}",

@@ -359,7 +359,13 @@ class Ledger:
         logger.info("a recipient was informed of %d requests", len(numbers))
 
     def close_requests(
-        self, numbers: Sequence[int], record: Record, *, folder: Path, note: str = ""
+        self,
+        numbers: Sequence[int],
+        record: Record,
+        *,
+        folder: Path,
+        note: str = "",
+        accepted: str = "",
     ) -> dict[int, str]:
         """Close requests by the record of the run that carried them out.
 
@@ -368,6 +374,7 @@ class Ledger:
             record: The verified record.
             folder: The run's directory, from which a further withdrawal starts.
             note: Why the requests are closed all the same, where something speaks against it.
+            accepted: Why a verdict that is not FORGOTTEN is acceptable, e.g. by a policy; the rest must hold.
 
         Returns:
             Remarks, by number of the request, on those that are not plainly carried out (somebody named there stands
@@ -384,7 +391,7 @@ class Ledger:
         with self._database.transaction() as connection:
             entries = self._not_final(numbers)
             steps = self.steps()
-            faults = closing_faults(entries, record, note=note, steps=steps)
+            faults = closing_faults(entries, record, note=note, steps=steps, accepted=accepted)
             if faults:
                 raise EvidenceError(faults)
 
@@ -397,7 +404,7 @@ class Ledger:
                 lines = list(remarks(entry, record, steps=steps))
                 if lines:
                     notes[entry.number] = "; ".join(lines)
-                event = "; ".join([note or f"verdict {verdict}", *lines])
+                event = "; ".join([note or accepted or f"verdict {verdict}", *lines])
 
                 connection.execute(
                     "UPDATE requests SET state = 'closed', record = ? WHERE number = ?",

@@ -37,7 +37,7 @@ from forgetmi.run.withdrawal_plan import (
     run_spec,
     withdrawal_of,
 )
-from forgetmi.run.withdrawal_requests import Asking
+from forgetmi.run.withdrawal_requests import Asking, same_request
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def close(
 
         outcomes = []
         for entry in ledger.entries(stored.numbers):
-            outcomes.append(_close_one(ledger, entry, record, directory, note=accepted))
+            outcomes.append(_close_one(ledger, entry, record, directory, accepted=accepted))
     return record, accepted, outcomes
 
 
@@ -144,6 +144,7 @@ def _entered(
         if entered:
             entries.append(entry)
             continue
+        _refuse_entered_meanwhile(asking, plan, position, ledger)
         reference = plan.listed[position].reference
         added = ledger.add(
             received=entry.received,
@@ -180,6 +181,20 @@ def _entered(
         cohort=forget_list.cohort,
     )
     return stored[0]
+
+
+def _refuse_entered_meanwhile(asking: Asking, plan: Plan, position: int, ledger: Ledger) -> None:
+    """Refuse to enter a request that another process has entered since the ledger was read."""
+    entry, listed = plan.entries[position], plan.listed[position]
+    same = same_request(asking, listed, entry.received, ledger.entries())
+    if same is not None:
+        raise EvidenceError(
+            Fault(
+                f"{same.name} was entered while the list was read, and names the same people",
+                where="--ledger",
+                do="Nothing was written. Give the command again.",
+            )
+        )
 
 
 def _written(
@@ -303,19 +318,21 @@ def _accepted(asking: Asking, record: Record) -> str:
 
 
 def _close_one(
-    ledger: Ledger, entry: Entry, record: Record, directory: RunDirectory, *, note: str
+    ledger: Ledger, entry: Entry, record: Record, directory: RunDirectory, *, accepted: str
 ) -> ClosedRequest:
     if entry.state in FINAL:
         return ClosedRequest(entry.name, entry.state, "closed before")
 
-    # Whether it may be closed, the record and the note decide
+    # The record decides whether it may be closed; of a verdict the policy does
     try:
-        notes = ledger.close_requests([entry.number], record, folder=directory.root, note=note)
+        notes = ledger.close_requests(
+            [entry.number], record, folder=directory.root, accepted=accepted
+        )
     except EvidenceError as error:
         why = "; ".join(fault.what for fault in error.faults)
         return ClosedRequest(entry.name, entry.state, why)
     remarks = notes.get(entry.number, "")
-    return ClosedRequest(entry.name, "closed", "; ".join(filter(None, [note, remarks])))
+    return ClosedRequest(entry.name, "closed", "; ".join(filter(None, [accepted, remarks])))
 
 
 def _without_ledger(one: StoredRequest) -> ClosedRequest:

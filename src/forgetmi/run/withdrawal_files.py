@@ -80,7 +80,11 @@ def read_withdrawal(root: Path) -> StoredWithdrawal | None:
     if not path.exists():
         return None
     values = read_json(path, what="what the withdrawal began with", do=_DO)
-    return from_plain(StoredWithdrawal, values, where=WITHDRAWAL, complete=True)
+    stored = from_plain(StoredWithdrawal, values, where=WITHDRAWAL, complete=True)
+    if stored.format != FORMAT:
+        why = f"this version reads {FORMAT}"
+        raise SpecError(Fault("it is of another format", where=WITHDRAWAL, why=why, do=_DO))
+    return stored
 
 
 def write_withdrawal(
@@ -97,7 +101,8 @@ def write_withdrawal(
     Raises:
         SpecError: The folder holds something else.
     """
-    remove_leftovers(directory)
+    for name in check_free(directory):
+        (directory.root / name).unlink()
     directory.claim(spec_text(spec, directory))
     write_text(directory.root / FORGET_LIST, forget_list)
     write_json(directory.root / EXPECTED, expected)
@@ -106,12 +111,21 @@ def write_withdrawal(
     write_json(directory.root / WITHDRAWAL, asdict(stored))
 
 
-def remove_leftovers(directory: RunDirectory) -> None:
-    """Remove what a withdrawal left that was interrupted before its run began: nothing was computed yet.
+def check_free(directory: RunDirectory) -> list[str]:
+    """Refuse a folder that a withdrawal cannot begin in.
+
+    Returns:
+        Names of what one left there that was interrupted before its run began: nothing was computed yet.
 
     Raises:
-        SpecError: The folder holds a run that is no withdrawal, or another thing.
+        SpecError: The folder holds a run that is no withdrawal, or another thing; or it is a file.
     """
+    if not directory.root.exists():
+        return []
+    if not directory.root.is_dir():
+        do = "Choose another --out."
+        raise SpecError(Fault("the output is a file", where=directory.root.name, do=do))
+
     names = sorted(path.name for path in directory.root.iterdir() if path.name != ".lock")
     own = {*OWN_FILES, directory.spec.name}
     others = [name for name in names if name not in own]
@@ -124,8 +138,7 @@ def remove_leftovers(directory: RunDirectory) -> None:
                 do="Choose another --out.",
             )
         )
-    for name in names:
-        (directory.root / name).unlink()
+    return names
 
 
 def begun(directory: RunDirectory) -> bool:

@@ -212,9 +212,12 @@ def _expectation(spec: RunSpec, cohort: Cohort, partition: Partition) -> Expecta
         retrained=spec.retrains + len(spec.given.retrained),
         rule=spec.audit.rule,
     )
-    if not partition.unproved:
+    lacking = partition.unproved
+    if not spec.audit.enabled:
+        lacking = "the run is not audited (--audit.enabled)"
+    if not lacking:
         return found
-    return replace(found, half_width=None, can_show=False, chance=0.0, lacking=partition.unproved)
+    return replace(found, half_width=None, can_show=False, chance=0.0, lacking=lacking)
 
 
 def plain_expectation(plan: Plan) -> dict[str, object]:

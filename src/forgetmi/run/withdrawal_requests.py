@@ -100,7 +100,7 @@ def requests_of_list(
     faults: list[Fault] = []
     for one in listed:
         received = _received_of(asking, one)
-        same = _same_request(asking, one, received, known)
+        same = same_request(asking, one, received, known)
         if same is not None and same.state not in ("open", "closed"):
             faults.append(_not_open(same))
         if same is not None:
@@ -116,7 +116,7 @@ def requests_of_list(
     return entries, entered
 
 
-def _same_request(
+def same_request(
     asking: Asking, listed: ListedRequest, received: date, known: Sequence[Entry]
 ) -> Entry | None:
     """The request of a ledger that names exactly the same people and came on the same day, where the day is stated."""
