@@ -168,8 +168,8 @@ def test_what_was_expected_stands_beside_what_came_out(bare: ReportFacts) -> Non
     facts = with_audit(bare, "NOT RESOLVABLE")
     assert facts.audit is not None
     models = dict.fromkeys(("original", "unlearned", "retrain-0", "retrain-1"), "0a" * 32)
-    draws = (replace(facts.audit.draws[0], models=models),)
-    facts = replace(facts, audit=replace(facts.audit, draws=draws))
+    audit = replace(facts.audit, draws=(replace(facts.audit.draws[0], models=models),))
+    facts = replace(facts, audit=audit)
 
     # The function that a withdrawal asks beforehand, with the audit's own numbers
     beforehand = expectation(patients=16, never_seen=52.0, retrained=2, rule=Rule())
@@ -183,8 +183,9 @@ def test_what_was_expected_stands_beside_what_came_out(bare: ReportFacts) -> Non
     assert "Expected beforehand It was said so. Came out" in said
 
     # Without retrained models nothing can be shown
-    lone = replace(facts, audit=replace(facts.audit, draws=(replace(draws[0], models={}),)))
-    assert "This audit cannot say FORGOTTEN: it takes" in text_of(render_report(lone))
+    without = replace(audit, draws=(replace(audit.draws[0], models={}),))
+    text = text_of(render_report(replace(facts, audit=without)))
+    assert "This audit cannot say FORGOTTEN: it takes" in text
 
 
 def test_what_came_out_is_said_with_the_margin(bare: ReportFacts) -> None:
