@@ -43,6 +43,7 @@ def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) 
     Source: Hinton et al. 2015 (arXiv 1503.02531), in the form of SCRUB's repository (``distiller_zoo/KD.py``).
 
     Examples:
+        >>> import torch
         >>> logits = torch.tensor([[1.0, 2.0]])
         >>> float(distillation(logits, logits))
         0.0
