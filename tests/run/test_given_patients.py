@@ -6,26 +6,29 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forgetmi.cohort.known_sides import sides_of_model
 from forgetmi.cohort.partition_file import read_partition, write_partition
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, PartitionError, SpecError
-from forgetmi.core.partition import NEVER_SEEN, Partition
+from forgetmi.core.partition import NEVER_SEEN, SETS, Partition
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.run.given_patients import UNPROVED, patients_after, patients_in
-from forgetmi.run.run_data import load_data
+from forgetmi.run.run_data import divide, load_data
 from forgetmi.run.shadow_plan import inside, plan_for
 from forgetmi.run.shadows import make_shadow
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, read_yaml, to_plain, write_yaml
 from tests.runs import TINY, unnamed
 
 
-def given(run: Path, name: str = "original", **changes: object) -> RunSpec:
+def further(run: Path, name: str = "original", **changes: object) -> RunSpec:
     """A further run on a model of a finished one, with another seed."""
     spec = dataclasses.replace(TINY, seed=77, given=GivenModels(run / "models" / name))
     return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
@@ -51,7 +54,7 @@ def test_every_model_of_a_run_names_its_patients(signed_run: Path) -> None:
 def test_another_seed_calls_nobody_trained_on_never_seen(signed_run: Path) -> None:
     known = patients_in(signed_run / "models" / "original")
     assert known is not None
-    cohort, sets = load_data(given(signed_run))
+    cohort, sets = load_data(further(signed_run))
     _, drawn_anew = load_data(dataclasses.replace(TINY, seed=77))
 
     assert not {*known.trained.patients} & never_seen(sets, cohort)
@@ -59,13 +62,65 @@ def test_another_seed_calls_nobody_trained_on_never_seen(signed_run: Path) -> No
     assert not sets.unproved
 
 
+@settings(max_examples=20)
+@given(
+    name=st.sampled_from(["original", "unlearned", "retrain-0"]),
+    seed=st.integers(0, 10**6),
+    changes=st.fixed_dictionaries(
+        {
+            "holdout": st.sampled_from([0.0, 0.25, 0.9]),
+            "validation": st.sampled_from([0.0, 0.15, 0.5]),
+            "validation_from": st.sampled_from(["training", "holdout"]),
+            "percent": st.sampled_from([3.0, 20.0, 60.0]),
+            "draw": st.integers(0, 1),
+        }
+    ),
+    listed=st.integers(0, 4),
+)
+def test_no_option_of_a_run_moves_anybody(
+    signed_run: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    seed: int,
+    changes: dict[str, Any],
+    listed: int,
+) -> None:
+    cohort = TINY.cohort.load()
+    known = patients_in(signed_run / "models" / name)
+    assert known is not None
+
+    # Whoever is drawn, or the first of those it was trained on are named
+    options = PartitionSpec(**changes)
+    named = known.trained.patients[:listed]
+    if named:
+        forget_list = tmp_path_factory.mktemp("named") / "list.csv"
+        forget_list.write_text("\n".join(["patient_digest", *named]))
+        options = dataclasses.replace(options, forget_list=forget_list)
+    try:
+        sets = divide(further(signed_run, name, seed=seed, partition=options), cohort)
+    except PartitionError:
+        assert not named  # so many cannot be drawn
+        return
+
+    # Each patient is to the run what they are to the model
+    of = {one: {*map(str, cohort.patient[sets.rows(one)])} for one in SETS}
+    gone = {*map(str, cohort.patient[sets.earlier])}
+    trained = {*known.trained.patients}
+    assert not trained & never_seen(sets, cohort)
+    assert of["holdout"] == {*known.holdout.patients}
+    assert of["validation"] == {*known.validation.patients}
+    assert gone == {*known.forgotten.patients}
+    assert (of["forget"] | of["retain"]) - gone == trained
+    assert not named or of["forget"] - gone == {*named}
+
+
 def test_whoever_was_forgotten_stays_so_and_is_not_measured_again(signed_run: Path) -> None:
     cohort, before = load_data(TINY)
-    _, sets = load_data(given(signed_run, "unlearned"))
+    _, sets = load_data(further(signed_run, "unlearned"))
     assert set(sets.earlier) == set(before.forget)
     assert not set(sets.of_request().forget) & set(before.forget)
 
-    after = patients_after(given(signed_run, "unlearned"), cohort, sets, role="unlearned")
+    after = patients_after(further(signed_run, "unlearned"), cohort, sets, role="unlearned")
     assert after is not None
     assert {*after.forgotten.patients} == set(cohort.patient[sets.forget])
 
@@ -73,12 +128,12 @@ def test_whoever_was_forgotten_stays_so_and_is_not_measured_again(signed_run: Pa
 def test_an_earlier_partition_must_be_that_of_the_model(signed_run: Path, tmp_path: Path) -> None:
     cohort, before = load_data(TINY)
     (tmp_path / "list.csv").write_text(f"patient_digest\n{cohort.patient[before.retain[0]]}\n")
-    further = PartitionSpec(forget_list=tmp_path / "list.csv", after=signed_run / "partition.json")
-    _, sets = load_data(given(signed_run, "unlearned", partition=further))
+    options = PartitionSpec(forget_list=tmp_path / "list.csv", after=signed_run / "partition.json")
+    _, sets = load_data(further(signed_run, "unlearned", partition=options))
     assert set(sets.earlier) == set(before.forget)
 
     with pytest.raises(PartitionError, match="not that of the given original"):
-        load_data(given(signed_run, "original", partition=further))
+        load_data(further(signed_run, "original", partition=options))
 
 
 def test_a_model_from_elsewhere_needs_a_list(signed_run: Path, tmp_path: Path) -> None:
@@ -134,17 +189,19 @@ def test_what_a_model_names_is_not_overruled(signed_run: Path, tmp_path: Path) -
     (tmp_path / "trained.csv").write_text("patient_digest\n" + "a" * 16 + "\n")
     model = signed_run / "models" / "original"
     with pytest.raises(SpecError, match="names the patients it was trained on"):
-        load_data(given(signed_run, given=GivenModels(model, trained_on=tmp_path / "trained.csv")))
+        load_data(
+            further(signed_run, given=GivenModels(model, trained_on=tmp_path / "trained.csv"))
+        )
     elsewhere = unnamed(model, tmp_path / "elsewhere")
     with pytest.raises(SpecError, match="does not say whom the original was trained on"):
-        load_data(given(signed_run, given=GivenModels(elsewhere, trained_as_split=True)))
+        load_data(further(signed_run, given=GivenModels(elsewhere, trained_as_split=True)))
 
 
 def test_a_retrained_model_that_saw_them_is_refused(signed_run: Path) -> None:
     models = signed_run / "models"
     wrong = GivenModels(models / "original", (models / "original",))
     with pytest.raises(SpecError, match="studies that are to be forgotten"):
-        load_data(given(signed_run, given=wrong))
+        load_data(further(signed_run, given=wrong))
     right = GivenModels(models / "original", (models / "retrain-0",))
     load_data(dataclasses.replace(TINY, given=right))
 
@@ -163,7 +220,9 @@ def test_shadow_models_are_halves_of_the_run_s_patients_whatever_its_original_is
 
     monkeypatch.setattr("forgetmi.run.shadows.workflow.train", train)
     with pytest.raises(InterruptedError):
-        make_shadow(plan, given(signed_run, "unlearned"), signed_run, tmp_path, 0, lambda *_: None)
+        make_shadow(
+            plan, further(signed_run, "unlearned"), signed_run, tmp_path, 0, lambda *_: None
+        )
     (half,) = trained
     rows = np.union1d(half.forget, half.retain)
     inside_it = set(np.flatnonzero(inside(plan, sets)[0]))

@@ -16,7 +16,8 @@ from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.printable import printable
 from forgetmi.evidence.record import Record
 from forgetmi.requests.entries import FINAL
-from forgetmi.requests.processing import NEVER_TRAINED, ForgetList
+from forgetmi.requests.processing import ForgetList
+from forgetmi.requests.standing import NEVER_TRAINED
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish

@@ -8,34 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from forgetmi.cohort.partition_file import read_partition
-from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import EvidenceError, Fault, PartitionError
+from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.files import write_text
 from forgetmi.core.partial_files import remove_partials_of
-from forgetmi.core.partition import Partition
 from forgetmi.core.printable import printable
 from forgetmi.requests.entries import Entry, Kind, NothingToUnlearn, State, Step
 from forgetmi.requests.ledger import Ledger
 from forgetmi.requests.matching import spelling_faults, subjects_in
-
-# What the data of a patient or study are to the model in service.
-TRAINED = "trained on"
-FORGOTTEN = "forgotten by an earlier run"
-ABSENT = "not in this cohort"
-VALIDATION = "never trained on (validation)"
-HOLDOUT = "never trained on (holdout)"
-REFERENCE = "never trained on (reference)"
-UNKNOWN = "not among the model's patients"  # whether it was trained on them is not known
-NEVER_TRAINED = (VALIDATION, HOLDOUT, REFERENCE)
-_OF_SPLIT: Mapping[str, str] = {
-    "validation": VALIDATION,
-    "holdout": HOLDOUT,
-    "reference": REFERENCE,
-}
+from forgetmi.requests.standing import (
+    ABSENT,
+    FORGOTTEN,
+    NEVER_TRAINED,
+    TRAINED,
+    UNKNOWN,
+    standing_in_service,
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +73,9 @@ def gather(ledger: Ledger, cohort: Cohort, *, kind: Kind, only: Sequence[int] = 
         EvidenceError: A number is unknown, or somebody named is in the cohort in another spelling that no rule covers.
     """
     notes: list[str] = []
-    partition = _partition_in_service(ledger.steps(), cohort, notes)
-    standing = standing_of_subjects(cohort, kind, partition)
+    steps = ledger.steps()
+    folder = Path(steps[-1].folder) if steps else None
+    standing = standing_in_service(folder, cohort, kind, notes)
 
     states: tuple[State, ...] = ("open", "processing") if only else ("open",)
     entries = ledger.entries(only, states=states)
@@ -103,7 +92,7 @@ def gather_entries(
         entries: The requests, of a ledger or not.
         cohort: The one the model in service was trained on.
         kind: Requests that name patients, or those that name single studies.
-        standing: What each patient or study is to the model in service; see `standing_of_subjects`.
+        standing: What each patient or study is to the model in service; see `forgetmi.requests.standing`.
 
     Raises:
         EvidenceError: Somebody named is in the cohort in another spelling that no rule covers.
@@ -164,51 +153,6 @@ def gather_entries(
     )
 
 
-def standing_of_subjects(cohort: Cohort, kind: Kind, partition: Partition | None) -> dict[str, str]:
-    """What each patient's or study's data are to the model in service.
-
-    Args:
-        cohort: The cohort.
-        kind: Patients or studies.
-        partition: Of the last run that closed a request; None = none yet: the cohort's own split alone tells.
-
-    Returns:
-        Keyed digest to one of the constants above. Of a patient with several of them, "trained on" counts.
-    """
-    of_row = np.array(
-        [_OF_SPLIT.get(split, TRAINED) for split in cohort.split.tolist()], dtype=object
-    )
-
-    # Once a run has closed a request, its partition counts
-    if partition is not None:
-        of_row[partition.retain] = TRAINED
-        of_row[partition.forget] = FORGOTTEN
-        of_row[partition.validation] = VALIDATION
-        of_row[partition.holdout] = HOLDOUT
-        of_row[partition.reference] = REFERENCE
-
-    return standing_of_rows(cohort, kind, of_row)
-
-
-def standing_of_rows(cohort: Cohort, kind: Kind, of_row: Strings) -> dict[str, str]:
-    """What each patient's or study's data are, from what each row is.
-
-    Args:
-        cohort: The cohort.
-        kind: Patients or studies.
-        of_row: One of the constants above for each row.
-    """
-    identifiers = cohort.patient if kind == "patient" else cohort.study
-    digests = identifiers.astype(str)
-
-    # One trained image is enough for its patient to be trained on, then one forgotten one.
-    standing = dict(zip(digests.tolist(), of_row.tolist(), strict=True))
-    for name in (FORGOTTEN, TRAINED):
-        for digest in digests[of_row == name].tolist():
-            standing[digest] = name
-    return standing
-
-
 def next_command(path: Path, entries: Sequence[Entry], steps: Sequence[Step]) -> str:
     """The command that carries a forget list out, without the cohort's options.
 
@@ -236,20 +180,6 @@ def next_command(path: Path, entries: Sequence[Entry], steps: Sequence[Step]) ->
         words += ["--previous", str(previous / "record.json")]
 
     return shlex.join([*words, "--out", "DIRECTORY"])
-
-
-def _partition_in_service(
-    steps: Sequence[Step], cohort: Cohort, notes: list[str]
-) -> Partition | None:
-    """The partition of the model in service; None where no run has closed a request, or its files are gone."""
-    if not steps:
-        return None
-
-    try:
-        return read_partition(Path(steps[-1].folder) / "partition.json", cohort)
-    except PartitionError as error:
-        notes.append(f"who was never trained on is known from the cohort alone: {error}")
-        return None
 
 
 def _nothing_to_unlearn(standings: Sequence[str], cohort: Cohort) -> str:

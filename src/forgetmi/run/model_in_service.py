@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.known_sides import sides_of_list, sides_of_model
 from forgetmi.cohort.model_patients import NAME
 from forgetmi.cohort.partition_file import read_partition
-from forgetmi.core.arrays import Strings
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Cost
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
@@ -26,16 +22,7 @@ from forgetmi.evidence.record import RECORD
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.model.recipe import Recipe
 from forgetmi.requests.entries import Kind
-from forgetmi.requests.processing import (
-    FORGOTTEN,
-    HOLDOUT,
-    REFERENCE,
-    TRAINED,
-    UNKNOWN,
-    VALIDATION,
-    standing_of_rows,
-    standing_of_subjects,
-)
+from forgetmi.requests.standing import TRAINED, standing_of_sides, standing_of_subjects
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.given_patients import patients_in
 from forgetmi.run.spec import GivenModels, PartitionSpec, RequestSpec, RunSpec, spec_of
@@ -148,7 +135,7 @@ def starting_spec(model: ModelInService) -> RunSpec:
 
 
 def standing(model: ModelInService, spec: RunSpec, cohort: Cohort, kind: Kind) -> dict[str, str]:
-    """What each patient's or study's data are to the model; see `forgetmi.requests.processing`.
+    """What each patient's or study's data are to the model; see `forgetmi.requests.standing`.
 
     Args:
         model: The model.
@@ -163,12 +150,12 @@ def standing(model: ModelInService, spec: RunSpec, cohort: Cohort, kind: Kind) -
     known = patients_in(model.checkpoint)
     if known is not None:
         side, _ = sides_of_model(known, cohort)
-        return _of_sides(side, cohort, kind)
+        return standing_of_sides(side, cohort, kind)
     if spec.given.trained_on is not None:
         key = load_key(getattr(spec.cohort, "key_file", None))
         listed = read_forget_list(spec.given.trained_on, cohort=cohort, key=key, unknown="count")
         side, _ = sides_of_list(listed.patients, cohort, validation=0.0, seed=0)
-        return _of_sides(side, cohort, kind)
+        return standing_of_sides(side, cohort, kind)
 
     # An older model: the partition beside it, or the cohort's own split
     partition = None
@@ -182,22 +169,6 @@ def standing(model: ModelInService, spec: RunSpec, cohort: Cohort, kind: Kind) -
     identifiers = cohort.patient if kind == "patient" else cohort.study
     forgotten = identifiers[partition.of_request().forget]
     return of_subject | dict.fromkeys(forgotten.astype(str).tolist(), TRAINED)
-
-
-# Sides of the rows of a known model, and what they are to it
-_OF_SIDE: Mapping[str, str] = {
-    "train": TRAINED,
-    "forgotten": FORGOTTEN,
-    "validation": VALIDATION,
-    "holdout": HOLDOUT,
-    "reference": REFERENCE,
-    "out": UNKNOWN,
-}
-
-
-def _of_sides(side: Strings, cohort: Cohort, kind: Kind) -> dict[str, str]:
-    of_row = np.array([_OF_SIDE[name] for name in side.tolist()], dtype=object)
-    return standing_of_rows(cohort, kind, of_row)
 
 
 def retraining_cost_of(model: ModelInService) -> Cost | None:
