@@ -87,6 +87,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, float]]
             pass
 
     monkeypatch.setattr("forgetmi.run.track.Tracker", Stub)
+    monkeypatch.setattr("forgetmi.run.track.check_tracker", lambda kind: None)
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_MODE", "offline")
     return found

@@ -146,7 +146,7 @@ def run_file(spec: RunSpec, options: SweepOptions, file: Path) -> None:
 def run_one_trial(spec: RunSpec, options: SweepOptions) -> None:
     """One trial of the options given; an agent's tracker gets its score."""
     # What trains models is imported after the help was printed.
-    from forgetmi.run.track import Tracker
+    from forgetmi.run.track import Tracker, check_tracker
     from forgetmi.search.rule_names import VALIDATION
     from forgetmi.search.trial import score
 
@@ -155,6 +155,11 @@ def run_one_trial(spec: RunSpec, options: SweepOptions) -> None:
             Fault("several trials are asked for without a sweep file", do="Give the FILE first.")
         )
 
+    # An agent sets the variable for the trials that it starts; a tracker that cannot be used is found before the work
+    started_by_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
+    kind: Kind = options.track or ("wandb" if started_by_agent else "")
+    check_tracker(kind)
+
     # The trial is made and scored in this process
     use_threads(spec.threads)
     objective = options.objective or VALIDATION
@@ -162,9 +167,6 @@ def run_one_trial(spec: RunSpec, options: SweepOptions) -> None:
         spec, options.out, objective=objective, progress=lambda done, total: None
     )
 
-    # An agent sets the variable for the trials that it starts.
-    started_by_agent = bool(os.environ.get("WANDB_SWEEP_ID"))
-    kind: Kind = options.track or ("wandb" if started_by_agent else "")
     if kind:
         scores = {objective: value, "refused": float(bool(refused))}
         # A sweep that an earlier version began waits for the former name of the rule.
