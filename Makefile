@@ -39,7 +39,8 @@ test-wheel:
 		"$$(ls dist/forgetmi-*.whl)[test]"
 	cp -r tests studies examples docs pyproject.toml Makefile *.md *.cff build/wheel/
 	cd build/wheel && venv/bin/forgetmi demo --out demo && \
-		venv/bin/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore=tests/test_walls.py
+		venv/bin/python -m pytest -n 2 --dist worksteal -m "not slow" \
+		$(patsubst %,--ignore=tests/test_%.py,walls words readers)
 
 format: $(VENV)/.test
 	$(BIN)/ruff format src tests examples studies
