@@ -62,19 +62,20 @@ def _quick_gate() -> Iterator[None]:
 
     `tests/model/test_gate.py` has the whole fit, and so has every run in a process of its own; see `whole_gate`.
     """
-    with _gate_steps(20):
+    with gate_steps(20):
         yield
 
 
 @pytest.fixture
 def whole_gate() -> Iterator[None]:
     """The gate is fitted as for a user, for what is compared with figures, or with a process of its own."""
-    with _gate_steps(300):
+    with gate_steps(300):
         yield
 
 
 @contextlib.contextmanager
-def _gate_steps(steps: int) -> Iterator[None]:
+def gate_steps(steps: int) -> Iterator[None]:
+    """Fit the gate in so many steps; 300 are its whole fit."""
     from forgetmi.model.fit_gate import fit_gate
 
     with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import signal
 import sys
 import time
@@ -89,9 +88,9 @@ def test_the_same_run_again_changes_nothing(whole: Path) -> None:
     assert contents(whole) == before
 
 
-def in_silence(words: list[str]) -> None:
-    """A command in a process of its own, which says nothing."""
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+def in_silence(words: list[str], printed: Path) -> None:
+    """A command in a process of its own, which prints to a file."""
+    sys.stdout = sys.stderr = printed.open("w")
     sys.exit(main(words))
 
 
@@ -107,11 +106,13 @@ def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_pat
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(SMALL))
     root = tmp_path / "killed"
-    process = started(in_silence, ["run", "--spec", str(spec), "--out", str(root)])
+    process = started(
+        in_silence, ["run", "--spec", str(spec), "--out", str(root)], tmp_path / "printed"
+    )
     deadline = time.monotonic() + 120
     while not (root / moment).exists() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.002)
-    assert process.is_alive(), "the run ended before it could be killed"
+    assert process.is_alive(), (tmp_path / "printed").read_text()
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -94,7 +94,9 @@ def test_a_killed_run_resumes_to_the_same_bits(whole: tuple[str, Path], tmp_path
     spec = tmp_path / "spec.yaml"
     spec.write_text(write_yaml(RUNS[name]))
     root = tmp_path / "killed"
-    process = started(in_silence, ["run", "--spec", str(spec), "--out", str(root)])
+    process = started(
+        in_silence, ["run", "--spec", str(spec), "--out", str(root)], tmp_path / "printed"
+    )
     deadline = time.monotonic() + 120
     while (
         not (root / "state/original.pt").exists()
