@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -23,7 +24,14 @@ def started(call: Callable[..., Any], *given: Any) -> BaseProcess:
     safe = torch is None or torch.get_num_threads() == 1
 
     process = multiprocessing.get_context("fork" if safe else "spawn").Process(
-        target=call, args=given, daemon=False
+        target=_alone, args=(call, *given), daemon=False
     )
     process.start()
     return process
+
+
+def _alone(call: Callable[..., Any], *given: Any) -> None:
+    """Call a function without the server of worker processes that this process's parent may have started."""
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server._forkserver_pid = server._forkserver_address = server._forkserver_alive_fd = None
+    call(*given)
