@@ -24,8 +24,11 @@ $(VENV)/.test: $(VENV)/.core
 demo: $(VENV)/.core
 	$(BIN)/forgetmi demo
 
-test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+# Types are checked beside the tests: that keeps one core busy for a minute. Both must pass.
+test: $(VENV)/.test
+	@$(MAKE) --no-print-directory lint & lint=$$!; \
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"; tests=$$?; \
+	wait $$lint && exit $$tests
 
 test-all: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
