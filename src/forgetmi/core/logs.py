@@ -60,6 +60,7 @@ class LogOptions:
             faults.append(_unknown("--log-level", get_args(Level)))
         if self.form not in get_args(Form):
             faults.append(_unknown("--log-format", get_args(Form)))
+
         if faults:
             raise SpecError(faults)
 
@@ -76,8 +77,10 @@ def logging_to(options: LogOptions) -> Iterator[None]:
         SpecError: The file cannot be written.
     """
     token = _quiet.set(options.quiet)
+
     try:
         with ExitStack() as stack:
+            # Nobody listens unless a level or a file is named
             if options.level or options.file is not None:
                 stream = stack.enter_context(_opened(options.file))
                 handler = logging.StreamHandler(stream)
@@ -98,6 +101,8 @@ def _opened(file: Path | None) -> Iterator[IO[str]]:
     check_output(file, folder=False)
     if file.exists() and not file.is_file():
         raise SpecError(Fault("this is no regular file", where="--log-file", do="Choose another."))
+
+    # Lines are appended: an interrupted command and the one that goes on share a file
     try:
         stream = file.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
@@ -109,6 +114,7 @@ def _opened(file: Path | None) -> Iterator[IO[str]]:
                 do="Choose another file.",
             )
         ) from error
+
     with stream:
         yield stream
 
@@ -123,10 +129,13 @@ def listening(handler: logging.Handler, level: int) -> Iterator[None]:
     """
     logger = logging.getLogger(ROOT)
     before = logger.level
+
+    # The logger lets through what the handler wants, and no less than before
     handler.setLevel(level)
     logger.addHandler(handler)
     if logger.getEffectiveLevel() > level:
         logger.setLevel(level)
+
     try:
         yield
     finally:
@@ -138,6 +147,8 @@ def level_heard() -> int:
     """The least level that anybody listens to; 0 = nobody does."""
     logger = logging.getLogger(ROOT)
     others = [*logger.handlers, *(logging.getLogger().handlers if logger.propagate else [])]
+
+    # A handler that drops everything is nobody
     if all(isinstance(handler, logging.NullHandler) for handler in others):
         return 0
     return logger.getEffectiveLevel()

@@ -99,6 +99,8 @@ class QueueRow:
         word = STATES[self.state]
         if self.ended is None:
             return word
+
+        # In time is up to the deadline itself
         late = (self.ended - self.due).days
         if late > 0:
             return f"{word} on {self.ended}, {many(late, 'day')} late"
@@ -115,6 +117,10 @@ def render_queue(rows: Sequence[QueueRow], *, today: date) -> str:
     ordered = sorted(rows, key=lambda row: (row.final, row.due, row.number))
     urgencies = [row.urgency(today) for row in ordered]
 
+    # Filters offer what occurs alone
+    states = {row.state for row in rows}
+    verdicts = {row.verdict for row in rows}
+
     # The page allows its own script and no other
     script = (TEMPLATES / "queue.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -126,8 +132,8 @@ def render_queue(rows: Sequence[QueueRow], *, today: date) -> str:
         signs=SIGNS,
         soon=SOON,
         states=STATES,
-        shown_states=[state for state in STATES if any(row.state == state for row in rows)],
-        verdicts=[verdict for verdict in ANSWERS if any(row.verdict == verdict for row in rows)],
+        shown_states=[state for state in STATES if state in states],
+        verdicts=[verdict for verdict in ANSWERS if verdict in verdicts],
         styles={verdict: answer.style for verdict, answer in ANSWERS.items()},
         script=Markup(script),
         script_digest=digest,
