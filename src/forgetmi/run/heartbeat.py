@@ -65,9 +65,11 @@ class Journal(logging.Handler):
     def update(self, name: str, done: int, total: int) -> None:
         """A piece of work has ``done`` of ``total`` parts behind it."""
         with self._own:
+            # What is done is said by the display
             if done >= total:
                 self._stages.pop(name, None)
                 return
+
             stage = self._stage(name)
             stage.done, stage.total = done, total
             stage.ends.append(self._clock())
@@ -79,6 +81,8 @@ class Journal(logging.Handler):
             lines = [self._line(name, stage, now) for name, stage in self._stages.items()]
             if lines:
                 return lines
+
+            # Between two stages, or before the first
             last = f", last: {printable(self._message)}" if self._message else ""
             return [f"at work for {_duration(now - self._begun)}{last}"]
 
@@ -87,10 +91,14 @@ class Journal(logging.Handler):
 
     def _line(self, name: str, stage: _Stage, now: float) -> str:
         parts = [f"{stage.done} of {stage.total}"] if stage.total else []
+
+        # How it goes: the last loss, or the last line where nothing is counted
         if stage.loss:
             parts.append(stage.loss)
         if not stage.total and stage.message:
             parts.append(printable(stage.message))
+
+        # Time
         parts.append(f"{_duration(now - stage.since)} so far")
 
         left = _left(stage)
@@ -103,6 +111,8 @@ def _left(stage: _Stage) -> float | None:
     """Seconds to go, by the parts that were done here: work that was resumed begins in the middle."""
     if not stage.ends:
         return None
+
+    # The first part done here is measured from the start where it is the only one
     parts = len(stage.ends) - 1
     seconds = stage.ends[-1] - stage.ends[0]
     if parts == 0:
@@ -131,6 +141,7 @@ class Heartbeat:
         # A terminal has a bar, and a quiet command says nothing
         if is_quiet() or sys.stderr.isatty():
             return self
+
         self._listening.enter_context(listening(self._journal, logging.DEBUG))
         self._thread = threading.Thread(target=self._beat, args=(sys.stderr,), daemon=True)
         self._thread.start()

@@ -64,6 +64,8 @@ def open_ledger(asking: Asking, cohort: Cohort) -> Ledger | None:
     """The ledger, only read; None = none is kept, or it is not made yet."""
     if asking.ledger is None:
         return None
+
+    # A list makes one; requests by number need one that is there
     if not asking.ledger.exists() and asking.who is not None:
         return None
     return Ledger(asking.ledger, key_id=cohort.key_id, reading=True)
@@ -76,6 +78,7 @@ def requests_of_ledger(ledger: Ledger, numbers: Sequence[int]) -> list[Entry]:
         EvidenceError: One of them cannot be carried out now, or none is open.
     """
     entries = ledger.entries(numbers) if numbers else ledger.entries(states=("open",))
+
     faults = [_not_open(entry) for entry in entries if entry.state != "open"]
     if not entries:
         faults = [Fault("no request is open", where="--ledger", do="See forgetmi requests list.")]
@@ -99,6 +102,7 @@ def requests_of_list(
     entered: list[bool] = []
     faults: list[Fault] = []
     for one in listed:
+        # Given again, or while another run carries it out
         received = _received_of(asking, one)
         same = same_request(asking, one, received, known)
         if same is not None and same.state not in ("open", "closed"):
@@ -107,6 +111,8 @@ def requests_of_list(
             entries.append(same)
             entered.append(True)
             continue
+
+        # A new one, by the number that the ledger would give it
         entries.append(_entry_of(asking, one, received, next_number))
         entered.append(False)
         next_number += 1
