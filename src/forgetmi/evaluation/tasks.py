@@ -49,8 +49,8 @@ class ClassMeasures:
 
 
 @dataclass(frozen=True)
-class GradeMeasures:
-    """One of k grades a sample; see `forgetmi.core.task.TaskMeasures` for what each function is.
+class GradeMeasures(ClassMeasures):
+    """One of k grades a sample: classes that have an order, which further scores look at.
 
     Examples:
         >>> GradeMeasures().scores()[3:]
@@ -59,29 +59,9 @@ class GradeMeasures:
 
     name: ClassVar[str] = "grades"
 
-    def log_probabilities(self, logits: Floats) -> Floats:
-        """Of a softmax over the grades."""
-        return log_softmax(logits)
-
-    def signal(self, log_probability: Floats, label: Ints) -> Floats:
-        """Logit margin of the true grade."""
-        return margin(log_probability, label)
-
-    def loss(self, log_probability: Floats, label: Ints) -> Floats:
-        """Cross-entropy."""
-        return cross_entropy(log_probability, label)
-
-    def distance(self, log_p: Floats, log_q: Floats) -> Floats:
-        """Jensen-Shannon divergence."""
-        return jensen_shannon(log_p, log_q)
-
     def scores(self) -> tuple[str, ...]:
         """Those of classes, and those of an order."""
         return tuple(metric.name for metric in prediction_metrics(ordinal=True))
-
-    def groups(self, label: Ints) -> Ints:
-        """The grades themselves."""
-        return label
 
 
 _BY_NAME: dict[str, TaskMeasures] = {

@@ -53,8 +53,8 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Grades:
-    """One of k grades a sample, 0 to k - 1 in their order; see `forgetmi.core.task.Task` for what each function is.
+class Grades(Classes):
+    """One of k grades a sample, 0 to k - 1: classes whose order tells how far two samples are apart.
 
     Examples:
         >>> Grades().margin(torch.tensor([0, 1, 3]), torch.tensor([3, 1, -1])).tolist()
@@ -64,31 +64,11 @@ class Grades:
     name: ClassVar[str] = "grades"
     ordered: ClassVar[bool] = True
 
-    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy of each sample."""
-        return cross_entropies(logits, label)
-
-    def mean_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Mean cross-entropy; summed by torch, since a sum of single losses would round differently."""
-        return cross_entropy(logits, label)
-
     def margin(self, label: Tensor, other: Tensor) -> Tensor:
         """By how many grades two samples differ, at least 1/2; 1/2 where one is unknown."""
         known = (label >= 0) & (other >= 0)
         distance = (label - other).abs().float().clamp(min=0.5)
         return torch.where(known, distance, 0.5)
-
-    def distance(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """Divergence of the predictions."""
-        return distillation(student, teacher, temperature=temperature)
-
-    def other(self, label: int, classes: int, *, rule: Rule, generator: np.random.Generator) -> int:
-        """Another grade."""
-        return random_label(label, classes, rule=rule, generator=generator)
-
-    def space(self, head: nn.Linear) -> HeadSpace:
-        """The centred logits."""
-        return HeadSpace(head)
 
 
 CLASSES = Classes()
