@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -18,8 +19,11 @@ import pytest
 import torch
 
 from forgetmi.cli import main
+from forgetmi.core.errors import EvidenceError
 from forgetmi.core.registry import methods
 from forgetmi.core.signals import Signals
+from forgetmi.evidence.record_files import read_record
+from forgetmi.evidence.verify import verify
 from forgetmi.methods.amnesiac import Amnesiac
 from forgetmi.methods.sisa import Sisa
 from forgetmi.model.checkpoint import load
@@ -86,6 +90,25 @@ def test_a_run_completes_with_a_report(whole: tuple[str, Path], capsys: Any) -> 
         Signals.load(root / "signals" / "unlearned.npz"),
     )
     assert np.array_equal(said.image_logits, stored.image_logits)
+
+
+def test_the_record_names_the_logs_and_a_deleted_models_log_may_go_with_it(
+    whole: tuple[str, Path], tmp_path: Path
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(whole[1], root)
+    named = set(read_record(root).files)
+    log = root / "models" / "original.log"
+    stored = list(log.rglob("*")) if log.is_dir() else [log]
+    assert {str(path.relative_to(root)) for path in stored} <= named
+    assert not any(".log" in line for line in verify(root).open)
+
+    # A log remembers whom the model was trained on: it is missed, unless its model was deleted on purpose
+    shutil.rmtree(log) if log.is_dir() else log.unlink()
+    with pytest.raises(EvidenceError, match=r"models/original\.log"):
+        verify(root)
+    shutil.rmtree(root / "models" / "original")
+    assert "the weights of original: they were deleted" in verify(root, deleted=["original"]).open
 
 
 @pytest.mark.slow

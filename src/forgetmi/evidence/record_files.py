@@ -8,7 +8,7 @@ record.intoto.jsonl (the same as an in-toto statement). Records that were replac
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from forgetmi.core.errors import EvidenceError, Fault, SpecError
 from forgetmi.core.json_text import MOST_BYTES, parse_json
@@ -23,7 +23,9 @@ REPLACED = "replaced"
 # Lies in every run that a process worked in; empty
 LOCK = ".lock"
 # Written after the record, or named by it in another place
-NOT_NAMED = ("models", "state", "tracking", *OWN_FILES)
+NOT_NAMED = ("state", "tracking", *OWN_FILES)
+# What models/ holds beside the models' own folders: training logs, by model ("original.log")
+MODELS, LOG = "models", ".log"
 
 
 def sha256_of(path: Path) -> str:
@@ -35,17 +37,36 @@ def sha256_of(path: Path) -> str:
 def run_files(root: Path) -> list[str]:
     """Names of the files of a run that a record names, sorted.
 
-    Left out are the models (a record names their files apart), what is written after it (progress, a tracker's files,
-    locks and other hidden files), and the record's own files.
+    Left out are the models' folders (a record names their files apart), what is written after it (progress, a
+    tracker's files, locks and other hidden files), and the record's own files. Training logs of models are named: they
+    depend on the patients as the models do.
     """
     # Visible files that the record does not name elsewhere
     names = []
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
         hidden = any(part.startswith(".") for part in name.parts)
-        if path.is_file() and name.parts[0] not in NOT_NAMED and not hidden:
+        left_out = name.parts[0] in NOT_NAMED or (
+            name.parts[0] == MODELS and not model_of_log(name)
+        )
+        if path.is_file() and not left_out and not hidden:
             names.append(name.as_posix())
     return names
+
+
+def model_of_log(name: PurePath) -> str:
+    """The model whose training log a file of a run belongs to; "" = the file is no part of one.
+
+    Examples:
+        >>> model_of_log(PurePath("models/original.log/00001.npz"))
+        'original'
+        >>> model_of_log(PurePath("models/original/weights.safetensors"))
+        ''
+    """
+    parts = name.parts
+    if len(parts) > 1 and parts[0] == MODELS and parts[1].endswith(LOG):
+        return parts[1].removesuffix(LOG)
+    return ""
 
 
 def read_record(path: Path) -> Record:

@@ -70,7 +70,8 @@ def verify(
 
     # The files it names, and the proofs in one of them
     faults = unknown_models(record, deleted)
-    faults += altered_files(record, root) + altered_models(record, root, deleted=deleted)
+    faults += altered_files(record, root, deleted=deleted)
+    faults += altered_models(record, root, deleted=deleted)
     if all(fault.where != record.data.proofs for fault in faults):
         source = Source(record.data.proofs, "the proofs", "Use the original file.", EvidenceError)
         stored = read_text(root / record.data.proofs, source, limit=PROOFS_BYTES)

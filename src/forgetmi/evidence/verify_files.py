@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from forgetmi.core.errors import Fault
 from forgetmi.core.printable import quoted
 from forgetmi.evidence.record import RECORD, Record
-from forgetmi.evidence.record_files import LOCK, OWN_FILES, SUMS, sha256_of
+from forgetmi.evidence.record_files import LOCK, OWN_FILES, SUMS, model_of_log, sha256_of
 from forgetmi.evidence.verify_signature import RESTORE
 
 
@@ -32,13 +32,21 @@ def names_outside(record: Record) -> list[Fault]:
     return faults
 
 
-def altered_files(record: Record, root: Path) -> list[Fault]:
-    """What is wrong with the files that a record names, the models' left aside."""
+def altered_files(record: Record, root: Path, *, deleted: Collection[str] = ()) -> list[Fault]:
+    """What is wrong with the files that a record names, the models' left aside.
+
+    Args:
+        record: The record.
+        root: The run's directory.
+        deleted: Models that were deleted on purpose: where their training logs are gone, too, that is no fault.
+    """
     faults = []
 
     # Missing files and altered files
     for name, digest in record.files.items():
         if not (root / name).is_file():
+            if model_of_log(PurePath(name)) in deleted:
+                continue
             faults.append(
                 Fault(
                     "a file that the record names is missing",

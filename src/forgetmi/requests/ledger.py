@@ -9,37 +9,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from forgetmi.core.errors import EvidenceError, Fault
-from forgetmi.core.printable import quoted
 from forgetmi.evidence.record import Record
 from forgetmi.requests.closing import closing_faults, remarks
-from forgetmi.requests.database import Database, create
+from forgetmi.requests.database import create
 from forgetmi.requests.deadlines import Term
 from forgetmi.requests.entries import (
     FINAL,
-    STATES,
     Entry,
     NothingToUnlearn,
     Scope,
     State,
-    Step,
 )
-from forgetmi.requests.run_folders import found_folder, home_of, stored_folder
+from forgetmi.requests.ledger_reader import LedgerReader
+from forgetmi.requests.run_folders import stored_folder
 from forgetmi.requests.stored_history import write_event, write_run
-from forgetmi.requests.stored_requests import (
-    REQUEST_COLUMNS,
-    RUN_COLUMNS,
-    entry_of,
-    step_of,
-)
-from forgetmi.requests.stored_results import Result, read_results, write_results
+from forgetmi.requests.stored_results import write_results
 from forgetmi.requests.stored_subjects import (
-    StoredSubjects,
-    read_stored,
     write_absent,
     write_named,
     write_never_trained,
@@ -51,39 +40,8 @@ logger = logging.getLogger(__name__)
 LEDGER = Path("requests.sqlite")  # where it lies unless another place is named
 
 
-class Ledger:
-    """A ledger file.
-
-    Args:
-        path: SQLite file; there must be one, see `create`.
-        key_id: Which identifier key its digests must be made with; "" = any.
-        reading: Whether it is only read.
-
-    Raises:
-        EvidenceError: The file is missing, no ledger, damaged, or belongs to another key.
-    """
-
-    def __init__(self, path: Path, *, key_id: str = "", reading: bool = False) -> None:
-        self._name = path.name
-        self._home = home_of(path)
-        self._database = Database(path, reading=reading)
-
-        if key_id:
-            self.check_key(key_id)
-
-    def check_key(self, key_id: str) -> None:
-        """Refuse another identifier key than the one its digests are made with; the file is closed then."""
-        stored = self._database.connection.execute("SELECT key_id FROM ledger").fetchone()[0]
-        if stored != key_id:
-            self.close()
-            raise EvidenceError(
-                Fault(
-                    "the ledger was made with another identifier key",
-                    where=self._name,
-                    why=f"its key is {quoted(stored)}, yours is {key_id}",
-                    do="Give its key with --key-file.",
-                )
-            )
+class Ledger(LedgerReader):
+    """A ledger file, and every change of it; see `LedgerReader` for what it is opened with and what is read of it."""
 
     @classmethod
     def make(cls, path: Path, *, key_id: str) -> Ledger:
@@ -99,17 +57,13 @@ class Ledger:
         create(path, key_id=key_id)
         return cls(path, key_id=key_id)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
     @contextmanager
     def together(self) -> Iterator[None]:
         """A block whose changes of the ledger are stored all together, or none of them where it raises.
 
         Nobody else can change the ledger meanwhile: keep the block short.
         """
-        with self._database.transaction():
+        with self.database.transaction():
             yield
 
     def add(
@@ -140,7 +94,7 @@ class Ledger:
         # Data under legal hold must be kept for now
         state: State = "on_hold" if scope == "legal_hold" else "open"
 
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             number = connection.execute(
                 "INSERT INTO requests (received, term, due, ground, scope, state) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
@@ -159,67 +113,6 @@ class Ledger:
             "request entered: %d patients, %d studies, %s", len(patients), len(studies), state
         )
         return self.entries([number])[0]
-
-    def entries(
-        self, numbers: Sequence[int] = (), *, states: Sequence[State] = STATES
-    ) -> list[Entry]:
-        """Requests by deadline.
-
-        Args:
-            numbers: Of the requests wanted; none = all.
-            states: Only requests in one of these.
-
-        Raises:
-            EvidenceError: A number is unknown.
-        """
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {REQUEST_COLUMNS} FROM requests ORDER BY due, number"
-            ).fetchall()
-            subjects = read_stored(connection, where=self._name)
-
-        # A number that was mistyped is told, not passed over
-        unknown = set(numbers) - {row[0] for row in rows}
-        if unknown:
-            raise EvidenceError(
-                Fault(f"there is no request R{number:04}", where=self._name)
-                for number in sorted(unknown)
-            )
-
-        entries = []
-        for row in rows:
-            entry = entry_of(row, subjects.get(row[0], StoredSubjects()), where=self._name)
-            if entry.state in states and (not numbers or entry.number in numbers):
-                entries.append(entry)
-        return entries
-
-    def twins(self, entry: Entry) -> list[Entry]:
-        """Other requests, not refused, that name one of the same subjects, or one in another spelling."""
-        twins = []
-        for other in self.entries():
-            is_other = other.number != entry.number and other.state != "refused"
-            if is_other and (other.subjects & entry.subjects or other.alike & entry.alike):
-                twins.append(other)
-        return twins
-
-    def last_batch(self) -> int:
-        """Number of the last forget list; 0 = none was made yet."""
-        with self._database.reading() as connection:
-            return connection.execute("SELECT MAX(batch) FROM requests").fetchone()[0] or 0
-
-    def open_patients(self) -> set[str]:
-        """Keyed digests of the patients whom open requests name."""
-        patients: set[str] = set()
-        for entry in self.entries(states=("open",)):
-            patients.update(entry.patients)
-        return patients
-
-    def history(self, number: int) -> list[tuple[str, str, str]]:
-        """Day and time, state and note of each change of a request."""
-        with self._database.reading() as connection:
-            return connection.execute(
-                "SELECT at, state, note FROM events WHERE request = ? ORDER BY number", (number,)
-            ).fetchall()
 
     def process(
         self,
@@ -248,9 +141,9 @@ class Ledger:
             EvidenceError: A request was changed since it was gathered.
         """
         if not entries:
-            raise EvidenceError(Fault("no request is named", where=self._name))
+            raise EvidenceError(Fault("no request is named", where=self.name))
 
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             # Under the write lock: from here on nobody else changes them
             self._refuse_changed(entries)
             batch = self.last_batch() + 1
@@ -284,7 +177,7 @@ class Ledger:
         Raises:
             EvidenceError: A request was changed since.
         """
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             self._refuse_changed([one.entry for one in nothing])
             for one in nothing:
                 number = one.entry.number
@@ -311,7 +204,7 @@ class Ledger:
                 faults.append(
                     Fault(
                         f"{entry.name} was changed while the list was made",
-                        where=self._name,
+                        where=self.name,
                         why=f"it is {state} now",
                         do="Nothing was written. See forgetmi requests list, then give the command again.",
                     )
@@ -330,7 +223,7 @@ class Ledger:
                 Fault("a reason is missing", where="--note", do="Say why, without identifiers.")
             )
 
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             for entry in self._not_final(numbers):
                 connection.execute(
                     "UPDATE requests SET state = ? WHERE number = ?", (state, entry.number)
@@ -347,7 +240,7 @@ class Ledger:
             recipient: Who, in words, without identifiers.
             day: When.
         """
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             for entry in self.entries(numbers):
                 connection.execute(
                     "INSERT OR REPLACE INTO recipients VALUES (?, ?, ?)",
@@ -388,7 +281,7 @@ class Ledger:
         verdict = record.decision.outcome
 
         # Judged and closed in one step: nobody changes a request in between
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             entries = self._not_final(numbers)
             steps = self.steps()
             faults = closing_faults(entries, record, note=note, steps=steps, accepted=accepted)
@@ -396,7 +289,7 @@ class Ledger:
                 raise EvidenceError(faults)
 
             # The model after this run is the one in service now
-            write_run(connection, record, stored_folder(folder, self._home))
+            write_run(connection, record, stored_folder(folder, self.home))
 
             notes: dict[int, str] = {}
             for entry in entries:
@@ -417,37 +310,8 @@ class Ledger:
 
     def keep_results(self, numbers: Sequence[int], record: Record, *, folder: Path) -> None:
         """Keep what a finished run found for requests that it may not close; their state stays as it is."""
-        with self._database.transaction() as connection:
-            write_results(connection, numbers, record, stored_folder(folder, self._home))
-
-    def results(self) -> dict[int, Result]:
-        """Number of each request to what the last finished run found for it, where one was kept."""
-        with self._database.reading() as connection:
-            stored = read_results(connection, where=self._name)
-
-        results = {}
-        for number, result in stored.items():
-            results[number] = replace(result, folder=found_folder(result.folder, self._home))
-        return results
-
-    def steps(self) -> list[Step]:
-        """The runs in the order they were recorded: the history of the model in service."""
-        with self._database.reading() as connection:
-            # Which requests each record closed.
-            closed: dict[str, list[int]] = {}
-            for number, record in connection.execute(
-                "SELECT number, record FROM requests ORDER BY number"
-            ):
-                closed.setdefault(record, []).append(number)
-
-            rows = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs ORDER BY number").fetchall()
-
-        # Runs that were moved together with the ledger lie where they lay, seen from it
-        steps = []
-        for row in rows:
-            step = step_of(row, closed.get(row[0], ()), where=self._name)
-            steps.append(replace(step, folder=found_folder(step.folder, self._home)))
-        return steps
+        with self.database.transaction() as connection:
+            write_results(connection, numbers, record, stored_folder(folder, self.home))
 
     def _not_final(self, numbers: Sequence[int]) -> list[Entry]:
         """The requests of these numbers, none of which may be closed or refused."""
@@ -456,6 +320,6 @@ class Ledger:
 
         if final:
             raise EvidenceError(
-                Fault(f"{entry.name} is {entry.state} already", where=self._name) for entry in final
+                Fault(f"{entry.name} is {entry.state} already", where=self.name) for entry in final
             )
         return entries
