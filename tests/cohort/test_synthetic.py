@@ -21,6 +21,7 @@ from forgetmi.cohort.phantom.patient import CAUSES, GRADES, SHARES, draw_patient
 from forgetmi.cohort.synthetic import COLUMNS, STACK, TABLE, SyntheticCohort, make_synthetic
 from forgetmi.core.errors import CohortError
 from forgetmi.core.files import default_cache
+from forgetmi.core.partial_files import is_partial
 from tests.processes import started
 
 
@@ -225,8 +226,11 @@ def test_a_killed_generation_is_never_read(tmp_path: Path, key: Path) -> None:
     )
     cache = tmp_path / "cache"
     assert subprocess.run([sys.executable, "-c", code, str(cache)], check=False).returncode == 9
-    assert [p.name.startswith(".partial-") for p in (cache / "synthetic").iterdir()] == [True]
+    assert [is_partial(path.name) for path in (cache / "synthetic").iterdir()] == [True]
     assert len(SyntheticCohort(patients=3, size=16, cache=cache, key_file=key).load()) > 0
+
+    # What the killed process left is gone
+    assert not any(is_partial(path.name) for path in (cache / "synthetic").iterdir())
 
 
 def keep_digest(cache: Path, key: Path, answer: Path) -> None:

@@ -18,7 +18,11 @@ HEX16, HEX24 = "0123456789abcdef", "0123456789abcdef01234567"
 OWN = {
     FILMS: [f"{HEX16}/a.u16", f"{HEX16}/tmpx.partial", "seen.bin", "key", ".key-x.partial"],
     FORMER_FILMS: [f"{HEX16}/a.u16", f"{HEX16}/a.json", "seen.bin"],
-    COHORTS: [f"{HEX24}/cohort.csv", f"{HEX24}/images.npy", ".partial-x/made/cohort.csv"],
+    COHORTS: [
+        f"{HEX24}/cohort.csv",
+        f"{HEX24}/images.npy",
+        ".x.12345678.forgetmi.partial/made/cohort.csv",
+    ],
     CHECKPOINTS: [f"{HEX16}/model.json", f"{HEX16}/model.safetensors"],
 }
 FOREIGN = [
@@ -49,7 +53,7 @@ def test_others_files_stay(tmp_path: Path) -> None:
 
     # Folders that held nothing else are gone.
     assert not (tmp_path / "synthetic" / HEX24).exists()
-    assert not (tmp_path / "synthetic" / ".partial-x").exists()
+    assert not (tmp_path / "synthetic" / ".x.12345678.forgetmi.partial").exists()
     assert remove_from_cache(tmp_path, KINDS) == dict.fromkeys(KINDS, 0)
 
 

@@ -18,6 +18,7 @@ from forgetmi.core.partial_files import (
     remove_partials,
     remove_partials_of,
     replace_folder,
+    unfinished_folder,
     whole_file,
 )
 
@@ -55,6 +56,23 @@ def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
         assert remove_partials(tmp_path) == 0
         assert remove_partials_of(tmp_path / "x") == 0
     assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_of_unfinished_folders_only_those_that_nobody_holds_are_removed(tmp_path: Path) -> None:
+    cohort = tmp_path / "cohort"
+    (tmp_path / ".cohort.12345678.forgetmi.partial").mkdir()
+    (tmp_path / ".other.12345678.forgetmi.partial").mkdir()
+
+    with unfinished_folder(cohort) as first, unfinished_folder(cohort) as second:
+        assert first.is_dir()
+        assert second.is_dir()
+        assert first != second
+        assert is_partial(first.name)
+        assert not (tmp_path / ".cohort.12345678.forgetmi.partial").exists()
+        second.rename(cohort)
+
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".other.12345678.forgetmi.partial", "cohort"]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from forgetmi.core.checked_folder import made_once
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.files import default_cache
-from forgetmi.core.partial_files import mode_of_new
+from forgetmi.core.partial_files import mode_of_new, unfinished_folder
 from forgetmi.core.ranges import Seed
 from forgetmi.core.seeding import derive
 
@@ -284,8 +282,7 @@ def _complete_or_absent(directory: Path) -> Iterator[Path]:
         )
 
     directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
-    try:
+    with unfinished_folder(directory) as partial:
         yield partial
 
         # Temporary folders are private; the cohort is as readable as any new folder
@@ -296,5 +293,3 @@ def _complete_or_absent(directory: Path) -> Iterator[Path]:
             # A faster process has made the same cohort: its work stands
             if not (directory / TABLE).exists():
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -28,10 +28,10 @@ _PATTERNS = {
         f"{FORMER_FILMS}/seen.bin",
         f"{FORMER_FILMS}/.seen.bin.*.partial",
     ),
-    COHORTS: (f"{COHORTS}/{_HEX24}/*", f"{COHORTS}/.partial-*/**/*"),
+    COHORTS: (f"{COHORTS}/{_HEX24}/*", f"{COHORTS}/.*.forgetmi.partial/**/*"),
     CHECKPOINTS: (
         f"{CHECKPOINTS}/{_HEX16}/*",
-        f"{CHECKPOINTS}/.partial-*/**/*",
+        f"{CHECKPOINTS}/.*.forgetmi.partial/**/*",
         f"{CHECKPOINTS}/.{_HEX16}.*/*",
     ),
 }

@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.files import private_folder, sync, sync_folder
 from forgetmi.core.json_text import read_json
+from forgetmi.core.partial_files import unfinished_folder
 from forgetmi.core.regular_file import open_regular
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,7 @@ def made_once(directory: Path, make: Callable[[Path], None]) -> None:
         return
 
     private_folder(directory.parent)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
-    try:
+    with unfinished_folder(directory) as partial:
         # A damaged one moves away in one step.
         if directory.exists():
             logger.warning("a damaged folder of the cache is made again")
@@ -58,8 +56,6 @@ def made_once(directory: Path, make: Callable[[Path], None]) -> None:
             if not is_sound(directory):
                 raise
         sync_folder(directory.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def is_sound(directory: Path) -> bool:

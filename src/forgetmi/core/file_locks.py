@@ -37,13 +37,32 @@ def take(file: IO[bytes]) -> None:
     _lock(file.fileno(), wait=False)
 
 
+@contextmanager
+def taken_folder(path: Path) -> Iterator[None]:
+    """Mark a folder as in use for the block, or until this process ends; see `is_taken`."""
+    if fcntl is None:
+        yield
+        return
+
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _lock(handle, wait=False)
+        yield
+    finally:
+        os.close(handle)
+
+
 def is_taken(path: Path) -> bool:
-    """Whether a living process has taken a file; True where that cannot be found out.
+    """Whether a living process has taken a file or a folder; True where that cannot be found out.
 
     Raises:
         FileNotFoundError: It is not there.
     """
-    handle = os.open(path, os.O_RDWR)
+    if fcntl is None:
+        return True
+
+    # A folder cannot be opened for writing
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         return not _lock(handle, wait=False)
     finally:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
 
-from forgetmi.core.file_locks import is_taken, take
+from forgetmi.core.file_locks import is_taken, take, taken_folder
 
 _PARTIAL, _OLD = ".forgetmi.partial", ".forgetmi.old"
 
@@ -74,6 +74,36 @@ def unfinished_file(path: Path) -> Iterator[Path]:
             yield Path(file.name)
         finally:
             Path(file.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished_folder(directory: Path) -> Iterator[Path]:
+    """A new folder beside one that is to be made, for the block alone; earlier ones of killed processes are removed.
+
+    Use it where a rename in the block gives the folder, or one in it, its name; several processes may make the same.
+
+    Args:
+        directory: The folder that is to be made; the one above exists.
+
+    Yields:
+        The unfinished one, for its owner alone.
+    """
+    # Of a killed process: nobody holds it
+    for found in directory.parent.iterdir():
+        match = _FILE.fullmatch(found.name)
+        if match and match["name"] == directory.name and found.is_dir() and not found.is_symlink():
+            with suppress(OSError):
+                if not is_taken(found):
+                    shutil.rmtree(found)
+
+    partial = Path(
+        tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.", suffix=_PARTIAL)
+    )
+    try:
+        with taken_folder(partial):
+            yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _new_file(path: Path) -> IO[bytes]:

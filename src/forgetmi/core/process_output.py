@@ -12,6 +12,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from forgetmi.core.distributed import rank
+from forgetmi.core.partial_files import unfinished_folder
 
 _OPTION = "--out"
 
@@ -34,10 +35,10 @@ def private_output(arguments: Sequence[str]) -> Iterator[list[str]]:
         return
 
     out = Path(arguments[position].removeprefix(f"{_OPTION}="))
-    with tempfile.TemporaryDirectory(prefix="forgetmi-") as folder:
+    with unfinished_folder(Path(tempfile.gettempdir()) / "forgetmi-copy") as folder:
         # Everybody copies before anybody writes.
         if rank() > 0:
-            _copy(out, Path(folder))
+            _copy(out, folder)
         dist.barrier()
 
         if rank() == 0:
@@ -45,7 +46,7 @@ def private_output(arguments: Sequence[str]) -> Iterator[list[str]]:
             return
 
         # The other processes write to their copy and print nothing.
-        arguments[position] = f"{_OPTION}={Path(folder) / out.name}"
+        arguments[position] = f"{_OPTION}={folder / out.name}"
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             yield arguments
 

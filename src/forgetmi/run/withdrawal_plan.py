@@ -15,6 +15,7 @@ from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Cost
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.partial_files import unfinished_folder
 from forgetmi.core.partition import NEVER_SEEN, Partition
 from forgetmi.evidence.request import RequestSpec, Withdrawal
 from forgetmi.requests.entries import Entry, Kind
@@ -182,8 +183,9 @@ def _notes_of_ledger(asking: Asking, ledger: Ledger) -> list[str]:
 
 def _divided(asking: Asking, cohort: Cohort, forget_list: ForgetList) -> Partition:
     """Who will be in which set; refused as the run would."""
-    with tempfile.TemporaryDirectory(prefix="forgetmi-") as folder:
-        path = Path(folder) / FORGET_LIST
+    # It names people: what a killed process left of it goes first
+    with unfinished_folder(Path(tempfile.gettempdir()) / "forgetmi-list") as folder:
+        path = folder / FORGET_LIST
         forget_list.write(path)
         return divide(run_spec(asking, (), path), cohort)
 

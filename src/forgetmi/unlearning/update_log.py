@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.partial_files import unfinished_folder
 from forgetmi.unlearning.training_log import load_log, save_log
 
 Buckets = tuple[int, ...]
@@ -43,9 +45,7 @@ class UpdateLog:
         self.bucket = np.asarray(bucket, np.int64)
         self.limit = limit
         self.steps: dict[Buckets, int] = {}
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="forgetmi-log-"))
-        if folder is None:
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._folder = folder or self._temporary_folder()
         # A log whose folder this one shares must live as long.
         self._owner: UpdateLog | None = None
         # Where each sum is in the file, and the places that a resumed training would need.
@@ -53,6 +53,12 @@ class UpdateLog:
         self._protected: frozenset[int] = frozenset()
         self._size = 0
         self._before: Tensor | None = None
+
+    def _temporary_folder(self) -> Path:
+        """A folder that is deleted with this object; those that killed processes left go first."""
+        block = ExitStack()
+        weakref.finalize(self, block.close)
+        return block.enter_context(unfinished_folder(Path(tempfile.gettempdir()) / "forgetmi-log"))
 
     @torch.no_grad()
     def before_step(self, model: Any, batch: Batch) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +28,7 @@ from forgetmi.cohort.phantom.patient import Patient, draw_patient
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.sections import normalised, selected_text
 from forgetmi.core.errors import CohortError, Fault
-from forgetmi.core.partial_files import mode_of_new
+from forgetmi.core.partial_files import mode_of_new, unfinished_folder
 from forgetmi.core.seeding import derive, numpy_generator
 
 ALL_DATA, METADATA, PATIENTS = "all_data.tsv", "metadata.csv", "patients.csv"
@@ -164,13 +162,10 @@ def _option_faults(bits: int, patients: int, size: tuple[int, int]) -> list[Faul
 def _complete_or_absent(directory: Path) -> Iterator[Path]:
     """A temporary folder that takes the directory's name when the block ends without an error."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
-    try:
+    with unfinished_folder(directory) as partial:
         yield partial
         partial.chmod(mode_of_new(0o777))  # temporary folders are private
         partial.rename(directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _patient(seed: int, k: int, rows: list[Row]) -> Patient:
