@@ -45,15 +45,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def blank_figures() -> Iterator[pytest.MonkeyPatch]:
-    """Reports have blank figures: drawing takes a third of a small run.
+def _blank_figures() -> Iterator[None]:
+    """Reports have blank figures; those of the report's own tests and of other processes are drawn."""
+    from tests.figures import blank_figures
 
-    The tests of the report draw theirs, and so does every run in a process of its own.
-    """
-    blank = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1" version="1.1"/>'
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("forgetmi.report.svg._drawn", lambda figure, name: blank)
-        yield patch
+    with blank_figures():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

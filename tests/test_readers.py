@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.parsed import parsed
+
 SOURCE = Path(__file__).parents[1] / "src" / "forgetmi"
 
 # Calls that read a format without the checks of the strict readers
@@ -40,7 +42,7 @@ ALLOWED = {
 
 def loose_calls(path: Path) -> Iterator[str]:
     """The loose calls in a file, with their lines."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
             if isinstance(owner, ast.Name) and (owner.id, node.func.attr) in LOOSE:
@@ -58,7 +60,7 @@ def test_files_are_read_by_the_strict_readers() -> None:
 
 def test_nothing_loose_hides_behind_another_name() -> None:
     for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module in ("json", "yaml", "pickle"):
                 names = {alias.name for alias in node.names}
                 assert not names & {"load", "loads", "safe_load"}, path

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsed import parsed
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "forgetmi"
 
@@ -65,7 +67,7 @@ MODULES = {module_of(path) for path in FILES}
 def imported(text: str, modules: set[str]) -> set[str]:
     """Every module of the package that a file imports, also inside functions and under TYPE_CHECKING."""
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -122,7 +124,7 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
 def missing_names(text: str, modules: set[str]) -> list[str]:
     """Modules and attributes named in a file's strings, outside docstrings too, that do not exist."""
     wrong = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
             continue
         if MODULE_IN_TEXT.fullmatch(node.value) and not exists(node.value, modules):
@@ -147,7 +149,7 @@ def defined(module: str) -> set[str]:
     path = SOURCE.joinpath(*module.split(".")[1:])
     file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
     names = set()
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in parsed(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         else:
@@ -177,7 +179,7 @@ def test_arrows_run_downhill() -> None:
 @pytest.mark.parametrize("room", sorted(WITHOUT_TORCH))
 def test_rooms_of_arrays_hold_no_tensor(room: str) -> None:
     for path in sorted((SOURCE / room).rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path.read_text(encoding="utf-8"))
         names = {
             alias.name
             for node in ast.walk(tree)

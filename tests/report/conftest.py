@@ -41,7 +41,6 @@ from forgetmi.report import (
     relearn_figure,
     rendering,
     roc_figure,
-    svg,
     trade_off_figure,
 )
 from forgetmi.report.content import (
@@ -52,6 +51,7 @@ from forgetmi.report.content import (
 )
 from forgetmi.report.manifest import Manifest
 from forgetmi.unlearning.info import MethodInfo
+from tests.figures import drawn_figures
 
 CLASSES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 SIZES = {"forget": 16, "retain": 146, "validation": 41, "holdout": 67}
@@ -377,16 +377,10 @@ def make_audit(outcome: Outcome = "NOT RESOLVABLE") -> Audit:
     )
 
 
-# As it is before the session's fixtures replace it.
-DRAWN = svg._drawn
-
-
 @pytest.fixture(scope="package", autouse=True)
-def drawn_figures() -> Iterator[None]:
+def _drawn_figures() -> Iterator[None]:
     """Here every figure is drawn."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("forgetmi.report.svg._drawn", DRAWN)
-
+    with drawn_figures():
         # The signs in the pages' common part were drawn, too
         rendering._environment.cache_clear()
         yield

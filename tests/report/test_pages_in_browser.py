@@ -15,9 +15,10 @@ from forgetmi.report import rendering
 from forgetmi.report.content import ReportFacts
 from forgetmi.report.pages import write_report
 from forgetmi.report.queue import render_queue
+from tests.figures import blank_figures
 from tests.report.conftest import make_audit
 from tests.report.test_queue import ROWS, TODAY
-from tests.report.test_withdrawal_pages import BLANK, MEMORY, ONE
+from tests.report.test_withdrawal_pages import MEMORY, ONE
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pages are not tried in a browser"
@@ -34,8 +35,7 @@ def folder(facts: ReportFacts, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The pages of a withdrawal and the queue, as files."""
     folder = tmp_path_factory.mktemp("pages")
     audit = replace(make_audit(), memory=MEMORY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("forgetmi.report.svg._drawn", lambda figure, name: BLANK)
+    with blank_figures():
         rendering._environment.cache_clear()
         write_report(
             folder / "report.html", replace(facts, signals={}, audit=audit, withdrawal=ONE)

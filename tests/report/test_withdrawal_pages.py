@@ -20,6 +20,7 @@ from forgetmi.report import rendering
 from forgetmi.report.content import ReportFacts
 from forgetmi.report.pages import render_engineer, render_letter, render_report, write_report
 from forgetmi.report.request_text import letter_names
+from tests.figures import blank_figures
 from tests.report.conftest import make_audit
 
 OUTCOMES: tuple[Outcome, ...] = ("FORGOTTEN", "NOT FORGOTTEN", "OVER-FORGOTTEN", "NOT RESOLVABLE")
@@ -50,14 +51,12 @@ MEMORY = (
     MemoryRemoved("image", 0.82, (0.52, 1.24), 16, 67, (0.85, 1.13)),
     MemoryRemoved("link", None, None, 16, 67, (), NO_MEMORY),
 )
-BLANK = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1" version="1.1"/>'
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_figures() -> Iterator[None]:
     """Nothing here looks at a figure."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("forgetmi.report.svg._drawn", lambda figure, name: BLANK)
+    with blank_figures():
         rendering._environment.cache_clear()
         yield
     rendering._environment.cache_clear()

@@ -121,6 +121,7 @@ def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_pat
     assert contents(root) == contents(whole)
 
 
+@pytest.mark.slow  # tests/core/test_distributed.py has the same of each stage
 @pytest.mark.usefixtures("whole_gate")  # as the other processes fit it
 def test_two_processes_give_the_same_bits_as_one(tmp_path: Path) -> None:
     for workers, name in ((1, "one"), (2, "two")):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from forgetmi.audit.rule import AuditSpec
 from forgetmi.cli import main
 from forgetmi.core.errors import EvidenceError
 from forgetmi.core.registry import methods
@@ -37,7 +38,14 @@ from tests.processes import started
 from tests.run.test_pipeline import contents, in_silence
 from tests.runs import SMALL, TINY
 
-SHORT = dataclasses.replace(TINY, training=Recipe(epochs=2), request=SMALL.request)
+# Without references: the logs are what is looked at
+SHORT = dataclasses.replace(
+    TINY,
+    training=Recipe(epochs=2),
+    request=SMALL.request,
+    retrains=0,
+    audit=AuditSpec(enabled=False),
+)
 RUNS = {
     "sisa": dataclasses.replace(SHORT, method=Sisa(shards=2, slices=2)),
     "amnesiac": dataclasses.replace(SHORT, method=Amnesiac(repair_epochs=1)),
