@@ -93,8 +93,8 @@ with tempfile.TemporaryDirectory() as temporary:
     # A table of 40 made-up patients, and a model trained on most of them.
     make = ["cohort", "make", "--out", work / "data", "--patients", "40", "--size", "32"]
     assert not forgetmi_says(*make)
-    reader = TableCohort(work / "data" / "cohort.csv", classes=GRADES, ordinal=True, key_file=key)
-    table = ["--cohort", "table", "--cohort.path", reader.path, "--cohort.ordinal"]
+    reader = TableCohort(work / "data" / "cohort.csv", classes=GRADES, task="grades", key_file=key)
+    table = ["--cohort", "table", "--cohort.path", reader.path, "--cohort.task", "grades"]
     table += ["--cohort.classes", *GRADES, "--cohort.key-file", key]
     service = work / "service"
     train = ["train", *table, *words_of(SMALL_MODEL), "--model.widths", "8", "16", "16"]

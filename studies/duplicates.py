@@ -83,7 +83,7 @@ def cohort_of(locators: list[str]) -> Cohort:
         label=np.zeros(len(locators), np.int64),
         split=blank,
         classes=("a", "b"),
-        ordinal=True,
+        task="grades",
         subgroups={},
         show_images=False,
         digest="",

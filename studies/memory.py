@@ -42,7 +42,7 @@ def cohort_of(locators: list[str]) -> Cohort:
         label=np.arange(n) % 4,
         split=np.array([""] * n, dtype=object),
         classes=("a", "b", "c", "d"),
-        ordinal=True,
+        task="grades",
         subgroups={},
         show_images=False,
         digest="",

@@ -105,7 +105,7 @@ def measured(setting: Setting, table: Mapping[str, Sequence[Model]]) -> dict[str
         unlearned={one.name: said for one, said in signals.items() if one.unlearns},
         retrained=[signals[one] for one in retrains],
         partition=sets,
-        ordinal=cohort.ordinal,
+        task=cohort.task,
         seed=0,
         resamples=0,
     )

@@ -78,7 +78,7 @@ class Ward:
             label=self.label,
             split=np.full(n, "", dtype=object),
             classes=tuple("abcd"),
-            ordinal=True,
+            task="grades",
             show_images=False,
             digest="ward",
             key_id="k",

@@ -90,7 +90,7 @@ def records(tmp_path_factory: pytest.TempPathFactory, vocabulary: tuple[str, ...
         label=np.arange(n) % 4,
         split=np.array([""] * n, dtype=object),
         classes=("a", "b", "c", "d"),
-        ordinal=True,
+        task="grades",
         subgroups={},
         show_images=False,
         digest="0",

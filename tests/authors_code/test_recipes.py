@@ -89,7 +89,7 @@ def test_steps_at_full_size(
         label=np.arange(n) % 4,
         split=np.array([""] * n, dtype=object),
         classes=("a", "b", "c", "d"),
-        ordinal=True,
+        task="grades",
         subgroups={},
         show_images=False,
         digest="0",

@@ -94,7 +94,7 @@ def test_trees_as_physionet_ships_them(
     assert cohort.report[0] == "Study 1. No edema in 2 views."
     assert cohort.image[2].endswith(f"p90/p90000001/s95000002/aaaa-03.{ending}")
     assert codes(cohort.study)[0].tolist() == [0, 1, 1, 2, 3]
-    assert cohort.ordinal
+    assert cohort.task == "grades"
     assert cohort.classes == (
         "no edema",
         "vascular congestion",

@@ -74,7 +74,7 @@ def test_reports_alone_give_one_row_a_report(folder: Path, key: Path) -> None:
     ]
     assert cohort.label.tolist() == [0, 1, 1]
     assert cohort.classes == ("normal", "abnormal")
-    assert not cohort.ordinal
+    assert cohort.task == "classes"
     assert cohort.image.tolist() == ["", "", ""]
     assert len(set(cohort.patient)) == len(set(cohort.study)) == 3
     assert cohort.notices == ("1 reports have neither findings nor impression and are left out",)
@@ -93,7 +93,7 @@ def test_archive_and_folder_give_the_same_cohort(folder: Path, key: Path, tmp_pa
 def test_edema_grades(folder: Path, key: Path, labels: str) -> None:
     cohort = OpeniCohort(path=folder, key_file=key, labels=labels).load()  # type: ignore[arg-type]
     assert cohort.label.tolist() == [0, 2, 1]
-    assert cohort.ordinal
+    assert cohort.task == "grades"
     assert len(cohort.classes) == 4
 
 

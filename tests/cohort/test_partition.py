@@ -56,7 +56,7 @@ def cohort_of(
         label=np.array(label or [0] * n, np.int64),
         split=blank if split is None else np.array(split, dtype=object),
         classes=tuple(map(str, range(classes))),
-        ordinal=True,
+        task="grades",
         subgroups={},
         show_images=False,
         digest="digest",

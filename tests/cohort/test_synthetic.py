@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -53,12 +54,12 @@ def test_same_seed_is_bit_identical_and_another_is_not(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() != (tmp_path / "c" / file).read_bytes()
 
 
-@pytest.mark.parametrize("ordinal", [True, False])
+@pytest.mark.parametrize("task", ["grades", "classes"])
 def test_a_patient_depends_on_neither_the_others_nor_the_references(
-    tmp_path: Path, ordinal: bool
+    tmp_path: Path, task: Literal["grades", "classes"]
 ) -> None:
-    make_synthetic(tmp_path / "few", patients=5, size=24, ordinal=ordinal)
-    make_synthetic(tmp_path / "many", patients=9, size=24, ordinal=ordinal, reference_patients=4)
+    make_synthetic(tmp_path / "few", patients=5, size=24, task=task)
+    make_synthetic(tmp_path / "many", patients=9, size=24, task=task, reference_patients=4)
     few, few_images = read(tmp_path / "few")
     many, many_images = read(tmp_path / "many")
     pd.testing.assert_frame_equal(few, many.iloc[: len(few)])
@@ -251,10 +252,12 @@ def test_two_processes_at_once_give_one_cohort(tmp_path: Path, key: Path) -> Non
     assert len(list((cache / "synthetic").iterdir())) == 1
 
 
-@pytest.mark.parametrize("ordinal", [True, False])
-def test_load_generates_once_and_reads(tmp_path: Path, key: Path, ordinal: bool) -> None:
+@pytest.mark.parametrize("task", ["grades", "classes"])
+def test_load_generates_once_and_reads(
+    tmp_path: Path, key: Path, task: Literal["grades", "classes"]
+) -> None:
     options = SyntheticCohort(
-        patients=5, size=16, ordinal=ordinal, reference_patients=2, cache=tmp_path, key_file=key
+        patients=5, size=16, task=task, reference_patients=2, cache=tmp_path, key_file=key
     )
     first = options.load()
     (made,) = (tmp_path / "synthetic").iterdir()
@@ -262,8 +265,8 @@ def test_load_generates_once_and_reads(tmp_path: Path, key: Path, ordinal: bool)
     second = options.load()
     assert (made / STACK).stat().st_mtime_ns == stamp
     assert first.digest == second.digest
-    assert first.classes == (GRADES if ordinal else CAUSES)
-    assert first.ordinal is ordinal
+    assert first.classes == (GRADES if task == "grades" else CAUSES)
+    assert first.task == task
     assert first.show_images
     assert set(first.split) == {"", "reference"}
     assert set(first.subgroups) == {"sex", "age", "view"}

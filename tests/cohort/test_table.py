@@ -95,7 +95,7 @@ def faults(folder: Path, content: str | bytes | pd.DataFrame, **options: object)
 
 
 def test_rows_as_they_stand(folder: Path) -> None:
-    cohort = load(folder, text(ROWS), ordinal=True, show_images=True, name="ours")
+    cohort = load(folder, text(ROWS), task="grades", show_images=True, name="ours")
     names = Pseudonyms(KEY)
     assert cohort.name == "ours"
     assert cohort.patient.tolist() == [names.digest("patient", row[0]) for row in ROWS]
@@ -111,7 +111,7 @@ def test_rows_as_they_stand(folder: Path) -> None:
     ]
     assert cohort.subgroups["sex"].tolist() == ["F", "F", "F", "", "M"]
     assert cohort.classes == ("0", "1", "2")
-    assert (cohort.ordinal, cohort.show_images, cohort.key_id) == (True, True, names.key_id)
+    assert (cohort.task, cohort.show_images, cohort.key_id) == ("grades", True, names.key_id)
     assert cohort.image.tolist() == [str(folder.resolve() / row[3]) for row in ROWS]
     assert all(read_image(locator).pixels.size for locator in cohort.image)
     assert cohort.notices == (
@@ -406,7 +406,7 @@ def test_digest_depends_on_content_alone(folder: Path) -> None:
         ("study_id", "s9"),
     ):
         assert load(folder, text(changed((1, column, value)))).digest != base.digest, column
-    assert load(folder, text(ROWS), ordinal=True).digest != base.digest
+    assert load(folder, text(ROWS), task="grades").digest != base.digest
     assert load(folder, text(ROWS), classes=("a", "b", "c")).digest != base.digest
     assert load(folder, text(ROWS[::-1])).digest != base.digest
 

@@ -269,7 +269,7 @@ def test_who_does_not_declare_a_teacher_has_no_answers(small: Any) -> None:
     context = Context(
         seed=0,
         reads=frozenset({"retain"}),
-        ordinal=True,
+        task="grades",
         _recipe=RECIPE,
         _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
     )

@@ -281,7 +281,7 @@ def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
     context = Context(
         seed=0,
         reads=declared,
-        ordinal=True,
+        task="grades",
         _recipe=RECIPE,
         _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
     )

@@ -44,7 +44,7 @@ def make_cohort() -> MakeCohort:
             label=np.arange(n) % 3,
             split=strings([""] * n),
             classes=("a", "b", "c"),
-            ordinal=True,
+            task="grades",
             subgroups={},
             show_images=False,
             digest="0",

@@ -42,7 +42,7 @@ def cohort() -> Cohort:
         label=np.arange(n) % 3 - 1,
         split=blank,
         classes=("a", "b"),
-        ordinal=False,
+        task="classes",
         subgroups={},
         show_images=False,
         digest="toy",

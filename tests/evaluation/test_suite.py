@@ -24,7 +24,7 @@ Toy = Callable[..., tuple[dict[str, Signals], Partition]]
 
 def run(toy: tuple[dict[str, Signals], Partition], **options: object) -> Evaluation:
     signals, partition = toy
-    return evaluate(signals, partition, **{"ordinal": True, "seed": 0, "resamples": 50, **options})  # type: ignore[arg-type]
+    return evaluate(signals, partition, **{"task": "grades", "seed": 0, "resamples": 50, **options})  # type: ignore[arg-type]
 
 
 def score(found: Evaluation, model: str, name: str, **at: str) -> Score:
@@ -379,7 +379,7 @@ def test_faults_of_the_input_are_reported_at_once(toy_run: Toy) -> None:
 def test_each_model_is_announced(toy_run: Toy) -> None:
     seen: list[str] = []
     signals, partition = toy_run()
-    evaluate(signals, partition, ordinal=False, seed=0, resamples=0, on_step=seen.append)
+    evaluate(signals, partition, task="classes", seed=0, resamples=0, on_step=seen.append)
     assert seen == list(signals)
 
 

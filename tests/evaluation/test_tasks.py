@@ -24,7 +24,7 @@ def test_predictions_by_hand(task: ClassMeasures | GradeMeasures) -> None:
 
 
 def test_grades_are_scored_by_their_order_too() -> None:
-    classes, grades = measures_of(ordinal=False), measures_of(ordinal=True)
+    classes, grades = measures_of("classes"), measures_of("grades")
     assert (classes.name, grades.name) == ("classes", "grades")
     more = set(grades.scores()) - set(classes.scores())
     assert more == {name for name, metric in METRICS.items() if metric.grades_only}

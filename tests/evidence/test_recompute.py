@@ -133,7 +133,7 @@ def test_a_further_request_is_judged_again_from_the_signals(
     signals = {path.stem: Signals.load(path) for path in (run / "signals").glob("*.npz")}
     replace(
         directory.metrics,
-        evaluate(signals, further, ordinal=cohort.ordinal, seed=TINY.seed, resamples=TINY.resamples)
+        evaluate(signals, further, task=cohort.task, seed=TINY.seed, resamples=TINY.resamples)
         .to_json()
         .encode(),
     )

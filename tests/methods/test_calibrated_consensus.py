@@ -238,7 +238,7 @@ def test_a_single_validation_patient_is_enough_to_run(small: Any, original: Imag
 
 
 def test_nominal_labels(small: Any) -> None:
-    cohort = SyntheticCohort(patients=30, seed=4, size=32, ordinal=False).load()
+    cohort = SyntheticCohort(patients=30, seed=4, size=32, task="classes").load()
     sets = partition(cohort, forget=15.0, seed=4)
     prepared = workflow.prepare(
         cohort=cohort,

@@ -126,7 +126,7 @@ def context(small: Any, reads: frozenset[Any]) -> tuple[Context, GuardedLoaders]
     return Context(
         seed=0,
         reads=reads,
-        ordinal=True,
+        task="grades",
         _recipe=RECIPE,
         _fresh_model=lambda seed: workflow.build(small.prepared.spec, seed=seed),
         samples=loaders,

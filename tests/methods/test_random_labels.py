@@ -167,7 +167,7 @@ def test_the_forgotten_are_taught_something_wrong(
 
 def test_nominal_classes_have_no_neighbours(small: Any, unlearn: Any) -> None:
     with pytest.raises(MethodError, match="no neighbours"):
-        unlearn(RandomLabels(labels="neighbour", epochs=1), ordinal=False)
+        unlearn(RandomLabels(labels="neighbour", epochs=1), task="classes")
     assert unlearn(RandomLabels(labels="neighbour", epochs=1)).trace.steps > 0
 
 

@@ -37,8 +37,8 @@ def test_each_task_has_two_halves_under_one_name() -> None:
 
 
 def test_a_cohort_says_which_task_it_is() -> None:
-    assert training_task(ordinal=True) is GRADES
-    assert training_task(ordinal=False) is CLASSES
+    assert training_task("grades") is GRADES
+    assert training_task("classes") is CLASSES
 
 
 def test_another_package_can_add_a_task() -> None:

@@ -158,7 +158,7 @@ def make_facts() -> ReportFacts:
             Cost(37.2, 36.9, 812 * 2**20),
             (),
         ),
-        evaluation=evaluate(signals, partition, ordinal=True, seed=0, resamples=200),
+        evaluation=evaluate(signals, partition, task="grades", seed=0, resamples=200),
         signals=signals,
         derived_from_forgotten=(
             "The vocabulary of the reports: pieces that occur with at least five training patients, the withdrawn "

@@ -102,7 +102,7 @@ def test_what_is_kept_of_the_cohort_names_nobody(signed_run: Path) -> None:
     assert set(kept) == {
         "name",
         "classes",
-        "ordinal",
+        "task",
         "show_images",
         "digest",
         "key_id",

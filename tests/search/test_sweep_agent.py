@@ -271,15 +271,13 @@ def test_a_score_of_grades_is_refused_where_classes_are_none(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("forgetmi.search.trial.make_model", no_models)
-    monkeypatch.setattr("forgetmi.search.objectives._ordinal", lambda cohort: False)
+    monkeypatch.setattr("forgetmi.search.objectives._task", lambda cohort: "classes")
     assert main(sweep_command(tmp_path, "--objective", "severity_mse:image:test")) == 2
     assert "also ordinal_auc, pairwise_auc, severity_mse" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("ordinal", [True, False])
-def test_the_scores_known_beforehand_are_those_of_an_evaluation(
-    small: Small, ordinal: bool
-) -> None:
+@pytest.mark.parametrize("task", ["grades", "classes"])
+def test_the_scores_known_beforehand_are_those_of_an_evaluation(small: Small, task: str) -> None:
     cohort, sets, prepared = small.cohort, small.partition, small.prepared
     assert isinstance(cohort, Cohort)
     assert isinstance(sets, Partition)
@@ -290,12 +288,10 @@ def test_the_scores_known_beforehand_are_those_of_an_evaluation(
         unlearned=said,
         retrained=[said, said],
         partition=sets,
-        ordinal=ordinal,
+        task=task,
         seed=1,
     )
-    assert scores_of(ordinal=ordinal) == {
-        (one.name, one.head, one.on) for one in found.scores["unlearned"]
-    }
+    assert scores_of(task) == {(one.name, one.head, one.on) for one in found.scores["unlearned"]}
 
 
 @pytest.mark.slow

@@ -211,7 +211,7 @@ def test_shipped_defaults_are_judged_by_retrained_models(tmp_path: Path, capsys:
     models = {path.stem: Signals.load(path) for path in sorted(home.glob("*.npz"))}
     assert set(models) == {"original", "retrain-0", "retrain-1"}
     models["ssd"] = Signals.load(root / "trials/ssd/0-seed-3/signals.npz")
-    scores = suite.evaluate(models, partition, ordinal=cohort.ordinal, seed=3, resamples=0)
+    scores = suite.evaluate(models, partition, task=cohort.task, seed=3, resamples=0)
     expected = sum(
         scores.get("ssd", name, head="image", on=on).value  # type: ignore[union-attr]
         for name, on in (("gap", ""), ("jsf", "forget"))

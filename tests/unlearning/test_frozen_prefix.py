@@ -132,7 +132,7 @@ def test_the_larger_part_is_given_up_first(small: Any, deeper: Prepared) -> None
         context = Context(
             seed=0,
             reads=frozenset(),
-            ordinal=True,
+            task="grades",
             _recipe=Recipe(),
             _fresh_model=lambda seed: workflow.build(deeper.spec, seed=seed),
         )

@@ -68,7 +68,7 @@ def from_authors(
     )
     preprocessing = {
         "images": asdict(images),
-        "ordinal": True,
+        "task": "grades",
         "text": {
             "max_length": tokenizer.max_length,
             "lowercase": tokenizer.lowercase,

@@ -238,7 +238,7 @@ def measure(
         unlearned=unlearned,
         retrained=retrained,
         partition=data.partition,
-        ordinal=data.cohort.ordinal,
+        task=data.cohort.task,
         seed=point.spec.split_seed or 0,
         resamples=point.spec.resamples,
     )

@@ -30,7 +30,7 @@ def build_cohort(
     pseudonyms: Pseudonyms,
     identity: Identity | None = None,
     classes: tuple[str, ...] = (),
-    ordinal: bool,
+    task: str,
     image_root: Path = Path(),
     show_images: bool = False,
 ) -> Cohort:
@@ -42,7 +42,7 @@ def build_cohort(
         pseudonyms: Makes the digests.
         identity: What the user said about spellings of identifiers; None = nothing.
         classes: Names of the k classes in order; empty = the integers 0..k-1 found in the rows.
-        ordinal: Whether the classes are grades.
+        task: Name of the task: grades or classes.
         image_root: Folder that relative image paths start from.
         show_images: Whether a report may show example radiographs.
 
@@ -95,10 +95,10 @@ def build_cohort(
         label=label,
         split=split,
         classes=class_names,
-        ordinal=ordinal,
+        task=task,
         subgroups=rows.subgroups,
         show_images=show_images,
-        digest=_content_digest(rows, identifiers, label, split, class_names, ordinal),
+        digest=_content_digest(rows, identifiers, label, split, class_names, task),
         key_id=pseudonyms.key_id,
         notices=(
             *rows.notices,
@@ -229,11 +229,13 @@ def _content_digest(
     label: Ints,
     split: Strings,
     classes: tuple[str, ...],
-    ordinal: bool,
+    task: str,
 ) -> str:
     """SHA-256 over the cohort's content; of identifiers only which rows share one, so that no key matters."""
+    # A cohort of grades or classes keeps the digest it had when a flag told the two apart
+    kind = {"grades": True, "classes": False}.get(task, task)
     subgroups = sorted(rows.subgroups)
-    content = hashlib.sha256(repr((classes, ordinal, subgroups)).encode())
+    content = hashlib.sha256(repr((classes, kind, subgroups)).encode())
 
     # Numbers: identifiers by their first appearance, and labels
     for identifier in identifiers:

@@ -154,7 +154,7 @@ class MimicCxrCohort:
             pseudonyms=pseudonyms,
             identity=identity,
             classes=GRADES,
-            ordinal=True,
+            task="grades",
             image_root=root or Path(),
         )
 

@@ -107,7 +107,7 @@ class OpeniCohort:
             pseudonyms=pseudonyms,
             identity=Identity(self.same_identifiers),
             classes=("normal", "abnormal") if self.labels == "normal" else GRADES,
-            ordinal=self.labels != "normal",
+            task="classes" if self.labels == "normal" else "grades",
             show_images=self.show_images,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -68,8 +69,8 @@ class SyntheticCohort:
     """Root seed; a patient depends on the seed, its own number, the image size and the kind of labels alone."""
     size: int = 64
     """Side of the square images in pixels, 16 to 2048."""
-    ordinal: bool = True
-    """True: four grades of edema; False: four causes without an order."""
+    task: Literal["grades", "classes"] = "grades"
+    """What the labels are: four grades of edema, or four causes without an order."""
     reference_patients: int = 0
     """Number of additional never-seen patients (split "reference"), 0 to 1,000,000; they change no other patient."""
     cache: Path | None = None
@@ -87,7 +88,7 @@ class SyntheticCohort:
             "patients": self.patients,
             "seed": self.seed,
             "size": self.size,
-            "ordinal": self.ordinal,
+            "task": self.task,
             "reference_patients": self.reference_patients,
         }
 
@@ -97,19 +98,19 @@ class SyntheticCohort:
         directory = (self.cache or default_cache()) / COHORTS / digest
         made_once(directory, lambda folder: make_synthetic(folder, **options))
 
-        return synthetic_table(directory, ordinal=self.ordinal, key_file=self.key_file).load()
+        return synthetic_table(directory, task=self.task, key_file=self.key_file).load()
 
 
 def synthetic_table(
-    directory: Path, *, ordinal: bool = True, key_file: Path | None = None
+    directory: Path, *, task: Literal["grades", "classes"] = "grades", key_file: Path | None = None
 ) -> TableCohort:
     """How to read what `make_synthetic` wrote."""
     return TableCohort(
         path=directory / TABLE,
         split="split",
         subgroups=("sex", "age", "view"),
-        classes=GRADES if ordinal else CAUSES,
-        ordinal=ordinal,
+        classes=GRADES if task == "grades" else CAUSES,
+        task=task,
         show_images=True,
         key_file=key_file,
         name="synthetic",
@@ -122,7 +123,7 @@ def make_synthetic(
     patients: int = 270,
     seed: int = 0,
     size: int = 64,
-    ordinal: bool = True,
+    task: str = "grades",
     reference_patients: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -133,7 +134,7 @@ def make_synthetic(
 
     Args:
         directory: The folder to make; it must not exist, or be empty.
-        patients, seed, size, ordinal, reference_patients: See `SyntheticCohort`.
+        patients, seed, size, task, reference_patients: See `SyntheticCohort`.
         progress: Called with the number of patients done and the total.
 
     Raises:
@@ -144,7 +145,9 @@ def make_synthetic(
 
     counts = {"patient": patients, "reference": reference_patients}
     with _complete_or_absent(directory) as partial:
-        _write_patients(partial, counts, seed=seed, size=size, ordinal=ordinal, progress=progress)
+        _write_patients(
+            partial, counts, seed=seed, size=size, ordinal=task == "grades", progress=progress
+        )
         readme = _README.format(
             table=TABLE,
             stack=STACK,
@@ -152,7 +155,7 @@ def make_synthetic(
             patients=patients,
             reference=reference_patients,
             seed=seed,
-            kind="ordinal" if ordinal else "nominal",
+            kind="ordinal" if task == "grades" else "nominal",
         )
         (partial / "README.md").write_text(readme, encoding="utf-8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -52,8 +53,8 @@ class TableCohort:
     """Folder that image paths start from; default: the table's folder."""
     classes: tuple[str, ...] = ()
     """Class names in order, two or more; empty = the integers 0, 1, 2, ... of the label column."""
-    ordinal: bool = False
-    """Whether the classes are grades (none, mild, severe) and not just names."""
+    task: Literal["classes", "grades"] = "classes"
+    """What the labels are: grades have an order (none, mild, severe), classes are just names."""
     show_images: bool = False
     """Whether a report may show example radiographs."""
     same_identifiers: tuple[Same, ...] = field(default=(), metadata=LATER)
@@ -150,7 +151,7 @@ class TableCohort:
             pseudonyms=pseudonyms,
             identity=identity,
             classes=self.classes,
-            ordinal=self.ordinal,
+            task=self.task,
             image_root=self.image_root or self.path.parent,
             show_images=self.show_images,
         )

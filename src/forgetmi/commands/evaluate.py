@@ -60,7 +60,7 @@ def evaluate(argv: Sequence[str]) -> None:
         unlearned=Signals.load(options.unlearned),
         retrained=[Signals.load(path) for path in options.retrained],
         partition=partition,
-        ordinal=cohort.ordinal,
+        task=cohort.task,
         seed=spec.seed,
         resamples=spec.resamples,
     )

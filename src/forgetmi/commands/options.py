@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from forgetmi.commands.agent_values import read_pairs, split_pairs
 from forgetmi.commands.command_line import option_faults, read_words, take_options
 from forgetmi.core.errors import SpecError
+from forgetmi.core.former_options import present_words, was_renamed
 from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
 
@@ -72,6 +73,8 @@ def parse(
 
     # An agent's values are applied at the end; those that have no default go through the command line.
     types = _types_of_parts(start, chosen)
+    if was_renamed({f.name for f in dataclasses.fields(types["cohort"])}):
+        words = present_words(words, "cohort.")
     agent_values, required_words = read_pairs(pairs, types, chosen=chosen)
     words += required_words
 

@@ -45,7 +45,7 @@ class Cohort:
         label: n class indices, -1 = unknown.
         split: n of "" (free), "train", "validation", "holdout" or "reference".
         classes: Names of the k classes, in order.
-        ordinal: Whether the classes are grades (edema) or names (causes).
+        task: What the labels are (`forgetmi.core.task.TaskName`): grades of edema, classes such as causes, ...
         subgroups: Column name to n strings ("" = unknown), e.g. sex, view.
         show_images: Whether a report may show example radiographs.
         digest: Digest of the table's content, independent of the identifier key.
@@ -64,7 +64,7 @@ class Cohort:
     label: Ints
     split: Strings
     classes: tuple[str, ...]
-    ordinal: bool
+    task: str
     subgroups: Mapping[str, Strings]
     show_images: bool
     digest: str

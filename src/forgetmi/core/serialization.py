@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
+from forgetmi.core.former_options import present_values
 from forgetmi.core.plain_text import LEAST_NUMBER, MOST_NUMBER, key_named
 from forgetmi.core.printable import MOST_VALUE, quoted
 from forgetmi.core.registry import Registry
@@ -72,6 +73,13 @@ class _Reader:
         hints = _type_hints(cls)
         fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
         faults_before = len(self.faults)
+
+        # Files of the version before call one option otherwise.
+        try:
+            values = present_values(values, fields, where=self.where)
+        except SpecError as error:
+            self.faults.extend(error.faults)
+            return None
 
         # Each given key.
         arguments = {}

@@ -8,15 +8,24 @@ because a method must not see how it is measured. Both are registered under the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.printable import quoted
+from forgetmi.core.suggest import did_you_mean
 
 # For annotations alone: this module must load without torch.
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+T = TypeVar("T")
+
+# Names of the tasks: what a cohort's labels are
+TaskName = Literal["grades", "classes", "binary", "findings", "value", "pairs"]
 
 # How a wrong label is drawn: each other one, one next to the true one, or any at all
 Rule = Literal["other", "neighbour", "any"]
@@ -93,11 +102,13 @@ class TaskMeasures(Protocol):
         ...
 
 
-def task_name(*, ordinal: bool) -> str:
-    """The task of a cohort whose classes are grades, or are not.
+def of_name(name: str, halves: Mapping[str, T]) -> T:
+    """One half of a task, by the task's name.
 
-    Examples:
-        >>> task_name(ordinal=True), task_name(ordinal=False)
-        ('grades', 'classes')
+    Raises:
+        SpecError: There is no such task; the nearest is named.
     """
-    return "grades" if ordinal else "classes"
+    if name not in halves:
+        do = did_you_mean(name, halves, then=f"One of: {', '.join(halves)}.")
+        raise SpecError(Fault(f"there is no task {quoted(name)}", do=do))
+    return halves[name]

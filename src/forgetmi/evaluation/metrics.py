@@ -150,15 +150,15 @@ def direction(name: str, on: str) -> Better:
     return metric.on_forget if on == "forget" else metric.elsewhere
 
 
-def prediction_metrics(*, ordinal: bool) -> tuple[MetricInfo, ...]:
+def prediction_metrics(*, ordered: bool) -> tuple[MetricInfo, ...]:
     """The metrics that are computed from predictions.
 
     Args:
-        ordinal: Whether the classes are grades.
+        ordered: Whether the classes are grades.
 
     Examples:
-        >>> [metric.name for metric in prediction_metrics(ordinal=False)]
+        >>> [metric.name for metric in prediction_metrics(ordered=False)]
         ['auc', 'f1', 'accuracy']
     """
     metrics = [metric for metric in _ALL if metric.function is not None]
-    return tuple(metric for metric in metrics if ordinal or not metric.grades_only)
+    return tuple(metric for metric in metrics if ordered or not metric.grades_only)

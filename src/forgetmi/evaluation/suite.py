@@ -39,7 +39,7 @@ def evaluate(
     signals: Mapping[str, Signals],
     partition: Partition,
     *,
-    ordinal: bool,
+    task: str,
     seed: int,
     resamples: int = 1000,
     on_step: Callable[[str], None] | None = None,
@@ -54,7 +54,8 @@ def evaluate(
         signals: Model name to signals: "original", "retrain-0" ... "retrain-k", and any other name for unlearned
             models. Each has at least the forget, retain and holdout rows.
         partition: Who is in which set; what earlier requests had forgotten is not measured.
-        ordinal: Whether the classes are grades; adds pairwise and ordinal AUC and the error of the expected grade.
+        task: Name of the cohort's task, which says what is measured: of grades also pairwise and ordinal AUC and the
+            error of the expected grade.
         seed: Root seed; resamples and attack splits derive from it.
         resamples: Bootstrap resamples, >= 0 (0 = no intervals).
         on_step: Called with each model's name when it is done.
@@ -70,7 +71,7 @@ def evaluate(
     Examples:
         >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
         >>> toy = toy_knowledge(memory=1.0)
-        >>> evaluation = evaluate(toy.signals, toy.partition, ordinal=False, seed=0, resamples=0)
+        >>> evaluation = evaluate(toy.signals, toy.partition, task="classes", seed=0, resamples=0)
         >>> forget_auc = evaluation.get("unlearned", "auc", head="image", on="forget")
         >>> forget_auc.value, round(forget_auc.reference, 2), forget_auc.better
         (1.0, 0.82, 'closer')
@@ -78,8 +79,10 @@ def evaluate(
     _check(signals, partition)
     any_signals = next(iter(signals.values()))
     sets = _sets(any_signals, partition.of_request(), seed=seed, resamples=resamples)
-    task = measures_of(ordinal=ordinal)
-    models = {name: measured_model(of_model, sets, task=task) for name, of_model in signals.items()}
+    measures = measures_of(task)
+    models = {
+        name: measured_model(of_model, sets, task=measures) for name, of_model in signals.items()
+    }
     retrained = retrained_names(models)
 
     # Every model by itself, and compared with the original and the other retrained models

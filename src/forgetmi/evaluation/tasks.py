@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from forgetmi.core.arrays import Floats, Ints
-from forgetmi.core.task import TaskMeasures, task_name
+from forgetmi.core.task import TaskMeasures, of_name
 from forgetmi.evaluation.distance import jensen_shannon
 from forgetmi.evaluation.metrics import prediction_metrics
 from forgetmi.evaluation.signals import cross_entropy, log_softmax, margin
@@ -41,7 +41,7 @@ class ClassMeasures:
 
     def scores(self) -> tuple[str, ...]:
         """Those that need no order."""
-        return tuple(metric.name for metric in prediction_metrics(ordinal=False))
+        return tuple(metric.name for metric in prediction_metrics(ordered=False))
 
     def groups(self, label: Ints) -> Ints:
         """The classes themselves."""
@@ -61,7 +61,7 @@ class GradeMeasures(ClassMeasures):
 
     def scores(self) -> tuple[str, ...]:
         """Those of classes, and those of an order."""
-        return tuple(metric.name for metric in prediction_metrics(ordinal=True))
+        return tuple(metric.name for metric in prediction_metrics(ordered=True))
 
 
 _BY_NAME: dict[str, TaskMeasures] = {
@@ -69,6 +69,10 @@ _BY_NAME: dict[str, TaskMeasures] = {
 }
 
 
-def measures_of(*, ordinal: bool) -> TaskMeasures:
-    """How a cohort whose classes are grades, or are not, is measured."""
-    return _BY_NAME[task_name(ordinal=ordinal)]
+def measures_of(task: str) -> TaskMeasures:
+    """How a cohort's task is measured, by its name.
+
+    Raises:
+        SpecError: There is no such task.
+    """
+    return of_name(task, _BY_NAME)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from forgetmi.core.former_options import task_of
 from forgetmi.core.serialization import LATER
 from forgetmi.evidence.request import RequestSpec
 
@@ -23,6 +24,7 @@ Flag = Literal["remembered", "forgotten too visibly", "copy retained"]
 _LATER_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "subjects": {"earlier": None},
     "decision": {"flagged": None},
+    "recompute": {"task": ""},
     "request": {"due": None, "in_service": None, "each": ()},
 }
 
@@ -204,12 +206,25 @@ class Recompute:
     Args:
         seed: Root seed of the evaluation.
         resamples: Bootstrap resamples.
-        ordinal: Whether the classes are grades.
+        ordinal: Whether the labels are grades.
+        task: Name of the labels' task where they are neither grades nor classes; "" = `ordinal` says which of the two.
     """
 
     seed: int
     resamples: int
     ordinal: bool
+    task: str = field(default="", metadata=LATER)
+
+    @classmethod
+    def of(cls, seed: int, resamples: int, task: str) -> Recompute:
+        """Of a task by its name; records of grades and classes keep the form that earlier versions read."""
+        named = "" if task in ("grades", "classes") else task
+        return cls(seed, resamples, task == "grades", named)
+
+    @property
+    def of_task(self) -> str:
+        """Name of the labels' task."""
+        return self.task or task_of(ordinal=self.ordinal)
 
 
 @dataclass(frozen=True)

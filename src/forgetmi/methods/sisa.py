@@ -17,6 +17,7 @@ from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Draws
 from forgetmi.core.seeding import derive, numpy_generator
+from forgetmi.core.task import Task
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
@@ -114,7 +115,7 @@ class Sisa:
                     shard,
                     last,
                     recipe=task.recipe,
-                    ordinal=task.ordinal,
+                    task=task.task,
                     seed=seed,
                     batches=lambda rows, size: task.samples.for_training(size, rows=rows),
                 )
@@ -161,7 +162,7 @@ class Sisa:
                 shard,
                 last,
                 recipe=context.recipe,
-                ordinal=context.ordinal,
+                task=context.task,
                 seed=context.seed,
                 batches=lambda rows, size: retain.for_training(size, rows=rows),
             )
@@ -176,7 +177,7 @@ class Sisa:
         """What an interrupted training and the one that resumes it must have in common."""
         # Everything that decides the result.
         rows, patient = task.samples.rows, task.patient
-        key = f"{self!r} {task.recipe!r} {task.seed} {task.ordinal} {rows.tobytes()!r} {patient.tobytes()!r}"
+        key = f"{self!r} {task.recipe!r} {task.seed} {task.task.name} {rows.tobytes()!r} {patient.tobytes()!r}"
         return hashlib.sha256(key.encode()).hexdigest()
 
     def _first_affected(self, log: SliceLog, forget_rows: Ints) -> dict[int, int]:
@@ -195,7 +196,7 @@ class Sisa:
         last: int,
         *,
         recipe: Recipe,
-        ordinal: bool,
+        task: Task,
         seed: int,
         batches: Callable[[Ints, int], Epochs],
     ) -> TrainingTrace:
@@ -213,7 +214,7 @@ class Sisa:
                 member,
                 batches(rows, recipe.batch_size),
                 recipe,
-                ordinal=ordinal,
+                task=task,
                 seed=shard_seed(seed, shard),
             )
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.task import Rule, Task, task_name
+from forgetmi.core.task import Rule, Task, of_name
 from forgetmi.model.class_losses import cross_entropies, cross_entropy, distillation
 from forgetmi.model.head_space import HeadSpace
 from forgetmi.model.random_label import random_label
@@ -77,6 +77,10 @@ GRADES = Grades()
 _BY_NAME: dict[str, Task] = {task.name: task for task in (CLASSES, GRADES)}
 
 
-def training_task(*, ordinal: bool) -> Task:
-    """The task of a cohort whose classes are grades, or are not."""
-    return _BY_NAME[task_name(ordinal=ordinal)]
+def training_task(task: str) -> Task:
+    """What training and unlearning ask of a cohort's labels, by the task's name.
+
+    Raises:
+        SpecError: There is no such task.
+    """
+    return of_name(task, _BY_NAME)

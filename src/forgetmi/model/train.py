@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from forgetmi.core.batch import Batch, Epochs, Recorder
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.logs import STEP, log_epoch, log_step, measured
+from forgetmi.core.task import Task
 from forgetmi.model.image_text import ImageText, executing, parameter_digest
 from forgetmi.model.losses import base_loss, base_loss_names
 from forgetmi.model.modes import learning
@@ -27,7 +28,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop, Stateful
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.sharding import gather, resumable, shard, whole
-from forgetmi.model.tasks import training_task
+from forgetmi.model.tasks import GRADES
 from forgetmi.model.validate import validate
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def fit(
     recipe: Recipe,
     *,
     seed: int,
-    ordinal: bool = True,
+    task: Task = GRADES,
     validation: Epochs | None = None,
     resume: Path | None = None,
     observers: Sequence[Recorder] = (),
@@ -76,7 +77,7 @@ def fit(
         loader: The training rows, in batches of at least 2.
         recipe: How.
         seed: Root seed.
-        ordinal: Whether the labels are grades (see `ranking_loss`).
+        task: Of the labels; see `forgetmi.model.tasks.training_task`.
         validation: Rows to report loss and AUC on; see ``Recipe.validate_every``.
         resume: File that progress is saved to after each epoch and read from at the start; removed by the caller. Of
             several processes each has its own; of sharded ones the first's alone holds the weights and is handed on.
@@ -92,7 +93,7 @@ def fit(
     _check(loader, recipe, observers, sharded=sharded)
 
     # What the training is, before the weights move: progress of another training is refused.
-    key = _key(model, loader, recipe, seed=seed, ordinal=ordinal, validated=validation is not None)
+    key = _key(model, loader, recipe, seed=seed, task=task, validated=validation is not None)
 
     logger.info("training begun: %d epochs over %d rows", recipe.epochs, len(loader.rows))
 
@@ -125,7 +126,7 @@ def fit(
                 rate=rate,
                 epoch=epoch,
                 seed=seed,
-                ordinal=ordinal,
+                task=task,
                 observers=observers,
             )
             record["seconds"] = time.perf_counter() - wall
@@ -178,7 +179,7 @@ def _key(
     recipe: Recipe,
     *,
     seed: int,
-    ordinal: bool,
+    task: Task,
     validated: bool,
 ) -> str:
     """What an interrupted training must share with the one that resumes it: options, initial weights and rows."""
@@ -186,7 +187,7 @@ def _key(
     rows = np.ascontiguousarray(loader.rows, np.int64)
     rows_digest = hashlib.sha256(rows.tobytes()).hexdigest()
     weights = parameter_digest(model)
-    key = f"{recipe!r} {seed} {ordinal} {validated} {weights} {rows_digest} {len(loader)}"
+    key = f"{recipe!r} {seed} {task.name} {validated} {weights} {rows_digest} {len(loader)}"
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -216,7 +217,7 @@ def _epoch(
     rate: float,
     epoch: int,
     seed: int,
-    ordinal: bool,
+    task: Task,
     observers: Sequence[Recorder],
 ) -> EpochRecord:
     """One pass over the loader; means of the loss and its parts."""
@@ -249,7 +250,7 @@ def _epoch(
             optimiser.zero_grad(set_to_none=True)
 
         # Gradients, averaged over the batches of the step.
-        losses = _losses(model, batch, recipe, ordinal=ordinal)
+        losses = _losses(model, batch, recipe, task=task)
         (losses[0] / batches_of_step).backward()
         sums += losses.detach() * len(batch)
         samples += len(batch)
@@ -278,7 +279,7 @@ def _epoch(
     return record
 
 
-def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) -> Tensor:
+def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, task: Task) -> Tensor:
     """Total loss and its parts, as `base_loss_names` names them."""
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
         outputs = model(batch)
@@ -289,7 +290,7 @@ def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, ordinal: bool) ->
     loss = base_loss(
         outputs,
         batch,
-        task=training_task(ordinal=ordinal),
+        task=task,
         ranking_weight=recipe.ranking_weight,
     )
     return loss.stacked()

@@ -13,6 +13,7 @@ from forgetmi.data.loaders import Loader
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks import training_task
 from forgetmi.model.train import TrainingTrace
 from forgetmi.run.prepared import Prepared, Progress, trained_rows
 from forgetmi.run.workflow import train
@@ -87,7 +88,7 @@ def train_original(
         patient=partition.patient,
         recipe=recipe,
         seed=seed,
-        ordinal=prepared.cohort.ordinal,
+        task=training_task(prepared.cohort.task),
         fresh_model=lambda fresh_seed: build(prepared.spec, seed=fresh_seed).to(device),
         usual=usual,
         state=resume,

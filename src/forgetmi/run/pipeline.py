@@ -182,7 +182,7 @@ def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evalua
             unlearned=signals[UNLEARNED],
             retrained=[signals[name] for name in retrained_names(spec)],
             partition=data.partition,
-            ordinal=data.cohort.ordinal,
+            task=data.cohort.task,
             seed=spec.seed,
             resamples=spec.resamples,
         )

@@ -61,7 +61,7 @@ class Prepared:
         tokenizer = self.records.tokenizer
         return {
             "images": asdict(self.images),
-            "ordinal": self.cohort.ordinal,
+            "task": self.cohort.task,
             "text": {
                 "max_length": tokenizer.max_length,
                 "lowercase": tokenizer.lowercase,

@@ -91,7 +91,7 @@ def metrics(root: Path, record: Record) -> tuple[int, float]:
     again = evaluate(
         signals,
         stored_partition(root, signals[record.model("before").name]),
-        ordinal=record.recompute.ordinal,
+        task=record.recompute.of_task,
         seed=record.recompute.seed,
         resamples=record.recompute.resamples,
     )

@@ -109,7 +109,7 @@ def record_of(
         # What came out
         findings=findings_in(directory),
         decision=decision_in(directory),
-        recompute=Recompute(spec.seed, spec.resamples, cohort.ordinal),
+        recompute=Recompute.of(spec.seed, spec.resamples, cohort.task),
         files=files,
         signer=signer,
     )

@@ -21,6 +21,7 @@ from forgetmi.evaluation.attacks.adversary import Relearning
 from forgetmi.model.collect import collect
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks import training_task
 from forgetmi.model.train import fit
 from forgetmi.run.prepared import Prepared, inference_batch_size
 
@@ -101,7 +102,7 @@ def relearn(
         loader,
         fixed,
         seed=seed,
-        ordinal=prepared.cohort.ordinal,
+        task=training_task(prepared.cohort.task),
         resume=resume,
         progress=after_epoch,
     )

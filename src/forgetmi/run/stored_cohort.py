@@ -29,7 +29,7 @@ class CohortFacts:
 
     name: str
     classes: tuple[str, ...]
-    ordinal: bool
+    task: str
     show_images: bool
     digest: str
     key_id: str

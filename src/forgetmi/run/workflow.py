@@ -40,6 +40,7 @@ from forgetmi.model.image_text import (
 from forgetmi.model.initialise import build
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks import training_task
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.run.prepared import (
     Prepared,
@@ -175,7 +176,7 @@ def train(
         loader,
         recipe,
         seed=seed,
-        ordinal=prepared.cohort.ordinal,
+        task=training_task(prepared.cohort.task),
         validation=validation if len(partition.validation) else None,
         resume=resume,
         observers=observers,
@@ -260,7 +261,7 @@ def unlearn(
             seed=seed,
             recipe=recipe,
             fresh_model=fresh_model,
-            ordinal=prepared.cohort.ordinal,
+            task=prepared.cohort.task,
             batch_size=batch_size,
             training_log=training_log,
             original=original,
@@ -312,7 +313,7 @@ def evaluate(
     unlearned: Signals | Mapping[str, Signals],
     retrained: Sequence[Signals],
     partition: Partition,
-    ordinal: bool = True,
+    task: str = "grades",
     seed: int = 0,
     resamples: int = 1000,
 ) -> Evaluation:
@@ -337,7 +338,7 @@ def evaluate(
     # Retrained models are numbered in the order they come in
     for number, signals in enumerate(retrained):
         models[retrained_name(number)] = signals
-    return suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=resamples)
+    return suite.evaluate(models, partition, task=task, seed=seed, resamples=resamples)
 
 
 def _check_pieces(pieces: Sequence[str], reports: Strings, min_patients: int) -> None:

@@ -39,13 +39,13 @@ def check_objective(objective: str, spec: RunSpec) -> None:
         SpecError: There is none; all are named.
     """
     wanted = split_objective(objective)
-    always = scores_of(ordinal=False)
+    always = scores_of("classes")
     if current_name(objective) == VALIDATION or wanted in always:
         return
 
     # Scores of grades need the cohort, which is read only now
-    of_grades = scores_of(ordinal=True) - always
-    if wanted in of_grades and _ordinal(spec.cohort):
+    of_grades = scores_of("grades") - always
+    if wanted in of_grades and _task(spec.cohort) == "grades":
         return
 
     # Every score, for the message
@@ -63,19 +63,19 @@ def check_objective(objective: str, spec: RunSpec) -> None:
 
 
 @lru_cache(maxsize=1)
-def _ordinal(cohort: Any) -> bool:
-    return cohort.load().ordinal
+def _task(cohort: Any) -> str:
+    return cohort.load().task
 
 
 @cache
-def scores_of(*, ordinal: bool) -> frozenset[ScoreKey]:
+def scores_of(task: str) -> frozenset[ScoreKey]:
     """Name, head and set of every score of an unlearned model: those that an evaluation of three patients lists.
 
     Args:
-        ordinal: Whether the classes are grades.
+        task: Name of the cohort's task.
 
     Examples:
-        >>> ("gap", "image", "") in scores_of(ordinal=False)
+        >>> ("gap", "image", "") in scores_of("classes")
         True
     """
     # Three patients of one image each: forgotten, retained, held out
@@ -95,6 +95,6 @@ def scores_of(*, ordinal: bool) -> frozenset[ScoreKey]:
 
     # Values do not matter, names do
     models = {ORIGINAL: signals, UNLEARNED: signals}
-    evaluation = suite.evaluate(models, partition, ordinal=ordinal, seed=0, resamples=0)
+    evaluation = suite.evaluate(models, partition, task=task, seed=0, resamples=0)
     scores = evaluation.scores[UNLEARNED]
     return frozenset((score.name, score.head, score.on) for score in scores)

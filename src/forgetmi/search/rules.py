@@ -53,7 +53,7 @@ def against_retrains(
     models: Mapping[str, Signals],
     partition: Partition,
     *,
-    ordinal: bool,
+    task: str,
     seed: int,
 ) -> dict[str, SelectionScore | str]:
     """The rule "retraining": gap to retraining plus mean Jensen-Shannon divergence to it on the forgotten, image head.
@@ -63,14 +63,14 @@ def against_retrains(
     Args:
         models: "original", "retrain-0" ... (two or more) and the models to score.
         partition: Who is in which set.
-        ordinal: Whether the classes are grades.
+        task: Name of the cohort's task.
         seed: Root seed of the attack's splits.
 
     Returns:
         The score of every model that is neither the original nor retrained, or why there is none.
     """
     # Without intervals, which the rule does not read
-    evaluation = suite.evaluate(models, partition, ordinal=ordinal, seed=seed, resamples=0)
+    evaluation = suite.evaluate(models, partition, task=task, seed=seed, resamples=0)
 
     def score_of(name: str) -> SelectionScore:
         gap = _value(evaluation, name, "gap")

@@ -79,7 +79,7 @@ def score(
         unlearned=unlearned,
         retrained=[models[name] for name in retrained_names(spec)],
         partition=partition,
-        ordinal=data.cohort.ordinal,
+        task=data.cohort.task,
         seed=spec.seed,
         resamples=0,
     )

@@ -201,5 +201,5 @@ def _by_rule(
             models[f"trial-{number}"] = Signals.load(folder / "signals.npz")
 
     if plan.rule == RETRAINING:
-        return against_retrains(models, partition, ordinal=cohort.ordinal, seed=spec.seed)
+        return against_retrains(models, partition, task=cohort.task, seed=spec.seed)
     return against_validation(models, partition)

@@ -20,7 +20,6 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss_names
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
-from forgetmi.model.tasks import training_task
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable
@@ -61,7 +60,7 @@ class Context:
     Args:
         seed: Root seed of this run.
         reads: What the method declared.
-        ordinal: Whether the classes are grades.
+        task: Of the labels.
         _recipe, _fresh_model, _training_log, _cached: Values of the properties without the underscore, which check that
             the method declared them.
         state: File an interrupted run resumes from; None = not resumable.
@@ -73,7 +72,7 @@ class Context:
 
     seed: int
     reads: frozenset[str]
-    ordinal: bool
+    task: Task
     _recipe: Recipe
     _fresh_model: Callable[[int], ImageText]
     _training_log: Any = None
@@ -83,11 +82,6 @@ class Context:
     key: str = ""
     samples: GuardedLoaders | None = None
     log: Log = field(default_factory=Log)
-
-    @property
-    def task(self) -> Task:
-        """Of the labels."""
-        return training_task(ordinal=self.ordinal)
 
     def _require(self, part: str) -> None:
         """Refuse a part that the method did not declare."""
@@ -195,7 +189,7 @@ class Context:
             loader.for_training(recipe.batch_size, seed=seed),
             recipe,
             seed=seed,
-            ordinal=self.ordinal,
+            task=self.task,
             resume=self.state,
             progress=self.progress,
         )

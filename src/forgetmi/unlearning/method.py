@@ -19,6 +19,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.data.loaders import SampleStore
 from forgetmi.model.image_text import ImageText, micro_batches, parameter_digest
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks import training_task
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -99,7 +100,7 @@ def unlearn(
     seed: int,
     recipe: Recipe,
     fresh_model: Callable[[int], ImageText],
-    ordinal: bool = True,
+    task: str = "grades",
     batch_size: int = 16,
     training_log: Any = None,
     original: Signals | None = None,
@@ -117,7 +118,7 @@ def unlearn(
         recipe, fresh_model: How the original was made, for methods that retrain. With ``recipe.bf16`` the forward
             passes of methods with epochs of their own (see `MethodInfo`) run in bfloat16; see
             `forgetmi.unlearning.bfloat16`.
-        ordinal: Whether the classes are grades.
+        task: Name of the cohort's task.
         batch_size: Samples of each set a step.
         training_log: What the method's recorder kept, if it has one.
         original: The original's signals for every row of the declared sets, if there are any; see `original_table`.
@@ -160,7 +161,7 @@ def unlearn(
     context = Context(
         seed=seed,
         reads=info.reads,
-        ordinal=ordinal,
+        task=training_task(task),
         _recipe=recipe,
         _fresh_model=lambda own_seed: lower(fresh_model(own_seed), on=bf16),
         _training_log=training_log,

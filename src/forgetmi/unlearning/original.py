@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Recorder
+from forgetmi.core.task import Task
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
@@ -38,7 +39,7 @@ class TrainingTask:
         patient: Patient codes of all rows of the cohort.
         recipe: How a model is trained.
         seed: Root seed.
-        ordinal: Whether the classes are grades.
+        task: Of the labels.
         fresh_model: From a seed to an untrained model.
         usual: The usual training of one model, with recorders that observe every step.
         state: File to save progress to and resume from; None = not resumable.
@@ -51,7 +52,7 @@ class TrainingTask:
     patient: Ints
     recipe: Recipe
     seed: int
-    ordinal: bool
+    task: Task
     fresh_model: Callable[[int], ImageText]
     usual: Callable[[Sequence[Recorder]], tuple[ImageText, TrainingTrace]]
     state: Path | None = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from forgetmi.commands.cohort.make_from_dicom import make_from_dicom
 from forgetmi.commands.cohort.make_mimic import make_mimic
 from forgetmi.commands.command_line import command_line, take_options
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import write_text
+from forgetmi.core.former_options import present_words
 from forgetmi.core.ranges import Seed
 from forgetmi.run.console import ProgressDisplay, echo
 
@@ -24,7 +26,7 @@ class MakeOptions:
         patients: Number of patients, 1 to 1,000,000.
         seed: Seed of everything in it.
         size: Side of the images, pixels, 16 to 2048.
-        ordinal: Four grades of edema; no = four named causes.
+        task: What the labels are: four grades of edema, or classes, four named causes.
         reference_patients: Further patients that are never trained on, for audits.
     """
 
@@ -32,7 +34,7 @@ class MakeOptions:
     patients: int = 270
     seed: Seed = 0
     size: int = 64
-    ordinal: bool = True
+    task: Literal["grades", "classes"] = "grades"
     reference_patients: int = 0
 
 
@@ -59,7 +61,7 @@ def make_table(argv: Sequence[str]) -> None:
     """Write a generated cohort as a table and images."""
     options = command_line(
         MakeOptions,
-        argv,
+        present_words(argv),
         prog="forgetmi cohort make",
         description="Write a generated cohort of chest radiographs and reports; nobody in it is real. "
         "--like mimic writes a tree like MIMIC-CXR's, with options of its own; --from-dicom FOLDER --reports FOLDER "
@@ -78,13 +80,13 @@ def make_table(argv: Sequence[str]) -> None:
             patients=options.patients,
             seed=options.seed,
             size=options.size,
-            ordinal=options.ordinal,
+            task=options.task,
             reference_patients=options.reference_patients,
             progress=lambda done, total: display.update("patients", done, total),
         )
 
     # A specification that reads it.
-    reader = synthetic_table(options.out, ordinal=options.ordinal)
+    reader = synthetic_table(options.out, task=options.task)
     spec_file = options.out / "spec.yaml"
     write_text(spec_file, yaml.safe_dump({"cohort": to_plain(reader)}))
 

@@ -72,7 +72,7 @@ def make_from_dicom(argv: Sequence[str]) -> None:
         path=table.absolute(),
         image_root=options.from_dicom.absolute(),
         classes=GRADES if made.graded else (),
-        ordinal=made.graded,
+        task="grades" if made.graded else "classes",
         key_file=options.key_file,
         name="dicom",
     )

@@ -7,6 +7,7 @@ import numpy as np
 from forgetmi.cohort.row_order import ORDER_MATTERS, rows_digest
 from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.labels import known
 from forgetmi.core.printable import printable
 
 
@@ -16,11 +17,11 @@ def describe(cohort: Cohort) -> str:
     patients = len(codes(cohort.patient)[1])
 
     # Shares of the classes among the labelled images.
-    labels = cohort.label[cohort.label >= 0]
+    labels = cohort.label[known(cohort.label)]
     shares = [
         f"{name} {np.mean(labels == number):.0%}" for number, name in enumerate(cohort.classes)
     ]
-    kind = "grades" if cohort.ordinal else "names"
+    kind = "grades" if cohort.task == "grades" else "names"
     unknown = len(cohort) - len(labels)
 
     lines = [
