@@ -19,8 +19,8 @@ from forgetmi.cli import main
 from forgetmi.core import distributed
 from forgetmi.core.errors import SpecError
 from forgetmi.core.registry import methods
+from forgetmi.model.executing import in_micro_batches, micro_batches
 from forgetmi.model.execution import Execution
-from forgetmi.model.image_text import in_micro_batches, micro_batches
 from forgetmi.model.initialise import build
 from forgetmi.run import workflow
 from tests.core.together import (

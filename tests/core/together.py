@@ -26,9 +26,10 @@ from forgetmi.data.loaders import SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
+from forgetmi.model.executing import in_micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.fit_gate import fit_gate
-from forgetmi.model.image_text import ImageText, in_micro_batches
+from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
 from forgetmi.model.optimiser import TransformersAdamW

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from forgetmi.core.errors import MethodError
 from forgetmi.methods.deep_clean import DeepClean, choose
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.net_module import branches
 from forgetmi.unlearning.importance import squared_gradients
 from tests.unlearning.reading import loaders, training_loss
+
+ENCODERS = {"image": ("img_model.w", "img_model.b"), "text": ("text_model.w",)}
 
 
 def test_choice_by_hand() -> None:
@@ -25,8 +28,10 @@ def test_choice_by_hand() -> None:
         "img_model.w": torch.tensor([[1.0, 3.0, 0.0, 1.0]]),
         "img_model.b": torch.tensor([1e-3]),
     }
-    assert choose(forget, retain, share=0.5)["img_model.w"].tolist() == [[False, True, False, True]]
-    assert "img_model.b" not in choose(forget, retain, share=1.0)
+    assert choose(forget, retain, ENCODERS, share=0.5)["img_model.w"].tolist() == [
+        [False, True, False, True]
+    ]
+    assert "img_model.b" not in choose(forget, retain, ENCODERS, share=1.0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -40,7 +45,7 @@ def test_the_choice_has_its_size_and_no_scale(seed: int, share: float, exponent:
         }
         for _ in range(2)
     )
-    masks = choose(forget, retain, share=share)
+    masks = choose(forget, retain, ENCODERS, share=share)
     assert {name: int(mask.sum()) for name, mask in masks.items()} == {
         "img_model.w": int(share * 35),
         "text_model.w": int(share * 27),
@@ -50,6 +55,7 @@ def test_the_choice_has_its_size_and_no_scale(seed: int, share: float, exponent:
             {name: values * 2.0**exponent for name, values in one.items()}
             for one in (forget, retain)
         ),
+        ENCODERS,
         share=share,
     )
     assert all(torch.equal(masks[name], scaled[name]) for name in masks)
@@ -60,9 +66,11 @@ def test_importance_to_no_one_retained_is_chosen_first() -> None:
         {"img_model.w": torch.tensor([[1.0, 1e-6, 1.0]])},
         {"img_model.w": torch.tensor([[1.0, 0, 0.5]])},
     )
-    assert choose(forget, retain, share=0.34)["img_model.w"].tolist() == [[False, True, False]]
+    assert choose(forget, retain, ENCODERS, share=0.34)["img_model.w"].tolist() == [
+        [False, True, False]
+    ]
     nothing = {"img_model.w": torch.zeros(1, 3)}
-    assert int(choose(nothing, nothing, share=0.34)["img_model.w"].sum()) == 1
+    assert int(choose(nothing, nothing, ENCODERS, share=0.34)["img_model.w"].sum()) == 1
 
 
 def test_outside_the_mask_everything_stays_and_inside_it_is_learned_again(
@@ -76,7 +84,7 @@ def test_outside_the_mask_everything_stays_and_inside_it_is_learned_again(
         squared_gradients(memorised, one, each="sample")[0] for one in (sets.forget, sets.retain)
     )
     masks, old, new = (
-        choose(forget, retain, share=0.05),
+        choose(forget, retain, branches(memorised), share=0.05),
         memorised.state_dict(),
         done.model.state_dict(),
     )

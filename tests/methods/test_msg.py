@@ -13,7 +13,7 @@ from torch import nn
 from forgetmi.core.errors import MethodError
 from forgetmi.methods.msg import MSG, afresh, layers, triangle
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.initialise import initialise
+from forgetmi.model.initial_weights import initialise
 from forgetmi.unlearning.importance import summed_gradient
 from tests.unlearning.reading import loaders
 

@@ -141,7 +141,7 @@ def test_certified_heads_on_encoders_that_remember_still_know_the_forgotten(
         remembered = size * torch.nn.functional.one_hot(label, 16).double()
         return torch.cat([remembered, torch.ones_like(remembered[:, :1])], dim=1)
 
-    def remember(ask: Any, batches: Any) -> dict[str, Tensor]:
+    def remember(ask: Any, heads: Any, batches: Any) -> dict[str, Tensor]:
         label = torch.cat([batch.label for batch in batches])
         return {"image": embedded(label, 5.0), "text": embedded(label, 5.0), "label": label}
 

@@ -11,6 +11,7 @@ from forgetmi.core.errors import MethodError
 from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.net_module import branches
 from forgetmi.unlearning.importance import encoder_parameters, summed_gradient
 from forgetmi.unlearning.masks import largest_by_encoder
 from tests.unlearning.reading import loaders
@@ -37,7 +38,8 @@ def masks_of(
     forget = loaders(small, "labels").forget
     rows = forget.rows[::-1] if reverse else forget.rows
     gradient = summed_gradient(model, forget.batches(rows))
-    return largest_by_encoder({name: values.abs() for name, values in gradient.items()}, share)
+    scores = {name: values.abs() for name, values in gradient.items()}
+    return largest_by_encoder(scores, share, branches(model))
 
 
 def test_weights_outside_the_mask_stay(small: Any, memorised: ImageText, unlearn: Any) -> None:

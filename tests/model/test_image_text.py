@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from forgetmi.core.errors import SpecError
-from forgetmi.model.image_text import ImageText, depth_order, head_of, parameter_digest
-from forgetmi.model.initialise import build, initialise
+from forgetmi.model.image_text import ImageText, head_of, parameter_digest
+from forgetmi.model.initial_weights import initialise
+from forgetmi.model.initialise import build
+from forgetmi.model.net_module import depth_order
 from forgetmi.model.spec import ModelSpec, compact, paper
 
 
@@ -99,7 +101,8 @@ def test_depth_order_is_the_order_of_the_forward_pass(spec, samples):
         if any(True for _ in module.parameters(recurse=False)):
             module.register_forward_hook(lambda *_, name=name: seen.append(name))
     model(samples(2, batch_size=2).all)
-    order = depth_order(model)
+    gate = [f"gate.{name}" for name, _ in model.gate.named_modules() if name]
+    order = {**depth_order(model), "joint": tuple(gate)}
     # Embeddings are summed and query, key and value run side by side: their order among themselves means nothing.
     sides = ("embeddings.word", "embeddings.position", "embeddings.token", "query", "key", "value")
     for branch, root in (("image", "img_model."), ("text", "text_model."), ("joint", "gate.")):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from forgetmi.model.image_text import executing
+from forgetmi.model.executing import executing
 from forgetmi.model.initialise import build
 from forgetmi.model.prefix import Prefix, fixed_steps
 

@@ -9,7 +9,8 @@ from transformers import BertConfig, BertModel, DistilBertConfig
 
 from forgetmi.core.errors import SpecError
 from forgetmi.model.execution import Execution
-from forgetmi.model.initialise import build, initialise
+from forgetmi.model.initial_weights import initialise
+from forgetmi.model.initialise import build
 from forgetmi.model.pretrained import pretrained_text
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact
 from forgetmi.model.text_encoder import TextEncoder

@@ -135,8 +135,12 @@ def test_base_loss_adds_its_parts():
     assert float(loss.total) == pytest.approx(
         float(added(loss.heads) + 0.25 * loss.ranking), rel=1e-6
     )
-    with pytest.raises(TypeError, match="embeddings"):
-        base_loss(Outputs.image_text(l_i, l_t), batch)
+
+    # Without embeddings, or with such as cannot be compared, nothing is ranked
+    for embeddings in ((None, None), (z_i, None), (z_i, z_t[:, :2])):
+        bare = base_loss(Outputs.image_text(l_i, l_t, *embeddings), batch)
+        assert float(bare.ranking) == 0
+        assert float(bare.total) == float(added(loss.heads))
 
 
 def test_base_loss_of_one_and_of_three_heads():

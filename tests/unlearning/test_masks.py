@@ -32,10 +32,11 @@ def test_encoders_are_ranked_apart() -> None:
         "img_model.a": torch.tensor([1.0, 2.0, 3.0, 4.0]),
         "text_model.a": torch.tensor([[50.0, 60.0]]),
     }
-    masks = largest_by_encoder(scores, 0.5)
+    branches = {"image": ("img_model.a",), "text": ("text_model.a",)}
+    masks = largest_by_encoder(scores, 0.5, branches)
     assert masks["img_model.a"].tolist() == [False, False, True, True]
     assert masks["text_model.a"].tolist() == [[False, True]]
-    assert shares(masks) == {"image": 0.5, "text": 0.5}
+    assert shares(masks, branches) == {"image": 0.5, "text": 0.5}
 
 
 def train(

@@ -171,7 +171,7 @@ def _unlearn(
 ) -> Sequence[Mapping[str, Any]]:
     """Unlearn and write what came out; returns the losses of each epoch."""
     from forgetmi.cohort.partition_file import write_partition
-    from forgetmi.model.image_text import in_micro_batches
+    from forgetmi.model.executing import in_micro_batches
     from forgetmi.run.device import device_of
     from forgetmi.run.given_patients import patients_after
     from forgetmi.run.original_training import log_path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +27,19 @@ def each_head(function: Callable[..., Tensor], *outputs: Outputs) -> dict[str, T
     for head in outputs[0].logits:
         values[head] = function(*(one.head(head) for one in outputs))
     return values
+
+
+def own_heads(outputs: Outputs, modality: str) -> list[Tensor]:
+    """The logits in which a modality speaks: those of the head of its name, else those of all heads."""
+    if modality in outputs.logits:
+        return [outputs.logits[modality]]
+    return list(outputs.logits.values())
+
+
+def mean_of(terms: Sequence[Tensor]) -> Tensor:
+    """The mean of some tensors of one shape, element by element; of a single one itself."""
+    total = reduce(operator.add, terms)
+    return total if len(terms) == 1 else total / len(terms)
 
 
 def added(terms: Mapping[str, T]) -> T:

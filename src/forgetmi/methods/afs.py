@@ -12,10 +12,11 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, Weight
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.model.recipe import Recipe
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -69,6 +70,7 @@ class AFS:
         own_epochs=True,
         search={"kd": (1.0, 3.0, 10.0), "risk": (0.3, 1.0, 3.0)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
 
     fraction: float = 0.5
     kd: Weight = 3.0
@@ -87,7 +89,7 @@ class AFS:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         if self.epochs == 0:
             return frozen(model).requires_grad_(True)
@@ -96,7 +98,7 @@ class AFS:
 
         # A new model, trained by the original's recipe.
         student = context.fresh_model(context.fresh_seed)
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
         # The part of the retained images that the student learns from, with the original's outputs.
@@ -132,7 +134,7 @@ class AFS:
 
     def _lesson(
         self,
-        student: ImageText,
+        student: NetModule,
         batch: Batch,
         teacher_outputs: OutputTable,
         recipe: Recipe,
@@ -158,7 +160,7 @@ class AFS:
         return forget.batches(forget.window(step, count))
 
 
-def exposure(student: ImageText, query: Iterator[Batch], batches: int) -> Tensor:
+def exposure(student: NetModule, query: Iterator[Batch], batches: int) -> Tensor:
     """One over the summed cross-entropy of all forget batches, estimated from some; falls as the student knows less.
 
     Args:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -75,7 +75,7 @@ class Amnesiac:
         forgotten = np.isin(np.arange(len(task.patient)), task.forget)
         return UpdateLog(forgotten.astype(np.int64), folder=task.log)
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         log = context.training_log
         if not isinstance(log, UpdateLog):
@@ -104,7 +104,7 @@ class Amnesiac:
 
 
 @torch.no_grad()
-def subtract(model: ImageText, updates: Iterable[Tensor]) -> None:
+def subtract(model: NetModule, updates: Iterable[Tensor]) -> None:
     """Take updates back, in place.
 
     Args:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.seeding import derive
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -66,6 +67,7 @@ class BadTeaching:
         own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "fraction": (0.1, 0.3)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
 
     fraction: float = 0.3
     temperature: float = 1.0
@@ -81,13 +83,13 @@ class BadTeaching:
                 Fault("fraction must be in (0, 1] and temperature above 0", where="bad_teaching")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # The part of the retained images that takes part.
@@ -116,7 +118,7 @@ class BadTeaching:
         return student
 
     def _terms(
-        self, student: ImageText, batch: Batch, first: int, bad: OutputTable, good: OutputTable
+        self, student: NetModule, batch: Batch, first: int, bad: OutputTable, good: OutputTable
     ) -> dict[str, Tensor]:
         """Mean divergence over a batch, as the parts of both sets; the first samples are the forgotten."""
         forget_outputs, retain_outputs = split(student(batch), first)

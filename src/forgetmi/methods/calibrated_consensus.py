@@ -12,9 +12,10 @@ from torch import Tensor
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError, SpecError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Number, Positive, Weight
 from forgetmi.data.noise import augmentation
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
@@ -80,6 +81,7 @@ class CalibratedConsensus:
         own_epochs=True,
         search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"own heads", "noise"})
 
     draws: Draws = 8
     text_level: float = 0.1
@@ -114,7 +116,7 @@ class CalibratedConsensus:
         if faults:
             raise SpecError(faults)
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         if self.epochs == 0:
             return copy.deepcopy(model)
@@ -151,7 +153,7 @@ class CalibratedConsensus:
         )
 
     def _goal(
-        self, teacher: ImageText, clean: OutputTable, loaders: GuardedLoaders, context: Context
+        self, teacher: NetModule, clean: OutputTable, loaders: GuardedLoaders, context: Context
     ) -> OutputTable:
         """The outputs that the student is to have for the forgotten."""
         forget, retain, validation = loaders.forget, loaders.retain, loaders.validation

@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Number, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
 from forgetmi.unlearning.info import MethodInfo
@@ -62,6 +63,7 @@ class CFk:
         own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_k": (3, 6, 12)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"stages"})
 
     image_k: Number = 3
     text_k: Number = 8
@@ -72,7 +74,7 @@ class CFk:
     bn: Literal["eval", "train"] = "eval"
     cache_mb: Number = 512
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
 

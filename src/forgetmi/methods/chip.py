@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.modalities import TEXT
+from forgetmi.core.net import Need
 from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -59,6 +62,7 @@ class CHIP:
         suits="comparisons; a first step where nothing can be trained",
         search={"share": (0.05, 0.1, 0.2, 0.4), "variance": (0.9, 0.95, 0.99), "layers": (1, 2)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"stages"})
 
     share: float = 0.4
     variance: float = 0.9
@@ -76,7 +80,7 @@ class CHIP:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
         forget, retain = loaders.forget, loaders.retain
@@ -106,8 +110,26 @@ class CHIP:
         return student
 
 
-def targets(model: ImageText, layers: int) -> dict[str, nn.Module]:
-    """The layers that are changed, by name: those nearest the output of each branch."""
+def targets(model: NetModule, layers: int) -> dict[str, nn.Module]:
+    """The layers that are changed, by name: the last of each of the stages nearest the output, its head excepted.
+
+    The last layer of a stage is its last convolution on the main path (not a shortcut's), or its last linear layer. Of
+    the package's own model: residual blocks' second convolutions, feed-forward outputs and BERT's pooler.
+    """
+    if isinstance(model, ImageText):
+        return {name: model.get_submodule(name) for name in _own_targets(model, layers)}
+
+    heads = set(model.heads.values())
+    found: dict[str, nn.Module] = {}
+    for modality in model.modalities:
+        names = [_last_layer(model, block, heads) for block in _blocks(model, modality)]
+        for name in [name for name in names if name][-layers:]:
+            found[name] = model.get_submodule(name)
+    return found
+
+
+def _own_targets(model: ImageText, layers: int) -> list[str]:
+    """Of the package's own model."""
     # Each residual block ends with its second convolution.
     image = [name for name, _ in model.img_model.named_modules() if name.endswith(".conv2")]
     text = [f"encoder.layer.{number}.output.dense" for number in range(model.spec.text.layers)]
@@ -115,13 +137,33 @@ def targets(model: ImageText, layers: int) -> dict[str, nn.Module]:
 
     # The layers nearest the output come last.
     names = [f"img_model.{name}" for name in image[-layers:]]
-    names += [f"text_model.bert.{name}" for name in text[-layers:]]
-    return {name: model.get_submodule(name) for name in names}
+    return names + [f"text_model.bert.{name}" for name in text[-layers:]]
+
+
+def _blocks(model: NetModule, modality: str) -> Iterator[str]:
+    """The stages of a branch; of a stage that is a sequence, its members, which are the blocks of a network."""
+    for stage in model.stages(modality):
+        module = model.get_submodule(stage)
+        if isinstance(module, nn.Sequential | nn.ModuleList):
+            for number, _ in module.named_children():
+                yield f"{stage}.{number}"
+        else:
+            yield stage
+
+
+def _last_layer(model: NetModule, block: str, heads: set[nn.Linear]) -> str:
+    """Name of the last layer of a block; empty = it has none, or it is a stem or a head."""
+    last = ""
+    for name, module in model.get_submodule(block).named_modules(prefix=block):
+        shortcut = "downsample" in name or "shortcut" in name
+        if isinstance(module, nn.Conv2d | nn.Linear) and not shortcut and module not in heads:
+            last = name
+    return last
 
 
 @torch.no_grad()
 def activations(
-    model: ImageText, layers: dict[str, nn.Module], batches: Iterable[Batch]
+    model: NetModule, layers: Mapping[str, nn.Module], batches: Iterable[Batch]
 ) -> dict[str, Tensor]:
     """Output of each layer for each sample, averaged over places of the image or tokens of the text.
 
@@ -134,20 +176,45 @@ def activations(
 
     Returns:
         For each layer, Float[n, neurons].
+
+    Raises:
+        MethodError: A layer takes no part in the model's forward pass.
     """
     pooled: dict[str, list[Tensor]] = {name: [] for name in layers}
+    texts = _of_texts(model)
     for batch in batches:
-        # The branches, not the model: every process needs all samples.
         with _outputs(layers) as outputs:
-            model.img_model(batch.image)
-            model.text_model(batch.tokens, batch.mask)
+            _run(model, batch)
+        if len(outputs) < len(layers):
+            raise MethodError(
+                Fault(
+                    "a layer takes no part in the model's forward pass",
+                    why="CHIP reads what each stage's last layer puts out",
+                    do="Name stages that the forward pass calls.",
+                )
+            )
         for name, value in outputs.items():
-            pooled[name].append(_pooled(value, batch.mask).float().cpu())
+            mask = batch.mask if name.startswith(texts) else None
+            pooled[name].append(_pooled(value, mask).float().cpu())
     return {name: torch.cat(values) for name, values in pooled.items()}
 
 
+def _run(model: NetModule, batch: Batch) -> None:
+    """The whole forward pass, by this process alone: every process needs all samples."""
+    if isinstance(model, ImageText):
+        model.img_model(batch.image)
+        model.text_model(batch.tokens, batch.mask)
+    else:
+        model(batch)
+
+
+def _of_texts(model: NetModule) -> tuple[str, ...]:
+    """Beginnings of the names of the layers that read texts."""
+    return tuple(f"{stage}." for stage in model.stages(TEXT)) if TEXT in model.modalities else ()
+
+
 @contextmanager
-def _outputs(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+def _outputs(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """For a block, the last output of each layer, by name."""
     outputs: dict[str, Tensor] = {}
 
@@ -165,14 +232,18 @@ def _outputs(layers: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def _pooled(value: Tensor, mask: Tensor) -> Tensor:
-    """Float[b, c, h, w], Float[b, l, c] or Float[b, c] to Float[b, c]."""
+def _pooled(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Float[b, c, h, w], Float[b, l, c] or Float[b, c] to Float[b, c]; the mask is that of texts."""
     # Images: the mean over the map.
     if value.ndim == 4:
         return value.mean(dim=(2, 3))
 
     # Texts: the mean over their own tokens.
-    if value.ndim == 3:
+    if value.ndim == 3 and mask is not None:
         weight = mask[:, :, None].to(value)
         return (value * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+    # Patches of an image, or steps of a series: the mean over all of them.
+    if value.ndim == 3:
+        return value.mean(dim=1)
     return value

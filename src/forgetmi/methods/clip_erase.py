@@ -15,9 +15,10 @@ from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import added
 from forgetmi.core.modalities import JOINT
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -80,6 +81,7 @@ class CLIPErase:
         own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5), "forget": (0.3, 1.0, 3.0)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"pair", "joint"})
 
     forget: Weight = 0.3
     consistency: Weight = 0.1
@@ -89,13 +91,13 @@ class CLIPErase:
     clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # The original's embeddings of the retained, where they are to be kept.
@@ -120,7 +122,7 @@ class CLIPErase:
 
     def _terms(
         self,
-        student: ImageText,
+        student: NetModule,
         batch: Batch,
         forget_batches: Iterator[Batch],
         original: OutputTable | None,

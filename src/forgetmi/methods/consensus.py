@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Positive, Share, Weight
 from forgetmi.data.noise import Perturbation
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
@@ -64,6 +65,7 @@ class Consensus:
             "shift": (2 / 64, 4 / 64, 8 / 64),
         },
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings", "noise"})
 
     draws: Draws = 12
     shift: Share = 0.125
@@ -84,7 +86,7 @@ class Consensus:
         if faults:
             raise SpecError(faults)
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         if self.epochs == 0:
             return copy.deepcopy(model)

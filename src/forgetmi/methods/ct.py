@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.methods.msg import counted, layers
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -62,6 +63,7 @@ class CT:
         own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "text_k": (4, 8)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"convolutions", "stages"})
 
     text_k: int = 8
     epochs: Epochs = 5
@@ -76,13 +78,13 @@ class CT:
                 Fault("text_k must be at least 0", where="ct", why=f"got {self.text_k}")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
 
         # Flip the filters.
         context.facts["layers transposed"] = transpose(student, text_k=self.text_k)
@@ -107,7 +109,7 @@ class CT:
 
 
 @torch.no_grad()
-def transpose(model: ImageText, *, text_k: int) -> int:
+def transpose(model: NetModule, *, text_k: int) -> int:
     """Swap height and width of every square kernel, rows and columns of the text layers' square matrices, in place.
 
     Done twice, it is the identity.

@@ -13,13 +13,13 @@ from torch import Tensor
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, training_loss
-from forgetmi.unlearning.masks import by_encoder, largest_by_encoder, masked, shares
+from forgetmi.unlearning.masks import Branches, by_encoder, largest_by_encoder, masked, shares
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class DeepClean:
                 Fault("share must be in [0, 1]", where="deep_clean", why=f"got {self.share}")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
         if self.epochs == 0:
@@ -86,8 +86,8 @@ class DeepClean:
         # Fisher information of both sets, and the weights that it selects.
         forget, _ = squared_gradients(student, loaders.forget, each=self.each)
         retain, _ = squared_gradients(student, loaders.retain, each=self.each)
-        masks = choose(forget, retain, share=self.share)
-        context.facts["share of weights cleared"] = shares(masks)
+        masks = choose(forget, retain, branches(student), share=self.share)
+        context.facts["share of weights cleared"] = shares(masks, branches(student))
 
         # Clear them, and train those alone.
         for name, parameter in student.named_parameters():
@@ -108,12 +108,17 @@ class DeepClean:
 
 
 def choose(
-    forget: Mapping[str, Tensor], retain: Mapping[str, Tensor], *, share: float
+    forget: Mapping[str, Tensor],
+    retain: Mapping[str, Tensor],
+    encoders: Branches,
+    *,
+    share: float,
 ) -> dict[str, Tensor]:
     """The weight matrices' elements with the largest ratio of importance, each encoder ranked for itself.
 
     Args:
         forget, retain: Importance of each parameter's elements, >= 0, by name.
+        encoders: The parameters of each encoder, see `forgetmi.model.net_module.branches`.
         share: Share of an encoder's elements that is chosen, 0 to 1; biases and norm layers do not count.
 
     Returns:
@@ -123,18 +128,18 @@ def choose(
     matrices = {name: values for name, values in retain.items() if values.ndim > 1}
 
     ratio: dict[str, Tensor] = {}
-    for encoder in by_encoder(matrices).values():
+    for encoder in by_encoder(matrices, encoders).values():
         # The denominator's floor is a share of the encoder's mean.
         total = sum(float(values.double().sum()) for values in encoder.values())
         mean = total / sum(values.numel() for values in encoder.values())
         floor = 1e-8 * mean or torch.finfo(torch.float32).tiny
         for name, values in encoder.items():
             ratio[name] = forget[name] / (values + floor)
-    return largest_by_encoder(ratio, share)
+    return largest_by_encoder(ratio, share, encoders)
 
 
 @torch.no_grad()
-def _clear(model: ImageText, masks: Mapping[str, Tensor]) -> None:
+def _clear(model: NetModule, masks: Mapping[str, Tensor]) -> None:
     """Set the chosen weights to 0, in place."""
     for name, mask in masks.items():
         model.get_parameter(name).masked_fill_(mask, 0.0)

@@ -13,7 +13,7 @@ from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import each_head
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -77,13 +77,13 @@ class Delete:
                 Fault("truth must be in [0, 1)", where="delete", why=f"got {self.truth}")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         forget = loaders.forget

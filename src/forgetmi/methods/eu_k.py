@@ -6,10 +6,10 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Number
-from forgetmi.model.image_text import ImageText
-from forgetmi.model.initialise import initialise
 from forgetmi.model.modes import learning
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
 from forgetmi.unlearning.info import MethodInfo
@@ -59,26 +59,27 @@ class EUk:
         suits="whoever can afford part of a retraining; not where embeddings are shared",
         search={"image_k": (3, 6, 9, 12), "text_k": (4, 8, 12)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"stages", "fresh"})
 
     image_k: Number = 12
     text_k: Number = 12
     cache_mb: Number = 512
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         recipe = context.recipe
 
         # The last layers and the gate start afresh; all others are frozen.
         moving = last_layers(student, image_k=self.image_k, text_k=self.text_k)
-        initialise(student, seed=context.fresh_seed, names=(*moving, "gate"))
+        student.start_afresh(seed=context.fresh_seed, names=(*moving, *student.joining))
         free_only(student, moving)
         context.facts["layers that start afresh"] = len(moving)
 
         # Encoders whose frozen layers' outputs change from pass to pass.
         changing: tuple[str, ...] = ()
         if recipe.bf16:
-            changing = ("image", "text")
+            changing = student.modalities
         elif recipe.shift > 0:
             changing = ("image",)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -62,12 +62,12 @@ class FineTune:
     clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
 
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         def objective(batch: Batch) -> dict[str, Tensor]:

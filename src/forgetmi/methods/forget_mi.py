@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.data.noise import (
     DEFAULT_IMAGE_MEAN,
@@ -20,7 +21,7 @@ from forgetmi.unlearning.info import MethodInfo
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forgetmi.model.image_text import ImageText
+    from forgetmi.model.net_module import NetModule
     from forgetmi.unlearning.context import Context
     from forgetmi.unlearning.joint_views import Bounds, Views
     from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
@@ -91,6 +92,7 @@ class ForgetMI:
             "setting": ("equal", "multimodal", "unimodal", "retention"),
         },
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"embeddings", "joint", "noise"})
 
     setting: Literal["no_noise", "equal", "multimodal", "unimodal", "retention"] = "equal"
     direction: Literal["toward_noise", "away"] = "toward_noise"
@@ -107,13 +109,14 @@ class ForgetMI:
     normalise: bool = False
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         import copy
 
         import numpy as np
         import torch
 
+        from forgetmi.model.net_module import free_but_joining
         from forgetmi.unlearning.joint_views import bounds_between, start_distances, views
         from forgetmi.unlearning.loop import Means, adamw, concatenate, split
         from forgetmi.unlearning.teacher import frozen, outputs_of
@@ -124,7 +127,7 @@ class ForgetMI:
             return student
 
         # The gate that teacher and student share stays as it is.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # Each epoch sees as many retained samples as forgotten ones.
@@ -182,7 +185,7 @@ class ForgetMI:
         return student
 
     def _noise(
-        self, teacher: ImageText, loaders: GuardedLoaders, context: Context
+        self, teacher: NetModule, loaders: GuardedLoaders, context: Context
     ) -> Perturbation | None:
         """The noise of the copies: none, calibrated on validation patients, or as given."""
         from forgetmi.unlearning.noise_calibration import calibrate_noise
@@ -206,7 +209,7 @@ class ForgetMI:
 
     def _forget_target(
         self,
-        teacher: ImageText,
+        teacher: NetModule,
         forget: GuardedLoader,
         noise: Perturbation | None,
         context: Context,

@@ -9,11 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from forgetmi.core.batch import Batch
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.heads import own_heads
+from forgetmi.core.modalities import IMAGE, TEXT
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Weight
 from forgetmi.core.seeding import torch_generator
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -66,6 +69,7 @@ class JiT:
         own_epochs=True,
         search={"lr": (2e-5, 5e-5, 2e-4), "epochs": (1, 3), "image_std": (0.05, 0.1, 0.2)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"words", "noise"})
 
     copies: Draws = 25
     image_std: float = 0.1
@@ -81,13 +85,14 @@ class JiT:
                 Fault("copies must be at least 1, both deviations at least 0", where="jit")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
 
-        # The gate and the table of word embeddings stay as they are.
-        student.gate.requires_grad_(False)
-        student.text_model.bert.embeddings.word_embeddings.requires_grad_(False)
+        # What joins the embeddings and the table of word embeddings stay as they are.
+        free_but_joining(student)
+        if student.words:
+            student.get_submodule(student.words).requires_grad_(False)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
@@ -105,32 +110,52 @@ class JiT:
         return student.requires_grad_(True)
 
     def _terms(
-        self, student: ImageText, batch: Batch, generator: torch.Generator
+        self, student: NetModule, batch: Batch, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Local Lipschitz constant of each modality, the mean over the copies."""
-        # The text's input are its word embeddings; padding gets no noise.
-        words = student.text_model.embed(batch.tokens).detach()
-        is_token = batch.mask[:, :, None].to(words)
-        text_std = self.text_std * float(words[batch.mask.bool()].std(correction=0))
-        clean = student(batch, text_inputs=words)
+        # The text's input are its word embeddings.
+        inputs = {name: student.embed(batch, name).detach() for name in student.modalities}
+        clean = student(batch, text_inputs=inputs.get(TEXT))
 
         constants: list[Tensor] = []
         for _ in range(self.copies):
-            image = disturb(batch.image, std=self.image_std, generator=generator)
-            noisy_words = disturb(words, std=text_std, generator=generator)
-            text = torch.lerp(words, noisy_words, is_token)
+            copies = {
+                name: self._disturbed(name, values, batch, generator)
+                for name, values in inputs.items()
+            }
 
             # No gradient flows through the noisy copies.
             with torch.no_grad():
-                noisy = student(batch.with_inputs(image=image), text_inputs=text)
+                disturbed = batch
+                if IMAGE in copies:
+                    disturbed = batch.with_inputs(image=copies[IMAGE])
+                noisy = student(disturbed, text_inputs=copies.get(TEXT))
 
             # Change of the logits over change of the input.
-            image_constant = lipschitz(clean.image_logits, noisy.image_logits, batch.image, image)
-            text_constant = lipschitz(clean.text_logits, noisy.text_logits, words, text)
-            constants.append(torch.stack([image_constant, text_constant]))
+            of_copy = [
+                lipschitz(_logits(clean, name), _logits(noisy, name), values, copies[name])
+                for name, values in inputs.items()
+            ]
+            constants.append(torch.stack(of_copy))
 
         mean = torch.stack(constants).mean(dim=0)
-        return {"image": mean[0], "text": mean[1]}
+        return dict(zip(inputs, mean, strict=True))
+
+    def _disturbed(
+        self, modality: str, values: Tensor, batch: Batch, generator: torch.Generator
+    ) -> Tensor:
+        """A noisy copy of one modality's input; padding gets no noise."""
+        if modality == IMAGE:
+            return disturb(values, std=self.image_std, generator=generator)
+
+        std = self.text_std * float(values[batch.mask.bool()].std(correction=0))
+        noisy_words = disturb(values, std=std, generator=generator)
+        return torch.lerp(values, noisy_words, batch.mask[:, :, None].to(values))
+
+
+def _logits(out: Outputs, modality: str) -> Tensor:
+    """The logits in which a modality speaks, Float[b, k]."""
+    return torch.cat(own_heads(out, modality), dim=1)
 
 
 def disturb(values: Tensor, *, std: float, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, branches, free_but_joining, is_image
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -79,12 +79,12 @@ class L1Sparse:
             return 0.0
         return 1 - epoch / falling
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
 
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
@@ -103,18 +103,15 @@ class L1Sparse:
             context.log.epochs.append(means)
         return student
 
-    def _penalty(self, student: ImageText, factor: float) -> dict[str, Tensor]:
+    def _penalty(self, student: NetModule, factor: float) -> dict[str, Tensor]:
         """Weighted sum of both encoders' absolute weights; empty where it has no weight."""
         # Each encoder with its own weight.
-        encoders = (
-            (factor * self.image_alpha, student.img_model),
-            (factor * self.text_alpha, student.text_model),
-        )
         parts: list[Tensor] = []
-        for weight, encoder in encoders:
+        for modality, names in branches(student).items():
+            weight = factor * (self.image_alpha if is_image(modality) else self.text_alpha)
             if weight > 0:
                 # Biases and norm layers carry no penalty.
-                matrices = [p for p in encoder.parameters() if p.ndim > 1]
+                matrices = [p for p in map(student.get_parameter, names) if p.ndim > 1]
                 parts.append(weight * l1_norm(matrices))
         if not parts:
             return {}

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
-from forgetmi.model.initialise import initialise
+from forgetmi.model.net_module import NetModule, convolutions, free_but_joining, is_image
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
 from forgetmi.unlearning.info import MethodInfo
@@ -71,6 +71,7 @@ class MSG:
         own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_share": (0.1, 0.3, 0.5)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"convolutions", "stages", "fresh"})
 
     image_share: float = 0.3
     text_share: float = 0.05
@@ -92,13 +93,13 @@ class MSG:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
 
         # The chosen weights start afresh.
         masks = self.choose(student, loaders)
@@ -121,7 +122,7 @@ class MSG:
                 context.log.epochs.append(means)
         return student
 
-    def choose(self, model: ImageText, loaders: GuardedLoaders) -> dict[str, Tensor]:
+    def choose(self, model: NetModule, loaders: GuardedLoaders) -> dict[str, Tensor]:
         """Which weights start afresh: Bool tensors by parameter name."""
         # Gradients on the forgotten and on as many retained samples.
         forget, retain = loaders.forget, loaders.retain
@@ -131,10 +132,11 @@ class MSG:
         retain_gradient = summed_gradient(model, retain.batches(retain_rows))
 
         # In each layer the weights whose two gradients are most alike.
+        convolutional = convolutions(model)
         masks: dict[str, Tensor] = {}
         for layer in layers(model, text_k=self.text_k):
             name = f"{layer}.weight"
-            share = self.image_share if layer.startswith("img_model.") else self.text_share
+            share = self.image_share if layer in convolutional else self.text_share
             difference = (retain_gradient[name] - forget_gradient[name]).abs()
             masks |= largest({name: -difference}, share)
         return masks
@@ -147,17 +149,13 @@ def counted(loader: GuardedLoader, batches: Iterable[Batch]) -> Iterator[Batch]:
         yield batch
 
 
-def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:
-    """Names of all convolutions of the image encoder and of the last linear layers of the text encoder."""
-    # Of the image encoder all convolutions.
-    image: list[str] = []
-    for name, module in model.img_model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            image.append(f"img_model.{name}")
-    if text_k == 0:
-        return tuple(image)
+def layers(model: NetModule, *, text_k: int) -> tuple[str, ...]:
+    """Names of all convolutions of the image encoder and of the last linear layers of the other encoders."""
+    image = convolutions(model)
+    if text_k == 0 or all(map(is_image, model.modalities)):
+        return image
 
-    # Of the text encoder the last linear layers.
+    # Of the other encoders the last linear layers.
     text: list[str] = []
     for name in last_layers(model, image_k=0, text_k=text_k):
         if isinstance(model.get_submodule(name), nn.Linear):
@@ -166,7 +164,7 @@ def layers(model: ImageText, *, text_k: int) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def afresh(model: ImageText, masks: dict[str, Tensor], *, seed: int) -> None:
+def afresh(model: NetModule, masks: dict[str, Tensor], *, seed: int) -> None:
     """Give the chosen weights new initial values, in place; all others stay bit-identical.
 
     Args:
@@ -177,7 +175,7 @@ def afresh(model: ImageText, masks: dict[str, Tensor], *, seed: int) -> None:
     # A copy whose affected layers are initialised anew.
     new = copy.deepcopy(model)
     layer_names = tuple(name.rpartition(".")[0] for name in masks)
-    initialise(new, seed=seed, names=layer_names)
+    new.start_afresh(seed=seed, names=layer_names)
 
     for name, mask in masks.items():
         weight = model.get_parameter(name)

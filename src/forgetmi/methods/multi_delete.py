@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Outputs
 from forgetmi.core.modalities import JOINT, TEXT
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.derangement import derangement
 from forgetmi.unlearning.info import MethodInfo
@@ -84,6 +85,7 @@ class MultiDelete:
         own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "md": (0.3, 1.0, 3.0)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"text", "pair", "joint", "joined"})
 
     md: Weight = 0.3
     mkr: Weight = 1.0
@@ -96,7 +98,7 @@ class MultiDelete:
     clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         teacher = frozen(model)
         student = copy.deepcopy(model)
@@ -104,7 +106,8 @@ class MultiDelete:
             return student
 
         # The joint embedding is the gate's, so that the gate is trained.
-        student.gate.requires_grad_(True)
+        for name in student.joining:
+            student.get_submodule(name).requires_grad_(True)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # Of every epoch: the retained rows, and the rows whose reports stand in for the forgotten ones.
@@ -193,7 +196,7 @@ def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, original: Outpu
 
 
 @torch.no_grad()
-def decoupled(teacher: ImageText, own: OutputTable, foreign: Outputs) -> OutputTable:
+def decoupled(teacher: NetModule, own: OutputTable, foreign: Outputs) -> OutputTable:
     """The original's outputs with the joint embedding of each image and a foreign report.
 
     Args:
@@ -201,5 +204,5 @@ def decoupled(teacher: ImageText, own: OutputTable, foreign: Outputs) -> OutputT
         own: Its outputs of n pairs.
         foreign: Its outputs of n others, in the order of ``own``.
     """
-    joint = teacher.gate(own.image, embeddings(foreign)[TEXT])
+    joint = teacher.joined({**own.outputs.embedding, TEXT: embeddings(foreign)[TEXT]})
     return own.replaced(embedding={JOINT: joint})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.label_matched import matched_mean, per_sample
@@ -69,13 +69,13 @@ class NegGrad:
     stop: Literal["validation", "never"] = "validation"
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # The loss that the forget set is to reach.
@@ -104,7 +104,7 @@ class NegGrad:
             context.facts["stopped"] = reached()
         return student
 
-    def _target(self, model: ImageText, loaders: GuardedLoaders) -> float | None:
+    def _target(self, model: NetModule, loaders: GuardedLoaders) -> float | None:
         """The original's mean cross-entropy on validation patients of the same mix of labels; None = no rule."""
         if self.stop == "never":
             return None
@@ -113,7 +113,7 @@ class NegGrad:
         return matched_mean(label, loss, forget_label)
 
 
-def _mean(student: ImageText, loaders: GuardedLoaders) -> float:
+def _mean(student: NetModule, loaders: GuardedLoaders) -> float:
     """The image head's mean cross-entropy on the forget set."""
     _, loss = per_sample(student, loaders.forget, "cross_entropy")
     return float(loss.double().mean())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -70,12 +70,12 @@ class NegGradPlus:
     clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
 
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # Passes over the forget set during one over the retain set.
@@ -94,7 +94,7 @@ class NegGradPlus:
         return student
 
     def _terms(
-        self, student: ImageText, batch: Batch, forget_batches: Iterator[Batch], context: Context
+        self, student: NetModule, batch: Batch, forget_batches: Iterator[Batch], context: Context
     ) -> Terms:
         """Weighted losses of a retain batch and of the next forget batch; a part of weight 0 is not computed."""
         terms: Terms = {}

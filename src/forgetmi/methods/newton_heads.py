@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Model
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.seeding import torch_generator
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import unimodal
 from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
 from forgetmi.unlearning.teacher import frozen, looked_up_or_run
 
@@ -63,6 +63,7 @@ class NewtonHeads:
         suits="models whose encoders never saw the patients",
         search={"ridge": (0.001, 0.01, 0.1), "std": (0.1, 1.0, 3.0)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"heads"})
 
     ridge: float = 0.1
     std: float = 3.0
@@ -74,14 +75,15 @@ class NewtonHeads:
                 Fault("ridge and std must be above 0 and delta in (0, 1)", where="newton_heads")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student, teacher = copy.deepcopy(model), frozen(model)
 
         # Frozen embeddings of the forgotten and of the retained, with their labels.
         original = looked_up_or_run(teacher, context.cached)
-        forget = _features(original, loaders.forget.batches(loaders.forget.rows))
-        retain = _features(original, loaders.retain.batches(loaders.retain.rows))
+        heads = tuple(student.heads)
+        forget = _features(original, heads, loaders.forget.batches(loaders.forget.rows))
+        retain = _features(original, heads, loaders.retain.batches(loaders.retain.rows))
         if len(retain["label"]) == 0:
             raise MethodError(Fault("no retained image has a label", why="a head cannot be fitted"))
 
@@ -120,14 +122,15 @@ class NewtonHeads:
 
 
 @torch.no_grad()
-def _features(model: Model, batches: Iterable[Batch]) -> dict[str, Tensor]:
-    """Embeddings of the samples with a label, with a constant 1 appended, and the labels."""
+def _features(model: Model, heads: Sequence[str], batches: Iterable[Batch]) -> dict[str, Tensor]:
+    """What each head reads of the samples with a label, with a constant 1 appended, and the labels."""
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
         # Samples of unknown label are left out.
         known = batch.label >= 0
-        for name, values in unimodal(model(batch)).items():
-            found.setdefault(name, []).append(_with_constant(values[known]))
+        embedding = model(batch).embedding
+        for name in heads:
+            found.setdefault(name, []).append(_with_constant(embedding[name][known]))
         found.setdefault("label", []).append(batch.label[known].cpu())
     return {name: torch.cat(parts) for name, parts in found.items()}
 

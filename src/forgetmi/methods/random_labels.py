@@ -14,8 +14,8 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.task import Rule
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -86,19 +86,19 @@ class RandomLabels:
     clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
 
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
         self.train(student, optimiser, loaders, context)
         return student
 
     def train(
         self,
-        student: ImageText,
+        student: NetModule,
         optimiser: torch.optim.Optimizer,
         loaders: GuardedLoaders,
         context: Context,
@@ -156,7 +156,7 @@ class RandomLabels:
             context.log.epochs.append(means)
 
 
-def _both(student: ImageText, batch: Batch, forget_rows: Ints, context: Context) -> Terms:
+def _both(student: NetModule, batch: Batch, forget_rows: Ints, context: Context) -> Terms:
     """Mean loss over a mixed batch, as the parts of both sets; its first samples are the forgotten."""
     first = forgotten(batch, forget_rows)
     forget_outputs, retain_outputs = split(student(batch), first)

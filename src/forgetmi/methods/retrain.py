@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from forgetmi.model.image_text import ImageText
+from forgetmi.core.net import Need
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -37,8 +38,9 @@ class Retrain:
         cost="1 (all epochs of the original training)",
         suits="whoever can afford it; the reference for all others",
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         # What training without the forgotten patients would have been.
         return context.train(context.fresh_model(context.seed), loaders.retain)

@@ -10,7 +10,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.task import Rule
 from forgetmi.methods.random_labels import RandomLabels
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, branches, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
 from forgetmi.unlearning.info import MethodInfo
@@ -79,21 +79,21 @@ class SalUn:
                 Fault("share must be in [0, 1]", where="salun", why=f"got {self.share}")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # The weights with the largest gradient on the forgotten.
         forget = loaders.forget
         gradient = summed_gradient(student, forget.batches(forget.rows))
         saliency = {name: values.abs() for name, values in gradient.items()}
-        masks = largest_by_encoder(saliency, self.share)
-        context.facts["share of weights that may move"] = shares(masks)
+        masks = largest_by_encoder(saliency, self.share, branches(student))
+        context.facts["share of weights that may move"] = shares(masks, branches(student))
 
         # Random labels, for those weights alone.
         method = RandomLabels(

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.ranges import Epochs, LearningRate, Positive, Weight
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
+from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -92,14 +92,14 @@ class Scrub:
     clip: Weight = 5.0
     bn: Literal["eval", "train"] = "eval"
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         teacher = frozen(model)
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # The original's outputs, for the passes that need them.
@@ -154,7 +154,7 @@ class Scrub:
         return head_distillation(outputs, original, temperature=self.temperature)
 
     def _descend(
-        self, student: ImageText, batch: Batch, original: OutputTable | None, context: Context
+        self, student: NetModule, batch: Batch, original: OutputTable | None, context: Context
     ) -> dict[str, Tensor]:
         """Terms of the min pass: training loss, and KD where it has a weight."""
         # The model's own training loss.
@@ -167,7 +167,7 @@ class Scrub:
 
     def _climb(
         self,
-        student: ImageText,
+        student: NetModule,
         batches: Iterable[Batch],
         original: OutputTable,
         optimiser: torch.optim.Optimizer,

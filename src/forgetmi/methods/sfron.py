@@ -14,7 +14,7 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import added, each_head
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, branches, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
 from forgetmi.unlearning.info import MethodInfo
@@ -94,13 +94,13 @@ class SFRon:
                 Fault("alpha, adapt and ratio must be at least 0, every at least 1", where="sfron")
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
         if self.epochs == 0:
             return student
         # The gate is fitted anew after every unlearning, so that it stays as it is here.
-        student.gate.requires_grad_(False)
+        free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # The climb takes plain gradient steps, in the masked weights alone.
@@ -137,7 +137,7 @@ class SFRon:
         return student
 
     def _masks(
-        self, student: ImageText, loaders: GuardedLoaders, context: Context
+        self, student: NetModule, loaders: GuardedLoaders, context: Context
     ) -> dict[str, Tensor]:
         """The weights that the climb may move: those that matter enough to the forgotten."""
         forget, _ = squared_gradients(student, loaders.forget, each=self.each)
@@ -145,14 +145,14 @@ class SFRon:
 
         # A weight is chosen by the ratio of its mean squared gradients.
         masks = {name: forget[name] >= self.ratio * retain[name] for name in forget}
-        context.facts["share of weights the climb may move"] = shares(masks)
+        context.facts["share of weights the climb may move"] = shares(masks, branches(student))
         return masks
 
     def _weight(self, step: int, total: int) -> float:
         """Weight alpha_t of the climb before a step, falling to 0 along a cosine."""
         return self.alpha * (1 + math.cos(math.pi * step / total)) / 2
 
-    def _forget_loss(self, student: ImageText, batch: Batch) -> Tensor:
+    def _forget_loss(self, student: NetModule, batch: Batch) -> Tensor:
         """Weighted cross-entropy of the heads on a forget batch, added."""
 
         # Each head has its own weights.

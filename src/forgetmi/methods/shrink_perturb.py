@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import JOIN, Need, Part
 from forgetmi.core.ranges import Epochs
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -51,6 +52,7 @@ class ShrinkPerturb:
         suits="whoever has all retained data at hand and a third of the time a retraining takes",
         search={"keep": (0.4, 0.6, 0.8), "repair_epochs": (3, 5, 10)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
 
     keep: float = 0.6
     repair_epochs: Epochs = 5
@@ -65,7 +67,7 @@ class ShrinkPerturb:
                 )
             )
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
 
@@ -79,7 +81,7 @@ class ShrinkPerturb:
 
 
 @torch.no_grad()
-def mix(student: ImageText, fresh: ImageText, *, keep: float) -> None:
+def mix(student: NetModule, fresh: NetModule, *, keep: float) -> None:
     """Set every weight and running statistic but the gate's to ``keep`` x its own + ``(1 - keep)`` x the fresh one's.
 
     Args:
@@ -87,8 +89,9 @@ def mix(student: ImageText, fresh: ImageText, *, keep: float) -> None:
         fresh: Of the same architecture.
         keep: 0 to 1.
     """
+    joining = student.parts().get(JOIN, Part(())).names
     fresh_values = fresh.state_dict()
     for name, value in student.state_dict().items():
-        # Counters are no weights, and the gate is fitted anew anyway.
-        if value.is_floating_point() and not name.startswith("gate."):
+        # Counters are no weights, and what joins the embeddings is fitted anew anyway.
+        if value.is_floating_point() and name not in joining:
             value.mul_(keep).add_(fresh_values[name], alpha=1 - keep)

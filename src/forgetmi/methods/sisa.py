@@ -15,11 +15,12 @@ import numpy as np
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws
 from forgetmi.core.seeding import derive, numpy_generator
 from forgetmi.core.task import Task
 from forgetmi.model.ensemble import Ensemble
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import TrainingTrace, fit
@@ -73,6 +74,7 @@ class Sisa:
         suits="models planned for removal from the start, with single requests over time",
         original=OwnOriginal(lambda method, task: method.train(task), SliceLog.load),
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
 
     shards: Draws = 5
     slices: Draws = 3
@@ -190,7 +192,7 @@ class Sisa:
 
     def _train_slice(
         self,
-        member: ImageText,
+        member: NetModule,
         progress: Slices,
         shard: int,
         last: int,

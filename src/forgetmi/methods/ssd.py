@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
 from forgetmi.unlearning.info import MethodInfo
@@ -70,7 +70,7 @@ class SSD:
         if not (self.alpha >= 0 and self.dampening >= 0):
             raise MethodError(Fault("alpha and dampening must be at least 0", where="ssd"))
 
-    def apply(self, model: ImageText, loaders: GuardedLoaders, context: Context) -> ImageText:
+    def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model)
 
@@ -86,7 +86,7 @@ class SSD:
 
         # Select and dampen.
         selected = {name: forget[name] > self.alpha * everyone[name] for name in forget}
-        context.facts["share of weights dampened"] = shares(selected)
+        context.facts["share of weights dampened"] = shares(selected, branches(student))
         context.facts["alpha that selects nothing"] = 1 + retain_count / forget_count
         dampen(student, forget, everyone, selected, dampening=self.dampening)
         return student

@@ -24,7 +24,8 @@ from forgetmi.model.checkpoint_facts import (
 )
 from forgetmi.model.checkpoint_weights import filled, read_file, read_weights
 from forgetmi.model.ensemble import Ensemble
-from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.spec import ModelSpec
 
 WEIGHTS = "model.safetensors"
@@ -53,7 +54,7 @@ class Loaded:
         digest: Digest of its weights (`parameter_digest`).
     """
 
-    model: ImageText | Ensemble
+    model: NetModule | Ensemble
     spec: ModelSpec
     classes: tuple[str, ...]
     vocabulary: tuple[str, ...]
@@ -65,7 +66,7 @@ class Loaded:
 
 def save(
     directory: Path,
-    model: ImageText | Ensemble,
+    model: NetModule | Ensemble,
     *,
     vocabulary: Sequence[str],
     preprocessing: Mapping[str, Any],
@@ -131,7 +132,7 @@ def save(
 
 
 def _unfit(
-    model: ImageText | Ensemble, vocabulary: Sequence[str], classes: Sequence[str]
+    model: NetModule | Ensemble, vocabulary: Sequence[str], classes: Sequence[str]
 ) -> list[Fault]:
     """Faults of a vocabulary or of classes that are not the model's."""
     faults = []

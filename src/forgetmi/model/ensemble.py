@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
-from forgetmi.model.image_text import ImageText
-from forgetmi.model.spec import ModelSpec
+from forgetmi.model.net_module import NetModule
 
 
 @final
@@ -22,12 +21,12 @@ class Ensemble(nn.Module):
         members: At least one model, all of one architecture.
     """
 
-    def __init__(self, members: Sequence[ImageText]) -> None:
+    def __init__(self, members: Sequence[NetModule]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     @property
-    def spec(self) -> ModelSpec:
+    def spec(self) -> Any:
         """Architecture of each member."""
         return self.member(0).spec
 
@@ -36,9 +35,9 @@ class Ensemble(nn.Module):
         """Where the weights are."""
         return self.member(0).device
 
-    def member(self, number: int) -> ImageText:
+    def member(self, number: int) -> NetModule:
         """One of the models."""
-        return cast(ImageText, self.members[number])
+        return cast(NetModule, self.members[number])
 
     def forward(self, batch: Batch) -> Outputs:
         """Log of the members' mean probabilities, Float[b, k] for each head."""

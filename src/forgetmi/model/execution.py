@@ -10,10 +10,10 @@ from forgetmi.model.prefix import Prefix
 
 @dataclass(frozen=True)
 class Execution:
-    """How an `ImageText` computes; changes its outputs by rounding at most.
+    """How a `NetModule` computes; changes its outputs by rounding at most.
 
     A model has it as ``model.execution``, and a deep copy of a model has it, too. Change it for a block with
-    `forgetmi.model.image_text.executing`.
+    `forgetmi.model.executing.executing`.
 
     Args:
         micro_batches: In how many parts one process in eval mode computes a batch, >= 1; several processes compute one

@@ -11,7 +11,7 @@ from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.seeding import torch_generator
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.initialise import initialise
+from forgetmi.model.initial_weights import initialise
 from forgetmi.model.modes import evaluating
 
 

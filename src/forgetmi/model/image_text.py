@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,19 +12,24 @@ from torch import Tensor, nn
 from forgetmi.core import distributed
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.collectives import averaging_gradients, gather_rows, scatter_rows
+from forgetmi.core.modalities import IMAGE, JOINT, TEXT
+from forgetmi.core.net import HEAD, JOIN, TOWER, Part
 from forgetmi.core.seeding import scope
+from forgetmi.model.executing import micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
+from forgetmi.model.initial_weights import initialise
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.spec import ModelSpec
 from forgetmi.model.towers import image_tower, text_tower
 
-BRANCHES = {"image": "img_model", "text": "text_model", "joint": "gate"}
+# The encoder of each modality, its classifier, and what joins the embeddings
+ENCODERS = {IMAGE: "img_model", TEXT: "text_model"}
+HEADS = {IMAGE: "img_model.fc1", TEXT: "text_model.classifier"}
+GATE = "gate"
 
-# The classifier of each encoder
-HEADS = {"image": "img_model.fc1", "text": "text_model.classifier"}
 
-
-class ImageText(nn.Module):
+class ImageText(NetModule):
     """Maps a batch of images and reports to embeddings and logits of both heads; make one with `build`.
 
     Constructing one leaves the global random generators as they were; its weights mean nothing until `initialise` or a
@@ -38,7 +41,7 @@ class ImageText(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.spec = spec
+        self._spec = spec
         self.execution = Execution()
 
         # Layers draw random weights when they are made.
@@ -48,9 +51,14 @@ class ImageText(nn.Module):
             self.gate = MultimodalAdaptationGate(spec.image.features)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.img_model.fc1.weight.device
+    def spec(self) -> ModelSpec:
+        """Its architecture."""
+        return self._spec
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Image, then text."""
+        return tuple(ENCODERS)
 
     @property
     def heads(self) -> dict[str, nn.Linear]:
@@ -61,6 +69,67 @@ class ImageText(nn.Module):
             assert isinstance(layer, nn.Linear)
             found[head] = layer
         return found
+
+    @property
+    def logit_names(self) -> tuple[str, ...]:
+        """Image, then text."""
+        return tuple(HEADS)
+
+    @property
+    def embedding_widths(self) -> dict[str, int]:
+        """Image, text, joint, all as wide as the image encoder's."""
+        return dict.fromkeys((*HEADS, JOINT), self.spec.image.features)
+
+    @property
+    def joining(self) -> tuple[str, ...]:
+        """The gate."""
+        return (GATE,)
+
+    @property
+    def joins(self) -> bool:
+        """By the gate."""
+        return True
+
+    @property
+    def words(self) -> str:
+        """BERT's table of word embeddings."""
+        return "text_model.bert.embeddings.word_embeddings"
+
+    def parts(self) -> dict[str, Part]:
+        """Both towers, both heads and the gate."""
+        names: dict[str, list[str]] = {}
+        for tensor in self.state_dict():
+            names.setdefault(_part_of(tensor), []).append(tensor)
+        return {part: Part(tuple(found), fresh=self._fresh) for part, found in names.items()}
+
+    def stages(self, modality: str) -> tuple[str, ...]:
+        """An encoder's children from input to output, its head last; the layers of BERT one by one."""
+        root = ENCODERS[modality]
+        if modality == IMAGE:
+            return tuple(f"{root}.{name}" for name, _ in self.img_model.named_children())
+
+        layers = [f"bert.encoder.layer.{number}" for number in range(self.spec.text.layers)]
+        inner = ("bert.embeddings", *layers, "bert.pooler", "projection", "classifier")
+        return tuple(f"{root}.{name}" for name in inner)
+
+    def embed(self, batch: Batch, modality: str) -> Tensor:
+        """The pixels, or the tokens' word embeddings."""
+        if modality == IMAGE:
+            return batch.image
+        return self.text_model.embed(batch.tokens)
+
+    def joined(self, embeddings: Mapping[str, Tensor]) -> Tensor:
+        """What the gate makes of an image and a text embedding."""
+        return self.gate(embeddings[IMAGE], embeddings[TEXT])
+
+    def start_afresh(self, *, seed: int, names: Iterable[str]) -> None:
+        """See `forgetmi.model.initial_weights.initialise`."""
+        initialise(self, seed=seed, names=names)
+
+    def _fresh(self, seed: int) -> dict[str, Tensor]:
+        model = ImageText(self.spec)
+        initialise(model, seed=seed)
+        return model.state_dict()
 
     def forward(self, batch: Batch, *, text_inputs: Tensor | None = None) -> Outputs:
         """Run both encoders and the gate; of several processes each computes a part, and all get all outputs.
@@ -147,82 +216,15 @@ class ImageText(nn.Module):
         return Outputs.image_text(image_logits, text_logits, image, text, gate(image, text))
 
 
-@contextmanager
-def executing(model: nn.Module, **changes: Any) -> Iterator[None]:
-    """Change how a model computes for a block. Copies made in the block stay as they were made.
-
-    Args:
-        model: An `ImageText`, or one that consists of them.
-        changes: Fields of `Execution`.
-    """
-    # An ensemble's members may differ, so each gets its own back.
-    members = image_text_models(model)
-    before = [member.execution for member in members]
-    for member in members:
-        member.execution = replace(member.execution, **changes)
-
-    try:
-        yield
-    finally:
-        for member, execution in zip(members, before, strict=True):
-            member.execution = execution
-
-
-@contextmanager
-def in_micro_batches(model: nn.Module, number: int) -> Iterator[None]:
-    """Let one process compute each batch, in a block, in the parts that several processes would take.
-
-    What differs between one process and several is the rounding of smaller batches, which a long unlearning enlarges.
-    With the same micro-batches that is gone: after two of them in one process and one in each of two processes there
-    are the same bits, on the same kind of processor and threads, if neither was interrupted under another number. More
-    than two gradients may be added in another order. Batches in training mode are computed whole, because their
-    statistics and dropout are.
-
-    Args:
-        model: An `ImageText`, or one that consists of them. Copies made in the block stay divided.
-        number: Number of micro-batches, >= 1; several processes compute one each.
-
-    Raises:
-        SpecError: Less than 1, or another number than that of the processes.
-    """
-    distributed.check_micro_batches(number)
-    with executing(model, micro_batches=number):
-        yield
-
-
-def micro_batches(model: nn.Module) -> int:
-    """In how many micro-batches a model computes a batch: one a process, or as many as are set for one process."""
-    # Several processes always compute one part each.
-    if distributed.world_size() > 1:
-        return distributed.world_size()
-
-    return max((member.execution.micro_batches for member in image_text_models(model)), default=1)
-
-
-def image_text_models(model: nn.Module) -> list[ImageText]:
-    """The image+report classifiers that a model consists of; itself, if it is one."""
-    return [module for module in model.modules() if isinstance(module, ImageText)]
-
-
-def depth_order(model: ImageText) -> dict[str, tuple[str, ...]]:
-    """Names of the modules that own parameters, from input to output, for methods that touch the last k layers.
-
-    Args:
-        model: Any model of this class.
-
-    Returns:
-        For each of "image", "text" and "joint": convolutions, linear layers and embeddings with the norm layers that
-        lie between them, by forward depth (a block's shortcut after its second convolution).
-    """
-    # Modules are registered in the order of the forward pass.
-    order = {}
-    for branch, root in BRANCHES.items():
-        names = []
-        for name, module in model.get_submodule(root).named_modules():
-            if next(module.parameters(recurse=False), None) is not None:
-                names.append(f"{root}.{name}")
-        order[branch] = tuple(names)
-    return order
+def _part_of(tensor: str) -> str:
+    """The part that a tensor of an `ImageText` belongs to."""
+    head = head_of(tensor)
+    if head:
+        return f"{HEAD}{head}"
+    for modality, root in ENCODERS.items():
+        if tensor.startswith(f"{root}."):
+            return f"{TOWER}{modality}"
+    return JOIN
 
 
 def head_of(tensor: str) -> str:

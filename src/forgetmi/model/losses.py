@@ -89,13 +89,25 @@ def base_loss_names(heads: Iterable[str]) -> tuple[str, ...]:
     return ("loss", *heads, "ranking")
 
 
+def _ranked(outputs: Outputs) -> list[str]:
+    """The heads whose embeddings can be compared with each other, in order."""
+    widths = {
+        head: outputs.embedding[head].shape[1]
+        for head in outputs.logits
+        if head in outputs.embedding
+    }
+    first = next(iter(widths.values()), 0)
+    return [head for head, width in widths.items() if width == first]
+
+
 def base_loss(
     outputs: Outputs, batch: Batch, *, task: Task = GRADES, ranking_weight: float = 1.0
 ) -> BaseLoss:
     """The task's loss of each head, plus the ranking loss of each two modalities.
 
     Args:
-        outputs: Of a model with an embedding for each of its heads.
+        outputs: Of a model; heads without an embedding, or with embeddings of another width than the first's, are not
+            ranked.
         batch: The samples, on the same device.
         task: Of the labels.
         ranking_weight: Weight of the ranking loss, >= 0.
@@ -105,13 +117,10 @@ def base_loss(
 
     Source: Chauhan et al. 2020 (arXiv 2008.09884), supervised mode, equal weights.
     """
-    if not set(outputs.logits) <= set(outputs.embedding):
-        raise TypeError("the ranking loss needs a model with embeddings")
-
     # Each head on its own, and the embeddings of each two against each other.
     heads = each_head(lambda logits: task.mean_loss(logits, batch.label), outputs)
     rankings: dict[str, Tensor] = {}
-    for one, other in combinations(heads, 2):
+    for one, other in combinations(_ranked(outputs), 2):
         rankings[f"{one} and {other}"] = ranking_loss(
             outputs.embedding[one],
             outputs.embedding[other],

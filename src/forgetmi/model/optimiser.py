@@ -10,24 +10,30 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from forgetmi.model.image_text import ImageText
+from forgetmi.core.modalities import TEXT
+from forgetmi.model.net_module import NetModule, branches
 from forgetmi.model.recipe import Recipe
 
 
-def training_optimiser(model: ImageText, recipe: Recipe) -> Optimizer:
-    """The optimiser of a recipe, over everything but the gate, which the training loss does not reach.
+def training_optimiser(model: NetModule, recipe: Recipe) -> Optimizer:
+    """The optimiser of a recipe, over everything but what joins the embeddings, which the loss does not reach.
 
     Args:
         model: Its weights that ask for gradients are trained.
         recipe: Which optimiser, weight decay and learning rates. Each parameter group has a ``factor`` by which the
             recipe's learning rate is multiplied.
     """
+    # The text tower and its head have a rate of their own; what joins the embeddings is in no branch.
+    branch_of: dict[str, str] = {}
+    for branch, names in branches(model).items():
+        branch_of.update(dict.fromkeys(names, branch))
+
     # Weights with the same factor and decay form a group.
     members: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad or name.startswith("gate."):
+        if not parameter.requires_grad or name not in branch_of:
             continue
-        factor = recipe.text_lr_factor if name.startswith("text_model.") else 1.0
+        factor = recipe.text_lr_factor if branch_of[name] == TEXT else 1.0
         decay = recipe.weight_decay if _decays(name, parameter, recipe) else 0.0
         members.setdefault((factor, decay), []).append(parameter)
 

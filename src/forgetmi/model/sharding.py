@@ -11,11 +11,13 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from forgetmi.core import distributed
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.resume import Stateful
 
 
-def shard(model: ImageText) -> None:
+def shard(model: NetModule) -> None:
     """Leave each process its shard of every encoder weight, in place; gradients and moments are spread alike.
 
     The weights of a residual block or transformer layer are whole only while it computes, forward or backward.
@@ -25,8 +27,19 @@ def shard(model: ImageText) -> None:
     Args:
         model: The same whole model in every process. The gate stays whole.
 
+    Raises:
+        MethodError: It is another model than an `ImageText`, whose units nobody knows.
+
     Source: `torch.distributed.fsdp.fully_shard` (FSDP2); Rajbhandari et al. 2020 (ZeRO stage 3, arXiv 1910.02054).
     """
+    if not isinstance(model, ImageText):
+        raise MethodError(
+            Fault(
+                "the weights of this model cannot be sharded",
+                why="only those of the package's own architecture can",
+                do="Launch without FSDP.",
+            )
+        )
     image, text = model.img_model, model.text_model
 
     # Units that are gathered one at a time: residual blocks, and transformer layers but the last one, whose parts are
@@ -53,8 +66,9 @@ def _own_storage(
 
 
 @torch.no_grad()
-def gather(model: ImageText) -> None:
+def gather(model: NetModule) -> None:
     """Make a sharded model whole again in every process, in place: its encoders become plain modules."""
+    assert isinstance(model, ImageText)
     plain = ImageText(model.spec).to(model.device).train(model.training)
 
     # Every process takes all shards of each weight.
@@ -72,7 +86,7 @@ def whole(value: Tensor) -> Tensor:
 
 
 def resumable(
-    model: ImageText, optimiser: torch.optim.Optimizer, *, sharded: bool
+    model: NetModule, optimiser: torch.optim.Optimizer, *, sharded: bool
 ) -> dict[str, Stateful]:
     """Both as parts of an `EpochLoop`, whose file does not depend on whether they were sharded."""
     if sharded:

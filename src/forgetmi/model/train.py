@@ -20,9 +20,11 @@ from forgetmi.core.batch import Batch, Epochs, Recorder
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.logs import STEP, log_epoch, log_step, measured
 from forgetmi.core.task import Task
-from forgetmi.model.image_text import ImageText, executing, parameter_digest
+from forgetmi.model.executing import executing
+from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.losses import base_loss, base_loss_names
 from forgetmi.model.modes import learning
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.optimiser import training_optimiser
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop, Stateful
@@ -55,7 +57,7 @@ class TrainingTrace:
 
 
 def fit(
-    model: ImageText,
+    model: NetModule,
     loader: Epochs,
     recipe: Recipe,
     *,
@@ -174,7 +176,7 @@ def _check(loader: Epochs, recipe: Recipe, observers: Sequence[Recorder], *, sha
 
 
 def _key(
-    model: ImageText,
+    model: NetModule,
     loader: Epochs,
     recipe: Recipe,
     *,
@@ -209,7 +211,7 @@ class _History:
 
 
 def _epoch(
-    model: ImageText,
+    model: NetModule,
     loader: Epochs,
     recipe: Recipe,
     optimiser: torch.optim.Optimizer,
@@ -227,7 +229,7 @@ def _epoch(
     first_step = epoch * steps_per_epoch
 
     step = first_step
-    names = base_loss_names(model.heads)
+    names = base_loss_names(model.logit_names)
     sums = torch.zeros(len(names), device=model.device)
     samples = 0
     accumulated = 0  # batches whose gradients wait for the next step
@@ -279,7 +281,7 @@ def _epoch(
     return record
 
 
-def _losses(model: ImageText, batch: Batch, recipe: Recipe, *, task: Task) -> Tensor:
+def _losses(model: NetModule, batch: Batch, recipe: Recipe, *, task: Task) -> Tensor:
     """Total loss and its parts, as `base_loss_names` names them."""
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
         outputs = model(batch)

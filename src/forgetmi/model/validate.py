@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from forgetmi.core.batch import Epochs, Outputs
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
+from forgetmi.model.net_module import NetModule
 
 
 @torch.no_grad()
-def validate(model: ImageText, loader: Epochs) -> dict[str, float | None]:
+def validate(model: NetModule, loader: Epochs) -> dict[str, float | None]:
     """Cross-entropy of each head, added, and the AUC of each, over the rows with a label.
 
     Args:
@@ -37,7 +37,7 @@ def validate(model: ImageText, loader: Epochs) -> dict[str, float | None]:
     labels = torch.cat(label)
     labelled = labels >= 0
     logits: dict[str, Tensor] = {}
-    for head in model.heads:
+    for head in model.logit_names:
         logits[head] = torch.cat([one.head(head) for one in outputs]).cpu()[labelled]
     labels = labels[labelled]
     if len(labels) == 0:

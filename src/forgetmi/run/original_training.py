@@ -10,8 +10,8 @@ from forgetmi.core.batch import Recorder
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.partition import Partition
 from forgetmi.data.loaders import Loader
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks import training_task
 from forgetmi.model.train import TrainingTrace
@@ -55,7 +55,7 @@ def train_original(
     recipe = recipe or Recipe()
 
     # The training of every run, with whatever watches it
-    def usual(observers: Sequence[Recorder]) -> tuple[ImageText, TrainingTrace]:
+    def usual(observers: Sequence[Recorder]) -> tuple[NetModule, TrainingTrace]:
         return train(
             prepared=prepared,
             partition=partition,

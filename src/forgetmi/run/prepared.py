@@ -25,6 +25,7 @@ from forgetmi.model import checkpoint
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.fit_gate import fit_gate
 from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.spec import ModelSpec
 
 Progress = Callable[[int, int], None]
@@ -72,7 +73,7 @@ class Prepared:
     def save(
         self,
         directory: Path,
-        model: ImageText | Ensemble,
+        model: NetModule | Ensemble,
         *,
         patients: ModelPatients | None,
         **extra: Any,

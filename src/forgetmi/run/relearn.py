@@ -19,7 +19,8 @@ from forgetmi.core.signals import Signals
 from forgetmi.data.loaders import Loader
 from forgetmi.evaluation.attacks.adversary import Relearning
 from forgetmi.model.collect import collect
-from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks import training_task
 from forgetmi.model.train import fit
@@ -40,7 +41,7 @@ def relearn(
     *,
     prepared: Prepared,
     partition: Partition,
-    model: ImageText,
+    model: NetModule,
     recipe: Recipe,
     epochs: int,
     lr: float,

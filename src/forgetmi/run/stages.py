@@ -15,7 +15,8 @@ from forgetmi.core.files import write_json
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.jobs.pool import ProgressCallback
-from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.train import TrainingTrace
 from forgetmi.run import workflow
 from forgetmi.run.device import device_of
@@ -202,7 +203,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
     cohort, partition = load_data(spec)
     prepared, loaded = open_checkpoint(directory.model(name), cohort=cohort)
     forgotten = partition.of_request().forget
-    if not isinstance(loaded.model, ImageText) or len(forgotten) < LEAST_TAUGHT:
+    if not isinstance(loaded.model, NetModule) or len(forgotten) < LEAST_TAUGHT:
         return
 
     logger.info("stage %s begun: %d forgotten images", stage, len(forgotten))

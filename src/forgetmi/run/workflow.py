@@ -28,16 +28,12 @@ from forgetmi.evaluation import suite
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.collect import collect
+from forgetmi.model.executing import executing, in_micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.fit_gate import fit_gate
-from forgetmi.model.image_text import (
-    ImageText,
-    executing,
-    image_text_models,
-    in_micro_batches,
-    parameter_digest,
-)
+from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
+from forgetmi.model.net_module import NetModule, net_modules
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks import training_task
@@ -133,7 +129,7 @@ def train(
     observers: Sequence[Recorder] = (),
     progress: Progress | None = None,
     device: str = "cpu",
-) -> tuple[ImageText, TrainingTrace]:
+) -> tuple[NetModule, TrainingTrace]:
     """Train the original, or - without the forgotten - a retrained reference; then fit the joint-embedding gate.
 
     Args:
@@ -210,7 +206,7 @@ def unlearn(
     Args:
         prepared: The cohort and architecture.
         partition: Its forget, retain and validation rows are all a method can see.
-        model: The original, an `ImageText` unless the method makes its own kind.
+        model: The original, a `NetModule` unless the method makes its own kind.
         method: Which method, with its hyper-parameters; Forget-MI by default.
         recipe: How the original was trained.
         seed: Root seed.
@@ -221,7 +217,7 @@ def unlearn(
             ``reads_signals`` then looks outputs up instead of running the original on unchanged samples once more. The
             result differs by rounding.
         micro_batches: Compute each batch in so many parts, as so many processes would, >= 1; see
-            `forgetmi.model.image_text.in_micro_batches`.
+            `forgetmi.model.executing.in_micro_batches`.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, total).
         device: Where to work.
@@ -243,7 +239,7 @@ def unlearn(
     recipe = recipe or Recipe()
 
     # A method may start from new weights of the same architecture
-    def fresh_model(fresh_seed: int) -> ImageText:
+    def fresh_model(fresh_seed: int) -> NetModule:
         fresh = build(prepared.spec, seed=fresh_seed).to(device)
         fresh.execution = Execution(micro_batches=micro_batches)
         return fresh
@@ -274,7 +270,7 @@ def unlearn(
             fit_gate(result.model, in_order(prepared.records, partition.retain), seed=seed)
 
     # The result is a copy that still computes in micro-batches.
-    for member in image_text_models(result.model):
+    for member in net_modules(result.model):
         member.execution = Execution()
     return result
 

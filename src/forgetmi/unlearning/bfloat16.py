@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from forgetmi.core.batch import Batch, Outputs
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule, net_modules
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -22,7 +22,7 @@ def lower(model: M, *, on: bool = True) -> M:
     Weights, losses and whatever else is made of outputs keep float32. Copies inherit it; `restore` takes it back.
 
     Args:
-        model: An `ImageText`, or one that consists of them; changed in place.
+        model: A `NetModule`, or one that consists of them; changed in place.
         on: Whether to do so at all.
 
     Returns:
@@ -31,16 +31,16 @@ def lower(model: M, *, on: bool = True) -> M:
     if not on:
         return model
 
-    for part in _parts(model):
+    for part in net_modules(model):
         # On the instance, so that deep copies inherit it.
-        part.__dict__["forward"] = MethodType(_forward, part)
+        vars(part)["forward"] = MethodType(_forward, part)
     return model
 
 
 def restore(model: M) -> M:
     """Give a model its own forward pass back, in place."""
-    for part in _parts(model):
-        part.__dict__.pop("forward", None)
+    for part in net_modules(model):
+        vars(part).pop("forward", None)
     return model
 
 
@@ -54,14 +54,10 @@ def lowered(model: nn.Module, *, on: bool) -> Iterator[None]:
         restore(model)
 
 
-def _parts(model: nn.Module) -> list[ImageText]:
-    return [module for module in model.modules() if isinstance(module, ImageText)]
-
-
-def _forward(model: ImageText, batch: Batch, *, text_inputs: torch.Tensor | None = None) -> Outputs:
+def _forward(model: NetModule, batch: Batch, *, text_inputs: torch.Tensor | None = None) -> Outputs:
     # Autocast around one pass alone: it caches cast weights until it ends, and a step makes them stale.
     with torch.autocast(model.device.type, dtype=torch.bfloat16):
-        outputs = ImageText.forward(model, batch, text_inputs=text_inputs)
+        outputs = type(model).forward(model, batch, text_inputs=text_inputs)
 
     # Losses are computed in full precision.
     return outputs.each(torch.Tensor.float)

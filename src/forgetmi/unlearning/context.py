@@ -16,8 +16,8 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.logs import STEP, log_epoch, log_step
 from forgetmi.core.seeding import derive
 from forgetmi.core.task import Task
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss_names
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import TrainingTrace, fit
@@ -74,7 +74,7 @@ class Context:
     reads: frozenset[str]
     task: Task
     _recipe: Recipe
-    _fresh_model: Callable[[int], ImageText]
+    _fresh_model: Callable[[int], NetModule]
     _training_log: Any = None
     _cached: OutputTable | None = None
     state: Path | None = None
@@ -103,7 +103,7 @@ class Context:
         """Seed of weights that start afresh; never the original's own, which may have been made with this root seed."""
         return derive(self.seed, "unlearn", "afresh")
 
-    def fresh_model(self, seed: int) -> ImageText:
+    def fresh_model(self, seed: int) -> NetModule:
         """A freshly initialised model of the original's architecture."""
         self._require("fresh model")
         return self._fresh_model(seed)
@@ -166,12 +166,12 @@ class Context:
 
     def train(
         self,
-        model: ImageText,
+        model: NetModule,
         loader: GuardedLoader,
         *,
         recipe: Recipe | None = None,
         seed: int | None = None,
-    ) -> ImageText:
+    ) -> NetModule:
         """Train a model in place on a set; counts as this method's steps and samples.
 
         Args:

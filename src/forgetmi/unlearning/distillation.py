@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
-from forgetmi.model.image_text import ImageText
+from forgetmi.core.modalities import TEXT
+from forgetmi.model.net_module import NetModule, branches, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.loop import adamw, concatenate, minimise, pieces, split, unimodal
+from forgetmi.unlearning.loop import adamw_over, concatenate, minimise, pieces, split, unimodal
 from forgetmi.unlearning.losses import distance, head_distillation, keep, towards
 from forgetmi.unlearning.teacher import OutputTable, outputs_of
 
 
 def distil(
-    model: ImageText,
-    teacher: ImageText,
+    model: NetModule,
+    teacher: NetModule,
     *,
     clean: OutputTable,
     goal: OutputTable,
@@ -35,12 +36,12 @@ def distil(
     clip: float,
     kl: float = 0.0,
     decay: float = 0.5,
-) -> ImageText:
+) -> NetModule:
     """Move the forgotten samples' embeddings to a goal and keep as many retained ones where they were.
 
     For each modality, the loss is the mean distance to the goal on the forgotten and to the original on the retained (0
     to rounding, see `losses.keep`), both divided by the mean distance the forgotten have to go, so that neither
-    modality dominates. Heads and gate do not move.
+    modality dominates. Heads and what joins the embeddings do not move.
     Batch-norm statistics and dropout are those of evaluation; retained samples come in one seeded shuffle, each epoch
     going on where the last stopped. The learning rate falls to 0 along a straight line over the last epochs: a
     distance, unlike its square, pulls with the same force from near and far, so at a constant rate samples keep jumping
@@ -111,17 +112,25 @@ def distil(
 
 
 def _encoder_optimiser(
-    student: ImageText, *, lr: float, text_lr_factor: float, weight_decay: float
+    student: NetModule, *, lr: float, text_lr_factor: float, weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW over both encoders, each with its own learning rate; gate and heads are frozen."""
-    for part in (student.gate, *student.heads.values()):
-        part.requires_grad_(False)
+    """AdamW over the encoders, the text encoder with its own learning rate; heads and what joins are frozen."""
+    free_but_joining(student)
+    for head in student.heads.values():
+        head.requires_grad_(False)
 
-    # The image encoder's groups, then the text encoder's.
-    optimiser = adamw(student.img_model, lr=lr, weight_decay=weight_decay)
-    text_optimiser = adamw(student.text_model, lr=lr * text_lr_factor, weight_decay=weight_decay)
-    for group in text_optimiser.param_groups:
-        optimiser.add_param_group(group)
+    # The image encoder's groups, then the text encoder's, then the others'.
+    optimisers: list[torch.optim.AdamW] = []
+    for branch, names in branches(student).items():
+        free = [p for p in map(student.get_parameter, names) if p.requires_grad]
+        rate = lr * text_lr_factor if branch == TEXT else lr
+        if free:
+            optimisers.append(adamw_over(free, lr=rate, weight_decay=weight_decay))
+
+    optimiser, *others = optimisers
+    for other in others:
+        for group in other.param_groups:
+            optimiser.add_param_group(group)
     return optimiser
 
 

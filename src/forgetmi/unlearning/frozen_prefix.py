@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
-from forgetmi.model.image_text import ImageText, executing
+from forgetmi.model.executing import executing
+from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.prefix import Prefix, fixed_steps
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoader
@@ -17,7 +19,7 @@ from forgetmi.unlearning.loaders import GuardedLoader
 
 @contextmanager
 def frozen_prefix(
-    student: ImageText,
+    student: NetModule,
     loader: GuardedLoader,
     context: Context,
     *,
@@ -40,16 +42,18 @@ def frozen_prefix(
         limit: Largest size of the table in MiB; the larger encoder's part goes first. 0 = nothing is cached.
         but: Encoders ("image", "text") whose inputs change from pass to pass.
     """
-    # Where each encoder would start: at its first step that moves.
-    steps = {"image": student.img_model.steps(), "text": student.text_model.steps()}
-    starts = {name: fixed_steps(parts) for name, parts in steps.items() if name not in but}
+    # Where each encoder would start: at its first step that moves. Other models cannot start in their middle.
+    starts: dict[str, int] = {}
+    if isinstance(student, ImageText):
+        steps = {"image": student.img_model.steps(), "text": student.text_model.steps()}
+        starts = {name: fixed_steps(parts) for name, parts in steps.items() if name not in but}
 
     # Caching pays off from the second pass on, and only in full precision.
     autocast = torch.is_autocast_enabled(student.device.type)
     pays_off = passes > 1 and limit > 0 and not autocast
     prefixes = {name: Prefix(start) for name, start in starts.items() if start > 0 and pays_off}
     candidates = tuple(prefixes)
-    if prefixes:
+    if prefixes and isinstance(student, ImageText):
         _fill(prefixes, student, loader, limit=limit * 2**20)
 
     # What is cached, for the trace.

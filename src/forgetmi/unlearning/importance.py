@@ -10,26 +10,26 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
+from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.loaders import GuardedLoader
 from forgetmi.unlearning.loop import pieces
 from forgetmi.unlearning.losses import classification
 
 # What is squared: single samples' gradients or batches'.
 Each = Literal["sample", "batch"]
-# Prefixes of the encoders' parameter names.
-ENCODERS = {"image": "img_model.", "text": "text_model."}
 
 
-def encoder_parameters(model: ImageText) -> dict[str, nn.Parameter]:
-    """Parameters of both encoders and heads, by name; not the gate, which the cross-entropy does not reach."""
-    roots = tuple(ENCODERS.values())
-    return {name: p for name, p in model.named_parameters() if name.startswith(roots)}
+def encoder_parameters(model: NetModule) -> dict[str, nn.Parameter]:
+    """Parameters of towers and heads, by name; not what joins the embeddings, which the loss does not reach."""
+    moving: set[str] = set()
+    for names in branches(model).values():
+        moving.update(names)
+    return {name: p for name, p in model.named_parameters() if name in moving}
 
 
 def squared_gradients(
-    model: ImageText, loader: GuardedLoader, *, each: Each
+    model: NetModule, loader: GuardedLoader, *, each: Each
 ) -> tuple[dict[str, Tensor], int]:
     """Mean of the squared gradients of the cross-entropy of both heads: the diagonal of the empirical Fisher matrix.
 
@@ -67,7 +67,7 @@ def squared_gradients(
     return mean, count
 
 
-def summed_gradient(model: ImageText, batches: Iterable[Batch]) -> dict[str, Tensor]:
+def summed_gradient(model: NetModule, batches: Iterable[Batch]) -> dict[str, Tensor]:
     """Gradient of the cross-entropy of both heads, added up over the samples.
 
     Args:
@@ -98,12 +98,12 @@ def summed_gradient(model: ImageText, batches: Iterable[Batch]) -> dict[str, Ten
     return total
 
 
-def _zeros(model: ImageText) -> dict[str, Tensor]:
+def _zeros(model: NetModule) -> dict[str, Tensor]:
     """A tensor of zeros for each parameter of the encoders."""
     return {name: torch.zeros_like(p) for name, p in encoder_parameters(model).items()}
 
 
-def _gradient(model: ImageText, batch: Batch) -> dict[str, Tensor]:
+def _gradient(model: NetModule, batch: Batch) -> dict[str, Tensor]:
     """Gradient of the mean cross-entropy of a batch; 0 where a parameter does not take part."""
     # Only parameters that ask for gradients.
     parameters = {name: p for name, p in encoder_parameters(model).items() if p.requires_grad}

@@ -8,18 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.model.image_text import ImageText
+from forgetmi.core.heads import mean_of, own_heads
+from forgetmi.core.modalities import IMAGE
 from forgetmi.model.modes import evaluating
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.loaders import GuardedLoader
 
 Measure = Literal["error", "cross_entropy"]
 
 
 @torch.no_grad()
-def per_sample(model: ImageText, loader: GuardedLoader, measure: Measure) -> tuple[Tensor, Tensor]:
+def per_sample(model: NetModule, loader: GuardedLoader, measure: Measure) -> tuple[Tensor, Tensor]:
     """Error or loss of the image head on each sample of a set whose label is known.
 
-    The image head is the one whose predictions are reported.
+    The image head is the one whose predictions are reported; without one it is the mean over all heads.
 
     Args:
         model: In any mode; it is run in eval mode and gets its own mode back.
@@ -35,19 +37,23 @@ def per_sample(model: ImageText, loader: GuardedLoader, measure: Measure) -> tup
     labels, values = [], []
     with evaluating(model):
         for batch in loader.batches(loader.rows):
-            logits, label = model(batch).image_logits, batch.label
+            heads, label = own_heads(model(batch), IMAGE), batch.label
             labels.append(label)
-            if measure == "error":
-                values.append((logits.argmax(dim=1) != label).to(logits))
-            else:
-                loss = nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="none")
-                values.append(loss)
+            of_heads = [_value(logits, label, measure) for logits in heads]
+            values.append(mean_of(of_heads))
 
     # Only samples of known label count.
     known = torch.cat(labels) >= 0 if labels else torch.zeros(0, dtype=torch.bool)
     if not bool(known.any()):
         raise MethodError(Fault("a set to be measured has no sample with a label"))
     return torch.cat(labels)[known], torch.cat(values)[known]
+
+
+def _value(logits: Tensor, label: Tensor, measure: Measure) -> Tensor:
+    """Error or loss of one head on each sample."""
+    if measure == "error":
+        return (logits.argmax(dim=1) != label).to(logits)
+    return nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="none")
 
 
 def matched_mean(label: Tensor, value: Tensor, like: Tensor) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.model.image_text import ImageText, depth_order
+from forgetmi.model.net_module import NetModule, depth_order, is_image
 
 
-def last_layers(model: ImageText, *, image_k: int, text_k: int) -> tuple[str, ...]:
-    """Names of the modules that make up the last k layers of both branches.
+def last_layers(model: NetModule, *, image_k: int, text_k: int) -> tuple[str, ...]:
+    """Names of the modules that make up the last k layers of each branch.
 
     Convolutions and linear layers count, one each (a block's shortcut and the three projections of an attention layer
     included); the norm layers between them come along uncounted. With k at or above a branch's number of layers the
@@ -17,7 +17,8 @@ def last_layers(model: ImageText, *, image_k: int, text_k: int) -> tuple[str, ..
 
     Args:
         model: The model.
-        image_k, text_k: Layers of the image and of the text branch, >= 0.
+        image_k: Layers of the image branch, >= 0.
+        text_k: Layers of the text branch and of any other, >= 0.
 
     Returns:
         Names, from input to output, image branch first.
@@ -34,14 +35,15 @@ def last_layers(model: ImageText, *, image_k: int, text_k: int) -> tuple[str, ..
             )
         )
 
-    # Both branches, from input to output.
-    order = depth_order(model)
-    image_layers = _last_of_branch(model, order["image"], image_k)
-    text_layers = _last_of_branch(model, order["text"], text_k)
-    return image_layers + text_layers
+    # Each branch from input to output; a head that several share comes once.
+    names: list[str] = []
+    for modality, order in depth_order(model).items():
+        k = image_k if is_image(modality) else text_k
+        names += _last_of_branch(model, order, k)
+    return tuple(dict.fromkeys(names))
 
 
-def _last_of_branch(model: ImageText, names: tuple[str, ...], k: int) -> tuple[str, ...]:
+def _last_of_branch(model: NetModule, names: tuple[str, ...], k: int) -> tuple[str, ...]:
     """The end of a branch, from its k-th last convolution or linear layer on."""
     if k == 0:
         return ()
@@ -56,7 +58,7 @@ def _last_of_branch(model: ImageText, names: tuple[str, ...], k: int) -> tuple[s
     return names[counted[-k] :]
 
 
-def free_only(model: ImageText, names: tuple[str, ...]) -> None:
+def free_only(model: NetModule, names: tuple[str, ...]) -> None:
     """Freeze every parameter but those of the named modules, in place."""
     # Freeze all, then free the named.
     model.requires_grad_(False)

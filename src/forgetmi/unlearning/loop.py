@@ -13,9 +13,9 @@ from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.inputs import Inputs, Tokens
 from forgetmi.core.modalities import JOINT
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoader
 
@@ -26,6 +26,14 @@ def adamw(model: nn.Module, *, lr: float, weight_decay: float = 0.01) -> torch.o
     Frozen parameters are left out altogether: decay and moments would move them without a gradient.
     """
     free = [p for p in model.parameters() if p.requires_grad]
+    return adamw_over(free, lr=lr, weight_decay=weight_decay)
+
+
+def adamw_over(
+    free: Iterable[nn.Parameter], *, lr: float, weight_decay: float = 0.01
+) -> torch.optim.AdamW:
+    """The same over some parameters."""
+    free = list(free)
 
     # Only weight matrices are decayed.
     matrices = [p for p in free if p.ndim > 1]
@@ -150,7 +158,7 @@ def pieces(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
             yield batch.select(rows)
 
 
-def set_mode(student: ImageText, bn: Literal["eval", "train"]) -> None:
+def set_mode(student: NetModule, bn: Literal["eval", "train"]) -> None:
     """Keep the batch-norm statistics (eval; no dropout either), or learn them where the layer may move (train)."""
     if bn == "train":
         learning(student)
@@ -164,7 +172,7 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def training_loss(student: ImageText, batch: Batch, context: Context) -> Tensor:
+def training_loss(student: NetModule, batch: Batch, context: Context) -> Tensor:
     """The loss the original was trained with: cross-entropy of both heads and ranking loss, each with weight 1."""
     return base_loss(student(batch), batch, task=context.task).total
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from forgetmi.unlearning.importance import ENCODERS
+# Names of parameters by modality
+Branches = Mapping[str, Iterable[str]]
 
 
 def largest(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -46,29 +47,36 @@ def largest(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     return masks
 
 
-def by_encoder(values: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Tensors by parameter name, separated into "image" and "text"; an encoder without any is left out."""
-    # By the prefix of the names.
+def by_encoder(values: Mapping[str, Tensor], branches: Branches) -> dict[str, dict[str, Tensor]]:
+    """Tensors by parameter name, separated by modality; an encoder without any is left out.
+
+    Args:
+        values: By parameter name.
+        branches: The parameters of each, see `forgetmi.model.net_module.branches`.
+    """
     parts: dict[str, dict[str, Tensor]] = {}
-    for encoder, root in ENCODERS.items():
-        part = {name: value for name, value in values.items() if name.startswith(root)}
+    for encoder, names in branches.items():
+        own = frozenset(names)
+        part = {name: value for name, value in values.items() if name in own}
         if part:
             parts[encoder] = part
     return parts
 
 
-def largest_by_encoder(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+def largest_by_encoder(
+    scores: Mapping[str, Tensor], share: float, branches: Branches
+) -> dict[str, Tensor]:
     """`largest`, each encoder ranked for itself, because the larger one would decide a common ranking alone."""
     masks: dict[str, Tensor] = {}
-    for part in by_encoder(scores).values():
+    for part in by_encoder(scores, branches).values():
         masks |= largest(part, share)
     return masks
 
 
-def shares(masks: Mapping[str, Tensor]) -> dict[str, float]:
+def shares(masks: Mapping[str, Tensor], branches: Branches) -> dict[str, float]:
     """Share of ones among each encoder's weights."""
     result: dict[str, float] = {}
-    for encoder, part in by_encoder(masks).items():
+    for encoder, part in by_encoder(masks, branches).items():
         # All masks of an encoder together.
         ones = sum(int(mask.sum()) for mask in part.values())
         weights = sum(mask.numel() for mask in part.values())

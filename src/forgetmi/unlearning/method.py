@@ -17,9 +17,12 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.partition import Partition, SetName
 from forgetmi.core.signals import Signals
 from forgetmi.data.loaders import SampleStore
-from forgetmi.model.image_text import ImageText, micro_batches, parameter_digest
+from forgetmi.model.executing import micro_batches
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks import training_task
+from forgetmi.unlearning.applies import check_applies
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -81,10 +84,13 @@ class Unlearned(Generic[M]):
 class Method(Protocol[M]):
     """An unlearning method: a frozen dataclass of hyper-parameters with `info` and `apply`.
 
-    Nearly all work on an `ImageText`; one that trains its own original (an ensemble) works on its own kind of model.
+    Nearly all work on a `NetModule`; one that trains its own original (an ensemble) works on its own kind of model.
     """
 
     info: ClassVar[MethodInfo]
+
+    # What it needs of a model; see `forgetmi.unlearning.applies`. A class that does not say needs nothing.
+    # needs: ClassVar[frozenset[Need]]
 
     def apply(self, model: M, loaders: GuardedLoaders, context: Context) -> M:
         """A new model; the one given is never changed and shares no storage with it."""
@@ -99,7 +105,7 @@ def unlearn(
     partition: Partition,
     seed: int,
     recipe: Recipe,
-    fresh_model: Callable[[int], ImageText],
+    fresh_model: Callable[[int], NetModule],
     task: str = "grades",
     batch_size: int = 16,
     training_log: Any = None,
@@ -129,10 +135,12 @@ def unlearn(
         The new model, in eval mode, the trace, and the training log without the forgotten.
 
     Raises:
-        MethodError: The method reads what it did not declare, diverges, or changed its input; ``original`` does not
-            fit.
+        MethodError: The method does not apply to the model, reads what it did not declare, diverges, or changed its
+            input; ``original`` does not fit.
     """
     info = method.info
+    if isinstance(model, NetModule):
+        check_applies(method, model, training_task(task))
     bf16 = _in_bfloat16(method, recipe)
     before = parameter_digest(model)
 

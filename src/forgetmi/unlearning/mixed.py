@@ -58,5 +58,5 @@ def portion(loss: Callable[[], Tensor], part: int, whole: Batch) -> Tensor:
     """
     # An empty part has no mean.
     if not part:
-        return torch.zeros((), device=whole.image.device)
+        return torch.zeros((), device=whole.label.device)
     return loss() * (part / len(whole))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Model
+from forgetmi.core.heads import mean_of, own_heads
+from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.data.noise import FALLBACK_NOISE, IMAGE_STD_GRID, TEXT_LEVEL_GRID, Perturbation
 from forgetmi.model.class_losses import cross_entropies
 from forgetmi.unlearning.label_matched import matched_mean
@@ -29,7 +31,7 @@ def calibrate_noise(
 
     The level taken is the one of a fixed grid at which the original's mean cross-entropy on one noisy draw of the
     forget set comes closest to its mean cross-entropy on validation patients, re-weighted to the forget set's labels.
-    Image and text are chosen independently, each on its own head.
+    Image and text are chosen independently, each on its own head; without one, on the mean over all heads.
 
     Args:
         teacher: The frozen original.
@@ -94,9 +96,11 @@ def _losses(teacher: Model, batch: Batch) -> Tensor:
     out = teacher(batch)
 
     # Each head for itself.
-    image = cross_entropies(out.image_logits, batch.label)
-    text = cross_entropies(out.text_logits, batch.label)
-    return torch.stack([image, text], dim=1)
+    losses: list[Tensor] = []
+    for modality in (IMAGE, TEXT):
+        of_heads = [cross_entropies(logits, batch.label) for logits in own_heads(out, modality)]
+        losses.append(mean_of(of_heads))
+    return torch.stack(losses, dim=1)
 
 
 def _reference(

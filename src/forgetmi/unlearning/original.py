@@ -11,7 +11,7 @@ from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Recorder
 from forgetmi.core.task import Task
 from forgetmi.model.ensemble import Ensemble
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.train import TrainingTrace
 from forgetmi.unlearning.loaders import GuardedLoader
@@ -53,8 +53,8 @@ class TrainingTask:
     recipe: Recipe
     seed: int
     task: Task
-    fresh_model: Callable[[int], ImageText]
-    usual: Callable[[Sequence[Recorder]], tuple[ImageText, TrainingTrace]]
+    fresh_model: Callable[[int], NetModule]
+    usual: Callable[[Sequence[Recorder]], tuple[NetModule, TrainingTrace]]
     state: Path | None = None
     log: Path | None = None
     progress: Callable[[int, int], None] | None = None
@@ -64,7 +64,7 @@ class TrainingTask:
 class TrainedOriginal:
     """An original, the trace of its training, and the log that its method needs (if any)."""
 
-    model: ImageText | Ensemble
+    model: NetModule | Ensemble
     trace: TrainingTrace
     log: TrainingLog | None = None
 

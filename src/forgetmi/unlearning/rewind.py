@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.label_matched import Measure, matched_mean, per_sample
 from forgetmi.unlearning.loaders import GuardedLoaders
 
@@ -17,7 +17,7 @@ class History:
     def __init__(self) -> None:
         self.states: list[dict[str, Tensor]] = []
 
-    def keep(self, student: ImageText) -> None:
+    def keep(self, student: NetModule) -> None:
         """Add a copy of the present state."""
         state = {name: value.detach().clone() for name, value in student.state_dict().items()}
         self.states.append(state)
@@ -32,7 +32,7 @@ class History:
 
 
 def rewind(
-    student: ImageText, history: History, loaders: GuardedLoaders, *, measure: Measure
+    student: NetModule, history: History, loaders: GuardedLoaders, *, measure: Measure
 ) -> dict[str, Any]:
     """Load, in place, the state whose mean on the forget set is closest to a reference; of several the latest.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from forgetmi.core.arrays import Ints
 from forgetmi.model.ensemble import Ensemble
-from forgetmi.model.image_text import ImageText
+from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.training_log import load_log, save_log
 
 Weights = dict[str, Tensor]
@@ -37,7 +37,7 @@ class SliceLog:
     slice: Ints
     weights: tuple[tuple[Weights, ...], ...]
 
-    def ensemble(self, fresh_model: Callable[[int], ImageText]) -> Ensemble:
+    def ensemble(self, fresh_model: Callable[[int], NetModule]) -> Ensemble:
         """The trained model: each shard's weights after its last slice."""
         # Each shard's model with the weights after its last slice.
         members = [fresh_model(0) for _ in self.weights]
