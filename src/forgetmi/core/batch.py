@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.inputs import Inputs, Tokens, each_tensor
+from forgetmi.core.inputs import Inputs, Series, Tokens, each_tensor
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT, named, parted
 
 # For annotations alone: this module must load without torch.
@@ -61,7 +61,7 @@ class Batch:
     def image(self) -> Tensor:
         """Float[b, 1, h, w], the films."""
         image = self._input(IMAGE)
-        assert not isinstance(image, Tokens)
+        assert not isinstance(image, Tokens | Series)
         return image
 
     @property

@@ -130,5 +130,8 @@ methods = Registry("method", "forgetmi.methods")
 tasks = Registry("task", "forgetmi.tasks")
 task_measures = Registry("task's measures", "forgetmi.task_measures")
 
+# Specifications of towers; see `forgetmi.model.tower_specs.protocol.TowerSpec`
+towers = Registry("tower", "forgetmi.towers")
+
 # Functions of the words after the verb; see `forgetmi.commands.entry_points`.
 commands = Registry("command", "forgetmi.commands")

@@ -21,7 +21,7 @@ from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.initial_weights import initialise
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.spec import ModelSpec
-from forgetmi.model.towers import image_tower, text_tower
+from forgetmi.model.towers.todays import image_tower, text_tower
 
 # The encoder of each modality, its classifier, and what joins the embeddings
 ENCODERS = {IMAGE: "img_model", TEXT: "text_model"}

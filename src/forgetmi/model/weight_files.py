@@ -106,7 +106,7 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for name in names:
         try:
-            found = _open(folder / name)
+            found = open_weights(folder / name)
         except WeightFileError as error:
             faults.append(_fault(folder, name, error))
             continue
@@ -172,8 +172,12 @@ def _shards(index: Path) -> dict[str, None]:
     return names
 
 
-def _open(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of one file."""
+def open_weights(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of one file, whatever it is called; nothing but tensors is unpickled.
+
+    Raises:
+        WeightFileError: It cannot be read.
+    """
     check_beginning(path)
     if path.suffix == ".safetensors":
         return _open_safetensors(path)
