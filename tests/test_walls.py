@@ -50,6 +50,7 @@ GROUPS = {
     "cohorts",
     "methods",
     "tasks",
+    "towers",
     "task_measures",
     "commands",
 }  # entry-point groups are called forgetmi.GROUP

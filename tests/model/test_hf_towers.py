@@ -108,7 +108,8 @@ def test_a_text_tower_embeds_as_the_library_does_whatever_stands_beside_a_text(
     with torch.enable_grad():
         words = Tokens(soft.ids.detach().requires_grad_(True), soft.mask)
         tower(words)[:, 0].sum().backward()
-    assert words.ids.grad is not None and bool(words.ids.grad.any())
+    assert words.ids.grad is not None
+    assert bool(words.ids.grad.any())
 
     # From any stage on
     for start in range(1, len(tower.stages()) + 1):
@@ -228,7 +229,7 @@ def test_random_weights_under_a_pretrained_name_are_refused(tmp_path: Path) -> N
 
     # Another model's weights altogether
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(SpecError, match="and 32 more|and 3[0-9] more"):
+    with pytest.raises(SpecError, match=r"and 3\d more"):
         spec.pretrained()
 
     # Nothing at all, and what stands for a file

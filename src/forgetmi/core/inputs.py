@@ -16,8 +16,8 @@ class Tokens:
     """Texts as tokens.
 
     Args:
-        ids: Int64[b, l], padded to the longest text of the batch. For a tower also Float[b, l, hidden], word embeddings in
-            place of the ids.
+        ids: Int64[b, l], padded to the longest text of the batch. For a tower also Float[b, l, hidden], word embeddings
+            in place of the ids.
         mask: Int64[b, l], 1 = a token, 0 = padding.
     """
 

@@ -14,15 +14,14 @@ from forgetmi.model.tower_specs.protocol import (
     number_faults,
     refuse_missing_source,
     scale_faults,
+    tower_class,
 )
 
 # For annotations alone: this module must load without torch.
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forgetmi.model.towers.efficientnet_lite0 import EfficientNetLite0
-    from forgetmi.model.towers.timm import Timm
-    from forgetmi.model.towers.torchxrayvision import TorchXRayVision
+    from forgetmi.model.towers.protocol import Tower
 
 _WHERE = "image tower"
 
@@ -63,17 +62,19 @@ class EfficientNetLite0Spec:
         """As it is."""
         return self
 
-    def build(self) -> EfficientNetLite0:
+    def build(self) -> Tower:
         """The tower, with random weights."""
-        from forgetmi.model.towers.efficientnet_lite0 import EfficientNetLite0
-
-        return EfficientNetLite0(self)
+        return tower_class("forgetmi.model.towers.efficientnet_lite0:EfficientNetLite0")(self)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """ImageNet weights."""
-        from forgetmi.model.towers.efficientnet_lite0 import imagenet_weights
-
-        return None if self.random else imagenet_weights(self.source)
+        return (
+            None
+            if self.random
+            else tower_class(
+                "forgetmi.model.towers.efficientnet_lite0:EfficientNetLite0"
+            ).pretrained(self)
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class TimmSpec:
 
     def resolve(self, training: TrainingData) -> Self:
         """With size, mean and standard deviation of the model's own configuration in timm."""
-        from forgetmi.model.towers.timm import data_rules
+        from forgetmi.model.towers.timm_package import data_rules
 
         rules = data_rules(self.name)
         return replace(
@@ -125,22 +126,20 @@ class TimmSpec:
             std=self.std or rules["std"],
         )
 
-    def build(self) -> Timm:
+    def build(self) -> Tower:
         """The tower, with random weights."""
-        from forgetmi.model.towers.timm import Timm
-
-        return Timm(self)
+        return tower_class("forgetmi.model.towers.timm:Timm")(self)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Its weights in the file, or timm's."""
-        from forgetmi.model.towers.timm import timm_weights
-
-        return None if self.random else timm_weights(self)
+        return (
+            None if self.random else tower_class("forgetmi.model.towers.timm:Timm").pretrained(self)
+        )
 
 
 @dataclass(frozen=True)
 class TorchXRayVisionSpec:
-    """A DenseNet of the package TorchXRayVision (``forgetmi[towers]`` installs it); it reads grey values in [-1024, 1024].
+    """A DenseNet of the package TorchXRayVision (``forgetmi[towers]`` installs it), for grey values in [-1024, 1024].
 
     Args:
         source: File of its state_dict (safetensors, or a PyTorch file of tensors). The package's own files hold whole
@@ -172,14 +171,16 @@ class TorchXRayVisionSpec:
         """As it is."""
         return self
 
-    def build(self) -> TorchXRayVision:
+    def build(self) -> Tower:
         """The tower, with random weights."""
-        from forgetmi.model.towers.torchxrayvision import TorchXRayVision
-
-        return TorchXRayVision(self)
+        return tower_class("forgetmi.model.towers.torchxrayvision:TorchXRayVision")(self)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Its weights in the file."""
-        from forgetmi.model.towers.torchxrayvision import xray_weights
-
-        return None if self.random else xray_weights(self.source)
+        return (
+            None
+            if self.random
+            else tower_class("forgetmi.model.towers.torchxrayvision:TorchXRayVision").pretrained(
+                self
+            )
+        )

@@ -25,14 +25,14 @@ from forgetmi.model.tower_specs.protocol import (
     number_faults,
     refuse_missing_source,
     scale_faults,
+    tower_class,
 )
 
 # For annotations alone: this module must load without torch.
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forgetmi.model.towers.hf_text import HfText
-    from forgetmi.model.towers.hf_vision import HfVision
+    from forgetmi.model.towers.protocol import Tower
 
 _TEXT = "text tower"
 _VISION = "image tower"
@@ -100,15 +100,17 @@ class HfTextSpec:
         """The local folder; a hub model's copy in the hub's cache."""
         return _folder(self.source, self.download)
 
-    def build(self) -> HfText:
+    def build(self) -> Tower:
         """The tower, with random weights."""
-        from forgetmi.model.towers.hf_text import HfText
-
-        return HfText(self)
+        return tower_class("forgetmi.model.towers.hf_text:HfText")(self)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Its weights in the folder."""
-        return None if self.random else _pretrained(self.config, self.folder())
+        return (
+            None
+            if self.random
+            else tower_class("forgetmi.model.towers.hf_text:HfText").pretrained(self)
+        )
 
 
 @dataclass(frozen=True)
@@ -179,15 +181,17 @@ class HfVisionSpec:
         """The local folder; a hub model's copy in the hub's cache."""
         return _folder(self.source, self.download)
 
-    def build(self) -> HfVision:
+    def build(self) -> Tower:
         """The tower, with random weights."""
-        from forgetmi.model.towers.hf_vision import HfVision
-
-        return HfVision(self)
+        return tower_class("forgetmi.model.towers.hf_vision:HfVision")(self)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Its weights in the folder."""
-        return None if self.random else _pretrained(self.config, self.folder())
+        return (
+            None
+            if self.random
+            else tower_class("forgetmi.model.towers.hf_vision:HfVision").pretrained(self)
+        )
 
 
 def _folder(source: str, download: bool) -> Path:
@@ -195,9 +199,3 @@ def _folder(source: str, download: bool) -> Path:
     from forgetmi.model.pretrained import pretrained_directory
 
     return pretrained_directory(source, download=download)
-
-
-def _pretrained(config: str, folder: Path) -> dict[str, Tensor]:
-    from forgetmi.model.towers.hf_model import hf_weights
-
-    return {f"model.{name}": value for name, value in hf_weights(config, folder).items()}

@@ -17,14 +17,14 @@ from forgetmi.model.tower_specs.protocol import (
     TrainingData,
     number_faults,
     scale_faults,
+    tower_class,
 )
 
 # For annotations alone: this module must load without torch.
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forgetmi.model.towers.series import SeriesTower
-    from forgetmi.model.towers.table import TableTower
+    from forgetmi.model.towers.protocol import Tower
 
 _TABLE = "table tower"
 _SERIES = "series tower"
@@ -134,11 +134,9 @@ class TableSpec:
             std=tuple(std),
         )
 
-    def build(self) -> TableTower:
+    def build(self) -> Tower:
         """The tower, with random weights."""
-        from forgetmi.model.towers.table import TableTower
-
-        return TableTower(self)
+        return tower_class("forgetmi.model.towers.table:TableTower")(self)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """There are none."""
@@ -199,11 +197,9 @@ class SeriesSpec:
         """As it is."""
         return self
 
-    def build(self) -> SeriesTower:
+    def build(self) -> Tower:
         """The tower, with random weights."""
-        from forgetmi.model.towers.series import SeriesTower
-
-        return SeriesTower(self)
+        return tower_class("forgetmi.model.towers.series:SeriesTower")(self)
 
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """There are none."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import Fault, SpecError
@@ -66,6 +67,11 @@ class TowerSpec(Protocol):
     def pretrained(self) -> Mapping[str, Tensor] | None:
         """Its public weights by the names that they have in the tower; None = it starts at random."""
         ...
+
+
+def tower_class(name: str) -> Any:
+    """The module of a tower, by "module:class"; it loads torch."""
+    return resolve_name(name)
 
 
 def refuse_missing_source(source: str, *, random: bool, where: str, what: str) -> None:

@@ -64,6 +64,17 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.head = _Head(before)
 
+    @staticmethod
+    def pretrained(spec: EfficientNetLite0Spec) -> dict[str, Tensor]:
+        """The published ImageNet weights by the names that they have here, from a file or the installed package.
+
+        Raises:
+            SpecError: The package is not installed, or the file does not hold them.
+        """
+        path = Path(spec.source) if spec.source else installed_weights()
+        renamed = {_renamed(name): value for name, value in tensor_file(path).items()}
+        return fitting(EfficientNetLite0(spec), renamed, where=path.name)
+
     def prepare(self, raw: Tensor) -> Tensor:
         """Float[b, 1, h, w] in [0, 1] to three channels, mean 127 and standard deviation 128 of 255."""
         return self.normalise(raw)
@@ -93,23 +104,7 @@ class EfficientNetLite0(nn.Module):
         return self.head(x)
 
 
-def imagenet_weights(source: str) -> dict[str, Tensor]:
-    """The published ImageNet weights by the names that they have in the tower.
-
-    Args:
-        source: PyTorch file; empty = that of the installed package.
-
-    Raises:
-        SpecError: The package is not installed, or the file does not hold them.
-    """
-    from forgetmi.model.tower_specs.convolutions import EfficientNetLite0Spec
-
-    path = Path(source) if source else _installed()
-    renamed = {_renamed(name): value for name, value in tensor_file(path).items()}
-    return fitting(EfficientNetLite0(EfficientNetLite0Spec()), renamed, where=path.name)
-
-
-def _installed() -> Path:
+def installed_weights() -> Path:
     """The weights' file in the package that has it; nothing of the package is run."""
     found = find_spec(_PACKAGE)
     for folder in (found.submodule_search_locations or ()) if found else ():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.inputs import Tokens
-from forgetmi.model.towers.hf_model import hf_model
+from forgetmi.model.towers.hf_model import hf_model, hf_weights
 from forgetmi.model.towers.stages import run_stages, sequence_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ class HfText(nn.Module):
         self.spec = spec
         self.model = hf_model(spec.config)
         self.width: int = self.model.config.hidden_size
+
+    @staticmethod
+    def pretrained(spec: HfTextSpec) -> dict[str, Tensor]:
+        """The weights in the specification's folder, by the names that they have here."""
+        weights = hf_weights(spec.config, spec.folder())
+        return {f"model.{name}": value for name, value in weights.items()}
 
     def prepare(self, raw: Tokens) -> Tokens:
         """Tokens as they are, if the encoder has positions for so many.

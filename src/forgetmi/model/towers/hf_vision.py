@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from forgetmi.model.towers.hf_model import hf_model
+from forgetmi.model.towers.hf_model import hf_model, hf_weights
 from forgetmi.model.towers.pixels import Normalise
 from forgetmi.model.towers.stages import run_stages, sequence_of
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class HfVision(nn.Module):
     """ViT, DeiT, DINOv2 (with registers, too) and their like.
 
-    The embedding is the class token's after the last norm layer (what RAD-DINO calls its pooled output), or the mean over
-    the patches.
+    The embedding is the class token's after the last norm layer (what RAD-DINO calls its pooled output), or the mean
+    over the patches.
 
     Args:
         spec: Resolved; see `forgetmi.model.tower_specs.hf.HfVisionSpec`.
@@ -33,6 +33,12 @@ class HfVision(nn.Module):
         self.normalise = Normalise(spec.size, spec.mean, spec.std)
         self.model = hf_model(spec.config)
         self.width: int = self.model.config.hidden_size
+
+    @staticmethod
+    def pretrained(spec: HfVisionSpec) -> dict[str, Tensor]:
+        """The weights in the specification's folder, by the names that they have here."""
+        weights = hf_weights(spec.config, spec.folder())
+        return {f"model.{name}": value for name, value in weights.items()}
 
     def prepare(self, raw: Tensor) -> Tensor:
         """Float[b, 1, h, w] in [0, 1] to the encoder's channels, mean and standard deviation."""

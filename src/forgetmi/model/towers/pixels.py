@@ -1,4 +1,4 @@
-"""How towers of colour photographs read radiographs: the grey value in each channel, then mean and standard deviation."""
+"""How towers of photographs read radiographs: the grey value in each channel, then mean and standard deviation."""
 
 from __future__ import annotations
 

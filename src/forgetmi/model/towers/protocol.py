@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -10,12 +11,17 @@ from torch import Tensor
 class Tower(Protocol):
     """One modality's inputs to one embedding; an `nn.Module`.
 
-    A kind of tower is a file of this folder with its module, a specification in `forgetmi.model.tower_specs`, and a line
-    in `pyproject.toml` (group ``forgetmi.towers``) that names the specification; other packages add theirs so, too.
+    A kind of tower is a file of this folder with its module, a specification in `forgetmi.model.tower_specs`, and a
+    line in `pyproject.toml` (group ``forgetmi.towers``) that names the specification, as other packages may, too.
     """
 
     # Width of the embedding
     width: int
+
+    @staticmethod
+    def pretrained(spec: Any) -> Mapping[str, Tensor]:
+        """Public weights of its specification by the names that they have in it; asked only where there are some."""
+        ...
 
     def prepare(self, raw: Any) -> Any:
         """The batch's inputs as the encoder reads them; refuses another range, size or kind with a MethodError."""

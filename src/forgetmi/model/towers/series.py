@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SeriesTower(nn.Module):
-    """Blocks of a convolution of stride 2, a norm over the channels of each time step and ReLU; then the mean over time.
+    """Blocks of a convolution of stride 2, a norm over each time step's channels and ReLU; then the mean over time.
 
     What was not measured (NaN) is 0, the mean, and has an indicator a channel. Padding is 0 before every convolution,
     as what lies beyond the end is, and enters no mean: a series has the same embedding whatever stands beside it.

@@ -1,4 +1,4 @@
-"""The weights of a tower in one file: all that the tower needs, in its shapes, or an error that lists what is not there."""
+"""The weights of a tower in one file: all that it needs, in its shapes, or an error that lists what is not there."""
 
 from __future__ import annotations
 

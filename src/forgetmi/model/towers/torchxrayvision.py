@@ -39,6 +39,16 @@ class TorchXRayVision(nn.Module):
         # The classifier of its findings is no part of the tower
         self.model.classifier = nn.Identity()
 
+    @staticmethod
+    def pretrained(spec: TorchXRayVisionSpec) -> dict[str, Tensor]:
+        """The weights in the specification's file of a ``state_dict``.
+
+        Raises:
+            SpecError: They cannot be read or are not a DenseNet's of the package.
+        """
+        path = Path(spec.source)
+        return fitting(TorchXRayVision(spec), _named_here(path), where=path.name)
+
     def prepare(self, raw: Tensor) -> Tensor:
         """Float[b, 1, h, w] in [0, 1] to [-1024, 1024].
 
@@ -68,17 +78,8 @@ class TorchXRayVision(nn.Module):
         )
 
 
-def xray_weights(source: str) -> dict[str, Tensor]:
-    """The weights in a file of a ``state_dict`` by the names that they have in the tower.
-
-    Raises:
-        SpecError: They cannot be read or are not a DenseNet's of the package.
-    """
-    path = Path(source)
-    model = _densenet()
-    model.classifier = nn.Identity()
-    tensors = fitting(model, tensor_file(path), where=path.name)
-    return {f"model.{name}": value for name, value in tensors.items()}
+def _named_here(path: Path) -> dict[str, Tensor]:
+    return {f"model.{name}": value for name, value in tensor_file(path).items()}
 
 
 def _densenet() -> Any:
