@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forgetmi.cohort.partition import partition
+    from forgetmi.core.batch import Batch, Outputs
     from forgetmi.core.cohort import Cohort, ForgetRequest
     from forgetmi.core.partition import Partition
     from forgetmi.core.scores import Evaluation
     from forgetmi.core.signals import Signals
+    from forgetmi.model.adapted import adapt
+    from forgetmi.model.own_spec import Sizes
     from forgetmi.report.pages import write_report
     from forgetmi.run.workflow import evaluate, predict, prepare, train, unlearn
 
@@ -19,6 +22,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Imported on first use, so that `import forgetmi` costs nothing.
 _WHERE = {
+    "adapt": "forgetmi.model.adapted",
+    "Batch": "forgetmi.core.batch",
+    "Outputs": "forgetmi.core.batch",
+    "Sizes": "forgetmi.model.own_spec",
     "partition": "forgetmi.cohort.partition",
     "prepare": "forgetmi.run.workflow",
     "train": "forgetmi.run.workflow",
@@ -34,11 +41,15 @@ _WHERE = {
 }
 
 __all__ = [
+    "Batch",
     "Cohort",
     "Evaluation",
     "ForgetRequest",
+    "Outputs",
     "Partition",
     "Signals",
+    "Sizes",
+    "adapt",
     "evaluate",
     "load_cohort",
     "partition",

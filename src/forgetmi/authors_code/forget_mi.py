@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from forgetmi.authors_code.deviations import Deviations
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate
 from forgetmi.unlearning.info import MethodInfo
 
@@ -65,6 +66,7 @@ class ForgetMIRelease:
         own_epochs=True,
         search={"lr": (1e-5, 1e-4, 3e-4), "noise_std": (0.1, 0.2), "theta": (1.0, 2.0)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"paper's model"})
 
     use_noise: bool = False
     noise_mean: float = 0.0

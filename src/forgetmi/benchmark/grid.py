@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from forgetmi.benchmark.settings import Setting
 from forgetmi.core.arrays import Ints
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.model_names import retrained_name
 from forgetmi.core.seeding import derive
+from forgetmi.run.applicable import check_model
 from forgetmi.run.device import device_of
 from forgetmi.run.fingerprint import fingerprint
 from forgetmi.run.prepared import trained_rows
-from forgetmi.run.run_data import open_run, split_seed
+from forgetmi.run.run_data import open_cohort, open_run, split_seed
 from forgetmi.run.run_models import model_seed
 from forgetmi.run.spec import RunSpec, to_plain
 
@@ -125,9 +127,23 @@ def points(spec: RunSpec, axes: Axes) -> list[Point]:
         axes: What differs.
 
     Raises:
-        ForgetMIError: The cohort cannot be read or divided as specified.
+        ForgetMIError: The cohort cannot be read or divided as specified, or a method does not apply to the model.
     """
+    _check_methods(spec, axes)
     return [_point(run, axes) for run in _specs(spec, axes)]
+
+
+def _check_methods(spec: RunSpec, axes: Axes) -> None:
+    """Refuse methods that cannot work on the model; all at once."""
+    cohort = open_cohort(spec)
+    faults: list[Fault] = []
+    for setting in axes.settings:
+        try:
+            check_model(replace(spec, method=setting.method), cohort)
+        except MethodError as error:
+            faults += error.faults
+    if faults:
+        raise MethodError(list(dict.fromkeys(faults)))
 
 
 def cells(grid: Sequence[Point]) -> list[Cell]:

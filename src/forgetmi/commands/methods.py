@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from forgetmi.commands.command_line import command_line
 from forgetmi.core.registry import methods as registry
@@ -29,9 +30,16 @@ class MethodsOptions:
 
     Args:
         markdown: Print the page of the documentation; methods of other packages are left out.
+        model: Folder of a checkpoint: print which methods apply to it, and of each other why not.
+        model_from: ``package.module:function``, a factory of a model of your own, which is run: the same for what it
+            makes.
+        task: What the labels are: grades, classes, ...; empty = as the checkpoint says, else grades.
     """
 
     markdown: bool = False
+    model: Path | None = None
+    model_from: str = ""
+    task: str = ""
 
 
 def methods(argv: Sequence[str]) -> None:
@@ -46,6 +54,10 @@ def methods(argv: Sequence[str]) -> None:
         echo(page().rstrip("\n"))
         return
 
+    if options.model is not None or options.model_from:
+        echo(_applicable(options))
+        return
+
     # Methods of other packages are listed, too.
     for name in registry.names():
         info: MethodInfo = registry.get(name).info
@@ -56,6 +68,22 @@ def methods(argv: Sequence[str]) -> None:
             f"    reads {reads}; {_removal(info)}; cost an epoch, in fine-tune epochs: {info.cost}\n"
             f"    suits {info.suits}\n"
         )
+
+
+def _applicable(options: MethodsOptions) -> str:
+    """A line a method: that it applies to the model, or why not."""
+    # What builds models is imported after the help was printed.
+    from forgetmi.run.applicable import applicable, net_in, net_of_factory, task_in
+
+    if options.model is None:
+        net, task = net_of_factory(options.model_from), "grades"
+    else:
+        net, task = net_in(options.model, factory=options.model_from), task_in(options.model)
+
+    lines: list[str] = []
+    for name, reason in applicable(net, options.task or task).items():
+        lines.append(f"{name}: {f'does not apply: {reason}' if reason else 'applies'}")
+    return "\n".join(lines)
 
 
 def page() -> str:

@@ -10,8 +10,9 @@ from typing import Any, get_type_hints
 
 from forgetmi.commands.agent_values import read_pairs, split_pairs
 from forgetmi.commands.command_line import option_faults, read_words, take_options
-from forgetmi.core.errors import SpecError
+from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.former_options import present_words, was_renamed
+from forgetmi.core.printable import quoted
 from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
 
@@ -19,6 +20,10 @@ from forgetmi.run.spec import CHOICES, RunSpec, applied, read_yaml
 @dataclass(frozen=True)
 class NoOptions:
     """A command without options of its own."""
+
+
+# Names a function that makes the user's own model
+MODEL_FROM = "model-from"
 
 
 def parse(
@@ -64,8 +69,9 @@ def parse(
     # --spec, --cohort and --method come first: they decide which other options there are.
     chosen: dict[str, type] = {}
     if start is None:
-        words, values = take_options(words, {"spec", *CHOICES})
+        words, values = take_options(words, {"spec", MODEL_FROM, *CHOICES})
         start = read_yaml(Path(values["spec"])) if "spec" in values else base or RunSpec()
+        start = with_factory(start, values.get(MODEL_FROM, ""))
         for part, registry in CHOICES.items():
             if part in values:
                 chosen[part] = registry.get(values[part])
@@ -97,12 +103,34 @@ def parse(
     return absolute(spec), own
 
 
+def with_factory(spec: RunSpec, factory: str) -> RunSpec:
+    """A specification whose models the user's own factory makes.
+
+    Raises:
+        SpecError: The specification names a factory itself, and the command does not name the same.
+    """
+    named = spec.model.factory
+    if named not in ("", factory):
+        raise SpecError(
+            Fault(
+                f"the specification names the factory {quoted(named)}",
+                where=f"--{MODEL_FROM}",
+                why="no code that a file names is run unasked",
+                do=f"If you trust that code, name it: --{MODEL_FROM} {named}",
+            )
+        )
+    return dataclasses.replace(spec, model=dataclasses.replace(spec.model, factory=factory))
+
+
 def _help_of_choices(used: Sequence[str]) -> str:
     """What the help says of the options that are read before all others."""
     kinds = []
     for part, registry in CHOICES.items():
         if part in used:
             kinds.append(f"--{part} KIND with KIND one of {', '.join(registry.names())}")
+    kinds.append(
+        f"--{MODEL_FROM} MODULE:FUNCTION is a factory of a model of your own, which is run"
+    )
     return f"--spec FILE gives the starting values. {'; '.join(kinds)}."
 
 

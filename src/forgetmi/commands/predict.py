@@ -56,7 +56,9 @@ def predict(argv: Sequence[str]) -> None:
         full_disk_explained(options.out.name),
     ):
         remove_partials_of(options.out)
-        prepared, loaded = open_checkpoint(options.checkpoint, cohort=cohort)
+        prepared, loaded = open_checkpoint(
+            options.checkpoint, cohort=cohort, factory=spec.model.factory
+        )
         signals = workflow.predict(
             prepared=prepared,
             model=loaded.model.to(device_of(spec)),

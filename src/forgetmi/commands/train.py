@@ -82,6 +82,7 @@ def _train(
     # What trains models is imported after the help was printed.
     from forgetmi.cohort.partition_file import write_partition
     from forgetmi.model.checkpoint import load
+    from forgetmi.run.applicable import check_model
     from forgetmi.run.device import device_of
     from forgetmi.run.given_patients import patients_after
     from forgetmi.run.original_training import log_path, train_original
@@ -95,6 +96,7 @@ def _train(
         echo(finished_line(options.out, load(options.out).digest))
         return
 
+    check_model(spec, cohort)
     with ProgressDisplay() as display, full_disk_explained(options.out.name):
         prepared = prepare(
             spec, cohort, partition, lambda done, total: display.update("images", done, total)

@@ -80,6 +80,7 @@ def unlearn(argv: Sequence[str]) -> None:
 
     # What runs models is imported after the help was printed.
     from forgetmi.core.distributed import check_micro_batches
+    from forgetmi.run.applicable import check_model
     from forgetmi.run.run_data import load_data
 
     claim = claim_checkpoint(spec, USED, options)
@@ -93,6 +94,7 @@ def unlearn(argv: Sequence[str]) -> None:
     spec = replace(spec, given=GivenModels(original=options.checkpoint))
     cohort, partition = load_data(spec)
     _check_training_side(options.checkpoint, cohort, partition)
+    check_model(spec, cohort)
     with checkpoint_lock(options.out):
         if claim.is_finished():
             _check_finished(options, partition)
@@ -181,7 +183,9 @@ def _unlearn(
     from forgetmi.unlearning.method import original_table
 
     # The original, with a gate.
-    prepared, original = open_checkpoint(options.checkpoint, cohort=cohort)
+    prepared, original = open_checkpoint(
+        options.checkpoint, cohort=cohort, factory=spec.model.factory
+    )
     original.model.to(device_of(spec))
     with in_micro_batches(original.model, options.micro_batches):
         gate_fitted = fit_missing_gate(prepared, original, partition, seed=spec.seed)

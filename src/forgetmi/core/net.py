@@ -39,6 +39,7 @@ class Part:
 
 # What a method may need of a model or its task; see `forgetmi.unlearning.applies`
 Need = Literal[
+    "paper's model",
     "heads",
     "own heads",
     "embeddings",

@@ -136,7 +136,7 @@ def replace_folder(directory: Path, contents: Mapping[str, bytes]) -> None:
 
     Args:
         directory: The folder; the one above exists. One process at a time replaces it.
-        contents: Its files.
+        contents: Its files; names may have folders of their own.
 
     Raises:
         OSError: It cannot be written; the earlier one stays.
@@ -150,6 +150,7 @@ def replace_folder(directory: Path, contents: Mapping[str, bytes]) -> None:
     try:
         # The new folder is complete before the old one moves away
         for name, content in contents.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_bytes(content)
         _exchange(partial, directory, old)
     finally:

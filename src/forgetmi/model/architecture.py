@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import Below, Draws, Number
+from forgetmi.core.serialization import LATER
+from forgetmi.model.own_spec import OwnSpec, Sizes
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact, paper
 
 # Options that replace a preset's value of the same name.
@@ -32,8 +34,9 @@ class Architecture:
         intermediate: Feed-forward width of the text encoder.
         dropout: Dropout of the text encoder, 0 to below 1; negative = the preset's.
         pretrained: Directory (or hub id) of a Hugging Face BERT whose sizes, weights and tokenizer are taken; empty =
-            random weights and a vocabulary trained on the cohort.
+            random weights and a vocabulary trained on the cohort. With a factory the tokenizer alone is taken.
         download: Whether a hub id may be fetched over the network.
+        factory: ``package.module:function`` of a model of the user's own, in place of all others; its code is run.
     """
 
     preset: Literal["compact", "paper"] = "compact"
@@ -49,8 +52,11 @@ class Architecture:
     dropout: Annotated[float, Below(1)] = -1.0
     pretrained: str = ""
     download: bool = False
+    factory: str = field(default="", metadata=LATER)
 
-    def resolve(self, *, size: int, classes: int, vocabulary: int, longest: int) -> ModelSpec:
+    def resolve(
+        self, *, size: int, classes: int, vocabulary: int, longest: int
+    ) -> ModelSpec | OwnSpec:
         """The complete specification.
 
         Args:
@@ -60,8 +66,11 @@ class Architecture:
             longest: Longest text in tokens.
 
         Raises:
-            SpecError: The sizes do not fit together.
+            SpecError: The sizes do not fit together, or the factory is not there.
         """
+        if self.factory:
+            return self._own(Sizes(classes, size, vocabulary, longest))
+
         if self.preset == "compact":
             preset = compact(classes, vocabulary, size=size, positions=longest)
         else:
@@ -71,6 +80,23 @@ class Architecture:
         text = self._text(preset.text, longest)
         image = replace(preset.image, size=size, **self._chosen(IMAGE_OPTIONS))
         return replace(preset, image=image, text=text)
+
+    def _own(self, sizes: Sizes) -> OwnSpec:
+        """The specification of the user's own model; options of the package's architecture do not go with it."""
+        if self._chosen((*IMAGE_OPTIONS, *TEXT_OPTIONS)) or self.dropout >= 0:
+            raise SpecError(
+                Fault(
+                    "sizes are chosen for a model of your own",
+                    where="model",
+                    why="its factory decides them",
+                    do="Leave them out.",
+                )
+            )
+
+        # Imported here: it loads torch and runs the user's code.
+        from forgetmi.model.factory import own_spec
+
+        return own_spec(self.factory, sizes)
 
     def _text(self, preset: TextEncoderSpec, longest: int) -> TextEncoderSpec:
         """The text encoder: the pretrained one, or the preset's with the sizes that were chosen."""

@@ -14,18 +14,23 @@ from safetensors.torch import save as to_bytes
 
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.core.partial_files import recover, replace_folder
+from forgetmi.model.adapted import Adapted
 from forgetmi.model.checkpoint_facts import (
     FORMAT,
     MEMBERS,
+    OWN,
     altered,
     differences,
     facts_digest,
     read_facts,
 )
+from forgetmi.model.checkpoint_own import factory_faults, filled_own
 from forgetmi.model.checkpoint_weights import filled, read_file, read_weights
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import parameter_digest
-from forgetmi.model.net_module import NetModule
+from forgetmi.model.net_module import NetModule, net_modules
+from forgetmi.model.own_files import FOLDER, digests, file_faults, own_contents
+from forgetmi.model.own_spec import OwnSpec, is_own
 from forgetmi.model.spec import ModelSpec
 
 WEIGHTS = "model.safetensors"
@@ -55,7 +60,7 @@ class Loaded:
     """
 
     model: NetModule | Ensemble
-    spec: ModelSpec
+    spec: Any
     classes: tuple[str, ...]
     vocabulary: tuple[str, ...]
     preprocessing: dict[str, Any]
@@ -100,6 +105,7 @@ def save(
         raise CheckpointError(faults)
 
     # Everything but the weights, under a digest of its own.
+    contents = _weights(model)
     weights_digest = parameter_digest(model)
     words = "".join(f"{piece}\n" for piece in vocabulary).encode()
     facts: dict[str, Any] = {
@@ -113,8 +119,20 @@ def save(
     }
     if isinstance(model, Ensemble):
         facts[MEMBERS] = len(model.members)
+    if isinstance(model.spec, OwnSpec):
+        facts[OWN] = digests(contents)
     facts["digest"] = facts_digest(facts)
     text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
+
+    replace_folder(directory, {**contents, VOCABULARY: words, FACTS: f"{text}\n".encode()})
+    return weights_digest
+
+
+def _weights(model: NetModule | Ensemble) -> dict[str, bytes]:
+    """The files of a model's weights, which a user's own model writes itself."""
+    own = [member for member in net_modules(model) if isinstance(member, Adapted)]
+    if own:
+        return own_contents(own)
 
     # Safetensors stores whole tensors only, no views.
     tensors = {}
@@ -122,13 +140,7 @@ def save(
         tensors[name] = value.detach().cpu().contiguous()
 
     # A full disk is an OSError when bytes are written, unlike in safetensors' save_file.
-    contents = {
-        WEIGHTS: to_bytes(tensors),
-        VOCABULARY: words,
-        FACTS: f"{text}\n".encode(),
-    }
-    replace_folder(directory, contents)
-    return weights_digest
+    return {WEIGHTS: to_bytes(tensors)}
 
 
 def _unfit(
@@ -140,12 +152,13 @@ def _unfit(
         faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
 
     # A pretrained encoder may have rows for more pieces than its tokenizer has.
-    rows = model.spec.text.vocabulary
-    padded = bool(model.spec.text.pretrained) and len(vocabulary) < rows
+    if isinstance(model.spec, OwnSpec):
+        rows, padded = model.spec.sizes.vocabulary, False
+    else:
+        rows = model.spec.text.vocabulary
+        padded = bool(model.spec.text.pretrained) and len(vocabulary) < rows
     if len(vocabulary) != rows and not padded:
-        faults.append(
-            Fault(f"{len(vocabulary)} word pieces for a model of {model.spec.text.vocabulary}")
-        )
+        faults.append(Fault(f"{len(vocabulary)} word pieces for a model of {rows}"))
 
     # The vocabulary is stored with one piece a line.
     if any("\n" in piece for piece in vocabulary):
@@ -161,7 +174,7 @@ def foreign_files(directory: Path) -> list[Fault]:
 
     if directory.is_dir():
         names = {path.name for path in directory.iterdir()}
-        if names <= {WEIGHTS, FACTS, VOCABULARY}:
+        if names <= {WEIGHTS, FACTS, VOCABULARY, FOLDER}:
             return []
 
     return [
@@ -173,15 +186,20 @@ def foreign_files(directory: Path) -> list[Fault]:
     ]
 
 
-def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
+def load(
+    directory: Path, *, expect: ModelSpec | OwnSpec | None = None, factory: str = ""
+) -> Loaded:
     """Read a model and check that nothing was changed since it was written.
 
     Args:
         directory: Where `save` wrote.
         expect: The architecture it must have.
+        factory: The user's own factory (``package.module:function``), for a checkpoint of a model that it made. The one
+            that the checkpoint names is never imported: nothing of a model's folder runs.
 
     Raises:
-        CheckpointError: Files are missing or were altered, or the architecture is another; all faults at once.
+        CheckpointError: A factory is needed, or another one; files are missing or were altered, or the architecture is
+            another; all faults at once.
     """
     _check_complete(directory)
     where = directory.name
@@ -193,16 +211,27 @@ def load(directory: Path, *, expect: ModelSpec | None = None) -> Loaded:
     if hashlib.sha256(words).hexdigest() != facts["vocabulary"]:
         faults.append(altered(f"{where}/{VOCABULARY}"))
 
-    tensors, weight_faults = read_weights(directory / WEIGHTS)
     spec, spec_faults = _architecture(facts, expect, f"{where}/{FACTS}")
-    faults += weight_faults + spec_faults
+    faults += spec_faults
+    tensors = None
+    if isinstance(spec, OwnSpec):
+        faults += [
+            *factory_faults(spec, factory, where),
+            *file_faults(directory, facts.get(OWN, {})),
+        ]
+    else:
+        tensors, weight_faults = read_weights(directory / WEIGHTS)
+        faults += weight_faults
 
     # One word piece a line; the last line end closes the last one.
     vocabulary = tuple(words.decode(errors="replace").split("\n")[:-1])
 
     # Weights can be compared only with a model to put them in.
     model = None
-    if spec is not None and tensors is not None:
+    if isinstance(spec, OwnSpec) and not faults:
+        model, unfit = filled_own(directory, spec, facts.get(MEMBERS), facts["weights"])
+        faults += unfit
+    elif isinstance(spec, ModelSpec) and tensors is not None:
         try:
             model, unfit = filled(
                 spec, facts.get(MEMBERS), tensors, facts["weights"], f"{where}/{WEIGHTS}"
@@ -235,8 +264,10 @@ def _check_complete(directory: Path) -> None:
             Fault("there is no such checkpoint", where=directory.name, do="Name its folder.")
         )
 
+    # The weights of a user's own model lie in a folder of their own
+    weights = () if (directory / FOLDER).is_dir() else (WEIGHTS,)
     missing = []
-    for name in (WEIGHTS, FACTS, VOCABULARY):
+    for name in (*weights, FACTS, VOCABULARY):
         if not (directory / name).is_file():
             missing.append(Fault(f"{name} is missing", where=directory.name))
     if missing:
@@ -244,11 +275,15 @@ def _check_complete(directory: Path) -> None:
 
 
 def _architecture(
-    facts: Mapping[str, Any], expect: ModelSpec | None, where: str
-) -> tuple[ModelSpec | None, list[Fault]]:
+    facts: Mapping[str, Any], expect: ModelSpec | OwnSpec | None, where: str
+) -> tuple[ModelSpec | OwnSpec | None, list[Fault]]:
     """The stored architecture, and what is wrong with it."""
+    spec: ModelSpec | OwnSpec
     try:
-        spec = ModelSpec.from_plain(facts["spec"])
+        if is_own(facts["spec"]):
+            spec = OwnSpec.from_plain(facts["spec"], where=where)
+        else:
+            spec = ModelSpec.from_plain(facts["spec"])
     except SpecError as error:
         return None, list(error.faults)
 
@@ -257,6 +292,6 @@ def _architecture(
     fault = Fault(
         "it is of another architecture than expected",
         where=where,
-        why=differences(spec, expect),
+        why=differences(spec.to_plain(), expect.to_plain()),
     )
     return spec, [fault]

@@ -11,7 +11,6 @@ from typing import Any
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.core.json_text import read_json
 from forgetmi.core.printable import quoted
-from forgetmi.model.spec import ModelSpec
 
 # Raised when older versions could misread what is written; a file of another format is refused.
 FORMAT = 1
@@ -29,6 +28,9 @@ FIELDS = {
 # How many models an ensemble has; absent for a single model.
 MEMBERS = "members"
 MOST_MEMBERS = 1000
+
+# Digests of the files of a user's own model, by name; absent for the package's own architecture.
+OWN = "own"
 
 # Types of the other fields
 _KINDS: dict[str, type] = {
@@ -55,7 +57,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     faults = []
     for name in sorted(FIELDS - set(facts)):
         faults.append(Fault(f"field {name!r} is missing", where=where))
-    for name in sorted(set(facts) - FIELDS - {MEMBERS}):
+    for name in sorted(set(facts) - FIELDS - {MEMBERS, OWN}):
         faults.append(Fault(f"unknown field {quoted(name)}", where=where))
 
     # A changed field, the digest of the weights included.
@@ -73,6 +75,10 @@ def read_facts(path: Path) -> dict[str, Any]:
     members = facts.get(MEMBERS, 1)
     if type(members) is not int or not 1 <= members <= MOST_MEMBERS:
         faults.append(Fault(f"field {MEMBERS!r} is not a number of models", where=where))
+
+    own = facts.get(OWN, {})
+    if not isinstance(own, dict) or not all(isinstance(digest, str) for digest in own.values()):
+        faults.append(Fault(f"field {OWN!r} is no list of digests", where=where))
 
     # A file without the field is faulted above.
     if facts.get("format", FORMAT) != FORMAT:
@@ -105,16 +111,17 @@ def altered(where: str) -> Fault:
     )
 
 
-def differences(spec: ModelSpec, expect: ModelSpec) -> str:
+def differences(spec: Mapping[str, Any], expect: Mapping[str, Any]) -> str:
     """The fields in which two architectures differ, in words."""
-    values = _flat(spec.to_plain())
-    expected = _flat(expect.to_plain())
+    values = _flat(spec)
+    expected = _flat(expect)
 
-    # Both have the same fields, for both are of this version.
+    # A field that one of them has alone is another kind's.
     apart = []
-    for name, value in values.items():
-        if value != expected[name]:
-            apart.append(f"{name} is {value!r}, not {expected[name]!r}")
+    for name in dict.fromkeys((*values, *expected)):
+        value, wanted = values.get(name), expected.get(name)
+        if value != wanted:
+            apart.append(f"{name} is {value!r}, not {wanted!r}")
     return "; ".join(apart)
 
 

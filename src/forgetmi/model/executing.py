@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from forgetmi.core import distributed
+from forgetmi.core.errors import Fault, SpecError
 from forgetmi.model.net_module import net_modules
 
 
@@ -49,17 +50,33 @@ def in_micro_batches(model: nn.Module, number: int) -> Iterator[None]:
         number: Number of micro-batches, >= 1; several processes compute one each.
 
     Raises:
-        SpecError: Less than 1, or another number than that of the processes.
+        SpecError: Less than 1, another number than that of the processes, or a model that computes batches whole.
     """
     distributed.check_micro_batches(number)
+    if number > 1 and not _divides(model):
+        raise SpecError(
+            Fault(
+                f"the model cannot compute a batch in {number} parts",
+                where="micro-batches",
+                why="a model of your own computes it whole",
+                do="Leave the option out.",
+            )
+        )
     with executing(model, micro_batches=number):
         yield
 
 
 def micro_batches(model: nn.Module) -> int:
     """In how many micro-batches a model computes a batch: one a process, or as many as are set for one process."""
-    # Several processes always compute one part each.
+    # Several processes always compute one part each, of a model that can be divided.
+    if not _divides(model):
+        return 1
     if distributed.world_size() > 1:
         return distributed.world_size()
 
     return max((member.execution.micro_batches for member in net_modules(model)), default=1)
+
+
+def _divides(model: nn.Module) -> bool:
+    """Whether a model computes parts of a batch; one that is no `NetModule` decides nothing."""
+    return all(member.divides for member in net_modules(model))

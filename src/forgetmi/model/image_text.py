@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class ImageText(NetModule):
     Args:
         spec: Architecture.
     """
+
+    divides: ClassVar[bool] = True
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

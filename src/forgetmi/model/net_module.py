@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ class NetModule(nn.Module, ABC):
     """
 
     execution: Execution
+
+    # Whether it computes a batch in parts, one a process, where that is asked for; others compute it whole
+    divides: ClassVar[bool] = False
 
     @property
     def device(self) -> torch.device:

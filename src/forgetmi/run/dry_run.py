@@ -10,6 +10,8 @@ from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.model.checkpoint_facts import read_facts
+from forgetmi.model.own_spec import OwnSpec
+from forgetmi.run.applicable import check_model
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.run_data import check_vocabulary, load_data
 from forgetmi.run.spec import RunSpec
@@ -76,6 +78,7 @@ def _check_data(spec: RunSpec) -> None:
 
     check_vocabulary(spec, cohort, partition)
     _check_architecture(spec, cohort)
+    check_model(spec, cohort)
 
 
 def _check_architecture(spec: RunSpec, cohort: Cohort) -> None:
@@ -86,7 +89,7 @@ def _check_architecture(spec: RunSpec, cohort: Cohort) -> None:
         vocabulary=spec.text.vocabulary,
         longest=spec.text.max_length,
     )
-    if not spec.model.pretrained:
+    if isinstance(architecture, OwnSpec) or not spec.model.pretrained:
         return
 
     # What reads weights is imported where an encoder is named.

@@ -7,6 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 from forgetmi.core.partition import Partition
+from forgetmi.model.own_spec import OwnSpec
+from forgetmi.model.spec import ModelSpec
 from forgetmi.run.prepared import Prepared
 from forgetmi.run.pretrained import encoder_digest
 from forgetmi.run.source_digest import source_digest
@@ -46,10 +48,15 @@ def fingerprint(prepared: Prepared, partition: Partition, method: Any = None) ->
         "cohort": partition.cohort,
         "images": prepared.records.images.digest,
         "tokens": prepared.records.tokenizer.digest,
-        "pretrained": encoder_digest(prepared.spec.text),
+        "pretrained": _given_part(prepared.spec),
         "libraries": versions(LIBRARIES),
         "source": source_digest(modules, alone=DRIVING_MODULES),
     }
+
+
+def _given_part(spec: ModelSpec | OwnSpec) -> str:
+    """Digest of what a model has from elsewhere: a pretrained encoder, or a factory's source."""
+    return spec.source if isinstance(spec, OwnSpec) else encoder_digest(spec.text)
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:

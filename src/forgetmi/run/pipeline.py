@@ -22,6 +22,7 @@ from forgetmi.jobs.runner import run_all
 from forgetmi.report import near_duplicates
 from forgetmi.run import workflow
 from forgetmi.run.absolute_paths import absolute
+from forgetmi.run.applicable import check_model
 from forgetmi.run.audit_stage import declare, read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.prepared import Progress
@@ -77,6 +78,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     directory = RunDirectory(root)
     directory.check_claim(spec_text(spec, directory))
     cohort, partition = load_data(spec)
+    check_model(spec, cohort)
     prepared = prepare(spec, cohort, partition, _progress_of("images", on_progress))
     data = OpenedRun(cohort, partition, prepared)
 

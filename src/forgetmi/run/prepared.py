@@ -22,10 +22,12 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.data.window import RELEASED
 from forgetmi.model import checkpoint
+from forgetmi.model.checkpoint_own import source_notice
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.fit_gate import fit_gate
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule
+from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.spec import ModelSpec
 
 Progress = Callable[[int, int], None]
@@ -47,13 +49,13 @@ class Prepared:
         images: How the images were prepared.
         spec: Architecture of every model trained on them.
         source: What a checkpoint in a foreign form holds besides the weights, stored for the conversion back.
-        notices: What was converted, padded or is missing in a pretrained text encoder, in words.
+        notices: What was converted, padded or is missing in a pretrained text encoder, or who made the model, in words.
     """
 
     cohort: Cohort
     records: SampleStore
     images: ImagePreprocessing
-    spec: ModelSpec
+    spec: ModelSpec | OwnSpec
     source: Any = None
     notices: tuple[str, ...] = ()
 
@@ -108,6 +110,7 @@ def open_checkpoint(
     like: Prepared | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    factory: str = "",
 ) -> tuple[Prepared, checkpoint.Loaded]:
     """Read a model and prepare a cohort the way the model's own was.
 
@@ -117,11 +120,14 @@ def open_checkpoint(
         like: What this cohort was prepared as for another model; the checkpoint must be of the same kind.
         cache: Folder of prepared images.
         progress: Called with (images read, total).
+        factory: The user's own factory, for a checkpoint of a model that it made; that of ``like`` where this is given.
 
     Raises:
         CheckpointError: The checkpoint is damaged, its classes are not the cohort's, or it is of another kind.
     """
-    loaded = checkpoint.load(directory)
+    if like is not None and isinstance(like.spec, OwnSpec):
+        factory = like.spec.factory
+    loaded = checkpoint.load(directory, factory=factory)
     _check_classes(loaded, cohort, directory)
 
     # How the model's own cohort was prepared
@@ -139,6 +145,8 @@ def open_checkpoint(
     records = SampleStore.of(cohort, store, tokenizer)
     source = loaded.extra.get("source")
     notices = _notices(loaded.extra)
+    if isinstance(loaded.spec, OwnSpec):
+        notices += tuple(filter(None, [source_notice(loaded.spec)]))
     return Prepared(cohort, records, images, loaded.spec, source, notices), loaded
 
 
@@ -214,7 +222,7 @@ def _check_kind(
     # Images, tokens and architecture, each by itself
     same_images = images == like.images
     same_tokens = tokenizer == like.records.tokenizer
-    same_spec = without_download(loaded.spec) == without_download(like.spec)
+    same_spec = _kind(loaded.spec) == _kind(like.spec)
     if same_images and same_tokens and same_spec:
         return
 
@@ -228,9 +236,16 @@ def _check_kind(
     )
 
 
-def without_download(spec: ModelSpec) -> ModelSpec:
-    """An architecture without the word whether its pretrained encoder may be fetched: that is no part of a model."""
+def without_download(spec: Any) -> Any:
+    """A specification without the word whether its pretrained encoder may be fetched: that is no part of a model."""
+    if isinstance(spec, OwnSpec):
+        return spec
     return replace(spec, text=replace(spec.text, download=False))
+
+
+def _kind(spec: Any) -> Any:
+    """What two models of one kind have in common; a factory's source may have changed in between, which is said."""
+    return replace(spec, source="") if isinstance(spec, OwnSpec) else without_download(spec)
 
 
 def fit_missing_gate(

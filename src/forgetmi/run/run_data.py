@@ -128,7 +128,9 @@ def prepare(
 ) -> Prepared:
     """The cohort made ready for the specification's models, as the given original was where there is one."""
     if spec.given.original is not None:
-        prepared, _ = open_checkpoint(spec.given.original, cohort=cohort, progress=progress)
+        prepared, _ = open_checkpoint(
+            spec.given.original, cohort=cohort, progress=progress, factory=spec.model.factory
+        )
         return prepared
 
     # The vocabulary is made from the training patients
@@ -207,6 +209,11 @@ def open_run(spec: RunSpec) -> OpenedRun:
         partition,
     )
     return OpenedRun(cohort, partition, _prepare(preparation))
+
+
+def open_cohort(spec: RunSpec) -> Cohort:
+    """The cohort of a run, which `open_run` then finds in memory."""
+    return _load(spec.cohort)
 
 
 def close_runs() -> None:

@@ -112,7 +112,7 @@ def make_shadow(
     made = RunDirectory(run)
     cohort = spec.cohort.load()
     partition = read_partition(made.partition, cohort)
-    prepared, _ = open_checkpoint(made.model(ORIGINAL), cohort=cohort)
+    prepared, _ = open_checkpoint(made.model(ORIGINAL), cohort=cohort, factory=spec.model.factory)
     patients = np.flatnonzero(inside(plan, partition)[number])
     seed = derive(plan.seed, "shadow", number)
 
@@ -154,7 +154,7 @@ def make_shadow(
         directory.drop_state(unlearned)
 
     # Its own signals come last: they say that everything is done, and the weights are needed no more.
-    _, loaded = open_checkpoint(directory.model(name), cohort=cohort)
+    _, loaded = open_checkpoint(directory.model(name), cohort=cohort, factory=spec.model.factory)
     _save(workflow.predict(prepared=prepared, model=loaded.model), directory.signals(name))
     shutil.rmtree(directory.model(name))
 

@@ -62,7 +62,9 @@ def make_model(
 
     # The model, or the one that an earlier attempt finished.
     if directory.model(name).exists():
-        _, loaded = open_checkpoint(directory.model(name), cohort=cohort)
+        _, loaded = open_checkpoint(
+            directory.model(name), cohort=cohort, factory=spec.model.factory
+        )
         model = loaded.model.to(device_of(spec))
         directory.drop_state(name)
     else:
@@ -201,7 +203,9 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
 
     # A relearning needs one classifier and enough patients
     cohort, partition = load_data(spec)
-    prepared, loaded = open_checkpoint(directory.model(name), cohort=cohort)
+    prepared, loaded = open_checkpoint(
+        directory.model(name), cohort=cohort, factory=spec.model.factory
+    )
     forgotten = partition.of_request().forget
     if not isinstance(loaded.model, NetModule) or len(forgotten) < LEAST_TAUGHT:
         return

@@ -22,6 +22,7 @@ from forgetmi.requests.entries import Entry, Kind
 from forgetmi.requests.ledger import Ledger
 from forgetmi.requests.processing import ForgetList, gather_entries
 from forgetmi.requests.request_list import ListedRequest, read_requests
+from forgetmi.run.applicable import check_model
 from forgetmi.run.model_in_service import retraining_cost_of, standing
 from forgetmi.run.run_data import divide, refuse_identifiers
 from forgetmi.run.spec import RunSpec
@@ -70,6 +71,7 @@ def plan(asking: Asking) -> Plan:
         ForgetMIError: The list, the ledger, the cohort or the model cannot be used, or nothing can be carried out.
     """
     cohort = asking.spec.cohort.load()
+    check_model(asking.spec, cohort)
     refuse_identifiers(_without_requests(asking), cohort)
     _refuse_identifiers_of_policy(asking, cohort)
 

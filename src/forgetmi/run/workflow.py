@@ -34,6 +34,7 @@ from forgetmi.model.fit_gate import fit_gate
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
 from forgetmi.model.net_module import NetModule, net_modules
+from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks import training_task
@@ -109,7 +110,9 @@ def prepare(
         longest=max_length,
     )
     notices: tuple[str, ...] = ()
-    if architecture.pretrained:
+    if isinstance(spec, OwnSpec):
+        notices = (spec.notice,)
+    elif architecture.pretrained:
         notices = check_encoder(spec.text, tokenizer)
 
     # Images are decoded into a store that later runs read again.
@@ -180,8 +183,9 @@ def train(
         sharded=distributed.sharded(),
     )
 
-    # The gate is fitted afterwards, on the same rows.
-    fit_gate(model, in_order(prepared.records, rows), seed=seed)
+    # The gate is fitted afterwards, on the same rows; a model of the user's own has none.
+    if isinstance(model, ImageText):
+        fit_gate(model, in_order(prepared.records, rows), seed=seed)
     return model, trace
 
 

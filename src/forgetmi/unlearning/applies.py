@@ -9,6 +9,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.net import Need
 from forgetmi.core.task import Task
+from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule, convolutions
 
 # Modalities of which noisy copies can be made (`forgetmi.data.noise`)
@@ -54,6 +55,10 @@ def check_applies(method: Any, net: NetModule, task: Task) -> None:
                 do="forgetmi methods --model DIR lists those that do.",
             )
         )
+
+
+def _papers_model(net: NetModule, task: Task) -> str:
+    return "" if isinstance(net, ImageText) else "it is written for the paper's own model alone"
 
 
 def _classes(net: NetModule, task: Task) -> str:
@@ -141,6 +146,7 @@ def _fresh(net: NetModule, task: Task) -> str:
 
 
 _MISSING: dict[Need, Callable[[NetModule, Task], str]] = {
+    "paper's model": _papers_model,
     "classes": _classes,
     "text": _text,
     "pair": _pair,
