@@ -31,6 +31,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.model.train import fit
 from forgetmi.run import workflow
 from forgetmi.run.prepared import Prepared
@@ -59,7 +60,7 @@ def ceiling(side: int, device: str) -> float:
 def operations(model: ImageText, batch: Batch) -> int:
     """Floating-point operations of a forward and backward pass, by count."""
     with FlopCounterMode(display=False) as counter:
-        base_loss(model(batch), batch).total.backward()
+        base_loss(model(batch), batch, task=GRADES).total.backward()
     model.zero_grad(set_to_none=True)
     return counter.get_total_flops()
 
@@ -113,10 +114,10 @@ def measure(prepared: Prepared, own: argparse.Namespace) -> None:
     recipe = Recipe(epochs=1, batch_size=own.batch, bf16=gpu, recompute=own.recompute)
     batch = next(loader.epoch(0)).to(own.device)
     flops = operations(model, replace(batch)) / own.batch
-    fit(model, loader, recipe, seed=0)
+    fit(model, loader, recipe, seed=0, task=GRADES)
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    epoch = seconds(lambda: fit(model, loader, recipe, seed=0), own.device, repeats=2)
+    epoch = seconds(lambda: fit(model, loader, recipe, seed=0, task=GRADES), own.device, repeats=2)
     loading = seconds(
         lambda: [one.to(own.device) for one in loader.epoch(0)], own.device, repeats=2
     )

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from forgetmi.core.cohort import Cohort
+from forgetmi.model.tasks.classes import GRADES
 
 SIZES = ((10_000, 64), (100_000, 64), (674, 256), (6_742, 256), (20, 2048), (200, 2048))
 REPORT = "The heart is normal in size. The lungs are clear. There is no pleural effusion or pneumothorax."
@@ -158,6 +159,7 @@ def step_worker(folder: str) -> None:
             Loader(SampleStore.of(cohort, store, tokenizer), np.arange(8), batch_size=4, seed=0),
             replace(JOINT_CHESTXRAY, epochs=1),
             seed=0,
+            task=GRADES,
         )
     seconds, peak = (
         trace.total("cpu_seconds") / trace.total("steps"),

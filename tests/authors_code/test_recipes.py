@@ -23,6 +23,7 @@ from forgetmi.model.initialise import build
 from forgetmi.model.optimiser import training_optimiser
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.model.train import fit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -104,7 +105,9 @@ def test_steps_at_full_size(
     )
     model, untouched = build(spec, seed=0), build(spec, seed=0)
     recipe = replace(JOINT_CHESTXRAY, epochs=1, batch_size=2, **options)  # pyright: ignore[reportArgumentType]
-    trace = fit(model, Loader(records, np.arange(n), batch_size=2, seed=0), recipe, seed=0)
+    trace = fit(
+        model, Loader(records, np.arange(n), batch_size=2, seed=0), recipe, seed=0, task=GRADES
+    )
     assert trace.epochs[0]["steps"] == 2
     assert np.isfinite(trace.epochs[0]["loss"] or np.nan)
     moved = {

@@ -13,7 +13,7 @@ from forgetmi.core.registry import methods
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
-from forgetmi.model.tasks import GRADES
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run.original_training import train_original
 from forgetmi.unlearning.applies import applies
 from tests.conftest import prepare_small
@@ -22,7 +22,7 @@ from tests.contract.foreign import NAMES, prepared_for
 from tests.contract.test_methods import (
     Resumed,
     Watched,
-    )
+)
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,7 +16,7 @@ from forgetmi.core.registry import methods
 from forgetmi.methods.retrain import Retrain
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
-from forgetmi.model.tasks import GRADES
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.run.original_training import train_original
 from forgetmi.unlearning.applies import applies

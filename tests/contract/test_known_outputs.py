@@ -16,6 +16,7 @@ from forgetmi.core.registry import methods
 from forgetmi.core.signals import Signals
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.unlearning import noise_calibration
 from forgetmi.unlearning.context import Context
@@ -256,7 +257,9 @@ def test_calibration_reads_the_same_target(
         signals, np.sort(sets.validation), weights=signals.model, cohort=signals.cohort
     )
     one, two = (
-        noise_calibration.calibrate_noise(frozen(model), loaders, seed=5, cached=given)[2]
+        noise_calibration.calibrate_noise(
+            frozen(model), loaders, seed=5, cached=given, task=GRADES
+        )[2]
         for given in (None, known)
     )
     assert one["noise"] == two["noise"] == "calibrated"
@@ -269,7 +272,7 @@ def test_who_does_not_declare_a_teacher_has_no_answers(small: Any) -> None:
     context = Context(
         seed=0,
         reads=frozenset({"retain"}),
-        task="grades",
+        task=GRADES,
         _recipe=RECIPE,
         _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
     )

@@ -18,6 +18,7 @@ from forgetmi.core.errors import MethodError, SpecError
 from forgetmi.core.registry import methods
 from forgetmi.core.serialization import from_plain
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.run.original_training import train_original
 from forgetmi.run.spec import RunSpec
@@ -281,7 +282,7 @@ def test_what_else_is_undeclared_raises(name: str, small: Any) -> None:
     context = Context(
         seed=0,
         reads=declared,
-        task="grades",
+        task=GRADES,
         _recipe=RECIPE,
         _fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
     )

@@ -35,6 +35,7 @@ from forgetmi.model.losses import base_loss
 from forgetmi.model.optimiser import TransformersAdamW
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.sharding import gather, shard, whole
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 
 Found = Iterator[tuple[str, Tensor]]
@@ -80,7 +81,9 @@ def one_step(model: ImageText, batch: Any, *, training: bool) -> Found:
     words = model.text_model.embed(batch.tokens).detach().requires_grad_()
     outputs = model(batch, text_inputs=words)
     yield from says(name, outputs, joint=True)
-    loss = base_loss(outputs, batch).total + 0.01 * sum(p.abs().sum() for p in model.parameters())
+    loss = base_loss(outputs, batch, task=GRADES).total + 0.01 * sum(
+        p.abs().sum() for p in model.parameters()
+    )
     named = [
         ("words", words),
         *((key, p) for key, p in model.named_parameters() if "word_embeddings" not in key),
@@ -174,7 +177,7 @@ def spread_steps(model: ImageText, batch: Any) -> Found:
     for make in (torch.optim.AdamW, TransformersAdamW):
         weights = [*model.img_model.parameters(), *model.text_model.parameters()]
         optimiser = make(weights, lr=1e-4)
-        base_loss(model(batch), batch).total.backward()
+        base_loss(model(batch), batch, task=GRADES).total.backward()
         norms = [
             whole(clip_grad_norm_(weights, 0.1)) for _ in range(2)
         ]  # the second is what clipping left

@@ -21,6 +21,7 @@ from forgetmi.model.class_losses import distillation
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.unlearning.loop import adamw
 from forgetmi.unlearning.losses import classification
@@ -54,7 +55,7 @@ def plain_distillation(small: Any, teacher: ImageText, *, seed: int, epochs: int
             for group in optimiser.param_groups:
                 group["lr"] = RECIPE.lr * RECIPE.lr_factor(step, epochs * len(loader))
             out, at = student(batch), torch.from_numpy(np.searchsorted(rows, batch.row.numpy()))
-            loss = base_loss(out, batch).total + (
+            loss = base_loss(out, batch, task=GRADES).total + (
                 distillation(out.image_logits, image[at], temperature=4.0)
                 + distillation(out.text_logits, text[at], temperature=4.0)
             )
@@ -86,8 +87,11 @@ def test_exposure_by_hand(small: Any, memorised: ImageText) -> None:
         batch_of(small, rows) for rows in (small.partition.forget[:5], small.partition.forget[5:8])
     )
     with torch.no_grad():
-        losses = [float(classification(memorised(batch), batch.label)) for batch in (one, two)]
-        found = float(exposure(memorised, iter([one, two]), 7))
+        losses = [
+            float(classification(memorised(batch), batch.label, task=GRADES))
+            for batch in (one, two)
+        ]
+        found = float(exposure(memorised, iter([one, two]), 7, task=GRADES))
     assert found == pytest.approx(1 / (7 * sum(losses) / 2), rel=1e-5)
 
 
@@ -135,7 +139,9 @@ def test_exposure_against_a_loop(
         losses.append(sum(each) / max(1, len(known)))
         first += len(part)
     slow = 1 / max(1e-3, batches * sum(losses) / len(losses))
-    assert float(exposure(model, iter(query), batches)) == pytest.approx(slow, rel=1e-9)  # type: ignore[arg-type]
+    assert float(exposure(model, iter(query), batches, task=GRADES)) == pytest.approx(
+        slow, rel=1e-9
+    )  # type: ignore[arg-type]
 
 
 def test_the_risk_gradient_raises_the_loss_on_the_forgotten(
@@ -144,19 +150,19 @@ def test_the_risk_gradient_raises_the_loss_on_the_forgotten(
     student = copy.deepcopy(memorised)
     query = batch_of(small, small.partition.forget)
     with torch.no_grad():
-        before = float(classification(student(query), query.label))
-    exposure(student, iter([query]), 1).backward()
+        before = float(classification(student(query), query.label, task=GRADES))
+    exposure(student, iter([query]), 1, task=GRADES).backward()
     with torch.no_grad():
         for parameter in student.parameters():
             if parameter.grad is not None:
                 parameter -= 1e-4 * parameter.grad / parameter.grad.norm().clamp(min=1e-12)
-        assert float(classification(student(query), query.label)) > before
+        assert float(classification(student(query), query.label, task=GRADES)) > before
 
 
 def test_the_query_leaves_statistics_and_mode_alone(small: Any) -> None:
     student = workflow.build(small.prepared.spec, seed=1).train()
     before = parameter_digest(student)
-    exposure(student, iter([batch_of(small, small.partition.forget)]), 1)
+    exposure(student, iter([batch_of(small, small.partition.forget)]), 1, task=GRADES)
     assert parameter_digest(student) == before
     assert all(module.training for module in student.modules())
 
@@ -165,7 +171,9 @@ def test_risk_keeps_the_student_uncertain_about_the_forgotten(small: Any, unlear
     query = batch_of(small, small.partition.forget)
     students = [unlearn(AFS(risk=risk, epochs=4), recipe=RECIPE).model for risk in (0.0, 50.0)]
     with torch.no_grad():
-        plain, pure = (float(classification(student(query), query.label)) for student in students)
+        plain, pure = (
+            float(classification(student(query), query.label, task=GRADES)) for student in students
+        )
     assert pure > plain
 
 

@@ -17,7 +17,7 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods import calibrated_consensus as ours
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.model.architecture import Architecture
-from forgetmi.model.head_space import centred_basis
+from forgetmi.model.head_space import centred_basis, class_units
 from forgetmi.model.image_text import ImageText
 from forgetmi.run import workflow
 from forgetmi.unlearning.teacher import frozen, tabulate
@@ -91,7 +91,7 @@ def slow_goal(
         label[sets.retain],
         centred(embedded(sets.validation)) @ basis,
         label[sets.validation],
-        classes=4,
+        units=class_units(4),
     )
     mean, rescaled = averaged(sets.forget)
     wanted = fitted.apply(centred(rescaled) @ basis, label[sets.forget], covariance=share) @ basis.T

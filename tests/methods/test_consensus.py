@@ -13,6 +13,7 @@ from forgetmi.core.errors import SpecError
 from forgetmi.data.noise import Perturbation
 from forgetmi.methods.consensus import Consensus
 from forgetmi.model.image_text import ImageText
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.unlearning import distillation
 from forgetmi.unlearning.context import Context
@@ -126,7 +127,7 @@ def context(small: Any, reads: frozenset[Any]) -> tuple[Context, GuardedLoaders]
     return Context(
         seed=0,
         reads=reads,
-        task="grades",
+        task=GRADES,
         _recipe=RECIPE,
         _fresh_model=lambda seed: workflow.build(small.prepared.spec, seed=seed),
         samples=loaders,

@@ -13,6 +13,7 @@ from forgetmi.core.errors import MethodError
 from forgetmi.methods.deep_clean import DeepClean, choose
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.net_module import branches
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.importance import squared_gradients
 from tests.unlearning.reading import loaders, training_loss
 
@@ -81,7 +82,8 @@ def test_outside_the_mask_everything_stays_and_inside_it_is_learned_again(
     done = unlearn(DeepClean(share=0.05, epochs=1, lr=1e-5, weight_decay=0.0), batch_size=1000)
     sets = loaders(small, "labels")
     forget, retain = (
-        squared_gradients(memorised, one, each="sample")[0] for one in (sets.forget, sets.retain)
+        squared_gradients(memorised, one, each="sample", task=GRADES)[0]
+        for one in (sets.forget, sets.retain)
     )
     masks, old, new = (
         choose(forget, retain, branches(memorised), share=0.05),

@@ -17,6 +17,7 @@ from forgetmi.data.noise import FALLBACK_NOISE, IMAGE_STD_GRID, TEXT_LEVEL_GRID,
 from forgetmi.methods.forget_mi import WEIGHTS, ForgetMI
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.unlearning import noise_calibration
 from forgetmi.unlearning import teacher as teachers
@@ -214,7 +215,7 @@ def test_calibration_matches_unseen_patients(
 ) -> None:
     monkeypatch.setattr(noise_calibration, "FEWEST", 1)
     loaders, teacher = sets(small), frozen(original)
-    std, level, found = noise_calibration.calibrate_noise(teacher, loaders, seed=5)
+    std, level, found = noise_calibration.calibrate_noise(teacher, loaders, seed=5, task=GRADES)
     target, records = found["target cross-entropy (image, text)"], small.prepared.records
     validation, forget = small.partition.validation, small.partition.forget
     slow = []
@@ -245,7 +246,9 @@ def test_calibration_matches_unseen_patients(
 
 def test_few_forgotten_images_fall_back(small: Any, original: ImageText) -> None:
     loaders = sets(small)
-    std, level, found = noise_calibration.calibrate_noise(frozen(original), loaders, seed=5)
+    std, level, found = noise_calibration.calibrate_noise(
+        frozen(original), loaders, seed=5, task=GRADES
+    )
     assert (std, level) == FALLBACK_NOISE
     assert found["noise"] == "fallback"
 

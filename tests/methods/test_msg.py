@@ -14,6 +14,7 @@ from forgetmi.core.errors import MethodError
 from forgetmi.methods.msg import MSG, afresh, layers, triangle
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initial_weights import initialise
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.importance import summed_gradient
 from tests.unlearning.reading import loaders
 
@@ -22,10 +23,10 @@ def test_exactly_the_shares_of_the_smallest_gradients_are_chosen(
     small: Any, memorised: ImageText
 ) -> None:
     sets = loaders(small, "labels")
-    masks = MSG(image_share=0.3, text_share=0.05).choose(memorised, sets)
+    masks = MSG(image_share=0.3, text_share=0.05).choose(memorised, sets, task=GRADES)
     like = np.sort(sets.retain.random(0, len(sets.forget.rows)))
     lost, held = (
-        summed_gradient(memorised, one.batches(rows))
+        summed_gradient(memorised, one.batches(rows), task=GRADES)
         for one, rows in ((sets.forget, sets.forget.rows), (sets.retain, like))
     )
     kernels = {
@@ -44,7 +45,7 @@ def test_exactly_the_shares_of_the_smallest_gradients_are_chosen(
 def test_chosen_weights_are_those_of_a_fresh_model_and_all_others_stay(
     small: Any, memorised: ImageText
 ) -> None:
-    masks = MSG().choose(memorised, loaders(small, "labels"))
+    masks = MSG().choose(memorised, loaders(small, "labels"), task=GRADES)
     student, fresh = copy.deepcopy(memorised), copy.deepcopy(memorised)
     afresh(student, masks, seed=77)
     initialise(fresh, seed=77)
@@ -68,7 +69,7 @@ def test_kept_weights_stay_where_their_factor_is_zero(
     small: Any, memorised: ImageText, unlearn: Any
 ) -> None:
     done = unlearn(MSG(kept=0.0, epochs=1))
-    masks = MSG().choose(memorised, loaders(small, "labels"))
+    masks = MSG().choose(memorised, loaders(small, "labels"), task=GRADES)
     old, new = memorised.state_dict(), done.model.state_dict()
     assert all(torch.equal(new[name][~mask], old[name][~mask]) for name, mask in masks.items())
     assert "img_model.fc1.weight" in done.trace.changed

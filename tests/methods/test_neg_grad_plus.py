@@ -15,6 +15,7 @@ from forgetmi.data.loaders import Loader
 from forgetmi.methods.neg_grad_plus import NegGradPlus
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.losses import classification
 
 
@@ -23,7 +24,7 @@ def test_classification_by_hand() -> None:
     text = torch.tensor([[0.0, 0.0], [0.0, math.log(7.0)], [9.0, 0.0]])
     expected = (-math.log(3 / 4) - math.log(1 / 2)) / 2 + (-math.log(1 / 2) - math.log(7 / 8)) / 2
     assert float(
-        classification(Outputs.image_text(image, text), torch.tensor([0, 1, -1]))
+        classification(Outputs.image_text(image, text), torch.tensor([0, 1, -1]), task=GRADES)
     ) == pytest.approx(expected)
 
 
@@ -42,7 +43,7 @@ def test_classification_against_a_loop(seed: int, labels: list[int], classes: in
             if label >= 0:
                 total -= math.log(math.exp(logits[label]) / sum(map(math.exp, logits))) / known
     assert float(
-        classification(Outputs.image_text(image, text), torch.tensor(labels))
+        classification(Outputs.image_text(image, text), torch.tensor(labels), task=GRADES)
     ) == pytest.approx(total, rel=1e-9)
 
 
@@ -55,8 +56,8 @@ def test_the_first_step_has_the_objective_of_the_formula(
         for rows in (small.partition.retain, small.partition.forget)
     )
     with torch.no_grad():
-        retain = float(base_loss(memorised(retained), retained).total)
-        forget = float(classification(memorised(forgotten), forgotten.label))
+        retain = float(base_loss(memorised(retained), retained, task=GRADES).total)
+        forget = float(classification(memorised(forgotten), forgotten.label, task=GRADES))
     assert done.trace.epochs == (
         {
             "retain": pytest.approx(0.7 * retain, rel=1e-5),

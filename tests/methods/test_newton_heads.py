@@ -14,8 +14,9 @@ from torch import Tensor
 from forgetmi.core.errors import MethodError
 from forgetmi.methods import newton_heads
 from forgetmi.methods.newton_heads import NewtonHeads
+from forgetmi.model.head_objectives import logistic
 from forgetmi.model.image_text import ImageText
-from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
+from forgetmi.unlearning.ridge_head import certified_epsilon, minimise, newton
 
 HEADS = {
     f"{layer}.{part}"

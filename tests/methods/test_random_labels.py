@@ -22,7 +22,7 @@ from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
 from forgetmi.model.random_label import random_label
-from forgetmi.model.tasks import GRADES
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.loop import training_loss
 from forgetmi.unlearning.losses import classification
 from forgetmi.unlearning.mixed import mixed
@@ -122,9 +122,11 @@ def test_the_first_losses_have_the_value_of_the_formula(
         "mixed": lambda: next(mixed(sets, retain, seed=5, epoch=0)).row[len(forget) :],
     }
     with torch.no_grad():
-        ce = float(classification(memorised(batch(forget)), drawn.label[: len(forget)]))
+        ce = float(
+            classification(memorised(batch(forget)), drawn.label[: len(forget)], task=GRADES)
+        )
         held = batch(order_of[order]().numpy())
-        base = float(base_loss(memorised(held), held).total)
+        base = float(base_loss(memorised(held), held, task=GRADES).total)
     whole = len(forget) + len(retain)
     share = (len(forget) / whole, len(retain) / whole) if order == "mixed" else (1, 1)
     assert done.trace.epochs == (

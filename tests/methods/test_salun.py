@@ -12,6 +12,7 @@ from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.methods.salun import SalUn
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.net_module import branches
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.importance import encoder_parameters, summed_gradient
 from forgetmi.unlearning.masks import largest_by_encoder
 from tests.unlearning.reading import loaders
@@ -37,7 +38,7 @@ def masks_of(
 ) -> dict[str, torch.Tensor]:
     forget = loaders(small, "labels").forget
     rows = forget.rows[::-1] if reverse else forget.rows
-    gradient = summed_gradient(model, forget.batches(rows))
+    gradient = summed_gradient(model, forget.batches(rows), task=GRADES)
     scores = {name: values.abs() for name, values in gradient.items()}
     return largest_by_encoder(scores, share, branches(model))
 

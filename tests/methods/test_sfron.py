@@ -16,6 +16,7 @@ from forgetmi.core.errors import MethodError
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.methods.sfron import SFRon, adaptive, weights
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.importance import squared_gradients
 from tests.unlearning.reading import loaders
 
@@ -50,11 +51,13 @@ def test_the_adaptive_loss_by_hand() -> None:
     w = [first**-0.5, second**-0.5]
     expected = (w[0] * first + w[1] * second) / sum(w)
     label = torch.tensor([0, 1, -1])
-    assert float(adaptive(logits, label, power=0.5)) == pytest.approx(expected, rel=1e-5)
-    assert float(adaptive(logits, label, power=0.0)) == pytest.approx(
+    assert float(adaptive(logits, label, power=0.5, task=GRADES)) == pytest.approx(
+        expected, rel=1e-5
+    )
+    assert float(adaptive(logits, label, power=0.0, task=GRADES)) == pytest.approx(
         (first + second) / 2, rel=1e-5
     )
-    assert float(adaptive(logits, torch.full((3,), -1), power=0.5)) == 0.0
+    assert float(adaptive(logits, torch.full((3,), -1), power=0.5, task=GRADES)) == 0.0
 
 
 @settings(max_examples=50, deadline=None)
@@ -78,14 +81,14 @@ def test_the_adaptive_loss_against_a_loop(
     slow = (
         sum(one ** (1 - power) for one in each) / sum(one**-power for one in each) if each else 0.0
     )
-    assert float(adaptive(logits, torch.tensor(labels), power=power)) == pytest.approx(
+    assert float(adaptive(logits, torch.tensor(labels), power=power, task=GRADES)) == pytest.approx(
         slow, rel=1e-9
     )
 
 
 def test_weights_carry_no_gradient_and_certain_samples_no_infinity() -> None:
     logits = torch.tensor([[200.0, 0.0], [0.0, 1.0]], requires_grad=True)
-    adaptive(logits, torch.tensor([0, 0]), power=0.5).backward()
+    adaptive(logits, torch.tensor([0, 0]), power=0.5, task=GRADES).backward()
     assert logits.grad is not None
     assert bool(torch.isfinite(logits.grad).all())
 
@@ -100,7 +103,8 @@ def test_a_climb_moves_only_the_mask_and_raises_the_loss_of_the_forgotten(
     assert done.trace.steps == 2
     sets = loaders(small, "labels", batch_size=1000)
     forget, retain = (
-        squared_gradients(memorised, one, each="batch")[0] for one in (sets.forget, sets.retain)
+        squared_gradients(memorised, one, each="batch", task=GRADES)[0]
+        for one in (sets.forget, sets.retain)
     )
     old, new, moved = memorised.state_dict(), done.model.state_dict(), 0
     for name in forget:

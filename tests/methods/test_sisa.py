@@ -19,6 +19,7 @@ from forgetmi.model.collect import collect
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.run.original_training import train_original
 from forgetmi.run.prepared import open_checkpoint, trained_rows
@@ -208,7 +209,7 @@ def test_the_log_survives_its_file_and_holds_the_model(
     log.save(tmp_path / "log.pt")
     again = SliceLog.load(tmp_path / "log.pt")
     assert equal(again, log)
-    rebuilt = again.ensemble(lambda own: workflow.build(small.prepared.spec, seed=own))
+    rebuilt = again.ensemble(lambda own: workflow.build(small.prepared.spec, seed=own), task=GRADES)
     assert parameter_digest(rebuilt) == parameter_digest(model)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from forgetmi.core.errors import MethodError
 from forgetmi.methods.ssd import SSD, dampen
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.importance import squared_gradients
 from tests.unlearning.reading import loaders
 
@@ -39,7 +40,8 @@ def test_no_weight_grows_and_the_others_stay(
     done = unlearn(SSD(alpha=2.0, each=each))
     sets = loaders(small, "labels")
     (forget, lost), (retain, held) = (
-        squared_gradients(memorised, one, each=each) for one in (sets.forget, sets.retain)
+        squared_gradients(memorised, one, each=each, task=GRADES)
+        for one in (sets.forget, sets.retain)
     )
     old, new = dict(memorised.named_parameters()), dict(done.model.named_parameters())
     moved = 0

@@ -20,6 +20,7 @@ from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
 from forgetmi.model.spec import ModelSpec
+from forgetmi.model.tasks.classes import GRADES
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(45)))
 
@@ -132,7 +133,7 @@ def test_weights_of_another_model_are_told_from_damage(stored: Path, spec: Model
     refused(stored, "was altered after it was written")
 
     # An ensemble's in place of a single model's.
-    model = Ensemble([build(spec, seed=0), build(spec, seed=1)])
+    model = Ensemble([build(spec, seed=0), build(spec, seed=1)], task=GRADES)
     save_file(
         {name: value.clone() for name, value in model.state_dict().items()},
         stored / "model.safetensors",

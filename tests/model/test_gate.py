@@ -12,6 +12,7 @@ from forgetmi.model.fit_gate import fit_gate
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.initialise import build
+from forgetmi.model.tasks.classes import GRADES
 
 pytestmark = pytest.mark.usefixtures("whole_gate")
 
@@ -88,7 +89,7 @@ def test_fit_changes_only_the_gate_and_repeats(spec, samples):
     before, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
     torch.manual_seed(1)
     untouched = torch.get_rng_state()
-    fit_gate(model, loader, seed=7, steps=20)
+    fit_gate(model, loader, seed=7, steps=20, task=GRADES)
     assert torch.equal(torch.get_rng_state(), untouched)
     assert [m.training for m in model.modules()] == modes
     changed = {
@@ -97,9 +98,9 @@ def test_fit_changes_only_the_gate_and_repeats(spec, samples):
     assert changed
     assert all(name.startswith("gate.") for name in changed)
     first = parameter_digest(model)
-    fit_gate(model, loader, seed=7, steps=20)
+    fit_gate(model, loader, seed=7, steps=20, task=GRADES)
     assert parameter_digest(model) == first
-    fit_gate(model, loader, seed=8, steps=20)
+    fit_gate(model, loader, seed=8, steps=20, task=GRADES)
     assert parameter_digest(model) != first
 
 
@@ -117,9 +118,9 @@ def test_fit_makes_the_label_readable(spec, samples):
 
     before, after = [], []
     for seed in range(4):  # one alone hangs on a few of 64 samples
-        fit_gate(model, loader, seed=seed, steps=0)
+        fit_gate(model, loader, seed=seed, steps=0, task=GRADES)
         before.append(probe())
-        fit_gate(model, loader, seed=seed, steps=300)
+        fit_gate(model, loader, seed=seed, steps=300, task=GRADES)
         after.append(probe())
     assert sum(after) > sum(before)
 
@@ -132,10 +133,10 @@ def test_unknown_labels_are_left_out(spec, samples):
     known.rows = known.rows[:8]
     known.epoch = lambda _: iter([known.all])
     mixed.epoch = lambda _: iter([mixed.all])
-    fit_gate(model, mixed, seed=0, steps=5)
+    fit_gate(model, mixed, seed=0, steps=5, task=GRADES)
     one = model.gate.fc2.weight.clone()
-    fit_gate(model, known, seed=0, steps=5)
+    fit_gate(model, known, seed=0, steps=5, task=GRADES)
     torch.testing.assert_close(one, model.gate.fc2.weight, rtol=1e-4, atol=1e-6)
     mixed.all.label[:] = -1
     with pytest.raises(MethodError, match="no row has a label"):
-        fit_gate(model, mixed, seed=0)
+        fit_gate(model, mixed, seed=0, task=GRADES)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import tomllib
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from forgetmi.core.registry import tasks
-from forgetmi.model.tasks import CLASSES, GRADES, Classes, training_task
+from forgetmi.core.task import TaskName
+from forgetmi.model.tasks.by_name import training_task
+from forgetmi.model.tasks.classes import CLASSES, GRADES, Classes
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -31,9 +33,13 @@ def made(target: str) -> Any:
 
 def test_each_task_has_two_halves_under_one_name() -> None:
     training, measuring = declared("forgetmi.tasks"), declared("forgetmi.task_measures")
-    assert training.keys() == measuring.keys() == {"classes", "grades"}
+    assert training.keys() == set(get_args(TaskName))
+    assert {"classes", "grades"} <= measuring.keys() <= training.keys()
     for name in training:
-        assert made(training[name]).name == made(measuring[name]).name == name
+        assert made(training[name]).name == name
+        assert training_task(name) == made(training[name])
+    for name in measuring:
+        assert made(measuring[name]).name == name
 
 
 def test_a_cohort_says_which_task_it_is() -> None:

@@ -16,6 +16,7 @@ from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.model.train import fit
 
 CLOCKS = ("seconds", "cpu_seconds")
@@ -47,6 +48,7 @@ def test_it_learns_and_leaves_eval_mode(spec, samples):
         Recipe(epochs=12, lr=1e-2, validate_every=1),
         seed=0,
         validation=samples(24, batch_size=8),
+        task=GRADES,
     )
     first, last = trace.epochs[0], trace.epochs[-1]
     assert last["loss"] < 0.7 * first["loss"]
@@ -64,7 +66,7 @@ def test_same_seed_is_bit_identical_and_the_global_generator_is_given_back(spec,
         model = build(spec, seed=0)
         torch.manual_seed(len(digests))
         before = torch.get_rng_state()
-        fit(model, samples(20, batch_size=8), Recipe(epochs=2), seed=seed)
+        fit(model, samples(20, batch_size=8), Recipe(epochs=2), seed=seed, task=GRADES)
         assert torch.equal(torch.get_rng_state(), before)
         digests.append(parameter_digest(model))
     assert digests[0] == digests[1] != digests[2]  # the seed reaches dropout
@@ -74,7 +76,7 @@ def test_same_seed_is_bit_identical_and_the_global_generator_is_given_back(spec,
 def test_resumed_equals_uninterrupted(spec, samples, tmp_path, done):
     recipe, loader = Recipe(epochs=4, lr=1e-2), samples(20, batch_size=8)
     whole = build(spec, seed=0)
-    expected = fit(whole, loader, recipe, seed=1, validation=loader)
+    expected = fit(whole, loader, recipe, seed=1, validation=loader, task=GRADES)
     file = tmp_path / "progress.pt"
     with pytest.raises(Interrupted):  # before epoch `done` is saved: it is run again
         fit(
@@ -85,15 +87,16 @@ def test_resumed_equals_uninterrupted(spec, samples, tmp_path, done):
             validation=loader,
             resume=file,
             progress=stop_after(done),
+            task=GRADES,
         )
     assert file.exists() == (done > 1)
     model = build(spec, seed=0)
-    trace = fit(model, loader, recipe, seed=1, validation=loader, resume=file)
+    trace = fit(model, loader, recipe, seed=1, validation=loader, resume=file, task=GRADES)
     assert parameter_digest(model) == parameter_digest(whole)
     assert timeless(trace) == timeless(expected)
     again = build(spec, seed=0)
     assert (
-        fit(again, loader, recipe, seed=1, validation=loader, resume=file) == trace
+        fit(again, loader, recipe, seed=1, validation=loader, resume=file, task=GRADES) == trace
     )  # nothing left to do
     assert parameter_digest(again) == parameter_digest(whole)
     assert [path.name for path in tmp_path.iterdir()] == ["progress.pt"]
@@ -101,7 +104,7 @@ def test_resumed_equals_uninterrupted(spec, samples, tmp_path, done):
 
 def test_foreign_or_damaged_progress_is_refused(spec, samples, tmp_path):
     file, loader = tmp_path / "progress.pt", samples(12, batch_size=6)
-    fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file)
+    fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file, task=GRADES)
     for model_seed, seed, recipe, source in (
         (1, 0, Recipe(epochs=1), loader),
         (0, 1, Recipe(epochs=1), loader),
@@ -109,17 +112,24 @@ def test_foreign_or_damaged_progress_is_refused(spec, samples, tmp_path):
         (0, 0, Recipe(epochs=1), samples(18, batch_size=9)),
     ):
         with pytest.raises(CheckpointError, match="of another run"):
-            fit(build(spec, seed=model_seed), source, recipe, seed=seed, resume=file)
+            fit(build(spec, seed=model_seed), source, recipe, seed=seed, resume=file, task=GRADES)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="cannot be read"):
-        fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file)
+        fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file, task=GRADES)
 
 
 def test_progress_file_is_never_unpickled(spec, samples, tmp_path):
     file = tmp_path / "progress.pt"
     torch.save({"key": Recipe, "done": 0, "state": {}}, file)
     with pytest.raises(CheckpointError, match="UnpicklingError"):
-        fit(build(spec, seed=0), samples(12, batch_size=6), Recipe(epochs=1), seed=0, resume=file)
+        fit(
+            build(spec, seed=0),
+            samples(12, batch_size=6),
+            Recipe(epochs=1),
+            seed=0,
+            resume=file,
+            task=GRADES,
+        )
 
 
 def test_epoch_loop_gives_the_generator_back_when_closed():
@@ -152,26 +162,32 @@ def test_a_resumed_loop_counts_what_it_cost_before(tmp_path, metered):
 def test_divergence_stops_at_once(spec, samples):
     model = build(spec, seed=0)
     with pytest.raises(MethodError, match=r"diverged at step \d+ .*learning rate 1e\+30"):
-        fit(model, samples(20, batch_size=5), Recipe(epochs=3, lr=1e30, warmup=0, decay=0), seed=0)
+        fit(
+            model,
+            samples(20, batch_size=5),
+            Recipe(epochs=3, lr=1e30, warmup=0, decay=0),
+            seed=0,
+            task=GRADES,
+        )
     poisoned = samples(20, batch_size=5)
     poisoned.all.image[:] = float("nan")
     model = build(spec, seed=0)
     before = {name: p.clone() for name, p in model.named_parameters()}
     with pytest.raises(MethodError, match="diverged at step 0"):
-        fit(model, poisoned, Recipe(), seed=0)
+        fit(model, poisoned, Recipe(), seed=0, task=GRADES)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
 def test_single_sample_and_empty_batches_are_refused(spec, samples):
     with pytest.raises(MethodError, match="avoid_single=True"):
-        fit(build(spec, seed=0), samples(9, batch_size=4), Recipe(epochs=1), seed=0)
+        fit(build(spec, seed=0), samples(9, batch_size=4), Recipe(epochs=1), seed=0, task=GRADES)
     with pytest.raises(MethodError, match="no training rows"):
-        fit(build(spec, seed=0), samples(0, batch_size=4), Recipe(epochs=1), seed=0)
+        fit(build(spec, seed=0), samples(0, batch_size=4), Recipe(epochs=1), seed=0, task=GRADES)
 
 
 def test_zero_epochs_change_nothing(spec, samples):
     model = build(spec, seed=0)
-    trace = fit(model, samples(8, batch_size=4), Recipe(epochs=0), seed=0)
+    trace = fit(model, samples(8, batch_size=4), Recipe(epochs=0), seed=0, task=GRADES)
     assert trace.epochs == ()
     assert parameter_digest(model) == parameter_digest(build(spec, seed=0))
 
@@ -192,9 +208,9 @@ def test_one_step_equals_adamw_by_hand(spec, samples):
     )
     model = build(replace(spec, text=text), seed=0)
     twin = copy.deepcopy(model).train()
-    fit(model, loader, recipe, seed=0)
+    fit(model, loader, recipe, seed=0, task=GRADES)
     batch = next(iter(loader.epoch(0)))
-    base_loss(twin(batch), batch, ranking_weight=0.3).total.backward()
+    base_loss(twin(batch), batch, ranking_weight=0.3, task=GRADES).total.backward()
     moved = {n: p for n, p in twin.named_parameters() if not n.startswith("gate.")}
     norm = math.sqrt(sum(float(p.grad.double().square().sum()) for p in moved.values()))
     assert norm > 0.01
@@ -216,7 +232,7 @@ def test_accumulated_gradients_are_averaged(spec, samples):
     recipe = Recipe(epochs=1, lr=1e-3, accumulation=2, warmup=0, decay=0, clip=0)
     model = build(replace(spec, text=text), seed=0)
     twin = copy.deepcopy(model).train()
-    trace = fit(model, loader, recipe, seed=0)
+    trace = fit(model, loader, recipe, seed=0, task=GRADES)
     assert trace.total("steps") == 3
     optimiser = torch.optim.AdamW(
         [p for n, p in twin.named_parameters() if not n.startswith("gate.")],
@@ -226,7 +242,9 @@ def test_accumulated_gradients_are_averaged(spec, samples):
     batches = list(loader.epoch(0))
     for pair in (batches[:2], batches[2:4], batches[4:]):
         optimiser.zero_grad()
-        sum(base_loss(twin(batch), batch).total / len(pair) for batch in pair).backward()
+        sum(
+            base_loss(twin(batch), batch, task=GRADES).total / len(pair) for batch in pair
+        ).backward()
         optimiser.step()
     for name, p in model.named_parameters():
         torch.testing.assert_close(p, twin.get_parameter(name), rtol=1e-4, atol=1e-5)
@@ -246,7 +264,7 @@ def test_frozen_parameters_do_not_move(spec, samples):
     model = build(spec, seed=0)
     model.img_model.conv1.requires_grad_(False)
     before = model.img_model.conv1.weight.clone()
-    fit(model, samples(8, batch_size=4), Recipe(epochs=1), seed=0)
+    fit(model, samples(8, batch_size=4), Recipe(epochs=1), seed=0, task=GRADES)
     assert torch.equal(model.img_model.conv1.weight, before)
 
 
@@ -255,9 +273,9 @@ def test_bf16_trains_close_to_fp32(spec, samples):
     for bf16 in (False, True):
         model = build(spec, seed=0)
         losses.append(
-            fit(model, samples(16, batch_size=8), Recipe(epochs=3, bf16=bf16), seed=0).epochs[-1][
-                "loss"
-            ]
+            fit(
+                model, samples(16, batch_size=8), Recipe(epochs=3, bf16=bf16), seed=0, task=GRADES
+            ).epochs[-1]["loss"]
         )
         assert all(p.dtype == torch.float32 for p in model.parameters())
     assert losses[0] != losses[1]
@@ -285,19 +303,26 @@ class Watcher:
 def test_observers_see_every_step_and_change_nothing(spec, samples):
     watcher, loader = Watcher(), samples(12, batch_size=4)
     watched, plain = build(spec, seed=0), build(spec, seed=0)
-    fit(watched, loader, Recipe(epochs=2), seed=0, observers=[watcher])
-    fit(plain, loader, Recipe(epochs=2), seed=0)
+    fit(watched, loader, Recipe(epochs=2), seed=0, observers=[watcher], task=GRADES)
+    fit(plain, loader, Recipe(epochs=2), seed=0, task=GRADES)
     assert parameter_digest(watched) == parameter_digest(plain)
     assert len(watcher.moves) == 6
     assert min(watcher.moves) > 0
     assert sorted(watcher.rows) == sorted([*range(12)] * 2)
     with pytest.raises(MethodError, match="watched training"):
-        fit(plain, loader, Recipe(epochs=1, accumulation=2), seed=0, observers=[watcher])
+        fit(
+            plain,
+            loader,
+            Recipe(epochs=1, accumulation=2),
+            seed=0,
+            observers=[watcher],
+            task=GRADES,
+        )
 
 
 def test_observers_are_resumed_with_the_training(spec, samples, tmp_path):
     whole, first, second, loader = Watcher(), Watcher(), Watcher(), samples(12, batch_size=4)
-    fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[whole])
+    fit(build(spec, seed=0), loader, Recipe(epochs=3), seed=0, observers=[whole], task=GRADES)
 
     def stop(done, total):
         if done == 2:
@@ -312,6 +337,7 @@ def test_observers_are_resumed_with_the_training(spec, samples, tmp_path):
             observers=[first],
             resume=tmp_path / "x",
             progress=stop,
+            task=GRADES,
         )
     fit(
         build(spec, seed=0),
@@ -320,6 +346,7 @@ def test_observers_are_resumed_with_the_training(spec, samples, tmp_path):
         seed=0,
         observers=[second],
         resume=tmp_path / "x",
+        task=GRADES,
     )
     assert (second.moves, second.rows) == (whole.moves, whole.rows)
 
@@ -334,6 +361,7 @@ def test_looks_at_validation_patients_change_nothing(spec, samples):
             Recipe(epochs=3, validate_every=every),
             seed=0,
             validation=samples(6, batch_size=3),
+            task=GRADES,
         )
         found[every] = (
             parameter_digest(model),
@@ -356,9 +384,9 @@ def test_validation_without_labels_or_with_one_class_is_none_not_a_number(spec, 
     unknown.all.label[:] = -1
     single.all.label[:] = 2
     model = build(spec, seed=0)
-    epoch = fit(model, loader, Recipe(epochs=1), seed=0, validation=unknown).epochs[0]
+    epoch = fit(model, loader, Recipe(epochs=1), seed=0, validation=unknown, task=GRADES).epochs[0]
     assert (epoch["validation_loss"], epoch["validation_auc_image"]) == (None, None)
-    epoch = fit(model, loader, Recipe(epochs=1), seed=0, validation=single).epochs[0]
+    epoch = fit(model, loader, Recipe(epochs=1), seed=0, validation=single, task=GRADES).epochs[0]
     assert epoch["validation_loss"] > 0
     assert epoch["validation_auc_text"] is None
 
@@ -372,7 +400,7 @@ def test_recipe_lists_all_faults():
 def test_one_flipped_bit_of_the_progress_is_refused(spec, samples, tmp_path):
     file, loader = tmp_path / "progress.pt", samples(12, batch_size=6)
     model = build(spec, seed=0)
-    fit(model, loader, Recipe(epochs=1), seed=0, resume=file)
+    fit(model, loader, Recipe(epochs=1), seed=0, resume=file, task=GRADES)
 
     # A bit in the numbers of a weight, which the format itself does not check.
     content = bytearray(file.read_bytes())
@@ -380,4 +408,4 @@ def test_one_flipped_bit_of_the_progress_is_refused(spec, samples, tmp_path):
     content[content.index(weights) + 10] ^= 1
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match="changed after it was written"):
-        fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file)
+        fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file, task=GRADES)

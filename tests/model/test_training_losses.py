@@ -13,7 +13,8 @@ from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.heads import added
 from forgetmi.model.class_losses import cross_entropy
 from forgetmi.model.losses import base_loss, base_loss_names, ranking_loss
-from forgetmi.model.tasks import CLASSES, GRADES, training_task
+from forgetmi.model.tasks.by_name import training_task
+from forgetmi.model.tasks.classes import CLASSES, GRADES
 
 ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "ranking_loss.json"
 
@@ -84,6 +85,7 @@ def test_ranking_equals_the_release(kind):
             torch.tensor(case["labels"]).long(),
             torch.tensor(case["report_id"]),
             similarity=kind,
+            task=GRADES,
         )
         expected = case["expected"][kind]
         assert float(loss.detach()) == pytest.approx(expected["total"], rel=1e-5, abs=1e-6), case[
@@ -128,17 +130,19 @@ def test_base_loss_adds_its_parts():
     label, study = torch.tensor([0, 1, -1]), torch.arange(3)
     z_i, z_t, l_i, l_t = torch.randn(3, 5), torch.randn(3, 5), torch.randn(3, 4), torch.randn(3, 4)
     batch = Batch.image_text(torch.empty(3), torch.empty(3), torch.empty(3), label, study, study)
-    loss = base_loss(Outputs.image_text(l_i, l_t, z_i, z_t), batch, ranking_weight=0.25)
+    loss = base_loss(
+        Outputs.image_text(l_i, l_t, z_i, z_t), batch, ranking_weight=0.25, task=GRADES
+    )
     assert float(loss.heads["image"]) == float(cross_entropy(l_i, label))
     assert float(loss.heads["text"]) == float(cross_entropy(l_t, label))
-    assert float(loss.ranking) == float(ranking_loss(z_i, z_t, label, study))
+    assert float(loss.ranking) == float(ranking_loss(z_i, z_t, label, study, task=GRADES))
     assert float(loss.total) == pytest.approx(
         float(added(loss.heads) + 0.25 * loss.ranking), rel=1e-6
     )
 
     # Without embeddings, or with such as cannot be compared, nothing is ranked
     for embeddings in ((None, None), (z_i, None), (z_i, z_t[:, :2])):
-        bare = base_loss(Outputs.image_text(l_i, l_t, *embeddings), batch)
+        bare = base_loss(Outputs.image_text(l_i, l_t, *embeddings), batch, task=GRADES)
         assert float(bare.ranking) == 0
         assert float(bare.total) == float(added(loss.heads))
 
@@ -150,15 +154,19 @@ def test_base_loss_of_one_and_of_three_heads():
     embedding = {name: torch.randn(3, 5) for name in logits}
     batch = Batch({}, label, study, study)
 
-    three = base_loss(Outputs(logits, embedding), batch)
+    three = base_loss(Outputs(logits, embedding), batch, task=GRADES)
     pairs = [("image", "text"), ("image", "table"), ("text", "table")]
-    rankings = [ranking_loss(embedding[a], embedding[b], label, study) for a, b in pairs]
+    rankings = [
+        ranking_loss(embedding[a], embedding[b], label, study, task=GRADES) for a, b in pairs
+    ]
     heads = [cross_entropy(logits[name], label) for name in logits]
     assert float(three.total) == pytest.approx(float(sum(heads) + sum(rankings)), rel=1e-6)
     assert base_loss_names(three.heads) == ("loss", "image", "text", "table", "ranking")
     assert len(three.stacked()) == 5
 
     # A single modality has nothing to be ranked against.
-    one = base_loss(Outputs({"table": logits["table"]}, {"table": embedding["table"]}), batch)
+    one = base_loss(
+        Outputs({"table": logits["table"]}, {"table": embedding["table"]}), batch, task=GRADES
+    )
     assert float(one.total) == float(cross_entropy(logits["table"], label))
     assert float(one.ranking) == 0.0

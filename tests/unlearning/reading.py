@@ -8,6 +8,7 @@ import torch
 
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.losses import base_loss
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.loaders import GuardedLoaders
 
 
@@ -28,4 +29,4 @@ def loaders(small: Any, *reads: str, batch_size: int = 16, seed: int = 5) -> Gua
 def training_loss(small: Any, model: ImageText, *, seed: int = 5) -> float:
     """On all retained as one batch, in the order of epoch 0, because its ranking loss depends on neighbours."""
     batch = next(loaders(small, "labels", batch_size=1000, seed=seed).retain.epoch(0))
-    return float(base_loss(model(batch), batch).total)
+    return float(base_loss(model(batch), batch, task=GRADES).total)

@@ -14,7 +14,7 @@ from torch import nn
 
 from forgetmi.data.loaders import Loader
 from forgetmi.data.noise import Perturbation, augmentation
-from forgetmi.model.head_space import HeadSpace, centred_basis
+from forgetmi.model.head_space import centred_basis, class_space
 from forgetmi.model.initialise import build
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations, mean_embedding
 from forgetmi.unlearning.loaders import GuardedLoader
@@ -101,7 +101,7 @@ def test_head_space_reaches_the_coordinates_asked_for(seed: int, classes: int) -
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.normal_(generator=draw)
-    space = HeadSpace(head)
+    space = class_space(head)
     near = torch.randn(5, 12, generator=draw, dtype=torch.float64)
     wanted = torch.randn(5, classes - 1, generator=draw, dtype=torch.float64).numpy()
     found = space.embedding(near, wanted)
@@ -118,5 +118,5 @@ def test_head_space_leaves_an_embedding_that_is_there_already() -> None:
     head = nn.Linear(8, 4)
     near = torch.randn(6, 8, generator=torch.Generator().manual_seed(2))
     assert torch.allclose(
-        HeadSpace(head).embedding(near, HeadSpace(head).coordinates(near)), near, atol=1e-6
+        class_space(head).embedding(near, class_space(head).coordinates(near)), near, atol=1e-6
     )

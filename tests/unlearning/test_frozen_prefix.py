@@ -12,6 +12,7 @@ from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.eu_k import EUk
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.run import workflow
 from forgetmi.run.prepared import Prepared
 from forgetmi.unlearning.context import Context
@@ -132,7 +133,7 @@ def test_the_larger_part_is_given_up_first(small: Any, deeper: Prepared) -> None
         context = Context(
             seed=0,
             reads=frozenset(),
-            task="grades",
+            task=GRADES,
             _recipe=Recipe(),
             _fresh_model=lambda seed: workflow.build(deeper.spec, seed=seed),
         )

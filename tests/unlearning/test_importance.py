@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.errors import MethodError
 from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.importance import encoder_parameters, squared_gradients, summed_gradient
 from tests.unlearning.reading import loaders
 
@@ -38,8 +39,8 @@ def slow(model: ImageText, small: Any, rows: Any) -> list[dict[str, Tensor]]:
 def test_of_single_samples_and_their_sum(small: Any, memorised: ImageText) -> None:
     forget = loaders(small, "labels").forget
     gradients = slow(memorised, small, forget.rows)
-    squares, count = squared_gradients(memorised, forget, each="sample")
-    total = summed_gradient(memorised, forget.batches(forget.rows))
+    squares, count = squared_gradients(memorised, forget, each="sample", task=GRADES)
+    total = summed_gradient(memorised, forget.batches(forget.rows), task=GRADES)
     assert count == len(forget.rows)
     assert set(squares) == set(total) == set(encoder_parameters(memorised))
     for name in squares:
@@ -53,8 +54,8 @@ def test_of_single_samples_and_their_sum(small: Any, memorised: ImageText) -> No
 
 def test_of_batches_is_the_square_of_the_mean(small: Any, memorised: ImageText) -> None:
     forget = loaders(small, "labels", batch_size=1000).forget
-    squares, count = squared_gradients(memorised, forget, each="batch")
-    total = summed_gradient(memorised, forget.batches(forget.rows))
+    squares, count = squared_gradients(memorised, forget, each="batch", task=GRADES)
+    total = summed_gradient(memorised, forget.batches(forget.rows), task=GRADES)
     assert count == 1
     for name in squares:
         assert torch.allclose(
@@ -65,14 +66,15 @@ def test_of_batches_is_the_square_of_the_mean(small: Any, memorised: ImageText) 
 def test_batches_of_one_are_single_samples(small: Any, memorised: ImageText) -> None:
     forget = loaders(small, "labels", batch_size=1).forget
     one, other = (
-        squared_gradients(memorised, forget, each=each)[0] for each in ("batch", "sample")
+        squared_gradients(memorised, forget, each=each, task=GRADES)[0]
+        for each in ("batch", "sample")
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_the_model_is_left_alone(small: Any, memorised: ImageText) -> None:
     before = parameter_digest(memorised)
-    squared_gradients(memorised.train(), loaders(small, "labels").forget, each="batch")
+    squared_gradients(memorised.train(), loaders(small, "labels").forget, each="batch", task=GRADES)
     assert memorised.training
     assert parameter_digest(memorised.eval()) == before
     assert all(p.grad is None for p in memorised.parameters())
@@ -81,6 +83,6 @@ def test_the_model_is_left_alone(small: Any, memorised: ImageText) -> None:
 def test_sets_without_labels_are_refused(small: Any, memorised: ImageText) -> None:
     forget = loaders(small).forget
     with pytest.raises(MethodError, match="no sample of a set has a label"):
-        squared_gradients(memorised, forget, each="sample")
+        squared_gradients(memorised, forget, each="sample", task=GRADES)
     with pytest.raises(MethodError, match="no sample of a set has a label"):
-        summed_gradient(memorised, forget.epoch(0))
+        summed_gradient(memorised, forget.epoch(0), task=GRADES)

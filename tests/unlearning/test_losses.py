@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from forgetmi.core.batch import Outputs
 from forgetmi.core.errors import MethodError
 from forgetmi.model.class_losses import cross_entropy, distillation
+from forgetmi.model.tasks.classes import GRADES
 from forgetmi.unlearning.loop import embeddings, side_by_side, unimodal
 from forgetmi.unlearning.losses import (
     away,
@@ -111,16 +112,18 @@ def test_heads_are_added_whatever_their_number() -> None:
     for heads in (("table",), ("image", "text"), ("image", "text", "table")):
         out = Outputs({name: logits[name] for name in heads})
         alone = [cross_entropy(logits[name], label) for name in heads]
-        assert float(classification(out, label)) == pytest.approx(float(sum(alone)), rel=1e-6)
+        assert float(classification(out, label, task=GRADES)) == pytest.approx(
+            float(sum(alone)), rel=1e-6
+        )
 
         taught = [
             distillation(logits[name], teacher.logits[name], temperature=2.0) for name in heads
         ]
-        found = head_distillation(out, teacher, temperature=2.0)
+        found = head_distillation(out, teacher, temperature=2.0, task=GRADES)
         assert float(found) == pytest.approx(float(sum(taught)), rel=1e-6)
 
     with pytest.raises(MethodError, match="no other head"):
-        head_distillation(Outputs({"other": logits["image"]}), teacher)
+        head_distillation(Outputs({"other": logits["image"]}), teacher, task=GRADES)
 
 
 def test_embeddings_side_by_side_leave_out_the_joint_one() -> None:

@@ -11,7 +11,7 @@ from scipy.linalg import sqrtm
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.model.head_space import centred_basis
+from forgetmi.model.head_space import centred_basis, class_units
 from forgetmi.unlearning.transport import Transport, fit_transport, gaussian_map
 
 CLASSES = 4
@@ -110,7 +110,7 @@ def test_fit_against_a_slow_oracle(seed: int, prior: float) -> None:
     members, label = samples(seed, "members")
     validation, validation_label = samples(seed, "validation", rows=48)
     found = fit_transport(
-        members, label, validation, validation_label, classes=CLASSES, prior=prior
+        members, label, validation, validation_label, units=class_units(CLASSES), prior=prior
     )
     shift, matrix = slow(members, label, validation, validation_label, prior)
     assert np.allclose(found.shift, shift)
@@ -123,7 +123,7 @@ def test_members_take_the_means_and_the_covariance_of_the_validation(seed: int) 
     members, label = samples(seed, "members")
     validation, validation_label = samples(seed, "validation", rows=48, spread=0.3)
     moved = fit_transport(
-        members, label, validation, validation_label, classes=CLASSES, prior=0
+        members, label, validation, validation_label, units=class_units(CLASSES), prior=0
     ).apply(members, label)
     pooled = []
     for points, labels in ((moved, label), (validation, validation_label)):
@@ -140,14 +140,14 @@ def test_members_take_the_means_and_the_covariance_of_the_validation(seed: int) 
 def test_equal_sets_leave_every_point_where_it_is(seed: int, prior: float, share: float) -> None:
     points, label = samples(seed, "members")
     other, other_label = samples(seed, "others", rows=12)
-    found = fit_transport(points, label, points, label, classes=CLASSES, prior=prior)
+    found = fit_transport(points, label, points, label, units=class_units(CLASSES), prior=prior)
     assert np.allclose(found.apply(other, other_label, covariance=share), other, atol=1e-9)
 
 
 def test_without_covariance_each_class_is_only_shifted() -> None:
     members, label = samples(1, "members")
     validation, validation_label = samples(1, "validation", rows=48)
-    found = fit_transport(members, label, validation, validation_label, classes=CLASSES)
+    found = fit_transport(members, label, validation, validation_label, units=class_units(CLASSES))
     assert np.allclose(found.apply(members, label, covariance=0) - members, found.shift[label])
     half = (
         found.apply(members, label, covariance=0) + found.apply(members, label, covariance=1)
@@ -159,8 +159,10 @@ def test_a_class_without_validation_samples_takes_the_common_shift() -> None:
     members, label = samples(2, "members")
     validation, validation_label = samples(2, "validation", rows=48)
     rest = validation_label != 3
-    found = fit_transport(members, label, validation[rest], validation_label[rest], classes=CLASSES)
-    assert np.allclose(found.shift[3], found.common * centred_basis(CLASSES)[3])
+    found = fit_transport(
+        members, label, validation[rest], validation_label[rest], units=class_units(CLASSES)
+    )
+    assert np.allclose(found.shift[3], found.common[0] * centred_basis(CLASSES)[3])
     assert found.rows.tolist() == [12, 12, 12, 0]
 
 
@@ -176,7 +178,9 @@ def test_the_fewer_validation_samples_the_closer_to_the_common_shift() -> None:
         same[validation_label == 2] = validation[validation_label == 2].mean(
             0
         )  # every draw of the class has the same mean
-        found = fit_transport(members, label, same[some], validation_label[some], classes=CLASSES)
+        found = fit_transport(
+            members, label, same[some], validation_label[some], units=class_units(CLASSES)
+        )
         own = same[validation_label == 2][0] - members[label == 2].mean(0)
         off.append(float(np.linalg.norm(found.shift[2] - own)))
     assert off[0] > off[1] > off[2] > 0
@@ -185,9 +189,13 @@ def test_the_fewer_validation_samples_the_closer_to_the_common_shift() -> None:
 def test_the_common_shift_is_found_where_there_is_one() -> None:
     members, label = samples(4, "members")
     found = fit_transport(
-        members, label, members - 1.7 * centred_basis(CLASSES)[label], label, classes=CLASSES
+        members,
+        label,
+        members - 1.7 * centred_basis(CLASSES)[label],
+        label,
+        units=class_units(CLASSES),
     )
-    assert found.common == pytest.approx(-1.7)
+    assert found.common[0] == pytest.approx(-1.7)
     assert np.allclose(found.shift, -1.7 * centred_basis(CLASSES))
     assert np.allclose(found.matrix, np.eye(3), atol=1e-7)
 
@@ -196,31 +204,33 @@ def test_a_class_without_members_is_only_shifted() -> None:
     members, label = samples(5, "members")
     validation, validation_label = samples(5, "validation", rows=48)
     rest = label != 1
-    found = fit_transport(members[rest], label[rest], validation, validation_label, classes=CLASSES)
+    found = fit_transport(
+        members[rest], label[rest], validation, validation_label, units=class_units(CLASSES)
+    )
     point = np.array([[1.0, -2.0, 0.5]])
     assert np.allclose(
-        found.apply(point, np.array([1])) - point, found.common * centred_basis(CLASSES)[1]
+        found.apply(point, np.array([1])) - point, found.common[0] * centred_basis(CLASSES)[1]
     )
 
 
 def test_a_point_without_a_label_stays() -> None:
     members, label = samples(6, "members")
     validation, validation_label = samples(6, "validation", rows=48)
-    found = fit_transport(members, label, validation, validation_label, classes=CLASSES)
+    found = fit_transport(members, label, validation, validation_label, units=class_units(CLASSES))
     assert np.array_equal(found.apply(members[:3], np.full(3, -1)), members[:3])
 
 
 def test_samples_without_a_label_are_left_out() -> None:
     members, label = samples(7, "members")
     validation, validation_label = samples(7, "validation", rows=48)
-    found = fit_transport(members, label, validation, validation_label, classes=CLASSES)
+    found = fit_transport(members, label, validation, validation_label, units=class_units(CLASSES))
     more = np.full((5, 3), 1e6)
     again = fit_transport(
         np.concatenate([members, more]),
         np.append(label, np.full(5, -1)),
         np.concatenate([validation, more]),
         np.append(validation_label, np.full(5, -1)),
-        classes=CLASSES,
+        units=class_units(CLASSES),
     )
     assert np.array_equal(found.shift, again.shift)
     assert np.array_equal(found.matrix, again.matrix)
@@ -230,11 +240,15 @@ def test_one_validation_sample_a_class_gives_no_covariance_map() -> None:
     members, label = samples(8, "members")
     validation, validation_label = samples(8, "validation", rows=4)
     assert np.allclose(
-        fit_transport(members, label, validation, validation_label, classes=CLASSES).matrix,
+        fit_transport(
+            members, label, validation, validation_label, units=class_units(CLASSES)
+        ).matrix,
         np.eye(3),
         atol=1e-7,
     )
-    few = fit_transport(members[:4], label[:4], *samples(8, "validation", rows=48), classes=CLASSES)
+    few = fit_transport(
+        members[:4], label[:4], *samples(8, "validation", rows=48), units=class_units(CLASSES)
+    )
     assert np.allclose(few.matrix, np.eye(3), atol=1e-7)
 
 
@@ -249,7 +263,7 @@ def test_few_validation_samples_are_regularised() -> None:
     flat, steady = (
         np.linalg.eigvalsh(
             fit_transport(
-                members, label, validation, label[:5], classes=CLASSES, prior=prior
+                members, label, validation, label[:5], units=class_units(CLASSES), prior=prior
             ).matrix
         )
         for prior in (0.0, 5.0)
@@ -267,7 +281,7 @@ def test_one_class_alone() -> None:
         label[label == 2],
         validation[validation_label == 2],
         validation_label[validation_label == 2],
-        classes=CLASSES,
+        units=class_units(CLASSES),
         prior=0,
     )
     moved = found.apply(members[label == 2], label[label == 2])
@@ -285,7 +299,7 @@ def test_nothing_in_common_is_refused(mine: list[int], theirs: list[int]) -> Non
             np.array(mine),
             np.zeros((len(theirs), 3)),
             np.array(theirs, np.int64),
-            classes=CLASSES,
+            units=class_units(CLASSES),
         )
 
 
@@ -293,7 +307,11 @@ def test_it_does_not_depend_on_the_order_of_the_samples() -> None:
     members, label = samples(11, "members")
     validation, validation_label = samples(11, "validation", rows=48)
     order = numpy_generator(0, "order").permutation(len(label))
-    one: Transport = fit_transport(members, label, validation, validation_label, classes=CLASSES)
-    two = fit_transport(members[order], label[order], validation, validation_label, classes=CLASSES)
+    one: Transport = fit_transport(
+        members, label, validation, validation_label, units=class_units(CLASSES)
+    )
+    two = fit_transport(
+        members[order], label[order], validation, validation_label, units=class_units(CLASSES)
+    )
     assert np.allclose(one.shift, two.shift)
     assert np.allclose(one.matrix, two.matrix)

@@ -1,40 +1,60 @@
-"""Which labels are known: the only place that knows how an unknown one is written."""
+"""Which labels are known: the only place that knows how an unknown one is written.
+
+A class is unknown where it is -1; a value or a finding where it is NaN. Both functions take arrays and tensors.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 
-Bools = npt.NDArray[np.bool_]
-
-
-def known(label: npt.NDArray[Any]) -> Bools:
+def known(label: Any) -> Any:
     """Whether each row's label is known: a class other than -1, a number other than NaN, or any finding known.
 
     Args:
         label: Int64[n] classes, -1 = unknown; Float32[n] values or Float32[n, f] findings, NaN = unknown.
 
     Returns:
-        Bool[n].
+        Bool[n], an array or a tensor as the labels are.
 
     Examples:
+        >>> import numpy as np
         >>> known(np.array([2, -1])).tolist()
         [True, False]
         >>> known(np.array([[0.0, np.nan], [np.nan, np.nan]])).tolist()
         [True, False]
     """
     each = known_cells(label)
-    return each if each.ndim == 1 else each.any(axis=1)
+    return each if each.ndim == 1 else each.any(1)
 
 
-def known_cells(label: npt.NDArray[Any]) -> Bools:
+def known_cells(label: Any) -> Any:
     """Whether each single label is known, in the shape of the labels: of findings, one by one.
 
     Examples:
+        >>> import numpy as np
         >>> known_cells(np.array([[0.0, np.nan], [np.nan, np.nan]])).tolist()
         [[True, False], [False, False]]
     """
-    label = np.asarray(label)
-    return np.isfinite(label) if label.dtype.kind == "f" else label >= 0
+    # A number that is not equal to itself is none; -1 is a value like others where labels are numbers
+    if _is_number(label):
+        return label == label
+    return label >= 0
+
+
+def all_unknown(label: Any) -> Any:
+    """Labels of the same form, all unknown.
+
+    Examples:
+        >>> import numpy as np
+        >>> all_unknown(np.array([2, 0])).tolist(), all_unknown(np.array([0.5])).tolist()
+        ([-1, -1], [nan])
+    """
+    hidden = label + 0
+    hidden[...] = float("nan") if _is_number(label) else -1
+    return hidden
+
+
+def _is_number(label: Any) -> bool:
+    """Whether labels are floating-point numbers; a tensor's type has another name for it than an array's."""
+    return "float" in str(label.dtype)

@@ -8,8 +8,8 @@ because a method must not see how it is measured. Both are registered under the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -30,9 +30,39 @@ TaskName = Literal["grades", "classes", "binary", "findings", "value", "pairs"]
 # How a wrong label is drawn: each other one, one next to the true one, or any at all
 Rule = Literal["other", "neighbour", "any"]
 
+# A convex function of a head's weights, from them to its gradient and Hessian
+Objective = Callable[["Tensor"], "tuple[Tensor, Tensor]"]
+
+
+class Cells(Protocol):
+    """One unit of the labels: what is labelled at once, and the coordinates of a head that depend on it.
+
+    Of classes there is one unit with a cell for each class; of findings each is a unit with two cells, absent and
+    present.
+    """
+
+    @property
+    def columns(self) -> slice:
+        """Which coordinates of the space."""
+        ...
+
+    @property
+    def along(self) -> Floats:
+        """Float[cells, columns], the direction in coordinates in which each cell's own logit grows."""
+        ...
+
 
 class Space(Protocol):
     """Between embeddings and the coordinates in which a head reads them."""
+
+    @property
+    def units(self) -> tuple[Cells, ...]:
+        """What the coordinates depend on; the units' columns are apart."""
+        ...
+
+    def cells(self, label: Any) -> Ints:
+        """Int[n, units], the cell of each label in each unit, -1 = unknown."""
+        ...
 
     def coordinates(self, embedding: Tensor) -> Floats: ...
 
@@ -40,11 +70,21 @@ class Space(Protocol):
 
 
 class Task(Protocol):
-    """What training and unlearning ask of the labels. Logits are Float[b, k], labels Int64[b], -1 = unknown."""
+    """What training and unlearning ask of the labels.
 
-    # As it is registered, and whether labels have neighbours
+    Logits are Float[b, k]. Labels are Int64[b], -1 = unknown (grades, classes, binary; pairs, where they say nothing),
+    Float[b], NaN = unknown (value, in units of the training rows' standard deviation about their mean, see
+    `forgetmi.core.labels`), or Float[b, f] of 0, 1 and NaN = unknown (findings).
+    """
+
+    # As it is registered; whether labels have neighbours; whether heads predict them (else embeddings do)
     name: ClassVar[str]
     ordered: ClassVar[bool]
+    headed: ClassVar[bool]
+
+    def outputs(self, names: int) -> int:
+        """Columns of a head's logits for a cohort with so many names of classes or findings."""
+        ...
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Float[b], the loss of each sample; 0 where the label is unknown."""
@@ -54,20 +94,57 @@ class Task(Protocol):
         """Scalar, the mean of `loss` over the samples of known label; 0 where there is none."""
         ...
 
+    def error(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Float[b], how wrong each prediction is: 0 = right; anything where the label is unknown."""
+        ...
+
+    def auc(self, logits: Tensor, label: Tensor) -> float | None:
+        """How well the logits of samples of known label rank them; None where that is undefined."""
+        ...
+
+    def groups(self, label: Tensor) -> Tensor:
+        """Int64[b], labels that are alike share a number: what is compared between two sets; -1 = unknown."""
+        ...
+
     def margin(self, label: Tensor, other: Tensor) -> Tensor:
         """Float[b], by how much a sample's own pair must be ranked above that with another sample."""
+        ...
+
+    def link(self, one: Tensor, other: Tensor, label: Tensor, study: Tensor) -> Tensor:
+        """Scalar, how badly the embeddings of two modalities, Float[b, d] each, find each other."""
         ...
 
     def distance(self, student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Scalar, >= 0: how far a student's logits are from a teacher's, without gradient; mean over the batch."""
         ...
 
-    def other(self, label: int, classes: int, *, rule: Rule, generator: np.random.Generator) -> int:
-        """A label drawn by a rule; an unknown one stays, and takes a draw, too."""
+    def distance_without_truth(
+        self, student: Tensor, teacher: Tensor, label: Tensor, *, truth: float
+    ) -> Tensor:
+        """Scalar, >= 0: `distance` from a teacher that leaves the true label a probability; 0 where none is known."""
+        ...
+
+    def mean_prediction(self, logits: Sequence[Tensor]) -> Tensor:
+        """Float[b, k], the logits of the mean of several models' predictions."""
+        ...
+
+    def other(self, label: Any, classes: int, *, rule: Rule, generator: np.random.Generator) -> Any:
+        """A label, as `Tensor.tolist` gives it, drawn by a rule; an unknown one stays, and takes a draw, too."""
         ...
 
     def space(self, head: nn.Linear) -> Space:
         """The space of a head's logits, in which outputs of labels can be transported."""
+        ...
+
+    def convex(self, features: Tensor, label: Tensor, *, noise: Tensor, ridge: float) -> Objective:
+        """The loss of a linear head with bias, summed, as a strictly convex function of its weights.
+
+        Args:
+            features: Float64[n, d] with a last column of ones.
+            label: Of the n samples, each known.
+            noise: Float64[k, d], the gradient of a linear term.
+            ridge: Weight of ``n / 2 |w|^2``, > 0.
+        """
         ...
 
 

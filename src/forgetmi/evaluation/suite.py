@@ -79,9 +79,9 @@ def evaluate(
     _check(signals, partition)
     any_signals = next(iter(signals.values()))
     sets = _sets(any_signals, partition.of_request(), seed=seed, resamples=resamples)
-    measures = measures_of(task)
+    of_task = measures_of(task)
     models = {
-        name: measured_model(of_model, sets, task=measures) for name, of_model in signals.items()
+        name: measured_model(of_model, sets, task=of_task) for name, of_model in signals.items()
     }
     retrained = retrained_names(models)
 

@@ -14,6 +14,7 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, Weight
+from forgetmi.core.task import Task
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
 from forgetmi.model.net_module import NetModule, free_but_joining
@@ -124,7 +125,9 @@ class AFS:
                 terms = self._lesson(student, batch, teacher_outputs, recipe, context)
                 if self.risk > 0:
                     query = self._query(loaders, step)
-                    terms.append(self.risk * exposure(student, query, len(loaders.forget)))
+                    terms.append(
+                        self.risk * exposure(student, query, len(loaders.forget), task=context.task)
+                    )
 
                 # One step on the sum of all terms.
                 context.step(sum(terms[1:], terms[0]), optimiser, clip=recipe.clip)
@@ -150,7 +153,9 @@ class AFS:
         ).total
 
         # And the original's outputs as targets, for each head.
-        distilled = head_distillation(outputs, original, temperature=self.temperature)
+        distilled = head_distillation(
+            outputs, original, task=context.task, temperature=self.temperature
+        )
         return [task, self.kd * distilled]
 
     def _query(self, loaders: GuardedLoaders, step: int) -> Iterator[Batch]:
@@ -160,20 +165,21 @@ class AFS:
         return forget.batches(forget.window(step, count))
 
 
-def exposure(student: NetModule, query: Iterator[Batch], batches: int) -> Tensor:
-    """One over the summed cross-entropy of all forget batches, estimated from some; falls as the student knows less.
+def exposure(student: NetModule, query: Iterator[Batch], batches: int, *, task: Task) -> Tensor:
+    """One over the summed loss of all forget batches, estimated from some; falls as the student knows less.
 
     Args:
         student: In any mode; the query runs with its running batch statistics and without dropout.
         query: Some forget batches.
         batches: Total number of forget batches.
+        task: Of the labels.
 
     Returns:
         Scalar, > 0 and at most 1,000.
     """
     # No batch statistics are learned from the forgotten.
     with evaluating(student):
-        losses = [classification(student(batch), batch.label) for batch in query]
+        losses = [classification(student(batch), batch.label, task=task) for batch in query]
 
     # The mean of some batches, times the number of all.
     total = batches * sum(losses[1:], losses[0]) / len(losses)

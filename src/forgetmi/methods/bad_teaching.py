@@ -14,6 +14,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.seeding import derive
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -106,7 +107,8 @@ class BadTeaching:
         good = outputs_of(frozen(model), retain, retain_rows, context.cached)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
-            return self._terms(student, batch, forgotten(batch, forget.rows), bad, good)
+            first = forgotten(batch, forget.rows)
+            return self._terms(student, batch, first, bad, good, context.task)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
@@ -118,22 +120,28 @@ class BadTeaching:
         return student
 
     def _terms(
-        self, student: NetModule, batch: Batch, first: int, bad: OutputTable, good: OutputTable
+        self,
+        student: NetModule,
+        batch: Batch,
+        first: int,
+        bad: OutputTable,
+        good: OutputTable,
+        task: Task,
     ) -> dict[str, Tensor]:
         """Mean divergence over a batch, as the parts of both sets; the first samples are the forgotten."""
         forget_outputs, retain_outputs = split(student(batch), first)
 
         def forget_loss() -> Tensor:
-            return self._divergence(forget_outputs, bad.of(batch.row[:first]))
+            return self._divergence(forget_outputs, bad.of(batch.row[:first]), task)
 
         def retain_loss() -> Tensor:
-            return self._divergence(retain_outputs, good.of(batch.row[first:]))
+            return self._divergence(retain_outputs, good.of(batch.row[first:]), task)
 
         return {
             "forget": portion(forget_loss, first, batch),
             "retain": portion(retain_loss, len(batch) - first, batch),
         }
 
-    def _divergence(self, outputs: Outputs, teacher: Outputs) -> Tensor:
+    def _divergence(self, outputs: Outputs, teacher: Outputs, task: Task) -> Tensor:
         """Distillation from a teacher, added over the heads."""
-        return head_distillation(outputs, teacher, temperature=self.temperature)
+        return head_distillation(outputs, teacher, task=task, temperature=self.temperature)

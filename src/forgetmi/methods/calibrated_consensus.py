@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError, SpecError
+from forgetmi.core.labels import known
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Number, Positive, Weight
 from forgetmi.data.noise import augmentation
@@ -186,14 +186,16 @@ class CalibratedConsensus:
             space = context.task.space(head)
             transport = fit_transport(
                 space.coordinates(member_mean.rescaled),
-                member_label,
+                space.cells(member_label),
                 space.coordinates(reference_mean.vector),
-                reference_label,
-                classes=head.out_features,
+                space.cells(reference_label),
+                units=space.units,
                 prior=self.prior,
             )
             coordinates = transport.apply(
-                space.coordinates(forgotten_mean.rescaled), label, covariance=self.covariance
+                space.coordinates(forgotten_mean.rescaled),
+                space.cells(label),
+                covariance=self.covariance,
             )
 
             # The nearest embeddings with those coordinates, and the head's logits of them.
@@ -209,17 +211,19 @@ class CalibratedConsensus:
 
 
 def _facts(transport: Transport) -> dict[str, Any]:
+    # One number where the labels are one unit, a list where each finding has its own.
+    common = list(transport.common)
     return {
-        "common true-label shift in logits": transport.common,
+        "common true-label shift in logits": common[0] if len(common) == 1 else common,
         "scale by direction": np.linalg.eigvalsh(transport.matrix).round(4).tolist(),
         "validation images by class": transport.rows.tolist(),
     }
 
 
-def _counts(member_label: Ints, validation_label: Ints) -> dict[str, Any]:
+def _counts(member_label: Any, validation_label: Any) -> dict[str, Any]:
     """Labelled samples that the transport was fitted on, and a remark where they are few."""
-    members = int((member_label >= 0).sum())
-    validation = int((validation_label >= 0).sum())
+    members = int(known(member_label).sum())
+    validation = int(known(validation_label).sum())
 
     # A rough calibration is still better than none, and is stated.
     remark = ""

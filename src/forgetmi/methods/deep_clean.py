@@ -84,8 +84,8 @@ class DeepClean:
             return student
 
         # Fisher information of both sets, and the weights that it selects.
-        forget, _ = squared_gradients(student, loaders.forget, each=self.each)
-        retain, _ = squared_gradients(student, loaders.retain, each=self.each)
+        forget, _ = squared_gradients(student, loaders.forget, task=context.task, each=self.each)
+        retain, _ = squared_gradients(student, loaders.retain, task=context.task, each=self.each)
         masks = choose(forget, retain, branches(student), share=self.share)
         context.facts["share of weights cleared"] = shares(masks, branches(student))
 

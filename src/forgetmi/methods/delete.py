@@ -6,13 +6,13 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import each_head
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -92,7 +92,7 @@ class Delete:
         original = outputs_of(frozen(model), forget, forget.rows, context.cached)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
-            return self._terms(student(batch), original.of(batch.row), batch.label)
+            return self._terms(student(batch), original.of(batch.row), batch.label, context.task)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
@@ -102,51 +102,12 @@ class Delete:
             context.log.epochs.append(means)
         return student
 
-    def _terms(self, outputs: Outputs, original: Outputs, label: Tensor) -> dict[str, Tensor]:
+    def _terms(
+        self, outputs: Outputs, original: Outputs, label: Tensor, task: Task
+    ) -> dict[str, Tensor]:
         """Divergence of each head from the original without the true class."""
 
         def of_head(logits: Tensor, target: Tensor) -> Tensor:
-            return divergence(logits, target, label, truth=self.truth)
+            return task.distance_without_truth(logits, target, label, truth=self.truth)
 
         return each_head(of_head, outputs, original)
-
-
-def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:
-    """Probabilities with the true class set to a value and the others' ratios kept.
-
-    Args:
-        logits: Float[n, k].
-        label: Int64[n], all known.
-        truth: Probability of the true class, 0 to below 1.
-
-    Returns:
-        Float[n, k], each row with sum 1.
-
-    Examples:
-        >>> without_truth(torch.zeros(1, 3), torch.tensor([0])).tolist()
-        [[0.0, 0.5, 0.5]]
-    """
-    true_class = nn.functional.one_hot(label, logits.shape[1]).bool()
-
-    # The other classes' probabilities, as if there were no true class.
-    others = logits.masked_fill(true_class, -torch.inf).softmax(dim=1)
-    return torch.where(true_class, truth, (1 - truth) * others)
-
-
-def divergence(student: Tensor, teacher: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:
-    """``KL(q || softmax(student))`` with q = `without_truth` of the teacher, the mean over samples of known label.
-
-    Args:
-        student, teacher: Float[b, k] logits; the teacher carries no gradient.
-        label: Int64[b], -1 = unknown.
-        truth: Probability q leaves to the true class.
-
-    Returns:
-        Scalar, >= 0; 0 where no label is known.
-    """
-    # Samples of unknown label are left out.
-    known = label >= 0
-    target = without_truth(teacher.detach()[known], label[known], truth=truth)
-    prediction = student[known].log_softmax(dim=1)
-    total = nn.functional.kl_div(prediction, target, reduction="sum")
-    return total / known.sum().clamp(min=1)

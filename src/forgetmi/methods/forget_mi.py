@@ -197,7 +197,7 @@ class ForgetMI:
         image_std, text_level = self.noise_std, self.text_level
         if self.noise == "calibrated":
             image_std, text_level, facts = calibrate_noise(
-                teacher, loaders, seed=context.seed, cached=context.cached
+                teacher, loaders, task=context.task, seed=context.seed, cached=context.cached
             )
             context.facts.update(facts)
         return Perturbation(

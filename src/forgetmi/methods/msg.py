@@ -15,6 +15,7 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, convolutions, free_but_joining, is_image
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
@@ -102,7 +103,7 @@ class MSG:
         free_but_joining(student)
 
         # The chosen weights start afresh.
-        masks = self.choose(student, loaders)
+        masks = self.choose(student, loaders, task=context.task)
         afresh(student, masks, seed=context.fresh_seed)
         context.facts["weights that start afresh"] = sum(int(mask.sum()) for mask in masks.values())
 
@@ -122,14 +123,14 @@ class MSG:
                 context.log.epochs.append(means)
         return student
 
-    def choose(self, model: NetModule, loaders: GuardedLoaders) -> dict[str, Tensor]:
+    def choose(self, model: NetModule, loaders: GuardedLoaders, *, task: Task) -> dict[str, Tensor]:
         """Which weights start afresh: Bool tensors by parameter name."""
         # Gradients on the forgotten and on as many retained samples.
         forget, retain = loaders.forget, loaders.retain
         count = min(len(forget.rows), len(retain.rows))
         retain_rows = np.sort(retain.random(0, count))
-        forget_gradient = summed_gradient(model, forget.batches(forget.rows))
-        retain_gradient = summed_gradient(model, retain.batches(retain_rows))
+        forget_gradient = summed_gradient(model, forget.batches(forget.rows), task=task)
+        retain_gradient = summed_gradient(model, retain.batches(retain_rows), task=task)
 
         # In each layer the weights whose two gradients are most alike.
         convolutional = convolutions(model)

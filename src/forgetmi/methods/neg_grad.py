@@ -10,6 +10,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
@@ -79,13 +80,13 @@ class NegGrad:
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
         # The loss that the forget set is to reach.
-        target = self._target(model, loaders)
+        target = self._target(model, loaders, context.task)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
             return {"forget": -classification(student(batch), batch.label, task=context.task)}
 
         def reached() -> bool:
-            return target is not None and _mean(student, loaders) >= target
+            return target is not None and _mean(student, loaders, context.task) >= target
 
         # The rule is checked after each step, and the run ends with the epoch in which it stopped one.
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
@@ -100,20 +101,20 @@ class NegGrad:
 
         if target is not None:
             context.facts["target cross-entropy"] = target
-            context.facts["reached"] = _mean(student, loaders)
+            context.facts["reached"] = _mean(student, loaders, context.task)
             context.facts["stopped"] = reached()
         return student
 
-    def _target(self, model: NetModule, loaders: GuardedLoaders) -> float | None:
+    def _target(self, model: NetModule, loaders: GuardedLoaders, task: Task) -> float | None:
         """The original's mean cross-entropy on validation patients of the same mix of labels; None = no rule."""
         if self.stop == "never":
             return None
-        forget_label, _ = per_sample(model, loaders.forget, "cross_entropy")
-        label, loss = per_sample(model, loaders.validation, "cross_entropy")
+        forget_label, _ = per_sample(model, loaders.forget, "cross_entropy", task=task)
+        label, loss = per_sample(model, loaders.validation, "cross_entropy", task=task)
         return matched_mean(label, loss, forget_label)
 
 
-def _mean(student: NetModule, loaders: GuardedLoaders) -> float:
+def _mean(student: NetModule, loaders: GuardedLoaders, task: Task) -> float:
     """The image head's mean cross-entropy on the forget set."""
-    _, loss = per_sample(student, loaders.forget, "cross_entropy")
+    _, loss = per_sample(student, loaders.forget, "cross_entropy", task=task)
     return float(loss.double().mean())

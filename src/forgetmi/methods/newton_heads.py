@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Model
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.labels import known
 from forgetmi.core.net import Need
 from forgetmi.core.seeding import torch_generator
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.ridge_head import certified_epsilon, logistic, minimise, newton
+from forgetmi.unlearning.ridge_head import certified_epsilon, minimise, newton
 from forgetmi.unlearning.teacher import frozen, looked_up_or_run
 
 
@@ -91,13 +92,14 @@ class NewtonHeads:
         label = torch.cat([retain["label"], forget["label"]])
 
         # Each head for itself.
+        task = context.task
         for head, layer in student.heads.items():
             noise = self._noise(layer, head, seed=context.seed)
             features = torch.cat([retain[head], forget[head]])
 
             # Fit on everyone, then one Newton step on the retained alone.
-            everyone = logistic(features, label, noise=noise, ridge=self.ridge)
-            others = logistic(retain[head], retain["label"], noise=noise, ridge=self.ridge)
+            everyone = task.convex(features, label, noise=noise, ridge=self.ridge)
+            others = task.convex(retain[head], retain["label"], noise=noise, ridge=self.ridge)
             fitted = minimise(everyone, torch.zeros(noise.numel(), dtype=torch.float64))
             removed = newton(others, fitted)
             _write(layer, removed.view_as(noise))
@@ -127,11 +129,11 @@ def _features(model: Model, heads: Sequence[str], batches: Iterable[Batch]) -> d
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
         # Samples of unknown label are left out.
-        known = batch.label >= 0
+        there = known(batch.label)
         embedding = model(batch).embedding
         for name in heads:
-            found.setdefault(name, []).append(_with_constant(embedding[name][known]))
-        found.setdefault("label", []).append(batch.label[known].cpu())
+            found.setdefault(name, []).append(_with_constant(embedding[name][there]))
+        found.setdefault("label", []).append(batch.label[there].cpu())
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 

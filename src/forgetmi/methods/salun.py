@@ -90,7 +90,7 @@ class SalUn:
 
         # The weights with the largest gradient on the forgotten.
         forget = loaders.forget
-        gradient = summed_gradient(student, forget.batches(forget.rows))
+        gradient = summed_gradient(student, forget.batches(forget.rows), task=context.task)
         saliency = {name: values.abs() for name, values in gradient.items()}
         masks = largest_by_encoder(saliency, self.share, branches(student))
         context.facts["share of weights that may move"] = shares(masks, branches(student))

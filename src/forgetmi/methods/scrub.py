@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.ranges import Epochs, LearningRate, Positive, Weight
+from forgetmi.core.task import Task
 from forgetmi.model.losses import base_loss
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
@@ -140,7 +141,9 @@ class Scrub:
                 history.keep(student)
 
         if self.rewind != "off":
-            context.facts.update(rewind(student, history, loaders, measure=self.rewind))
+            context.facts.update(
+                rewind(student, history, loaders, measure=self.rewind, task=context.task)
+            )
         return student
 
     def rate(self, epoch: int) -> float:
@@ -149,9 +152,9 @@ class Scrub:
         passed = sum(epoch + 1 > number for number in self.decay_epochs)
         return self.lr * self.decay_rate**passed
 
-    def _kd(self, outputs: Outputs, original: Outputs) -> Tensor:
+    def _kd(self, outputs: Outputs, original: Outputs, task: Task) -> Tensor:
         """Distillation from the original, added over the heads."""
-        return head_distillation(outputs, original, temperature=self.temperature)
+        return head_distillation(outputs, original, task=task, temperature=self.temperature)
 
     def _descend(
         self, student: NetModule, batch: Batch, original: OutputTable | None, context: Context
@@ -162,7 +165,7 @@ class Scrub:
         loss = base_loss(outputs, batch, task=context.task).total
         terms = {"retain": self.gamma * loss}
         if original is not None:
-            terms["min"] = self.alpha * self._kd(outputs, original.of(batch.row))
+            terms["min"] = self.alpha * self._kd(outputs, original.of(batch.row), context.task)
         return terms
 
     def _climb(
@@ -177,7 +180,7 @@ class Scrub:
         means = Means(("max",))
         first_gradient: float | None = None
         for batch in batches:
-            kd = self._kd(student(batch), original.of(batch.row))
+            kd = self._kd(student(batch), original.of(batch.row), context.task)
 
             # Climb: minus KD is minimised.
             context.step(-kd, optimiser, clip=self.clip)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import added, each_head
+from forgetmi.core.labels import known
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, branches, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
@@ -125,7 +127,7 @@ class SFRon:
                 if self.alpha > 0 and step % self.every == 0:
                     # One climb on a forget batch.
                     alpha = self._weight(step, self.epochs * len(retain))
-                    loss = self._forget_loss(student, next(forget_batches))
+                    loss = self._forget_loss(student, next(forget_batches), context.task)
                     with masked(student, climber, masks):
                         context.step(-alpha * loss, climber, clip=self.forget_clip)
 
@@ -140,8 +142,8 @@ class SFRon:
         self, student: NetModule, loaders: GuardedLoaders, context: Context
     ) -> dict[str, Tensor]:
         """The weights that the climb may move: those that matter enough to the forgotten."""
-        forget, _ = squared_gradients(student, loaders.forget, each=self.each)
-        retain, _ = squared_gradients(student, loaders.retain, each=self.each)
+        forget, _ = squared_gradients(student, loaders.forget, task=context.task, each=self.each)
+        retain, _ = squared_gradients(student, loaders.retain, task=context.task, each=self.each)
 
         # A weight is chosen by the ratio of its mean squared gradients.
         masks = {name: forget[name] >= self.ratio * retain[name] for name in forget}
@@ -152,32 +154,35 @@ class SFRon:
         """Weight alpha_t of the climb before a step, falling to 0 along a cosine."""
         return self.alpha * (1 + math.cos(math.pi * step / total)) / 2
 
-    def _forget_loss(self, student: NetModule, batch: Batch) -> Tensor:
-        """Weighted cross-entropy of the heads on a forget batch, added."""
+    def _forget_loss(self, student: NetModule, batch: Batch, task: Task) -> Tensor:
+        """Weighted loss of the heads on a forget batch, added."""
 
         # Each head has its own weights.
         def of_head(logits: Tensor) -> Tensor:
-            return adaptive(logits, batch.label, power=self.adapt)
+            return adaptive(logits, batch.label, task=task, power=self.adapt)
 
         return added(each_head(of_head, student(batch)))
 
 
-def adaptive(logits: Tensor, label: Tensor, *, power: float) -> Tensor:
-    """Mean of ``w_i CE_i`` over the samples whose label is known, with w_i ~ CE_i^-power of mean 1, without gradient.
+def adaptive(logits: Tensor, label: Tensor, *, task: Task, power: float) -> Tensor:
+    """Mean of ``w_i L_i`` over the samples whose label is known, with w_i ~ L_i^-power of mean 1, without gradient.
+
+    L is the task's loss, of classes the cross-entropy.
 
     Args:
         logits: Float[b, k].
-        label: Int64[b], -1 = unknown.
+        label: As the task has them.
+        task: Of the labels.
         power: lambda, >= 0.
 
     Returns:
         Scalar; 0 where no label is known.
     """
     # Samples of unknown label are left out.
-    known = label >= 0
-    loss = nn.functional.cross_entropy(logits[known], label[known], reduction="none")
+    there = known(label)
+    loss = task.loss(logits[there], label[there])
     weight = weights(loss.detach(), power=power)
-    return (weight * loss).sum() / known.sum().clamp(min=1)
+    return (weight * loss).sum() / there.sum().clamp(min=1)
 
 
 def weights(loss: Tensor, *, power: float) -> Tensor:

@@ -98,7 +98,7 @@ class Sisa:
 
         # One model for each shard, trained slice by slice.
         seeds = [shard_seed(seed, shard) for shard in range(self.shards)]
-        model = Ensemble([task.fresh_model(own_seed) for own_seed in seeds])
+        model = Ensemble([task.fresh_model(own_seed) for own_seed in seeds], task=task.task)
         steps = list(itertools.product(range(self.shards), range(self.slices)))
         loop = EpochLoop(
             len(steps),

@@ -75,8 +75,12 @@ class SSD:
         student = copy.deepcopy(model)
 
         # Importance to each set, and the number of gradients it is a mean of.
-        forget, forget_count = squared_gradients(student, loaders.forget, each=self.each)
-        retain, retain_count = squared_gradients(student, loaders.retain, each=self.each)
+        forget, forget_count = squared_gradients(
+            student, loaders.forget, task=context.task, each=self.each
+        )
+        retain, retain_count = squared_gradients(
+            student, loaders.retain, task=context.task, each=self.each
+        )
 
         # Importance to everyone, put together from both sets.
         everyone: dict[str, Tensor] = {}

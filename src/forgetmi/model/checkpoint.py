@@ -229,12 +229,19 @@ def load(
     # Weights can be compared only with a model to put them in.
     model = None
     if isinstance(spec, OwnSpec) and not faults:
-        model, unfit = filled_own(directory, spec, facts.get(MEMBERS), facts["weights"])
+        model, unfit = filled_own(
+            directory, spec, facts.get(MEMBERS), facts["weights"], task=_task_in(facts)
+        )
         faults += unfit
     elif isinstance(spec, ModelSpec) and tensors is not None:
         try:
             model, unfit = filled(
-                spec, facts.get(MEMBERS), tensors, facts["weights"], f"{where}/{WEIGHTS}"
+                spec,
+                facts.get(MEMBERS),
+                tensors,
+                facts["weights"],
+                f"{where}/{WEIGHTS}",
+                task=_task_in(facts),
             )
             faults += unfit
         except SpecError as error:
@@ -254,6 +261,11 @@ def load(
         version=facts["version"],
         digest=facts["weights"],
     )
+
+
+def _task_in(facts: Mapping[str, Any]) -> str:
+    """Name of the task of a checkpoint's labels; those of earlier versions are all of classes."""
+    return str(facts["preprocessing"].get("task", "classes"))
 
 
 def _check_complete(directory: Path) -> None:

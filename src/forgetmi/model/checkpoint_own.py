@@ -13,6 +13,7 @@ from forgetmi.model.factory import build_own, own_spec
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.own_files import FOLDER, load_files
 from forgetmi.model.own_spec import OwnSpec
+from forgetmi.model.tasks.by_name import training_task
 
 
 def factory_faults(spec: OwnSpec, factory: str, where: str) -> list[Fault]:
@@ -39,7 +40,7 @@ def factory_faults(spec: OwnSpec, factory: str, where: str) -> list[Fault]:
 
 
 def filled_own(
-    directory: Path, spec: OwnSpec, members: int | None, digest: str
+    directory: Path, spec: OwnSpec, members: int | None, digest: str, *, task: str
 ) -> tuple[Adapted | Ensemble | None, list[Fault]]:
     """A model with the stored weights, or what does not fit.
 
@@ -48,9 +49,10 @@ def filled_own(
         spec: As stored.
         members: How many models an ensemble has; None = a single model.
         digest: Of the weights when they were written.
+        task: Name of the task, by which an ensemble predicts.
 
     Raises:
-        SpecError: The factory makes no model.
+        SpecError: The factory makes no model, or there is no such task.
         CheckpointError: The user's function cannot read the files.
     """
     models: list[Adapted] = []
@@ -59,7 +61,7 @@ def filled_own(
         load_files(model, directory / FOLDER / str(number))
         models.append(model)
 
-    result = models[0] if members is None else Ensemble(models)
+    result = models[0] if members is None else Ensemble(models, task=training_task(task))
     if parameter_digest(result) != digest:
         return None, [altered(f"{directory.name}/{FOLDER}")]
     return result, []

@@ -17,6 +17,7 @@ from forgetmi.model.checkpoint_facts import altered
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.spec import ModelSpec
+from forgetmi.model.tasks.by_name import training_task
 
 # Most bytes of a file of weights, and faults of it that are spelled out.
 _BYTES = 64 * 2**30
@@ -63,7 +64,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor] | None, list[Fault]]:
 
 
 def filled(
-    spec: ModelSpec, members: int | None, tensors: Mapping[str, Tensor], digest: str, where: str
+    spec: ModelSpec,
+    members: int | None,
+    tensors: Mapping[str, Tensor],
+    digest: str,
+    where: str,
+    *,
+    task: str,
 ) -> tuple[ImageText | Ensemble | None, list[Fault]]:
     """A model with the stored weights, or what does not fit; none is made before names and shapes fit.
 
@@ -73,9 +80,10 @@ def filled(
         tensors: The stored weights.
         digest: Their digest when they were written.
         where: Name of the file, for messages.
+        task: Name of the task, by which an ensemble predicts.
 
     Raises:
-        SpecError: Sizes that are sound one by one do not fit together.
+        SpecError: Sizes that are sound one by one do not fit together, or there is no such task.
     """
     # A layer has more than one tensor: with fewer in all, the sizes are not looked at one by one.
     layers = spec.text.layers + len(spec.image.widths) * spec.image.blocks
@@ -88,7 +96,7 @@ def filled(
         faults = _differences(expected, tensors, where)
         if faults:
             return None, faults
-        model = _empty(spec, members)
+        model = _empty(spec, members, task)
     except (RuntimeError, MemoryError, OverflowError) as error:
         why = type(error).__name__
         return None, [Fault("a model of these sizes cannot be made", where=where, why=why)]
@@ -142,8 +150,8 @@ def _differences(
     return faults
 
 
-def _empty(spec: ModelSpec, members: int | None) -> ImageText | Ensemble:
+def _empty(spec: ModelSpec, members: int | None, task: str) -> ImageText | Ensemble:
     """A model whose weights are yet to be filled in."""
     if members is None:
         return ImageText(spec)
-    return Ensemble([ImageText(spec) for _ in range(members)])
+    return Ensemble([ImageText(spec) for _ in range(members)], task=training_task(task))

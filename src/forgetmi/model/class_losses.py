@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
+
+from forgetmi.core.labels import known
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
@@ -17,7 +23,7 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """
     # A sum divided by at least 1: a mean over no sample would be NaN.
     total = nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="sum")
-    return total / (label >= 0).sum().clamp(min=1)
+    return total / known(label).sum().clamp(min=1)
 
 
 def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
@@ -55,3 +61,56 @@ def distillation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) 
         student_log, teacher_log, log_target=True, reduction="batchmean"
     )
     return temperature**2 * divergence
+
+
+def without_truth(logits: Tensor, label: Tensor, *, truth: float = 0.0) -> Tensor:
+    """Probabilities with the true class set to a value and the others' ratios kept.
+
+    Args:
+        logits: Float[n, k].
+        label: Int64[n], all known.
+        truth: Probability of the true class, 0 to below 1.
+
+    Returns:
+        Float[n, k], each row with sum 1.
+
+    Source: DELETE (arXiv 2503.23751), equation of the masked logits.
+
+    Examples:
+        >>> without_truth(torch.zeros(1, 3), torch.tensor([0])).tolist()
+        [[0.0, 0.5, 0.5]]
+    """
+    true_class = nn.functional.one_hot(label, logits.shape[1]).bool()
+
+    # The other classes' probabilities, as if there were no true class.
+    others = logits.masked_fill(true_class, -torch.inf).softmax(dim=1)
+    return torch.where(true_class, truth, (1 - truth) * others)
+
+
+def divergence_without_truth(
+    student: Tensor, teacher: Tensor, label: Tensor, *, truth: float = 0.0
+) -> Tensor:
+    """``KL(q || softmax(student))`` with q = `without_truth` of the teacher, the mean over samples of known label.
+
+    Args:
+        student, teacher: Float[b, k] logits; the teacher carries no gradient.
+        label: Int64[b], -1 = unknown.
+        truth: Probability q leaves to the true class.
+
+    Returns:
+        Scalar, >= 0; 0 where no label is known.
+    """
+    # Samples of unknown label are left out.
+    there = known(label)
+    target = without_truth(teacher.detach()[there], label[there], truth=truth)
+    prediction = student[there].log_softmax(dim=1)
+    total = nn.functional.kl_div(prediction, target, reduction="sum")
+    return total / there.sum().clamp(min=1)
+
+
+def mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
+    """Logarithms of the mean of several models' probabilities, Float[b, k] from Float[b, k] each."""
+    log_probabilities = torch.stack([member.log_softmax(dim=1) for member in logits])
+
+    # The sum of the probabilities, divided by their number, in the logarithm.
+    return log_probabilities.logsumexp(dim=0) - math.log(len(logits))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, cast, final
 
@@ -10,19 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule
 
 
 @final
 class Ensemble(nn.Module):
-    """Several models as one: mean probabilities of each head, as log-probabilities; no embeddings.
+    """Several models as one: each head's mean prediction (of classes the log of mean probabilities); no embeddings.
 
     Args:
         members: At least one model, all of one architecture.
+        task: Of the labels; it says what the mean of predictions is.
     """
 
-    def __init__(self, members: Sequence[NetModule]) -> None:
+    def __init__(self, members: Sequence[NetModule], *, task: Task) -> None:
         super().__init__()
+        self.task = task
         self.members = nn.ModuleList(members)
 
     @property
@@ -40,18 +42,10 @@ class Ensemble(nn.Module):
         return cast(NetModule, self.members[number])
 
     def forward(self, batch: Batch) -> Outputs:
-        """Log of the members' mean probabilities, Float[b, k] for each head."""
+        """The mean of the members' predictions, Float[b, k] for each head."""
         # Head by head; an embedding of several models has no meaning.
         outputs: list[Outputs] = [member(batch) for member in self.members]
         logits: dict[str, Tensor] = {}
         for head in outputs[0].logits:
-            logits[head] = _mean([output.logits[head] for output in outputs])
+            logits[head] = self.task.mean_prediction([output.logits[head] for output in outputs])
         return Outputs(logits)
-
-
-def _mean(logits: list[Tensor]) -> Tensor:
-    """Log of the mean of the probabilities."""
-    log_probabilities = torch.stack([member.log_softmax(dim=1) for member in logits])
-
-    # The sum of the probabilities, divided by their number, in the logarithm.
-    return log_probabilities.logsumexp(dim=0) - math.log(len(logits))

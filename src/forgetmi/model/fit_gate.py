@@ -9,14 +9,16 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Epochs
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.labels import known
 from forgetmi.core.seeding import torch_generator
+from forgetmi.core.task import Task
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initial_weights import initialise
 from forgetmi.model.modes import evaluating
 
 
 def fit_gate(
-    model: ImageText, loader: Epochs, *, seed: int, steps: int = 300, lr: float = 1e-3
+    model: ImageText, loader: Epochs, *, task: Task, seed: int, steps: int = 300, lr: float = 1e-3
 ) -> None:
     """Fit the gate, in place, so that a throw-away class head can read the label from the joint embedding.
 
@@ -25,7 +27,8 @@ def fit_gate(
 
     Args:
         model: The trained model.
-        loader: Rows to fit on; those with label -1 are left out.
+        loader: Rows to fit on; those without a label are left out.
+        task: Of the labels.
         seed: Root seed.
         steps: Steps of Adam, >= 0.
         lr: Learning rate of Adam.
@@ -53,7 +56,7 @@ def fit_gate(
     for step in range(steps):
         rows = torch.randperm(len(label), generator=generator)[:256].to(label.device)
         logits = nn.functional.linear(gate(image[rows], text[rows]), weight, bias)
-        loss = nn.functional.cross_entropy(logits, label[rows])
+        loss = task.mean_loss(logits, label[rows])
         if not bool(torch.isfinite(loss)):
             raise MethodError(
                 Fault(
@@ -76,7 +79,7 @@ def _embeddings(model: ImageText, loader: Epochs) -> tuple[Tensor, Tensor, Tenso
     with evaluating(model):
         for batch in loader.epoch(0):
             batch = batch.to(model.device)
-            labelled = batch.label >= 0
+            labelled = known(batch.label)
             outputs = model(batch)
             labels.append(batch.label[labelled])
             images.append(outputs.image_embedding[labelled])

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import added, each_head
+from forgetmi.core.modalities import JOINT
 from forgetmi.core.task import Task
-from forgetmi.model.tasks import GRADES
 
 Similarity = Literal["dot", "cosine", "l2"]
 
@@ -24,18 +25,19 @@ def ranking_loss(
     study: Tensor,
     *,
     similarity: Similarity = "dot",
-    task: Task = GRADES,
+    task: Task,
 ) -> Tensor:
     """Hinge loss that ranks a sample's own report and image above the next sample's.
 
     The impostor of sample i is the next one, j = i + 1 (the last one's is the first). The margin is 0 where both share
-    a study, else the task's: for grades 1/2 where a label is unknown, else max(1/2, |y_i - y_j|); for classes 1/2. For
+    a study, else the task's: for grades 1/2 where a label is unknown, else max(1/2, |y_i - y_j|); for classes 1/2 (see
+    `forgetmi.model.tasks` for the others). For
     image and text impostors alike, the mean over the batch of max(0, s(impostor pair) - s(own pair) + margin); the two
     are added.
 
     Args:
         image_embedding, text_embedding: Float[b, d].
-        label: Int64[b], -1 = unknown.
+        label: As the task has them.
         study: Int64[b], equal for images that share a report.
         similarity: dot product, cosine, or l2 (minus the Euclidean distance).
         task: Of the labels; it gives the margin between two studies.
@@ -101,9 +103,11 @@ def _ranked(outputs: Outputs) -> list[str]:
 
 
 def base_loss(
-    outputs: Outputs, batch: Batch, *, task: Task = GRADES, ranking_weight: float = 1.0
+    outputs: Outputs, batch: Batch, *, task: Task, ranking_weight: float = 1.0
 ) -> BaseLoss:
-    """The task's loss of each head, plus the ranking loss of each two modalities.
+    """The task's loss of each head, plus its loss of each two modalities' embeddings, the ranking loss.
+
+    Of pairs, which have no heads, it is the contrastive loss of each two modalities, without the weight.
 
     Args:
         outputs: Of a model; heads without an embedding, or with embeddings of another width than the first's, are not
@@ -117,20 +121,31 @@ def base_loss(
 
     Source: Chauhan et al. 2020 (arXiv 2008.09884), supervised mode, equal weights.
     """
+    if not task.headed:
+        links = _links(outputs, [name for name in outputs.embedding if name != JOINT], batch, task)
+        if not links:
+            raise MethodError(Fault("pairs need a model with the embeddings of two modalities"))
+        contrast = added(links)
+        return BaseLoss(contrast, {}, contrast)
+
     # Each head on its own, and the embeddings of each two against each other.
     heads = each_head(lambda logits: task.mean_loss(logits, batch.label), outputs)
-    rankings: dict[str, Tensor] = {}
-    for one, other in combinations(_ranked(outputs), 2):
-        rankings[f"{one} and {other}"] = ranking_loss(
-            outputs.embedding[one],
-            outputs.embedding[other],
-            batch.label,
-            batch.study,
-            task=task,
-        )
+    rankings = _links(outputs, _ranked(outputs), batch, task)
 
     # A single modality has nothing to be ranked against.
     everything = added(heads)
     ranking = added(rankings) if rankings else torch.zeros_like(everything)
     total = everything + ranking_weight * ranking
     return BaseLoss(total, heads, ranking)
+
+
+def _links(
+    outputs: Outputs, modalities: Iterable[str], batch: Batch, task: Task
+) -> dict[str, Tensor]:
+    """The task's loss of the embeddings of each two modalities, by both names."""
+    links: dict[str, Tensor] = {}
+    for one, other in combinations(modalities, 2):
+        links[f"{one} and {other}"] = task.link(
+            outputs.embedding[one], outputs.embedding[other], batch.label, batch.study
+        )
+    return links

@@ -30,7 +30,6 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop, Stateful
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.sharding import gather, resumable, shard, whole
-from forgetmi.model.tasks import GRADES
 from forgetmi.model.validate import validate
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def fit(
     recipe: Recipe,
     *,
     seed: int,
-    task: Task = GRADES,
+    task: Task,
     validation: Epochs | None = None,
     resume: Path | None = None,
     observers: Sequence[Recorder] = (),
@@ -79,7 +78,7 @@ def fit(
         loader: The training rows, in batches of at least 2.
         recipe: How.
         seed: Root seed.
-        task: Of the labels; see `forgetmi.model.tasks.training_task`.
+        task: Of the labels; see `forgetmi.model.tasks.by_name.training_task`.
         validation: Rows to report loss and AUC on; see ``Recipe.validate_every``.
         resume: File that progress is saved to after each epoch and read from at the start; removed by the caller. Of
             several processes each has its own; of sharded ones the first's alone holds the weights and is handed on.
@@ -135,7 +134,7 @@ def fit(
             record["cpu_seconds"] = time.process_time() - cpu
 
             if validation is not None and recipe.validates(epoch):
-                record |= validate(model, validation)
+                record |= validate(model, validation, task=task)
 
             history.epochs.append(record)
             log_epoch(logger, "training", epoch + 1, recipe.epochs, measured(record))

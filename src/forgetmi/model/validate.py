@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from forgetmi.core.batch import Epochs, Outputs
+from forgetmi.core.labels import known
+from forgetmi.core.task import Task
 from forgetmi.model.modes import evaluating
 from forgetmi.model.net_module import NetModule
 
 
 @torch.no_grad()
-def validate(model: NetModule, loader: Epochs) -> dict[str, float | None]:
-    """Cross-entropy of each head, added, and the AUC of each, over the rows with a label.
+def validate(model: NetModule, loader: Epochs, *, task: Task) -> dict[str, float | None]:
+    """The task's loss of each head, added, and the AUC of each, over the rows with a label.
 
     Args:
         model: In any mode, which it keeps.
         loader: The rows to validate on.
+        task: Of the labels.
 
     Returns:
         ``validation_loss``, and ``validation_auc_image``, ``validation_auc_text`` by head; None where they are
@@ -35,7 +35,7 @@ def validate(model: NetModule, loader: Epochs) -> dict[str, float | None]:
 
     # Only rows with a label.
     labels = torch.cat(label)
-    labelled = labels >= 0
+    labelled = known(labels)
     logits: dict[str, Tensor] = {}
     for head in model.logit_names:
         logits[head] = torch.cat([one.head(head) for one in outputs]).cpu()[labelled]
@@ -46,20 +46,6 @@ def validate(model: NetModule, loader: Epochs) -> dict[str, float | None]:
     # Logits in float64: the loss of a sure model is a difference of large numbers.
     loss = 0.0
     for values in logits.values():
-        loss += float(cross_entropy(values.double(), labels))
-    aucs = {f"validation_auc_{head}": _auc(values, labels) for head, values in logits.items()}
+        loss += float(task.mean_loss(values.double(), labels))
+    aucs = {f"validation_auc_{head}": task.auc(values, labels) for head, values in logits.items()}
     return {"validation_loss": loss, **aucs}
-
-
-def _auc(logits: Tensor, label: Tensor) -> float | None:
-    """Mean one-vs-rest AUC over the classes present; None where fewer than two are."""
-    present = [int(k) for k in label.unique()]
-    if len(present) < 2:
-        return None
-
-    # Each class against all others.
-    probabilities = logits.double().softmax(dim=1).numpy()
-    aucs = []
-    for k in present:
-        aucs.append(roc_auc_score(label.numpy() == k, probabilities[:, k]))
-    return float(np.mean(aucs))

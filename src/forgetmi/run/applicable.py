@@ -22,7 +22,7 @@ from forgetmi.model.initialise import build
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.own_spec import OwnSpec, is_own
 from forgetmi.model.spec import compact
-from forgetmi.model.tasks import training_task
+from forgetmi.model.tasks.by_name import training_task
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.applies import applies, check_applies
 

@@ -13,7 +13,7 @@ from forgetmi.data.loaders import Loader
 from forgetmi.model.initialise import build
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
-from forgetmi.model.tasks import training_task
+from forgetmi.model.tasks.by_name import training_task
 from forgetmi.model.train import TrainingTrace
 from forgetmi.run.prepared import Prepared, Progress, trained_rows
 from forgetmi.run.workflow import train

@@ -29,6 +29,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.spec import ModelSpec
+from forgetmi.model.tasks.by_name import training_task
 
 Progress = Callable[[int, int], None]
 
@@ -274,7 +275,8 @@ def fit_missing_gate(
 
     # On the rows that the encoders were trained on
     rows = trained_rows(partition, without_forgotten=without_forgotten)
-    fit_gate(model, in_order(prepared.records, rows), seed=seed)
+    task = training_task(prepared.cohort.task)
+    fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
     return True
 
 

@@ -22,7 +22,7 @@ from forgetmi.model.collect import collect
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
-from forgetmi.model.tasks import training_task
+from forgetmi.model.tasks.by_name import training_task
 from forgetmi.model.train import fit
 from forgetmi.run.prepared import Prepared, inference_batch_size
 

@@ -37,7 +37,7 @@ from forgetmi.model.net_module import NetModule, net_modules
 from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
-from forgetmi.model.tasks import training_task
+from forgetmi.model.tasks.by_name import training_task
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.run.prepared import (
     Prepared,
@@ -168,14 +168,15 @@ def train(
     )
     validation = in_order(prepared.records, partition.validation)
 
-    # Encoders and heads learn the classes.
+    # Encoders and heads learn the labels.
+    task = training_task(prepared.cohort.task)
     model = build(prepared.spec, seed=seed).to(device)
     trace = fit(
         model,
         loader,
         recipe,
         seed=seed,
-        task=training_task(prepared.cohort.task),
+        task=task,
         validation=validation if len(partition.validation) else None,
         resume=resume,
         observers=observers,
@@ -185,7 +186,7 @@ def train(
 
     # The gate is fitted afterwards, on the same rows; a model of the user's own has none.
     if isinstance(model, ImageText):
-        fit_gate(model, in_order(prepared.records, rows), seed=seed)
+        fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
     return model, trace
 
 
@@ -271,7 +272,9 @@ def unlearn(
 
         # The original's gate was fitted on the forgotten, too.
         if isinstance(result.model, ImageText):
-            fit_gate(result.model, in_order(prepared.records, partition.retain), seed=seed)
+            task = training_task(prepared.cohort.task)
+            retained = in_order(prepared.records, partition.retain)
+            fit_gate(result.model, retained, task=task, seed=seed)
 
     # The result is a copy that still computes in micro-batches.
     for member in net_modules(result.model):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.modalities import TEXT
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, branches, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -83,6 +84,8 @@ def distil(
         scale[name] = _distance_to_go(values, goals[name])
     context.facts[f"mean distance to go ({', '.join(scale)})"] = tuple(scale.values())
 
+    task = context.task
+
     def objective(batch: Batch) -> dict[str, Tensor]:
         # The first half of a batch is forgotten, the second retained.
         half = len(batch) // 2
@@ -90,8 +93,10 @@ def distil(
         forget_target = goal.of(batch.row[:half])
         retain_target = retain_goal.of(batch.row[half:])
         return {
-            **_terms("forget", towards, forget_outputs, forget_target, scale=scale, kl=kl),
-            **_terms("retain", keep, retain_outputs, retain_target, scale=scale, kl=kl),
+            **_terms(
+                "forget", towards, forget_outputs, forget_target, scale=scale, kl=kl, task=task
+            ),
+            **_terms("retain", keep, retain_outputs, retain_target, scale=scale, kl=kl, task=task),
         }
 
     for epoch in context.epochs(epochs, student=student, optimiser=optimiser):
@@ -142,6 +147,7 @@ def _terms(
     *,
     scale: Mapping[str, float],
     kl: float,
+    task: Task,
 ) -> dict[str, Tensor]:
     """Loss terms of the forgotten or of the retained samples, by name."""
     # The joint embedding follows from the others.
@@ -151,7 +157,7 @@ def _terms(
         terms[f"{modality} {name}"] = loss(values, targets[modality]) / scale[modality]
     if kl:
         # The heads' predictions, where they have a weight.
-        terms[f"KL {name}"] = kl * head_distillation(outputs, target)
+        terms[f"KL {name}"] = kl * head_distillation(outputs, target, task=task)
     return terms
 
 

@@ -1,4 +1,4 @@
-"""How much each weight matters to some patients: gradients of the cross-entropy, added up or squared."""
+"""How much each weight matters to some patients: gradients of the loss of the labels, added up or squared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.labels import known
+from forgetmi.core.task import Task
 from forgetmi.model.modes import evaluating
 from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.loaders import GuardedLoader
@@ -29,13 +31,14 @@ def encoder_parameters(model: NetModule) -> dict[str, nn.Parameter]:
 
 
 def squared_gradients(
-    model: NetModule, loader: GuardedLoader, *, each: Each
+    model: NetModule, loader: GuardedLoader, *, task: Task, each: Each
 ) -> tuple[dict[str, Tensor], int]:
-    """Mean of the squared gradients of the cross-entropy of both heads: the diagonal of the empirical Fisher matrix.
+    """Mean of the squared gradients of the task's loss of all heads: the diagonal of the empirical Fisher matrix.
 
     Args:
         model: In any mode; it is run in eval mode. Its parameters and their ``grad`` are left as they are.
         loader: The set, with labels; samples of unknown label are left out.
+        task: Of the labels.
         each: What is squared: sample = each sample's own gradient (exact; one backward pass a sample, so that memory
             does not grow with the batch); batch = the mean gradient of each batch of one shuffled pass (one pass, but
             the values shrink as batches grow: compare only sets read in batches of one size).
@@ -54,10 +57,10 @@ def squared_gradients(
 
     with evaluating(model):
         for batch in batches:
-            labelled = bool((batch.label >= 0).any())
+            labelled = bool(known(batch.label).any())
             if not labelled:
                 continue
-            for name, gradient in _gradient(model, batch).items():
+            for name, gradient in _gradient(model, batch, task).items():
                 total[name].addcmul_(gradient, gradient)
             count += 1
 
@@ -67,12 +70,13 @@ def squared_gradients(
     return mean, count
 
 
-def summed_gradient(model: NetModule, batches: Iterable[Batch]) -> dict[str, Tensor]:
-    """Gradient of the cross-entropy of both heads, added up over the samples.
+def summed_gradient(model: NetModule, batches: Iterable[Batch], *, task: Task) -> dict[str, Tensor]:
+    """Gradient of the task's loss of all heads, added up over the samples.
 
     Args:
         model: In any mode; it is run in eval mode. Its parameters and their ``grad`` are left as they are.
         batches: The samples; those of unknown label are left out.
+        task: Of the labels.
 
     Returns:
         For each parameter of the encoders a tensor of its shape.
@@ -85,11 +89,11 @@ def summed_gradient(model: NetModule, batches: Iterable[Batch]) -> dict[str, Ten
 
     with evaluating(model):
         for batch in batches:
-            labelled = int((batch.label >= 0).sum())
+            labelled = int(known(batch.label).sum())
             if labelled == 0:
                 continue
             # A batch's gradient is a mean over its labelled samples.
-            for name, gradient in _gradient(model, batch).items():
+            for name, gradient in _gradient(model, batch, task).items():
                 total[name].add_(gradient, alpha=labelled)
             count += labelled
 
@@ -103,12 +107,12 @@ def _zeros(model: NetModule) -> dict[str, Tensor]:
     return {name: torch.zeros_like(p) for name, p in encoder_parameters(model).items()}
 
 
-def _gradient(model: NetModule, batch: Batch) -> dict[str, Tensor]:
-    """Gradient of the mean cross-entropy of a batch; 0 where a parameter does not take part."""
+def _gradient(model: NetModule, batch: Batch, task: Task) -> dict[str, Tensor]:
+    """Gradient of the mean loss of a batch; 0 where a parameter does not take part."""
     # Only parameters that ask for gradients.
     parameters = {name: p for name, p in encoder_parameters(model).items() if p.requires_grad}
     with torch.enable_grad():
-        loss = classification(model(batch), batch.label)
+        loss = classification(model(batch), batch.label, task=task)
 
     gradients = torch.autograd.grad(
         loss, list(parameters.values()), materialize_grads=True, allow_unused=True

@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import mean_of, own_heads
+from forgetmi.core.labels import known
 from forgetmi.core.modalities import IMAGE
+from forgetmi.core.task import Task
 from forgetmi.model.modes import evaluating
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.loaders import GuardedLoader
 
+# What is measured; a task says what its loss is, of classes the cross-entropy
 Measure = Literal["error", "cross_entropy"]
 
 
 @torch.no_grad()
-def per_sample(model: NetModule, loader: GuardedLoader, measure: Measure) -> tuple[Tensor, Tensor]:
+def per_sample(
+    model: NetModule, loader: GuardedLoader, measure: Measure, *, task: Task
+) -> tuple[Tensor, Tensor]:
     """Error or loss of the image head on each sample of a set whose label is known.
 
     The image head is the one whose predictions are reported; without one it is the mean over all heads.
@@ -26,46 +31,43 @@ def per_sample(model: NetModule, loader: GuardedLoader, measure: Measure) -> tup
     Args:
         model: In any mode; it is run in eval mode and gets its own mode back.
         loader: The set, with labels.
-        measure: error is 1 where the most probable class is not the label, else 0; cross_entropy is finer.
+        measure: error of classes is 1 where the most probable one is not the label, else 0; cross_entropy, the task's
+            loss, is finer.
+        task: Of the labels.
 
     Returns:
-        Labels Int64[n] and values Float[n].
+        Groups of alike labels Int64[n] (the task's), and values Float[n].
 
     Raises:
         MethodError: No sample of the set has a label.
     """
-    labels, values = [], []
+    values_of = task.error if measure == "error" else task.loss
+    groups, values = [], []
     with evaluating(model):
         for batch in loader.batches(loader.rows):
-            heads, label = own_heads(model(batch), IMAGE), batch.label
-            labels.append(label)
-            of_heads = [_value(logits, label, measure) for logits in heads]
-            values.append(mean_of(of_heads))
+            heads = own_heads(model(batch), IMAGE)
 
-    # Only samples of known label count.
-    known = torch.cat(labels) >= 0 if labels else torch.zeros(0, dtype=torch.bool)
-    if not bool(known.any()):
+            # Only samples of known label count.
+            there = known(batch.label)
+            groups.append(task.groups(batch.label)[there])
+            of_heads = [values_of(logits, batch.label) for logits in heads]
+            values.append(mean_of(of_heads)[there])
+
+    if not any(map(len, groups)):
         raise MethodError(Fault("a set to be measured has no sample with a label"))
-    return torch.cat(labels)[known], torch.cat(values)[known]
-
-
-def _value(logits: Tensor, label: Tensor, measure: Measure) -> Tensor:
-    """Error or loss of one head on each sample."""
-    if measure == "error":
-        return (logits.argmax(dim=1) != label).to(logits)
-    return nn.functional.cross_entropy(logits, label, ignore_index=-1, reduction="none")
+    return torch.cat(groups), torch.cat(values)
 
 
 def matched_mean(label: Tensor, value: Tensor, like: Tensor) -> float:
-    """Mean of the values, each class weighted by its share among other labels.
+    """Mean of the values, each group of labels weighted by its share among other labels.
 
-    Classes that only the other labels have are left out and the rest re-scaled; without a common class it is the plain
+    Groups that only the other labels have are left out and the rest re-scaled; without a common group it is the plain
     mean.
 
     Args:
-        label: Int64[n], all known.
+        label: Int64[n], groups of known labels; of classes the classes.
         value: Float[n].
-        like: Int64[m], the labels whose mix is wanted, all known.
+        like: Int64[m], groups of the labels whose mix is wanted, all known.
 
     Examples:
         >>> label, value = torch.tensor([0, 1]), torch.tensor([1.0, 5.0])

@@ -12,6 +12,7 @@ import torch
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.labels import all_unknown
 from forgetmi.core.partition import SetName
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.noise import Perturber
@@ -22,7 +23,7 @@ class GuardedLoader:
 
     Args:
         loader: Batches of the set.
-        labels: Whether the method may read labels; otherwise every label is -1.
+        labels: Whether the method may read labels; otherwise every label is unknown.
         patient: Patient codes of all rows of the cohort.
         device: Where batches go, the model's.
     """
@@ -119,9 +120,7 @@ class GuardedLoader:
             self.seen += len(batch)
             batch = batch.to(self._device)
             if not self._labels:
-                # -1 = unknown.
-                unknown = torch.full_like(batch.label, -1)
-                batch = replace(batch, label=unknown)
+                batch = replace(batch, label=all_unknown(batch.label))
             yield batch
 
 

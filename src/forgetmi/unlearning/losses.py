@@ -10,7 +10,6 @@ from torch import Tensor
 from forgetmi.core.batch import Outputs
 from forgetmi.core.heads import added, each_head
 from forgetmi.core.task import Task
-from forgetmi.model.tasks import CLASSES
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -110,12 +109,12 @@ def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
     return -capped.mean()
 
 
-def classification(out: Outputs, label: Tensor, *, task: Task = CLASSES) -> Tensor:
+def classification(out: Outputs, label: Tensor, *, task: Task) -> Tensor:
     """The task's loss of each head, added; of classes and grades the cross-entropy.
 
     Args:
         out: Of b samples.
-        label: Int64[b], -1 = unknown (left out).
+        label: As the task has them; unknown ones are left out.
         task: Of the labels.
 
     Returns:
@@ -126,14 +125,14 @@ def classification(out: Outputs, label: Tensor, *, task: Task = CLASSES) -> Tens
 
 
 def head_distillation(
-    student: Outputs, teacher: Outputs, *, temperature: float = 1.0, task: Task = CLASSES
+    student: Outputs, teacher: Outputs, *, task: Task, temperature: float = 1.0
 ) -> Tensor:
     """The task's distance of each head's logits from a teacher's, added.
 
     Args:
         student, teacher: Of the same n samples; the teacher's carry no gradient.
-        temperature: T, > 0.
         task: Of the labels.
+        temperature: T, > 0.
 
     Returns:
         Scalar, >= 0.

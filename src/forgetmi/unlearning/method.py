@@ -21,7 +21,7 @@ from forgetmi.model.executing import micro_batches
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
-from forgetmi.model.tasks import training_task
+from forgetmi.model.tasks.by_name import training_task
 from forgetmi.unlearning.applies import check_applies
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context

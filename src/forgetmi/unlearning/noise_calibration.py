@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Model
 from forgetmi.core.heads import mean_of, own_heads
+from forgetmi.core.labels import known
 from forgetmi.core.modalities import IMAGE, TEXT
+from forgetmi.core.task import Task
 from forgetmi.data.noise import FALLBACK_NOISE, IMAGE_STD_GRID, TEXT_LEVEL_GRID, Perturbation
-from forgetmi.model.class_losses import cross_entropies
 from forgetmi.unlearning.label_matched import matched_mean
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, looked_up_or_run
@@ -24,18 +25,20 @@ def calibrate_noise(
     teacher: nn.Module,
     loaders: GuardedLoaders,
     *,
+    task: Task,
     seed: int,
     cached: OutputTable | None = None,
 ) -> tuple[float, float, dict[str, Any]]:
     """Choose the image and text noise without a retrained model.
 
-    The level taken is the one of a fixed grid at which the original's mean cross-entropy on one noisy draw of the
-    forget set comes closest to its mean cross-entropy on validation patients, re-weighted to the forget set's labels.
-    Image and text are chosen independently, each on its own head; without one, on the mean over all heads.
+    The level taken is the one of a fixed grid at which the original's mean loss (of classes the cross-entropy) on one
+    noisy draw of the forget set comes closest to its mean loss on validation patients, re-weighted to the forget set's
+    labels. Image and text are chosen independently, each on its own head; without one, on the mean over all heads.
 
     Args:
         teacher: The frozen original.
         loaders: Forget and validation are read, with labels.
+        task: Of the labels.
         seed: Root seed; the draw is the one the method itself uses.
         cached: The original's cached outputs for validation samples, if there are any.
 
@@ -48,13 +51,14 @@ def calibrate_noise(
     """
     forget = loaders.forget
     labels = torch.cat([batch.label for batch in forget.batches(forget.rows)])
-    labelled = int((labels >= 0).sum())
+    there = known(labels)
+    labelled = int(there.sum())
     if labelled < FEWEST:
         return *FALLBACK_NOISE, {"noise": "fallback", "forgotten images with a label": labelled}
 
     # The loss that noisy forgotten samples should have: that of patients never trained on.
     original = looked_up_or_run(teacher, cached)
-    target = _reference(original, loaders.validation, labels)
+    target = _reference(original, loaders.validation, task.groups(labels)[there], task)
     if target is None:
         return *FALLBACK_NOISE, {
             "noise": "fallback",
@@ -67,8 +71,8 @@ def calibrate_noise(
     for std, level in zip(IMAGE_STD_GRID, TEXT_LEVEL_GRID, strict=True):
         noise = Perturbation(image_std=std, text_level=level, seed=seed)
         noisy_batches = forget.batches(forget.rows, perturbation=noise)
-        losses = torch.cat([_losses(teacher, batch) for batch in noisy_batches])
-        mean = losses[labels >= 0].mean(dim=0)
+        losses = torch.cat([_losses(teacher, batch, task) for batch in noisy_batches])
+        mean = losses[there].mean(dim=0)
         image_losses.append(float(mean[0]))
         text_losses.append(float(mean[1]))
 
@@ -91,35 +95,38 @@ def _closest(losses: list[float], target: float) -> int:
 
 
 @torch.no_grad()
-def _losses(teacher: Model, batch: Batch) -> Tensor:
-    """Cross-entropy of both heads, Float[b, 2]; 0 where the label is unknown."""
+def _losses(teacher: Model, batch: Batch, task: Task) -> Tensor:
+    """Loss of both heads, Float[b, 2]; 0 where the label is unknown."""
     out = teacher(batch)
 
     # Each head for itself.
     losses: list[Tensor] = []
     for modality in (IMAGE, TEXT):
-        of_heads = [cross_entropies(logits, batch.label) for logits in own_heads(out, modality)]
+        of_heads = [task.loss(logits, batch.label) for logits in own_heads(out, modality)]
         losses.append(mean_of(of_heads))
     return torch.stack(losses, dim=1)
 
 
 def _reference(
-    teacher: Model, validation: GuardedLoader, forgotten: Tensor
+    teacher: Model, validation: GuardedLoader, forgotten: Tensor, task: Task
 ) -> tuple[float, float] | None:
-    """Mean cross-entropy of both heads on validation, with the forgotten's mix of labels; None if none is shared."""
+    """Mean loss of both heads on validation, with the forgotten's mix of labels; None if none is shared.
+
+    `forgotten` are the groups of their known labels.
+    """
     batches = list(validation.batches(validation.rows))
     if not batches:
         return None
 
     # Losses of all validation samples.
     label = torch.cat([batch.label for batch in batches])
-    losses = torch.cat([_losses(teacher, batch) for batch in batches])
-    forgotten = forgotten[forgotten >= 0]
-    if not bool(torch.isin(label, forgotten).any()):
+    losses = torch.cat([_losses(teacher, batch, task) for batch in batches])
+    there = known(label)
+    groups = task.groups(label)[there]
+    if not bool(torch.isin(groups, forgotten).any()):
         return None
 
     # Re-weighted to the forgotten samples' labels.
-    known = label >= 0
-    image = matched_mean(label[known], losses[known, 0], forgotten)
-    text = matched_mean(label[known], losses[known, 1], forgotten)
+    image = matched_mean(groups, losses[there, 0], forgotten)
+    text = matched_mean(groups, losses[there, 1], forgotten)
     return image, text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -24,9 +24,9 @@ def relabelling(
 
     Args:
         forget: The forgotten; no sample is read.
-        classes: Number of classes, >= 2.
+        classes: Outputs of a head: classes, >= 2, or findings.
         task: Draws the labels.
-        rule: See `forgetmi.model.random_label.random_label`.
+        rule: How; see the task's `other`.
         unit: What shares a draw.
         seed: Root seed.
         draw: Number of the draw, from 0.
@@ -35,7 +35,7 @@ def relabelling(
     patients = forget.patients(forget.rows).tolist()
     patient_of_row = dict(zip(forget.rows.tolist(), patients, strict=True))
 
-    def drawn(row: int, study: int, label: int) -> int:
+    def drawn(row: int, study: int, label: Any) -> Any:
         if row not in patient_of_row:
             return label
 
@@ -47,6 +47,6 @@ def relabelling(
     def relabel(batch: Batch) -> Batch:
         samples = zip(batch.row.tolist(), batch.study.tolist(), batch.label.tolist(), strict=True)
         labels = [drawn(row, study, label) for row, study, label in samples]
-        return replace(batch, label=torch.tensor(labels, device=batch.label.device))
+        return replace(batch, label=torch.tensor(labels).to(batch.label))
 
     return relabel

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.label_matched import Measure, matched_mean, per_sample
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -32,7 +33,7 @@ class History:
 
 
 def rewind(
-    student: NetModule, history: History, loaders: GuardedLoaders, *, measure: Measure
+    student: NetModule, history: History, loaders: GuardedLoaders, *, measure: Measure, task: Task
 ) -> dict[str, Any]:
     """Load, in place, the state whose mean on the forget set is closest to a reference; of several the latest.
 
@@ -42,7 +43,8 @@ def rewind(
         student: The model.
         history: Its states, first to last.
         loaders: Forget and validation set, with labels.
-        measure: Of the image head; error moves in steps of one sample, cross_entropy is finer.
+        measure: Of the first head; error moves in steps of one sample, cross_entropy (the task's loss) is finer.
+        task: Of the labels.
 
     Returns:
         Facts for the trace. Rewinding means something where the last state is worse on the forgotten than on
@@ -54,12 +56,12 @@ def rewind(
     means: list[float] = []
     for state in history.states:
         student.load_state_dict(state)
-        _, values = per_sample(student, loaders.forget, measure)
+        _, values = per_sample(student, loaders.forget, measure, task=task)
         means.append(float(values.double().mean()))
 
     # The last state's mean on validation patients, with the forget set's mix of labels.
-    forget_label, _ = per_sample(student, loaders.forget, measure)
-    label, values = per_sample(student, loaders.validation, measure)
+    forget_label, _ = per_sample(student, loaders.forget, measure, task=task)
+    label, values = per_sample(student, loaders.validation, measure, task=task)
     reference = matched_mean(label, values, forget_label)
 
     # Of equally close states the latest.

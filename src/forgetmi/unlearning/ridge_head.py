@@ -3,49 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError
-
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
-
-
-def logistic(features: Tensor, label: Tensor, *, noise: Tensor, ridge: float) -> Objective:
-    """Summed multinomial cross-entropy + ``ridge n / 2 |w|^2 + <noise, w>``, as a map from w to gradient and Hessian.
-
-    Args:
-        features: Float64[n, d].
-        label: Int64[n].
-        noise: Float64[k, d], b of the objective.
-        ridge: lambda, > 0.
-
-    Returns:
-        From Float64[k d] to Float64[k d] and Float64[k d, k d].
-    """
-    classes, width = noise.shape
-
-    def gradient_and_hessian(weight: Tensor) -> tuple[Tensor, Tensor]:
-        # Gradient.
-        w = weight.view(classes, width)
-        p = (features @ w.T).softmax(dim=1)
-        residual = p - nn.functional.one_hot(label, classes)
-        gradient = residual.T @ features + ridge * len(features) * w + noise
-
-        # One block for each pair of classes: features weighted by the softmax's covariance.
-        spread = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-        rows: list[Tensor] = []
-        for i in range(classes):
-            blocks = [(spread[:, i, j, None] * features).T @ features for j in range(classes)]
-            rows.append(torch.cat(blocks, dim=1))
-        hessian = torch.cat(rows)
-
-        penalty = ridge * len(features) * torch.eye(len(weight), dtype=hessian.dtype)
-        return gradient.reshape(-1), hessian + penalty
-
-    return gradient_and_hessian
+from forgetmi.core.task import Objective
 
 
 def newton(objective: Objective, weight: Tensor) -> Tensor:
@@ -58,6 +21,11 @@ def newton(objective: Objective, weight: Tensor) -> Tensor:
         [3.0]
     """
     gradient, hessian = objective(weight)
+
+    # Outputs that do not depend on each other have a block each.
+    if hessian.ndim == 3:
+        blocks = gradient.view(*hessian.shape[:2])
+        return weight - torch.linalg.solve(hessian, blocks).reshape(-1)
     return weight - torch.linalg.solve(hessian, gradient)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.arrays import Ints
+from forgetmi.core.task import Task
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.training_log import load_log, save_log
@@ -37,13 +38,13 @@ class SliceLog:
     slice: Ints
     weights: tuple[tuple[Weights, ...], ...]
 
-    def ensemble(self, fresh_model: Callable[[int], NetModule]) -> Ensemble:
+    def ensemble(self, fresh_model: Callable[[int], NetModule], *, task: Task) -> Ensemble:
         """The trained model: each shard's weights after its last slice."""
         # Each shard's model with the weights after its last slice.
         members = [fresh_model(0) for _ in self.weights]
         for member, weights in zip(members, self.weights, strict=True):
             member.load_state_dict(weights[-1])
-        return Ensemble(members).eval()
+        return Ensemble(members, task=task).eval()
 
     def save(self, path: Path) -> None:
         """Write to a file."""
