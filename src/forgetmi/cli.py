@@ -64,6 +64,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "forgetmi.commands.shadows:shadows",
         "models on random halves of the patients, for audits",
     ),
+    "pool": (
+        "forgetmi.commands.pool.group:pool",
+        "models without a part of the patients each, as references of every request",
+    ),
     "record": ("forgetmi.commands.record:record", "make or sign the record of a finished run"),
     "requests": (
         "forgetmi.commands.requests.group:requests",

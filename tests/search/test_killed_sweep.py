@@ -95,6 +95,24 @@ def test_a_killed_grid_has_every_point_and_the_same_best(
     assert sum(one["refused"] == "interrupted" for one in stored) == len(doomed)
 
 
+@pytest.mark.parametrize("refused", ["", "loses 0.100 of validation AUC (image)"])
+def test_a_trial_that_was_killed_between_its_score_and_its_end_is_made_again(
+    tmp_path: Path, refused: str
+) -> None:
+    asked = study(tmp_path)
+    create_study(asked).enqueue_trial({"method.lr": 2, "method.image_k": 0})
+    trial = load_study(asked, 0).ask()
+    trial.suggest_categorical("method.lr", range(len(RATES)))
+    trial.suggest_categorical("method.image_k", range(1))
+    trial.set_user_attr("failed", False)
+    trial.set_user_attr("refused", refused)
+
+    tried = run_sweep(study(tmp_path))
+    complete = [trial.options["method.lr"] for trial in tried if trial.state == "complete"]
+    assert complete == list(RATES)
+    assert [one.refused for one in tried if one.state == "failed"] == ["interrupted"]
+
+
 def test_a_trial_that_was_killed_before_it_had_options_is_made(tmp_path: Path) -> None:
     asked = study(tmp_path)
     create_study(asked).enqueue_trial({"method.lr": 2, "method.image_k": 0})

@@ -7,11 +7,13 @@ patients' reports, and its report ranks first among many again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.pooled_signals import PooledSignals, by_member
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import pair_cosine
 
@@ -41,6 +43,9 @@ def contrast(queries: Signals, gallery: Signals) -> Floats:
         >>> contrast(original.select([0, 1]), gallery=original).round(2)
         array([0.99, 0.92])
     """
+    if isinstance(queries, PooledSignals):
+        return by_member(contrast, queries, gallery)
+
     own = pair_cosine(queries)
     means = []
     for cosine, is_other in _blocks(queries, gallery):
@@ -69,6 +74,9 @@ def retrieval_rank(queries: Signals, gallery: Signals, *, among: int | None = No
         >>> retrieval_rank(original.select([0, 1]), gallery=original)
         array([1., 2.])
     """
+    if isinstance(queries, PooledSignals):
+        return by_member(partial(retrieval_rank, among=among), queries, gallery)
+
     own = pair_cosine(queries)[:, None]
     ranks, start = [], 0
     for cosine, is_other in _blocks(queries, gallery):

@@ -22,6 +22,7 @@ from forgetmi.core.serialization import from_plain
 from forgetmi.core.signals import Signals
 from forgetmi.report import near_duplicates
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_references import pool_references
 from forgetmi.run.relearn import read_relearning, taught_patients
 
 _LATE = "a rule that is chosen after the signals decides nothing"
@@ -108,9 +109,10 @@ def read_draw(
         seed: The run's root seed.
     """
     # Every model's signals for the whole cohort
-    signals = {}
+    signals: dict[str, Signals] = {}
     for path in sorted((directory.root / "signals").glob("*.npz")):
         signals[path.stem] = Signals.load(path)
+    signals |= pool_references(directory, partition)
 
     # Every model's signals while it learned the taught patients again
     taught = taught_patients(partition, seed=seed)

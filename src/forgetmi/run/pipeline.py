@@ -25,6 +25,7 @@ from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.applicable import check_model
 from forgetmi.run.audit_stage import declare, read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_references import NOTICE, keep_references, pool_references
 from forgetmi.run.prepared import Progress
 from forgetmi.run.relearn import relearnt
 from forgetmi.run.run_data import OpenedRun, load_data, prepare
@@ -86,6 +87,8 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
         # What is fixed before any model exists: specification, sets, the audit's rule.
         directory.claim(spec_text(spec, directory))
         _write_data_facts(spec, directory, data)
+        if spec.references is not None:
+            keep_references(spec.references, directory, data.cohort, data.partition)
         _find_duplicates(spec, directory, data, _progress_of("copies", on_progress))
 
         # Models and their signals, side by side.
@@ -121,9 +124,11 @@ def _write_data_facts(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -
         canaries = read_canaries(spec.partition.canaries, data.cohort)
         write_canaries(directory.root, canaries)
 
-    # The report says what was converted: of images how many, of the text encoder no number
-    of_encoder = dict.fromkeys(data.prepared.notices, 0)
-    write_json(directory.notices, {**data.prepared.records.images.notices, **of_encoder})
+    # The report says what was converted: of images how many, of other things no number
+    without_number = dict.fromkeys(data.prepared.notices, 0)
+    if spec.references is not None:
+        without_number[NOTICE] = 0
+    write_json(directory.notices, {**data.prepared.records.images.notices, **without_number})
 
 
 def _find_duplicates(
@@ -176,13 +181,15 @@ def _stages(spec: RunSpec) -> list[str]:
 def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evaluation:
     """Compute all scores from the stored signals and write them."""
     signals = {name: Signals.load(directory.signals(name)) for name in model_names(spec)}
+    references = pool_references(directory, data.partition)
+    retrained = [signals[name] for name in retrained_names(spec)]
 
     logger.info("evaluation begun: %d models", len(signals))
     with Meter() as meter:
         evaluation = workflow.evaluate(
             original=signals[ORIGINAL],
             unlearned=signals[UNLEARNED],
-            retrained=[signals[name] for name in retrained_names(spec)],
+            retrained=[*retrained, *references.values()],
             partition=data.partition,
             task=data.cohort.task,
             seed=spec.seed,

@@ -17,6 +17,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.evaluation.suite import evaluate
 from forgetmi.evidence.record import Record
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_references import pool_references
 from forgetmi.run.record_findings import findings_in
 
 # Another processor sums in another order
@@ -88,9 +89,10 @@ def metrics(root: Path, record: Record) -> tuple[int, float]:
     """
     # The scores once more, by the seed and the resamples of the record
     signals = stored_signals(root, record)
+    partition = stored_partition(root, signals[record.model("before").name])
     again = evaluate(
-        signals,
-        stored_partition(root, signals[record.model("before").name]),
+        {**signals, **pool_references(RunDirectory(root), partition)},
+        partition,
         task=record.recompute.of_task,
         seed=record.recompute.seed,
         resamples=record.recompute.resamples,

@@ -26,6 +26,7 @@ from forgetmi.evaluation.channels import Channel
 from forgetmi.evidence.record import NOT_AUDITED, Record
 from forgetmi.run.audit_stage import declared_in, read_duplicates, stored_audit
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_references import pool_references
 from forgetmi.run.recompute import CLOSE, COMPARE_VERSIONS, stored_partition, stored_signals
 from forgetmi.run.record_findings import decision_in
 
@@ -121,10 +122,12 @@ def _attacked_again(
     signals = stored_signals(root, record)
     original = signals[record.model("before").name]
     patients = codes(original.patient)[1]
+    whole = stored_partition(root, original)
+    signals |= pool_references(RunDirectory(root), whole)
 
     # Patients of whom a copy stays are scored apart and do not count for the verdict
     duplicates = read_duplicates(RunDirectory(root))
-    sets = audited_sets(stored_partition(root, original), duplicates, names=patients)
+    sets = audited_sets(whole, duplicates, names=patients)
 
     pooled: dict[Channel, list[ForgetDraw]] = {}
     by_patient: dict[str, tuple[bool, bool, bool]] = {}

@@ -28,6 +28,7 @@ from forgetmi.report.manifest import LIBRARIES, Manifest, collect
 from forgetmi.run.audit_stage import stored_audit, stored_duplicates
 from forgetmi.run.costs import cost_of, retraining_cost, stage_names
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_references import pool_references
 from forgetmi.run.run_models import model_names, model_seed
 from forgetmi.run.spec import RunSpec, to_plain
 from forgetmi.run.trace_file import OF_UNLEARNING, StoredTrace, read_trace, read_weights
@@ -92,7 +93,10 @@ def gather(
             warnings=tuple(warnings),
         ),
         evaluation=evaluation,
-        signals={name: Signals.load(directory.signals(name)) for name in model_names(spec)},
+        signals={
+            **{name: Signals.load(directory.signals(name)) for name in model_names(spec)},
+            **pool_references(directory, partition),
+        },
         derived_from_forgotten=tuple(derived(spec, info, trace)),
         manifest=describe(directory, spec, cohort, warnings=(*notices, *warnings), command=command),
         duplicates=duplicates,

@@ -22,6 +22,10 @@ def model_names(spec: RunSpec) -> list[str]:
 
 def retrained_names(spec: RunSpec) -> list[str]:
     """The retrained models: given ones first, then those trained here."""
+    # With a pool nothing is retrained
+    if spec.references is not None:
+        return []
+
     # Numbered through, whoever trained them
     count = len(spec.given.retrained) + spec.retrains
     return [retrained_name(number) for number in range(count)]

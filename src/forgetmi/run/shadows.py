@@ -10,12 +10,11 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from forgetmi.cohort.model_patients import patients_of
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
@@ -31,9 +30,8 @@ from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run import workflow
 from forgetmi.run.claim import claim
-from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.prepared import open_checkpoint, trained_rows
+from forgetmi.run.prepared import open_checkpoint
 from forgetmi.run.run_data import OpenedRun
 from forgetmi.run.shadow_plan import (
     Plan,
@@ -43,6 +41,7 @@ from forgetmi.run.shadow_plan import (
     patients_digest,
     rows_of_sides,
 )
+from forgetmi.run.some_rows import on_rows, save_for_audit, train_on_rows
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.unlearn_from import unlearn_from
 
@@ -118,20 +117,17 @@ def make_shadow(
 
     # Trained on its half of the patients
     if not directory.model(name).exists():
-        half = _half(partition, patients, patients[:1])
-        model, _ = workflow.train(
+        train_on_rows(
+            directory.model(name),
+            spec=spec,
+            cohort=cohort,
+            sets=_half(partition, patients, patients[:1]),
             prepared=prepared,
-            partition=half,
-            recipe=spec.training,
+            role="shadow",
             seed=seed,
-            resume=directory.state(name),
+            state=directory.state(name),
             progress=progress,
-            device=device_of(spec),
         )
-        seen = patients_of(
-            cohort, half, trained=trained_rows(half), forgotten=np.empty(0, np.int64)
-        )
-        prepared.save(directory.model(name), model, patients=seen, role="shadow", seed=seed)
 
     directory.drop_state(name)
 
@@ -150,12 +146,12 @@ def make_shadow(
             progress=progress,
         )
         signals = workflow.predict(prepared=prepared, model=result.model)
-        _save(signals, directory.signals(unlearned))
+        save_for_audit(signals, directory.signals(unlearned))
         directory.drop_state(unlearned)
 
     # Its own signals come last: they say that everything is done, and the weights are needed no more.
     _, loaded = open_checkpoint(directory.model(name), cohort=cohort, factory=spec.model.factory)
-    _save(workflow.predict(prepared=prepared, model=loaded.model), directory.signals(name))
+    save_for_audit(workflow.predict(prepared=prepared, model=loaded.model), directory.signals(name))
     shutil.rmtree(directory.model(name))
 
 
@@ -164,21 +160,7 @@ def _half(partition: Partition, patients: Ints, forgotten: Ints) -> Partition:
     # The rows of these patients, in the order of the cohort
     rows = rows_of_sides(partition)
     rows = rows[np.isin(partition.patient[rows], patients)]
-    is_forgotten = np.isin(partition.patient[rows], forgotten)
-    nobody = np.empty(0, np.int64)
-    return replace(
-        partition,
-        forget=rows[is_forgotten],
-        retain=rows[~is_forgotten],
-        holdout=nobody,
-        reference=nobody,
-        earlier=nobody,
-    )
-
-
-def _save(signals: Signals, path: Path) -> None:
-    """Store signals without the joint embedding: no attack reads a shadow model's."""
-    signals.replaced(joint_embedding=None).save(path)
+    return on_rows(partition, rows, forgotten=forgotten)
 
 
 def _name(number: int, unlearning: int | None = None) -> str:

@@ -160,6 +160,7 @@ class RunSpec:
         training: How the original and every retrained model are trained.
         method: The unlearning method (--method KIND chooses).
         given: Models that exist already.
+        references: A standing pool (forgetmi pool make), whose members serve as reference; nothing is retrained then.
         retrains: Models retrained here without the forgotten as reference, besides given ones, 0 or more; 2 in all are
             needed for a gap, 3 advised.
         audit: What the audit decides by.
@@ -185,6 +186,7 @@ class RunSpec:
     training: Recipe = field(default_factory=Recipe)
     method: Any = field(default_factory=ForgetMI)
     given: GivenModels = field(default_factory=GivenModels)
+    references: Path | None = field(default=None, metadata=LATER)
     retrains: Annotated[int, Between(0, 1000)] = 3
     audit: AuditSpec = field(default_factory=AuditSpec)
     duplicates: bool = True
@@ -202,6 +204,9 @@ class RunSpec:
     def __post_init__(self) -> None:
         # Ranges stand in the annotations of the fields
         faults = [Fault(fault, where="run") for fault in range_faults(self)]
+        if self.references is not None and self.given.retrained:
+            do = "Give one of the two."
+            faults.append(Fault("a pool and retrained models are given", where="references", do=do))
         if faults:
             raise SpecError(faults)
 

@@ -19,10 +19,13 @@ from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.train import TrainingTrace
 from forgetmi.run import workflow
+from forgetmi.run.closed_folders import closed_to_method
 from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.given_patients import patients_after
 from forgetmi.run.original_training import log_path, train_original
+from forgetmi.run.pool_plan import AUDIT
+from forgetmi.run.pool_references import references_folder
 from forgetmi.run.prepared import fit_missing_gate, open_checkpoint
 from forgetmi.run.relearn import relearn
 from forgetmi.run.run_data import OpenedRun, load_data, prepare
@@ -109,15 +112,21 @@ def _unlearned(
     spec: RunSpec, directory: RunDirectory, data: OpenedRun, progress: ProgressCallback
 ) -> tuple[Any, dict[str, Any]]:
     original = directory.model(ORIGINAL)
-    result = unlearn_from(
-        original,
-        spec,
-        data,
-        log_of=spec.given.original or original,
-        seed=model_seed(spec, UNLEARNED),
-        state=directory.state(UNLEARNED),
-        progress=progress,
-    )
+
+    # A method must not see what it is judged by
+    judging = [references_folder(directory)]
+    if spec.references is not None:
+        judging.append(spec.references / AUDIT)
+    with closed_to_method(judging):
+        result = unlearn_from(
+            original,
+            spec,
+            data,
+            log_of=spec.given.original or original,
+            seed=model_seed(spec, UNLEARNED),
+            state=directory.state(UNLEARNED),
+            progress=progress,
+        )
 
     # The log without the forgotten, from which the next request goes on
     if result.training_log is not None:

@@ -17,6 +17,8 @@ from forgetmi.search.sweep_values import Choice
 STUDY = "sweep"  # its name in the storage
 # Why a trial failed whose process was ended
 INTERRUPTED = "interrupted"
+# Stored with a trial: whether the method gave up
+FAILED = "failed"
 POSITION = "position"  # attribute of a trial: its place in the sweep
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
@@ -179,11 +181,15 @@ def ended_trials(optuna_study: Any) -> list[Any]:
     states = import_optuna().trial.TrialState
     ended = (states.COMPLETE, states.PRUNED, states.FAIL)
 
-    # One whose process is gone has failed without a reason
+    # Of others that failed the process is gone
     trials = optuna_study.get_trials(states=ended)
-    return [
-        trial for trial in trials if trial.state != states.FAIL or "refused" in trial.user_attrs
-    ]
+    return [trial for trial in trials if trial.state != states.FAIL or _method_failed(trial)]
+
+
+def _method_failed(trial: Any) -> bool:
+    """Whether the method gave up; else a failed trial's process was killed, perhaps between its score and its end."""
+    # An earlier version said it by the reason alone
+    return trial.user_attrs.get(FAILED, bool(trial.user_attrs.get("refused")))
 
 
 def end_interrupted(optuna_study: Any) -> None:
@@ -253,13 +259,17 @@ def list_trials(optuna_study: Any) -> list[Tried]:
         if state is None:
             continue
 
+        refused = trial.user_attrs.get("refused", INTERRUPTED)
+        if state == "failed" and not _method_failed(trial):
+            refused = INTERRUPTED
+
         trials.append(
             Tried(
                 number=trial.number,
                 options=trial.user_attrs.get("options", {}),
                 value=trial.value,
                 state=state,
-                refused=trial.user_attrs.get("refused", INTERRUPTED),
+                refused=refused,
             )
         )
     return trials

@@ -19,6 +19,7 @@ from forgetmi.search.finished_sweep import TRIALS, finished_trials
 from forgetmi.search.former_names import update_stored_name
 from forgetmi.search.objectives import check_objective
 from forgetmi.search.study import (
+    FAILED,
     POSITION,
     Study,
     Tried,
@@ -151,6 +152,7 @@ def attempt(study: Study, position: int, progress: ProgressCallback) -> None:
         value, refused, state = None, " ".join(map(str, error.faults)), states.FAIL
 
     # Of a pruned trial Optuna takes the last value that was reported.
+    trial.set_user_attr(FAILED, state == states.FAIL)
     trial.set_user_attr("refused", refused)
     optuna_study.tell(trial, value if state == states.COMPLETE else None, state=state)
     progress(1, 1)
