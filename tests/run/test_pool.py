@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from forgetmi.audit.memorisation import memorised, risk_by_group
+from forgetmi.cli import main
+from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.model_patients import read_patients
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import MethodError, SpecError
+from forgetmi.core.partition import Partition
 from forgetmi.core.pooled_signals import PooledSignals
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.toy import toy_knowledge
@@ -429,3 +433,46 @@ def test_a_model_that_names_nobody_has_no_pool(signed_run: Path, tmp_path: Path)
     with pytest.raises(SpecError, match="0 is not possible"):
         plan_pool(named, folds=2, repetitions=0, targets=0, seed=0, keep_models=False)
     assert divide(named, named.cohort.load())
+
+
+def test_the_commands_say_what_a_pool_costs_and_whom_it_warns_of(
+    signed_run: Path, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = ["--model", str(signed_run / "models" / "original")]
+    assert main(["pool", "make", *service, "--out", str(tmp_path / "p"), "--estimate"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("10 members of ")
+    assert "the work of 8 trainings, about " in printed
+    assert not (tmp_path / "p").exists()
+
+    assert main(["pool", "risk", str(pool), "--out", str(tmp_path / "risk.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "image: " in printed
+    assert "link: " in printed
+    lines = (tmp_path / "risk.csv").read_text().splitlines()
+    patients = len(read_folds(pool, read_plan(pool)).patients)
+    assert lines[0] == "patient,channel,memorised,exposed"
+    assert len(lines) - 1 >= patients
+    assert not {line.split(",")[0] for line in lines} & {f"P{number:06d}" for number in range(40)}
+
+    assert main(["pool", "risk", str(tmp_path)]) == 2
+    assert main(["pool", "make", *service, "--out", str(tmp_path / "p"), "--folds", "1"]) == 2
+    assert "1 folds are not possible" in capsys.readouterr().err
+
+
+def test_a_withdrawal_says_that_nothing_is_retrained(
+    signed_run: Path, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort, sets = load_data(TINY)
+    (tmp_path / "who.csv").write_text(f"patient_id\n{raw_identifier(cohort, sets)}\n")
+    words = ["withdraw", "--model", str(signed_run / "models" / "original"), "--dry-run"]
+    words += ["--list", str(tmp_path / "who.csv"), "--references", str(pool)]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert "Nothing is retrained: the pool gives 2 references." in capsys.readouterr().out
+
+
+def raw_identifier(cohort: Cohort, sets: Partition) -> str:
+    """The identifier of a retained patient as the generated table has it."""
+    key = Pseudonyms(load_key(None))
+    wanted = str(cohort.patient[sets.retain[0]])
+    return next(name for n in range(40) if key.digest("patient", name := f"P{n:06d}") == wanted)

@@ -21,6 +21,7 @@ from forgetmi.requests.standing import NEVER_TRAINED
 from forgetmi.run.console import echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
+from forgetmi.run.pool_references import reference_count
 from forgetmi.run.record_keeping import Recording, check
 from forgetmi.run.spec import kind_of
 from forgetmi.run.withdrawal import (
@@ -175,6 +176,9 @@ def _counts(plan: Plan) -> dict[str, int]:
 def _retraining(asking: Asking, cost: Cost | None) -> str:
     """How many models are retrained, and how long that takes."""
     retrains = asking.spec.retrains
+    if asking.spec.references is not None:
+        number = reference_count(asking.spec)
+        return f"Nothing is retrained: the pool gives {number} references."
     if cost is None:
         return f"{retrains} models are retrained to compare with; what one takes is not recorded."
     return (

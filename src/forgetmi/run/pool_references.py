@@ -35,6 +35,7 @@ from forgetmi.run.pool_plan import (
     read_plan,
     write_folds,
 )
+from forgetmi.run.spec import RunSpec
 
 # What the pages and the record say of such references
 NOTICE = (
@@ -74,6 +75,17 @@ def keep_references(
                 shutil.copyfileobj(read, written)
     write_folds(target, folds)
     write_text(target / PLAN, plan_text(plan))
+
+
+def reference_count(spec: RunSpec) -> int:
+    """How many references a run will have: those of its pool, or its retrained models.
+
+    Raises:
+        SpecError: The pool cannot be read.
+    """
+    if spec.references is not None:
+        return read_plan(spec.references).repetitions
+    return spec.retrains + len(spec.given.retrained)
 
 
 def references_folder(directory: RunDirectory) -> Path:

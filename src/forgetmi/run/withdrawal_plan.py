@@ -24,6 +24,7 @@ from forgetmi.requests.processing import ForgetList, gather_entries
 from forgetmi.requests.request_list import ListedRequest, read_requests
 from forgetmi.run.applicable import check_model
 from forgetmi.run.model_in_service import retraining_cost_of, standing
+from forgetmi.run.pool_references import reference_count
 from forgetmi.run.run_data import divide, refuse_identifiers
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.withdrawal_requests import (
@@ -213,7 +214,7 @@ def _expectation(spec: RunSpec, cohort: Cohort, partition: Partition) -> Expecta
     found = expectation(
         patients=len(np.unique(now.patient[now.forget])),
         never_seen=effective,
-        retrained=spec.retrains + len(spec.given.retrained),
+        retrained=reference_count(spec),
         rule=spec.audit.rule,
     )
     lacking = partition.unproved

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgetmi.commands.command_line import take_options
@@ -11,6 +11,7 @@ from forgetmi.commands.options import parse
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.ranges import Number
 from forgetmi.run.console import ProgressDisplay, echo
+from forgetmi.run.spec import GivenModels
 
 USED = ("cohort", "training", "seed", "workers", "threads", "runner", "address", "gpus_per_job")
 USED += ("device",)
@@ -65,6 +66,8 @@ def make(argv: Sequence[str]) -> None:
     from forgetmi.run.model_in_service import model_in_service, retraining_cost_of
     from forgetmi.run.pool_making import make_pool, plan_pool
 
+    model = model_in_service(options.model)
+    spec = replace(spec, given=GivenModels(original=model.checkpoint))
     plan, folds = plan_pool(
         spec,
         folds=options.folds,
@@ -75,7 +78,7 @@ def make(argv: Sequence[str]) -> None:
     )
     members = len(list(plan.members()))
     share = members * (plan.folds - 1) / plan.folds
-    cost = retraining_cost_of(model_in_service(options.model))
+    cost = retraining_cost_of(model)
     seconds = f", about {share * cost.cpu_seconds:,.0f} CPU s" if cost is not None else ""
     echo(
         f"{members} members of {len(folds.patients)} patients in {plan.folds} folds: the work of {share:g} "
