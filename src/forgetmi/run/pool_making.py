@@ -170,7 +170,7 @@ def make_member(
     assert spec.given.original is not None
     cohort = spec.cohort.load()
     partition = divide(spec, cohort)
-    prepared, _ = open_checkpoint(spec.given.original, cohort=cohort)
+    prepared, _ = open_checkpoint(spec.given.original, cohort=cohort, factory=spec.model.factory)
 
     rows = rows_of(member, read_folds(root, plan), cohort, partition)
     if not directory.model(member.name).exists():
@@ -188,7 +188,9 @@ def make_member(
     directory.drop_state(member.name)
 
     # Its signals come last: they say that everything is done
-    _, loaded = open_checkpoint(directory.model(member.name), cohort=cohort)
+    _, loaded = open_checkpoint(
+        directory.model(member.name), cohort=cohort, factory=spec.model.factory
+    )
     signals = workflow.predict(prepared=prepared, model=loaded.model)
     save_for_audit(signals, directory.signals(member.name))
     _clear(plan, directory, member)
@@ -197,7 +199,9 @@ def make_member(
 def predict_in_service(spec: RunSpec, root: Path, progress: ProgressCallback) -> None:
     """Store the signals of the model in service, with which the members' are compared; runs in a worker process."""
     assert spec.given.original is not None
-    prepared, loaded = open_checkpoint(spec.given.original, cohort=spec.cohort.load())
+    prepared, loaded = open_checkpoint(
+        spec.given.original, cohort=spec.cohort.load(), factory=spec.model.factory
+    )
     signals = workflow.predict(prepared=prepared, model=loaded.model)
     save_for_audit(signals, root / IN_SERVICE)
 
