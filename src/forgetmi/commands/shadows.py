@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from forgetmi.commands.command_line import command_line
+from forgetmi.commands.options import with_factory
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.model_names import UNLEARNED
@@ -34,6 +35,8 @@ class ShadowOptions:
         seed: Root seed of masks and models.
         training_cost: CPU seconds of one training; default: as measured in the run.
         estimate: Only print what it will cost.
+        model_from: ``package.module:function``, the factory of the run's models, where a factory of your own made them;
+            it is run.
     """
 
     run: tyro.conf.Positional[Path]
@@ -43,6 +46,7 @@ class ShadowOptions:
     seed: Seed = 0
     training_cost: Weight | None = None
     estimate: bool = False
+    model_from: str = ""
 
 
 def shadows(argv: Sequence[str]) -> None:
@@ -60,7 +64,8 @@ def shadows(argv: Sequence[str]) -> None:
     from forgetmi.run.shadow_plan import estimated_cost, plan_for
     from forgetmi.run.shadows import make_pool
 
-    spec, run = spec_of(options.run), RunDirectory(options.run)
+    spec = with_factory(spec_of(options.run), options.model_from)
+    run = RunDirectory(options.run)
     if not run.signals(UNLEARNED).exists():
         raise SpecError(
             Fault(

@@ -81,7 +81,7 @@ def _train(
     """Train the model, or leave a finished one as it is."""
     # What trains models is imported after the help was printed.
     from forgetmi.cohort.partition_file import write_partition
-    from forgetmi.model.checkpoint import load
+    from forgetmi.model.checkpoint import intact
     from forgetmi.run.applicable import check_model
     from forgetmi.run.device import device_of
     from forgetmi.run.given_patients import patients_after
@@ -93,7 +93,7 @@ def _train(
     cohort, partition = load_data(spec)
     if claim.is_finished():
         write_partition(named_after(options.out, "partition.json"), partition)
-        echo(finished_line(options.out, load(options.out).digest))
+        echo(finished_line(options.out, intact(options.out)))
         return
 
     check_model(spec, cohort)

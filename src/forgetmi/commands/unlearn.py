@@ -122,11 +122,12 @@ def _check_finished(options: UnlearnOptions, partition: Partition) -> None:
         ForgetMIError: It is not.
     """
     from forgetmi.cohort.partition_file import write_partition
-    from forgetmi.model.checkpoint import FACTS, load
+    from forgetmi.model.checkpoint import FACTS, intact
     from forgetmi.model.checkpoint_facts import read_facts
 
-    made = load(options.out)
-    if made.extra.get("from_weights") != read_facts(options.checkpoint / FACTS)["weights"]:
+    digest = intact(options.out)
+    made = read_facts(options.out / FACTS)
+    if made["extra"].get("from_weights") != read_facts(options.checkpoint / FACTS)["weights"]:
         raise SpecError(
             Fault(
                 "the checkpoint was made from another original than the one that is given",
@@ -136,7 +137,7 @@ def _check_finished(options: UnlearnOptions, partition: Partition) -> None:
             )
         )
     write_partition(named_after(options.out, "partition.json"), partition)
-    echo(finished_line(options.out, made.digest))
+    echo(finished_line(options.out, digest))
 
 
 def _check_training_side(checkpoint: Path, cohort: Cohort, partition: Partition) -> None:

@@ -25,6 +25,7 @@ _LATER_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "subjects": {"earlier": None},
     "decision": {"flagged": None},
     "recompute": {"task": ""},
+    "environment": {"factory": ""},
     "request": {"due": None, "in_service": None, "each": ()},
 }
 
@@ -120,6 +121,8 @@ class Environment:
         code: SHA-256 over the package's source files.
         python, platform, processor, accelerator, cores, threads, command: See `forgetmi.report.manifest.Manifest`.
         libraries: Name to version.
+        factory: Function of the user's own that made the models, and the SHA-256 of its source; empty = the package's
+            own architecture.
     """
 
     package: str
@@ -132,6 +135,7 @@ class Environment:
     threads: int
     command: str
     libraries: Mapping[str, str]
+    factory: str = field(default="", metadata=LATER)
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,26 @@ def _task_in(facts: Mapping[str, Any]) -> str:
     return str(facts["preprocessing"].get("task", "classes"))
 
 
+def intact(directory: Path) -> str:
+    """Digest of a checkpoint's weights, if its files are as they were written; no code of a user's own runs for that.
+
+    Raises:
+        CheckpointError: Files are missing or were altered.
+    """
+    _check_complete(directory)
+    facts = read_facts(directory / FACTS)
+    if not is_own(facts["spec"]):
+        return load(directory).digest
+
+    faults = file_faults(directory, facts.get(OWN, {}))
+    words = read_file(directory / VOCABULARY, limit=_VOCABULARY_BYTES)
+    if hashlib.sha256(words).hexdigest() != facts["vocabulary"]:
+        faults.append(altered(f"{directory.name}/{VOCABULARY}"))
+    if faults:
+        raise CheckpointError(faults)
+    return facts["weights"]
+
+
 def _check_complete(directory: Path) -> None:
     """Refuse a directory without the three files of a checkpoint."""
     recover(directory)

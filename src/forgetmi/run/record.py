@@ -32,7 +32,9 @@ from forgetmi.evidence.record import (
     TrainingData,
 )
 from forgetmi.evidence.record_files import read_record, run_files, sha256_of
-from forgetmi.model.checkpoint import FACTS, load
+from forgetmi.model.checkpoint import FACTS, intact
+from forgetmi.model.checkpoint_facts import read_facts
+from forgetmi.model.own_spec import is_own
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.report import near_duplicates
 from forgetmi.report.manifest import Manifest, without_folders
@@ -102,7 +104,7 @@ def record_of(
         # What the models were made of, and how
         data=data,
         models=tuple(models),
-        environment=_environment(manifest),
+        environment=_environment(manifest, directory),
         seeds=manifest.seeds,
         method=_method(spec, files["spec.yaml"]),
         cost=costs,
@@ -183,7 +185,7 @@ def _model(directory: RunDirectory, spec: RunSpec, manifest: Manifest, name: str
     weights = manifest.models[name]
 
     # Reading a checkpoint refuses altered files; what is left is another whole model in its place
-    if (folder / FACTS).exists() and load(folder).digest != weights:
+    if (folder / FACTS).exists() and intact(folder) != weights:
         raise EvidenceError(
             Fault(
                 "the stored weights are not those that were measured",
@@ -208,7 +210,16 @@ def _model(directory: RunDirectory, spec: RunSpec, manifest: Manifest, name: str
     )
 
 
-def _environment(manifest: Manifest) -> Environment:
+def _factory(directory: RunDirectory) -> str:
+    """The user's own factory that made the models, and the digest of its source; empty = none did."""
+    path = directory.model(ORIGINAL) / FACTS
+    if not path.exists():
+        return ""
+    spec = read_facts(path)["spec"]
+    return f"{spec.get('factory')} sha256 {spec.get('source')}" if is_own(spec) else ""
+
+
+def _environment(manifest: Manifest, directory: RunDirectory) -> Environment:
     return Environment(
         manifest.package,
         code_digest(),
@@ -220,6 +231,7 @@ def _environment(manifest: Manifest) -> Environment:
         manifest.threads,
         manifest.command,
         manifest.libraries,
+        _factory(directory),
     )
 
 
