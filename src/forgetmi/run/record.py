@@ -35,7 +35,6 @@ from forgetmi.evidence.record_files import read_record, run_files, sha256_of
 from forgetmi.model.checkpoint import FACTS, intact
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.model.own_spec import is_own
-from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.report import near_duplicates
 from forgetmi.report.manifest import Manifest, without_folders
 from forgetmi.run.audit_stage import stored_duplicates
