@@ -124,6 +124,10 @@ class Task(Protocol):
         """Scalar, >= 0: `distance` from a teacher that leaves the true label a probability; 0 where none is known."""
         ...
 
+    def prediction(self, logits: Tensor) -> Tensor:
+        """Float[b, k], what a head predicts: probabilities, or values where labels are values."""
+        ...
+
     def mean_prediction(self, logits: Sequence[Tensor]) -> Tensor:
         """Float[b, k], the logits of the mean of several models' predictions."""
         ...

@@ -30,9 +30,15 @@ def read_array(path: Path, index: int | None) -> Decoded:
             "the NPY file is damaged, or holds Python objects", type(error).__name__
         ) from None
 
-    if index is not None:
-        array = _slice(array, index)
+    return grey_array(array if index is None else _slice(array, index))
 
+
+def grey_array(array: npt.NDArray[Any]) -> Decoded:
+    """An array as one grey image; see `forgetmi.data.grey.grey_of`.
+
+    Raises:
+        ImageFault: It is not of the form (h, w), too large, or holds no grey values.
+    """
     if array.ndim != 2 or 0 in array.shape:
         raise ImageFault(
             "the array is not one grey image",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from forgetmi.core.regular_file import open_regular
 from forgetmi.data.decode import ImageFault, read_image
+from forgetmi.data.decoded import Decoded
 from forgetmi.data.grey_range import remark_on
 from forgetmi.data.image_bounds import check_size, most_bytes, too_many_bytes
 from forgetmi.data.image_content import NUMPY
@@ -21,6 +22,12 @@ from forgetmi.data.shards import Stored
 # An image is stored as 16-bit integers; v / 255 = 257 v / 65535.
 WHITE = np.float32(65535)
 _FROM_8_BITS = np.uint16(257)
+
+
+def as_stored(decoded: Decoded, preprocessing: ImagePreprocessing) -> Stored:
+    """A decoded image at the model's size, uint16[size, size]; divided by `WHITE` it is the model's input."""
+    resized = preprocessing.apply(decoded.pixels)
+    return np.rint(resized * WHITE).astype(np.uint16)
 
 
 @final
@@ -97,8 +104,7 @@ class ImageFile:
             return values.astype(np.uint16) * _FROM_8_BITS, remark_on(values)
 
         decoded = read_image(locator, **preprocessing.reading)
-        resized = preprocessing.apply(decoded.pixels)
-        return np.rint(resized * WHITE).astype(np.uint16), decoded.notice
+        return as_stored(decoded, preprocessing), decoded.notice
 
     def _check_size(self, index: int) -> None:
         """Refuse what `read_image` would refuse for its size, before all of it is read for its digest."""

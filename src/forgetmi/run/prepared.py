@@ -134,7 +134,7 @@ def open_checkpoint(
     # How the model's own cohort was prepared
     where = f"{directory.name}/{checkpoint.FACTS}"
     images = image_rules(loaded.preprocessing, where=where)
-    tokenizer = _tokenizer(loaded, where=where)
+    tokenizer = tokenizer_of(loaded, where=where)
 
     # The cohort is ready already: it fits where the model is of the same kind.
     if like is not None:
@@ -189,8 +189,16 @@ class _TextRules:
     strip_accents: bool | None = None
 
 
-def _tokenizer(loaded: checkpoint.Loaded, *, where: str) -> Tokenizer:
-    """The tokenizer of a checkpoint."""
+def tokenizer_of(loaded: checkpoint.Loaded, *, where: str) -> Tokenizer:
+    """The tokenizer of a checkpoint.
+
+    Args:
+        loaded: The checkpoint.
+        where: Name of the file, for messages.
+
+    Raises:
+        CheckpointError: It does not say how its reports became tokens.
+    """
     try:
         rules = from_plain(_TextRules, loaded.preprocessing.get("text"), where=where)
         return Tokenizer(loaded.vocabulary, **asdict(rules))
@@ -294,5 +302,9 @@ def in_order(records: SampleStore, rows: Ints) -> Loader:
 
 def inference_batch_size(records: SampleStore) -> int:
     """Samples of a batch in inference: 64, fewer of large images, so that a batch takes at most 64 MiB."""
-    pixels = records.images.preprocessing.size**2
-    return min(INFERENCE_BATCH, max(4, INFERENCE_PIXELS // pixels))
+    return batch_size_of(records.images.preprocessing.size)
+
+
+def batch_size_of(size: int) -> int:
+    """The same, by the side of the images in pixels."""
+    return min(INFERENCE_BATCH, max(4, INFERENCE_PIXELS // size**2))

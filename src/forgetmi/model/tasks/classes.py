@@ -90,6 +90,10 @@ class Classes:
         """Divergence from the teacher's predictions, the true class's probability set."""
         return divergence_without_truth(student, teacher, label, truth=truth)
 
+    def prediction(self, logits: Tensor) -> Tensor:
+        """Probabilities of the classes."""
+        return logits.softmax(dim=1)
+
     def mean_prediction(self, logits: Sequence[Tensor]) -> Tensor:
         """Logarithms of the mean probabilities."""
         return mean_probabilities(logits)

@@ -95,6 +95,10 @@ class Findings:
         """Divergence from predictions that give each known finding's true state the probability."""
         return divergence_without_truth(student, label, truth=truth)
 
+    def prediction(self, logits: Tensor) -> Tensor:
+        """Probability of each finding."""
+        return logits.sigmoid()
+
     def mean_prediction(self, logits: Sequence[Tensor]) -> Tensor:
         """Logits of the mean probability of each finding."""
         return mean_odds(logits)

@@ -73,6 +73,10 @@ class Pairs:
         """Of no head."""
         _no_heads()
 
+    def prediction(self, logits: Tensor) -> Tensor:
+        """Of no head."""
+        _no_heads()
+
     def mean_prediction(self, logits: Sequence[Tensor]) -> Tensor:
         """Of no head."""
         _no_heads()

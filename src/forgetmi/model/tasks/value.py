@@ -88,6 +88,10 @@ class Value:
         """There is none: a number has no other states whose ratios could be kept."""
         raise _not_of_values("without the true answer there is no prediction of a number")
 
+    def prediction(self, logits: Tensor) -> Tensor:
+        """The value, in standard deviations of the training rows about their mean."""
+        return logits
+
     def mean_prediction(self, logits: Sequence[Tensor]) -> Tensor:
         """The mean."""
         return torch.stack(list(logits)).mean(dim=0)
