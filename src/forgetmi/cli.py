@@ -73,6 +73,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "forgetmi.commands.requests.group:requests",
         "the ledger of withdrawals: add, list, due, process, close",
     ),
+    "where": (
+        "forgetmi.commands.where:where",
+        "every artefact below some folders that depends on people of a list",
+    ),
     "cache": (
         "forgetmi.commands.cache.group:cache",
         "show what the cache remembers, or remove it: of some patients, or all",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -21,6 +21,9 @@ from forgetmi.requests.entries import numbers
 from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.run.console import echo
 
+if TYPE_CHECKING:
+    from forgetmi.run.where import Artefact
+
 
 @dataclass(frozen=True)
 class CloseOptions:
@@ -32,6 +35,8 @@ class CloseOptions:
         state: With --record closed; without, what to set: closed, refused, on_hold, or open again.
         note: Why, without identifiers; needed without a record, or where the verdict is not FORGOTTEN or the record is
             older than the request.
+        search: Folders in which nothing may be left that remembers those named, besides what the record's run holds;
+            what is left must be accounted for in the note. See forgetmi where.
         key: The signer's public key (PEM), from a source you trust; without, anybody's record is taken.
         ledger: The ledger's file.
         key_file: The identifier key, with which the note is searched for identifiers; empty = as for a cohort.
@@ -43,6 +48,7 @@ class CloseOptions:
     record: Path | None = None
     state: Literal["closed", "refused", "on_hold", "open"] = "closed"
     note: str = ""
+    search: tuple[Path, ...] = ()
     key: Path | None = None
     ledger: Path = LEDGER
     key_file: Path | None = None
@@ -77,6 +83,9 @@ def _close(options: CloseOptions, result: dict[str, Any]) -> None:
     if options.note:
         refuse_identifiers(ledger, chosen, options.note, where="--note", key_file=options.key_file)
 
+    if options.state == "closed":
+        _refuse_left(ledger, chosen, options)
+
     # By hand, with a reason; or by a record, which is verified first.
     notes: Mapping[int, str] = {}
     unchecked: Sequence[str] = ()
@@ -101,3 +110,35 @@ def _close(options: CloseOptions, result: dict[str, Any]) -> None:
     lines += [f"  not checked: {printable(line)}" for line in unchecked]
     echo("\n".join(lines))
     write_page(options.page, options.ledger)
+
+
+def _refuse_left(ledger: Ledger, chosen: Sequence[int], options: CloseOptions) -> None:
+    """Refuse to close while something remembers those named that nobody accounts for."""
+    if not options.search or options.note:
+        return
+    from forgetmi.cohort.listed_people import ListedPeople
+    from forgetmi.run.where import left_to_account_for
+
+    run = options.record
+    if run is not None and not run.is_dir():
+        run = run.parent
+
+    faults = []
+    for entry in ledger.entries(chosen):
+        for people in (ListedPeople(entry.patients, ()), ListedPeople((), entry.studies)):
+            if not people.digests:
+                continue
+            for folder in options.search:
+                for artefact in left_to_account_for(folder, people, run=run):
+                    faults.append(_left(entry.name, folder, artefact))
+    if faults:
+        raise SpecError(faults)
+
+
+def _left(request: str, folder: Path, artefact: Artefact) -> Fault:
+    to_do = f"{artefact.to_do[:1].upper()}{artefact.to_do[1:]}"
+    return Fault(
+        f"{request}: {artefact.what}",
+        where=f"{folder.resolve().name}/{artefact.path}",
+        do=f"{to_do}; or say in --note what becomes of it.",
+    )
