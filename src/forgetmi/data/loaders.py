@@ -18,6 +18,7 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault, SpecError
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.data.image_store import ImageStore
+from forgetmi.data.library_tokenizer import LibraryTokenizer
 from forgetmi.data.noise import Perturber
 from forgetmi.data.token_store import TokenStore
 from forgetmi.data.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ class SampleStore:
 
     images: ImageStore
     tokens: TokenStore
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | LibraryTokenizer
     report: Strings
     label: Ints
     study: Ints
@@ -55,7 +56,9 @@ class SampleStore:
             )
 
     @classmethod
-    def of(cls, cohort: Cohort, images: ImageStore, tokenizer: Tokenizer) -> Self:
+    def of(
+        cls, cohort: Cohort, images: ImageStore, tokenizer: Tokenizer | LibraryTokenizer
+    ) -> Self:
         """Tokenize a cohort's reports once and join them to its images.
 
         Args:

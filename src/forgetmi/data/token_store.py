@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.data.library_tokenizer import LibraryTokenizer
 from forgetmi.data.tokenizer import Tokenizer
 
 
@@ -28,7 +29,7 @@ class TokenStore:
     text: Ints
 
     @classmethod
-    def build(cls, reports: Strings, tokenizer: Tokenizer) -> Self:
+    def build(cls, reports: Strings, tokenizer: Tokenizer | LibraryTokenizer) -> Self:
         """Tokenize n reports."""
         code, distinct = codes(reports)
 

@@ -8,12 +8,18 @@ from typing import Annotated, Any, Literal
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import Below, Draws, Number
 from forgetmi.core.serialization import LATER
+from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.own_spec import OwnSpec, Sizes
 from forgetmi.model.spec import ModelSpec, TextEncoderSpec, compact, paper
+from forgetmi.model.tower_options import read_towers
+from forgetmi.model.tower_specs.protocol import TrainingData
 
 # Options that replace a preset's value of the same name.
 IMAGE_OPTIONS = ("stem_stride", "stem_width", "widths", "blocks", "pooling")
 TEXT_OPTIONS = ("hidden", "layers", "heads", "intermediate")
+
+# Width of the embeddings of a model of towers
+COMPOSED_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,9 @@ class Architecture:
             random weights and a vocabulary trained on the cohort. With a factory the tokenizer alone is taken.
         download: Whether a hub id may be fetched over the network.
         factory: ``package.module:function`` of a model of the user's own, in place of all others; its code is run.
+        towers: A tower a modality in place of the preset, each MODALITY=KIND:SOURCE and then its options, as in
+            ``image=hf_vision:FOLDER,frozen=9 text=hf_text:FOLDER``; docs/towers.md lists kinds and options.
+        width: Width of the embeddings of a model of such towers; 0 = 256.
     """
 
     preset: Literal["compact", "paper"] = "compact"
@@ -53,6 +62,8 @@ class Architecture:
     pretrained: str = ""
     download: bool = False
     factory: str = field(default="", metadata=LATER)
+    towers: tuple[str, ...] = field(default=(), metadata=LATER)
+    width: Number = field(default=0, metadata=LATER)
 
     def resolve(
         self, *, size: int, classes: int, vocabulary: int, longest: int
@@ -80,6 +91,35 @@ class Architecture:
         text = self._text(preset.text, longest)
         image = replace(preset.image, size=size, **self._chosen(IMAGE_OPTIONS))
         return replace(preset, image=image, text=text)
+
+    def compose(
+        self, *, classes: int, training: TrainingData, download: bool = True
+    ) -> ComposedSpec:
+        """The complete specification of a model of towers.
+
+        Args:
+            classes: Number of classes.
+            training: What towers learn of the training patients before they are made.
+            download: Whether towers that may be fetched are; else they must be on this machine.
+
+        Raises:
+            SpecError: Towers are unknown or cannot be read, or other options are given, too; all faults at once.
+        """
+        chosen = list(self._chosen((*IMAGE_OPTIONS, *TEXT_OPTIONS, "pretrained", "factory")))
+        if self.dropout >= 0:
+            chosen.append("dropout")
+        if chosen:
+            raise SpecError(
+                Fault(
+                    f"{', '.join(chosen)} cannot be chosen for a model of towers",
+                    where="model",
+                    why="each tower has its own sizes",
+                    do="Leave them out, or give a tower's options behind its name.",
+                )
+            )
+        towers = read_towers(self.towers)
+        spec = ComposedSpec(towers, width=self.width or COMPOSED_WIDTH, classes=classes)
+        return (spec if download else spec.without_download()).resolve(training)
 
     def _own(self, sizes: Sizes) -> OwnSpec:
         """The specification of the user's own model; options of the package's architecture do not go with it."""

@@ -26,6 +26,7 @@ from forgetmi.model.checkpoint_facts import (
 )
 from forgetmi.model.checkpoint_own import factory_faults, filled_own
 from forgetmi.model.checkpoint_weights import filled, read_file, read_weights
+from forgetmi.model.composed_spec import ComposedSpec, is_composed
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.own_files import FOLDER, file_faults
@@ -123,7 +124,10 @@ def foreign_files(directory: Path) -> list[Fault]:
 
 
 def load(
-    directory: Path, *, expect: ModelSpec | OwnSpec | None = None, factory: str = ""
+    directory: Path,
+    *,
+    expect: ModelSpec | ComposedSpec | OwnSpec | None = None,
+    factory: str = "",
 ) -> Loaded:
     """Read a model and check that nothing was changed since it was written.
 
@@ -169,7 +173,7 @@ def load(
             directory, spec, facts.get(MEMBERS), facts["weights"], task=_task_in(facts)
         )
         faults += unfit
-    elif isinstance(spec, ModelSpec) and tensors is not None:
+    elif isinstance(spec, ModelSpec | ComposedSpec) and tensors is not None:
         try:
             model, unfit = filled(
                 spec,
@@ -243,13 +247,15 @@ def _check_complete(directory: Path) -> None:
 
 
 def _architecture(
-    facts: Mapping[str, Any], expect: ModelSpec | OwnSpec | None, where: str
-) -> tuple[ModelSpec | OwnSpec | None, list[Fault]]:
+    facts: Mapping[str, Any], expect: ModelSpec | ComposedSpec | OwnSpec | None, where: str
+) -> tuple[ModelSpec | ComposedSpec | OwnSpec | None, list[Fault]]:
     """The stored architecture, and what is wrong with it."""
-    spec: ModelSpec | OwnSpec
+    spec: ModelSpec | ComposedSpec | OwnSpec
     try:
         if is_own(facts["spec"]):
             spec = OwnSpec.from_plain(facts["spec"], where=where)
+        elif is_composed(facts["spec"]):
+            spec = ComposedSpec.from_plain(facts["spec"])
         else:
             spec = ModelSpec.from_plain(facts["spec"])
     except SpecError as error:

@@ -13,6 +13,7 @@ from safetensors.torch import save as to_bytes
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.model.adapted import Adapted
 from forgetmi.model.checkpoint_facts import FORMAT, MEMBERS, OWN, facts_digest
+from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule, net_modules
@@ -96,6 +97,8 @@ def misfits(
     # A pretrained encoder may have rows for more pieces than its tokenizer has.
     if isinstance(model.spec, OwnSpec):
         rows, padded = model.spec.sizes.vocabulary, False
+    elif isinstance(model.spec, ComposedSpec):
+        rows, padded = len(vocabulary), False
     else:
         rows = model.spec.text.vocabulary
         padded = bool(model.spec.text.pretrained) and len(vocabulary) < rows

@@ -13,9 +13,12 @@ from torch import Tensor
 from forgetmi.core.errors import CheckpointError, Fault
 from forgetmi.core.printable import printable
 from forgetmi.core.regular_file import read_regular
+from forgetmi.model.architectures import blank
 from forgetmi.model.checkpoint_facts import altered
+from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.ensemble import Ensemble
-from forgetmi.model.image_text import ImageText, parameter_digest
+from forgetmi.model.image_text import parameter_digest
+from forgetmi.model.net_module import NetModule
 from forgetmi.model.spec import ModelSpec
 from forgetmi.model.tasks.by_name import training_task
 
@@ -64,14 +67,14 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor] | None, list[Fault]]:
 
 
 def filled(
-    spec: ModelSpec,
+    spec: ModelSpec | ComposedSpec,
     members: int | None,
     tensors: Mapping[str, Tensor],
     digest: str,
     where: str,
     *,
     task: str,
-) -> tuple[ImageText | Ensemble | None, list[Fault]]:
+) -> tuple[NetModule | Ensemble | None, list[Fault]]:
     """A model with the stored weights, or what does not fit; none is made before names and shapes fit.
 
     Args:
@@ -86,7 +89,7 @@ def filled(
         SpecError: Sizes that are sound one by one do not fit together, or there is no such task.
     """
     # A layer has more than one tensor: with fewer in all, the sizes are not looked at one by one.
-    layers = spec.text.layers + len(spec.image.widths) * spec.image.blocks
+    layers = spec.layers
     if layers * (members or 1) > len(tensors):
         why = f"the architecture has {layers * (members or 1)} layers"
         return None, [Fault(f"it holds {len(tensors)} tensors alone", where=where, why=why)]
@@ -108,10 +111,10 @@ def filled(
     return model, []
 
 
-def _expected(spec: ModelSpec, members: int | None) -> dict[str, Tensor]:
+def _expected(spec: ModelSpec | ComposedSpec, members: int | None) -> dict[str, Tensor]:
     """Every tensor of such a model, without its numbers."""
     with torch.device("meta"):
-        single = ImageText(spec).state_dict()
+        single = blank(spec).state_dict()
     if members is None:
         return single
 
@@ -150,8 +153,8 @@ def _differences(
     return faults
 
 
-def _empty(spec: ModelSpec, members: int | None, task: str) -> ImageText | Ensemble:
+def _empty(spec: ModelSpec | ComposedSpec, members: int | None, task: str) -> NetModule | Ensemble:
     """A model whose weights are yet to be filled in."""
     if members is None:
-        return ImageText(spec)
-    return Ensemble([ImageText(spec) for _ in range(members)], task=training_task(task))
+        return blank(spec)
+    return Ensemble([blank(spec) for _ in range(members)], task=training_task(task))

@@ -12,13 +12,19 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.labels import known
 from forgetmi.core.seeding import torch_generator
 from forgetmi.core.task import Task
+from forgetmi.model.composed import Composed
 from forgetmi.model.image_text import ImageText
-from forgetmi.model.initial_weights import initialise
 from forgetmi.model.modes import evaluating
 
 
 def fit_gate(
-    model: ImageText, loader: Epochs, *, task: Task, seed: int, steps: int = 300, lr: float = 1e-3
+    model: ImageText | Composed,
+    loader: Epochs,
+    *,
+    task: Task,
+    seed: int,
+    steps: int = 300,
+    lr: float = 1e-3,
 ) -> None:
     """Fit the gate, in place, so that a throw-away class head can read the label from the joint embedding.
 
@@ -36,6 +42,10 @@ def fit_gate(
     Raises:
         MethodError: No row has a label, or the fit diverges.
     """
+    # A mean has nothing to fit.
+    if not model.joining:
+        return
+
     # Encoders and heads do not change, so their embeddings are computed once.
     label, image, text = _embeddings(model, loader)
     if len(label) == 0:
@@ -44,7 +54,7 @@ def fit_gate(
         )
 
     # A copy of the gate as a fresh model has it, and a class head that is thrown away.
-    initialise(model, seed=seed, names=("gate",))
+    model.start_afresh(seed=seed, names=model.joining)
     gate = copy.deepcopy(model.gate).requires_grad_(True)
     classes, width = model.spec.classes, image.shape[1]
     weight = torch.zeros(classes, width, device=model.device, requires_grad=True)
@@ -73,8 +83,9 @@ def fit_gate(
 
 
 @torch.no_grad()
-def _embeddings(model: ImageText, loader: Epochs) -> tuple[Tensor, Tensor, Tensor]:
-    """Label, image embedding and text embedding of every row with a label."""
+def _embeddings(model: ImageText | Composed, loader: Epochs) -> tuple[Tensor, Tensor, Tensor]:
+    """Label and the embeddings of both modalities, image before text, of every row with a label."""
+    first, second = model.modalities
     labels, images, texts = [], [], []
     with evaluating(model):
         for batch in loader.epoch(0):
@@ -82,7 +93,7 @@ def _embeddings(model: ImageText, loader: Epochs) -> tuple[Tensor, Tensor, Tenso
             labelled = known(batch.label)
             outputs = model(batch)
             labels.append(batch.label[labelled])
-            images.append(outputs.image_embedding[labelled])
-            texts.append(outputs.text_embedding[labelled])
+            images.append(outputs.embedding[first][labelled])
+            texts.append(outputs.embedding[second][labelled])
 
     return torch.cat(labels), torch.cat(images), torch.cat(texts)

@@ -114,6 +114,17 @@ class ImageText(NetModule):
         inner = ("bert.embeddings", *layers, "bert.pooler", "projection", "classifier")
         return tuple(f"{root}.{name}" for name in inner)
 
+    def steps(self, modality: str) -> tuple[tuple[nn.Module, ...], ...]:
+        """The modules of each of an encoder's steps, which `encode` can stop between."""
+        encoder = self.img_model if modality == IMAGE else self.text_model
+        return encoder.steps()
+
+    def encode(self, batch: Batch, modality: str, *, stop: int) -> Tensor:
+        """Outputs of an encoder's first steps for a batch."""
+        if modality == IMAGE:
+            return self.img_model.encode(batch.image, stop=stop)
+        return self.text_model.encode(batch.tokens, batch.mask, stop=stop)
+
     def embed(self, batch: Batch, modality: str) -> Tensor:
         """The pixels, or the tokens' word embeddings."""
         if modality == IMAGE:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from forgetmi.model.architectures import blank
+from forgetmi.model.composed import fresh_state
+from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.factory import build_own
-from forgetmi.model.image_text import ImageText
 from forgetmi.model.initial_weights import initialise
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.own_spec import OwnSpec
@@ -14,23 +16,26 @@ from forgetmi.model.own_spec import OwnSpec
 def build(spec: Any, *, seed: int) -> Any:
     """A fresh model whose every weight is a function of the seed.
 
-    Of the package's own architecture it is one of (seed, parameter name), see `initialise`; a user's own model is made
-    by its factory under that seed.
+    Of the package's own architecture it is one of (seed, parameter name), see `initialise`; of a composed one, one of
+    (seed, module), see `forgetmi.model.composed.fresh_state`; a user's own model is made by its factory under that
+    seed.
 
     Args:
-        spec: A `ModelSpec`, or an `OwnSpec`.
+        spec: A `ModelSpec`, a resolved `ComposedSpec`, or an `OwnSpec`.
         seed: Root seed.
 
     Returns:
-        An `ImageText`, or an `Adapted`: a `NetModule`.
+        An `ImageText`, a `Composed` or an `Adapted`: a `NetModule`.
 
     Raises:
-        SpecError: The specification cannot be built.
+        SpecError: The specification cannot be built, or pretrained weights cannot be read.
     """
-    model: NetModule
     if isinstance(spec, OwnSpec):
-        model = build_own(spec, seed=seed)
+        return build_own(spec, seed=seed)
+
+    model: NetModule = blank(spec)
+    if isinstance(spec, ComposedSpec):
+        model.load_state_dict(fresh_state(spec, seed=seed))
     else:
-        model = ImageText(spec)
         initialise(model, seed=seed)
     return model

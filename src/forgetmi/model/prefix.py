@@ -33,6 +33,7 @@ def _fixed(part: nn.Module) -> bool:
         random = isinstance(module, nn.BatchNorm2d)
         if isinstance(module, nn.Dropout):
             random = module.p > 0
+        random = random or _drops_by_itself(module)
         if random and module.training:
             return False
 
@@ -42,16 +43,25 @@ def _fixed(part: nn.Module) -> bool:
     return True
 
 
+def _drops_by_itself(module: nn.Module) -> bool:
+    """Whether a module draws dropout without a layer for it, as attention layers of libraries do."""
+    own = vars(module)
+    shares = [value for name, value in own.items() if "dropout" in name]
+    return any(isinstance(share, float) and share > 0 for share in shares)
+
+
 @final
 class Prefix:
     """Outputs of the first steps of one encoder, by row of the cohort; kept in main memory.
 
     Args:
         start: Number of those steps.
+        of_texts: Whether they are the steps of a text encoder, whose outputs are padded as the batch's texts are.
     """
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, *, of_texts: bool = True) -> None:
         self.start = start
+        self.of_texts = of_texts
         self.size = 0  # bytes
         self._values: dict[int, Tensor] = {}
 
@@ -63,9 +73,10 @@ class Prefix:
             values: Float[b, ...], their outputs.
         """
         rows = batch.row.tolist()
-        lengths = batch.mask.sum(1).tolist()
+        padded = self.of_texts and values.ndim == 3
+        lengths = batch.mask.sum(1).tolist() if padded else [None] * len(rows)
         for row, value, length in zip(rows, values.cpu(), lengths, strict=True):
-            if values.ndim == 3:
+            if padded:
                 value = value[:length]
             self._values[row] = value.clone()
             self.size += self._values[row].nbytes
@@ -81,8 +92,8 @@ class Prefix:
 
         # As long as the batch's longest text. The step after the last layer reads the first token alone, whatever
         # follows it.
-        if values.ndim == 3:
+        if self.of_texts and values.ndim == 3:
             missing = batch.mask.shape[1] - values.shape[1]
             values = nn.functional.pad(values, (0, 0, 0, missing))
 
-        return values.to(batch.image.device), self.start
+        return values.to(batch.row.device), self.start

@@ -206,6 +206,11 @@ class ModelSpec:
                 )
             )
 
+    @property
+    def layers(self) -> int:
+        """How many layers it has at least."""
+        return self.text.layers + len(self.image.widths) * self.image.blocks
+
     def parameters(self) -> int:
         """About how many parameters the model has: the large matrices alone."""
         # Text encoder: embeddings, and attention and feed-forward matrices of each layer.

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from forgetmi.core.cohort import Cohort
@@ -13,16 +14,19 @@ from forgetmi.core.errors import CheckpointError
 from forgetmi.core.registry import methods
 from forgetmi.model.adapted import Adapted
 from forgetmi.model.architecture import Architecture
+from forgetmi.model.architectures import blank
 from forgetmi.model.check_net import check_net
 from forgetmi.model.checkpoint import FACTS
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.model.checkpoint_own import factory_faults
+from forgetmi.model.composed_spec import ComposedSpec, is_composed
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.initialise import build
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.own_spec import OwnSpec, is_own
 from forgetmi.model.spec import compact
 from forgetmi.model.tasks.by_name import training_task
+from forgetmi.run.composing import composed_spec
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.applies import applies, check_applies
 
@@ -45,6 +49,8 @@ def net_of(spec: RunSpec, cohort: Cohort) -> NetModule:
     """A model of the kind that a run's are, to be asked what it can do; its weights mean nothing."""
     if spec.given.original is not None:
         return net_in(spec.given.original, factory=spec.model.factory)
+    if spec.model.towers:
+        return _of_towers(spec, cohort)
     if not spec.model.factory:
         return _own_architecture()
 
@@ -62,6 +68,9 @@ def net_in(checkpoint: Path, *, factory: str = "") -> NetModule:
         CheckpointError: The facts are damaged, or a factory is needed.
     """
     facts = read_facts(checkpoint / FACTS)
+    if is_composed(facts["spec"]):
+        with torch.device("meta"):
+            return blank(ComposedSpec.from_plain(facts["spec"]))
     if not is_own(facts["spec"]):
         return _own_architecture()
 
@@ -108,6 +117,14 @@ def _resolved(spec: RunSpec, *, classes: int) -> Any:
         vocabulary=spec.text.vocabulary,
         longest=spec.text.max_length,
     )
+
+
+def _of_towers(spec: RunSpec, cohort: Cohort) -> NetModule:
+    """A model of towers without numbers: what it can do depends on neither its weights nor the patients."""
+    everybody = np.arange(len(cohort))
+    composed = composed_spec(spec.model, cohort, everybody, classes=len(cohort.classes))
+    with torch.device("meta"):
+        return blank(composed)
 
 
 def _own_architecture() -> ImageText:

@@ -9,10 +9,13 @@ from pathlib import Path
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
+from forgetmi.core.partition import Partition
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.model.own_spec import OwnSpec
 from forgetmi.run.applicable import check_model
+from forgetmi.run.composing import composed_spec, tokenizer_for, towers_digest
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.prepared import trained_rows
 from forgetmi.run.run_data import check_vocabulary, load_data
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.stored_spec import spec_text
@@ -77,12 +80,20 @@ def _check_data(spec: RunSpec) -> None:
         return
 
     check_vocabulary(spec, cohort, partition)
-    _check_architecture(spec, cohort)
+    _check_architecture(spec, cohort, partition)
     check_model(spec, cohort)
 
 
-def _check_architecture(spec: RunSpec, cohort: Cohort) -> None:
+def _check_architecture(spec: RunSpec, cohort: Cohort, partition: Partition) -> None:
     """The sizes fit together; a pretrained text encoder must be on this machine, whole, and fit its tokenizer."""
+    if spec.model.towers:
+        composed = composed_spec(
+            spec.model, cohort, trained_rows(partition), classes=len(cohort.classes), download=False
+        )
+        tokenizer_for(composed, max_length=spec.text.max_length)
+        towers_digest(composed)
+        return
+
     architecture = replace(spec.model, download=False).resolve(
         size=spec.images.size,
         classes=len(cohort.classes),

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from forgetmi.core.partition import Partition
+from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.spec import ModelSpec
+from forgetmi.run.composing import tower_modules, towers_digest
 from forgetmi.run.prepared import Prepared
 from forgetmi.run.pretrained import encoder_digest
 from forgetmi.run.source_digest import source_digest
@@ -41,6 +43,8 @@ def fingerprint(prepared: Prepared, partition: Partition, method: Any = None) ->
         method: The method, where it has a part in the model.
     """
     modules = TRAINING_MODULES
+    if isinstance(prepared.spec, ComposedSpec):
+        modules = (*modules, *tower_modules(prepared.spec))
     if method is not None:
         modules = (*modules, "forgetmi.unlearning.method", type(method).__module__)
 
@@ -54,8 +58,10 @@ def fingerprint(prepared: Prepared, partition: Partition, method: Any = None) ->
     }
 
 
-def _given_part(spec: ModelSpec | OwnSpec) -> str:
-    """Digest of what a model has from elsewhere: a pretrained encoder, or a factory's source."""
+def _given_part(spec: ModelSpec | ComposedSpec | OwnSpec) -> str:
+    """Digest of what a model has from elsewhere: pretrained encoders, or a factory's source."""
+    if isinstance(spec, ComposedSpec):
+        return towers_digest(spec)
     return spec.source if isinstance(spec, OwnSpec) else encoder_digest(spec.text)
 
 

@@ -17,12 +17,14 @@ from forgetmi.core.files import default_cache
 from forgetmi.core.partition import Partition
 from forgetmi.core.serialization import from_plain
 from forgetmi.data.image_store import build_image_store
+from forgetmi.data.library_tokenizer import LibraryTokenizer
 from forgetmi.data.loaders import Loader, SampleStore
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.data.window import RELEASED
 from forgetmi.model import checkpoint
 from forgetmi.model.checkpoint_own import source_notice
+from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.fit_gate import fit_gate
 from forgetmi.model.image_text import ImageText
@@ -56,7 +58,7 @@ class Prepared:
     cohort: Cohort
     records: SampleStore
     images: ImagePreprocessing
-    spec: ModelSpec | OwnSpec
+    spec: ModelSpec | ComposedSpec | OwnSpec
     source: Any = None
     notices: tuple[str, ...] = ()
 
@@ -66,11 +68,7 @@ class Prepared:
         return {
             "images": asdict(self.images),
             "task": self.cohort.task,
-            "text": {
-                "max_length": tokenizer.max_length,
-                "lowercase": tokenizer.lowercase,
-                "strip_accents": tokenizer.strip_accents,
-            },
+            "text": _text_rules(tokenizer),
         }
 
     def save(
@@ -180,6 +178,25 @@ def image_rules(preprocessing: Mapping[str, Any], *, where: str) -> ImagePreproc
         raise CheckpointError(error.faults) from None
 
 
+def _text_rules(tokenizer: Tokenizer | LibraryTokenizer) -> dict[str, Any]:
+    """What a checkpoint must remember of a tokenizer besides its vocabulary."""
+    if isinstance(tokenizer, LibraryTokenizer):
+        return {"max_length": tokenizer.max_length, "pad": tokenizer.pad}
+    return {
+        "max_length": tokenizer.max_length,
+        "lowercase": tokenizer.lowercase,
+        "strip_accents": tokenizer.strip_accents,
+    }
+
+
+@dataclass(frozen=True)
+class _LibraryRules:
+    """The same of a tokenizer whose description is the checkpoint's vocabulary."""
+
+    max_length: int
+    pad: int
+
+
 @dataclass(frozen=True)
 class _TextRules:
     """How the reports of a checkpoint became tokens."""
@@ -189,7 +206,7 @@ class _TextRules:
     strip_accents: bool | None = None
 
 
-def tokenizer_of(loaded: checkpoint.Loaded, *, where: str) -> Tokenizer:
+def tokenizer_of(loaded: checkpoint.Loaded, *, where: str) -> Tokenizer | LibraryTokenizer:
     """The tokenizer of a checkpoint.
 
     Args:
@@ -199,8 +216,13 @@ def tokenizer_of(loaded: checkpoint.Loaded, *, where: str) -> Tokenizer:
     Raises:
         CheckpointError: It does not say how its reports became tokens.
     """
+    stored = loaded.preprocessing.get("text")
     try:
-        rules = from_plain(_TextRules, loaded.preprocessing.get("text"), where=where)
+        if isinstance(stored, dict) and "pad" in stored:
+            library = from_plain(_LibraryRules, stored, where=where)
+            return LibraryTokenizer("\n".join(loaded.vocabulary), **asdict(library))
+
+        rules = from_plain(_TextRules, stored, where=where)
         return Tokenizer(loaded.vocabulary, **asdict(rules))
     except SpecError as error:
         raise CheckpointError(error.faults) from None
@@ -224,7 +246,7 @@ def _check_classes(loaded: checkpoint.Loaded, cohort: Cohort, directory: Path) -
 def _check_kind(
     loaded: checkpoint.Loaded,
     images: ImagePreprocessing,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | LibraryTokenizer,
     like: Prepared,
     directory: Path,
 ) -> None:
@@ -249,6 +271,8 @@ def without_download(spec: Any) -> Any:
     """A specification without the word whether its pretrained encoder may be fetched: that is no part of a model."""
     if isinstance(spec, OwnSpec):
         return spec
+    if isinstance(spec, ComposedSpec):
+        return spec.without_download()
     return replace(spec, text=replace(spec.text, download=False))
 
 

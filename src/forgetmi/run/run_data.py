@@ -154,7 +154,7 @@ def check_vocabulary(spec: RunSpec, cohort: Cohort, partition: Partition) -> Non
         SpecError: A piece would need more patients than there are training patients.
     """
     patients = len(np.unique(cohort.patient[trained_rows(partition)].astype(str)))
-    if spec.model.pretrained or spec.text.min_patients <= patients:
+    if spec.model.pretrained or spec.model.towers or spec.text.min_patients <= patients:
         return
 
     raise SpecError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,9 @@ import numpy as np
 from torch import nn
 
 from forgetmi.core import distributed
-from forgetmi.core.arrays import Ints, Strings
+from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Recorder
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import default_cache
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
 from forgetmi.core.partition import Partition
@@ -23,11 +23,11 @@ from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
-from forgetmi.data.wordpiece import SPECIAL, train_wordpiece
 from forgetmi.evaluation import suite
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.collect import collect
+from forgetmi.model.composed import Composed
 from forgetmi.model.executing import executing, in_micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.fit_gate import fit_gate
@@ -37,8 +37,10 @@ from forgetmi.model.net_module import NetModule, net_modules
 from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
+from forgetmi.model.spec import ModelSpec
 from forgetmi.model.tasks.by_name import training_task
 from forgetmi.model.train import TrainingTrace, fit
+from forgetmi.run.composing import composed_spec, notices_of, sized_for, tokenizer_for
 from forgetmi.run.prepared import (
     Prepared,
     Progress,
@@ -47,6 +49,7 @@ from forgetmi.run.prepared import (
     trained_rows,
 )
 from forgetmi.run.pretrained import check_encoder
+from forgetmi.run.vocabulary import trained_tokenizer
 from forgetmi.unlearning import method as base
 
 
@@ -87,33 +90,31 @@ def prepare(
     images = images or ImagePreprocessing()
     architecture = architecture or Architecture()
 
-    # The pretrained encoder's own vocabulary, or one made from the training patients.
-    if architecture.pretrained:
-        folder = pretrained_directory(architecture.pretrained, download=architecture.download)
-        tokenizer = Tokenizer.from_pretrained_directory(folder, max_length=max_length)
-    else:
-        rows = trained_rows(partition)
-        pieces = train_wordpiece(
-            cohort.report[rows],
-            cohort.patient[rows],
-            size=vocabulary,
-            min_patients=min_patients,
-        )
-        _check_pieces(pieces, cohort.report[rows], min_patients)
-        tokenizer = Tokenizer(pieces, max_length=max_length)
-
-    # Sizes that follow from the data; a pretrained encoder is checked before the long work begins.
-    spec = architecture.resolve(
-        size=images.size,
-        classes=len(cohort.classes),
-        vocabulary=len(tokenizer.vocabulary),
-        longest=max_length,
+    rows = trained_rows(partition)
+    own_pieces = partial(
+        trained_tokenizer,
+        cohort,
+        rows,
+        vocabulary=vocabulary,
+        min_patients=min_patients,
+        max_length=max_length,
     )
-    notices: tuple[str, ...] = ()
-    if isinstance(spec, OwnSpec):
-        notices = (spec.notice,)
-    elif architecture.pretrained:
-        notices = check_encoder(spec.text, tokenizer)
+
+    # Towers say themselves what they read; else sizes follow from the data and the options.
+    if architecture.towers:
+        spec = composed_spec(architecture, cohort, rows, classes=len(cohort.classes))
+        notices = notices_of(spec, images)
+        images = sized_for(spec, images)
+        tokenizer = tokenizer_for(spec, max_length=max_length) or own_pieces()
+    else:
+        tokenizer = _tokenizer(architecture, max_length) or own_pieces()
+        spec = architecture.resolve(
+            size=images.size,
+            classes=len(cohort.classes),
+            vocabulary=len(tokenizer.vocabulary),
+            longest=max_length,
+        )
+        notices = _notices(spec, tokenizer)
 
     # Images are decoded into a store that later runs read again.
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
@@ -185,7 +186,7 @@ def train(
     )
 
     # The gate is fitted afterwards, on the same rows; a model of the user's own has none.
-    if isinstance(model, ImageText):
+    if isinstance(model, ImageText | Composed):
         fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
     return model, trace
 
@@ -271,7 +272,7 @@ def unlearn(
         )
 
         # The original's gate was fitted on the forgotten, too.
-        if isinstance(result.model, ImageText):
+        if isinstance(result.model, ImageText | Composed):
             task = training_task(prepared.cohort.task)
             retained = in_order(prepared.records, partition.retain)
             fit_gate(result.model, retained, task=task, seed=seed)
@@ -344,16 +345,16 @@ def evaluate(
     return suite.evaluate(models, partition, task=task, seed=seed, resamples=resamples)
 
 
-def _check_pieces(pieces: Sequence[str], reports: Strings, min_patients: int) -> None:
-    """Refuse a vocabulary of nothing, where there is text: every report would be the same to the model."""
-    if len(pieces) > len(SPECIAL) or not any(str(report).strip() for report in reports):
-        return
+def _tokenizer(architecture: Architecture, max_length: int) -> Tokenizer | None:
+    """The pretrained encoder's own tokenizer; None = no encoder is named."""
+    if not architecture.pretrained:
+        return None
+    folder = pretrained_directory(architecture.pretrained, download=architecture.download)
+    return Tokenizer.from_pretrained_directory(folder, max_length=max_length)
 
-    raise SpecError(
-        Fault(
-            "the vocabulary would hold nothing",
-            where="text.min_patients",
-            why=f"no character stands in the reports of {min_patients} training patients",
-            do="Choose a smaller number, e.g. 5.",
-        )
-    )
+
+def _notices(spec: ModelSpec | OwnSpec, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """What is said of a user's own model; of a pretrained encoder, which is checked before the long work begins."""
+    if isinstance(spec, OwnSpec):
+        return (spec.notice,)
+    return check_encoder(spec.text, tokenizer) if spec.text.pretrained else ()

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
-from forgetmi.core.batch import Batch
+from forgetmi.core.modalities import TEXT
+from forgetmi.model.composed import Composed
 from forgetmi.model.executing import executing
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule
@@ -44,16 +44,19 @@ def frozen_prefix(
     """
     # Where each encoder would start: at its first step that moves. Other models cannot start in their middle.
     starts: dict[str, int] = {}
-    if isinstance(student, ImageText):
-        steps = {"image": student.img_model.steps(), "text": student.text_model.steps()}
+    if isinstance(student, ImageText | Composed):
+        steps = {modality: student.steps(modality) for modality in student.modalities}
         starts = {name: fixed_steps(parts) for name, parts in steps.items() if name not in but}
 
     # Caching pays off from the second pass on, and only in full precision.
     autocast = torch.is_autocast_enabled(student.device.type)
     pays_off = passes > 1 and limit > 0 and not autocast
-    prefixes = {name: Prefix(start) for name, start in starts.items() if start > 0 and pays_off}
+    prefixes: dict[str, Prefix] = {}
+    for name, start in starts.items():
+        if start > 0 and pays_off:
+            prefixes[name] = Prefix(start, of_texts=name == TEXT)
     candidates = tuple(prefixes)
-    if prefixes and isinstance(student, ImageText):
+    if prefixes and isinstance(student, ImageText | Composed):
         _fill(prefixes, student, loader, limit=limit * 2**20)
 
     # What is cached, for the trace.
@@ -70,12 +73,16 @@ def frozen_prefix(
 
 @torch.no_grad()
 def _fill(
-    prefixes: dict[str, Prefix], student: ImageText, loader: GuardedLoader, *, limit: float
+    prefixes: dict[str, Prefix],
+    student: ImageText | Composed,
+    loader: GuardedLoader,
+    *,
+    limit: float,
 ) -> None:
     """Run the first steps over the set; what exceeds the limit (bytes) is dropped from ``prefixes``."""
     for batch in loader.batches(loader.rows):
         for name, prefix in prefixes.items():
-            prefix.keep(batch, _outputs(student, batch, name, prefix.start))
+            prefix.keep(batch, student.encode(batch, name, stop=prefix.start))
 
         # The larger encoder's part goes first.
         while sum(prefix.size for prefix in prefixes.values()) > limit:
@@ -83,10 +90,3 @@ def _fill(
             del prefixes[largest]
         if not prefixes:
             return
-
-
-def _outputs(student: ImageText, batch: Batch, name: str, stop: int) -> Tensor:
-    """Outputs of an encoder's first ``stop`` steps."""
-    if name == "image":
-        return student.img_model.encode(batch.image, stop=stop)
-    return student.text_model.encode(batch.tokens, batch.mask, stop=stop)

@@ -84,6 +84,16 @@ class HfTextSpec:
         return int(values.get("pad_token_id", 1)) + 1
 
     @property
+    def pad(self) -> int:
+        """Id of the padding."""
+        return max(0, int(json.loads(self.config).get("pad_token_id") or 0))
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the encoder has rows for."""
+        return int(json.loads(self.config).get("vocab_size", 30_522))
+
+    @property
     def positions(self) -> int:
         """Longest text in tokens."""
         values = json.loads(self.config)

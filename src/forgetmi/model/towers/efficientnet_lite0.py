@@ -47,6 +47,8 @@ class EfficientNetLite0(nn.Module):
     Deviation: no stochastic depth and no dropout while it trains.
     """
 
+    words = ""
+
     def __init__(self, spec: EfficientNetLite0Spec) -> None:
         super().__init__()
         self.spec = spec

@@ -33,6 +33,12 @@ class HfText(nn.Module):
         self.model = hf_model(spec.config)
         self.width: int = self.model.config.hidden_size
 
+    @property
+    def words(self) -> str:
+        """Name of the table of word embeddings."""
+        table = self.model.get_input_embeddings()
+        return next(name for name, module in self.named_modules() if module is table)
+
     @staticmethod
     def pretrained(spec: HfTextSpec) -> dict[str, Tensor]:
         """The weights in the specification's folder, by the names that they have here."""

@@ -27,6 +27,8 @@ class HfVision(nn.Module):
     Source: the models of the transformers library. Deviation: ViT's pooling layer is not used.
     """
 
+    words = ""
+
     def __init__(self, spec: HfVisionSpec) -> None:
         super().__init__()
         self.spec = spec

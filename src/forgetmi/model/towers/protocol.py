@@ -18,6 +18,11 @@ class Tower(Protocol):
     # Width of the embedding
     width: int
 
+    @property
+    def words(self) -> str:
+        """Name of its table of word embeddings; empty = it has none."""
+        ...
+
     @staticmethod
     def pretrained(spec: Any) -> Mapping[str, Tensor]:
         """Public weights of its specification by the names that they have in it; asked only where there are some."""

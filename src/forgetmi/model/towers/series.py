@@ -29,6 +29,7 @@ class SeriesTower(nn.Module):
 
     mean: Tensor
     std: Tensor
+    words = ""
 
     def __init__(self, spec: SeriesSpec) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ class TableTower(nn.Module):
 
     mean: Tensor
     std: Tensor
+    words = ""
 
     def __init__(self, spec: TableSpec) -> None:
         super().__init__()

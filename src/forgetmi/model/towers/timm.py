@@ -26,6 +26,8 @@ class Timm(nn.Module):
     Source: timm.create_model with num_classes=0.
     """
 
+    words = ""
+
     def __init__(self, spec: TimmSpec) -> None:
         super().__init__()
         self.spec = spec

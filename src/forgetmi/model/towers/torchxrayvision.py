@@ -30,6 +30,8 @@ class TorchXRayVision(nn.Module):
     Source: Cohen et al. 2022 (arXiv 2111.00595), ``torchxrayvision.models.DenseNet``.
     """
 
+    words = ""
+
     def __init__(self, spec: TorchXRayVisionSpec) -> None:
         super().__init__()
         self.spec = spec
