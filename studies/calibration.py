@@ -41,7 +41,7 @@ from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.tpr import clopper_pearson
-from forgetmi.evaluation.channels import CHANNELS, Channel
+from forgetmi.evaluation.channels import TODAYS_CHANNELS, Channel
 from forgetmi.evaluation.patients import Patients
 from pages import command, put, rows
 from stored_grid import ORIGINAL, ForgetSet, Seen, read_grid, seen_by
@@ -179,7 +179,7 @@ def nulls(groups: Sequence[Sequence[Population]], count: int) -> Iterator[Verdic
                     one.draw(channel, part, parts[-1], which)
                     for one, part, which in zip(group, parts, audited, strict=False)
                 ]
-                for channel in CHANNELS
+                for channel in TODAYS_CHANNELS
             },
         )
 
@@ -237,7 +237,7 @@ def trained(
             for name in judged[0].retrains:
                 each = [Mixed(one, name).draws(weight) for one in judged]
                 yield decide(
-                    RULE, {channel: [one[channel] for one in each] for channel in CHANNELS}
+                    RULE, {channel: [one[channel] for one in each] for channel in TODAYS_CHANNELS}
                 )
 
 
@@ -410,7 +410,7 @@ def power(groups: Sequence[Sequence[ForgetSet]]) -> list[list[object]]:
         for pooled in (False, True):
             outcomes, number, mean = counted(trained(groups, weight, pooled=pooled))
             line.append(f"{share(outcomes['NOT FORGOTTEN'], number)} of {number}")
-        table.append([*line, *(f"{mean[channel]:+.2f}" for channel in CHANNELS)])
+        table.append([*line, *(f"{mean[channel]:+.2f}" for channel in TODAYS_CHANNELS)])
     return table
 
 
@@ -494,7 +494,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "weight of the original",
                     "NOT FORGOTTEN, one set",
                     "NOT FORGOTTEN, sets of a seed pooled",
-                    *(f"Delta {channel}" for channel in CHANNELS),
+                    *(f"Delta {channel}" for channel in TODAYS_CHANNELS),
                 ],
                 found,
             ),

@@ -39,7 +39,7 @@ from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.channels import CHANNELS, Channel
+from forgetmi.evaluation.channels import TODAYS_CHANNELS, Channel
 from pages import command, put, rows
 from stored_grid import LEGEND, ORIGINAL, SHORT, ForgetSet, Seen, read_grid, seen_by
 
@@ -98,7 +98,7 @@ def judge(sets: Sequence[ForgetSet], target: str) -> Verdict:
         RULE,
         {
             channel: [forget_draw(one.knowledge[channel].with_target(target)) for one in sets]
-            for channel in CHANNELS
+            for channel in TODAYS_CHANNELS
         },
     )
 
@@ -285,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"Numbers are Delta with its {RULE.level:.0%} interval; n = forgotten patients (sets).",
             "",
             *rows(
-                ["case", "seed", "n", "verdict", *CHANNELS, "expected", "as expected"],
+                ["case", "seed", "n", "verdict", *TODAYS_CHANNELS, "expected", "as expected"],
                 [case.cells() for case in found],
             ),
             "",

@@ -24,7 +24,7 @@ from forgetmi.core.model_names import is_retrained, retrained_name
 from forgetmi.core.partition import Partition, SetName
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.channels import CHANNELS, Channel
+from forgetmi.evaluation.channels import TODAYS_CHANNELS, Channel
 from forgetmi.evaluation.patients import Patients
 from forgetmi.run.run_data import open_run
 from pages import hardware
@@ -66,7 +66,7 @@ class ForgetSet:
         """The set through each channel; aim it at a model."""
         return {
             channel: AdversaryKnowledge(self.partition, self.signals, channel, ORIGINAL)
-            for channel in CHANNELS
+            for channel in TODAYS_CHANNELS
         }
 
     def digest(self, code: int) -> str:

@@ -10,6 +10,7 @@ from forgetmi.audit.harm import MetricDifference, accuracy_difference, utility_d
 from forgetmi.audit.retained import rise
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.signals import Signals
+from forgetmi.evaluation.tasks import ClassMeasures
 
 
 def model(seed: int, *, skill: float = 1.0, patients: int = 60) -> Signals:
@@ -34,7 +35,7 @@ PATIENT = np.repeat(np.arange(60), 2)
 
 def test_differences_by_hand() -> None:
     unlearned, retrained = model(1, skill=0.5), [model(seed) for seed in (2, 3, 4)]
-    options = {"patient": PATIENT, "seed": 0, "resamples": 300}
+    options = {"patient": PATIENT, "seed": 0, "resamples": 300, "task": ClassMeasures()}
 
     def auc(model: Signals) -> float:
         p = np.exp(model.image_logits) / np.exp(model.image_logits).sum(1, keepdims=True)

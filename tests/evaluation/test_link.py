@@ -8,7 +8,7 @@ import pytest
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation import link
-from forgetmi.evaluation.channels import CHANNELS, channel_signal
+from forgetmi.evaluation.channels import TODAYS_CHANNELS, channel_signal
 from forgetmi.evaluation.signals import log_probabilities, margin
 
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_compared_raises() -> None:
 
 def test_channels() -> None:
     one = signals(6)
-    for channel in CHANNELS:
+    for channel in TODAYS_CHANNELS:
         found = channel_signal(one, channel, gallery=one)
         expected = (
             link.contrast(one, one)

@@ -226,9 +226,9 @@ def test_all_heads_together_whatever_their_number() -> None:
     draw = np.random.default_rng(0)
     two = _signals(draw.normal(size=(5, 3)), draw.normal(size=(5, 3)))
     three = replace(two, logits={**two.logits, "table": draw.normal(size=(5, 3))})
-    assert heads_of(three) == ("image", "text", "table", "both")
+    assert heads_of(three) == ("image", "text", "table", "all")
     mean = np.mean([softmax(logits, axis=1) for logits in three.logits.values()], axis=0)
-    np.testing.assert_allclose(np.exp(log_probabilities(three, "both")), mean, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(log_probabilities(three, "all")), mean, rtol=1e-12)
 
     one = replace(two, logits={"table": two.image_logits})
     assert heads_of(one) == ("table",)

@@ -13,7 +13,7 @@ from forgetmi.evaluation.tasks import ClassMeasures, GradeMeasures, measures_of
 
 @pytest.mark.parametrize("task", [ClassMeasures(), GradeMeasures()], ids=lambda task: task.name)
 def test_predictions_by_hand(task: ClassMeasures | GradeMeasures) -> None:
-    log_p = task.log_probabilities(np.log([[3.0, 1.0], [1.0, 1.0]]))
+    log_p = task.predictions(np.log([[3.0, 1.0], [1.0, 1.0]]))
     label = np.array([0, 1])
     assert np.allclose(np.exp(log_p), [[0.75, 0.25], [0.5, 0.5]], atol=1e-15)
     assert task.loss(log_p, label).tolist() == pytest.approx([-math.log(0.75), math.log(2)])

@@ -11,9 +11,11 @@ from forgetmi.core import registry
 from forgetmi.core.arrays import Floats
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_names
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.attacks.base import AttackResult
+from forgetmi.evaluation.attacks.base import Attack, AttackResult
 from forgetmi.evaluation.attacks.run import run_on
-from forgetmi.evaluation.channels import CHANNELS, Channel
+from forgetmi.evaluation.attacks.worst_finding import WorstFinding
+from forgetmi.evaluation.channels import Channel, channels_of
+from forgetmi.evaluation.finding_measures import FindingMeasures
 
 
 def attack_rows(
@@ -35,8 +37,9 @@ def attack_rows(
     # The unlearned model first: a reader looks for it
     targets = [UNLEARNED, ORIGINAL, *retrained_names(knowledge.signals)]
 
-    for name in declared.attacks or registry.attacks.names():
-        attack = registry.attacks.get(name)()
+    channels = channels_of(knowledge.signals[ORIGINAL])
+
+    for name, attack in _attacks(knowledge, declared).items():
         title = attack.info.title
 
         # Attacks whose needs the run does not meet
@@ -46,7 +49,7 @@ def attack_rows(
             continue
 
         # Every model through every channel; a channel that is undefined is a missing attack
-        for channel, of_channel in through(knowledge, CHANNELS).items():
+        for channel, of_channel in through(knowledge, channels).items():
             for model, result in run_on(attack, of_channel, targets).items():
                 if isinstance(result, AttackResult):
                     rows.append(_row(result, channel, draw))
@@ -54,6 +57,15 @@ def attack_rows(
                     missing.append(AttackMissing(draw, name, title, channel, result.reason))
 
     return rows, missing
+
+
+def _attacks(knowledge: AdversaryKnowledge, declared: AuditSpec) -> dict[str, Attack]:
+    """The declared attacks by name; where the labels are findings, the most telling finding is always asked for."""
+    names = declared.attacks or registry.attacks.names()
+    attacks: dict[str, Attack] = {name: registry.attacks.get(name)() for name in names}
+    if knowledge.task == FindingMeasures.name:
+        attacks[WorstFinding.info.name] = WorstFinding()
+    return attacks
 
 
 def rounded(values: Floats) -> tuple[float, ...]:

@@ -36,13 +36,16 @@ class AuditedRun:
     unlearned_shadows: Pool | None = None
     canaries: Ints | None = None
 
-    def knowledge(self, partition: Partition, *, seed: int) -> AdversaryKnowledge:
+    def knowledge(
+        self, partition: Partition, *, seed: int, task: str = "classes"
+    ) -> AdversaryKnowledge:
         """Everything an attack may use, for some of the run's forgotten patients."""
         # The channel and the attacked model are chosen later
         return AdversaryKnowledge(
             partition,
             self.signals,
             seed=seed,
+            task=task,
             shadows=self.shadows,
             unlearned_shadows=self.unlearned_shadows,
             relearning=self.relearning,

@@ -17,10 +17,11 @@ from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import Control, PatientRow
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.statements import statements
+from forgetmi.audit.task_limits import task_limits
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_names
-from forgetmi.evaluation.channels import Channel
+from forgetmi.evaluation.channels import Channel, channels_of
 
 Row = TypeVar("Row")
 
@@ -55,7 +56,8 @@ def audit(
     # All runs pooled: the verdict, and the same rule on models whose outcome is known
     pooled = _pooled(judged, declared, UNLEARNED)
     unproved = "; ".join(sorted({run.partition.unproved for run in runs} - {""}))
-    verdict = decide(declared.rule, pooled, unproved=unproved)
+    there = channels_of(runs[0].signals[ORIGINAL])
+    verdict = decide(declared.rule, pooled, unproved=unproved, there=there)
     controls = tuple(_controls(judged, declared))
     subgroups = subgroup_rows(
         [(draw.first_knowledge, draw.scored) for draw in judged],
@@ -86,6 +88,7 @@ def audit(
             harm=harm,
             retained=retained,
             level=declared.false_discovery,
+            not_applicable=task_limits(judged[0].first_knowledge) if judged else (),
         ),
         patients=tuple(sorted(patients, key=_most_remembered_first)),
         never_seen=_rows(draw.never_seen for draw in judged),
@@ -154,7 +157,8 @@ def _pooled(
 ) -> dict[Channel, list[ForgetDraw]]:
     """One model on every channel that can be measured, all draws."""
     pooled: dict[Channel, list[ForgetDraw]] = {}
-    for channel in declared.rule.channels:
+    channels = draws[0].knowledge_by_channel if draws else ()
+    for channel in channels:
         try:
             pooled[channel] = [_aimed_at(draw, channel, target) for draw in draws]
         except EvaluationError:
@@ -184,7 +188,8 @@ def _controls(draws: Sequence[DrawResults], declared: AuditSpec) -> Iterator[Con
         models += retrained
 
     for model in models:
-        verdict = decide(declared.rule, _pooled(draws, declared, model))
+        there = channels_of(draws[0].first_knowledge.signals[ORIGINAL])
+        verdict = decide(declared.rule, _pooled(draws, declared, model), there=there)
         yield Control(
             model=model,
             outcome=verdict.outcome,

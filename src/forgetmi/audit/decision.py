@@ -16,14 +16,18 @@ from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.evaluation.channels import Channel
+from forgetmi.evaluation.channels import TODAYS_CHANNELS, Channel
 from forgetmi.evaluation.patients import permutation_test
 
 FEW = 20  # forgotten patients below which a permutation test is made in addition
 
 
 def decide(
-    rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]], *, unproved: str = ""
+    rule: Rule,
+    draws: Mapping[Channel, Sequence[ForgetDraw]],
+    *,
+    unproved: str = "",
+    there: Sequence[Channel] = TODAYS_CHANNELS,
 ) -> Verdict:
     """Apply the rule.
 
@@ -37,10 +41,12 @@ def decide(
     Args:
         rule: Fixed beforehand.
         draws: Channel to one or more forget draws, pooled; a channel without is not measurable.
+        there: Every channel of the model; the rule says which of them it judges.
         unproved: Why it is not known whom the original was trained on; empty = it is known.
     """
-    measured, unmeasured = _measure(rule, draws)
-    tests = len(rule.channels)
+    channels = rule.judged(there)
+    measured, unmeasured = _measure(rule, draws, channels)
+    tests = len(channels)
 
     # Holm's correction over the channels, for each of the three questions
     remembered = holm(_p_above(measured), tests)
@@ -53,7 +59,7 @@ def decide(
 
     # Each channel by itself
     judged: list[ChannelVerdict] = []
-    for channel in rule.channels:
+    for channel in channels:
         if channel in unmeasured:
             judged.append(ChannelVerdict(channel, "NOT RESOLVABLE", unmeasured[channel]))
             continue
@@ -84,7 +90,7 @@ def decide(
         forgotten=forgotten,
         never_seen=_never_seen(pooled),
         draws=len(pooled),
-        statements=_statements(rule, measured, memory, forgotten),
+        statements=_statements(rule, measured, memory, forgotten, there),
     )
     return _refused(verdict, unproved) if unproved else verdict
 
@@ -140,13 +146,13 @@ def detectable_auc(
 
 
 def _measure(
-    rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]]
+    rule: Rule, draws: Mapping[Channel, Sequence[ForgetDraw]], channels: Sequence[Channel]
 ) -> tuple[dict[Channel, Deltas], dict[Channel, str]]:
     """Differences of each channel, and why the others cannot be measured."""
     measured: dict[Channel, Deltas] = {}
     unmeasured: dict[Channel, str] = {}
 
-    for channel in rule.channels:
+    for channel in channels:
         try:
             measured[channel] = deltas(
                 draws.get(channel, ()), level=rule.level, resamples=rule.resamples, seed=rule.seed
@@ -234,11 +240,15 @@ def _never_seen(draws: Sequence[ForgetDraw]) -> int:
 
 
 def _statements(
-    rule: Rule, measured: Mapping[Channel, Deltas], memory: Sequence[Channel], forgotten: int
+    rule: Rule,
+    measured: Mapping[Channel, Deltas],
+    memory: Sequence[Channel],
+    forgotten: int,
+    there: Sequence[Channel],
 ) -> tuple[str, ...]:
     """What the data could show at all, and in what the rule asks for less than the default one."""
     if not measured:
-        return (statements.UNVERIFIABLE, *statements.loose_rule(rule))
+        return (statements.UNVERIFIABLE, *statements.loose_rule(rule, there))
 
     # Power, from the channel with the fewest effective never-seen patients
     effective = min(result.effective for result in measured.values())
@@ -254,5 +264,5 @@ def _statements(
         statements.power(forgotten, effective, detectable),
         *statements.width(rule, max(half_widths)),
         *statements.memory(silent, any_memory=bool(memory)),
-        *statements.loose_rule(rule),
+        *statements.loose_rule(rule, there),
     )

@@ -29,9 +29,11 @@ from forgetmi.audit.rule import AuditSpec
 from forgetmi.audit.sets import AuditedSets, audited_sets
 from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.near_duplicates import NearDuplicate
 from forgetmi.core.partition import NEVER_SEEN, Partition
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
+from forgetmi.evaluation.channels import channels_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +164,9 @@ def _score(
     seed: int,
 ) -> _ScoredPart:
     # Evidence through every channel of the rule, then one score a patient and channel
-    knowledge = run.knowledge(partition, seed=seed)
-    knowledge_by_channel = through(knowledge, declared.rule.channels)
+    knowledge = run.knowledge(partition, seed=seed, task=cohort.task)
+    channels = declared.rule.judged(channels_of(run.signals[ORIGINAL]))
+    knowledge_by_channel = through(knowledge, channels)
     level = declared.false_discovery
     scored = score_draw(knowledge_by_channel, level=level)
     return _ScoredPart(knowledge, knowledge_by_channel, scored, cohort, draw, level)

@@ -11,6 +11,7 @@ from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.partition import SetName
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
+from forgetmi.evaluation.channels import is_link
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,7 +25,7 @@ class ForgetDraw:
         unlearned, original: Float[p], patient signals under the two models.
         retrained: Float[r, p], under the models retrained without exactly these forgotten patients.
         correct: Float[1 + r, p], share of the patient's images predicted right, by the unlearned and the retrained
-            models; None for the link, which predicts nothing.
+            models; None for a link, which predicts nothing, and for a task whose predictions are not right or wrong.
     """
 
     patient: Ints
@@ -53,11 +54,13 @@ def forget_draw(knowledge: AdversaryKnowledge) -> ForgetDraw:
     original = _signal(knowledge, knowledge.signals["original"], sets)
     retrained = [_signal(knowledge, model, sets) for model in knowledge.retrained]
 
-    # The link predicts no class
+    # A link predicts nothing; a value is not right or wrong
     correct = None
-    if knowledge.channel != "link":
+    if not is_link(knowledge.channel):
         models = (knowledge.audited, *knowledge.retrained)
-        correct = np.stack([_correct(knowledge, model, sets) for model in models])
+        shares = [_correct(knowledge, model, sets) for model in models]
+        known = [share for share in shares if share is not None]
+        correct = np.stack(known) if len(known) == len(models) else None
 
     return ForgetDraw(
         patient=np.concatenate([side.code for side in sides]),
@@ -76,12 +79,15 @@ def _signal(knowledge: AdversaryKnowledge, model: Signals, sets: Sequence[SetNam
     return np.concatenate([knowledge.signal(model, name) for name in sets])
 
 
-def _correct(knowledge: AdversaryKnowledge, model: Signals, sets: Sequence[SetName]) -> Floats:
+def _correct(
+    knowledge: AdversaryKnowledge, model: Signals, sets: Sequence[SetName]
+) -> Floats | None:
     """Float[p], share of each patient's images that a model predicts right."""
     shares = []
     for name in sets:
-        predicted = knowledge.log_probabilities(model, name).argmax(1)
-        right = predicted == knowledge.label(name)
+        right = knowledge.correct(model, name)
+        if right is None:
+            return None
         shares.append(knowledge.patients(name).mean(right))
 
     return np.concatenate(shares)

@@ -14,7 +14,8 @@ from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.signals import Head, log_probabilities
+from forgetmi.core.task import TaskMeasures
+from forgetmi.evaluation.signals import Head, predictions
 from forgetmi.evaluation.statistics import (
     UNDEFINED_ALLOWED,
     Metric,
@@ -22,7 +23,6 @@ from forgetmi.evaluation.statistics import (
     resample_patients,
     weighted_mean,
 )
-from forgetmi.evaluation.utility import macro_auc
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,17 @@ def utility_difference(
     *,
     patient: Ints,
     head: Head,
+    task: TaskMeasures,
     seed: int,
     resamples: int,
 ) -> MetricDifference:
-    """Macro AUC on labelled images.
+    """The task's first headline metric (of classes the macro AUC) on labelled images.
 
     Args:
         unlearned, retrained: Signals of the same n labelled images, of one and of two or more models.
         patient: Int[n] codes.
         head: Which.
+        task: Of the cohort.
         seed: Root seed of the resamples.
         resamples: >= 200.
 
@@ -82,8 +84,8 @@ def utility_difference(
 
     # Only the weights of the images differ between resamples
     for model in (unlearned, *retrained):
-        probabilities = np.exp(log_probabilities(model, head))
-        metrics.append(partial(macro_auc, probabilities, model.label))
+        predicted = predictions(model, head, task)
+        metrics.append(task.score(task.headline[0], predicted, model.label))
 
     return _difference(metrics, patient, seed=seed, resamples=resamples)
 
@@ -94,14 +96,16 @@ def accuracy_difference(
     *,
     patient: Ints,
     head: Head,
+    task: TaskMeasures,
     seed: int,
     resamples: int,
 ) -> MetricDifference:
     """Share of images predicted right, which is defined in small subgroups, too; arguments as `utility_difference`."""
     metrics: list[Metric] = []
     for model in (unlearned, *retrained):
-        predicted = log_probabilities(model, head).argmax(1)
-        right = (predicted == model.label).astype(np.float64)
+        right = task.correct(predictions(model, head, task), model.label)
+        if right is None:
+            raise EvaluationError(Fault(f"the task {task.name} has no accuracy"))
         metrics.append(partial(weighted_mean, right))
 
     return _difference(metrics, patient, seed=seed, resamples=resamples)

@@ -14,7 +14,9 @@ from forgetmi.audit.rule import AuditSpec
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError
+from forgetmi.core.labels import known
 from forgetmi.core.signals import Signals
+from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.signals import heads_of
 
@@ -49,7 +51,7 @@ class _HeldOut:
 def harm_rows(
     knowledge: AdversaryKnowledge, *, cohort: Cohort, declared: AuditSpec, draw: int, seed: int
 ) -> list[HarmRow]:
-    """Utility on all held-out patients head by head, then accuracy (both heads together) by subgroup of them.
+    """Utility on all held-out patients head by head, then accuracy (all heads together) by subgroup of them.
 
     Args:
         knowledge: One forget set.
@@ -60,7 +62,7 @@ def harm_rows(
     """
     # Held-out images with a label, under the unlearned and the retrained models
     holdout = knowledge.partition.holdout
-    rows = holdout[cohort.label[holdout] >= 0]
+    rows = holdout[known(cohort.label[holdout])]
     held_out = _HeldOut(
         patient=knowledge.partition.patient[rows],
         unlearned=knowledge.audited.select(rows),
@@ -76,16 +78,24 @@ def harm_rows(
             # Values in alphabetical order
             groups.append((column, str(value), held_out.take(np.flatnonzero(of_image == value))))
 
+    # Nothing is right or wrong of a value, and nothing predicted of a pair: the record says so
+    task = knowledge.measures
+    heads = heads_of(held_out.unlearned)
+    if not heads or not len(rows):
+        return []
+    utility = _utility_rows(held_out, task=task, declared=declared, draw=draw, seed=seed)
+    if "accuracy" not in task.scores():
+        return utility
     return [
-        *_utility_rows(held_out, declared=declared, draw=draw, seed=seed),
-        *_subgroup_rows(groups, declared=declared, draw=draw, seed=seed),
+        *utility,
+        *_subgroup_rows(groups, task=task, declared=declared, draw=draw, seed=seed),
     ]
 
 
 def _utility_rows(
-    held_out: _HeldOut, *, declared: AuditSpec, draw: int, seed: int
+    held_out: _HeldOut, *, task: TaskMeasures, declared: AuditSpec, draw: int, seed: int
 ) -> list[HarmRow]:
-    """Macro AUC of each head on all held-out patients."""
+    """The headline metric of each head on all held-out patients."""
     table = []
     for head in heads_of(held_out.unlearned):
         try:
@@ -94,6 +104,7 @@ def _utility_rows(
                 held_out.retrained,
                 patient=held_out.patient,
                 head=head,
+                task=task,
                 seed=seed,
                 resamples=declared.rule.resamples,
             )
@@ -108,7 +119,7 @@ def _utility_rows(
                 outcome=_outcome(difference, margin, tests=1),
                 draw=draw,
                 subgroup=("", ""),
-                measure=(head, "auc"),
+                measure=(head, task.headline[0]),
                 patients=held_out.patients,
                 margin=margin,
             )
@@ -117,9 +128,14 @@ def _utility_rows(
 
 
 def _subgroup_rows(
-    groups: Sequence[tuple[str, str, _HeldOut]], *, declared: AuditSpec, draw: int, seed: int
+    groups: Sequence[tuple[str, str, _HeldOut]],
+    *,
+    task: TaskMeasures,
+    declared: AuditSpec,
+    draw: int,
+    seed: int,
 ) -> list[HarmRow]:
-    """Accuracy of both heads together within each subgroup."""
+    """Accuracy of all heads together within each subgroup."""
     # Subgroups that are judged, for the correction
     tests = sum(held_out.patients >= LEAST for _, _, held_out in groups)
 
@@ -128,7 +144,7 @@ def _subgroup_rows(
         # Accuracy is defined in small subgroups, too, but says little there
         difference = None
         if held_out.patients >= LEAST:
-            difference = _accuracy(held_out, declared=declared, seed=seed)
+            difference = _accuracy(held_out, task=task, declared=declared, seed=seed)
 
         margin = declared.subgroup_margin
 
@@ -143,7 +159,7 @@ def _subgroup_rows(
                 outcome=outcome,
                 draw=draw,
                 subgroup=(column, value),
-                measure=("both", "accuracy"),
+                measure=(heads_of(held_out.unlearned)[-1], "accuracy"),
                 patients=held_out.patients,
                 margin=margin,
             )
@@ -151,13 +167,16 @@ def _subgroup_rows(
     return table
 
 
-def _accuracy(held_out: _HeldOut, *, declared: AuditSpec, seed: int) -> MetricDifference | None:
+def _accuracy(
+    held_out: _HeldOut, *, task: TaskMeasures, declared: AuditSpec, seed: int
+) -> MetricDifference | None:
     try:
         return accuracy_difference(
             held_out.unlearned,
             held_out.retrained,
             patient=held_out.patient,
-            head="both",
+            head=heads_of(held_out.unlearned)[-1],
+            task=task,
             seed=seed,
             resamples=declared.rule.resamples,
         )

@@ -14,6 +14,7 @@ from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.patients import PatientScores, by_patient
+from forgetmi.evaluation.tasks import measures_of
 
 LEAST = 10  # patients below which nothing is said of a subgroup
 
@@ -40,7 +41,9 @@ def patient_rows(
     names = codes(cohort.patient)[1]
     rows = knowledge.partition.forget
     patients = by_patient(
-        knowledge.partition.patient[rows], codes(cohort.study[rows])[0], cohort.label[rows]
+        knowledge.partition.patient[rows],
+        codes(cohort.study[rows])[0],
+        knowledge.measures.groups(cohort.label)[rows],
     )
 
     # Codes of those who stand out
@@ -120,8 +123,9 @@ def subgroup_columns(cohort: Cohort, patient: Ints) -> dict[str, Strings]:
     columns = {name: patient_values(values, patient) for name, values in cohort.subgroups.items()}
 
     # The most frequent label; class -1 = unknown becomes ""
-    patients = by_patient(patient, codes(cohort.study)[0], cohort.label)
-    class_or_unknown = np.array(["", *cohort.classes], dtype=object)
+    task = measures_of(cohort.task)
+    patients = by_patient(patient, codes(cohort.study)[0], task.groups(cohort.label))
+    class_or_unknown = np.array(["", *task.group_names(cohort.classes)], dtype=object)
     columns["label"] = class_or_unknown[patients.label + 1].astype(str)
     columns["studies"] = study_bands(patients.studies)
     return columns

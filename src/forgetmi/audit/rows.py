@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from forgetmi.audit.verdict import Outcome
 from forgetmi.core.serialization import LATER
@@ -16,7 +16,7 @@ from forgetmi.evaluation.attacks.base import Direction, Reference
 from forgetmi.evaluation.channels import Channel
 
 # "any" = the channel that gives a patient away most
-ScoredChannel = Literal["image", "text", "both", "link", "any"]
+ScoredChannel: TypeAlias = Channel
 Harm = Literal["within margin", "harmed", "not resolvable", "too few to say"]
 
 
@@ -133,8 +133,8 @@ class HarmRow:
     Args:
         draw: Which forget set.
         column, value: "" and "" for all of them, else a subgroup, e.g. "sex" and "F".
-        head: "image", "text" or "both".
-        metric: "auc" (all) or "accuracy" (subgroups).
+        head: A head, or all of them together ("both", "all").
+        metric: The task's first headline metric, such as "auc" (all), or "accuracy" (subgroups).
         patients: Patients it rests on.
         unlearned, retrained: The metric under the unlearned model, and the retrained models' mean.
         difference: unlearned - retrained; None = too few to say.
@@ -207,7 +207,7 @@ class RelearnCurve:
     Args:
         draw: Which forget set.
         model: "unlearned" or "retrain-0".
-        head: "image", "text" or "both".
+        head: A head, or all of them together ("both", "all").
         taught, watched: Losses in nats before the first epoch and after each: of patients taught again, and of those
             only watched.
         taught_threshold, watched_threshold: The original model's loss on the same patients.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import AtMost, Seed
 from forgetmi.core.registry import attacks
-from forgetmi.evaluation.channels import CHANNELS, Channel
+from forgetmi.evaluation.channels import TODAYS_CHANNELS, Channel
 from forgetmi.evaluation.statistics import UNDEFINED_ALLOWED
 
 
@@ -19,7 +20,8 @@ class Rule:
     """Everything the verdict depends on besides the signals; store it and its digest before computing any.
 
     Args:
-        channels: Channels that are judged; a channel that cannot be measured rules out FORGOTTEN.
+        channels: Channels that are judged; a channel that cannot be measured rules out FORGOTTEN. The default
+            stands for every channel of a model, also of one with other heads than image and text.
         margin: Largest difference of AUC from retraining that counts as none, in (0, 0.5).
         forget_margin: Loss of accuracy on forgotten images, against retraining, that counts as over-forgetting, (0, 1).
         level: Coverage of the intervals; also the family-wise confidence after Holm's correction, in (0, 1).
@@ -29,7 +31,7 @@ class Rule:
         seed: Root seed of the resamples.
     """
 
-    channels: tuple[Channel, ...] = CHANNELS
+    channels: tuple[Channel, ...] = TODAYS_CHANNELS
     margin: float = 0.10
     forget_margin: float = 0.10
     level: float = 0.95
@@ -67,6 +69,14 @@ class Rule:
         # The smallest p-value of b resamples is 1 / (1 + b), Holm's correction multiplies it by the channels
         needed = 2 * len(self.channels) / (1 - self.level) - 1
         return max(200.0, needed / (1 - UNDEFINED_ALLOWED))
+
+    def judged(self, there: Sequence[Channel]) -> tuple[Channel, ...]:
+        """The channels that are judged of a model.
+
+        Args:
+            there: Every channel of the model (`forgetmi.evaluation.channels.channels_of`).
+        """
+        return tuple(there) if self.channels == TODAYS_CHANNELS else self.channels
 
     def to_json(self) -> str:
         """Canonical text; read back with `forgetmi.core.serialization.from_plain`."""

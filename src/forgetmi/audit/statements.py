@@ -11,7 +11,7 @@ from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.rows import Control, DrawSummary, HarmRow, PatientRow, RetainedRisk
 from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import Verdict
-from forgetmi.evaluation.channels import CHANNELS, Channel
+from forgetmi.evaluation.channels import Channel
 
 UNCHANGED = 0.8  # share of the original's separation from which on nothing was forgotten
 UNVERIFIABLE = (
@@ -100,8 +100,13 @@ def memory(silent: Sequence[Channel], *, any_memory: bool) -> Iterator[str]:
         )
 
 
-def loose_rule(rule: Rule) -> Iterator[str]:
-    """In what the declared rule asks for less than the default one."""
+def loose_rule(rule: Rule, there: Sequence[Channel]) -> Iterator[str]:
+    """In what the declared rule asks for less than the default one.
+
+    Args:
+        rule: As declared.
+        there: Every channel of the model.
+    """
     # Margins wider than the default
     margins = (
         ("AUC", rule.margin, Rule.margin),
@@ -115,7 +120,8 @@ def loose_rule(rule: Rule) -> Iterator[str]:
             )
 
     # Channels left out
-    not_judged = [channel for channel in CHANNELS if channel not in rule.channels]
+    judged = rule.judged(there)
+    not_judged = [channel for channel in there if channel not in judged]
     if not_judged:
         yield (
             f"The rule does not judge: {', '.join(not_judged)}. What can be told there is no part of the "
@@ -141,6 +147,7 @@ def statements(
     harm: Sequence[HarmRow],
     retained: Sequence[RetainedRisk],
     level: float,
+    not_applicable: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Everything a reader must know with the verdict, the rule's own statements first.
 
@@ -148,6 +155,7 @@ def statements(
         verdict: By the rule.
         draws, controls, patients, harm, retained: As in `forgetmi.audit.result.Audit`.
         level: Share of wrongly named patients among those named.
+        not_applicable: What the audit has not, because of the labels' task (`forgetmi.audit.task_limits`).
     """
     return (
         *verdict.statements,
@@ -160,6 +168,7 @@ def statements(
         *_harm("all held-out patients", [row for row in harm if not row.column]),
         *_harm("subgroups", [row for row in harm if row.column]),
         *_retained(retained),
+        *not_applicable,
     )
 
 

@@ -11,6 +11,9 @@ Strings = npt.NDArray[np.str_] | npt.NDArray[np.object_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+# Classes, values or findings; `forgetmi.core.labels` says which are known
+Labels = npt.NDArray[Any]
+
 
 def codes(values: Strings) -> tuple[Ints, Strings]:
     """Number values in the order of their first appearance (never sorted: digests sort differently under another key).

@@ -29,7 +29,7 @@ class Score:
         patients, images: How many the value rests on.
         better: Which direction is good; "closer" = closer to `reference`.
         reference: The mean over the retrained models, where there are any.
-        head: "image", "text" or "both".
+        head: A head, all of them together ("both", "all"), or a link between two modalities.
         on: The set it was measured on.
         note: One sentence where the number needs it.
     """

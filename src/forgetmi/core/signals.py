@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.core.arrays import Floats, Ints, Strings, read_only
+from forgetmi.core.arrays import Floats, Ints, Labels, Strings, read_only
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT, TODAYS_HEADS, named, parted
 from forgetmi.core.partial_files import whole_file
@@ -30,8 +30,8 @@ class Signals:
         cohort: Digest of the cohort.
         row: Rows of the cohort, n.
         patient, study: Keyed digests, n each.
-        label: n, -1 = unknown.
-        logits: float64[n, k] by head, at least one.
+        label: Int[n], -1 = unknown; Float[n] values or Float[n, f] findings, NaN = unknown.
+        logits: float64[n, k] by head; none where the task has no heads (pairs).
         embedding: float32[n, d] by modality, and "joint"; what the model does not have is not there.
     """
 
@@ -40,7 +40,7 @@ class Signals:
     row: Ints
     patient: Strings
     study: Strings
-    label: Ints
+    label: Labels
     logits: Mapping[str, Floats]
     embedding: Mapping[str, Embedding] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ class Signals:
         row: Ints,
         patient: Strings,
         study: Strings,
-        label: Ints,
+        label: Labels,
         image_logits: Floats,
         text_logits: Floats,
         image_embedding: Embedding | None = None,
@@ -80,8 +80,8 @@ class Signals:
 
     @property
     def classes(self) -> int:
-        """Columns of each head's logits."""
-        return next(iter(self.logits.values())).shape[1]
+        """Columns of each head's logits; 0 where there is no head."""
+        return max((values.shape[1] for values in self.logits.values()), default=0)
 
     @property
     def image_logits(self) -> Floats:

@@ -51,7 +51,7 @@ FORMS: dict[str, tuple[str, int]] = {
     "row": ("iu", 1),
     "patient": ("U", 1),
     "study": ("U", 1),
-    "label": ("iu", 1),
+    "label": ("iuf", 1),
 }
 
 # And of each head's logits and each embedding
@@ -144,6 +144,8 @@ def _why_not(values: dict[str, npt.NDArray[Any]]) -> str:
         if name == HEADS:
             continue
         kinds, dimensions = FORMS.get(name, _OUTPUT_FORM)
+        if name == "label" and value.dtype.kind == "f":
+            dimensions = value.ndim if value.ndim == 2 else 1
         if value.dtype.kind not in kinds or value.ndim != dimensions:
             return f"{name} is of another type or shape"
         if dimensions and len(value) != count:
@@ -161,7 +163,7 @@ def _heads(values: dict[str, npt.NDArray[Any]]) -> tuple[tuple[str, ...], str]:
     stored = values.get(HEADS)
     if stored is None:
         return TODAYS_HEADS, ""
-    if stored.dtype.kind != "U" or stored.ndim != 1 or not len(stored) or not _is_text(stored):
+    if stored.dtype.kind != "U" or stored.ndim != 1 or not _is_text(stored):
         return (), "heads is of another type or shape"
 
     heads = tuple(stored.tolist())
@@ -182,12 +184,34 @@ def _is_text(value: npt.NDArray[Any]) -> bool:
 def _why_not_numbers(values: dict[str, npt.NDArray[Any]], logits: list[npt.NDArray[Any]]) -> str:
     """Why rows, labels and classes do not fit together; empty = they do."""
     row, label = values["row"], values["label"]
-    classes = logits[0].shape[1]
     if row.min() < 0 or len(np.unique(row)) < len(row):
         return "row holds a negative number, or one twice"
-    if classes < 2 or any(other.shape[1] != classes for other in logits):
-        return "the logits are not of the same classes, or of fewer than 2"
-    if label.min() < -1 or label.max() >= classes:
+
+    # Every head predicts the same; a model without heads has embeddings
+    if not logits:
+        embeddings = [name for name in values if name.endswith(EMBEDDING)]
+        return "" if embeddings else "it holds neither logits nor embeddings"
+    columns = logits[0].shape[1]
+    if not columns or any(other.shape[1] != columns for other in logits):
+        return "the logits are not of the same classes, or of none"
+    return _why_not_labels(label, columns)
+
+
+def _why_not_labels(label: npt.NDArray[Any], columns: int) -> str:
+    """Why labels do not fit so many columns of logits; empty = they do."""
+    # Findings, one column each: absent, there, or unknown
+    if label.ndim == 2:
+        known = label[~np.isnan(label)]
+        fits = label.shape[1] == columns and bool(np.isin(known, (0, 1)).all())
+        return "" if fits else "label holds something else than findings that are 0, 1 or unknown"
+
+    # A value, which one column predicts
+    if label.dtype.kind == "f":
+        fits = columns == 1 and not np.isinf(label).any()
+        return "" if fits else "label holds no values, or there are several predictions of each"
+
+    # A class; of two, one column may hold the odds
+    if label.min() < -1 or label.max() >= max(columns, 2):
         return "label holds a number that is no class"
     return ""
 

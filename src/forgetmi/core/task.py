@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.arrays import Floats, Ints, Labels
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import quoted
 from forgetmi.core.suggest import did_you_mean
@@ -153,33 +153,90 @@ class Task(Protocol):
 
 
 class TaskMeasures(Protocol):
-    """What evaluation, attacks and audit ask of the labels. Logits are Float[n, k], labels Int[n], none unknown."""
+    """What evaluation, attacks and audit ask of the labels; none of those given is unknown in every part.
 
-    # As it is registered
+    Logits are Float[n, k]; labels as in `forgetmi.core.cohort.Cohort.label`. What `predictions` makes of logits is what
+    every other function reads: log-probabilities Float[n, k] of classes, log-odds Float[n, f] of findings, Float[n] of
+    values.
+    """
+
+    # As it is registered; whether exactly one of several classes is true
     name: ClassVar[str]
+    one_class: ClassVar[bool]
 
-    def log_probabilities(self, logits: Floats) -> Floats:
-        """Float[n, k], of finite logits."""
+    # The two metrics of predictions that the gap and the harm to others look at, and what `distance` is, in words
+    headline: ClassVar[tuple[str, str]]
+    distance_note: ClassVar[str]
+
+    def predictions(self, logits: Floats) -> Floats:
+        """Float[n, ...], of finite logits."""
         ...
 
-    def signal(self, log_probability: Floats, label: Ints) -> Floats:
+    def together(self, single: Sequence[Floats]) -> Floats:
+        """What several heads predict together, from what each predicts."""
+        ...
+
+    def signal(self, prediction: Floats, label: Labels) -> Floats:
         """Float[n], larger = more like a training sample."""
         ...
 
-    def loss(self, log_probability: Floats, label: Ints) -> Floats:
-        """Float[n], in nats."""
+    def loss(self, prediction: Floats, label: Labels) -> Floats:
+        """Float[n], >= 0, in nats up to a constant."""
         ...
 
-    def distance(self, log_p: Floats, log_q: Floats) -> Floats:
+    def distance(self, first: Floats, second: Floats) -> Floats:
         """Float[n], how far two models' predictions are apart, 0 = the same."""
+        ...
+
+    def divergence(self, first: Floats, second: Floats) -> Floats:
+        """Float[n], symmetric Kullback-Leibler divergence of two models' predictions, in nats."""
+        ...
+
+    def correct(self, prediction: Floats, label: Labels) -> Floats | None:
+        """Float[n], share of each sample's labels that are predicted right; None where nothing is right or wrong."""
         ...
 
     def scores(self) -> tuple[str, ...]:
         """Names of the metrics of predictions (`forgetmi.evaluation.metrics`), in the order of the result."""
         ...
 
-    def groups(self, label: Ints) -> Ints:
-        """Int[n], within which of two sets' samples are compared: labels that are alike share a number, -1 = none."""
+    def single_scores(self, columns: int) -> tuple[str, ...]:
+        """Names of metrics of single columns of the logits, such as each finding's AUC; mostly none."""
+        ...
+
+    def score(self, name: str, prediction: Floats, label: Labels) -> Callable[[Floats], Floats]:
+        """A metric as a function of the samples' weights: Float[b, n] to Float[b], NaN where it is undefined.
+
+        Raises:
+            EvaluationError: It is undefined on these samples, whatever the weights.
+        """
+        ...
+
+    def note(self, name: str, columns: int, label: Labels, names: Sequence[str]) -> str:
+        """What the reader of a metric must know of these labels; mostly "".
+
+        Args:
+            name: Of the metric.
+            columns: Columns of the logits.
+            label: Of the samples.
+            names: Of the classes or findings; empty = not known.
+        """
+        ...
+
+    def groups(self, label: Labels) -> Ints:
+        """Int[n], within which of two sets' samples are compared: labels that are alike share a number, -1 = none.
+
+        Args:
+            label: Of all samples of a cohort, unknown ones too: groups of some of them alone could mean something else.
+        """
+        ...
+
+    def group_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """What the groups 0, 1 ... are called."""
+        ...
+
+    def faults(self, label: Labels, columns: int, names: Sequence[str]) -> list[Fault]:
+        """Why labels are not of this task, or cannot be measured; arguments as in `note`."""
         ...
 
 

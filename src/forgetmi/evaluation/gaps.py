@@ -10,23 +10,63 @@ import numpy as np
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.modalities import IMAGE, TODAYS_HEADS
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.scores import Evaluation, Failed
+from forgetmi.core.signals import Signals
+from forgetmi.core.task import TaskMeasures
+from forgetmi.evaluation.channels import channels_of, is_link
 from forgetmi.evaluation.scores import Key, Measure, derive
-from forgetmi.evaluation.signals import Head
+from forgetmi.evaluation.signals import Head, heads_of, is_together
 from forgetmi.evaluation.statistics import PatientSample
+from forgetmi.evaluation.tasks import measures_of
 
 FLOOR = "retrain"  # the name under which scores of the retrained models together are stored
 
-# The five measures of the gap: name and set
-GAP_MEASURES = (
-    ("auc", "forget"),
-    ("f1", "forget"),
-    ("auc", "test"),
-    ("f1", "test"),
-    ("sample_mia", "forget"),
-)
-GAPS: dict[str, Head] = {"gap": "image", "gap_joint": "both"}
+# Names of the gaps: of the first head, and of all heads together
+GAP, GAP_JOINT = "gap", "gap_joint"
+
+# Name and set of a measure
+MeasureOn = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class GapKind:
+    """A gap by its name: of which head, and over which measures."""
+
+    name: str
+    head: Head
+    measures: tuple[MeasureOn, ...]
+
+
+def gap_measures(task: TaskMeasures) -> tuple[MeasureOn, ...]:
+    """The five measures of a gap: two of quality on the forgotten and on the never-seen, and one of membership.
+
+    Examples:
+        >>> from forgetmi.evaluation.tasks import measures_of
+        >>> gap_measures(measures_of("classes"))
+        (('auc', 'forget'), ('f1', 'forget'), ('auc', 'test'), ('f1', 'test'), ('sample_mia', 'forget'))
+    """
+    first, second = task.headline
+    membership = "pair_auc" if task.name == "pairs" else "sample_mia"
+    return (
+        *((name, on) for on in ("forget", "test") for name in (first, second)),
+        (membership, "forget"),
+    )
+
+
+def gap_kinds(signals: Signals, task: TaskMeasures) -> tuple[GapKind, ...]:
+    """The gaps of a model: of its first head (of its first link, where it has no head), and of all heads together."""
+    measures = gap_measures(task)
+    heads = heads_of(signals)
+    if not heads:
+        links = [channel for channel in channels_of(signals) if is_link(channel)]
+        return (GapKind(GAP, links[0], measures),) if links else ()
+
+    first = GapKind(GAP, heads[0], measures)
+    if not is_together(heads[-1]):
+        return (first,)
+    return first, GapKind(GAP_JOINT, heads[-1], measures)
 
 
 def gap(values: Floats, retrains: Floats) -> Floats:
@@ -96,15 +136,17 @@ def gaps(
     *,
     retrains: list[str],
     samples: tuple[PatientSample, ...],
+    kinds: Sequence[GapKind],
 ) -> dict[str, list[Measure | Failed]]:
-    """Each model's gap of the image head and of both heads, and under "retrain" the floor.
+    """Each model's gaps, and under "retrain" their floors.
 
     The floor is the mean of the retrained models' own gaps (`gap_floor`); the largest is `gap_floor_largest`.
 
     Args:
-        measured: What was measured of each model; must have the five measures of both heads.
+        measured: What was measured of each model; must have the five measures of each gap.
         retrains: Names of the retrained models.
         samples: The forget and test images the measures rest on.
+        kinds: Which gaps, see `gap_kinds`.
     """
     # Reads the measures, and raises where one is missing
     table = _Table(measured, retrains)
@@ -113,17 +155,18 @@ def gaps(
     result: dict[str, list[Measure | Failed]] = {}
     for model in measured:
         result[model] = []
-        for name, head in GAPS.items():
-            values = partial(table.gap, model, head)
-            result[model].append(derive(name, values, *samples, head=head))
+        for kind in kinds:
+            values = partial(table.gap, model, kind)
+            result[model].append(derive(kind.name, values, *samples, head=kind.head))
 
     # The floor, only where there is a retrained model
     if retrains:
         result[FLOOR] = []
-        for name, head in GAPS.items():
+        for kind in kinds:
             for suffix, aggregate in (("floor", np.mean), ("floor_largest", np.max)):
-                values = partial(table.floor, aggregate, head)
-                result[FLOOR].append(derive(f"{name}_{suffix}", values, *samples, head=head))
+                name = f"{kind.name}_{suffix}"
+                values = partial(table.floor, aggregate, kind)
+                result[FLOOR].append(derive(name, values, *samples, head=kind.head))
     return result
 
 
@@ -134,13 +177,13 @@ class _Table:
     measured: Mapping[str, Mapping[Key, Measure | Failed]]
     retrains: Sequence[str]
 
-    def values(self, model: str, head: Head) -> Floats:
+    def values(self, model: str, kind: GapKind) -> Floats:
         """Float[5, 1 + b] of a model."""
         faults, values = [], []
-        for name, on in GAP_MEASURES:
-            measure = self.measured[model].get((name, head, on))
+        for name, on in kind.measures:
+            measure = self.measured[model].get((name, kind.head, on))
             if measure is None:
-                why = f"the model has no {head} head"
+                why = f"the model has no {kind.head} head"
                 faults.append(Fault(f"{name} on {on} is missing", where=model, why=why))
             elif isinstance(measure, Failed):
                 faults.append(Fault(f"{name} on {on} is missing", where=model, why=measure.reason))
@@ -151,23 +194,64 @@ class _Table:
             raise EvaluationError(faults)
         return np.stack(values)
 
-    def references(self, head: Head) -> Floats:
+    def references(self, kind: GapKind) -> Floats:
         """Float[r, 5, 1 + b] of the retrained models."""
-        return np.array([self.values(model, head) for model in self.retrains])
+        return np.array([self.values(model, kind) for model in self.retrains])
 
-    def gap(self, model: str, head: Head) -> Floats:
+    def gap(self, model: str, kind: GapKind) -> Floats:
         """Float[1 + b] of a model; a retrained one is compared with the others."""
         # A retrained model is not its own reference
-        references = self.references(head)
+        references = self.references(kind)
         if model in self.retrains:
             return retrain_gap(references, self.retrains.index(model))
-        return gap(self.values(model, head), references)
+        return gap(self.values(model, kind), references)
 
-    def floor(self, aggregate: Callable[..., Floats], head: Head) -> Floats:
+    def floor(self, aggregate: Callable[..., Floats], kind: GapKind) -> Floats:
         """Float[1 + b]: mean or largest of the retrained models' own gaps."""
-        references = self.references(head)
+        references = self.references(kind)
         own_gaps = [retrain_gap(references, number) for number in range(len(references))]
         return aggregate(own_gaps, axis=0)
+
+
+def main_head(evaluation: Evaluation) -> Head:
+    """The head that a run's headline numbers are of: its first, whose gap is the gap; "image" where there is none.
+
+    Examples:
+        >>> main_head(Evaluation({}))
+        'image'
+    """
+    for scores in evaluation.scores.values():
+        for score in scores:
+            if score.name == GAP:
+                return score.head
+    return IMAGE
+
+
+def single_heads(evaluation: Evaluation) -> tuple[Head, ...]:
+    """The heads that scores stand under, without all heads together; today's two where there are none.
+
+    Examples:
+        >>> single_heads(Evaluation({"original": (Failed("auc", "no labels", "table", "test"),)}))
+        ('table',)
+    """
+    heads: dict[Head, None] = {}
+    for scores in evaluation.scores.values():
+        for score in scores:
+            if score.head and not is_together(score.head):
+                heads[score.head] = None
+    # Links count where the model has nothing else
+    own = [head for head in heads if not is_link(head)]
+    return tuple(own or heads) or TODAYS_HEADS
+
+
+def headline_measures(evaluation: Evaluation) -> tuple[MeasureOn, ...]:
+    """The measures that a run's gap rests on; those of classes where none are there."""
+    names = {score.name for scores in evaluation.scores.values() for score in scores}
+    for task in ("classes", "value", "pairs"):
+        measures = gap_measures(measures_of(task))
+        if names & {measures[0][0]}:
+            return measures
+    return gap_measures(measures_of("classes"))
 
 
 def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
@@ -179,15 +263,16 @@ def stayed(evaluation: Evaluation, model: str = UNLEARNED) -> bool:
         >>> stayed(Evaluation({}))
         False
     """
+    head = main_head(evaluation)
     try:
-        floor = evaluation.get(FLOOR, "gap_floor", head="image")
+        floor = evaluation.get(FLOOR, f"{GAP}_floor", head=head)
         if isinstance(floor, Failed):
             return False
 
         # Each measure may differ by the floor at most
-        for name, on in GAP_MEASURES:
-            score = evaluation.get(model, name, head="image", on=on)
-            before = evaluation.get(ORIGINAL, name, head="image", on=on)
+        for name, on in headline_measures(evaluation):
+            score = evaluation.get(model, name, head=head, on=on)
+            before = evaluation.get(ORIGINAL, name, head=head, on=on)
             if isinstance(score, Failed) or isinstance(before, Failed):
                 return False
             if abs(score.value - before.value) > floor.value:

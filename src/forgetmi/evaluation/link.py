@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.pooled_signals import PooledSignals, by_member
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import pair_cosine
@@ -21,7 +23,9 @@ _BLOCK = 4_000_000  # similarities in memory at once
 _TIE = 1e-12
 
 
-def contrast(queries: Signals, gallery: Signals) -> Floats:
+def contrast(
+    queries: Signals, gallery: Signals, *, pair: tuple[str, str] = (IMAGE, TEXT)
+) -> Floats:
     """Cosine of each image with its own report minus its mean cosine with other patients' reports.
 
     The second term removes how close an image is to reports in general.
@@ -30,6 +34,7 @@ def contrast(queries: Signals, gallery: Signals) -> Floats:
         queries: n images with their reports.
         gallery: Signals of the same model whose reports are compared; the patient's own are left out. Use the same
             gallery for everything that is compared.
+        pair: Names of the two modalities that are linked, today's where none are given.
 
     Returns:
         Float[n], -2 to 2; larger = more like a member.
@@ -44,16 +49,22 @@ def contrast(queries: Signals, gallery: Signals) -> Floats:
         array([0.99, 0.92])
     """
     if isinstance(queries, PooledSignals):
-        return by_member(contrast, queries, gallery)
+        return by_member(partial(contrast, pair=pair), queries, gallery)
 
-    own = pair_cosine(queries)
+    own = pair_cosine(queries, pair)
     means = []
-    for cosine, is_other in _blocks(queries, gallery):
+    for cosine, is_other in _blocks(queries, gallery, pair):
         means.append(np.where(is_other, cosine, 0).sum(1) / is_other.sum(1))
     return own - np.concatenate(means)
 
 
-def retrieval_rank(queries: Signals, gallery: Signals, *, among: int | None = None) -> Floats:
+def retrieval_rank(
+    queries: Signals,
+    gallery: Signals,
+    *,
+    among: int | None = None,
+    pair: tuple[str, str] = (IMAGE, TEXT),
+) -> Floats:
     """Rank of an image's own report among `among` reports, by cosine; 1 = the model retrieves it first.
 
     Args:
@@ -61,6 +72,7 @@ def retrieval_rank(queries: Signals, gallery: Signals, *, among: int | None = No
         gallery: As in `contrast`; each study's report counts once.
         among: Own report included, >= 2; None = all. With fewer than all it is the expected rank among that many
             drawn at random, which needs no drawing. Chance: (among + 1) / 2.
+        pair: As in `contrast`.
 
     Returns:
         Float[n]; equal cosines count half.
@@ -75,11 +87,11 @@ def retrieval_rank(queries: Signals, gallery: Signals, *, among: int | None = No
         array([1., 2.])
     """
     if isinstance(queries, PooledSignals):
-        return by_member(partial(retrieval_rank, among=among), queries, gallery)
+        return by_member(partial(retrieval_rank, among=among, pair=pair), queries, gallery)
 
-    own = pair_cosine(queries)[:, None]
+    own = pair_cosine(queries, pair)[:, None]
     ranks, start = [], 0
-    for cosine, is_other in _blocks(queries, gallery):
+    for cosine, is_other in _blocks(queries, gallery, pair):
         own_cosine = own[start : start + len(cosine)]
         start += len(cosine)
 
@@ -109,16 +121,18 @@ def _require_reports(others: int, among: int) -> None:
         )
 
 
-def _blocks(queries: Signals, gallery: Signals) -> Iterator[tuple[Floats, np.ndarray]]:
+def _blocks(
+    queries: Signals, gallery: Signals, pair: tuple[str, str]
+) -> Iterator[tuple[Floats, np.ndarray]]:
     """For some images at a time: cosine with each distinct report, and whether it is another patient's."""
-    pair_cosine(gallery)  # refuses zero or missing embeddings
+    pair_cosine(gallery, pair)  # refuses zero or missing embeddings
 
     # Each study's report once
     _, first = np.unique(gallery.study, return_index=True)
     owner = gallery.patient[first]
 
-    text = np.asarray(gallery.text_embedding, np.float64)[first]
-    image = np.asarray(queries.image_embedding, np.float64)
+    text = np.asarray(gallery.embedding[pair[1]], np.float64)[first]
+    image = np.asarray(queries.embedding[pair[0]], np.float64)
     text = text / np.linalg.norm(text, axis=1, keepdims=True)
     image = image / np.linalg.norm(image, axis=1, keepdims=True)
 
@@ -128,3 +142,17 @@ def _blocks(queries: Signals, gallery: Signals) -> Iterator[tuple[Floats, np.nda
         if not is_other.any(1).all():
             raise EvaluationError(Fault("there is no other patient's report to compare with"))
         yield image[start : start + step] @ text.T, is_other
+
+
+def missing_pairs(signals: Signals) -> list[tuple[str, str, int]]:
+    """Pairs of modalities of which some samples lack one, and how many; a model embeds nothing as zeros.
+
+    A model that embeds all samples so has collapsed, and lacks none.
+    """
+    missing = []
+    modalities = [name for name in signals.embedding if name != JOINT]
+    for first, second in combinations(modalities, 2):
+        there = signals.embedding[first].any(axis=1) & signals.embedding[second].any(axis=1)
+        if there.any() and not there.all():
+            missing.append((first, second, int((~there).sum())))
+    return missing

@@ -8,41 +8,24 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.scores import Failed
 from forgetmi.core.signals import Signals
 from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.attacks.svm_loss import sample_mia
-from forgetmi.evaluation.distance import cosine_distance, symmetric_kl
+from forgetmi.evaluation.distance import cosine_distance
+from forgetmi.evaluation.measured_set import MeasuredSet
 from forgetmi.evaluation.membership import membership_auc
-from forgetmi.evaluation.metrics import METRICS, MetricInfo
+from forgetmi.evaluation.pair_scores import pair_scores
 from forgetmi.evaluation.scores import Measure, measure
 from forgetmi.evaluation.signals import (
-    BOTH,
     Head,
     heads_of,
-    log_probabilities,
-    pair_cosine,
+    is_together,
+    predictions,
 )
-from forgetmi.evaluation.statistics import Metric, PatientSample, weighted_mean, weighted_spearman
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredSet:
-    """One set of patients that is measured.
-
-    Args:
-        rows: Int[n], all images.
-        labelled: Int[m], those with a label.
-        all_images: The patients of all images, resampled.
-        images: The patients of the labelled images, resampled.
-    """
-
-    rows: Ints
-    labelled: Ints
-    all_images: PatientSample
-    images: PatientSample
+from forgetmi.evaluation.statistics import Metric, weighted_mean, weighted_spearman
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +37,17 @@ class Predictions:
     task: TaskMeasures
 
     @cached_property
-    def log(self) -> Floats:
-        return log_probabilities(self.signals, self.head)
-
-    @cached_property
-    def probabilities(self) -> Floats:
-        return np.exp(self.log)
+    def values(self) -> Floats:
+        """As `forgetmi.core.task.TaskMeasures.predictions` makes them."""
+        return predictions(self.signals, self.head, self.task)
 
     @cached_property
     def margin(self) -> Floats:
-        return self.task.signal(self.log, self.signals.label)
+        return self.task.signal(self.values, self.signals.label)
 
     @cached_property
     def loss(self) -> Floats:
-        return self.task.loss(self.log, self.signals.label)
+        return self.task.loss(self.values, self.signals.label)
 
     @property
     def logits(self) -> Floats:
@@ -81,6 +61,7 @@ class MeasuredModel:
 
     Args:
         task: How its predictions are measured.
+        names: Of the classes or findings; empty = not known.
         heads: Those it is measured by, see `forgetmi.evaluation.signals.heads_of`.
         sets: By reported name.
         all_images: Signals on all images of each set.
@@ -88,6 +69,7 @@ class MeasuredModel:
     """
 
     task: TaskMeasures
+    names: Sequence[str]
     heads: tuple[Head, ...]
     sets: Mapping[str, MeasuredSet]
     all_images: Mapping[str, Signals]
@@ -95,7 +77,11 @@ class MeasuredModel:
 
 
 def measured_model(
-    signals: Signals, sets: Mapping[str, MeasuredSet], *, task: TaskMeasures
+    signals: Signals,
+    sets: Mapping[str, MeasuredSet],
+    *,
+    task: TaskMeasures,
+    names: Sequence[str] = (),
 ) -> MeasuredModel:
     """Divide a model's signals into sets and heads."""
     heads = heads_of(signals)
@@ -106,7 +92,7 @@ def measured_model(
         labelled = signals.select(measured.labelled)
         for head in heads:
             predictions[head, name] = Predictions(labelled, head, task)
-    return MeasuredModel(task, heads, sets, all_images, predictions)
+    return MeasuredModel(task, names, heads, sets, all_images, predictions)
 
 
 def measure_model(
@@ -125,7 +111,9 @@ def measure_model(
         seed: Root seed of the attack's splits.
     """
     # Of the pairs, then of each head
-    yield from _pairs(model)
+    yield from pair_scores(
+        model.all_images, model.sets, task=model.task, others=[one.all_images for one in retrained]
+    )
     for head in model.heads:
         yield from _utility(model, head)
         yield from _membership(model, head, seed=seed)
@@ -134,53 +122,27 @@ def measure_model(
             yield from _to_original(model, head, original)
 
 
-def _pairs(model: MeasuredModel) -> Iterator[Measure | Failed]:
-    """How tightly forgotten images are linked to their reports."""
-
-    def pair_auc() -> Metric:
-        # Reports need no label: all images of both sets are compared
-        forget = pair_cosine(model.all_images["forget"])
-        test = pair_cosine(model.all_images["test"])
-        return partial(membership_auc, forget, test)
-
-    yield measure(
-        "pair_auc",
-        pair_auc,
-        model.sets["forget"].all_images,
-        model.sets["test"].all_images,
-        head=BOTH,
-        on="forget",
-        note="P(image-report cosine on forget > on test)",
-    )
-
-
 def _utility(model: MeasuredModel, head: Head) -> Iterator[Measure | Failed]:
     """How well a head predicts each set."""
     for name, measured in model.sets.items():
-        predictions = model.predictions[head, name]
-        classes = predictions.signals.classes
-        present = len(np.unique(predictions.signals.label))
+        predicted = model.predictions[head, name]
+        columns = predicted.signals.classes
 
-        # Every metric of the table, with a note where classes are missing
-        for score in model.task.scores():
-            metric = METRICS[score]
-            note = ""
-            if metric.over_classes and present < classes:
-                note = f"{present} of {classes} classes present"
+        # Every metric of the task, with what its reader must know
+        for score in (*model.task.scores(), *model.task.single_scores(columns)):
             yield measure(
-                metric.name,
-                partial(_of_predictions, metric, predictions),
+                score,
+                partial(_of_predictions, score, predicted),
                 measured.images,
                 head=head,
                 on=name,
-                note=note,
+                note=model.task.note(score, columns, predicted.signals.label, model.names),
             )
 
 
-def _of_predictions(metric: MetricInfo, predictions: Predictions) -> Metric:
+def _of_predictions(name: str, predicted: Predictions) -> Metric:
     """A metric of predictions as a function of the weights alone."""
-    assert metric.function is not None
-    return partial(metric.function, predictions.probabilities, predictions.signals.label)
+    return predicted.task.score(name, predicted.values, predicted.signals.label)
 
 
 def _membership(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Measure | Failed]:
@@ -260,14 +222,14 @@ def _to_retrained(
     """How alike predictions and losses on the forget set are to the other retrained models'."""
     # Only the forget set is compared
     forget = model.sets["forget"].images
-    predictions = model.predictions[head, "forget"]
+    own = model.predictions[head, "forget"]
     others = [other.predictions[head, "forget"] for other in retrained]
 
     def jsf() -> Metric:
         _require(others)
 
         # Per image, averaged over the retrained models
-        divergences = [model.task.distance(predictions.log, other.log) for other in others]
+        divergences = [model.task.distance(own.values, other.values) for other in others]
         return partial(weighted_mean, np.mean(divergences, axis=0))
 
     def spearman() -> Metric:
@@ -277,14 +239,14 @@ def _to_retrained(
         other_losses = [other.loss for other in others]
 
         def mean_correlation(weights: Floats) -> Floats:
-            loss = predictions.loss
+            loss = own.loss
             return np.mean(
                 [weighted_spearman(loss, other, weights) for other in other_losses], axis=0
             )
 
         return mean_correlation
 
-    yield measure("jsf", jsf, forget, head=head, on="forget", note="nats, at most ln 2")
+    yield measure("jsf", jsf, forget, head=head, on="forget", note=model.task.distance_note)
     yield measure("loss_spearman", spearman, forget, head=head, on="forget")
 
 
@@ -299,22 +261,22 @@ def _to_original(
     """How far predictions are from the original's."""
     for name, measured in model.sets.items():
         # Both models on the same labelled images
-        predictions = model.predictions[head, name]
+        own = model.predictions[head, name]
         originals = original.predictions[head, name]
         yield measure(
             "original_symmetric_kl",
-            partial(_mean_symmetric_kl, predictions, originals),
+            partial(_mean_divergence, own, originals),
             measured.images,
             head=head,
             on=name,
             note="nats",
         )
 
-        # The mean of all heads has probabilities, no logits.
-        if head != BOTH:
+        # The mean of all heads has probabilities, no logits; a single logit has no angle.
+        if not is_together(head) and own.signals.classes > 1:
             yield measure(
                 "original_cosine",
-                partial(_mean_cosine, predictions, originals),
+                partial(_mean_cosine, own, originals),
                 measured.images,
                 head=head,
                 on=name,
@@ -322,9 +284,9 @@ def _to_original(
             )
 
 
-def _mean_symmetric_kl(predictions: Predictions, originals: Predictions) -> Metric:
-    return partial(weighted_mean, symmetric_kl(predictions.log, originals.log))
+def _mean_divergence(own: Predictions, originals: Predictions) -> Metric:
+    return partial(weighted_mean, own.task.divergence(own.values, originals.values))
 
 
-def _mean_cosine(predictions: Predictions, originals: Predictions) -> Metric:
-    return partial(weighted_mean, cosine_distance(predictions.logits, originals.logits))
+def _mean_cosine(own: Predictions, originals: Predictions) -> Metric:
+    return partial(weighted_mean, cosine_distance(own.logits, originals.logits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -88,6 +89,24 @@ _ALL = (
         function=severity_mse,
         grades_only=True,
     ),
+    # How well a value is predicted
+    MetricInfo("r2", "share of the values' variance that is explained", elsewhere="higher"),
+    MetricInfo(
+        "rank_correlation",
+        "rank correlation of predicted and true values",
+        elsewhere="higher",
+    ),
+    MetricInfo("mae", "mean absolute error of the values", elsewhere="lower"),
+    # How well pairs are found
+    MetricInfo(
+        "recall_at_1", "share of images that find their own report first", elsewhere="higher"
+    ),
+    MetricInfo(
+        "recall_at_5", "share of images whose own report is among the first 5", elsewhere="higher"
+    ),
+    MetricInfo(
+        "recall_at_10", "share of images whose own report is among the first 10", elsewhere="higher"
+    ),
     # Membership inference
     MetricInfo("sample_mia", "share of forgotten images that the SVM attack takes for members"),
     MetricInfo("never_seen_flag_rate", "the same of never-seen images: the target of sample_mia"),
@@ -131,6 +150,20 @@ _ALL = (
 )
 METRICS = {metric.name: metric for metric in _ALL}
 
+# Names of scores of single findings, such as "auc_finding_3"
+_SINGLE = re.compile(r"(.+)_finding_[0-9]+")
+
+
+def metric_of(name: str) -> str:
+    """The metric of a score: its name, without the number of a single finding.
+
+    Examples:
+        >>> metric_of("auc_finding_3"), metric_of("auc")
+        ('auc', 'auc')
+    """
+    single = _SINGLE.fullmatch(name)
+    return single.group(1) if single else name
+
 
 def direction(name: str, on: str) -> Better:
     """Which direction of a metric is good on a set.
@@ -146,7 +179,7 @@ def direction(name: str, on: str) -> Better:
         >>> direction("auc", on="test"), direction("auc", on="forget")
         ('higher', 'closer')
     """
-    metric = METRICS[name]
+    metric = METRICS[metric_of(name)]
     return metric.on_forget if on == "forget" else metric.elsewhere
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import TypeAlias
 
@@ -9,11 +10,14 @@ import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.core.signals import Signals
+from forgetmi.core.task import TaskMeasures
 
-# The name of one head of a model, or "both" for all of them together
+# The name of one head of a model, or "both" (of two) or "all" (of more) for all of them together
 Head: TypeAlias = str
 BOTH = "both"
+ALL = "all"
 
 
 def heads_of(signals: Signals) -> tuple[Head, ...]:
@@ -25,7 +29,56 @@ def heads_of(signals: Signals) -> tuple[Head, ...]:
         ('image', 'text', 'both')
     """
     own = tuple(signals.logits)
-    return (*own, BOTH) if len(own) > 1 else own
+    if len(own) < 2:
+        return own
+    return (*own, BOTH if len(own) == 2 else ALL)
+
+
+def is_together(head: Head) -> bool:
+    """Whether a name stands for all heads of a model together.
+
+    Examples:
+        >>> is_together("both"), is_together("image")
+        (True, False)
+    """
+    return head in (BOTH, ALL)
+
+
+def finite_logits(signals: Signals, head: Head) -> Floats:
+    """Float[n, k], the logits of a single head.
+
+    Raises:
+        EvaluationError: They are not finite (the model diverged), or the model has no such head.
+    """
+    logits = signals.of_head(head)
+    bad = int((~np.isfinite(logits).all(1)).sum())
+    if bad:
+        raise EvaluationError(
+            Fault(
+                f"the {head} logits of {bad} of {len(logits)} images are not finite",
+                why="the model diverged",
+            )
+        )
+    return logits
+
+
+def predictions(signals: Signals, head: Head, task: TaskMeasures) -> Floats:
+    """What one head, or all heads together, predict, in the form that the task measures.
+
+    Args:
+        signals: n samples.
+        head: A head of the model, or "both" or "all".
+        task: The cohort's task.
+
+    Returns:
+        Float[n, ...]; see `forgetmi.core.task.TaskMeasures.predictions`.
+
+    Raises:
+        EvaluationError: Logits are not finite, or the model has no such head.
+    """
+    if not is_together(head):
+        return task.predictions(finite_logits(signals, head))
+    return task.together([predictions(signals, one, task) for one in signals.logits])
 
 
 def log_probabilities(signals: Signals, head: Head) -> Floats:
@@ -43,22 +96,14 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
         >>> np.exp(log_probabilities(original.select([0]), "both")).round(3)
         array([[0.999, 0.001, 0.001]])
     """
-    if head == BOTH:
-        single = [log_probabilities(signals, one) for one in signals.logits]
-        return reduce(np.logaddexp, single) - np.log(len(single))
+    if is_together(head):
+        return mean_probability([log_probabilities(signals, one) for one in signals.logits])
+    return log_softmax(finite_logits(signals, head))
 
-    # A single head, from its logits
-    logits = signals.of_head(head)
-    bad = int((~np.isfinite(logits).all(1)).sum())
-    if bad:
-        raise EvaluationError(
-            Fault(
-                f"the {head} logits of {bad} of {len(logits)} images are not finite",
-                why="the model diverged",
-            )
-        )
 
-    return log_softmax(logits)
+def mean_probability(single: Sequence[Floats]) -> Floats:
+    """Logarithm of the mean of several heads' probabilities, from their logarithms Float[n, k]."""
+    return reduce(np.logaddexp, single) - np.log(len(single))
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -102,8 +147,13 @@ def cross_entropy(log_probability: Floats, label: Ints) -> Floats:
     return np.logaddexp(0.0, -margin(log_probability, label))
 
 
-def pair_cosine(signals: Signals) -> Floats:
+def pair_cosine(signals: Signals, pair: tuple[str, str] = (IMAGE, TEXT)) -> Floats:
     """Cosine between each image's embedding and its own report's: how tightly the pair is linked; Float[n].
+
+    Args:
+        signals: n samples.
+        pair: Names of the two modalities.
+
 
     Raises:
         EvaluationError: The model has no embeddings (an ensemble), of unequal width, zero, or not finite.
@@ -114,13 +164,14 @@ def pair_cosine(signals: Signals) -> Floats:
         >>> pair_cosine(original.select([0, 1])).round(2)
         array([0.99, 0.94])
     """
-    image, text = signals.image_embedding, signals.text_embedding
+    image, text = (signals.embedding.get(name) for name in pair)
     if image is None or text is None:
         raise EvaluationError(Fault("the model has no embeddings", why="e.g. an ensemble"))
     if image.shape != text.shape:
         raise EvaluationError(
             Fault(
-                "image and text embeddings differ in width", why=f"{image.shape} and {text.shape}"
+                f"{pair[0]} and {pair[1]} embeddings differ in width",
+                why=f"{image.shape} and {text.shape}",
             )
         )
 

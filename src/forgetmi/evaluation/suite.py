@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.core.arrays import Labels
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.labels import known
 from forgetmi.core.model_names import ORIGINAL, retrained_names
 from forgetmi.core.partition import Partition, SetName
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.gaps import FLOOR, gaps
-from forgetmi.evaluation.measures import (
-    MeasuredSet,
-    measure_model,
-    measured_model,
-)
+from forgetmi.core.task import TaskMeasures
+from forgetmi.evaluation.gaps import FLOOR, gap_kinds, gaps
+from forgetmi.evaluation.measured_set import MeasuredSet
+from forgetmi.evaluation.measures import measure_model, measured_model
 from forgetmi.evaluation.scores import Key, Measure, key_of
 from forgetmi.evaluation.statistics import resample_patients
 from forgetmi.evaluation.tasks import measures_of
@@ -40,6 +40,7 @@ def evaluate(
     partition: Partition,
     *,
     task: str,
+    classes: Sequence[str] = (),
     seed: int,
     resamples: int = 1000,
     on_step: Callable[[str], None] | None = None,
@@ -56,6 +57,7 @@ def evaluate(
         partition: Who is in which set; what earlier requests had forgotten is not measured.
         task: Name of the cohort's task, which says what is measured: of grades also pairwise and ordinal AUC and the
             error of the expected grade.
+        classes: Names of the classes or findings, for notes; empty = they are numbered.
         seed: Root seed; resamples and attack splits derive from it.
         resamples: Bootstrap resamples, >= 0 (0 = no intervals).
         on_step: Called with each model's name when it is done.
@@ -76,13 +78,14 @@ def evaluate(
         >>> forget_auc.value, round(forget_auc.reference, 2), forget_auc.better
         (1.0, 0.82, 'closer')
     """
-    _check(signals, partition)
+    measured_task = measures_of(task)
+    _check(signals, partition, measured_task, classes)
     any_signals = next(iter(signals.values()))
     sets = _sets(any_signals, partition.of_request(), seed=seed, resamples=resamples)
-    of_task = measures_of(task)
-    models = {
-        name: measured_model(of_model, sets, task=of_task) for name, of_model in signals.items()
-    }
+
+    models = {}
+    for name, of_model in signals.items():
+        models[name] = measured_model(of_model, sets, task=measured_task, names=classes)
     retrained = retrained_names(models)
 
     # Every model by itself, and compared with the original and the other retrained models
@@ -100,7 +103,8 @@ def evaluate(
 
     # The gap rests on other measures of all models.
     samples = (sets["forget"].images, sets["test"].images)
-    for name, of_gap in gaps(measures, retrains=retrained, samples=samples).items():
+    kinds = gap_kinds(any_signals, measured_task)
+    for name, of_gap in gaps(measures, retrains=retrained, samples=samples, kinds=kinds).items():
         by_key = {key_of(measure): measure for measure in of_gap}
         measures.setdefault(name, {}).update(by_key)
 
@@ -139,7 +143,12 @@ def table(evaluation: Evaluation) -> list[dict[str, Any]]:
     return rows
 
 
-def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
+def _check(
+    signals: Mapping[str, Signals],
+    partition: Partition,
+    task: TaskMeasures,
+    classes: Sequence[str],
+) -> None:
     """All models are of the partition's cohort, have the rows to measure, and agree in classes and labels."""
     if not signals:
         raise EvaluationError(Fault("there are no signals to evaluate"))
@@ -155,7 +164,7 @@ def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
 
     # Every model needs all rows that are measured
     rows = np.concatenate([partition.rows(source) for source in MEASURED.values()])
-    expected: tuple[tuple[str, ...], int, list[int]] | None = None
+    expected: tuple[tuple[tuple[str, ...], int], Labels] | None = None
     for name, of_model in signals.items():
         if of_model.cohort != partition.cohort:
             faults.append(Fault("the signals are of another cohort than the partition", where=name))
@@ -173,17 +182,38 @@ def _check(signals: Mapping[str, Signals], partition: Partition) -> None:
             continue
 
         # The others must agree with the first complete model.
-        labels = of_model.select(rows).label.tolist()
-        comparable = tuple(of_model.logits), of_model.classes, labels
+        labels = of_model.select(rows).label
+        comparable = tuple(of_model.logits), of_model.classes
         if expected is None:
-            expected = comparable
-        if comparable != expected:
+            expected = comparable, labels
+            faults += task.faults(labels, of_model.classes, classes)
+            faults += _heads_missing(of_model, task)
+        same = comparable == expected[0] and _equal(labels, expected[1])
+        if not same:
             faults.append(
                 Fault("the heads, classes or labels differ from the other models'", where=name)
             )
 
     if faults:
         raise EvaluationError(faults)
+
+
+def _heads_missing(signals: Signals, task: TaskMeasures) -> list[Fault]:
+    """Labels are predicted by heads; pairs alone need none."""
+    if signals.logits or task.name == "pairs":
+        return []
+    return [
+        Fault(
+            f"the model has no head, which the task {task.name} needs",
+            do="Name the task pairs (--cohort.task), or give a model with a head.",
+        )
+    ]
+
+
+def _equal(first: Labels, second: Labels) -> bool:
+    """Whether labels are the same; two that are unknown are."""
+    both_float = first.dtype.kind == second.dtype.kind == "f"
+    return np.array_equal(first, second, equal_nan=both_float)
 
 
 def _sets(
@@ -201,7 +231,7 @@ def _sets(
             generator=numpy_generator(seed, "evaluate", "bootstrap", name),
         )
 
-        has_label = signals.select(rows).label >= 0
+        has_label = known(signals.select(rows).label)
         sets[name] = MeasuredSet(
             rows=rows,
             labelled=rows[has_label],

@@ -87,7 +87,7 @@ class ProgressDisplay:
 def summary(
     evaluations: Sequence[Evaluation], seeds: Sequence[int], costs: Sequence[tuple[Cost, Cost]]
 ) -> str:
-    """Original, unlearned and retrained side by side (image head), as text.
+    """Original, unlearned and retrained side by side (the first head), as text.
 
     Args:
         evaluations: One a seed.
@@ -95,12 +95,13 @@ def summary(
         costs: Of unlearning and of one retraining, for each seed; may be empty.
     """
     # The measures bring scipy, which plain printing does not need.
-    from forgetmi.evaluation.gaps import GAP_MEASURES
+    from forgetmi.evaluation.gaps import headline_measures, main_head
 
     # Heading and a line for each measure
     where = f"seed {seeds[0]}" if len(seeds) == 1 else "mean over seeds"
-    lines = [_line(f"image head, {where}", MODELS)] if seeds else []
-    for name, on in (*GAP_MEASURES, ("gap", ""), ("jsf", "forget")):
+    first = evaluations[0] if evaluations else Evaluation({})
+    lines = [_line(f"{main_head(first)} head, {where}", MODELS)] if seeds else []
+    for name, on in (*headline_measures(first), ("gap", ""), ("jsf", "forget")):
         title = f"{name} on {on}" if on else name
         lines.append(_line(title, [_mean(evaluations, model, name, on) for model in MODELS]))
 
@@ -159,9 +160,13 @@ def _values(evaluation: Evaluation, model: str, name: str, on: str) -> list[floa
 
 
 def _score(evaluation: Evaluation, model: str, name: str, on: str) -> Score | None:
-    """A score of the image head; None where it was not or could not be measured."""
+    """A score of the first head; None where it was not or could not be measured."""
+    from forgetmi.evaluation.gaps import (
+        main_head,  # brings scipy, which plain printing does not need
+    )
+
     try:
-        score = evaluation.get(model, name, head="image", on=on)
+        score = evaluation.get(model, name, head=main_head(evaluation), on=on)
     except KeyError:
         return None
     return score if isinstance(score, Score) else None

@@ -9,14 +9,18 @@ from typing import Literal
 
 import numpy as np
 
-from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.arrays import Floats, Ints, Labels
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.labels import known
 from forgetmi.core.model_names import is_retrained, retrained_names
 from forgetmi.core.partition import NEVER_SEEN, Partition, SetName
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.channels import channel_signal
+from forgetmi.core.task import TaskMeasures
+from forgetmi.evaluation.attacks.pools import Pool, Relearning, Repeats, ShadowSignals
+from forgetmi.evaluation.channels import channel_signal, is_link, linked
 from forgetmi.evaluation.patients import Patients, by_patient
-from forgetmi.evaluation.signals import cross_entropy, log_probabilities
+from forgetmi.evaluation.signals import predictions
+from forgetmi.evaluation.tasks import measures_of
 
 # The patients whom an attack compares. Reference patients only serve attacks that need a population.
 ATTACKED_SETS: tuple[SetName, ...] = ("forget", "holdout")
@@ -35,81 +39,6 @@ Need = Literal[
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Pool:
-    """Models trained only for the audit, each on some of the patients.
-
-    Args:
-        signals: m models' signals on the forget and holdout rows.
-        inside: Bool[m, c], by patient code of the partition: was trained on, and is still in.
-        forgotten: Bool[m, c]: was trained on, then unlearned. All False in a pool of plain shadow models.
-
-    Raises:
-        EvaluationError: The masks do not fit the signals or each other.
-    """
-
-    signals: tuple[Signals, ...]
-    inside: np.ndarray
-    forgotten: np.ndarray
-
-    def __post_init__(self) -> None:
-        if self.inside.shape != self.forgotten.shape or len(self.inside) != len(self.signals):
-            raise EvaluationError(Fault("signals and patient masks of the pool differ in number"))
-
-        if (self.inside & self.forgotten).any():
-            raise EvaluationError(
-                Fault("a patient of the pool is both trained on and forgotten by one model")
-            )
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ShadowSignals:
-    """Patient signals under the attacked model and a pool: the forgotten patients first, then the never-seen ones.
-
-    Args:
-        target: Float[p], under the attacked model.
-        stack: Float[m, p], under the models of a pool.
-        inside, forgotten: Bool[m, p], what the patient was to each of them.
-        members: How many of the p are forgotten patients.
-    """
-
-    target: Floats
-    stack: Floats
-    inside: np.ndarray
-    forgotten: np.ndarray
-    members: int
-
-    @property
-    def never_trained(self) -> np.ndarray:
-        """Bool[m, p]: was never in that model's training."""
-        return ~(self.inside | self.forgotten)
-
-    def split(self, scores: Floats) -> tuple[Floats, Floats]:
-        """Scores of the forgotten and of the never-seen patients."""
-        return scores[: self.members], scores[self.members :]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Repeats:
-    """The same forget set, unlearned and retrained many times with different seeds; as many of each."""
-
-    unlearned: tuple[Signals, ...]
-    retrained: tuple[Signals, ...]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Relearning:
-    """A model fine-tuned on some forgotten patients again.
-
-    Args:
-        signals: On the forget rows, before the first epoch (element 0) and after each.
-        taught: Patient codes it was fine-tuned on; the other forgotten patients were only watched.
-    """
-
-    signals: tuple[Signals, ...]
-    taught: Ints
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class AdversaryKnowledge:
     """Everything an attack may use, seen through one channel and aimed at one model.
 
@@ -117,6 +46,7 @@ class AdversaryKnowledge:
         partition: Who is forgotten, retained, and never seen (held out, or an extra reference). Attacks compare the
             forgotten with the held-out patients.
         signals: "original", "unlearned", "retrain-0" ... to signals on at least the forget and holdout rows.
+        task: Name of the cohort's task, which says what a head's signal is.
         channel: Through which the models are seen, see `forgetmi.evaluation.channels.channel_signal`.
         target: Name of the attacked model.
         seed: Root seed of the attacks' subsamples and folds.
@@ -130,6 +60,7 @@ class AdversaryKnowledge:
     partition: Partition
     signals: Mapping[str, Signals]
     channel: str = "image"
+    task: str = "classes"
     target: str = "unlearned"
     seed: int = 0
     shadows: Pool | None = None
@@ -186,12 +117,12 @@ class AdversaryKnowledge:
         """Rows of a set; for a head's channel only the labelled ones."""
         rows = self.partition.rows(on)
 
-        # The link needs no label: every image has its report.
-        if self.channel == "link":
-            return rows
+        # A link needs no label, but both of its modalities.
+        if is_link(self.channel):
+            return rows[self._linked_rows(rows)]
 
         labels = self.audited.select(rows).label
-        return rows[labels >= 0]
+        return rows[known(labels)]
 
     @cached_property
     def _patients(self) -> dict[SetName, Patients]:
@@ -203,12 +134,37 @@ class AdversaryKnowledge:
             rows = self.rows(on)
             signals = self.audited.select(rows)
             owners = self.partition.patient[rows]
-            self._patients[on] = by_patient(owners, signals.study, signals.label)
+            self._patients[on] = by_patient(owners, signals.study, self._groups(rows))
         return self._patients[on]
 
-    def label(self, on: SetName) -> Ints:
-        """Int[n], labels of the images of a set."""
+    def label(self, on: SetName) -> Labels:
+        """Labels of the images of a set, as the task has them."""
         return self.audited.select(self.rows(on)).label
+
+    def group(self, on: SetName) -> Ints:
+        """Int[n], what the images of a set have in common by their labels: compared are those of one group."""
+        return self._groups(self.rows(on))
+
+    def _groups(self, rows: Ints) -> Ints:
+        """Groups of some rows, formed over all rows: of some of them alone they could mean something else."""
+        every = replace(self.audited, label=self.measures.groups(self.audited.label))
+        return every.select(rows).label
+
+    @property
+    def measures(self) -> TaskMeasures:
+        """How the task is measured."""
+        return measures_of(self.task)
+
+    def _linked_rows(self, rows: Ints) -> np.ndarray:
+        """Bool[n]: whether a row has both modalities of the link, which no model embeds as nothing but zeros."""
+        there = _embedded(self.audited, self.channel, rows)
+        if there.all():
+            return there
+
+        # A model that collapsed to zero is no sign that something is missing
+        for model in self.signals.values():
+            there |= _embedded(model, self.channel, rows)
+        return there if there.any() else ~there
 
     # Signals of one model
 
@@ -216,7 +172,9 @@ class AdversaryKnowledge:
         """Float[p]: the channel's signal of each patient of a set under a model."""
         # Per image, then the mean over each patient's studies
         images = model.select(self.rows(on))
-        per_image = channel_signal(images, self.channel, gallery=self.gallery(model))
+        per_image = channel_signal(
+            images, self.channel, gallery=self.gallery(model), task=self.measures
+        )
         return self.patients(on).mean(per_image)
 
     def attacked_signal(self, model: Signals) -> Floats:
@@ -227,21 +185,39 @@ class AdversaryKnowledge:
         """The forgotten and never-seen rows, whose reports the link is compared with."""
         # One gallery for both sides
         rows = np.concatenate([self.partition.forget, self.partition.holdout])
+        if is_link(self.channel):
+            rows = rows[self._linked_rows(rows)]
         return model.select(np.sort(rows))
 
     def log_probabilities(self, model: Signals, on: SetName) -> Floats:
         """Float[n, k] of the images of a set.
 
         Raises:
-            EvaluationError: The channel is the link, which has no classes.
+            EvaluationError: The channel is the link, or the task is not one class of several.
         """
-        if self.channel == "link":
+        if not self.measures.one_class:
+            raise EvaluationError(
+                Fault(f"the task {self.task} has no class probabilities, which this attack reads")
+            )
+        return self.predictions(model, on)
+
+    def predictions(self, model: Signals, on: SetName) -> Floats:
+        """What the channel's head predicts for the images of a set.
+
+        Raises:
+            EvaluationError: The channel is a link, which predicts nothing.
+        """
+        if is_link(self.channel):
             raise EvaluationError(Fault("the image-report link has no class probabilities"))
-        return log_probabilities(model.select(self.rows(on)), self.channel)
+        return predictions(model.select(self.rows(on)), self.channel, self.measures)
 
     def loss(self, model: Signals, on: SetName) -> Floats:
-        """Float[n], cross-entropy of the images of a set."""
-        return cross_entropy(self.log_probabilities(model, on), self.label(on))
+        """Float[n], the task's loss of the images of a set."""
+        return self.measures.loss(self.predictions(model, on), self.label(on))
+
+    def correct(self, model: Signals, on: SetName) -> Floats | None:
+        """Float[n], share of each image's labels that are predicted right; None where nothing is right or wrong."""
+        return self.measures.correct(self.predictions(model, on), self.label(on))
 
     def probability(self, model: Signals, on: SetName) -> Floats:
         """Float[p], mean probability of the true class of each patient of a set."""
@@ -322,3 +298,14 @@ class AdversaryKnowledge:
     def _attacked_codes(self) -> Ints:
         """Patient codes in the order of `attacked_signal`."""
         return np.concatenate([self.patients(name).code for name in ATTACKED_SETS])
+
+
+def _embedded(model: Signals, channel: str, rows: Ints) -> np.ndarray:
+    """Bool[n]: whether a model embeds both modalities of a link as something else than zeros."""
+    chosen = model.select(rows)
+    there = np.ones(len(rows), bool)
+    for name in linked(channel, model):
+        embedding = chosen.embedding.get(name)
+        if embedding is not None:
+            there &= embedding.any(axis=1)
+    return there

@@ -11,6 +11,7 @@ from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.evaluation.attacks.adversary import ATTACKED_SETS, AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 from forgetmi.evaluation.attacks.compare import compare
+from forgetmi.evaluation.channels import is_link, linked
 from forgetmi.evaluation.link import retrieval_rank
 
 
@@ -45,7 +46,7 @@ class ReportRetrieval:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        if knowledge.channel != "link":
+        if not is_link(knowledge.channel):
             raise EvaluationError(Fault("only the image-report link has reports to retrieve"))
 
         # All reports of forgotten and held-out patients
@@ -54,7 +55,8 @@ class ReportRetrieval:
         shares_first = {}
         for set_name in ATTACKED_SETS:
             images = knowledge.audited.select(knowledge.rows(set_name))
-            ranks = retrieval_rank(images, gallery, among=self.among or None)
+            pair = linked(knowledge.channel, images)
+            ranks = retrieval_rank(images, gallery, among=self.among or None, pair=pair)
             mean_ranks[set_name] = knowledge.patients(set_name).mean(ranks)
             shares_first[set_name] = float((ranks <= 1).mean())
 

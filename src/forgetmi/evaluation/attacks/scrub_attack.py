@@ -136,7 +136,7 @@ class ScrubAttack:
         forget = knowledge.rows("forget")
 
         # Never-seen images of the forgotten images' classes
-        same_class = np.isin(knowledge.label("holdout"), knowledge.label("forget"))
+        same_class = np.isin(knowledge.group("holdout"), knowledge.group("forget"))
         never_seen = knowledge.rows("holdout")[same_class]
 
         accuracy = scrub_attack(

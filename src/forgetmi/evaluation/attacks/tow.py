@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from forgetmi.core.arrays import Floats
+from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.partition import SetName
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
@@ -90,8 +91,9 @@ class TugOfWar:
         # Averaged over the retrained models
         value = float(np.mean([tug_of_war(model, other) for other in retrained]))
         details = {"gap": float(np.mean([average_gap(model, other) for other in retrained]))}
-        details |= _prediction_details(knowledge, "forget")
-        details |= _prediction_details(knowledge, "holdout")
+        if knowledge.measures.one_class:
+            details |= _prediction_details(knowledge, "forget")
+            details |= _prediction_details(knowledge, "holdout")
 
         # Images of each set, and models
         counts = {name: len(knowledge.rows(name)) for name in SETS}
@@ -103,8 +105,10 @@ def _accuracies(knowledge: AdversaryKnowledge, model: Signals) -> Floats:
     """Float[3]: share of right predictions on each of `SETS`."""
     accuracies = []
     for name in SETS:
-        predicted = knowledge.log_probabilities(model, name).argmax(1)
-        accuracies.append((predicted == knowledge.label(name)).mean())
+        right = knowledge.correct(model, name)
+        if right is None:
+            raise EvaluationError(Fault(f"the task {knowledge.task} has no accuracy"))
+        accuracies.append(right.mean())
     return np.array(accuracies)
 
 
