@@ -6,21 +6,24 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from forgetmi.cohort.finding_columns import FindingRules
 from forgetmi.cohort.identifier_columns import check_spellings, check_undamaged, hidden_marks
 from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.cohort.identity import Identity, canonical_cells, folded_cells, is_missing_text
 from forgetmi.cohort.image_column import read_locators
-from forgetmi.cohort.label_column import read_labels
+from forgetmi.cohort.labels import labels_of_task
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.row_checks import Findings, blank, changed_within, repeated, stripped
 from forgetmi.cohort.spelling import spelling_of
 from forgetmi.cohort.split_column import read_splits
-from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.labels import known
 
 
 def build_cohort(
@@ -31,6 +34,7 @@ def build_cohort(
     identity: Identity | None = None,
     classes: tuple[str, ...] = (),
     task: str,
+    rules: FindingRules | None = None,
     image_root: Path = Path(),
     show_images: bool = False,
 ) -> Cohort:
@@ -42,7 +46,8 @@ def build_cohort(
         pseudonyms: Makes the digests.
         identity: What the user said about spellings of identifiers; None = nothing.
         classes: Names of the k classes in order; empty = the integers 0..k-1 found in the rows.
-        task: Name of the task: grades or classes.
+        task: Name of the task; see `forgetmi.cohort.labels`.
+        rules: What uncertain and blank findings count as.
         image_root: Folder that relative image paths start from.
         show_images: Whether a report may show example radiographs.
 
@@ -72,7 +77,9 @@ def build_cohort(
     findings = Findings(rows, named, list(rows.faults))
     _check_identifiers(findings, patient, study, image_id)
     _check_spellings(findings, written, _Identifiers(patient, study, image_id, group), identity)
-    label, class_names = read_labels(rows, findings, classes)
+    label, class_names, of_labels = labels_of_task(
+        rows, findings, task=task, classes=classes, rules=rules or FindingRules()
+    )
     split = read_splits(rows, findings, patient, group)
     locators = read_locators(rows, findings, image_root)
     if findings.faults:
@@ -102,6 +109,7 @@ def build_cohort(
         key_id=pseudonyms.key_id,
         notices=(
             *rows.notices,
+            *of_labels,
             *_spelling_notices(rows, written, patient),
             *_notices(rows, label, study, patient),
         ),
@@ -198,11 +206,12 @@ def _check_identifiers(
     )
 
 
-def _notices(rows: RawRows, label: Ints, study: Strings, patient: Strings) -> tuple[str, ...]:
+def _notices(rows: RawRows, label: Any, study: Strings, patient: Strings) -> tuple[str, ...]:
     """What a reader of results should know about the rows, without identifiers."""
     # Labels and reports of a study should be the same on all of its images
-    unknown_labels = int(np.sum(label == -1))
-    label_conflicts = len(set(study[changed_within(study, label)]))
+    unknown_labels = int(np.sum(~known(label)))
+    same = np.array([row.tobytes() for row in np.ascontiguousarray(label)], dtype=object)
+    label_conflicts = len(set(study[changed_within(study, same)]))
     report_conflicts = len(set(study[changed_within(study, rows.report)]))
 
     # An image file of two patients, and characters that an earlier conversion lost
@@ -226,7 +235,7 @@ def _notices(rows: RawRows, label: Ints, study: Strings, patient: Strings) -> tu
 def _content_digest(
     rows: RawRows,
     identifiers: Sequence[Strings],
-    label: Ints,
+    label: Any,
     split: Strings,
     classes: tuple[str, ...],
     task: str,
@@ -240,7 +249,7 @@ def _content_digest(
     # Numbers: identifiers by their first appearance, and labels
     for identifier in identifiers:
         content.update(codes(identifier)[0].astype("<i8").tobytes())
-    content.update(label.astype("<i8").tobytes())
+    content.update(label.astype("<i8" if label.dtype.kind == "i" else "<f4").tobytes())
 
     # Texts, with their lengths so that no two columns can run together
     columns = [rows.report, split]

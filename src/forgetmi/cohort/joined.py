@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +16,50 @@ from forgetmi.core.errors import CohortError, Fault
 def looked_up(
     path: Path, key: str, column: str, identifiers: Strings, *, decimals: bool = False
 ) -> tuple[Strings, str]:
-    """A table's values of n identifiers, "" where it has none; and a notice of how many it has.
+    """A table's values of n identifiers in one column; see `looked_up_columns`."""
+    found, notice = looked_up_columns(path, key, (column,), identifiers, decimals=decimals)
+    return found[column], notice
+
+
+def looked_up_columns(
+    path: Path,
+    key: str,
+    columns: Sequence[str],
+    identifiers: Strings,
+    *,
+    decimals: bool = False,
+) -> tuple[dict[str, Strings], str]:
+    """A table's values of n identifiers, "" where it has none; and a notice of how many it has. It is read once.
 
     Args:
         path: The table.
         key: Its column of identifiers.
-        column: Its column of values.
+        columns: Its columns of values, at least one.
         identifiers: n canonical identifiers.
         decimals: Whether 7.0 is 7.
+
+    Returns:
+        Column to n values; and the notice.
 
     Raises:
         CohortError: It cannot be read, lacks a column, gives an identifier two values, or has none of the identifiers.
     """
     table = read_strings(path)
-    if missing := table.missing([key, column]):
+    if missing := table.missing([key, *columns]):
         raise CohortError(missing, table.faults)
 
     keys = canonical_cells(table.identifiers(key))
     if decimals:
         keys = folded_cells(keys, ("decimals",))
-    value_of = _values(table, keys, table.columns[column])
-    values = [value_of.get(identifier, "") for identifier in identifiers]
-    return np.array(values, dtype=object), matched(identifiers, value_of, table.file, key)
+
+    found: dict[str, Strings] = {}
+    notice = ""
+    for column in columns:
+        value_of = _values(table, keys, table.columns[column])
+        values = [value_of.get(identifier, "") for identifier in identifiers]
+        found[column] = np.array(values, dtype=object)
+        notice = matched(identifiers, value_of, table.file, key)
+    return found, notice
 
 
 def matched(identifiers: Strings, known: Mapping[str, str], file: str, key: str) -> str:

@@ -13,9 +13,10 @@ from forgetmi.cohort.archives import is_zip
 from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.files import StringTable
+from forgetmi.cohort.finding_columns import CHEXPERT, NO_FINDING, FindingRules, Uncertain
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.identity import Identity, Same
-from forgetmi.cohort.joined import looked_up, matched
+from forgetmi.cohort.joined import looked_up, looked_up_columns, matched
 from forgetmi.cohort.mimic_files import branch_folder, read_all_data
 from forgetmi.cohort.mimic_reports import read_reports
 from forgetmi.cohort.mimic_split_list import read_split_list
@@ -57,6 +58,12 @@ class MimicCxrCohort:
     """Which images the folder holds; "none" = reports alone."""
     labels: Literal["split", "report"] = "split"
     """Grades from the split list, or read from the reports by the labeler (which may leave them unknown)."""
+    findings: Path | None = field(default=None, metadata=LATER)
+    """MIMIC-CXR-JPG's label table (mimic-cxr-2.0.0-chexpert.csv or -negbio.csv, also as .csv.gz): its 14 findings are
+    the labels then, and every row of the split list is read, whatever its severity."""
+    uncertain: Uncertain = field(default="ignore", metadata=LATER)
+    """What -1 counts as in findings: ignore = unknown, zero = absent, one = present. A blank is unknown; in No Finding,
+    which is written where nothing else is, it is absent."""
     normalise: bool = False
     """Write numbers as NUMBER and set blanks between tokens, as in all_data.tsv (whose texts are taken as they are)."""
     metadata: Path | None = None
@@ -100,7 +107,7 @@ class MimicCxrCohort:
         text, notices = self._texts(table, cells, root)
 
         # Rows with a grade (or an unknown one) and a report; the others are counted
-        graded = _has_grade(cells[severity])
+        graded = _has_grade(cells[severity]) | (self.findings is not None)
         reported = np.array([bool(report) for report in text], dtype=bool)
         notices += _left_out(
             table, ~graded, f"have a severity that is no grade ({severity} is not 0 to 3)"
@@ -121,9 +128,12 @@ class MimicCxrCohort:
         cells = {name: values[included] for name, values in cells.items()}
         text = text[included]
 
-        # Grades of the split list, or of the reports
-        label = cells[severity]
-        if self.labels == "report":
+        # Findings of the label table, or grades of the split list or of the reports
+        label, findings = cells[severity], {}
+        if self.findings is not None:
+            findings, note = _findings(self.findings, cells["study_id"], identity)
+            notices += (note,)
+        elif self.labels == "report":
             label, note = _report_labels(cells["study_id"], text, label)
             notices += (note,)
 
@@ -134,6 +144,7 @@ class MimicCxrCohort:
             image_id=cells["dicom_id"],
             report=text,
             label=label,
+            labels=findings,
             image=self._image_paths(cells),
             split=_splits_of_folds(cells["fold"]),
             subgroups=subgroups,
@@ -154,7 +165,8 @@ class MimicCxrCohort:
             pseudonyms=pseudonyms,
             identity=identity,
             classes=GRADES,
-            task="grades",
+            task="findings" if findings else "grades",
+            rules=FindingRules(self.uncertain, blank_is_absent=(NO_FINDING,)),
             image_root=root or Path(),
         )
 
@@ -237,6 +249,13 @@ def _texts_of_table(path: Path, split_file: str, study: Strings) -> tuple[String
         )
     texts = [text_of.get(identifier, "") for identifier in study]
     return np.array(texts, dtype=object), notices
+
+
+def _findings(path: Path, study: Strings, identity: Identity) -> tuple[dict[str, Strings], str]:
+    """Each row's cells of the 14 findings, and how many rows the table has."""
+    return looked_up_columns(
+        path, "study_id", CHEXPERT, study, decimals="decimals" in identity.rules
+    )
 
 
 def _has_grade(severity: Strings) -> Flags:

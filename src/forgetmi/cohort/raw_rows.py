@@ -33,7 +33,8 @@ class RawRows:
     Args:
         patient, study, image_id: n identifiers.
         report: n texts.
-        label: n class names, class indices as text, or "", "-1", "nan" for unknown.
+        label: n class names, class indices as text, or "", "-1", "nan" for unknown; of a value, n numbers.
+        labels: Of findings, instead: name of each finding to n cells of "1", "0", "-1" or blank.
         image: n image paths, absolute or relative to the image folder ("stack.npy#3" is one image of a stack);
             None = a cohort without images.
         split: n words of `SPLITS`; None = no row has a given set.
@@ -54,6 +55,7 @@ class RawRows:
     # Content, n each
     report: Strings
     label: Strings
+    labels: Mapping[str, Strings] = field(default_factory=dict)
     image: Strings | None = None
     split: Strings | None = None
     group: Strings | None = None

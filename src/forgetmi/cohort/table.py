@@ -10,6 +10,7 @@ import numpy as np
 
 from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.files import read_strings, stem
+from forgetmi.cohort.finding_columns import Blank, FindingRules, Uncertain, column_faults
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.identity import Same, canonical_cells
 from forgetmi.cohort.raw_rows import RawRows
@@ -53,8 +54,15 @@ class TableCohort:
     """Folder that image paths start from; default: the table's folder."""
     classes: tuple[str, ...] = ()
     """Class names in order, two or more; empty = the integers 0, 1, 2, ... of the label column."""
-    task: Literal["classes", "grades"] = "classes"
-    """What the labels are: grades have an order (none, mild, severe), classes are just names."""
+    task: Literal["classes", "grades", "binary", "findings", "value", "pairs"] = "classes"
+    """What the labels are: grades have an order (none, mild, severe), classes are just names, binary has two of them;
+    findings are several columns (labels), value is a number; pairs need no label."""
+    labels: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Columns of findings, instead of one label: 1, 0, -1 (uncertain) or blank each. The task is findings then."""
+    uncertain: Uncertain = field(default="ignore", metadata=LATER)
+    """What -1 counts as in findings: ignore = unknown, zero = absent, one = present."""
+    blank: Blank = field(default="unknown", metadata=LATER)
+    """What a blank finding counts as: unknown, or zero = absent."""
     show_images: bool = False
     """Whether a report may show example radiographs."""
     same_identifiers: tuple[Same, ...] = field(default=(), metadata=LATER)
@@ -82,6 +90,7 @@ class TableCohort:
         identity = read_identity(self.same_identifiers, self.identifier_map)
         table = read_strings(self.path)
 
+        task = self._task()
         # Role to column name; "" = the table has no such column
         split = self.split
         if split is None:
@@ -92,7 +101,7 @@ class TableCohort:
             "image_id": self.image_id,
             "image": self.image,
             "report": self.report,
-            "label": self.label,
+            "label": self.label if task not in ("findings", "pairs") else "",
             "split": split,
             "group": self.group,
         }
@@ -114,8 +123,10 @@ class TableCohort:
 
         # Columns that are named, or needed in any case, must be there
         optional = {"study", "image_id", "split", "group"}
+        if task in ("findings", "pairs"):
+            optional.add("label")
         needed = [column for role, column in column_of.items() if column or role not in optional]
-        if missing := table.missing([*needed, *self.subgroups]):
+        if missing := table.missing([*needed, *self.labels, *self.subgroups]):
             raise CohortError(missing, table.faults)
 
         # Without a column of studies or images each row is one of its own
@@ -135,7 +146,8 @@ class TableCohort:
             study=cells["study"],
             image_id=cells["image_id"],
             report=cells["report"],
-            label=cells["label"],
+            label=cells.get("label", np.full(len(table.row), "", dtype=object)),
+            labels={name: table.columns[name] for name in self.labels},
             image=cells["image"],
             split=cells.get("split"),
             group=cells.get("group"),
@@ -151,10 +163,26 @@ class TableCohort:
             pseudonyms=pseudonyms,
             identity=identity,
             classes=self.classes,
-            task=self.task,
+            task=task,
+            rules=FindingRules(self.uncertain, self.blank),
             image_root=self.image_root or self.path.parent,
             show_images=self.show_images,
         )
+
+    def _task(self) -> str:
+        """The task, of which columns of findings tell, too."""
+        faults = column_faults(self.labels)
+        if self.labels and self.task not in ("classes", "findings"):
+            do = "Leave labels out, or take the task findings."
+            faults.append(
+                Fault(f"the task {self.task} has one label", where="option labels", do=do)
+            )
+        if self.task == "findings" and not self.labels:
+            do = "Name the columns of the findings with --cohort.labels."
+            faults.append(Fault("no column of findings is named", where="option labels", do=do))
+        if faults:
+            raise CohortError(faults)
+        return "findings" if self.labels else self.task
 
 
 def _study_of_each_row(patient: Strings, row_names: Strings) -> Strings:
