@@ -127,14 +127,17 @@ def points(spec: RunSpec, axes: Axes) -> list[Point]:
         axes: What differs.
 
     Raises:
-        ForgetMIError: The cohort cannot be read or divided as specified, or a method does not apply to the model.
+        ForgetMIError: The cohort cannot be read or divided as specified.
     """
-    _check_methods(spec, axes)
     return [_point(run, axes) for run in _specs(spec, axes)]
 
 
-def _check_methods(spec: RunSpec, axes: Axes) -> None:
-    """Refuse methods that cannot work on the model; all at once."""
+def check_methods(spec: RunSpec, axes: Axes) -> None:
+    """Refuse methods that cannot work on the model.
+
+    Raises:
+        MethodError: At least one cannot; all of them at once.
+    """
     cohort = open_cohort(spec)
     faults: list[Fault] = []
     for setting in axes.settings:

@@ -27,7 +27,7 @@ def benchmark(argv: Sequence[str]) -> None:
     )
 
     # What trains models is imported after the help was printed.
-    from forgetmi.benchmark.grid import cells, points
+    from forgetmi.benchmark.grid import cells, check_methods, points
     from forgetmi.benchmark.store import Store
     from forgetmi.commands.benchmark_axes import read_axes
     from forgetmi.commands.benchmark_steps import make_and_measure, print_plan, write_results
@@ -36,6 +36,7 @@ def benchmark(argv: Sequence[str]) -> None:
     from forgetmi.run.track import check_tracker
 
     axes = read_axes(spec, options)
+    check_methods(spec, axes)
     store = Store(options.out)
     if options.dry_run:
         print_plan(store, points(offline(spec), axes), workers=spec.workers)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
-from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.inputs import Inputs, Tokens
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.seeding import torch_generator
@@ -93,7 +93,23 @@ def check_net(model: Adapted, again: Callable[[], Adapted]) -> None:
     """
     outputs = first_outputs(model)
     batch = sample(model.spec.sizes, model.modalities).to(model.device)
+    try:
+        faults = _faults_of_outputs(model, batch, outputs)
+    except ForgetMIError:
+        raise
+    except Exception as error:
+        raise _cannot_run(error) from error
 
+    if parameter_digest(again()) != parameter_digest(model):
+        do = "Draw weights from torch's global generator, which is set for the factory."
+        faults.append(Fault("the factory makes other weights each time", where=WHERE, do=do))
+    faults += _faults_of_files(model, again)
+    if faults:
+        raise SpecError(faults)
+
+
+def _faults_of_outputs(model: Adapted, batch: Batch, outputs: Outputs) -> list[Fault]:
+    """What is found by running the model again, in other batches, as a copy, and piece by piece."""
     faults: list[Fault] = []
     with evaluating(model):
         with torch.no_grad():
@@ -103,12 +119,18 @@ def check_net(model: Adapted, again: Callable[[], Adapted]) -> None:
             faults += _faults_of_stages(model, batch)
             faults += _faults_of_words(model, batch)
         faults += _faults_of_learning(model, batch)
-    if parameter_digest(again()) != parameter_digest(model):
-        do = "Draw weights from torch's global generator, which is set for the factory."
-        faults.append(Fault("the factory makes other weights each time", where=WHERE, do=do))
-    faults += _faults_of_files(model, again)
-    if faults:
-        raise SpecError(faults)
+    return faults
+
+
+def _cannot_run(error: Exception) -> SpecError:
+    return SpecError(
+        Fault(
+            "the model cannot be run",
+            where=WHERE,
+            why=f"{type(error).__name__}: {str(error)[:200]}",
+            do=f"It was given {SAMPLES} made-up samples; see docs/bring_your_own_model.md.",
+        )
+    )
 
 
 def _run(model: Adapted, batch: Batch) -> Outputs:
@@ -116,14 +138,7 @@ def _run(model: Adapted, batch: Batch) -> Outputs:
     try:
         outputs = model._run(batch)
     except Exception as error:
-        raise SpecError(
-            Fault(
-                "the model cannot be run",
-                where=WHERE,
-                why=f"{type(error).__name__}: {str(error)[:200]}",
-                do=f"It was given {SAMPLES} made-up samples; see docs/bring_your_own_model.md.",
-            )
-        ) from error
+        raise _cannot_run(error) from error
 
     if not isinstance(outputs, Outputs):
         why = f"it returns {type(outputs).__name__}"
