@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import DistilBertConfig, DistilBertModel, ViTConfig, ViTModel
 
 import forgetmi
+from forgetmi.model.adapted import Adapted
 
 
 class FilmAndReport(nn.Module):
@@ -61,7 +62,7 @@ def load(model: FilmAndReport, folder: Path) -> None:
     model.load_state_dict(torch.load(folder / "project.pt", weights_only=True)["weights"])
 
 
-def factory(sizes: forgetmi.Sizes) -> object:
+def factory(sizes: forgetmi.Sizes) -> Adapted:
     """A new model, adapted; torch's generator is set to the run's seed while it is made."""
     return forgetmi.adapt(
         FilmAndReport(sizes),
@@ -80,3 +81,10 @@ def factory(sizes: forgetmi.Sizes) -> object:
         save=save,
         load=load,
     )
+
+
+if __name__ == "__main__":
+    # The parts that methods will work on
+    model = factory(forgetmi.Sizes(classes=4, image=32, vocabulary=200, longest=64))
+    for name, part in sorted(model.parts().items()):
+        print(f"{name}: {len(part.names)} tensors")
