@@ -227,6 +227,7 @@ def test_a_factory_that_draws_from_elsewhere(check: Any) -> None:
         ({**GOOD, "save": unwilling}, "save and load must be given together"),
         ({**GOOD, "heads": {"image": "image_haed"}}, "no 'image_haed'.*image_head"),
         ({**GOOD, "heads": {"image": "act"}}, "'act' must be Linear"),
+        ({**GOOD, "modalities": ("image", "text", "genome")}, "cannot read 'genome'"),
         ({**GOOD, "words": "pixels"}, "'pixels' must be Embedding"),
         ({**GOOD, "stages": {"table": ("act",)}}, "'table' is no modality"),
     ],

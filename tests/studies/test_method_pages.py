@@ -94,5 +94,7 @@ def test_another_packages_method_is_found_and_works(
     assert {name for name in done.trace.changed if not name.startswith("gate.")} == {
         "img_model.fc1.weight",
         "img_model.fc1.bias",
+        "text_model.classifier.weight",
+        "text_model.classifier.bias",
     }
     assert "last_head" not in page()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError, SpecError
-from forgetmi.core.inputs import Tokens
-from forgetmi.core.modalities import JOINT, TEXT
+from forgetmi.core.inputs import Series, Tokens
+from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.net import HEAD, REST, TOWER, Part
 from forgetmi.core.suggest import did_you_mean
 from forgetmi.model.execution import Execution
@@ -21,6 +21,9 @@ from forgetmi.model.net_module import NetModule
 from forgetmi.model.own_spec import OwnSpec
 
 Named = Mapping[str, Tensor]
+
+# What a user's own model may read
+READABLE = (IMAGE, TEXT, "table")
 
 # Name of the user's module within the adapted one, as it stands before the names of its tensors
 MODULE = "module."
@@ -213,9 +216,9 @@ class Adapted(NetModule):
     def embed(self, batch: Batch, modality: str) -> Tensor:
         """The values themselves, or word embeddings of tokens."""
         values = batch.inputs[modality]
-        if not isinstance(values, Tokens):
-            return values
-        return self.get_submodule(self.words)(values.ids)
+        if isinstance(values, Tokens):
+            return self.get_submodule(self.words)(values.ids)
+        return values.values if isinstance(values, Series) else values
 
     def joined(self, embeddings: Named) -> Tensor:
         """What ``joint`` makes of them."""
@@ -303,6 +306,10 @@ def _faults_of_functions(adapter: Adapter) -> list[Fault]:
         faults.append(Fault("nothing makes predictions of the embeddings", where="adapt", do=do))
     if (adapter.save is None) != (adapter.load is None):
         faults.append(Fault("save and load must be given together, or neither", where="adapt"))
+    for modality in adapter.modalities:
+        if modality not in READABLE:
+            why = f"{', '.join(READABLE)} are possible"
+            faults.append(Fault(f"a model of your own cannot read {modality!r}", "adapt", why=why))
     if not adapter.modalities:
         faults.append(Fault("the model reads nothing", where="adapt: modalities"))
     for modality in adapter.stages:
