@@ -137,8 +137,8 @@ def test_spec_survives_json_and_refuses_what_does_not_fit():
     assert len(caught.value.faults) == 4
     with pytest.raises(SpecError, match="must be a mapping"):
         ModelSpec.from_plain([1])
-    with pytest.raises(SpecError, match="at least 2 classes"):
-        ModelSpec(classes=1)
+    with pytest.raises(SpecError, match="fewer outputs than none"):
+        ModelSpec(classes=-1)
 
 
 def test_digest_sees_every_byte(spec):

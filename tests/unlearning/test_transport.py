@@ -11,7 +11,7 @@ from scipy.linalg import sqrtm
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.model.head_space import centred_basis, class_units
+from forgetmi.model.head_space import centred_basis, class_units, finding_units
 from forgetmi.unlearning.transport import Transport, fit_transport, gaussian_map
 
 CLASSES = 4
@@ -315,3 +315,117 @@ def test_it_does_not_depend_on_the_order_of_the_samples() -> None:
     )
     assert np.allclose(one.shift, two.shift)
     assert np.allclose(one.matrix, two.matrix)
+
+
+def finding_samples(seed: int, rows: int) -> tuple[Floats, Ints]:
+    """Logits of three findings, a third of whose labels is unknown."""
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(-1, 2, (rows, 3))
+    return 2 * cells + rng.standard_normal((rows, 3)) @ rng.standard_normal((3, 3)), cells
+
+
+def test_findings_against_a_slow_computation() -> None:
+    """Each finding has two means and a common shift of its own; the covariance is of the pairs of known findings."""
+    members, member_cells = finding_samples(0, 60)
+    validation, validation_cells = finding_samples(1, 45)
+    units = finding_units(3)
+    prior = 5.0
+    found = fit_transport(
+        members, member_cells, validation, validation_cells, units=units, prior=prior
+    )
+
+    def mean(points: Floats, cells: Ints, finding: int, cell: int) -> float:
+        return points[cells[:, finding] == cell, finding].mean()
+
+    for finding in range(3):
+        apart, count = [], []
+        for cell in (0, 1):
+            apart.append(
+                mean(validation, validation_cells, finding, cell)
+                - mean(members, member_cells, finding, cell)
+            )
+            count.append(int((validation_cells[:, finding] == cell).sum()))
+        common = (count[1] * apart[1] - count[0] * apart[0]) / sum(count)
+        assert found.common[finding] == pytest.approx(common)
+        for cell, sign in ((0, -1), (1, 1)):
+            shrunk = (count[cell] * apart[cell] + prior * common * sign) / (count[cell] + prior)
+            assert found.shift[2 * finding + cell, finding] == pytest.approx(shrunk)
+            assert np.count_nonzero(found.shift[2 * finding + cell]) == 1
+
+    def scatter(points: Floats, cells: Ints) -> tuple[Floats, Floats]:
+        sums, freedom = np.zeros((3, 3)), np.full((3, 3), -2.0)
+        for point, cell in zip(points, cells, strict=True):
+            for i in range(3):
+                for j in range(3):
+                    if min(cell[i], cell[j]) >= 0:
+                        around = [point[k] - mean(points, cells, k, cell[k]) for k in (i, j)]
+                        sums[i, j] += around[0] * around[1]
+                        freedom[i, j] += 1
+        return sums, freedom
+
+    of_members, of_validation = (
+        scatter(members, member_cells),
+        scatter(validation, validation_cells),
+    )
+    shared = (of_members[0] + of_validation[0]) / (of_members[1] + of_validation[1])
+    source, target = (
+        (sums + prior * shared) / (freedom + prior) for sums, freedom in (of_members, of_validation)
+    )
+    np.testing.assert_allclose(found.matrix, gaussian_map(source, target), atol=1e-9)
+
+
+def test_unknown_findings_stay_where_they_are_and_move_no_others() -> None:
+    members, member_cells = finding_samples(2, 60)
+    validation, validation_cells = finding_samples(3, 60)
+    found = fit_transport(
+        members, member_cells, validation, validation_cells, units=finding_units(3)
+    )
+    point = np.array([[1.0, -2.0, 0.5]])
+    cells = np.array([[1, -1, 0]])
+    moved = found.apply(point, cells)
+    assert moved[0, 1] == point[0, 1]
+    assert moved[0, 0] != point[0, 0]
+
+    # Whatever an unknown finding's logit is, the others go to the same place
+    other = point + np.array([[0.0, 9.0, 0.0]])
+    np.testing.assert_array_equal(found.apply(other, cells)[0, [0, 2]], moved[0, [0, 2]])
+    nothing = np.full((1, 3), -1)
+    np.testing.assert_array_equal(found.apply(point, nothing), point)
+
+
+def test_a_finding_that_nobody_has_or_lacks_is_left_alone() -> None:
+    members, member_cells = finding_samples(4, 60)
+    validation, validation_cells = finding_samples(5, 60)
+    member_cells[:, 1] = validation_cells[:, 1] = -1
+    found = fit_transport(
+        members, member_cells, validation, validation_cells, units=finding_units(3)
+    )
+    assert found.common[1] == 0
+    assert np.isfinite(found.matrix).all()
+    moved = found.apply(members, member_cells)
+    np.testing.assert_array_equal(moved[:, 1], members[:, 1])
+
+
+def test_one_finding_is_moved_like_two_classes() -> None:
+    """The coordinate of two classes is half the root of two times the log-odds: shifts and maps scale alike."""
+    members, member_cells = finding_samples(6, 80)
+    validation, validation_cells = finding_samples(7, 80)
+    one = fit_transport(
+        members[:, :1],
+        member_cells[:, 0],
+        validation[:, :1],
+        validation_cells[:, 0],
+        units=finding_units(1),
+    )
+    scale = -np.sqrt(0.5)
+    two = fit_transport(
+        scale * members[:, :1],
+        member_cells[:, 0],
+        scale * validation[:, :1],
+        validation_cells[:, 0],
+        units=class_units(2),
+    )
+    moved = one.apply(members[:, :1], member_cells[:, 0])
+    np.testing.assert_allclose(
+        two.apply(scale * members[:, :1], member_cells[:, 0]), scale * moved, atol=1e-9
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from forgetmi.core.arrays import Ints, Strings, codes, read_only
+from forgetmi.core.arrays import Labels, Strings, codes, read_only
 from forgetmi.core.errors import CohortError, Fault
 
 # Columns with one value a row.
@@ -42,9 +42,10 @@ class Cohort:
         group: n digests of the unit that must stay on one side (family, article); the patient where there is none.
         image: n image locators for `forgetmi.data.decode.read_image`; empty where a row has no image.
         report: n report texts.
-        label: n class indices, -1 = unknown.
+        label: Int64[n] class indices, -1 = unknown (of pairs all 0); Float32[n] values, NaN = unknown; or
+            Float32[n, f] findings, 1 = present, 0 = absent, NaN = unknown.
         split: n of "" (free), "train", "validation", "holdout" or "reference".
-        classes: Names of the k classes, in order.
+        classes: Names of the k classes, or of the findings, in order.
         task: What the labels are (`forgetmi.core.task.TaskName`): grades of edema, classes such as causes, ...
         subgroups: Column name to n strings ("" = unknown), e.g. sex, view.
         show_images: Whether a report may show example radiographs.
@@ -61,7 +62,7 @@ class Cohort:
     group: Strings
     image: Strings
     report: Strings
-    label: Ints
+    label: Labels
     split: Strings
     classes: tuple[str, ...]
     task: str

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from forgetmi.core.errors import Fault, MethodError
+
 # For annotations alone: this module must load without torch.
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,9 +47,14 @@ def mean_of(terms: Sequence[Tensor]) -> Tensor:
 def added(terms: Mapping[str, T]) -> T:
     """The sum of the terms, from the first to the last: another order would round differently.
 
+    Raises:
+        MethodError: There are none.
+
     Examples:
         >>> added({"image": 1.0, "text": 2.5})
         3.5
     """
+    if not terms:
+        raise MethodError(Fault("the model predicts no label, and this loss is of predictions"))
     add: Callable[[Any, Any], Any] = operator.add
     return reduce(add, terms.values())

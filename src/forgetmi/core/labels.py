@@ -5,7 +5,11 @@ A class is unknown where it is -1; a value or a finding where it is NaN. Both fu
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
+
+from forgetmi.core.errors import Fault, SpecError
 
 
 def known(label: Any) -> Any:
@@ -58,3 +62,55 @@ def all_unknown(label: Any) -> Any:
 def _is_number(label: Any) -> bool:
     """Whether labels are floating-point numbers; a tensor's type has another name for it than an array's."""
     return "float" in str(label.dtype)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The unit and origin in which a model is trained on labels that are values; all others are left as they are.
+
+    Fitted once, on the rows that the first model is trained on, and kept with every model of its family like its
+    vocabulary: what is measured is in the cohort's own units.
+
+    Args:
+        mean: In the cohort's units.
+        deviation: Standard deviation, > 0, likewise.
+
+    Examples:
+        >>> import numpy as np
+        >>> scale = Scale.fitted(np.array([1.0, 3.0, np.nan]))
+        >>> scale.standard(np.array([3.0])).tolist(), scale.units(np.array([-1.0])).tolist()
+        ([1.0], [1.0])
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and math.isfinite(self.deviation) and self.deviation > 0):
+            raise SpecError(
+                Fault("the scale of the labels is no mean and positive standard deviation")
+            )
+
+    @classmethod
+    def fitted(cls, label: Any) -> Scale:
+        """Mean and standard deviation of the known values; 0 and 1 where they do not differ.
+
+        Args:
+            label: Float[n], NaN = unknown.
+        """
+        values = label[known(label)].astype(float)
+        if not len(values) or values.min() == values.max():
+            return cls()
+        return cls(float(values.mean()), float(values.std()))
+
+    def standard(self, values: Any) -> Any:
+        """Values from the cohort's units into those of training."""
+        return values if self == Scale() else (values - self.mean) / self.deviation
+
+    def units(self, values: Any) -> Any:
+        """Values from the units of training into the cohort's."""
+        return values if self == Scale() else values * self.deviation + self.mean
+
+
+# Of labels that are no values
+AS_IT_IS = Scale()

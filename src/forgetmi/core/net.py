@@ -52,7 +52,8 @@ Need = Literal[
     "text",
     "convolutions",
     "fresh",
-    "classes",
+    "predictions",
+    "states",
 ]
 
 

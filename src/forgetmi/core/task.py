@@ -73,8 +73,8 @@ class Task(Protocol):
     """What training and unlearning ask of the labels.
 
     Logits are Float[b, k]. Labels are Int64[b], -1 = unknown (grades, classes, binary; pairs, where they say nothing),
-    Float[b], NaN = unknown (value, in units of the training rows' standard deviation about their mean, see
-    `forgetmi.core.labels`), or Float[b, f] of 0, 1 and NaN = unknown (findings).
+    Float[b], NaN = unknown (value, in standard deviations about the mean of the training rows, see
+    `forgetmi.core.labels.Scale`), or Float[b, f] of 0, 1 and NaN = unknown (findings).
     """
 
     # As it is registered; whether labels have neighbours; whether heads predict them (else embeddings do)
@@ -83,7 +83,11 @@ class Task(Protocol):
     headed: ClassVar[bool]
 
     def outputs(self, names: int) -> int:
-        """Columns of a head's logits for a cohort with so many names of classes or findings."""
+        """Columns of a head's logits for a cohort with so many names of classes or findings.
+
+        Raises:
+            SpecError: There are too few.
+        """
         ...
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from forgetmi.core.arrays import Ints, Strings, codes
+from forgetmi.core.arrays import Ints, Labels, Strings, codes
 from forgetmi.core.batch import Batch
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault, SpecError
+from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.data.image_store import ImageStore
 from forgetmi.data.library_tokenizer import LibraryTokenizer
@@ -34,16 +35,18 @@ class SampleStore:
         tokens: The cohort's reports as tokens.
         tokenizer: Tokenizes perturbed reports.
         report: n texts, kept for perturbation and never shown.
-        label: n class indices, -1 = unknown.
+        label: n labels as the cohort has them, values in the units of training.
         study: n codes, equal for images that share a report.
+        scale: Of labels that are values.
     """
 
     images: ImageStore
     tokens: TokenStore
     tokenizer: Tokenizer | LibraryTokenizer
     report: Strings
-    label: Ints
+    label: Labels
     study: Ints
+    scale: Scale = AS_IT_IS
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.tokens), len(self.report), len(self.study)}
@@ -57,7 +60,12 @@ class SampleStore:
 
     @classmethod
     def of(
-        cls, cohort: Cohort, images: ImageStore, tokenizer: Tokenizer | LibraryTokenizer
+        cls,
+        cohort: Cohort,
+        images: ImageStore,
+        tokenizer: Tokenizer | LibraryTokenizer,
+        *,
+        scale: Scale = AS_IT_IS,
     ) -> Self:
         """Tokenize a cohort's reports once and join them to its images.
 
@@ -65,6 +73,7 @@ class SampleStore:
             cohort: n rows.
             images: Built from the same cohort.
             tokenizer: Of the model that will read the batches.
+            scale: Of labels that are values.
 
         Raises:
             CohortError: The images are of another cohort.
@@ -75,8 +84,9 @@ class SampleStore:
             tokens=TokenStore.build(cohort.report, tokenizer),
             tokenizer=tokenizer,
             report=cohort.report,
-            label=cohort.label,
+            label=scale.standard(cohort.label),
             study=codes(cohort.study)[0],
+            scale=scale,
         )
 
     def __len__(self) -> int:

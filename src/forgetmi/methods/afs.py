@@ -71,7 +71,7 @@ class AFS:
         own_epochs=True,
         search={"kd": (1.0, 3.0, 10.0), "risk": (0.3, 1.0, 3.0)},
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh", "predictions"})
 
     fraction: float = 0.5
     kd: Weight = 3.0

@@ -68,7 +68,7 @@ class BadTeaching:
         own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "fraction": (0.1, 0.3)},
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh", "predictions"})
 
     fraction: float = 0.3
     temperature: float = 1.0

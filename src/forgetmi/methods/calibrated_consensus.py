@@ -81,7 +81,7 @@ class CalibratedConsensus:
         own_epochs=True,
         search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"own heads", "noise"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"own heads", "noise", "states"})
 
     draws: Draws = 8
     text_level: float = 0.1

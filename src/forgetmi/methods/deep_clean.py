@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.context import Context
@@ -63,6 +64,7 @@ class DeepClean:
         own_epochs=True,
         search={"share": (0.01, 0.03, 0.1), "epochs": (1, 2, 5), "lr": (2e-4, 5e-4, 1e-3)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     share: float = 0.1
     each: Each = "sample"

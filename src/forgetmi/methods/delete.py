@@ -11,6 +11,7 @@ from torch import Tensor
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import each_head
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, free_but_joining
@@ -63,6 +64,7 @@ class Delete:
         own_epochs=True,
         search={"lr": (2e-5, 5e-5, 1e-4, 2e-4), "epochs": (3, 5, 10)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"states"})
 
     truth: float = 0.0
     epochs: Epochs = 5

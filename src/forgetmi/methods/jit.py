@@ -69,7 +69,7 @@ class JiT:
         own_epochs=True,
         search={"lr": (2e-5, 5e-5, 2e-4), "epochs": (1, 3), "image_std": (0.05, 0.1, 0.2)},
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"words", "noise"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"words", "noise", "predictions"})
 
     copies: Draws = 25
     image_std: float = 0.1

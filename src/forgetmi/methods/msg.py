@@ -72,7 +72,7 @@ class MSG:
         own_epochs=True,
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_share": (0.1, 0.3, 0.5)},
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"convolutions", "stages", "fresh"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"convolutions", "stages", "fresh", "predictions"})
 
     image_share: float = 0.3
     text_share: float = 0.05

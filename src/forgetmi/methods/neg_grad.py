@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, free_but_joining
@@ -62,6 +63,7 @@ class NegGrad:
         own_epochs=True,
         search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (2, 5, 10)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     epochs: Epochs = 2
     lr: LearningRate = 1e-4

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from forgetmi.core.batch import Batch
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
@@ -62,6 +63,7 @@ class NegGradPlus:
         own_epochs=True,
         search={"lr": (3e-5, 1e-4, 3e-4), "epochs": (3, 5), "alpha": (0.8, 0.9, 0.95)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     alpha: Share = 0.9
     epochs: Epochs = 5

@@ -64,7 +64,7 @@ class NewtonHeads:
         suits="models whose encoders never saw the patients",
         search={"ridge": (0.001, 0.01, 0.1), "std": (0.1, 1.0, 3.0)},
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"heads"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"heads", "predictions"})
 
     ridge: float = 0.1
     std: float = 3.0

@@ -12,6 +12,7 @@ from torch import Tensor
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.task import Rule
 from forgetmi.model.losses import base_loss
@@ -75,6 +76,7 @@ class RandomLabels:
         own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     labels: Rule = "other"
     unit: Unit = "study"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.task import Rule
 from forgetmi.methods.random_labels import RandomLabels
@@ -61,6 +62,7 @@ class SalUn:
         own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "share": (0.2, 0.5)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     share: float = 0.5
     labels: Rule = "other"

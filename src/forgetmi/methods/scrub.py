@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Positive, Weight
 from forgetmi.core.task import Task
 from forgetmi.model.losses import base_loss
@@ -78,6 +79,7 @@ class Scrub:
         own_epochs=True,
         search={"lr": (1e-4, 5e-4, 1e-3), "max_epochs": (1, 2, 3), "alpha": (0.1, 0.5, 1.0)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     alpha: Weight = 1.0
     gamma: Weight = 1.0

@@ -14,6 +14,7 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import added, each_head
 from forgetmi.core.labels import known
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, branches, free_but_joining
@@ -76,6 +77,7 @@ class SFRon:
         own_epochs=True,
         search={"forget_lr": (5e-4, 2e-3, 5e-3), "lr": (2e-4, 5e-4), "epochs": (3, 5)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     alpha: float = 25.0
     adapt: float = 0.5

@@ -74,7 +74,7 @@ class Sisa:
         suits="models planned for removal from the start, with single requests over time",
         original=OwnOriginal(lambda method, task: method.train(task), SliceLog.load),
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh", "predictions"})
 
     shards: Draws = 5
     slices: Draws = 3

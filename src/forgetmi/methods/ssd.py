@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
@@ -61,6 +62,7 @@ class SSD:
         deterministic=True,
         search={"alpha": (1.0, 3.0, 10.0, 30.0), "dampening": (0.1, 0.5, 1.0)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     alpha: float = 3.0
     dampening: float = 0.5

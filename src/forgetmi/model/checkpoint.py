@@ -16,6 +16,7 @@ from forgetmi.model.checkpoint_contents import (
     WEIGHTS,
     contents_of,
     misfits,
+    task_in,
 )
 from forgetmi.model.checkpoint_facts import (
     MEMBERS,
@@ -170,7 +171,11 @@ def load(
     model = None
     if isinstance(spec, OwnSpec) and not faults:
         model, unfit = filled_own(
-            directory, spec, facts.get(MEMBERS), facts["weights"], task=_task_in(facts)
+            directory,
+            spec,
+            facts.get(MEMBERS),
+            facts["weights"],
+            task=task_in(facts["preprocessing"]),
         )
         faults += unfit
     elif isinstance(spec, ModelSpec | ComposedSpec) and tensors is not None:
@@ -181,13 +186,13 @@ def load(
                 tensors,
                 facts["weights"],
                 f"{where}/{WEIGHTS}",
-                task=_task_in(facts),
+                task=task_in(facts["preprocessing"]),
             )
             faults += unfit
         except SpecError as error:
             faults += error.faults
     if model is not None and not faults:
-        faults += misfits(model, vocabulary, facts["classes"])
+        faults += misfits(model, vocabulary, facts["classes"], task_in(facts["preprocessing"]))
     if faults or model is None:
         raise CheckpointError(faults)
 
@@ -201,11 +206,6 @@ def load(
         version=facts["version"],
         digest=facts["weights"],
     )
-
-
-def _task_in(facts: Mapping[str, Any]) -> str:
-    """Name of the task of a checkpoint's labels; those of earlier versions are all of classes."""
-    return str(facts["preprocessing"].get("task", "classes"))
 
 
 def intact(directory: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import save as to_bytes
 
-from forgetmi.core.errors import CheckpointError, Fault
+from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.model.adapted import Adapted
 from forgetmi.model.checkpoint_facts import FORMAT, MEMBERS, OWN, facts_digest
 from forgetmi.model.composed_spec import ComposedSpec
@@ -19,6 +19,7 @@ from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule, net_modules
 from forgetmi.model.own_files import digests, own_contents
 from forgetmi.model.own_spec import OwnSpec
+from forgetmi.model.tasks.by_name import training_task
 
 WEIGHTS = "model.safetensors"
 FACTS = "model.json"
@@ -39,7 +40,7 @@ def contents_of(
         CheckpointError: The parts do not fit together.
     """
     # Plain values come back from JSON as they went in, or are refused now.
-    faults = misfits(model, vocabulary, classes)
+    faults = misfits(model, vocabulary, classes, task_in(preprocessing))
     free = {"preprocessing": dict(preprocessing), "extra": dict(extra or {})}
     try:
         free = json.loads(json.dumps(free, allow_nan=False))
@@ -86,13 +87,21 @@ def _weights(model: NetModule | Ensemble) -> dict[str, bytes]:
     return {WEIGHTS: to_bytes(tensors)}
 
 
+def task_in(preprocessing: Mapping[str, Any]) -> str:
+    """Name of the task of a checkpoint's labels; those of earlier versions are all of classes."""
+    return str(preprocessing.get("task", "classes"))
+
+
 def misfits(
-    model: NetModule | Ensemble, vocabulary: Sequence[str], classes: Sequence[str]
+    model: NetModule | Ensemble, vocabulary: Sequence[str], classes: Sequence[str], task: str
 ) -> list[Fault]:
-    """Faults of a vocabulary or of classes that are not the model's."""
+    """Faults of a vocabulary or of classes that are not the model's, whose task has the name."""
     faults = []
-    if len(classes) != model.spec.classes:
-        faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
+    try:
+        if training_task(task).outputs(len(classes)) != model.spec.classes:
+            faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
+    except SpecError as error:
+        faults += error.faults
 
     # A pretrained encoder may have rows for more pieces than its tokenizer has.
     if isinstance(model.spec, OwnSpec):

@@ -13,6 +13,7 @@ from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.modalities import LOGITS, parted
 from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
@@ -32,6 +33,7 @@ def collect(
     cohort: Cohort,
     model_digest: str,
     batch_size: int = 64,
+    scale: Scale = AS_IT_IS,
     on_batch: Callable[[int], None] | None = None,
 ) -> Signals:
     """Run a model once over rows of a cohort and keep all outputs that metrics and attacks read.
@@ -46,6 +48,7 @@ def collect(
         cohort: The cohort the rows belong to.
         model_digest: Digest of the model's weights.
         batch_size: Images per forward pass, >= 1.
+        scale: Of labels that are values: what the model predicts is kept in the cohort's units.
         on_batch: Called after each batch with the number of rows done.
 
     Returns:
@@ -80,6 +83,7 @@ def collect(
     restored = np.argsort(order)
     arrays = {name: torch.cat(parts).numpy()[restored] for name, parts in outputs.items()}
     logits, embedding = parted(arrays)
+    logits = {head: scale.units(values) for head, values in logits.items()}
     return Signals(
         model=model_digest,
         cohort=cohort.digest,

@@ -54,7 +54,8 @@ class Composed(NetModule):
             for modality, tower in spec.towers:
                 self.towers[modality] = tower.build()
                 self.projections[modality] = nn.Linear(self.tower(modality).width, spec.width)
-                self.classifiers[modality] = nn.Linear(spec.width, spec.classes)
+                if spec.classes:
+                    self.classifiers[modality] = nn.Linear(spec.width, spec.classes)
             if spec.gated:
                 self.gate = MultimodalAdaptationGate(spec.width)
 
@@ -74,13 +75,13 @@ class Composed(NetModule):
 
     @property
     def heads(self) -> dict[str, nn.Linear]:
-        """The classifier of each modality."""
-        return {name: cast(nn.Linear, self.classifiers[name]) for name in self.modalities}
+        """The classifier of each modality; none where nothing is predicted."""
+        return {name: cast(nn.Linear, self.classifiers[name]) for name in self.logit_names}
 
     @property
     def logit_names(self) -> tuple[str, ...]:
-        """One a modality."""
-        return self.modalities
+        """One a modality; none where nothing is predicted."""
+        return self.modalities if self.spec.classes else ()
 
     @property
     def embedding_widths(self) -> dict[str, int]:
@@ -132,7 +133,8 @@ class Composed(NetModule):
         if not inner:
             return ()
         tower = tuple(f"{_TOWERS}.{modality}.{name}" for name in inner)
-        return (*tower, f"{_PROJECTIONS}.{modality}", f"{_HEADS}.{modality}")
+        head = (f"{_HEADS}.{modality}",) if self.spec.classes else ()
+        return (*tower, f"{_PROJECTIONS}.{modality}", *head)
 
     def steps(self, modality: str) -> tuple[tuple[nn.Module, ...], ...]:
         """The modules of each of a tower's stages, which `encode` can stop between; none of a series."""
@@ -215,7 +217,8 @@ class Composed(NetModule):
         for modality in self.modalities:
             inputs = text_inputs if modality == TEXT else None
             embedding[modality] = self._embedding(batch, modality, inputs)
-            logits[modality] = self.classifiers[modality](embedding[modality])
+            if self.spec.classes:
+                logits[modality] = self.classifiers[modality](embedding[modality])
         embedding[JOINT] = self._joint(embedding, batch)
         return Outputs(logits, embedding)
 
@@ -317,7 +320,8 @@ def fresh_state(
             f"{_PROJECTIONS}.{modality}",
             lambda width=width: nn.Linear(width, spec.width).state_dict(),
         )
-        add(f"{_HEADS}.{modality}", lambda: nn.Linear(spec.width, spec.classes).state_dict())
+        if spec.classes:
+            add(f"{_HEADS}.{modality}", lambda: nn.Linear(spec.width, spec.classes).state_dict())
     if spec.gated:
         add(_GATE, lambda: MultimodalAdaptationGate(spec.width).state_dict())
     return state

@@ -31,7 +31,7 @@ class ComposedSpec:
     Args:
         towers: Modality and specification of each tower, in the order in which they are joined.
         width: Width of all embeddings.
-        classes: Width of the logits of each head.
+        classes: Width of the logits of each head; 0 = there are no heads.
     """
 
     towers: tuple[tuple[str, Any], ...]
@@ -39,7 +39,9 @@ class ComposedSpec:
     classes: int = 4
 
     def __post_init__(self) -> None:
-        faults = number_faults(_WHERE, {"width": self.width, "classes": self.classes})
+        faults = number_faults(_WHERE, {"width": self.width, "classes": max(self.classes, 1)})
+        if self.classes < 0:
+            faults.append(Fault(f"classes is {self.classes}", where=_WHERE, why="0 is the least"))
         names = [modality for modality, _ in self.towers]
         if not names:
             faults.append(Fault("a model needs a tower", where=_WHERE))

@@ -28,8 +28,9 @@ def fit_gate(
 ) -> None:
     """Fit the gate, in place, so that a throw-away class head can read the label from the joint embedding.
 
-    The gate starts from its initial weights; the encoders and heads do not change. Their embeddings are computed once,
-    in eval mode. After unlearning, fit it again on retained patients so that nothing fitted on the forgotten is kept.
+    The gate starts from its initial weights, and keeps them where the labels are pairs, which nothing predicts. The
+    encoders and heads do not change. Their embeddings are computed once, in eval mode. After unlearning, fit it again
+    on retained patients so that nothing fitted on the forgotten is kept.
 
     Args:
         model: The trained model.
@@ -44,6 +45,11 @@ def fit_gate(
     """
     # A mean has nothing to fit.
     if not model.joining:
+        return
+
+    # Without labels there is nothing to read from the joint embedding: the gate is that of a fresh model.
+    if not task.headed:
+        model.start_afresh(seed=seed, names=model.joining)
         return
 
     # Encoders and heads do not change, so their embeddings are computed once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -47,7 +48,9 @@ class ImageText(NetModule):
         self.execution = Execution()
 
         # Layers draw random weights when they are made.
-        with scope(0, "construct"):
+        with scope(0, "construct"), warnings.catch_warnings():
+            # A classifier of nothing, where there is nothing to predict
+            warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
             self.text_model = text_tower(spec.text, width=spec.image.features, classes=spec.classes)
             self.img_model = image_tower(spec.image, classes=spec.classes)
             self.gate = MultimodalAdaptationGate(spec.image.features)
@@ -64,9 +67,9 @@ class ImageText(NetModule):
 
     @property
     def heads(self) -> dict[str, nn.Linear]:
-        """The classifier of each encoder, image before text."""
+        """The classifier of each encoder, image before text; none where nothing is predicted."""
         found: dict[str, nn.Linear] = {}
-        for head, root in HEADS.items():
+        for head, root in self._heads.items():
             layer = self.get_submodule(root)
             assert isinstance(layer, nn.Linear)
             found[head] = layer
@@ -74,8 +77,8 @@ class ImageText(NetModule):
 
     @property
     def logit_names(self) -> tuple[str, ...]:
-        """Image, then text."""
-        return tuple(HEADS)
+        """Image, then text; none where nothing is predicted."""
+        return tuple(self._heads)
 
     @property
     def embedding_widths(self) -> dict[str, int]:
@@ -108,11 +111,16 @@ class ImageText(NetModule):
         """An encoder's children from input to output, its head last; the layers of BERT one by one."""
         root = ENCODERS[modality]
         if modality == IMAGE:
-            return tuple(f"{root}.{name}" for name, _ in self.img_model.named_children())
+            stages = [f"{root}.{name}" for name, _ in self.img_model.named_children()]
+            return tuple(name for name in stages if self._heads or name != HEADS[IMAGE])
 
         layers = [f"bert.encoder.layer.{number}" for number in range(self.spec.text.layers)]
         inner = ("bert.embeddings", *layers, "bert.pooler", "projection", "classifier")
-        return tuple(f"{root}.{name}" for name in inner)
+        return tuple(f"{root}.{name}" for name in inner if self._heads or name != "classifier")
+
+    @property
+    def _heads(self) -> dict[str, str]:
+        return HEADS if self.spec.classes else {}
 
     def steps(self, modality: str) -> tuple[tuple[nn.Module, ...], ...]:
         """The modules of each of an encoder's steps, which `encode` can stop between."""
@@ -226,7 +234,8 @@ class ImageText(NetModule):
             tokens, batch.mask, inputs=text_inputs, start=start, recompute=recompute
         )
 
-        return Outputs.image_text(image_logits, text_logits, image, text, gate(image, text))
+        outputs = Outputs.image_text(image_logits, text_logits, image, text, gate(image, text))
+        return outputs if self._heads else Outputs({}, outputs.embedding)
 
 
 def _part_of(tensor: str) -> str:

@@ -183,7 +183,7 @@ class ModelSpec:
     Args:
         image: Sizes of the image encoder.
         text: Sizes of the text encoder.
-        classes: Number k of classes, >= 2.
+        classes: Outputs k of each head, >= 0: classes, findings, 1 for a value, 0 for pairs, which have no heads.
     """
 
     image: ResNetSpec = field(default_factory=ResNetSpec)
@@ -191,11 +191,10 @@ class ModelSpec:
     classes: int = 4
 
     def __post_init__(self) -> None:
-        if self.classes < 2:
-            raise SpecError(Fault("a model needs at least 2 classes", why=f"got {self.classes}"))
-        faults = _below_one({"classes": self.classes}, where="model")
-        if faults:
-            raise SpecError(faults)
+        if self.classes < 0:
+            raise SpecError(
+                Fault("a model cannot have fewer outputs than none", why=f"got {self.classes}")
+            )
         if self.parameters() > MOST_PARAMETERS:
             raise SpecError(
                 Fault(

@@ -25,7 +25,7 @@ from forgetmi.model.initialise import build
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.own_spec import OwnSpec, is_own
 from forgetmi.model.spec import compact
-from forgetmi.model.tasks.by_name import training_task
+from forgetmi.model.tasks.by_name import outputs_of, training_task
 from forgetmi.run.composing import composed_spec
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.applies import applies, check_applies
@@ -54,7 +54,7 @@ def net_of(spec: RunSpec, cohort: Cohort) -> NetModule:
     if not spec.model.factory:
         return _own_architecture()
 
-    return build(_resolved(spec, classes=len(cohort.classes)), seed=0)
+    return build(_resolved(spec, classes=outputs_of(cohort.task, cohort.classes)), seed=0)
 
 
 def net_in(checkpoint: Path, *, factory: str = "") -> NetModule:
@@ -122,7 +122,9 @@ def _resolved(spec: RunSpec, *, classes: int) -> Any:
 def _of_towers(spec: RunSpec, cohort: Cohort) -> NetModule:
     """A model of towers without numbers: what it can do depends on neither its weights nor the patients."""
     everybody = np.arange(len(cohort))
-    composed = composed_spec(spec.model, cohort, everybody, classes=len(cohort.classes))
+    composed = composed_spec(
+        spec.model, cohort, everybody, classes=outputs_of(cohort.task, cohort.classes)
+    )
     with torch.device("meta"):
         return blank(composed)
 

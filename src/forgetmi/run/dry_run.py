@@ -12,6 +12,7 @@ from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.partition import Partition
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.model.own_spec import OwnSpec
+from forgetmi.model.tasks.by_name import outputs_of
 from forgetmi.run.applicable import check_model
 from forgetmi.run.composing import composed_spec, tokenizer_for, towers_digest
 from forgetmi.run.directory import RunDirectory
@@ -88,7 +89,11 @@ def _check_architecture(spec: RunSpec, cohort: Cohort, partition: Partition) -> 
     """The sizes fit together; a pretrained text encoder must be on this machine, whole, and fit its tokenizer."""
     if spec.model.towers:
         composed = composed_spec(
-            spec.model, cohort, trained_rows(partition), classes=len(cohort.classes), download=False
+            spec.model,
+            cohort,
+            trained_rows(partition),
+            classes=outputs_of(cohort.task, cohort.classes),
+            download=False,
         )
         tokenizer_for(composed, max_length=spec.text.max_length)
         towers_digest(composed)
@@ -96,7 +101,7 @@ def _check_architecture(spec: RunSpec, cohort: Cohort, partition: Partition) -> 
 
     architecture = replace(spec.model, download=False).resolve(
         size=spec.images.size,
-        classes=len(cohort.classes),
+        classes=outputs_of(cohort.task, cohort.classes),
         vocabulary=spec.text.vocabulary,
         longest=spec.text.max_length,
     )

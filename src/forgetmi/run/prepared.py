@@ -14,7 +14,9 @@ from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.core.files import default_cache
+from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.partition import Partition
+from forgetmi.core.printable import quoted
 from forgetmi.core.serialization import from_plain
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.library_tokenizer import LibraryTokenizer
@@ -65,9 +67,11 @@ class Prepared:
     def preprocessing(self) -> dict[str, Any]:
         """What a checkpoint must remember to prepare another cohort in the same way."""
         tokenizer = self.records.tokenizer
+        scale = self.records.scale
         return {
             "images": asdict(self.images),
             "task": self.cohort.task,
+            **({} if scale == AS_IT_IS else {"scale": asdict(scale)}),
             "text": _text_rules(tokenizer),
         }
 
@@ -141,7 +145,8 @@ def open_checkpoint(
 
     # Prepared in the same way
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
-    records = SampleStore.of(cohort, store, tokenizer)
+    scale = _scale(loaded, where=where)
+    records = SampleStore.of(cohort, store, tokenizer, scale=scale)
     source = loaded.extra.get("source")
     notices = _notices(loaded.extra)
     if isinstance(loaded.spec, OwnSpec):
@@ -197,6 +202,17 @@ class _LibraryRules:
     pad: int
 
 
+def _scale(loaded: checkpoint.Loaded, *, where: str) -> Scale:
+    """In which unit the model of a checkpoint predicts values."""
+    stored = loaded.preprocessing.get("scale")
+    if stored is None:
+        return AS_IT_IS
+    try:
+        return from_plain(Scale, stored, where=where, complete=True)
+    except SpecError as error:
+        raise CheckpointError(error.faults) from None
+
+
 @dataclass(frozen=True)
 class _TextRules:
     """How the reports of a checkpoint became tokens."""
@@ -229,6 +245,18 @@ def tokenizer_of(loaded: checkpoint.Loaded, *, where: str) -> Tokenizer | Librar
 
 
 def _check_classes(loaded: checkpoint.Loaded, cohort: Cohort, directory: Path) -> None:
+    # What is learned of grades is a prediction of classes, and the other way round
+    task = loaded.preprocessing.get("task", cohort.task)
+    if task != cohort.task and not {task, cohort.task} <= {"grades", "classes", "binary"}:
+        raise CheckpointError(
+            Fault(
+                "the checkpoint's task is not the cohort's",
+                where=directory.name,
+                why=f"{quoted(task)} against {cohort.task}",
+                do="Read the cohort with --cohort.task as the model was trained.",
+            )
+        )
+
     # The same names in the same order: a logit has no name
     if loaded.classes == cohort.classes:
         return
@@ -254,14 +282,15 @@ def _check_kind(
     same_images = images == like.images
     same_tokens = tokenizer == like.records.tokenizer
     same_spec = _kind(loaded.spec) == _kind(like.spec)
-    if same_images and same_tokens and same_spec:
+    same_scale = _scale(loaded, where=directory.name) == like.records.scale
+    if same_images and same_tokens and same_spec and same_scale:
         return
 
     raise CheckpointError(
         Fault(
             "the checkpoint is of another kind than the original",
             where=directory.name,
-            why="its architecture, image size or vocabulary differs",
+            why="its architecture, image size, vocabulary or scale of labels differs",
             do="Give models that were made alike.",
         )
     )

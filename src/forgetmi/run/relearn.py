@@ -82,6 +82,7 @@ def relearn(
             cohort=prepared.cohort,
             model_digest=parameter_digest(model),
             batch_size=inference_batch_size(prepared.records),
+            scale=prepared.records.scale,
         )
         # The attack reads no embedding
         small = replace(signals, embedding={})

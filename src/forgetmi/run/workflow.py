@@ -15,6 +15,7 @@ from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Recorder
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import default_cache
+from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
@@ -38,7 +39,7 @@ from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.spec import ModelSpec
-from forgetmi.model.tasks.by_name import training_task
+from forgetmi.model.tasks.by_name import outputs_of, training_task
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.run.composing import composed_spec, notices_of, sized_for, tokenizer_for
 from forgetmi.run.prepared import (
@@ -102,7 +103,9 @@ def prepare(
 
     # Towers say themselves what they read; else sizes follow from the data and the options.
     if architecture.towers:
-        spec = composed_spec(architecture, cohort, rows, classes=len(cohort.classes))
+        spec = composed_spec(
+            architecture, cohort, rows, classes=outputs_of(cohort.task, cohort.classes)
+        )
         notices = notices_of(spec, images)
         images = sized_for(spec, images)
         tokenizer = tokenizer_for(spec, max_length=max_length) or own_pieces()
@@ -110,15 +113,18 @@ def prepare(
         tokenizer = _tokenizer(architecture, max_length) or own_pieces()
         spec = architecture.resolve(
             size=images.size,
-            classes=len(cohort.classes),
+            classes=outputs_of(cohort.task, cohort.classes),
             vocabulary=len(tokenizer.vocabulary),
             longest=max_length,
         )
         notices = _notices(spec, tokenizer)
 
+    # The unit of labels that are values is the training patients', as the vocabulary is.
+    scale = Scale.fitted(cohort.label[rows]) if cohort.task == "value" else AS_IT_IS
+
     # Images are decoded into a store that later runs read again.
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
-    records = SampleStore.of(cohort, store, tokenizer)
+    records = SampleStore.of(cohort, store, tokenizer, scale=scale)
     return Prepared(cohort, records, images, spec, notices=notices)
 
 
@@ -307,6 +313,7 @@ def predict(
         cohort=prepared.cohort,
         model_digest=parameter_digest(model),
         batch_size=inference_batch_size(prepared.records),
+        scale=prepared.records.scale,
         on_batch=progress,
     )
 

@@ -15,8 +15,8 @@ from forgetmi.model.net_module import NetModule, convolutions
 # Modalities of which noisy copies can be made (`forgetmi.data.noise`)
 WITH_NOISE = (IMAGE, TEXT)
 
-# Tasks whose label is one of several classes
-OF_CLASSES = ("classes", "grades", "binary")
+# Tasks whose labels are states, one of several or each present or absent
+OF_STATES = ("classes", "grades", "binary", "findings")
 
 
 def applies(method: Any, net: NetModule, task: Task) -> str:
@@ -61,10 +61,16 @@ def _papers_model(net: NetModule, task: Task) -> str:
     return "" if isinstance(net, ImageText) else "it is written for the paper's own model alone"
 
 
-def _classes(net: NetModule, task: Task) -> str:
-    if task.name in OF_CLASSES:
+def _predictions(net: NetModule, task: Task) -> str:
+    if task.headed:
         return ""
-    return f"it needs one label of several a sample, and the task is {task.name}"
+    return f"it reads predictions of a label, and of {task.name} there are none"
+
+
+def _states(net: NetModule, task: Task) -> str:
+    if task.name in OF_STATES:
+        return ""
+    return f"it needs labels with states, classes or findings, and the task is {task.name}"
 
 
 def _text(net: NetModule, task: Task) -> str:
@@ -147,7 +153,8 @@ def _fresh(net: NetModule, task: Task) -> str:
 
 _MISSING: dict[Need, Callable[[NetModule, Task], str]] = {
     "paper's model": _papers_model,
-    "classes": _classes,
+    "predictions": _predictions,
+    "states": _states,
     "text": _text,
     "pair": _pair,
     "embeddings": _embeddings,

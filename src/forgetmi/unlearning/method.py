@@ -17,6 +17,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.partition import Partition, SetName
 from forgetmi.core.signals import Signals
 from forgetmi.data.loaders import SampleStore
+from forgetmi.model.ensemble import Ensemble
 from forgetmi.model.executing import micro_batches
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule
@@ -139,8 +140,9 @@ def unlearn(
             input; ``original`` does not fit.
     """
     info = method.info
-    if isinstance(model, NetModule):
-        check_applies(method, model, training_task(task))
+    net = model.member(0) if isinstance(model, Ensemble) else model
+    if isinstance(net, NetModule):
+        check_applies(method, net, training_task(task))
     bf16 = _in_bfloat16(method, recipe)
     before = parameter_digest(model)
 
@@ -255,7 +257,12 @@ def original_table(
     rows = np.sort(np.concatenate(declared))
     device = next(model.parameters()).device
     table = table_from_signals(
-        signals, rows, weights=parameter_digest(model), cohort=partition.cohort, device=device
+        signals,
+        rows,
+        weights=parameter_digest(model),
+        cohort=partition.cohort,
+        device=device,
+        scale=records.scale,
     )
 
     # A few samples, evenly spread over the rows.

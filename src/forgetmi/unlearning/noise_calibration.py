@@ -44,11 +44,14 @@ def calibrate_noise(
 
     Returns:
         Standard deviation of the image noise (pixel values in [0, 1]), level of the text noise (probability a word),
-        and facts for the trace. Below 60 forgotten images with a known label, or without validation patients
-        of their classes, there is no guide and the pair is (0.2, 0.5).
+        and facts for the trace. Without predictions, below 60 forgotten images with a known label, or without
+        validation patients with labels like theirs, there is no guide and the pair is (0.2, 0.5).
 
     Source: ours; Forget-MI tries several levels and reports them on the test set.
     """
+    if not task.headed:
+        return *FALLBACK_NOISE, {"noise": "fallback", "predictions to calibrate on": 0}
+
     forget = loaders.forget
     labels = torch.cat([batch.label for batch in forget.batches(forget.rows)])
     there = known(labels)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.modalities import IMAGE, JOINT, TEXT
+from forgetmi.core.labels import AS_IT_IS, Scale
+from forgetmi.core.modalities import IMAGE, JOINT, LOGITS, TEXT
 from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
 from forgetmi.unlearning.loaders import GuardedLoader
@@ -122,6 +123,7 @@ def table_from_signals(
     weights: str,
     cohort: str,
     device: torch.device | str = "cpu",
+    scale: Scale = AS_IT_IS,
 ) -> OutputTable:
     """The original's stored outputs for some rows, as a table.
 
@@ -131,6 +133,7 @@ def table_from_signals(
         weights: Digest of the original's weights.
         cohort: Digest of the cohort.
         device: Device of the table.
+        scale: Of labels that are values; the table has predictions in the units of training, as the model gives them.
 
     Raises:
         MethodError: The signals are of another model or cohort, damaged, or lack a row or the embeddings.
@@ -155,6 +158,8 @@ def table_from_signals(
     selected = signals.select(rows)
     tensors: dict[str, Tensor] = {}
     for name, values in selected.named().items():
+        if name.endswith(LOGITS):
+            values = scale.standard(values)
         tensors[name] = torch.tensor(values, dtype=torch.float32, device=device)
     return OutputTable(_positions(torch.tensor(rows)), Outputs.from_named(tensors))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from forgetmi.core.task import Task, of_name
 from forgetmi.model.tasks.classes import BINARY, CLASSES, GRADES
 from forgetmi.model.tasks.findings import FINDINGS
@@ -24,3 +26,16 @@ def training_task(task: str) -> Task:
         14
     """
     return of_name(task, _BY_NAME)
+
+
+def outputs_of(task: str, names: Sequence[str]) -> int:
+    """Columns of each head's logits for a task and its names of classes or findings.
+
+    Raises:
+        SpecError: There is no such task, or it needs more names.
+
+    Examples:
+        >>> outputs_of("grades", ("none", "mild", "severe")), outputs_of("pairs", ())
+        (3, 0)
+    """
+    return training_task(task).outputs(len(names))

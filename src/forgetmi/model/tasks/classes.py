@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.labels import known
 from forgetmi.core.task import Objective, Rule
 from forgetmi.model.class_losses import (
@@ -40,7 +41,9 @@ class Classes:
     headed: ClassVar[bool] = True
 
     def outputs(self, names: int) -> int:
-        """One for each class."""
+        """One for each class, of which there are at least two."""
+        if names < 2:
+            raise SpecError(Fault("a model needs at least 2 classes", why=f"got {names}"))
         return names
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.labels import known, known_cells
 from forgetmi.core.task import Objective, Rule
 from forgetmi.model.finding_losses import (
@@ -44,7 +45,9 @@ class Findings:
     headed: ClassVar[bool] = True
 
     def outputs(self, names: int) -> int:
-        """One for each finding."""
+        """One for each finding, of which there is at least one."""
+        if names < 1:
+            raise SpecError(Fault("a model needs at least 1 finding", why="the cohort names none"))
         return names
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from forgetmi.core.errors import SpecError
 from forgetmi.core.registry import tasks
 from forgetmi.core.task import TaskName
 from forgetmi.model.tasks.by_name import training_task
-from forgetmi.model.tasks.classes import CLASSES, GRADES, Classes
+from forgetmi.model.tasks.classes import BINARY, CLASSES, GRADES, Classes
 
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 def declared(group: str) -> dict[str, str]:
@@ -85,3 +86,29 @@ def test_wrong_labels_and_distances(task: Any) -> None:
     logits = torch.randn(4, 3)
     assert float(task.distance(logits, logits + 1.0)) == pytest.approx(0.0, abs=1e-6)
     assert float(task.distance(logits, -logits)) > 0
+
+
+def test_two_classes_are_classes() -> None:
+    torch.manual_seed(1)
+    logits, label = torch.randn(6, 2, dtype=torch.float64), torch.tensor([0, 1, -1, 1, 0, 0])
+    assert torch.equal(BINARY.loss(logits, label), CLASSES.loss(logits, label))
+    assert BINARY.outputs(2) == 2
+    assert not BINARY.ordered
+    with pytest.raises(SpecError, match="at least 2 classes"):
+        BINARY.outputs(1)
+
+
+def test_errors_groups_and_auc_of_classes() -> None:
+    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]])
+    label = torch.tensor([0, 1, 1, 0])
+    assert CLASSES.error(logits, label).tolist() == [0, 0, 1, 1]
+    assert torch.equal(CLASSES.groups(label), label)
+
+    # Of four pairs of samples of both classes, two are in the right order and one is tied
+    assert CLASSES.auc(logits, label) == pytest.approx((1 + 1 + 0.5 + 0) / 4)
+    assert CLASSES.auc(logits, torch.zeros(4, dtype=torch.int64)) is None
+
+
+def test_an_unknown_task_is_named_with_the_nearest() -> None:
+    with pytest.raises(SpecError, match="findings"):
+        training_task("finding")
