@@ -172,6 +172,8 @@ def test_other_images_under_the_same_names_are_noticed(small: Any, said: Any) ->
     read = small.prepared.records.batch
 
     class Inverted:
+        scale = small.prepared.records.scale
+
         def batch(self, rows: Any) -> Any:
             one = read(rows)
             return one.with_inputs(image=1 - one.image)
