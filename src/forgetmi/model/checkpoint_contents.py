@@ -19,7 +19,7 @@ from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule, net_modules
 from forgetmi.model.own_files import digests, own_contents
 from forgetmi.model.own_spec import OwnSpec
-from forgetmi.model.tasks.by_name import training_task
+from forgetmi.model.tasks.by_name import outputs_of
 
 WEIGHTS = "model.safetensors"
 FACTS = "model.json"
@@ -92,16 +92,21 @@ def task_in(preprocessing: Mapping[str, Any]) -> str:
     return str(preprocessing.get("task", "classes"))
 
 
+def _columns(task: str, classes: Sequence[str]) -> int:
+    """Columns of a head's logits; -1 = there is no such task, or it needs more names."""
+    try:
+        return outputs_of(task, classes)
+    except SpecError:
+        return -1
+
+
 def misfits(
     model: NetModule | Ensemble, vocabulary: Sequence[str], classes: Sequence[str], task: str
 ) -> list[Fault]:
     """Faults of a vocabulary or of classes that are not the model's, whose task has the name."""
     faults = []
-    try:
-        if training_task(task).outputs(len(classes)) != model.spec.classes:
-            faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
-    except SpecError as error:
-        faults += error.faults
+    if _columns(task, classes) != model.spec.classes:
+        faults.append(Fault(f"{len(classes)} class names for {model.spec.classes} classes"))
 
     # A pretrained encoder may have rows for more pieces than its tokenizer has.
     if isinstance(model.spec, OwnSpec):
