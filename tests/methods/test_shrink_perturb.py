@@ -11,10 +11,12 @@ import torch
 from forgetmi.core.errors import MethodError
 from forgetmi.core.seeding import derive
 from forgetmi.methods.retrain import Retrain
-from forgetmi.methods.shrink_perturb import ShrinkPerturb, mix
+from forgetmi.methods.short_retrain import ShortRetrain
+from forgetmi.methods.shrink_perturb import ShrinkPerturb
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
+from forgetmi.unlearning.mixture import mix
 
 
 def test_each_value_is_mixed_but_the_gate(small: Any, memorised: ImageText) -> None:
@@ -65,6 +67,19 @@ def test_nothing_of_the_original_and_all_epochs_is_retraining(unlearn: Any) -> N
     ]
     assert len(compared) > 50
     assert all(torch.equal(mixed[name], anew[name]) for name in compared)
+
+
+def test_the_recipe_s_schedule_is_that_of_a_shorter_retraining(unlearn: Any) -> None:
+    """With the recipe's warm-up and decay it differs from the constant rate, and is a short retraining at 0."""
+    mixed = unlearn(ShrinkPerturb(keep=0.0, repair_epochs=1, schedule="recipe")).model.state_dict()
+    short = unlearn(ShortRetrain(train_epochs=1, warmup=0.05, decay=0.35)).model.state_dict()
+    constant = unlearn(ShrinkPerturb(keep=0.0, repair_epochs=1)).model.state_dict()
+    compared = [name for name in short if name.endswith("weight") and "gate" not in name]
+    assert len(compared) > 20
+    assert all(torch.equal(mixed[name], short[name]) for name in compared)
+    assert not any(
+        torch.equal(mixed[name], constant[name]) for name in compared if short[name].ndim > 1
+    )
 
 
 def test_the_retained_are_read_once_an_epoch_and_no_one_else(small: Any, unlearn: Any) -> None:

@@ -293,6 +293,9 @@ class Watcher:
         self.moves.append(float((model.img_model.fc1.weight.detach() - self._before).norm()))
         self.rows += batch.row.tolist()
 
+    def after_epoch(self, model, optimiser, done):
+        pass
+
     def state_dict(self):
         return {"moves": self.moves, "rows": self.rows}
 

@@ -171,6 +171,9 @@ class Steps:
         for row in batch.row.tolist():
             self.seen[row] = self.seen.get(row, 0) + 1
 
+    def after_epoch(self, model: Any, optimiser: Any, done: int) -> None:
+        pass
+
     def state_dict(self) -> dict[str, Any]:
         return {"seen": self.seen}
 

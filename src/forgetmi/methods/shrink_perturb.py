@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.net import JOIN, Need, Part
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
+from forgetmi.unlearning.mixture import mix
+from forgetmi.unlearning.schedule import Schedule, scheduled
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class ShrinkPerturb:
 
     Args:
         keep: Share of the original weights, 0 to 1; 0 is a short retraining, 1 plain further training.
-        repair_epochs: Passes over the retain set with the original's recipe at its full learning rate throughout,
-            >= 0; 0 leaves the mixture as it is.
+        repair_epochs: Passes over the retain set with the original's recipe, >= 0; 0 leaves the mixture as it is.
+        schedule: Learning rate of the repair: constant (the full one throughout) or recipe (the recipe's warm-up and
+            decay, over these epochs).
 
     Source: the mixing step of Ash & Adams 2020 (arXiv 1910.08475), who use it to warm-start training; Gaussian noise
     there is a fresh initialisation here, never the original's own. Running batch statistics are mixed in the same
@@ -56,6 +57,7 @@ class ShrinkPerturb:
 
     keep: float = 0.6
     repair_epochs: Epochs = 5
+    schedule: Schedule = "constant"
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep <= 1 or self.repair_epochs < 0:
@@ -75,23 +77,6 @@ class ShrinkPerturb:
         fresh = context.fresh_model(context.fresh_seed)
         mix(student, fresh, keep=self.keep)
 
-        # Repair at the full learning rate throughout.
-        repair = replace(context.recipe, epochs=self.repair_epochs, warmup=0.0, decay=0.0)
+        # Repair with the retained alone.
+        repair = scheduled(context.recipe, epochs=self.repair_epochs, schedule=self.schedule)
         return context.train(student, loaders.retain, recipe=repair, seed=context.fresh_seed)
-
-
-@torch.no_grad()
-def mix(student: NetModule, fresh: NetModule, *, keep: float) -> None:
-    """Set every weight and running statistic but the gate's to ``keep`` x its own + ``(1 - keep)`` x the fresh one's.
-
-    Args:
-        student: Changed in place.
-        fresh: Of the same architecture.
-        keep: 0 to 1.
-    """
-    joining = student.parts().get(JOIN, Part(())).names
-    fresh_values = fresh.state_dict()
-    for name, value in student.state_dict().items():
-        # Counters are no weights, and what joins the embeddings is fitted anew anyway.
-        if value.is_floating_point() and name not in joining:
-            value.mul_(keep).add_(fresh_values[name], alpha=1 - keep)

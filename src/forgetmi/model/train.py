@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.batch import Batch, Epochs, Recorder
+from forgetmi.core.batch import Batch, Epochs, Outputs, Recorder
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.logs import STEP, log_epoch, log_step, measured
 from forgetmi.core.task import Task
 from forgetmi.model.executing import executing
 from forgetmi.model.image_text import parameter_digest
-from forgetmi.model.losses import base_loss, base_loss_names
+from forgetmi.model.losses import BaseLoss, base_loss, base_loss_names
 from forgetmi.model.modes import learning
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.optimiser import training_optimiser
@@ -35,6 +36,9 @@ from forgetmi.model.validate import validate
 logger = logging.getLogger(__name__)
 
 EpochRecord = dict[str, float | None]
+
+# From a batch, the model's outputs for it and the base loss to what is minimised, a scalar
+Objective = Callable[[Batch, Outputs, BaseLoss], Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def fit(
     observers: Sequence[Recorder] = (),
     progress: Callable[[int, int], None] | None = None,
     sharded: bool = False,
+    objective: Objective | None = None,
+    moments: Mapping[str, Any] | None = None,
 ) -> TrainingTrace:
     """Train a model in place, on its own device; it is in eval mode on return. Frozen layers stay as they are.
 
@@ -85,6 +91,8 @@ def fit(
         observers: Called before and after each step; their state is saved to ``resume``, too.
         progress: Called with (epochs done, total number of epochs).
         sharded: Spread the encoders' weights over the processes until the end; see `forgetmi.model.sharding`.
+        objective: What is minimised in place of the base loss.
+        moments: State of the optimiser that the training goes on from; None = it starts anew.
 
     Raises:
         MethodError: The loss is not finite, there are no rows, a batch has a single sample, or observers come with
@@ -101,6 +109,13 @@ def fit(
     if sharded:
         shard(model)
     optimiser = training_optimiser(model, recipe)
+    if moments is not None:
+        # A copy, since an optimiser moves what it is given
+        optimiser.load_state_dict(copy.deepcopy(dict(moments)))
+
+    # Who watches may want the weights that a training begins with
+    for observer in observers:
+        observer.after_epoch(model, optimiser, 0)
 
     # All that changes from epoch to epoch.
     history = _History()
@@ -129,7 +144,10 @@ def fit(
                 seed=seed,
                 task=task,
                 observers=observers,
+                objective=objective,
             )
+            for observer in observers:
+                observer.after_epoch(model, optimiser, epoch + 1)
             record["seconds"] = time.perf_counter() - wall
             record["cpu_seconds"] = time.process_time() - cpu
 
@@ -220,6 +238,7 @@ def _epoch(
     seed: int,
     task: Task,
     observers: Sequence[Recorder],
+    objective: Objective | None,
 ) -> EpochRecord:
     """One pass over the loader; means of the loss and its parts."""
     # The learning rate follows the step's number over the whole training.
@@ -251,7 +270,7 @@ def _epoch(
             optimiser.zero_grad(set_to_none=True)
 
         # Gradients, averaged over the batches of the step.
-        losses = _losses(model, batch, recipe, task=task)
+        losses = _losses(model, batch, recipe, task=task, objective=objective)
         (losses[0] / batches_of_step).backward()
         sums += losses.detach() * len(batch)
         samples += len(batch)
@@ -280,8 +299,10 @@ def _epoch(
     return record
 
 
-def _losses(model: NetModule, batch: Batch, recipe: Recipe, *, task: Task) -> Tensor:
-    """Total loss and its parts, as `base_loss_names` names them."""
+def _losses(
+    model: NetModule, batch: Batch, recipe: Recipe, *, task: Task, objective: Objective | None
+) -> Tensor:
+    """What is minimised and the parts of the base loss, as `base_loss_names` names them."""
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
         outputs = model(batch)
 
@@ -294,6 +315,8 @@ def _losses(model: NetModule, batch: Batch, recipe: Recipe, *, task: Task) -> Te
         task=task,
         ranking_weight=recipe.ranking_weight,
     )
+    if objective is not None:
+        loss = loss._replace(total=objective(batch, outputs, loss))
     return loss.stacked()
 
 

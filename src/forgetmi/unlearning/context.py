@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forgetmi.core.arrays import Ints
+from forgetmi.core.batch import Recorder
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.logs import STEP, log_epoch, log_step
 from forgetmi.core.seeding import derive
@@ -20,7 +22,7 @@ from forgetmi.model.losses import base_loss_names
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
-from forgetmi.model.train import TrainingTrace, fit
+from forgetmi.model.train import Objective, TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable
 
@@ -171,6 +173,11 @@ class Context:
         *,
         recipe: Recipe | None = None,
         seed: int | None = None,
+        rows: Ints | None = None,
+        objective: Objective | None = None,
+        moments: Mapping[str, Any] | None = None,
+        observers: Sequence[Recorder] = (),
+        resumable: bool = True,
     ) -> NetModule:
         """Train a model in place on a set; counts as this method's steps and samples.
 
@@ -179,6 +186,10 @@ class Context:
             loader: The set.
             recipe: How; the original's recipe by default.
             seed: Of order and dropout; the run's by default.
+            rows: Rows of the set, sorted; None = all.
+            objective, moments, observers: See `forgetmi.model.train.fit`.
+            resumable: Whether it saves and reports its progress; a method may do so in one training, its last but for
+                short ones, which are then done again.
         """
         # The original's recipe and the run's seed, unless others are given.
         recipe = recipe or self.recipe
@@ -186,12 +197,15 @@ class Context:
 
         trace = fit(
             model,
-            loader.for_training(recipe.batch_size, seed=seed),
+            loader.for_training(recipe.batch_size, rows=rows, seed=seed),
             recipe,
             seed=seed,
             task=self.task,
-            resume=self.state,
-            progress=self.progress,
+            resume=self.state if resumable else None,
+            progress=self.progress if resumable else None,
+            objective=objective,
+            moments=moments,
+            observers=observers,
         )
         self.count(trace, loader, heads=model.heads)
         return model

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.heads import mean_of, own_heads
 from forgetmi.core.labels import known
@@ -18,13 +19,20 @@ from forgetmi.unlearning.loaders import GuardedLoader
 
 # What is measured; a task says what its loss is, of classes the cross-entropy
 Measure = Literal["error", "cross_entropy"]
+Heads = Literal["image", "all"]
 
 
 @torch.no_grad()
 def per_sample(
-    model: NetModule, loader: GuardedLoader, measure: Measure, *, task: Task
+    model: NetModule,
+    loader: GuardedLoader,
+    measure: Measure,
+    *,
+    task: Task,
+    heads: Heads = "image",
+    rows: Ints | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Error or loss of the image head on each sample of a set whose label is known.
+    """Error or loss on each sample of a set whose label is known, of the image head or averaged over all.
 
     The image head is the one whose predictions are reported; without one it is the mean over all heads.
 
@@ -34,6 +42,8 @@ def per_sample(
         measure: error of classes is 1 where the most probable one is not the label, else 0; cross_entropy, the task's
             loss, is finer.
         task: Of the labels.
+        heads: image or all.
+        rows: Those of the set to be measured; None = all.
 
     Returns:
         Groups of alike labels Int64[n] (the task's), and values Float[n].
@@ -44,13 +54,15 @@ def per_sample(
     values_of = task.error if measure == "error" else task.loss
     groups, values = [], []
     with evaluating(model):
-        for batch in loader.batches(loader.rows):
-            heads = own_heads(model(batch), IMAGE)
+        for batch in loader.batches(loader.rows if rows is None else rows):
+            outputs = model(batch)
+            everyone = list(outputs.logits.values())
+            measured = everyone if heads == "all" else own_heads(outputs, IMAGE)
 
             # Only samples of known label count.
             there = known(batch.label)
             groups.append(task.groups(batch.label)[there])
-            of_heads = [values_of(logits, batch.label) for logits in heads]
+            of_heads = [values_of(logits, batch.label) for logits in measured]
             values.append(mean_of(of_heads)[there])
 
     if not any(map(len, groups)):

@@ -144,6 +144,47 @@ def head_distillation(
     return added(each_head(of_head, student, teacher))
 
 
+def reference_distillation(student: Outputs, references: Outputs, *, task: Task) -> Tensor:
+    """The task's distance of each sample's logits from each reference's, averaged over all pairs, heads added.
+
+    Of classes it is the divergence from the references' mean prediction but for a constant, and has its gradient.
+
+    Args:
+        student: Of n samples.
+        references: Of m other samples, without gradient.
+        task: Of the labels.
+
+    Returns:
+        Scalar, >= 0.
+    """
+
+    def of_head(logits: Tensor, target: Tensor) -> Tensor:
+        # Every sample beside every reference
+        ours = logits.repeat_interleave(len(target), dim=0)
+        theirs = target.detach().repeat(len(logits), 1)
+        return task.distance(ours, theirs)
+
+    return added(each_head(of_head, student, references))
+
+
+def normalised_distance(student: Tensor, target: Tensor) -> Tensor:
+    """Mean squared distance of the two embeddings scaled to length 1, 0 to 4: twice one minus their cosine.
+
+    Args:
+        student, target: Float[n, d] each; the target carries no gradient.
+
+    Returns:
+        Scalar.
+
+    Examples:
+        >>> a, b = torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 0.0], [5.0, 0.0]])
+        >>> float(normalised_distance(a, b))
+        1.0
+    """
+    cosine = torch.nn.functional.cosine_similarity(student, target.detach(), dim=1)
+    return (2 - 2 * cosine).mean()
+
+
 def l1_norm(parameters: Iterable[Tensor]) -> Tensor:
     """Sum of absolute values.
 

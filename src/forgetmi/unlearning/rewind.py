@@ -43,25 +43,26 @@ def rewind(
         student: The model.
         history: Its states, first to last.
         loaders: Forget and validation set, with labels.
-        measure: Of the first head; error moves in steps of one sample, cross_entropy (the task's loss) is finer.
+        measure: Averaged over all heads; error moves in steps of one sample, cross_entropy (the task's loss) is finer.
         task: Of the labels.
 
     Returns:
         Facts for the trace. Rewinding means something where the last state is worse on the forgotten than on
         validation patients.
 
-    Source: SCRUB+R (Kurmanji et al. 2023, arXiv 2302.09880), whose validation set holds the forgotten class alone.
+    Source: SCRUB+R (Kurmanji et al. 2023, arXiv 2302.09880), whose validation set holds the forgotten class alone and
+    whose model has one head. One head alone may be forgotten while another still remembers.
     """
     # The forget set's mean in each state.
     means: list[float] = []
     for state in history.states:
         student.load_state_dict(state)
-        _, values = per_sample(student, loaders.forget, measure, task=task)
+        _, values = per_sample(student, loaders.forget, measure, task=task, heads="all")
         means.append(float(values.double().mean()))
 
     # The last state's mean on validation patients, with the forget set's mix of labels.
-    forget_label, _ = per_sample(student, loaders.forget, measure, task=task)
-    label, values = per_sample(student, loaders.validation, measure, task=task)
+    forget_label, _ = per_sample(student, loaders.forget, measure, task=task, heads="all")
+    label, values = per_sample(student, loaders.validation, measure, task=task, heads="all")
     reference = matched_mean(label, values, forget_label)
 
     # Of equally close states the latest.

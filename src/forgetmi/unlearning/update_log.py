@@ -89,6 +89,9 @@ class UpdateLog:
         self.steps[buckets] = self.steps.get(buckets, 0) + 1
         self._before = None
 
+    def after_epoch(self, model: Any, optimiser: Any, done: int) -> None:
+        """Nothing is kept of an epoch."""
+
     @property
     def sums(self) -> dict[Buckets, Tensor]:
         """The sum of each set of buckets, Float[parameters], read from the disk as it is used."""
