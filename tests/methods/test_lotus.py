@@ -11,7 +11,7 @@ import torch
 from forgetmi.core.batch import Outputs
 from forgetmi.methods.lotus import LoTUS, mean_accuracy
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.tasks import CLASSES
+from forgetmi.model.tasks.classes import CLASSES
 from forgetmi.unlearning.gumbel import gumbel, noisy
 from forgetmi.unlearning.losses import head_distillation
 

@@ -13,7 +13,7 @@ import torch
 from forgetmi.core.batch import Outputs
 from forgetmi.methods.regun import REGUN
 from forgetmi.model.image_text import ImageText, parameter_digest
-from forgetmi.model.tasks import CLASSES
+from forgetmi.model.tasks.classes import CLASSES
 from forgetmi.unlearning.conflicts import projected, without_conflict
 from forgetmi.unlearning.held_out import HeldOut
 from forgetmi.unlearning.loaders import GuardedLoaders
@@ -82,7 +82,7 @@ def test_same_classes_and_nearest_neighbours(small: Any, sets: Any, memorised: I
     validation = small.partition.validation
     records, label = small.prepared.records, small.cohort.label
     teacher = frozen(memorised)
-    everyone = memorised(records.batch(validation))
+    everyone = teacher(records.batch(validation))
 
     def rows_of(goal: Outputs) -> list[int]:
         distance = torch.cdist(goal.image_logits, everyone.image_logits)
@@ -98,7 +98,7 @@ def test_same_classes_and_nearest_neighbours(small: Any, sets: Any, memorised: I
 
     nearest = HeldOut(teacher, loaders, choice="nearest", task=CLASSES, seed=0)
     rows = rows_of(nearest.of(batch, each=1, epoch=0, batch_number=0))
-    own = memorised(batch)
+    own = teacher(batch)
     for number, row in enumerate(rows):
         far: list[float] = []
         for place in range(len(validation)):

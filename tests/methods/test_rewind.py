@@ -70,7 +70,7 @@ def test_from_the_untrained_model_with_all_epochs_it_is_retrain(rewound: Any, tr
 def test_going_on_with_the_moments_is_the_uninterrupted_training(small: Any, trained: Any) -> None:
     """The state after epoch 2, its moments loaded, takes the next step that the training took: without them not."""
     from forgetmi.data.loaders import Loader
-    from forgetmi.model.tasks import training_task
+    from forgetmi.model.tasks.by_name import training_task
     from forgetmi.model.train import fit
 
     rows = small.partition.retain

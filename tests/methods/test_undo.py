@@ -17,7 +17,7 @@ from forgetmi.methods.short_retrain import ShortRetrain
 from forgetmi.methods.undo import Undo
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import BaseLoss
-from forgetmi.model.tasks import CLASSES
+from forgetmi.model.tasks.classes import CLASSES
 from forgetmi.run import workflow
 from forgetmi.unlearning.losses import normalised_distance
 from forgetmi.unlearning.mixture import mix

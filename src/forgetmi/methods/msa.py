@@ -44,7 +44,7 @@ class MSA:
         tune_epochs: Passes of the two tunings, >= 0, at the recipe's full learning rate.
 
     Of all pairs that one is taken with the smallest difference between the loss on the forgotten and that on validation
-    patients of the same mix of labels, plus what the latter is above the original's. No retrained model is asked.
+    patients of the same mix of labels, plus what the latter is above the original's. No retrained model is used.
 
     Source: Rezaei et al. 2025 (arXiv 2506.20941), repository mehrdadsaberi/MSA_unlearning, for language models.
     Deviations: the rule by which alpha and beta are chosen; batch statistics are measured anew on the retained (on four
@@ -149,8 +149,8 @@ class MSA:
             candidate = moved(model, away, towards, alpha=alpha, beta=beta)
             if alpha or beta:
                 measure_statistics(candidate, loaders.retain.batches(few))
-            forgotten, unseen = _losses(candidate, loaders, context)
-            scores.append(abs(forgotten - unseen) + max(0.0, unseen - usual))
+            forgotten, validation = _losses(candidate, loaders, context)
+            scores.append(abs(forgotten - validation) + max(0.0, validation - usual))
         context.facts["pairs tried"] = len(pairs)
         return pairs[min(range(len(pairs)), key=lambda number: scores[number])]
 

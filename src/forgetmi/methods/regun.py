@@ -88,7 +88,7 @@ class REGUN:
         free_but_joining(student)
         optimiser = adamw(student, lr=self.lr, weight_decay=self.weight_decay)
 
-        # What the original says of held-out patients.
+        # The original's outputs for held-out patients.
         forget, retain = loaders.forget, loaders.retain
         held_out = HeldOut(
             frozen(model), loaders, choice=self.choice, task=context.task, seed=context.seed

@@ -65,7 +65,7 @@ class Undo:
         title="UNDO",
         paper="Lee et al., NeurIPS 2025, arXiv 2506.06278",
         summary="A model that begins wholly or mostly anew learns from everyone else's data, and from what the old "
-        "model says about them.",
+        "model predicts for them.",
         reads=frozenset({"retain", "labels", "recipe", "fresh model", "teacher"}),
         reads_signals=True,
         exact=False,
@@ -109,7 +109,7 @@ class Undo:
             student = copy.deepcopy(model)
             mix(student, fresh, keep=1 - self.alpha)
 
-        # What the teacher says of the retained, where it is a goal.
+        # The teacher's outputs for the retained, where they are a goal.
         goal: OutputTable | None = None
         if self.train_epochs and (self.kl or self.embedding):
             goal = outputs_of(teacher, retain, retain.rows, context.cached)

@@ -13,7 +13,7 @@ from forgetmi.unlearning.loaders import GuardedLoader
 
 
 def echo(
-    model: NetModule, trained: GuardedLoader, unseen: GuardedLoader, *, rows: Ints, task: Task
+    model: NetModule, trained: GuardedLoader, never_seen: GuardedLoader, *, rows: Ints, task: Task
 ) -> float:
     """The share of pairs, one trained on and one not, of which the trained one has the smaller loss; 0.5 = no echo.
 
@@ -23,7 +23,7 @@ def echo(
     Args:
         model: In any mode; it is run in eval mode and gets its own mode back.
         trained: The set that the model was trained on, with labels.
-        unseen: A set that it was not trained on, with labels.
+        never_seen: A set that it was not trained on, with labels.
         rows: Those of the trained set to be measured.
         task: Of the labels.
 
@@ -34,7 +34,7 @@ def echo(
         MethodError: No sample has a label, or no two have alike ones.
     """
     group, loss = per_sample(model, trained, "cross_entropy", task=task, heads="all", rows=rows)
-    other_group, other_loss = per_sample(model, unseen, "cross_entropy", task=task, heads="all")
+    other_group, other_loss = per_sample(model, never_seen, "cross_entropy", task=task, heads="all")
     return matched_auc(loss, group, other_loss, other_group)
 
 

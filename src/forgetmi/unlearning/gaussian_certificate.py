@@ -65,7 +65,7 @@ def epsilon_at(mu: float, delta: float) -> float:
 
     Examples:
         >>> round(epsilon_at(2.0, 1e-5), 1)
-        9.9
+        10.0
     """
     if delta_at(mu, 0.0) <= delta:
         return 0.0

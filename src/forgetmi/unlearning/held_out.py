@@ -22,7 +22,7 @@ Choice = Literal["uniform", "classes", "nearest"]
 
 
 class HeldOut:
-    """What a frozen model says of validation patients, and which of them belong to a batch of forgotten ones.
+    """A frozen model's outputs for validation patients, and which of them belong to a batch of forgotten ones.
 
     Args:
         teacher: Frozen; it is run over the validation set once.
