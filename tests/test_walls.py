@@ -21,7 +21,7 @@ FLOORS = (
     ("audit", "cohort", "unlearning"),
     ("methods", "report", "requests"),
     ("run",),
-    ("benchmark", "search"),
+    ("benchmark", "search", "service"),
     ("commands",),
     ("authors_code",),
 )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from forgetmi.model.own_spec import Sizes
     from forgetmi.report.pages import write_report
     from forgetmi.run.workflow import evaluate, predict, prepare, train, unlearn
+    from forgetmi.service.hub import from_pretrained, push_to_hub, save_pretrained
+    from forgetmi.service.saving import save
+    from forgetmi.service.trained_model import Predictions, TrainedModel, load
 
 # Silent until a program that uses the package adds a handler of its own
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -38,6 +41,13 @@ _WHERE = {
     "ForgetRequest": "forgetmi.core.cohort",
     "Partition": "forgetmi.core.partition",
     "Signals": "forgetmi.core.signals",
+    "load": "forgetmi.service.trained_model",
+    "save": "forgetmi.service.saving",
+    "from_pretrained": "forgetmi.service.hub",
+    "push_to_hub": "forgetmi.service.hub",
+    "save_pretrained": "forgetmi.service.hub",
+    "Predictions": "forgetmi.service.trained_model",
+    "TrainedModel": "forgetmi.service.trained_model",
 }
 
 __all__ = [
@@ -47,14 +57,21 @@ __all__ = [
     "ForgetRequest",
     "Outputs",
     "Partition",
+    "Predictions",
     "Signals",
     "Sizes",
+    "TrainedModel",
     "adapt",
     "evaluate",
+    "from_pretrained",
+    "load",
     "load_cohort",
     "partition",
     "predict",
     "prepare",
+    "push_to_hub",
+    "save",
+    "save_pretrained",
     "train",
     "unlearn",
     "write_report",

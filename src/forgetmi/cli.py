@@ -50,6 +50,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "forgetmi.commands.predict:predict",
         "run any checkpoint over any cohort; signals to an .npz",
     ),
+    "export": (
+        "forgetmi.commands.export:export",
+        "a model's prediction as ONNX or torch.export, or the model for the Hugging Face Hub",
+    ),
     "unlearn": (
         "forgetmi.commands.unlearn:unlearn",
         "make a model that forgets, from a checkpoint",

@@ -17,6 +17,7 @@ from forgetmi.core.scores import Failed, Score
 from forgetmi.report import (
     attack_table,
     figures,
+    limits,
     near_duplicates,
     number_text,
     readings,
@@ -89,6 +90,7 @@ def _environment() -> jinja2.Environment:
     # Words and signs
     environment.globals.update(
         many=number_text.many,
+        not_proven=limits.not_proven,
         difference=readings.difference,
         label=readings.label,
         signs={kind: Markup(figures.sign(kind)) for kind in figures.SIGNS},

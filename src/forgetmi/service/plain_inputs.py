@@ -1,0 +1,151 @@
+"""Films and reports as a person has them, made into the batch that a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from forgetmi.core.batch import Batch
+from forgetmi.core.errors import CohortError, Fault, SpecError
+from forgetmi.core.inputs import Inputs, Tokens
+from forgetmi.core.modalities import IMAGE, TEXT
+from forgetmi.data.decode import ImageFault
+from forgetmi.data.film import model_input
+from forgetmi.data.preprocessing import ImagePreprocessing
+from forgetmi.data.tokenizer import Tokenizer
+
+# A path, or an array of grey values (h, w)
+Film: TypeAlias = "str | Path | npt.NDArray[Any]"
+
+# What each modality is called where a person gives it
+ARGUMENTS = {IMAGE: "images", TEXT: "reports"}
+
+
+@dataclass(frozen=True)
+class PlainInputs:
+    """Films and reports of n samples; a model reads those of its modalities.
+
+    Args:
+        images: Paths or arrays; None = the model reads none.
+        reports: Texts; None = the model reads none.
+    """
+
+    images: Sequence[Film] | None = None
+    reports: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images if self.images is not None else self.reports or ())
+
+    def check(self, modalities: Sequence[str]) -> None:
+        """Refuse what does not go together, or is not what a model reads; all faults at once.
+
+        Args:
+            modalities: What the model reads.
+
+        Raises:
+            SpecError: Something is missing, not read, of another length, or no text.
+        """
+        faults = []
+        given = {IMAGE: self.images, TEXT: self.reports}
+
+        # What it reads must be there, and nothing else
+        for modality in modalities:
+            if modality not in ARGUMENTS:
+                do = "Predict a cohort with it instead: forgetmi predict."
+                faults.append(Fault(f"the model reads {modality}, which is not taken here", do=do))
+            elif given[modality] is None:
+                faults.append(Fault("they are missing", where=ARGUMENTS[modality]))
+        for modality, values in given.items():
+            if values is not None and modality not in modalities:
+                faults.append(Fault("the model does not read them", where=ARGUMENTS[modality]))
+
+        # A single text has a length, too, and is no list of reports
+        for modality, values in given.items():
+            if isinstance(values, str | Path):
+                do = "Put it into a list."
+                faults.append(Fault("this is a single one", where=ARGUMENTS[modality], do=do))
+
+        lengths = {len(values) for values in given.values() if values is not None}
+        if not faults and len(lengths) != 1:
+            counts = " and ".join(map(str, sorted(lengths)))
+            faults.append(Fault("there are not as many images as reports", why=counts))
+        if not faults and lengths == {0}:
+            faults.append(Fault("there is nothing to predict"))
+        for number, report in enumerate(self.reports or ()):
+            if not isinstance(report, str):
+                faults.append(Fault("it is no text", where=f"report {number}"))
+        if faults:
+            raise SpecError(faults)
+
+
+def batches(
+    inputs: PlainInputs,
+    *,
+    modalities: Sequence[str],
+    images: ImagePreprocessing,
+    tokenizer: Tokenizer,
+    batch_size: int,
+) -> Iterator[Batch]:
+    """Batches of all samples, in their order, prepared as training prepared its own.
+
+    Args:
+        inputs: The samples, which were checked.
+        modalities: What the model reads.
+        images, tokenizer: Its preprocessing.
+        batch_size: Samples of a batch, >= 1.
+
+    Raises:
+        CohortError: Films of a batch cannot be used; each is named by its place from 0.
+    """
+    for start in range(0, len(inputs), batch_size):
+        rows = range(start, min(start + batch_size, len(inputs)))
+        found: dict[str, Inputs] = {}
+        if IMAGE in modalities:
+            found[IMAGE] = _films(inputs, rows, images)
+        if TEXT in modalities:
+            found[TEXT] = _texts(inputs, rows, tokenizer)
+        yield unlabelled(found, len(rows))
+
+
+def unlabelled(inputs: dict[str, Inputs], samples: Any) -> Batch:
+    """A batch of inputs alone: labels are unknown, and no two samples share a study."""
+    numbers = torch.arange(samples)
+    return Batch(inputs, torch.full_like(numbers, -1), numbers, numbers)
+
+
+def _films(inputs: PlainInputs, rows: range, preprocessing: ImagePreprocessing) -> Tensor:
+    """Float[b, 1, size, size]."""
+    assert inputs.images is not None
+    films, faults = [], []
+    for row in rows:
+        try:
+            films.append(model_input(inputs.images[row], preprocessing))
+        except ImageFault as error:
+            fault = error.fault
+            faults.append(Fault(fault.what, where=f"image {row}", why=fault.why, do=fault.do))
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            faults.append(Fault("the image cannot be read", where=f"image {row}", why=why))
+    if faults:
+        raise CohortError(faults)
+    return torch.from_numpy(np.stack(films))
+
+
+def _texts(inputs: PlainInputs, rows: range, tokenizer: Tokenizer) -> Tokens:
+    """Tokens padded to the longest text."""
+    assert inputs.reports is not None
+    encoded = tokenizer.encode([inputs.reports[row] for row in rows])
+    longest = max(map(len, encoded))
+    ids = np.full((len(encoded), longest), tokenizer.pad, np.int64)
+    mask = np.zeros((len(encoded), longest), np.int64)
+    for place, text in enumerate(encoded):
+        ids[place, : len(text)] = text
+        mask[place, : len(text)] = 1
+    return Tokens(torch.from_numpy(ids), torch.from_numpy(mask))
