@@ -8,6 +8,7 @@ Every command works on it, e.g. (see docs/bring_your_own_model.md):
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,13 +24,25 @@ class FilmAndReport(nn.Module):
 
     def __init__(self, sizes: forgetmi.Sizes) -> None:
         super().__init__()
-        shape = {"image_size": sizes.image, "patch_size": 8, "num_channels": 1}
-        depth = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-        self.film = ViTModel(ViTConfig(**shape, **depth, intermediate_size=64))
-        words = {"vocab_size": sizes.vocabulary, "max_position_embeddings": sizes.longest}
-        self.report = DistilBertModel(
-            DistilBertConfig(**words, dim=32, n_layers=2, n_heads=2, hidden_dim=64)
+        film = ViTConfig(
+            image_size=sizes.image,
+            patch_size=8,
+            num_channels=1,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
         )
+        report = DistilBertConfig(
+            vocab_size=sizes.vocabulary,
+            max_position_embeddings=sizes.longest,
+            dim=32,
+            n_layers=2,
+            n_heads=2,
+            hidden_dim=64,
+        )
+        self.film = ViTModel(film)
+        self.report = DistilBertModel(report)
         self.film_head = nn.Linear(32, sizes.classes)
         self.report_head = nn.Linear(32, sizes.classes)
 
@@ -47,7 +60,7 @@ def embeddings(model: FilmAndReport, batch: forgetmi.Batch) -> dict[str, Tensor]
     return {"image": film, "text": report}
 
 
-def joint(model: FilmAndReport, embeddings: dict[str, Tensor]) -> Tensor:
+def joint(model: FilmAndReport, embeddings: Mapping[str, Tensor]) -> Tensor:
     """One embedding of both, for methods that look at the link between them."""
     return embeddings["image"] * embeddings["text"]
 

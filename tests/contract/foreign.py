@@ -52,6 +52,7 @@ class Ward(nn.Module):
 
     def forward(self, batch: Batch) -> Outputs:
         table = batch.inputs["table"]
+        assert isinstance(table, Tensor)
         missing = table.isnan()
         values = self.values(torch.cat([table.nan_to_num(), missing.to(table)], dim=1))
 

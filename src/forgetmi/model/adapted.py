@@ -322,7 +322,8 @@ def _faults_of_functions(adapter: Adapter) -> list[Fault]:
 def _faults_of_names(module: nn.Module, adapter: Adapter) -> list[Fault]:
     """Names that are not the module's, or name another kind of layer."""
     modules = dict(module.named_modules())
-    named = [("heads", name, nn.Linear) for name in adapter.heads.values()]
+    named: list[tuple[str, str, type[nn.Module]]] = []
+    named += [("heads", name, nn.Linear) for name in adapter.heads.values()]
     for stages in adapter.stages.values():
         named += [("stages", name, nn.Module) for name in stages]
     if adapter.words:
