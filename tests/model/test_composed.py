@@ -293,6 +293,7 @@ def test_a_checkpoint_holds_everything_and_needs_no_folder(
         (("table=table", "table=table"), "table has several towers"),
         (("image=hf_vision",), "no pretrained weights are named"),
         (("smell=table",), "there is no modality 'smell'"),
+        (("image=hf_vision:none",), "the tower's folder cannot be found.*download=true"),
     ],
 )
 def test_towers_that_are_named_wrongly_are_refused(towers: tuple[str, ...], message: str) -> None:

@@ -88,6 +88,8 @@ class DeepClean:
         # Fisher information of both sets, and the weights that it selects.
         forget, _ = squared_gradients(student, loaders.forget, task=context.task, each=self.each)
         retain, _ = squared_gradients(student, loaders.retain, task=context.task, each=self.each)
+        movable = {name for name, weight in student.named_parameters() if weight.requires_grad}
+        retain = {name: values for name, values in retain.items() if name in movable}
         masks = choose(forget, retain, branches(student), share=self.share)
         context.facts["share of weights cleared"] = shares(masks, branches(student))
 

@@ -60,8 +60,8 @@ class Composed(NetModule):
                 self.gate = MultimodalAdaptationGate(spec.width)
 
         for modality, tower in spec.towers:
-            for stage in self._frozen_by_spec(modality, tower.frozen):
-                stage.requires_grad_(False)
+            self._check_frozen(modality, tower.frozen)
+        self._freeze()
 
     @property
     def spec(self) -> ComposedSpec:
@@ -128,11 +128,12 @@ class Composed(NetModule):
         return parts
 
     def stages(self, modality: str) -> tuple[str, ...]:
-        """The tower's stages, its projection and its head; none where the tower names none."""
+        """The tower's stages that may move, its projection and its head; none where the tower names none."""
         inner = self.tower(modality).stages()
         if not inner:
             return ()
-        tower = tuple(f"{_TOWERS}.{modality}.{name}" for name in inner)
+        free = inner[self.spec.tower(modality).frozen :]
+        tower = tuple(f"{_TOWERS}.{modality}.{name}" for name in free)
         head = (f"{_HEADS}.{modality}",) if self.spec.classes else ()
         return (*tower, f"{_PROJECTIONS}.{modality}", *head)
 
@@ -179,6 +180,12 @@ class Composed(NetModule):
             for name, value in fresh.items():
                 if name.startswith(below) or "" in roots:
                     own[name].copy_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Composed:
+        """Let all weights ask for gradients or none; those that the specification freezes never do."""
+        super().requires_grad_(requires_grad)
+        self._freeze()
+        return self
 
     def train(self, mode: bool = True) -> Composed:
         """Set the mode; stages that are frozen stay in eval mode, so that they give the same for the same sample."""
@@ -257,22 +264,24 @@ class Composed(NetModule):
             counts.append(batch.present.get(modality, everywhere).to(total.dtype))
         return total / torch.stack(counts).sum(0).clamp(min=1)[:, None]
 
-    def _frozen_by_spec(self, modality: str, frozen: int) -> list[nn.Module]:
-        """The first stages of a tower, which its specification freezes.
+    def _freeze(self) -> None:
+        """The first stages of each tower, which the specification freezes, ask for no gradients."""
+        for modality, spec in self.spec.towers:
+            tower = self.tower(modality)
+            for name in tower.stages()[: spec.frozen]:
+                tower.get_submodule(name).requires_grad_(False)
 
-        Raises:
-            SpecError: It has not so many, or names none.
-        """
-        names = self.tower(modality).stages()
-        if not 0 <= frozen <= len(names):
+    def _check_frozen(self, modality: str, frozen: int) -> None:
+        """Refuse to freeze more stages than a tower has, or names."""
+        stages = len(self.tower(modality).stages())
+        if not 0 <= frozen <= stages:
             raise SpecError(
                 Fault(
                     f"{frozen} stages of the {modality} tower are to be frozen",
                     where="model.towers",
-                    why=f"it has {len(names)}",
+                    why=f"it has {stages}",
                 )
             )
-        return [self.tower(modality).get_submodule(name) for name in names[:frozen]]
 
     def _is_public(self, modality: str) -> bool:
         """Whether a tower's weights are public ones that never move."""

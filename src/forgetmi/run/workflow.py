@@ -32,6 +32,7 @@ from forgetmi.model.composed import Composed
 from forgetmi.model.executing import executing, in_micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.fit_gate import fit_gate
+from forgetmi.model.frozen_steps import training_prefixes
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
 from forgetmi.model.net_module import NetModule, net_modules
@@ -178,22 +179,27 @@ def train(
     # Encoders and heads learn the labels.
     task = training_task(prepared.cohort.task)
     model = build(prepared.spec, seed=seed).to(device)
-    trace = fit(
-        model,
-        loader,
-        recipe,
-        seed=seed,
-        task=task,
-        validation=validation if len(partition.validation) else None,
-        resume=resume,
-        observers=observers,
-        progress=progress,
-        sharded=distributed.sharded(),
-    )
 
-    # The gate is fitted afterwards, on the same rows; a model of the user's own has none.
-    if isinstance(model, ImageText | Composed):
-        fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
+    # What frozen first stages of towers make of each sample is computed once.
+    every = np.concatenate([rows, partition.validation])
+    prefixes = training_prefixes(model, in_order(prepared.records, every).epoch(0), recipe)
+    with executing(model, prefixes=prefixes):
+        trace = fit(
+            model,
+            loader,
+            recipe,
+            seed=seed,
+            task=task,
+            validation=validation if len(partition.validation) else None,
+            resume=resume,
+            observers=observers,
+            progress=progress,
+            sharded=distributed.sharded(),
+        )
+
+        # The gate is fitted afterwards, on the same rows; a model of the user's own has none.
+        if isinstance(model, ImageText | Composed):
+            fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
     return model, trace
 
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import torch
 
-from forgetmi.core.modalities import TEXT
 from forgetmi.model.composed import Composed
 from forgetmi.model.executing import executing
+from forgetmi.model.frozen_steps import empty_prefixes, fill
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule
-from forgetmi.model.prefix import Prefix, fixed_steps
+from forgetmi.model.prefix import fixed_steps
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.loaders import GuardedLoader
 
@@ -51,13 +51,10 @@ def frozen_prefix(
     # Caching pays off from the second pass on, and only in full precision.
     autocast = torch.is_autocast_enabled(student.device.type)
     pays_off = passes > 1 and limit > 0 and not autocast
-    prefixes: dict[str, Prefix] = {}
-    for name, start in starts.items():
-        if start > 0 and pays_off:
-            prefixes[name] = Prefix(start, of_texts=name == TEXT)
+    prefixes = empty_prefixes(starts) if pays_off else {}
     candidates = tuple(prefixes)
     if prefixes and isinstance(student, ImageText | Composed):
-        _fill(prefixes, student, loader, limit=limit * 2**20)
+        fill(prefixes, student, loader.batches(loader.rows), limit=limit * 2**20)
 
     # What is cached, for the trace.
     size = sum(prefix.size for prefix in prefixes.values())
@@ -69,24 +66,3 @@ def frozen_prefix(
 
     with executing(student, prefixes=prefixes):
         yield
-
-
-@torch.no_grad()
-def _fill(
-    prefixes: dict[str, Prefix],
-    student: ImageText | Composed,
-    loader: GuardedLoader,
-    *,
-    limit: float,
-) -> None:
-    """Run the first steps over the set; what exceeds the limit (bytes) is dropped from ``prefixes``."""
-    for batch in loader.batches(loader.rows):
-        for name, prefix in prefixes.items():
-            prefix.keep(batch, student.encode(batch, name, stop=prefix.start))
-
-        # The larger encoder's part goes first.
-        while sum(prefix.size for prefix in prefixes.values()) > limit:
-            largest = max(prefixes, key=lambda name: prefixes[name].size)
-            del prefixes[largest]
-        if not prefixes:
-            return

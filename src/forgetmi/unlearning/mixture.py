@@ -21,5 +21,9 @@ def mix(student: NetModule, fresh: NetModule, *, keep: float) -> None:
     fresh_values = fresh.state_dict()
     for name, value in student.state_dict().items():
         # Counters are no weights, and what joins the embeddings is fitted anew anyway.
-        if value.is_floating_point() and name not in joining:
+        if not value.is_floating_point() or name in joining:
+            continue
+
+        # What both have in common, such as frozen public weights, stays as it is to the last bit.
+        if not torch.equal(value, fresh_values[name]):
             value.mul_(keep).add_(fresh_values[name], alpha=1 - keep)

@@ -208,4 +208,12 @@ def _folder(source: str, download: bool) -> Path:
     # Imported here: it loads torch and the hub's library
     from forgetmi.model.pretrained import pretrained_directory
 
-    return pretrained_directory(source, download=download)
+    try:
+        return pretrained_directory(source, download=download)
+    except SpecError as error:
+        do = "Name a local folder, or allow download=true."
+        if download:
+            do = "Check the folder or hub id."
+        raise SpecError(
+            Fault("the tower's folder cannot be found", where="model.towers", do=do)
+        ) from error
