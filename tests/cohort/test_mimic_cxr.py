@@ -9,11 +9,13 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forgetmi.cohort.finding_columns import CHEXPERT
 from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.mimic_cxr import MimicCxrCohort
 from forgetmi.cohort.mimic_files import read_all_data
@@ -421,6 +423,43 @@ def test_grades_from_reports(tmp_path: Path, key: Path) -> None:
         cohort.notices[1]
         == "grades were read from the reports: 2 of 4 studies have the split list's, 1 have none"
     )
+
+
+@pytest.mark.parametrize("name", ["chexpert.csv", "negbio.csv.gz"])
+def test_findings_as_mimic_cxr_jpg_publishes_them(tmp_path: Path, key: Path, name: str) -> None:
+    values = {"95000001": "1.0", "95000002": "0.0", "95000003": "-1.0", "95999999": "1.0"}
+    lines = [",".join(("subject_id", "study_id", *CHEXPERT))]
+    for study, value in values.items():
+        cells = [value] * 14
+        cells[CHEXPERT.index("No Finding")] = "" if study == "95000003" else value
+        lines.append(",".join(("90000001", study, *cells)))
+    content = ("\n".join(lines) + "\n").encode()
+    path = tmp_path / f"mimic-cxr-2.0.0-{name}"
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+    base = MimicCxrCohort(
+        split=write_split(tmp_path / "split.csv", [*ROWS[:-1], ROWS[-1].replace(",1,5", ",x,5")]),
+        reports=write_tsv(tmp_path / "all_data.tsv", TSV),
+        images="none",
+        findings=path,
+        key_file=key,
+    )
+    cohort = base.load()
+    assert (cohort.task, cohort.classes) == ("findings", CHEXPERT)
+    edema, none = CHEXPERT.index("Edema"), CHEXPERT.index("No Finding")
+    expected = np.array([1, 0, 0, np.nan, np.nan], np.float32)
+    assert np.array_equal(cohort.label[:, edema], expected, equal_nan=True)
+    # A blank is no "No Finding"; of a study that the table does not have, nothing is known
+    expected = np.array([1, 0, 0, 0, np.nan], np.float32)
+    assert np.array_equal(cohort.label[:, none], expected, equal_nan=True)
+    assert f"4 of 5 rows were found in {path.name} (by study_id)" in cohort.notices
+    assert any("No Finding 1" in one and "absent" in one for one in cohort.notices)
+
+    one = replace(base, uncertain="one", only_findings=("Edema",)).load()
+    assert one.label[:, 0].tolist()[:4] == [1, 0, 0, 1]
+    assert one.classes == ("Edema",)
+    with pytest.raises(CohortError, match="Odema"):
+        replace(base, only_findings=("Odema",)).load()
 
 
 def test_subgroups_from_metadata(tmp_path: Path, key: Path) -> None:

@@ -51,7 +51,7 @@ class FindingRules:
     Args:
         uncertain: -1: ignore = unknown, zero = absent, one = present.
         blank: unknown, or zero = absent.
-        blank_is_absent: Columns in which a blank means absent whatever ``blank`` says.
+        blank_is_absent: Columns in which a blank means absent whatever ``blank`` says, in rows that say anything.
     """
 
     uncertain: Uncertain = "ignore"
@@ -72,6 +72,9 @@ def read_findings(
     Returns:
         Float32[n, f], 1 = present, 0 = absent, NaN = unknown; and a notice for each policy that changed something.
     """
+    # A row in which every cell is blank says nothing, e.g. one that a second table does not have
+    silent = np.all([stripped(cells) == "" for cells in rows.labels.values()], axis=0)
+
     columns, uncertain, blanks = [], {}, {}
     for name, cells in rows.labels.items():
         value, wrong = _values(cells)
@@ -89,8 +92,11 @@ def read_findings(
         is_uncertain, is_blank = value == -1, np.isnan(value) & ~wrong
         uncertain[name], blanks[name] = int(is_uncertain.sum()), int(is_blank.sum())
         value[is_uncertain] = _OF_POLICY[rules.uncertain]
-        if rules.blank == "zero" or name in rules.blank_is_absent:
+        if rules.blank == "zero":
             value[is_blank] = 0.0
+        elif name in rules.blank_is_absent:
+            value[is_blank & ~silent] = 0.0
+            blanks[name] = int((is_blank & ~silent).sum())
         if not len(is_wrong):
             findings.faults.extend(_one_sided(value, name, uncertain[name], blanks[name]))
         columns.append(value)
@@ -122,7 +128,7 @@ def _one_sided(value: Floats, name: str, uncertain: int, blanks: int) -> list[Fa
             f"nobody {missing} the finding",
             where=f"column {name!r}",
             why=f"{uncertain} cells are uncertain (-1) and {blanks} blank",
-            do="Leave the column out of labels, or say what such cells count as "
+            do="Leave the column out, or say what such cells count as "
             "(--cohort.uncertain zero|one, --cohort.blank zero).",
         )
     ]

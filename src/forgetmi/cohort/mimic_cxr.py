@@ -13,7 +13,13 @@ from forgetmi.cohort.archives import is_zip
 from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.edema_labels import GRADES, edema_grade
 from forgetmi.cohort.files import StringTable
-from forgetmi.cohort.finding_columns import CHEXPERT, NO_FINDING, FindingRules, Uncertain
+from forgetmi.cohort.finding_columns import (
+    CHEXPERT,
+    NO_FINDING,
+    FindingRules,
+    Uncertain,
+    column_faults,
+)
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.identity import Identity, Same
 from forgetmi.cohort.joined import looked_up, looked_up_columns, matched
@@ -61,6 +67,8 @@ class MimicCxrCohort:
     findings: Path | None = field(default=None, metadata=LATER)
     """MIMIC-CXR-JPG's label table (mimic-cxr-2.0.0-chexpert.csv or -negbio.csv, also as .csv.gz): its 14 findings are
     the labels then, and every row of the split list is read, whatever its severity."""
+    only_findings: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Columns of that table, where not all 14 are wanted."""
     uncertain: Uncertain = field(default="ignore", metadata=LATER)
     """What -1 counts as in findings: ignore = unknown, zero = absent, one = present. A blank is unknown; in No Finding,
     which is written where nothing else is, it is absent."""
@@ -131,7 +139,8 @@ class MimicCxrCohort:
         # Findings of the label table, or grades of the split list or of the reports
         label, findings = cells[severity], {}
         if self.findings is not None:
-            findings, note = _findings(self.findings, cells["study_id"], identity)
+            names = self.only_findings or CHEXPERT
+            findings, note = _findings(self.findings, names, cells["study_id"], identity)
             notices += (note,)
         elif self.labels == "report":
             label, note = _report_labels(cells["study_id"], text, label)
@@ -251,11 +260,13 @@ def _texts_of_table(path: Path, split_file: str, study: Strings) -> tuple[String
     return np.array(texts, dtype=object), notices
 
 
-def _findings(path: Path, study: Strings, identity: Identity) -> tuple[dict[str, Strings], str]:
-    """Each row's cells of the 14 findings, and how many rows the table has."""
-    return looked_up_columns(
-        path, "study_id", CHEXPERT, study, decimals="decimals" in identity.rules
-    )
+def _findings(
+    path: Path, names: tuple[str, ...], study: Strings, identity: Identity
+) -> tuple[dict[str, Strings], str]:
+    """Each row's cells of the findings, and how many rows the table has."""
+    if faults := column_faults(names):
+        raise CohortError(faults)
+    return looked_up_columns(path, "study_id", names, study, decimals="decimals" in identity.rules)
 
 
 def _has_grade(severity: Strings) -> Flags:

@@ -1,0 +1,151 @@
+"""Labels by the task: findings under each policy, numbers, two classes, none."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forgetmi.cohort.finding_columns import CHEXPERT
+from forgetmi.cohort.table import TableCohort
+from forgetmi.core.errors import CohortError
+
+nan = np.nan
+
+# Edema, Fracture, No Finding of six patients
+CELLS = [
+    ("1.0", "0", ""),
+    ("0.0", "-1", "1"),
+    ("-1.0", "1", ""),
+    ("", "", "1.0"),
+    ("1", "nan", "0"),
+    ("0", "0.0", "-1"),
+]
+NAMES = ("Edema", "Fracture", "No Finding")
+
+
+def table(folder: Path, cells: Any = CELLS, names: tuple[str, ...] = NAMES) -> Path:
+    folder.mkdir(exist_ok=True)
+    lines = [",".join(("patient_id", "study_id", "image_id", "image", "report", *names))]
+    for number, row in enumerate(cells):
+        (folder / f"f{number}.png").write_bytes(b"")
+        line = (f"P{number}", f"s{number}", f"i{number}", f"f{number}.png", f"text {number}", *row)
+        lines.append(",".join(line))
+    path = folder / "cohort.csv"
+    path.write_text("\n".join(lines) + "\n")
+    (folder / "key").write_bytes(bytes(32))
+    return path
+
+
+def read(folder: Path, cells: Any = CELLS, names: tuple[str, ...] = NAMES, **options: Any) -> Any:
+    options.setdefault("labels", names)
+    return TableCohort(table(folder, cells, names), key_file=folder / "key", **options).load()
+
+
+UNCERTAIN = {"ignore": nan, "zero": 0.0, "one": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("uncertain", "blank"), list(itertools.product(UNCERTAIN, ("unknown", "zero")))
+)
+def test_findings_under_each_policy(tmp_path: Path, uncertain: Any, blank: Any) -> None:
+    cohort = read(tmp_path, uncertain=uncertain, blank=blank)
+    u, b = UNCERTAIN[uncertain], {"unknown": nan, "zero": 0.0}[blank]
+    expected = [[1, 0, b], [0, u, 1], [u, 1, b], [b, b, 1], [1, b, 0], [0, 0, u]]
+    assert cohort.task == "findings"
+    assert cohort.classes == NAMES
+    assert cohort.label.dtype == np.float32
+    assert np.array_equal(cohort.label, np.array(expected, np.float32), equal_nan=True)
+
+    words = " ".join(cohort.notices)
+    means = {"ignore": "unknown", "zero": "absent", "one": "present"}[uncertain]
+    counts = "Edema 1, Fracture 1, No Finding 1"
+    assert f"uncertain findings (-1) count as {means}: {counts}" in words
+    verb = "are unknown" if blank == "unknown" else "count as absent"
+    assert f"findings that are blank {verb}: Edema 1, Fracture 2, No Finding 2" in words
+
+
+def test_a_policy_is_part_of_the_digest(tmp_path: Path) -> None:
+    digests = {read(tmp_path, uncertain=one).digest for one in UNCERTAIN}
+    assert len(digests) == 3
+    other = read(tmp_path, names=("Edema", "Fracture", "Other"))
+    assert other.digest not in digests
+
+
+def test_order_of_columns_is_that_of_the_option(tmp_path: Path) -> None:
+    cohort = read(tmp_path, labels=("Fracture", "Edema"))
+    assert cohort.classes == ("Fracture", "Edema")
+    assert cohort.label[0].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "message"),
+    [
+        ([("2", "0", "1"), *CELLS[1:]], {}, "row 1 (line 2), column 'Edema'"),
+        ([("yes", "0", "1"), *CELLS[1:]], {}, "not 1, 0, -1 or blank"),
+        ([("0", *row[1:]) for row in CELLS], {}, "nobody has the finding"),
+        ([("1", *row[1:]) for row in CELLS], {}, "nobody is known to be without"),
+        (CELLS, {"labels": ("Edema", "Edema")}, "named twice"),
+        (CELLS, {"labels": ("Edema", "Odema")}, "Odema"),
+        (CELLS, {"labels": ("Edema", "")}, "a column without a name"),
+        (CELLS, {"labels": (), "task": "findings"}, "no column of findings is named"),
+        (CELLS, {"task": "grades"}, "the task grades has one label"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, cells: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(CohortError) as error:
+        read(tmp_path, cells, **options)
+    assert message in str(error.value)
+    assert "yes" not in str(error.value)
+
+
+def test_a_finding_that_nobody_is_without_may_be_read_with_blanks_as_absent(
+    tmp_path: Path,
+) -> None:
+    cells = [("1", "0"), ("", "1"), ("1", "0")]
+    with pytest.raises(CohortError, match=r"--cohort\.blank zero"):
+        read(tmp_path, cells, ("A", "B"))
+    cohort = read(tmp_path, cells, ("A", "B"), blank="zero")
+    assert cohort.label[:, 0].tolist() == [1.0, 0.0, 1.0]
+
+
+def one(folder: Path, cells: list[str], **options: Any) -> Any:
+    rows = [(cell,) for cell in cells]
+    return read(folder, rows, ("label",), labels=(), **options)
+
+
+def test_a_value_is_a_number_and_minus_one_is_one(tmp_path: Path) -> None:
+    cohort = one(tmp_path, ["-1", "2.5", "", "1e2", "nan", "0"], task="value")
+    expected = np.array([-1, 2.5, nan, 100, nan, 0], np.float32)
+    assert np.array_equal(cohort.label, expected, equal_nan=True)
+    assert cohort.classes == ()
+    assert "2 rows have no known label" in cohort.notices
+    for cells, message in (
+        (["1", "two"], "row 2 (line 3), column 'label'"),
+        (["1", "inf"], "the label is not a number"),
+        (["1_0", "2"], "the label is not a number"),
+        (["3", "3", ""], "all known values are equal"),
+        (["", "nan"], "no value is known"),
+    ):
+        with pytest.raises(CohortError) as error:
+            one(tmp_path, cells, task="value")
+        assert message in str(error.value)
+        assert "two" not in str(error.value)
+
+
+def test_two_classes_and_no_label(tmp_path: Path) -> None:
+    cohort = one(tmp_path, ["0", "1", "-1"], task="binary")
+    assert (cohort.task, cohort.label.tolist()) == ("binary", [0, 1, -1])
+    with pytest.raises(CohortError, match="a binary label has two classes, not 3"):
+        one(tmp_path, ["0", "1", "2"], task="binary")
+
+    pairs = read(tmp_path, [(), ()], (), labels=(), task="pairs")
+    assert (pairs.task, pairs.label.tolist(), pairs.classes) == ("pairs", [0, 0], ())
+
+
+def test_the_published_findings_are_fourteen_in_order() -> None:
+    assert len(CHEXPERT) == 14
+    assert list(CHEXPERT) == sorted(CHEXPERT)
