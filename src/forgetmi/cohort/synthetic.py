@@ -6,13 +6,15 @@ import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from forgetmi.cohort.phantom.image import render, signs_of
+from forgetmi.cohort.finding_columns import CHEXPERT, Blank, Uncertain
+from forgetmi.cohort.phantom.findings import draw_findings
+from forgetmi.cohort.phantom.image import Signs, render, signs_of
 from forgetmi.cohort.phantom.patient import CAUSES, GRADES, Patient, draw_patient, image_count
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.table import TableCohort
@@ -24,22 +26,15 @@ from forgetmi.core.files import default_cache
 from forgetmi.core.partial_files import mode_of_new, unfinished_folder
 from forgetmi.core.ranges import Seed
 from forgetmi.core.seeding import derive
+from forgetmi.core.serialization import LATER
 
 # The files of a cohort
 TABLE, STACK = "cohort.csv", "images.npy"
-# One row per image-report pair; the order of `_patient_rows`
-COLUMNS = (
-    "patient_id",
-    "study_id",
-    "image_id",
-    "image",
-    "report",
-    "label",
-    "split",
-    "sex",
-    "age",
-    "view",
-)
+# One row per image-report pair; the order of `_patient_rows`. Of findings each has a column instead of the label
+BEFORE_LABEL = ("patient_id", "study_id", "image_id", "image", "report")
+AFTER_LABEL = ("split", "sex", "age", "view")
+COLUMNS = (*BEFORE_LABEL, "label", *AFTER_LABEL)
+Task = Literal["grades", "classes", "findings"]
 # A patient's number has six digits
 _MOST_PATIENTS = 1_000_000
 # Age groups: below this age, under this name
@@ -69,10 +64,14 @@ class SyntheticCohort:
     """Root seed; a patient depends on the seed, its own number, the image size and the kind of labels alone."""
     size: int = 64
     """Side of the square images in pixels, 16 to 2048."""
-    task: Literal["grades", "classes"] = "grades"
-    """What the labels are: four grades of edema, or four causes without an order."""
+    task: Task = "grades"
+    """What the labels are: four grades of edema, four causes without an order, or fourteen findings."""
     reference_patients: int = 0
     """Number of additional never-seen patients (split "reference"), 0 to 1,000,000; they change no other patient."""
+    uncertain: Uncertain = field(default="ignore", metadata=LATER)
+    """What -1 counts as in findings: ignore = unknown, zero = absent, one = present."""
+    blank: Blank = field(default="zero", metadata=LATER)
+    """What a finding that is not mentioned counts as: unknown, or zero = absent."""
     cache: Path | None = None
     """Folder to keep generated cohorts in; default: $FORGETMI_CACHE, else forgetmi in the user's cache folder."""
     key_file: Path | None = None
@@ -98,19 +97,34 @@ class SyntheticCohort:
         directory = (self.cache or default_cache()) / COHORTS / digest
         made_once(directory, lambda folder: make_synthetic(folder, **options))
 
-        return synthetic_table(directory, task=self.task, key_file=self.key_file).load()
+        return synthetic_table(
+            directory,
+            task=self.task,
+            key_file=self.key_file,
+            uncertain=self.uncertain,
+            blank=self.blank,
+        ).load()
 
 
 def synthetic_table(
-    directory: Path, *, task: Literal["grades", "classes"] = "grades", key_file: Path | None = None
+    directory: Path,
+    *,
+    task: Task = "grades",
+    key_file: Path | None = None,
+    uncertain: Uncertain = "ignore",
+    blank: Blank = "zero",
 ) -> TableCohort:
-    """How to read what `make_synthetic` wrote."""
+    """How to read what `make_synthetic` wrote; the last two are about findings, see `TableCohort`."""
+    if task == "findings":
+        labels: dict[str, Any] = {"labels": CHEXPERT, "uncertain": uncertain, "blank": blank}
+    else:
+        labels = {"classes": GRADES if task == "grades" else CAUSES}
     return TableCohort(
         path=directory / TABLE,
         split="split",
         subgroups=("sex", "age", "view"),
-        classes=GRADES if task == "grades" else CAUSES,
         task=task,
+        **labels,
         show_images=True,
         key_file=key_file,
         name="synthetic",
@@ -145,9 +159,7 @@ def make_synthetic(
 
     counts = {"patient": patients, "reference": reference_patients}
     with _complete_or_absent(directory) as partial:
-        _write_patients(
-            partial, counts, seed=seed, size=size, ordinal=task == "grades", progress=progress
-        )
+        _write_patients(partial, counts, seed=seed, size=size, task=task, progress=progress)
         readme = _README.format(
             table=TABLE,
             stack=STACK,
@@ -155,7 +167,7 @@ def make_synthetic(
             patients=patients,
             reference=reference_patients,
             seed=seed,
-            kind="ordinal" if task == "grades" else "nominal",
+            kind={"grades": "ordinal", "classes": "nominal"}.get(task, task),
         )
         (partial / "README.md").write_text(readme, encoding="utf-8")
 
@@ -180,7 +192,7 @@ def _write_patients(
     *,
     seed: int,
     size: int,
-    ordinal: bool,
+    task: str,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the stack of images and the table, patient by patient; `counts` is the number of patients of each kind."""
@@ -196,27 +208,53 @@ def _write_patients(
     ):
         np.lib.format.write_array_header_1_0(stack, header)
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
+        labels = CHEXPERT if task == "findings" else ("label",)
+        table.writerow((*BEFORE_LABEL, *labels, *AFTER_LABEL))
 
         first_image = 0
         for done, (kind, number) in enumerate(_numbered(counts), start=1):
-            patient = draw_patient(seed, kind, number, ordinal=ordinal)
+            drawn = _drawn(seed, kind, number, task)
 
             # Independent streams, so that a change of the images changes no report
             film_seed = derive(seed, "synthetic", kind, number, "film")
-            report_seed = derive(seed, "synthetic", kind, number, "report")
-            signs = signs_of(patient, ordinal=ordinal)
-            films = render(patient, signs, size=size, seed=film_seed)
-            reports = write_reports(patient, ordinal=ordinal, seed=report_seed)
+            films = render(drawn.patient, drawn.signs, size=size, seed=film_seed)
 
             # One patient after another, so that memory does not grow
             stack.write(films.tobytes())
-            table.writerows(
-                _patient_rows(patient, kind, number, reports, first_image, ordinal=ordinal)
-            )
+            table.writerows(_patient_rows(drawn, kind, number, first_image))
             first_image += len(films)
             if progress is not None:
                 progress(done, sum(counts.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A generated patient: what the films show, and of each study the report and the label's cells."""
+
+    patient: Patient
+    signs: Signs
+    reports: list[str]
+    labels: list[tuple[str, ...]]
+
+
+def _drawn(seed: int, kind: str, number: int, task: str) -> _Drawn:
+    """One patient of a cohort."""
+    if task == "findings":
+        found = draw_findings(seed, kind, number)
+        cells = [tuple(study[name] for name in CHEXPERT) for study in found.label]
+        return _Drawn(found.patient, found.signs, found.reports, cells)
+
+    ordinal = task == "grades"
+    patient = draw_patient(seed, kind, number, ordinal=ordinal)
+    report_seed = derive(seed, "synthetic", kind, number, "report")
+    reports = write_reports(patient, ordinal=ordinal, seed=report_seed)
+    names = GRADES if ordinal else CAUSES
+    return _Drawn(
+        patient,
+        signs_of(patient, ordinal=ordinal),
+        reports,
+        [(names[label],) for label in patient.label],
+    )
 
 
 def _numbered(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
@@ -226,17 +264,9 @@ def _numbered(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
             yield kind, number
 
 
-def _patient_rows(
-    patient: Patient,
-    kind: str,
-    number: int,
-    reports: list[str],
-    first_image: int,
-    *,
-    ordinal: bool,
-) -> list[tuple[str, ...]]:
+def _patient_rows(drawn: _Drawn, kind: str, number: int, first_image: int) -> list[tuple[str, ...]]:
     """The table's rows of one patient, an image each; `first_image` is where its images begin in the stack."""
-    classes = GRADES if ordinal else CAUSES
+    patient = drawn.patient
 
     # P for patient, R for reference, then the number
     identifier = f"{kind[0].upper()}{number:06d}"
@@ -252,8 +282,8 @@ def _patient_rows(
                 f"{identifier}-S{study:02d}",
                 f"{identifier}-I{image:02d}",
                 f"{STACK}#{first_image + image}",
-                reports[study],
-                classes[patient.label[study]],
+                drawn.reports[study],
+                *drawn.labels[study],
                 "reference" if kind == "reference" else "",
                 "F" if patient.female else "M",
                 age,

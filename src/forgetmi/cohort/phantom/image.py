@@ -24,6 +24,7 @@ UPPER_VESSELS, LOWER_VESSELS, HILA = 0.8, -0.25, 0.10
 SEPTAL, BASAL = 0.09, 0.07
 WINGS, FLUID = 0.22, 0.22
 CONSOLIDATION, HAZE, PNEUMOTHORAX = 0.2, 0.06, 0.16
+ATELECTASIS, THICKENING, FRACTURE = 0.2, 0.2, 0.3
 LOW_NOISE, GRAIN = 0.03, 0.035
 """Standard deviations of the slowly varying and of the pixel noise."""
 
@@ -41,6 +42,9 @@ class Signs:
         haze: A slight veil over both lungs.
         pneumothorax: Air around one lung.
         side: -1 or 1: effusion and pneumothorax on that side only; 0: effusion on both.
+        atelectasis: A band across the lower lungs; None in cohorts without it, as the next two.
+        thickening: A bright rim along the chest wall.
+        fracture: A bright knot at the side of a rib.
     """
 
     congestion: Array
@@ -51,6 +55,9 @@ class Signs:
     haze: Array
     pneumothorax: Array
     side: float = 0.0
+    atelectasis: Array | None = None
+    thickening: Array | None = None
+    fracture: Array | None = None
 
 
 def signs_of(patient: Patient, *, ordinal: bool) -> Signs:
@@ -168,6 +175,20 @@ def _shadow(atlas: Atlas, signs: Signs, image: int, *, portable: bool, place: Ar
         line = np.clip(1 - distance * np.float32(1 / 0.025), 0, 1) * atlas.lung
         on_side = atlas.x * np.float32(signs.side) > 0
         field += (0.5 * line - rim) * on_side * scaled(signs.pneumothorax, PNEUMOTHORAX)
+
+    # Atelectasis: a band across the lower lungs
+    if signs.atelectasis is not None and signs.atelectasis[image] > 0:
+        band = np.exp(-(((atlas.y - np.float32(0.3)) * np.float32(1 / 0.045)) ** 2)) * atlas.lung
+        field += band * scaled(signs.atelectasis, ATELECTASIS)
+
+    # Pleural thickening: a bright rim; a fracture: a bright knot on the other side
+    if signs.thickening is not None and signs.thickening[image] > 0:
+        rim = np.clip(1 - atlas.wall * np.float32(1 / 0.07), 0, 1) * atlas.lung
+        field += rim * scaled(signs.thickening, THICKENING)
+    if signs.fracture is not None and signs.fracture[image] > 0:
+        u = (atlas.x + np.float32(0.6 * signs.side)) * np.float32(1 / 0.07)
+        v = (atlas.y - np.float32(0.1)) * np.float32(1 / 0.05)
+        field += np.exp(-(u * u + v * v)) * scaled(signs.fracture, FRACTURE)
 
     return field
 

@@ -26,7 +26,7 @@ class MakeOptions:
         patients: Number of patients, 1 to 1,000,000.
         seed: Seed of everything in it.
         size: Side of the images, pixels, 16 to 2048.
-        task: What the labels are: four grades of edema, or classes, four named causes.
+        task: What the labels are: four grades of edema; classes, four named causes; or fourteen findings.
         reference_patients: Further patients that are never trained on, for audits.
     """
 
@@ -34,7 +34,7 @@ class MakeOptions:
     patients: int = 270
     seed: Seed = 0
     size: int = 64
-    task: Literal["grades", "classes"] = "grades"
+    task: Literal["grades", "classes", "findings"] = "grades"
     reference_patients: int = 0
 
 
