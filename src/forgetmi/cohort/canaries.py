@@ -19,6 +19,7 @@ from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import CohortError, Fault, PartitionError, SpecError
 from forgetmi.core.files import write_json, write_text
 from forgetmi.core.json_text import read_json
+from forgetmi.core.labels import strata
 from forgetmi.core.partition import Partition
 from forgetmi.core.plain_text import Source, read_text
 from forgetmi.core.seeding import numpy_generator
@@ -135,6 +136,7 @@ def _free_patients(cohort: Cohort) -> dict[str, tuple[int, int]]:
     patient, digests = codes(cohort.patient)
     group = codes(cohort.group)[0]
     study = codes(cohort.study)[0]
+    strata_of_rows = strata(cohort.label)
     members = np.unique(np.stack([group, patient]), axis=1)
     group_size = np.bincount(members[0])
 
@@ -142,7 +144,7 @@ def _free_patients(cohort: Cohort) -> dict[str, tuple[int, int]]:
     free = {}
     for code, digest in enumerate(digests):
         rows = np.flatnonzero(patient == code)
-        label = cohort.label[rows]
+        label = strata_of_rows[rows]
         known = label[label >= 0]
         trainable = np.isin(cohort.split[rows], ("", "train")).all()
         alone = (group_size[group[rows]] == 1).all()

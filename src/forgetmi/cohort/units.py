@@ -10,6 +10,7 @@ from forgetmi.cohort.sampling import Flags, PatientSample, resembling_sample
 from forgetmi.core.arrays import Ints, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, PartitionError
+from forgetmi.core.labels import strata
 
 
 def linked_patients(patient: Ints, group: Ints) -> Ints:
@@ -45,7 +46,7 @@ class Units:
         images: Images of each unit, u.
         patients: Patients of each unit, u.
         studies: Patients of each unit by number of studies, ascending, [u, s].
-        labels: Images of each unit by class, [u, k]; an unknown label is in no class.
+        labels: Images of each unit by class, or by `forgetmi.core.labels.strata`, [u, k]; an unknown label is in none.
     """
 
     unit: Ints
@@ -123,8 +124,8 @@ def units_of(cohort: Cohort, patient: Ints, unit: Ints, pool: Flags) -> Units:
     column = np.unique(study_count, return_inverse=True)[1]
     studies = _crosstab(patient_unit, column, units)
 
-    # Images of each unit by class
-    label = cohort.label[pool]
+    # Images of each unit by class, or what stands for one
+    label = strata(cohort.label)[pool]
     labeled = label >= 0
     labels = _crosstab(row_unit[labeled], label[labeled], units)
 

@@ -9,6 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, SpecError
 
 
@@ -22,7 +26,6 @@ def known(label: Any) -> Any:
         Bool[n], an array or a tensor as the labels are.
 
     Examples:
-        >>> import numpy as np
         >>> known(np.array([2, -1])).tolist()
         [True, False]
         >>> known(np.array([[0.0, np.nan], [np.nan, np.nan]])).tolist()
@@ -36,7 +39,6 @@ def known_cells(label: Any) -> Any:
     """Whether each single label is known, in the shape of the labels: of findings, one by one.
 
     Examples:
-        >>> import numpy as np
         >>> known_cells(np.array([[0.0, np.nan], [np.nan, np.nan]])).tolist()
         [[True, False], [False, False]]
     """
@@ -50,13 +52,39 @@ def all_unknown(label: Any) -> Any:
     """Labels of the same form, all unknown.
 
     Examples:
-        >>> import numpy as np
         >>> all_unknown(np.array([2, 0])).tolist(), all_unknown(np.array([0.5])).tolist()
         ([-1, -1], [nan])
     """
     hidden = label + 0
     hidden[...] = float("nan") if _is_number(label) else -1
     return hidden
+
+
+def strata(label: npt.NDArray[Any]) -> Ints:
+    """Whole numbers by which sets of patients are drawn alike, Int64[n]; -1 = unknown.
+
+    Classes are themselves. Values are divided into quarters of those that are known; of findings their number counts.
+
+    Examples:
+        >>> strata(np.array([2, -1, 0])).tolist()
+        [2, -1, 0]
+        >>> strata(np.array([[1.0, np.nan], [np.nan, np.nan], [1.0, 1.0]])).tolist()
+        [1, -1, 2]
+        >>> strata(np.array([0.5, np.nan, 9.0, 7.0, 8.0])).tolist()
+        [0, -1, 3, 1, 2]
+    """
+    if not _is_number(label):
+        return label
+    there = known(label)
+    if label.ndim == 2:
+        return np.where(there, np.nansum(label, axis=1), -1).astype(np.int64)
+
+    # As many values in each quarter
+    stratum = np.full(len(label), -1, np.int64)
+    if there.any():
+        cuts = np.quantile(label[there], (0.25, 0.5, 0.75))
+        stratum[there] = np.searchsorted(cuts, label[there], side="left")
+    return stratum
 
 
 def _is_number(label: Any) -> bool:
@@ -76,7 +104,6 @@ class Scale:
         deviation: Standard deviation, > 0, likewise.
 
     Examples:
-        >>> import numpy as np
         >>> scale = Scale.fitted(np.array([1.0, 3.0, np.nan]))
         >>> scale.standard(np.array([3.0])).tolist(), scale.units(np.array([-1.0])).tolist()
         ([1.0], [1.0])

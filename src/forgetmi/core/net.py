@@ -52,6 +52,7 @@ Need = Literal[
     "text",
     "convolutions",
     "fresh",
+    "classes",
     "predictions",
     "states",
 ]

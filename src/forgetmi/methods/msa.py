@@ -13,6 +13,7 @@ from torch import Tensor
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, Weight
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.batch_statistics import measure_statistics
@@ -75,6 +76,7 @@ class MSA:
         original=watched(lambda method, task: method.recorder(task), EarlyCheckpoints.load),
         search={"tune_epochs": (1, 3, 6)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     kept: tuple[Epochs, ...] = (2,)
     alpha: tuple[Weight, ...] = (0.25, 0.5, 1.0)

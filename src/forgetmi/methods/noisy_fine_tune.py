@@ -71,7 +71,7 @@ class NoisyFineTune:
         suits="models whose encoders never saw the patients",
         search={"eps": (0.5, 1.0, 4.0), "repair_steps": (100, 300, 1000)},
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"own heads"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"own heads", "predictions"})
 
     c0: Positive = 1.0
     c1: Positive = 1.0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Share, Weight
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.conflicts import without_conflict
@@ -68,6 +69,7 @@ class REGUN:
         own_epochs=True,
         search={"choice": ("uniform", "classes", "nearest"), "lr": (1e-4, 3e-4, 1e-3)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     choice: Choice = "classes"
     references: Draws = 1

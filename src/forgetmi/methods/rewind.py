@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, Share
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.batch_statistics import reset_statistics
@@ -70,6 +71,7 @@ class Rewind:
         original=watched(lambda method, task: method.recorder(task), EarlyCheckpoints.load),
         search={"train_epochs": (4, 6, 8), "decay": (0.35, 0.5)},
     )
+    needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
 
     kept: tuple[Epochs, ...] = (2,)
     largest_echo: Share = 0.60

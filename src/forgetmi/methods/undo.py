@@ -77,7 +77,7 @@ class Undo:
             "train_epochs": (3, 4, 6),
         },
     )
-    needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"fresh", "predictions"})
 
     alpha: Share = 1.0
     temperature: Positive = 2.0

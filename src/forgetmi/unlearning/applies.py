@@ -15,8 +15,9 @@ from forgetmi.model.net_module import NetModule, convolutions
 # Modalities of which noisy copies can be made (`forgetmi.data.noise`)
 WITH_NOISE = (IMAGE, TEXT)
 
-# Tasks whose labels are states, one of several or each present or absent
-OF_STATES = ("classes", "grades", "binary", "findings")
+# Tasks whose label is one of several classes, and those whose labels are states: also each present or absent
+OF_CLASSES = ("classes", "grades", "binary")
+OF_STATES = (*OF_CLASSES, "findings")
 
 
 def applies(method: Any, net: NetModule, task: Task) -> str:
@@ -59,6 +60,12 @@ def check_applies(method: Any, net: NetModule, task: Task) -> None:
 
 def _papers_model(net: NetModule, task: Task) -> str:
     return "" if isinstance(net, ImageText) else "it is written for the paper's own model alone"
+
+
+def _classes(net: NetModule, task: Task) -> str:
+    if task.name in OF_CLASSES:
+        return ""
+    return f"it needs one label of several a sample, and the task is {task.name}"
 
 
 def _predictions(net: NetModule, task: Task) -> str:
@@ -153,6 +160,7 @@ def _fresh(net: NetModule, task: Task) -> str:
 
 _MISSING: dict[Need, Callable[[NetModule, Task], str]] = {
     "paper's model": _papers_model,
+    "classes": _classes,
     "predictions": _predictions,
     "states": _states,
     "text": _text,
