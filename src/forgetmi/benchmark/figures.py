@@ -12,10 +12,12 @@ from forgetmi.benchmark.results import Results
 from forgetmi.benchmark.settings import Setting
 from forgetmi.benchmark.store import Store
 from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.labels import known
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.gaps import FLOOR
-from forgetmi.evaluation.signals import cross_entropy, log_probabilities
+from forgetmi.evaluation.signals import predictions
+from forgetmi.evaluation.tasks import measures_of_labels
 from forgetmi.report import figures, loss_figure, trade_off_figure
 from forgetmi.run.run_data import open_run
 
@@ -53,11 +55,11 @@ def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> 
 
 def _gap(model: Measured) -> Found:
     """Gap to the retrained models; of these themselves their floor."""
-    return model.floor("image") if model.row == FLOOR else model.score("gap", "image", "")
+    return model.floor(model.head) if model.row == FLOOR else model.score("gap", model.head, "")
 
 
 def _auc(model: Measured) -> Found:
-    return model.score("auc", "image", "test")
+    return model.score("auc", model.head, "test")
 
 
 def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Panels:
@@ -117,12 +119,16 @@ def _all_losses(signals: Sequence[Signals], rows: Ints) -> Floats:
 
 
 def _losses(signals: Signals, rows: Ints) -> Floats:
-    """Cross-entropy of the labelled images among some rows (image head), where the logits are finite."""
+    """The loss of the labelled images among some rows (first head), where the logits are finite."""
     chosen = signals.select(rows)
+    if not chosen.logits:
+        return np.empty(0)
+    head, logits = next(iter(chosen.logits.items()))
 
     # Images without a label have no loss
-    usable = (chosen.label >= 0) & np.isfinite(chosen.image_logits).all(1)
+    usable = known(chosen.label) & np.isfinite(logits).all(1)
     chosen = chosen.select(chosen.row[usable])
     if not len(chosen):
         return np.empty(0)
-    return cross_entropy(log_probabilities(chosen, "image"), chosen.label)
+    task = measures_of_labels(chosen.label)
+    return task.loss(predictions(chosen, head, task), chosen.label)

@@ -8,11 +8,12 @@ from functools import partial
 
 from forgetmi.audit.rule import Rule
 from forgetmi.benchmark.measured import Found, Measured, Read
+from forgetmi.benchmark.measured_heads import heads_of_results
 from forgetmi.benchmark.published import Values
 from forgetmi.benchmark.results import DRAWS, FEW, Results, own_original
 from forgetmi.benchmark.settings import Setting
 from forgetmi.core.model_names import ORIGINAL
-from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.evaluation.gaps import FLOOR, GAP_JOINT
 from forgetmi.report.table import (
     COLUMNS,
     PaperTable,
@@ -20,6 +21,7 @@ from forgetmi.report.table import (
     TableRow,
     mark_closest,
 )
+from forgetmi.report.terms import head_name
 
 # Cells without a number
 UNREAD = TableCell(None, reason="not resolvable")
@@ -141,14 +143,13 @@ def _published_cells(values: Values, percents: Sequence[float]) -> tuple[TableCe
 
 def details(results: Results, settings: Sequence[Setting], percent: float) -> PaperTable:
     """Gap and its floor, divergence from the retrained predictions, use, warnings and cost, for one percentage."""
+    heads, joint = heads_of_results(results)
     reads: dict[str, Read] = {
         # Closeness to the retrained models
         "gap": partial(_score, name="gap", on=""),
-        "its floor": lambda model: model.floor("image"),
-        "gap, both heads": partial(_score, name="gap_joint", head="both", on=""),
-        "its floor, both heads": lambda model: model.floor("both"),
-        "JSf image": partial(_score, name="jsf", on="forget"),
-        "JSf text": partial(_score, name="jsf", head="text", on="forget"),
+        "its floor": lambda model: model.floor(model.head),
+        **_joint_reads(joint),
+        **{f"JSf {head}": partial(_score, name="jsf", head=head, on="forget") for head in heads},
         "loss order": partial(_score, name="loss_spearman", on="forget"),
         # Attack, and how often it is wrong
         "sample-MIA": partial(_score, name="sample_mia", on="forget"),
@@ -206,8 +207,19 @@ def times(results: Results, settings: Sequence[Setting]) -> PaperTable:
     return PaperTable(_headings(percents, reads), tuple(rows), note)
 
 
-def _score(model: Measured, *, name: str, on: str, head: str = "image") -> Found:
-    return model.score(name, head, on)
+def _joint_reads(joint: str) -> dict[str, Read]:
+    """The gap of all heads together and its floor; nothing where there is one head."""
+    if not joint:
+        return {}
+    return {
+        f"gap, {head_name(joint)}": partial(_score, name=GAP_JOINT, head=joint, on=""),
+        f"its floor, {head_name(joint)}": lambda model: model.floor(joint),
+    }
+
+
+def _score(model: Measured, *, name: str, on: str, head: str = "") -> Found:
+    """A score of a head, the first one where none is named."""
+    return model.score(name, head or model.head, on)
 
 
 def _brackets(seeds: int) -> str:

@@ -11,7 +11,8 @@ from forgetmi.audit.rule import Rule
 from forgetmi.benchmark.store import Outcome
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
-from forgetmi.evaluation.gaps import FLOOR, stayed
+from forgetmi.evaluation.gaps import FLOOR, GAP, GAP_JOINT, main_head, stayed
+from forgetmi.evaluation.signals import is_together
 
 # The values that a number can have
 POSITIVE = (0.0, float("inf"))
@@ -56,6 +57,11 @@ class Measured:
     evaluation: Evaluation | None
     retraining: float | None
 
+    @property
+    def head(self) -> str:
+        """The head that headline numbers are of."""
+        return main_head(self.evaluation or Evaluation({}))
+
     def score(self, name: str, head: str, on: str) -> Found:
         """One score; of the retrained models their mean."""
         failed = self._missing()
@@ -82,7 +88,7 @@ class Measured:
     def floor(self, head: str) -> Found:
         """The retrained models' own gap."""
         # The floor is a score of the retrained models, stored once
-        name = "gap_floor" if head == "image" else "gap_joint_floor"
+        name = f"{GAP_JOINT if is_together(head) else GAP}_floor"
         score = self._missing() or self._get(FLOOR, name, head, "")
         return Number(score.value, score.interval) if isinstance(score, Score) else score
 
@@ -96,7 +102,7 @@ class Measured:
     def over_forgot(self) -> Found:
         """1 where accuracy on forgotten images is below the retrained models' by the verdict's margin, else 0."""
         # Accuracy is compared with its mean over the retrained models
-        accuracy = self._missing() or self._get(self.model, "accuracy", "image", "forget")
+        accuracy = self._missing() or self._get(self.model, "accuracy", self.head, "forget")
         if isinstance(accuracy, Failed):
             return accuracy
         if accuracy.reference is None:

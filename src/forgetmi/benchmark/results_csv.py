@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from forgetmi.benchmark.measured import Number
+from forgetmi.benchmark.measured_heads import heads_of_results
 from forgetmi.benchmark.results import Results
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.report.table import COLUMNS
@@ -34,6 +36,7 @@ def long_csv(results: Results) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADINGS)
 
+    heads, joint = heads_of_results(results)
     for model in results.models:
         point = [model.row, model.percent, model.draw, model.seed, model.number]
 
@@ -42,7 +45,7 @@ def long_csv(results: Results) -> str:
         if model.outcome is not None and model.row != FLOOR:
             cost = model.outcome.cost.cpu_seconds
 
-        for name, head, on in _scores():
+        for name, head, on in _scores(heads, joint):
             score = model.score(name, head, on)
             if isinstance(score, Number):
                 low, high = score.interval or (None, None)
@@ -53,11 +56,12 @@ def long_csv(results: Results) -> str:
     return buffer.getvalue()
 
 
-def _scores() -> list[tuple[str, str, str]]:
+def _scores(heads: Sequence[str], joint: str) -> list[tuple[str, str, str]]:
     """Name, head and set of every score that is written."""
     # The columns of the paper for each head
     scores = []
-    for head in ("image", "text", "both"):
+    for head in (*heads, *filter(None, (joint,))):
         scores += [(name, head, on) for _, name, on in COLUMNS]
         scores += [("jsf", head, "forget"), ("loss_spearman", head, "forget")]
-    return [*scores, ("gap", "image", ""), ("gap_joint", "both", "")]
+    scores.append(("gap", heads[0], ""))
+    return [*scores, ("gap_joint", joint, "")] if joint else scores

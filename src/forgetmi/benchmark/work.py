@@ -239,6 +239,7 @@ def measure(
         retrained=retrained,
         partition=data.partition,
         task=data.cohort.task,
+        classes=data.cohort.classes,
         seed=point.spec.split_seed or 0,
         resamples=point.spec.resamples,
     )

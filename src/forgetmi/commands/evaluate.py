@@ -61,6 +61,7 @@ def evaluate(argv: Sequence[str]) -> None:
         retrained=[Signals.load(path) for path in options.retrained],
         partition=partition,
         task=cohort.task,
+        classes=cohort.classes,
         seed=spec.seed,
         resamples=spec.resamples,
     )

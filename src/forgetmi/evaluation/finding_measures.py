@@ -80,7 +80,10 @@ class FindingMeasures:
 
     def loss(self, prediction: Floats, label: Labels) -> Floats:
         """Mean binary cross-entropy over the known findings."""
-        return mean_defined(np.logaddexp(0.0, -margins(prediction, label)))
+        margin = margins(prediction, label)
+        unknown = np.isnan(margin)
+        losses = np.logaddexp(0.0, -np.where(unknown, 0.0, margin))
+        return mean_defined(np.where(unknown, np.nan, losses))
 
     def distance(self, first: Floats, second: Floats) -> Floats:
         """Mean Jensen-Shannon divergence of the findings' distributions, known or not."""

@@ -167,3 +167,15 @@ def measures_of(task: str) -> TaskMeasures:
         SpecError: There is no such task.
     """
     return of_name(task, _BY_NAME)
+
+
+def measures_of_labels(label: Labels) -> TaskMeasures:
+    """How labels are measured whose task was not stored: losses and predictions depend on their kind alone.
+
+    Examples:
+        >>> measures_of_labels(np.array([0, 3, -1])).name, measures_of_labels(np.array([0.5])).name
+        ('binary', 'value')
+    """
+    if label.ndim == 2:
+        return _BY_NAME["findings"]
+    return _BY_NAME["value" if label.dtype.kind == "f" else "binary"]

@@ -9,8 +9,8 @@ import numpy as np
 
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import AttackMissing, AttackRow
+from forgetmi.report.channel_words import channel_name
 from forgetmi.report.number_text import percent, plain
-from forgetmi.report.verdict_text import CHANNELS
 
 COMPARABLE = "for comparison with published tables"
 DIRECTIONS = {
@@ -85,7 +85,7 @@ def missing_lines(missing: Sequence[AttackMissing]) -> list[tuple[str, str, str]
     for row in missing:
         names = channels.setdefault((row.title, row.reason), {})
         if row.channel:
-            names[CHANNELS.get(row.channel, "")] = None
+            names[channel_name(row.channel)] = None
 
     return [(title, ", ".join(names), reason) for (title, reason), names in channels.items()]
 

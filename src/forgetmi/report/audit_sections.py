@@ -18,11 +18,11 @@ from forgetmi.report import (
     relearn_figure,
     roc_figure,
 )
+from forgetmi.report.channel_words import head_word, short_channel
 from forgetmi.report.number_text import brief
 from forgetmi.report.relearn_figure import Relearned
 from forgetmi.report.roc_figure import Curve
 from forgetmi.report.svg import ROOM
-from forgetmi.report.verdict_text import HEADS, SHORT
 
 
 def deltas(audit: Audit) -> dict[str, Any] | None:
@@ -36,7 +36,9 @@ def deltas(audit: Audit) -> dict[str, Any] | None:
         if channel.deltas is None:
             continue
         original, unlearned = channel.deltas.original, channel.deltas.unlearned
-        rows.append(figures.DotRow(SHORT[channel.channel], _mark(original), _mark(unlearned), ()))
+        rows.append(
+            figures.DotRow(short_channel(channel.channel), _mark(original), _mark(unlearned), ())
+        )
 
         # What the axis must hold
         for estimate in (original, unlearned):
@@ -82,10 +84,10 @@ def roc_figures(audit: Audit) -> list[dict[str, Any]]:
                 continue
 
             # Its picture and the rates that it is read with
-            picture = roc_figure.roc_panel(f"roc-{name}-{channel}", SHORT[channel], curves)
+            picture = roc_figure.roc_panel(f"roc-{name}-{channel}", short_channel(channel), curves)
             pictures.append(Markup(picture))
             rates = figure_text.without_false_alarm(_without_false_alarm(curves))
-            seen.append(f"{SHORT[channel].lower()} {rates}")
+            seen.append(f"{short_channel(channel).lower()} {rates}")
 
         if pictures:
             shown.append({"title": title, "pictures": pictures, "seen": "; ".join(seen)})
@@ -100,7 +102,7 @@ def relearn_figures(audit: Audit) -> list[dict[str, Any]]:
 
     shown = []
     for (draw, head), curves in groups.items():
-        name = HEADS.get(head, head)
+        name = head_word(head)
         if len(audit.draws) > 1:
             name += f", {brief(audit.draws[draw].name)}"
 

@@ -31,6 +31,7 @@ class CohortSummary:
         images, studies, patients: Counts over the whole cohort.
         classes: Names of the classes, in order.
         notices: What was converted or skipped on reading.
+        task: Name of the labels' task.
     """
 
     name: str
@@ -39,6 +40,7 @@ class CohortSummary:
     patients: int
     classes: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    task: str = "classes"
 
     @classmethod
     def of(cls, cohort: Cohort) -> CohortSummary:
@@ -53,6 +55,7 @@ class CohortSummary:
             patients=len(patients),
             classes=cohort.classes,
             notices=cohort.notices,
+            task=cohort.task,
         )
 
 

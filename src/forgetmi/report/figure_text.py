@@ -14,19 +14,22 @@ NO_LOSS = "No loss could be computed for this head."
 # Evaluation
 
 
-def trade_off(before: float, after: float, retrained: Sequence[float], change: float) -> str:
+def trade_off(
+    before: float, after: float, retrained: Sequence[float], change: float, quality: str = "AUC"
+) -> str:
     """Gap to retraining before and after, and what it cost in use.
 
     Args:
         before, after: Gap of the original and of the unlearned model.
         retrained: Gaps of the retrained models among themselves.
-        change: Change of AUC on never-seen patients.
+        change: Change of quality on never-seen patients.
+        quality: Name of the measure of quality.
     """
     text = f"The gap went from {plain(before, 3)} to {plain(after, 3)}"
     if retrained:
         low, high = plain(min(retrained), 3), plain(max(retrained), 3)
         text += f" (retrained models among themselves: {low} to {high})"
-    return f"{text}, and AUC on never-seen patients changed by {signed(change)}."
+    return f"{text}, and {quality} on never-seen patients changed by {signed(change)}."
 
 
 def losses(shares: Mapping[str, float], models: Mapping[str, int]) -> str:

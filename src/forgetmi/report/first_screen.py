@@ -6,9 +6,10 @@ from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.expectation import expectation, sentences
 from forgetmi.audit.result import Audit
 from forgetmi.core.model_names import is_retrained
+from forgetmi.report.channel_words import channel_name, short_channel
 from forgetmi.report.content import ReportFacts
 from forgetmi.report.number_text import many, plain
-from forgetmi.report.verdict_text import CHANNELS, SHORT, estimate
+from forgetmi.report.verdict_text import estimate
 
 
 def agreement(audit: Audit) -> str:
@@ -20,7 +21,7 @@ def agreement(audit: Audit) -> str:
     # Those that were measured, and how far from retraining they are
     outcome = judged[0].outcome
     measured = {
-        SHORT[channel.channel].lower(): channel.deltas.unlearned
+        short_channel(channel.channel).lower(): channel.deltas.unlearned
         for channel in judged
         if channel.deltas is not None
     }
@@ -35,7 +36,7 @@ def agreement(audit: Audit) -> str:
     # A channel without measurement is not resolvable
     for channel in judged:
         if channel.deltas is None:
-            name = CHANNELS[channel.channel]
+            name = channel_name(channel.channel)
             lines.append(f"{name}: not measured, hence {outcome} ({channel.reason}).")
     return " ".join(lines)
 

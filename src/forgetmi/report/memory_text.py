@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forgetmi.audit.memory_removed import MemoryRemoved
+from forgetmi.report.channel_words import channel_name
 from forgetmi.report.number_text import many, percent
-from forgetmi.report.verdict_text import CHANNELS
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ def memory_lines(memory: Sequence[MemoryRemoved]) -> list[MemoryLine]:
     if len(memory) > 1 and len(reasons) == 1 and "" not in reasons:
         return [MemoryLine("All views", _share(memory[0]), _retrained(()))]
     return [
-        MemoryLine(CHANNELS[one.channel], _share(one), _retrained(one.retrained)) for one in memory
+        MemoryLine(channel_name(one.channel), _share(one), _retrained(one.retrained))
+        for one in memory
     ]
 
 

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from forgetmi.audit.result import Audit
+from forgetmi.core.modalities import JOINT
 from forgetmi.core.model_names import is_retrained
-from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.evaluation.finding_measures import finding_number
+from forgetmi.evaluation.gaps import FLOOR, headline_measures, main_head, single_heads
 from forgetmi.report import (
     attack_table,
     audit_sections,
+    channel_words,
+    finding_sections,
     first_screen,
     memory_text,
     patient_sections,
@@ -23,6 +27,7 @@ from forgetmi.report import (
 )
 from forgetmi.report.content import ReportFacts, Work
 from forgetmi.report.readings import Reading
+from forgetmi.report.terms import head_name, meaning, term
 
 DIGESTS_SHOWN = 3
 
@@ -48,6 +53,9 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
         "request_line": request_text.request_line(facts),
         "replacement": request_text.replacement(facts),
         "letters": request_text.letter_names(named),
+        # What the model was trained with
+        "materials": channel_words.materials(_modalities(facts)),
+        "written_about": channel_words.written_about(_modalities(facts)),
     }
 
     # Without an audit there is no answer
@@ -83,20 +91,23 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
 def officer_values(facts: ReportFacts) -> dict[str, Any]:
     """What the page for who decides says of the numbers, and of the cost to others."""
     # Quality before and after, then distance to retraining
+    quality = _quality(facts)
     sentences = []
     for on in ("forget", "test"):
-        for reading in _read(facts, "auc", on=on, heads=("image",)):
+        for reading in _read(facts, quality[0], on=on, heads=(main_head(facts.evaluation),)):
             sentences.append(score_text.sentence(reading))
     for reading in _read(facts, "gap"):
         sentences.append(score_text.sentence(reading, digits=3))
 
     # Everyone else
-    others = [*_read(facts, "auc", "f1", on="test"), *_read(facts, "auc", "f1", on="retain")]
+    others = [*_read(facts, *quality, on="test"), *_read(facts, *quality, on="retain")]
     harm = facts.audit.harm if facts.audit else ()
     subgroups = [row for row in harm if row.column]
 
     return {
         "tiles": sections.tiles(facts.evaluation),
+        "quality_term": term(quality[0]),
+        "quality_meaning": meaning(quality[0]),
         "sentences": sentences,
         "seen_others": score_text.largest_change(others),
         "utility": [row for row in harm if not row.column],
@@ -108,11 +119,12 @@ def officer_values(facts: ReportFacts) -> dict[str, Any]:
 def measured_values(facts: ReportFacts) -> dict[str, Any]:
     """What the page for who checks shows of the evaluation."""
     # Readings by section
-    withdrawn = _read(facts, "auc", "f1", on="forget")
+    quality = _quality(facts)
+    withdrawn = _read(facts, *quality, on="forget")
     flagged = _read(facts, "sample_mia")
     never_seen = _read(facts, "never_seen_flag_rate")
-    test = _read(facts, "auc", "f1", on="test")
-    retain = _read(facts, "auc", "f1", on="retain")
+    test = _read(facts, *quality, on="test")
+    retain = _read(facts, *quality, on="retain")
     others = [*test, *retain]
 
     # Distances from the original and to the retrained models
@@ -126,7 +138,7 @@ def measured_values(facts: ReportFacts) -> dict[str, Any]:
     ]
 
     # Of the retained patients the figure shows AUC only
-    drawn = [reading for reading in others if reading.on == "test" or reading.name == "auc"]
+    drawn = [reading for reading in others if reading.on == "test" or reading.name == quality[0]]
 
     return {
         "withdrawn": withdrawn,
@@ -143,10 +155,16 @@ def measured_values(facts: ReportFacts) -> dict[str, Any]:
         ),
         "dots_others": sections.dots("dots-others", "Everyone else", drawn),
         "trade_off": sections.trade_off(facts.evaluation),
-        "losses": sections.loss_figures(facts.signals, facts.partition),
-        "paper_table": table.paper_table(facts.evaluation),
+        "losses": sections.loss_figures(facts.signals, facts.partition, facts.cohort.task),
+        "paper_table": table.paper_table(facts.evaluation, head=main_head(facts.evaluation)),
         "to_html": table.to_html,
-        "every": readings.read(facts.evaluation),
+        "every": [
+            reading
+            for reading in readings.read(facts.evaluation)
+            if finding_number(reading.name) is None
+        ],
+        "findings": finding_sections.findings(facts.evaluation, facts.cohort.classes),
+        "main_head": head_name(main_head(facts.evaluation)),
     }
 
 
@@ -180,9 +198,11 @@ def _read(
     facts: ReportFacts,
     *names: str,
     on: str | None = None,
-    heads: Sequence[str] | None = ("image", "text"),
+    heads: Sequence[str] | None = (),
 ) -> list[Reading]:
-    """Readings measure by measure, in the order of the names."""
+    """Readings measure by measure, in the order of the names; () = of each single head, None = of every one."""
+    if heads == ():
+        heads = single_heads(facts.evaluation)
     sets = None if on is None else (on,)
 
     # One measure after another, whatever the order of the evaluation
@@ -190,6 +210,20 @@ def _read(
     for name in names:
         found += readings.read(facts.evaluation, (name,), on=sets, heads=heads)
     return found
+
+
+def _modalities(facts: ReportFacts) -> tuple[str, ...]:
+    """What the model reads: the modalities of its embeddings and heads."""
+    for signals in facts.signals.values():
+        named = dict.fromkeys((*signals.logits, *signals.embedding))
+        return tuple(name for name in named if name != JOINT)
+    return single_heads(facts.evaluation)
+
+
+def _quality(facts: ReportFacts) -> tuple[str, str]:
+    """Names of the two measures of quality of the labels' task."""
+    first, second = headline_measures(facts.evaluation)[:2]
+    return first[0], second[0]
 
 
 def _share_of_retraining(work: Work) -> float | None:

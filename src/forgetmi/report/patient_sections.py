@@ -14,11 +14,11 @@ from forgetmi.audit.rows import HarmRow, PatientRow
 from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.core.arrays import Floats
 from forgetmi.report import figure_text, forest_figure, patient_figure, verdict_text
+from forgetmi.report.channel_words import head_word
 from forgetmi.report.forest_figure import ForestRow
 from forgetmi.report.number_text import brief
 from forgetmi.report.patient_figure import PatientMark
 from forgetmi.report.svg import ROOM
-from forgetmi.report.verdict_text import SHORT
 
 PATIENTS_SHOWN = 40
 GROUPS_SHOWN = 40
@@ -201,7 +201,7 @@ def _seen_in_subgroups(subgroups: Sequence[SubgroupRow]) -> str:
 
 def _harm_row(row: HarmRow, *, name_head: bool) -> ForestRow:
     # All patients are named by head, subgroups by value
-    head = SHORT[row.head].lower()
+    head = head_word(row.head)
     name = head
     if row.column:
         name = _value(row.value)

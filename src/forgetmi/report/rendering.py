@@ -16,6 +16,7 @@ from PIL import Image
 from forgetmi.core.scores import Failed, Score
 from forgetmi.report import (
     attack_table,
+    channel_words,
     figures,
     limits,
     near_duplicates,
@@ -85,6 +86,8 @@ def _environment() -> jinja2.Environment:
         remarks=attack_table.remarks,
         advice=near_duplicates.advice,
         picture=_picture,
+        channel_name=channel_words.channel_name,
+        short_channel=channel_words.short_channel,
     )
 
     # Words and signs
@@ -97,8 +100,7 @@ def _environment() -> jinja2.Environment:
         set_names=SET_NAMES,
         set_uses=SET_USES,
         set_words=terms.SETS,
-        channels=verdict_text.CHANNELS,
-        short_channels=verdict_text.SHORT,
+        columns_of=channel_words.columns_of,
         directions=attack_table.DIRECTIONS,
         answers=verdict_text.ANSWERS,
         examples_shown=EXAMPLES_SHOWN,

@@ -10,33 +10,52 @@ import numpy as np
 from markupsafe import Markup
 
 from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.labels import known
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.core.signals import Signals
-from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
+from forgetmi.core.task import TaskMeasures
+from forgetmi.evaluation.gaps import headline_measures, main_head
+from forgetmi.evaluation.signals import Head, predictions
+from forgetmi.evaluation.tasks import measures_of
 from forgetmi.report import figure_text, figures, loss_figure, readings, trade_off_figure
 from forgetmi.report.readings import Reading
-from forgetmi.report.terms import HEADS, set_name
+from forgetmi.report.terms import head_name, set_name, term
 
 # Tiles of the summary box: measure, set, heading, ends of the strip (None = from 0 to the largest value)
-TILES = (
-    ("auc", "forget", "AUC on withdrawn patients", (0.3, 1.02)),
-    ("sample_mia", "forget", "Withdrawn images flagged as members", (-0.02, 1.02)),
-    ("auc", "test", "AUC on never-seen patients", (0.3, 1.02)),
-    ("gap", "", "Gap to retraining", None),
-)
+Tile = tuple[str, str, str, tuple[float, float] | None]
+
+
+def _tiles(evaluation: Evaluation) -> tuple[Tile, ...]:
+    """Of quality by the first measure of the gap, of membership by its last."""
+    measures = headline_measures(evaluation)
+    quality, membership = measures[0][0], measures[-1][0]
+    spans = {"auc": (0.3, 1.02), "recall_at_1": (-0.02, 1.02)}
+    flagged = "Withdrawn images flagged as members"
+    if membership != "sample_mia":
+        flagged = f"{term(membership)} on withdrawn patients"
+    return (
+        (quality, "forget", f"{term(quality)} on withdrawn patients", spans.get(quality)),
+        (membership, "forget", flagged, (-0.02, 1.02)),
+        (quality, "test", f"{term(quality)} on never-seen patients", spans.get(quality)),
+        ("gap", "", "Gap to retraining", None),
+    )
 
 
 def tiles(evaluation: Evaluation) -> list[dict[str, Any]]:
     """The key numbers of the summary box, each with a strip that places it between original and retrained."""
     shown = []
-    for name, on, heading, span in TILES:
-        for reading in readings.read(evaluation, (name,), on=(on,), heads=("image",)):
+    head = main_head(evaluation)
+    for name, on, heading, span in _tiles(evaluation):
+        for reading in readings.read(evaluation, (name,), on=(on,), heads=(head,)):
             row = _row(reading, heading)
 
             # A gap has no natural end: its axis ends at the largest value
-            strip = figures.strip(f"strip-{name}-{on}", row, span=span or (0, _largest(row) * 1.15))
+            lowest = min(0.0, _smallest(row) * 1.15)
+            strip = figures.strip(
+                f"strip-{name}-{on}", row, span=span or (lowest, _largest(row) * 1.15)
+            )
             shown.append(
                 {
                     "label": heading,
@@ -79,13 +98,30 @@ def dots(
 
     if not rows:
         return None
-    return Markup(figures.dot_panel(name, heading, rows, span=(0, 1)))
+    return Markup(figures.dot_panel(name, heading, rows, span=_span(rows)))
+
+
+def named_dots(name: str, heading: str, shown: Sequence[tuple[str, Reading]]) -> Markup | None:
+    """The dots of a panel whose rows have names of their own; None where nothing was measured.
+
+    Args:
+        name, heading: Of the panel.
+        shown: Names and readings, from top to bottom.
+    """
+    rows = []
+    for label, reading in shown:
+        if reading.retrains or isinstance(reading.unlearned, Score):
+            rows.append(_row(reading, label))
+    if not rows:
+        return None
+    return Markup(figures.dot_panel(name, heading, rows, span=_span(rows)))
 
 
 def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Use for never-seen patients against distance to retraining, and against use for the withdrawn, image head."""
+    """Use for never-seen patients against distance to retraining, and against use for the withdrawn, first head."""
+    quality = headline_measures(evaluation)[0][0]
     by_gap = _points(evaluation, "gap", "")
-    by_use = _points(evaluation, "auc", "forget")
+    by_use = _points(evaluation, quality, "forget")
     model = {point.kind: point for point in by_gap}
     if "original" not in model or "unlearned" not in model:
         return None
@@ -97,7 +133,7 @@ def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
             "Distance to retraining against use",
             by_gap,
             x_label="gap to the retrained models",
-            y_label="AUC on never-seen patients",
+            y_label=f"{term(quality)} on never-seen patients",
         )
     ]
 
@@ -108,8 +144,8 @@ def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
                 "trade-off-forget",
                 "Withdrawn against never-seen",
                 by_use,
-                x_label="AUC on withdrawn patients",
-                y_label="AUC on never-seen patients",
+                x_label=f"{term(quality)} on withdrawn patients",
+                y_label=f"{term(quality)} on never-seen patients",
                 distance=False,
             )
         )
@@ -120,11 +156,18 @@ def trade_off(evaluation: Evaluation) -> dict[str, Any] | None:
         unlearned.x.value,
         [point.x.value for point in by_gap if point.kind == "retrain"],
         unlearned.y.value - original.y.value,
+        term(quality),
     )
-    return {"pictures": [Markup(picture) for picture in pictures], "seen": seen}
+    return {
+        "head": head_name(main_head(evaluation)),
+        "pictures": [Markup(picture) for picture in pictures],
+        "seen": seen,
+    }
 
 
-def loss_figures(signals: Mapping[str, Signals], partition: Partition) -> list[dict[str, Any]]:
+def loss_figures(
+    signals: Mapping[str, Signals], partition: Partition, task: str
+) -> list[dict[str, Any]]:
     """Per head: the panels original, unlearned, retrained, and what they show."""
     # All retrained models together
     groups: dict[str, list[Signals]] = {}
@@ -140,8 +183,10 @@ def loss_figures(signals: Mapping[str, Signals], partition: Partition) -> list[d
     if not shown:
         return []
 
-    heads: tuple[Head, ...] = ("image", "text")
-    return [_loss_figure(head, shown, partition) for head in heads]
+    # Each head that every model has
+    heads = next(iter(shown.values()))[0].logits
+    measures = measures_of(task)
+    return [_loss_figure(head, shown, partition, measures) for head in heads]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,20 +204,23 @@ class _LossPair:
 
 
 def _loss_figure(
-    head: Head, groups: Mapping[str, Sequence[Signals]], partition: Partition
+    head: Head,
+    groups: Mapping[str, Sequence[Signals]],
+    partition: Partition,
+    task: TaskMeasures,
 ) -> dict[str, Any]:
     # Losses of both groups of patients under each kind of model
     pairs: dict[str, _LossPair] = {}
     for kind, models in groups.items():
         pair = _LossPair(
-            withdrawn=np.concatenate([_loss(model, partition.forget, head) for model in models]),
-            never_seen=np.concatenate([_loss(model, partition.holdout, head) for model in models]),
+            withdrawn=_losses(models, partition.forget, head, task),
+            never_seen=_losses(models, partition.holdout, head, task),
         )
         if len(pair.withdrawn) and len(pair.never_seen):
             pairs[kind] = pair
 
     if not pairs:
-        return {"head": HEADS[head], "panels": [], "seen": figure_text.NO_LOSS}
+        return {"head": head_name(head), "panels": [], "seen": figure_text.NO_LOSS}
 
     # One axis for all panels
     losses = []
@@ -200,26 +248,32 @@ def _loss_figure(
         )
 
     seen = figure_text.losses({kind: pair.share for kind, pair in pairs.items()}, count)
-    return {"head": HEADS[head], "panels": panels, "seen": seen}
+    return {"head": head_name(head), "panels": panels, "seen": seen}
 
 
-def _loss(signals: Signals, rows: Ints, head: Head) -> Floats:
-    """Cross-entropy of the labelled images among some rows; images whose logits are not finite are left out."""
+def _losses(models: Sequence[Signals], rows: Ints, head: Head, task: TaskMeasures) -> Floats:
+    """Losses of several models on some rows, one after another."""
+    return np.concatenate([_loss(model, rows, head, task) for model in models])
+
+
+def _loss(signals: Signals, rows: Ints, head: Head, task: TaskMeasures) -> Floats:
+    """The task's loss of the labelled images among some rows; images whose logits are not finite are left out."""
     selected = signals.select(rows)
-    logits = selected.image_logits if head == "image" else selected.text_logits
+    logits = selected.of_head(head)
 
     # A model that diverged has no loss
     finite = np.isfinite(logits).all(1)
-    usable = selected.row[(selected.label >= 0) & finite]
+    usable = selected.row[known(selected.label) & finite]
     if not len(usable):
         return np.empty(0)
 
     selected = selected.select(usable)
-    return cross_entropy(log_probabilities(selected, head), selected.label)
+    return task.loss(predictions(selected, head, task), selected.label)
 
 
 def _points(evaluation: Evaluation, name: str, on: str) -> list[trade_off_figure.ModelPoint]:
-    """Each model by a measure of the image head, and its AUC on never-seen patients."""
+    """Each model by a measure of the first head, and how well that head does on never-seen patients."""
+    head, quality = main_head(evaluation), headline_measures(evaluation)[0][0]
     points = []
     for model in evaluation.scores:
         kind = "retrain" if is_retrained(model) else model
@@ -227,15 +281,15 @@ def _points(evaluation: Evaluation, name: str, on: str) -> list[trade_off_figure
             continue
 
         try:
-            x = evaluation.get(model, name, head="image", on=on)
-            y = evaluation.get(model, "auc", head="image", on="test")
+            x = evaluation.get(model, name, head=head, on=on)
+            y = evaluation.get(model, quality, head=head, on="test")
         except KeyError:
             continue
         if not isinstance(x, Score) or not isinstance(y, Score):
             continue
 
         # A gap's interval would hide the points
-        interval = x.interval if name == "auc" else None
+        interval = x.interval if name == quality else None
         points.append(
             trade_off_figure.ModelPoint(
                 kind=kind,
@@ -265,9 +319,21 @@ def _mark(score: Score | Failed | None) -> figures.Mark | None:
 
 def _largest(row: figures.DotRow) -> float:
     """The largest value of a row; 1 where there is none."""
-    # All values of the row
-    values = []
-    for mark in (row.original, row.unlearned, *row.retrains):
-        if mark is not None:
-            values.append(mark.value)
-    return max(values, default=1)
+    return max(_values(row), default=1)
+
+
+def _smallest(row: figures.DotRow) -> float:
+    """The smallest value of a row; 0 where there is none."""
+    return min(_values(row), default=0)
+
+
+def _values(row: figures.DotRow) -> list[float]:
+    """All values of a row."""
+    marks = (row.original, row.unlearned, *row.retrains)
+    return [mark.value for mark in marks if mark is not None]
+
+
+def _span(rows: Sequence[figures.DotRow]) -> tuple[float, float]:
+    """From 0 to 1, as most measures are; further where one is not, such as an explained variance."""
+    values = [value for row in rows for value in _values(row)]
+    return min(0.0, *values), max(1.0, *values)

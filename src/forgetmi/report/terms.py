@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from forgetmi.evaluation.channels import is_link
+from forgetmi.evaluation.finding_measures import finding_number
+from forgetmi.report.channel_words import channel_name
+
 
 @dataclass(frozen=True)
 class Term:
@@ -17,6 +21,7 @@ _GAP = (
     "Mean difference to the retrained models over five measures (AUC and F1 on withdrawn and on test patients, "
     "membership flag rate). An average: it can be small while single predictions are far off."
 )
+_RECALL = "How often an image’s own report is among so many nearest ones: 1 is always."
 _FLOOR, _LARGEST = "Own gap, mean", "Own gap, largest"
 TERMS = {
     # Quality
@@ -33,6 +38,18 @@ TERMS = {
     "severity_mse": Term(
         "Severity error", "Mean squared error of the expected grade: 0 is perfect."
     ),
+    # Quality of values, and of pairs
+    "r2": Term(
+        "Explained variance",
+        "Share of the values’ variance that is predicted: 0 is guessing the mean.",
+    ),
+    "rank_correlation": Term(
+        "Rank correlation", "Whether predicted and true values have the same order: 1 is the same."
+    ),
+    "mae": Term("Mean error", "Mean absolute error, in the value’s units: 0 is perfect."),
+    "recall_at_1": Term("Recall at 1", _RECALL),
+    "recall_at_5": Term("Recall at 5", _RECALL),
+    "recall_at_10": Term("Recall at 10", _RECALL),
     # Membership
     "sample_mia": Term(
         "Membership flag rate",
@@ -78,8 +95,8 @@ TERMS = {
         "Angle to the original", "One minus the cosine of the outputs: 0 is the same direction."
     ),
 }
-# Heads, and sets of patients
-HEADS = {"image": "image head", "text": "report head", "both": "both heads"}
+# Heads that are not called by their modality, and sets of patients
+_HEADS = {"text": "report head", "both": "both heads", "all": "all heads"}
 SETS = {
     "forget": "withdrawn patients",
     "test": "never-seen test patients",
@@ -89,6 +106,9 @@ SETS = {
 
 def term(name: str) -> str:
     """A measure's name for readers; unknown ones without underscores."""
+    number = finding_number(name)
+    if number is not None:
+        return f"AUC of finding {number + 1}"
     if name in TERMS:
         return TERMS[name].label
     return name.replace("_", " ")
@@ -103,7 +123,9 @@ def meaning(name: str) -> str:
 
 def head_name(head: str) -> str:
     """A head for readers."""
-    return HEADS.get(head, head)
+    if head in _HEADS:
+        return _HEADS[head]
+    return channel_name(head).lower() if is_link(head) else f"{head.replace('_', ' ')} head"
 
 
 def set_name(on: str) -> str:

@@ -14,29 +14,13 @@ from forgetmi.audit.delta import DeltaEstimate
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rows import HarmRow, PatientRow, RetainedRisk
 from forgetmi.audit.verdict import ChannelVerdict, Outcome
+from forgetmi.report.channel_words import channel_name, head_word
 from forgetmi.report.number_text import many, plain, signed
 
 NAMED = 10  # patients named by digest in a sentence
 
-# Channels, in full and for narrow columns
-CHANNELS: Mapping[str, str] = {
-    "image": "Radiograph",
-    "text": "Report",
-    "both": "Radiograph and report together",
-    "link": "Link between radiograph and report",
-    "any": "Whichever gives most away",
-}
-SHORT: Mapping[str, str] = {
-    "image": "Radiograph",
-    "text": "Report",
-    "both": "Both together",
-    "link": "Link",
-    "any": "Most telling",
-}
-
-# Heads and measures of a row of harm
-HEADS = {"image": "radiograph", "text": "report", "both": "both together"}
-_METRICS = {"auc": "AUC"}
+# Measures of a row of harm
+_METRICS = {"auc": "AUC", "r2": "explained variance"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +106,7 @@ def channel_lines(audit: Audit) -> list[ChannelLine]:
     for channel in audit.verdict.channels:
         lines.append(
             ChannelLine(
-                name=CHANNELS[channel.channel],
+                name=channel_name(channel.channel),
                 outcome=channel.outcome,
                 style=ANSWERS[channel.outcome].style,
                 words=_words(channel),
@@ -200,7 +184,7 @@ def place(row: HarmRow) -> str:
     """What a row of harm is about."""
     group = f"{row.column}: {row.value or 'unknown'}" if row.column else "everyone"
     metric = _METRICS.get(row.metric, row.metric)
-    head = HEADS.get(row.head, row.head)
+    head = head_word(row.head)
     return f"{group}, {metric}, {head}"
 
 

@@ -192,6 +192,7 @@ def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evalua
             retrained=[*retrained, *references.values()],
             partition=data.partition,
             task=data.cohort.task,
+            classes=data.cohort.classes,
             seed=spec.seed,
             resamples=spec.resamples,
         )

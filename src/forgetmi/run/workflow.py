@@ -331,6 +331,7 @@ def evaluate(
     retrained: Sequence[Signals],
     partition: Partition,
     task: str = "grades",
+    classes: Sequence[str] = (),
     seed: int = 0,
     resamples: int = 1000,
 ) -> Evaluation:
@@ -355,7 +356,9 @@ def evaluate(
     # Retrained models are numbered in the order they come in
     for number, signals in enumerate(retrained):
         models[retrained_name(number)] = signals
-    return suite.evaluate(models, partition, task=task, seed=seed, resamples=resamples)
+    return suite.evaluate(
+        models, partition, task=task, classes=classes, seed=seed, resamples=resamples
+    )
 
 
 def _tokenizer(architecture: Architecture, max_length: int) -> Tokenizer | None:

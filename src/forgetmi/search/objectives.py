@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from forgetmi.core.arrays import Labels
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.modalities import IMAGE, TODAYS_HEADS
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
@@ -20,16 +22,30 @@ from forgetmi.search.rule_names import VALIDATION
 ScoreKey = tuple[str, str, str]
 
 
-def split_objective(text: str) -> ScoreKey:
-    """Name, head and set of a score from NAME:HEAD:SET; the head is the image's where none is given.
+def split_objective(text: str, *, head: str = IMAGE) -> ScoreKey:
+    """Name, head and set of a score from NAME:HEAD:SET.
+
+    Args:
+        text: As it was given.
+        head: Which is meant where none is given.
 
     Examples:
         >>> split_objective("jsf:text:forget"), split_objective("gap")
         (('jsf', 'text', 'forget'), ('gap', 'image', ''))
     """
     name, _, rest = text.partition(":")
-    head, _, on = rest.partition(":")
-    return name, head or "image", on
+    given, _, on = rest.partition(":")
+    return name, given or head, on
+
+
+def objective_of(text: str, spec: RunSpec) -> ScoreKey:
+    """Name, head and set of a score of a run, of its model's first head where none is given."""
+    return split_objective(text, head=heads_of_spec(spec)[0])
+
+
+def heads_of_spec(spec: RunSpec) -> tuple[str, ...]:
+    """The heads of the model that a run makes: one a tower, or those of image and text."""
+    return tuple(tower.partition("=")[0] for tower in spec.model.towers) or TODAYS_HEADS
 
 
 def check_objective(objective: str, spec: RunSpec) -> None:
@@ -38,15 +54,18 @@ def check_objective(objective: str, spec: RunSpec) -> None:
     Raises:
         SpecError: There is none; all are named.
     """
-    wanted = split_objective(objective)
-    always = scores_of("classes")
+    heads = heads_of_spec(spec)
+    wanted = objective_of(objective, spec)
+    always = scores_of("classes", heads)
     if current_name(objective) == VALIDATION or wanted in always:
         return
 
-    # Scores of grades need the cohort, which is read only now
-    of_grades = scores_of("grades") - always
-    if wanted in of_grades and _task(spec.cohort) == "grades":
+    # Scores of other tasks need the cohort, which is read only now
+    of_others = [scores_of(task, heads) - always for task in ("grades", "value", "pairs")]
+    elsewhere = any(wanted in scores for scores in of_others)
+    if elsewhere and wanted in scores_of(_task(spec.cohort), heads):
         return
+    of_grades = of_others[0]
 
     # Every score, for the message
     known = [VALIDATION, *sorted(":".join(key).rstrip(":") for key in always)]
@@ -68,11 +87,12 @@ def _task(cohort: Any) -> str:
 
 
 @cache
-def scores_of(task: str) -> frozenset[ScoreKey]:
+def scores_of(task: str, heads: tuple[str, ...] = TODAYS_HEADS) -> frozenset[ScoreKey]:
     """Name, head and set of every score of an unlearned model: those that an evaluation of three patients lists.
 
     Args:
         task: Name of the cohort's task.
+        heads: Of the model; of pairs, what it embeds.
 
     Examples:
         >>> ("gap", "image", "") in scores_of("classes")
@@ -81,8 +101,11 @@ def scores_of(task: str) -> frozenset[ScoreKey]:
     # Three patients of one image each: forgotten, retained, held out
     rows = np.arange(3)
     names = rows.astype(str)
-    logits = np.zeros((3, 2))
-    signals = Signals.image_text("", "", rows, names, names, rows % 2, logits, logits)
+    label, columns = _labels(task)
+    has_heads = task != "pairs"
+    logits = {head: np.zeros((3, columns)) for head in heads} if has_heads else {}
+    embedding = {} if has_heads else {head: np.ones((3, 2), np.float32) for head in heads}
+    signals = Signals("", "", rows, names, names, label, logits, embedding)
     partition = Partition(
         forget=rows[:1],
         retain=rows[1:2],
@@ -98,3 +121,15 @@ def scores_of(task: str) -> frozenset[ScoreKey]:
     evaluation = suite.evaluate(models, partition, task=task, seed=0, resamples=0)
     scores = evaluation.scores[UNLEARNED]
     return frozenset((score.name, score.head, score.on) for score in scores)
+
+
+def _labels(task: str) -> tuple[Labels, int]:
+    """Labels of three samples, and the columns of logits that predict them."""
+    rows = np.arange(3)
+    if task == "findings":
+        return np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]), 2
+    if task == "value":
+        return rows.astype(np.float64), 1
+    if task == "pairs":
+        return np.zeros(3, np.int64), 0
+    return rows % 2, 2

@@ -10,17 +10,19 @@ import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.core.labels import known
 from forgetmi.core.model_names import ORIGINAL, is_retrained
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Score
 from forgetmi.core.signals import Signals
+from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation import suite
-from forgetmi.evaluation.gaps import stayed
-from forgetmi.evaluation.signals import Head, cross_entropy, log_probabilities
-from forgetmi.evaluation.utility import macro_auc
+from forgetmi.evaluation.gaps import main_head, stayed
+from forgetmi.evaluation.signals import Head, predictions
+from forgetmi.evaluation.statistics import once
+from forgetmi.evaluation.tasks import measures_of
 
-HEADS: tuple[Head, ...] = ("image", "text")
-LARGEST_AUC_LOSS = 0.02  # of validation AUC, either head
+LARGEST_AUC_LOSS = 0.02  # of validation AUC (of values, explained variance), any head
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def against_retrains(
     task: str,
     seed: int,
 ) -> dict[str, SelectionScore | str]:
-    """The rule "retraining": gap to retraining plus mean Jensen-Shannon divergence to it on the forgotten, image head.
+    """The rule "retraining": gap to retraining plus mean Jensen-Shannon divergence to it on the forgotten, first head.
 
     It reads retrained models and test patients, so it belongs on cohorts that are never reported.
 
@@ -88,36 +90,38 @@ def validation_rows(partition: Partition) -> Ints:
 
 
 def against_validation(
-    models: Mapping[str, Signals], partition: Partition
+    models: Mapping[str, Signals], partition: Partition, *, task: str = "classes"
 ) -> dict[str, SelectionScore | str]:
     """The rule "validation": the forgotten should be predicted as well as validation patients of the same labels.
 
-    Sum over both heads of the absolute difference between the mean cross-entropy on the forgotten and on validation
-    patients reweighted to the forgotten's labels. A model that loses more than 0.02 of validation AUC in either head is
+    Sum over the heads of the absolute difference between the mean loss on the forgotten and on validation
+    patients reweighted to the forgotten's labels. A model that loses more than 0.02 of validation AUC in any head is
     refused; one that is no nearer than the original did not forget. No retrained model and no test patient is read.
 
     Args:
         models: "original" and the models to score; signals of `validation_rows` suffice.
         partition: Who is in which set; what earlier requests had forgotten is not read.
+        task: Name of the cohort's task.
 
     Returns:
         The score of every model but the original, or why there is none.
 
     Raises:
-        EvaluationError: No class is labelled both among the forgotten and in validation.
+        EvaluationError: No class is labelled both among the forgotten and in validation, or the models have no heads.
     """
+    measures = measures_of(task)
     # What every model is compared with
     original = models[ORIGINAL]
-    original_mismatch = sum(_mismatch(original, partition).values())
-    original_auc = _validation_auc(original, partition)
+    original_mismatch = sum(_mismatch(original, partition, measures).values())
+    original_auc = _validation_auc(original, partition, measures)
 
     def score_of(name: str) -> SelectionScore:
-        mismatch = _mismatch(models[name], partition)
+        mismatch = _mismatch(models[name], partition, measures)
         score = sum(mismatch.values())
 
         # Utility may fall by little only.
-        auc = _validation_auc(models[name], partition)
-        auc_lost = {head: original_auc[head] - auc[head] for head in HEADS}
+        auc = _validation_auc(models[name], partition, measures)
+        auc_lost = {head: original_auc[head] - auc[head] for head in original_auc}
         reasons = []
         for head, loss in auc_lost.items():
             if loss > LARGEST_AUC_LOSS:
@@ -142,21 +146,32 @@ def _or_reason(score_of: Callable[[str], SelectionScore], name: str) -> Selectio
 
 
 def _value(evaluation: Evaluation, model: str, name: str, *, on: str = "") -> float:
-    """One score of the image head."""
+    """One score of the first head."""
     # A score that failed stops this model alone
-    score = evaluation.get(model, name, head="image", on=on)
+    score = evaluation.get(model, name, head=main_head(evaluation), on=on)
     if not isinstance(score, Score):
         raise EvaluationError(Fault(f"{name} cannot be measured", where=model, why=score.reason))
     return score.value
 
 
-def _mismatch(signals: Signals, partition: Partition) -> dict[str, float]:
+def _mismatch(signals: Signals, partition: Partition, task: TaskMeasures) -> dict[str, float]:
     """Per head: |mean loss on the forgotten - mean loss on validation patients with their label shares|."""
+    if not signals.logits:
+        raise EvaluationError(
+            Fault(
+                'the rule "validation" compares what heads predict, and the models have none',
+                do='Choose the rule "retraining".',
+            )
+        )
     forget = _labelled(signals, partition.of_request().forget)
     validation = _labelled(signals, partition.validation)
 
+    # What labels have in common, formed over both sides at once
+    group = task.groups(np.concatenate([forget.label, validation.label]))
+    of_forget, of_validation = group[: len(forget)], group[len(forget) :]
+
     # Only classes that both sides have
-    classes = np.intersect1d(forget.label, validation.label)
+    classes = np.intersect1d(of_forget, of_validation)
     if not len(classes):
         raise EvaluationError(
             Fault(
@@ -164,41 +179,44 @@ def _mismatch(signals: Signals, partition: Partition) -> dict[str, float]:
                 do="Keep more validation patients.",
             )
         )
-    forget = forget.select(forget.row[np.isin(forget.label, classes)])
-    validation = validation.select(validation.row[np.isin(validation.label, classes)])
+    shared, of_both = np.isin(of_forget, classes), np.isin(of_validation, classes)
+    forget, of_forget = forget.select(forget.row[shared]), of_forget[shared]
+    validation, of_validation = validation.select(validation.row[of_both]), of_validation[of_both]
 
     # Validation images weigh so that their labels are distributed as the forgotten's.
     weight_of_class = {}
     for number in classes:
-        share = np.mean(forget.label == number)
-        weight_of_class[number] = share / np.sum(validation.label == number)
-    weight = np.array([weight_of_class[number] for number in validation.label])
+        share = np.mean(of_forget == number)
+        weight_of_class[number] = share / np.sum(of_validation == number)
+    weight = np.array([weight_of_class[number] for number in of_validation])
 
     mismatch: dict[str, float] = {}
-    for head in HEADS:
-        forget_loss = _loss(forget, head).mean()
-        validation_loss = (_loss(validation, head) * weight).sum()
+    for head in signals.logits:
+        forget_loss = _loss(forget, head, task).mean()
+        validation_loss = (_loss(validation, head, task) * weight).sum()
         mismatch[head] = abs(float(forget_loss - validation_loss))
     return mismatch
 
 
-def _loss(signals: Signals, head: Head) -> Floats:
-    return cross_entropy(log_probabilities(signals, head), signals.label)
+def _loss(signals: Signals, head: Head, task: TaskMeasures) -> Floats:
+    return task.loss(predictions(signals, head, task), signals.label)
 
 
-def _validation_auc(signals: Signals, partition: Partition) -> dict[Head, float]:
-    """Per head: macro AUC on the labelled validation images."""
+def _validation_auc(
+    signals: Signals, partition: Partition, task: TaskMeasures
+) -> dict[Head, float]:
+    """Per head: the task's first headline metric, mostly AUC, on the labelled validation images."""
     validation = _labelled(signals, partition.validation)
 
     auc: dict[Head, float] = {}
-    for head in HEADS:
-        probabilities = np.exp(log_probabilities(validation, head))
-        auc[head] = float(macro_auc(probabilities, validation.label)[0])
+    for head in validation.logits:
+        predicted = predictions(validation, head, task)
+        metric = task.score(task.headline[0], predicted, validation.label)
+        auc[head] = float(metric(once(len(validation)))[0])
     return auc
 
 
 def _labelled(signals: Signals, rows: Ints) -> Signals:
     """The signals of those of some rows that have a label."""
-    # Unknown labels are -1
     chosen = signals.select(rows)
-    return chosen.select(chosen.row[chosen.label >= 0])
+    return chosen.select(chosen.row[known(chosen.label)])

@@ -25,7 +25,7 @@ from forgetmi.run.spec import RunSpec, to_plain
 from forgetmi.run.stages import make_model
 from forgetmi.run.unlearn_from import unlearn_from
 from forgetmi.search.former_names import current_name
-from forgetmi.search.objectives import check_objective, split_objective
+from forgetmi.search.objectives import check_objective, objective_of
 from forgetmi.search.rule_names import VALIDATION
 from forgetmi.search.rules import against_validation, validation_rows
 
@@ -71,7 +71,7 @@ def score(
     if by_validation:
         rows = validation_rows(partition)
         unlearned = workflow.predict(prepared=data.prepared, model=done.model, rows=rows)
-        return _validation_score(models[ORIGINAL], unlearned, partition)
+        return _validation_score(models[ORIGINAL], unlearned, partition, data.cohort.task)
 
     unlearned = workflow.predict(prepared=data.prepared, model=done.model, rows=None)
     evaluation = workflow.evaluate(
@@ -85,18 +85,24 @@ def score(
     )
 
     # One score of the evaluation
-    name, head, on = split_objective(objective)
-    result = evaluation.get(UNLEARNED, name, head=head, on=on)
+    name, head, on = objective_of(objective, spec)
+    try:
+        result = evaluation.get(UNLEARNED, name, head=head, on=on)
+    except KeyError:
+        raise MethodError(
+            Fault(f"the task {data.cohort.task} has no score {objective}", where="--objective")
+        ) from None
     if isinstance(result, Failed):
         raise MethodError(Fault(result.reason))
     return result.value, ""
 
 
 def _validation_score(
-    original: Signals, unlearned: Signals, partition: Partition
+    original: Signals, unlearned: Signals, partition: Partition, task: str
 ) -> tuple[float, str]:
     """The score by the rule "validation", and why the model may not be chosen."""
-    results = against_validation({ORIGINAL: original, UNLEARNED: unlearned}, partition)
+    models = {ORIGINAL: original, UNLEARNED: unlearned}
+    results = against_validation(models, partition, task=task)
     result = results[UNLEARNED]
     if isinstance(result, str):
         raise MethodError(Fault(result))

@@ -202,4 +202,4 @@ def _by_rule(
 
     if plan.rule == RETRAINING:
         return against_retrains(models, partition, task=cohort.task, seed=spec.seed)
-    return against_validation(models, partition)
+    return against_validation(models, partition, task=cohort.task)
