@@ -12,7 +12,7 @@ from forgetmi.authors_code.image import PixelNoise
 from forgetmi.authors_code.text_noise import noisy_text
 from forgetmi.core.arrays import Ints
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.data.noise import Images
+from forgetmi.data.noise import Columns, Images
 
 
 @final
@@ -39,6 +39,10 @@ class ReleaseNoise:
     synonyms: Mapping[str, str] = field(repr=False)
     seed: int
     draw: int = 0
+
+    def table(self, values: Columns, deviation: Columns, rows: Ints) -> Columns:
+        """The values as they are: the release has no table."""
+        return values
 
     def images(self, images: Images, rows: Ints) -> Images:
         """Noisy copies of float32[b, 1, h, w] images of the given cohort rows."""

@@ -16,6 +16,12 @@ from forgetmi.cohort.identifiers import Pseudonyms
 from forgetmi.cohort.identity import Identity, canonical_cells, folded_cells, is_missing_text
 from forgetmi.cohort.image_column import read_locators
 from forgetmi.cohort.labels import labels_of_task
+from forgetmi.cohort.measured_columns import (
+    Measured,
+    missing_notices,
+    read_measured,
+    what_is_there,
+)
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.row_checks import Findings, blank, changed_within, repeated, stripped
 from forgetmi.cohort.spelling import spelling_of
@@ -24,6 +30,7 @@ from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.labels import known
+from forgetmi.core.modalities import IMAGE, TABLE, TEXT
 
 
 def build_cohort(
@@ -37,6 +44,7 @@ def build_cohort(
     rules: FindingRules | None = None,
     image_root: Path = Path(),
     show_images: bool = False,
+    missing_allowed: bool = False,
 ) -> Cohort:
     """Check raw rows and turn them into a cohort of keyed digests.
 
@@ -50,6 +58,7 @@ def build_cohort(
         rules: What uncertain and blank findings count as.
         image_root: Folder that relative image paths start from.
         show_images: Whether a report may show example radiographs.
+        missing_allowed: Whether a row may lack its film, its report or all of its measured columns (not everything).
 
     Returns:
         The cohort, in the order of the rows. Its digest covers every column and the class names, but neither the raw
@@ -76,12 +85,17 @@ def build_cohort(
     named = np.where(patient == "", "", patient_digest)
     findings = Findings(rows, named, list(rows.faults))
     _check_identifiers(findings, patient, study, image_id)
+    report = _reports(findings, missing_allowed=missing_allowed)
     _check_spellings(findings, written, _Identifiers(patient, study, image_id, group), identity)
     label, class_names, of_labels = labels_of_task(
         rows, findings, task=task, classes=classes, rules=rules or FindingRules()
     )
     split = read_splits(rows, findings, patient, group)
-    locators = read_locators(rows, findings, image_root)
+    locators = read_locators(rows, findings, image_root, missing_allowed=missing_allowed)
+    measured = read_measured(rows, findings)
+    present = what_is_there(
+        rows, findings, locators, report, measured, missing_allowed=missing_allowed
+    )
     if findings.faults:
         raise CohortError(findings.faults)
 
@@ -98,22 +112,28 @@ def build_cohort(
         image_id=pseudonyms.digests("image", image_id),
         group=units,
         image=locators,
-        report=rows.report,
+        report=report,
         label=label,
         split=split,
         classes=class_names,
         task=task,
         subgroups=rows.subgroups,
         show_images=show_images,
-        digest=_content_digest(rows, identifiers, label, split, class_names, task),
+        digest=_content_digest(rows, identifiers, label, split, class_names, task, measured),
         key_id=pseudonyms.key_id,
         notices=(
             *rows.notices,
             *of_labels,
+            *missing_notices(present),
             *_spelling_notices(rows, written, patient),
             *_notices(rows, label, study, patient),
         ),
         spelling=spelling_of(identity, patient, study, pseudonyms),
+        table=measured.values,
+        table_columns=measured.columns,
+        categorical=measured.categorical,
+        modalities=(IMAGE, TEXT, TABLE) if measured.columns else (IMAGE, TEXT),
+        present=present,
     )
 
 
@@ -177,7 +197,7 @@ def _spelling_notices(rows: RawRows, written: _Identifiers, patient: Strings) ->
 def _check_identifiers(
     findings: Findings, patient: Strings, study: Strings, image_id: Strings
 ) -> None:
-    """Faults of identifiers and reports: blank, repeated, or a study of two patients."""
+    """Faults of identifiers: blank, repeated, or a study of two patients."""
     if len(patient) == 0 and not findings.faults:
         findings.faults.append(Fault("the cohort has no rows"))
 
@@ -185,13 +205,6 @@ def _check_identifiers(
     findings.add(blank(patient), "patient", "the identifier is blank")
     findings.add(blank(study), "study", "the identifier is blank")
     findings.add(blank(image_id), "image_id", "the identifier is blank")
-    without_text = [is_missing_text(report) for report in findings.rows.report]
-    findings.add(
-        np.flatnonzero(without_text),
-        "report",
-        "the report is empty",
-        do="Leave out rows without a report.",
-    )
 
     # Contradictions
     findings.add(
@@ -204,6 +217,21 @@ def _check_identifiers(
         do="Make study identifiers unique across patients.",
         compared=study,
     )
+
+
+def _reports(findings: Findings, *, missing_allowed: bool) -> Strings:
+    """The reports, "" where there is none; a fault for each of these unless they are allowed."""
+    reports = findings.rows.report
+    without_text = np.array([is_missing_text(report) for report in reports], dtype=bool)
+    if missing_allowed:
+        return np.where(without_text, "", reports)
+    findings.add(
+        np.flatnonzero(without_text),
+        "report",
+        "the report is empty",
+        do="Leave out rows without a report, or keep them with --cohort.missing allow.",
+    )
+    return reports
 
 
 def _notices(rows: RawRows, label: Any, study: Strings, patient: Strings) -> tuple[str, ...]:
@@ -239,6 +267,7 @@ def _content_digest(
     split: Strings,
     classes: tuple[str, ...],
     task: str,
+    measured: Measured,
 ) -> str:
     """SHA-256 over the cohort's content; of identifiers only which rows share one, so that no key matters."""
     # A cohort of grades or classes keeps the digest it had when a flag told the two apart
@@ -260,4 +289,9 @@ def _content_digest(
         lengths = [len(text) for text in column]
         content.update(np.array(lengths, "<i8").tobytes())
         content.update("".join(column).encode())
+
+    # What was measured, where something was
+    if measured.values is not None:
+        content.update(repr((measured.columns, measured.categorical)).encode())
+        content.update(measured.values.astype("<f4").tobytes())
     return content.hexdigest()

@@ -32,19 +32,24 @@ def absent_images_allowed() -> Iterator[None]:
         _ABSENT_ALLOWED.reset(token)
 
 
-def read_locators(rows: RawRows, findings: Findings, image_root: Path) -> Strings:
+def read_locators(
+    rows: RawRows, findings: Findings, image_root: Path, *, missing_allowed: bool = False
+) -> Strings:
     """Absolute image locators of n rows, "" without images; a fault for each file that is not there.
 
     Args:
         rows: The raw rows.
         findings: Takes the faults.
         image_root: Folder that relative paths start from.
+        missing_allowed: Whether rows may have no film.
     """
     if rows.image is None:
         return np.full(len(rows.patient), "", dtype=object)
 
     cells = stripped(rows.image)
-    findings.add(blank(cells), "image", "the image is blank", do="Leave out rows without an image.")
+    if not missing_allowed:
+        do = "Leave out rows without an image, or keep them with --cohort.missing allow."
+        findings.add(blank(cells), "image", "the image is blank", do=do)
 
     # Each distinct path once
     root = str(image_root.resolve())

@@ -40,6 +40,8 @@ class RawRows:
         split: n words of `SPLITS`; None = no row has a given set.
         group: n identifiers of what must stay on one side (family, article), blank = the patient; None = no groups.
         subgroups: Column name to n values, blank = unknown.
+        numeric, categorical: Measured columns beside film and report: name to n numbers as text, or n names of
+            categories; blank = missing.
         where: Names the place of the i-th row for messages, e.g. "cohort.csv row 3 (line 9)".
         columns: Role ("patient", "label", ...) to the column's name in the file, where it differs.
         no_split: How the reader can be set to leave the split alone, for messages; "" = it cannot be.
@@ -60,6 +62,8 @@ class RawRows:
     split: Strings | None = None
     group: Strings | None = None
     subgroups: Mapping[str, Strings] = field(default_factory=dict)
+    numeric: Mapping[str, Strings] = field(default_factory=dict)
+    categorical: Mapping[str, Strings] = field(default_factory=dict)
 
     # For messages
     where: Callable[[int], str] = lambda i: f"row {i + 1}"

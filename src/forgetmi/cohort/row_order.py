@@ -34,6 +34,8 @@ def rows_digest(cohort: Cohort) -> str:
         cohort.split,
         *(cohort.subgroups[name] for name in sorted(cohort.subgroups)),
     )
+    if cohort.table is not None:
+        columns += tuple(cohort.table.T)
 
     # Each row by itself, then all of them in the order of their digests
     rows = []

@@ -13,6 +13,7 @@ from forgetmi.cohort.files import read_strings, stem
 from forgetmi.cohort.finding_columns import Blank, FindingRules, Uncertain, column_faults
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.identity import Same, canonical_cells
+from forgetmi.cohort.measured_columns import Missing, measured_faults
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.spelling import read_identity
 from forgetmi.core.arrays import Strings
@@ -63,6 +64,13 @@ class TableCohort:
     """What -1 counts as in findings: ignore = unknown, zero = absent, one = present."""
     blank: Blank = field(default="unknown", metadata=LATER)
     """What a blank finding counts as: unknown, or zero = absent."""
+    numeric: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Columns of numbers that a table tower reads beside film and report: age, vital signs, laboratory values."""
+    categorical: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Columns of names that it reads, e.g. sex; each name becomes a code, in alphabetical order."""
+    missing: Missing = field(default="refuse", metadata=LATER)
+    """Rows without a film, a report or any of the columns above: refuse, or allow = keep them, for models that can do
+    without."""
     show_images: bool = False
     """Whether a report may show example radiographs."""
     same_identifiers: tuple[Same, ...] = field(default=(), metadata=LATER)
@@ -121,12 +129,18 @@ class TableCohort:
                 )
             )
 
+        # Nor what is read beside film and report, which must not say what is to be predicted
+        if faulty := measured_faults(self.numeric, self.categorical, self.labels, column_of):
+            raise CohortError(faulty)
+
         # Columns that are named, or needed in any case, must be there
         optional = {"study", "image_id", "split", "group"}
         if task in ("findings", "pairs"):
             optional.add("label")
         needed = [column for role, column in column_of.items() if column or role not in optional]
-        if missing := table.missing([*needed, *self.labels, *self.subgroups]):
+        if missing := table.missing(
+            [*needed, *self.labels, *self.subgroups, *self.numeric, *self.categorical]
+        ):
             raise CohortError(missing, table.faults)
 
         # Without a column of studies or images each row is one of its own
@@ -152,6 +166,8 @@ class TableCohort:
             split=cells.get("split"),
             group=cells.get("group"),
             subgroups={column: table.columns[column] for column in self.subgroups},
+            numeric={column: table.columns[column] for column in self.numeric},
+            categorical={column: table.columns[column] for column in self.categorical},
             where=table.where,
             columns=column_of,
             faults=table.faults,
@@ -167,6 +183,7 @@ class TableCohort:
             rules=FindingRules(self.uncertain, self.blank),
             image_root=self.image_root or self.path.parent,
             show_images=self.show_images,
+            missing_allowed=self.missing == "allow",
         )
 
     def _task(self) -> str:

@@ -11,7 +11,7 @@ from forgetmi.cohort.row_checks import Findings, stripped
 from forgetmi.core.arrays import Floats, codes
 from forgetmi.core.errors import Fault
 
-_UNKNOWN = frozenset({"", "nan", "none", "na", "n/a", "<na>", "null", "-"})
+UNKNOWN_VALUE = frozenset({"", "nan", "none", "na", "n/a", "<na>", "null", "-"})
 _MOST = 1e30  # beyond it no measurement is meant
 
 
@@ -28,9 +28,9 @@ def read_values(rows: RawRows, findings: Findings) -> Floats:
     code, distinct = codes(stripped(rows.label))
     values, wrong = [], []
     for text in distinct:
-        number = _number(text)
+        number = finite_number(text)
         values.append(np.nan if number is None else number)
-        wrong.append(number is None and text.lower() not in _UNKNOWN)
+        wrong.append(number is None and text.lower() not in UNKNOWN_VALUE)
     value, is_wrong = np.array(values)[code], np.array(wrong, dtype=bool)[code]
 
     findings.add(
@@ -47,9 +47,9 @@ def read_values(rows: RawRows, findings: Findings) -> Floats:
     return value.astype(np.float32)
 
 
-def _number(text: str) -> float | None:
-    """A finite number as digits; None = it is none."""
-    if "_" in text or text.lower() in _UNKNOWN:
+def finite_number(text: str) -> float | None:
+    """A finite number as digits; None = it is none, or a word for a missing one."""
+    if "_" in text or text.lower() in UNKNOWN_VALUE:
         return None
     try:
         number = float(text)

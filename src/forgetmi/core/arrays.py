@@ -10,6 +10,7 @@ import numpy.typing as npt
 Strings = npt.NDArray[np.str_] | npt.NDArray[np.object_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 # Classes, values or findings; `forgetmi.core.labels` says which are known
 Labels = npt.NDArray[Any]

@@ -74,6 +74,14 @@ class Batch:
         """Int64[b, l], where the reports have tokens."""
         return self._text().mask
 
+    def there(self, *modalities: str) -> Tensor:
+        """Bool[b], which samples have all of some modalities; one that is not said to be missing is there."""
+        have = self.row >= 0
+        for modality in modalities:
+            if modality in self.present:
+                have = have & self.present[modality]
+        return have
+
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with each of its tensors changed."""
         inputs: dict[str, Inputs] = {}

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from forgetmi.core.arrays import Labels, Strings, codes, read_only
+import numpy as np
+import numpy.typing as npt
+
+from forgetmi.core.arrays import Flags, Labels, Strings, codes, read_only
 from forgetmi.core.errors import CohortError, Fault
+from forgetmi.core.modalities import IMAGE, TEXT
 
 # Columns with one value a row.
 COLUMNS = ("patient", "study", "image_id", "group", "image", "report", "label", "split")
@@ -53,6 +57,13 @@ class Cohort:
         key_id: Which identifier key made the digests.
         notices: What was converted or skipped on reading, in words, without identifiers.
         spelling: How identifiers were compared.
+        table: Float32[n, c] of measured columns beside film and report, NaN = missing; of categories the codes 0, 1,
+            2, ...; None = there are none.
+        table_columns: Names of the c columns.
+        categorical: Names of those that hold codes of categories.
+        modalities: What the rows have, in order; not each row need have each.
+        present: Modality to Bool[n], whether each row has it; only modalities that some rows lack. A row that lacks one
+            has a neutral input instead: no film (black), an empty report, NaN in every column.
     """
 
     name: str
@@ -72,6 +83,11 @@ class Cohort:
     key_id: str
     notices: tuple[str, ...] = ()
     spelling: Spelling = field(default_factory=Spelling)
+    table: npt.NDArray[np.float32] | None = None
+    table_columns: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = (IMAGE, TEXT)
+    present: Mapping[str, Flags] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Every column has a value for every row, and cannot be written to: rooms share one cohort.
@@ -85,6 +101,14 @@ class Cohort:
 
         subgroups = {key: read_only(values) for key, values in self.subgroups.items()}
         object.__setattr__(self, "subgroups", subgroups)
+
+        # What was measured, and what is missing
+        if self.table is not None:
+            object.__setattr__(self, "table", read_only(self.table))
+            if self.table.shape != (len(self), len(self.table_columns)):
+                raise CohortError(Fault(f"the table has the shape {self.table.shape}"))
+        present = {name: read_only(there) for name, there in self.present.items()}
+        object.__setattr__(self, "present", present)
 
     def __len__(self) -> int:
         return len(self.label)

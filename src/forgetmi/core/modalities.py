@@ -7,6 +7,7 @@ from typing import TypeVar
 
 IMAGE = "image"
 TEXT = "text"
+TABLE = "table"
 
 # The embedding that a model makes of all modalities together
 JOINT = "joint"

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Self, final
 
 import numpy as np
 
-from forgetmi.core.arrays import Ints, Labels, Strings, codes
+from forgetmi.core.arrays import Flags, Ints, Labels, Strings, codes
 from forgetmi.core.batch import Batch
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault, SpecError
 from forgetmi.core.labels import AS_IT_IS, Scale
+from forgetmi.core.modalities import IMAGE, TABLE
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.data.image_store import ImageStore
 from forgetmi.data.library_tokenizer import LibraryTokenizer
-from forgetmi.data.noise import Perturber
+from forgetmi.data.noise import Columns, Perturber, column_deviations
 from forgetmi.data.token_store import TokenStore
 from forgetmi.data.tokenizer import Tokenizer
 
@@ -38,6 +39,9 @@ class SampleStore:
         label: n labels as the cohort has them, values in the units of training.
         study: n codes, equal for images that share a report.
         scale: Of labels that are values.
+        table: Float32[n, c] of measured columns; None = there are none.
+        deviation: Float32[c], of each column of numbers over all rows, the unit of its noise; 0 = of categories.
+        present: Modality to Bool[n], for modalities that some rows lack.
     """
 
     images: ImageStore
@@ -47,6 +51,9 @@ class SampleStore:
     label: Labels
     study: Ints
     scale: Scale = AS_IT_IS
+    table: Columns | None = None
+    deviation: Columns | None = None
+    present: Mapping[str, Flags] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.tokens), len(self.report), len(self.study)}
@@ -87,6 +94,9 @@ class SampleStore:
             label=scale.standard(cohort.label),
             study=codes(cohort.study)[0],
             scale=scale,
+            table=cohort.table,
+            deviation=column_deviations(cohort),
+            present=cohort.present,
         )
 
     def __len__(self) -> int:
@@ -115,6 +125,10 @@ class SampleStore:
             images = perturbation.images(images, rows)
             self._perturb_texts(tokens, rows, perturbation)
 
+            # A film that is not there stays black
+            if IMAGE in self.present:
+                images = images * self.present[IMAGE][rows, None, None, None]
+
         # As long as the longest text; the rest is padding.
         longest = max(map(len, tokens), default=0)
         ids = np.full((len(rows), longest), self.tokenizer.pad, np.int64)
@@ -123,7 +137,7 @@ class SampleStore:
             ids[position, : len(text)] = text
             mask[position, : len(text)] = 1
 
-        return Batch.image_text(
+        batch = Batch.image_text(
             image=torch.from_numpy(images),
             tokens=torch.from_numpy(ids),
             mask=torch.from_numpy(mask),
@@ -131,6 +145,22 @@ class SampleStore:
             study=torch.from_numpy(self.study[rows]),
             row=torch.from_numpy(rows.copy()),
         )
+        if self.table is not None:
+            table = self._measured(rows, perturbation)
+            batch = batch.with_inputs(**{TABLE: torch.from_numpy(table)})
+        if self.present:
+            there = {
+                name: torch.from_numpy(rows_of[rows]) for name, rows_of in self.present.items()
+            }
+            batch = replace(batch, present=there)
+        return batch
+
+    def _measured(self, rows: Ints, perturbation: Perturber | None) -> Columns:
+        """Float32[b, c], the measured columns of some rows."""
+        assert self.table is not None
+        assert self.deviation is not None
+        values = self.table[rows]
+        return values if perturbation is None else perturbation.table(values, self.deviation, rows)
 
     def _perturb_texts(self, tokens: list[Any], rows: Ints, perturbation: Perturber) -> None:
         """Replace the tokens of those reports that the noise changes."""

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetmi.core.arrays import Ints
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import Number, Seed
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.data.text_noise import change_characters, change_words, rearrange
 
 Images = npt.NDArray[np.float32]
+Columns = npt.NDArray[np.float32]
 
 # Default noise of a method that moves forgotten samples towards noisy copies of themselves: mean and standard
 # deviation of the pixel noise in grey values of [0, 1], and probability that a word of a report is changed.
@@ -40,6 +42,8 @@ class Perturber(Protocol):
 
     def texts(self, texts: Sequence[str], rows: Ints) -> list[str]: ...
 
+    def table(self, values: Columns, deviation: Columns, rows: Ints) -> Columns: ...
+
 
 @final
 @dataclass(frozen=True)
@@ -47,11 +51,12 @@ class Perturbation:
     """Which noise a sample gets; with every field at 0 the samples stay bit-identical.
 
     Image: affine change, then Gaussian noise on every pixel, clipped to [0, 1]. Report: order of sentences, then either
-    character or word noise, chosen at random per report.
+    character or word noise, chosen at random per report. Table: Gaussian noise on numbers, none on categories.
 
     Args:
         image_mean: Mean of the pixel noise, in grey values of [0, 1].
-        image_std: Standard deviation of the pixel noise, in grey values, >= 0.
+        image_std: Standard deviation of the pixel noise, in grey values, >= 0; of a table's numbers, in standard
+            deviations of their column.
         text_level: Probability that a word is changed, 0..1.
         rotation: Standard deviation of the rotation, radians, >= 0.
         scale: Standard deviation of the relative change of size, >= 0.
@@ -125,6 +130,23 @@ class Perturbation:
             return list(texts)
         return [self._text(text, int(row)) for text, row in zip(texts, rows, strict=True)]
 
+    def table(self, values: Columns, deviation: Columns, rows: Ints) -> Columns:
+        """Perturb b rows of a table.
+
+        Args:
+            values: float32[b, c], NaN = missing, which stays so; not changed.
+            deviation: float32[c], standard deviation of each column; 0 = it is left alone (categories).
+            rows: Row of each in the cohort.
+        """
+        if not self.image_std:
+            return values
+        noisy = values.copy()
+        for row_values, row in zip(noisy, rows, strict=True):
+            rng = numpy_generator(self.seed, "perturb", "table", self.draw, int(row))
+            noise = rng.standard_normal(len(deviation), dtype=np.float32)
+            row_values += np.float32(self.image_std) * deviation * noise
+        return noisy
+
     def _with_pixel_noise(self, images: Images, rows: Ints) -> Images:
         noise = np.empty_like(images)
         for image_noise, row in zip(noise, rows, strict=True):
@@ -192,6 +214,23 @@ def augmentation(
         seed=seed,
         draw=draw,
     )
+
+
+def column_deviations(cohort: Cohort) -> Columns | None:
+    """The unit of each measured column's noise: its standard deviation over all rows.
+
+    Returns:
+        Float32[c], 0 for categories and where nothing is known; None = nothing was measured.
+    """
+    if cohort.table is None:
+        return None
+    deviation = np.zeros(len(cohort.table_columns), np.float32)
+    for place, name in enumerate(cohort.table_columns):
+        values = cohort.table[:, place]
+        values = values[~np.isnan(values)].astype(np.float64)
+        if name not in cohort.categorical and len(values):
+            deviation[place] = values.std()
+    return deviation
 
 
 def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:

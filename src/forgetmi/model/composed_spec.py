@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.modalities import IMAGE, JOINT, TEXT
+from forgetmi.core.modalities import IMAGE, JOINT, TABLE, TEXT
 from forgetmi.core.printable import quoted
 from forgetmi.core.registry import towers as registry
 from forgetmi.core.serialization import from_plain
 from forgetmi.core.suggest import did_you_mean
-from forgetmi.model.tower_specs.protocol import SERIES, TABLE, TrainingData, number_faults
+from forgetmi.model.tower_specs.protocol import SERIES, TrainingData, number_faults
 
 # What a tower can read of a batch
 MODALITIES = (IMAGE, TEXT, TABLE, SERIES)

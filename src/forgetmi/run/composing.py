@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from forgetmi.core.arrays import Ints
@@ -44,7 +45,11 @@ def composed_spec(
     Raises:
         SpecError: The towers cannot be read, or read what the cohort has not; all faults at once.
     """
-    return architecture.compose(classes=classes, training=TrainingData(), download=download)
+    training = TrainingData()
+    if cohort.table is not None:
+        table = cohort.table[rows].astype(np.float64)
+        training = TrainingData(cohort.table_columns, table, cohort.categorical)
+    return architecture.compose(classes=classes, training=training, download=download)
 
 
 def sized_for(spec: ComposedSpec, images: ImagePreprocessing) -> ImagePreprocessing:

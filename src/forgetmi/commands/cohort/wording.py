@@ -11,6 +11,18 @@ from forgetmi.core.labels import known
 from forgetmi.core.printable import printable
 
 
+def _columns(cohort: Cohort) -> list[str]:
+    """Each measured column with its kind and how many rows lack it."""
+    assert cohort.table is not None
+    shown = []
+    for name, values in zip(cohort.table_columns, cohort.table.T, strict=True):
+        kind = "a number"
+        if name in cohort.categorical:
+            kind = f"{len(np.unique(values[~np.isnan(values)]))} categories"
+        shown.append(f"{name} ({kind}, missing in {int(np.isnan(values).sum())} rows)")
+    return shown
+
+
 def describe(cohort: Cohort) -> str:
     """A cohort in a few lines, without anything about a single patient."""
     studies = len(codes(cohort.study)[1])
@@ -30,5 +42,7 @@ def describe(cohort: Cohort) -> str:
         f"  content digest {cohort.digest[:16]}; of the rows in any order {rows_digest(cohort)[:16]}",
         f"  {ORDER_MATTERS}",
     ]
+    if cohort.table is not None:
+        lines.append(f"  measured columns: {', '.join(_columns(cohort))}")
     lines += [f"  note: {notice}" for notice in cohort.notices]
     return "\n".join(map(printable, lines))

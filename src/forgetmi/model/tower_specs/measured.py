@@ -10,10 +10,10 @@ import numpy as np
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.core.modalities import TABLE
 from forgetmi.core.suggest import did_you_mean
 from forgetmi.model.tower_specs.protocol import (
     SERIES,
-    TABLE,
     TrainingData,
     number_faults,
     scale_faults,
@@ -38,7 +38,8 @@ class TableSpec:
     """A multi-layer perceptron over the columns of a table; a missing value is 0 and has an indicator.
 
     Args:
-        categorical: Names of the columns whose values are codes of categories, 0, 1, 2, ...
+        categorical: Names of the columns whose values are codes of categories, 0, 1, 2, ...; those that the cohort
+            reads as categories need not be named.
         hidden: Widths of the hidden layers.
         width: Width of the embedding.
         dropout: After each hidden layer, 0 to below 1.
@@ -98,7 +99,8 @@ class TableSpec:
             )
 
         faults = []
-        for name in self.categorical:
+        categorical = tuple(dict.fromkeys((*training.categorical, *self.categorical)))
+        for name in categorical:
             if name not in training.columns:
                 advice = did_you_mean(name, training.columns)
                 faults.append(Fault(f"the table has no column {name!r}", where=_TABLE, do=advice))
@@ -112,7 +114,7 @@ class TableSpec:
                 faults.append(Fault(f"column {name!r} is empty", where=_TABLE, why=why))
                 continue
 
-            if name in self.categorical:
+            if name in categorical:
                 count, fault = _codes(name, values)
                 faults += fault
                 categories.append(count)
@@ -128,6 +130,7 @@ class TableSpec:
             raise SpecError(faults)
         return replace(
             self,
+            categorical=categorical,
             columns=training.columns,
             categories=tuple(categories),
             mean=tuple(mean),

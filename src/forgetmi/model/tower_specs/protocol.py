@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from forgetmi.model.towers.protocol import Tower
 
-TABLE = "table"
 SERIES = "series"
 
 # Of ImageNet, which most towers of photographs were trained on
@@ -35,10 +34,12 @@ class TrainingData:
     Args:
         columns: Names of the columns of the table.
         table: Float[n, c] of the training rows alone; NaN = missing.
+        categorical: Names of the columns that hold codes of categories.
     """
 
     columns: tuple[str, ...] = ()
     table: Floats | None = None
+    categorical: tuple[str, ...] = ()
 
 
 class TowerSpec(Protocol):
