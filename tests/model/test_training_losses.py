@@ -15,6 +15,7 @@ from forgetmi.model.class_losses import cross_entropy
 from forgetmi.model.losses import base_loss, base_loss_names, ranking_loss
 from forgetmi.model.tasks.by_name import training_task
 from forgetmi.model.tasks.classes import CLASSES, GRADES
+from forgetmi.model.tasks.pairs import PAIRS
 
 ORACLE = Path(__file__).parents[3] / "shared" / "data" / "oracles" / "ranking_loss.json"
 
@@ -170,3 +171,49 @@ def test_base_loss_of_one_and_of_three_heads():
     )
     assert float(one.total) == float(cross_entropy(logits["table"], label))
     assert float(one.ranking) == 0.0
+
+
+@pytest.mark.parametrize("task", [GRADES, PAIRS], ids=lambda task: task.name)
+def test_who_lacks_a_modality_takes_no_part_in_what_is_computed_from_it(task):
+    """The loss is that of the samples that are there, and what a missing one would have had changes nothing."""
+    torch.manual_seed(0)
+    label, study = torch.tensor([0, 1, 2, 3, 1]), torch.arange(5)
+    logits = {name: torch.randn(5, 4) for name in ("image", "text")} if task.headed else {}
+    embedding = {name: torch.randn(5, 6) for name in ("image", "text")}
+    image, text = torch.tensor([1, 1, 0, 1, 1]).bool(), torch.tensor([1, 0, 1, 1, 1]).bool()
+    batch = Batch({}, label, study, study, {"image": image, "text": text})
+    loss = base_loss(Outputs(logits, embedding), batch, task=task)
+
+    both = image & text
+    ranked = task.link(*(embedding[name][both] for name in embedding), label[both], study[both])
+    assert float(loss.ranking) == pytest.approx(float(ranked))
+    for name, there in (("image", image), ("text", text)) if task.headed else ():
+        alone = cross_entropy(logits[name][there], label[there])
+        assert float(loss.heads[name]) == pytest.approx(float(alone))
+
+    for values in (logits, embedding):
+        for name, there in (("image", image), ("text", text)):
+            if name in values:
+                values[name] = torch.where(there[:, None], values[name], 9.0)
+    assert float(base_loss(Outputs(logits, embedding), batch, task=task).total) == float(loss.total)
+
+    # Where everybody has everything, saying so changes no bit
+    everybody = {name: torch.ones(5, dtype=torch.bool) for name in ("image", "text")}
+    plain = base_loss(Outputs(logits, embedding), Batch({}, label, study, study), task=task)
+    said = base_loss(
+        Outputs(logits, embedding), Batch({}, label, study, study, everybody), task=task
+    )
+    assert float(plain.total) == float(said.total)
+
+
+def test_nobody_has_both_modalities():
+    label, study = torch.tensor([0, 1]), torch.arange(2)
+    image = torch.tensor([True, False])
+    embedding = {"image": torch.randn(2, 3, requires_grad=True), "text": torch.randn(2, 3)}
+    logits = {name: torch.randn(2, 4) for name in embedding}
+    batch = Batch({}, label, study, study, {"image": image, "text": ~image})
+    loss = base_loss(Outputs(logits, embedding), batch, task=GRADES)
+    assert float(loss.ranking.detach()) == 0
+    loss.total.backward()
+    assert embedding["image"].grad is not None
+    assert not bool(embedding["image"].grad.any())

@@ -179,7 +179,10 @@ def exposure(student: NetModule, query: Iterator[Batch], batches: int, *, task: 
     """
     # No batch statistics are learned from the forgotten.
     with evaluating(student):
-        losses = [classification(student(batch), batch.label, task=task) for batch in query]
+        losses: list[Tensor] = []
+        for batch in query:
+            out = student(batch)
+            losses.append(classification(out, batch.label, task=task, present=batch.present))
 
     # The mean of some batches, times the number of all.
     total = batches * sum(losses[1:], losses[0]) / len(losses)

@@ -85,7 +85,10 @@ class NegGrad:
         target = self._target(model, loaders, context.task)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
-            return {"forget": -classification(student(batch), batch.label, task=context.task)}
+            loss = classification(
+                student(batch), batch.label, task=context.task, present=batch.present
+            )
+            return {"forget": -loss}
 
         def reached() -> bool:
             return target is not None and _mean(student, loaders, context.task) >= target

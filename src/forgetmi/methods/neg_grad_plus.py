@@ -106,6 +106,11 @@ class NegGradPlus:
         if self.alpha != 1:
             # Climb on the forgotten.
             forget_batch = next(forget_batches)
-            loss = classification(student(forget_batch), forget_batch.label, task=context.task)
+            loss = classification(
+                student(forget_batch),
+                forget_batch.label,
+                task=context.task,
+                present=forget_batch.present,
+            )
             terms["forget"] = (self.alpha - 1) * loss
         return terms

@@ -123,7 +123,10 @@ class RandomLabels:
 
         # Losses of a forget batch, of a retain batch and of a mixed one.
         def forget_loss(batch: Batch) -> Terms:
-            return {"forget": classification(student(batch), batch.label, task=context.task)}
+            loss = classification(
+                student(batch), batch.label, task=context.task, present=batch.present
+            )
+            return {"forget": loss}
 
         def retain_loss(batch: Batch) -> Terms:
             return {"retain": training_loss(student, batch, context)}
@@ -163,11 +166,14 @@ def _both(student: NetModule, batch: Batch, forget_rows: Ints, context: Context)
     first = forgotten(batch, forget_rows)
     forget_outputs, retain_outputs = split(student(batch), first)
 
-    # The ranking loss needs the retained samples' labels and studies.
-    rest = replace(batch, label=batch.label[first:], study=batch.study[first:])
+    # The ranking loss needs the retained samples' labels and studies, and who lacks what.
+    there = {name: present[first:] for name, present in batch.present.items()}
+    rest = replace(batch, label=batch.label[first:], study=batch.study[first:], present=there)
 
     def forget_loss() -> Tensor:
-        return classification(forget_outputs, batch.label[:first], task=context.task)
+        there = {name: present[:first] for name, present in batch.present.items()}
+        label = batch.label[:first]
+        return classification(forget_outputs, label, task=context.task, present=there)
 
     def retain_loss() -> Tensor:
         return base_loss(retain_outputs, rest, task=context.task).total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.heads import added, each_head
+from forgetmi.core.heads import added
 from forgetmi.core.modalities import JOINT
 from forgetmi.core.task import Task
 
@@ -102,6 +102,26 @@ def _ranked(outputs: Outputs) -> list[str]:
     return [head for head, width in widths.items() if width == first]
 
 
+def heads_losses(
+    outputs: Outputs, label: Tensor, *, task: Task, present: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The task's mean loss of each head, over the samples that have what the head reads.
+
+    Args:
+        outputs: Of b samples.
+        label: As the task has them; unknown ones are left out.
+        task: Of the labels.
+        present: Bool[b] by modality, whether each sample has it; one that is not named is there for all.
+    """
+    losses: dict[str, Tensor] = {}
+    for head, logits in outputs.logits.items():
+        of_head = label
+        if head in present:
+            logits, of_head = logits[present[head]], label[present[head]]
+        losses[head] = task.mean_loss(logits, of_head)
+    return losses
+
+
 def base_loss(
     outputs: Outputs, batch: Batch, *, task: Task, ranking_weight: float = 1.0
 ) -> BaseLoss:
@@ -112,7 +132,7 @@ def base_loss(
     Args:
         outputs: Of a model; heads without an embedding, or with embeddings of another width than the first's, are not
             ranked.
-        batch: The samples, on the same device.
+        batch: The samples, on the same device; who lacks a modality takes no part in what is computed from it.
         task: Of the labels.
         ranking_weight: Weight of the ranking loss, >= 0.
 
@@ -129,7 +149,7 @@ def base_loss(
         return BaseLoss(contrast, {}, contrast)
 
     # Each head on its own, and the embeddings of each two against each other.
-    heads = each_head(lambda logits: task.mean_loss(logits, batch.label), outputs)
+    heads = heads_losses(outputs, batch.label, task=task, present=batch.present)
     rankings = _links(outputs, _ranked(outputs), batch, task)
 
     # A single modality has nothing to be ranked against.
@@ -145,7 +165,23 @@ def _links(
     """The task's loss of the embeddings of each two modalities, by both names."""
     links: dict[str, Tensor] = {}
     for one, other in combinations(modalities, 2):
-        links[f"{one} and {other}"] = task.link(
-            outputs.embedding[one], outputs.embedding[other], batch.label, batch.study
-        )
+        pair = outputs.embedding[one], outputs.embedding[other], batch.label, batch.study
+        links[f"{one} and {other}"] = _link(pair, batch.present, (one, other), task)
     return links
+
+
+def _link(
+    pair: tuple[Tensor, Tensor, Tensor, Tensor],
+    present: Mapping[str, Tensor],
+    names: Sequence[str],
+    task: Task,
+) -> Tensor:
+    """The task's loss of two embeddings, over the samples that have both modalities; 0 where none has."""
+    missing = [present[name] for name in names if name in present]
+    if not missing:
+        return task.link(*pair)
+
+    there = torch.stack(missing).all(dim=0)
+    if not bool(there.any()):
+        return pair[0].sum() * 0.0
+    return task.link(*(values[there] for values in pair))

@@ -112,7 +112,7 @@ def _gradient(model: NetModule, batch: Batch, task: Task) -> dict[str, Tensor]:
     # Only parameters that ask for gradients.
     parameters = {name: p for name, p in encoder_parameters(model).items() if p.requires_grad}
     with torch.enable_grad():
-        loss = classification(model(batch), batch.label, task=task)
+        loss = classification(model(batch), batch.label, task=task, present=batch.present)
 
     gradients = torch.autograd.grad(
         loss, list(parameters.values()), materialize_grads=True, allow_unused=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from forgetmi.core.batch import Outputs
 from forgetmi.core.heads import added, each_head
 from forgetmi.core.task import Task
+from forgetmi.model.losses import heads_losses
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -109,19 +110,21 @@ def away(student: Tensor, target: Tensor, *, bound: float) -> Tensor:
     return -capped.mean()
 
 
-def classification(out: Outputs, label: Tensor, *, task: Task) -> Tensor:
+def classification(
+    out: Outputs, label: Tensor, *, task: Task, present: Mapping[str, Tensor] | None = None
+) -> Tensor:
     """The task's loss of each head, added; of classes and grades the cross-entropy.
 
     Args:
         out: Of b samples.
         label: As the task has them; unknown ones are left out.
         task: Of the labels.
+        present: As in `forgetmi.model.losses.heads_losses`; None = nobody lacks a modality.
 
     Returns:
         Scalar.
     """
-    # Each head for itself.
-    return added(each_head(lambda logits: task.mean_loss(logits, label), out))
+    return added(heads_losses(out, label, task=task, present=present or {}))
 
 
 def head_distillation(
