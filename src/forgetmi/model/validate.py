@@ -1,20 +1,23 @@
-"""How well a model classifies validation patients while it is trained."""
+"""How well a model predicts validation patients' labels while it is trained."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from forgetmi.core.batch import Epochs, Outputs
+from forgetmi.core.batch import Epochs
 from forgetmi.core.labels import known
 from forgetmi.core.task import Task
+from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import evaluating
 from forgetmi.model.net_module import NetModule
 
 
 @torch.no_grad()
 def validate(model: NetModule, loader: Epochs, *, task: Task) -> dict[str, float | None]:
-    """The task's loss of each head, added, and the AUC of each, over the rows with a label.
+    """The task's loss of each head, added, and the AUC of each, over the rows with a label that have what it reads.
+
+    Of pairs, which have no heads, it is the loss that they are trained with, the mean over the batches' samples.
 
     Args:
         model: In any mode, which it keeps.
@@ -25,27 +28,37 @@ def validate(model: NetModule, loader: Epochs, *, task: Task) -> dict[str, float
         ``validation_loss``, and ``validation_auc_image``, ``validation_auc_text`` by head; None where they are
         undefined.
     """
-    # Logits of each head for every row.
-    outputs: list[Outputs] = []
-    label: list[Tensor] = []
+    if not task.headed:
+        return {"validation_loss": _contrast(model, loader, task)}
+
+    # Logits and labels of each head, of every row that has a label and the head's modality.
+    logits: dict[str, list[Tensor]] = {head: [] for head in model.logit_names}
+    labels: dict[str, list[Tensor]] = {head: [] for head in model.logit_names}
     with evaluating(model):
         for batch in loader.epoch(0):
-            outputs.append(model(batch.to(model.device)))
-            label.append(batch.label)
-
-    # Only rows with a label.
-    labels = torch.cat(label)
-    labelled = known(labels)
-    logits: dict[str, Tensor] = {}
-    for head in model.logit_names:
-        logits[head] = torch.cat([one.head(head) for one in outputs]).cpu()[labelled]
-    labels = labels[labelled]
-    if len(labels) == 0:
-        return {"validation_loss": None, **{f"validation_auc_{head}": None for head in logits}}
+            outputs = model(batch.to(model.device))
+            for head in logits:
+                there = known(batch.label) & batch.present.get(head, known(batch.label))
+                logits[head].append(outputs.head(head).cpu()[there])
+                labels[head].append(batch.label[there])
 
     # Logits in float64: the loss of a sure model is a difference of large numbers.
-    loss = 0.0
-    for values in logits.values():
-        loss += float(task.mean_loss(values.double(), labels))
-    aucs = {f"validation_auc_{head}": task.auc(values, labels) for head, values in logits.items()}
-    return {"validation_loss": loss, **aucs}
+    losses: list[float] = []
+    aucs: dict[str, float | None] = {}
+    for head in logits:
+        values, label = torch.cat(logits[head]), torch.cat(labels[head])
+        aucs[f"validation_auc_{head}"] = task.auc(values, label) if len(label) else None
+        if len(label):
+            losses.append(float(task.mean_loss(values.double(), label)))
+    return {"validation_loss": sum(losses) if losses else None, **aucs}
+
+
+def _contrast(model: NetModule, loader: Epochs, task: Task) -> float | None:
+    """Mean over the samples of the loss of each two modalities' embeddings; None without samples."""
+    total, samples = 0.0, 0
+    with evaluating(model):
+        for batch in loader.epoch(0):
+            batch = batch.to(model.device)
+            total += len(batch) * float(base_loss(model(batch), batch, task=task).total)
+            samples += len(batch)
+    return total / samples if samples else None
