@@ -447,6 +447,19 @@ def test_cost_and_share_of_a_retraining(facts: ReportFacts, pages: dict[str, str
     assert "no retraining was made in this run" in alone
 
 
+def test_the_cheapest_exact_retraining_is_named_or_said_not_to_be_measured(
+    facts: ReportFacts, pages: dict[str, str]
+) -> None:
+    row = "Cheapest exact retraining"
+    before = read(pages["engineer"]).text
+    assert "not measured in this run" in before[before.index(row) :][:80]
+
+    # 12.1 of 24.2 CPU seconds
+    work = replace(facts.work, cheapest=Cost(25.0, 24.2, 1))
+    after = read(render_engineer(replace(facts, work=work, signals={}))).text
+    assert "unlearning took 50 % of it" in after[after.index(row) :][:120]
+
+
 def test_what_failed_is_shown_with_its_reason(facts: ReportFacts) -> None:
     def edit(model: str, score: Score | Failed) -> Score | Failed:
         if score.name in ("sample_mia", "auc") and score.head == "image" and model != "original":

@@ -14,6 +14,7 @@ import sys
 import time
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,6 +200,31 @@ def test_advice_compares_measured_seconds(signed_run: Path) -> None:
     assert options["sisa"].basis.startswith("estimated")
     assert "verdicts so far" in options["forget_mi"].risk
     assert [option.cpu_seconds is None for option in advise([], patients=2)] == [True, True]
+
+
+def test_costs_stand_beside_the_cheapest_exact_retraining(signed_run: Path) -> None:
+    """The cheaper of a short retraining that was run and of the recipe's own; without one nothing is guessed."""
+    record = read_record(signed_run)
+    assert all(option.share_of_cheapest is None for option in advise([record], patients=2))
+
+    def short(seconds: float, epochs: int) -> Any:
+        method = dataclasses.replace(
+            record.method, kind="short_retrain", exact=True, options={"train_epochs": epochs}
+        )
+        after = record.model("after").name
+        cost = {**record.cost, after: {**record.cost[after], "cpu_seconds": seconds}}
+        return dataclasses.replace(record, method=method, cost=cost)
+
+    retraining = float(np.mean([record.cost[f"retrain-{n}"]["cpu_seconds"] for n in (0, 1)]))
+    runs = [record, short(0.4 * retraining, 6), short(0.6 * retraining, 6), short(retraining, 9)]
+    options = {option.way: option for option in advise(runs, patients=2)}
+    expected = record.cost["unlearned"]["cpu_seconds"] / (0.5 * retraining)
+    assert options["forget_mi"].share_of_cheapest == pytest.approx(expected)
+    whole = options["retrain without the withdrawn patients"]
+    assert whole.share_of_cheapest == pytest.approx(2.0)
+    dear = [record, short(3 * retraining, 20)]
+    options = {option.way: option for option in advise(dear, patients=2)}
+    assert options["short_retrain"].share_of_cheapest == pytest.approx(3.0)
 
 
 def test_a_sequel_keeps_everybody_in_their_set() -> None:

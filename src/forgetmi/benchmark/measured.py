@@ -9,6 +9,7 @@ import numpy as np
 
 from forgetmi.audit.rule import Rule
 from forgetmi.benchmark.store import Outcome
+from forgetmi.core.cost import busy_seconds
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR, GAP, GAP_JOINT, main_head, stayed
@@ -44,7 +45,10 @@ class Measured:
         outcome: What became of it (for the retrained models, of the first that could not be had, if any); None = not
             made yet.
         evaluation: Scores; None = not measured.
-        retraining: CPU seconds of one retraining of this point; None = none was done.
+        retraining: Seconds of one retraining of this point; None = none was done.
+        cheapest: Seconds of the cheapest exact retraining of this point that is about as good as the original, see
+            `forgetmi.benchmark.yardstick`; None = no short one was measured.
+        device: On which the models were made; of a device that computes, seconds on the clock are meant.
     """
 
     row: str
@@ -56,6 +60,8 @@ class Measured:
     outcome: Outcome | None
     evaluation: Evaluation | None
     retraining: float | None
+    cheapest: float | None = None
+    device: str = "cpu"
 
     @property
     def head(self) -> str:
@@ -110,7 +116,7 @@ class Measured:
         return Number(float(accuracy.value <= accuracy.reference - Rule().forget_margin))
 
     def seconds(self) -> Found:
-        """CPU seconds; of the retrained models those of one."""
+        """What it kept busy; of the retrained models those of one."""
         failed = self._missing()
         if failed is not None:
             return failed
@@ -118,22 +124,36 @@ class Measured:
         # The reference costs one retraining, a method what it took
         seconds = self.retraining
         if self.row != FLOOR:
-            seconds = self.outcome.cost.cpu_seconds if self.outcome is not None else None
+            seconds = self._busy()
         if seconds is None:
             return Failed("seconds", "not run yet")
         return Number(seconds, within=POSITIVE)
 
     def share(self) -> Found:
-        """CPU seconds as a share of one retraining."""
+        """Its seconds as a share of one retraining's."""
         if self.row == FLOOR:
             return Number(1.0, within=POSITIVE)
 
         failed = self._missing()
         if failed is not None:
             return failed
-        if self.outcome is None or not self.retraining:
+        seconds = self._busy()
+        if seconds is None or not self.retraining:
             return Failed("share", "nothing was retrained")
-        return Number(self.outcome.cost.cpu_seconds / self.retraining, within=POSITIVE)
+        return Number(seconds / self.retraining, within=POSITIVE)
+
+    def share_of_cheapest(self) -> Found:
+        """Its seconds as a share of those of the cheapest exact retraining; never guessed."""
+        seconds = self.seconds()
+        if isinstance(seconds, Failed):
+            return seconds
+        if not self.cheapest:
+            return Failed("share of the cheapest exact retraining", "not measured")
+        return Number(seconds.value / self.cheapest, within=POSITIVE)
+
+    def _busy(self) -> float | None:
+        """Seconds of the model itself; None = it was not made."""
+        return None if self.outcome is None else busy_seconds(self.outcome.cost, self.device)
 
     def _missing(self) -> Failed | None:
         """Why nothing was measured; None = something was."""

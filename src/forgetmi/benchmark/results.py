@@ -13,10 +13,13 @@ from forgetmi.benchmark.grid import Cell, Point
 from forgetmi.benchmark.measured import Found, Measured, Number, Read, mean
 from forgetmi.benchmark.store import Store
 from forgetmi.benchmark.work import evaluation_of, name_of, originals
+from forgetmi.benchmark.yardstick import cheapest
+from forgetmi.core.cost import busy_seconds
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.core.scores import Failed
 from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.report.table import TableCell
+from forgetmi.run.device import device_of
 from forgetmi.run.run_data import open_run
 
 FEW = 15  # forgotten patients; with fewer, several draws are needed for a number worth reading
@@ -137,11 +140,14 @@ def collect(store: Store, grid: Sequence[Point]) -> Results:
 def _of(store: Store, point: Point) -> Iterator[Measured]:
     """Every model of a point with its scores."""
     # What one retraining cost, over those that could be made
+    device = device_of(point.spec)
     retrained = [store.outcome(cell.digest) for cell in point.retrains]
     finished = [outcome for outcome in retrained if outcome and not outcome.reason]
     retraining = None
     if finished:
-        retraining = float(np.mean([outcome.cost.cpu_seconds for outcome in finished]))
+        seconds = [busy_seconds(outcome.cost, device) for outcome in finished]
+        retraining = float(np.mean(seconds))
+    exact = cheapest(store, point, device=device, retraining=retraining)
 
     # Each model is measured with those that started from the same original
     scores = {original: evaluation_of(store, point, original) for original in originals(point)}
@@ -158,6 +164,8 @@ def _of(store: Store, point: Point) -> Iterator[Measured]:
             store.outcome(cell.digest),
             scores[original],
             retraining,
+            None if exact is None else exact.seconds,
+            device,
         )
 
     usual = point.original

@@ -48,7 +48,12 @@ class Setting:
     @property
     def kind(self) -> str:
         """The method's registered name."""
-        return self.name.partition(":")[0]
+        return kind_of(self.name)
+
+
+def kind_of(name: str) -> str:
+    """The registered method of a row, e.g. ``forget_mi`` of ``forget_mi:setting=unimodal``."""
+    return name.partition(":")[0]
 
 
 def read_setting(text: str) -> Setting:

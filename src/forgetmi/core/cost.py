@@ -21,6 +21,23 @@ class Cost:
     peak_memory: int
 
 
+def busy_seconds(cost: Cost, device: str) -> float:
+    """What a piece of work kept busy: seconds on the clock of a device that computes, else processor seconds.
+
+    While a GPU computes, the processor only waits for it or feeds it: its seconds say little about the work.
+
+    Args:
+        cost: Of the work.
+        device: On which it was done, "cpu" or "cuda".
+
+    Examples:
+        >>> cost = Cost(seconds=10.0, cpu_seconds=36.0, peak_memory=0)
+        >>> busy_seconds(cost, "cpu"), busy_seconds(cost, "cuda")
+        (36.0, 10.0)
+    """
+    return cost.cpu_seconds if device == "cpu" else cost.seconds
+
+
 def anonymous_memory() -> int:
     """Anonymous resident memory of this process in bytes; memory-mapped files are not counted.
 

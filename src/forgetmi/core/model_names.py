@@ -10,6 +10,9 @@ UNLEARNED = "unlearned"
 # Followed by the number of the retrained model, from 0.
 RETRAINED_PREFIX = "retrain-"
 
+# The method whose result is an exact retraining in fewer epochs: the yardstick of costs.
+SHORT_RETRAIN = "short_retrain"
+
 # The whole name, so that a method called "retrain" is none of them.
 _RETRAINED = re.compile(rf"{RETRAINED_PREFIX}\d+")
 

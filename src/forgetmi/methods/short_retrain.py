@@ -24,7 +24,8 @@ class ShortRetrain:
     cheapest exact retraining.
 
     Args:
-        train_epochs: Passes over the retain set, >= 1: the fewest whose validation AUC is within .01 of the original's.
+        train_epochs: Passes over the retain set, >= 1. A benchmark of several lengths finds the fewest whose validation
+            AUC is within .01 of the original's (docs/benchmark.md).
         warmup: Share of the steps with rising learning rate, 0 to 1.
         decay: Share of the steps with falling learning rate, 0 to 1; at most 1 together with warmup.
 

@@ -69,6 +69,7 @@ class Work:
         cost: Of the whole unlearning, calibration and teacher included.
         retrain: Cost of one retraining in the same run, None = none was made.
         warnings: What the reader must know, e.g. that the result stays at the original.
+        cheapest: Cost of the cheapest exact retraining, None = none was measured in this run; it is never guessed.
     """
 
     steps: int
@@ -76,6 +77,7 @@ class Work:
     cost: Cost
     retrain: Cost | None = None
     warnings: tuple[str, ...] = ()
+    cheapest: Cost | None = None
 
 
 @dataclass(frozen=True, eq=False)

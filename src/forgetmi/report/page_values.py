@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from forgetmi.audit.result import Audit
+from forgetmi.core.cost import Cost
 from forgetmi.core.modalities import JOINT
 from forgetmi.core.model_names import is_retrained
 from forgetmi.evaluation.finding_measures import finding_number
@@ -25,7 +26,7 @@ from forgetmi.report import (
     table,
     verdict_text,
 )
-from forgetmi.report.content import ReportFacts, Work
+from forgetmi.report.content import ReportFacts
 from forgetmi.report.readings import Reading
 from forgetmi.report.terms import head_name, meaning, term
 
@@ -45,7 +46,8 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
     values: dict[str, Any] = {
         "counts": counts,
         "share_of_training": withdrawn / trained_on,
-        "share_of_retraining": _share_of_retraining(facts.work),
+        "share_of_retraining": _share(facts.work.cost, facts.work.retrain),
+        "share_of_cheapest": _share(facts.work.cost, facts.work.cheapest),
         "retrains": len(retrained),
         "digests": digests[:DIGESTS_SHOWN],
         # Whose requests, and which model takes the place of which
@@ -226,8 +228,8 @@ def _quality(facts: ReportFacts) -> tuple[str, str]:
     return first[0], second[0]
 
 
-def _share_of_retraining(work: Work) -> float | None:
-    """Processor time of the unlearning as a share of one retraining's; None where none was made."""
-    if work.retrain is None or work.retrain.cpu_seconds <= 0:
+def _share(cost: Cost, whole: Cost | None) -> float | None:
+    """Processor time as a share of another's; None where that was not measured."""
+    if whole is None or whole.cpu_seconds <= 0:
         return None
-    return work.cost.cpu_seconds / work.retrain.cpu_seconds
+    return cost.cpu_seconds / whole.cpu_seconds

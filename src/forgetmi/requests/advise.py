@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from forgetmi.core.model_names import SHORT_RETRAIN
 from forgetmi.evidence.record import Record
 
 _UNMEASURED = "never measured here"
@@ -21,6 +22,8 @@ class Option:
         share: Of one retraining; None = no retraining was measured.
         basis: Where the seconds come from.
         risk: In words.
+        share_of_cheapest: Of the cheapest exact retraining that was measured, a short one or the recipe's own; None =
+            no short one was (it is never guessed).
     """
 
     way: str
@@ -28,6 +31,7 @@ class Option:
     share: float | None
     basis: str
     risk: str
+    share_of_cheapest: float | None = None
 
 
 def advise(
@@ -52,6 +56,10 @@ def advise(
             option = _estimated_sisa(retraining, patients=patients, shards=shards, slices=slices)
         options.append(option)
 
+    # Everything beside the cheapest exact retraining, where a short one was measured.
+    yardstick = _cheapest_exact(records, retraining)
+    if yardstick:
+        options = [_beside(option, yardstick) for option in options]
     return sorted(options, key=_by_cost)
 
 
@@ -103,7 +111,7 @@ def _retraining(records: Sequence[Record]) -> Option:
 
 def _measured(kind: str, runs: Sequence[Record], retraining: Option) -> Option:
     """One method, by the mean of the runs that used it."""
-    seconds = _mean([record.cost[record.model("after").name]["cpu_seconds"] for record in runs])
+    seconds = _mean([_seconds(record) for record in runs])
 
     share = None
     if seconds is not None and retraining.cpu_seconds:
@@ -144,6 +152,36 @@ def _risk(kind: str, runs: Sequence[Record]) -> str:
     outcomes = Counter(record.decision.outcome for record in runs)
     counts = ", ".join(f"{outcome} {times}x" for outcome, times in sorted(outcomes.items()))
     return f"approximate: the weights start from a model that saw these patients; verdicts so far: {counts}"
+
+
+def _cheapest_exact(records: Sequence[Record], retraining: Option) -> float | None:
+    """CPU seconds of the cheapest exact retraining; None where no short one was measured.
+
+    Runs with other options are kept apart: which number of epochs is good enough was chosen before (docs/benchmark.md).
+    """
+    by_options: dict[str, list[Record]] = {}
+    for record in records:
+        if record.method.kind == SHORT_RETRAIN:
+            options = repr(sorted(record.method.options.items()))
+            by_options.setdefault(options, []).append(record)
+
+    means = [_mean([_seconds(record) for record in runs]) for runs in by_options.values()]
+    found = [mean for mean in means if mean is not None]
+    if found and retraining.cpu_seconds is not None:
+        found.append(retraining.cpu_seconds)
+    return min(found, default=None)
+
+
+def _beside(option: Option, yardstick: float) -> Option:
+    """The same with its share of the cheapest exact retraining, where it has seconds."""
+    if option.cpu_seconds is None:
+        return option
+    return replace(option, share_of_cheapest=option.cpu_seconds / yardstick)
+
+
+def _seconds(record: Record) -> float:
+    """CPU seconds of the unlearning of a run."""
+    return record.cost[record.model("after").name]["cpu_seconds"]
 
 
 def _mean(values: Sequence[float]) -> float | None:

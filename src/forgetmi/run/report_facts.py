@@ -14,7 +14,7 @@ from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.json_text import read_json
-from forgetmi.core.model_names import UNLEARNED
+from forgetmi.core.model_names import SHORT_RETRAIN, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
 from forgetmi.core.serialization import from_plain
@@ -30,7 +30,7 @@ from forgetmi.run.costs import cost_of, retraining_cost, stage_names
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pool_references import pool_references
 from forgetmi.run.run_models import model_names, model_seed
-from forgetmi.run.spec import RunSpec, to_plain
+from forgetmi.run.spec import RunSpec, kind_of, to_plain
 from forgetmi.run.trace_file import OF_UNLEARNING, StoredTrace, read_trace, read_weights
 from forgetmi.unlearning.info import MethodInfo
 
@@ -90,6 +90,7 @@ def gather(
             samples=trace.samples,
             cost=trace.cost,
             retrain=retraining_cost(spec, directory),
+            cheapest=trace.cost if kind_of(spec.method) == SHORT_RETRAIN else None,
             warnings=tuple(warnings),
         ),
         evaluation=evaluation,

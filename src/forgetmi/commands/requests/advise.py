@@ -63,6 +63,10 @@ def advise(argv: Sequence[str]) -> None:
     for way in ways:
         echo(printable(_cost_line(way)))
         echo(f"    risk: {printable(way.risk)}")
+    if all(way.share_of_cheapest is None for way in ways):
+        echo(
+            "The cheapest exact retraining is not measured: add a run of --method short_retrain to compare with it."
+        )
     echo(
         "Several requests in one batch cost about one run: gather them as far as their deadlines allow."
     )
@@ -87,4 +91,6 @@ def _cost_line(way: Option) -> str:
     cost = "-" if way.cpu_seconds is None else f"{way.cpu_seconds:.0f} CPU s"
     if way.share is not None:
         cost += f", {way.share:.2f} of a retraining"
+    if way.share_of_cheapest is not None:
+        cost += f", {way.share_of_cheapest:.2f} of the cheapest exact one"
     return f"  {way.way}: {cost} ({way.basis})"
