@@ -124,7 +124,7 @@ def test_the_table_has_the_column_or_says_that_it_was_not_measured() -> None:
         assert cells["CF-k"].value == share
         assert cells["Retrain"].value == (None if cost is None else 2.0)
         if cost is None:
-            assert cells["CF-k"].reason == "not measured"
+            assert cells["CF-k"].reason == "no short_retrain"
 
     on_device = dataclasses.replace(models[1], device="cuda", cheapest=2.0)
     share_of = on_device.share_of_cheapest()

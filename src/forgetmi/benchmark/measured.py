@@ -148,7 +148,7 @@ class Measured:
         if isinstance(seconds, Failed):
             return seconds
         if not self.cheapest:
-            return Failed("share of the cheapest exact retraining", "not measured")
+            return Failed("share of the cheapest exact retraining", "no short_retrain")
         return Number(seconds.value / self.cheapest, within=POSITIVE)
 
     def _busy(self) -> float | None:
