@@ -18,7 +18,7 @@ from forgetmi.model.initialise import build
 from forgetmi.model.tasks.by_name import training_task
 from forgetmi.service import export as exporting
 from forgetmi.service.export import export
-from forgetmi.service.plain_tensors import PlainTensors, random_inputs, sizes_of
+from forgetmi.service.plain_tensors import plain_tensors, random_inputs, sizes_of
 
 HEADS = ("image_logits", "image_prediction", "text_logits", "text_prediction", "joint_prediction")
 PATHS = (b"site-packages", b"/src/forgetmi", str(Path.home()).encode() + b"/", b"/tmp/")
@@ -46,7 +46,7 @@ def test_torch_export(
     sizes = sizes_of(model)
     extra = {"facts.json": ""}
     loaded = torch.export.load(out, extra_files=extra).module()
-    plain = PlainTensors(model.loaded.model, model.task, sizes.modalities)
+    plain = plain_tensors(model, sizes)
     for samples, length in ((4, 9), (1, 11), (17, 2)):
         tensors = random_inputs(sizes, samples=samples, length=length, number=99)
         with torch.no_grad():
@@ -84,7 +84,7 @@ def test_an_ensemble_is_exported_too(small: Any, tmp_path: Path) -> None:
 def test_another_prediction_is_found(stored: Path, broken: float) -> None:
     model = forgetmi.load(stored)
     sizes = sizes_of(model)
-    plain = PlainTensors(model.loaded.model, model.task, sizes.modalities)
+    plain = plain_tensors(model, sizes)
     with torch.no_grad():
         assert exporting._compare(plain, lambda tensors: list(plain(*tensors)), sizes)[0] == 5
         with pytest.raises(CheckpointError, match="predicts something else"):
@@ -98,7 +98,8 @@ def test_a_file_that_predicts_something_else_is_not_written(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(path: Path) -> Any:
-        loaded = torch.export.load(path).module()
+        with path.open("rb") as file:
+            loaded = torch.export.load(file).module()
         return lambda tensors: [value + 1e-3 for value in loaded(*tensors)]
 
     monkeypatch.setattr(exporting, "_torch_run", run)
@@ -126,7 +127,7 @@ def test_onnx(small: Any, stored: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
     model = forgetmi.load(stored)
     sizes = sizes_of(model)
-    plain = PlainTensors(model.loaded.model, model.task, sizes.modalities)
+    plain = plain_tensors(model, sizes)
     session = runtime.InferenceSession(out, providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_outputs()] == list(HEADS)
     for samples, length in ((4, 9), (1, 11), (17, 2)):

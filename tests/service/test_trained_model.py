@@ -108,10 +108,10 @@ def test_an_ensemble_predicts_the_mean(small: Any, tmp_path: Path) -> None:
 
 def test_all_faults_of_plain_inputs_at_once(stored: Path, tmp_path: Path) -> None:
     model = forgetmi.load(stored)
-    with pytest.raises(SpecError, match="missing") as missing:
+    with pytest.raises(SpecError, match="it is missing") as missing:
         model.predict()
     assert len(missing.value.faults) == 2
-    with pytest.raises(SpecError, match="not as many"):
+    with pytest.raises(SpecError, match="not as many of each"):
         model.predict(images=[np.zeros((9, 9))], reports=["a", "b"])
     with pytest.raises(SpecError, match="single one"):
         model.predict(images=[np.zeros((9, 9))], reports="No edema.")

@@ -101,10 +101,12 @@ def _file(model: TrainedModel, options: ExportOptions) -> str:
     exported = write(model, options.to, options.out)
     if exported.checked:
         fewest, most = exported.samples
-        shortest, longest = exported.tokens
+        texts = ""
+        if exported.tokens is not None:
+            texts = f", texts of {exported.tokens[0]} to {exported.tokens[1]} tokens"
         check = (
-            f"Checked: {exported.checked} batches of {fewest} to {most} samples, texts of {shortest} to {longest} "
-            f"tokens: largest difference to the model {exported.difference:.0e} (at most {TOLERANCE:.0e} is taken)"
+            f"Checked: {exported.checked} batches of {fewest} to {most} samples{texts}: largest difference to the "
+            f"model {exported.difference:.0e} (at most {TOLERANCE:.0e} is taken)"
         )
     else:
         check = "NOT CHECKED: onnxruntime is not installed (pip install 'forgetmi[export]')"

@@ -19,7 +19,7 @@ TASKS = {
     "classes": "one of several classes",
     "binary": "yes or no",
     "findings": "several findings, each with a probability of its own",
-    "value": "a number, in standard deviations of the training patients about their mean",
+    "value": "a number, in the units of the training data",
     "pairs": "embeddings by which images and reports find each other; no label",
 }
 INPUTS = {"image": "a radiograph", "text": "a report", "table": "a table's columns"}

@@ -145,7 +145,7 @@ def open_checkpoint(
 
     # Prepared in the same way
     store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
-    scale = _scale(loaded, where=where)
+    scale = scale_of(loaded, where=where)
     records = SampleStore.of(cohort, store, tokenizer, scale=scale)
     source = loaded.extra.get("source")
     notices = _notices(loaded.extra)
@@ -202,8 +202,16 @@ class _LibraryRules:
     pad: int
 
 
-def _scale(loaded: checkpoint.Loaded, *, where: str) -> Scale:
-    """In which unit the model of a checkpoint predicts values."""
+def scale_of(loaded: checkpoint.Loaded, *, where: str) -> Scale:
+    """In which unit the model of a checkpoint predicts values.
+
+    Args:
+        loaded: The checkpoint.
+        where: Name of the file, for messages.
+
+    Raises:
+        CheckpointError: It does not say so.
+    """
     stored = loaded.preprocessing.get("scale")
     if stored is None:
         return AS_IT_IS
@@ -282,7 +290,7 @@ def _check_kind(
     same_images = images == like.images
     same_tokens = tokenizer == like.records.tokenizer
     same_spec = _kind(loaded.spec) == _kind(like.spec)
-    same_scale = _scale(loaded, where=directory.name) == like.records.scale
+    same_scale = scale_of(loaded, where=directory.name) == like.records.scale
     if same_images and same_tokens and same_spec and same_scale:
         return
 

@@ -21,10 +21,12 @@ from forgetmi.core.partial_files import mode_of_new, unfinished_file
 from forgetmi.model.modes import evaluating
 from forgetmi.service.plain_tensors import (
     SHORTEST,
+    TOKENS,
     PlainTensors,
     TensorSizes,
     dynamic_shapes,
     output_names,
+    plain_tensors,
     random_inputs,
     sizes_of,
 )
@@ -56,7 +58,7 @@ class Exported:
     Args:
         inputs, outputs: Names, in their order.
         checked: How many batches it was compared with the model on; 0 = what runs it is not installed here.
-        samples, tokens: Fewest and most of these batches.
+        samples, tokens: Fewest and most of these batches; no tokens where the model reads no text.
         difference: Largest difference to the model.
     """
 
@@ -64,7 +66,7 @@ class Exported:
     outputs: tuple[str, ...]
     checked: int
     samples: tuple[int, int]
-    tokens: tuple[int, int]
+    tokens: tuple[int, int] | None
     difference: float
 
 
@@ -90,7 +92,7 @@ def export(model: TrainedModel, to: Format, out: Path) -> Exported:
         _check_packages()
     sizes = sizes_of(model)
     device = model.loaded.model.device
-    plain = PlainTensors(model.loaded.model, model.task, sizes.modalities)
+    plain = plain_tensors(model, sizes)
     example = random_inputs(sizes, samples=3, length=min(7, sizes.longest), number=0)
 
     with _on_processor(plain, device), torch.no_grad(), unfinished_file(out) as partial:
@@ -101,7 +103,9 @@ def export(model: TrainedModel, to: Format, out: Path) -> Exported:
             if to == "onnx":
                 _write_onnx(program, partial, sizes, outputs, metadata)
             else:
-                torch.export.save(program, partial, extra_files={METADATA: metadata})
+                # By handle: of a path it wants a certain ending
+                with partial.open("wb") as file:
+                    torch.export.save(program, file, extra_files={METADATA: metadata})
 
             # As whoever gets the file runs it
             run = _onnx_run(partial, sizes) if to == "onnx" else _torch_run(partial)
@@ -174,7 +178,8 @@ def _write_onnx(
 
 def _torch_run(path: Path) -> Run:
     """Runs an exported program."""
-    loaded = torch.export.load(path).module()
+    with path.open("rb") as file:
+        loaded = torch.export.load(file).module()
     return lambda tensors: list(loaded(*tensors))
 
 
@@ -197,7 +202,7 @@ def _onnx_run(path: Path, sizes: TensorSizes) -> Run | None:
 
 def _compare(
     plain: PlainTensors, run: Run | None, sizes: TensorSizes
-) -> tuple[int, tuple[int, int], tuple[int, int], float]:
+) -> tuple[int, tuple[int, int], tuple[int, int] | None, float]:
     """Run both on the same batches: how many, of which sizes, and the largest difference.
 
     Raises:
@@ -205,7 +210,8 @@ def _compare(
     """
     lengths = [round(SHORTEST + part * (sizes.longest - SHORTEST)) for _, part in _TRIED]
     samples = [count for count, _ in _TRIED]
-    tried = (min(samples), max(samples)), (min(lengths), max(lengths))
+    texts = (min(lengths), max(lengths)) if TOKENS in sizes.names else None
+    tried = (min(samples), max(samples)), texts
     if run is None:
         return 0, *tried, 0.0
 
@@ -242,6 +248,7 @@ def _metadata(model: TrainedModel, sizes: TensorSizes, outputs: tuple[str, ...])
         "cohort": facts.cohort,
         "preprocessing": model.loaded.preprocessing,
         "vocabulary": list(model.loaded.vocabulary),
+        "columns": list(model.columns),
         "longest": sizes.longest,
         "inputs": list(sizes.names),
         "outputs": list(outputs),

@@ -20,6 +20,7 @@ from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.core.partial_files import recover, replace_folder
 from forgetmi.core.printable import quoted
 from forgetmi.model.checkpoint_contents import FACTS, VOCABULARY, WEIGHTS, contents_of
+from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.model.net_module import net_modules
 from forgetmi.model.own_files import FOLDER
 from forgetmi.model.own_files import WEIGHTS as OWN_WEIGHTS
@@ -101,6 +102,7 @@ def published_files(model: TrainedModel, *, patients: bool) -> dict[str, bytes]:
         extra=extra,
     )
     _check_own(contents)
+    contents[FACTS] = without_folders(contents[FACTS])
 
     # What the Hub's own pages show
     labels = {str(number): name for number, name in enumerate(facts.classes)}
@@ -112,6 +114,30 @@ def published_files(model: TrainedModel, *, patients: bool) -> dict[str, bytes]:
     }
     contents[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
     return contents
+
+
+def without_folders(content: bytes) -> bytes:
+    """The facts of a checkpoint, in which folders that its towers came from are named by their last part alone.
+
+    Args:
+        content: Of model.json. Nothing is read from these folders any more: all weights are in the checkpoint.
+    """
+    facts = json.loads(content)
+    del facts["digest"]
+    facts["spec"] = _by_name(facts["spec"])
+    facts["digest"] = facts_digest(facts)
+    return (json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _by_name(value: Any) -> Any:
+    """Values with every absolute path cut to its name."""
+    if isinstance(value, dict):
+        return {name: _by_name(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_by_name(one) for one in value]
+    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+        return Path(value).name
+    return value
 
 
 def from_pretrained(

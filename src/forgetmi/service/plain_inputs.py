@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,42 +18,55 @@ from forgetmi.core.inputs import Inputs, Tokens
 from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.data.decode import ImageFault
 from forgetmi.data.film import model_input
+from forgetmi.data.library_tokenizer import LibraryTokenizer
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
 
 # A path, or an array of grey values (h, w)
 Film: TypeAlias = "str | Path | npt.NDArray[Any]"
 
+# Of a report: word pieces, or as a published encoder's library makes them
+AnyTokenizer: TypeAlias = "Tokenizer | LibraryTokenizer"
+
 # What each modality is called where a person gives it
-ARGUMENTS = {IMAGE: "images", TEXT: "reports"}
+TABLE = "table"
+ARGUMENTS = {IMAGE: "images", TEXT: "reports", TABLE: "table"}
 
 
 @dataclass(frozen=True)
 class PlainInputs:
-    """Films and reports of n samples; a model reads those of its modalities.
+    """Films, reports and tables of n samples; a model reads those of its modalities.
 
     Args:
         images: Paths or arrays; None = the model reads none.
         reports: Texts; None = the model reads none.
+        table: Values by column, None or NaN = missing; None = the model reads none.
     """
 
     images: Sequence[Film] | None = None
     reports: Sequence[str] | None = None
+    table: Mapping[str, Sequence[float | None]] | None = None
 
     def __len__(self) -> int:
-        return len(self.images if self.images is not None else self.reports or ())
+        return self._lengths()[0]
 
-    def check(self, modalities: Sequence[str]) -> None:
+    def _lengths(self) -> list[int]:
+        """Samples of each list that is given."""
+        lists = [values for values in (self.images, self.reports) if values is not None]
+        return [len(values) for values in (*lists, *(self.table or {}).values())]
+
+    def check(self, modalities: Sequence[str], columns: Sequence[str]) -> None:
         """Refuse what does not go together, or is not what a model reads; all faults at once.
 
         Args:
             modalities: What the model reads.
+            columns: Names of the columns of its table.
 
         Raises:
             SpecError: Something is missing, not read, of another length, or no text.
         """
         faults = []
-        given = {IMAGE: self.images, TEXT: self.reports}
+        given = {IMAGE: self.images, TEXT: self.reports, TABLE: self.table}
 
         # What it reads must be there, and nothing else
         for modality in modalities:
@@ -61,10 +74,13 @@ class PlainInputs:
                 do = "Predict a cohort with it instead: forgetmi predict."
                 faults.append(Fault(f"the model reads {modality}, which is not taken here", do=do))
             elif given[modality] is None:
-                faults.append(Fault("they are missing", where=ARGUMENTS[modality]))
+                faults.append(Fault("it is missing", where=ARGUMENTS[modality]))
         for modality, values in given.items():
             if values is not None and modality not in modalities:
-                faults.append(Fault("the model does not read them", where=ARGUMENTS[modality]))
+                faults.append(Fault("the model does not read it", where=ARGUMENTS[modality]))
+        if self.table is not None and TABLE in modalities and {*self.table} != {*columns}:
+            do = f"Give the model's columns: {', '.join(columns)}."
+            faults.append(Fault("it has other columns", where=ARGUMENTS[TABLE], do=do))
 
         # A single text has a length, too, and is no list of reports
         for modality, values in given.items():
@@ -72,10 +88,10 @@ class PlainInputs:
                 do = "Put it into a list."
                 faults.append(Fault("this is a single one", where=ARGUMENTS[modality], do=do))
 
-        lengths = {len(values) for values in given.values() if values is not None}
-        if not faults and len(lengths) != 1:
+        lengths = set() if faults else {*self._lengths()}
+        if len(lengths) > 1:
             counts = " and ".join(map(str, sorted(lengths)))
-            faults.append(Fault("there are not as many images as reports", why=counts))
+            faults.append(Fault("there are not as many of each", why=counts))
         if not faults and lengths == {0}:
             faults.append(Fault("there is nothing to predict"))
         for number, report in enumerate(self.reports or ()):
@@ -90,7 +106,8 @@ def batches(
     *,
     modalities: Sequence[str],
     images: ImagePreprocessing,
-    tokenizer: Tokenizer,
+    tokenizer: AnyTokenizer,
+    columns: Sequence[str],
     batch_size: int,
 ) -> Iterator[Batch]:
     """Batches of all samples, in their order, prepared as training prepared its own.
@@ -98,7 +115,7 @@ def batches(
     Args:
         inputs: The samples, which were checked.
         modalities: What the model reads.
-        images, tokenizer: Its preprocessing.
+        images, tokenizer, columns: Its preprocessing.
         batch_size: Samples of a batch, >= 1.
 
     Raises:
@@ -111,6 +128,8 @@ def batches(
             found[IMAGE] = _films(inputs, rows, images)
         if TEXT in modalities:
             found[TEXT] = _texts(inputs, rows, tokenizer)
+        if TABLE in modalities:
+            found[TABLE] = _table(inputs, rows, columns)
         yield unlabelled(found, len(rows))
 
 
@@ -138,7 +157,30 @@ def _films(inputs: PlainInputs, rows: range, preprocessing: ImagePreprocessing) 
     return torch.from_numpy(np.stack(films))
 
 
-def _texts(inputs: PlainInputs, rows: range, tokenizer: Tokenizer) -> Tokens:
+def _table(inputs: PlainInputs, rows: range, columns: Sequence[str]) -> Tensor:
+    """Float[b, c] in the order of the model's columns, NaN = missing.
+
+    Raises:
+        SpecError: A value is no number, or infinite; values are not quoted.
+    """
+    assert inputs.table is not None
+    values = np.full((len(rows), len(columns)), np.nan, np.float32)
+    faults = []
+    for place, name in enumerate(columns):
+        for row in rows:
+            value = inputs.table[name][row]
+            try:
+                values[row - rows.start, place] = np.nan if value is None else float(value)
+            except (TypeError, ValueError):
+                faults.append(Fault("it is no number", where=f"table: {name}, row {row}"))
+    if np.isinf(values).any():
+        faults.append(Fault("it holds an infinite number", where="table"))
+    if faults:
+        raise SpecError(faults)
+    return torch.from_numpy(values)
+
+
+def _texts(inputs: PlainInputs, rows: range, tokenizer: AnyTokenizer) -> Tokens:
     """Tokens padded to the longest text."""
     assert inputs.reports is not None
     encoded = tokenizer.encode([inputs.reports[row] for row in rows])

@@ -12,14 +12,17 @@ from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.inputs import Inputs, Tokens
+from forgetmi.core.labels import Scale
 from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.task import Task
-from forgetmi.model.own_spec import OwnSpec
-from forgetmi.service.plain_inputs import unlabelled
+from forgetmi.data.library_tokenizer import LibraryTokenizer
+from forgetmi.model.composed_spec import ComposedSpec
+from forgetmi.model.spec import ModelSpec
+from forgetmi.service.plain_inputs import TABLE, unlabelled
 from forgetmi.service.trained_model import TrainedModel, check_headed
 
-PIXELS, TOKENS, MASK, TABLE = "pixels", "tokens", "mask", "table"
+PIXELS, TOKENS, MASK = "pixels", "tokens", "mask"
 
 # What the inputs of each modality are called
 INPUTS = {IMAGE: (PIXELS,), TEXT: (TOKENS, MASK), TABLE: (TABLE,)}
@@ -40,14 +43,14 @@ class TensorSizes:
         image: Side of the films, pixels.
         vocabulary: Number of word pieces.
         longest: Tokens of a text at most.
-        columns: Columns of the table.
+        categories: Of each column of the table: 0 = a number, else codes below this.
     """
 
     modalities: tuple[str, ...]
     image: int
     vocabulary: int
     longest: int
-    columns: int
+    categories: tuple[int, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,15 +76,19 @@ def sizes_of(model: TrainedModel) -> TensorSizes:
             Fault("the model cannot be exported", why=why, do=f"Known: {', '.join(INPUTS)}.")
         )
 
-    # A text encoder of ours has so many positions; a user's own says nothing more
-    spec = model.loaded.spec
-    longest = model.tokenizer.max_length
-    columns = len(spec.sizes.columns) if isinstance(spec, OwnSpec) else 0
-    if not isinstance(spec, OwnSpec):
+    # Our own text encoder may have fewer positions than reports may have tokens
+    spec, tokenizer = model.loaded.spec, model.tokenizer
+    longest = tokenizer.max_length
+    if isinstance(spec, ModelSpec):
         longest = min(longest, spec.text.positions)
-    return TensorSizes(
-        modalities, model.images.size, len(model.loaded.vocabulary), longest, columns
-    )
+    vocabulary = len(tokenizer.vocabulary)
+    if isinstance(tokenizer, LibraryTokenizer):
+        vocabulary = tokenizer.size
+
+    categories = (0,) * len(model.columns)
+    if isinstance(spec, ComposedSpec) and TABLE in modalities:
+        categories = spec.tower(TABLE).categories
+    return TensorSizes(modalities, model.images.size, vocabulary, longest, categories)
 
 
 class PlainTensors(nn.Module):
@@ -90,13 +97,17 @@ class PlainTensors(nn.Module):
     Args:
         model: In eval mode.
         task: What the heads predict.
+        scale: Of labels that are values.
         modalities: What it reads.
     """
 
-    def __init__(self, model: nn.Module, task: Task, modalities: Sequence[str]) -> None:
+    def __init__(
+        self, model: nn.Module, task: Task, scale: Scale, modalities: Sequence[str]
+    ) -> None:
         super().__init__()
         self.model = model
         self.task = task
+        self.scale = scale
         self.modalities = tuple(modalities)
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -120,9 +131,14 @@ class PlainTensors(nn.Module):
         found: list[Tensor] = []
         predictions: list[Tensor] = []
         for logits in outputs.logits.values():
-            predictions.append(self.task.prediction(logits))
+            predictions.append(self.scale.units(self.task.prediction(logits)))
             found += [logits, predictions[-1]]
         return *found, torch.stack(predictions).mean(dim=0)
+
+
+def plain_tensors(model: TrainedModel, sizes: TensorSizes) -> PlainTensors:
+    """A trained model as a function of plain tensors; it is the same model, not a copy."""
+    return PlainTensors(model.loaded.model, model.task, model.scale, sizes.modalities)
 
 
 def output_names(heads: Sequence[str]) -> tuple[str, ...]:
@@ -161,7 +177,10 @@ def random_inputs(
         made[TOKENS] = draw.integers(1, sizes.vocabulary, (samples, length)) * mask
         made[MASK] = mask
     if TABLE in sizes.modalities:
-        values = draw.standard_normal((samples, sizes.columns), np.float32)
+        values = draw.standard_normal((samples, len(sizes.categories)), np.float32)
+        for column, count in enumerate(sizes.categories):
+            if count:
+                values[:, column] = draw.integers(0, count, samples)
         values[draw.random(values.shape) < 0.2] = np.nan
         made[TABLE] = values
     return tuple(torch.from_numpy(made[name]) for name in sizes.names)

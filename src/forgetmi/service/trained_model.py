@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,17 +14,19 @@ import torch
 from forgetmi.cohort.model_patients import NAME, ModelPatients, read_patients
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.labels import Scale
 from forgetmi.core.task import Task
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.evidence.record import RECORD
 from forgetmi.model import checkpoint
+from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.modes import evaluating
 from forgetmi.model.net_module import NetModule, net_modules
+from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.tasks.by_name import training_task
 from forgetmi.run.model_in_service import model_in_service
-from forgetmi.run.prepared import batch_size_of, image_rules, tokenizer_of
-from forgetmi.service.plain_inputs import Film, PlainInputs, batches
+from forgetmi.run.prepared import batch_size_of, image_rules, scale_of, tokenizer_of
+from forgetmi.service.plain_inputs import TABLE, AnyTokenizer, Film, PlainInputs, batches
 
 # extra[...] of a published checkpoint: counts in place of the patients themselves
 COUNTS = "counts"
@@ -72,7 +74,7 @@ class Predictions:
     Args:
         classes: Names of the k columns.
         heads: Float64[n, k] by head: probabilities (of classes they sum to 1; of findings each is one); of a value its
-            mean, in standard deviations of the training rows.
+            mean, in the cohort's units.
         joint: Float64[n, k], the mean over the heads.
     """
 
@@ -93,13 +95,15 @@ class TrainedModel:
         loaded: The checkpoint's content; ``loaded.model`` is the torch module, which may be moved to another device.
         images: How its films are prepared.
         tokenizer: How its reports become tokens.
+        scale: From the units in which values were trained on to the cohort's.
         patients: Who it has seen, by keyed digests; None = its checkpoint does not name them.
         record: Of the run that made it; None = there is none.
     """
 
     loaded: checkpoint.Loaded
     images: ImagePreprocessing
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
+    scale: Scale
     patients: ModelPatients | None
     record: Path | None
 
@@ -116,6 +120,16 @@ class TrainedModel:
     def net(self) -> NetModule:
         """The model itself, or the first of an ensemble's."""
         return net_modules(self.loaded.model)[0]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of its table, in order; none = it reads no table."""
+        spec = self.loaded.spec
+        if isinstance(spec, OwnSpec):
+            return spec.sizes.columns
+        if isinstance(spec, ComposedSpec) and TABLE in spec.modalities:
+            return tuple(spec.tower(TABLE).columns)
+        return ()
 
     @property
     def facts(self) -> Facts:
@@ -138,7 +152,11 @@ class TrainedModel:
         )
 
     def predict(
-        self, *, images: Sequence[Film] | None = None, reports: Sequence[str] | None = None
+        self,
+        *,
+        images: Sequence[Film] | None = None,
+        reports: Sequence[str] | None = None,
+        table: Mapping[str, Sequence[float | None]] | None = None,
     ) -> Predictions:
         """Predict n samples, prepared as the model's training prepared its own.
 
@@ -149,6 +167,7 @@ class TrainedModel:
             images: n films: paths (PNG, JPEG, DICOM, NPY), or arrays (h, w) of grey values with white high: 8 bits,
                 other integers, or floats in [0, 1].
             reports: n texts, of the same sections that the model was trained on.
+            table: n values by column; None or NaN = missing.
 
         Returns:
             Predictions by head, and their mean.
@@ -161,8 +180,8 @@ class TrainedModel:
             ``model.predict(images=["film.dcm"], reports=["No edema."]).joint``
         """
         check_headed(self.task)
-        inputs = PlainInputs(images, reports)
-        inputs.check(self.net.modalities)
+        inputs = PlainInputs(images, reports, table)
+        inputs.check(self.net.modalities, self.columns)
         model = self.loaded.model
 
         # Head by head, as float64, of which measures take differences
@@ -173,12 +192,13 @@ class TrainedModel:
                 modalities=self.net.modalities,
                 images=self.images,
                 tokenizer=self.tokenizer,
+                columns=self.columns,
                 batch_size=batch_size_of(self.images.size),
             ):
                 outputs = model(batch.to(model.device))
                 for head, logits in outputs.logits.items():
-                    values = self.task.prediction(logits.double()).cpu().numpy()
-                    found.setdefault(head, []).append(values)
+                    values = self.scale.units(self.task.prediction(logits.double()))
+                    found.setdefault(head, []).append(values.cpu().numpy())
 
         heads = {head: np.concatenate(parts) for head, parts in found.items()}
         joint = np.mean(np.stack(list(heads.values())), axis=0)
@@ -224,6 +244,7 @@ def load(path: str | Path, *, factory: str = "") -> TrainedModel:
         loaded=loaded,
         images=image_rules(loaded.preprocessing, where=where),
         tokenizer=tokenizer_of(loaded, where=where),
+        scale=scale_of(loaded, where=where),
         patients=None if stored is None else read_patients(stored, where=where),
         record=record if record is not None and record.exists() else None,
     )
