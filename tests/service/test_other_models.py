@@ -151,10 +151,11 @@ def test_folders_of_this_machine_are_not_published(stored: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_model_of_towers_is_exported(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_model_of_towers_is_exported(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Films, texts of any length and a table with a column of categories."""
+    places: tuple[Path, Path] = request.getfixturevalue("folders")
     tokenizer = Tokenizer((*SPECIAL, *(f"w{number}" for number in range(20))), max_length=10)
-    spec = spec_of(folders, table=True)
+    spec = spec_of(places, table=True)
     loaded = Loaded(
         build(spec, seed=0).eval(),
         spec,
@@ -178,4 +179,4 @@ def test_a_model_of_towers_is_exported(folders: tuple[Path, Path], tmp_path: Pat
 
     # The folders that its towers came from
     content = published_files(model, patients=False)["model.json"]
-    assert not [folder for folder in folders if str(folder).encode() in content]
+    assert not [folder for folder in places if str(folder).encode() in content]

@@ -9,7 +9,7 @@ import jinja2
 from huggingface_hub import ModelCardData
 
 from forgetmi.core.printable import printable
-from forgetmi.report import limits, number_text, terms, verdict_text
+from forgetmi.report import channel_words, limits, number_text, terms, verdict_text
 from forgetmi.report.card_facts import CardFacts
 from forgetmi.report.rendering import TEMPLATES
 
@@ -71,7 +71,7 @@ def _template() -> jinja2.Template:
         many=number_text.many,
         not_proven=limits.not_proven,
         answers=verdict_text.ANSWERS,
-        channels=verdict_text.CHANNELS,
+        channel_name=channel_words.channel_name,
         label=terms.term,
         head_name=terms.head_name,
     )
