@@ -105,6 +105,12 @@ def test_a_method_works_or_is_refused_in_one_sentence(
     done = run()
     assert parameter_digest(made.model) == before != parameter_digest(done.model)
     assert done.trace.changed
+    heads = (
+        tuple(f"module.{head}." for head in made.model.adapter.heads.values()) if not own else ()
+    )
+    if heads:
+        of_heads = [tensor for tensor in done.trace.changed if tensor.startswith(heads)]
+        assert list(done.trace.changed_heads) == of_heads
     assert all(bool(torch.isfinite(value).all()) for value in done.model.state_dict().values())
 
 

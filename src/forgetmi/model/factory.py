@@ -83,9 +83,11 @@ def _factory(name: str) -> Any:
         sys.path.append(os.getcwd())
     try:
         found = getattr(import_module(module), function, None)
-    except ImportError as error:
+    except Exception as error:
+        # The message of an import names folders, which identify
         do = "Install its package, or run the command in the folder of its file."
-        why = f"{type(error).__name__}: {str(error)[:200]}"
+        what = error.name if isinstance(error, ImportError) else str(error)[:200]
+        why = f"{type(error).__name__}: {what}"
         raise SpecError(
             Fault(f"{quoted(module)} cannot be imported", where=WHERE, why=why, do=do)
         ) from error

@@ -206,11 +206,15 @@ def derived(spec: RunSpec, info: MethodInfo, trace: StoredTrace) -> list[str]:
 
     # A retrained model has nothing else from the original
     if not info.exact:
-        # The page runs no model, so it is given which of the changed tensors are a head's
+        # The page runs no model, so the trace says which of the changed tensors are a head's; before it did, all models
+        # were of the package's own architecture
         changed = trace.changed
+        heads = trace.changed_heads
+        if heads is None:
+            heads = tuple(tensor for tensor in changed if head_of(tensor))
         sentences += run_text.inherited(
             changed=changed,
-            heads=[tensor for tensor in changed if head_of(tensor)],
+            heads=heads,
             reads_forget="forget" in info.reads,
         )
 

@@ -26,6 +26,7 @@ class StoredTrace:
         samples: Set to the samples of it that were read.
         epochs: Losses of each epoch.
         changed: Tensors that the method changed.
+        changed_heads: Those among them that belong to a head; None = a trace from before they were named.
         first_gradient: Norm of the first gradient; None = no step was taken.
         facts: What the method states of itself.
     """
@@ -36,6 +37,7 @@ class StoredTrace:
     samples: Mapping[str, int] = field(default_factory=dict)
     epochs: tuple[Mapping[str, Any], ...] = ()
     changed: tuple[str, ...] = ()
+    changed_heads: tuple[str, ...] | None = None
     first_gradient: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
-import torch
 from torch import nn
 
 from forgetmi.core.cost import Cost, Meter
@@ -26,6 +25,7 @@ from forgetmi.model.tasks.by_name import training_task
 from forgetmi.unlearning.applies import check_applies
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.differences import changed_tensors, distance_moved, of_heads
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, check, table_from_signals
@@ -50,6 +50,7 @@ class Trace:
         samples: Samples read from each declared set, also those on which only the original was run.
         cost: Wall seconds, CPU seconds, peak memory; calibration and caching of the teacher's outputs included.
         changed: Names of the tensors that differ from the original's.
+        changed_heads: Those among them that belong to a head.
         first_gradient: Norm of the first step's gradient (0 = the method cannot start), None without steps.
         moved: Euclidean distance between all parameters and the original's.
         facts: What the method reports beyond losses (e.g. the calibrated noise); also the number of micro-batches a
@@ -64,6 +65,7 @@ class Trace:
     samples: dict[str, int]
     cost: Cost
     changed: tuple[str, ...]
+    changed_heads: tuple[str, ...]
     first_gradient: float | None
     moved: float
     facts: dict[str, Any]
@@ -198,6 +200,7 @@ def unlearn(
             Fault(f"{info.title} changed the model it was given", do="Work on a deep copy.")
         )
 
+    changed = changed_tensors(model, result)
     trace = Trace(
         method=info.title,
         options=asdict(method),  # type: ignore[call-overload]
@@ -206,9 +209,10 @@ def unlearn(
         steps=context.log.steps,
         samples=loaders.seen(),
         cost=meter.cost,
-        changed=_changed(model, result),
+        changed=changed,
+        changed_heads=of_heads(model, changed),
         first_gradient=context.log.first_gradient,
-        moved=_moved(model, result),
+        moved=distance_moved(model, result),
         facts=dict(context.facts),
     )
     return Unlearned(result, trace, context._training_log)
@@ -270,24 +274,6 @@ def original_table(
     batch = records.batch(rows[positions]).to(device)
     check(table, model, batch)
     return table
-
-
-def _changed(model: nn.Module, result: nn.Module) -> tuple[str, ...]:
-    """Names of the tensors that differ."""
-    old, new = model.state_dict(), result.state_dict()
-    return tuple(name for name in old if not torch.equal(old[name], new[name]))
-
-
-def _moved(model: nn.Module, result: nn.Module) -> float:
-    """Euclidean distance between all parameters."""
-    old, new = model.state_dict(), result.state_dict()
-
-    # Parameters only, no running statistics.
-    squares = 0.0
-    for name, _ in model.named_parameters():
-        difference = (new[name] - old[name]).double()
-        squares += float(difference.square().sum())
-    return squares**0.5
 
 
 def _in_bfloat16(method: Method[Any], recipe: Recipe) -> bool:
