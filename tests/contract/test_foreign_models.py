@@ -42,6 +42,7 @@ REFUSED = {
         "ct",
         "msg",
         "jit",
+        "noisy_fine_tune",
     },
 }
 

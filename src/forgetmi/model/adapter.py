@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault
-from forgetmi.core.modalities import IMAGE, TEXT
+from forgetmi.core.modalities import IMAGE, TABLE, TEXT
 from forgetmi.core.suggest import did_you_mean
 
 Named = Mapping[str, Tensor]
 
 # What a user's own model may read
-READABLE = (IMAGE, TEXT, "table")
+READABLE = (IMAGE, TEXT, TABLE)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,13 @@ class Architecture:
     width: Number = field(default=0, metadata=LATER)
 
     def resolve(
-        self, *, size: int, classes: int, vocabulary: int, longest: int
+        self,
+        *,
+        size: int,
+        classes: int,
+        vocabulary: int,
+        longest: int,
+        columns: tuple[str, ...] = (),
     ) -> ModelSpec | OwnSpec:
         """The complete specification.
 
@@ -75,12 +81,13 @@ class Architecture:
             classes: Number of classes.
             vocabulary: Number of word pieces.
             longest: Longest text in tokens.
+            columns: Of a table, which a model of the user's own is told.
 
         Raises:
             SpecError: The sizes do not fit together, or the factory is not there.
         """
         if self.factory:
-            return self._own(Sizes(classes, size, vocabulary, longest))
+            return self._own(Sizes(classes, size, vocabulary, longest, columns))
 
         if self.preset == "compact":
             preset = compact(classes, vocabulary, size=size, positions=longest)

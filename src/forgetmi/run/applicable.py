@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import CheckpointError
+from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.modalities import TABLE
 from forgetmi.core.registry import methods
 from forgetmi.model.adapted import Adapted
 from forgetmi.model.architecture import Architecture
@@ -30,6 +31,9 @@ from forgetmi.run.composing import composed_spec
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.applies import applies, check_applies
 
+# What a factory is told of a table where there is no cohort
+MADE_UP_COLUMNS = ("first", "second", "third")
+
 
 def check_model(spec: RunSpec, cohort: Cohort) -> None:
     """Refuse a model that would break or mislead a run, and a method that cannot work on it.
@@ -40,6 +44,14 @@ def check_model(spec: RunSpec, cohort: Cohort) -> None:
         CheckpointError: The given original needs a factory.
     """
     net = net_of(spec, cohort)
+    if TABLE in net.modalities and cohort.table is None:
+        raise SpecError(
+            Fault(
+                "the model reads a table, and the cohort has none",
+                where="model",
+                do="Name its columns in the cohort's options.",
+            )
+        )
     if isinstance(net, Adapted):
         check_net(net, partial(build, net.spec, seed=0))
     check_applies(spec.method, net, training_task(cohort.task))
@@ -54,7 +66,8 @@ def net_of(spec: RunSpec, cohort: Cohort) -> NetModule:
     if not spec.model.factory:
         return _own_architecture()
 
-    return build(_resolved(spec, classes=outputs_of(cohort.task, cohort.classes)), seed=0)
+    classes = outputs_of(cohort.task, cohort.classes)
+    return build(_resolved(spec, classes=classes, columns=cohort.table_columns), seed=0)
 
 
 def net_in(checkpoint: Path, *, factory: str = "") -> NetModule:
@@ -84,7 +97,7 @@ def net_in(checkpoint: Path, *, factory: str = "") -> NetModule:
 def net_of_factory(factory: str) -> NetModule:
     """A model that a user's factory makes for inputs of the default sizes; checked."""
     spec = RunSpec(model=Architecture(factory=factory))
-    net = build(_resolved(spec, classes=4), seed=0)
+    net = build(_resolved(spec, classes=4, columns=MADE_UP_COLUMNS), seed=0)
     check_net(net, partial(build, net.spec, seed=0))
     return net
 
@@ -108,7 +121,7 @@ def applicable(net: NetModule, task: str) -> dict[str, str]:
     return reasons
 
 
-def _resolved(spec: RunSpec, *, classes: int) -> Any:
+def _resolved(spec: RunSpec, *, classes: int, columns: tuple[str, ...]) -> Any:
     """The specification of a run's models, as far as it is known before the reports are read."""
     # The vocabulary has at most as many pieces as were asked for
     return spec.model.resolve(
@@ -116,6 +129,7 @@ def _resolved(spec: RunSpec, *, classes: int) -> Any:
         classes=classes,
         vocabulary=spec.text.vocabulary,
         longest=spec.text.max_length,
+        columns=columns,
     )
 
 

@@ -104,6 +104,7 @@ def _check_architecture(spec: RunSpec, cohort: Cohort, partition: Partition) -> 
         classes=outputs_of(cohort.task, cohort.classes),
         vocabulary=spec.text.vocabulary,
         longest=spec.text.max_length,
+        columns=cohort.table_columns,
     )
     if isinstance(architecture, OwnSpec) or not spec.model.pretrained:
         return

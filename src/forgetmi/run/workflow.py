@@ -117,6 +117,7 @@ def prepare(
             classes=outputs_of(cohort.task, cohort.classes),
             vocabulary=len(tokenizer.vocabulary),
             longest=max_length,
+            columns=cohort.table_columns,
         )
         notices = _notices(spec, tokenizer)
 

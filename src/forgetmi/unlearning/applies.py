@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.modalities import IMAGE, JOINT, TEXT
+from forgetmi.core.modalities import IMAGE, JOINT, TABLE, TEXT
 from forgetmi.core.net import Need
 from forgetmi.core.task import Task
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule, convolutions
 
 # Modalities of which noisy copies can be made (`forgetmi.data.noise`)
-WITH_NOISE = (IMAGE, TEXT)
+WITH_NOISE = (IMAGE, TEXT, TABLE)
 
 # Tasks whose label is one of several classes, and those whose labels are states: also each present or absent
 OF_CLASSES = ("classes", "grades", "binary")
@@ -138,6 +138,9 @@ def _convolutions(net: NetModule, task: Task) -> str:
 
 
 def _words(net: NetModule, task: Task) -> str:
+    for modality in net.modalities:
+        if modality not in (IMAGE, TEXT):
+            return f"it disturbs pixels and word embeddings, and the model reads a {modality}, too"
     if TEXT not in net.modalities or net.words:
         return ""
     return "it disturbs word embeddings, and the model does not name their table"
