@@ -37,7 +37,7 @@ class Rewind:
 
     Args:
         kept: After which epochs the original's training keeps a checkpoint, each >= 1; none once the learning rate has
-            begun to fall (a later one becomes the last before). None = the untrained model alone. Part of how the
+            begun to fall (a later one becomes the last before). Empty = the untrained model alone. Part of how the
             original is trained.
         largest_echo: Largest AUC of the checkpoint's loss, between retained and validation patients of the same label,
             .5 to 1; with 1 nothing is measured and no validation patient read.
