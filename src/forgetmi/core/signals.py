@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.core.arrays import Floats, Ints, Labels, Strings, read_only
+from forgetmi.core.arrays import Flags, Floats, Ints, Labels, Strings, read_only
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT, TODAYS_HEADS, named, parted
 from forgetmi.core.partial_files import whole_file
-from forgetmi.core.signals_file import FORMS, HEADS, read_arrays
+from forgetmi.core.signals_file import FORMS, HEADS, PRESENT, read_arrays
 
 Embedding = npt.NDArray[np.float32]
 
@@ -33,6 +33,8 @@ class Signals:
         label: Int[n], -1 = unknown; Float[n] values or Float[n, f] findings, NaN = unknown.
         logits: float64[n, k] by head; none where the task has no heads (pairs).
         embedding: float32[n, d] by modality, and "joint"; what the model does not have is not there.
+        present: Bool[n] by modality, whether each row has it; only modalities that some rows lack. Logits and embedding
+            of what a row lacks are 0.
     """
 
     model: str
@@ -43,11 +45,12 @@ class Signals:
     label: Labels
     logits: Mapping[str, Floats]
     embedding: Mapping[str, Embedding] = field(default_factory=dict)
+    present: Mapping[str, Flags] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("row", "patient", "study", "label"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
-        for name in ("logits", "embedding"):
+        for name in ("logits", "embedding", "present"):
             arrays = {key: read_only(value) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, arrays)
 
@@ -118,6 +121,14 @@ class Signals:
             raise EvaluationError(Fault(f"the model has no {head} head"))
         return self.logits[head]
 
+    def there(self, *modalities: str) -> Flags:
+        """Bool[n], which rows have all of some modalities; one that is not said to be missing is there."""
+        have = np.ones(len(self), dtype=bool)
+        for modality in modalities:
+            if modality in self.present:
+                have &= self.present[modality]
+        return have
+
     def named(self) -> dict[str, npt.NDArray[Any]]:
         """Logits and embeddings by the names of their arrays on disk ("image_logits", "joint_embedding")."""
         return named(self.logits, self.embedding)
@@ -157,6 +168,7 @@ class Signals:
             label=self.label[positions],
             logits={head: values[positions] for head, values in self.logits.items()},
             embedding={name: values[positions] for name, values in self.embedding.items()},
+            present={name: there[positions] for name, there in self.present.items()},
         )
 
     def save(self, path: Path) -> None:
@@ -172,6 +184,7 @@ class Signals:
         if tuple(self.logits) != TODAYS_HEADS:
             arrays[HEADS] = np.array(list(self.logits), dtype=str)
         arrays |= self.named()
+        arrays |= {name + PRESENT: there for name, there in self.present.items()}
 
         with whole_file(path) as file:
             np.savez(file, **arrays)
@@ -189,5 +202,7 @@ class Signals:
         fixed: dict[str, Any] = {name: values.pop(name) for name in FORMS}
         fixed["model"] = str(fixed["model"])
         fixed["cohort"] = str(fixed["cohort"])
+        missing = [name for name in values if name.endswith(PRESENT)]
+        fixed["present"] = {name.removesuffix(PRESENT): values.pop(name) for name in missing}
         logits, embedding = parted(values)
         return cls(**fixed, logits=logits, embedding=embedding)

@@ -58,6 +58,11 @@ FORMS: dict[str, tuple[str, int]] = {
 _OUTPUT_FORM = ("f", 2)
 _OUTPUT_NAME = re.compile(r"[a-z][a-z0-9_]*_(?:logits|embedding)")
 
+# Whether each row has a modality, in files of cohorts in which some rows lack it
+PRESENT = "_present"
+_PRESENT_FORM = ("b", 1)
+_PRESENT_NAME = re.compile(r"[a-z][a-z0-9_]*" + PRESENT)
+
 # The names of the heads, in files of other heads than image and text
 HEADS = "heads"
 
@@ -135,7 +140,8 @@ def _why_not(values: dict[str, npt.NDArray[Any]]) -> str:
     optional = {
         name for name in values if name.endswith(EMBEDDING) and _OUTPUT_NAME.fullmatch(name)
     }
-    if not needed <= set(values) <= needed | optional | {HEADS}:
+    missing = {name for name in values if _PRESENT_NAME.fullmatch(name)}
+    if not needed <= set(values) <= needed | optional | missing | {HEADS}:
         return "an array is missing, or one is unknown"
 
     # Kinds: text, whole numbers, numbers
@@ -143,7 +149,8 @@ def _why_not(values: dict[str, npt.NDArray[Any]]) -> str:
     for name, value in values.items():
         if name == HEADS:
             continue
-        kinds, dimensions = FORMS.get(name, _OUTPUT_FORM)
+        other = _PRESENT_FORM if name in missing else _OUTPUT_FORM
+        kinds, dimensions = FORMS.get(name, other)
         if name == "label" and value.dtype.kind == "f":
             dimensions = value.ndim if value.ndim == 2 else 1
         if value.dtype.kind not in kinds or value.ndim != dimensions:

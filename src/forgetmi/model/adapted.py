@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.inputs import Series, Tokens
+from forgetmi.core.missing import without_absent
 from forgetmi.core.modalities import JOINT
 from forgetmi.core.net import HEAD, REST, TOWER, Part
 from forgetmi.model.adapter import Adapter, Named, adapter_faults
@@ -220,7 +221,7 @@ class Adapted(NetModule):
             text_inputs: Float[b, l, hidden] word embeddings in place of the tokens' own, see `words`.
         """
         with self._words_replaced(text_inputs):
-            outputs = self._run(batch)
+            outputs = without_absent(self._run(batch), batch)
 
         widths = {name: values.shape[-1] for name, values in outputs.embedding.items()}
         self.seen = (tuple(outputs.logits), widths)

@@ -93,6 +93,7 @@ def collect(
         label=cohort.label[rows],
         logits=logits,
         embedding=embedding,
+        present={name: there[rows] for name, there in cohort.present.items()},
     )
 
 

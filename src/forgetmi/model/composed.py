@@ -14,6 +14,7 @@ from forgetmi.core import distributed
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.inputs import Inputs, Series, Tokens
+from forgetmi.core.missing import zero_where_absent
 from forgetmi.core.modalities import JOINT, TEXT
 from forgetmi.core.net import HEAD, JOIN, REST, TOWER, Part
 from forgetmi.core.seeding import scope
@@ -225,7 +226,8 @@ class Composed(NetModule):
             inputs = text_inputs if modality == TEXT else None
             embedding[modality] = self._embedding(batch, modality, inputs)
             if self.spec.classes:
-                logits[modality] = self.classifiers[modality](embedding[modality])
+                head = self.classifiers[modality](embedding[modality])
+                logits[modality] = zero_where_absent(head, batch, modality)
         embedding[JOINT] = self._joint(embedding, batch)
         return Outputs(logits, embedding)
 
@@ -246,11 +248,7 @@ class Composed(NetModule):
         else:
             inner = tower(x)
 
-        projected = self.projections[modality](inner)
-        present = batch.present.get(modality)
-        if present is None:
-            return projected
-        return projected.masked_fill(~present.bool()[:, None], 0.0)
+        return zero_where_absent(self.projections[modality](inner), batch, modality)
 
     def _joint(self, embedding: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """What joins a batch's embeddings; those that are not there are in no mean."""
@@ -260,8 +258,7 @@ class Composed(NetModule):
         total = torch.stack([embedding[modality] for modality in self.modalities]).sum(0)
         counts = []
         for modality in self.modalities:
-            everywhere = torch.ones_like(batch.label, dtype=torch.bool)
-            counts.append(batch.present.get(modality, everywhere).to(total.dtype))
+            counts.append(batch.there(modality).to(total.dtype))
         return total / torch.stack(counts).sum(0).clamp(min=1)[:, None]
 
     def _freeze(self) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from forgetmi.core import distributed
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.collectives import averaging_gradients, gather_rows, scatter_rows
+from forgetmi.core.missing import without_absent, zero_where_absent
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.net import HEAD, JOIN, TOWER, Part
 from forgetmi.core.seeding import scope
@@ -234,7 +235,11 @@ class ImageText(NetModule):
             tokens, batch.mask, inputs=text_inputs, start=start, recompute=recompute
         )
 
+        # Nothing is joined of what a sample lacks
+        image = zero_where_absent(image, batch, IMAGE)
+        text = zero_where_absent(text, batch, TEXT)
         outputs = Outputs.image_text(image_logits, text_logits, image, text, gate(image, text))
+        outputs = without_absent(outputs, batch)
         return outputs if self._heads else Outputs({}, outputs.embedding)
 
 

@@ -114,15 +114,16 @@ class AdversaryKnowledge:
         return tuple(name for name in NEVER_SEEN if len(self.rows(name)))
 
     def rows(self, on: SetName) -> Ints:
-        """Rows of a set; for a head's channel only the labelled ones."""
+        """Rows of a set; for a head's channel only the labelled ones that have what it reads."""
         rows = self.partition.rows(on)
 
         # A link needs no label, but both of its modalities.
         if is_link(self.channel):
             return rows[self._linked_rows(rows)]
 
-        labels = self.audited.select(rows).label
-        return rows[known(labels)]
+        # A head of one modality says nothing of a row without it
+        signals = self.audited.select(rows)
+        return rows[known(signals.label) & signals.there(self.channel)]
 
     @cached_property
     def _patients(self) -> dict[SetName, Patients]:
