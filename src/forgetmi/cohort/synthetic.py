@@ -13,9 +13,23 @@ from typing import Any, Literal
 import numpy as np
 
 from forgetmi.cohort.finding_columns import CHEXPERT, Blank, Uncertain
-from forgetmi.cohort.phantom.findings import draw_findings
+from forgetmi.cohort.phantom.findings import draw_findings, edema_severity
 from forgetmi.cohort.phantom.image import Signs, render, signs_of
-from forgetmi.cohort.phantom.patient import CAUSES, GRADES, Patient, draw_patient, image_count
+from forgetmi.cohort.phantom.measurements import (
+    CATEGORICAL,
+    NUMERIC,
+    draw_measurements,
+    has_no_film,
+)
+from forgetmi.cohort.phantom.patient import (
+    CAUSES,
+    GRADES,
+    Array,
+    Patient,
+    draw_patient,
+    hidden_severity,
+    image_count,
+)
 from forgetmi.cohort.phantom.report import write_reports
 from forgetmi.cohort.table import TableCohort
 from forgetmi.core.cache_folder import COHORTS
@@ -72,6 +86,11 @@ class SyntheticCohort:
     """What -1 counts as in findings: ignore = unknown, zero = absent, one = present."""
     blank: Blank = field(default="zero", metadata=LATER)
     """What a finding that is not mentioned counts as: unknown, or zero = absent."""
+    measured: bool = field(default=False, metadata=LATER)
+    """Whether each study also has age, sex, vital signs and laboratory values, some of them missing; nothing else
+    depends on it."""
+    films_missing: float = field(default=0.0, metadata=LATER)
+    """Share of patients without any film, 0 to below 1; their reports, labels and values stay."""
     cache: Path | None = None
     """Folder to keep generated cohorts in; default: $FORGETMI_CACHE, else forgetmi in the user's cache folder."""
     key_file: Path | None = None
@@ -89,6 +108,8 @@ class SyntheticCohort:
             "size": self.size,
             "task": self.task,
             "reference_patients": self.reference_patients,
+            "measured": self.measured,
+            "films_missing": self.films_missing,
         }
 
         # A cached cohort is named by its options and by the code that generated it
@@ -103,6 +124,8 @@ class SyntheticCohort:
             key_file=self.key_file,
             uncertain=self.uncertain,
             blank=self.blank,
+            measured=self.measured,
+            films_missing=self.films_missing,
         ).load()
 
 
@@ -113,18 +136,23 @@ def synthetic_table(
     key_file: Path | None = None,
     uncertain: Uncertain = "ignore",
     blank: Blank = "zero",
+    measured: bool = False,
+    films_missing: float = 0.0,
 ) -> TableCohort:
-    """How to read what `make_synthetic` wrote; the last two are about findings, see `TableCohort`."""
+    """How to read what `make_synthetic` wrote; uncertain and blank are about findings, see `TableCohort`."""
     if task == "findings":
         labels: dict[str, Any] = {"labels": CHEXPERT, "uncertain": uncertain, "blank": blank}
     else:
         labels = {"classes": GRADES if task == "grades" else CAUSES}
+    if measured:
+        labels |= {"numeric": NUMERIC, "categorical": CATEGORICAL}
     return TableCohort(
         path=directory / TABLE,
         split="split",
         subgroups=("sex", "age", "view"),
         task=task,
         **labels,
+        missing="allow" if films_missing else "refuse",
         show_images=True,
         key_file=key_file,
         name="synthetic",
@@ -139,6 +167,8 @@ def make_synthetic(
     size: int = 64,
     task: str = "grades",
     reference_patients: int = 0,
+    measured: bool = False,
+    films_missing: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a cohort: cohort.csv, images.npy and a README.
@@ -148,18 +178,30 @@ def make_synthetic(
 
     Args:
         directory: The folder to make; it must not exist, or be empty.
-        patients, seed, size, task, reference_patients: See `SyntheticCohort`.
+        patients, seed, size, task, reference_patients, measured, films_missing: See `SyntheticCohort`.
         progress: Called with the number of patients done and the total.
 
     Raises:
         CohortError: An option is out of its range, or the folder holds something else.
     """
-    if faults := _option_faults(patients, size, reference_patients):
+    faults = _option_faults(patients, size, reference_patients)
+    if not 0 <= films_missing < 1:
+        faults.append(Fault(f"films_missing is {films_missing}", why="it must be 0 to below 1"))
+    if faults:
         raise CohortError(faults)
 
     counts = {"patient": patients, "reference": reference_patients}
     with _complete_or_absent(directory) as partial:
-        _write_patients(partial, counts, seed=seed, size=size, task=task, progress=progress)
+        _write_patients(
+            partial,
+            counts,
+            seed=seed,
+            size=size,
+            task=task,
+            measured=measured,
+            films_missing=films_missing,
+            progress=progress,
+        )
         readme = _README.format(
             table=TABLE,
             stack=STACK,
@@ -169,6 +211,10 @@ def make_synthetic(
             seed=seed,
             kind={"grades": "ordinal", "classes": "nominal"}.get(task, task),
         )
+        if measured:
+            readme += f"\nMeasured values: {', '.join(NUMERIC)}.\n"
+        if films_missing:
+            readme += f"\n{films_missing:.0%} of the patients, drawn at random, have no film.\n"
         (partial / "README.md").write_text(readme, encoding="utf-8")
 
 
@@ -193,13 +239,16 @@ def _write_patients(
     seed: int,
     size: int,
     task: str,
+    measured: bool,
+    films_missing: float,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the stack of images and the table, patient by patient; `counts` is the number of patients of each kind."""
     # The header of the stack needs the number of images before any is made
     images = 0
     for kind, number in _numbered(counts):
-        images += image_count(seed, kind, number)
+        if not has_no_film(films_missing, seed, kind, number):
+            images += image_count(seed, kind, number)
     header = {"descr": "|u1", "fortran_order": False, "shape": (images, size, size)}
 
     with (
@@ -209,7 +258,8 @@ def _write_patients(
         np.lib.format.write_array_header_1_0(stack, header)
         table = csv.writer(file, lineterminator="\n")
         labels = CHEXPERT if task == "findings" else ("label",)
-        table.writerow((*BEFORE_LABEL, *labels, *AFTER_LABEL))
+        values = NUMERIC if measured else ()
+        table.writerow((*BEFORE_LABEL, *labels, *AFTER_LABEL, *values))
 
         first_image = 0
         for done, (kind, number) in enumerate(_numbered(counts), start=1):
@@ -217,12 +267,19 @@ def _write_patients(
 
             # Independent streams, so that a change of the images changes no report
             film_seed = derive(seed, "synthetic", kind, number, "film")
-            films = render(drawn.patient, drawn.signs, size=size, seed=film_seed)
+            first: int | None = None
+            if not has_no_film(films_missing, seed, kind, number):
+                films = render(drawn.patient, drawn.signs, size=size, seed=film_seed)
 
-            # One patient after another, so that memory does not grow
-            stack.write(films.tobytes())
-            table.writerows(_patient_rows(drawn, kind, number, first_image))
-            first_image += len(films)
+                # One patient after another, so that memory does not grow
+                stack.write(films.tobytes())
+                first, first_image = first_image, first_image + len(films)
+
+            cells: list[tuple[str, ...]] = [()] * len(drawn.reports)
+            if measured:
+                severity = _severity(drawn, seed, kind, number, task)
+                cells = draw_measurements(drawn.patient.age, severity, seed, kind, number)
+            table.writerows(_patient_rows(drawn, kind, number, first, cells))
             if progress is not None:
                 progress(done, sum(counts.values()))
 
@@ -257,6 +314,14 @@ def _drawn(seed: int, kind: str, number: int, task: str) -> _Drawn:
     )
 
 
+def _severity(drawn: _Drawn, seed: int, kind: str, number: int, task: str) -> Array:
+    """Of each study, the hidden severity of the edema."""
+    studies = len(drawn.reports)
+    if task == "findings":
+        return edema_severity(seed, kind, number, studies)
+    return hidden_severity(seed, kind, number, studies, ordinal=task == "grades")
+
+
 def _numbered(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
     """Kind and number of every patient; numbers begin at 0 within each kind."""
     for kind, count in counts.items():
@@ -264,8 +329,20 @@ def _numbered(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
             yield kind, number
 
 
-def _patient_rows(drawn: _Drawn, kind: str, number: int, first_image: int) -> list[tuple[str, ...]]:
-    """The table's rows of one patient, an image each; `first_image` is where its images begin in the stack."""
+def _patient_rows(
+    drawn: _Drawn,
+    kind: str,
+    number: int,
+    first_image: int | None,
+    measured: list[tuple[str, ...]],
+) -> list[tuple[str, ...]]:
+    """The table's rows of one patient, an image each.
+
+    Args:
+        drawn: The patient, of kind and number.
+        first_image: Where its images begin in the stack; None = it has none.
+        measured: Further cells of each study.
+    """
     patient = drawn.patient
 
     # P for patient, R for reference, then the number
@@ -281,13 +358,14 @@ def _patient_rows(drawn: _Drawn, kind: str, number: int, first_image: int) -> li
                 identifier,
                 f"{identifier}-S{study:02d}",
                 f"{identifier}-I{image:02d}",
-                f"{STACK}#{first_image + image}",
+                "" if first_image is None else f"{STACK}#{first_image + image}",
                 drawn.reports[study],
                 *drawn.labels[study],
                 "reference" if kind == "reference" else "",
                 "F" if patient.female else "M",
                 age,
                 "AP" if patient.portable[study] else "PA",
+                *measured[study],
             )
         )
     return rows

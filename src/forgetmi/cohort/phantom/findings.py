@@ -100,6 +100,12 @@ def draw_findings(seed: int, kind: str, index: int) -> Findings:
     return Findings(patient, signs, label, reports)
 
 
+def edema_severity(seed: int, kind: str, index: int, studies: int) -> Array:
+    """The hidden severity of a patient's edema at each of m studies, which nothing shows without noise."""
+    latent = numpy_generator(seed, "synthetic", kind, index, "fourteen")
+    return _severity(latent, studies)[:, DRAWN.index("Edema")]
+
+
 def _severity(latent: np.random.Generator, m: int) -> Array:
     """Hidden severities, [m, f]: the patient's share is all of it for findings that last."""
     of_patient = latent.normal(size=(1, len(DRAWN)))

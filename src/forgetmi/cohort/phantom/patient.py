@@ -206,6 +206,15 @@ def draw_patient(seed: int, kind: str, index: int, *, ordinal: bool) -> Patient:
     )
 
 
+def hidden_severity(seed: int, kind: str, index: int, studies: int, *, ordinal: bool) -> Array:
+    """What label, film and report of each of m studies see through noise; of causes that of pulmonary edema."""
+    scale = "grades" if ordinal else "causes"
+    latent = numpy_generator(seed, "synthetic", kind, index, "severity", scale)
+    d = 1 if ordinal else len(CAUSES)
+    severity = np.sqrt(0.5) * (latent.normal(size=(1, d)) + latent.normal(size=(studies, d)))
+    return severity[:, 0]
+
+
 def _studies(chance: Array) -> Codes:
     """The study of each image: some images are a second view of the study before, never two in a row."""
     second = np.zeros(len(chance), dtype=bool)

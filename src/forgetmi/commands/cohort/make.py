@@ -28,6 +28,8 @@ class MakeOptions:
         size: Side of the images, pixels, 16 to 2048.
         task: What the labels are: four grades of edema; classes, four named causes; or fourteen findings.
         reference_patients: Further patients that are never trained on, for audits.
+        measured: Whether each study also has age, sex, vital signs and laboratory values, for a table tower.
+        films_missing: Share of patients without any film, 0 to below 1.
     """
 
     out: Path
@@ -36,6 +38,8 @@ class MakeOptions:
     size: int = 64
     task: Literal["grades", "classes", "findings"] = "grades"
     reference_patients: int = 0
+    measured: bool = False
+    films_missing: float = 0.0
 
 
 def make(argv: Sequence[str]) -> None:
@@ -82,11 +86,18 @@ def make_table(argv: Sequence[str]) -> None:
             size=options.size,
             task=options.task,
             reference_patients=options.reference_patients,
+            measured=options.measured,
+            films_missing=options.films_missing,
             progress=lambda done, total: display.update("patients", done, total),
         )
 
     # A specification that reads it.
-    reader = synthetic_table(options.out, task=options.task)
+    reader = synthetic_table(
+        options.out,
+        task=options.task,
+        measured=options.measured,
+        films_missing=options.films_missing,
+    )
     spec_file = options.out / "spec.yaml"
     write_text(spec_file, yaml.safe_dump({"cohort": to_plain(reader)}))
 
