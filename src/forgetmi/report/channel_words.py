@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from forgetmi.audit.result import Audit
-from forgetmi.evaluation.channels import TODAYS_CHANNELS, is_link
+from forgetmi.evaluation.channels import is_link
 
 # Modalities in words, as a title and within a sentence
 _MODALITIES: Mapping[str, str] = {
@@ -76,11 +76,8 @@ def head_word(head: str) -> str:
 
 
 def columns_of(audit: Audit) -> tuple[str, ...]:
-    """The channels of a table of patients: those of the audit, and "any"; today's where the audit has no others."""
-    channels: Sequence[str] = [one.channel for one in audit.verdict.channels]
-    if set(channels) <= set(TODAYS_CHANNELS):
-        channels = TODAYS_CHANNELS
-    return (*channels, "any")
+    """The channels of a table of patients: those that were judged, and the one that tells most."""
+    return (*(one.channel for one in audit.verdict.channels), "any")
 
 
 # What people know as theirs, in the plural

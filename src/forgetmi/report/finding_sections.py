@@ -33,7 +33,7 @@ class FindingTable:
         lines: Of the findings, in their order.
         measured: How many have an AUC of the unlearned model on the withdrawn patients.
         picture: The AUC of each of these on never-seen patients; None = of none.
-        opened: Whether it is shown at once: of all heads together, or of the only one.
+        opened: Whether its figure is shown at once: of all heads together, or of the only one.
     """
 
     head: str

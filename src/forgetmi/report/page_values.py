@@ -55,7 +55,9 @@ def common_values(facts: ReportFacts) -> dict[str, Any]:
         "request_line": request_text.request_line(facts),
         "replacement": request_text.replacement(facts),
         "letters": request_text.letter_names(named),
-        # What the model was trained with
+        # How quality is measured, and what the model was trained with
+        "quality_term": term(_quality(facts)[0]),
+        "quality_meaning": meaning(_quality(facts)[0]),
         "materials": channel_words.materials(_modalities(facts)),
         "written_about": channel_words.written_about(_modalities(facts)),
     }
@@ -108,8 +110,6 @@ def officer_values(facts: ReportFacts) -> dict[str, Any]:
 
     return {
         "tiles": sections.tiles(facts.evaluation),
-        "quality_term": term(quality[0]),
-        "quality_meaning": meaning(quality[0]),
         "sentences": sentences,
         "seen_others": score_text.largest_change(others),
         "utility": [row for row in harm if not row.column],
@@ -158,7 +158,7 @@ def measured_values(facts: ReportFacts) -> dict[str, Any]:
         "dots_others": sections.dots("dots-others", "Everyone else", drawn),
         "trade_off": sections.trade_off(facts.evaluation),
         "losses": sections.loss_figures(facts.signals, facts.partition, facts.cohort.task),
-        "paper_table": table.paper_table(facts.evaluation, head=main_head(facts.evaluation)),
+        "paper_table": _paper_table(facts),
         "to_html": table.to_html,
         "every": [
             reading
@@ -212,6 +212,13 @@ def _read(
     for name in names:
         found += readings.read(facts.evaluation, (name,), on=sets, heads=heads)
     return found
+
+
+def _paper_table(facts: ReportFacts) -> table.PaperTable | None:
+    """The paper's table of the first head; None where the labels have no AUC and F1, which are its columns."""
+    if _quality(facts) != ("auc", "f1"):
+        return None
+    return table.paper_table(facts.evaluation, head=main_head(facts.evaluation))
 
 
 def _modalities(facts: ReportFacts) -> tuple[str, ...]:

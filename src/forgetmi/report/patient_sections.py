@@ -19,6 +19,7 @@ from forgetmi.report.forest_figure import ForestRow
 from forgetmi.report.number_text import brief
 from forgetmi.report.patient_figure import PatientMark
 from forgetmi.report.svg import ROOM
+from forgetmi.report.terms import term
 
 PATIENTS_SHOWN = 40
 GROUPS_SHOWN = 40
@@ -93,8 +94,9 @@ def harm_forest(audit: Audit) -> dict[str, Any] | None:
     # Subgroups name their head only where there are several
     heads = {row.head for row in audit.harm if row.column}
     rows = []
-    for column, of_column in groupby(shown, key=lambda row: row.column):
-        rows.append(ForestRow(_column_heading(column) or "everyone (AUC)"))
+    for column, grouped in groupby(shown, key=lambda row: row.column):
+        of_column = list(grouped)
+        rows.append(ForestRow(_column_heading(column) or f"everyone ({term(of_column[0].metric)})"))
         rows += [_harm_row(row, name_head=len(heads) > 1) for row in of_column]
 
     # The axis holds twice the margin and every interval

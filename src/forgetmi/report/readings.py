@@ -9,8 +9,9 @@ import numpy as np
 
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.evaluation.gaps import GAP, GAP_JOINT, headline_measures
 from forgetmi.report.number_text import signed
-from forgetmi.report.terms import head_name, meaning, term
+from forgetmi.report.terms import gap_meaning, head_name, meaning, term
 
 NOT_RESOLVABLE = "not resolvable"
 
@@ -24,6 +25,7 @@ class Reading:
         original, unlearned: Score, or why there is none.
         retrains: Scores of the retrained models.
         failed: The retrained models' failures.
+        rests_on: Of a gap, the measures of quality and of membership that it is made of.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Reading:
     unlearned: Score | Failed | None
     retrains: tuple[Score, ...]
     failed: tuple[Failed, ...]
+    rests_on: tuple[str, ...] = ("auc", "f1", "sample_mia")
 
     @property
     def term(self) -> str:
@@ -47,7 +50,7 @@ class Reading:
     @property
     def meaning(self) -> str:
         """The measure in plain words."""
-        return meaning(self.name)
+        return gap_meaning(self.rests_on) if self.name in (GAP, GAP_JOINT) else meaning(self.name)
 
     @property
     def retrained(self) -> tuple[float, float, float] | None:
@@ -109,6 +112,10 @@ def read(
     wanted_heads = None if heads is None else set(heads)
     wanted_sets = None if on is None else set(on)
 
+    # What a gap is made of
+    measures = headline_measures(evaluation)
+    rests_on = (measures[0][0], measures[1][0], measures[-1][0])
+
     # In the evaluation's order
     readings = []
     for name, head, place in _measures(evaluation):
@@ -117,7 +124,7 @@ def read(
         set_fits = _fits(place, wanted_sets)
 
         if name_fits and head_fits and set_fits:
-            readings.append(_reading(evaluation, name, head, place))
+            readings.append(_reading(evaluation, name, head, place, rests_on))
 
     return readings
 
@@ -181,7 +188,9 @@ def _fits(value: str, wanted: Collection[str] | None) -> bool:
     return wanted is None or value in wanted
 
 
-def _reading(evaluation: Evaluation, name: str, head: str, on: str) -> Reading:
+def _reading(
+    evaluation: Evaluation, name: str, head: str, on: str, rests_on: tuple[str, ...]
+) -> Reading:
     # The same measure of every model
     by_model: dict[str, Score | Failed | None] = {}
     for model in evaluation.scores:
@@ -197,6 +206,7 @@ def _reading(evaluation: Evaluation, name: str, head: str, on: str) -> Reading:
         unlearned=by_model.get(UNLEARNED),
         retrains=tuple(score for score in retrains if isinstance(score, Score)),
         failed=tuple(score for score in retrains if isinstance(score, Failed)),
+        rests_on=rests_on,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forgetmi.evaluation.channels import is_link
@@ -18,8 +19,8 @@ class Term:
 
 
 _GAP = (
-    "Mean difference to the retrained models over five measures (AUC and F1 on withdrawn and on test patients, "
-    "membership flag rate). An average: it can be small while single predictions are far off."
+    "Mean difference to the retrained models over five measures ({} and {} on withdrawn and on test patients, {}). An "
+    "average: it can be small while single predictions are far off."
 )
 _RECALL = "How often an image’s own report is among so many nearest ones: 1 is always."
 _FLOOR, _LARGEST = "Own gap, mean", "Own gap, largest"
@@ -69,8 +70,8 @@ TERMS = {
         "Pairing AUC", "The same for how tightly image and report are linked: 0.5 is no difference."
     ),
     # Distance to retraining, and its floor
-    "gap": Term("Gap to retraining", _GAP),
-    "gap_joint": Term("Gap to retraining", _GAP),
+    "gap": Term("Gap to retraining", _GAP.format("AUC", "F1", "membership flag rate")),
+    "gap_joint": Term("Gap to retraining", _GAP.format("AUC", "F1", "membership flag rate")),
     "gap_floor": Term(_FLOOR, ""),
     "gap_joint_floor": Term(_FLOOR, ""),
     "gap_floor_largest": Term(_LARGEST, ""),
@@ -119,6 +120,16 @@ def meaning(name: str) -> str:
     if name in TERMS:
         return TERMS[name].meaning
     return ""
+
+
+def gap_meaning(measures: Sequence[str]) -> str:
+    """A gap in plain words.
+
+    Args:
+        measures: The two measures of quality and the one of membership that it is made of.
+    """
+    first, second, membership = (term(name) for name in measures)
+    return _GAP.format(first, second, membership[0].lower() + membership[1:])
 
 
 def head_name(head: str) -> str:
