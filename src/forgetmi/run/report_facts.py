@@ -14,6 +14,7 @@ from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.json_text import read_json
+from forgetmi.core.labels import known
 from forgetmi.core.model_names import SHORT_RETRAIN, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation
@@ -237,9 +238,19 @@ def examples(
         for row in rows[first]:
             if not cohort.image[row]:
                 continue
-            label = int(cohort.label[row])
-            grade = cohort.classes[label] if label >= 0 else ""
             pixels = read_image(str(cohort.image[row]), **reading).pixels
-            shown.append(Example(pixels, run_text.caption(group, grade)))
+            caption = run_text.caption(group, _label_in_words(cohort, int(row)))
+            shown.append(Example(pixels, caption))
 
     return tuple(shown)
+
+
+def _label_in_words(cohort: Cohort, row: int) -> str:
+    """A row's label as a caption has it; empty = unknown, or there is none."""
+    label = cohort.label[row]
+    if cohort.task == "findings":
+        present = [name for name, value in zip(cohort.classes, label, strict=True) if value == 1]
+        return ", ".join(present)
+    if not cohort.classes or not known(np.atleast_1d(label))[0]:
+        return ""
+    return cohort.classes[int(label)]
