@@ -14,6 +14,7 @@ import pytest
 from forgetmi.audit.memorisation import memorised, risk_by_group
 from forgetmi.cli import main
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
+from forgetmi.cohort.listed_people import ListedPeople
 from forgetmi.cohort.model_patients import read_patients
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import MethodError, SpecError
@@ -40,6 +41,7 @@ from forgetmi.run.pool_plan import (
 )
 from forgetmi.run.pool_references import pool_references, references_in, speaking
 from forgetmi.run.pool_risk import pool_risk
+from forgetmi.run.pool_standby import standbys
 from forgetmi.run.recompute import metrics
 from forgetmi.run.run_data import divide, load_data
 from forgetmi.run.spec import GivenModels, RunSpec
@@ -476,3 +478,27 @@ def raw_identifier(cohort: Cohort, sets: Partition) -> str:
     key = Pseudonyms(load_key(None))
     wanted = str(cohort.patient[sets.retain[0]])
     return next(name for n in range(40) if key.digest("patient", name := f"P{n:06d}") == wanted)
+
+
+def test_a_member_that_never_saw_the_listed_stands_by(
+    pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = read_plan(pool)
+    folds = read_folds(pool, plan)
+    first = ListedPeople((folds.patients[0],), ())
+    found = standbys(pool, first)
+    assert len(found) == plan.repetitions + plan.targets
+    for one in found:
+        assert one.checkpoint is not None
+        plain = json.loads((one.checkpoint / "model.json").read_text())["extra"]["patients"]
+        assert folds.patients[0] not in read_patients(plain, where="").trained.patients
+
+    # Everybody lies in several folds; a stranger was trained on by nobody
+    assert standbys(pool, ListedPeople(folds.patients, ())) == []
+    assert len(standbys(pool, ListedPeople(("0" * 16,), ()))) == len(list(plan.members()))
+    with pytest.raises(SpecError, match="names studies"):
+        standbys(pool, ListedPeople((), ("0" * 16,)))
+
+    (tmp_path / "who.csv").write_text(f"patient_digest\n{folds.patients[0]}\n")
+    assert main(["pool", "standby", str(pool), "--list", str(tmp_path / "who.csv")]) == 0
+    assert "was trained on none of them: " in capsys.readouterr().out

@@ -190,7 +190,7 @@ def _report(
     patient: Patient, study: int, severity: Array, cut: Array, words: np.random.Generator
 ) -> str:
     """The report of one study. The order of the random draws is part of the generator."""
-    said, abnormal = [], []
+    sentences, abnormal = [], []
     for name, value, threshold in zip(DRAWN, severity, cut, strict=True):
         phrases = PHRASES[name]
         pick, silent = words.random(), words.random() < _UNMENTIONED
@@ -205,10 +205,10 @@ def _report(
             options = phrases.absent
         else:
             continue
-        said.append(options[int(pick * len(options))])
+        sentences.append(options[int(pick * len(options))])
 
-    order = words.permutation(len(said))
-    text = " ".join(said[place] for place in order)
+    order = words.permutation(len(sentences))
+    text = " ".join(sentences[place] for place in order)
     closing = NORMAL[int(words.random() * len(NORMAL))]
     if abnormal:
         closing = f"{', '.join(abnormal[:2]).capitalize()}."

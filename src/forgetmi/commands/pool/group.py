@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from forgetmi.commands.groups import run_action
 
-HELP = """usage: forgetmi pool make|risk [OPTIONS]
+HELP = """usage: forgetmi pool make|risk|standby [OPTIONS]
 
-  make   train the members: references for every request to come, which then needs no retraining
-  risk   whom the model in service remembers most, before anybody withdraws"""
+  make     train the members: references for every request to come, which then needs no retraining
+  risk     whom the model in service remembers most, before anybody withdraws
+  standby  members that never saw anybody of a list, to serve while the model is repaired"""
 
 ACTIONS = {
     "make": "forgetmi.commands.pool.make:make",
     "risk": "forgetmi.commands.pool.risk:risk",
+    "standby": "forgetmi.commands.pool.standby:standby",
 }
 
 

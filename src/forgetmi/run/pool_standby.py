@@ -1,0 +1,57 @@
+"""Exact standby: members of a pool that never saw anybody of a list, to serve while the model is repaired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from forgetmi.cohort.listed_people import ListedPeople
+from forgetmi.core.errors import Fault, SpecError
+from forgetmi.run.pool_making import PoolDirectory
+from forgetmi.run.pool_plan import Member, read_folds, read_plan
+
+
+@dataclass(frozen=True)
+class Standby:
+    """A member that may serve at once.
+
+    Args:
+        member: Which.
+        checkpoint: Its folder; None = its weights were not kept.
+    """
+
+    member: Member
+    checkpoint: Path | None
+
+
+def standbys(root: Path, people: ListedPeople) -> list[Standby]:
+    """Members that were trained on nobody of a list.
+
+    Args:
+        root: The pool.
+        people: Whole patients.
+
+    Returns:
+        Those for audits first; empty where the listed lie in several folds of every repetition.
+
+    Raises:
+        SpecError: It is no pool, or the list names studies.
+    """
+    if people.studies:
+        raise SpecError(
+            Fault("the list names studies", do="A pool leaves out whole patients: list patients.")
+        )
+    plan = read_plan(root)
+    folds = read_folds(root, plan)
+
+    found = []
+    for member in plan.members():
+        # Patients in no fold were trained on by nobody
+        of_listed = folds.of(member.repetition, np.array(people.patients))
+        if not {*of_listed.tolist()} <= {-1, member.fold}:
+            continue
+        checkpoint = PoolDirectory(root).of(member).model(member.name)
+        found.append(Standby(member, checkpoint if checkpoint.exists() else None))
+    return found
