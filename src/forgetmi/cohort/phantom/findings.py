@@ -195,7 +195,7 @@ def _report(
         phrases = PHRASES[name]
         pick, silent = words.random(), words.random() < _UNMENTIONED
 
-        # Present and uncertain findings are always said, absent ones half the time
+        # Present and uncertain findings are always named, absent ones half the time
         if abs(value - threshold) < _CLOSE:
             options = phrases.uncertain
         elif value > threshold:
