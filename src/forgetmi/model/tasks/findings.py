@@ -34,6 +34,7 @@ class Findings:
     A sample's values are means over its known findings; what is unknown takes no part.
 
     Examples:
+        >>> import torch
         >>> nobody_looked = float("nan")
         >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, nobody_looked]])
         >>> Findings().margin(one, other).tolist()
