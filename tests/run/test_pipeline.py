@@ -177,9 +177,9 @@ def test_a_full_disk_leaves_nothing_half_written(
 ) -> None:
     import errno
 
-    from forgetmi.model import checkpoint
+    from forgetmi.model import checkpoint_contents
 
-    real = checkpoint.to_bytes
+    real = checkpoint_contents.to_bytes
     calls = []
 
     def full(tensors: object) -> bytes:
@@ -188,7 +188,7 @@ def test_a_full_disk_leaves_nothing_half_written(
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(tensors)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(checkpoint, "to_bytes", full)
+    monkeypatch.setattr(checkpoint_contents, "to_bytes", full)
     root = tmp_path / "full"
     with pytest.raises(ForgetMIError, match="disk is full"):
         finish(TINY, root, command=[])
