@@ -27,6 +27,7 @@ from forgetmi.run.composing import towers_digest
 from forgetmi.run.fingerprint import fingerprint
 from forgetmi.run.prepared import Prepared, open_checkpoint
 from forgetmi.run.spec import RunSpec, from_plain, to_plain
+from forgetmi.service.trained_model import load
 from tests.model.test_composed import kinds
 from tests.model.test_hf_towers import TEXT, VISION, stored
 
@@ -173,6 +174,14 @@ def test_towers_stand_in_a_run_specification_and_are_left_out_of_older_ones(made
     assert plain["model"]["towers"] == list(made.architecture.towers)
     assert from_plain(RunSpec, {"model": plain["model"]}, where="spec").model == made.architecture
     assert "towers" not in to_plain(RunSpec())["model"]
+
+
+def test_it_is_taken_into_service(made: Made, tmp_path: Path) -> None:
+    made.data.save(tmp_path / "model", made.model, patients=None)
+    model = load(tmp_path / "model")
+    predictions = model.predict(images=[np.zeros((40, 30), np.float32)], reports=["no edema"])
+    assert set(predictions.heads) == {"image", "text"}
+    assert np.allclose(predictions.joint.sum(1), 1.0)
 
 
 def test_reports_that_are_longer_than_the_encoder_reads_are_refused(made: Made) -> None:
