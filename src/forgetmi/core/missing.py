@@ -1,4 +1,4 @@
-"""What a model says of a modality that a sample does not have: nothing."""
+"""What a model outputs of a modality that a sample does not have: nothing."""
 
 from __future__ import annotations
 
