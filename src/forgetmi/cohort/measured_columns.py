@@ -164,7 +164,7 @@ def what_is_there(
     if missing_allowed:
         there[TEXT] = reports != ""
         if rows.image is not None:
-            there[IMAGE] = locators != ""
+            there[IMAGE] = np.asarray(locators != "", dtype=bool)
 
         # Nothing can be said of a row that has nothing
         anything = np.any(list(there.values()), axis=0)
