@@ -156,13 +156,13 @@ def what_is_there(
     """
     there: dict[str, Flags] = {}
     if measured.values is not None:
-        there[TABLE] = ~np.isnan(measured.values).all(axis=1)
+        there[TABLE] = np.asarray(~np.isnan(measured.values).all(axis=1), dtype=bool)
         if not missing_allowed:
             for row in np.flatnonzero(~there[TABLE])[:MOST].tolist():
                 fault = Fault("no measured column has a value", rows.where(row), do=_DO)
                 findings.faults.append(fault)
     if missing_allowed:
-        there[TEXT] = reports != ""
+        there[TEXT] = np.asarray(reports != "", dtype=bool)
         if rows.image is not None:
             there[IMAGE] = np.asarray(locators != "", dtype=bool)
 
