@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from forgetmi.cohort.files import MOST, capped
 from forgetmi.cohort.raw_rows import RawRows
@@ -61,7 +62,7 @@ class FindingRules:
 
 def read_findings(
     rows: RawRows, findings: Findings, rules: FindingRules
-) -> tuple[Floats, tuple[str, ...]]:
+) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
     """Findings as numbers, and what was counted.
 
     Args:

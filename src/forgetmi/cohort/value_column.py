@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.row_checks import Findings, stripped
-from forgetmi.core.arrays import Floats, codes
+from forgetmi.core.arrays import codes
 from forgetmi.core.errors import Fault
 
 UNKNOWN_VALUE = frozenset({"", "nan", "none", "na", "n/a", "<na>", "null", "-"})
 _MOST = 1e30  # beyond it no measurement is meant
 
 
-def read_values(rows: RawRows, findings: Findings) -> Floats:
+def read_values(rows: RawRows, findings: Findings) -> npt.NDArray[np.float32]:
     """Numbers of a label column.
 
     Args:

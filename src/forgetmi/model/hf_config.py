@@ -172,7 +172,11 @@ def image_rules(folder: Path) -> dict[str, Any]:
 
     if faults:
         raise SpecError(faults)
-    return {"size": side, "mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
+    return {
+        "size": side,
+        "mean": tuple(map(float, mean or ())),
+        "std": tuple(map(float, std or ())),
+    }
 
 
 def _side(size: Any) -> int | None:

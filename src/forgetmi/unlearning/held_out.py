@@ -79,7 +79,7 @@ class HeldOut:
                 places = self._of_classes(
                     self._task.groups(batch.label).cpu().numpy(), each, generator
                 )
-            case "nearest":
+            case _:
                 places = self._nearest(batch, each)
         chosen = torch.as_tensor(places)
         return self._outputs.each(lambda values: values[chosen.to(values.device)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.jit._trace import is_tracing
 
 from forgetmi.core.errors import Fault, MethodError
 
@@ -25,7 +26,7 @@ def assert_range(values: Tensor, low: float, high: float, *, what: str, do: str 
     Raises:
         MethodError: One lies outside.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or values.numel() == 0:
+    if torch.compiler.is_compiling() or is_tracing() or values.numel() == 0:
         return
 
     slack = _SLACK * (high - low)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import is_tracing
 from torch.nn.functional import relu
 
 from forgetmi.core.errors import Fault, MethodError
@@ -63,7 +64,7 @@ class SeriesTower(nn.Module):
                     why=f"it reads {self.spec.channels} channels of at least one time step",
                 )
             )
-        exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        exporting = torch.compiler.is_compiling() or is_tracing()
         if not exporting and bool(values.isinf().any()):
             raise MethodError(Fault("a series holds an infinite number", where="series tower"))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import is_tracing
 from torch.nn.functional import one_hot
 
 from forgetmi.core.errors import Fault, MethodError
@@ -63,7 +64,7 @@ class TableTower(nn.Module):
                     do="Give the columns that it was trained on.",
                 )
             )
-        exporting = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        exporting = torch.compiler.is_compiling() or is_tracing()
         if not exporting and bool(raw.isinf().any()):
             raise MethodError(Fault("the table holds an infinite number", where="table tower"))
 
