@@ -56,7 +56,9 @@ def judge(signals: Signals, partition: Partition, *, seed: int) -> Judged:
         partition: Who is who.
         seed: The evaluation's seed, as in the benchmark's own tables.
     """
-    seen = AdversaryKnowledge(partition, {"unlearned": signals}, "image", seed=seed)
+    seen = AdversaryKnowledge(
+        partition, {"unlearned": signals}, task="grades", channel="image", seed=seed
+    )
 
     def images() -> tuple[float, float]:
         losses = {on: seen.loss(signals, on) for on in ("retain", "forget", "holdout")}

@@ -110,14 +110,16 @@ def table(run: Path, climbed: Path, pools: list[Path], spec: RunSpec) -> list[st
     names = {"the original": ORIGINAL, "Forget-MI": UNLEARNED, "NegGrad+": "NegGrad+"}
     for shown, target in names.items():
         for judge, references in judges.items():
-            knowledge = AdversaryKnowledge(partition, {**signals, **references})
+            knowledge = AdversaryKnowledge(partition, {**signals, **references}, task=cohort.task)
             body.append(line(shown, judge, verdict_of(knowledge, target)))
 
     # A retrained model stands in for one that forgot exactly
     exact = retrained["retrain-0"]
     for judge, references in judges.items():
         others = {name: one for name, one in references.items() if one.model != exact.model}
-        knowledge = AdversaryKnowledge(partition, {**signals, "exact": exact, **others})
+        knowledge = AdversaryKnowledge(
+            partition, {**signals, "exact": exact, **others}, task=cohort.task
+        )
         body.append(line("a retrained model", judge, verdict_of(knowledge, "exact")))
     return rows(["model", "judged by", *Rule().channels, "verdict"], body)
 

@@ -65,7 +65,13 @@ class ForgetSet:
     def knowledge(self) -> dict[Channel, AdversaryKnowledge]:
         """The set through each channel; aim it at a model."""
         return {
-            channel: AdversaryKnowledge(self.partition, self.signals, channel, ORIGINAL)
+            channel: AdversaryKnowledge(
+                self.partition,
+                self.signals,
+                task=self.cohort.task,
+                channel=channel,
+                target=ORIGINAL,
+            )
             for channel in TODAYS_CHANNELS
         }
 

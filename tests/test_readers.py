@@ -29,7 +29,7 @@ IMAGES = "arrays of pixels, whose header and size are checked there"
 ALLOWED = {
     "core/json_text.py": "the reader of JSON",
     "benchmark/work.py": OWN_TEXT,
-    "model/checkpoint.py": OWN_TEXT,
+    "model/checkpoint_contents.py": OWN_TEXT,
     "run/record_findings.py": OWN_TEXT,
     "run/recompute_verdict.py": OWN_TEXT,
     "data/shards.py": "the index of a shard, under a tag that only this program can make",

@@ -277,13 +277,18 @@ def test_key_of_a_model_covers_whatever_makes_it_and_its_predictions() -> None:
         "forgetmi.data.preprocessing",
     } <= set(found)
 
-    # What else the driving modules lead to loads and stores models, or belongs to a method
+    # What else the driving modules lead to loads and stores models, or belongs to a method or to towers, whose modules
+    # are added where a model has some
     driven = {name for name in closure(DRIVING_MODULES) if name.startswith(ROOMS_OF_A_MODEL)}
     assert driven - set(found) == {
         "forgetmi.model.checkpoint",
+        "forgetmi.model.checkpoint_contents",
         "forgetmi.model.checkpoint_facts",
+        "forgetmi.model.checkpoint_own",
         "forgetmi.model.checkpoint_weights",
         "forgetmi.model.ensemble",
+        "forgetmi.model.hf_config",
+        "forgetmi.model.tower_specs.hf",
     }
 
 

@@ -391,9 +391,13 @@ def test_too_many_parameters_are_refused_before_any_is_made() -> None:
 
 
 def test_no_call_of_ours_lets_the_library_read_a_folder() -> None:
-    # It would follow auto_map, or ask; forgetmi reads folders by itself.
+    # It would follow auto_map, ask, or fetch: every call says that it must not.
     sources = Path(forgetmi.__file__).parent.rglob("*.py")
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    found = re.findall(r"\b(?:Auto[A-Z]\w+|\w+\.from_pretrained\(|trust_remote_code=True)", text)
-    assert found == []
+    calls = re.findall(r"\bAuto[A-Z]\w+\.from_pretrained\((?:[^()]|\([^()]*\))*\)", text)
+    assert len(calls) == len(re.findall(r"\bAuto[A-Z]\w+\.from_pretrained\(", text)) == 2
+    for call in calls:
+        assert "trust_remote_code=False" in call
+        assert "local_files_only=True" in call
+    assert "trust_remote_code=True" not in text
     assert "weights_only=False" not in text

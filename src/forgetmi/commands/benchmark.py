@@ -36,13 +36,14 @@ def benchmark(argv: Sequence[str]) -> None:
     from forgetmi.run.track import check_tracker
 
     axes = read_axes(spec, options)
+    if not options.dry_run:
+        check_tracker(options.track)
     check_methods(spec, axes)
     store = Store(options.out)
     if options.dry_run:
         print_plan(store, points(offline(spec), axes), workers=spec.workers)
         return
 
-    check_tracker(options.track)
     with RunDirectory(options.out).lock(), full_disk_explained(options.out.name):
         started = time.perf_counter()
         grid = points(spec, axes)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer as Library
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.json_text import MOST_BYTES
+from forgetmi.core.json_text import MOST_BYTES, parse_json
 from forgetmi.core.plain_text import Source, read_text
 
 _FILE = "tokenizer.json"
@@ -111,12 +111,9 @@ class LibraryTokenizer:
             text = _made_by_the_library(folder)
 
         # In one line, as a checkpoint keeps it
-        try:
-            definition = json.dumps(json.loads(text), ensure_ascii=True, sort_keys=True)
-        except ValueError:
-            raise SpecError(
-                Fault("the tokenizer is no JSON", where=f"{folder.name}/{_FILE}")
-            ) from None
+        where = f"{folder.name}/{_FILE}"
+        values = parse_json(text, where=where, what="the tokenizer", do="Use the original file.")
+        definition = json.dumps(values, ensure_ascii=True, sort_keys=True)
         return cls(definition, pad=pad, max_length=max_length)
 
 

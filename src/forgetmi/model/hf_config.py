@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetmi.core.errors import Fault, SpecError
-from forgetmi.core.json_text import mapping, read_json
+from forgetmi.core.json_text import mapping, parse_json, read_json
 from forgetmi.core.plain_text import Source
 from forgetmi.core.printable import quoted
 
@@ -67,6 +67,20 @@ def read_config(folder: Path, types: Sequence[str]) -> str:
     return text
 
 
+def settings_in(config: str, *, where: str = "encoder") -> Any:
+    """The values of a configuration as `read_config` gives it.
+
+    Args:
+        config: JSON.
+        where: Where it stands, for messages.
+
+    Raises:
+        SpecError: It is no strict JSON.
+    """
+    do = "Use the original file."
+    return parse_json(config, where=where, what="the configuration of the encoder", do=do)
+
+
 def check_config(config: str, types: Sequence[str], *, where: str) -> dict[str, Any]:
     """The settings in a configuration as `read_config` gives it, if it is one of an encoder that can be built.
 
@@ -78,10 +92,7 @@ def check_config(config: str, types: Sequence[str], *, where: str) -> dict[str, 
     Raises:
         SpecError: It is not.
     """
-    try:
-        values = json.loads(config)
-    except ValueError:
-        values = None
+    values = settings_in(config, where=where)
     if not isinstance(values, dict) or values.get("model_type") not in types:
         raise SpecError(
             Fault(

@@ -20,6 +20,8 @@ TRAINING_MODULES = (
     "forgetmi.model.architecture",
     "forgetmi.model.initialise",
     "forgetmi.model.train",
+    "forgetmi.model.tasks.by_name",
+    "forgetmi.model.frozen_steps",
     "forgetmi.model.fit_gate",
     "forgetmi.model.collect",
     "forgetmi.data.loaders",

@@ -59,7 +59,7 @@ def pool_risk(root: Path, *, resamples: int = 1000) -> PoolRisk:
     signals: dict[str, Signals] = {ORIGINAL: Signals.load(root / IN_SERVICE)}
     signals |= references_in(root, root / AUDIT / "signals", forgotten=side)
 
-    knowledge = AdversaryKnowledge(partition, signals, target=ORIGINAL)
+    knowledge = AdversaryKnowledge(partition, signals, task=cohort.task, target=ORIGINAL)
     columns = subgroup_columns(cohort, partition.patient)
     by_channel: dict[str, Memorised] = {}
     groups: dict[str, list[GroupRisk]] = {}

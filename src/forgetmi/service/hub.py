@@ -17,6 +17,7 @@ from huggingface_hub import HfApi, snapshot_download
 
 from forgetmi.cohort.model_patients import NAME
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.json_text import parse_json
 from forgetmi.core.partial_files import recover, replace_folder
 from forgetmi.core.printable import quoted
 from forgetmi.model.checkpoint_contents import FACTS, VOCABULARY, WEIGHTS, contents_of
@@ -66,6 +67,12 @@ def save_pretrained(
     Raises:
         CheckpointError: The folder holds other files, or a function of the user's own writes the model's files.
         EvidenceError: The record cannot be read, or is not of this model.
+
+    Examples:
+        >>> from forgetmi.service.trained_model import load
+        >>> published = save_pretrained(load(service), f"{folder}/published")
+        >>> (published / "README.md").exists()
+        True
     """
     directory = Path(directory)
     _check_folder(directory)
@@ -122,7 +129,9 @@ def without_folders(content: bytes) -> bytes:
     Args:
         content: Of model.json. Nothing is read from these folders any more: all weights are in the checkpoint.
     """
-    facts = json.loads(content)
+    facts = parse_json(
+        content, where=FACTS, what="the facts of the checkpoint", do="Use the original file."
+    )
     del facts["digest"]
     facts["spec"] = _by_name(facts["spec"])
     facts["digest"] = facts_digest(facts)
@@ -153,6 +162,10 @@ def from_pretrained(
 
     Raises:
         CheckpointError: It cannot be found or fetched, or was altered.
+
+    Examples:
+        >>> from_pretrained(service).facts.task
+        'grades'
     """
     if Path(name).is_dir():
         return load(name, factory=factory)

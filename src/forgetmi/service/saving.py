@@ -43,6 +43,13 @@ def save(
 
     Raises:
         CheckpointError: The parts do not fit together, or the folder holds other files.
+
+    Examples:
+        >>> digest = save(
+        ...     f"{folder}/model", original, prepared=data, partition=sets, without_forgotten=False
+        ... )
+        >>> len(digest)
+        64
     """
     patients = None
     if partition is not None:

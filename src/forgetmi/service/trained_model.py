@@ -233,6 +233,11 @@ def load(path: str | Path, *, factory: str = "") -> TrainedModel:
     Raises:
         CheckpointError: Files are missing or were altered, or a factory is needed.
         SpecError: There is no model.
+
+    Examples:
+        >>> model = load(service)
+        >>> model.facts.task, model.facts.classes[0]
+        ('grades', 'no edema')
     """
     found = model_in_service(Path(os.path.abspath(path)))
     loaded = checkpoint.load(found.checkpoint, factory=factory)

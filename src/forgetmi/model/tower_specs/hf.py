@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from forgetmi.model.hf_config import (
     check_config,
     image_rules,
     read_config,
+    settings_in,
     text_pooling,
 )
 from forgetmi.model.tower_specs.protocol import (
@@ -78,7 +78,7 @@ class HfTextSpec:
     @property
     def position_offset(self) -> int:
         """How far the first token's position is from 0: behind the padding's id in RoBERTa's kind, else 0."""
-        values = json.loads(self.config)
+        values = settings_in(self.config)
         if values["model_type"] not in OFFSET_TYPES:
             return 0
         return int(values.get("pad_token_id", 1)) + 1
@@ -86,17 +86,17 @@ class HfTextSpec:
     @property
     def pad(self) -> int:
         """Id of the padding."""
-        return max(0, int(json.loads(self.config).get("pad_token_id") or 0))
+        return max(0, int(settings_in(self.config).get("pad_token_id") or 0))
 
     @property
     def vocabulary(self) -> int:
         """How many tokens the encoder has rows for."""
-        return int(json.loads(self.config).get("vocab_size", 30_522))
+        return int(settings_in(self.config).get("vocab_size", 30_522))
 
     @property
     def positions(self) -> int:
         """Longest text in tokens."""
-        values = json.loads(self.config)
+        values = settings_in(self.config)
         positions = int(values.get("max_position_embeddings", 512))
         return max(1, positions - self.position_offset)
 
@@ -168,7 +168,7 @@ class HfVisionSpec:
         """With the folder's settings, and its preprocessor's size, mean and standard deviation."""
         folder = self.folder()
         config = read_config(folder, VISION_TYPES)
-        values = json.loads(config)
+        values = settings_in(config)
         rules = image_rules(folder)
 
         size = self.size or rules.get("size", 0) or values.get("image_size", 224)

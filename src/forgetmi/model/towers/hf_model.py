@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from transformers.utils import logging as library_logging
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import printable
+from forgetmi.model.hf_config import settings_in
 from forgetmi.model.weight_files import (
     PYTORCH,
     WEIGHT_FILES,
@@ -111,7 +111,7 @@ def _check_pytorch(folder: Path) -> None:
 
 def _settings(config: str) -> Any:
     """The library's configuration."""
-    values = json.loads(config)
+    values = settings_in(config)
     try:
         return AutoConfig.for_model(values.pop("model_type"), **values)
     except Exception as error:
