@@ -93,6 +93,10 @@ def test_order_of_columns_is_that_of_the_option(tmp_path: Path) -> None:
         (CELLS, {"labels": ("Edema", "")}, "a column without a name"),
         (CELLS, {"labels": (), "task": "findings"}, "no column of findings is named"),
         (CELLS, {"task": "grades"}, "the task grades has one label"),
+        (CELLS, {"labels": ("Edema", "study_id")}, "it is the column of the study"),
+        (CELLS, {"patient_id": "image"}, "both the patient and the image"),
+        (CELLS, {"patient_id": "report"}, "both the patient and the report"),
+        (CELLS, {"subgroups": ("patient_id",)}, "cannot be a subgroup"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, cells: Any, options: dict[str, Any], message: str) -> None:
@@ -100,6 +104,24 @@ def test_what_is_refused(tmp_path: Path, cells: Any, options: dict[str, Any], me
         read(tmp_path, cells, **options)
     assert message in str(error.value)
     assert "yes" not in str(error.value)
+
+
+def test_contradicting_options_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CohortError) as error:
+        read(tmp_path, labels=("Edema", "Edema"), patient_id="image", numeric=("Edema",))
+    message = str(error.value)
+    assert "named twice" in message
+    assert "both the patient and the image" in message
+    assert "it is what the model predicts" in message
+
+
+def test_films_alone_and_reports_alone_need_no_other_column(tmp_path: Path) -> None:
+    for absent in ("report", "image"):
+        cohort = read(tmp_path, missing="allow", **{absent: ""})
+        assert len(cohort) == len(CELLS)
+        assert list(cohort.present) == [{"report": "text"}.get(absent, absent)]
+    with pytest.raises(CohortError, match="report"):
+        read(tmp_path, report="")
 
 
 def test_a_finding_that_nobody_is_without_may_be_read_with_blanks_as_absent(

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from forgetmi.cohort.build import build_cohort
+from forgetmi.cohort.column_roles import role_faults
 from forgetmi.cohort.files import read_strings, stem
 from forgetmi.cohort.finding_columns import Blank, FindingRules, Uncertain, column_faults
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
@@ -98,7 +99,8 @@ class TableCohort:
         identity = read_identity(self.same_identifiers, self.identifier_map)
         table = read_strings(self.path)
 
-        task = self._task()
+        task, faults = self._task()
+
         # Role to column name; "" = the table has no such column
         split = self.split
         if split is None:
@@ -114,29 +116,18 @@ class TableCohort:
             "group": self.group,
         }
 
-        # Values of a subgroup are printed in pages: no column that names or describes a single person
-        telling = ("patient", "study", "image_id", "image", "report")
-        identifying = [
-            name for role in telling for name in self.subgroups if name == column_of[role]
-        ]
-        if identifying:
-            raise CohortError(
-                Fault(
-                    f"column {identifying[0]!r} cannot be a subgroup",
-                    where="option subgroups",
-                    why="its values identify people or images, and subgroups are named in reports",
-                    do="Name columns such as sex or view.",
-                )
-            )
-
-        # Nor what is read beside film and report, which must not say what is to be predicted
-        if faulty := measured_faults(self.numeric, self.categorical, self.labels, column_of):
-            raise CohortError(faulty)
+        # Columns that contradict each other, and what a model must not read
+        wrong = role_faults(column_of, labels=self.labels, subgroups=self.subgroups)
+        wrong += measured_faults(self.numeric, self.categorical, self.labels, column_of)
+        if faults + wrong:
+            raise CohortError([*faults, *wrong])
 
         # Columns that are named, or needed in any case, must be there
         optional = {"study", "image_id", "split", "group"}
         if task in ("findings", "pairs"):
             optional.add("label")
+        if self.missing == "allow":
+            optional |= {"image", "report"}
         needed = [column for role, column in column_of.items() if column or role not in optional]
         if missing := table.missing(
             [*needed, *self.labels, *self.subgroups, *self.numeric, *self.categorical]
@@ -155,14 +146,15 @@ class TableCohort:
             cells["image_id"] = row_names
 
         # From here on, all readers are the same
+        nothing = np.full(len(table.row), "", dtype=object)
         rows = RawRows(
             patient=cells["patient"],
             study=cells["study"],
             image_id=cells["image_id"],
-            report=cells["report"],
-            label=cells.get("label", np.full(len(table.row), "", dtype=object)),
+            report=cells.get("report", nothing),
+            label=cells.get("label", nothing),
             labels={name: table.columns[name] for name in self.labels},
-            image=cells["image"],
+            image=cells.get("image", nothing),
             split=cells.get("split"),
             group=cells.get("group"),
             subgroups={column: table.columns[column] for column in self.subgroups},
@@ -186,8 +178,8 @@ class TableCohort:
             missing_allowed=self.missing == "allow",
         )
 
-    def _task(self) -> str:
-        """The task, of which columns of findings tell, too."""
+    def _task(self) -> tuple[str, list[Fault]]:
+        """The task, of which columns of findings tell, too; and what contradicts it."""
         faults = column_faults(self.labels)
         if self.labels and self.task not in ("classes", "findings"):
             do = "Leave labels out, or take the task findings."
@@ -197,9 +189,7 @@ class TableCohort:
         if self.task == "findings" and not self.labels:
             do = "Name the columns of the findings with --cohort.labels."
             faults.append(Fault("no column of findings is named", where="option labels", do=do))
-        if faults:
-            raise CohortError(faults)
-        return "findings" if self.labels else self.task
+        return "findings" if self.labels else self.task, faults
 
 
 def _study_of_each_row(patient: Strings, row_names: Strings) -> Strings:

@@ -84,8 +84,8 @@ def relearn(
             batch_size=inference_batch_size(prepared.records),
             scale=prepared.records.scale,
         )
-        # The attack reads no embedding
-        small = replace(signals, embedding={})
+        # The attack reads no embedding, where there are heads
+        small = replace(signals, embedding={}) if signals.logits else signals
         small.save(_file(folder, epoch))
 
     def after_epoch(done: int, total: int) -> None:
