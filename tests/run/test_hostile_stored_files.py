@@ -151,7 +151,11 @@ SIGNALS = {
     "other dimensions": npz(arrays(image_logits=np.zeros(3))),
     "text for numbers": npz(arrays(image_logits=np.array([["a", "b"]] * 3))),
     "complex numbers": npz(arrays(image_logits=np.zeros((3, 2), complex))),
-    "one class": npz(arrays(image_logits=np.zeros((3, 1)), text_logits=np.zeros((3, 1)))),
+    "three classes by one number": npz(
+        arrays(
+            image_logits=np.zeros((3, 1)), text_logits=np.zeros((3, 1)), label=np.array([0, 1, 2])
+        )
+    ),
     "other classes": npz(arrays(text_logits=np.zeros((3, 3)))),
     "a label that is no class": npz(arrays(label=np.array([0, 1, 2]))),
     "a row twice": npz(arrays(row=np.array([0, 0, 1]))),

@@ -217,10 +217,8 @@ def _why_not_labels(label: npt.NDArray[Any], columns: int) -> str:
         fits = columns == 1 and not np.isinf(label).any()
         return "" if fits else "label holds no values, or there are several predictions of each"
 
-    # A class
-    if columns < 2:
-        return "the logits are of one class alone"
-    if label.min() < -1 or label.max() >= columns:
+    # A class; of two, one column may hold the odds
+    if label.min() < -1 or label.max() >= max(columns, 2):
         return "label holds a number that is no class"
     return ""
 
