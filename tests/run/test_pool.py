@@ -502,3 +502,18 @@ def test_a_member_that_never_saw_the_listed_stands_by(
     (tmp_path / "who.csv").write_text(f"patient_digest\n{folds.patients[0]}\n")
     assert main(["pool", "standby", str(pool), "--list", str(tmp_path / "who.csv")]) == 0
     assert "was trained on none of them: " in capsys.readouterr().out
+
+
+def test_a_wall_within_a_wall_keeps_both(pool: Path, tmp_path: Path) -> None:
+    target = pool / AUDIT / "signals" / "member-0-0.npz"
+    other = tmp_path / "closed"
+    other.mkdir()
+
+    def nested() -> None:
+        with closed_to_method([pool / AUDIT]):
+            peek(target, hides=True)
+            with closed_to_method([other]):
+                pass
+
+    with pytest.raises(MethodError, match="judged by"):
+        nested()

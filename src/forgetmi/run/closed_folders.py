@@ -31,14 +31,13 @@ def closed_to_method(folders: Sequence[Path]) -> Iterator[None]:
         MethodError: A file there was opened in the block, even if the refusal was caught.
     """
     _watch()
-    before = list(_closed)
+    before, tried = list(_closed), len(_tried)
     _closed.extend(os.path.realpath(folder) for folder in folders)
-    _tried.clear()
     try:
         yield
     finally:
         _closed[:] = before
-    if _tried:
+    if len(_tried) > tried:
         raise MethodError(_peeked())
 
 

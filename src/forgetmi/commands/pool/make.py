@@ -63,7 +63,11 @@ def make(argv: Sequence[str]) -> None:
     )
 
     # What trains models is imported after the help was printed
-    from forgetmi.run.model_in_service import model_in_service, retraining_cost_of
+    from forgetmi.run.model_in_service import (
+        model_in_service,
+        retraining_cost_of,
+        starting_spec,
+    )
     from forgetmi.run.pool_making import make_pool, plan_pool
 
     model = model_in_service(options.model)
@@ -76,6 +80,9 @@ def make(argv: Sequence[str]) -> None:
         seed=spec.seed,
         keep_models=options.keep_models,
     )
+    if starting_spec(model).training != spec.training:
+        echo("note: the members are trained by another recipe than the model in service")
+
     members = len(list(plan.members()))
     share = members * (plan.folds - 1) / plan.folds
     cost = retraining_cost_of(model)
