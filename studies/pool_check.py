@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,8 +35,8 @@ from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import GivenModels, RunSpec
 from pages import command, put, rows
 
-# Folds and repetitions of each pool
-POOLS = ((2, 3), (5, 2))
+# Folds and repetitions of a pool
+Size = tuple[int, int]
 RETRAINED = 3
 
 
@@ -45,7 +46,7 @@ def spec_of_run(patients: int, reference: int, seed: int) -> RunSpec:
     return RunSpec(cohort=cohort, retrains=RETRAINED, seed=seed, workers=1, duplicates=False)
 
 
-def made(work: Path, spec: RunSpec) -> tuple[Path, Path, list[Path]]:
+def made(work: Path, spec: RunSpec, sizes: Sequence[Size]) -> tuple[Path, Path, list[Path]]:
     """The run, that of NegGrad+ on its original, and the pools."""
     run, climbed = work / "run", work / "neg_grad_plus"
     finish(spec, run, command=sys.argv)
@@ -60,7 +61,7 @@ def made(work: Path, spec: RunSpec) -> tuple[Path, Path, list[Path]]:
     finish(given, climbed, command=sys.argv)
 
     pools = []
-    for folds, repetitions in POOLS:
+    for folds, repetitions in sizes:
         of_original = replace(given, given=GivenModels(run / "models" / ORIGINAL))
         plan, drawn = plan_pool(
             of_original,
@@ -93,7 +94,9 @@ def line(name: str, judge: str, verdict: Verdict) -> list[str]:
     return [name, judge, *cells, verdict.outcome]
 
 
-def table(run: Path, climbed: Path, pools: list[Path], spec: RunSpec) -> list[str]:
+def table(
+    run: Path, climbed: Path, pools: list[Path], spec: RunSpec, sizes: Sequence[Size]
+) -> list[str]:
     """Every model by every kind of reference."""
     cohort, partition = load_data(spec)
     draw = read_draw(RunDirectory(run), cohort, partition, seed=spec.seed)
@@ -102,7 +105,7 @@ def table(run: Path, climbed: Path, pools: list[Path], spec: RunSpec) -> list[st
     retrained = {name: signals.pop(name) for name in retrained_names(signals)}
 
     judges = {f"{len(retrained)} retrained models": retrained}
-    for root, (folds, repetitions) in zip(pools, POOLS, strict=True):
+    for root, (folds, repetitions) in zip(pools, sizes, strict=True):
         references = references_in(root, root / AUDIT / "signals", forgotten=partition.forget)
         judges[f"pool, {folds} folds x {repetitions}"] = dict(references)
 
@@ -129,14 +132,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of the models")
     parser.add_argument("--into", type=Path, help="page with marks for the table")
+    parser.add_argument("--pools", nargs="+", default=["2x3", "5x2"], help="folds x repetitions")
     parser.add_argument("--patients", type=int, default=270)
     parser.add_argument("--reference", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
     spec = spec_of_run(options.patients, options.reference, options.seed)
-    lines = table(*made(options.work, spec), spec)
-    shown = command("pool_check", ["--work", "FOLDER", "--seed", str(options.seed)])
+    sizes = []
+    for size in options.pools:
+        folds, repetitions = size.split("x")
+        sizes.append((int(folds), int(repetitions)))
+    lines = table(*made(options.work, spec, sizes), spec, sizes)
+    words = ["--work", "FOLDER", "--pools", *options.pools, "--seed", str(options.seed)]
+    shown = command("pool_check", words)
     text = "\n".join([f"    {shown}", "", *lines])
     put(options.into, {"pool-check": text})
 

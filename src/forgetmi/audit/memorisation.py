@@ -73,7 +73,7 @@ def memorised(knowledge: AdversaryKnowledge) -> Memorised:
             others.append(np.concatenate([model.signal(reference, name) for name in sets]))
         return code, own - np.mean(others, axis=0)
 
-    outside = [name for name in NEVER_SEEN if len(model.rows(name))]
+    outside: list[SetName] = [name for name in NEVER_SEEN if len(model.rows(name))]
     _, never_seen = differences(outside)
     code, trained = differences(("forget", "retain"))
 
