@@ -92,6 +92,7 @@ class ComposedSpec:
     def resolve(self, training: TrainingData) -> Self:
         """With what the towers' files and the training patients say; all faults at once."""
         resolved, faults = [], []
+
         for modality, tower in self.towers:
             try:
                 resolved.append((modality, tower.resolve(training)))
@@ -99,15 +100,18 @@ class ComposedSpec:
                 faults.extend(error.faults)
         if faults:
             raise SpecError(faults)
+
         return replace(self, towers=tuple(resolved))
 
     def without_download(self) -> Self:
         """Without the word whether towers may be fetched: that is no part of a model."""
         towers = []
+
         for modality, tower in self.towers:
             if getattr(tower, "download", False):
                 tower = replace(tower, download=False)
             towers.append((modality, tower))
+
         return replace(self, towers=tuple(towers))
 
     def to_plain(self) -> dict[str, Any]:
@@ -140,6 +144,7 @@ class ComposedSpec:
             raise SpecError(faults)
 
         towers = []
+
         for one in stored if isinstance(stored, list) else ():
             try:
                 towers.append(_stored_tower(one))
@@ -147,6 +152,7 @@ class ComposedSpec:
                 faults.extend(error.faults)
         if faults:
             raise SpecError(faults)
+
         return cls(tuple(towers), width=values["width"], classes=values["classes"])
 
 
@@ -182,4 +188,5 @@ def _stored_tower(values: Any) -> tuple[str, Any]:
     modality, kind = options.pop("modality", ""), options.pop("kind", "")
     if not isinstance(modality, str) or not isinstance(kind, str):
         raise SpecError(Fault("a tower has no modality or kind", where=_WHERE))
+
     return modality, from_plain(registry.get(kind), options, where=_WHERE, complete=True)

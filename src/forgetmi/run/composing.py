@@ -49,6 +49,7 @@ def composed_spec(
     if cohort.table is not None:
         table = cohort.table[rows].astype(np.float64)
         training = TrainingData(cohort.table_columns, table, cohort.categorical)
+
     return architecture.compose(classes=classes, training=training, download=download)
 
 
@@ -93,6 +94,7 @@ def tokenizer_for(spec: ComposedSpec, *, max_length: int) -> LibraryTokenizer | 
         )
     if faults:
         raise SpecError(faults)
+
     return tokenizer
 
 
@@ -106,20 +108,24 @@ def notices_of(spec: ComposedSpec, images: ImagePreprocessing) -> tuple[str, ...
     notices = []
     if spec.size and images.size != spec.size:
         notices.append(f"images are prepared at {spec.size} pixels, as the image tower reads them")
+
     for modality, tower in spec.towers:
         if getattr(tower, "random", False):
             notices.append(f"the {modality} tower starts from random weights, as was asked for")
         elif getattr(tower, "source", None) is not None:
             notices.append(f"the {modality} tower starts from public weights")
+
     return tuple(notices)
 
 
 def tower_modules(spec: ComposedSpec) -> tuple[str, ...]:
     """Names of the Python modules of a model's towers."""
     modules: list[str] = []
+
     for _, tower in spec.towers:
         with torch.device("meta"):
             modules += [type(tower).__module__, type(tower.build()).__module__]
+
     return tuple(dict.fromkeys(modules))
 
 
@@ -133,12 +139,14 @@ def towers_digest(spec: ComposedSpec) -> str:
         64 hex digits; "absent" = they cannot be read here, so that no fresh model can be made.
     """
     files: list[tuple[str, int, int]] = []
+
     for _, tower in spec.towers:
         source = Path(getattr(tower, "source", ""))
         for path in sorted(source.iterdir()) if source.is_dir() else [source]:
             if path.is_file():
                 stat = path.stat()
                 files.append((path.name, stat.st_size, stat.st_mtime_ns))
+
     try:
         return _digest(spec.without_download(), tuple(files))
     except SpecError:
@@ -149,8 +157,10 @@ def towers_digest(spec: ComposedSpec) -> str:
 def _digest(spec: ComposedSpec, files: tuple[tuple[str, int, int], ...]) -> str:
     """See `towers_digest`; ``files`` only tell one state of them from another."""
     digest = hashlib.sha256()
+
     for modality, tower in spec.towers:
         for name, value in sorted((tower.pretrained() or {}).items()):
             digest.update(f"\0{modality} {name} {value.dtype} {tuple(value.shape)}\0".encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+
     return digest.hexdigest()

@@ -33,11 +33,13 @@ def applies(method: Any, net: NetModule, task: Task) -> str:
     """
     # In a fixed order, so that the same sentence comes first
     needs: frozenset[Need] = getattr(method, "needs", frozenset())
+
     for need, missing in _MISSING.items():
         if need in needs:
             reason = missing(net, task)
             if reason:
                 return reason
+
     return ""
 
 
@@ -90,6 +92,7 @@ def _pair(net: NetModule, task: Task) -> str:
         return "it unties two modalities, and the model has one embedding of a modality at most"
     if len(set(widths)) > 1:
         return "it compares the embeddings of two modalities, and theirs differ in width"
+
     return ""
 
 
@@ -143,6 +146,7 @@ def _words(net: NetModule, task: Task) -> str:
             return f"it disturbs pixels and word embeddings, and the model reads a {modality}, too"
     if TEXT not in net.modalities or net.words:
         return ""
+
     return "it disturbs word embeddings, and the model does not name their table"
 
 
@@ -152,6 +156,7 @@ def _noise(net: NetModule, task: Task) -> str:
             return (
                 f"it makes noisy copies of what a model reads, and there is no noise for {modality}"
             )
+
     return ""
 
 

@@ -64,6 +64,7 @@ class GuardedLoader:
             avoid_single=True,
             prefetch_workers=loader.prefetch_workers,
         )
+
         return GuardedLoader(
             training, labels=self._labels, patient=self._patient, device=self._device
         )
@@ -111,6 +112,7 @@ class GuardedLoader:
         outside = np.setdiff1d(rows, self.rows)
         if len(outside):
             raise MethodError(Fault(f"{len(outside)} rows asked for are not in this set"))
+
         return rows
 
     def _guard(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -180,6 +182,7 @@ class GuardedLoaders:
                     do=f"Add {name!r} to its reads.",
                 )
             )
+
         return self._sets[name]
 
     @property

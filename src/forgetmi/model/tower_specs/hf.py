@@ -185,6 +185,7 @@ class HfVisionSpec:
                     do="Add the model's own file, or give mean and std.",
                 )
             )
+
         return replace(self, config=config, size=size, mean=mean, std=std)
 
     def folder(self) -> Path:

@@ -43,6 +43,7 @@ def hf_model(config: str) -> Any:
     """
     settings = _settings(config)
     options = _without_pooler(settings)
+
     try:
         return AutoModel.from_config(settings, dtype=torch.float32, **options)
     # Whatever the library raises for sizes that do not fit together
@@ -67,6 +68,7 @@ def hf_weights(config: str, folder: Path) -> dict[str, Tensor]:
         _check_pytorch(folder)
 
     settings = _settings(config)
+
     with _quietly():
         try:
             model, report = AutoModel.from_pretrained(
@@ -95,6 +97,7 @@ def hf_weights(config: str, folder: Path) -> dict[str, Tensor]:
     faults = [*_missing(report, folder), *_not_finite(state, folder)]
     if faults:
         raise SpecError(faults)
+
     return state
 
 
@@ -112,6 +115,7 @@ def _check_pytorch(folder: Path) -> None:
 def _settings(config: str) -> Any:
     """The library's configuration."""
     values = settings_in(config)
+
     try:
         return AutoConfig.for_model(values.pop("model_type"), **values)
     except Exception as error:
@@ -131,6 +135,7 @@ def _quietly() -> Iterator[None]:
     bars = library_logging.is_progress_bar_enabled()
     library_logging.set_verbosity_error()
     library_logging.disable_progress_bar()
+
     try:
         yield
     finally:
@@ -145,6 +150,7 @@ def _missing(report: Any, folder: Path) -> list[Fault]:
     other = [mismatch[0] for mismatch in report["mismatched_keys"]]
 
     faults = []
+
     for problem, names in (
         ("lacks weights of the encoder", sorted(lacking)),
         ("holds weights of other shapes than its configuration says", sorted(other)),
@@ -160,6 +166,7 @@ def _missing(report: Any, folder: Path) -> list[Fault]:
                     do="Name a folder with all weights of the encoder and its own config.json.",
                 )
             )
+
     return faults
 
 
@@ -174,6 +181,7 @@ def _not_finite(state: dict[str, Tensor], folder: Path) -> list[Fault]:
                     do="Download it again and compare size and checksum.",
                 )
             ]
+
     return []
 
 
