@@ -73,6 +73,7 @@ def test_batches_of_one_are_single_samples(small: Any, memorised: ImageText) -> 
 
 
 def test_the_model_is_left_alone(small: Any, memorised: ImageText) -> None:
+    memorised.zero_grad()
     before = parameter_digest(memorised)
     squared_gradients(memorised.train(), loaders(small, "labels").forget, each="batch", task=GRADES)
     assert memorised.training
