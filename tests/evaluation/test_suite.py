@@ -46,8 +46,8 @@ def test_every_score_is_there_once(evaluation: Evaluation) -> None:
         *product(("sample_mia", "jsf", "loss_spearman"), HEADS, ("forget",)),
         *product(("never_seen_flag_rate",), HEADS, ("test",)),
         *product(("loss_auc",), HEADS, ("forget", "retain")),
-        ("gap", "image", ""),
-        ("gap_joint", "both", ""),
+        *product(("gap", "gap_forget", "gap_test"), ("image",), ("",)),
+        *product(("gap_joint", "gap_joint_forget", "gap_joint_test"), ("both",), ("",)),
     }
     to_original = {
         *product(("original_symmetric_kl",), HEADS, ("forget", "test", "retain")),
@@ -63,6 +63,8 @@ def test_every_score_is_there_once(evaluation: Evaluation) -> None:
         ("gap_floor_largest", "image"),
         ("gap_joint_floor", "both"),
         ("gap_joint_floor_largest", "both"),
+        *product(("gap_forget_floor", "gap_test_floor"), ("image",)),
+        *product(("gap_joint_forget_floor", "gap_joint_test_floor"), ("both",)),
     }
 
 
@@ -129,6 +131,35 @@ def test_gap_is_what_its_five_terms_give(evaluation: Evaluation) -> None:
         assert score(evaluation, "unlearned", name, head=head).value == pytest.approx(expected)
         own = np.abs(retrains[1] - pairs[1]).mean()
         assert score(evaluation, "retrain-1", name, head=head).value == pytest.approx(own)
+
+
+def test_a_gap_is_its_two_parts_weighted_by_their_measures(evaluation: Evaluation) -> None:
+    for model, end in (
+        ("unlearned", ""),
+        ("original", ""),
+        ("retrain-1", ""),
+        ("retrain", "_floor"),
+    ):
+        for name, head in (("gap", "image"), ("gap_joint", "both")):
+            whole, forgotten, test = (
+                score(evaluation, model, f"{name}{part}{end}", head=head).value
+                for part in ("", "_forget", "_test")
+            )
+            assert whole == pytest.approx((3 * forgotten + 2 * test) / 5)
+            assert forgotten != pytest.approx(test)
+
+
+def test_forgetting_shows_in_the_first_part_alone(evaluation: Evaluation) -> None:
+    """The toy's original remembers the forgotten, and is like any other model on test patients."""
+    floor = {
+        part: score(evaluation, "retrain", f"gap_{part}_floor", head="image").value
+        for part in ("forget", "test")
+    }
+    original = {
+        part: score(evaluation, "original", f"gap_{part}", head="image").value for part in floor
+    }
+    assert original["forget"] > 4 * floor["forget"]
+    assert original["test"] < 3 * floor["test"]
 
 
 def test_intervals_and_references(evaluation: Evaluation) -> None:

@@ -45,6 +45,26 @@ def test_metrics_follow_from_the_signals(signed_run: Path, tmp_path: Path) -> No
         recompute.metrics(run, read_record(run))
 
 
+def test_a_measure_that_was_added_later_is_no_difference(signed_run: Path, tmp_path: Path) -> None:
+    def without(name: str, models: set[str]) -> Path:
+        run = copy(signed_run, tmp_path / name)
+        stored = json.loads((run / "metrics.json").read_text())
+        for model in models & set(stored["scores"]):
+            scores = stored["scores"][model]
+            stored["scores"][model] = [one for one in scores if one["name"] != name]
+        replace(run / "metrics.json", json.dumps(stored).encode())
+        return run
+
+    everywhere = set(Evaluation.read(signed_run / "metrics.json").scores)
+    run = without("gap_test_floor", everywhere)
+    recompute.metrics(run, read_record(run))
+
+    # One model alone that lacks a measure was altered
+    run = without("original_cosine", {"unlearned"})
+    with pytest.raises(EvidenceError, match=r"unlearned original_cosine .*another number"):
+        recompute.metrics(run, read_record(run))
+
+
 def test_the_verdict_follows_from_the_signals(signed_run: Path, tmp_path: Path) -> None:
     record = read_record(signed_run)
     assert record.decision.rule_digest == record.files["rule.json"]

@@ -156,6 +156,7 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Pa
         # Closeness to the retrained models
         "gap": partial(_score, name="gap", on=""),
         "its floor": lambda model: model.floor(model.head),
+        **_part_reads(),
         **_joint_reads(joint),
         **{f"JSf {head}": partial(_score, name="jsf", head=head, on="forget") for head in heads},
         "loss order": partial(_score, name="loss_spearman", on="forget"),
@@ -186,7 +187,8 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Pa
 
     note = (
         "gap: mean difference to Retrain over the five columns of the paper; its floor: the "
-        "retrained models' own. JSf: divergence from Retrain's predictions on forgotten images, "
+        "retrained models' own. In two parts: on the forgotten (three columns) and on test (two, which compare "
+        "the noise of training). JSf: divergence from Retrain's predictions on forgotten images, "
         "nats. Loss order: rank correlation of losses with Retrain's. Over-forgot: share of runs "
         "whose accuracy on forgotten images is below Retrain's by "
         f"{Rule().forget_margin:g} or more. Did not forget: share of runs that are on each of the five "
@@ -221,6 +223,16 @@ def _unit(results: Results) -> str:
     """What is counted: seconds of the device that computed, else of the processor."""
     on_device = any(model.device != "cpu" for model in results.models)
     return "device seconds" if on_device else "CPU seconds"
+
+
+def _part_reads() -> dict[str, Read]:
+    """The gap in two parts, each beside its floor."""
+    return {
+        "gap, forgotten": partial(_score, name="gap_forget", on=""),
+        "floor, forgotten": lambda model: model.floor(model.head, "_forget"),
+        "gap, test": partial(_score, name="gap_test", on=""),
+        "floor, test": lambda model: model.floor(model.head, "_test"),
+    }
 
 
 def _joint_reads(joint: str) -> dict[str, Read]:

@@ -91,10 +91,10 @@ class Measured:
             numbers.append(Number(score.value, score.interval, within))
         return mean(numbers)
 
-    def floor(self, head: str) -> Found:
-        """The retrained models' own gap."""
+    def floor(self, head: str, part: str = "") -> Found:
+        """The retrained models' own gap, or a part of it: "_forget" or "_test"."""
         # The floor is a score of the retrained models, stored once
-        name = f"{GAP_JOINT if is_together(head) else GAP}_floor"
+        name = f"{GAP_JOINT if is_together(head) else GAP}{part}_floor"
         score = self._missing() or self._get(FLOOR, name, head, "")
         return Number(score.value, score.interval) if isinstance(score, Score) else score
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from forgetmi.benchmark.measured import Number
 from forgetmi.benchmark.measured_heads import heads_of_results
 from forgetmi.benchmark.results import Results
-from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.evaluation.gaps import FLOOR, GAP, GAP_JOINT, PARTS
 from forgetmi.report.table import COLUMNS
 
 HEADINGS = (
@@ -63,5 +63,7 @@ def _scores(heads: Sequence[str], joint: str) -> list[tuple[str, str, str]]:
     for head in (*heads, *filter(None, (joint,))):
         scores += [(name, head, on) for _, name, on in COLUMNS]
         scores += [("jsf", head, "forget"), ("loss_spearman", head, "forget")]
-    scores.append(("gap", heads[0], ""))
-    return [*scores, ("gap_joint", joint, "")] if joint else scores
+    of_head = [(GAP, heads[0]), *([(GAP_JOINT, joint)] if joint else [])]
+    for name, head in of_head:
+        scores += [(f"{name}{part}", head, "") for part in ("", *(f"_{on}" for on in PARTS))]
+    return scores

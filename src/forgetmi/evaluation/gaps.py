@@ -26,6 +26,9 @@ FLOOR = "retrain"  # the name under which scores of the retrained models togethe
 # Names of the gaps: of the first head, and of all heads together
 GAP, GAP_JOINT = "gap", "gap_joint"
 
+# The two parts of a gap by the set their measures are of; the latter compares the noise of training
+PARTS = ("forget", "test")
+
 # Name and set of a measure
 MeasureOn = tuple[str, str]
 
@@ -37,6 +40,14 @@ class GapKind:
     name: str
     head: Head
     measures: tuple[MeasureOn, ...]
+
+    def parts(self) -> tuple[GapKind, ...]:
+        """The gap over its measures on the forgotten alone, and over those on test patients alone."""
+        parts = []
+        for on in PARTS:
+            measures = tuple(measure for measure in self.measures if measure[1] == on)
+            parts.append(GapKind(f"{self.name}_{on}", self.head, measures))
+        return tuple(parts)
 
 
 def gap_measures(task: TaskMeasures) -> tuple[MeasureOn, ...]:
@@ -56,7 +67,15 @@ def gap_measures(task: TaskMeasures) -> tuple[MeasureOn, ...]:
 
 
 def gap_kinds(signals: Signals, task: TaskMeasures) -> tuple[GapKind, ...]:
-    """The gaps of a model: of its first head (of its first link, where it has no head), and of all heads together."""
+    """The gaps of a model: of its first head (of its first link, where it has no head), and of all heads together.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> from forgetmi.evaluation.tasks import measures_of
+        >>> kinds = gap_kinds(toy_knowledge().audited, measures_of("classes"))
+        >>> [kind.name for kind in kinds], [part.name for part in kinds[0].parts()]
+        (['gap', 'gap_joint'], ['gap_forget', 'gap_test'])
+    """
     measures = gap_measures(task)
     heads = heads_of(signals)
     if not heads:
@@ -138,9 +157,10 @@ def gaps(
     samples: tuple[PatientSample, ...],
     kinds: Sequence[GapKind],
 ) -> dict[str, list[Measure | Failed]]:
-    """Each model's gaps, and under "retrain" their floors.
+    """Each model's gaps, whole and in two parts, and under "retrain" their floors.
 
-    The floor is the mean of the retrained models' own gaps (`gap_floor`); the largest is `gap_floor_largest`.
+    The floor is the mean of the retrained models' own gaps (`gap_floor`); the largest is `gap_floor_largest`. A gap is
+    the mean of its parts, each weighted by its measures.
 
     Args:
         measured: What was measured of each model; must have the five measures of each gap.
@@ -156,8 +176,9 @@ def gaps(
     for model in measured:
         result[model] = []
         for kind in kinds:
-            values = partial(table.gap, model, kind)
-            result[model].append(derive(kind.name, values, *samples, head=kind.head))
+            for of in (kind, *kind.parts()):
+                values = partial(table.gap, model, of)
+                result[model].append(derive(of.name, values, *samples, head=of.head))
 
     # The floor, only where there is a retrained model
     if retrains:
@@ -167,6 +188,9 @@ def gaps(
                 name = f"{kind.name}_{suffix}"
                 values = partial(table.floor, aggregate, kind)
                 result[FLOOR].append(derive(name, values, *samples, head=kind.head))
+            for part in kind.parts():
+                values = partial(table.floor, np.mean, part)
+                result[FLOOR].append(derive(f"{part.name}_floor", values, *samples, head=kind.head))
     return result
 
 
@@ -178,7 +202,7 @@ class _Table:
     retrains: Sequence[str]
 
     def values(self, model: str, kind: GapKind) -> Floats:
-        """Float[5, 1 + b] of a model."""
+        """Float[m, 1 + b] of a model."""
         faults, values = [], []
         for name, on in kind.measures:
             measure = self.measured[model].get((name, kind.head, on))
@@ -195,7 +219,7 @@ class _Table:
         return np.stack(values)
 
     def references(self, kind: GapKind) -> Floats:
-        """Float[r, 5, 1 + b] of the retrained models."""
+        """Float[r, m, 1 + b] of the retrained models."""
         return np.array([self.values(model, kind) for model in self.retrains])
 
     def gap(self, model: str, kind: GapKind) -> Floats:

@@ -147,6 +147,15 @@ _ALL = (
     MetricInfo(
         "gap_joint_floor_largest", "the largest floor of both heads together", elsewhere="lower"
     ),
+    # The gap in two parts
+    MetricInfo("gap_forget", "the gap's three measures on forgotten patients", elsewhere="lower"),
+    MetricInfo("gap_test", "the gap's two measures on test patients", elsewhere="lower"),
+    MetricInfo("gap_joint_forget", "the first part for both heads together", elsewhere="lower"),
+    MetricInfo("gap_joint_test", "the second part for both heads together", elsewhere="lower"),
+    MetricInfo("gap_forget_floor", "the floor of the first part", elsewhere="lower"),
+    MetricInfo("gap_test_floor", "the floor of the second part", elsewhere="lower"),
+    MetricInfo("gap_joint_forget_floor", "the same for both heads together", elsewhere="lower"),
+    MetricInfo("gap_joint_test_floor", "the same for both heads together", elsewhere="lower"),
 )
 METRICS = {metric.name: metric for metric in _ALL}
 

@@ -135,7 +135,8 @@ def measured_values(facts: ReportFacts) -> dict[str, Any]:
         *_read(facts, "original_symmetric_kl", on="test"),
     ]
     to_retrains = [
-        *_read(facts, "gap", "gap_joint", heads=None),
+        *_read(facts, "gap", "gap_forget", "gap_test", heads=None),
+        *_read(facts, "gap_joint", "gap_joint_forget", "gap_joint_test", heads=None),
         *_read(facts, "jsf", "loss_spearman"),
     ]
 

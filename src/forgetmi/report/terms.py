@@ -22,6 +22,8 @@ _GAP = (
     "Mean difference to the retrained models over five measures ({} and {} on withdrawn and on test patients, {}). An "
     "average: it can be small while single predictions are far off."
 )
+_PART = "The gap over its {} measures on {} patients alone."
+_NOISE = " What one training differs from another by, more than forgetting."
 _RECALL = "How often an image’s own report is among so many nearest ones: 1 is always."
 _FLOOR, _LARGEST = "Own gap, mean", "Own gap, largest"
 TERMS = {
@@ -76,6 +78,14 @@ TERMS = {
     "gap_joint_floor": Term(_FLOOR, ""),
     "gap_floor_largest": Term(_LARGEST, ""),
     "gap_joint_floor_largest": Term(_LARGEST, ""),
+    "gap_forget": Term("Gap, withdrawn patients", _PART.format("three", "withdrawn")),
+    "gap_joint_forget": Term("Gap, withdrawn patients", _PART.format("three", "withdrawn")),
+    "gap_test": Term("Gap, test patients", _PART.format("two", "test") + _NOISE),
+    "gap_joint_test": Term("Gap, test patients", _PART.format("two", "test") + _NOISE),
+    "gap_forget_floor": Term("Own gap, withdrawn patients", ""),
+    "gap_joint_forget_floor": Term("Own gap, withdrawn patients", ""),
+    "gap_test_floor": Term("Own gap, test patients", ""),
+    "gap_joint_test_floor": Term("Own gap, test patients", ""),
     "jsf": Term(
         "JSf",
         "Mean disagreement with the retrained models, image by image (Jensen-Shannon divergence): "

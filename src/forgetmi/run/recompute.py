@@ -137,10 +137,17 @@ def _other_numbers(names: list[str]) -> list[Fault]:
 
 
 def _differences(stored: Evaluation, again: Evaluation) -> Iterator[tuple[str, float]]:
-    """Name and relative difference of every number; infinite where one of the two lacks it."""
+    """Name and relative difference of every number; infinite where one of the two lacks it.
+
+    A measure that no model of the run has was added to the evaluation later: there is nothing to compare it with.
+    """
+    measured = {score.name for scores in stored.scores.values() for score in scores}
+
     for model in sorted({*stored.scores, *again.scores}):
         stored_scores = _by_key(stored, model)
-        new_scores = _by_key(again, model)
+        new_scores = {
+            key: score for key, score in _by_key(again, model).items() if key[0] in measured
+        }
 
         for key in sorted({*stored_scores, *new_scores}):
             name = " ".join(filter(None, (model, *key)))

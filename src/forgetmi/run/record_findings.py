@@ -19,6 +19,8 @@ _MEASURES = {
     "gap",
     "gap_joint",
     "gap_floor",
+    "gap_forget",
+    "gap_test",
     "jsf",
     "loss_spearman",
     "auc",
