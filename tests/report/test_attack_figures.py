@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forgetmi.audit.rows import RelearnCurve
 from forgetmi.core.errors import SpecError
-from forgetmi.report import forest_figure, patient_figure, relearn_figure, roc_figure
+from forgetmi.report import figure_text, forest_figure, patient_figure, relearn_figure, roc_figure
 from forgetmi.report.forest_figure import ForestRow
 from forgetmi.report.number_text import brief, clean
 from forgetmi.report.patient_figure import PatientMark
@@ -148,3 +149,17 @@ def test_pdf_prints_each_page_and_may_load_only_what_is_in_it(
     assert write_pdfs([tmp_path / "report.html"]) == (tmp_path / "report.pdf",)
     assert (tmp_path / "report.pdf").read_text() == "%PDF page ('data',) pdf/ua-1"
     assert {file.name for file in tmp_path.iterdir()} == {"report.html", "report.pdf"}
+
+
+def test_the_area_under_relearning_stands_beside_the_epochs() -> None:
+    def curve(model: str, *losses: float) -> RelearnCurve:
+        return RelearnCurve(0, model, "image", losses, losses, 0.2, 0.2, 2, model == "unlearned")
+
+    # Areas above 0.2: (0.4 + 0.2) / 2 + 0.2, and twice that
+    unlearned = curve("unlearned", 0.6, 0.4, 0.4)
+    retrained = curve("retrain-0", 1.0, 0.6, 0.6)
+    assert figure_text.relearning([unlearned, retrained]) == (
+        "the new model not within 2 epochs; retrained models 2 epochs; area above it 0.50 of theirs"
+    )
+    assert "area" not in figure_text.relearning([unlearned])
+    assert "area" not in figure_text.relearning([unlearned, curve("retrain-0", 0.1, 0.1)])

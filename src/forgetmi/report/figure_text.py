@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from forgetmi.audit.rows import PatientRow, RelearnCurve
+from forgetmi.evaluation.attacks.relearn_area import excess_area
 from forgetmi.report.number_text import many, percent, plain, signed
 from forgetmi.report.verdict_text import named
 
@@ -130,7 +133,7 @@ def harm(rows: int, outcomes: str) -> str:
 
 
 def relearning(curves: Sequence[RelearnCurve]) -> str:
-    """After how many epochs the taught patients' loss is back at the original's."""
+    """After how many epochs the taught patients' loss is back at the original's, and how much area lies above it."""
     unlearned = [curve for curve in curves if curve.model == "unlearned"]
     retrained = [curve for curve in curves if curve.model.startswith("retrain")]
 
@@ -139,7 +142,18 @@ def relearning(curves: Sequence[RelearnCurve]) -> str:
         parts.append(f"the new model {_epochs(unlearned)}")
     if retrained:
         parts.append(f"retrained models {_epochs(retrained)}")
+
+    # 1 = as if never seen
+    area, of_retrained = _mean_area(unlearned), _mean_area(retrained)
+    if unlearned and of_retrained > 0:
+        parts.append(f"area above it {plain(area / of_retrained)} of theirs")
     return "; ".join(parts)
+
+
+def _mean_area(curves: Sequence[RelearnCurve]) -> float:
+    """Mean area between the curves of the taught patients and the original's loss; 0 without curves."""
+    areas = [excess_area(np.array(curve.taught), curve.taught_threshold) for curve in curves]
+    return float(np.mean(areas)) if areas else 0.0
 
 
 def _stand_out(outstanding: Sequence[PatientRow]) -> str:

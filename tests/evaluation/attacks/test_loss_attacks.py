@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
 from forgetmi.core.errors import EvaluationError
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.efficacy import (
     FEATURES,
     entropy,
@@ -16,9 +21,12 @@ from forgetmi.evaluation.attacks.efficacy import (
 )
 from forgetmi.evaluation.attacks.probe import folds, linear_probe
 from forgetmi.evaluation.attacks.relearn import Epochs, epochs_until, relearn_ratio
+from forgetmi.evaluation.attacks.relearn_area import RelearnArea, excess_area
 from forgetmi.evaluation.attacks.scrub_attack import StratifiedGroupKFold, scrub_attack
 from forgetmi.evaluation.attacks.tow import average_gap, prediction_change, tug_of_war
 from tests.evaluation.attacks.closed_forms import assert_exchangeable, aucs, gaussian_auc
+
+Make = Callable[..., AdversaryKnowledge]
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -172,6 +180,39 @@ def test_relearn_time() -> None:
     ):
         with pytest.raises(EvaluationError):
             relearn_ratio(own, others)
+
+
+def test_area_under_relearning() -> None:
+    epochs = np.arange(11.0)
+    assert excess_area(3 - 0.3 * epochs, 0.0) == pytest.approx(3 * 10 / 2)  # a triangle
+    assert excess_area(np.full(11, 2.0), 0.5) == pytest.approx(1.5 * 10)  # never learnt
+    assert excess_area(np.full(11, 0.1), 0.5) == 0  # below the original's loss
+
+    # Many curves at once, each against its own threshold; an obviously right loop
+    losses, thresholds = rng(0).random((5, 7)) * 2, rng(1).random(5)
+    slow = []
+    for curve, threshold in zip(losses, thresholds, strict=True):
+        above = [max(loss - threshold, 0) for loss in curve]
+        slow.append(sum((left + right) / 2 for left, right in pairwise(above)))
+    assert excess_area(losses, thresholds) == pytest.approx(slow)
+
+
+def test_area_under_relearning_grows_as_less_is_remembered(make_evidence: Make) -> None:
+    found = [RelearnArea().apply(make_evidence(kept, runs=8)) for kept in (1.0, 0.5, 0.0)]
+    remembered, partly, nothing = (one.value for one in found)
+    assert remembered < 0.1 < partly < 0.9 < nothing < 1.1
+    for one in found:
+        assert one.interval is not None
+        assert one.interval[0] <= one.value <= one.interval[1]
+    low, high = found[-1].interval or (0, 0)
+    assert low < 1 < high
+
+    # A retrained model against the others, and none to compare with
+    evidence = make_evidence(0.0, runs=8)
+    assert RelearnArea().apply(evidence.with_target("retrain-1")).counts["retrained models"] == 2
+    alone = {"unlearned": evidence.relearning["unlearned"]}  # type: ignore[index]
+    with pytest.raises(EvaluationError, match="no retrained model was relearnt"):
+        RelearnArea().apply(replace(evidence, relearning=alone))
 
 
 def test_probe_on_exchangeable_and_on_shifted_embeddings() -> None:
