@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from forgetmi.audit.front_door import audit, verdict
     from forgetmi.cohort.partition import partition
     from forgetmi.core.batch import Batch, Outputs
     from forgetmi.core.cohort import Cohort, ForgetRequest
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from forgetmi.core.signals import Signals
     from forgetmi.model.adapted import adapt
     from forgetmi.model.own_spec import Sizes
+    from forgetmi.report.front_door import report
     from forgetmi.report.pages import write_report
     from forgetmi.run.workflow import evaluate, predict, prepare, train, unlearn
     from forgetmi.service.hub import from_pretrained, push_to_hub, save_pretrained
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 # Silent until a program that uses the package adds a handler of its own
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-# Imported on first use, so that `import forgetmi` costs nothing.
+# Imported on first use, so that `import forgetmi` costs nothing. `audit` and `report` are packages that can be called.
 _WHERE = {
     "adapt": "forgetmi.model.adapted",
     "Batch": "forgetmi.core.batch",
@@ -35,6 +37,7 @@ _WHERE = {
     "unlearn": "forgetmi.run.workflow",
     "predict": "forgetmi.run.workflow",
     "evaluate": "forgetmi.run.workflow",
+    "verdict": "forgetmi.audit.front_door",
     "write_report": "forgetmi.report.pages",
     "Cohort": "forgetmi.core.cohort",
     "Evaluation": "forgetmi.core.scores",
@@ -62,6 +65,7 @@ __all__ = [
     "Sizes",
     "TrainedModel",
     "adapt",
+    "audit",
     "evaluate",
     "from_pretrained",
     "load",
@@ -70,10 +74,12 @@ __all__ = [
     "predict",
     "prepare",
     "push_to_hub",
+    "report",
     "save",
     "save_pretrained",
     "train",
     "unlearn",
+    "verdict",
     "write_report",
 ]
 
@@ -100,8 +106,10 @@ def load_cohort(kind: str = "synthetic", **options: Any) -> Cohort:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in ("audit", "report"):
+        return import_module(f"forgetmi.{name}")
+    if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'forgetmi' has no attribute {name!r}")

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 import forgetmi
+from forgetmi.audit import front_door as auditing
 from forgetmi.cohort import partition as partitions
+from forgetmi.core.cost import Cost
 from forgetmi.model import adapted
+from forgetmi.report import front_door as reporting
 from forgetmi.report import pages
 from forgetmi.run import workflow
 from forgetmi.service import hub, saving, trained_model
+from forgetmi.unlearning.method import Trace
 from tests.report.conftest import make_facts
 from tests.runs import SMALL
 
@@ -21,6 +25,8 @@ VERBS = {
     partitions: ("partition",),
     workflow: ("prepare", "train", "unlearn", "predict", "evaluate"),
     pages: ("write_report",),
+    auditing: ("audit", "verdict"),
+    reporting: ("report",),
     adapted: ("adapt",),
     trained_model: ("load",),
     saving: ("save",),
@@ -28,6 +34,20 @@ VERBS = {
 }
 # It needs a network and an account
 WITHOUT = {"push_to_hub"}
+TRACE = Trace(
+    method="Forget-MI",
+    options={"epochs": 1},
+    seed=0,
+    epochs=({"UU": 1.0},),
+    steps=3,
+    samples={"forget": 8},
+    cost=Cost(1.0, 1.0, 2**20),
+    changed=(),
+    changed_heads=(),
+    first_gradient=1.0,
+    moved=0.1,
+    facts={},
+)
 PAIRS = [(module, name) for module, names in VERBS.items() for name in names]
 
 
@@ -43,7 +63,20 @@ def names(small: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
         partition=small.partition,
         without_forgotten=False,
     )
+    # One model for all: what the verbs print is not looked at here
+    signals = workflow.predict(prepared=small.prepared, model=original)
+    scores = workflow.evaluate(
+        original=signals,
+        unlearned=signals,
+        retrained=[signals, signals],
+        partition=small.partition,
+        resamples=0,
+    )
     return {
+        "forgetmi": forgetmi,
+        "signals": signals,
+        "scores": scores,
+        "trace": TRACE,
         "cohort": small.cohort,
         "sets": small.partition,
         "data": small.prepared,

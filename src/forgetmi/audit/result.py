@@ -29,6 +29,7 @@ from forgetmi.audit.subgroups import SubgroupRow
 from forgetmi.audit.verdict import ChannelVerdict, Outcome, Verdict
 from forgetmi.core.json_text import parse_json, read_json
 from forgetmi.core.near_duplicates import NearDuplicate
+from forgetmi.core.notebook import html_table, number
 from forgetmi.core.serialization import LATER, from_plain
 from forgetmi.evaluation.channels import Channel
 
@@ -36,7 +37,7 @@ _WHAT = "the audit"
 _DO = "Restore the file, or audit the run again: forgetmi audit."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """The audit of one run, or of several runs with disjoint forget sets pooled.
 
@@ -82,6 +83,26 @@ class Audit:
     attacks: tuple[AttackRow, ...]
     missing: tuple[AttackMissing, ...]
     memory: tuple[MemoryRemoved, ...] = field(default=(), metadata=LATER)
+
+    def __repr__(self) -> str:
+        named = sum(row.remembered for row in self.patients)
+        return (
+            f"Audit({self.outcome}: {len(self.patients)} patients, {named} stand out as remembered, "
+            f"{len(self.attacks)} results of attacks)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for row in self.patients:
+            score = row.channels.get("any")
+            value = number(score.score) if score is not None else ""
+            share = f"{score.percentile:.0f} %" if score is not None else ""
+            rows.append((row.patient, str(row.images), value, share, _named(row)))
+
+        # The verdict, then who it is about
+        header = ("patient (keyed digest)", "images", "score", "percentile", "stands out")
+        patients = html_table("Each forgotten patient among never-seen ones", header, rows)
+        return self.verdict._repr_html_() + patients
 
     @property
     def outcome(self) -> Outcome:
@@ -146,3 +167,10 @@ class Audit:
         """
         values = read_json(path, what=_WHAT, do=_DO)
         return from_plain(cls, values, where=path.name, complete=True)
+
+
+def _named(row: PatientRow) -> str:
+    """Whether a patient stands out, in a word."""
+    if row.remembered:
+        return "remembered"
+    return "over-forgotten" if row.over_forgotten else ""

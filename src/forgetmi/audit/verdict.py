@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forgetmi.audit.delta import Deltas
+from forgetmi.core.notebook import html_table, number, span
 from forgetmi.evaluation.channels import Channel
 
 # The four possible answers, on a channel and overall
@@ -35,7 +36,7 @@ class ChannelVerdict:
     permutation: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The answer.
 
@@ -55,3 +56,25 @@ class Verdict:
     never_seen: int
     draws: int
     statements: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        channels = ", ".join(f"{one.channel} {one.outcome}" for one in self.channels)
+        return (
+            f"Verdict({self.outcome}: {channels}; {self.forgotten} forgotten, "
+            f"{self.never_seen} never-seen patients)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for one in self.channels:
+            delta = one.deltas.unlearned if one.deltas is not None else None
+            value, interval = "", ""
+            if delta is not None:
+                value, interval = number(delta.value), span((delta.low, delta.high))
+            rows.append((one.channel, one.outcome, value, interval, one.reason))
+
+        caption = (
+            f"{self.outcome}: {self.forgotten} forgotten, {self.never_seen} never-seen patients"
+        )
+        header = ("channel", "outcome", "AUC minus retrained", "interval", "reason")
+        return html_table(caption, header, rows)

@@ -5,20 +5,44 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from forgetmi.core.errors import EvaluationError, Fault, SpecError
 from forgetmi.core.json_text import parse_json, read_json
+from forgetmi.core.notebook import html_table, number, span
 from forgetmi.core.plain_text import Source
 from forgetmi.core.serialization import from_plain
+
+if TYPE_CHECKING:  # a table is made only where one is asked for
+    from pandas import DataFrame
 
 _WHAT = "the measurement"
 _DO = "Restore the file, or give the run's command again, which makes it anew."
 
 
-@dataclass(frozen=True)
+# What an evaluation can be drawn as
+PLOTS = ("losses", "trade_off", "patients")
+
+
+class Picture(Protocol):
+    """A figure that a notebook shows by itself; see `forgetmi.report.picture.SvgPicture`."""
+
+    def _repr_html_(self) -> str: ...
+
+    def save(self, path: Path | str) -> Path:
+        """Write it as an SVG file."""
+        ...
+
+
+class Draw(Protocol):
+    """Draws an evaluation from the outputs it was measured on."""
+
+    def __call__(self, evaluation: Evaluation, kind: str) -> Picture: ...
+
+
+@dataclass(frozen=True, repr=False)
 class Score:
     """One measured number with its interval.
 
@@ -45,6 +69,15 @@ class Score:
     on: str = ""
     note: str = ""
 
+    def __repr__(self) -> str:
+        place = "".join(f", {word}" for word in (self.head, self.on) if word)
+        interval = f" ({span(self.interval)})" if self.interval else ""
+        reference = f", retrained {self.reference:.3f}" if self.reference is not None else ""
+        return f"Score({self.name}{place}: {self.value:.3f}{interval}{reference})"
+
+    def _repr_html_(self) -> str:
+        return html_table("Score", _COLUMNS[1:], [_cells("", self)[1:]])
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -56,17 +89,104 @@ class Failed:
     on: str = ""
 
 
-@dataclass(frozen=True)
+_COLUMNS = ("model", "measure", "head", "on", "value", "95 % interval", "retrained", "patients")
+
+
+def _cells(model: str, score: Score | Failed) -> tuple[str, ...]:
+    """A score as a row of a table."""
+    place = (model, score.name, score.head, score.on)
+    if isinstance(score, Failed):
+        return (*place, f"not measured: {score.reason}", "", "", "")
+    value, interval = number(score.value), span(score.interval)
+    return (*place, value, interval, number(score.reference), str(score.patients))
+
+
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """All scores of all models of a run.
 
     Args:
         scores: Model name ("original", "unlearned", "retrain-0", ...) to its scores.
         notes: What the reader must know about all of them.
+        draw: Draws it, where the outputs it was measured on are at hand; no part of what is stored.
     """
 
     scores: Mapping[str, tuple[Score | Failed, ...]]
     notes: tuple[str, ...] = ()
+    draw: Draw | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        count = sum(map(len, self.scores.values()))
+        return f"Evaluation({', '.join(self.scores) or 'no model'}: {count} scores)"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for model, scores in self.scores.items():
+            rows += [_cells(model, score) for score in scores]
+        return html_table("Scores with 95 % intervals over patients", _COLUMNS, rows)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain row per model and score; failed ones keep their reason.
+
+        Returns:
+            Rows with the same columns: model, name, head, on, value, low, high, patients, images, better, reference,
+            note, failed. A missing number is None.
+        """
+        # The columns of a score; a failed one has only some of them
+        columns = [column.name for column in fields(Score)]
+        rows = []
+        for model, scores in self.scores.items():
+            for score in scores:
+                stored = asdict(score)
+                row = {"model": model}
+                row |= {name: stored.get(name) for name in columns}
+                row["failed"] = stored.get("reason")
+
+                # The interval becomes two columns.
+                bounds = row.pop("interval") or (None, None)
+                row["low"], row["high"] = bounds
+                rows.append(row)
+        return rows
+
+    def to_frame(self) -> DataFrame:
+        """A pandas data frame with the columns of `rows`.
+
+        Examples:
+            >>> evaluation = Evaluation({"original": (Failed("auc", "no labels", "image", "test"),)})
+            >>> evaluation.to_frame()[["model", "name", "failed"]].values.tolist()
+            [['original', 'auc', 'no labels']]
+        """
+        from pandas import DataFrame
+
+        columns = [column.name for column in fields(Score) if column.name != "interval"]
+        return DataFrame(self.rows(), columns=["model", *columns, "low", "high", "failed"])
+
+    def plot(self, kind: str = "losses") -> Picture:
+        """Draw it.
+
+        Args:
+            kind: "losses" (loss distributions of withdrawn and never-seen patients under each model), "trade_off"
+                (distance to retraining against use) or "patients" (each withdrawn patient among never-seen ones).
+
+        Returns:
+            A picture that a notebook shows by itself; `save` writes it as SVG.
+
+        Raises:
+            EvaluationError: There is no such kind, or it was read from a file, without the outputs it was measured on.
+        """
+        if kind not in PLOTS:
+            raise EvaluationError(
+                Fault("there is no such plot", do=f"Choose one of {', '.join(PLOTS)}.")
+            )
+        if self.draw is None:
+            raise EvaluationError(
+                Fault(
+                    "the evaluation cannot be drawn",
+                    why="it was read from a file, without the outputs it was measured on",
+                    do="Measure the stored signals again: forgetmi.evaluate.",
+                )
+            )
+        return self.draw(self, kind)
 
     def get(self, model: str, name: str, *, head: str = "", on: str = "") -> Score | Failed:
         """One score.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -126,21 +125,7 @@ def table(evaluation: Evaluation) -> list[dict[str, Any]]:
         >>> row["model"], row["name"], row["value"], row["failed"]
         ('original', 'auc', None, 'no labels')
     """
-    # The columns of a score; a failed one has only some of them
-    columns = [column.name for column in fields(Score)]
-    rows = []
-    for model, scores in evaluation.scores.items():
-        for score in scores:
-            stored = asdict(score)
-            row = {"model": model}
-            row |= {name: stored.get(name) for name in columns}
-            row["failed"] = stored.get("reason")
-
-            # The interval becomes two columns.
-            bounds = row.pop("interval") or (None, None)
-            row["low"], row["high"] = bounds
-            rows.append(row)
-    return rows
+    return evaluation.rows()
 
 
 def _check(

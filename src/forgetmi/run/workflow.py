@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from forgetmi.core.files import default_cache
 from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
 from forgetmi.core.partition import Partition
-from forgetmi.core.scores import Evaluation
+from forgetmi.core.scores import Evaluation, Picture
 from forgetmi.core.signals import Signals
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
@@ -331,12 +332,26 @@ def evaluate(
     unlearned: Signals | Mapping[str, Signals],
     retrained: Sequence[Signals],
     partition: Partition,
+    cohort: Cohort | None = None,
     task: str = "grades",
     classes: Sequence[str] = (),
     seed: int = 0,
     resamples: int = 1000,
 ) -> Evaluation:
     """Measure the original, one or several unlearned models and the retrained ones; see `forgetmi.evaluation.suite`.
+
+    Args:
+        original: Signals of the original.
+        unlearned: Of one unlearned model, or of several by name.
+        retrained: Of models trained without the forgotten; two are needed for a gap.
+        partition: Who is in which set.
+        cohort: Whose signals they are: it says the task and the classes.
+        task, classes: Without a cohort: name of the labels' task, names of the classes.
+        seed: Root seed of resamples and attacks.
+        resamples: Bootstrap resamples over patients, >= 0 (0 = no intervals).
+
+    Returns:
+        The scores; ``to_frame()`` makes a table of them, ``plot()`` draws them.
 
     Examples:
         >>> signals = predict(prepared=data, model=original)
@@ -347,6 +362,8 @@ def evaluate(
         0.0
     """
     models = {ORIGINAL: original}
+    if cohort is not None:
+        task, classes = cohort.task, cohort.classes
 
     # One unlearned model goes by that name; several bring their names.
     if isinstance(unlearned, Signals):
@@ -357,9 +374,26 @@ def evaluate(
     # Retrained models are numbered in the order they come in
     for number, signals in enumerate(retrained):
         models[retrained_name(number)] = signals
-    return suite.evaluate(
+    evaluation = suite.evaluate(
         models, partition, task=task, classes=classes, seed=seed, resamples=resamples
     )
+    return replace(evaluation, draw=_Drawn(models, partition, task, seed))
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Draws an evaluation; what makes figures is imported then."""
+
+    signals: Mapping[str, Signals]
+    partition: Partition
+    task: str
+    seed: int
+
+    def __call__(self, evaluation: Evaluation, kind: str) -> Picture:
+        from forgetmi.report.plots import EvaluationPlots
+
+        plots = EvaluationPlots(self.signals, self.partition, self.task, self.seed)
+        return plots(evaluation, kind)
 
 
 def _tokenizer(architecture: Architecture, max_length: int) -> Tokenizer | None:
