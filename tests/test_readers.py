@@ -33,6 +33,7 @@ ALLOWED = {
     "run/record_findings.py": OWN_TEXT,
     "run/recompute_verdict.py": OWN_TEXT,
     "data/shards.py": "the index of a shard, under a tag that only this program can make",
+    "data/shard_journal.py": "entries of a journal, each under a tag that only this program can make",
     "data/image_file.py": IMAGES,
     "data/array_image.py": IMAGES,
     "authors_code/image.py": IMAGES,

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import forgetmi.data.image_file as image_file_module
+import forgetmi.data.shard_file as shard_file_module
 import forgetmi.data.shards as shards_module
 from forgetmi.core.errors import CohortError, SpecError
 from forgetmi.data.decode import Decoded, read_image
@@ -350,7 +351,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_wrong(
         file.write = guarded
         return file
 
-    monkeypatch.setattr(shards_module.tempfile, "NamedTemporaryFile", limited)
+    monkeypatch.setattr(shard_file_module.tempfile, "NamedTemporaryFile", limited)
     with pytest.raises(CohortError, match="cache cannot be written") as caught:
         build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
     assert "Free space" in caught.value.faults[0].do
@@ -394,16 +395,61 @@ def test_a_killed_build_is_taken_up_again(make_cohort, pictures, tmp_path, decod
     with _build(tmp_path / "cache", 5, pictures) as process:
         assert process.wait() == -signal.SIGKILL
     left = list((tmp_path / "cache").rglob("*.partial"))
-    assert len(left) == 1
+    assert len(left) == 2  # two images of a shard, and their journal
     store = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
-    assert (
-        len(decoded) == 5
-    )  # the shard of three that was finished is used, the other two images are not
+    assert sorted(decoded) == sorted(pictures)[5:]
+    assert not list((tmp_path / "cache").rglob("*.partial"))
     clean = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "clean")
     np.testing.assert_array_equal(store.images(np.arange(8)), clean.images(np.arange(8)))
-    os.utime(left[0], (1e9, 1e9))
-    build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
-    assert not left[0].exists()
+    assert store.digest == clean.digest
+
+
+@pytest.mark.parametrize("harm", ["wrong pixels", "cut journal"])
+def test_of_a_killed_build_only_what_is_whole_is_used(
+    make_cohort, pictures, tmp_path, decoded, harm
+) -> None:
+    # The second of two unfinished images is damaged in the pixels or in the journal
+    with _build(tmp_path / "cache", 5, pictures) as process:
+        process.wait()
+    (journal,) = (tmp_path / "cache").rglob("*.journal.partial")
+    (pixels,) = set((tmp_path / "cache").rglob("*.partial")) - {journal}
+    damaged = journal if "journal" in harm else pixels
+    content = damaged.read_bytes()
+    tail = b"" if "cut" in harm else bytes([content[-1] ^ 1])
+    damaged.write_bytes(content[:-1] + tail)
+
+    store = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
+    assert sorted(decoded) == sorted(pictures)[4:]
+    clean = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "clean")
+    np.testing.assert_array_equal(store.images(np.arange(8)), clean.images(np.arange(8)))
+
+
+def test_what_a_living_process_writes_is_left_alone(make_cohort, pictures, tmp_path) -> None:
+    # Another reading of the same cache goes on while one is in the middle
+    cohort = make_cohort(pictures)
+    inner = []
+
+    def progress(done: int, total: int) -> None:
+        if done == 5:
+            inner.append(build_image_store(cohort, SMALL, cache=tmp_path / "cache"))
+
+    outer = build_image_store(cohort, SMALL, cache=tmp_path / "cache", progress=progress)
+    assert inner[0].digest == outer.digest
+    rows = np.arange(8)
+    np.testing.assert_array_equal(inner[0].images(rows), outer.images(rows))
+
+
+def test_a_leftover_of_an_ended_process_goes_in_the_end(make_cohort, pictures, tmp_path) -> None:
+    cohort = make_cohort(pictures)
+    build_image_store(cohort, SMALL, cache=tmp_path / "cache")
+    (shard,) = (tmp_path / "cache").rglob("*.u16")
+    left = shard.with_name("tmpleft.partial")
+    left.touch()
+    build_image_store(cohort, SMALL, cache=tmp_path / "cache")
+    assert left.exists()
+    os.utime(left, (1e9, 1e9))
+    build_image_store(cohort, SMALL, cache=tmp_path / "cache")
+    assert not left.exists()
 
 
 def test_two_builds_at_once_agree(make_cohort, pictures, tmp_path) -> None:

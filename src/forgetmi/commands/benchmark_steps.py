@@ -23,8 +23,9 @@ from forgetmi.report.content import CohortSummary
 from forgetmi.report.manifest import Manifest, write_manifest
 from forgetmi.report.manifest import collect as collect_manifest
 from forgetmi.run.console import echo
+from forgetmi.run.film_workers import decode_films
 from forgetmi.run.heartbeat import Heartbeat, Journal
-from forgetmi.run.run_data import open_run
+from forgetmi.run.run_data import open_cohort, open_run
 from forgetmi.run.spec import RunSpec, write_yaml
 
 MANIFEST = "manifest.json"
@@ -66,6 +67,11 @@ def make_and_measure(store: Store, grid: Sequence[Point], spec: RunSpec) -> bool
     models = cells(grid)
     missing = [model for model in models if not store.finished(model.digest)]
     gauge = Gauge(missing, Estimate(store, models), workers=spec.workers, write=_overwrite_line)
+
+    # Films once, so that the jobs do not each decode all of them
+    own = spec.given.original is None and not spec.model.towers
+    if missing and own:
+        decode_films(open_cohort(grid[0].spec), spec.images, spec.resources)
 
     # Every model first: a measure needs the retrained models, too
     with Heartbeat(gauge.lines, Journal()):

@@ -84,6 +84,7 @@ def _train(
     from forgetmi.model.checkpoint import intact
     from forgetmi.run.applicable import check_model
     from forgetmi.run.device import device_of
+    from forgetmi.run.film_workers import film_workers
     from forgetmi.run.given_patients import patients_after
     from forgetmi.run.original_training import log_path, train_original
     from forgetmi.run.run_data import load_data, prepare
@@ -99,7 +100,11 @@ def _train(
     check_model(spec, cohort)
     with ProgressDisplay() as display, full_disk_explained(options.out.name):
         prepared = prepare(
-            spec, cohort, partition, lambda done, total: display.update("images", done, total)
+            spec,
+            cohort,
+            partition,
+            lambda done, total: display.update("images", done, total),
+            film_workers(spec.resources),
         )
         options.out.parent.mkdir(parents=True, exist_ok=True)
         claim.take()

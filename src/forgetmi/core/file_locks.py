@@ -32,9 +32,13 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def take(file: IO[bytes]) -> None:
-    """Mark an open file as in use, until it is closed or this process ends; see `is_taken`."""
-    _lock(file.fileno(), wait=False)
+def take(file: IO[bytes]) -> bool:
+    """Mark an open file as in use, until it is closed or this process ends; see `is_taken`.
+
+    Returns:
+        Whether it could be marked: nobody else has it, and the system has such marks.
+    """
+    return _lock(file.fileno(), wait=False)
 
 
 @contextmanager

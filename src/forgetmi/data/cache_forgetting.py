@@ -14,10 +14,9 @@ from forgetmi.core.file_locks import is_taken
 from forgetmi.data.cache_key import CacheKey, cache_key
 from forgetmi.data.decode import ImageFault, split_locator
 from forgetmi.data.image_file import ImageFile
-from forgetmi.data.image_store import SEEN
-from forgetmi.data.seen_files import FilePlace, SeenFiles
+from forgetmi.data.seen_files import SEEN, FilePlace, SeenFiles
+from forgetmi.data.shard_file import without_slots
 from forgetmi.data.shard_folder import read_shards
-from forgetmi.data.shards import without_slots
 
 # Seconds after which an unfinished file has certainly been taken by the process that writes it.
 _YOUNG_S = 10.0

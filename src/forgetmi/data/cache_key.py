@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 # What a tag is of; each kind has a key of its own, so that equal bytes of different kinds have different tags.
-Kind = Literal["content", "pixels", "path", "version", "index", "name"]
+Kind = Literal["content", "pixels", "path", "version", "index", "name", "journal"]
 
 # The key's name in the folder of decoded films, and its form: 32 bytes as hexadecimal digits.
 KEY_FILE = "key"

@@ -11,6 +11,7 @@ from forgetmi.core.arrays import Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.near_duplicates import DuplicateKind, NearDuplicate, NearDuplicates
 from forgetmi.core.partition import SETS, Partition
+from forgetmi.data.film_portions import Spread
 from forgetmi.data.image_copies import SIDE, same_images
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
@@ -25,6 +26,7 @@ def find_duplicates(
     cache: Path,
     images: ImagePreprocessing | None = None,
     progress: Callable[[int, int], None] | None = None,
+    spread: Spread | None = None,
 ) -> NearDuplicates:
     """List what is forgotten and lives on as a copy elsewhere.
 
@@ -39,13 +41,14 @@ def find_duplicates(
         cache: Folder of prepared images.
         images: How the models' images are prepared, whose window is used here, too; default: the first of each film.
         progress: Called with (images prepared, total number of images).
+        spread: Decodes images in several processes.
 
     Raises:
         CohortError: Images cannot be read.
     """
     window = (images or ImagePreprocessing()).reading.get("window", FIRST)
     preprocessing = ImagePreprocessing(size=SIDE, fit="stretch", window=window)
-    store = build_image_store(cohort, preprocessing, cache=cache, progress=progress)
+    store = build_image_store(cohort, preprocessing, cache=cache, progress=progress, spread=spread)
 
     # The set of each row, and whether it is forgotten or in any other.
     sets = np.full(len(cohort), "", dtype=object)

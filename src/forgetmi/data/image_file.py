@@ -69,6 +69,16 @@ class ImageFile:
             self._seen.put(self._state, index, content)
         return content
 
+    def known(self, index: int) -> bytes | None:
+        """Content digest of the file (index -1) or of one slice, if it was read before and is unchanged."""
+        return self._seen.get(self._state, index)
+
+    def bytes_of(self, index: int) -> int:
+        """Bytes of the file (index -1) or of one slice: how much there is to read."""
+        if index < 0:
+            return self._state.size
+        return self._slices[0].nbytes if len(self._slices) else 0
+
     def stored(
         self, locator: str, index: int, preprocessing: ImagePreprocessing
     ) -> tuple[Stored, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +20,15 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.files import private_folder
 from forgetmi.data.cache_key import cache_key
-from forgetmi.data.decode import ImageFault, split_locator
-from forgetmi.data.image_file import WHITE, ImageFile
+from forgetmi.data.film_portions import Spread, read_spread
+from forgetmi.data.film_reading import Progress, Readings, film_places, read_films
+from forgetmi.data.image_file import WHITE
 from forgetmi.data.preprocessing import ImagePreprocessing
-from forgetmi.data.seen_files import SeenFiles
+from forgetmi.data.seen_files import SEEN, SeenFiles
 from forgetmi.data.shard_folder import ShardFolder
 from forgetmi.data.shards import Stored
 
 logger = logging.getLogger(__name__)
-
-# The index of films, beside the folders of their pixels.
-SEEN = "seen.bin"
-
-Progress = Callable[[int, int], None]
 
 
 @final
@@ -96,24 +92,29 @@ def build_image_store(
     *,
     cache: Path,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> ImageStore:
     """Decode what the cache does not hold yet and open all images of a cohort.
 
     Images are known by their content: an unchanged file is not read again, and a known image is not decoded again,
     whatever the order or selection of rows it comes in. Every image that comes from the cache is compared with its
-    checksum; a damaged one is decoded again. Memory stays at a few images.
+    checksum; a damaged one is decoded again. Memory stays at a few images. When the process is killed, the same call
+    goes on behind the last image that was finished.
 
     Args:
         cohort: Its image locators are read; rows with an empty locator get zeros.
         preprocessing: Size and fit.
         cache: Folder that may be shared by runs and by processes running at the same time.
         progress: Called with (images read, total number of images).
+        spread: Lets several processes decode what is missing; None = this one does. The store is the same. Of equal
+            files two may then be decoded.
 
     Returns:
         The store, one row per row of the cohort.
 
     Raises:
         CohortError: Images cannot be read (all of them are listed, by row and digest), or the cache cannot be written.
+        ForgetMIError: One of several processes was killed.
     """
     # Each locator once, however many rows have it.
     code, locators = codes(cohort.image)
@@ -126,19 +127,32 @@ def build_image_store(
         shards = ShardFolder(folder, preprocessing.size, key, before_publishing=seen.save)
 
         # What was decoded until a fault stays in the cache.
+        places = film_places([str(text) for text in locators])
+        before = Readings()
         try:
-            contents, faults = _ingest(
-                [str(text) for text in locators], preprocessing, seen, shards, progress
+            if spread is not None:
+                before = read_spread(
+                    places,
+                    preprocessing,
+                    seen,
+                    shards,
+                    folder=folder,
+                    spread=spread,
+                    progress=progress,
+                )
+            readings = read_films(
+                places, preprocessing, seen, shards, before=before, progress=progress
             )
         finally:
             shards.close()
             seen.save()
 
-        if faults:
-            logger.info("reading images failed: %d cannot be read", len(faults))
-            raise CohortError(_located(faults, code, cohort))
+        if readings.faults:
+            logger.info("reading images failed: %d cannot be read", len(readings.faults))
+            raise CohortError(_located(readings.faults, code, cohort))
 
         logger.info("reading images finished: %d distinct images", len(locators))
+        contents = [readings.contents.get(number, b"") for number in range(len(locators))]
         return _store(shards, preprocessing, code, contents)
 
 
@@ -164,62 +178,6 @@ def _cache_faults() -> Iterator[None]:
                 do="Free space or name another cache folder, then run again; images finished so far are kept.",
             )
         ) from error
-
-
-def _ingest(
-    locators: list[str],
-    preprocessing: ImagePreprocessing,
-    seen: SeenFiles,
-    shards: ShardFolder,
-    progress: Progress | None,
-) -> tuple[list[bytes], dict[int, Fault]]:
-    """Store each distinct image; content digest of each locator (b"" = none) and faults, by number of the locator."""
-    contents = [b""] * len(locators)
-    faults: dict[int, Fault] = {}
-
-    # Sorted, so that a stack is opened once and read in order.
-    parsed = sorted(_parse(locator, number) for number, locator in enumerate(locators))
-
-    file: ImageFile | None = None
-    for done, (path, index, number) in enumerate(parsed, 1):
-        if path:
-            try:
-                if file is None or file.path != path:
-                    file = ImageFile(path, seen)
-                content = file.content(index)
-                image = None
-                if not shards.holds(content):
-                    image = file.stored(locators[number], index, preprocessing)
-            except ImageFault as error:
-                faults[number] = error.fault
-                continue
-            except OSError as error:
-                faults[number] = _unreadable(error)
-                continue
-
-            # Outside the block above: a cache that cannot be written is no fault of the image.
-            contents[number] = content
-            if image is not None:
-                pixels, notice = image
-                shards.add(content, pixels, notice)
-
-        if progress is not None:
-            progress(done, len(locators))
-    return contents, faults
-
-
-def _parse(locator: str, number: int) -> tuple[str, int, int]:
-    """Path, slice (-1 = the whole file) and number of a locator."""
-    path, index = split_locator(locator)
-    return path, -1 if index is None else index, number
-
-
-def _unreadable(error: OSError) -> Fault:
-    return Fault(
-        "the image file cannot be read",
-        why=error.strerror or type(error).__name__,
-        do="Check the image column and the folder it is relative to.",
-    )
 
 
 def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fault]:

@@ -19,6 +19,9 @@ from forgetmi.data.cache_key import KEY_FILE, TAG, CacheKey
 _SETTLED_NS = 2 * 10**9
 _TICK_NS = 10**7
 
+# The index of films, beside the folders of their pixels.
+SEEN = "seen.bin"
+
 _HEADER = b"forgetmi films 2\n"
 _CONTENT = 32  # bytes of a content digest
 _ENTRY = 2 * TAG + _CONTENT
@@ -83,12 +86,13 @@ class SeenFiles:
     Args:
         path: File the index is kept in, beside the key's.
         key: The cache's key.
+        empty: Whether nothing is read: every file counts as new. For a process that hands on what it saw.
     """
 
-    def __init__(self, path: Path, key: CacheKey) -> None:
+    def __init__(self, path: Path, key: CacheKey, *, empty: bool = False) -> None:
         self._path = path
         self._key = key
-        self._entries = _read(path, key)
+        self._entries = {} if empty else _read(path, key)
         self._new: Entries = {}
 
         # The slices of a stack share a state: its tag is made once.
@@ -112,6 +116,16 @@ class SeenFiles:
 
         self._entries[entry] = content
         self._new[entry] = content
+
+    @property
+    def new(self) -> Entries:
+        """What was put since the file was written last; another process can `take_over` it."""
+        return self._new
+
+    def take_over(self, entries: Entries) -> None:
+        """Keep what another process saw."""
+        self._entries.update(entries)
+        self._new.update(entries)
 
     def save(self) -> None:
         """Add what is new to the file."""

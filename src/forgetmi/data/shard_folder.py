@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, final
@@ -12,7 +12,8 @@ from typing import BinaryIO, final
 from forgetmi.core.regular_file import open_regular
 from forgetmi.data.cache_key import CacheKey
 from forgetmi.data.decoded import AND
-from forgetmi.data.shards import ENDING, Shard, ShardFile, Stored, read_shard, without_slots
+from forgetmi.data.shard_file import ShardFile, recover, without_slots
+from forgetmi.data.shards import ENDING, Shard, Stored, read_shard
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +68,18 @@ class ShardFolder:
         size: Side of the images, pixels.
         key: The cache's key.
         before_publishing: Called before a shard gets its name, so that what leads to its images is on the disk earlier.
+        held: Tags of images that somebody else finds and checks: no shard of the folder is read then. None = all
+            shards are, and what killed processes had finished becomes one.
     """
 
     def __init__(
-        self, folder: Path, size: int, key: CacheKey, before_publishing: Callable[[], None]
+        self,
+        folder: Path,
+        size: int,
+        key: CacheKey,
+        before_publishing: Callable[[], None],
+        *,
+        held: Collection[bytes] | None = None,
     ) -> None:
         self._folder = folder
         self._size = size
@@ -78,13 +87,12 @@ class ShardFolder:
         self._before_publishing = before_publishing
 
         # Where each image is, by the tag of its content; the shard being written has a number, too.
-        found, self._unreadable = read_shards(folder, key)
-        self._shards: list[Shard | None] = [*found]
+        self._held = held or ()
+        self._shards: list[Shard | None] = []
         self._places: dict[bytes, int] = {}
-        for number, shard in enumerate(self._shards):
-            if shard is not None and shard.size == size:
-                for slot, tag in enumerate(shard.contents):
-                    self._places[tag] = number * _SHARD + slot
+        self._unreadable = 0
+        if held is None:
+            self._read_folder()
 
         # What was checked, a byte an image, and what was found to be damaged, by shard.
         self._checked: dict[int, bytearray] = {}
@@ -98,8 +106,6 @@ class ShardFolder:
         self._open: tuple[int, BinaryIO] | None = None
         self._new: ShardFile | None = None
 
-        _remove_abandoned(folder)
-
     @property
     def damaged(self) -> int:
         """Number of images, and of files whose index cannot be read, that were found to be damaged."""
@@ -112,6 +118,8 @@ class ShardFolder:
             content: Digest of its content.
         """
         tag = self._key.tag("content", content)
+        if tag in self._held:
+            return True
         if tag not in self._places:
             return False
 
@@ -125,7 +133,7 @@ class ShardFolder:
     def add(self, content: bytes, pixels: Stored, notice: str = "") -> None:
         """Append one image under the digest of its content."""
         if self._new is None:
-            self._new = ShardFile(self._folder, self._size, self._key)
+            self._new = ShardFile(self._folder, self._size, self._key, resumable=True)
             self._shards.append(None)
 
         tag = self._key.tag("content", content)
@@ -155,6 +163,37 @@ class ShardFolder:
                 with suppress(FileNotFoundError):
                     without_slots(shard, slots, self._key)
 
+    def mentions(self, content: bytes) -> bool:
+        """Whether an image is there, sound or not."""
+        return self._key.tag("content", content) in self._places
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files of all finished shards."""
+        return tuple(shard.path.name for shard in self._shards if shard is not None)
+
+    def take_over(self, names: Sequence[str]) -> None:
+        """Use shards that another process has just written for this one; what is gone again is passed over.
+
+        Args:
+            names: Names of their files in this folder.
+        """
+        for name in names:
+            try:
+                shard = read_shard(self._folder / name, self._key)
+                if shard is None or shard.size != self._size:
+                    continue
+                with open_regular(shard.path) as file:
+                    pixels = shard.pixels(file)
+            except (OSError, ValueError):
+                continue
+
+            # Checked while it was written, like one of this process
+            number = len(self._shards)
+            self._enter(shard)
+            self._pixels[number] = pixels
+            self._written.add(number)
+
     def place(self, content: bytes) -> tuple[int, int]:
         """Number of the shard, and place in it, of an image that was found or added.
 
@@ -171,6 +210,26 @@ class ShardFolder:
         """What was converted while decoding the images of a shard, with their places."""
         shard = self._shards[number]
         return {} if shard is None else shard.notices
+
+    def _read_folder(self) -> None:
+        """Find all images of the folder, those that killed processes had finished among them."""
+        with suppress(OSError):
+            recovered = recover(self._folder, self._size, self._key)
+            if recovered:
+                logger.info("%d images of an interrupted reading are taken up", recovered)
+        _remove_abandoned(self._folder)
+
+        found, self._unreadable = read_shards(self._folder, self._key)
+        for shard in found:
+            self._enter(shard)
+
+    def _enter(self, shard: Shard) -> None:
+        """Give a shard the next number, and its images their places."""
+        number = len(self._shards)
+        self._shards.append(shard)
+        if shard.size == self._size:
+            for slot, tag in enumerate(shard.contents):
+                self._places[tag] = number * _SHARD + slot
 
     def _is_sound(self, number: int, slot: int) -> bool:
         """Whether an image is as it was written; a shard that is gone holds none."""

@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast, final
+from typing import Any, BinaryIO, final
 
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.core.file_locks import take
-from forgetmi.core.files import sync, sync_folder
 from forgetmi.core.regular_file import open_regular
 from forgetmi.data.cache_key import TAG, CacheKey
 
@@ -136,157 +131,23 @@ def read_shard(path: Path, key: CacheKey) -> Shard | None:
     return shard if whole == end else None
 
 
-@final
-class ShardFile:
-    """A shard that is being written; it exists once it is published.
+def capacity(size: int) -> int:
+    """Most images of a shard.
 
     Args:
-        folder: Folder of the shards of one preprocessing.
         size: Side of the images, pixels.
-        key: The cache's key.
     """
-
-    def __init__(self, folder: Path, size: int, key: CacheKey) -> None:
-        self._folder = folder
-        self._size = size
-        self._key = key
-
-        self._contents: list[bytes] = []
-        self._checks = bytearray()
-        self._notices: dict[str, list[int]] = {}
-
-        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `publish` or `discard` closes it
-            dir=folder, suffix=".partial", delete=False
-        )
-        # As long as this process lives, nobody takes the file for a leftover.
-        take(self._file)
-
-    def __len__(self) -> int:
-        return len(self._contents)
-
-    @property
-    def full(self) -> bool:
-        """Whether it holds as many images as a shard may."""
-        most = _SHARD_BYTES // (2 * self._size * self._size)
-        return len(self) >= max(1, min(_SHARD_IMAGES, most))
-
-    def add(self, content: bytes, pixels: bytes | memoryview, notices: Collection[str]) -> None:
-        """Append one image.
-
-        Args:
-            content: Tag of its content digest.
-            pixels: Its uint16 values.
-            notices: What was converted while decoding it.
-        """
-        self._file.write(pixels)
-
-        for notice in notices:
-            self._notices.setdefault(notice, []).append(len(self))
-        self._checks += self._key.tag("pixels", pixels)
-        self._contents.append(content)
-
-    def publish(self) -> tuple[Shard, Stored]:
-        """Bring everything to the disk and give the file its name; the shard and its mapped pixels.
-
-        Raises:
-            OSError: The disk is full or cannot be written; nothing is left of the file then.
-        """
-        file, path = self._file, Path(self._file.name)
-        try:
-            # A write that failed may have left a part of an image.
-            file.seek(2 * self._size * self._size * len(self))
-            file.truncate()
-            file.write(self._index())
-            sync(file)
-
-            # Mapped before it has its name: from then on another process may remove it.
-            pixels = self._shard(path).pixels(cast(BinaryIO, file))
-
-            # The name follows from the content: two processes that write the same shard write one file.
-            name = self._key.tag("name", b"".join(self._contents)).hex()
-            final_path = self._folder / f"{name}{ENDING}"
-            os.replace(path, final_path)
-            file.close()
-            sync_folder(self._folder)
-        except BaseException:
-            self.discard()
-            raise
-
-        return self._shard(final_path), pixels
-
-    def discard(self) -> None:
-        """Give the file up."""
-        # A full disk may be said once more when the rest of the buffer is written.
-        with suppress(OSError):
-            self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
-
-    def _shard(self, path: Path) -> Shard:
-        return Shard(
-            path, self._size, tuple(self._contents), bytes(self._checks), dict(self._notices)
-        )
-
-    def _index(self) -> bytes:
-        """What stands behind the pixels."""
-        stored: dict[str, Any] = {
-            "format": _FORMAT,
-            "size": self._size,
-            "contents": [tag.hex() for tag in self._contents],
-            "checks": self._checks.hex(),
-            "notices": self._notices,
-        }
-        index = json.dumps(stored).encode()
-        return index + self._key.tag("index", index) + len(index).to_bytes(_LENGTH, "little")
+    return max(1, min(_SHARD_IMAGES, _SHARD_BYTES // (2 * size * size)))
 
 
-def without_slots(shard: Shard, left_out: Collection[int], key: CacheKey) -> int:
-    """Replace a shard by one without some of its images; damaged ones are left out, too.
-
-    The new shard is whole before the old one goes: an interruption leaves the old one, or both. Who has the old one
-    mapped goes on reading it.
-
-    Args:
-        shard: The shard.
-        left_out: Places of the images to leave out.
-        key: The cache's key.
-
-    Returns:
-        Number of damaged images that were left out besides.
-
-    Raises:
-        OSError: The disk is full or cannot be written; the old shard stays.
-    """
-    # What was said of each image.
-    notices_of: dict[int, list[str]] = {}
-    for notice, slots in shard.notices.items():
-        for slot in slots:
-            notices_of.setdefault(slot, []).append(notice)
-
-    damaged = 0
-    new = ShardFile(shard.path.parent, shard.size, key)
-    try:
-        with open_regular(shard.path) as file:
-            for slot, content in enumerate(shard.contents):
-                if slot in left_out:
-                    continue
-
-                pixels = shard.sound_pixels(slot, file, key)
-                if pixels is None:
-                    damaged += 1
-                else:
-                    new.add(content, pixels, notices_of.get(slot, ()))
-    except BaseException:
-        new.discard()
-        raise
-
-    # Nothing to leave out: the shard stays. Nothing is left: no new shard.
-    if len(new) == len(shard.contents):
-        new.discard()
-        return 0
-    if len(new):
-        new.publish()
-    else:
-        new.discard()
-    shard.path.unlink(missing_ok=True)
-    sync_folder(shard.path.parent)
-    return damaged
+def index_of(shard: Shard, key: CacheKey) -> bytes:
+    """What stands behind the pixels of a shard."""
+    stored: dict[str, Any] = {
+        "format": _FORMAT,
+        "size": shard.size,
+        "contents": [tag.hex() for tag in shard.contents],
+        "checks": shard.checks.hex(),
+        "notices": shard.notices,
+    }
+    index = json.dumps(stored).encode()
+    return index + key.tag("index", index) + len(index).to_bytes(_LENGTH, "little")

@@ -46,13 +46,24 @@ class Job:
         after: Name of the job that must be finished first, if it is among those given.
         killed: An importable function, called here with ``(*arguments, fault)`` when the process of the job was
             killed, and the other jobs go on; None = that is an error.
+        answer: Called here, in this process, with what the work returned.
     """
 
     name: str
-    work: Callable[..., None]
+    work: Callable[..., Any]
     arguments: tuple[Any, ...]
     after: str | None = None
     killed: Callable[..., None] | None = None
+    answer: Callable[[Any], None] | None = None
+
+    def sent(self) -> Job:
+        """The job as another process gets it."""
+        return replace(self, answer=None)
+
+    def returned(self, value: Any) -> None:
+        """Hand on what the work returned."""
+        if self.answer is not None:
+            self.answer(value)
 
 
 def warm_up(*modules: str) -> None:
@@ -100,7 +111,7 @@ def run_jobs(
         for job in _ordered(jobs):
             logger.info("job %s begun", job.name)
             with working_on(job.name):
-                job.work(*job.arguments, partial(on_progress, job.name))
+                job.returned(job.work(*job.arguments, partial(on_progress, job.name)))
             logger.info("job %s finished", job.name)
         return
 
@@ -182,13 +193,13 @@ class _WorkerSlot:
             initargs=(self._channel, self._threads, level_heard()),
         )
 
-    def submit(self, job: Job) -> Future[None]:
+    def submit(self, job: Job) -> Future[Any]:
         """Start a job."""
         try:
-            return self._pool.submit(_work, job)
+            return self._pool.submit(_work, job.sent())
         except BrokenProcessPool:  # its process was killed while it had nothing to do
             self.renew()
-            return self._pool.submit(_work, job)
+            return self._pool.submit(_work, job.sent())
 
     def drain(self, on_progress: JobProgress) -> None:
         """Pass on the progress and the lines of the log that the process has written."""
@@ -221,7 +232,7 @@ class _WorkerSlot:
 def _schedule(slots: Sequence[_WorkerSlot], jobs: Sequence[Job], on_progress: JobProgress) -> None:
     """Give waiting jobs to free slots until all are done."""
     free, waiting, unfinished = list(slots), list(jobs), {job.name for job in jobs}
-    running: dict[Future[None], tuple[Job, _WorkerSlot]] = {}
+    running: dict[Future[Any], tuple[Job, _WorkerSlot]] = {}
     while waiting or running:
         # Start jobs that wait for no other, as many as there are free slots
         ready = [job for job in waiting if job.after not in unfinished]
@@ -240,7 +251,7 @@ def _schedule(slots: Sequence[_WorkerSlot], jobs: Sequence[Job], on_progress: Jo
         for future in done:
             job, slot = running.pop(future)
             try:
-                future.result()
+                job.returned(future.result())
                 logger.info("job %s finished", job.name)
             except BrokenProcessPool:
                 logger.info("job %s ended early: its process is gone", job.name)
@@ -308,7 +319,7 @@ def _start(channel: Any, threads: int, level: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _work(job: Job) -> None:
+def _work(job: Job) -> Any:
     """A job in a worker."""
     # The job's modules are imported by now; without torch it does not wait for that, and a late import reads these
     if "torch" in sys.modules:
@@ -321,7 +332,7 @@ def _work(job: Job) -> None:
 
     try:
         with working_on(job.name):
-            job.work(*job.arguments, progress)
+            return job.work(*job.arguments, progress)
     except Exception as error:
         # An error that cannot be pickled would break the pool as a killed process does: its name is sent.
         try:

@@ -63,7 +63,7 @@ def run_on_ray(
             # Submit every job that waits for no other
             for job in [job for job in waiting if job.after not in unfinished]:
                 waiting.remove(job)
-                running[task.remote(job, environment, folder, threads)] = job
+                running[task.remote(job.sent(), environment, folder, threads)] = job
                 logger.info("job %s begun", job.name)
 
             done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
@@ -71,7 +71,7 @@ def run_on_ray(
                 job = running.pop(ref)
 
                 # A job whose process ended too early runs again, until that has happened too often.
-                end = _end(ray, ref)
+                end, value = _end(ray, ref)
                 if end is not None:
                     fault, tries = end
                     logger.info("job %s ended early: its process is gone", job.name)
@@ -81,6 +81,7 @@ def run_on_ray(
                         continue
                     give_up(job, fault)
                 else:
+                    job.returned(value)
                     logger.info("job %s finished", job.name)
 
                 unfinished.discard(job.name)
@@ -130,25 +131,24 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _end(ray: Any, ref: Any) -> tuple[Fault, int] | None:
-    """What ended the process of a job before its work, and how often that may be; None = the job is done."""
+def _end(ray: Any, ref: Any) -> tuple[tuple[Fault, int] | None, Any]:
+    """What ended the process of a job before its work, and how often that may be; None and what the job returned."""
     memory = "Where memory was short, let fewer jobs share a machine (--threads)."
     try:
-        ray.get(ref)
+        return None, ray.get(ref)
     except ray.exceptions.NodeDiedError:
         advice = "The job may be what ends machines."
-        return Fault("its machine was lost", why=f"{LOST} times", do=advice), LOST
+        return (Fault("its machine was lost", why=f"{LOST} times", do=advice), LOST), None
     except ray.exceptions.OutOfMemoryError:
         reason = f"out of memory, {KILLED} times"
-        return Fault("its process was killed", why=reason, do=memory), KILLED
+        return (Fault("its process was killed", why=reason, do=memory), KILLED), None
     except ray.exceptions.WorkerCrashedError:
-        return Fault("its process was killed", why=f"{KILLED} times", do=memory), KILLED
-    return None
+        return (Fault("its process was killed", why=f"{KILLED} times", do=memory), KILLED), None
 
 
-def _perform(job: Job, environment: dict[str, str], folder: str, threads: int) -> None:
+def _perform(job: Job, environment: dict[str, str], folder: str, threads: int) -> Any:
     """One job in a Ray worker."""
     os.environ.update(environment)
     os.chdir(folder)
     use_threads(threads)
-    job.work(*job.arguments, lambda done, total: None)
+    return job.work(*job.arguments, lambda done, total: None)

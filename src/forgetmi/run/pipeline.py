@@ -25,6 +25,7 @@ from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.applicable import check_model
 from forgetmi.run.audit_stage import declare, read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.film_workers import film_workers
 from forgetmi.run.pool_references import NOTICE, keep_references, pool_references
 from forgetmi.run.prepared import Progress
 from forgetmi.run.relearn import relearnt
@@ -80,7 +81,13 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     directory.check_claim(spec_text(spec, directory))
     cohort, partition = load_data(spec)
     check_model(spec, cohort)
-    prepared = prepare(spec, cohort, partition, _progress_of("images", on_progress))
+    prepared = prepare(
+        spec,
+        cohort,
+        partition,
+        _progress_of("images", on_progress),
+        film_workers(spec.resources),
+    )
     data = OpenedRun(cohort, partition, prepared)
 
     with directory.lock(), full_disk_explained(root.name):
@@ -145,6 +152,7 @@ def _find_duplicates(
         cache=default_cache(),
         images=data.prepared.images,
         progress=progress,
+        spread=film_workers(spec.resources),
     )
     logger.info("search for near-duplicates finished: %d found", len(duplicates.pairs))
 

@@ -18,6 +18,7 @@ from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.partition import Partition
 from forgetmi.core.printable import quoted
 from forgetmi.core.serialization import from_plain
+from forgetmi.data.film_portions import Spread
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.library_tokenizer import LibraryTokenizer
 from forgetmi.data.loaders import Loader, SampleStore
@@ -114,6 +115,7 @@ def open_checkpoint(
     cache: Path | None = None,
     progress: Progress | None = None,
     factory: str = "",
+    spread: Spread | None = None,
 ) -> tuple[Prepared, checkpoint.Loaded]:
     """Read a model and prepare a cohort the way the model's own was.
 
@@ -124,6 +126,7 @@ def open_checkpoint(
         cache: Folder of prepared images.
         progress: Called with (images read, total).
         factory: The user's own factory, for a checkpoint of a model that it made; that of ``like`` where this is given.
+        spread: Decodes images in several processes.
 
     Raises:
         CheckpointError: The checkpoint is damaged, its classes are not the cohort's, or it is of another kind.
@@ -144,7 +147,9 @@ def open_checkpoint(
         return like, loaded
 
     # Prepared in the same way
-    store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
+    store = build_image_store(
+        cohort, images, cache=cache or default_cache(), progress=progress, spread=spread
+    )
     scale = scale_of(loaded, where=where)
     records = SampleStore.of(cohort, store, tokenizer, scale=scale)
     source = loaded.extra.get("source")

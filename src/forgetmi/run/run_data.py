@@ -18,6 +18,7 @@ from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.partition import Partition
+from forgetmi.data.film_portions import Spread
 from forgetmi.run import workflow
 from forgetmi.run.given_patients import check_retrained, divide_for_given
 from forgetmi.run.prepared import (
@@ -124,12 +125,20 @@ def split_seed(spec: RunSpec) -> int:
 
 
 def prepare(
-    spec: RunSpec, cohort: Cohort, partition: Partition, progress: Progress | None = None
+    spec: RunSpec,
+    cohort: Cohort,
+    partition: Partition,
+    progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> Prepared:
     """The cohort made ready for the specification's models, as the given original was where there is one."""
     if spec.given.original is not None:
         prepared, _ = open_checkpoint(
-            spec.given.original, cohort=cohort, progress=progress, factory=spec.model.factory
+            spec.given.original,
+            cohort=cohort,
+            progress=progress,
+            factory=spec.model.factory,
+            spread=spread,
         )
         return prepared
 
@@ -144,6 +153,7 @@ def prepare(
         min_patients=spec.text.min_patients,
         max_length=spec.text.max_length,
         progress=progress,
+        spread=spread,
     )
 
 

@@ -21,6 +21,7 @@ from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Picture
 from forgetmi.core.signals import Signals
+from forgetmi.data.film_portions import Spread
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.preprocessing import ImagePreprocessing
@@ -67,6 +68,7 @@ def prepare(
     max_length: int = 320,
     cache: Path | None = None,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> Prepared:
     """Decode every image once, make the vocabulary, tokenize every report once.
 
@@ -80,6 +82,7 @@ def prepare(
         max_length: Longest report in tokens.
         cache: Folder of prepared images.
         progress: Called with (images read, total).
+        spread: Decodes images in several processes (`forgetmi.run.film_workers.film_workers`).
 
     Raises:
         CohortError: Images cannot be read; all of them are listed.
@@ -126,7 +129,9 @@ def prepare(
     scale = Scale.fitted(cohort.label[rows]) if cohort.task == "value" else AS_IT_IS
 
     # Images are decoded into a store that later runs read again.
-    store = build_image_store(cohort, images, cache=cache or default_cache(), progress=progress)
+    store = build_image_store(
+        cohort, images, cache=cache or default_cache(), progress=progress, spread=spread
+    )
     records = SampleStore.of(cohort, store, tokenizer, scale=scale)
     return Prepared(cohort, records, images, spec, notices=notices)
 

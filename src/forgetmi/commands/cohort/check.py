@@ -19,12 +19,13 @@ def check(argv: Sequence[str]) -> None:
         NoOptions,
         argv,
         prog="forgetmi cohort check",
-        only=("cohort", "images"),
-        description="Read every row and decode every image; all faults are reported at once.",
+        only=("cohort", "images", "workers", "runner", "address"),
+        description="Read every row and decode every image, on all cores; all faults are reported at once.",
     )
 
     # The image decoders are imported after the help was printed.
     from forgetmi.data.image_store import build_image_store
+    from forgetmi.run.film_workers import film_workers
 
     cohort: Cohort = spec.cohort.load()
     with ProgressDisplay() as display:
@@ -33,6 +34,7 @@ def check(argv: Sequence[str]) -> None:
             spec.images,
             cache=default_cache(),
             progress=lambda done, total: display.update("images", done, total),
+            spread=film_workers(spec.resources),
         )
 
     echo(describe(cohort))
