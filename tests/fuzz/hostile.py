@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
-import time
 import types
 import typing
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.errors import HypothesisWarning
 
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.printable import printable
 from forgetmi.core.registry import Registry
 
-# Minutes a target runs; `FORGETMI_FUZZ_MINUTES=10 pytest -m slow tests/fuzz` gives each ten.
-MINUTES = float(os.environ.get("FORGETMI_FUZZ_MINUTES", "0.05"))
 # Longest line of a message, characters
 MOST = 9000
-
-EXAMPLES = 100  # from one seed
 
 HUGE = st.sampled_from([2**63, -(2**63) - 1, 10**30, 10**400, 2**63 - 1, -1, 0])
 WORDS = st.sampled_from(
@@ -66,27 +57,6 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
-
-
-def for_minutes(check: Callable[[], None]) -> None:
-    """Run a hypothesis test with other examples again and again until the minutes are over."""
-    options = settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    check = options(check)
-
-    end = time.monotonic() + 60 * MINUTES
-    run = 0
-    with warnings.catch_warnings():
-        # A failing file is long; what went wrong is said all the same
-        warnings.simplefilter("ignore", HypothesisWarning)
-        while run == 0 or time.monotonic() < end:
-            seed(run)(check)()
-            run += 1
 
 
 def answers(call: Callable[[], Any]) -> Any:

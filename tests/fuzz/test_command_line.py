@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from forgetmi import cli
 from forgetmi.commands import command_line, options
 from forgetmi.core.errors import Fault, SpecError
-from tests.fuzz.hostile import WORDS, for_minutes
+from tests.fuzz.hostile import WORDS
+from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.slow
 
@@ -107,5 +108,5 @@ def test_options_of_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert code in (0, 2)
         assert "Traceback" not in said.getvalue()
 
-    for_minutes(check)
+    fuzz(check)
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,8 @@ from forgetmi.data.decode import ImageFault, read_image, silence
 from forgetmi.data.dicom_file import read_elements
 from tests.data.dicom_files import dicom, file_bytes, table
 from tests.data.test_picture import COLOUR, DEEP, EIGHT, deep_png
-from tests.fuzz.hostile import damaged, for_minutes
+from tests.fuzz.hostile import damaged
+from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.slow
 
@@ -76,4 +77,4 @@ def test_damaged_images_are_read_or_refused(tmp_path: Path) -> None:
         with suppress(ImageFault), silence():
             read_elements(path, ["PatientID", "StudyInstanceUID"])
 
-    for_minutes(check)
+    fuzz(check)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from forgetmi.requests.deadlines import deadline
 from forgetmi.requests.ledger import Ledger
-from tests.fuzz.hostile import answers, damaged, for_minutes
+from tests.fuzz.hostile import answers, damaged
+from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +99,7 @@ def test_files_that_are_damaged(tmp_path: Path) -> None:
         path.write_bytes(changed)
         answers(lambda: use(path, reading=reading))
 
-    for_minutes(check)
+    fuzz(check)
 
 
 VALUES = (
@@ -130,7 +131,7 @@ def test_values_of_another_kind(tmp_path: Path) -> None:
             connection.commit()
         answers(lambda: use(path, reading=reading))
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_deadlines() -> None:
@@ -141,4 +142,4 @@ def test_deadlines() -> None:
         due = answers(lambda: deadline(received, term, days=days))
         assert due is None or due > received
 
-    for_minutes(check)
+    fuzz(check)

@@ -19,7 +19,8 @@ from forgetmi.core.yaml_text import parse_yaml
 from forgetmi.run.spec import RunSpec, applied, read_yaml, to_plain, write_yaml
 from forgetmi.search.sweep_file import combinations, read_sweep
 from forgetmi.search.sweep_values import read_choice
-from tests.fuzz.hostile import VALUES, WORDS, answers, changed, damaged, for_minutes, names_of
+from tests.fuzz.hostile import VALUES, WORDS, answers, changed, damaged, names_of
+from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +56,7 @@ def test_specifications(tmp_path: Path) -> None:
         path.write_text(write_yaml(spec))
         return read_yaml(path)
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_sweep_files(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_sweep_files(tmp_path: Path) -> None:
                 if not isinstance(choice, tuple):
                     choice.at(share)
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_choices_of_a_sweep() -> None:
@@ -88,7 +89,7 @@ def test_choices_of_a_sweep() -> None:
         if not isinstance(choice, tuple):
             choice.at(share)
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_settings_of_benchmarks() -> None:
@@ -100,7 +101,7 @@ def test_settings_of_benchmarks() -> None:
     def check(setting: str) -> None:
         answers(lambda: read_setting(setting))
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_values_of_an_agent() -> None:
@@ -115,7 +116,7 @@ def test_values_of_an_agent() -> None:
         value = answers(lambda: read_value(text, kind))
         answers(lambda: applied(RunSpec(), {name: value}, where="command line"))
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_yaml_and_json() -> None:
@@ -129,4 +130,4 @@ def test_yaml_and_json() -> None:
         answers(lambda: parse_yaml(text, where="f", what="it", do="Correct it."))
         answers(lambda: parse_json(text, where="f", what="it", do="Correct it."))
 
-    for_minutes(check)
+    fuzz(check)

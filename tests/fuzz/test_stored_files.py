@@ -33,7 +33,8 @@ from forgetmi.report.manifest import Manifest
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.shadow_plan import Plan
 from forgetmi.run.trace_file import OF_UNLEARNING, StoredTrace, read_trace
-from tests.fuzz.hostile import answers, changed, damaged, for_minutes, plain_of
+from tests.fuzz.hostile import answers, changed, damaged, plain_of
+from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ def fuzz_file(path: Path, sound: Any, read: Callable[[], Any]) -> None:
         path.write_bytes(text)
         answers(read)
 
-    for_minutes(check)
+    fuzz(check)
 
 
 PARTITION = {
@@ -140,7 +141,7 @@ def test_canaries_and_plans() -> None:
         answers(lambda: from_plain(Canaries, canaries, where="f", complete=True).commitment)
         answers(lambda: from_plain(Plan, plan, where="f", complete=True))
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_records(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_records(tmp_path: Path) -> None:
         path.write_bytes(text)
         answers(lambda: read_record(path))
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_proofs() -> None:
@@ -169,7 +170,7 @@ def test_proofs() -> None:
             training = training or from_plain(TrainingData, facts, where="f", complete=True)
             proof_faults(training, read)
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_facts_of_checkpoints(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_facts_of_checkpoints(tmp_path: Path) -> None:
         if read is not None:
             answers(lambda: ModelSpec.from_plain(read["spec"]))
 
-    for_minutes(check)
+    fuzz(check)
 
 
 def test_tokenizers(tmp_path: Path) -> None:
@@ -259,4 +260,4 @@ def test_signals(tmp_path: Path) -> None:
         if read is not None:
             assert len(read.select(read.row)) == len(read)
 
-    for_minutes(check)
+    fuzz(check)

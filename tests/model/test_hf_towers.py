@@ -14,6 +14,7 @@ from transformers.utils import logging as library_logging
 from forgetmi.core.errors import MethodError, SpecError
 from forgetmi.core.inputs import Tokens
 from forgetmi.core.seeding import scope
+from forgetmi.model.hf_config import image_rules
 from forgetmi.model.tower_specs.hf import HfTextSpec, HfVisionSpec
 from forgetmi.model.tower_specs.protocol import TrainingData
 
@@ -283,3 +284,24 @@ def test_texts_are_no_longer_than_the_positions_that_roberta_leaves(tmp_path: Pa
             continue
         with pytest.raises(MethodError, match="a text has 23 tokens"):
             tower(batch)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("rescale_factor", None, "grey values are not scaled"),
+        ("rescale_factor", 1.0, "grey values are not scaled"),
+        ("crop_size", {"height": 40, "width": 41}, "no square"),
+        ("crop_size", {"height": [40], "width": [40]}, "no square"),
+        ("crop_size", 2**31, "no square"),
+        ("image_mean", ["0.5", 0.5, 0.5], "no mean and standard deviation"),
+        ("image_std", [0.0], "no mean and standard deviation"),
+        ("image_std", [1e300], "no mean and standard deviation"),
+    ],
+)
+def test_settings_of_images_that_no_film_can_have_are_refused(
+    name: str, value: Any, what: str, tmp_path: Path
+) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**PREPROCESSOR, name: value}))
+    with pytest.raises(SpecError, match=what):
+        image_rules(tmp_path)

@@ -36,6 +36,7 @@ _DROPPED = (
 # Far above every published encoder: what is larger is a mistake
 _MOST = 1_000_000
 _MOST_LAYERS = 1000
+_MOST_PIXELS = 10_000  # of a side
 
 
 def read_config(folder: Path, types: Sequence[str]) -> str:
@@ -172,7 +173,8 @@ def image_rules(folder: Path) -> dict[str, Any]:
 
     # Values in [0, 255] become values in [0, 1] first
     factor = values.get("rescale_factor", 1 / 255)
-    if not values.get("do_rescale", True) or abs(factor * 255 - 1) > 0.01:
+    to_one = _number(factor) and abs(factor * 255 - 1) <= 0.01
+    if not values.get("do_rescale", True) or not to_one:
         faults.append(Fault("grey values are not scaled to [0, 1]", where=where))
 
     mean, std = values.get("image_mean"), values.get("image_std")
@@ -191,17 +193,21 @@ def image_rules(folder: Path) -> dict[str, Any]:
 
 
 def _side(size: Any) -> int | None:
-    """The side of a square; None = it is none."""
+    """The side of a square; None = it is none that an image has."""
     if isinstance(size, dict):
-        sides = set(size.values())
-        size = sides.pop() if len(sides) == 1 else None
+        sides = list(size.values())
+        size = sides[0] if sides and all(side == sides[0] for side in sides) else None
     whole = isinstance(size, int) and not isinstance(size, bool)
-    return size if whole and size > 0 else None
+    return size if whole and 0 < size <= _MOST_PIXELS else None
+
+
+def _number(value: Any) -> bool:
+    """Whether a value of JSON is a number of a size that settings have."""
+    return type(value) in (int, float) and abs(value) <= 1e6
 
 
 def _numbers(values: Any) -> bool:
-    numbers = isinstance(values, list) and len(values) in (1, 3)
-    return numbers and all(type(value) in (int, float) for value in values)
+    return isinstance(values, list) and len(values) in (1, 3) and all(map(_number, values))
 
 
 def _values(folder: Path, name: str) -> dict[str, Any]:
