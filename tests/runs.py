@@ -16,7 +16,7 @@ from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.checkpoint_facts import facts_digest
 from forgetmi.model.recipe import Recipe
-from forgetmi.run.spec import PartitionSpec, RunSpec, TextSpec
+from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, TextSpec
 
 SMALL = RunSpec(
     cohort=SyntheticCohort(patients=40, seed=3, size=32),
@@ -45,6 +45,11 @@ TINY = dataclasses.replace(
     audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
     request=RequestSpec(id="R0001", ground="consent withdrawn", sign_off="privacy officer"),
 )
+
+
+def of_service(run: Path) -> RunSpec:
+    """A request to the original of a finished run of `TINY`, as the next one; nothing is retrained."""
+    return dataclasses.replace(TINY, given=GivenModels(run / "models" / "original"), retrains=0)
 
 
 def new_key(path: Path) -> Path:

@@ -20,6 +20,7 @@ from forgetmi.model.architecture import Architecture
 from forgetmi.model.head_space import centred_basis, class_units
 from forgetmi.model.image_text import ImageText
 from forgetmi.run import workflow
+from forgetmi.unlearning.pool_targets import PoolTargets
 from forgetmi.unlearning.teacher import frozen, tabulate
 from forgetmi.unlearning.transport import fit_transport
 from tests.unlearning.averaging import STILL, apply, goal_of, outputs, trained
@@ -42,6 +43,7 @@ def original(small: Any) -> ImageText:
         {"batch_size": 0},
         {"text_level": 1.5},
         {"decay": -0.1},
+        {"target": "retrained"},
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
@@ -134,6 +136,77 @@ def test_without_changes_and_without_a_difference_the_goal_is_the_original(
     clean, goal = goal_of(monkeypatch, small, original, CalibratedConsensus(draws=1))
     assert torch.allclose(goal.image, clean.image, atol=1e-4)
     assert torch.allclose(goal.text, clean.text, atol=1e-4)
+
+
+def pool_of(small: Any, model: ImageText, *, higher: float = 0.0) -> PoolTargets:
+    """A pool all of whose members are one model; its logits of the last class may be higher."""
+    rows = np.sort(np.concatenate([small.partition.forget, small.partition.retain]))
+    logits = {}
+    for head, values in outputs(small, model, rows).outputs.logits.items():
+        logits[head] = values.double().numpy()
+        logits[head][:, -1] += higher
+    return PoolTargets(rows, logits, ("a", "b"))
+
+
+@pytest.mark.parametrize("target", ["pool", "both"])
+def test_a_pool_of_the_original_alone_is_an_average_over_unchanged_copies(
+    small: Any, original: ImageText, monkeypatch: Any, target: Any
+) -> None:
+    """The limit in which the members differ in nothing from the model in service."""
+    monkeypatch.setattr(ours, "augmentation", lambda **keys: None)
+    method = CalibratedConsensus(draws=1, members=0)
+    _, averaged = goal_of(monkeypatch, small, original, method)
+    same = pool_of(small, original)
+    _, pooled = goal_of(monkeypatch, small, original, replace(method, target=target), pool=same)
+    for name in ("image", "text"):
+        assert torch.allclose(getattr(pooled, name), getattr(averaged, name), atol=1e-4)
+
+
+def test_what_all_members_share_is_undone(
+    small: Any, original: ImageText, monkeypatch: Any
+) -> None:
+    """Members that say the same too much of everybody lead to the same goal."""
+    method = CalibratedConsensus(draws=1, members=0, target="pool", prior=0.0)
+    goals = []
+    for higher in (0.0, 3.0):
+        pool = pool_of(small, original, higher=higher)
+        goals.append(goal_of(monkeypatch, small, original, method, pool=pool)[1])
+    assert torch.allclose(goals[0].image_logits, goals[1].image_logits, atol=1e-3)
+    assert torch.allclose(goals[0].text_logits, goals[1].text_logits, atol=1e-3)
+
+
+def test_without_a_difference_the_goal_says_what_the_pool_says(
+    small: Any, original: ImageText, monkeypatch: Any
+) -> None:
+    """Of each forgotten sample by itself, not of its class alone."""
+    fit = ours.fit_transport
+    monkeypatch.setattr(ours, "fit_transport", lambda a, x, b, y, **more: fit(a, x, a, x, **more))
+    pool = pool_of(small, original, higher=2.0)
+    method = CalibratedConsensus(draws=2, target="pool")
+    _, goal = goal_of(monkeypatch, small, original, method, pool=pool)
+    said = torch.from_numpy(pool.of(small.partition.forget)["image"]).float()
+    centred = [one - one.mean(1, keepdim=True) for one in (goal.image_logits, said)]
+    assert torch.allclose(*centred, atol=1e-3)
+
+
+def test_the_mean_lies_half_way(small: Any, original: ImageText, monkeypatch: Any) -> None:
+    pool, goals = pool_of(small, trained_otherwise(small)), {}
+    for target in ("average", "pool", "both"):
+        method = CalibratedConsensus(draws=1, target=target)
+        goals[target] = goal_of(monkeypatch, small, original, method, pool=pool)[1].text_logits
+    half = (goals["average"] + goals["pool"]) / 2
+    assert torch.allclose(goals["both"], half, atol=1e-4)
+    assert not torch.allclose(goals["average"], goals["pool"], atol=0.1)
+
+
+def trained_otherwise(small: Any) -> ImageText:
+    """A model that has learnt nothing yet."""
+    return workflow.build(small.prepared.spec, seed=5).eval()
+
+
+def test_without_a_pool_it_says_where_to_get_one(small: Any, original: ImageText) -> None:
+    with pytest.raises(MethodError, match="was given none"):
+        apply(small, original, CalibratedConsensus(draws=1, epochs=1, target="pool"))
 
 
 def test_samples_without_a_label_keep_their_averaged_output(

@@ -44,27 +44,9 @@ from forgetmi.run.pool_risk import pool_risk
 from forgetmi.run.pool_standby import standbys
 from forgetmi.run.recompute import metrics
 from forgetmi.run.run_data import divide, load_data
-from forgetmi.run.spec import GivenModels, RunSpec
+from forgetmi.run.spec import GivenModels
 from forgetmi.run.stages import make_model
-from tests.runs import TINY, unnamed
-
-
-def of_service(run: Path) -> RunSpec:
-    """A request to the original of a finished run, as the next one."""
-    return dataclasses.replace(TINY, given=GivenModels(run / "models" / "original"), retrains=0)
-
-
-@pytest.fixture(scope="module")
-def pool(signed_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two folds, two repetitions for audits and one for targets, of a model of one epoch."""
-    spec, root = of_service(signed_run), tmp_path_factory.mktemp("pools") / "pool"
-    plan, folds = plan_pool(
-        spec, folds=2, repetitions=2, targets=1, seed=TINY.seed, keep_models=True
-    )
-    assert (
-        make_pool(plan, folds, spec, root) == 7
-    )  # six members, and what the model in service says
-    return root
+from tests.runs import TINY, of_service, unnamed
 
 
 @pytest.fixture(scope="module")

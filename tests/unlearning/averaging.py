@@ -10,6 +10,7 @@ from forgetmi.model.image_text import ImageText
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.method import Unlearned, unlearn
+from forgetmi.unlearning.pool_targets import PoolTargets
 from forgetmi.unlearning.teacher import OutputTable, frozen, tabulate
 
 RECIPE = Recipe(epochs=15, lr=5e-3)
@@ -24,7 +25,9 @@ def trained(small: Any) -> ImageText:
     )[0]
 
 
-def apply(small: Any, model: ImageText, method: Any, *, seed: int = 0) -> Unlearned:
+def apply(
+    small: Any, model: ImageText, method: Any, *, seed: int = 0, pool: PoolTargets | None = None
+) -> Unlearned:
     """Run a method."""
     return unlearn(
         method,
@@ -34,6 +37,7 @@ def apply(small: Any, model: ImageText, method: Any, *, seed: int = 0) -> Unlear
         seed=seed,
         recipe=RECIPE,
         fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
+        pool=pool,
     )
 
 
@@ -43,7 +47,12 @@ def outputs(small: Any, model: ImageText, rows: Any) -> OutputTable:
 
 
 def goal_of(
-    monkeypatch: Any, small: Any, model: ImageText, method: Any
+    monkeypatch: Any,
+    small: Any,
+    model: ImageText,
+    method: Any,
+    *,
+    pool: PoolTargets | None = None,
 ) -> tuple[OutputTable, OutputTable]:
     """The original's outputs on the forgotten and the goal, as a method hands them over."""
     caught: list[tuple[OutputTable, OutputTable]] = []
@@ -55,5 +64,5 @@ def goal_of(
         return copy.deepcopy(model)
 
     monkeypatch.setattr(f"{type(method).__module__}.distil", catch)
-    apply(small, model, method)
+    apply(small, model, method, pool=pool)
     return caught[0]

@@ -66,6 +66,10 @@ class Space(Protocol):
 
     def coordinates(self, embedding: Tensor) -> Floats: ...
 
+    def of_logits(self, logits: Floats) -> Floats:
+        """Coordinates of logits, whatever model they are of."""
+        ...
+
     def embedding(self, near: Tensor, coordinates: Floats) -> Tensor: ...
 
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.labels import known
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Number, Positive, Weight
+from forgetmi.core.serialization import LATER
+from forgetmi.core.task import Space
 from forgetmi.data.noise import augmentation
 from forgetmi.model.net_module import NetModule
-from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
+from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 from forgetmi.unlearning.transport import Transport, fit_transport
+
+# Where the goals of the forgotten come from
+Target = Literal["average", "pool", "both"]
 
 # Labelled validation images below which the calibration got clearly worse in development.
 FEW = 75
@@ -38,6 +44,11 @@ class CalibratedConsensus:
     map is applied to the forgotten. Neither a retrained model nor a holdout patient is read. See
     docs/calibrated_consensus.md.
 
+    With ``target = "pool"`` it is not the averaged outputs that are transported but what models of a standing pool say
+    that never saw the patient; the map then undoes what those models differ in from the original, such as their smaller
+    training set. The directions that the head does not read keep their averaged values. What still links the student to
+    a forgotten patient are members that left them out and saw others of the forgotten.
+
     A forgotten sample whose label is unknown gets its averaged output without transport: training never fitted it to a
     label. A class without validation samples is moved by the shift common to all classes.
 
@@ -52,6 +63,8 @@ class CalibratedConsensus:
         epochs: Passes over the forget set.
         batch_size: Forgotten images a step, and as many retained ones, >= 1; at most the run's own batch size.
         lr: Learning rate of AdamW on the image encoder.
+        target: average (the original's outputs, averaged), pool (outputs of a pool's members that never saw the
+            patient), or both (the mean of the two, each transported).
         decay: Share of the epochs, at the end, over which it falls to 0; 0 = it stays.
         text_lr_factor: Learning rate of the text encoder as a multiple of lr.
         weight_decay: Weight decay (none on biases and norm layers).
@@ -64,7 +77,7 @@ class CalibratedConsensus:
         >>> method.draws, method.info.exact
         (4, False)
         >>> sorted(method.info.reads)
-        ['forget', 'labels', 'retain', 'teacher', 'validation']
+        ['forget', 'labels', 'pool', 'retain', 'teacher', 'validation']
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -72,7 +85,7 @@ class CalibratedConsensus:
         paper="forgetmi, docs/calibrated_consensus.md",
         summary="Makes the model treat each forgotten patient as it treats patients it never saw: how it treats those "
         "differently from the ones it remembers is measured on other patients and undone on the forgotten.",
-        reads=frozenset({"forget", "retain", "validation", "labels", "teacher"}),
+        reads=frozenset({"forget", "retain", "validation", "labels", "teacher", "pool"}),
         reads_signals=True,
         exact=False,
         cost="2 x |forget| / |retain|, and once up to 1/3 for the teacher and a third of draws x "
@@ -97,6 +110,7 @@ class CalibratedConsensus:
     text_lr_factor: Positive = 4.0
     weight_decay: Weight = 0.01
     clip: Weight = 5.0
+    target: Target = field(default="average", metadata=LATER)
 
     def __post_init__(self) -> None:
         # Each option in its range.
@@ -109,6 +123,7 @@ class CalibratedConsensus:
             "prior must be at least 0": self.prior >= 0,
             "kl must be at least 0": self.kl >= 0,
             "batch_size must be at least 1": self.batch_size >= 1,
+            "target must be average, pool or both": self.target in ("average", "pool", "both"),
         }
         faults = [
             Fault(rule, where="calibrated consensus") for rule, holds in rules.items() if not holds
@@ -184,30 +199,53 @@ class CalibratedConsensus:
 
             # The transport, in the coordinates that the head reads.
             space = context.task.space(head)
-            transport = fit_transport(
-                space.coordinates(member_mean.rescaled),
-                space.cells(member_label),
-                space.coordinates(reference_mean.vector),
-                space.cells(reference_label),
-                units=space.units,
-                prior=self.prior,
-            )
-            coordinates = transport.apply(
-                space.coordinates(forgotten_mean.rescaled),
-                space.cells(label),
-                covariance=self.covariance,
-            )
+            goals: list[Floats] = []
+            for source in _sources(self.target):
+                transport = fit_transport(
+                    _outputs(source, name, space, member_mean, member_rows, context),
+                    space.cells(member_label),
+                    space.coordinates(reference_mean.vector),
+                    space.cells(reference_label),
+                    units=space.units,
+                    prior=self.prior,
+                )
+                moved = transport.apply(
+                    _outputs(source, name, space, forgotten_mean, forget.rows, context),
+                    space.cells(label),
+                    covariance=self.covariance,
+                )
+                goals.append(moved)
+                shown = "" if source == "average" else " of the pool"
+                context.facts[f"{name} transport{shown}"] = _facts(transport)
+
+            # One goal stays as it is; of two the mean.
+            coordinates = goals[0] if len(goals) == 1 else (goals[0] + goals[1]) / 2
 
             # The nearest embeddings with those coordinates, and the head's logits of them.
             goal[name] = space.embedding(forgotten_mean.vector, coordinates)
             with torch.no_grad():
                 goal_logits[name] = head(goal[name]).float()
-            context.facts[f"{name} transport"] = _facts(transport)
 
+        if self.target != "average":
+            context.facts["members of the pool"] = len(context.pool.members)
         context.facts["calibrated on"] = _counts(member_label, reference_label)
 
         # What is not transported, the joint embedding, stays the original's.
         return clean.replaced(embedding=goal, logits=goal_logits)
+
+
+def _sources(target: Target) -> tuple[Target, ...]:
+    """Whose outputs are transported."""
+    return ("average", "pool") if target == "both" else (target,)
+
+
+def _outputs(
+    source: Target, name: str, space: Space, averaged: Mean, rows: Ints, context: Context
+) -> Floats:
+    """What one source says of some rows, in the coordinates that a head reads."""
+    if source == "pool":
+        return space.of_logits(context.pool.of(rows)[name])
+    return space.coordinates(averaged.rescaled)
 
 
 def _facts(transport: Transport) -> dict[str, Any]:

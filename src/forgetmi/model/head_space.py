@@ -79,6 +79,7 @@ class HeadSpace:
         bias = head.bias.detach().double().cpu().numpy()
         self.units = units
         self._cells = cells
+        self._basis = basis
 
         # From an embedding to coordinates, and the pseudo-inverse of that.
         self._weight: Floats = basis.T @ weight
@@ -92,6 +93,10 @@ class HeadSpace:
     def coordinates(self, embedding: Tensor) -> Floats:
         """Coordinates, Float[n, d], of embeddings."""
         return embedding.double().cpu().numpy() @ self._weight.T + self._bias
+
+    def of_logits(self, logits: Floats) -> Floats:
+        """Coordinates, Float[n, d], of logits, whatever model they are of."""
+        return np.asarray(logits, np.float64) @ self._basis
 
     def embedding(self, near: Tensor, coordinates: Floats) -> Tensor:
         """The embeddings of given coordinates that are nearest to given ones.

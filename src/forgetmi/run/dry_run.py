@@ -16,6 +16,7 @@ from forgetmi.model.tasks.by_name import outputs_of
 from forgetmi.run.applicable import check_model
 from forgetmi.run.composing import composed_spec, tokenizer_for, towers_digest
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_targets import check_targets
 from forgetmi.run.prepared import trained_rows
 from forgetmi.run.run_data import check_vocabulary, load_data
 from forgetmi.run.spec import RunSpec
@@ -77,6 +78,7 @@ def _faults_of(check: Callable[[RunSpec], None], spec: RunSpec) -> list[Fault]:
 def _check_data(spec: RunSpec) -> None:
     """The cohort, its sets, and what the models' sizes follow from."""
     cohort, partition = load_data(spec)
+    check_targets(spec, cohort, partition)
     if spec.given.original is not None:
         return
 

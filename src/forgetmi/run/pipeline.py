@@ -27,6 +27,7 @@ from forgetmi.run.audit_stage import declare, read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.film_workers import film_workers
 from forgetmi.run.pool_references import NOTICE, keep_references, pool_references
+from forgetmi.run.pool_targets import check_targets
 from forgetmi.run.prepared import Progress
 from forgetmi.run.relearn import relearnt
 from forgetmi.run.run_data import OpenedRun, load_data, prepare
@@ -81,6 +82,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     directory.check_claim(spec_text(spec, directory))
     cohort, partition = load_data(spec)
     check_model(spec, cohort)
+    check_targets(spec, cohort, partition)
     prepared = prepare(
         spec,
         cohort,

@@ -63,7 +63,7 @@ def keep_references(
 
     plan = read_plan(pool)
     folds = read_folds(pool, plan)
-    _check(plan, folds, pool, cohort, partition)
+    check_pool(plan, folds, pool, cohort, partition)
 
     # The plan comes last: it says that everything is there
     target = references_folder(directory)
@@ -159,8 +159,27 @@ def _drawn(seed: int, repetition: int, patient: str) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def _check(plan: PoolPlan, folds: Folds, pool: Path, cohort: Cohort, partition: Partition) -> None:
-    """Refuse a pool that cannot speak for a request; all faults at once."""
+def check_pool(
+    plan: PoolPlan,
+    folds: Folds,
+    pool: Path,
+    cohort: Cohort,
+    partition: Partition,
+    *,
+    use: str = AUDIT,
+) -> None:
+    """Refuse a pool that cannot speak for a request; all faults at once.
+
+    Args:
+        plan, folds: The pool.
+        pool: Its directory.
+        cohort, partition: Data of the request.
+        use: Which of its members are asked, "audit" or "target".
+
+    Raises:
+        SpecError: It is of another cohort, not finished, was trained on somebody who is never seen, or was not trained
+            on somebody who is forgotten.
+    """
     faults = []
     if plan.cohort != cohort.digest:
         do = "Make a pool for this cohort."
@@ -168,7 +187,7 @@ def _check(plan: PoolPlan, folds: Folds, pool: Path, cohort: Cohort, partition: 
 
     unfinished = 0
     for member in plan.members():
-        unfinished += member.use == AUDIT and not PoolDirectory(pool).signals(member).exists()
+        unfinished += member.use == use and not PoolDirectory(pool).signals(member).exists()
     if unfinished:
         do = "Give the command of forgetmi pool make again; it goes on where it stopped."
         faults.append(Fault(f"{unfinished} members are missing", where=pool.name, do=do))

@@ -161,6 +161,7 @@ class RunSpec:
         method: The unlearning method (--method KIND chooses).
         given: Models that exist already.
         references: A standing pool (forgetmi pool make), whose members serve as reference; nothing is retrained then.
+        targets: A standing pool with members for targets, which the method learns from (--method.target pool).
         retrains: Models retrained here without the forgotten as reference, besides given ones, 0 or more; 2 in all are
             needed for a gap, 3 advised.
         audit: What the audit decides by.
@@ -187,6 +188,7 @@ class RunSpec:
     method: Any = field(default_factory=ForgetMI)
     given: GivenModels = field(default_factory=GivenModels)
     references: Path | None = field(default=None, metadata=LATER)
+    targets: Path | None = field(default=None, metadata=LATER)
     retrains: Annotated[int, Between(0, 1000)] = 3
     audit: AuditSpec = field(default_factory=AuditSpec)
     duplicates: bool = True

@@ -24,8 +24,7 @@ from forgetmi.run.device import device_of
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.given_patients import patients_after
 from forgetmi.run.original_training import log_path, train_original
-from forgetmi.run.pool_plan import AUDIT
-from forgetmi.run.pool_references import references_folder
+from forgetmi.run.pool_targets import closed_while_it_works, pool_targets
 from forgetmi.run.prepared import fit_missing_gate, open_checkpoint
 from forgetmi.run.relearn import relearn
 from forgetmi.run.run_data import OpenedRun, load_data, prepare
@@ -112,16 +111,17 @@ def _unlearned(
     spec: RunSpec, directory: RunDirectory, data: OpenedRun, progress: ProgressCallback
 ) -> tuple[Any, dict[str, Any]]:
     original = directory.model(ORIGINAL)
+    pool = pool_targets(
+        spec, directory, data.cohort, data.partition, scale=data.prepared.records.scale
+    )
 
     # A method must not see what it is judged by
-    judging = [references_folder(directory)]
-    if spec.references is not None:
-        judging.append(spec.references / AUDIT)
-    with closed_to_method(judging):
+    with closed_to_method(closed_while_it_works(spec, directory)):
         result = unlearn_from(
             original,
             spec,
             data,
+            pool=pool,
             log_of=spec.given.original or original,
             seed=model_seed(spec, UNLEARNED),
             state=directory.state(UNLEARNED),

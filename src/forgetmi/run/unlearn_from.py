@@ -14,6 +14,7 @@ from forgetmi.run.prepared import Progress, open_checkpoint
 from forgetmi.run.run_data import OpenedRun
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.method import Unlearned
+from forgetmi.unlearning.pool_targets import PoolTargets
 
 
 def unlearn_from(
@@ -26,6 +27,7 @@ def unlearn_from(
     seed: int | None = None,
     micro_batches: int = 1,
     signals: Signals | None = None,
+    pool: PoolTargets | None = None,
     state: Path | None = None,
     progress: Progress | None = None,
 ) -> Unlearned[Any]:
@@ -40,6 +42,7 @@ def unlearn_from(
         seed: Root seed; None = the run's.
         micro_batches: Parts in which each batch is computed; see `forgetmi.run.workflow.unlearn`.
         signals: The original's signals for this cohort, if they are at hand; see `forgetmi.run.workflow.unlearn`.
+        pool: What a standing pool says, for a method that learns from it.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, total).
 
@@ -70,6 +73,7 @@ def unlearn_from(
         training_log=training_log,
         micro_batches=micro_batches,
         original=signals,
+        pool=pool,
         state=state,
         progress=progress,
         device=device,

@@ -25,6 +25,7 @@ from forgetmi.requests.request_list import ListedRequest, read_requests
 from forgetmi.run.applicable import check_model
 from forgetmi.run.model_in_service import retraining_cost_of, standing
 from forgetmi.run.pool_references import reference_count
+from forgetmi.run.pool_targets import check_targets
 from forgetmi.run.run_data import divide, refuse_identifiers
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.withdrawal_requests import (
@@ -97,6 +98,7 @@ def plan(asking: Asking) -> Plan:
     expected = None
     if forget_list.entries:
         partition = _divided(asking, cohort, forget_list)
+        check_targets(asking.spec, cohort, partition)
         expected = _expectation(asking.spec, cohort, partition)
     if ledger is not None:
         ledger.close()

@@ -55,6 +55,7 @@ from forgetmi.run.prepared import (
 from forgetmi.run.pretrained import check_encoder
 from forgetmi.run.vocabulary import trained_tokenizer
 from forgetmi.unlearning import method as base
+from forgetmi.unlearning.pool_targets import PoolTargets
 
 
 def prepare(
@@ -221,6 +222,7 @@ def unlearn(
     batch_size: int = 16,
     training_log: Any = None,
     original: Signals | None = None,
+    pool: PoolTargets | None = None,
     micro_batches: int = 1,
     state: Path | None = None,
     progress: Progress | None = None,
@@ -241,6 +243,8 @@ def unlearn(
         original: The original's signals for this cohort as `predict` makes them, if they are at hand: a method that
             ``reads_signals`` then looks outputs up instead of running the original on unchanged samples once more. The
             result differs by rounding.
+        pool: What a standing pool says of forgotten and retained patients, for a method that learns from it; see
+            `forgetmi.run.pool_targets`.
         micro_batches: Compute each batch in so many parts, as so many processes would, >= 1; see
             `forgetmi.model.executing.in_micro_batches`.
         state: File to save progress to and resume from.
@@ -286,6 +290,7 @@ def unlearn(
             batch_size=batch_size,
             training_log=training_log,
             original=original,
+            pool=pool,
             state=state,
             progress=progress,
         )

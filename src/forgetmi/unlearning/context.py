@@ -24,6 +24,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import Objective, TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
+from forgetmi.unlearning.pool_targets import PoolTargets
 from forgetmi.unlearning.teacher import OutputTable
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ class Context:
         seed: Root seed of this run.
         reads: What the method declared.
         task: Of the labels.
-        _recipe, _fresh_model, _training_log, _cached: Values of the properties without the underscore, which check that
-            the method declared them.
+        _recipe, _fresh_model, _training_log, _cached, _pool: Values of the properties without the underscore, which
+            check that the method declared them.
         state: File an interrupted run resumes from; None = not resumable.
         progress: Called with (epochs done, total epochs).
         key: What an interrupted run and the one that resumes it must have in common.
@@ -79,6 +80,7 @@ class Context:
     _fresh_model: Callable[[int], NetModule]
     _training_log: Any = None
     _cached: OutputTable | None = None
+    _pool: PoolTargets | None = None
     state: Path | None = None
     progress: Callable[[int, int], None] | None = None
     key: str = ""
@@ -126,6 +128,23 @@ class Context:
         """The original's cached outputs for the declared sets, if the run was given them; see `outputs_of`."""
         self._require("teacher")
         return self._cached
+
+    @property
+    def pool(self) -> PoolTargets:
+        """What models of a standing pool that never saw a patient say of the forgotten and of the retained.
+
+        Raises:
+            MethodError: The run was given no pool.
+        """
+        self._require("pool")
+        if self._pool is None:
+            raise MethodError(
+                Fault(
+                    "the method learns from a standing pool, and the run was given none",
+                    do="Make one with forgetmi pool make --targets 1, and name it with --targets of run or withdraw.",
+                )
+            )
+        return self._pool
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -10,7 +10,15 @@ if TYPE_CHECKING:  # it describes models, and this module must load without torc
     from forgetmi.unlearning.original import OwnOriginal
 
 Reads = Literal[
-    "forget", "retain", "validation", "labels", "teacher", "recipe", "fresh model", "training log"
+    "forget",
+    "retain",
+    "validation",
+    "labels",
+    "teacher",
+    "recipe",
+    "fresh model",
+    "training log",
+    "pool",
 ]
 
 
@@ -23,7 +31,8 @@ class MethodInfo:
         paper: Source, short: authors, venue, year, arXiv id.
         summary: One plain sentence that a privacy officer can read.
         reads: What it may read; everything else raises. "teacher": the original's outputs are a goal or a measure (not
-            only the student's starting point).
+            only the student's starting point). "pool": where its options ask for it, what models of a standing pool
+            that never saw a patient say of them.
         exact: Whether the result never saw the forgotten patients (exact) or only approximates that.
         cost: Cost per epoch in fine-tune epochs (one forward and backward pass over the retain set), in words.
         suits: For whom it is the right choice, in words.

@@ -28,6 +28,7 @@ from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.differences import changed_tensors, distance_moved, of_heads
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
+from forgetmi.unlearning.pool_targets import PoolTargets
 from forgetmi.unlearning.teacher import OutputTable, check, table_from_signals
 
 M = TypeVar("M", bound=nn.Module)
@@ -113,6 +114,7 @@ def unlearn(
     batch_size: int = 16,
     training_log: Any = None,
     original: Signals | None = None,
+    pool: PoolTargets | None = None,
     state: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Unlearned[M]:
@@ -131,6 +133,7 @@ def unlearn(
         batch_size: Samples of each set a step.
         training_log: What the method's recorder kept, if it has one.
         original: The original's signals for every row of the declared sets, if there are any; see `original_table`.
+        pool: What a standing pool says of forgotten and retained patients, for a method that learns from it.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, total epochs).
 
@@ -170,6 +173,8 @@ def unlearn(
         key += " bf16"
     if cached is not None:
         key += " known"
+    if pool is not None:
+        key += f" pool {pool.digest}"
     context = Context(
         seed=seed,
         reads=info.reads,
@@ -178,6 +183,7 @@ def unlearn(
         _fresh_model=lambda own_seed: lower(fresh_model(own_seed), on=bf16),
         _training_log=training_log,
         _cached=cached,
+        _pool=pool,
         state=state,
         progress=progress,
         samples=loaders,
