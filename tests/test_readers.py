@@ -37,6 +37,7 @@ ALLOWED = {
     "data/image_file.py": IMAGES,
     "data/array_image.py": IMAGES,
     "authors_code/image.py": IMAGES,
+    "jobs/slurm_files.py": "what this user's own command and jobs wrote into a folder of theirs alone",
     "jobs/pool.py": "what a worker process of this program sends",
 }
 

@@ -70,3 +70,22 @@ def logs(progress: Any) -> None:
 
 def end_process(portion: Any, progress: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def twice(number: int, progress: Any) -> int:
+    return 2 * number
+
+
+def die_first(folder: Path, name: str, progress: Any) -> None:
+    """Kill its process the first time."""
+    if not (folder / f"{name}.began").exists():
+        die(folder, name, progress)
+    (folder / f"{name}.done").touch()
+
+
+def sleep(seconds: float, progress: Any) -> None:
+    time.sleep(seconds)
+
+
+def note_death(folder: Path, name: str, fault: Fault) -> None:
+    (folder / f"{name}.dead").write_text(fault.what)

@@ -161,6 +161,15 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def limit_threads(threads: int) -> None:
+    """Let this process compute with so many threads, without waiting for torch where nobody has imported it."""
+    # The job's modules are imported by now; a late import reads these
+    if "torch" in sys.modules:
+        use_threads(threads)
+    else:
+        os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
 def _check(threads: int) -> None:
     """There is at least one thread."""
     if threads < 1:
@@ -321,11 +330,7 @@ def _start(channel: Any, threads: int, level: int) -> None:
 
 def _work(job: Job) -> Any:
     """A job in a worker."""
-    # The job's modules are imported by now; without torch it does not wait for that, and a late import reads these
-    if "torch" in sys.modules:
-        use_threads(_threads)
-    else:
-        os.environ |= {"OMP_NUM_THREADS": str(_threads), "MKL_NUM_THREADS": str(_threads)}
+    limit_threads(_threads)
 
     def progress(done: int, total: int) -> None:
         _channel.put((job.name, done, total))

@@ -29,12 +29,14 @@ def film_workers(resources: Resources) -> Spread | None:
         What `forgetmi.data.image_store.build_image_store` takes; None = in this process, as with one worker or core, or
         where a launcher has started several.
     """
-    local = resources.runner == "local"
+    # Names of films do not go into a queue: there they are decoded by this machine
+    local = resources.runner != "ray"
     if launched() > 1 or (local and (resources.workers or os.cpu_count() or 1) == 1):
         return None
 
     # A film needs no GPU
-    resources = replace(resources, threads=1, gpus_per_job=0.0)
+    runner = "local" if local else "ray"
+    resources = replace(resources, runner=runner, threads=1, gpus_per_job=0.0)
 
     def spread(
         work: Callable[..., Answer],

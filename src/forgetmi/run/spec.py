@@ -170,11 +170,11 @@ class RunSpec:
         seed: Root seed of everything random.
         split_seed: Seed of the draw of patients; empty = the root seed.
         resamples: Bootstrap resamples behind the intervals.
-        workers: Training processes side by side; 0 = one a core, at most as many as models.
+        workers: Processes side by side; 0 = one a core, at most as many as models. Films are decoded by as many.
         threads: Threads a process computes with, >= 1. Two processes of one thread do more than one process of two.
-        runner: Where models are made: local (processes of this machine) or ray (see --address).
+        runner: Where models are made: local (processes of this machine), ray (see --address) or slurm (a queue).
         address: Of a running Ray cluster (auto = this machine's); empty = one is started for this command.
-        gpus_per_job: GPUs a Ray job, or a fraction of one, >= 0.
+        gpus_per_job: GPUs a job on Ray or SLURM, >= 0; on Ray also a fraction of one.
         device: cpu, cuda, or auto.
     """
 
@@ -198,7 +198,7 @@ class RunSpec:
     resamples: Annotated[int, AtLeast(0), AtMost(10_000_000)] = 1000
     workers: Annotated[int, AtLeast(0), AtMost(MOST_WORKERS)] = 0
     threads: Annotated[int, AtLeast(1), AtMost(MOST_THREADS)] = 1
-    runner: Literal["local", "ray"] = "local"
+    runner: Literal["local", "ray", "slurm"] = "local"
     address: str = ""
     gpus_per_job: Annotated[float, Between(0, 1024)] = 0.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
