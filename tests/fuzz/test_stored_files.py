@@ -147,6 +147,9 @@ def test_canaries_and_plans() -> None:
 def test_records(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     sound = plain_of(Record)
+    days = {"received": "2026-01-02", "due": "2026-02-01"}
+    sound["request"] |= {"due": days["due"], "in_service": days["due"]}
+    sound["request"]["each"] = [withdrawal | days for withdrawal in sound["request"]["each"]]
     record = from_plain(Record, sound, where="f", complete=True)
     canonical = record.to_bytes()
 
