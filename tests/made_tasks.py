@@ -28,7 +28,7 @@ class Made:
         heads: Heads of the models, none of pairs.
         modalities: What they embed.
         findings: How many, where the labels are findings.
-        present: Modality to Bool[n]: samples that have it; a missing one is embedded as zeros.
+        present: Modality to Bool[n]: samples that have it; a missing one has logits and embedding of 0.
     """
 
     task: str
@@ -77,6 +77,9 @@ class Made:
         count = len(self.owner)
 
         logits = {head: self._logits(draw, known, memory, only) for head in self.heads}
+        for name, there in (self.present or {}).items():
+            if name in logits:
+                logits[name][~there] = 0
         own = np.random.default_rng(3).normal(size=(count, 6))
         embedding = {}
         for name in (*self.modalities, "joint"):
@@ -97,6 +100,7 @@ class Made:
             label=label,
             logits=logits,
             embedding=embedding,
+            present=self.present or {},
         )
 
     def _logits(

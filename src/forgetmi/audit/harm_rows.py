@@ -18,7 +18,7 @@ from forgetmi.core.labels import known
 from forgetmi.core.signals import Signals
 from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.signals import heads_of
+from forgetmi.evaluation.signals import Head, has_inputs, heads_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,10 @@ class _HeldOut:
     def patients(self) -> int:
         """How many patients the images belong to."""
         return len(np.unique(self.patient))
+
+    def of_head(self, head: Head) -> _HeldOut:
+        """The images that have what a head reads."""
+        return self.take(np.flatnonzero(has_inputs(self.unlearned, head)))
 
     def take(self, images: Ints) -> _HeldOut:
         """Some of the images, by position."""
@@ -69,15 +73,6 @@ def harm_rows(
         retrained=tuple(model.select(rows) for model in knowledge.retrained),
     )
 
-    # Images of each subgroup
-    columns = subgroup_columns(cohort, knowledge.partition.patient)
-    groups = []
-    for column, values in columns.items():
-        of_image = values[held_out.patient]
-        for value in np.unique(of_image):
-            # Values in alphabetical order
-            groups.append((column, str(value), held_out.take(np.flatnonzero(of_image == value))))
-
     # Nothing is right or wrong of a value, and nothing predicted of a pair: the record says so
     task = knowledge.measures
     heads = heads_of(held_out.unlearned)
@@ -86,6 +81,17 @@ def harm_rows(
     utility = _utility_rows(held_out, task=task, declared=declared, draw=draw, seed=seed)
     if "accuracy" not in task.scores():
         return utility
+
+    # Images of each subgroup, by all heads together
+    measured = held_out.of_head(heads[-1])
+    columns = subgroup_columns(cohort, knowledge.partition.patient)
+    groups = []
+    for column, values in columns.items():
+        of_image = values[measured.patient]
+        for value in np.unique(of_image):
+            # Values in alphabetical order
+            groups.append((column, str(value), measured.take(np.flatnonzero(of_image == value))))
+
     return [
         *utility,
         *_subgroup_rows(groups, task=task, declared=declared, draw=draw, seed=seed),
@@ -98,11 +104,12 @@ def _utility_rows(
     """The headline metric of each head on all held-out patients."""
     table = []
     for head in heads_of(held_out.unlearned):
+        measured = held_out.of_head(head)
         try:
             difference = utility_difference(
-                held_out.unlearned,
-                held_out.retrained,
-                patient=held_out.patient,
+                measured.unlearned,
+                measured.retrained,
+                patient=measured.patient,
                 head=head,
                 task=task,
                 seed=seed,
@@ -120,7 +127,7 @@ def _utility_rows(
                 draw=draw,
                 subgroup=("", ""),
                 measure=(head, task.headline[0]),
-                patients=held_out.patients,
+                patients=measured.patients,
                 margin=margin,
             )
         )

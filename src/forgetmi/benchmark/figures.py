@@ -125,8 +125,8 @@ def _losses(signals: Signals, rows: Ints) -> Floats:
         return np.empty(0)
     head, logits = next(iter(chosen.logits.items()))
 
-    # Images without a label have no loss
-    usable = known(chosen.label) & np.isfinite(logits).all(1)
+    # Images without a label, or without what the head reads, have no loss
+    usable = known(chosen.label) & np.isfinite(logits).all(1) & chosen.there(head)
     chosen = chosen.select(chosen.row[usable])
     if not len(chosen):
         return np.empty(0)

@@ -96,13 +96,15 @@ def _tried(
 
 
 def validation_auc(signals: Signals, rows: Ints, *, task: Task) -> float | None:
-    """The AUC on some rows of known label, averaged over heads; None where one is undefined."""
-    chosen = signals.select(rows)
-    there = known(chosen.label)
-    label = torch.as_tensor(chosen.label[there])
+    """The AUC on some rows of known label, averaged over heads; None where one is undefined.
 
+    A head is measured on the rows that have its modality.
+    """
+    chosen = signals.select(rows)
     values: list[float] = []
-    for logits in chosen.logits.values():
+    for head, logits in chosen.logits.items():
+        there = known(chosen.label) & chosen.there(head)
+        label = torch.as_tensor(chosen.label[there])
         value = task.auc(torch.as_tensor(logits[there]), label)
         if value is None:
             return None

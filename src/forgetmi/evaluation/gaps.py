@@ -154,7 +154,7 @@ def gaps(
     measured: Mapping[str, Mapping[Key, Measure | Failed]],
     *,
     retrains: list[str],
-    samples: tuple[PatientSample, ...],
+    samples: Mapping[Head, tuple[PatientSample, ...]],
     kinds: Sequence[GapKind],
 ) -> dict[str, list[Measure | Failed]]:
     """Each model's gaps, whole and in two parts, and under "retrain" their floors.
@@ -165,7 +165,7 @@ def gaps(
     Args:
         measured: What was measured of each model; must have the five measures of each gap.
         retrains: Names of the retrained models.
-        samples: The forget and test images the measures rest on.
+        samples: By head, the forget and test images its measures rest on.
         kinds: Which gaps, see `gap_kinds`.
     """
     # Reads the measures, and raises where one is missing
@@ -178,7 +178,7 @@ def gaps(
         for kind in kinds:
             for of in (kind, *kind.parts()):
                 values = partial(table.gap, model, of)
-                result[model].append(derive(of.name, values, *samples, head=of.head))
+                result[model].append(derive(of.name, values, *samples[of.head], head=of.head))
 
     # The floor, only where there is a retrained model
     if retrains:
@@ -187,10 +187,11 @@ def gaps(
             for suffix, aggregate in (("floor", np.mean), ("floor_largest", np.max)):
                 name = f"{kind.name}_{suffix}"
                 values = partial(table.floor, aggregate, kind)
-                result[FLOOR].append(derive(name, values, *samples, head=kind.head))
+                result[FLOOR].append(derive(name, values, *samples[kind.head], head=kind.head))
             for part in kind.parts():
                 values = partial(table.floor, np.mean, part)
-                result[FLOOR].append(derive(f"{part.name}_floor", values, *samples, head=kind.head))
+                name = f"{part.name}_floor"
+                result[FLOOR].append(derive(name, values, *samples[kind.head], head=kind.head))
     return result
 
 

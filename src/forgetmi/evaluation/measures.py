@@ -2,97 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.scores import Failed
-from forgetmi.core.signals import Signals
-from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.attacks.svm_loss import sample_mia
 from forgetmi.evaluation.distance import cosine_distance
-from forgetmi.evaluation.measured_set import MeasuredSet
+from forgetmi.evaluation.measured_model import MeasuredModel, Predictions
 from forgetmi.evaluation.membership import membership_auc
 from forgetmi.evaluation.pair_scores import pair_scores
 from forgetmi.evaluation.scores import Measure, measure
-from forgetmi.evaluation.signals import (
-    Head,
-    heads_of,
-    is_together,
-    predictions,
-)
+from forgetmi.evaluation.signals import Head, is_together
 from forgetmi.evaluation.statistics import Metric, weighted_mean, weighted_spearman
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What one head of one model predicts for the labelled images of a set; reading raises if logits are not finite."""
-
-    signals: Signals
-    head: Head
-    task: TaskMeasures
-
-    @cached_property
-    def values(self) -> Floats:
-        """As `forgetmi.core.task.TaskMeasures.predictions` makes them."""
-        return predictions(self.signals, self.head, self.task)
-
-    @cached_property
-    def margin(self) -> Floats:
-        return self.task.signal(self.values, self.signals.label)
-
-    @cached_property
-    def loss(self) -> Floats:
-        return self.task.loss(self.values, self.signals.label)
-
-    @property
-    def logits(self) -> Floats:
-        """Of a single head; all heads together have none."""
-        return self.signals.of_head(self.head)
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredModel:
-    """One model's signals, set by set and head by head.
-
-    Args:
-        task: How its predictions are measured.
-        names: Of the classes or findings; empty = not known.
-        heads: Those it is measured by, see `forgetmi.evaluation.signals.heads_of`.
-        sets: By reported name.
-        all_images: Signals on all images of each set.
-        predictions: By head and set, on the labelled images.
-    """
-
-    task: TaskMeasures
-    names: Sequence[str]
-    heads: tuple[Head, ...]
-    sets: Mapping[str, MeasuredSet]
-    all_images: Mapping[str, Signals]
-    predictions: Mapping[tuple[Head, str], Predictions]
-
-
-def measured_model(
-    signals: Signals,
-    sets: Mapping[str, MeasuredSet],
-    *,
-    task: TaskMeasures,
-    names: Sequence[str] = (),
-) -> MeasuredModel:
-    """Divide a model's signals into sets and heads."""
-    heads = heads_of(signals)
-    all_images = {}
-    predictions: dict[tuple[Head, str], Predictions] = {}
-    for name, measured in sets.items():
-        all_images[name] = signals.select(measured.rows)
-        labelled = signals.select(measured.labelled)
-        for head in heads:
-            predictions[head, name] = Predictions(labelled, head, task)
-    return MeasuredModel(task, names, heads, sets, all_images, predictions)
 
 
 def measure_model(
@@ -124,7 +49,7 @@ def measure_model(
 
 def _utility(model: MeasuredModel, head: Head) -> Iterator[Measure | Failed]:
     """How well a head predicts each set."""
-    for name, measured in model.sets.items():
+    for name in model.sets:
         predicted = model.predictions[head, name]
         columns = predicted.signals.classes
 
@@ -133,7 +58,7 @@ def _utility(model: MeasuredModel, head: Head) -> Iterator[Measure | Failed]:
             yield measure(
                 score,
                 partial(_of_predictions, score, predicted),
-                measured.images,
+                model.images(head, name),
                 head=head,
                 on=name,
                 note=model.task.note(score, columns, predicted.signals.label, model.names),
@@ -154,11 +79,11 @@ def _membership(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Meas
         return partial(membership_auc, own, model.predictions[head, "test"].margin)
 
     # Never-seen images are the other side of both comparisons
-    test = model.sets["test"].images
+    test = model.images(head, "test")
     yield measure(
         "loss_auc",
         partial(loss_auc, "forget"),
-        model.sets["forget"].images,
+        model.images(head, "forget"),
         test,
         head=head,
         on="forget",
@@ -169,7 +94,7 @@ def _membership(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Meas
     yield measure(
         "loss_auc",
         partial(loss_auc, "retain"),
-        model.sets["retain"].images,
+        model.images(head, "retain"),
         test.without_resamples(),
         head=head,
         on="retain",
@@ -179,7 +104,7 @@ def _membership(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Meas
 
 def _svm_attack(model: MeasuredModel, head: Head, *, seed: int) -> Iterator[Measure | Failed]:
     """Share of forgotten images flagged as members, and of never-seen images as its target."""
-    forget, test = model.sets["forget"].images, model.sets["test"].images
+    forget, test = model.images(head, "forget"), model.images(head, "test")
     try:
         # Reading raises where logits are not finite
         losses = {name: model.predictions[head, name].loss for name in model.sets}
@@ -221,7 +146,7 @@ def _to_retrained(
 ) -> Iterator[Measure | Failed]:
     """How alike predictions and losses on the forget set are to the other retrained models'."""
     # Only the forget set is compared
-    forget = model.sets["forget"].images
+    forget = model.images(head, "forget")
     own = model.predictions[head, "forget"]
     others = [other.predictions[head, "forget"] for other in retrained]
 
@@ -259,14 +184,15 @@ def _to_original(
     model: MeasuredModel, head: Head, original: MeasuredModel
 ) -> Iterator[Measure | Failed]:
     """How far predictions are from the original's."""
-    for name, measured in model.sets.items():
-        # Both models on the same labelled images
+    for name in model.sets:
+        # Both models on the same images
+        images = model.images(head, name)
         own = model.predictions[head, name]
         originals = original.predictions[head, name]
         yield measure(
             "original_symmetric_kl",
             partial(_mean_divergence, own, originals),
-            measured.images,
+            images,
             head=head,
             on=name,
             note="nats",
@@ -277,7 +203,7 @@ def _to_original(
             yield measure(
                 "original_cosine",
                 partial(_mean_cosine, own, originals),
-                measured.images,
+                images,
                 head=head,
                 on=name,
                 note="1 - cosine of the logits",

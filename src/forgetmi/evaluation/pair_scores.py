@@ -20,7 +20,7 @@ from forgetmi.evaluation.membership import membership_auc
 from forgetmi.evaluation.pair_measures import RECALLED
 from forgetmi.evaluation.scores import Measure, measure
 from forgetmi.evaluation.signals import heads_of, is_together, pair_cosine
-from forgetmi.evaluation.statistics import Metric, weighted_mean
+from forgetmi.evaluation.statistics import Metric, PatientSample, weighted_mean
 
 
 def pair_scores(
@@ -54,23 +54,31 @@ def _named(signals: Signals, channel: str) -> str:
     return together[0] if together and len(modalities) <= 2 else channel
 
 
+def _complete(
+    signals: Signals, measured: MeasuredSet, channel: str
+) -> tuple[Signals, PatientSample]:
+    """The images of a set that have both sides of a link, and their patients; a label is not needed."""
+    both = signals.there(*linked(channel, signals))
+    return signals.select(signals.row[both]), measured.all_images.take(both)
+
+
 def _tightness(
     signals: Mapping[str, Signals], sets: Mapping[str, MeasuredSet], channel: str
 ) -> Measure | Failed:
-    def pair_auc() -> Metric:
-        # Reports need no label: all images of both sets are compared
-        pair = linked(channel, signals["forget"])
-        forget = pair_cosine(signals["forget"], pair)
-        test = pair_cosine(signals["test"], pair)
-        return partial(membership_auc, forget, test)
+    pair = linked(channel, signals["forget"])
+    forget, forget_images = _complete(signals["forget"], sets["forget"], channel)
+    test, test_images = _complete(signals["test"], sets["test"], channel)
 
-    first, second = linked(channel, signals["forget"])
+    def pair_auc() -> Metric:
+        return partial(membership_auc, pair_cosine(forget, pair), pair_cosine(test, pair))
+
+    first, second = pair
     second = "report" if second == "text" else second
     return measure(
         "pair_auc",
         pair_auc,
-        sets["forget"].all_images,
-        sets["test"].all_images,
+        forget_images,
+        test_images,
         head=_named(signals["forget"], channel),
         on="forget",
         note=f"P({first}-{second} cosine on forget > on test)",
@@ -82,7 +90,7 @@ def _recall(
 ) -> Iterator[Measure | Failed]:
     """Share of each set's images whose own report is among the first of the set's reports."""
     for name, measured in sets.items():
-        images = signals[name]
+        images, patients = _complete(signals[name], measured, channel)
 
         def found(among: int, images: Signals = images) -> Metric:
             # Equally near reports count half, so a tied first place is no first place
@@ -94,7 +102,7 @@ def _recall(
             yield measure(
                 f"recall_at_{among}",
                 partial(found, among),
-                measured.all_images,
+                patients,
                 head=_named(images, channel),
                 on=name,
                 note=f"among {reports} reports",
@@ -111,6 +119,8 @@ def _distance(
 ) -> Measure | Failed:
     """How far the forgotten pairs' margins are from the other retrained models'."""
 
+    _, patients = _complete(signals["forget"], sets["forget"], channel)
+
     def distance() -> Metric:
         if not others:
             raise EvaluationError(Fault("there is no other retrained model to compare with"))
@@ -121,7 +131,7 @@ def _distance(
     return measure(
         "jsf",
         distance,
-        sets["forget"].all_images,
+        patients,
         head=_named(signals["forget"], channel),
         on="forget",
         note=task.distance_note,
@@ -129,6 +139,11 @@ def _distance(
 
 
 def _margins(signals: Mapping[str, Signals], channel: str) -> Floats:
-    """Float[n], of the forgotten images among the never-seen patients' reports."""
+    """Float[n], of the forgotten images among the never-seen patients' reports; without those that lack a side."""
     pair = linked(channel, signals["forget"])
-    return contrast(signals["forget"], signals["test"], pair=pair)
+    complete = []
+    for name in ("forget", "test"):
+        both = signals[name].there(*pair)
+        complete.append(signals[name].select(signals[name].row[both]))
+    forget, test = complete
+    return contrast(forget, test, pair=pair)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
 
-from forgetmi.core.arrays import Floats, Ints
+from forgetmi.core.arrays import Flags, Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.core.signals import Signals
@@ -44,6 +44,19 @@ def is_together(head: Head) -> bool:
     return head in (BOTH, ALL)
 
 
+def has_inputs(signals: Signals, head: Head) -> Flags:
+    """Bool[n], which rows have what a head reads; of all heads together, what at least one of them reads.
+
+    Examples:
+        >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
+        >>> bool(has_inputs(toy_knowledge().signals["original"], "both").all())
+        True
+    """
+    if not is_together(head):
+        return signals.there(head)
+    return np.any([signals.there(one) for one in signals.logits], axis=0)
+
+
 def finite_logits(signals: Signals, head: Head) -> Floats:
     """Float[n, k], the logits of a single head.
 
@@ -65,6 +78,8 @@ def finite_logits(signals: Signals, head: Head) -> Floats:
 def predictions(signals: Signals, head: Head, task: TaskMeasures) -> Floats:
     """What one head, or all heads together, predict, in the form that the task measures.
 
+    A row that lacks the modality of some heads is predicted by the others alone.
+
     Args:
         signals: n samples.
         head: A head of the model, or "both" or "all".
@@ -78,7 +93,8 @@ def predictions(signals: Signals, head: Head, task: TaskMeasures) -> Floats:
     """
     if not is_together(head):
         return task.predictions(finite_logits(signals, head))
-    return task.together([predictions(signals, one, task) for one in signals.logits])
+    single = [predictions(signals, one, task) for one in signals.logits]
+    return _of_those_there(signals, single, task.together)
 
 
 def log_probabilities(signals: Signals, head: Head) -> Floats:
@@ -97,8 +113,28 @@ def log_probabilities(signals: Signals, head: Head) -> Floats:
         array([[0.999, 0.001, 0.001]])
     """
     if is_together(head):
-        return mean_probability([log_probabilities(signals, one) for one in signals.logits])
+        single = [log_probabilities(signals, one) for one in signals.logits]
+        return _of_those_there(signals, single, mean_probability)
     return log_softmax(finite_logits(signals, head))
+
+
+def _of_those_there(
+    signals: Signals, single: Sequence[Floats], together: Callable[[Sequence[Floats]], Floats]
+) -> Floats:
+    """What all heads predict together, row by row of the heads whose modality the row has; of all where it has none."""
+    everyone = together(single)
+    there = np.array([signals.there(head) for head in signals.logits])
+    there |= ~there.any(axis=0)
+    if there.all():
+        return everyone
+
+    # Rows that lack the same modalities at once
+    found = np.array(everyone)
+    for pattern in np.unique(there, axis=1).T:
+        rows = (there == pattern[:, None]).all(axis=0)
+        heads = np.flatnonzero(pattern)
+        found[rows] = together([single[head][rows] for head in heads])
+    return found
 
 
 def mean_probability(single: Sequence[Floats]) -> Floats:

@@ -9,26 +9,24 @@ import numpy as np
 
 from forgetmi.core.arrays import Labels
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.labels import known
 from forgetmi.core.model_names import ORIGINAL, retrained_names
-from forgetmi.core.partition import Partition, SetName
+from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Failed, Score
-from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
 from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.gaps import FLOOR, gap_kinds, gaps
-from forgetmi.evaluation.measured_set import MeasuredSet
-from forgetmi.evaluation.measures import measure_model, measured_model
+from forgetmi.evaluation.measured_model import measured_model
+from forgetmi.evaluation.measured_set import (
+    MEASURED,
+    MeasuredSet,
+    compared_images,
+    left_out,
+    measured_sets,
+)
+from forgetmi.evaluation.measures import measure_model
 from forgetmi.evaluation.scores import Key, Measure, key_of
-from forgetmi.evaluation.statistics import resample_patients
 from forgetmi.evaluation.tasks import measures_of
 
-# Name in the scores: the set it stands for
-MEASURED: dict[str, SetName] = {
-    "forget": "forget",
-    "test": "holdout",
-    "retain": "retain",
-}
 FEW_PATIENTS = 20  # labelled forgotten patients below which intervals are too narrow
 
 Measures = dict[Key, Measure | Failed]
@@ -80,7 +78,7 @@ def evaluate(
     measured_task = measures_of(task)
     _check(signals, partition, measured_task, classes)
     any_signals = next(iter(signals.values()))
-    sets = _sets(any_signals, partition.of_request(), seed=seed, resamples=resamples)
+    sets = measured_sets(any_signals, partition.of_request(), seed=seed, resamples=resamples)
 
     models = {}
     for name, of_model in signals.items():
@@ -101,15 +99,16 @@ def evaluate(
             on_step(name)
 
     # The gap rests on other measures of all models.
-    samples = (sets["forget"].images, sets["test"].images)
     kinds = gap_kinds(any_signals, measured_task)
+    samples = {kind.head: compared_images(sets, kind.head) for kind in kinds}
     for name, of_gap in gaps(measures, retrains=retrained, samples=samples, kinds=kinds).items():
         by_key = {key_of(measure): measure for measure in of_gap}
         measures.setdefault(name, {}).update(by_key)
 
     references = _references([measures[name] for name in retrained])
     scores = {name: _scores(by_key, references) for name, by_key in measures.items()}
-    return Evaluation(scores, _notes(sets, retrained, resamples))
+    unread = left_out(any_signals, sets)
+    return Evaluation(scores, (*_notes(sets, retrained, resamples), *unread))
 
 
 def table(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -201,31 +200,6 @@ def _equal(first: Labels, second: Labels) -> bool:
     return np.array_equal(first, second, equal_nan=both_float)
 
 
-def _sets(
-    signals: Signals, partition: Partition, *, seed: int, resamples: int
-) -> dict[str, MeasuredSet]:
-    """The sets to measure with their resampled patients, the same for every model."""
-    sets = {}
-    for name, source in MEASURED.items():
-        rows = partition.rows(source)
-
-        # Retained patients are not resampled.
-        images = resample_patients(
-            partition.patient[rows],
-            resamples=0 if name == "retain" else resamples,
-            generator=numpy_generator(seed, "evaluate", "bootstrap", name),
-        )
-
-        has_label = known(signals.select(rows).label)
-        sets[name] = MeasuredSet(
-            rows=rows,
-            labelled=rows[has_label],
-            all_images=images,
-            images=images.take(has_label),
-        )
-    return sets
-
-
 def _references(retrained: Sequence[Measures]) -> dict[Key, float]:
     """Mean over the retrained models of every score that all of them have; of the gap it is the floor."""
     if not retrained:
@@ -266,7 +240,7 @@ def _notes(
     ]
 
     # Few patients, few models
-    patients = sets["forget"].images.patients
+    patients = sets["forget"].labelled.images.patients
     if patients < FEW_PATIENTS:
         notes.append(
             f"Only {patients} forgotten patients have labels: intervals cover less than they state."

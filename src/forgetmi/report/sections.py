@@ -263,7 +263,7 @@ def _loss(signals: Signals, rows: Ints, head: Head, task: TaskMeasures) -> Float
 
     # A model that diverged has no loss
     finite = np.isfinite(logits).all(1)
-    usable = selected.row[known(selected.label) & finite]
+    usable = selected.row[known(selected.label) & finite & selected.there(head)]
     if not len(usable):
         return np.empty(0)
 

@@ -18,7 +18,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation import suite
 from forgetmi.evaluation.gaps import main_head, stayed
-from forgetmi.evaluation.signals import Head, predictions
+from forgetmi.evaluation.signals import Head, has_inputs, predictions
 from forgetmi.evaluation.statistics import once
 from forgetmi.evaluation.tasks import measures_of
 
@@ -163,8 +163,17 @@ def _mismatch(signals: Signals, partition: Partition, task: TaskMeasures) -> dic
                 do='Choose the rule "retraining".',
             )
         )
-    forget = _labelled(signals, partition.of_request().forget)
-    validation = _labelled(signals, partition.validation)
+    mismatch: dict[str, float] = {}
+    for head in signals.logits:
+        mismatch[head] = _mismatch_of_head(signals, head, partition, task)
+    return mismatch
+
+
+def _mismatch_of_head(
+    signals: Signals, head: Head, partition: Partition, task: TaskMeasures
+) -> float:
+    forget = _labelled(signals, head, partition.of_request().forget)
+    validation = _labelled(signals, head, partition.validation)
 
     # What labels have in common, formed over both sides at once
     group = task.groups(np.concatenate([forget.label, validation.label]))
@@ -190,12 +199,9 @@ def _mismatch(signals: Signals, partition: Partition, task: TaskMeasures) -> dic
         weight_of_class[number] = share / np.sum(of_validation == number)
     weight = np.array([weight_of_class[number] for number in of_validation])
 
-    mismatch: dict[str, float] = {}
-    for head in signals.logits:
-        forget_loss = _loss(forget, head, task).mean()
-        validation_loss = (_loss(validation, head, task) * weight).sum()
-        mismatch[head] = abs(float(forget_loss - validation_loss))
-    return mismatch
+    forget_loss = _loss(forget, head, task).mean()
+    validation_loss = (_loss(validation, head, task) * weight).sum()
+    return abs(float(forget_loss - validation_loss))
 
 
 def _loss(signals: Signals, head: Head, task: TaskMeasures) -> Floats:
@@ -206,17 +212,16 @@ def _validation_auc(
     signals: Signals, partition: Partition, task: TaskMeasures
 ) -> dict[Head, float]:
     """Per head: the task's first headline metric, mostly AUC, on the labelled validation images."""
-    validation = _labelled(signals, partition.validation)
-
     auc: dict[Head, float] = {}
-    for head in validation.logits:
+    for head in signals.logits:
+        validation = _labelled(signals, head, partition.validation)
         predicted = predictions(validation, head, task)
         metric = task.score(task.headline[0], predicted, validation.label)
         auc[head] = float(metric(once(len(validation)))[0])
     return auc
 
 
-def _labelled(signals: Signals, rows: Ints) -> Signals:
-    """The signals of those of some rows that have a label."""
+def _labelled(signals: Signals, head: Head, rows: Ints) -> Signals:
+    """The signals of those of some rows that have a label and what a head reads."""
     chosen = signals.select(rows)
-    return chosen.select(chosen.row[known(chosen.label)])
+    return chosen.select(chosen.row[known(chosen.label) & has_inputs(chosen, head)])

@@ -19,7 +19,7 @@ from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.attacks.pools import Pool, Relearning, Repeats, ShadowSignals
 from forgetmi.evaluation.channels import channel_signal, is_link, linked
 from forgetmi.evaluation.patients import Patients, by_patient
-from forgetmi.evaluation.signals import predictions
+from forgetmi.evaluation.signals import has_inputs, predictions
 from forgetmi.evaluation.tasks import measures_of
 
 # The patients whom an attack compares. Reference patients only serve attacks that need a population.
@@ -123,7 +123,7 @@ class AdversaryKnowledge:
 
         # A head of one modality says nothing of a row without it
         signals = self.audited.select(rows)
-        return rows[known(signals.label) & signals.there(self.channel)]
+        return rows[known(signals.label) & has_inputs(signals, self.channel)]
 
     @cached_property
     def _patients(self) -> dict[SetName, Patients]:
