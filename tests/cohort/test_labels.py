@@ -171,3 +171,67 @@ def test_two_classes_and_no_label(tmp_path: Path) -> None:
 def test_the_published_findings_are_fourteen_in_order() -> None:
     assert len(CHEXPERT) == 14
     assert list(CHEXPERT) == sorted(CHEXPERT)
+
+
+def two_tables(
+    folder: Path, label_rows: list[str], header: str = "study_id,Edema,Fracture"
+) -> Path:
+    """A cohort of six rows without labels, and a second table."""
+    folder.mkdir(exist_ok=True)
+    path = table(folder, [()] * 6, names=())
+    (folder / "labels.csv").write_text("\n".join([header, *label_rows]) + "\n")
+    return path
+
+
+def joined(folder: Path, path: Path, **options: Any) -> Any:
+    options = {"labels": ("Edema", "Fracture"), **options}
+    second = folder / "labels.csv"
+    return TableCohort(path, key_file=folder / "key", label_table=second, **options).load()
+
+
+def test_labels_of_a_second_table_are_joined_and_counted(tmp_path: Path) -> None:
+    # In another order, twice the same, one of nobody here, and without s4 and s5
+    rows = ["s3,0,-1", "s0,1,0", "s0,1,0", "s99,1,1", "s1,,1", "s2,0,0"]
+    path = two_tables(tmp_path, rows)
+    cohort = joined(tmp_path, path)
+    expected = [[1, 0], [nan, 1], [0, 0], [0, nan], [nan, nan], [nan, nan]]
+    assert np.array_equal(cohort.label, np.array(expected, np.float32), equal_nan=True)
+    assert "labels: 4 of 6 rows were found in labels.csv (by study_id)" in cohort.notices
+
+    # Blank counts as absent where the table says so, and not where it says nothing
+    zero = joined(tmp_path, path, blank="zero")
+    assert zero.label[1].tolist() == [0.0, 1.0]
+    assert np.isnan(zero.label[4:]).all()
+    assert "findings that are blank count as absent: Edema 1" in zero.notices
+
+
+def test_a_single_label_of_a_second_table_by_another_column(tmp_path: Path) -> None:
+    path = two_tables(tmp_path, ["P0,2", "P1,0", "P5,1"], header="patient_id,grade")
+    cohort = joined(tmp_path, path, labels=(), label="grade", label_key="patient_id", task="grades")
+    assert cohort.label.tolist() == [2, 0, -1, -1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "said"),
+    [
+        (["s0,1,0", "s0,0,0"], {}, "another value in an earlier row"),
+        (["x,1,0"], {}, "none of 6 rows is in the table"),
+        (["s0,1,0", "s1,0,1"], {"label_key": "visit"}, "visit"),
+        (["s0,1,0", "s1,0,1"], {"labels": ("Edema", "Oedema")}, "Oedema"),
+        (["s0,1,0", "s1,0,1"], {"labels": ("Edema", "study_id")}, "cannot be a label"),
+        (["s0,1,0", "s1,0,1"], {"labels": (), "task": "pairs"}, "pairs have no label"),
+        (["s0,1,0", "s1,0,2"], {}, "not 1, 0, -1 or blank"),
+    ],
+)
+def test_a_second_table_that_cannot_be_joined(
+    tmp_path: Path, rows: list[str], options: dict[str, Any], said: str
+) -> None:
+    path = two_tables(tmp_path, rows)
+    with pytest.raises(CohortError, match=said) as error:
+        joined(tmp_path, path, **options)
+    assert "s0" not in str(error.value)
+
+
+def test_a_key_without_a_second_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match="there is no second table"):
+        read(tmp_path, label_key="study_id")

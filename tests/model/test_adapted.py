@@ -16,7 +16,7 @@ from forgetmi.model import factory as factories
 from forgetmi.model.adapted import Adapted, adapt
 from forgetmi.model.check_net import check_net
 from forgetmi.model.factory import build_own, own_spec
-from forgetmi.model.own_spec import OwnSpec, Sizes
+from forgetmi.model.own_spec import OwnSpec, Sizes, missing_notices
 
 SIZES = Sizes(classes=3, image=16, vocabulary=40, longest=20)
 
@@ -237,7 +237,63 @@ def test_what_adapt_refuses(how: dict[str, Any], said: str) -> None:
         adapt(Plain(SIZES), **how)
 
 
+def frozen(sizes: Sizes) -> Plain:
+    module = Plain(sizes)
+    module.pixels.requires_grad_(False)
+    module.norm.requires_grad_(False)
+    return module
+
+
+def test_public_modules_have_seen_no_patients_and_stay_as_they_are(check: Any) -> None:
+    model = check(lambda sizes: adapt(frozen(sizes), **GOOD, public=("pixels", "norm")))
+    seen = {name: part.saw_patients for name, part in model.parts().items()}
+    assert seen == {
+        "tower:image": False,
+        "tower:text": True,
+        "head:image": True,
+        "head:text": True,
+        "public": False,
+    }
+
+    # No method is told to move them, and no statistics of theirs are learned
+    assert model.stages("image") == ("module.act", "module.image_head")
+    model.train()
+    assert model.module.image_head.training
+    assert not model.module.norm.training
+
+    # Without the word of their owner all have seen patients
+    assert all(part.saw_patients for part in check(made(**GOOD)).parts().values())
+
+
+def test_a_part_that_is_partly_public_has_seen_patients(check: Any) -> None:
+    stages = {"image": ("pixels", "act"), "text": ("words",)}
+    how = {**GOOD, "stages": {**stages, "image": ("pixels", "norm")}}
+    model = adapt(frozen(SIZES), **how, public=("pixels",))
+    assert model.parts()["tower:image"].saw_patients
+    assert (
+        not adapt(frozen(SIZES), **how, public=("pixels", "norm"))
+        .parts()["tower:image"]
+        .saw_patients
+    )
+
+
+@pytest.mark.parametrize(
+    ("public", "said"),
+    [(("pixels",), "'pixels' is not frozen.*may be trained"), (("pixel",), "no 'pixel'.*pixels")],
+)
+def test_public_modules_are_there_and_frozen(public: tuple[str, ...], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        adapt(Plain(SIZES), **GOOD, public=public)
+
+
 def test_the_source_of_a_factory_is_part_of_its_specification() -> None:
     spec = own_spec("examples.own_model:factory", SIZES)
     assert OwnSpec.from_plain(spec.to_plain(), where="model.json") == spec
     assert len(spec.source) == 64
+
+
+def test_what_lacks_a_modality_is_said_of_a_model_of_ones_own() -> None:
+    assert missing_notices({}) == ()
+    (said,) = missing_notices({"text": 0, "image": 0})
+    assert "without image or text" in said
+    assert "batch norm" in said

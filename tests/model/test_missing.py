@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,40 @@ def test_no_method_moves_a_head_by_samples_that_lack_it(model: ImageText, batch:
     assert head.weight.grad is None or head.weight.grad.eq(0).all()
     assert head.bias.grad is None or head.bias.grad.eq(0).all()
     assert model.heads["text"].weight.grad.ne(0).any()
+
+
+@pytest.mark.parametrize("there", [[0, 2, 3, 5], [4], []])
+def test_batch_norms_learn_nothing_from_films_that_are_not_there(
+    model: ImageText, batch: Batch, there: list[int]
+) -> None:
+    present = torch.zeros(6, dtype=torch.bool)
+    present[there] = True
+    films = {"image": present}
+    noise = torch.rand(batch.image.shape, generator=torch.Generator().manual_seed(1))
+    black = batch.image * present[:, None, None, None]
+    found = []
+    for other in (black, torch.where(present[:, None, None, None], batch.image, noise)):
+        trained = copy.deepcopy(model).train()
+        given = replace(batch.with_inputs(image=other), present=films)
+        outputs = trained(given)
+        found.append((outputs.image_embedding, outputs.image_logits, trained.img_model))
+
+    # Whatever stands in for them
+    (embedding, logits, own), (other_embedding, other_logits, another) = found
+    assert torch.equal(embedding, other_embedding)
+    assert torch.equal(logits, other_logits)
+    assert logits[~present].eq(0).all()
+    for name, value in own.state_dict().items():
+        assert torch.equal(value, another.state_dict()[name])
+
+    # As if the others were the batch
+    alone = copy.deepcopy(model).train()
+    if len(there) > 1:
+        outputs = alone(replace(batch, present={}).select(present))
+        torch.testing.assert_close(outputs.image_logits, logits[present])
+    expected = alone.img_model if len(there) != 1 else own
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(own.state_dict()[name], value)
 
 
 def signals(**options: object) -> Signals:

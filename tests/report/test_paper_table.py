@@ -8,8 +8,9 @@ import io
 import pytest
 
 from forgetmi.core.scores import Evaluation, Failed, Score
+from forgetmi.evaluation.gaps import main_head
+from forgetmi.evaluation.suite import evaluate
 from forgetmi.report.table import (
-    COLUMNS,
     PaperTable,
     paper_table,
     to_csv,
@@ -17,6 +18,8 @@ from forgetmi.report.table import (
     to_latex,
     to_markdown,
 )
+from forgetmi.report.table_columns import COLUMNS, columns_of
+from tests.made_tasks import Made
 
 Row = tuple[float, float, float, float, float]
 ORIGINAL: Row = (0.84, 0.988, 0.905, 0.722, 0.455)
@@ -142,3 +145,42 @@ def test_hostile_names_are_escaped(evaluation: Evaluation) -> None:
     assert r"<b>50 \% \& \$x\_1\$ | \# \textbackslash{}end\{tabular\}" in latex
     assert latex.count(r"\end{tabular}") == 1
     assert r"\textbf{0.320 {\scriptsize [0.270, 0.370]}}" in latex
+
+
+@pytest.mark.parametrize(
+    ("task", "headings"),
+    [
+        ("findings", ("MIA", "AUC forget", "F1 forget", "AUC test", "F1 test")),
+        (
+            "value",
+            (
+                "MIA",
+                "R2 forget",
+                "rank correlation forget",
+                "R2 test",
+                "rank correlation test",
+                "MAE forget",
+                "MAE test",
+            ),
+        ),
+        (
+            "pairs",
+            (
+                "pair AUC",
+                "recall@1 forget",
+                "recall@5 forget",
+                "recall@1 test",
+                "recall@5 test",
+                "recall@10 forget",
+                "recall@10 test",
+            ),
+        ),
+    ],
+)
+def test_each_task_shows_its_own_measures(task: str, headings: tuple[str, ...]) -> None:
+    made = Made(task, heads=() if task == "pairs" else ("image", "text"))
+    found = evaluate(made.signals(), made.partition(), task=task, seed=0, resamples=10)
+    table = paper_table(found, head=main_head(found))
+    assert table.headings == headings == tuple(name for name, _, _ in columns_of(found))
+    for row in table.rows:
+        assert all(cell.value is not None for cell in row.cells), row

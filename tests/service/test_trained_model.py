@@ -106,6 +106,21 @@ def test_an_ensemble_predicts_the_mean(small: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose((alone[0] + alone[1]) / 2, alone[2], atol=1e-6)
 
 
+def test_a_sample_without_a_film_is_predicted_by_its_report_alone(stored: Path) -> None:
+    model = forgetmi.load(stored)
+    film = np.random.default_rng(0).random((30, 30), np.float32)
+    whole = model.predict(images=[film] * 3, reports=["No edema.", "Edema.", "Edema."])
+    done = model.predict(images=[film, None, film], reports=["No edema.", "Edema.", None])
+
+    # A head says nothing of what is not there, and no number stands for it
+    assert np.isnan(done.heads["image"][1]).all()
+    assert np.isnan(done.heads["text"][2]).all()
+    np.testing.assert_allclose(done.joint[1], whole.heads["text"][1], atol=1e-6)
+    np.testing.assert_allclose(done.joint[2], whole.heads["image"][2], atol=1e-6)
+    np.testing.assert_allclose(done.joint[0], whole.joint[0], atol=1e-6)
+    assert not np.isnan(done.joint).any()
+
+
 def test_all_faults_of_plain_inputs_at_once(stored: Path, tmp_path: Path) -> None:
     model = forgetmi.load(stored)
     with pytest.raises(SpecError, match="it is missing") as missing:
@@ -118,7 +133,9 @@ def test_all_faults_of_plain_inputs_at_once(stored: Path, tmp_path: Path) -> Non
     with pytest.raises(SpecError, match="nothing to predict"):
         model.predict(images=[], reports=[])
     with pytest.raises(SpecError, match="report 1: it is no text"):
-        model.predict(images=[np.zeros((9, 9))] * 2, reports=["a", None])  # type: ignore[list-item]
+        model.predict(images=[np.zeros((9, 9))] * 2, reports=["a", 3])  # type: ignore[list-item]
+    with pytest.raises(SpecError, match="sample 1: there is nothing of it"):
+        model.predict(images=[np.zeros((9, 9)), None], reports=["a", " "])
 
     # Films are named by their place: a path may name a patient
     (tmp_path / "Qzxkova.png").write_bytes(b"no film")

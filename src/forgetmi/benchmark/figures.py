@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from forgetmi.benchmark.grid import Cell, Point
 from forgetmi.benchmark.measured import Found, Measured
+from forgetmi.benchmark.measured_heads import columns_of_results
 from forgetmi.benchmark.results import Results
 from forgetmi.benchmark.settings import Setting
 from forgetmi.benchmark.store import Store
@@ -19,13 +21,21 @@ from forgetmi.evaluation.gaps import FLOOR
 from forgetmi.evaluation.signals import predictions
 from forgetmi.evaluation.tasks import measures_of_labels
 from forgetmi.report import figures, loss_figure, trade_off_figure
+from forgetmi.report.table_columns import heading
 from forgetmi.run.run_data import open_run
 
 Panels = dict[str, str]
 
 
 def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> str:
-    """Gap to retraining against AUC on never-seen patients, one point a method; empty where nothing was measured."""
+    """Gap to retraining against quality on never-seen patients (of classes the AUC), one point a method.
+
+    Empty where nothing was measured.
+    """
+    # The first measure of quality of the table
+    name, test = next((name, on) for _, name, on in columns_of_results(results) if on == "test")
+    quality = partial(_quality, name=name, on=test)
+
     # The two references, then the methods
     rows = [(ORIGINAL, "original", "Original"), (FLOOR, "retrain", "Retrain")]
     rows += [(setting.name, "unlearned", setting.label) for setting in settings]
@@ -33,7 +43,7 @@ def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> 
     points = []
     for row, kind, label in rows:
         gap = results.cell(row, percent, _gap)
-        auc = results.cell(row, percent, _auc)
+        auc = results.cell(row, percent, quality)
         if gap.value is None or auc.value is None:
             continue
 
@@ -49,7 +59,7 @@ def trade_off(results: Results, settings: Sequence[Setting], percent: float) -> 
         "",
         points,
         x_label="gap to the retrained models",
-        y_label="AUC on never-seen patients",
+        y_label=f"{heading(name)} on never-seen patients",
     )
 
 
@@ -58,8 +68,8 @@ def _gap(model: Measured) -> Found:
     return model.floor(model.head) if model.row == FLOOR else model.score("gap", model.head, "")
 
 
-def _auc(model: Measured) -> Found:
-    return model.score("auc", model.head, "test")
+def _quality(model: Measured, *, name: str, on: str) -> Found:
+    return model.score(name, model.head, on)
 
 
 def loss_panels(store: Store, point: Point, settings: Sequence[Setting]) -> Panels:

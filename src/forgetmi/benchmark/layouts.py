@@ -8,19 +8,19 @@ from functools import partial
 
 from forgetmi.audit.rule import Rule
 from forgetmi.benchmark.measured import Found, Measured, Read
-from forgetmi.benchmark.measured_heads import heads_of_results
+from forgetmi.benchmark.measured_heads import columns_of_results, heads_of_results, scored
 from forgetmi.benchmark.published import Values
 from forgetmi.benchmark.results import DRAWS, FEW, Results, own_original
 from forgetmi.benchmark.settings import Setting
 from forgetmi.core.model_names import ORIGINAL
 from forgetmi.evaluation.gaps import FLOOR, GAP_JOINT
 from forgetmi.report.table import (
-    COLUMNS,
     PaperTable,
     TableCell,
     TableRow,
     mark_closest,
 )
+from forgetmi.report.table_columns import COLUMNS, heading
 from forgetmi.report.terms import head_name
 
 # Cells without a number
@@ -61,7 +61,7 @@ def paper_layout(
     seeds: int,
     published: Mapping[str, Values],
 ) -> PaperTable:
-    """The paper's columns for each percentage: original, Retrain, then a row a method.
+    """The paper's columns (of other tasks their like) for each percentage: original, Retrain, then a row a method.
 
     Args:
         results: What was measured.
@@ -71,8 +71,9 @@ def paper_layout(
     """
     percents = tuple(results.forgotten)
 
-    # Every column of the paper, read for every row
-    reads = {heading: partial(_score, name=name, on=on) for heading, name, on in COLUMNS}
+    # Every column, read for every row
+    columns = columns_of_results(results)
+    reads = {heading: partial(_score, name=name, on=on) for heading, name, on in columns}
     measured = {
         line.row: _cells(results, line.row, percents, reads)
         for line in (*REFERENCES, *_method_lines(results, settings))
@@ -89,7 +90,7 @@ def paper_layout(
     rows: list[TableRow] = []
     for line in (*REFERENCES, *_method_lines(results, settings)):
         rows.append(TableRow(line.label, measured[line.row]))
-        if line.row in published:
+        if line.row in published and columns == COLUMNS:
             values = _published_cells(published[line.row], percents)
             rows.append(TableRow(f"{line.label}, published", values))
 
@@ -159,12 +160,8 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Pa
         **_part_reads(),
         **_joint_reads(joint),
         **{f"JSf {head}": partial(_score, name="jsf", head=head, on="forget") for head in heads},
-        "loss order": partial(_score, name="loss_spearman", on="forget"),
-        # Attack, and how often it is wrong
-        "sample-MIA": partial(_score, name="sample_mia", on="forget"),
-        "never seen flagged": partial(_score, name="never_seen_flag_rate", on="test"),
+        **_attack_reads(scored(results)),
         # Warnings and cost
-        "over-forgot": Measured.over_forgot,
         "did not forget": Measured.stayed,
         "share of retraining": Measured.share,
         CHEAPEST: Measured.share_of_cheapest,
@@ -176,8 +173,8 @@ def details(results: Results, settings: Sequence[Setting], percent: float) -> Pa
     rows = []
     for line in (*REFERENCES, *_method_lines(results, settings)):
         cells = []
-        for heading, read in reads.items():
-            if heading not in shares:
+        for column, read in reads.items():
+            if column not in shares:
                 cells.append(results.cell(line.row, percent, read))
             elif line.row in methods:
                 cells.append(replace(results.cell(line.row, percent, read), interval=None))
@@ -243,6 +240,30 @@ def _joint_reads(joint: str) -> dict[str, Read]:
         f"gap, {head_name(joint)}": partial(_score, name=GAP_JOINT, head=joint, on=""),
         f"its floor, {head_name(joint)}": lambda model: model.floor(joint),
     }
+
+
+def _attack_reads(names: frozenset[str]) -> dict[str, Read]:
+    """Order of losses, attack, and how often it is wrong, and over-forgetting, as far as the task has them.
+
+    Where nothing was measured yet, all of them.
+    """
+    reads: dict[str, tuple[str, Read]] = {
+        "loss order": ("loss_spearman", partial(_score, name="loss_spearman", on="forget")),
+        "sample-MIA": ("sample_mia", partial(_score, name="sample_mia", on="forget")),
+        "never seen flagged": (
+            "never_seen_flag_rate",
+            partial(_score, name="never_seen_flag_rate", on="test"),
+        ),
+        heading("pair_auc"): ("pair_auc", partial(_score, name="pair_auc", on="forget")),
+        "over-forgot": ("accuracy", Measured.over_forgot),
+    }
+    if not names:
+        names = frozenset({"loss_spearman", "sample_mia", "never_seen_flag_rate", "accuracy"})
+
+    # Pairs stand beside other attacks only where they are the task
+    if "sample_mia" in names:
+        names -= {"pair_auc"}
+    return {name: read for name, (needs, read) in reads.items() if needs in names}
 
 
 def _score(model: Measured, *, name: str, on: str, head: str = "") -> Found:

@@ -20,6 +20,17 @@ POSITIVE = (0.0, float("inf"))
 SHARE = (0.0, 1.0)
 CORRELATION = (-1.0, 1.0)
 
+# Those of scores that are no share
+WITHIN = {
+    "loss_spearman": CORRELATION,
+    "rank_correlation": CORRELATION,
+    "r2": (float("-inf"), 1.0),
+    "mae": POSITIVE,
+    "jsf": POSITIVE,
+    "gap": POSITIVE,
+    "gap_joint": POSITIVE,
+}
+
 
 @dataclass(frozen=True)
 class Number:
@@ -82,7 +93,7 @@ class Measured:
             return Failed(name, "no model was retrained", head, on)
 
         # Every model that the row is of
-        within = CORRELATION if name == "loss_spearman" else SHARE
+        within = WITHIN.get(name, SHARE)
         numbers = []
         for model in models:
             score = self._get(model, name, head, on)

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 
 from forgetmi.benchmark.measured import Number
-from forgetmi.benchmark.measured_heads import heads_of_results
+from forgetmi.benchmark.measured_heads import columns_of_results, heads_of_results, scored
 from forgetmi.benchmark.results import Results
 from forgetmi.evaluation.gaps import FLOOR, GAP, GAP_JOINT, PARTS
-from forgetmi.report.table import COLUMNS
+from forgetmi.report.table_columns import Column
 
 HEADINGS = (
     "row",
@@ -37,6 +37,8 @@ def long_csv(results: Results) -> str:
     writer.writerow(HEADINGS)
 
     heads, joint = heads_of_results(results)
+    columns = columns_of_results(results)
+    there = scored(results)
     for model in results.models:
         point = [model.row, model.percent, model.draw, model.seed, model.number]
 
@@ -45,7 +47,10 @@ def long_csv(results: Results) -> str:
         if model.outcome is not None and model.row != FLOOR:
             cost = model.outcome.cost.cpu_seconds
 
-        for name, head, on in _scores(heads, joint):
+        for name, head, on in _scores(columns, heads, joint):
+            # Not every task has every score
+            if there and name not in there:
+                continue
             score = model.score(name, head, on)
             if isinstance(score, Number):
                 low, high = score.interval or (None, None)
@@ -56,12 +61,14 @@ def long_csv(results: Results) -> str:
     return buffer.getvalue()
 
 
-def _scores(heads: Sequence[str], joint: str) -> list[tuple[str, str, str]]:
+def _scores(
+    columns: Sequence[Column], heads: Sequence[str], joint: str
+) -> list[tuple[str, str, str]]:
     """Name, head and set of every score that is written."""
-    # The columns of the paper for each head
+    # The columns of the table for each head
     scores = []
     for head in (*heads, *filter(None, (joint,))):
-        scores += [(name, head, on) for _, name, on in COLUMNS]
+        scores += [(name, head, on) for _, name, on in columns]
         scores += [("jsf", head, "forget"), ("loss_spearman", head, "forget")]
     of_head = [(GAP, heads[0]), *([(GAP_JOINT, joint)] if joint else [])]
     for name, head in of_head:

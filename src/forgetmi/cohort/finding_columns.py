@@ -91,6 +91,8 @@ def read_findings(
 
         # What is neither yes nor no, by the policy
         is_uncertain, is_blank = value == -1, np.isnan(value) & ~wrong
+        if rows.labelled is not None:
+            is_blank &= rows.labelled
         uncertain[name], blanks[name] = int(is_uncertain.sum()), int(is_blank.sum())
         value[is_uncertain] = _OF_POLICY[rules.uncertain]
         if rules.blank == "zero":

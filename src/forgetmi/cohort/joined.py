@@ -9,7 +9,7 @@ import numpy as np
 
 from forgetmi.cohort.files import MOST, StringTable, capped, read_strings
 from forgetmi.cohort.identity import canonical_cells, folded_cells
-from forgetmi.core.arrays import Strings
+from forgetmi.core.arrays import Flags, Strings
 from forgetmi.core.errors import CohortError, Fault
 
 
@@ -29,6 +29,19 @@ def looked_up_columns(
     *,
     decimals: bool = False,
 ) -> tuple[dict[str, Strings], str]:
+    """A table's values of n identifiers, and a notice; see `joined_columns`."""
+    found, _, notice = joined_columns(path, key, columns, identifiers, decimals=decimals)
+    return found, notice
+
+
+def joined_columns(
+    path: Path,
+    key: str,
+    columns: Sequence[str],
+    identifiers: Strings,
+    *,
+    decimals: bool = False,
+) -> tuple[dict[str, Strings], Flags, str]:
     """A table's values of n identifiers, "" where it has none; and a notice of how many it has. It is read once.
 
     Args:
@@ -39,7 +52,7 @@ def looked_up_columns(
         decimals: Whether 7.0 is 7.
 
     Returns:
-        Column to n values; and the notice.
+        Column to n values; Bool[n], which identifiers the table has; and the notice.
 
     Raises:
         CohortError: It cannot be read, lacks a column, gives an identifier two values, or has none of the identifiers.
@@ -54,12 +67,14 @@ def looked_up_columns(
 
     found: dict[str, Strings] = {}
     notice = ""
+    there = np.zeros(len(identifiers), dtype=bool)
     for column in columns:
         value_of = _values(table, keys, table.columns[column])
         values = [value_of.get(identifier, "") for identifier in identifiers]
         found[column] = np.array(values, dtype=object)
         notice = matched(identifiers, value_of, table.file, key)
-    return found, notice
+        there = np.array([identifier in value_of for identifier in identifiers], dtype=bool)
+    return found, there, notice
 
 
 def matched(identifiers: Strings, known: Mapping[str, str], file: str, key: str) -> str:

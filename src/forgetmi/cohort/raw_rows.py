@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from forgetmi.core.arrays import Strings
+from forgetmi.core.arrays import Flags, Strings
 from forgetmi.core.errors import Fault
 
 # Words for a given set, in any case, and the one spelling of a cohort
@@ -35,6 +35,7 @@ class RawRows:
         report: n texts.
         label: n class names, class indices as text, or "", "-1", "nan" for unknown; of a value, n numbers.
         labels: Of findings, instead: name of each finding to n cells of "1", "0", "-1" or blank.
+        labelled: Which rows a second table of labels has, n; the others are unknown throughout. None = all.
         image: n image paths, absolute or relative to the image folder ("stack.npy#3" is one image of a stack);
             None = a cohort without images.
         split: n words of `SPLITS`; None = no row has a given set.
@@ -58,6 +59,7 @@ class RawRows:
     report: Strings
     label: Strings
     labels: Mapping[str, Strings] = field(default_factory=dict)
+    labelled: Flags | None = None
     image: Strings | None = None
     split: Strings | None = None
     group: Strings | None = None

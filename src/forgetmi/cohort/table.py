@@ -10,10 +10,11 @@ import numpy as np
 
 from forgetmi.cohort.build import build_cohort
 from forgetmi.cohort.column_roles import role_faults
-from forgetmi.cohort.files import read_strings, stem
+from forgetmi.cohort.files import StringTable, read_strings, stem
 from forgetmi.cohort.finding_columns import Blank, FindingRules, Uncertain, column_faults
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
-from forgetmi.cohort.identity import Same, canonical_cells
+from forgetmi.cohort.identity import Identity, Same, canonical_cells
+from forgetmi.cohort.label_table import JoinedLabels, join_labels
 from forgetmi.cohort.measured_columns import Missing, measured_faults
 from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.spelling import read_identity
@@ -61,6 +62,11 @@ class TableCohort:
     findings are several columns (labels), value is a number; pairs need no label."""
     labels: tuple[str, ...] = field(default=(), metadata=LATER)
     """Columns of findings, instead of one label: 1, 0, -1 (uncertain) or blank each. The task is findings then."""
+    label_table: Path | None = field(default=None, metadata=LATER)
+    """A second table (CSV or Parquet) that has the label, or the labels, instead; rows that it lacks are unknown."""
+    label_key: str = field(default="", metadata=LATER)
+    """Column of both tables by which labels are looked up; default: that of the study, else of the image, else of the
+    patient."""
     uncertain: Uncertain = field(default="ignore", metadata=LATER)
     """What -1 counts as in findings: ignore = unknown, zero = absent, one = present."""
     blank: Blank = field(default="unknown", metadata=LATER)
@@ -128,14 +134,19 @@ class TableCohort:
             optional.add("label")
         if self.missing == "allow":
             optional |= {"image", "report"}
-        needed = [column for role, column in column_of.items() if column or role not in optional]
+        if self.label_table is not None:
+            optional.add("label")
+        own = {role: column for role, column in column_of.items() if self._is_own(role)}
+        needed = [column for role, column in own.items() if column or role not in optional]
+        labels = self.labels if self.label_table is None else ()
         if missing := table.missing(
-            [*needed, *self.labels, *self.subgroups, *self.numeric, *self.categorical]
+            [*needed, *labels, *self.subgroups, *self.numeric, *self.categorical]
         ):
             raise CohortError(missing, table.faults)
+        joined = self._joined(table, column_of["label"], identity)
 
         # Without a column of studies or images each row is one of its own
-        cells = {role: table.columns[column] for role, column in column_of.items() if column}
+        cells = {role: table.columns[column] for role, column in own.items() if column}
         for role in {"patient", "study", "image_id", "group"} & cells.keys():
             cells[role] = table.identifiers(column_of[role])
         row_names = np.array([f"row {row}" for row in table.row], dtype=object)
@@ -152,8 +163,10 @@ class TableCohort:
             study=cells["study"],
             image_id=cells["image_id"],
             report=cells.get("report", nothing),
-            label=cells.get("label", nothing),
-            labels={name: table.columns[name] for name in self.labels},
+            label=cells.get("label", joined.cells.get(column_of["label"], nothing)),
+            labels={name: (joined.cells or table.columns)[name] for name in self.labels},
+            labelled=None if self.label_table is None else joined.found,
+            notices=(joined.notice,) if joined.notice else (),
             image=cells.get("image", nothing),
             split=cells.get("split"),
             group=cells.get("group"),
@@ -178,6 +191,17 @@ class TableCohort:
             missing_allowed=self.missing == "allow",
         )
 
+    def _is_own(self, role: str) -> bool:
+        """Whether the cohort's own table has a column, and not the second one."""
+        return role != "label" or self.label_table is None
+
+    def _joined(self, table: StringTable, label: str, identity: Identity) -> JoinedLabels:
+        """The labels of the second table; none where there is no such table."""
+        if self.label_table is None:
+            return JoinedLabels({}, np.zeros(0, dtype=bool), "")
+        key = self.label_key or self.study_id or self.image_id or self.patient_id
+        return join_labels(self.label_table, key, self.labels or (label,), table, identity)
+
     def _task(self) -> tuple[str, list[Fault]]:
         """The task, of which columns of findings tell, too; and what contradicts it."""
         faults = column_faults(self.labels)
@@ -189,6 +213,12 @@ class TableCohort:
         if self.task == "findings" and not self.labels:
             do = "Name the columns of the findings with --cohort.labels."
             faults.append(Fault("no column of findings is named", where="option labels", do=do))
+        if self.label_key and self.label_table is None:
+            do = "Name the table that has the labels with --cohort.label-table."
+            faults.append(Fault("there is no second table", where="option label_key", do=do))
+        if self.label_table is not None and self.task == "pairs":
+            do = "Leave label_table out."
+            faults.append(Fault("pairs have no label", where="option label_table", do=do))
         return "findings" if self.labels else self.task, faults
 
 

@@ -149,6 +149,21 @@ class Outputs:
         """All of them by array name ("image_logits", "joint_embedding"), logits first."""
         return named(self.logits, self.embedding)
 
+    def of_those_there(self, present: Mapping[str, Tensor]) -> Outputs:
+        """Each head and embedding of the samples alone that have its modality; they may differ in length then.
+
+        Args:
+            present: Bool[b] by modality; one that is not named is there for all.
+        """
+
+        def chosen(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {
+                name: tensor[present[name]] if name in present else tensor
+                for name, tensor in values.items()
+            }
+
+        return Outputs(chosen(self.logits), chosen(self.embedding))
+
     def each(self, change: Callable[[Tensor], Tensor]) -> Outputs:
         """The same outputs, each changed; logits come first."""
         return Outputs.from_named({name: change(value) for name, value in self.named().items()})

@@ -20,6 +20,9 @@ JOIN = "join"
 # What belongs to no tower, no head and no join, and is trained with the rest
 REST = "rest"
 
+# Modules with public weights that belong to no tower
+PUBLIC = "public"
+
 
 @dataclass(frozen=True)
 class Part:

@@ -16,6 +16,7 @@ import numpy as np
 from forgetmi.core.arrays import Floats, Ints, Labels
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import quoted
+from forgetmi.core.registry import Registry
 from forgetmi.core.suggest import did_you_mean
 
 # For annotations alone: this module must load without torch.
@@ -248,13 +249,24 @@ class TaskMeasures(Protocol):
         ...
 
 
-def of_name(name: str, halves: Mapping[str, T]) -> T:
-    """One half of a task, by the task's name.
+def of_name(name: str, halves: Mapping[str, T], registry: Registry) -> T:
+    """One half of a task, by the task's name: one of this package's, or one that another package registers.
+
+    Args:
+        name: Of the task.
+        halves: This package's.
+        registry: Of these halves; a part is the half itself, or a class that makes it without arguments.
 
     Raises:
-        SpecError: There is no such task; the nearest is named.
+        SpecError: There is no such half; the nearest is named.
     """
-    if name not in halves:
-        do = did_you_mean(name, halves, then=f"One of: {', '.join(halves)}.")
-        raise SpecError(Fault(f"there is no task {quoted(name)}", do=do))
-    return halves[name]
+    if name in halves:
+        return halves[name]
+    if name in registry.names():
+        half = registry.get(name)
+        return half() if isinstance(half, type) else half
+
+    known = dict.fromkeys([*halves, *registry.names()])
+    do = did_you_mean(name, known, then=f"One of: {', '.join(known)}.")
+    why = f"no half of that name is registered as {registry.group}"
+    raise SpecError(Fault(f"there is no task {quoted(name)}", why=why, do=do))

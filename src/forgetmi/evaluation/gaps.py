@@ -12,6 +12,7 @@ from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.modalities import IMAGE, TODAYS_HEADS
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
+from forgetmi.core.registry import task_measures
 from forgetmi.core.scores import Evaluation, Failed
 from forgetmi.core.signals import Signals
 from forgetmi.core.task import TaskMeasures
@@ -272,7 +273,9 @@ def single_heads(evaluation: Evaluation) -> tuple[Head, ...]:
 def headline_measures(evaluation: Evaluation) -> tuple[MeasureOn, ...]:
     """The measures that a run's gap rests on; those of classes where none are there."""
     names = {score.name for scores in evaluation.scores.values() for score in scores}
-    for task in ("classes", "value", "pairs"):
+
+    # This package's tasks, then those of others
+    for task in dict.fromkeys(("classes", "value", "pairs", *task_measures.names())):
         measures = gap_measures(measures_of(task))
         if names & {measures[0][0]}:
             return measures

@@ -12,6 +12,7 @@ import numpy as np
 from forgetmi.core.arrays import Floats, Ints, Labels
 from forgetmi.core.errors import Fault
 from forgetmi.core.labels import known
+from forgetmi.core.registry import task_measures
 from forgetmi.core.task import TaskMeasures, of_name
 from forgetmi.evaluation.distance import jensen_shannon, symmetric_kl
 from forgetmi.evaluation.finding_measures import FindingMeasures
@@ -166,7 +167,7 @@ def measures_of(task: str) -> TaskMeasures:
     Raises:
         SpecError: There is no such task.
     """
-    return of_name(task, _BY_NAME)
+    return of_name(task, _BY_NAME, task_measures)
 
 
 def measures_of_labels(label: Labels) -> TaskMeasures:

@@ -154,7 +154,11 @@ class AFS:
 
         # And the original's outputs as targets, for each head.
         distilled = head_distillation(
-            outputs, original, task=context.task, temperature=self.temperature
+            outputs,
+            original,
+            task=context.task,
+            temperature=self.temperature,
+            present=batch.present,
         )
         return [task, self.kd * distilled]
 

@@ -132,16 +132,20 @@ class BadTeaching:
         forget_outputs, retain_outputs = split(student(batch), first)
 
         def forget_loss() -> Tensor:
-            return self._divergence(forget_outputs, bad.of(batch.row[:first]), task)
+            forgotten = batch.select(slice(first))
+            return self._divergence(forget_outputs, bad.of(forgotten.row), forgotten, task)
 
         def retain_loss() -> Tensor:
-            return self._divergence(retain_outputs, good.of(batch.row[first:]), task)
+            retained = batch.select(slice(first, None))
+            return self._divergence(retain_outputs, good.of(retained.row), retained, task)
 
         return {
             "forget": portion(forget_loss, first, batch),
             "retain": portion(retain_loss, len(batch) - first, batch),
         }
 
-    def _divergence(self, outputs: Outputs, teacher: Outputs, task: Task) -> Tensor:
+    def _divergence(self, outputs: Outputs, teacher: Outputs, batch: Batch, task: Task) -> Tensor:
         """Distillation from a teacher, added over the heads."""
-        return head_distillation(outputs, teacher, task=task, temperature=self.temperature)
+        return head_distillation(
+            outputs, teacher, task=task, temperature=self.temperature, present=batch.present
+        )

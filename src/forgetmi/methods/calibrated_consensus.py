@@ -197,15 +197,18 @@ class CalibratedConsensus:
             member_mean = members.means[name]
             reference_mean = reference.means[name]
 
-            # The transport, in the coordinates that the head reads.
+            # The transport, in the coordinates that the head reads, of the samples that have the modality.
             space = context.task.space(head)
+            member, held_out = members.there(name).numpy(), reference.there(name).numpy()
+            if not (member.any() and held_out.any()):
+                raise _nobody(name)
             goals: list[Floats] = []
             for source in _sources(self.target):
                 transport = fit_transport(
-                    _outputs(source, name, space, member_mean, member_rows, context),
-                    space.cells(member_label),
-                    space.coordinates(reference_mean.vector),
-                    space.cells(reference_label),
+                    _outputs(source, name, space, member_mean, member_rows, context)[member],
+                    space.cells(member_label)[member],
+                    space.coordinates(reference_mean.vector)[held_out],
+                    space.cells(reference_label)[held_out],
                     units=space.units,
                     prior=self.prior,
                 )
@@ -222,9 +225,11 @@ class CalibratedConsensus:
             coordinates = goals[0] if len(goals) == 1 else (goals[0] + goals[1]) / 2
 
             # The nearest embeddings with those coordinates, and the head's logits of them.
-            goal[name] = space.embedding(forgotten_mean.vector, coordinates)
+            transported = space.embedding(forgotten_mean.vector, coordinates)
+            goal[name] = zeros_elsewhere(transported, forgotten.there(name))
             with torch.no_grad():
-                goal_logits[name] = head(goal[name]).float()
+                logits = head(goal[name]).float()
+            goal_logits[name] = zeros_elsewhere(logits, forgotten.there(name))
 
         if self.target != "average":
             context.facts["members of the pool"] = len(context.pool.members)
@@ -246,6 +251,21 @@ def _outputs(
     if source == "pool":
         return space.of_logits(context.pool.of(rows)[name])
     return space.coordinates(averaged.rescaled)
+
+
+def _nobody(modality: str) -> MethodError:
+    return MethodError(
+        Fault(
+            f"no retained or no validation sample has the modality {modality}",
+            why="its embeddings are moved as theirs differ",
+        )
+    )
+
+
+def zeros_elsewhere(values: Tensor, there: Tensor) -> Tensor:
+    """Rows that are there, and zeros in the others, as models say nothing of what is absent."""
+    there = there.to(values.device)
+    return values if bool(there.all()) else values.where(there[:, None], 0)
 
 
 def _facts(transport: Transport) -> dict[str, Any]:

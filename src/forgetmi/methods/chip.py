@@ -93,15 +93,26 @@ class CHIP:
         forget_activations = activations(student, layers, forget.batches(forget.rows))
         retain_activations = activations(student, layers, retain.batches(sibling_rows))
 
+        # A layer of one modality's tower says nothing of samples without it.
+        reads = _modalities(student, layers)
+        forget_present, retain_present = forget.present(forget.rows), retain.present(sibling_rows)
         for name, layer in layers.items():
             forgotten, siblings = forget_activations[name], retain_activations[name]
+            owner = patients
+            if reads[name] in forget_present:
+                there = forget_present[reads[name]].cpu()
+                forgotten, owner = forgotten[there], patients[there]
+                siblings = siblings[retain_present[reads[name]].cpu()]
+            if not (len(forgotten) and len(siblings)):
+                context.facts[name] = {"neurons": 0, "directions removed": 0}
+                continue
             neurons = select(forgotten, siblings, share=self.share)
 
             # How far each patient's mean is from the siblings', in the selected neurons.
             sibling_mean = siblings[:, neurons].mean(dim=0)
             differences: list[Tensor] = []
-            for patient in patients.unique():
-                patient_mean = forgotten[patients == patient][:, neurons].mean(dim=0)
+            for patient in owner.unique():
+                patient_mean = forgotten[owner == patient][:, neurons].mean(dim=0)
                 differences.append(patient_mean - sibling_mean)
 
             basis = directions(torch.stack(differences), variance=self.variance)
@@ -206,6 +217,18 @@ def _run(model: NetModule, batch: Batch) -> None:
         model.text_model(batch.tokens, batch.mask)
     else:
         model(batch)
+
+
+def _modalities(model: NetModule, layers: Iterable[str]) -> dict[str, str]:
+    """The modality whose tower each layer belongs to."""
+    found: dict[str, str] = {}
+    for name in layers:
+        for modality in model.modalities:
+            if any(
+                name.startswith(f"{stage}.") or name == stage for stage in model.stages(modality)
+            ):
+                found[name] = modality
+    return found
 
 
 def _of_texts(model: NetModule) -> tuple[str, ...]:

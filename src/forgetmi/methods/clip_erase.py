@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.heads import added
+from forgetmi.core.heads import added, mean_of_those_there
 from forgetmi.core.modalities import JOINT
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
@@ -134,8 +135,8 @@ class CLIPErase:
         terms = {"retain": base_loss(outputs, batch, task=context.task).total}
         if self.forget > 0:
             # Forgetting: the pairs' similarity.
-            forget_outputs = student(next(forget_batches))
-            terms["forget"] = self.forget * pair_similarity(forget_outputs)
+            forgotten = next(forget_batches)
+            terms["forget"] = self.forget * pair_similarity(student(forgotten), forgotten.present)
         if original is not None:
             # Consistency: the distance from the original's embeddings.
             distance = drift(outputs, original.of(batch.row))
@@ -143,20 +144,27 @@ class CLIPErase:
         return terms
 
 
-def pair_similarity(out: Outputs) -> Tensor:
+def pair_similarity(out: Outputs, present: Mapping[str, Tensor] | None = None) -> Tensor:
     """Mean over the samples of max(0, cosine) of each two modalities' embeddings, added; one pair is in [0, 1].
+
+    Samples that lack one of the two are no pair.
 
     Raises:
         MethodError: The model has a single modality.
     """
     similarities: dict[str, Tensor] = {}
     for (one, a), (other, b) in combinations(unimodal(out).items(), 2):
-        cosine = nn.functional.cosine_similarity(a, b, dim=1)
-        similarities[f"{one} and {other}"] = cosine.clamp(min=0).mean()
+        missing = [present[name] for name in (one, other) if present and name in present]
+        both = torch.stack(missing).all(dim=0) if missing else None
+        similarities[f"{one} and {other}"] = mean_of_those_there(_similarity, (a, b), both)
 
     if not similarities:
         raise MethodError(Fault("this method needs a model of two modalities or more"))
     return added(similarities)
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    return nn.functional.cosine_similarity(a, b, dim=1).clamp(min=0).mean()
 
 
 def drift(out: Outputs, original: Outputs) -> Tensor:

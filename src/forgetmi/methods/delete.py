@@ -94,7 +94,7 @@ class Delete:
         original = outputs_of(frozen(model), forget, forget.rows, context.cached)
 
         def objective(batch: Batch) -> dict[str, Tensor]:
-            return self._terms(student(batch), original.of(batch.row), batch.label, context.task)
+            return self._terms(student(batch), original.of(batch.row), batch, context.task)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
@@ -105,11 +105,11 @@ class Delete:
         return student
 
     def _terms(
-        self, outputs: Outputs, original: Outputs, label: Tensor, task: Task
+        self, outputs: Outputs, original: Outputs, batch: Batch, task: Task
     ) -> dict[str, Tensor]:
         """Divergence of each head from the original without the true class."""
 
-        def of_head(logits: Tensor, target: Tensor) -> Tensor:
+        def of_head(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
             return task.distance_without_truth(logits, target, label, truth=self.truth)
 
-        return each_head(of_head, outputs, original)
+        return each_head(of_head, outputs, original, along=[batch.label], present=batch.present)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.heads import own_heads
+from forgetmi.core.heads import mean_of_those_there, own_heads
 from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Draws, Epochs, LearningRate, Weight
@@ -133,7 +133,11 @@ class JiT:
 
             # Change of the logits over change of the input.
             of_copy = [
-                lipschitz(_logits(clean, name), _logits(noisy, name), values, copies[name])
+                mean_of_those_there(
+                    lipschitz,
+                    (_logits(clean, name), _logits(noisy, name), values, copies[name]),
+                    batch.present.get(name),
+                )
                 for name, values in inputs.items()
             ]
             constants.append(torch.stack(of_copy))
@@ -155,7 +159,7 @@ class JiT:
 
 def _logits(out: Outputs, modality: str) -> Tensor:
     """The logits in which a modality speaks, Float[b, k]."""
-    return torch.cat(own_heads(out, modality), dim=1)
+    return torch.cat([out.head(name) for name in own_heads(out, modality)], dim=1)
 
 
 def disturb(values: Tensor, *, std: float, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetmi.core.batch import Outputs
+from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate, Share, Weight
 from forgetmi.core.seeding import numpy_generator, torch_generator
@@ -117,6 +117,7 @@ class LoTUS:
             for retained, rows in zip(batches, np.array_split(order, steps), strict=True):
                 forgotten = list(forget.batches(rows)) if len(rows) else []
                 batch = concatenate(*forgotten, retained)
+                forget_part = batch.select(slice(len(rows)))
                 with torch.no_grad():
                     original = teacher(batch)
 
@@ -128,8 +129,8 @@ class LoTUS:
                 soft = noisy(theirs, temperature=temperature, generator=generator)
                 hard = noisy(kept, temperature=0.0, generator=generator)
                 terms = [
-                    len(rows) / len(batch) * _divergence(ours, soft, context),
-                    len(retained) / len(batch) * _divergence(own, hard, context),
+                    len(rows) / len(batch) * _divergence(ours, soft, forget_part, context),
+                    len(retained) / len(batch) * _divergence(own, hard, retained, context),
                 ]
                 means.add(torch.stack(terms), len(batch))
                 context.step(terms[0] + terms[1], optimiser, clip=self.clip)
@@ -152,9 +153,9 @@ def accuracy_goal(original: NetModule, loaders: GuardedLoaders, *, task: Task) -
     return 1 - matched_mean(label, errors, forget_label)
 
 
-def _divergence(student: Outputs, target: Outputs, context: Context) -> Tensor:
-    """Over all heads, added; 0 without samples."""
+def _divergence(student: Outputs, target: Outputs, batch: Batch, context: Context) -> Tensor:
+    """Over all heads, added; 0 without samples, and of each head without samples that it is for."""
     first = next(iter(student.logits.values()))
     if len(first) == 0:
         return first.sum()
-    return head_distillation(student, target, task=context.task)
+    return head_distillation(student, target, task=context.task, present=batch.present)

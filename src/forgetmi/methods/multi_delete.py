@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -124,14 +125,19 @@ class MultiDelete:
         all_retain_rows = np.unique(np.concatenate(needed))
         retain_original = outputs_of(teacher, retain, all_retain_rows, context.cached)
         reports = retain_original if partners_are_retained else forget_original
+        partners = retain if partners_are_retained else forget
 
         weights = torch.tensor([self.md, self.mkr, self.ukr])
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
 
             # Goals of this epoch: each image with a foreign report.
-            foreign = reports.of(torch.from_numpy(partner_rows[epoch]))
-            goal = decoupled(teacher, forget_original, foreign)
+            rows = partner_rows[epoch]
+            foreign = reports.of(torch.from_numpy(rows))
+            lacking = forget.present(forget.rows)
+            own = {name: lacking[name] for name in lacking if name in student.modalities}
+            pairs = complete(own, partners.present(rows))
+            goal = decoupled(teacher, forget_original, foreign, pairs)
 
             means = Means(("MD", "MKR", "UKR"))
             forget_batches = forget.epoch(epoch)
@@ -195,14 +201,32 @@ def losses(forgotten: Outputs, goal: Outputs, retained: Outputs, original: Outpu
     return torch.stack([md, mkr, ukr])
 
 
+def complete(own: Mapping[str, Tensor], partners: Mapping[str, Tensor]) -> Tensor | None:
+    """Which forgotten samples are pairs, and have a partner with a report: Bool[n]; None = all.
+
+    Args:
+        own: Who of the forgotten has each modality, see `GuardedLoader.present`.
+        partners: The same of their partners.
+    """
+    missing = list(own.values())
+    if TEXT in partners:
+        missing.append(partners[TEXT])
+    return torch.stack(missing).all(dim=0) if missing else None
+
+
 @torch.no_grad()
-def decoupled(teacher: NetModule, own: OutputTable, foreign: Outputs) -> OutputTable:
+def decoupled(
+    teacher: NetModule, own: OutputTable, foreign: Outputs, pairs: Tensor | None = None
+) -> OutputTable:
     """The original's outputs with the joint embedding of each image and a foreign report.
 
     Args:
         teacher: The frozen original.
         own: Its outputs of n pairs.
         foreign: Its outputs of n others, in the order of ``own``.
+        pairs: Which of them can be untied; the others keep their joint embedding. None = all.
     """
     joint = teacher.joined({**own.outputs.embedding, TEXT: embeddings(foreign)[TEXT]})
+    if pairs is not None:
+        joint = joint.where(pairs[:, None], own.joint)
     return own.replaced(embedding={JOINT: joint})

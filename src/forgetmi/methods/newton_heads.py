@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from forgetmi.core.batch import Batch, Model
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.labels import known
 from forgetmi.core.net import Need
 from forgetmi.core.seeding import torch_generator
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
+from forgetmi.unlearning.head_features import head_features, require_labels
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.ridge_head import certified_epsilon, minimise, newton
@@ -83,23 +81,22 @@ class NewtonHeads:
         # Frozen embeddings of the forgotten and of the retained, with their labels.
         original = looked_up_or_run(teacher, context.cached)
         heads = tuple(student.heads)
-        forget = _features(original, heads, loaders.forget.batches(loaders.forget.rows))
-        retain = _features(original, heads, loaders.retain.batches(loaders.retain.rows))
-        if len(retain["label"]) == 0:
-            raise MethodError(Fault("no retained image has a label", why="a head cannot be fitted"))
-
-        # Everyone: the retained and the forgotten.
-        label = torch.cat([retain["label"], forget["label"]])
+        forget = head_features(original, loaders.forget.batches(loaders.forget.rows), heads)
+        retain = head_features(original, loaders.retain.batches(loaders.retain.rows), heads)
+        require_labels(retain)
 
         # Each head for itself.
         task = context.task
         for head, layer in student.heads.items():
             noise = self._noise(layer, head, seed=context.seed)
-            features = torch.cat([retain[head], forget[head]])
+            kept = _with_constant(retain[head].values)
+            features = torch.cat([kept, _with_constant(forget[head].values)])
+            kept_label = retain[head].label
+            label = torch.cat([kept_label, forget[head].label])
 
             # Fit on everyone, then one Newton step on the retained alone.
             everyone = task.convex(features, label, noise=noise, ridge=self.ridge)
-            others = task.convex(retain[head], retain["label"], noise=noise, ridge=self.ridge)
+            others = task.convex(kept, kept_label, noise=noise, ridge=self.ridge)
             fitted = minimise(everyone, torch.zeros(noise.numel(), dtype=torch.float64))
             removed = newton(others, fitted)
             _write(layer, removed.view_as(noise))
@@ -121,20 +118,6 @@ class NewtonHeads:
         generator = torch_generator(seed, "unlearn", "newton heads", head)
         shape = (layer.out_features, layer.in_features + 1)
         return self.std * torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-
-@torch.no_grad()
-def _features(model: Model, heads: Sequence[str], batches: Iterable[Batch]) -> dict[str, Tensor]:
-    """What each head reads of the samples with a label, with a constant 1 appended, and the labels."""
-    found: dict[str, list[Tensor]] = {}
-    for batch in batches:
-        # Samples of unknown label are left out.
-        there = known(batch.label)
-        embedding = model(batch).embedding
-        for name in heads:
-            found.setdefault(name, []).append(_with_constant(embedding[name][there]))
-        found.setdefault("label", []).append(batch.label[there].cpu())
-    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 def _with_constant(values: Tensor) -> Tensor:

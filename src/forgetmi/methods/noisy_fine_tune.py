@@ -19,7 +19,7 @@ from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.gaussian_certificate import Certificate, epsilon_at
-from forgetmi.unlearning.head_features import head_features
+from forgetmi.unlearning.head_features import HeadFeatures, head_features, require_labels
 from forgetmi.unlearning.info import MethodInfo
 from forgetmi.unlearning.loaders import GuardedLoaders
 
@@ -89,7 +89,9 @@ class NoisyFineTune:
     def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
         student = copy.deepcopy(model).eval()
-        features, label = head_features(student, loaders.retain.batches(loaders.retain.rows))
+        retain = loaders.retain
+        features = head_features(student, retain.batches(retain.rows), student.heads)
+        require_labels(features)
 
         # What the noise will prove, before any is drawn.
         start = _vector(student.heads)
@@ -105,7 +107,7 @@ class NoisyFineTune:
         self._report(certificate, context)
 
         def loss(weights: Tensor) -> Tensor:
-            return heads_loss(weights, student.heads, features, label, task=context.task)
+            return heads_loss(weights, student.heads, features, task=context.task)
 
         # Clipped, then noisy steps.
         generator = torch_generator(context.seed, "unlearn", "noisy fine-tune")
@@ -151,8 +153,7 @@ def clipped(vector: Tensor, norm: float) -> Tensor:
 def heads_loss(
     weights: Tensor,
     heads: Mapping[str, nn.Linear],
-    features: Mapping[str, Tensor],
-    label: Tensor,
+    features: Mapping[str, HeadFeatures],
     *,
     task: Task,
 ) -> Tensor:
@@ -161,16 +162,15 @@ def heads_loss(
     Args:
         weights: Float64[d], of all heads, one after the other: weight, then bias.
         heads: Give the shapes.
-        features: Float64[n, width] by head.
-        label: Of the n samples.
+        features: By head, of the samples that it reads.
         task: Of the labels.
     """
     losses: dict[str, Tensor] = {}
     for head, (matrix, bias) in _parted(weights, heads).items():
-        logits = features[head] @ matrix.T
+        logits = features[head].values @ matrix.T
         if bias is not None:
             logits = logits + bias
-        losses[head] = task.mean_loss(logits, label)
+        losses[head] = task.mean_loss(logits, features[head].label)
     return added(losses)
 
 

@@ -127,6 +127,8 @@ class REGUN:
     ) -> list[Tensor]:
         """The divergence of the forgotten from the held-out, and the retained's loss, each with its weight."""
         outputs, own = split(student(concatenate(forgotten, retained)), len(forgotten))
-        divergence = reference_distillation(outputs, goal, task=context.task)
+        divergence = reference_distillation(
+            outputs, goal, task=context.task, present=forgotten.present
+        )
         retain = classification(own, retained.label, task=context.task, present=retained.present)
         return [self.weight * divergence, (1 - self.weight) * retain]

@@ -154,9 +154,15 @@ class Scrub:
         passed = sum(epoch + 1 > number for number in self.decay_epochs)
         return self.lr * self.decay_rate**passed
 
-    def _kd(self, outputs: Outputs, original: Outputs, task: Task) -> Tensor:
+    def _kd(self, outputs: Outputs, original: OutputTable, batch: Batch, task: Task) -> Tensor:
         """Distillation from the original, added over the heads."""
-        return head_distillation(outputs, original, task=task, temperature=self.temperature)
+        return head_distillation(
+            outputs,
+            original.of(batch.row),
+            task=task,
+            temperature=self.temperature,
+            present=batch.present,
+        )
 
     def _descend(
         self, student: NetModule, batch: Batch, original: OutputTable | None, context: Context
@@ -167,7 +173,7 @@ class Scrub:
         loss = base_loss(outputs, batch, task=context.task).total
         terms = {"retain": self.gamma * loss}
         if original is not None:
-            terms["min"] = self.alpha * self._kd(outputs, original.of(batch.row), context.task)
+            terms["min"] = self.alpha * self._kd(outputs, original, batch, context.task)
         return terms
 
     def _climb(
@@ -182,7 +188,7 @@ class Scrub:
         means = Means(("max",))
         first_gradient: float | None = None
         for batch in batches:
-            kd = self._kd(student(batch), original.of(batch.row), context.task)
+            kd = self._kd(student(batch), original, batch, context.task)
 
             # Climb: minus KD is minimised.
             context.step(-kd, optimiser, clip=self.clip)

@@ -160,10 +160,10 @@ class SFRon:
         """Weighted loss of the heads on a forget batch, added."""
 
         # Each head has its own weights.
-        def of_head(logits: Tensor) -> Tensor:
-            return adaptive(logits, batch.label, task=task, power=self.adapt)
+        def of_head(logits: Tensor, label: Tensor) -> Tensor:
+            return adaptive(logits, label, task=task, power=self.adapt)
 
-        return added(each_head(of_head, student(batch)))
+        return added(each_head(of_head, student(batch), along=[batch.label], present=batch.present))
 
 
 def adaptive(logits: Tensor, label: Tensor, *, task: Task, power: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.heads import added
+from forgetmi.core.heads import added, mean_of_those_there
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, Positive, Share, Weight
 from forgetmi.model.losses import BaseLoss
@@ -119,14 +119,14 @@ class Undo:
             return context.train(student, retain, recipe=recipe, seed=context.fresh_seed)
 
         def objective(batch: Batch, outputs: Outputs, loss: BaseLoss) -> Tensor:
-            return self._objective(outputs, goal.of(batch.row), loss, context)
+            return self._objective(batch, outputs, goal.of(batch.row), loss, context)
 
         return context.train(
             student, retain, recipe=recipe, seed=context.fresh_seed, objective=objective
         )
 
     def _objective(
-        self, outputs: Outputs, goal: Outputs, loss: BaseLoss, context: Context
+        self, batch: Batch, outputs: Outputs, goal: Outputs, loss: BaseLoss, context: Context
     ) -> Tensor:
         """The sum of the terms that have a weight."""
         terms: dict[str, Tensor] = {}
@@ -135,7 +135,11 @@ class Undo:
 
         if self.kl:
             divergence = head_distillation(
-                outputs, goal, temperature=self.temperature, task=context.task
+                outputs,
+                goal,
+                temperature=self.temperature,
+                task=context.task,
+                present=batch.present,
             )
             terms["KL"] = self.kl * divergence
 
@@ -143,7 +147,9 @@ class Undo:
         if self.embedding:
             goals = unimodal(goal)
             distances = {
-                name: normalised_distance(values, goals[name])
+                name: mean_of_those_there(
+                    normalised_distance, (values, goals[name]), batch.present.get(name)
+                )
                 for name, values in unimodal(outputs).items()
             }
             terms["embedding"] = self.embedding * added(distances) / len(distances)

@@ -14,7 +14,7 @@ from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.inputs import Series, Tokens
 from forgetmi.core.missing import without_absent
 from forgetmi.core.modalities import JOINT
-from forgetmi.core.net import HEAD, REST, TOWER, Part
+from forgetmi.core.net import HEAD, PUBLIC, REST, TOWER, Part
 from forgetmi.model.adapter import Adapter, Named, adapter_faults
 from forgetmi.model.execution import Execution
 from forgetmi.model.net_module import NetModule
@@ -35,6 +35,7 @@ def adapt(
     heads: Mapping[str, str] | None = None,
     stages: Mapping[str, Sequence[str]] | None = None,
     words: str = "",
+    public: Sequence[str] = (),
     save: Callable[[Any, Path], Any] | None = None,
     load: Callable[[Any, Path], Any] | None = None,
 ) -> Adapted:
@@ -54,6 +55,8 @@ def adapt(
         heads: Names of linear heads in the module, by the embedding that each reads.
         stages: Names of modules in the order in which they run, by modality, without the head.
         words: Name of the table of word embeddings (an ``nn.Embedding``).
+        public: Names of modules with public weights that have never seen a patient of the cohort; they must be frozen
+            (``requires_grad_(False)``), stay in eval mode and are moved by no method.
         save: Writes the module's weights into an empty folder; None = as safetensors.
         load: Reads them from that folder into the module, or returns a new module.
 
@@ -79,6 +82,7 @@ def adapt(
         heads=dict(heads or {}),
         stages={name: tuple(names) for name, names in (stages or {}).items()},
         words=words,
+        public=tuple(public),
         save=save,
         load=load,
     )
@@ -166,26 +170,45 @@ class Adapted(NetModule):
         return f"{MODULE}{self.adapter.words}" if self.adapter.words else ""
 
     def parts(self) -> dict[str, Part]:
-        """A part for each tower and head that was named, and the rest."""
+        """A part for each tower and head that was named, the rest, and public modules that are in none of them.
+
+        A part has seen no patients where all of its tensors are public.
+        """
         roots: dict[str, str] = {}
         for head, name in self.adapter.heads.items():
             roots[f"{MODULE}{name}."] = f"{HEAD}{head}"
         for modality, stages in self.adapter.stages.items():
             roots.update({f"{MODULE}{name}.": f"{TOWER}{modality}" for name in stages})
 
+        # What is in no part that was named, by whether it is public
+        public = tuple(f"{MODULE}{name}." for name in self.adapter.public)
+        roots = {**dict.fromkeys(public, PUBLIC), **roots}
         names: dict[str, list[str]] = {}
         for tensor in self.state_dict():
             part = next((part for root, part in roots.items() if tensor.startswith(root)), REST)
             names.setdefault(part, []).append(tensor)
 
         fresh = self._fresh if self.maker is not None else None
-        return {part: Part(tuple(found), fresh=fresh) for part, found in names.items()}
+        parts: dict[str, Part] = {}
+        for part, found in names.items():
+            untouched = all(tensor.startswith(public) for tensor in found)
+            parts[part] = Part(tuple(found), saw_patients=not untouched, fresh=fresh)
+        return parts
+
+    def train(self, mode: bool = True) -> Adapted:
+        """Set the mode; public modules stay in eval mode, so that no statistics of theirs move."""
+        super().train(mode)
+        for name in self.adapter.public:
+            self.module.get_submodule(name).eval()
+        return self
 
     def stages(self, modality: str) -> tuple[str, ...]:
-        """The stages that were named, then the heads that read them."""
+        """The stages that were named and may move, then the heads that read them."""
         stages = self.adapter.stages.get(modality, ())
         if not stages:
             return ()
+        public = tuple(f"{name}." for name in self.adapter.public)
+        stages = tuple(name for name in stages if not f"{name}.".startswith(public))
 
         # A head of several modalities ends each of them
         heads = self.adapter.heads

@@ -32,6 +32,7 @@ class Adapter:
     heads: Mapping[str, str] = field(default_factory=dict)
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     words: str = ""
+    public: tuple[str, ...] = ()
     save: Callable[[Any, Path], Any] | None = None
     load: Callable[[Any, Path], Any] | None = None
 
@@ -76,6 +77,7 @@ def _faults_of_names(module: nn.Module, adapter: Adapter) -> list[Fault]:
         named += [("stages", name, nn.Module) for name in stages]
     if adapter.words:
         named.append(("words", adapter.words, nn.Embedding))
+    named += [("public", name, nn.Module) for name in adapter.public]
 
     faults: list[Fault] = []
     for where, name, kind in named:
@@ -87,6 +89,23 @@ def _faults_of_names(module: nn.Module, adapter: Adapter) -> list[Fault]:
             what = f"{name!r} must be {kind.__name__}"
             faults.append(Fault(what, where=f"adapt: {where}", why=why))
 
+    faults += _faults_of_public(modules, adapter)
     if adapter.words and TEXT not in adapter.modalities:
         faults.append(Fault("the model reads no text", where="adapt: words"))
+    return faults
+
+
+def _faults_of_public(modules: Mapping[str, nn.Module], adapter: Adapter) -> list[Fault]:
+    """Weights that are said never to have seen a patient, and may be trained on them."""
+    faults: list[Fault] = []
+    for name in adapter.public:
+        moving = [
+            weight
+            for weight in modules.get(name, nn.Identity()).parameters()
+            if weight.requires_grad
+        ]
+        if moving:
+            why = f"{len(moving)} of its tensors may be trained, and then have seen patients"
+            do = "Freeze it in the factory: module.requires_grad_(False)."
+            faults.append(Fault(f"{name!r} is not frozen", "adapt: public", why=why, do=do))
     return faults

@@ -19,6 +19,7 @@ from forgetmi.core.modalities import JOINT, TEXT
 from forgetmi.core.net import HEAD, JOIN, REST, TOWER, Part
 from forgetmi.core.seeding import scope
 from forgetmi.core.suggest import did_you_mean
+from forgetmi.model.batch_norm_rows import of_those_there
 from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.executing import micro_batches
 from forgetmi.model.execution import Execution
@@ -244,9 +245,8 @@ class Composed(NetModule):
         # Activations computed again in the backward pass, which saves memory
         tower = partial(self.tower(modality), start=start)
         if self.execution.recompute and torch.is_grad_enabled():
-            inner = cast(Tensor, checkpoint(tower, x, use_reentrant=False))
-        else:
-            inner = tower(x)
+            tower = partial(checkpoint, tower, use_reentrant=False)
+        inner = cast(Tensor, of_those_there(tower, x, batch, modality, module=self.tower(modality)))
 
         return zero_where_absent(self.projections[modality](inner), batch, modality)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from forgetmi.core.missing import without_absent, zero_where_absent
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.net import HEAD, JOIN, TOWER, Part
 from forgetmi.core.seeding import scope
+from forgetmi.model.batch_norm_rows import of_those_there
 from forgetmi.model.executing import micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
@@ -203,7 +205,7 @@ class ImageText(NetModule):
             inputs = None
             if text_inputs is not None:
                 inputs = scatter_rows(text_inputs)
-            outputs = self._join(image, text, gate, own, inputs)
+            outputs = self._join(image, text, gate, own, inputs, whole=batch)
 
         # One message carries all outputs to all processes.
         parts = outputs.named()
@@ -217,8 +219,9 @@ class ImageText(NetModule):
         gate: Callable[..., Any],
         batch: Batch,
         text_inputs: Tensor | None,
+        whole: Batch | None = None,
     ) -> Outputs:
-        """Both encoders' embeddings and logits, joined by the gate."""
+        """Both encoders' embeddings and logits, joined by the gate; `whole` is what other processes have parts of."""
         prefixes = self.execution.prefixes
         recompute = self.execution.recompute
 
@@ -226,7 +229,10 @@ class ImageText(NetModule):
         pixels, start = batch.image, 0
         if "image" in prefixes:
             pixels, start = prefixes["image"].of(batch)
-        image, image_logits = image_encoder(pixels, start=start, recompute=recompute)
+        run = partial(image_encoder, start=start, recompute=recompute)
+        image, image_logits = of_those_there(
+            run, pixels, batch, IMAGE, module=self.img_model, whole=whole
+        )
 
         tokens, start = batch.tokens, 0
         if "text" in prefixes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,3 +73,18 @@ class OwnSpec:
 def is_own(values: Mapping[str, Any]) -> bool:
     """Whether a stored specification is of a user's own model."""
     return values.get("kind") == KIND
+
+
+def missing_notices(lacking: Iterable[str]) -> tuple[str, ...]:
+    """What a model of one's own does with rows that lack something; nothing where none does.
+
+    Args:
+        lacking: Modalities that some rows lack.
+    """
+    names = sorted(lacking)
+    if not names:
+        return ()
+    return (
+        f"rows without {' or '.join(names)} are given to the model as a black film, an empty report or no values; what "
+        "it says of them is not used, but a batch norm in it learns from them",
+    )

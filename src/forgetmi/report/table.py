@@ -13,15 +13,8 @@ from markupsafe import Markup, escape
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.scores import Evaluation, Failed, Score
 from forgetmi.evaluation.gaps import FLOOR
+from forgetmi.report.table_columns import columns_of
 
-# Heading, score name, set
-COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("MIA", "sample_mia", "forget"),
-    ("AUC forget", "auc", "forget"),
-    ("F1 forget", "f1", "forget"),
-    ("AUC test", "auc", "test"),
-    ("F1 test", "f1", "test"),
-)
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -112,7 +105,7 @@ def paper_table(
     for model, cells in zip(methods, measured, strict=True):
         rows.append(TableRow(names.get(model, model), cells))
 
-    headings = tuple(heading for heading, _, _ in COLUMNS)
+    headings = tuple(heading for heading, _, _ in columns_of(evaluation))
     return PaperTable(headings, tuple(rows), _note(rows, len(retrains)))
 
 
@@ -215,7 +208,7 @@ def to_html(table: PaperTable) -> Markup:
 
 def _cells(evaluation: Evaluation, model: str, head: str) -> tuple[TableCell, ...]:
     """A model's cell in every column."""
-    return tuple(_cell(evaluation, model, name, head, on) for _, name, on in COLUMNS)
+    return tuple(_cell(evaluation, model, name, head, on) for _, name, on in columns_of(evaluation))
 
 
 def _cell(evaluation: Evaluation, model: str, name: str, head: str, on: str) -> TableCell:

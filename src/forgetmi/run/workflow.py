@@ -38,7 +38,7 @@ from forgetmi.model.frozen_steps import training_prefixes
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
 from forgetmi.model.net_module import NetModule, net_modules
-from forgetmi.model.own_spec import OwnSpec
+from forgetmi.model.own_spec import OwnSpec, missing_notices
 from forgetmi.model.pretrained import pretrained_directory
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.spec import ModelSpec
@@ -124,7 +124,7 @@ def prepare(
             longest=max_length,
             columns=cohort.table_columns,
         )
-        notices = _notices(spec, tokenizer)
+        notices = _notices(spec, tokenizer, cohort)
 
     # The unit of labels that are values is the training patients', as the vocabulary is.
     scale = Scale.fitted(cohort.label[rows]) if cohort.task == "value" else AS_IT_IS
@@ -414,8 +414,8 @@ def _tokenizer(architecture: Architecture, max_length: int) -> Tokenizer | None:
     return Tokenizer.from_pretrained_directory(folder, max_length=max_length)
 
 
-def _notices(spec: ModelSpec | OwnSpec, tokenizer: Tokenizer) -> tuple[str, ...]:
+def _notices(spec: ModelSpec | OwnSpec, tokenizer: Tokenizer, cohort: Cohort) -> tuple[str, ...]:
     """What is said of a user's own model; of a pretrained encoder, which is checked before the long work begins."""
     if isinstance(spec, OwnSpec):
-        return (spec.notice,)
+        return (spec.notice, *missing_notices(cohort.present))
     return check_encoder(spec.text, tokenizer) if spec.text.pretrained else ()

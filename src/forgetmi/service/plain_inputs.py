@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from forgetmi.core.arrays import Flags
 from forgetmi.core.batch import Batch
 from forgetmi.core.errors import CohortError, Fault, SpecError
 from forgetmi.core.inputs import Inputs, Tokens
@@ -22,8 +23,8 @@ from forgetmi.data.library_tokenizer import LibraryTokenizer
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
 
-# A path, or an array of grey values (h, w)
-Film: TypeAlias = "str | Path | npt.NDArray[Any]"
+# A path, or an array of grey values (h, w); None = there is no film
+Film: TypeAlias = "str | Path | npt.NDArray[Any] | None"
 
 # Of a report: word pieces, or as a published encoder's library makes them
 AnyTokenizer: TypeAlias = "Tokenizer | LibraryTokenizer"
@@ -38,13 +39,13 @@ class PlainInputs:
     """Films, reports and tables of n samples; a model reads those of its modalities.
 
     Args:
-        images: Paths or arrays; None = the model reads none.
-        reports: Texts; None = the model reads none.
-        table: Values by column, None or NaN = missing; None = the model reads none.
+        images: Paths or arrays, None for a sample without a film; None = the model reads none.
+        reports: Texts, None or blank for a sample without one; None = the model reads none.
+        table: Values by column, None or NaN = missing; None = the model reads none. A sample without any has no table.
     """
 
     images: Sequence[Film] | None = None
-    reports: Sequence[str] | None = None
+    reports: Sequence[str | None] | None = None
     table: Mapping[str, Sequence[float | None]] | None = None
 
     def __len__(self) -> int:
@@ -95,10 +96,34 @@ class PlainInputs:
         if not faults and lengths == {0}:
             faults.append(Fault("there is nothing to predict"))
         for number, report in enumerate(self.reports or ()):
-            if not isinstance(report, str):
+            if report is not None and not isinstance(report, str):
                 faults.append(Fault("it is no text", where=f"report {number}"))
         if faults:
             raise SpecError(faults)
+
+        # A sample that has nothing cannot be predicted
+        there = self.present(modalities, range(len(self)))
+        for row in np.flatnonzero(~np.any(list(there.values()), axis=0)):
+            why = f"the model reads {', '.join(modalities)}"
+            faults.append(Fault("there is nothing of it", where=f"sample {row}", why=why))
+        if faults:
+            raise SpecError(faults)
+
+    def present(self, modalities: Sequence[str], rows: Sequence[int]) -> dict[str, Flags]:
+        """Which of some samples have each modality, Bool[n]."""
+        found: dict[str, Flags] = {}
+        for modality in modalities:
+            found[modality] = np.array([self._has(modality, row) for row in rows], dtype=bool)
+        return found
+
+    def _has(self, modality: str, row: int) -> bool:
+        """Whether a sample has a film, words, or a value in some column."""
+        if modality == IMAGE:
+            return self.images is not None and self.images[row] is not None
+        if modality == TEXT:
+            return self.reports is not None and bool((self.reports[row] or "").strip())
+        values = [column[row] for column in (self.table or {}).values()]
+        return any(value is not None and value == value for value in values)
 
 
 def batches(
@@ -130,7 +155,13 @@ def batches(
             found[TEXT] = _texts(inputs, rows, tokenizer)
         if TABLE in modalities:
             found[TABLE] = _table(inputs, rows, columns)
-        yield unlabelled(found, len(rows))
+
+        # As in training, only modalities that some sample lacks are named
+        there = inputs.present(modalities, rows)
+        lacking = {
+            name: torch.from_numpy(who) for name, who in there.items() if not bool(who.all())
+        }
+        yield replace(unlabelled(found, len(rows)), present=lacking)
 
 
 def unlabelled(inputs: dict[str, Inputs], samples: Any) -> Batch:
@@ -143,9 +174,11 @@ def _films(inputs: PlainInputs, rows: range, preprocessing: ImagePreprocessing) 
     """Float[b, 1, size, size]."""
     assert inputs.images is not None
     films, faults = [], []
+    black = np.zeros((1, preprocessing.size, preprocessing.size), np.float32)
     for row in rows:
+        film = inputs.images[row]
         try:
-            films.append(model_input(inputs.images[row], preprocessing))
+            films.append(black if film is None else model_input(film, preprocessing))
         except ImageFault as error:
             fault = error.fault
             faults.append(Fault(fault.what, where=f"image {row}", why=fault.why, do=fault.do))
@@ -183,7 +216,7 @@ def _table(inputs: PlainInputs, rows: range, columns: Sequence[str]) -> Tensor:
 def _texts(inputs: PlainInputs, rows: range, tokenizer: AnyTokenizer) -> Tokens:
     """Tokens padded to the longest text."""
     assert inputs.reports is not None
-    encoded = tokenizer.encode([inputs.reports[row] for row in rows])
+    encoded = tokenizer.encode([inputs.reports[row] or "" for row in rows])
     longest = max(map(len, encoded))
     ids = np.full((len(encoded), longest), tokenizer.pad, np.int64)
     mask = np.zeros((len(encoded), longest), np.int64)

@@ -74,8 +74,8 @@ class Predictions:
     Args:
         classes: Names of the k columns.
         heads: Float64[n, k] by head: probabilities (of classes they sum to 1; of findings each is one); of a value its
-            mean, in the cohort's units.
-        joint: Float64[n, k], the mean over the heads.
+            mean, in the cohort's units. NaN where a sample lacks what the head reads.
+        joint: Float64[n, k], the mean over the heads that say something of a sample.
     """
 
     classes: tuple[str, ...]
@@ -155,7 +155,7 @@ class TrainedModel:
         self,
         *,
         images: Sequence[Film] | None = None,
-        reports: Sequence[str] | None = None,
+        reports: Sequence[str | None] | None = None,
         table: Mapping[str, Sequence[float | None]] | None = None,
     ) -> Predictions:
         """Predict n samples, prepared as the model's training prepared its own.
@@ -165,8 +165,8 @@ class TrainedModel:
 
         Args:
             images: n films: paths (PNG, JPEG, DICOM, NPY), or arrays (h, w) of grey values with white high: 8 bits,
-                other integers, or floats in [0, 1].
-            reports: n texts, of the same sections that the model was trained on.
+                other integers, or floats in [0, 1]; None = this sample has none.
+            reports: n texts, of the same sections that the model was trained on; None or blank = this sample has none.
             table: n values by column; None or NaN = missing.
 
         Returns:
@@ -198,10 +198,15 @@ class TrainedModel:
                 outputs = model(batch.to(model.device))
                 for head, logits in outputs.logits.items():
                     values = self.scale.units(self.task.prediction(logits.double()))
+
+                    # A head says nothing of a sample without its modality
+                    absent = ~batch.there(head)
+                    if bool(absent.any()):
+                        values[absent.to(values.device)] = torch.nan
                     found.setdefault(head, []).append(values.cpu().numpy())
 
         heads = {head: np.concatenate(parts) for head, parts in found.items()}
-        joint = np.mean(np.stack(list(heads.values())), axis=0)
+        joint = _mean_of_those_there(list(heads.values()))
         return Predictions(self.loaded.classes, heads, joint)
 
     def _counts(self) -> tuple[int | None, int | None, str]:
@@ -218,6 +223,16 @@ class TrainedModel:
         if type(trained) is not int or type(forgotten) is not int or not isinstance(root, str):
             raise CheckpointError(Fault("the counts of patients are of another form", where=COUNTS))
         return trained, forgotten, root
+
+
+def _mean_of_those_there(heads: Sequence[Floats]) -> Floats:
+    """Mean over the heads, sample by sample of those that are not NaN; NaN where all are."""
+    stacked = np.stack(heads)
+    there = ~np.isnan(stacked)
+    if there.all():
+        return np.mean(stacked, axis=0)
+    count = there.sum(axis=0)
+    return np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def load(path: str | Path, *, factory: str = "") -> TrainedModel:

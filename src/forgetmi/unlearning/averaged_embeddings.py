@@ -44,10 +44,17 @@ class AveragedOutputs:
     Args:
         label: Int64[n], -1 = unknown (all of them for a method that does not declare labels).
         means: Means over the draws, by modality.
+        present: Bool[n] by modality, whether each sample has it; only modalities that some lack.
     """
 
     label: Tensor
     means: dict[str, Mean]
+    present: dict[str, Tensor]
+
+    def there(self, modality: str) -> Tensor:
+        """Bool[n], which samples have a modality."""
+        everyone = torch.ones(len(self.label), dtype=torch.bool)
+        return self.present.get(modality, everyone)
 
     @property
     def rescaled(self) -> dict[str, Tensor]:
@@ -104,7 +111,8 @@ def average_over_augmentations(
         labels.append(versions[0].label)
 
     together = {name: _concatenated(parts) for name, parts in means.items()}
-    return AveragedOutputs(torch.cat(labels), together)
+    present = {name: there.cpu() for name, there in loader.present(rows).items()}
+    return AveragedOutputs(torch.cat(labels), together, present)
 
 
 def _concatenated(parts: Sequence[Mean]) -> Mean:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from forgetmi.core.batch import Batch, Outputs
+from forgetmi.core.heads import mean_of_those_there
 from forgetmi.core.modalities import TEXT
 from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, branches, free_but_joining
@@ -42,9 +44,9 @@ def distil(
 
     For each modality, the loss is the mean distance to the goal on the forgotten and to the original on the retained (0
     to rounding, see `losses.keep`), both divided by the mean distance the forgotten have to go, so that neither
-    modality dominates. Heads and what joins the embeddings do not move.
-    Batch-norm statistics and dropout are those of evaluation; retained samples come in one seeded shuffle, each epoch
-    going on where the last stopped. The learning rate falls to 0 along a straight line over the last epochs: a
+    modality dominates; means are over the samples that have the modality. Heads and what joins the embeddings do not
+    move. Batch-norm statistics and dropout are those of evaluation; retained samples come in one seeded shuffle, each
+    epoch going on where the last stopped. The learning rate falls to 0 along a straight line over the last epochs: a
     distance, unlike its square, pulls with the same force from near and far, so at a constant rate samples keep jumping
     about their goals.
 
@@ -80,8 +82,9 @@ def distil(
     # The distance to go is each modality's unit.
     scale: dict[str, float] = {}
     goals = unimodal(goal.outputs)
+    present = forget.present(forget.rows)
     for name, values in unimodal(clean.outputs).items():
-        scale[name] = _distance_to_go(values, goals[name])
+        scale[name] = _distance_to_go(values, goals[name], present.get(name))
     context.facts[f"mean distance to go ({', '.join(scale)})"] = tuple(scale.values())
 
     task = context.task
@@ -89,14 +92,13 @@ def distil(
     def objective(batch: Batch) -> dict[str, Tensor]:
         # The first half of a batch is forgotten, the second retained.
         half = len(batch) // 2
+        forgotten, retained = batch.select(slice(half)), batch.select(slice(half, None))
         forget_outputs, retain_outputs = split(student(batch), half)
-        forget_target = goal.of(batch.row[:half])
-        retain_target = retain_goal.of(batch.row[half:])
+        forget_target, retain_target = goal.of(forgotten.row), retain_goal.of(retained.row)
+        terms = partial(_terms, scale=scale, kl=kl, task=task)
         return {
-            **_terms(
-                "forget", towards, forget_outputs, forget_target, scale=scale, kl=kl, task=task
-            ),
-            **_terms("retain", keep, retain_outputs, retain_target, scale=scale, kl=kl, task=task),
+            **terms("forget", towards, forget_outputs, forget_target, forgotten.present),
+            **terms("retain", keep, retain_outputs, retain_target, retained.present),
         }
 
     for epoch in context.epochs(epochs, student=student, optimiser=optimiser):
@@ -144,6 +146,7 @@ def _terms(
     loss: Callable[[Tensor, Tensor], Tensor],
     outputs: Outputs,
     target: Outputs,
+    present: Mapping[str, Tensor],
     *,
     scale: Mapping[str, float],
     kl: float,
@@ -154,13 +157,18 @@ def _terms(
     targets = unimodal(target)
     terms: dict[str, Tensor] = {}
     for modality, values in unimodal(outputs).items():
-        terms[f"{modality} {name}"] = loss(values, targets[modality]) / scale[modality]
+        pair = (values, targets[modality])
+        mean = mean_of_those_there(loss, pair, present.get(modality))
+        terms[f"{modality} {name}"] = mean / scale[modality]
     if kl:
         # The heads' predictions, where they have a weight.
-        terms[f"KL {name}"] = kl * head_distillation(outputs, target, task=task)
+        terms[f"KL {name}"] = kl * head_distillation(outputs, target, task=task, present=present)
     return terms
 
 
-def _distance_to_go(clean: Tensor, goal: Tensor) -> float:
+def _distance_to_go(clean: Tensor, goal: Tensor, there: Tensor | None) -> float:
     """Mean distance between the forgotten samples' embeddings and their goals; 1 where nothing is to be moved."""
-    return float(distance(clean, goal).mean()) or 1.0
+    distances = distance(clean, goal)
+    if there is not None:
+        distances = distances[there.to(distances.device)]
+    return float(distances.mean()) or 1.0 if len(distances) else 1.0

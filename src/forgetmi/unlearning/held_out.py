@@ -63,8 +63,11 @@ class HeldOut:
         self._outputs = tabulate(teacher, map(noted, validation.batches(validation.rows))).outputs
         self._group = torch.cat(groups).numpy()
 
+        # Who lacks a modality is no reference for its head.
+        self._present = validation.present(validation.rows)
+
     def of(self, batch: Batch, *, each: int, epoch: int, batch_number: int) -> Outputs:
-        """The frozen model's outputs for the held-out samples that belong to a batch.
+        """The frozen model's outputs for the held-out samples that belong to a batch, each head's of those it is for.
 
         Args:
             batch: Forgotten samples.
@@ -82,7 +85,11 @@ class HeldOut:
             case _:
                 places = self._nearest(batch, each)
         chosen = torch.as_tensor(places)
-        return self._outputs.each(lambda values: values[chosen.to(values.device)])
+        there: dict[str, Tensor] = {}
+        for name, values in self._present.items():
+            there[name] = values[chosen.to(values.device)]
+        outputs = self._outputs.each(lambda values: values[chosen.to(values.device)])
+        return outputs.of_those_there(there)
 
     def _uniform(self, count: int, generator: np.random.Generator) -> Ints:
         there = len(self._group)

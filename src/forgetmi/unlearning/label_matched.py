@@ -9,7 +9,7 @@ from torch import Tensor
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault, MethodError
-from forgetmi.core.heads import mean_of, own_heads
+from forgetmi.core.heads import mean_of_heads_there, own_heads
 from forgetmi.core.labels import known
 from forgetmi.core.modalities import IMAGE
 from forgetmi.core.task import Task
@@ -34,7 +34,8 @@ def per_sample(
 ) -> tuple[Tensor, Tensor]:
     """Error or loss on each sample of a set whose label is known, of the image head or averaged over all.
 
-    The image head is the one whose predictions are reported; without one it is the mean over all heads.
+    The image head is the one whose predictions are reported; without one it is the mean over all heads. A head says
+    nothing of a sample that lacks its modality: averaged are the others, and a sample without any is left out.
 
     Args:
         model: In any mode; it is run in eval mode and gets its own mode back.
@@ -56,14 +57,14 @@ def per_sample(
     with evaluating(model):
         for batch in loader.batches(loader.rows if rows is None else rows):
             outputs = model(batch)
-            everyone = list(outputs.logits.values())
-            measured = everyone if heads == "all" else own_heads(outputs, IMAGE)
+            measured = list(outputs.logits) if heads == "all" else own_heads(outputs, IMAGE)
 
-            # Only samples of known label count.
-            there = known(batch.label)
+            # Only samples of known label count, which have what a head reads.
+            of_heads = [values_of(outputs.head(head), batch.label) for head in measured]
+            mean, any_head = mean_of_heads_there(of_heads, [batch.there(head) for head in measured])
+            there = known(batch.label) & any_head
             groups.append(task.groups(batch.label)[there])
-            of_heads = [values_of(logits, batch.label) for logits in measured]
-            values.append(mean_of(of_heads)[there])
+            values.append(mean[there])
 
     if not any(map(len, groups)):
         raise MethodError(Fault("a set to be measured has no sample with a label"))

@@ -115,6 +115,16 @@ class GuardedLoader:
 
         return rows
 
+    def present(self, rows: Ints) -> dict[str, torch.Tensor]:
+        """Which of the given rows of this set have each modality, Bool[n]; only modalities that some row lacks.
+
+        Raises:
+            MethodError: A row is not of this set.
+        """
+        own = self.own(rows)
+        who = self._loader.records.present
+        return {name: torch.from_numpy(there[own]).to(self._device) for name, there in who.items()}
+
     def _guard(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Count the samples of each batch, and hide their labels unless declared."""
         for batch in batches:

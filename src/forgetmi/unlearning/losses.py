@@ -128,14 +128,20 @@ def classification(
 
 
 def head_distillation(
-    student: Outputs, teacher: Outputs, *, task: Task, temperature: float = 1.0
+    student: Outputs,
+    teacher: Outputs,
+    *,
+    task: Task,
+    temperature: float = 1.0,
+    present: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """The task's distance of each head's logits from a teacher's, added.
+    """The task's distance of each head's logits from a teacher's, added; a mean over the samples that a head is for.
 
     Args:
         student, teacher: Of the same n samples; the teacher's carry no gradient.
         task: Of the labels.
         temperature: T, > 0.
+        present: As in `classification`.
 
     Returns:
         Scalar, >= 0.
@@ -144,30 +150,42 @@ def head_distillation(
     def of_head(logits: Tensor, target: Tensor) -> Tensor:
         return task.distance(logits, target, temperature=temperature)
 
-    return added(each_head(of_head, student, teacher))
+    return added(each_head(of_head, student, teacher, present=present))
 
 
-def reference_distillation(student: Outputs, references: Outputs, *, task: Task) -> Tensor:
+def reference_distillation(
+    student: Outputs,
+    references: Outputs,
+    *,
+    task: Task,
+    present: Mapping[str, Tensor] | None = None,
+) -> Tensor:
     """The task's distance of each sample's logits from each reference's, averaged over all pairs, heads added.
 
     Of classes it is the divergence from the references' mean prediction but for a constant, and has its gradient.
 
     Args:
         student: Of n samples.
-        references: Of m other samples, without gradient.
+        references: Of m other samples, without gradient; each head's of those that have its modality.
         task: Of the labels.
+        present: Of the student's samples, as in `classification`.
 
     Returns:
         Scalar, >= 0.
     """
 
     def of_head(logits: Tensor, target: Tensor) -> Tensor:
+        # Where no sample or no reference has the modality, there is nothing to be like
+        if not len(target) or not len(logits):
+            return logits.sum() * 0.0
+
         # Every sample beside every reference
         ours = logits.repeat_interleave(len(target), dim=0)
         theirs = target.detach().repeat(len(logits), 1)
         return task.distance(ours, theirs)
 
-    return added(each_head(of_head, student, references))
+    ours = student.of_those_there(present or {})
+    return added(each_head(of_head, ours, references))
 
 
 def normalised_distance(student: Tensor, target: Tensor) -> Tensor:

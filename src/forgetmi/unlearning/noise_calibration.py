@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetmi.core.batch import Batch, Model
-from forgetmi.core.heads import mean_of, own_heads
+from forgetmi.core.heads import mean_of_heads_there, own_heads
 from forgetmi.core.labels import known
 from forgetmi.core.modalities import IMAGE, TEXT
 from forgetmi.core.task import Task
@@ -74,10 +75,13 @@ def calibrate_noise(
     for std, level in zip(IMAGE_STD_GRID, TEXT_LEVEL_GRID, strict=True):
         noise = Perturbation(image_std=std, text_level=level, seed=seed)
         noisy_batches = forget.batches(forget.rows, perturbation=noise)
-        losses = torch.cat([_losses(teacher, batch, task) for batch in noisy_batches])
-        mean = losses[there].mean(dim=0)
-        image_losses.append(float(mean[0]))
-        text_losses.append(float(mean[1]))
+        losses, have = _all_losses(teacher, noisy_batches, task)
+        usable = there[:, None] & have
+        fewest = int(usable.sum(dim=0).min())
+        if fewest < FEWEST:
+            return *FALLBACK_NOISE, {"noise": "fallback", "forgotten images with a label": fewest}
+        image_losses.append(_mean(losses[:, 0], usable[:, 0]))
+        text_losses.append(_mean(losses[:, 1], usable[:, 1]))
 
     # The level whose loss is closest, for each head.
     image = _closest(image_losses, target[0])
@@ -97,17 +101,31 @@ def _closest(losses: list[float], target: float) -> int:
     return int(np.argmin([abs(loss - target) for loss in losses]))
 
 
+def _mean(values: Tensor, there: Tensor) -> float:
+    return float(values[there].mean(dim=0))
+
+
+def _all_losses(teacher: Model, batches: Iterable[Batch], task: Task) -> tuple[Tensor, Tensor]:
+    """Loss of both heads on all samples, Float[n, 2], and whether a sample has what the head reads, Bool[n, 2]."""
+    pairs = [_losses(teacher, batch, task) for batch in batches]
+    return torch.cat([loss for loss, _ in pairs]), torch.cat([there for _, there in pairs])
+
+
 @torch.no_grad()
-def _losses(teacher: Model, batch: Batch, task: Task) -> Tensor:
-    """Loss of both heads, Float[b, 2]; 0 where the label is unknown."""
+def _losses(teacher: Model, batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
+    """Loss of both heads, Float[b, 2], 0 where the label is unknown; whether the head is for the sample, Bool[b, 2]."""
     out = teacher(batch)
 
     # Each head for itself.
     losses: list[Tensor] = []
+    have: list[Tensor] = []
     for modality in (IMAGE, TEXT):
-        of_heads = [task.loss(logits, batch.label) for logits in own_heads(out, modality)]
-        losses.append(mean_of(of_heads))
-    return torch.stack(losses, dim=1)
+        heads = own_heads(out, modality)
+        of_heads = [task.loss(out.head(head), batch.label) for head in heads]
+        mean, there = mean_of_heads_there(of_heads, [batch.there(head) for head in heads])
+        losses.append(mean)
+        have.append(there)
+    return torch.stack(losses, dim=1), torch.stack(have, dim=1)
 
 
 def _reference(
@@ -123,13 +141,15 @@ def _reference(
 
     # Losses of all validation samples.
     label = torch.cat([batch.label for batch in batches])
-    losses = torch.cat([_losses(teacher, batch, task) for batch in batches])
-    there = known(label)
-    groups = task.groups(label)[there]
-    if not bool(torch.isin(groups, forgotten).any()):
-        return None
+    losses, have = _all_losses(teacher, batches, task)
+    groups = task.groups(label)
 
-    # Re-weighted to the forgotten samples' labels.
-    image = matched_mean(groups, losses[there, 0], forgotten)
-    text = matched_mean(groups, losses[there, 1], forgotten)
+    # Each head's, re-weighted to the forgotten samples' labels.
+    means: list[float] = []
+    for column in range(losses.shape[1]):
+        there = known(label) & have[:, column]
+        if not bool(torch.isin(groups[there], forgotten).any()):
+            return None
+        means.append(matched_mean(groups[there], losses[there, column], forgotten))
+    image, text = means
     return image, text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from forgetmi.core.registry import tasks
 from forgetmi.core.task import Task, of_name
 from forgetmi.model.tasks.classes import BINARY, CLASSES, GRADES
 from forgetmi.model.tasks.findings import FINDINGS
@@ -25,7 +26,7 @@ def training_task(task: str) -> Task:
         >>> training_task("findings").outputs(14)
         14
     """
-    return of_name(task, _BY_NAME)
+    return of_name(task, _BY_NAME, tasks)
 
 
 def outputs_of(task: str, names: Sequence[str]) -> int:
