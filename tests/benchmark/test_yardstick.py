@@ -32,7 +32,9 @@ def signals(quality: float) -> Signals:
     logits = np.stack([-towards, towards], axis=1).astype(np.float32)
     made: Any = SimpleNamespace(row=row, label=label, logits={"image": logits, "text": logits})
     made.select = lambda rows: SimpleNamespace(
-        label=label[rows], logits={name: values[rows] for name, values in made.logits.items()}
+        label=label[rows],
+        logits={name: values[rows] for name, values in made.logits.items()},
+        there=lambda head: np.ones(len(rows), dtype=bool),
     )
     return made
 

@@ -16,6 +16,7 @@ from forgetmi.methods import newton_heads
 from forgetmi.methods.newton_heads import NewtonHeads
 from forgetmi.model.head_objectives import logistic
 from forgetmi.model.image_text import ImageText
+from forgetmi.unlearning.head_features import HeadFeatures
 from forgetmi.unlearning.ridge_head import certified_epsilon, minimise, newton
 
 HEADS = {
@@ -139,21 +140,20 @@ def test_certified_heads_on_encoders_that_remember_still_know_the_forgotten(
     """Made by hand: who was trained on is told from who was not by the label in the embedding."""
 
     def embedded(label: Tensor, size: float) -> Tensor:
-        remembered = size * torch.nn.functional.one_hot(label, 16).double()
-        return torch.cat([remembered, torch.ones_like(remembered[:, :1])], dim=1)
+        return size * torch.nn.functional.one_hot(label, 16).double()
 
-    def remember(ask: Any, heads: Any, batches: Any) -> dict[str, Tensor]:
+    def remember(ask: Any, batches: Any, heads: Any) -> dict[str, HeadFeatures]:
         label = torch.cat([batch.label for batch in batches])
-        return {"image": embedded(label, 5.0), "text": embedded(label, 5.0), "label": label}
+        return dict.fromkeys(heads, HeadFeatures(embedded(label, 5.0), label))
 
-    monkeypatch.setattr(newton_heads, "_features", remember)
+    monkeypatch.setattr(newton_heads, "head_features", remember)
     done = unlearn(NewtonHeads())
     assert all(done.trace.facts[head]["epsilon"] < 10 for head in ("image", "text"))
 
     @torch.no_grad()
     def loss(rows: Any, size: float) -> float:
         label = small.prepared.records.batch(rows).label
-        seen = embedded(label, size)[:, :-1].float()
+        seen = embedded(label, size).float()
         return float(torch.nn.functional.cross_entropy(done.model.img_model.fc1(seen), label))
 
     assert loss(small.partition.forget, 5.0) < 0.5 * loss(small.partition.holdout, 0.0)

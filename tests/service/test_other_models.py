@@ -103,11 +103,13 @@ def test_columns_come_by_name_and_missing_values_stay_missing(small: Any) -> Non
         )
         return list(found)
 
-    inputs = PlainInputs(table={"pulse": [80, None], "age": [61.5, float("nan")]})
-    inputs.check(("table",), ("age", "pulse"))
+    inputs = PlainInputs(table={"pulse": [80, None, None], "age": [61.5, float("nan"), 40]})
+    with pytest.raises(SpecError, match="sample 1: there is nothing of it"):
+        inputs.check(("table",), ("age", "pulse"))
     made = made_of(inputs)
     table = made[0].inputs["table"]
-    wanted = torch.tensor([[61.5, 80.0], [torch.nan, torch.nan]])
+    assert made[0].there("table").tolist() == [True, False, True]
+    wanted = torch.tensor([[61.5, 80.0], [torch.nan, torch.nan], [40.0, torch.nan]])
     torch.testing.assert_close(table, wanted, equal_nan=True)
 
     for wrong, match in (

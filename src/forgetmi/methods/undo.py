@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -119,16 +120,22 @@ class Undo:
             return context.train(student, retain, recipe=recipe, seed=context.fresh_seed)
 
         def objective(batch: Batch, outputs: Outputs, loss: BaseLoss) -> Tensor:
-            return self._objective(batch, outputs, goal.of(batch.row), loss, context)
+            return self._objective(outputs, goal.of(batch.row), loss, context, batch.present)
 
         return context.train(
             student, retain, recipe=recipe, seed=context.fresh_seed, objective=objective
         )
 
     def _objective(
-        self, batch: Batch, outputs: Outputs, goal: Outputs, loss: BaseLoss, context: Context
+        self,
+        outputs: Outputs,
+        goal: Outputs,
+        loss: BaseLoss,
+        context: Context,
+        present: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The sum of the terms that have a weight."""
+        present = present or {}
         terms: dict[str, Tensor] = {}
         if self.labels:
             terms["labels"] = loss.total
@@ -139,7 +146,7 @@ class Undo:
                 goal,
                 temperature=self.temperature,
                 task=context.task,
-                present=batch.present,
+                present=present,
             )
             terms["KL"] = self.kl * divergence
 
@@ -148,7 +155,7 @@ class Undo:
             goals = unimodal(goal)
             distances = {
                 name: mean_of_those_there(
-                    normalised_distance, (values, goals[name]), batch.present.get(name)
+                    normalised_distance, (values, goals[name]), present.get(name)
                 )
                 for name, values in unimodal(outputs).items()
             }
