@@ -57,11 +57,14 @@ PREPROCESSOR = {
 _NOTHING = TrainingData()
 
 
-def stored(folder: Path, kind: str, sizes: dict[str, Any]) -> Any:
-    """A random model of the library, stored as a published one."""
+def stored(folder: Path, kind: str, sizes: dict[str, Any], *, trained: bool = True) -> Any:
+    """A random model of the library, stored as a published one, with norms that a training would have moved."""
     library_logging.disable_progress_bar()
     with scope(0, kind):
         model = AutoModel.from_config(AutoConfig.for_model(kind, **sizes)).eval()
+        for weight in model.parameters():
+            if trained and weight.ndim == 1:
+                weight.data += 0.01 * torch.randn_like(weight)
     model.save_pretrained(folder)
     return model
 
@@ -239,6 +242,11 @@ def test_random_weights_under_a_pretrained_name_are_refused(tmp_path: Path) -> N
         spec.pretrained()
     (tmp_path / "pytorch_model.bin").unlink()
     with pytest.raises(SpecError, match="holds neither"):
+        spec.pretrained()
+
+    # All of them there, and never trained
+    stored(tmp_path, "bert", TEXT["bert"], trained=False)
+    with pytest.raises(SpecError, match=r"never trained.*random=true"):
         spec.pretrained()
 
     # Random weights are there for the asking

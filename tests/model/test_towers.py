@@ -188,6 +188,11 @@ def test_a_timm_tower_takes_its_rules_from_timm_and_its_weights_from_a_file(
     timm: ModuleType, tmp_path: Path
 ) -> None:
     published = _TimmModel(10).eval()
+    path = tmp_path / "random.safetensors"
+    save_file(dict(published.state_dict()), str(path))
+    with pytest.raises(SpecError, match="never trained"):
+        TimmSpec(name="tiny", source=str(path)).resolve(_NOTHING).pretrained()
+    published.blocks[1].running_mean.fill_(0.1)
     save_file(dict(published.state_dict()), str(tmp_path / "tiny.safetensors"))
     spec = TimmSpec(name="tiny", source=str(tmp_path / "tiny.safetensors")).resolve(_NOTHING)
     assert (spec.size, spec.std) == (32, (0.2, 0.2, 0.2))
@@ -228,6 +233,7 @@ def test_a_torchxrayvision_tower_reads_its_own_range(
     monkeypatch.setitem(sys.modules, "torchxrayvision", module)
 
     published = _DenseNet(None).eval()
+    published.features[1].running_mean.fill_(0.1)
     torch.save(published.state_dict(), tmp_path / "xrv.pt")
     spec = TorchXRayVisionSpec(source=str(tmp_path / "xrv.pt"), size=32).resolve(_NOTHING)
     tower = spec.build().eval()

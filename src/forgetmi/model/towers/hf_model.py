@@ -16,6 +16,7 @@ from transformers.utils import logging as library_logging
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import printable
 from forgetmi.model.hf_config import settings_in
+from forgetmi.model.towers.never_trained import untrained_faults
 from forgetmi.model.weight_files import (
     PYTORCH,
     WEIGHT_FILES,
@@ -59,8 +60,8 @@ def hf_weights(config: str, folder: Path) -> dict[str, Tensor]:
         folder: Holds the weights as safetensors or as a PyTorch file, of which tensors alone are unpickled.
 
     Raises:
-        SpecError: The files cannot be read, weights of the encoder are missing or of another shape, or are no finite
-            numbers.
+        SpecError: The files cannot be read, weights of the encoder are missing or of another shape, are no finite
+            numbers, or were never trained.
     """
     # Files that are cut, empty, packed or stand for others
     stored_tensors(folder)
@@ -95,7 +96,7 @@ def hf_weights(config: str, folder: Path) -> dict[str, Tensor]:
 
     state = dict(model.state_dict())
     faults = [*_missing(report, folder), *_not_finite(state, folder)]
-    if faults:
+    if faults or (faults := untrained_faults(state, where=folder.name)):
         raise SpecError(faults)
 
     return state

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import printable
+from forgetmi.model.towers.never_trained import untrained_faults
 from forgetmi.model.weight_files import DAMAGE, WeightFileError, open_weights
 
 # Weights that are spelled out
@@ -51,7 +52,8 @@ def fitting(module: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> 
         where: Name of the file, for messages.
 
     Raises:
-        SpecError: Tensors of the module are missing, of another shape or not finite; all kinds of faults at once.
+        SpecError: Tensors of the module are missing, of another shape or not finite, all kinds of faults at once; or
+            they were never trained.
     """
     lacking, other, unsound = [], [], []
     state = {}
@@ -73,7 +75,7 @@ def fitting(module: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> 
         *_listed("weights are of other shapes than the tower's", other, where),
         *_listed("weights hold NaN or infinite numbers", unsound, where),
     ]
-    if faults:
+    if faults or (faults := untrained_faults(state, where=where)):
         raise SpecError(faults)
     return state
 
