@@ -1,13 +1,13 @@
 """Measures our own two methods on generated cohorts, against three retrained models.
 
     python studies/ours.py --cohorts 4 5 6 --out runs/ours [--workers 2] [--into docs/calibrated_consensus.md]
-    python studies/ours.py --table relearning --cohorts 4 5 6 --seeds 0 --out runs/ours
+    python studies/ours.py --table relearning --cohorts 20 21 22 --seeds 0 --out runs/ours --into docs/relearning.md
     python studies/ours.py --table ablation --cohorts 4 5 6 --out runs/ours
     python studies/ours.py --table few --cohorts 4 5 6 --out runs/few
 
 - methods: both of them beside Forget-MI;
 - relearning: half of the forgotten patients are taught again, as in the audit of a run; passes until they are known as
-  well as to the original, and the same over the retrained models' passes;
+  well as to the original, the same over the retrained models' passes, and the area under relearning over theirs;
 - ablation: options of calibrated_consensus, one changed at a time, and milder changes without transport;
 - few: the methods on cohorts of half the size, which leave calibrated_consensus few validation patients.
 
@@ -25,14 +25,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import ours_models
-from forgetmi.benchmark.measured import Number
+from forgetmi.benchmark.measured import POSITIVE, Number
 from forgetmi.benchmark.progress import duration
 from forgetmi.benchmark.results import summary
 from forgetmi.cohort.partition_file import write_partition
@@ -42,11 +42,14 @@ from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackOutput
 from forgetmi.evaluation.attacks.relearn import Relearn
+from forgetmi.evaluation.attacks.relearn_area import RelearnArea
 from forgetmi.evaluation.channels import Channel
 from forgetmi.jobs.pool import run_jobs
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.methods.consensus import Consensus
 from forgetmi.methods.forget_mi import ForgetMI
+from forgetmi.methods.rewind import Rewind
+from forgetmi.methods.undo import Undo
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.relearn import read_relearning, taught_patients
@@ -55,6 +58,7 @@ from ours_models import ORIGINAL, RETRAIN, Model, Setting, groups, jobs
 from pages import command, hardware, put, rows
 
 METHODS = ("calibrated_consensus", "consensus", "forget_mi")
+RELEARNT = ("undo", "rewind", "calibrated_consensus", "forget_mi")
 CHANGES = (
     "covariance=0",
     "draws=4",
@@ -73,7 +77,7 @@ ABLATION = (
     "consensus",
     *(f"consensus:{options}" for options in WASHED),
 )
-SETTINGS = {"methods": METHODS, "relearning": METHODS, "ablation": ABLATION, "few": METHODS}
+SETTINGS = {"methods": METHODS, "relearning": RELEARNT, "ablation": ABLATION, "few": METHODS}
 MARKS = {"methods": "figures", "relearning": "relearning", "ablation": "ablation", "few": "few"}
 PATIENTS = {"few": 135}
 CHANNELS: tuple[Channel, ...] = ("image", "text")
@@ -148,10 +152,11 @@ def columns(evaluation: Evaluation, name: str) -> list[float]:
 
 def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Model]]) -> list[str]:
     """How long each model takes to learn the forgotten again, over the retrained models, by head."""
-    found: dict[tuple[str, Channel], list[AttackOutput | str]] = {}
+    # By row and channel one list a set
+    found: dict[tuple[str, Channel], list[list[Taught]]] = {}
     audit, patients = ours_models.AUDIT, 0
     for setting in settings:
-        _, sets = setting.load()
+        cohort, sets = setting.load()
         taught = taught_patients(sets, seed=setting.cohort)
         patients += len(taught)
         models = [model for row in table.values() for model in row]
@@ -161,52 +166,83 @@ def relearnt_table(settings: Sequence[Setting], table: Mapping[str, Sequence[Mod
             for model in models
         }
         for (row, members), channel in itertools.product(table.items(), CHANNELS):
+            of_set = []
             for model in members:
-                found.setdefault((row, channel), []).append(
-                    _ratio(
-                        AdversaryKnowledge(
-                            partition=sets,
-                            signals=signals,
-                            channel=channel,
-                            target=model.name,
-                            seed=setting.cohort,
-                            relearning=kept,
-                        )
-                    )
+                knowledge = AdversaryKnowledge(
+                    partition=sets,
+                    signals=signals,
+                    channel=channel,
+                    task=cohort.task,
+                    target=model.name,
+                    seed=setting.cohort,
+                    relearning=kept,
                 )
+                of_set.append(Taught(_made(Relearn(), knowledge), _made(RelearnArea(), knowledge)))
+            found.setdefault((row, channel), []).append(of_set)
     lines = [
         [row, *(text for channel in CHANNELS for text in _summary(found[row, channel]))]
         for row in table
     ]
-    why = sorted({one for row in found.values() for one in row if isinstance(one, str)})
-    head = [
-        "",
-        *(f"{channel}: {what}" for channel in CHANNELS for what in ("passes", "over retrained")),
-    ]
+    every = [taught for sets_of in found.values() for of_set in sets_of for taught in of_set]
+    why = sorted({part for one in every for part in (one.time, one.area) if isinstance(part, str)})
+    columns = ("passes", "over retrained", "area over retrained")
+    head = ["", *(f"{channel}: {what}" for channel in CHANNELS for what in columns)]
     return [
         f"Forgotten: {', '.join(setting.title for setting in settings)}. Taught again: {patients} of the patients, "
-        f"{audit.relearn_epochs} passes at a rate of {audit.relearn_lr:g}.",
+        f"{audit.relearn_epochs} passes at a rate of {audit.relearn_lr:g}. In brackets the 95 % interval over the sets "
+        "(Student's t).",
         "",
         *rows(head, lines),
         *(f"\nWithout a ratio: {reason}" for reason in why),
     ]
 
 
-def _ratio(knowledge: AdversaryKnowledge) -> AttackOutput | str:
+@dataclass(frozen=True)
+class Taught:
+    """Time and area of one model's relearning, or why there is none."""
+
+    time: AttackOutput | str
+    area: AttackOutput | str
+
+
+def _made(attack: Relearn | RelearnArea, knowledge: AdversaryKnowledge) -> AttackOutput | str:
     try:
-        return Relearn().apply(knowledge)
+        return attack.apply(knowledge)
     except EvaluationError as error:
         return "; ".join(str(fault) for fault in error.faults)
 
 
-def _summary(found: Sequence[AttackOutput | str]) -> tuple[str, str]:
-    """Mean passes and mean ratio with its bound; a dash where one of them could not be had."""
-    good = [one for one in found if not isinstance(one, str)]
-    if len(good) < len(found):
-        return "-", "-"
-    bounds = " or ".join(sorted({one.bound for one in good} - {""}))
-    ratio = f"{np.mean([one.value for one in good]):.2f}"
-    return f"{np.mean([one.details['epochs'] for one in good]):.1f}", f"{bounds} {ratio}".strip()
+def _summary(sets: Sequence[Sequence[Taught]]) -> tuple[str, str, str]:
+    """Mean passes, mean ratio of times with its bound, and of areas with its interval over the sets.
+
+    A dash where one of them could not be had.
+    """
+    times = [[one.time for one in of_set] for of_set in sets]
+    areas = [[one.area for one in of_set] for of_set in sets]
+    passes, ratio, area = "-", "-", "-"
+
+    # Passes, and what they are over the retrained models'
+    good = [one for of_set in times for one in of_set if not isinstance(one, str)]
+    if len(good) == sum(map(len, times)):
+        bounds = " or ".join(sorted({one.bound for one in good} - {""}))
+        passes = f"{np.mean([one.details['epochs'] for one in good]):.1f}"
+        ratio = f"{bounds} {_over_sets(times)}".strip()
+
+    if not any(isinstance(one, str) for of_set in areas for one in of_set):
+        area = _over_sets(areas)
+    return passes, ratio, area
+
+
+def _over_sets(sets: Sequence[Sequence[AttackOutput | str]]) -> str:
+    """Mean over the sets of the means over their models, with an interval where there are several."""
+    groups = [
+        [Number(one.value, within=POSITIVE) for one in of_set if not isinstance(one, str)]
+        for of_set in sets
+    ]
+    cell = summary(groups)
+    if len(groups) < 2 or cell.interval is None:
+        return f"{cell.value:.2f}"
+    return f"{cell.value:.2f} [{cell.interval[0]:.2f}, {cell.interval[1]:.2f}]"
 
 
 def page(every: Measured, *, settings: Sequence[str], apart: bool) -> list[str]:
@@ -285,6 +321,8 @@ def claimed(patients: int) -> dict[str, Any]:
         "forget_mi": ForgetMI(),
         "consensus": Consensus(),
         "calibrated_consensus": CalibratedConsensus(),
+        "undo": Undo(),
+        "rewind": Rewind(),
     }
     return {
         "methods": {name: asdict(method) for name, method in defaults.items()},

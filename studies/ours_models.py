@@ -20,9 +20,12 @@ from forgetmi.core.files import write_json
 from forgetmi.core.partition import Partition
 from forgetmi.core.seeding import derive
 from forgetmi.jobs.pool import Job, ProgressCallback
+from forgetmi.methods.retrain import Retrain
+from forgetmi.methods.rewind import Rewind
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.original_training import log_path, open_log, train_original
 from forgetmi.run.prepared import open_checkpoint, trained_rows
 from forgetmi.run.relearn import relearn, relearnt
 
@@ -111,27 +114,35 @@ def make(setting: Setting, model: Model, tell: ProgressCallback) -> None:
                 f"{setting.title}: the cohort's original was trained on other patients"
             )
         _, original = open_checkpoint(home.model(ORIGINAL), cohort=cohort)
+        method = read_setting(model.kind).method
         done = workflow.unlearn(
             prepared=prepared,
             partition=sets,
             model=original.model,
-            method=read_setting(model.kind).method,
+            method=method,
             recipe=RECIPE,
             seed=seed,
+            training_log=open_log(home.model(ORIGINAL), method),
             state=place.state(name),
             progress=tell,
         )
         result, trace, seconds = done.model, done.trace.plain(), done.trace.cost.cpu_seconds
     else:
-        result, happened = workflow.train(
+        place.model(name).parent.mkdir(exist_ok=True)
+
+        # The original keeps the early checkpoints that rewind goes back to; its weights are the same without
+        trained_by = train_original(
             prepared=prepared,
             partition=sets,
+            method=Rewind() if model.kind == ORIGINAL else Retrain(),
             recipe=RECIPE,
             seed=seed,
             progress=tell,
             resume=place.state(name),
             without_forgotten=model.kind == RETRAIN,
+            log=log_path(place.model(name)),
         )
+        result, happened = trained_by.model, trained_by.trace
         trace, seconds = {"epochs": happened.epochs, "rows": trained}, happened.total("cpu_seconds")
     prepared.save(place.model(name), result, patients=None)
     write_json(place.trace(name), {**trace, "measured cpu seconds": seconds})

@@ -235,14 +235,20 @@ def test_what_is_not_made_yet_is_stated(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_bounds_of_relearning_are_kept() -> None:
-    def found(value: float, bound: Any, epochs: float) -> AttackOutput:
-        return AttackOutput(value, {}, bound=bound, details={"epochs": epochs})
+    def found(value: float, bound: Any, epochs: float) -> ours.Taught:
+        time = AttackOutput(value, {}, bound=bound, details={"epochs": epochs})
+        return ours.Taught(time, AttackOutput(value / 2, {}))
 
-    assert ours._summary([found(1.0, "", 4.0), found(2.0, "at least", 20.0)]) == (
+    # Two models of one set, then one model a set: mean 1.5, half-width t(.975, 1) x s / sqrt(2) = 12.71 x .5
+    both = [found(1.0, "", 4.0), found(2.0, "at least", 20.0)]
+    assert ours._summary([both]) == ("12.0", "at least 1.50", "0.75")
+    assert ours._summary([[one] for one in both]) == (
         "12.0",
-        "at least 1.50",
+        "at least 1.50 [0.00, 7.85]",
+        "0.75 [0.00, 3.93]",
     )
-    assert ours._summary([found(1.0, "", 4.0), "neither side reached"]) == ("-", "-")
+    one_without = [[both[0]], [ours.Taught("neither side reached", AttackOutput(1.0, {}))]]
+    assert ours._summary(one_without) == ("-", "-", "0.75 [0.00, 3.93]")
 
 
 def test_settings_are_compared_pair_by_pair() -> None:

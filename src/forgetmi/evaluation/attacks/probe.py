@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
-from forgetmi.core.modalities import JOINT
-from forgetmi.core.partition import SetName
 from forgetmi.core.seeding import numpy_generator
-from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.attacks.base import AttackInfo, AttackOutput
 from forgetmi.evaluation.attacks.compare import compare
-from forgetmi.evaluation.channels import is_link, linked
+from forgetmi.evaluation.attacks.embeddings import patient_embeddings
 
 FOLDS = 5
 PENALTY = 1.0  # of the ridge, per record
@@ -125,8 +121,8 @@ class LinearProbe:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        members = _embedding(knowledge, "forget")
-        others = _embedding(knowledge, "holdout")
+        members = patient_embeddings(knowledge, "forget")
+        others = patient_embeddings(knowledge, "holdout")
         if min(len(members), len(others)) < FOLDS:
             raise EvaluationError(
                 Fault(
@@ -146,25 +142,3 @@ class LinearProbe:
             seed=knowledge.seed,
             note=f"{members.shape[1]} dimensions, {FOLDS} folds of patients",
         )
-
-
-def _concatenated(signals: Signals, pair: tuple[str, str]) -> npt.NDArray[Any] | None:
-    """Both embeddings of a link, side by side, for a model that has neither heads nor a joint one."""
-    both = [signals.embedding[name] for name in pair if name in signals.embedding]
-    return np.hstack(both) if len(both) == 2 else None
-
-
-def _embedding(knowledge: AdversaryKnowledge, set_name: SetName) -> Floats:
-    """Float[p, d], mean over each patient's images of the channel's embedding."""
-    signals = knowledge.audited.select(knowledge.rows(set_name))
-    if is_link(knowledge.channel) and JOINT not in signals.embedding and not signals.logits:
-        embedding = _concatenated(signals, linked(knowledge.channel, signals))
-    else:
-        has_head = knowledge.channel in signals.logits
-        embedding = signals.embedding.get(knowledge.channel if has_head else JOINT)
-    if embedding is None:
-        raise EvaluationError(Fault("the model has no such embedding", why="e.g. an ensemble"))
-    if not np.isfinite(embedding).all():
-        raise EvaluationError(Fault("some embeddings are not finite", why="the model diverged"))
-
-    return knowledge.patients(set_name).mean(embedding.T.astype(np.float64)).T

@@ -1,0 +1,130 @@
+"""Attacks on embeddings: SMI's mixture, against closed forms, a slow computation, and planted shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forgetmi.core.errors import EvaluationError
+from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
+from forgetmi.evaluation.attacks.smi import SHARES, Moments, Smi, never_seen_share
+
+Make = Callable[..., AdversaryKnowledge]
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def with_moments(mean: float, variance: float) -> np.ndarray:
+    """Two patients with exactly this mean and unbiased variance."""
+    half = np.sqrt(variance / 2)
+    return np.array([[mean - half], [mean + half]])
+
+
+def share_of(mean: float, variance: float, retained: Moments, never_seen: Moments) -> tuple:
+    both, alone = never_seen_share(
+        with_moments(mean, variance), retained, never_seen, np.ones((1, 2))
+    )
+    return float(both[0]), float(alone[0])
+
+
+@pytest.mark.parametrize("pi", [0.0, 0.2, 0.5, 0.7, 1.0])
+def test_smi_finds_the_share_that_the_moments_of_a_mixture_have(pi: float) -> None:
+    retained, never_seen = Moments.of(with_moments(0.0, 1.0)), Moments.of(with_moments(3.0, 4.0))
+    # Mean pi x 3; variance of the mixture (1 - pi) x 1 + pi x 4 + pi (1 - pi) x 9
+    variance = 1 + 3 * pi + 9 * pi * (1 - pi)
+    both, alone = share_of(3 * pi, variance, retained, never_seen)
+    assert both == pytest.approx(pi, abs=1e-3)
+    # The variance alone has a second solution where it is above both groups'
+    other = 12 / 9 - pi
+    assert alone == pytest.approx(pi, abs=1e-3) or alone == pytest.approx(other, abs=1e-3)
+
+
+def test_covariances_alone_cannot_tell_a_share_from_its_complement() -> None:
+    retained, never_seen = Moments.of(with_moments(0.0, 1.0)), Moments.of(with_moments(2.0, 1.0))
+    few, many = (share_of(2 * pi, 1 + 4 * pi * (1 - pi), retained, never_seen) for pi in (0.2, 0.8))
+    assert few[1] == many[1]
+    assert few[0] == pytest.approx(0.2, abs=1e-3)
+    assert many[0] == pytest.approx(0.8, abs=1e-3)
+
+
+def test_smi_of_all_resamples_is_what_each_gives_by_itself() -> None:
+    generator = rng(1)
+    forgotten, other = generator.normal(size=(9, 3)), generator.normal(size=(40, 3))
+    retained, never_seen = Moments.of(2 * other[:25]), Moments.of(other[25:] + 0.3)
+    weights = generator.multinomial(9, np.full(9, 1 / 9), size=20).astype(float)
+
+    def slow(row: np.ndarray) -> tuple[float, float]:
+        """Every share in turn, with the covariance of the drawn patients written out."""
+        mean = row @ forgotten / 9
+        centred = forgotten - mean
+        covariance = (centred.T * row) @ centred / 9 * 9 / 8
+        d, scale = never_seen.mean - retained.mean, np.trace(covariance)
+        both, alone = [], []
+        for pi in SHARES:
+            mixture = pi * never_seen.covariance + (1 - pi) * retained.covariance
+            mixture = mixture + pi * (1 - pi) * np.outer(d, d)
+            distance = ((covariance - mixture) ** 2).sum()
+            of_means = ((mean - retained.mean - pi * d) ** 2).sum()
+            both.append(distance / scale**2 + of_means / scale)
+            alone.append(distance)
+        return SHARES[np.argmin(both)], SHARES[np.argmin(alone)]
+
+    fast = np.stack(never_seen_share(forgotten, retained, never_seen, weights), axis=1)
+    np.testing.assert_allclose(fast, [slow(row) for row in weights], atol=1.1e-3)
+
+
+def test_smi_is_calibrated_on_planted_shares() -> None:
+    """20 forgotten patients of a model that spreads what it knows twice as wide: 300 draws a share."""
+    found = {}
+    for planted in (0.0, 0.5, 1.0):
+        values = []
+        for number in range(300):
+            generator = rng(number)
+            retained, never_seen = generator.normal(size=(2, 80, 4))
+            strangers = round(20 * planted)
+            inside, outside = np.split(generator.normal(size=(20, 4)), [20 - strangers])
+            forgotten = np.concatenate([2 * inside, outside])
+            moments = Moments.of(2 * retained), Moments.of(never_seen)
+            values.append(never_seen_share(forgotten, *moments, np.ones((1, 20)))[0][0])
+        found[planted] = np.array(values)
+
+    # False alarms at the null's own 5 % quantile, and power there
+    limit = np.quantile(found[1.0], 0.05)
+    assert limit > 0.6
+    assert (found[0.0] < limit).mean() > 0.95
+    assert (found[0.5] < limit).mean() > 0.5
+    assert found[0.5].mean() == pytest.approx(0.5, abs=0.1)
+    assert found[1.0].mean() > 0.9
+    assert found[0.0].mean() < 0.25  # shares below 0 are cut off
+
+
+def test_smi_follows_memory_and_says_what_it_cannot_measure(make_evidence: Make) -> None:
+    def smi(kept: float, channel: str) -> float:
+        evidence = replace(make_evidence(kept, everything=False), channel=channel)
+        return Smi().apply(evidence).value
+
+    for channel in ("image", "text", "both"):
+        assert smi(1.0, channel) < 0.3 < 0.7 < smi(0.0, channel)
+
+    # A link's embeddings are the heads'; an ensemble has none, and a collapsed model no spread
+    evidence = make_evidence(1.0, everything=False)
+    with pytest.raises(EvaluationError, match="no embedding of its own"):
+        Smi().apply(replace(evidence, channel="link"))
+
+    def of(embedding: np.ndarray | None) -> AdversaryKnowledge:
+        found = {} if embedding is None else {"image": embedding}
+        changed = replace(evidence.audited, embedding=found)
+        return replace(evidence, signals={**evidence.signals, "unlearned": changed})
+
+    rows = len(evidence.audited)
+    with pytest.raises(EvaluationError, match="no such embedding"):
+        Smi().apply(of(None))
+    with pytest.raises(EvaluationError, match="all embeddings are the same"):
+        Smi().apply(of(np.ones((rows, 3), np.float32)))
+    with pytest.raises(EvaluationError, match="not finite"):
+        Smi().apply(of(np.full((rows, 3), np.nan, np.float32)))
