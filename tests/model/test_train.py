@@ -412,3 +412,11 @@ def test_one_flipped_bit_of_the_progress_is_refused(spec, samples, tmp_path):
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match="changed after it was written"):
         fit(build(spec, seed=0), loader, Recipe(epochs=1), seed=0, resume=file, task=GRADES)
+
+
+def test_divergence_that_is_read_late_names_its_step(spec, samples, monkeypatch):
+    monkeypatch.setattr("forgetmi.model.step_values.steps_between_reads", lambda device: 100)
+    poisoned = samples(20, batch_size=5)
+    poisoned.all.image[:] = float("nan")
+    with pytest.raises(MethodError, match=r"diverged at step 0 \(epoch 0\)"):
+        fit(build(spec, seed=0), poisoned, Recipe(), seed=0, task=GRADES)

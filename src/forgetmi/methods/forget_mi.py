@@ -154,7 +154,7 @@ class ForgetMI:
 
         # Equation 5: weights that sum to 1.
         preset = WEIGHTS[self.setting]
-        weights = torch.tensor(preset) / sum(preset)
+        weights = (torch.tensor(preset) / sum(preset)).to(student.device)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             student.train(self.bn == "train")

@@ -127,7 +127,7 @@ class MultiDelete:
         reports = retain_original if partners_are_retained else forget_original
         partners = retain if partners_are_retained else forget
 
-        weights = torch.tensor([self.md, self.mkr, self.ukr])
+        weights = torch.tensor([self.md, self.mkr, self.ukr], device=student.device)
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             set_mode(student, self.bn)
 

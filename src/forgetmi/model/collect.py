@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.devices import steps_between_reads
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.modalities import LOGITS, parted
@@ -71,13 +72,20 @@ def collect(
     weights = module.parameters()
     device = next((weight.device for weight in weights), torch.device("cpu"))
 
+    # Outputs stay on the device for some batches: reading them waits for all that was launched.
     outputs: dict[str, list[Tensor]] = {}
+    waiting: list[Outputs] = []
     with evaluating(module), torch.inference_mode():
         for start in range(0, len(rows), batch_size):
             batch = records.batch(rows[order[start : start + batch_size]])
-            _keep(outputs, model(batch.to(device)))
+            waiting.append(model(batch.to(device)))
+            if len(waiting) >= steps_between_reads(device):
+                _keep(outputs, waiting)
+                waiting = []
             if on_batch is not None:
                 on_batch(min(start + batch_size, len(rows)))
+
+        _keep(outputs, waiting)
 
     # In the order of the given rows again.
     restored = np.argsort(order)
@@ -97,8 +105,9 @@ def collect(
     )
 
 
-def _keep(collected: dict[str, list[Tensor]], outputs: Outputs) -> None:
-    """Add a batch's outputs, on the processor; logits in float64, of which measures take differences."""
-    for name, value in outputs.named().items():
+def _keep(collected: dict[str, list[Tensor]], batches: Sequence[Outputs]) -> None:
+    """Add the outputs of some batches, on the processor; logits in float64, of which measures take differences."""
+    for name in batches[0].named() if batches else ():
         kind = torch.float64 if name.endswith(LOGITS) else torch.float32
-        collected.setdefault(name, []).append(value.to("cpu", kind))
+        values = torch.cat([outputs.named()[name] for outputs in batches])
+        collected.setdefault(name, []).append(values.to("cpu", kind))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from forgetmi.core.task import Task
 from forgetmi.model.composed import Composed
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.modes import evaluating
+from forgetmi.model.step_values import StepValues
 
 
 def fit_gate(
@@ -69,23 +72,28 @@ def fit_gate(
     # Both learn the label from random batches of 256 rows.
     optimiser = torch.optim.Adam([*gate.parameters(), weight, bias], lr=lr)
     generator = torch_generator(seed, "gate", "rows")
+    watch = StepValues(partial(_told, lr=lr))
     for step in range(steps):
         rows = torch.randperm(len(label), generator=generator)[:256].to(label.device)
         logits = nn.functional.linear(gate(image[rows], text[rows]), weight, bias)
         loss = task.mean_loss(logits, label[rows])
-        if not bool(torch.isfinite(loss)):
-            raise MethodError(
-                Fault(
-                    f"the gate's loss became {float(loss)} at step {step}",
-                    why=f"learning rate {lr}",
-                )
-            )
+        watch.add(step, loss.detach().reshape(1))
 
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
 
+    watch.read()
     model.gate.load_state_dict(gate.state_dict())
+
+
+def _told(step: int, values: list[float], *, lr: float) -> None:
+    """Stop at a loss that is not finite."""
+    (loss,) = values
+    if not math.isfinite(loss):
+        raise MethodError(
+            Fault(f"the gate's loss became {loss} at step {step}", why=f"learning rate {lr}")
+        )
 
 
 @torch.no_grad()
@@ -96,10 +104,12 @@ def _embeddings(model: ImageText | Composed, loader: Epochs) -> tuple[Tensor, Te
     with evaluating(model):
         for batch in loader.epoch(0):
             batch = batch.to(model.device)
-            labelled = known(batch.label)
             outputs = model(batch)
-            labels.append(batch.label[labelled])
-            images.append(outputs.embedding[first][labelled])
-            texts.append(outputs.embedding[second][labelled])
+            labels.append(batch.label)
+            images.append(outputs.embedding[first])
+            texts.append(outputs.embedding[second])
 
-    return torch.cat(labels), torch.cat(images), torch.cat(texts)
+    # Chosen at the end: which have a label is known only when it is read from the device.
+    label = torch.cat(labels)
+    labelled = known(label)
+    return label[labelled], torch.cat(images)[labelled], torch.cat(texts)[labelled]

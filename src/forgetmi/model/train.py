@@ -8,8 +8,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop, Stateful
 from forgetmi.model.schedule import plateau_factor, shifted
 from forgetmi.model.sharding import gather, resumable, shard, whole
+from forgetmi.model.step_values import StepValues
 from forgetmi.model.validate import validate
 
 logger = logging.getLogger(__name__)
@@ -249,6 +251,7 @@ def _epoch(
     step = first_step
     names = base_loss_names(model.logit_names)
     sums = torch.zeros(len(names), device=model.device)
+    watch = StepValues(partial(_told, names=names))
     samples = 0
     accumulated = 0  # batches whose gradients wait for the next step
     batches_of_step = 1
@@ -280,18 +283,21 @@ def _epoch(
             continue
         accumulated = 0
 
-        lr = rate * recipe.lr_factor(step, total_steps)
-        place = f"step {step} (epoch {epoch})"
-        _step(optimiser, recipe, lr=lr, losses=losses, sums=sums, place=place)
+        # What the step is judged by stays on the device; see `StepValues`.
+        taken = _Step(step, epoch, rate * recipe.lr_factor(step, total_steps))
+        norm = _clipped(optimiser, recipe)
+        watch.add(taken, torch.stack([norm + sums[0], norm, *losses.detach()]))
+
+        for group in optimiser.param_groups:
+            group["lr"] = taken.lr * group["factor"]
+        optimiser.step()
         step += 1
-        if logger.isEnabledFor(STEP):
-            values = dict(zip(names, losses.tolist(), strict=True))
-            log_step(logger, "training", step, {**values, "lr": lr})
 
         for observer in observers:
             observer.after_step(model, batch)
 
     # Means over the samples.
+    watch.read()
     means = (sums / samples).tolist()
     record: EpochRecord = dict(zip(names, means, strict=True))
     record["steps"] = step - first_step
@@ -303,7 +309,10 @@ def _losses(
     model: NetModule, batch: Batch, recipe: Recipe, *, task: Task, objective: Objective | None
 ) -> Tensor:
     """What is minimised and the parts of the base loss, as `base_loss_names` names them."""
-    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
+    lowered = nullcontext()
+    if recipe.bf16:
+        lowered = torch.autocast(model.device.type, dtype=torch.bfloat16)
+    with lowered:
         outputs = model(batch)
 
     # Losses are computed in float32 whatever the forward pass ran in.
@@ -320,49 +329,51 @@ def _losses(
     return loss.stacked()
 
 
-def _step(
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-    *,
-    lr: float,
-    losses: Tensor,
-    sums: Tensor,
-    place: str,
-) -> None:
-    """Clip the gradients and move the weights.
+@dataclass(frozen=True)
+class _Step:
+    """A step whose values are read later: its number over the whole training, its epoch and its learning rate."""
 
-    Args:
-        optimiser: Its groups have a ``factor`` each, by which ``lr`` is multiplied.
-        recipe: Largest gradient norm.
-        lr: Learning rate of the step.
-        losses: Of the last batch.
-        sums: Of the losses of the epoch so far; not finite after one loss that was not.
-        place: Step and epoch, for the message.
+    number: int
+    epoch: int
+    lr: float
 
-    Raises:
-        MethodError: A loss or a gradient is not finite.
-    """
+
+def _clipped(optimiser: torch.optim.Optimizer, recipe: Recipe) -> Tensor:
+    """Clip the gradients; the norm of all of them together before that, a scalar on their device."""
     parameters: list[nn.Parameter] = []
     for group in optimiser.param_groups:
         parameters.extend(group["params"])
 
-    # The norm of all gradients together; an infinite limit measures it and clips nothing.
+    # An infinite limit measures the norm and clips nothing.
     largest = recipe.clip if recipe.clip > 0 else math.inf
-    norm = whole(nn.utils.clip_grad_norm_(parameters, largest))
+    return whole(nn.utils.clip_grad_norm_(parameters, largest))
 
-    if not math.isfinite(float(norm + sums[0])):
-        loss = float(losses[0].detach())
+
+def _told(step: _Step, values: list[float], *, names: Sequence[str]) -> None:
+    """Log a step, or stop where it was not finite.
+
+    Args:
+        step: Which.
+        values: Of which the first is not finite after one loss or gradient that was not; the gradient's norm; the
+            losses of the last batch.
+        names: Of the losses.
+
+    Raises:
+        MethodError: A loss or a gradient is not finite.
+    """
+    checked, norm, *losses = values
+    if not math.isfinite(checked):
         raise MethodError(
             Fault(
-                f"training diverged at {place}",
-                why=f"loss {loss}, gradient norm {float(norm)}, learning rate {lr:.3g}",
+                f"training diverged at step {step.number} (epoch {step.epoch})",
+                why=f"loss {losses[0]}, gradient norm {norm}, learning rate {step.lr:.3g}",
                 do="Use a smaller learning rate.",
             )
         )
 
-    for group in optimiser.param_groups:
-        group["lr"] = lr * group["factor"]
-    optimiser.step()
+    if logger.isEnabledFor(STEP):
+        named = dict(zip(names, losses, strict=True))
+        log_step(logger, "training", step.number + 1, {**named, "lr": step.lr})
 
 
 def _refuse_single(batch: Batch) -> None:

@@ -33,20 +33,25 @@ def validate(model: NetModule, loader: Epochs, *, task: Task) -> dict[str, float
 
     # Logits and labels of each head, of every row that has a label and the head's modality.
     logits: dict[str, list[Tensor]] = {head: [] for head in model.logit_names}
-    labels: dict[str, list[Tensor]] = {head: [] for head in model.logit_names}
+    measured: dict[str, list[Tensor]] = {head: [] for head in model.logit_names}
+    labels: list[Tensor] = []
     with evaluating(model):
         for batch in loader.epoch(0):
-            outputs = model(batch.to(model.device))
+            batch = batch.to(model.device)
+            outputs = model(batch)
+            labels.append(batch.label)
             for head in logits:
                 there = known(batch.label) & batch.present.get(head, known(batch.label))
-                logits[head].append(outputs.head(head).cpu()[there])
-                labels[head].append(batch.label[there])
+                measured[head].append(there)
+                logits[head].append(outputs.head(head))
 
     # Logits in float64: the loss of a sure model is a difference of large numbers.
     losses: list[float] = []
     aucs: dict[str, float | None] = {}
     for head in logits:
-        values, label = torch.cat(logits[head]), torch.cat(labels[head])
+        # Read from the device once a head, after the last batch.
+        there = torch.cat(measured[head]).cpu()
+        values, label = torch.cat(logits[head]).cpu()[there], torch.cat(labels).cpu()[there]
         aucs[f"validation_auc_{head}"] = task.auc(values, label) if len(label) else None
         if len(label):
             losses.append(float(task.mean_loss(values.double(), label)))
@@ -55,10 +60,17 @@ def validate(model: NetModule, loader: Epochs, *, task: Task) -> dict[str, float
 
 def _contrast(model: NetModule, loader: Epochs, task: Task) -> float | None:
     """Mean over the samples of the loss of each two modalities' embeddings; None without samples."""
-    total, samples = 0.0, 0
+    losses: list[Tensor] = []
+    sizes: list[int] = []
     with evaluating(model):
         for batch in loader.epoch(0):
             batch = batch.to(model.device)
-            total += len(batch) * float(base_loss(model(batch), batch, task=task).total)
-            samples += len(batch)
-    return total / samples if samples else None
+            losses.append(base_loss(model(batch), batch, task=task).total)
+            sizes.append(len(batch))
+    if not losses:
+        return None
+
+    total = 0.0
+    for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True):
+        total += size * loss
+    return total / sum(sizes)

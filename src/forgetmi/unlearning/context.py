@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
@@ -22,6 +23,7 @@ from forgetmi.model.losses import base_loss_names
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
+from forgetmi.model.step_values import StepValues
 from forgetmi.model.train import Objective, TrainingTrace, fit
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.pool_targets import PoolTargets
@@ -86,6 +88,11 @@ class Context:
     key: str = ""
     samples: GuardedLoaders | None = None
     log: Log = field(default_factory=Log)
+
+    def __post_init__(self) -> None:
+        # Losses and the first gradient wait on the device until they are read.
+        self._losses: StepValues[tuple[int, int]] = StepValues(_told)
+        self._first_gradient: Tensor | None = None
 
     def _require(self, part: str) -> None:
         """Refuse a part that the method did not declare."""
@@ -174,6 +181,7 @@ class Context:
         with closing(iter(loop)) as numbers:
             for epoch in numbers:
                 yield epoch
+                self.read_steps()
                 self._log_epoch(epoch + 1, total)
                 if self.progress is not None:
                     self.progress(epoch + 1, total)
@@ -248,7 +256,9 @@ class Context:
         *,
         clip: float = 0.0,
     ) -> None:
-        """One optimiser step: backward, clip, step; stops at the first loss that is not a number.
+        """One optimiser step: backward, clip, step; the first loss that is not a number stops the method.
+
+        On an accelerator nothing waits for the step: it is told some steps later, see `StepValues`.
 
         Args:
             loss: Scalar to be minimised.
@@ -256,16 +266,9 @@ class Context:
             clip: Largest gradient norm; 0 = no clipping.
 
         Raises:
-            MethodError: The loss is not finite.
+            MethodError: The loss of this step, or of one before, is not finite.
         """
-        if not bool(torch.isfinite(loss)):
-            raise MethodError(
-                Fault(
-                    f"the loss became {float(loss.detach())} at step {self.log.steps}",
-                    where=f"epoch {len(self.log.epochs)}",
-                    do="Use a smaller learning rate.",
-                )
-            )
+        self._losses.add((self.log.steps, len(self.log.epochs)), loss.detach().reshape(1))
 
         # Backward pass.
         optimiser.zero_grad(set_to_none=True)
@@ -275,10 +278,47 @@ class Context:
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         limit = clip if clip > 0 else float("inf")
         norm = nn.utils.clip_grad_norm_(parameters, limit)
-        if self.log.first_gradient is None:
-            self.log.first_gradient = float(norm)
+        self.gradient(norm)
 
         optimiser.step()
         self.log.steps += 1
-        if logger.isEnabledFor(STEP):
-            log_step(logger, "unlearning", self.log.steps, {"loss": float(loss.detach())})
+
+    def gradient(self, norm: Tensor) -> None:
+        """Note the norm of a step's gradient, a scalar; that of the first one is kept for the trace."""
+        if self.log.first_gradient is None and self._first_gradient is None:
+            self._first_gradient = norm.detach()
+
+    def read_steps(self) -> None:
+        """Read what steps left on the device; due at the end of each epoch and of the method.
+
+        Raises:
+            MethodError: A loss was not finite.
+        """
+        self._losses.read()
+        if self._first_gradient is not None:
+            self.log.first_gradient = float(self._first_gradient)
+            self._first_gradient = None
+
+
+def _told(step: tuple[int, int], values: list[float]) -> None:
+    """Log the loss of a step, or stop where it is not finite.
+
+    Args:
+        step: Its number and that of its epoch.
+        values: Its loss.
+
+    Raises:
+        MethodError: The loss is not finite.
+    """
+    (number, epoch), (loss,) = step, values
+    if not math.isfinite(loss):
+        raise MethodError(
+            Fault(
+                f"the loss became {loss} at step {number}",
+                where=f"epoch {epoch}",
+                do="Use a smaller learning rate.",
+            )
+        )
+
+    if logger.isEnabledFor(STEP):
+        log_step(logger, "unlearning", number + 1, {"loss": loss})

@@ -97,17 +97,22 @@ class Means:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
-        self._sum = torch.zeros(len(names), dtype=torch.float64)
+        self._sum: Tensor | None = None
         self._samples = 0
 
     def add(self, terms: Tensor, samples: int) -> None:
         """Add one batch; ``terms`` is Float[len(names)]."""
-        # In double precision, on the CPU.
-        self._sum += samples * terms.detach().double().cpu()
+        # In double precision, where the terms are: reading them would wait for the step.
+        terms = terms.detach().double()
+        if self._sum is None:
+            self._sum = torch.zeros_like(terms)
+        self._sum += samples * terms
         self._samples += samples
 
     def read(self) -> dict[str, float]:
         """The means so far."""
+        if self._sum is None:
+            return dict.fromkeys(self._names, 0.0)
         means = self._sum / max(self._samples, 1)
         return dict(zip(self._names, means.tolist(), strict=True))
 

@@ -197,6 +197,7 @@ def unlearn(
 
     with Meter() as meter, lowered(model, on=bf16):
         result = restore(method.apply(model, loaders, context).eval())
+        context.read_steps()
 
     # A resumed run has the facts of the interrupted one.
     if context.facts.get(SHARES, 1) != parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
+from forgetmi.core.devices import is_accelerator
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.modalities import IMAGE, JOINT, LOGITS, TEXT
@@ -89,10 +91,14 @@ class OutputTable:
     def of(self, rows: Tensor) -> Outputs:
         """The stored outputs of the given rows.
 
+        Of rows on an accelerator they are looked up there, without waiting for it. What was never computed is then not
+        a number, and neither is the loss it gets into, which stops the method.
+
         Raises:
-            KeyError: A row was never computed.
+            KeyError: A row on the processor was never computed.
         """
-        rows = rows.cpu()
+        if is_accelerator(rows.device):
+            return self._of_rows_there(rows)
         unknown = bool((rows >= len(self.position)).any())
         if unknown or bool((self.position[rows] < 0).any()):
             raise KeyError("no stored output for a row asked for")
@@ -100,6 +106,23 @@ class OutputTable:
         # The rows' places in the table.
         positions = self.position[rows]
         return self.outputs.each(lambda values: values[positions])
+
+    def _of_rows_there(self, rows: Tensor) -> Outputs:
+        """The same for rows on an accelerator."""
+        position = self._position_there
+        places = position[rows.clamp(max=len(position) - 1)]
+        known = (places >= 0) & (rows < len(position))
+
+        # A row that is not there takes the first one's place, and none of its values.
+        places = places.clamp(min=0)
+        known = known[:, None]
+        return self.outputs.each(lambda values: values[places].where(known, torch.nan))
+
+    @cached_property
+    def _position_there(self) -> Tensor:
+        """The positions on the device of the outputs."""
+        first = next(iter(self.outputs.named().values()))
+        return self.position.to(first.device)
 
     def select(self, rows: Ints) -> OutputTable:
         """A table of the given rows alone, in that order.
@@ -244,14 +267,14 @@ def tabulate(teacher: nn.Module, batches: Iterable[Batch]) -> OutputTable:
     rows: list[Tensor] = []
     outputs: list[Outputs] = []
     for batch in batches:
-        rows.append(batch.row.cpu())
+        rows.append(batch.row)
         outputs.append(teacher(batch))
 
     # One tensor for each of them.
     columns: dict[str, Tensor] = {}
     for name in outputs[0].named():
         columns[name] = torch.cat([part.named()[name] for part in outputs])
-    return OutputTable(_positions(torch.cat(rows)), Outputs.from_named(columns))
+    return OutputTable(_positions(torch.cat(rows).cpu()), Outputs.from_named(columns))
 
 
 def _positions(rows: Tensor) -> Tensor:
