@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-all test-shaken test-wheel lint format clean
+.PHONY: demo test test-all test-shaken test-wheel docs docs-serve lint format clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ $(VENV)/.core: $(BIN)/python pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.test: $(VENV)/.core
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) '$(TORCH)' -e '.[test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) '$(TORCH)' -e '.[docs]'
 	touch $@
 
 demo: $(VENV)/.core
@@ -45,6 +49,18 @@ test-wheel:
 		venv/bin/python -m pytest -n 2 --dist worksteal -m "not slow" \
 		$(patsubst %,--ignore=tests/test_%.py,walls words readers)
 
+# The site, in site/; a warning is an error. Nothing of it is loaded from a network.
+docs/command_line.md: $(VENV)/.core FORCE
+	$(BIN)/python studies/command_line.py > $@.part && mv $@.part $@
+
+docs: $(VENV)/.docs docs/command_line.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/.docs docs/command_line.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+FORCE:
+
 format: $(VENV)/.test
 	$(BIN)/ruff format src tests examples studies
 	$(BIN)/ruff check --fix src tests examples studies
@@ -70,4 +86,4 @@ lint: $(VENV)/.test
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs build dist site docs/command_line.md .pytest_cache .ruff_cache

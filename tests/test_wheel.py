@@ -66,12 +66,17 @@ def test_the_wheel_holds_every_module_and_template(wheel: Path) -> None:
     assert {str(path.relative_to(source)) for path in wanted} <= held
     assert not [name for name in held if name.startswith(("tests", "studies"))]
 
+    # The pages that `forgetmi help` prints
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= {Path(name).name for name in held if "share/doc/forgetmi/" in name}
+
 
 def test_the_installed_wheel_runs_the_demo_elsewhere(installed: Path, tmp_path: Path) -> None:
     where = run([str(installed), "-c", "import forgetmi; print(forgetmi.__file__)"], tmp_path)
     assert str(installed.parents[1]) in where
 
     command = installed.parent / "forgetmi"
+    assert run([str(command), "help", "glossary"], tmp_path).startswith("# Glossary")
     assert "forget_mi" in run([str(command), "methods"], tmp_path)
     key = tmp_path / "key"
     key.write_bytes(bytes(range(32)))
