@@ -1,7 +1,7 @@
 """Measures our own two methods on generated cohorts, against three retrained models.
 
-    python studies/ours.py --cohorts 4 5 6 --out runs/ours [--workers 2] [--into docs/calibrated_consensus.md]
-    python studies/ours.py --table relearning --cohorts 20 21 22 --seeds 0 --out runs/ours --into docs/relearning.md
+    python studies/ours.py --cohorts 4 5 6 --out runs/ours [--workers 2] [--into docs/consensus_results.md]
+    python studies/ours.py --table relearning --cohorts 20 21 22 --seeds 0 --out runs/ours [--into PAGE]
     python studies/ours.py --table ablation --cohorts 4 5 6 --out runs/ours
     python studies/ours.py --table few --cohorts 4 5 6 --out runs/few
 

@@ -1,6 +1,6 @@
 """A finished `forgetmi benchmark` as one table with intervals over forget sets; no model is run.
 
-    python studies/ours_real.py [--into docs/calibrated_consensus.md] OPTIONS
+    python studies/ours_real.py [--into docs/consensus_real.md] OPTIONS
 
 OPTIONS are those the benchmark was made with. A small cohort of one's own leaves few patients in a forget set, so
 several disjoint sets are measured (`--draws`), each averaged over its training seeds: the interval is Student's over

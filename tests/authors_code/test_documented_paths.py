@@ -1,4 +1,4 @@
-"""What docs/release.md names can be imported, and is called as it says."""
+"""What docs/release_run.md names can be imported, and is called as it says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "release.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "release_run.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([^|`]+) \| `(forgetmi\.[\w.]+)` \| (.+) \|$", PAGE, re.MULTILINE)
 PARTS = {
     "reading a checkpoint",

@@ -48,7 +48,7 @@ class BenchmarkOptions:
         quick: The paper's methods, SCRUB+R, and one training seed.
         dry_run: Only print the models that would be made, and an estimate; nothing is downloaded.
         tables_only: Make no model: only tables of what is there.
-        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/benchmark.md.
+        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/sweeps.md.
     """
 
     out: Path

@@ -44,7 +44,7 @@ class TrainOptions:
         out: Directory of the checkpoint; its options, partition.json and the progress of an interrupted training lie
             next to it. Given again with the same options, a finished one is left as it is.
         without_forgotten: Leave the forgotten patients out (Retrain).
-        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/benchmark.md.
+        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/sweeps.md.
     """
 
     out: Path

@@ -57,7 +57,7 @@ class UnlearnOptions:
             rounding.
         micro_batches: Compute each batch in so many parts, as so many processes would; 2 gives the weights that
             torchrun with two processes gives, bit for bit, if neither was interrupted under another number.
-        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/benchmark.md.
+        track: Also hand losses to a tracker as they come: wandb, mlflow or tensorboard; see docs/sweeps.md.
     """
 
     checkpoint: Path

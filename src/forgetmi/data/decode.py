@@ -34,7 +34,7 @@ def read_image(locator: str, *, window: str = FIRST, invert: bool = True) -> Dec
     [0, 1] already. DICOM films go through modality table or rescaling, window and presentation. Without a window their
     range is from 0 (or the darkest pixel, where that lies below) to the brightest pixel, a few that lie far from all
     others aside. Padding takes no part and is black. Headers that contradict the pixels are corrected where one reading
-    fits, which the notice says, and refused otherwise. `docs/what_is_read.md` has every rule.
+    fits, which the notice says, and refused otherwise. `docs/images_read.md` has every rule.
 
     Args:
         locator: Path of a PNG, JPEG, DICOM or NPY file (h, w), told apart by their content, also packed by gzip; or
