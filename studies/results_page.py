@@ -1,6 +1,6 @@
 """Every table of a `forgetmi benchmark` directory for a page of docs/, with what made it; no model is run.
 
-    python studies/results_page.py --out OUT [options of that benchmark] [--tuned FOLDER] [--into docs/results_tables.md]
+    python studies/results_page.py --out OUT [options of that benchmark] [--tuned DIR] [--into docs/results_tables.md]
 
 The tables are printed, or written between two marks of a page. What is not there yet is stated in its
 cell. DIRECTORY is the --out of a finished `forgetmi tune`: methods that did not forget are then shown with their best
