@@ -101,4 +101,4 @@ def test_notices_are_counted_part_by_part(make_cohort, tmp_path: Path) -> None:
 
 def test_fields_are_those_that_checkpoints_name() -> None:
     names = [field.name for field in dataclasses.fields(ImagePreprocessing)]
-    assert names == ["size", "fit", "invert", "window"]
+    assert names == ["size", "fit", "invert", "window", "levels"]

@@ -27,7 +27,13 @@ def split_locator(locator: str) -> tuple[str, int | None]:
     return match[1], int(match[2])
 
 
-def read_image(locator: str, *, window: str = FIRST, invert: bool = True) -> Decoded:
+def read_image(
+    locator: str,
+    *,
+    window: str = FIRST,
+    invert: bool = True,
+    enough: tuple[int, bool] | None = None,
+) -> Decoded:
     """Read one image as grey values, upright and white on black.
 
     8-bit PNG, JPEG and NPY are divided by 255, such of more bits by their own maximum; NPY arrays of floats must lie in
@@ -43,6 +49,8 @@ def read_image(locator: str, *, window: str = FIRST, invert: bool = True) -> Dec
             range; "released" = stored values by their own maximum without tables, window and padding, as in the
             published Forget-MI pipeline (negative values shifted up).
         invert: Whether a negative (MONOCHROME1 or an inverse presentation) becomes a positive.
+        enough: Side of the image that is wanted, pixels, and whether that is its longest: of JPEG 2000 in DICOM only
+            the levels that this needs are decoded, and the image has fewer pixels than the film. None = all.
 
     Raises:
         ImageFault: The file is absent, damaged, too large, of another kind, or holds no single image. The message has
@@ -62,7 +70,7 @@ def read_image(locator: str, *, window: str = FIRST, invert: bool = True) -> Dec
             raise ImageFault("the image stack is not an NPY file")
         if content.kind == "picture":
             return read_picture(content.data)
-        return read_dicom(content.data, window=window, invert=invert)
+        return read_dicom(content.data, window=window, invert=invert, enough=enough)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from forgetmi.data.decoded import Decoded, ImageFault, joined
 from forgetmi.data.dicom_codestream import is_encapsulated, stream_of
 from forgetmi.data.dicom_grey import grey_values
 from forgetmi.data.dicom_header import GREY, check_header
+from forgetmi.data.dicom_levels import reduce
 from forgetmi.data.dicom_words import Cell, fitting_cell, in_fitting_shape, stated_cell
 from forgetmi.data.grey import LUMA, TO_GREY, by_maximum
 from forgetmi.data.window import RELEASED
@@ -23,13 +24,17 @@ _RLE = "RLE"
 _BLOCK = 2**18
 
 
-def read_dicom(data: bytes, *, window: str, invert: bool) -> Decoded:
+def read_dicom(
+    data: bytes, *, window: str, invert: bool, enough: tuple[int, bool] | None = None
+) -> Decoded:
     """One DICOM image as grey values.
 
     Args:
         data: The file's bytes.
         window: "first", a window's number, "none", or "released" (stored values by their own maximum).
         invert: Whether a negative becomes a positive.
+        enough: Side of the image that is wanted, and whether that is its longest; then coarser levels may be decoded
+            (`forgetmi.data.dicom_levels.reduce`). None = all pixels.
 
     Raises:
         ImageFault: It is damaged, contradicts itself, or holds no single film of 8 to 16 bits.
@@ -40,6 +45,10 @@ def read_dicom(data: bytes, *, window: str, invert: bool) -> Decoded:
         if window == RELEASED:
             decoded = _as_released(image, invert=invert)
         elif image.PhotometricInterpretation in GREY:
+            if enough is not None:
+                side, longest = enough
+                reduced = reduce(image, side=side, longest=longest, window=window)
+                corrected = joined(corrected, reduced)
             decoded = _film(image, window=window, invert=invert)
         else:
             decoded = by_maximum(_pixels(image) @ LUMA, TO_GREY)

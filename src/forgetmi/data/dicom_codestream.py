@@ -159,6 +159,13 @@ def stream_of(image: Any) -> Stream | None:
     return None
 
 
+def codestream(image: Any) -> bytes:
+    """The whole of a JPEG 2000 image, without the boxes before it; b"" where there is none."""
+    whole = b"".join(_fragments(image))
+    at = whole.find(_J2K, 0, _MOST_BOX_BYTES)
+    return whole[at:] if at >= 0 else b""
+
+
 def _jpeg_2000(stream: bytes) -> Stream | None:
     from pydicom.uid import JPEG2000
 
