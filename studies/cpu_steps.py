@@ -76,9 +76,9 @@ def traced(model: ImageText, batch: Batch) -> Call:
 
 def looking(model: ImageText, batch: Batch, *, bf16: bool = False) -> Call:
     """A forward pass in evaluation mode."""
-    model.eval()
 
     def call() -> tuple[Tensor, ...]:
+        model.eval()
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             image = model.img_model(batch.image)
             return (*image, *model.text_model(batch.tokens, batch.mask))
@@ -88,10 +88,10 @@ def looking(model: ImageText, batch: Batch, *, bf16: bool = False) -> Call:
 
 def learning(model: nn.Module, batch: Batch, *, bf16: bool = False) -> Call:
     """A forward and backward pass in training mode with an optimiser step that moves nothing."""
-    model.train()
     optimiser = adamw(model, lr=0.0)
 
     def call() -> tuple[Tensor, ...]:
+        model.train()
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = model(batch)
@@ -159,7 +159,6 @@ def compiled(model: ImageText, few: Batch, many: Batch, repeats: int) -> None:
         | {f"compiled, {name}": way[0] for name, way in ways.items()},
         repeats,
     )
-    image.eval()
     table(
         "forward pass, 64 samples",
         {
