@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
 
 from forgetmi.cli import main
 from forgetmi.cohort.identifiers import Pseudonyms, load_key
 from forgetmi.cohort.listed_people import ListedPeople, read_people
+from forgetmi.core.cache_folder import FILMS
 from forgetmi.core.errors import CohortError
+from forgetmi.core.files import default_cache
+from forgetmi.model.initialise import build
+from forgetmi.run.artefact import TO_DO
 from forgetmi.run.run_data import load_data
 from forgetmi.run.where import left_to_account_for, where
+from forgetmi.unlearning.early_checkpoints import EarlyCheckpoints
 from tests.runs import TINY, unnamed
 
 
@@ -126,6 +133,66 @@ def test_a_training_log_depends_on_whom_its_model_was_trained_on(
     found = kinds(where(root, listed(tmp_path, sets["forget"])))
     assert found["original.log"] == {"training log"}
     assert "unlearned.log" not in found
+
+
+def test_an_early_checkpoint_that_saw_somebody_is_named(
+    signed_run: Path, sets: dict[str, str], tmp_path: Path, small: Any
+) -> None:
+    """As rewinding keeps it beside the model, until unlearning leaves one without them."""
+    kept = EarlyCheckpoints((1,))
+    net = build(small.prepared.spec, seed=0)
+    for done in (0, 1):
+        kept.after_epoch(net, torch.optim.SGD(net.parameters(), lr=0.1), done)
+    share = tmp_path / "share"
+    for name in ("original", "unlearned"):
+        shutil.copytree(signed_run / "models" / name, share / name)
+        kept.save(share / f"{name}.log")
+
+    people = listed(tmp_path, sets["forget"])
+    found = {one.path: one for one in where(share, people)}
+    assert found["original.log"].kind == "training log"
+    assert found["original.log"].people == people.patients
+    assert "unlearned.log" not in found
+    assert [one.path for one in left_to_account_for(share, people)] == ["original", "original.log"]
+
+
+def test_every_kind_of_artefact_is_found(
+    signed_run: Path, pool: Path, sets: dict[str, str], tmp_path: Path
+) -> None:
+    """One tree with everything that the package leaves of a person, and weights that were exported."""
+    share = tmp_path / "share"
+    shutil.copytree(signed_run, share / "run")
+    (share / "run" / "models" / "original.log").write_bytes(b"early")
+    shutil.copytree(pool, share / "pool")
+    (share / "run" / "state").mkdir(exist_ok=True)
+    (share / "run" / "state" / "unlearned.pt").write_bytes(b"weights")
+    for name in ("served.onnx", "served.pt2", "copy.safetensors"):
+        (share / name).write_bytes(b"weights")
+    (share / "letter.txt").write_text(f"Dear {sets['forget']}")
+
+    # Decoded films, as the run left them in the cache, and a ledger
+    shutil.copytree(default_cache() / FILMS, share / "cache" / FILMS)
+    people = listed(tmp_path, sets["forget"])
+    who = ["--who", str(tmp_path / "list.csv"), "--ledger", str(share / "ledger.sqlite")]
+    assert main(["requests", "add", *who]) == 0
+
+    found = kinds(where(share, people))
+    assert set.union(*found.values()) == set(TO_DO)
+    assert found["cache/decoded-films"] == {"films"}
+    assert found["ledger.sqlite"] == {"ledger"}
+    assert found["pool/folds.json"] == {"pool"}
+    assert found["pool/in_service.npz"] == {"signals"}
+    for name in ("served.onnx", "served.pt2", "copy.safetensors"):
+        assert found[name] == {"unknown"}
+    members = {path for path, kind in found.items() if "model" in kind and path.startswith("pool/")}
+    assert len(members) == 3  # of each repetition one member of two was trained on them
+
+
+def test_a_cache_whose_films_are_gone_is_none(tmp_path: Path, sets: dict[str, str]) -> None:
+    (tmp_path / "share" / "decoded-films").mkdir(parents=True)
+    (tmp_path / "share" / "decoded-films" / "notes.txt").write_text(sets["retain"])
+    found = where(tmp_path / "share", listed(tmp_path, sets["retain"]))
+    assert [one.kind for one in found] == ["identifier"]
 
 
 def test_a_request_is_closed_when_nothing_is_left_or_it_is_accounted_for(

@@ -16,8 +16,8 @@ from forgetmi.core.printable import printable
 from forgetmi.run.console import echo
 
 NOT_SEARCHED = (
-    "Not searched: the cache of decoded films (forgetmi cache forget), copies elsewhere, and what other programs made "
-    "of these models or data."
+    "Not searched: other folders, such as that of the cache of decoded films (forgetmi cache forget), and what other "
+    "programs made of these models or data."
 )
 
 
@@ -44,8 +44,8 @@ def where(argv: Sequence[str]) -> None:
         WhereOptions,
         argv,
         prog="forgetmi where",
-        description="Every model, log, pool, signal, record, ledger and file below some folders that depends on people "
-        "of a list, and what can be done about each. Nothing is changed.",
+        description="Every model, log, pool, cache, signal, record, ledger and file below some folders that depends on "
+        "people of a list, and what can be done about each. Nothing is changed.",
     )
     missing = [folder for folder in options.folders if not folder.is_dir()]
     if missing or not options.folders:

@@ -44,7 +44,7 @@ def advise(
         patients: How many patients the batch names.
         shards, slices: Of a SISA model, for the estimate where none was measured.
     """
-    retraining = _retraining(records)
+    retraining = measured_retraining(records)
     options = [retraining]
 
     # Every method that was run, and SISA, which can be estimated where it was not.
@@ -89,7 +89,7 @@ def sisa_share(patients: int, *, shards: int, slices: int) -> float:
     return sum(shares)
 
 
-def _retraining(records: Sequence[Record]) -> Option:
+def measured_retraining(records: Sequence[Record]) -> Option:
     """Retraining without the withdrawn patients, by the mean of all retrained models that runs made."""
     seconds: list[float] = []
     for record in records:

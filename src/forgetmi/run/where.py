@@ -4,61 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from forgetmi.cohort.listed_people import ListedPeople
 from forgetmi.cohort.model_patients import ModelPatients
+from forgetmi.core.cache_folder import FILMS, FORMER_FILMS, files_in_cache
 from forgetmi.core.errors import EvidenceError, ForgetMIError
 from forgetmi.core.signals import Signals
 from forgetmi.evidence.record import RECORD
 from forgetmi.evidence.record_files import LOG, read_record
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.requests.ledger_reader import LedgerReader
+from forgetmi.run.artefact import REMEMBERS, Artefact
 from forgetmi.run.given_patients import FACTS, patients_in
 from forgetmi.run.pool_plan import AUDIT, FOLDS, PLAN, TARGET, read_folds, read_plan
 
-# What must be done about each kind
-TO_DO = {
-    "model": "make it forget them or retrain it, or delete it",
-    "training log": "replace it by the one that unlearning leaves, or delete it",
-    "progress": "finish the command it belongs to, or delete it",
-    "pool": "delete the members that were trained on them, or account for them",
-    "signals": "numbers of a model about them by digest: keep as evidence, or delete",
-    "record": "evidence of their withdrawal: keep",
-    "ledger": "the entry of their request: keep",
-    "identifier": "it names them: delete, or keep where the law asks for it",
-    "digest": "it names them by keyed digest: keep as evidence, or delete",
-    "unknown": "nobody can say whom it depends on: delete it, or account for it",
-}
-# What remembers people, or may: a request is closed when none of these is left, or each is accounted for
-REMEMBERS = ("model", "training log", "progress", "pool", "unknown")
+_FILMS = "decoded films, by content and without a name"
 _SQLITE = b"SQLite format 3\x00"
 _PROGRESS = (".pt", ".pth")
 
-
-@dataclass(frozen=True)
-class Artefact:
-    """One thing that depends on people of a list, or of which nobody can say whether it does.
-
-    Args:
-        path: Where, below the folder that was searched; a name that holds an identifier is not shown.
-        kind: One of `TO_DO`.
-        what: In words, how it depends on them.
-        people: Keyed digests of those concerned; empty = unknown.
-        digest: Of the weights of a model, else empty.
-    """
-
-    path: str
-    kind: str
-    what: str
-    people: tuple[str, ...]
-    digest: str = ""
-
-    @property
-    def to_do(self) -> str:
-        """What can be done about it."""
-        return TO_DO[self.kind]
+# Forms in which a model lies without a word of whom it has seen
+_WEIGHTS = (".safetensors", ".onnx", ".pt2", ".ckpt")
 
 
 def where(root: Path, people: ListedPeople) -> list[Artefact]:
@@ -66,7 +32,7 @@ def where(root: Path, people: ListedPeople) -> list[Artefact]:
 
     Checkpoints say whom they were trained on; training logs beside them depend on the same people. Signals, pools,
     records, ledgers and whatever else holds a keyed digest are found by it; other files by the identifier as written.
-    The cache of decoded films is not searched: see ``forgetmi cache``.
+    A cache of decoded films is named as a whole: whose they are is known with the cohort alone (``forgetmi cache``).
 
     Args:
         root: The folder.
@@ -91,6 +57,12 @@ def where(root: Path, people: ListedPeople) -> list[Artefact]:
         # A checkpoint is one artefact; what lies in it is not looked at file by file
         if FACTS in files:
             found += _of_model(here, root, people)
+            folders[:] = []
+            continue
+
+        # So are the decoded films of a cache, which are kept by their content
+        if here.name in (FILMS, FORMER_FILMS) and files_in_cache(here.parent, here.name):
+            found.append(Artefact(_shown(here, root, people), "films", _FILMS, ()))
             folders[:] = []
             continue
         for name in sorted(files):
@@ -194,6 +166,11 @@ def _of_file(path: Path, root: Path, people: ListedPeople) -> Iterator[Artefact]
         return
     if path.suffix in _PROGRESS:
         yield Artefact(name, "progress", "weights of work that is not finished", ())
+        return
+
+    if path.suffix in _WEIGHTS:
+        what = "weights that do not say whom they were trained on"
+        yield Artefact(name, "unknown", what, ())
         return
 
     try:

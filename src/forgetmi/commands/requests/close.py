@@ -22,7 +22,7 @@ from forgetmi.requests.ledger import LEDGER, Ledger
 from forgetmi.run.console import echo
 
 if TYPE_CHECKING:
-    from forgetmi.run.where import Artefact
+    from forgetmi.run.artefact import Artefact
 
 
 @dataclass(frozen=True)
