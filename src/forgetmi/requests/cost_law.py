@@ -17,7 +17,7 @@ FORMAT = 1
 
 # The method that stands for a retraining by the model's own recipe
 RETRAIN = "retrain"
-_DO = "Make one with studies/cost_law.py; docs/requests.md says what it holds."
+_DO = "Make one with studies/cost_law.py; docs/cost_law.md says what it holds."
 
 
 @dataclass(frozen=True)
