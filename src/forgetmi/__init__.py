@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from forgetmi.service.hub import from_pretrained, push_to_hub, save_pretrained
     from forgetmi.service.saving import save
     from forgetmi.service.trained_model import Predictions, TrainedModel, load
+    from forgetmi.unlearning.adapter_files import with_adapters
 
 # Silent until a program that uses the package adds a handler of its own
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -51,6 +52,7 @@ _WHERE = {
     "save_pretrained": "forgetmi.service.hub",
     "Predictions": "forgetmi.service.trained_model",
     "TrainedModel": "forgetmi.service.trained_model",
+    "with_adapters": "forgetmi.unlearning.adapter_files",
 }
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "train",
     "unlearn",
     "verdict",
+    "with_adapters",
     "write_report",
 ]
 

@@ -9,7 +9,7 @@ from forgetmi.authors_code.deviations import Deviations
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, LearningRate
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 
 # A configuration of the authors holds this method, and the help is made from it: what needs torch is imported inside
 # the functions that use it.
@@ -67,6 +67,7 @@ class ForgetMIRelease:
         search={"lr": (1e-5, 1e-4, 3e-4), "noise_std": (0.1, 0.2), "theta": (1.0, 2.0)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"paper's model"})
+    moves: ClassVar[Moves] = "own layers"
 
     use_noise: bool = False
     noise_mean: float = 0.0

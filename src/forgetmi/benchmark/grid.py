@@ -246,6 +246,8 @@ def _identity(cell: Cell) -> dict[str, Any]:
             "batch_size": spec.batch_size,
             "original": cell.original,
         }
+        if spec.moves.kind != "full":
+            identity["carrier"] = str(spec.moves)
     return identity
 
 

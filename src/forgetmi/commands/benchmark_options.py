@@ -15,6 +15,7 @@ USED = (
     "text",
     "model",
     "training",
+    "carrier",
     "retrains",
     "batch_size",
     "seed",

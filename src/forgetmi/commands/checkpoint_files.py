@@ -12,6 +12,7 @@ from forgetmi.core.partial_files import remove_partials, remove_partials_of
 # What lies next to a checkpoint and bears its name
 OPTIONS, PARTITION, TRACE = "options.yaml", "partition.json", "trace.json"
 DUPLICATES, LOG, TRACKING = "duplicates.json", "log", "tracking"
+ADAPTERS = "adapters"
 
 
 def named_after(checkpoint: Path, name: str) -> Path:
@@ -36,7 +37,8 @@ def checkpoint_lock(checkpoint: Path) -> Iterator[None]:
     """
     with output_lock(checkpoint, folder=True):
         own = [named_after(checkpoint, name) for name in (OPTIONS, PARTITION, TRACE, DUPLICATES)]
-        for path in (checkpoint, state_file(checkpoint), *own):
+        adapters = named_after(checkpoint, ADAPTERS)
+        for path in (checkpoint, adapters, state_file(checkpoint), *own):
             remove_partials_of(path)
 
         # A training log is a file or a folder

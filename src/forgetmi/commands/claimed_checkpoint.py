@@ -96,7 +96,14 @@ def claim_checkpoint(spec: RunSpec, used: Sequence[str], own: Any) -> Checkpoint
         used: Fields of the specification that the command reads.
         own: The command's own options, of which ``out`` is the checkpoint.
     """
-    plain = {name: to_plain(getattr(spec, name)) for name in used}
+    # An option that came later counts where it is used, as in a stored specification
+    later = {f.name: f.default for f in dataclasses.fields(spec) if f.metadata.get("later")}
+    plain = {}
+    for name in used:
+        value = getattr(spec, name)
+        if name not in later or value != later[name]:
+            plain[name] = to_plain(value)
+
     plain |= to_plain(absolute(own))
     out = Path(plain.pop("out"))
     plain.pop("track", None)  # changes no bit

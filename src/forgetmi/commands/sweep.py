@@ -26,6 +26,7 @@ USED = (
     "model",
     "training",
     "method",
+    "carrier",
     "given",
     "retrains",
     "batch_size",

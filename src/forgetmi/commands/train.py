@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from forgetmi.commands.checkpoint_files import TRACKING, checkpoint_lock, named_after, state_file
@@ -27,6 +27,7 @@ USED = (
     "model",
     "training",
     "method",
+    "carrier",
     "seed",
     "split_seed",
     "threads",
@@ -63,6 +64,11 @@ def train(argv: Sequence[str]) -> None:
         only=USED,
     )
 
+    # Of a training the carrier is part of the recipe
+    if spec.carrier:
+        training = replace(spec.training, carrier=spec.carrier)
+        spec = replace(spec, carrier="", training=training)
+
     # A name that is taken, or that cannot be written, is refused first
     claim = claim_checkpoint(spec, USED, options)
     claim.check()
@@ -82,11 +88,12 @@ def _train(
     # What trains models is imported after the help was printed.
     from forgetmi.cohort.partition_file import write_partition
     from forgetmi.model.checkpoint import intact
-    from forgetmi.run.applicable import check_model
+    from forgetmi.run.applicable import check_trained
     from forgetmi.run.device import device_of
     from forgetmi.run.film_workers import film_workers
     from forgetmi.run.given_patients import patients_after
     from forgetmi.run.original_training import log_path, train_original
+    from forgetmi.run.provenance import untouched_after_training
     from forgetmi.run.run_data import load_data, prepare
 
     # A finished checkpoint is left as it is
@@ -97,7 +104,7 @@ def _train(
         echo(finished_line(options.out, intact(options.out)))
         return
 
-    check_model(spec, cohort)
+    check_trained(spec, cohort)
     with ProgressDisplay() as display, full_disk_explained(options.out.name):
         prepared = prepare(
             spec,
@@ -135,6 +142,7 @@ def _train(
             role=role,
             seed=spec.seed,
             recipe=asdict(spec.training),
+            **untouched_after_training(spec, trained.model),
         )
         trace = {"epochs": trained.trace.epochs, "cost": asdict(meter.cost)}
         write_json(named_after(options.out, "trace.json"), trace)

@@ -24,6 +24,7 @@ USED = (
     "model",
     "training",
     "method",
+    "carrier",
     "given",
     "retrains",
     "batch_size",

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forgetmi.commands.checkpoint_files import TRACKING, checkpoint_lock, named_after, state_file
+from forgetmi.commands.checkpoint_files import (
+    ADAPTERS,
+    TRACKING,
+    checkpoint_lock,
+    named_after,
+    state_file,
+)
 from forgetmi.commands.claimed_checkpoint import (
     CheckpointClaim,
     claim_checkpoint,
@@ -34,6 +40,8 @@ USED = (
     "partition",
     "training",
     "method",
+    "carrier",
+    "carrier_keep",
     "duplicates",
     "batch_size",
     "seed",
@@ -179,6 +187,7 @@ def _unlearn(
     from forgetmi.run.given_patients import patients_after
     from forgetmi.run.original_training import log_path
     from forgetmi.run.prepared import fit_missing_gate, open_checkpoint
+    from forgetmi.run.provenance import untouched_after_unlearning
     from forgetmi.run.run_data import OpenedRun
     from forgetmi.run.unlearn_from import unlearn_from
     from forgetmi.unlearning.method import original_table
@@ -233,7 +242,12 @@ def _unlearn(
         role=UNLEARNED,
         seed=spec.seed,
         from_weights=original.digest,
+        **untouched_after_unlearning(spec, unlearned.model, options.checkpoint),
     )
+    kept = named_after(options.out, ADAPTERS)
+    if spec.carrier_keep and unlearned.adapters is not None:
+        unlearned.adapters.save(kept)
+        echo(f"Adapters by themselves: {kept}")
     trace_file = named_after(options.out, "trace.json")
     write_json(trace_file, unlearned.trace.plain())
     state.unlink(missing_ok=True)

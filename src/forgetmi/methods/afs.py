@@ -16,11 +16,11 @@ from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs, Weight
 from forgetmi.core.task import Task
 from forgetmi.model.losses import base_loss
-from forgetmi.model.modes import evaluating
+from forgetmi.model.modes import evaluating, learning
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.model.recipe import Recipe
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, set_lr
 from forgetmi.unlearning.losses import classification, head_distillation
@@ -72,6 +72,7 @@ class AFS:
         search={"kd": (1.0, 3.0, 10.0), "risk": (0.3, 1.0, 3.0)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh", "predictions"})
+    moves: ClassVar[Moves] = "afresh"
 
     fraction: float = 0.5
     kd: Weight = 3.0
@@ -114,7 +115,7 @@ class AFS:
         names = ("task", "distillation", "risk") if self.risk > 0 else ("task", "distillation")
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
             means = Means(names)
-            student.train()
+            learning(student)
             for step, batch in enumerate(lessons.epoch(epoch), start=epoch * len(lessons)):
                 # The learning rate follows the recipe's schedule.
                 set_lr(optimiser, recipe.lr * recipe.lr_factor(step, total_steps))

@@ -15,7 +15,7 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.ranges import Epochs
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.original import TrainingTask, watched
 from forgetmi.unlearning.update_log import UpdateLog
@@ -62,6 +62,7 @@ class Amnesiac:
         original=watched(lambda method, task: method.recorder(task), UpdateLog.load),
         search={"repair_epochs": (1, 2, 3, 4, 5, 6, 8, 10)},
     )
+    moves: ClassVar[Moves] = "stored weights"
 
     repair_epochs: Epochs = 8
     buckets: Literal["request", "patients"] = "request"

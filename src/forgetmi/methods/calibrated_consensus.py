@@ -22,7 +22,7 @@ from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.averaged_embeddings import Mean, average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 from forgetmi.unlearning.transport import Transport, fit_transport
@@ -95,6 +95,7 @@ class CalibratedConsensus:
         search={"lr": (5e-4, 1e-3), "kl": (0.0, 1.0, 4.0), "batch_size": (4, 8)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"own heads", "noise", "states"})
+    moves: ClassVar[Moves] = "embeddings"
 
     draws: Draws = 8
     text_level: float = 0.1

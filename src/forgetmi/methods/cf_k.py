@@ -14,7 +14,7 @@ from forgetmi.core.ranges import Epochs, LearningRate, Number, Weight
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.last_layers import free_only, last_layers
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode, training_loss
@@ -64,6 +64,7 @@ class CFk:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_k": (3, 6, 12)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"stages"})
+    moves: ClassVar[Moves] = "own layers"
 
     image_k: Number = 3
     text_k: Number = 8

@@ -18,7 +18,7 @@ from forgetmi.core.net import Need
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.projection import directions, project, select
 
@@ -63,6 +63,7 @@ class CHIP:
         search={"share": (0.05, 0.1, 0.2, 0.4), "variance": (0.9, 0.95, 0.99), "layers": (1, 2)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"stages"})
+    moves: ClassVar[Moves] = "closed form"
 
     share: float = 0.4
     variance: float = 0.9

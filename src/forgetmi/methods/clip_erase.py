@@ -21,7 +21,7 @@ from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.losses import base_loss
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import (
     adamw,
@@ -83,6 +83,7 @@ class CLIPErase:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5), "forget": (0.3, 1.0, 3.0)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"pair", "joint"})
+    moves: ClassVar[Moves] = "embeddings"
 
     forget: Weight = 0.3
     consistency: Weight = 0.1

@@ -14,7 +14,7 @@ from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.averaged_embeddings import average_over_augmentations
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.distillation import distil
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.teacher import frozen, outputs_of
 
@@ -66,6 +66,7 @@ class Consensus:
         },
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings", "noise"})
+    moves: ClassVar[Moves] = "embeddings"
 
     draws: Draws = 12
     shift: Share = 0.125

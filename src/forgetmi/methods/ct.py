@@ -17,7 +17,7 @@ from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.methods.msg import counted, layers
 from forgetmi.model.net_module import NetModule, free_but_joining
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode, training_loss
 
@@ -64,6 +64,7 @@ class CT:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "text_k": (4, 8)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"convolutions", "stages"})
+    moves: ClassVar[Moves] = "own layers"
 
     text_k: int = 8
     epochs: Epochs = 5

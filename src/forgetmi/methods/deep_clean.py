@@ -17,7 +17,7 @@ from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, training_loss
 from forgetmi.unlearning.masks import Branches, by_encoder, largest_by_encoder, masked, shares
@@ -65,6 +65,7 @@ class DeepClean:
         search={"share": (0.01, 0.03, 0.1), "epochs": (1, 2, 5), "lr": (2e-4, 5e-4, 1e-3)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    moves: ClassVar[Moves] = "chosen weights"
 
     share: float = 0.1
     each: Each = "sample"

@@ -12,7 +12,7 @@ from forgetmi.model.modes import learning
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.frozen_prefix import frozen_prefix
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.last_layers import free_only, last_layers
 from forgetmi.unlearning.loaders import GuardedLoaders
 
@@ -60,6 +60,7 @@ class EUk:
         search={"image_k": (3, 6, 9, 12), "text_k": (4, 8, 12)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"stages", "fresh"})
+    moves: ClassVar[Moves] = "own layers"
 
     image_k: Number = 12
     text_k: Number = 12

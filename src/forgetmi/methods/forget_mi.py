@@ -14,7 +14,7 @@ from forgetmi.data.noise import (
     Perturbation,
 )
 from forgetmi.unlearning.four_losses import FourLosses
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 
 # Forget-MI is the default method of a run, so every command's help imports this module to list its options. The help
 # must not wait for torch: what needs torch is imported inside the functions that use it.
@@ -93,6 +93,7 @@ class ForgetMI:
         },
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"embeddings", "joint", "noise"})
+    moves: ClassVar[Moves] = "embeddings"
 
     setting: Literal["no_noise", "equal", "multimodal", "unimodal", "retention"] = "equal"
     direction: Literal["toward_noise", "away"] = "toward_noise"
@@ -118,7 +119,7 @@ class ForgetMI:
 
         from forgetmi.model.net_module import free_but_joining
         from forgetmi.unlearning.joint_views import bounds_between, start_distances, views
-        from forgetmi.unlearning.loop import Means, adamw, concatenate, split
+        from forgetmi.unlearning.loop import Means, adamw, concatenate, set_mode, split
         from forgetmi.unlearning.teacher import frozen, outputs_of
 
         teacher = frozen(model)
@@ -157,7 +158,7 @@ class ForgetMI:
         weights = (torch.tensor(preset) / sum(preset)).to(student.device)
 
         for epoch in context.epochs(self.epochs, student=student, optimiser=optimiser):
-            student.train(self.bn == "train")
+            set_mode(student, self.bn)
             if self.redraw and noise is not None:
                 noise_of_epoch = replace(noise, draw=epoch)
                 forget_target = self._forget_target(teacher, forget, noise_of_epoch, context)

@@ -13,7 +13,7 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.ranges import Epochs, LearningRate, Weight
 from forgetmi.model.net_module import NetModule, branches, free_but_joining, is_image
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_mode, training_loss
 from forgetmi.unlearning.losses import l1_norm
@@ -61,6 +61,7 @@ class L1Sparse:
         own_epochs=True,
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "image_alpha": (1e-5, 1e-4, 1e-3)},
     )
+    moves: ClassVar[Moves] = "chosen weights"
 
     image_alpha: Weight = 1e-5
     text_alpha: Weight = 1e-5

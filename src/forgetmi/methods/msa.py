@@ -19,7 +19,7 @@ from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.batch_statistics import measure_statistics
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.early_checkpoints import EarlyCheckpoints, allowed, restored
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.label_matched import matched_mean, per_sample
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.original import TrainingTask, watched
@@ -77,6 +77,7 @@ class MSA:
         search={"tune_epochs": (1, 3, 6)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    moves: ClassVar[Moves] = "stored weights"
 
     kept: tuple[Epochs, ...] = (2,)
     alpha: tuple[Weight, ...] = (0.25, 0.5, 1.0)

@@ -19,7 +19,7 @@ from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, convolutions, free_but_joining, is_image
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.last_layers import last_layers
 from forgetmi.unlearning.loaders import GuardedLoader, GuardedLoaders
 from forgetmi.unlearning.loop import adamw, minimise, set_lr, set_mode, training_loss
@@ -73,6 +73,7 @@ class MSG:
         search={"lr": (3e-4, 1e-3, 3e-3), "epochs": (3, 5, 10), "image_share": (0.1, 0.3, 0.5)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"convolutions", "stages", "fresh", "predictions"})
+    moves: ClassVar[Moves] = "own layers"
 
     image_share: float = 0.3
     text_share: float = 0.05

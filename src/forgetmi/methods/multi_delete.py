@@ -21,7 +21,7 @@ from forgetmi.core.seeding import numpy_generator
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.derangement import derangement
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import (
     Means,
@@ -87,6 +87,7 @@ class MultiDelete:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (5, 10), "md": (0.3, 1.0, 3.0)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"text", "pair", "joint", "joined"})
+    moves: ClassVar[Moves] = "embeddings"
 
     md: Weight = 0.3
     mkr: Weight = 1.0

@@ -15,7 +15,7 @@ from forgetmi.core.seeding import torch_generator
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.head_features import head_features, require_labels
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.ridge_head import certified_epsilon, minimise, newton
 from forgetmi.unlearning.teacher import frozen, looked_up_or_run
@@ -63,6 +63,7 @@ class NewtonHeads:
         search={"ridge": (0.001, 0.01, 0.1), "std": (0.1, 1.0, 3.0)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"heads", "predictions"})
+    moves: ClassVar[Moves] = "heads"
 
     ridge: float = 0.1
     std: float = 3.0

@@ -20,7 +20,7 @@ from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.gaussian_certificate import Certificate, epsilon_at
 from forgetmi.unlearning.head_features import HeadFeatures, head_features, require_labels
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 
 # Weights beyond which the noise leaves nothing
@@ -72,6 +72,7 @@ class NoisyFineTune:
         search={"eps": (0.5, 1.0, 4.0), "repair_steps": (100, 300, 1000)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"own heads", "predictions"})
+    moves: ClassVar[Moves] = "heads"
 
     c0: Positive = 1.0
     c1: Positive = 1.0

@@ -8,7 +8,7 @@ from typing import ClassVar
 from forgetmi.core.net import Need
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 
 
@@ -39,6 +39,7 @@ class Retrain:
         suits="whoever can afford it; the reference for all others",
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
+    moves: ClassVar[Moves] = "afresh"
 
     def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""

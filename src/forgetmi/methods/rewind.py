@@ -17,7 +17,7 @@ from forgetmi.unlearning.early_checkpoints import (
     restored,
 )
 from forgetmi.unlearning.echo import echo
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.original import TrainingTask, watched
 from forgetmi.unlearning.schedule import shortened
@@ -72,6 +72,7 @@ class Rewind:
         search={"train_epochs": (4, 6, 8), "decay": (0.35, 0.5)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    moves: ClassVar[Moves] = "stored weights"
 
     kept: tuple[Epochs, ...] = (2,)
     largest_echo: Share = 0.60

@@ -14,7 +14,7 @@ from forgetmi.methods.random_labels import RandomLabels
 from forgetmi.model.net_module import NetModule, branches, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import summed_gradient
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import adamw
 from forgetmi.unlearning.masks import largest_by_encoder, masked, shares
@@ -63,6 +63,7 @@ class SalUn:
         search={"lr": (1e-4, 3e-4, 1e-3), "epochs": (3, 5, 10), "share": (0.2, 0.5)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    moves: ClassVar[Moves] = "chosen weights"
 
     share: float = 0.5
     labels: Rule = "other"
@@ -93,7 +94,8 @@ class SalUn:
         # The weights with the largest gradient on the forgotten.
         forget = loaders.forget
         gradient = summed_gradient(student, forget.batches(forget.rows), task=context.task)
-        saliency = {name: values.abs() for name, values in gradient.items()}
+        movable = {name for name, weight in student.named_parameters() if weight.requires_grad}
+        saliency = {name: gradient[name].abs() for name in gradient if name in movable}
         masks = largest_by_encoder(saliency, self.share, branches(student))
         context.facts["share of weights that may move"] = shares(masks, branches(student))
 

@@ -20,7 +20,7 @@ from forgetmi.core.task import Task
 from forgetmi.model.net_module import NetModule, branches, free_but_joining
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import Means, adamw, cycle, set_mode, training_loss
 from forgetmi.unlearning.masks import masked, shares
@@ -78,6 +78,7 @@ class SFRon:
         search={"forget_lr": (5e-4, 2e-3, 5e-3), "lr": (2e-4, 5e-4), "epochs": (3, 5)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    moves: ClassVar[Moves] = "chosen weights"
 
     alpha: float = 25.0
     adapt: float = 0.5

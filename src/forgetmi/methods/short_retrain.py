@@ -10,7 +10,7 @@ from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.schedule import shortened
 
@@ -52,6 +52,7 @@ class ShortRetrain:
         search={"train_epochs": (4, 6, 8)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
+    moves: ClassVar[Moves] = "afresh"
 
     train_epochs: Epochs = 6
     warmup: float = 0.0

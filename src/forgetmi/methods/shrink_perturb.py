@@ -11,7 +11,7 @@ from forgetmi.core.net import Need
 from forgetmi.core.ranges import Epochs
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.mixture import mix
 from forgetmi.unlearning.schedule import Schedule, scheduled
@@ -54,6 +54,7 @@ class ShrinkPerturb:
         search={"keep": (0.4, 0.6, 0.8), "repair_epochs": (3, 5, 10)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
+    moves: ClassVar[Moves] = "mixture"
 
     keep: float = 0.6
     repair_epochs: Epochs = 5

@@ -25,7 +25,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.resume import EpochLoop
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.original import OwnOriginal, TrainedOriginal, TrainingTask
 from forgetmi.unlearning.shard_log import SliceLog, Slices, Weights
@@ -75,6 +75,7 @@ class Sisa:
         original=OwnOriginal(lambda method, task: method.train(task), SliceLog.load),
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh", "predictions"})
+    moves: ClassVar[Moves] = "stored weights"
 
     shards: Draws = 5
     slices: Draws = 3

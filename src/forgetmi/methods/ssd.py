@@ -15,7 +15,7 @@ from forgetmi.core.net import Need
 from forgetmi.model.net_module import NetModule, branches
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.importance import Each, squared_gradients
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.masks import shares
 
@@ -63,6 +63,7 @@ class SSD:
         search={"alpha": (1.0, 3.0, 10.0, 30.0), "dampening": (0.1, 0.5, 1.0)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
+    moves: ClassVar[Moves] = "closed form"
 
     alpha: float = 3.0
     dampening: float = 0.5

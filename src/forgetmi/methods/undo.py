@@ -17,7 +17,7 @@ from forgetmi.core.ranges import Epochs, Positive, Share, Weight
 from forgetmi.model.losses import BaseLoss
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
-from forgetmi.unlearning.info import MethodInfo
+from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import unimodal
 from forgetmi.unlearning.losses import head_distillation, normalised_distance
@@ -97,6 +97,11 @@ class Undo:
                     do="Set labels, or kl above 0.",
                 )
             )
+
+    @property
+    def moves(self) -> Moves:
+        """All new weights, or a mixture of new and old ones."""
+        return "afresh" if self.alpha == 1 else "mixture"
 
     def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""

@@ -26,7 +26,7 @@ from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.net_module import NetModule
 
-_TOWERS, _PROJECTIONS, _HEADS, _GATE = "towers", "projections", "classifiers", "gate"
+_TOWERS, PROJECTIONS, _HEADS, _GATE = "towers", "projections", "classifiers", "gate"
 
 
 class Composed(NetModule):
@@ -137,7 +137,7 @@ class Composed(NetModule):
         free = inner[self.spec.tower(modality).frozen :]
         tower = tuple(f"{_TOWERS}.{modality}.{name}" for name in free)
         head = (f"{_HEADS}.{modality}",) if self.spec.classes else ()
-        return (*tower, f"{_PROJECTIONS}.{modality}", *head)
+        return (*tower, f"{PROJECTIONS}.{modality}", *head)
 
     def steps(self, modality: str) -> tuple[tuple[nn.Module, ...], ...]:
         """The modules of each of a tower's stages, which `encode` can stop between; none of a series."""
@@ -323,7 +323,7 @@ def fresh_state(
         with torch.device("meta"):
             width = tower.build().width
         add(
-            f"{_PROJECTIONS}.{modality}",
+            f"{PROJECTIONS}.{modality}",
             lambda width=width: nn.Linear(width, spec.width).state_dict(),
         )
         if spec.classes:
@@ -363,6 +363,6 @@ def _part_of(tensor: str, public: Iterable[str]) -> str:
         return JOIN
     if root == _HEADS:
         return f"{HEAD}{modality}"
-    if root == _PROJECTIONS and modality in public:
+    if root == PROJECTIONS and modality in public:
         return REST
     return f"{TOWER}{modality}"

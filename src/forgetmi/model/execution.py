@@ -20,8 +20,10 @@ class Execution:
             part each, whatever is set here.
         prefixes: Outputs of an encoder's first steps ("image", "text"); the encoder starts from those.
         recompute: Whether activations are computed again in the backward pass, which saves memory and takes time.
+        still: Whether frozen layers draw no dropout in training; see `forgetmi.model.modes.learning`.
     """
 
     micro_batches: int = 1
     prefixes: Mapping[str, Prefix] = field(default_factory=dict)
     recompute: bool = False
+    still: bool = False

@@ -59,7 +59,7 @@ def fill(
 
 
 def training_prefixes(model: object, batches: Iterable[Batch], recipe: Recipe) -> dict[str, Prefix]:
-    """What the stages that a specification froze make of all samples that a training reads.
+    """What the stages that a specification or a carrier froze make of all samples that a training reads.
 
     None for other models, for trainings that shift their images, of a single pass, or under autocast, whose results
     would differ by more than rounding.
@@ -69,8 +69,10 @@ def training_prefixes(model: object, batches: Iterable[Batch], recipe: Recipe) -
         batches: Every sample of the training, on any device.
         recipe: The training's.
     """
-    if not isinstance(model, Composed) or recipe.epochs < 2 or recipe.shift > 0 or recipe.bf16:
+    held = isinstance(model, Composed) or (isinstance(model, ImageText) and model.execution.still)
+    if not held or recipe.epochs < 2 or recipe.shift > 0 or recipe.bf16:
         return {}
+    assert isinstance(model, Composed | ImageText)
 
     # In the mode of a training, in which frozen stages draw nothing
     learning(model)

@@ -32,6 +32,9 @@ ENCODERS = {IMAGE: "img_model", TEXT: "text_model"}
 HEADS = {IMAGE: "img_model.fc1", TEXT: "text_model.classifier"}
 GATE = "gate"
 
+# What brings the text embedding to the width of the image embedding
+PROJECTION = "text_model.projection"
+
 
 class ImageText(NetModule):
     """Maps a batch of images and reports to embeddings and logits of both heads; make one with `build`.

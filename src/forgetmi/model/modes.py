@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from forgetmi.model.net_module import net_modules
+
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
@@ -36,3 +38,18 @@ def learning(model: nn.Module) -> None:
         frozen = not any(weight.requires_grad for weight in module.parameters())
         if frozen:
             module.eval()
+
+    # Where a carrier moves a few layers alone, all others give the same for the same sample
+    for net in net_modules(model):
+        if net.execution.still:
+            _still(net)
+
+
+def _still(module: nn.Module) -> None:
+    """Put what no weight of moves in eval mode; a module whose weights all move keeps its dropout."""
+    weights = [weight.requires_grad for weight in module.parameters()]
+    if not any(weights):
+        module.eval()
+    elif not all(weights):
+        for child in module.children():
+            _still(child)

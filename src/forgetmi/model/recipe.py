@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from forgetmi.core.carrier import read_carrier
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import AtMost, Epochs
+from forgetmi.core.serialization import LATER
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Recipe:
         recompute: Compute the encoders' activations again in the backward pass instead of keeping them: less memory,
             more time. The image encoder keeps them while it learns batch statistics.
         bf16: Run the forward pass in bfloat16 where that is safe (autocast); weights stay in float32.
+        carrier: What a training moves: full, heads, last,stages=1, or lora,rank=8,alpha=16 with public towers; see
+            docs/carrier.md.
     """
 
     epochs: Epochs = 16
@@ -60,6 +64,7 @@ class Recipe:
     validate_every: int = 0
     recompute: bool = False
     bf16: bool = False
+    carrier: str = field(default="full", metadata=LATER)
 
     def __post_init__(self) -> None:
         # Each rule, and whether it holds.
@@ -86,6 +91,10 @@ class Recipe:
         for rule, holds in rules.items():
             if not holds:
                 faults.append(Fault(rule, where="training recipe"))
+        try:
+            read_carrier(self.carrier)
+        except SpecError as error:
+            faults.extend(error.faults)
 
         if faults:
             raise SpecError(faults)

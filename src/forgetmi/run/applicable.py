@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from forgetmi.core.carrier import read_carrier
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.core.modalities import TABLE
@@ -30,6 +32,7 @@ from forgetmi.model.tasks.by_name import outputs_of, training_task
 from forgetmi.run.composing import composed_spec
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.applies import applies, check_applies
+from forgetmi.unlearning.carrier_applies import check_carrier, check_training
 
 # What a factory is told of a table where there is no cohort
 MADE_UP_COLUMNS = ("first", "second", "third")
@@ -55,6 +58,18 @@ def check_model(spec: RunSpec, cohort: Cohort) -> None:
     if isinstance(net, Adapted):
         check_net(net, partial(build, net.spec, seed=0))
     check_applies(spec.method, net, training_task(cohort.task))
+    if spec.given.original is None:
+        check_training(spec.method, net, read_carrier(spec.training.carrier))
+    check_carrier(spec.method, net, spec.moves)
+
+
+def check_trained(spec: RunSpec, cohort: Cohort) -> None:
+    """The same for a command that trains and does not unlearn: the method need not work within the carrier.
+
+    Raises:
+        SpecError, MethodError: As `check_model`.
+    """
+    check_model(replace(spec, carrier="full"), cohort)
 
 
 def net_of(spec: RunSpec, cohort: Cohort) -> NetModule:

@@ -80,6 +80,11 @@ class RunDirectory:
         """The page to read."""
         return self.root / "report.html"
 
+    @property
+    def adapters(self) -> Path:
+        """Adapters of the unlearned model by themselves, where they are kept."""
+        return self.root / "adapters"
+
     def model(self, name: str) -> Path:
         """Checkpoint directory of one model."""
         return self.root / "models" / name

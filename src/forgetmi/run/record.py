@@ -12,6 +12,7 @@ import numpy as np
 
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.core.arrays import Strings, codes
+from forgetmi.core.carrier import COMPLETE, COVERS, MOVED
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.cost import Cost
 from forgetmi.core.errors import EvidenceError, Fault
@@ -43,6 +44,7 @@ from forgetmi.run.prepared import image_rules
 from forgetmi.run.record_findings import decision_in, findings_in
 from forgetmi.run.run_models import given_model, model_names
 from forgetmi.run.spec import RunSpec, to_plain
+from forgetmi.run.trace_file import read_trace
 
 # What the models before and after a withdrawal are called in a record; every other model is a reference
 _ROLES: dict[str, Literal["before", "after"]] = {ORIGINAL: "before", UNLEARNED: "after"}
@@ -105,7 +107,7 @@ def record_of(
         models=tuple(models),
         environment=_environment(manifest, directory),
         seeds=manifest.seeds,
-        method=_method(spec, files["spec.yaml"]),
+        method=_method(directory, spec, files["spec.yaml"]),
         cost=costs,
         # What came out
         findings=findings_in(directory),
@@ -234,16 +236,23 @@ def _environment(manifest: Manifest, directory: RunDirectory) -> Environment:
     )
 
 
-def _method(spec: RunSpec, spec_digest: str) -> MethodFacts:
-    """The method and its options; a folder in an option is not recorded."""
+def _method(directory: RunDirectory, spec: RunSpec, spec_digest: str) -> MethodFacts:
+    """The method and its options, with what it was allowed to move; a folder in an option is not recorded."""
     options: dict[str, Any] = to_plain(spec.method)
     kind = str(options.pop("kind", type(spec.method).__name__))
+    exact = bool(spec.method.info.exact)
+
+    # Within a carrier a method is exact where nothing else has seen a patient
+    if spec.moves.kind != "full":
+        facts = read_trace(directory, UNLEARNED, needs=("facts",)).facts
+        options |= {MOVED: facts.get(MOVED), COVERS: facts.get(COVERS)}
+        exact = exact and facts.get(COMPLETE) is True
 
     for name, value in options.items():
         if isinstance(value, str):
             options[name] = without_folders(value)
 
-    return MethodFacts(kind, bool(spec.method.info.exact), options, spec_digest)
+    return MethodFacts(kind, exact, options, spec_digest)
 
 
 def _seconds_and_bytes(cost: Cost) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from forgetmi.audit.result import Audit
 from forgetmi.core.arrays import codes
+from forgetmi.core.carrier import COMPLETE, COVERS
 from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.json_text import read_json
@@ -70,6 +71,9 @@ def gather(
     # What a reader must know of the data and of the run
     notices = (*cohort.notices, *converted(directory))
     warnings = run_text.warnings(stayed=stayed(evaluation), first_gradient=trace.first_gradient)
+    if spec.moves.kind != "full":
+        info = dataclasses.replace(info, exact=info.exact and trace.facts.get(COMPLETE) is True)
+        warnings = [*warnings, f"What was unlearned: {trace.facts.get(COVERS)}."]
     if duplicates is not None:
         warnings += near_duplicates.warnings(duplicates)
 

@@ -12,6 +12,7 @@ import yaml
 
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.core.carrier import Carrier, read_carrier
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import quoted
 from forgetmi.core.ranges import (
@@ -159,6 +160,9 @@ class RunSpec:
         model: Architecture.
         training: How the original and every retrained model are trained.
         method: The unlearning method (--method KIND chooses).
+        carrier: What the method may move: full, heads, last,stages=1, or lora,rank=8,alpha=16,targets=query+value (of
+            train: what the training moves); empty = what the original's training moved.
+        carrier_keep: Also save the adapters of the carrier lora in a folder of their own.
         given: Models that exist already.
         references: A standing pool (forgetmi pool make), whose members serve as reference; nothing is retrained then.
         targets: A standing pool with members for targets, which the method learns from (--method.target pool).
@@ -186,6 +190,8 @@ class RunSpec:
     model: Architecture = field(default_factory=Architecture)
     training: Recipe = field(default_factory=Recipe)
     method: Any = field(default_factory=ForgetMI)
+    carrier: str = field(default="", metadata=LATER)
+    carrier_keep: bool = field(default=False, metadata=LATER)
     given: GivenModels = field(default_factory=GivenModels)
     references: Path | None = field(default=None, metadata=LATER)
     targets: Path | None = field(default=None, metadata=LATER)
@@ -209,8 +215,26 @@ class RunSpec:
         if self.references is not None and self.given.retrained:
             do = "Give one of the two."
             faults.append(Fault("a pool and retrained models are given", where="references", do=do))
+        faults += self._carrier_faults()
         if faults:
             raise SpecError(faults)
+
+    def _carrier_faults(self) -> list[Fault]:
+        """A carrier that cannot be read, or none whose adapters could be kept."""
+        try:
+            kind = self.moves.kind
+        except SpecError as error:
+            return list(error.faults)
+        if self.carrier_keep and kind != "lora":
+            what = f"the carrier {kind} has no adapters to keep"
+            do = "Choose --carrier lora, or leave the option out."
+            return [Fault(what, where="carrier_keep", do=do)]
+        return []
+
+    @property
+    def moves(self) -> Carrier:
+        """What the method may move."""
+        return read_carrier(self.carrier or self.training.carrier)
 
     @property
     def resources(self) -> Resources:

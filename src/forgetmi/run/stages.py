@@ -26,6 +26,11 @@ from forgetmi.run.given_patients import patients_after
 from forgetmi.run.original_training import log_path, train_original
 from forgetmi.run.pool_targets import closed_while_it_works, pool_targets
 from forgetmi.run.prepared import fit_missing_gate, open_checkpoint
+from forgetmi.run.provenance import (
+    stored_untouched,
+    untouched_after_training,
+    untouched_after_unlearning,
+)
 from forgetmi.run.relearn import relearn
 from forgetmi.run.run_data import OpenedRun, load_data, prepare
 from forgetmi.run.run_models import given_model, model_seed
@@ -101,10 +106,27 @@ def _make_and_store(
     write_json(directory.trace(name), {**trace, "cost": asdict(meter.cost), "weights": weights})
     patients = patients_after(spec, data.cohort, data.partition, role=name)
     data.prepared.save(
-        directory.model(name), model, patients=patients, role=name, seed=model_seed(spec, name)
+        directory.model(name),
+        model,
+        patients=patients,
+        role=name,
+        seed=model_seed(spec, name),
+        **_untouched(spec, directory, name, model),
     )
     directory.drop_state(name)
     return model
+
+
+def _untouched(
+    spec: RunSpec, directory: RunDirectory, name: str, model: Any
+) -> dict[str, list[str]]:
+    """What the checkpoint says of parts that no training has moved."""
+    if name == UNLEARNED:
+        return untouched_after_unlearning(spec, model, directory.model(ORIGINAL))
+    given = given_model(spec, name)
+    if given is None:
+        return untouched_after_training(spec, model)
+    return stored_untouched(given)
 
 
 def _unlearned(
@@ -131,6 +153,8 @@ def _unlearned(
     # The log without the forgotten, from which the next request goes on
     if result.training_log is not None:
         result.training_log.save(log_path(directory.model(UNLEARNED)))
+    if spec.carrier_keep and result.adapters is not None:
+        result.adapters.save(directory.adapters)
     return result.model, result.trace.plain()
 
 

@@ -11,6 +11,7 @@ from forgetmi.run import workflow
 from forgetmi.run.device import device_of
 from forgetmi.run.original_training import open_log
 from forgetmi.run.prepared import Progress, open_checkpoint
+from forgetmi.run.provenance import untouched_in
 from forgetmi.run.run_data import OpenedRun
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.method import Unlearned
@@ -74,6 +75,8 @@ def unlearn_from(
         micro_batches=micro_batches,
         original=signals,
         pool=pool,
+        carrier=spec.moves,
+        untouched=untouched_in(loaded.extra),
         state=state,
         progress=progress,
         device=device,

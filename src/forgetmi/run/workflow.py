@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,15 @@ from torch import nn
 from forgetmi.core import distributed
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Recorder
+from forgetmi.core.carrier import FULL, Carrier, read_carrier
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.files import default_cache
 from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Evaluation, Picture
+from forgetmi.core.seeding import derive
 from forgetmi.core.signals import Signals
 from forgetmi.data.film_portions import Spread
 from forgetmi.data.image_store import build_image_store
@@ -55,6 +58,7 @@ from forgetmi.run.prepared import (
 from forgetmi.run.pretrained import check_encoder
 from forgetmi.run.vocabulary import trained_tokenizer
 from forgetmi.unlearning import method as base
+from forgetmi.unlearning.carrier import carry, put_back
 from forgetmi.unlearning.pool_targets import PoolTargets
 
 
@@ -186,7 +190,11 @@ def train(
 
     # Encoders and heads learn the labels.
     task = training_task(prepared.cohort.task)
-    model = build(prepared.spec, seed=seed).to(device)
+    carrier = read_carrier(recipe.carrier)
+    model = new = build(prepared.spec, seed=seed).to(device)
+    if carrier != FULL:
+        _check_whole(carrier)
+        model = carry(new, carrier, seed=derive(seed, "train", "adapters"))
 
     # What frozen first stages of towers make of each sample is computed once.
     every = np.concatenate([rows, partition.validation])
@@ -204,10 +212,13 @@ def train(
             progress=progress,
             sharded=distributed.sharded(),
         )
+        if carrier != FULL:
+            put_back(model, like=new)
 
         # The gate is fitted afterwards, on the same rows; a model of the user's own has none.
         if isinstance(model, ImageText | Composed):
             fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
+    model.execution = Execution()
     return model, trace
 
 
@@ -223,6 +234,8 @@ def unlearn(
     training_log: Any = None,
     original: Signals | None = None,
     pool: PoolTargets | None = None,
+    carrier: Carrier | str = "",
+    untouched: Collection[str] = (),
     micro_batches: int = 1,
     state: Path | None = None,
     progress: Progress | None = None,
@@ -245,6 +258,9 @@ def unlearn(
             result differs by rounding.
         pool: What a standing pool says of forgotten and retained patients, for a method that learns from it; see
             `forgetmi.run.pool_targets`.
+        carrier: What the method may move, such as "heads" or "lora,rank=4"; see `forgetmi.core.carrier.Carrier`. "" =
+            what the recipe says of the original's training.
+        untouched: Parts of the original that its training did not move; see `forgetmi.unlearning.carrier.untouched`.
         micro_batches: Compute each batch in so many parts, as so many processes would, >= 1; see
             `forgetmi.model.executing.in_micro_batches`.
         state: File to save progress to and resume from.
@@ -252,7 +268,7 @@ def unlearn(
         device: Where to work.
 
     Returns:
-        The new model, its gate (if it has one) fitted again on retained patients alone, and the trace.
+        The new model, its gate (if it has one) fitted again on retained patients alone, the trace, and adapters.
 
     Raises:
         MethodError: The method diverges, or ``original`` does not fit; see `forgetmi.unlearning.method.original_table`.
@@ -266,6 +282,8 @@ def unlearn(
     """
     method = method or ForgetMI()
     recipe = recipe or Recipe()
+    if isinstance(carrier, str):
+        carrier = read_carrier(carrier or recipe.carrier)
 
     # A method may start from new weights of the same architecture
     def fresh_model(fresh_seed: int) -> NetModule:
@@ -291,6 +309,8 @@ def unlearn(
             training_log=training_log,
             original=original,
             pool=pool,
+            carrier=carrier,
+            untouched=untouched,
             state=state,
             progress=progress,
         )
@@ -300,11 +320,25 @@ def unlearn(
             task = training_task(prepared.cohort.task)
             retained = in_order(prepared.records, partition.retain)
             fit_gate(result.model, retained, task=task, seed=seed)
+    if result.adapters is not None:
+        result = replace(result, adapters=result.adapters.with_joining(result.model))
 
     # The result is a copy that still computes in micro-batches.
     for member in net_modules(result.model):
         member.execution = Execution()
     return result
+
+
+def _check_whole(carrier: Carrier) -> None:
+    """Refuse a carrier among processes that share the weights out."""
+    if distributed.sharded():
+        raise MethodError(
+            Fault(
+                f"a training of the carrier {carrier.kind} cannot be sharded",
+                why="a few weights move, and all others are wanted whole",
+                do="Launch without FSDP.",
+            )
+        )
 
 
 def predict(

@@ -129,7 +129,9 @@ def home_of(
     method = spec.method if has_own_original else None
 
     # Options, data, libraries and source in one digest
-    options = to_plain(replace(spec, workers=0, method=method or RunSpec().method))
+    options = to_plain(
+        replace(spec, workers=0, carrier="", carrier_keep=False, method=method or RunSpec().method)
+    )
     made_of = fingerprint(data.prepared, data.partition, method)
     text = json.dumps([options, made_of, test], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -19,6 +19,8 @@ from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.logs import STEP, log_epoch, log_step
 from forgetmi.core.seeding import derive
 from forgetmi.core.task import Task
+from forgetmi.model.executing import executing
+from forgetmi.model.frozen_steps import training_prefixes
 from forgetmi.model.losses import base_loss_names
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
@@ -222,18 +224,25 @@ class Context:
         recipe = recipe or self.recipe
         seed = self.seed if seed is None else seed
 
-        trace = fit(
-            model,
-            loader.for_training(recipe.batch_size, rows=rows, seed=seed),
-            recipe,
-            seed=seed,
-            task=self.task,
-            resume=self.state if resumable else None,
-            progress=self.progress if resumable else None,
-            objective=objective,
-            moments=moments,
-            observers=observers,
-        )
+        # What a carrier holds still is computed once for each sample.
+        prefixes = {}
+        if model.execution.still:
+            read = loader.batches(loader.rows if rows is None else rows)
+            prefixes = training_prefixes(model, read, recipe)
+
+        with executing(model, prefixes=prefixes or model.execution.prefixes):
+            trace = fit(
+                model,
+                loader.for_training(recipe.batch_size, rows=rows, seed=seed),
+                recipe,
+                seed=seed,
+                task=self.task,
+                resume=self.state if resumable else None,
+                progress=self.progress if resumable else None,
+                objective=objective,
+                moments=moments,
+                observers=observers,
+            )
         self.count(trace, loader, heads=model.heads)
         return model
 

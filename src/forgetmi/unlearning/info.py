@@ -21,6 +21,24 @@ Reads = Literal[
     "pool",
 ]
 
+# What a method moves, in its class variable ``moves``: decides with which carriers it works
+# (`forgetmi.unlearning.carrier_applies`). weights = it trains a copy of the model (also where it does not say);
+# embeddings = the same, by losses of the embeddings; chosen weights = the same, of single weights that it chooses;
+# afresh = it trains from new weights; mixture = from a mixture of new and old ones; heads = the heads alone, by a
+# formula; own layers = layers of its own choice; stored weights = it starts from stored ones; closed form = it trains
+# nothing.
+Moves = Literal[
+    "weights",
+    "embeddings",
+    "chosen weights",
+    "afresh",
+    "mixture",
+    "heads",
+    "own layers",
+    "stored weights",
+    "closed form",
+]
+
 
 @dataclass(frozen=True)
 class MethodInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from torch import nn
 
+from forgetmi.core.carrier import FULL, Carrier
 from forgetmi.core.cost import Cost, Meter
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.partition import Partition, SetName
@@ -22,8 +23,11 @@ from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks.by_name import training_task
+from forgetmi.unlearning.adapter_files import Adapters
 from forgetmi.unlearning.applies import check_applies
 from forgetmi.unlearning.bfloat16 import lower, lowered, restore
+from forgetmi.unlearning.carried import Carried
+from forgetmi.unlearning.carrier_applies import check_carrier
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.differences import changed_tensors, distance_moved, of_heads
 from forgetmi.unlearning.info import MethodInfo
@@ -78,11 +82,19 @@ class Trace:
 
 @dataclass(frozen=True)
 class Unlearned(Generic[M]):
-    """A new model, the trace of its making, and the training log that the next request needs (if there is one)."""
+    """A new model, the trace of its making, and what else came of it.
+
+    Args:
+        model: With its adapters merged, where it has had some.
+        trace: What was done.
+        training_log: What the next request needs, if there is anything.
+        adapters: By themselves, where the carrier has some.
+    """
 
     model: M
     trace: Trace
     training_log: Any = None
+    adapters: Adapters | None = None
 
 
 class Method(Protocol[M]):
@@ -115,6 +127,8 @@ def unlearn(
     training_log: Any = None,
     original: Signals | None = None,
     pool: PoolTargets | None = None,
+    carrier: Carrier = FULL,
+    untouched: Collection[str] = (),
     state: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Unlearned[M]:
@@ -134,20 +148,23 @@ def unlearn(
         training_log: What the method's recorder kept, if it has one.
         original: The original's signals for every row of the declared sets, if there are any; see `original_table`.
         pool: What a standing pool says of forgotten and retained patients, for a method that learns from it.
+        carrier: What the method may move; see `forgetmi.core.carrier.Carrier`.
+        untouched: Parts of the original that no training has moved ("tower:image"), for what the trace says is covered.
         state: File to save progress to and resume from.
         progress: Called with (epochs done, total epochs).
 
     Returns:
-        The new model, in eval mode, the trace, and the training log without the forgotten.
+        The new model, in eval mode, the trace, the training log without the forgotten, and the adapters.
 
     Raises:
-        MethodError: The method does not apply to the model, reads what it did not declare, diverges, or changed its
-            input; ``original`` does not fit.
+        MethodError: The method does not apply to the model or the carrier, moves what is not in the carrier, reads what
+            it did not declare, diverges, or changed its input; ``original`` does not fit.
     """
     info = method.info
     net = model.member(0) if isinstance(model, Ensemble) else model
     if isinstance(net, NetModule):
         check_applies(method, net, training_task(task))
+        check_carrier(method, net, carrier)
     bf16 = _in_bfloat16(method, recipe)
     before = parameter_digest(model)
 
@@ -175,12 +192,17 @@ def unlearn(
         key += " known"
     if pool is not None:
         key += f" pool {pool.digest}"
+    if carrier != FULL:
+        key += f" {carrier}"
+
+    # What the carrier does not name is held still, in the original's copies and in new models.
+    work = Carried(method, model, carrier, fresh_model, seed=seed, untouched=untouched)
     context = Context(
         seed=seed,
         reads=info.reads,
         task=training_task(task),
         _recipe=recipe,
-        _fresh_model=lambda own_seed: lower(fresh_model(own_seed), on=bf16),
+        _fresh_model=lambda own_seed: lower(work.fresh(own_seed), on=bf16),
         _training_log=training_log,
         _cached=cached,
         _pool=pool,
@@ -195,9 +217,10 @@ def unlearn(
     if parts > 1:
         context.facts[SHARES] = parts
 
-    with Meter() as meter, lowered(model, on=bf16):
-        result = restore(method.apply(model, loaders, context).eval())
+    with Meter() as meter, lowered(work.start, on=bf16):
+        result = restore(method.apply(work.start, loaders, context).eval())
         context.read_steps()
+    adapters = work.finish(result)
 
     # A resumed run has the facts of the interrupted one.
     if context.facts.get(SHARES, 1) != parts:
@@ -207,6 +230,7 @@ def unlearn(
             Fault(f"{info.title} changed the model it was given", do="Work on a deep copy.")
         )
 
+    context.facts.update(work.facts)
     changed = changed_tensors(model, result)
     trace = Trace(
         method=info.title,
@@ -222,7 +246,7 @@ def unlearn(
         moved=distance_moved(model, result),
         facts=dict(context.facts),
     )
-    return Unlearned(result, trace, context._training_log)
+    return Unlearned(result, trace, context._training_log, adapters)
 
 
 def original_table(
