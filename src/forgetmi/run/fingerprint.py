@@ -25,6 +25,7 @@ TRAINING_MODULES = (
     "forgetmi.model.fit_gate",
     "forgetmi.model.collect",
     "forgetmi.data.loaders",
+    "forgetmi.unlearning.carrier",
 )
 # ... and these alone: they import every method and every measure, too.
 DRIVING_MODULES = (
