@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from forgetmi.core.batch import Batch
 from forgetmi.core.errors import CheckpointError, MethodError, SpecError
 from forgetmi.core.inputs import Tokens
 from forgetmi.core.registry import towers as registry
+from forgetmi.core.seeding import scope
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.checkpoint import load, save
 from forgetmi.model.composed import Composed
@@ -142,6 +144,29 @@ def test_a_sample_depends_on_no_other_and_a_missing_modality_is_in_no_mean(
 
     with pytest.raises(MethodError, match="the samples have no text"):
         model(Batch({"image": batch.image}, batch.label, batch.study, batch.row))
+
+
+@torch.no_grad()
+def test_batch_norms_of_a_tower_learn_from_the_films_that_are_there() -> None:
+    towers = ("image=efficientnet_lite0:,random=true,size=32", "table=table,hidden=8,width=6")
+    spec = Architecture(towers=towers, width=10).compose(classes=3, training=TABLE)
+    batch = samples()
+    there = torch.tensor([True, False, True, True])
+    learned = []
+    for fill in (0.0, 1.0):
+        films = batch.image.where(there[:, None, None, None], fill)
+        model = build(spec, seed=0).train()
+        given = dataclasses.replace(batch.with_inputs(image=films), present={"image": there})
+        with scope(0, "dropout"):
+            outputs = model(given)
+        assert not outputs.embedding["image"][1].any()
+        learned.append(model.state_dict())
+
+    fresh = build(spec, seed=0).state_dict()
+    for name, value in learned[0].items():
+        assert torch.equal(value, learned[1][name])
+    moved = [name for name in fresh if not torch.equal(fresh[name], learned[0][name])]
+    assert any(name.endswith("running_mean") for name in moved)
 
 
 @torch.no_grad()

@@ -132,7 +132,7 @@ def _of_those_there(
     found = np.array(everyone)
     for pattern in np.unique(there, axis=1).T:
         rows = (there == pattern[:, None]).all(axis=0)
-        heads = np.flatnonzero(pattern)
+        heads = [place for place, has in enumerate(pattern) if has]
         found[rows] = together([single[head][rows] for head in heads])
     return found
 
