@@ -92,6 +92,7 @@ NEIGHBOURS = {
     "engineer.html",
     "engineer.html#manifest",
     "engineer.html#rule",
+    "engineer.html#terms",
     "letter.html",
 }
 

@@ -35,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "evaluate": ("forgetmi.commands.evaluate:evaluate", "measure models from their stored signals"),
     "report": ("forgetmi.commands.report:report", "write the report of a finished run again"),
+    "explain": (
+        "forgetmi.commands.explain:explain",
+        "a page about one forgotten patient of a finished run",
+    ),
     "audit": (
         "forgetmi.commands.audit:audit",
         "audit finished runs again, several pooled; no model is run",

@@ -26,6 +26,7 @@ from forgetmi.report import (
     verdict_text,
 )
 from forgetmi.report.content import Example
+from forgetmi.report.page_terms import PAGE_TERMS
 
 TEMPLATES = Path(__file__).with_name("templates")
 EXAMPLES_SHOWN = 6
@@ -104,6 +105,7 @@ def _environment() -> jinja2.Environment:
         directions=attack_table.DIRECTIONS,
         answers=verdict_text.ANSWERS,
         examples_shown=EXAMPLES_SHOWN,
+        page_terms=PAGE_TERMS,
     )
     environment.tests.update(score=_is_score, failed=_is_failed)
 
