@@ -43,8 +43,13 @@ class Card:
     busy: bool = False
 
     def films(self) -> list[Crossing]:
-        """The copies of pictures: tensors of four or three dimensions."""
-        return [crossing for crossing in self.crossings if len(crossing.shape) in (3, 4)]
+        """The copies of pictures: square, and larger than a kernel."""
+        found = []
+        for crossing in self.crossings:
+            square = len(crossing.shape) in (3, 4) and crossing.shape[-1] == crossing.shape[-2]
+            if square and crossing.shape[-1] > 7:
+                found.append(crossing)
+        return found
 
 
 class _Watching(TorchDispatchMode):
@@ -58,6 +63,11 @@ class _Watching(TorchDispatchMode):
         kwargs = kwargs or {}
         first = args[0] if args else None
         name = func.overloadpacket.__name__
+
+        # In inference mode conversions arrive whole; what they consist of is looked at.
+        if name == "to":
+            with self:
+                return func.decompose(*args, **kwargs)
 
         # A value is asked for: all that was launched before must be done.
         if name == "_local_scalar_dense" and _there(first):
@@ -94,5 +104,8 @@ def fake_card() -> Iterator[Card]:
         # Its optimisers may be fused, as a real one's
         fused = [*optimizer._get_fused_kernels_supported_devices(), CARD]
         patch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: [*fused])
+
+        # Its noise is drawn without a generator: it has no values
+        patch.setattr("forgetmi.data.noise.device_generator", lambda device, seed: None)
         with _Watching(card):
             yield card

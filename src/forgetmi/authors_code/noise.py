@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from forgetmi.authors_code.image import PixelNoise
 from forgetmi.authors_code.text_noise import noisy_text
@@ -56,6 +58,11 @@ class ReleaseNoise:
             window = (0, *_content(image[0]))
             target[window] = self.pixels.apply(image[window], rng)
         return noisy
+
+    def films(self, films: Tensor, rows: Ints) -> Tensor:
+        """The same of films on an accelerator: they are disturbed on the processor, as the release does."""
+        noisy = self.images(films.cpu().numpy(), rows)
+        return torch.from_numpy(noisy).to(films.device)
 
     def texts(self, texts: Sequence[str], rows: Ints) -> list[str]:
         """Noisy copies of b reports."""

@@ -44,6 +44,13 @@ def torch_generator(root: int, *keys: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(root, *keys))
 
 
+def device_generator(device: torch.device, seed: int) -> torch.Generator:
+    """A generator of a device's own, which draws there; its values are others than those of the processor's."""
+    import torch
+
+    return torch.Generator(device).manual_seed(seed)
+
+
 @contextmanager
 def scope(root: int, *keys: str | int) -> Iterator[None]:
     """Set the global generators of Python, NumPy and torch for a block (dropout needs them) and restore them after."""

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 
 from forgetmi.core.arrays import Flags, Ints, Labels, Strings, codes
 from forgetmi.core.batch import Batch
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.devices import is_accelerator
 from forgetmi.core.errors import CohortError, Fault, SpecError
 from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.modalities import IMAGE, TABLE
 from forgetmi.core.seeding import numpy_generator
+from forgetmi.data.device_films import Feeding
+from forgetmi.data.feed import Feed
 from forgetmi.data.image_store import ImageStore
 from forgetmi.data.library_tokenizer import LibraryTokenizer
 from forgetmi.data.noise import Columns, Perturber, column_deviations
 from forgetmi.data.token_store import TokenStore
 from forgetmi.data.tokenizer import Tokenizer
+
+# For annotations alone: the orders of a loader can be planned without torch.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @final
@@ -42,6 +49,7 @@ class SampleStore:
         table: Float32[n, c] of measured columns; None = there are none.
         deviation: Float32[c], of each column of numbers over all rows, the unit of its noise; 0 = of categories.
         present: Modality to Bool[n], for modalities that some rows lack.
+        feeding: How films get to an accelerator.
     """
 
     images: ImageStore
@@ -54,6 +62,8 @@ class SampleStore:
     table: Columns | None = None
     deviation: Columns | None = None
     present: Mapping[str, Flags] = field(default_factory=dict)
+    feeding: Feeding = field(default_factory=Feeding)
+    _feeds: dict[str, Feed] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.tokens), len(self.report), len(self.study)}
@@ -120,17 +130,63 @@ class SampleStore:
 
         rows = np.asarray(rows, np.int64)
         images = self.images.images(rows)
-        tokens: list[Any] = [self.tokens.tokens(row) for row in rows]
         if perturbation is not None:
             images = perturbation.images(images, rows)
-            self._perturb_texts(tokens, rows, perturbation)
 
             # A film that is not there stays black
             if IMAGE in self.present:
                 images = images * self.present[IMAGE][rows, None, None, None]
+        return self.around(rows, torch.from_numpy(images), perturbation=perturbation)
+
+    def batches(
+        self, plan: Sequence[Ints], *, device: Any, perturbation: Perturber | None = None
+    ) -> Iterator[Batch]:
+        """Batches on an accelerator, read ahead and copied beside other work; see `forgetmi.data.feed.Feed`.
+
+        Args:
+            plan: Rows of each batch.
+            device: Which accelerator.
+            perturbation: Noise; None = the samples as they are.
+        """
+        feed = self.feed(device)
+        threads = prefetch_workers_for(device)
+        return feed.batches(plan, threads=threads, perturbation=perturbation)
+
+    def feed(self, device: Any) -> Feed:
+        """What feeds an accelerator; one for all loaders, so that films that it keeps there serve all of them."""
+        import torch
+
+        device = torch.device(device)
+        if str(device) not in self._feeds:
+            self._feeds[str(device)] = Feed(self, device, self.feeding)
+        return self._feeds[str(device)]
+
+    def around(
+        self,
+        rows: Ints,
+        images: Tensor,
+        *,
+        perturbation: Perturber | None = None,
+        multiple: int = 1,
+    ) -> Batch:
+        """Films and all else of b rows.
+
+        Args:
+            rows: Int[b].
+            images: Of the rows, in any form.
+            perturbation: Noise of everything but the films.
+            multiple: The longest text is padded to a multiple of so many tokens.
+        """
+        import torch
+
+        tokens: list[Any] = [self.tokens.tokens(row) for row in rows]
+        if perturbation is not None:
+            self._perturb_texts(tokens, rows, perturbation)
 
         # As long as the longest text; the rest is padding.
         longest = max(map(len, tokens), default=0)
+        if longest % multiple:
+            longest = min(longest - longest % multiple + multiple, self.tokenizer.max_length)
         ids = np.full((len(rows), longest), self.tokenizer.pad, np.int64)
         mask = np.zeros((len(rows), longest), np.int64)
         for position, text in enumerate(tokens):
@@ -138,7 +194,7 @@ class SampleStore:
             mask[position, : len(text)] = 1
 
         batch = Batch.image_text(
-            image=torch.from_numpy(images),
+            image=images,
             tokens=torch.from_numpy(ids),
             mask=torch.from_numpy(mask),
             label=torch.from_numpy(self.label[rows]),
@@ -187,7 +243,8 @@ class Loader:
         avoid_single: Whether a last batch of one sample joins the batch before it (then of `batch_size` + 1): batch
             normalisation cannot train on one sample.
         prefetch_workers: Threads that read batches ahead while the device works on another; 0 = each is read when it is
-            needed. See `prefetch_workers_for`.
+            needed. See `prefetch_workers_for`. On an accelerator there are as many as it says.
+        device: Where the batches are to be: cpu, or an accelerator, which `SampleStore.batches` feeds.
 
     Raises:
         SpecError: The batch size is not positive.
@@ -203,6 +260,7 @@ class Loader:
         shuffle: bool = True,
         avoid_single: bool = False,
         prefetch_workers: int = 0,
+        device: Any = "cpu",
     ) -> None:
         if batch_size < 1:
             raise SpecError(Fault(f"batch_size is {batch_size}", do="Choose 1 or more."))
@@ -216,6 +274,7 @@ class Loader:
         self.shuffle = shuffle
         self.avoid_single = avoid_single
         self.prefetch_workers = prefetch_workers
+        self.device = device
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -269,6 +328,11 @@ class Loader:
         return [rows[start:stop] for start, stop in pairwise(cuts)]
 
     def _read(self, plan: list[Ints], perturbation: Perturber | None) -> Iterator[Batch]:
+        if is_accelerator(self.device):
+            self.records.feed(self.device).expect(self.rows)
+            yield from self.records.batches(plan, device=self.device, perturbation=perturbation)
+            return
+
         if self.prefetch_workers == 0:
             for rows in plan:
                 yield self.records.batch(rows, perturbation=perturbation)
@@ -287,7 +351,7 @@ class Loader:
 
 def prefetch_workers_for(device: Any) -> int:
     """Threads to read ahead with: a processor that trains has no time to spare, an accelerator must not wait."""
-    if str(device).startswith("cpu"):
+    if not is_accelerator(device):
         return 0
     spare = (os.cpu_count() or 1) - 1
     return max(1, min(8, spare))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,12 @@ from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import Number, Seed
-from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.seeding import derive, device_generator, numpy_generator
 from forgetmi.data.text_noise import change_characters, change_words, rearrange
+
+# For annotations alone: methods' options name noise and must load without torch.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Images = npt.NDArray[np.float32]
 Columns = npt.NDArray[np.float32]
@@ -39,6 +43,10 @@ class Perturber(Protocol):
     """Changes samples before they become a batch."""
 
     def images(self, images: Images, rows: Ints) -> Images: ...
+
+    def films(self, films: Tensor, rows: Ints) -> Tensor:
+        """The same of films on an accelerator, whose own generator draws: other noise of the same strength."""
+        ...
 
     def texts(self, texts: Sequence[str], rows: Ints) -> list[str]: ...
 
@@ -115,6 +123,32 @@ class Perturbation:
             images = self._with_pixel_noise(images, rows)
 
         return images
+
+    def films(self, films: Tensor, rows: Ints) -> Tensor:
+        """Perturb b images on an accelerator.
+
+        A row's noise depends on the same seed, draw and row as in `images`, and is drawn there by the device's own
+        generator: its values are others than the processor's, and no film crosses for them.
+
+        Args:
+            films: Float32[b, 1, h, w] in [0, 1]; not changed.
+            rows: Row of each film in the cohort.
+        """
+        import torch
+
+        if self.rotation or self.scale or self.shift:
+            placements = [self._placement(row) for row in rows]
+            placement = torch.tensor(placements, dtype=torch.float32).reshape(-1, 4)
+            films = _moved(films, placement.to(films.device, non_blocking=True))
+
+        if self.image_mean or self.image_std:
+            noise = torch.empty_like(films)
+            for film_noise, row in zip(noise, rows, strict=True):
+                seed = derive(self.seed, "perturb", "pixels", self.draw, int(row))
+                film_noise.normal_(generator=device_generator(films.device, seed))
+            films = (films + self.image_std * noise + self.image_mean).clamp(0.0, 1.0)
+
+        return films
 
     def texts(self, texts: Sequence[str], rows: Ints) -> list[str]:
         """Perturb b reports.
@@ -240,15 +274,23 @@ def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:
     """
     # Imported here: methods' options name noise and must load without torch.
     import torch
+
+    return _moved(torch.from_numpy(images), torch.from_numpy(placement)).numpy()
+
+
+def _moved(images: Tensor, placement: Tensor) -> Tensor:
+    """The same of tensors on one device."""
+    import torch
     from torch.nn.functional import grid_sample
 
     # Centres of the pixels, from -1 to 1.
     height, width = images.shape[2:]
-    y = torch.linspace(-1, 1, height + 1)[:-1, None] + 1 / height
-    x = torch.linspace(-1, 1, width + 1)[None, :-1] + 1 / width
+    device = images.device
+    y = torch.linspace(-1, 1, height + 1, device=device)[:-1, None] + 1 / height
+    x = torch.linspace(-1, 1, width + 1, device=device)[None, :-1] + 1 / width
 
     # Where each pixel of the result is read from.
-    cos, sin, across, down = torch.from_numpy(placement).T[:, :, None, None]
+    cos, sin, across, down = placement.T[:, :, None, None]
     x = x - across
     y = y - down
     aspect = height / width
@@ -256,5 +298,4 @@ def _affine(images: Images, placement: npt.NDArray[np.float32]) -> Images:
     source_y = cos * y - sin * x / aspect
     grid = torch.stack([source_x, source_y], dim=-1)
 
-    moved = grid_sample(torch.from_numpy(images), grid, padding_mode="border", align_corners=False)
-    return moved.numpy()
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)

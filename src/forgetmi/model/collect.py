@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.devices import steps_between_reads
+from forgetmi.core.devices import is_accelerator, steps_between_reads
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.modalities import LOGITS, parted
@@ -24,6 +24,10 @@ class BatchSource(Protocol):
     """Anything that makes a batch of cohort rows (`forgetmi.data.loaders.SampleStore`)."""
 
     def batch(self, rows: Ints) -> Batch: ...
+
+    def batches(self, plan: Sequence[Ints], *, device: Any) -> Iterator[Batch]:
+        """Batches on an accelerator, read ahead."""
+        ...
 
 
 def collect(
@@ -72,18 +76,22 @@ def collect(
     weights = module.parameters()
     device = next((weight.device for weight in weights), torch.device("cpu"))
 
+    starts = range(0, len(rows), batch_size)
+    plan = [rows[order[start : start + batch_size]] for start in starts]
+
     # Outputs stay on the device for some batches: reading them waits for all that was launched.
     outputs: dict[str, list[Tensor]] = {}
     waiting: list[Outputs] = []
     with evaluating(module), torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
-            batch = records.batch(rows[order[start : start + batch_size]])
-            waiting.append(model(batch.to(device)))
+        done = 0
+        for batch in _batches(records, plan, device):
+            waiting.append(model(batch))
+            done += len(batch)
             if len(waiting) >= steps_between_reads(device):
                 _keep(outputs, waiting)
                 waiting = []
             if on_batch is not None:
-                on_batch(min(start + batch_size, len(rows)))
+                on_batch(done)
 
         _keep(outputs, waiting)
 
@@ -105,9 +113,21 @@ def collect(
     )
 
 
+def _batches(records: BatchSource, plan: Sequence[Ints], device: torch.device) -> Iterator[Batch]:
+    """The batches of a plan, on the model's device."""
+    if is_accelerator(device):
+        return records.batches(plan, device=device)
+    return (records.batch(rows) for rows in plan)
+
+
 def _keep(collected: dict[str, list[Tensor]], batches: Sequence[Outputs]) -> None:
     """Add the outputs of some batches, on the processor; logits in float64, of which measures take differences."""
-    for name in batches[0].named() if batches else ():
+    if not batches:
+        return
+
+    # All are joined before the first is read, which waits for the device.
+    names = list(batches[0].named())
+    joined = [torch.cat([outputs.named()[name] for outputs in batches]) for name in names]
+    for name, values in zip(names, joined, strict=True):
         kind = torch.float64 if name.endswith(LOGITS) else torch.float32
-        values = torch.cat([outputs.named()[name] for outputs in batches])
         collected.setdefault(name, []).append(values.to("cpu", kind))

@@ -80,6 +80,7 @@ def train_original(
         batch_size=recipe.batch_size,
         seed=seed,
         avoid_single=True,
+        device=device,
     )
     samples = GuardedLoader(loader, labels=True, patient=partition.patient, device=device)
     task = TrainingTask(

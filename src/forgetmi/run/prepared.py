@@ -350,7 +350,8 @@ def fit_missing_gate(
     # On the rows that the encoders were trained on
     rows = trained_rows(partition, without_forgotten=without_forgotten)
     task = training_task(prepared.cohort.task)
-    fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
+    lessons = in_order(prepared.records, rows, device=model.device)
+    fit_gate(model, lessons, task=task, seed=seed)
     return True
 
 
@@ -361,9 +362,16 @@ def trained_rows(partition: Partition, *, without_forgotten: bool = False) -> In
     return np.sort(np.concatenate([partition.forget, partition.retain]))
 
 
-def in_order(records: SampleStore, rows: Ints) -> Loader:
-    """Batches over some rows, unshuffled."""
-    return Loader(records, rows, batch_size=inference_batch_size(records), seed=0, shuffle=False)
+def in_order(records: SampleStore, rows: Ints, *, device: Any = "cpu") -> Loader:
+    """Batches over some rows, unshuffled, on a device."""
+    return Loader(
+        records,
+        rows,
+        batch_size=inference_batch_size(records),
+        seed=0,
+        shuffle=False,
+        device=device,
+    )
 
 
 def inference_batch_size(records: SampleStore) -> int:

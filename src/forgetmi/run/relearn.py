@@ -70,7 +70,12 @@ def relearn(
     rows = partition.of_request().forget
     taught = rows[np.isin(partition.patient[rows], taught_patients(partition, seed=seed))]
     loader = Loader(
-        prepared.records, taught, batch_size=recipe.batch_size, seed=seed, avoid_single=True
+        prepared.records,
+        taught,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        avoid_single=True,
+        device=model.device,
     )
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -185,8 +185,9 @@ def train(
         seed=seed,
         avoid_single=True,
         prefetch_workers=prefetch_workers_for(device),
+        device=device,
     )
-    validation = in_order(prepared.records, partition.validation)
+    validation = in_order(prepared.records, partition.validation, device=device)
 
     # Encoders and heads learn the labels.
     task = training_task(prepared.cohort.task)
@@ -198,7 +199,9 @@ def train(
 
     # What frozen first stages of towers make of each sample is computed once.
     every = np.concatenate([rows, partition.validation])
-    prefixes = training_prefixes(model, in_order(prepared.records, every).epoch(0), recipe)
+    prefixes = training_prefixes(
+        model, in_order(prepared.records, every, device=device).epoch(0), recipe
+    )
     with executing(model, prefixes=prefixes):
         trace = fit(
             model,
@@ -217,7 +220,8 @@ def train(
 
         # The gate is fitted afterwards, on the same rows; a model of the user's own has none.
         if isinstance(model, ImageText | Composed):
-            fit_gate(model, in_order(prepared.records, rows), task=task, seed=seed)
+            lessons = in_order(prepared.records, rows, device=device)
+            fit_gate(model, lessons, task=task, seed=seed)
     model.execution = Execution()
     return model, trace
 
@@ -318,7 +322,7 @@ def unlearn(
         # The original's gate was fitted on the forgotten, too.
         if isinstance(result.model, ImageText | Composed):
             task = training_task(prepared.cohort.task)
-            retained = in_order(prepared.records, partition.retain)
+            retained = in_order(prepared.records, partition.retain, device=result.model.device)
             fit_gate(result.model, retained, task=task, seed=seed)
     if result.adapters is not None:
         result = replace(result, adapters=result.adapters.with_joining(result.model))

@@ -11,6 +11,7 @@ import torch
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch
+from forgetmi.core.devices import is_accelerator
 from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.labels import all_unknown
 from forgetmi.core.partition import SetName
@@ -63,6 +64,7 @@ class GuardedLoader:
             seed=loader.seed if seed is None else seed,
             avoid_single=True,
             prefetch_workers=loader.prefetch_workers,
+            device=loader.device,
         )
 
         return GuardedLoader(
@@ -174,6 +176,7 @@ class GuardedLoaders:
                     batch_size=batch_size,
                     seed=seed,
                     prefetch_workers=prefetch_workers_for(device),
+                    device=device,
                 ),
                 labels="labels" in reads,
                 patient=patient,
@@ -182,6 +185,13 @@ class GuardedLoaders:
             for name in ("forget", "retain", "validation")
             if name in reads
         }
+
+        # What an accelerator keeps first: the forgotten, then the retained in the order of their window.
+        if is_accelerator(device):
+            feed = records.feed(device)
+            for name in ("forget", "retain"):
+                if name in self._sets:
+                    feed.expect(self._sets[name].window(0, len(rows[name])))
 
     def _get(self, name: str) -> GuardedLoader:
         """A set, if the method declared it."""
