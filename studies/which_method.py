@@ -147,7 +147,7 @@ def lines_of(methods: Mapping[str, Measured]) -> list[str]:
         body.append(
             [
                 one.name,
-                f"{constant:.2f} + {each * IMAGES:.1f} rho",
+                f"{constant:.2f} + {round(each * IMAGES, 1) + 0.0:.1f} rho",
                 f"{one.cost:.2f}",
                 f"{one.gap:.1f}",
                 f"{one.divergence:.1f}",
