@@ -1,6 +1,6 @@
 """How often the audit's verdict is wrong, and what it finds, from the stored signals of a benchmark; no model is run.
 
-    python studies/calibration.py [--into docs/audit.md] [--nulls 200] [--replicates 1000] OPTIONS
+    python studies/calibration.py [--into docs/audit_checked.md] [--nulls 200] [--replicates 1000] OPTIONS
 
 OPTIONS are those the benchmark was made with (`forgetmi benchmark OPTIONS`), best with several --draws and
 --cohort.reference-patients 600. What is measured:

@@ -1,6 +1,6 @@
 """The audit's verdict on models whose answer is known, from the stored signals of a benchmark; no model is run.
 
-    python studies/planted.py [--into docs/audit.md] OPTIONS
+    python studies/planted.py [--into docs/audit_checked.md] OPTIONS
 
 OPTIONS are those the benchmark was made with (`forgetmi benchmark OPTIONS`), best with several --draws, which are
 pooled, and --cohort.reference-patients 600. The cases, per training seed:

@@ -30,7 +30,7 @@ PROGRAMS = {
 }
 
 
-TO_BE_SPLIT = {"audit.md", "distributed.md", "speed.md"}
+TO_BE_SPLIT = {"speed.md"}
 
 
 def words(page: Path) -> str:
