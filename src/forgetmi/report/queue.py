@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from forgetmi.report.number_text import clean, many
+from forgetmi.report.queue_year import DriftPoint, year_values
 from forgetmi.report.verdict_text import ANSWERS
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -107,12 +108,13 @@ class QueueRow:
         return f"{word} on {self.ended}, in time"
 
 
-def render_queue(rows: Sequence[QueueRow], *, today: date) -> str:
+def render_queue(rows: Sequence[QueueRow], *, today: date, drift: Sequence[DriftPoint] = ()) -> str:
     """The page; the same requests on the same day give the same bytes.
 
     Args:
         rows: The requests, in any order: what is pending comes first, the most urgent on top.
         today: The day from which days are counted until a script counts them anew.
+        drift: The model in service before the first run that closed a request, and after each.
     """
     ordered = sorted(rows, key=lambda row: (row.final, row.due, row.number))
     urgencies = [row.urgency(today) for row in ordered]
@@ -137,6 +139,7 @@ def render_queue(rows: Sequence[QueueRow], *, today: date) -> str:
         styles={verdict: answer.style for verdict, answer in ANSWERS.items()},
         script=Markup(script),
         script_digest=digest,
+        year=year_values(rows, drift, today=today),
     )
 
 

@@ -55,14 +55,15 @@ def write_page(page: Path | None, ledger: Path, *, today: date | None = None) ->
     check_page(page)
 
     # What makes pages is imported only where one is kept
-    from forgetmi.commands.requests.queue_rows import queue_rows
+    from forgetmi.commands.requests.queue_rows import drift_points, queue_rows
     from forgetmi.report.queue import render_queue
 
     opened = Ledger(ledger, reading=True)
     rows = queue_rows(opened, folder=page.parent)
+    drift = drift_points(opened)
     opened.close()
 
-    text = render_queue(rows, today=today or datetime.now(UTC).date())
+    text = render_queue(rows, today=today or datetime.now(UTC).date(), drift=drift)
     with full_disk_explained(page.name):
         write_text(page, text)
 

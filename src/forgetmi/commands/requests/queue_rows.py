@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from forgetmi.evidence.record import RECORD
 from forgetmi.report.queue import QueueRow
+from forgetmi.report.queue_year import DriftPoint
 from forgetmi.requests.entries import FINAL, Entry, Step
 from forgetmi.requests.ledger import Ledger
 from forgetmi.requests.stored_results import Result
@@ -32,6 +33,18 @@ def queue_rows(ledger: Ledger, *, folder: Path) -> list[QueueRow]:
         run = runs.get(entry.record, results.get(entry.number))
         rows.append(_row(entry, run, ended=_ended(ledger, entry), folder=folder))
     return rows
+
+
+def drift_points(ledger: Ledger) -> list[DriftPoint]:
+    """The model in service before the first run that closed a request, and after each."""
+    steps = ledger.steps()
+    if not steps:
+        return []
+
+    points = [DriftPoint("before", steps[0].auc_before, None)]
+    for step in steps:
+        points.append(DriftPoint(step.at[:10], step.auc, step.gap))
+    return points
 
 
 def _row(entry: Entry, run: Step | Result | None, *, ended: date | None, folder: Path) -> QueueRow:
