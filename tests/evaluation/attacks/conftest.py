@@ -32,6 +32,8 @@ class Toy:
             np.eye(CLASSES)[self.label]
             + self.rng.normal(0, 0.5, (self.patients, CLASSES))[self.patient]
         )
+        # What a model that remembers a sample makes of it, the same for every model
+        self.own = np.random.default_rng([seed, 1]).normal(0, 1, (len(self.patient), 8))
         self.rows = np.arange(len(self.patient))
         self.models = 0
 
@@ -44,8 +46,8 @@ class Toy:
         seen = (np.asarray(remembered, float) * strength)[self.patient][:, None]
         target, n = np.eye(CLASSES)[self.label], len(self.patient)
         noise = [self.rng.normal(0, 0.5, (self.patients, CLASSES))[self.patient] for _ in range(2)]
-        own = self.rng.normal(0, 1, (n, 8))
-        embedding = [self.rng.normal(0, 1, (n, 8)) + seen * own for _ in range(2)]
+        _, *noisy = (self.rng.normal(0, 1, (n, 8)) for _ in range(3))
+        embedding = [one + seen * self.own for one in noisy]
         joint = self.rng.normal(0, 1, (n, 8)) + seen
         return Signals.image_text(
             model=f"m{self.models}",

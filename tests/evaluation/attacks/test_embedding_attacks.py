@@ -1,15 +1,23 @@
-"""Attacks on embeddings: SMI's mixture, against closed forms, a slow computation, and planted shares."""
+"""Attacks on embeddings, SMI and the representation residual: closed forms, slow computations, planted memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
 
 from forgetmi.core.errors import EvaluationError
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
+from forgetmi.evaluation.attacks.representation_residual import (
+    RepresentationResidual,
+    debiased_cka,
+    hsic,
+    leading_directions,
+    rotation,
+)
 from forgetmi.evaluation.attacks.smi import SHARES, Moments, Smi, never_seen_share
 
 Make = Callable[..., AdversaryKnowledge]
@@ -105,11 +113,14 @@ def test_smi_is_calibrated_on_planted_shares() -> None:
 
 def test_smi_follows_memory_and_says_what_it_cannot_measure(make_evidence: Make) -> None:
     def smi(kept: float, channel: str) -> float:
-        evidence = replace(make_evidence(kept, everything=False), channel=channel)
-        return Smi().apply(evidence).value
+        values = []
+        for seed in range(5):
+            evidence = make_evidence(kept, seed=seed, everything=False)
+            values.append(Smi().apply(replace(evidence, channel=channel)).value)
+        return float(np.mean(values))
 
     for channel in ("image", "text", "both"):
-        assert smi(1.0, channel) < 0.3 < 0.7 < smi(0.0, channel)
+        assert smi(1.0, channel) < 0.5 < smi(0.0, channel) - 0.2
 
     # A link's embeddings are the heads'; an ensemble has none, and a collapsed model no spread
     evidence = make_evidence(1.0, everything=False)
@@ -128,3 +139,95 @@ def test_smi_follows_memory_and_says_what_it_cannot_measure(make_evidence: Make)
         Smi().apply(of(np.ones((rows, 3), np.float32)))
     with pytest.raises(EvaluationError, match="not finite"):
         Smi().apply(of(np.full((rows, 3), np.nan, np.float32)))
+
+
+def test_cka_is_unbiased_and_blind_to_rotation_and_scale() -> None:
+    generator = rng(2)
+    first, second = generator.normal(size=(2, 6, 4))
+    turn = np.linalg.qr(generator.normal(size=(4, 4)))[0]
+    assert debiased_cka(first, 3 * first @ turn) == pytest.approx(1)
+
+    # Every four different patients, as the estimate is defined
+    k, other = first @ first.T, second @ second.T
+    slow = np.mean(
+        [
+            k[i, j] * (other[i, j] + other[q, r] - 2 * other[i, q])
+            for i, j, q, r in permutations(range(6), 4)
+        ]
+    )
+    assert hsic(k, other) == pytest.approx(slow)
+
+    # Unrelated embeddings of more dimensions than patients: 0 on average, where the plain estimate is near 1
+    unrelated = [debiased_cka(*rng(at).normal(size=(2, 12, 64))) for at in range(200)]
+    assert abs(np.mean(unrelated)) < 3 * np.std(unrelated) / np.sqrt(200) + 0.01
+    with pytest.raises(EvaluationError, match="hardly varies"):
+        debiased_cka(np.ones((6, 2)), first)
+
+
+def test_leading_directions_are_the_fewest_with_half_of_the_energy() -> None:
+    shift = np.diag([3.0, 2.0, 2.0, 1.0])  # energies 9, 4, 4, 1 of 18
+    np.testing.assert_allclose(abs(leading_directions(shift)[:, 0]), [1, 0, 0, 0])
+    assert leading_directions(np.eye(4)).shape == (4, 2)
+
+
+def residual(evidence: AdversaryKnowledge, **signals: np.ndarray) -> float:
+    """The value with some models' image embeddings replaced."""
+    models = dict(evidence.signals)
+    for name, embedding in signals.items():
+        one = models[name.replace("_", "-")]
+        models[name.replace("_", "-")] = replace(
+            one, embedding={**one.embedding, "image": embedding}
+        )
+    return RepresentationResidual().apply(replace(evidence, signals=models)).value
+
+
+def test_the_residual_is_the_way_still_to_go(make_evidence: Make) -> None:
+    evidence = make_evidence(0.0, everything=False, retrains=1)
+    original = evidence.signals["original"].embedding["image"].astype(float)
+    generator = rng(3)
+    forgotten = np.isin(np.arange(len(original)), evidence.partition.forget)[:, None]
+    retrained = original + forgotten * generator.normal(1.0, 1.0, original.shape)
+    turn = np.linalg.qr(generator.normal(size=(8, 8)))[0]
+
+    for share in (1.0, 0.4, 0.0, -0.5):
+        audited = retrained + share * (original - retrained)
+        found = residual(evidence, unlearned=audited, retrain_0=retrained)
+        assert found == pytest.approx(share, abs=1e-5)
+        # Another training lies otherwise in space: retained patients say how
+        turned = residual(evidence, unlearned=audited @ turn, retrain_0=retrained @ turn.T + 2)
+        assert turned == pytest.approx(share, abs=1e-5)
+
+    np.testing.assert_allclose(rotation(original, original @ turn + 5), turn, atol=1e-6)
+    with pytest.raises(EvaluationError, match="retrained embeddings are the original's"):
+        residual(evidence, unlearned=retrained, retrain_0=original)
+
+
+def test_the_residual_is_calibrated_on_planted_memory(make_evidence: Make) -> None:
+    """Retrained models against each other, and models that kept some of what the original knows."""
+    by_memory = {
+        kept: [
+            RepresentationResidual().apply(make_evidence(kept, seed=seed, everything=False))
+            for seed in range(20)
+        ]
+        for kept in (0.0, 0.3, 1.0)
+    }
+    values = {kept: np.array([one.value for one in found]) for kept, found in by_memory.items()}
+    assert abs(values[0.0]).max() < 0.15  # no false alarm
+    assert values[0.3].min() > values[0.0].max()
+    assert values[1.0].min() > 0.8
+
+    nulls = [
+        RepresentationResidual()
+        .apply(make_evidence(0.0, seed=seed, everything=False).with_target("retrain-1"))
+        .value
+        for seed in range(20)
+    ]
+    assert abs(np.array(nulls)).max() < 0.2
+    for one in by_memory[1.0]:
+        assert one.details["cka"] < one.details["cka_retained"]
+        assert one.details["along_leading_directions"] > 0.4
+
+    with pytest.raises(EvaluationError, match="no embedding of its own"):
+        RepresentationResidual().apply(
+            replace(make_evidence(1.0, everything=False), channel="link")
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from forgetmi.core.arrays import Floats
@@ -13,16 +15,32 @@ from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import is_link, linked
 
 
-def image_embeddings(knowledge: AdversaryKnowledge, model: Signals, set_name: SetName) -> Floats:
-    """Float[n, d] of the images of a set: a head's own embedding, the joint one of several heads or of a link.
+def patient_embeddings(
+    knowledge: AdversaryKnowledge, set_name: SetName, models: Sequence[Signals] = ()
+) -> list[Floats]:
+    """Float[p, d] under each model: mean over a patient's images, study by study.
 
-    Of a link between embeddings that nothing joins, in a model without heads, both side by side.
+    A head's channel means its own embedding; that of several heads, or a link's, the joint one. In a model without
+    heads and without a joint one a link means both of its embeddings, side by side.
+
+    Args:
+        knowledge: Whose channel it is.
+        set_name: The patients.
+        models: Which models; none given = the attacked one.
 
     Raises:
-        EvaluationError: The model has no such embedding, or some are not finite.
+        EvaluationError: A model has no such embedding, or some are not finite.
     """
-    signals = model.select(knowledge.rows(set_name))
-    channel = knowledge.channel
+    rows, patients = knowledge.rows(set_name), knowledge.patients(set_name)
+    embeddings = []
+    for model in models or (knowledge.audited,):
+        images = _of_images(model.select(rows), knowledge.channel)
+        embeddings.append(patients.mean(images.T).T)
+    return embeddings
+
+
+def _of_images(signals: Signals, channel: str) -> Floats:
+    """Float[n, d] of all samples."""
     if is_link(channel) and JOINT not in signals.embedding and not signals.logits:
         embedding = _concatenated(signals, linked(channel, signals))
     else:
@@ -33,16 +51,6 @@ def image_embeddings(knowledge: AdversaryKnowledge, model: Signals, set_name: Se
     if not np.isfinite(embedding).all():
         raise EvaluationError(Fault("some embeddings are not finite", why="the model diverged"))
     return embedding.astype(np.float64)
-
-
-def patient_embeddings(knowledge: AdversaryKnowledge, set_name: SetName) -> Floats:
-    """Float[p, d]: under the attacked model, mean over each patient's images, study by study.
-
-    Raises:
-        EvaluationError: See `image_embeddings`.
-    """
-    images = image_embeddings(knowledge, knowledge.audited, set_name)
-    return knowledge.patients(set_name).mean(images.T).T
 
 
 def require_own_embedding(knowledge: AdversaryKnowledge) -> None:

@@ -121,8 +121,8 @@ class LinearProbe:
 
     def apply(self, knowledge: AdversaryKnowledge) -> AttackOutput:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
-        members = patient_embeddings(knowledge, "forget")
-        others = patient_embeddings(knowledge, "holdout")
+        (members,) = patient_embeddings(knowledge, "forget")
+        (others,) = patient_embeddings(knowledge, "holdout")
         if min(len(members), len(others)) < FOLDS:
             raise EvaluationError(
                 Fault(

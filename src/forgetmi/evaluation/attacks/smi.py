@@ -137,9 +137,10 @@ class Smi:
         """See `forgetmi.evaluation.attacks.base.Attack`."""
         # Patients of the three groups; never-seen ones are held out, or extra references
         require_own_embedding(knowledge)
-        forgotten = patient_embeddings(knowledge, "forget")
-        retained = _some(patient_embeddings(knowledge, "retain"), "retain", knowledge.seed)
-        outside = [patient_embeddings(knowledge, name) for name in knowledge.never_seen]
+        (forgotten,) = patient_embeddings(knowledge, "forget")
+        (everyone,) = patient_embeddings(knowledge, "retain")
+        outside = [patient_embeddings(knowledge, name)[0] for name in knowledge.never_seen]
+        retained = _some(everyone, "retain", knowledge.seed)
         never_seen = _some(np.concatenate(outside), "never seen", knowledge.seed)
         counts = {
             "forgotten": len(forgotten),
