@@ -324,7 +324,7 @@ def unlearn(
             task = training_task(prepared.cohort.task)
             retained = in_order(prepared.records, partition.retain, device=result.model.device)
             fit_gate(result.model, retained, task=task, seed=seed)
-    if result.adapters is not None:
+    if result.adapters is not None and isinstance(result.model, NetModule):
         result = replace(result, adapters=result.adapters.with_joining(result.model))
 
     # The result is a copy that still computes in micro-batches.
