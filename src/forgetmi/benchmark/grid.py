@@ -237,6 +237,12 @@ def _identity(cell: Cell) -> dict[str, Any]:
         "threads": spec.threads,
     }
 
+    # What changes results by rounding and more, where it is not as ever
+    if spec.film_bits != 16:
+        identity["film bits"] = spec.film_bits
+    if spec.compile != "off":
+        identity["compile"] = spec.compile
+
     # What only a method reads
     if cell.setting:
         identity |= {

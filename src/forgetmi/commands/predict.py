@@ -34,7 +34,7 @@ def predict(argv: Sequence[str]) -> None:
         PredictOptions,
         argv,
         prog="forgetmi predict",
-        only=("cohort", "threads", "device"),
+        only=("cohort", "threads", "device", "store_on", "film_bits", "compile"),
         description="Run a checkpoint over every row of a cohort and store its outputs.",
     )
 
@@ -59,6 +59,7 @@ def predict(argv: Sequence[str]) -> None:
         prepared, loaded = open_checkpoint(
             options.checkpoint, cohort=cohort, factory=spec.model.factory
         )
+        prepared = prepared.on_hardware(spec)
         signals = workflow.predict(
             prepared=prepared,
             model=loaded.model.to(device_of(spec)),

@@ -38,6 +38,9 @@ USED = (
     "address",
     "gpus_per_job",
     "device",
+    "store_on",
+    "film_bits",
+    "compile",
 )
 
 

@@ -32,6 +32,9 @@ USED = (
     "split_seed",
     "threads",
     "device",
+    "store_on",
+    "film_bits",
+    "compile",
 )
 
 _JOB = "train"  # as it is called in progress, log and tracker

@@ -36,6 +36,9 @@ USED = (
     "address",
     "gpus_per_job",
     "device",
+    "store_on",
+    "film_bits",
+    "compile",
 )
 
 

@@ -48,6 +48,9 @@ USED = (
     "split_seed",
     "threads",
     "device",
+    "store_on",
+    "film_bits",
+    "compile",
 )
 _JOB = "unlearn"  # as it is called in progress, log and tracker
 RENAMED = {"shares": "micro-batches"}  # accepted for one version more
@@ -196,6 +199,7 @@ def _unlearn(
     prepared, original = open_checkpoint(
         options.checkpoint, cohort=cohort, factory=spec.model.factory
     )
+    prepared = prepared.on_hardware(spec)
     original.model.to(device_of(spec))
     with in_micro_batches(original.model, options.micro_batches):
         gate_fitted = fit_missing_gate(prepared, original, partition, seed=spec.seed)

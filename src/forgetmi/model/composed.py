@@ -20,10 +20,12 @@ from forgetmi.core.net import HEAD, JOIN, REST, TOWER, Part
 from forgetmi.core.seeding import scope
 from forgetmi.core.suggest import did_you_mean
 from forgetmi.model.batch_norm_rows import of_those_there
+from forgetmi.model.compiling import compiled
 from forgetmi.model.composed_spec import ComposedSpec
 from forgetmi.model.executing import micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
+from forgetmi.model.memory_layout import channels_last
 from forgetmi.model.net_module import NetModule
 
 _TOWERS, PROJECTIONS, _HEADS, _GATE = "towers", "projections", "classifiers", "gate"
@@ -243,7 +245,10 @@ class Composed(NetModule):
             x = Tokens(soft, x.mask)
 
         # Activations computed again in the backward pass, which saves memory
-        tower = partial(self.tower(modality), start=start)
+        if start == 0 and isinstance(x, Tensor):
+            x = channels_last(x)
+        how = self.execution.compile if distributed.world_size() == 1 else "off"
+        tower = partial(compiled(self.tower(modality), how), start=start)
         if self.execution.recompute and torch.is_grad_enabled():
             tower = partial(checkpoint, tower, use_reentrant=False)
         inner = cast(Tensor, of_those_there(tower, x, batch, modality, module=self.tower(modality)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from forgetmi.core.compile_mode import Compile
 from forgetmi.model.prefix import Prefix
 
 
@@ -20,6 +21,7 @@ class Execution:
             part each, whatever is set here.
         prefixes: Outputs of an encoder's first steps ("image", "text"); the encoder starts from those.
         recompute: Whether activations are computed again in the backward pass, which saves memory and takes time.
+        compile: Whether encoders are compiled or captured; see `forgetmi.model.compiling.compiled`.
         still: Whether frozen layers draw no dropout in training; see `forgetmi.model.modes.learning`.
     """
 
@@ -27,3 +29,4 @@ class Execution:
     prefixes: Mapping[str, Prefix] = field(default_factory=dict)
     recompute: bool = False
     still: bool = False
+    compile: Compile = "off"

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from forgetmi.core import distributed
 from forgetmi.core.collectives import all_sum
 from forgetmi.core.errors import Fault, SpecError
+from forgetmi.model.memory_layout import channels_last
 from forgetmi.model.spec import ResNetSpec
 
 
@@ -128,6 +129,8 @@ class ImageResNet(nn.Module):
                 learned, which would then move twice.
         """
         recompute = recompute and not self.training and torch.is_grad_enabled()
+        if start == 0:
+            x = channels_last(x)
 
         steps: list[Callable[[Tensor], Tensor]] = [self._stem]
         for block in self._blocks():

@@ -19,6 +19,7 @@ from forgetmi.core.modalities import IMAGE, JOINT, TEXT
 from forgetmi.core.net import HEAD, JOIN, TOWER, Part
 from forgetmi.core.seeding import scope
 from forgetmi.model.batch_norm_rows import of_those_there
+from forgetmi.model.compiling import compiled
 from forgetmi.model.executing import micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
@@ -173,7 +174,9 @@ class ImageText(NetModule):
         # Batch statistics and dropout are those of the whole batch, so one process does not divide a training batch.
         parts = micro_batches(self)
         if not 1 < parts <= len(batch) or (alone and self.training):
-            return self._join(self.img_model, self.text_model, self.gate, batch, text_inputs)
+            how = self.execution.compile if alone else "off"
+            image, text = compiled(self.img_model, how), compiled(self.text_model, how)
+            return self._join(image, text, self.gate, batch, text_inputs)
 
         if alone:
             return self._one_after_another(batch, text_inputs, parts)

@@ -171,6 +171,7 @@ def make_member(
     cohort = spec.cohort.load()
     partition = divide(spec, cohort)
     prepared, _ = open_checkpoint(spec.given.original, cohort=cohort, factory=spec.model.factory)
+    prepared = prepared.on_hardware(spec)
 
     rows = rows_of(member, read_folds(root, plan), cohort, partition)
     if not directory.model(member.name).exists():
@@ -202,6 +203,7 @@ def predict_in_service(spec: RunSpec, root: Path, progress: ProgressCallback) ->
     prepared, loaded = open_checkpoint(
         spec.given.original, cohort=spec.cohort.load(), factory=spec.model.factory
     )
+    prepared = prepared.on_hardware(spec)
     signals = workflow.predict(prepared=prepared, model=loaded.model)
     save_for_audit(signals, root / IN_SERVICE)
 

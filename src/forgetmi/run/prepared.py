@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from forgetmi.cohort.model_patients import NAME, ModelPatients
 from forgetmi.core.arrays import Ints
 from forgetmi.core.cohort import Cohort
+from forgetmi.core.compile_mode import Compile
 from forgetmi.core.errors import CheckpointError, Fault, SpecError
 from forgetmi.core.files import default_cache
 from forgetmi.core.labels import AS_IT_IS, Scale
@@ -36,6 +37,10 @@ from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.spec import ModelSpec
 from forgetmi.model.tasks.by_name import training_task
 
+# For annotations alone
+if TYPE_CHECKING:
+    from forgetmi.run.spec import RunSpec
+
 Progress = Callable[[int, int], None]
 
 # Samples of a batch in inference
@@ -56,6 +61,7 @@ class Prepared:
         spec: Architecture of every model trained on them.
         source: What a checkpoint in a foreign form holds besides the weights, stored for the conversion back.
         notices: What was converted, padded or is missing in a pretrained text encoder, or who made the model, in words.
+        compile: How models' encoders run; see `forgetmi.model.compiling.compiled`.
     """
 
     cohort: Cohort
@@ -64,6 +70,12 @@ class Prepared:
     spec: ModelSpec | ComposedSpec | OwnSpec
     source: Any = None
     notices: tuple[str, ...] = ()
+    compile: Compile = "off"
+
+    def on_hardware(self, spec: RunSpec) -> Prepared:
+        """The same for a machine as a run asks for it: how films get to an accelerator, how encoders run."""
+        records = replace(self.records, feeding=spec.feeding)
+        return replace(self, records=records, compile=spec.compile)
 
     def preprocessing(self) -> dict[str, Any]:
         """What a checkpoint must remember to prepare another cohort in the same way."""

@@ -19,6 +19,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.data.loaders import Loader
 from forgetmi.evaluation.attacks.adversary import Relearning
 from forgetmi.model.collect import collect
+from forgetmi.model.executing import executing
 from forgetmi.model.image_text import parameter_digest
 from forgetmi.model.net_module import NetModule
 from forgetmi.model.recipe import Recipe
@@ -104,15 +105,16 @@ def relearn(
 
     # The original's recipe, at a fixed learning rate and without shifted images
     fixed = replace(recipe, epochs=epochs, lr=lr, warmup=0.0, decay=0.0, plateau=0, shift=0.0)
-    fit(
-        model,
-        loader,
-        fixed,
-        seed=seed,
-        task=training_task(prepared.cohort.task),
-        resume=resume,
-        progress=after_epoch,
-    )
+    with executing(model, compile=prepared.compile):
+        fit(
+            model,
+            loader,
+            fixed,
+            seed=seed,
+            task=training_task(prepared.cohort.task),
+            resume=resume,
+            progress=after_epoch,
+        )
 
 
 def relearnt(folder: Path, *, epochs: int) -> bool:

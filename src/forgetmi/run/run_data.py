@@ -140,11 +140,11 @@ def prepare(
             factory=spec.model.factory,
             spread=spread,
         )
-        return prepared
+        return prepared.on_hardware(spec)
 
     # The vocabulary is made from the training patients
     check_vocabulary(spec, cohort, partition)
-    return workflow.prepare(
+    prepared = workflow.prepare(
         cohort=cohort,
         partition=partition,
         images=spec.images,
@@ -155,6 +155,7 @@ def prepare(
         progress=progress,
         spread=spread,
     )
+    return prepared.on_hardware(spec)
 
 
 def check_vocabulary(spec: RunSpec, cohort: Cohort, partition: Partition) -> None:

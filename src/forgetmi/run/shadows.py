@@ -112,6 +112,7 @@ def make_shadow(
     cohort = spec.cohort.load()
     partition = read_partition(made.partition, cohort)
     prepared, _ = open_checkpoint(made.model(ORIGINAL), cohort=cohort, factory=spec.model.factory)
+    prepared = prepared.on_hardware(spec)
     patients = np.flatnonzero(inside(plan, partition)[number])
     seed = derive(plan.seed, "shadow", number)
 

@@ -13,6 +13,7 @@ import yaml
 from forgetmi.audit.rule import AuditSpec
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.carrier import Carrier, read_carrier
+from forgetmi.core.compile_mode import Compile
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.printable import quoted
 from forgetmi.core.ranges import (
@@ -29,6 +30,7 @@ from forgetmi.core.ranges import (
 from forgetmi.core.registry import Registry, cohorts, methods
 from forgetmi.core.serialization import LATER, from_plain
 from forgetmi.core.yaml_text import read_yaml_values
+from forgetmi.data.device_films import Feeding, FilmBits, StoreOn
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.jobs.runner import MOST_THREADS, MOST_WORKERS, Resources
@@ -180,6 +182,10 @@ class RunSpec:
         address: Of a running Ray cluster (auto = this machine's); empty = one is started for this command.
         gpus_per_job: GPUs a job on Ray or SLURM, >= 0; on Ray also a fraction of one.
         device: cpu, cuda, or auto.
+        store_on: Where a GPU's films are kept between epochs: device (all), host (none), or auto (what fits .6 of its
+            free memory, the forgotten first).
+        film_bits: 16, or 8: films are rounded to 256 grey values on their way to a GPU, of which twice as many fit.
+        compile: How encoders run: off, on (compiled) or graphs (captured, too); results differ by rounding.
     """
 
     cohort: Any = field(default_factory=SyntheticCohort)
@@ -208,6 +214,9 @@ class RunSpec:
     address: str = ""
     gpus_per_job: Annotated[float, Between(0, 1024)] = 0.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    store_on: StoreOn = field(default="auto", metadata=LATER)
+    film_bits: FilmBits = field(default=16, metadata=LATER)
+    compile: Compile = field(default="off", metadata=LATER)
 
     def __post_init__(self) -> None:
         # Ranges stand in the annotations of the fields
@@ -235,6 +244,11 @@ class RunSpec:
     def moves(self) -> Carrier:
         """What the method may move."""
         return read_carrier(self.carrier or self.training.carrier)
+
+    @property
+    def feeding(self) -> Feeding:
+        """How films get to an accelerator."""
+        return Feeding(store_on=self.store_on, bits=self.film_bits)
 
     @property
     def resources(self) -> Resources:

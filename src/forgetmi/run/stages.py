@@ -239,6 +239,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
     prepared, loaded = open_checkpoint(
         directory.model(name), cohort=cohort, factory=spec.model.factory
     )
+    prepared = prepared.on_hardware(spec)
     forgotten = partition.of_request().forget
     if not isinstance(loaded.model, NetModule) or len(forgotten) < LEAST_TAUGHT:
         return

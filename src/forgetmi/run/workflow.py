@@ -202,7 +202,7 @@ def train(
     prefixes = training_prefixes(
         model, in_order(prepared.records, every, device=device).epoch(0), recipe
     )
-    with executing(model, prefixes=prefixes):
+    with executing(model, prefixes=prefixes, compile=prepared.compile):
         trace = fit(
             model,
             loader,
@@ -292,13 +292,13 @@ def unlearn(
     # A method may start from new weights of the same architecture
     def fresh_model(fresh_seed: int) -> NetModule:
         fresh = build(prepared.spec, seed=fresh_seed).to(device)
-        fresh.execution = Execution(micro_batches=micro_batches)
+        fresh.execution = Execution(micro_batches=micro_batches, compile=prepared.compile)
         return fresh
 
     # The original, copies of it and fresh models all compute alike while the method works.
     with (
         in_micro_batches(model, micro_batches),
-        executing(model, recompute=recipe.recompute),
+        executing(model, recompute=recipe.recompute, compile=prepared.compile),
     ):
         result = base.unlearn(
             method,
@@ -362,16 +362,17 @@ def predict(
     if rows is None:
         rows = np.arange(len(prepared.cohort))
 
-    return collect(
-        model,
-        prepared.records,
-        rows,
-        cohort=prepared.cohort,
-        model_digest=parameter_digest(model),
-        batch_size=inference_batch_size(prepared.records),
-        scale=prepared.records.scale,
-        on_batch=progress,
-    )
+    with executing(model, compile=prepared.compile):
+        return collect(
+            model,
+            prepared.records,
+            rows,
+            cohort=prepared.cohort,
+            model_digest=parameter_digest(model),
+            batch_size=inference_batch_size(prepared.records),
+            scale=prepared.records.scale,
+            on_batch=progress,
+        )
 
 
 def evaluate(

@@ -14,7 +14,7 @@ from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.spec import GivenModels
 
 USED = ("cohort", "training", "seed", "workers", "threads", "runner", "address", "gpus_per_job")
-USED += ("device",)
+USED += ("device", "store_on", "film_bits", "compile")
 
 
 @dataclass(frozen=True)
